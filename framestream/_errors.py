@@ -1,0 +1,223 @@
+"""Every exception framestream raises, grouped by whose fault it is.
+
+================  =======================================================================
+whose fault       class
+================  =======================================================================
+the peer          `FramingError`, `FrameTooLarge`, `IncompleteFrame`: the stream is broken or short
+the payload       `PayloadError`: this frame cannot be decoded, the stream is still in step
+the caller        `EncodeError`, `SpecError`, `UnknownFramerError`, `StreamBusy`, `StreamClosed`
+the plugin        `FramerContractError`, `PluginError`
+================  =======================================================================
+
+Sizes are in bytes; an ``offset`` counts from the first byte of the stream.
+"""
+
+from __future__ import annotations
+
+
+class FramestreamError(Exception):
+    """The base of every exception that framestream raises on purpose."""
+
+
+class FramingError(FramestreamError):
+    """The bytes break the rules of the framing, and nothing after them can be trusted.
+
+    A condition raises it with a `reason` and, if it knows better than "somewhere in this frame",
+    the `position` of the offending byte in ``window.data``. The decoder adds the rest.
+
+    Attributes:
+        reason: what is wrong, without the place.
+        position: index in the window the condition was given, or None for the start of the frame.
+        offset: where in the stream, in bytes from its start; None until a decoder has seen it.
+        framer: the condition that refused, as its spec string.
+        excerpt: up to 32 bytes from `offset` on, for a hex dump.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        position: int | None = None,
+        offset: int | None = None,
+        framer: str = "",
+        excerpt: bytes = b"",
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.position = position
+        self.offset = offset
+        self.framer = framer
+        self.excerpt = excerpt
+
+    def __str__(self) -> str:
+        return self.reason if self.offset is None else f"{self.reason} (at offset {self.offset})"
+
+
+class FrameTooLarge(FramingError):
+    """A frame is larger than the limit in force.
+
+    Attributes:
+        limit: the limit, in bytes of payload.
+        size: the payload's size if the frame declared it before its last byte, else None.
+        discarded: bytes of this frame that were skipped so far, header and delimiter included.
+        recoverable: True if the next read goes on behind this frame, False if the stream is broken.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: int,
+        size: int | None = None,
+        offset: int | None = None,
+        discarded: int = 0,
+        recoverable: bool = False,
+        framer: str = "",
+        excerpt: bytes = b"",
+    ) -> None:
+        what = "frame" if size is None else f"frame of {size} bytes"
+        verb = "exceeds the limit of" if size is None else "exceeds the limit"
+        unit = f"{limit} bytes" if size is None else f"{limit}"
+        super().__init__(f"{what} {verb} {unit}", offset=offset, framer=framer, excerpt=excerpt)
+        self.limit = limit
+        self.size = size
+        self.discarded = discarded
+        self.recoverable = recoverable
+
+
+class IncompleteFrame(FramingError):
+    """The stream ended in the middle of a frame. Nothing is consumed: the bytes are the leftover.
+
+    Attributes:
+        received: bytes of the frame that did arrive (and were not passed on as parts).
+        expected: bytes the whole frame takes, if it declared that, else None.
+    """
+
+    def __init__(
+        self,
+        *,
+        received: int,
+        expected: int | None = None,
+        offset: int | None = None,
+        framer: str = "",
+        excerpt: bytes = b"",
+    ) -> None:
+        of = "" if expected is None else f" of {expected}"
+        reason = f"stream ended inside a frame: {received}{of} bytes arrived"
+        super().__init__(reason, offset=offset, framer=framer, excerpt=excerpt)
+        self.received = received
+        self.expected = expected
+
+
+class PayloadError(FramestreamError):
+    """This frame's payload cannot be decoded. The frame is consumed; the next read goes on behind it.
+
+    Attributes:
+        reason: what is wrong.
+        payload: the payload as it was received.
+        offset: where in the stream the frame began; None until a decoder has seen it.
+        framer: the condition whose `decode` refused, as its spec string.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        payload: bytes = b"",
+        offset: int | None = None,
+        framer: str = "",
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.payload = payload
+        self.offset = offset
+        self.framer = framer
+
+    def __str__(self) -> str:
+        if self.offset is None:
+            return self.reason
+        return f"{self.reason} (frame at offset {self.offset})"
+
+
+class EncodeError(FramestreamError, ValueError):
+    """The caller's frame has no encoding in this framing; nothing was written."""
+
+
+class SpecError(FramestreamError, ValueError):
+    """A spec string, or an option in it, does not describe a framer.
+
+    Attributes:
+        spec: the whole string.
+        position: index of the character where it goes wrong, or None.
+    """
+
+    def __init__(self, reason: str, *, spec: str = "", position: int | None = None) -> None:
+        super().__init__(reason)
+        self.spec = spec
+        self.position = position
+
+
+class UnknownFramerError(SpecError, LookupError):
+    """No framer has this name.
+
+    Attributes:
+        name: what was asked for.
+        suggestion: the nearest name that exists, or None.
+        available: every name that exists.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        available: tuple[str, ...] = (),
+        suggestion: str | None = None,
+        note: str = "",
+    ) -> None:
+        hint = f"; did you mean {suggestion!r}?" if suggestion else ""
+        listing = f" (available: {', '.join(available)})" if available else ""
+        super().__init__(f"no framer named {name!r}{hint}{listing}{note}", spec=name)
+        self.name = name
+        self.available = available
+        self.suggestion = suggestion
+
+
+class StreamBusy(FramestreamError):
+    """A read, or a frame being streamed in parts, is still under way; finish or skip it first."""
+
+
+class StreamClosed(FramestreamError):
+    """The stream is closed, so the operation cannot be done.
+
+    Attributes:
+        real_error: what closed it, or None after an orderly close.
+    """
+
+    def __init__(self, reason: str = "stream is closed", *, real_error: BaseException | None = None) -> None:
+        super().__init__(reason if real_error is None else f"{reason}: {real_error}")
+        self.real_error = real_error
+
+
+class FramerContractError(FramestreamError):
+    """A framer broke the contract: this is a bug in the framer, not in the bytes.
+
+    Attributes:
+        framer: the condition at fault, as its spec string.
+        offset: where in the stream it was asked.
+    """
+
+    def __init__(self, reason: str, *, framer: str = "", offset: int | None = None) -> None:
+        super().__init__(f"{framer or 'framer'}: {reason}")
+        self.framer = framer
+        self.offset = offset
+
+
+class PluginError(FramestreamError):
+    """A plugin could not be loaded or used; the others are not affected.
+
+    Attributes:
+        plugin: the plugin's name.
+    """
+
+    def __init__(self, reason: str, *, plugin: str = "") -> None:
+        super().__init__(reason)
+        self.plugin = plugin
