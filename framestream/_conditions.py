@@ -215,6 +215,13 @@ class ReadCondition(ABC, Generic[T_co]):
             pass  # the decoder asks `find` about this frame next and raises with its place
         return frames, cursor.start
 
+    def explain(self, window: Window) -> str:
+        """Guess what the bytes of a refused frame are, for the error message; "" if they say nothing.
+
+        Asked with the window at the frame's start, and only when the frame is refused.
+        """
+        return ""
+
     def __str__(self) -> str:
         return format_spec(self)
 
