@@ -1,0 +1,213 @@
+"""Search: how far one condition has got with the frame at the front of the buffer.
+
+It is the only caller of `ReadCondition.find`, keeps what `NeedMore` answered, re-bases the positions
+when the buffer moves, and holds authors to the contract.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Final, NoReturn, TypeAlias
+
+from framestream._buffer import ReadBuffer
+from framestream._conditions import NeedMore, ReadCondition, Window
+from framestream._errors import FramerContractError, FrameTooLarge, FramingError
+
+# Payload start, payload stop and end, counted from the first byte of the frame; then the value, a
+# `Decode`, or PAYLOAD where `condition.decode` makes the frame from the payload.
+Extent: TypeAlias = tuple[int, int, int, Any]
+
+
+class Outcome(Enum):
+    """Why a search has no extent to give."""
+
+    WAITING = "more data is needed"
+    SETTLED = "payload has become final"
+    TOO_LARGE = "the frame shows no end within the limit"
+
+
+PAYLOAD: Final = object()
+WAITING: Final = Outcome.WAITING
+SETTLED: Final = Outcome.SETTLED
+TOO_LARGE: Final = Outcome.TOO_LARGE
+
+# Header, delimiter and padding together may take this much even where the payload limit is smaller.
+_MOST_OVERHEAD = 65536
+
+
+class Search:
+    """The progress of one condition on one frame; `restart` makes it ready for the next one.
+
+    Attributes:
+        condition: whose frame it is.
+        extent: the frame's extent once known.
+        need: bytes of the frame that must be there before it is worth asking again.
+        resume, settled: where to go on, and how far payload is final, from the first unconsumed byte.
+        payload_start: where the settled payload begins, likewise.
+        taken: bytes of the frame already passed on and gone.
+        declared: the extent was known before the frame's last byte had to be looked at.
+    """
+
+    __slots__ = (
+        "buffer",
+        "condition",
+        "extent",
+        "memo",
+        "need",
+        "payload_start",
+        "resume",
+        "settled",
+        "taken",
+        "window",
+    )
+
+    condition: ReadCondition[Any]
+
+    def __init__(self, buffer: ReadBuffer) -> None:
+        self.buffer = buffer
+        self.window = Window(b"")
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all progress: the next question is about a frame that nobody has looked at."""
+        self.extent: Extent | None = None
+        self.need = 0
+        self.resume = 0
+        self.settled = 0
+        self.payload_start = 0
+        self.taken = 0
+        self.memo: Any = None
+
+    @property
+    def fresh(self) -> bool:
+        """True if nothing is known about the frame yet."""
+        return self.need == 0 and self.extent is None
+
+    def run(self, bound: int, eof: bool, *, in_parts: bool = False) -> Extent | Outcome:
+        """Ask about the frame until its extent is known or something is in the way.
+
+        No more than `bound` + 1 bytes that are not settled are ever gathered. With `in_parts`, return
+        SETTLED as soon as payload is final, so that it can be passed on first.
+        """
+        if self.extent is not None:
+            return self.extent
+        buffer = self.buffer
+        while True:
+            if in_parts and self.settled > 0:
+                return SETTLED
+            have = len(buffer.head) - buffer.pos
+            if have < self.need:
+                if self.need > bound + 1:
+                    return TOO_LARGE
+                if buffer.chunks:
+                    buffer.grow(self.need)
+                    continue
+                if not eof:
+                    return WAITING
+            last = eof and not buffer.chunks
+            found = self._ask(last)
+            if type(found) is tuple:
+                return self._accept(found, have)
+            if type(found) is not NeedMore:
+                self._fault(f"find returned {found!r}, not a span or NeedMore")
+            self._note(found, have)
+            if last and not (in_parts and self.settled > 0):
+                return TOO_LARGE if self.need > bound + 1 else WAITING
+
+    def _ask(self, eof: bool) -> Any:
+        buffer, window = self.buffer, self.window
+        start = buffer.pos
+        window.data = buffer.head
+        window.start = start
+        window.resume = start + self.resume
+        window.memo = self.memo
+        window.eof = eof
+        window.taken = self.taken
+        try:
+            return self.condition.find(window)
+        except FramingError as error:
+            position = start if error.position is None else error.position
+            self._place(error, position)
+            raise
+        except Exception as error:
+            self._fault(f"find raised {type(error).__name__}: {error}", error)
+
+    def _place(self, error: FramingError, position: int) -> None:
+        head = self.buffer.head
+        error.offset = self.buffer.base + position
+        error.framer = str(self.condition)
+        error.excerpt = bytes(head[position : position + 32])
+
+    def _accept(self, found: tuple[Any, ...], have: int) -> Extent:
+        start = self.buffer.pos
+        if len(found) == 3:
+            first, stop, end = found
+            value = PAYLOAD
+        elif len(found) == 4:
+            first, stop, end, value = found
+        else:
+            self._fault(f"find returned a tuple of {len(found)} items, not 3 or 4")
+        if not start <= first <= stop <= end:
+            self._fault(f"span out of order: {found[:3]} for a frame that starts at {start}")
+        if end == start and not (self.condition.can_be_empty or self.taken):
+            self._fault("a frame of no bytes, from a condition that is not can_be_empty")
+        self.extent = extent = (first - start, stop - start, end - start, value)
+        return extent
+
+    def _note(self, more: NeedMore, have: int) -> None:
+        start = self.buffer.pos
+        resume = self.resume if more.resume is None else more.resume - start
+        settled = 0 if more.settled is None else more.settled - start
+        if not (0 <= resume <= have and 0 <= settled <= have):
+            self._fault(f"{more!r} points outside the data ({start} to {start + have})")
+        self.resume = max(resume, settled)
+        self.settled = settled
+        self.payload_start = 0 if more.payload_start is None else more.payload_start - start
+        self.memo = more.memo
+        self.need = max(more.size, have + 1)
+
+    def pass_on_settled(self) -> bytes:
+        """Consume what is settled and return the payload in it."""
+        size = self.settled
+        part = self.buffer.take(min(self.payload_start, size), size, size)
+        self.taken += size
+        self.need = max(self.need - size, 1)
+        self.resume -= size
+        self.settled = self.payload_start = 0
+        return part
+
+    def verdict(self, extent: Extent, limit: int) -> FrameTooLarge | None:
+        """Return None if the frame is within the limit, else the error to report.
+
+        The verdict is taken on the frame's first ``limit + overhead + 1`` bytes, however many have
+        arrived, so that it does not depend on the chunking: what counts is whether the condition tells
+        the extent from those.
+        """
+        first, stop, end, _ = extent
+        size = stop - first
+        bound = limit + self.condition.overhead
+        if size <= limit and end <= bound:
+            return None
+        probe = min(bound + 1, end - 1)
+        buffer = self.buffer
+        declared = len(buffer.head) - buffer.pos < probe or self._tells_extent_from(probe)
+        if declared and size <= limit and end - size <= max(bound, _MOST_OVERHEAD):
+            return None
+        return self.too_large(limit, size if declared else None)
+
+    def _tells_extent_from(self, size: int) -> bool:
+        start = self.buffer.pos
+        window = Window(bytes(memoryview(self.buffer.head)[start : start + size]))
+        return type(self.condition.find(window)) is tuple
+
+    def too_large(self, limit: int, size: int | None = None) -> FrameTooLarge:
+        """Make the error for a frame above the limit; `size` is given if the frame declares it."""
+        error = FrameTooLarge(limit=limit, size=size, recoverable=size is not None)
+        self._place(error, self.buffer.pos)
+        if hint := self.condition.explain(Window(self.buffer.head, self.buffer.pos)):
+            error.reason = f"{error.reason}; {hint}"
+        return error
+
+    def _fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
+        framer = str(self.condition)
+        raise FramerContractError(reason, framer=framer, offset=self.buffer.offset) from cause
