@@ -1,0 +1,62 @@
+"""Find the plugins that installed distributions declare, without importing any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+
+from framestream._plugin import Plugin
+
+GROUP = "framestream"
+
+
+def installed_plugins() -> Iterator[Plugin]:
+    """Yield a plugin for each object that entry points of the group refer to.
+
+    Several entry points of a distribution that refer to the same object are one plugin with several
+    names. A distribution whose entry points cannot be read yields a quarantined plugin.
+    """
+    # metadata.entry_points() parses every distribution there is, and one that is broken breaks it:
+    # looking for the group in the text first costs a tenth, and lets each fail alone.
+    for distribution in metadata.distributions():
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+        except (OSError, UnicodeError):
+            continue
+        if f"[{GROUP}]" not in text:
+            continue
+        try:
+            if not _is_shadowed(distribution, text):
+                yield from _plugins_of(distribution)
+        except Exception as error:  # noqa: BLE001 - broken metadata of any kind belongs to one distribution
+            yield _broken(distribution, error)
+
+
+def _is_shadowed(distribution: metadata.Distribution, text: str) -> bool:
+    """Tell whether another copy of the distribution comes first on the path."""
+    first = metadata.distribution(_name(distribution))
+    return first.version != distribution.version or first.read_text("entry_points.txt") != text
+
+
+def _name(distribution: metadata.Distribution) -> str:
+    name = distribution.metadata["Name"]
+    if not name:
+        raise ValueError("it has no name")
+    return name
+
+
+def _plugins_of(distribution: metadata.Distribution) -> Iterator[Plugin]:
+    by_target: dict[str, list[metadata.EntryPoint]] = {}
+    for point in distribution.entry_points:
+        if point.group == GROUP:
+            by_target.setdefault(point.value, []).append(point)
+    for target, points in by_target.items():
+        names = [point.name for point in points]
+        yield Plugin(_name(distribution), distribution.version, target, names, points[0].load)
+
+
+def _broken(distribution: metadata.Distribution, error: Exception) -> Plugin:
+    where = str(getattr(distribution, "_path", "a distribution"))
+    plugin = Plugin(where, "", "entry_points.txt", [where], lambda: None)
+    plugin.quarantine(f"its metadata cannot be read: {type(error).__name__}: {error}", error)
+    return plugin

@@ -1,0 +1,219 @@
+"""One plugin: what it is called, how it is loaded, what it brought, and why it is not in use."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from threading import RLock
+from time import perf_counter
+from typing import Any, Literal, TypeAlias
+
+import pluggy
+
+from framestream import _hookspecs
+from framestream._conditions import ReadCondition
+from framestream._errors import PluginError
+from framestream._grammar import NAME
+from framestream._hookspecs import CONTRACT
+from framestream._values import did_you_mean
+
+log = logging.getLogger("framestream.plugins")
+
+State: TypeAlias = Literal["installed", "loaded", "disabled", "quarantined"]
+Factory: TypeAlias = Callable[..., ReadCondition[Any]]
+
+HOOKS = tuple(name for name in vars(_hookspecs) if name.startswith("framestream_"))
+
+
+class Plugin:
+    """One plugin of one distribution: a module (or an object in it), under all its entry-point names.
+
+    Nothing in it can hurt the host: it has a pluggy manager to itself, and whatever goes wrong while
+    it loads or in one of its hooks puts it in quarantine, with the reason.
+
+    Attributes:
+        names: the entry-point names, which are the framer names it declares.
+        distribution: the distribution it belongs to.
+        version: that distribution's version.
+        target: what its entry points refer to, such as ``acme_netstring``.
+        state: installed (not imported so far), loaded, disabled or quarantined.
+        reason: why it is disabled or quarantined.
+        error: the exception that put it in quarantine, if one did.
+        framers: what it registered, by name.
+        hooks: the hooks it implements.
+        load_time: how long importing and registering took, in seconds; None before that.
+        contract: the contract version it declares; None before it is loaded.
+    """
+
+    def __init__(
+        self, distribution: str, version: str, target: str, names: Iterable[str], find: Callable[[], Any]
+    ) -> None:
+        self.distribution = distribution
+        self.version = version
+        self.target = target
+        self.names = tuple(names)
+        self.state: State = "installed"
+        self.reason = ""
+        self.error: BaseException | None = None
+        self.framers: dict[str, Factory | str] = {}
+        self.hooks: tuple[str, ...] = ()
+        self.load_time: float | None = None
+        self.contract: int | None = None
+        self._find = find
+        self._lock = RLock()
+        self._loading = False  # a plugin that asks for its own name while it is imported must not recurse
+        self._manager = pluggy.PluginManager("framestream")
+        self._manager.add_hookspecs(_hookspecs)
+
+    def __repr__(self) -> str:
+        return f"<Plugin {self.title} {self.state}>"
+
+    @property
+    def name(self) -> str:
+        """The first of its entry-point names."""
+        return self.names[0]
+
+    @property
+    def title(self) -> str:
+        """The distribution with its version, for messages."""
+        return f"{self.distribution} {self.version}".strip()
+
+    @property
+    def traceback(self) -> str:
+        """The traceback of `error`, or nothing."""
+        return "" if self.error is None else "".join(traceback.format_exception(self.error))
+
+    def answers_to(self, name: str) -> bool:
+        """Tell whether this is its distribution's name or one of its entry-point names."""
+        return name in self.names or normalised(name) == normalised(self.distribution)
+
+    def load(self, limit: float) -> None:
+        """Import it and let it register, unless that was done; it ends up loaded or quarantined."""
+        with self._lock:
+            if self.state != "installed" or self._loading:
+                return
+            self._loading = True
+            started = perf_counter()
+            try:
+                self._load()
+                self.state = "loaded"
+            except PluginError as error:
+                self.quarantine(str(error), error.__cause__ or error)
+            finally:
+                self.load_time = perf_counter() - started
+            if self.state == "loaded" and self.load_time > limit:
+                self.quarantine(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
+
+    def quarantine(self, reason: str, error: BaseException | None = None) -> None:
+        """Take it out of use and keep the reason."""
+        self.state, self.reason, self.error = "quarantined", reason, error
+        log.warning("plugin %s (%s) is quarantined: %s", self.title, self.target, reason)
+
+    def disable(self, reason: str) -> None:
+        """Take it out of use because somebody wants it so."""
+        self.state, self.reason = "disabled", reason
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call its implementation of a hook; quarantine it if that raises."""
+        try:
+            with self._blamed(f"raised in {hook}"):
+                getattr(self._manager.hook, hook)(**arguments)
+        except PluginError as error:
+            self.quarantine(str(error), error.__cause__)
+
+    def factory(self, name: str) -> Factory:
+        """Return what makes the framer of this name, importing it now if it was registered as a string."""
+        factory = self.framers[name]
+        if isinstance(factory, str):
+            with self._blamed(f"cannot import {factory}"):
+                factory = _imported(factory)
+            self._check_factory(name, factory)
+            self.framers[name] = factory
+        return factory
+
+    def _load(self) -> None:
+        with self._blamed("cannot be imported"):
+            found = self._find()
+        if _is_framer_class(found):
+            self.contract = CONTRACT
+            for name in self.names:
+                self._register(name, found)
+            return
+        with self._blamed("cannot be inspected"):
+            self._check_contract(found)
+            self._check_hooks(found)
+            self._manager.register(found)
+            self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
+            if not self.hooks:
+                raise PluginError(f"{self.target} implements no hook and is no framer class")
+        with self._blamed("raised in framestream_register_framers"):
+            self._manager.hook.framestream_register_framers(register=self._register)
+
+    def _check_contract(self, found: object) -> None:
+        contract = getattr(found, "framestream_contract", CONTRACT)
+        if not isinstance(contract, int) or contract < 1:
+            raise PluginError(
+                f"framestream_contract is {contract!r}; it must be a whole number such as {CONTRACT}"
+            )
+        self.contract = contract
+        if contract > CONTRACT:
+            raise PluginError(
+                f"is written for version {contract} of the contract, this framestream knows {CONTRACT} (upgrade it)"
+            )
+
+    def _check_hooks(self, found: object) -> None:
+        """Refuse what pluggy would pass over in silence: misspelt, unmarked and asynchronous hooks."""
+        for name in dir(found):
+            value = getattr(found, name, None)
+            marked = hasattr(value, "framestream_impl")
+            if not marked and not (name.startswith("framestream_") and inspect.isroutine(value)):
+                continue
+            if name not in HOOKS:
+                raise PluginError(f"there is no hook {name}{did_you_mean(name, HOOKS)}")
+            if not marked:
+                raise PluginError(f"{name} is not marked with @hookimpl")
+            if inspect.iscoroutinefunction(value):
+                raise PluginError(f"{name} is a coroutine function; hooks are plain functions")
+
+    def _register(self, name: Any, factory: Any) -> None:
+        if not isinstance(name, str) or "/" in name or not NAME.fullmatch(name):
+            raise PluginError(f"registers {name!r}, which is no name for a framer")
+        if name in self.framers:
+            raise PluginError(f"registers {name!r} twice")
+        if not isinstance(factory, str):
+            self._check_factory(name, factory)
+        self.framers[name] = factory
+
+    def _check_factory(self, name: str, factory: object) -> None:
+        if not callable(factory) or (isinstance(factory, type) and not _is_framer_class(factory)):
+            raise PluginError(f"registers {name!r} as {factory!r}, which is no framer class")
+
+    @contextmanager
+    def _blamed(self, what: str) -> Iterator[None]:
+        """Turn whatever is raised inside into a `PluginError` that says what the plugin did."""
+        try:
+            yield
+        except PluginError:
+            raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - even a plugin that calls sys.exit() is contained
+            raise PluginError(f"{what}: {type(error).__name__}: {error}", plugin=self.name) from error
+
+
+def normalised(distribution: str) -> str:
+    """Return a distribution's name as package indexes compare it (PEP 503)."""
+    return distribution.lower().replace("_", "-").replace(".", "-")
+
+
+def _is_framer_class(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, ReadCondition)
+
+
+def _imported(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
