@@ -201,8 +201,7 @@ class FrameDecoder:
         if self._parts is None:
             self._prepare(condition)
             while self._skipping is not None:
-                if self._skipping.keep is not None:
-                    raise StreamBusy("a truncated frame is being read; read on with the same condition")
+                self._check_truncation(None)
                 if self._skip_on() is NEED_DATA:
                     return NEED_DATA
             if self._at_end(condition):
@@ -280,6 +279,7 @@ class FrameDecoder:
         search, buffer = self._search, self._buffer
         while True:
             if self._skipping is not None:
+                self._check_truncation(condition)
                 kept = self._skip_on()
                 if kept is NEED_DATA:
                     return NEED_DATA
@@ -425,8 +425,10 @@ class FrameDecoder:
         if policy == "close" or (policy == "raise" and not error.recoverable):
             error.recoverable = False
             self._fail(error)
-        error.recoverable = True
         condition = self._search.condition
+        if not error.recoverable and not self._search.can_be_skipped(limit + condition.overhead):
+            self._fail_to_skip(error)
+        error.recoverable = True
         parts = FrameParts(self._buffer, self._search)
         keep = limit if policy == "truncate" else None
         self._skipping = Skip(parts, condition, limit, error, keep=keep, report=policy != "raise")
@@ -438,16 +440,23 @@ class FrameDecoder:
         assert skip is not None
         outcome = self._guard(skip.go_on, self._eof)
         if outcome is None:
-            error = skip.error or self._search.too_large(skip.limit)
-            error.recoverable = False
-            error.reason += "; it cannot be skipped, because its framer settles no payload early"
-            self._fail(error)
+            self._fail_to_skip(skip.error or self._search.too_large(skip.limit))
         if outcome is NEED_DATA and self._eof:
             self._incomplete(skip.parts)
         if outcome is FRAME_END:
             self._end_skip(skip)
         answer: bytes | FrameEnd | NeedData = outcome
         return answer
+
+    def _fail_to_skip(self, error: FrameTooLarge) -> NoReturn:
+        error.recoverable = False
+        error.reason += "; it cannot be skipped, because its framer settles no payload early"
+        self._fail(error)
+
+    def _check_truncation(self, condition: ReadCondition[Any] | None) -> None:
+        skip = self._skipping
+        if skip is not None and skip.keep is not None and skip.condition != condition:
+            raise StreamBusy(f"a truncated frame of {skip.condition} is being read; read on with that")
 
     def _end_skip(self, skip: Skip) -> None:
         self._skipping = None

@@ -81,7 +81,7 @@ class Search:
     @property
     def fresh(self) -> bool:
         """True if nothing is known about the frame yet."""
-        return self.need == 0 and self.extent is None
+        return self.need <= 1 and self.extent is None
 
     def run(self, bound: int, eof: bool, *, in_parts: bool = False) -> Extent | Outcome:
         """Ask about the frame until its extent is known or something is in the way.
@@ -92,15 +92,17 @@ class Search:
         if self.extent is not None:
             return self.extent
         buffer = self.buffer
+        if not self.need and not self.condition.can_be_empty:
+            self.need = 1
         while True:
             if in_parts and self.settled > 0:
                 return SETTLED
             have = len(buffer.head) - buffer.pos
             if have < self.need:
-                if self.need > bound + 1:
+                if have > bound:
                     return TOO_LARGE
                 if buffer.chunks:
-                    buffer.grow(self.need)
+                    buffer.grow(min(self.need, bound + 1))
                     continue
                 if not eof:
                     return WAITING
@@ -112,7 +114,7 @@ class Search:
                 self._fault(f"find returned {found!r}, not a span or NeedMore")
             self._note(found, have)
             if last and not (in_parts and self.settled > 0):
-                return TOO_LARGE if self.need > bound + 1 else WAITING
+                return TOO_LARGE if have > bound else WAITING
 
     def _ask(self, eof: bool) -> Any:
         buffer, window = self.buffer, self.window
@@ -186,19 +188,31 @@ class Search:
         first, stop, end, _ = extent
         size = stop - first
         bound = limit + self.condition.overhead
-        if size <= limit and end <= bound:
+        if size <= limit and end <= bound + 1:
             return None
         probe = min(bound + 1, end - 1)
         buffer = self.buffer
-        declared = len(buffer.head) - buffer.pos < probe or self._tells_extent_from(probe)
+        declared = len(buffer.head) - buffer.pos < probe or type(self._answer_to(probe)) is tuple
         if declared and size <= limit and end - size <= max(bound, _MOST_OVERHEAD):
             return None
         return self.too_large(limit, size if declared else None)
 
-    def _tells_extent_from(self, size: int) -> bool:
+    def can_be_skipped(self, bound: int) -> bool:
+        """Tell whether a frame of undeclared size can be thrown away as it arrives.
+
+        That, too, is judged by the first `bound` + 1 bytes: the condition must settle payload in them.
+        """
+        if self.extent is not None and self.extent[2] <= bound + 1:
+            return True
+        more = self._answer_to(bound + 1)
+        return type(more) is NeedMore and bool(more.settled)
+
+    def _answer_to(self, size: int) -> Any:
         start = self.buffer.pos
-        window = Window(bytes(memoryview(self.buffer.head)[start : start + size]))
-        return type(self.condition.find(window)) is tuple
+        try:
+            return self.condition.find(Window(bytes(memoryview(self.buffer.head)[start : start + size])))
+        except FramingError:
+            return None
 
     def too_large(self, limit: int, size: int | None = None) -> FrameTooLarge:
         """Make the error for a frame above the limit; `size` is given if the frame declares it."""
