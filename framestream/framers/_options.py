@@ -1,0 +1,33 @@
+"""Checks that framers share: of their options when made, and of payloads when encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from framestream._errors import EncodeError
+
+
+def check_size(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:
+    """Return `value` if it is a whole number from `least` to `most`, both allowed; else raise ValueError."""
+    if type(value) is int and value >= least and (most is None or value <= most):
+        return value
+    allowed = f"at least {least}" if most is None else f"from {least} to {most}"
+    raise ValueError(f"{name} is {value!r}; it must be a whole number, {allowed}")
+
+
+def check_max_size(value: object) -> None:
+    """Raise ValueError unless `value` is None or a number of bytes."""
+    if value is not None:
+        check_size("max_size", value, least=0)
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise ValueError unless `value` is one of the allowed words."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+
+
+def refuse_larger(payload: bytes, max_size: int | None) -> None:
+    """Raise EncodeError if the payload is larger than the framer's own limit."""
+    if max_size is not None and len(payload) > max_size:
+        raise EncodeError(f"payload of {len(payload)} bytes exceeds the limit {max_size}")
