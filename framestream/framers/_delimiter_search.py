@@ -1,0 +1,135 @@
+"""DelimiterSearch: find the delimiter that ends first, and the longest one at that place."""
+
+from __future__ import annotations
+
+import re
+from typing import AnyStr
+
+from framestream._conditions import NeedMore, Span, Window
+from framestream._errors import EncodeError
+
+
+class DelimiterSearch:
+    r"""A set of delimiters, ready to search for; it answers for the framers that have one.
+
+    The delimiter that ends first wins, and of those that end at the same byte the longest: ``\r\n``
+    against ``\n``. Deciding by the end makes the answer independent of what has yet to arrive.
+
+    Args:
+        delimiters: the set; the first is the one that is written.
+        keep: a payload includes its delimiter.
+        last: at the end of the stream, what is left without a delimiter is a frame.
+
+    Raises:
+        ValueError: a delimiter is empty, or could never win.
+    """
+
+    def __init__(self, delimiters: tuple[bytes, ...], *, keep: bool = False, last: bool = False) -> None:
+        _check(delimiters)
+        self.delimiters = delimiters
+        self.keep = keep
+        self.last = last
+        self.shortest, *longer = sorted(set(delimiters), key=len)
+        self.longer = tuple(reversed(longer))
+        self.longest = len(longer[-1] if longer else self.shortest)
+        # Where every delimiter ends with the shortest one, a frame ends where that one does. Otherwise a
+        # regex will do: no delimiter has another inside it except at its end, so the match that starts
+        # first also ends first, and is the longest that ends there.
+        self.nested = all(delimiter.endswith(self.shortest) for delimiter in longer)
+        self.regex = re.compile(b"(" + b"|".join(map(re.escape, delimiters)) + b")")
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return the span up to the first delimiter from ``window.resume`` on."""
+        data, start = window.data, window.start
+        if self.nested:
+            stop = data.find(self.shortest, window.resume)
+            if stop < 0:
+                return self._no_delimiter(window)
+            end = stop + len(self.shortest)
+            for delimiter in self.longer:
+                if data.endswith(delimiter, start, end):
+                    stop = end - len(delimiter)
+                    break
+        else:
+            match = self.regex.search(data, window.resume)
+            if match is None:
+                return self._no_delimiter(window)
+            stop, end = match.span()
+        return start, end if self.keep else stop, end
+
+    def _no_delimiter(self, window: Window) -> Span | NeedMore:
+        size = len(window.data)
+        if window.eof and self.last and (size > window.start or window.taken):
+            return window.start, size, size
+        # The last bytes may be the beginning of a delimiter.
+        unclear = max(window.start, size - self.longest + 1)
+        return NeedMore(resume=unclear, settled=unclear)
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Cut every frame that has its delimiter."""
+        data = bytes(window.data)
+        payloads = self._split_all(data[window.start :])
+        rest = payloads.pop()
+        return payloads, len(data) - len(rest)
+
+    def _split_all(self, block: bytes) -> list[bytes]:
+        """Return the payloads and, as the last item, what follows the last delimiter."""
+        if not self.longer and not self.keep:
+            return block.split(self.shortest)
+        if self.nested and self.keep:
+            *payloads, rest = block.split(self.shortest)
+            return [*(payload + self.shortest for payload in payloads), rest]
+        if self.nested and len(self.longer) == len(self.shortest) == 1:
+            return split_pair(block, self.shortest, self.longer[0])
+        parts: list[bytes] = self.regex.split(block)
+        if not self.keep:
+            return parts[::2]
+        rest = parts.pop()
+        return [*map(bytes.__add__, parts[::2], parts[1::2]), rest]
+
+    def join(self, payload: bytes) -> bytes:
+        """Return the payload with its delimiter; raise EncodeError if it would be read back otherwise."""
+        wire = payload if self.keep else payload + self.delimiters[0]
+        found = self.find(Window(wire))
+        if not isinstance(found, tuple):
+            raise EncodeError(f"payload of {len(payload)} bytes has to keep its delimiter at its end")
+        _, stop, end = found
+        if (stop, end) != (len(payload), len(wire)):
+            raise EncodeError(
+                f"payload of {len(payload)} bytes would be read back as {stop}: "
+                f"a delimiter ends at byte {end}"
+            )
+        return wire
+
+
+def split_pair(block: AnyStr, short: AnyStr, long: AnyStr) -> list[AnyStr]:
+    """Split by two delimiters, of which the long one ends with the short one, a single character."""
+    head = long[:-1]
+    if head not in block:
+        return block.split(short)
+    # Nearly always all ends are alike, and two passes in C cost less than one in Python.
+    parts = block.split(long)
+    if block.count(short) == len(parts) - 1:
+        return parts
+    parts = block.split(short)
+    rest = parts.pop()
+    size = len(head)
+    parts = [part[:-size] if part.endswith(head) else part for part in parts]
+    parts.append(rest)
+    return parts
+
+
+def _check(delimiters: tuple[object, ...]) -> None:
+    if not delimiters:
+        raise ValueError("no delimiter is given")
+    known: list[bytes] = []
+    for delimiter in delimiters:
+        if not isinstance(delimiter, bytes) or not delimiter:
+            raise ValueError(f"delimiter {delimiter!r} is not bytes, one or more")
+        known.append(delimiter)
+    for delimiter in known:
+        for other in known:
+            if other in delimiter[:-1]:
+                raise ValueError(
+                    f"delimiter {delimiter!r} can never end a frame: {other!r} in it ends one first"
+                )

@@ -1,0 +1,47 @@
+"""Exactly: a frame of a size the reader knows, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from framestream._conditions import ReadCondition, Span, Window
+from framestream.framers._options import check_size
+
+
+@dataclass(frozen=True)
+class Exactly(ReadCondition[bytes]):
+    r"""Read exactly `size` bytes.
+
+    ::
+
+        Exactly(4):  b"\x00\x01\x02\x03rest"  ->  b"\x00\x01\x02\x03"
+
+    The caller names the size, so that number is the limit as well: more than the decoder's default
+    limit can be asked for. ``Exactly(0)`` gives ``b""`` and consumes nothing.
+    """
+
+    name = "exactly"
+
+    size: Annotated[int, "How many bytes to read. Bytes."]
+
+    def __post_init__(self) -> None:
+        check_size("size", self.size, least=0)
+        object.__setattr__(self, "max_size", self.size)
+        object.__setattr__(self, "can_be_empty", self.size == 0)
+
+    def find(self, window: Window) -> Span:
+        """Return the span at once, however little has arrived."""
+        stop = window.start + self.size
+        return window.start, stop, stop
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Slice the window into pieces of `size` bytes."""
+        return slices(window, self.size) if self.size else ([], window.start)
+
+
+def slices(window: Window, size: int) -> tuple[list[bytes], int]:
+    """Return the window's whole pieces of `size` bytes, and where the rest begins."""
+    data, start = bytes(window.data), window.start
+    rest = len(data) - (len(data) - start) % size
+    return [data[i : i + size] for i in range(start, rest, size)], rest
