@@ -12,7 +12,7 @@ from framestream._errors import FramerContractError, FramingError, PayloadError
 # cut ahead and put back stays in proportion to what was delivered.
 FIRST_QUOTA = 512
 _LAST_QUOTA = 1 << 16
-_RUN_BEFORE_LOOKING_AHEAD = 3
+RUN_BEFORE_LOOKING_AHEAD = 3
 # Frames that fill more of the quota than this gain nothing from a batch.
 _FEWEST_FRAMES = 4
 
@@ -40,16 +40,16 @@ class LookAhead:
         self.run = 0
         self.last_size = 0
 
-    def reset(self) -> None:
-        """Start slowly again: another condition is asked."""
-        self.run = 0
-        self._quota = FIRST_QUOTA
-
     def cut(self, condition: ReadCondition[Any], limit: int, eof: bool) -> bool:
-        """Cut frames ahead if that pays; return True if there are any."""
+        """Cut frames ahead if that pays; return True if there are any.
+
+        To be asked when `run` has reached RUN_BEFORE_LOOKING_AHEAD.
+        """
+        if self.run == RUN_BEFORE_LOOKING_AHEAD:
+            self._quota = FIRST_QUOTA
         quota = min(self._quota, limit)
         size = self.last_size
-        if self.run < _RUN_BEFORE_LOOKING_AHEAD or size * _FEWEST_FRAMES > quota or quota < FIRST_QUOTA:
+        if size * _FEWEST_FRAMES > quota or quota < FIRST_QUOTA:
             return False
         buffer = self._buffer
         have = len(buffer.head) - buffer.pos
@@ -86,7 +86,7 @@ class LookAhead:
         assert condition is not None
         delivered = self._count - len(self.frames)
         self.frames = []
-        self.reset()
+        self.run = 0
         buffer = self._buffer
         window = Window(buffer.head, buffer.pos, eof=self._eof)
         for _ in range(delivered):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, get_args
 
-from framestream._ahead import FIRST_QUOTA, LookAhead, split
+from framestream._ahead import FIRST_QUOTA, RUN_BEFORE_LOOKING_AHEAD, LookAhead, split
 from framestream._buffer import ReadBuffer
 from framestream._conditions import Decode, ReadCondition
 from framestream._errors import (
@@ -88,6 +88,7 @@ class FrameDecoder:
         self._condition: ReadCondition[Any] | None = None
         self._eof = False
         self._finished = False  # a condition that may be empty has had its frame at the end
+        self._blocked = False  # an error, or a frame in parts, may stand in the way of the next read
         self._error: Exception | None = None  # fatal: raised for ever
         self._deferred: Exception | None = None  # met behind a batch: raised once
         self._parts: FrameParts | None = None
@@ -143,11 +144,51 @@ class FrameDecoder:
             if not frames:
                 self._stats.frames += ahead.finish()
             return frame
-        self._prepare(condition)
-        limit = self._limit(condition, max_size)
-        if max_size is None and self._search.fresh and self._skipping is None:
-            if self._guard(ahead.cut, condition, limit, self._eof):
-                return self.next_frame(condition)
+        if self._blocked or frames:
+            self._prepare()
+        search = self._search
+        fresh = search.need <= 1 and search.extent is None and self._skipping is None
+        if condition is not self._condition:
+            if fresh:
+                self._condition = search.condition = condition
+                ahead.run = 0
+            else:
+                self._adopt(condition)
+        limit = max_size
+        if limit is None:
+            limit = condition.max_size
+            if limit is None:
+                limit = self.max_frame_size
+        if fresh:
+            if ahead.run >= RUN_BEFORE_LOOKING_AHEAD and max_size is None:
+                if self._guard(ahead.cut, condition, limit, self._eof):
+                    return self.next_frame(condition)
+            buffer = self._buffer
+            head, start = buffer.head, buffer.pos
+            if start < len(head):
+                # Most frames are there whole: ask, check and deliver without a further call. Whatever is
+                # out of the ordinary is left to _next, which finds the answer noted in the search.
+                window = search.window
+                window.data = head
+                window.start = window.resume = start
+                window.eof = self._eof and not buffer.chunks
+                try:
+                    found = condition.find(window)
+                    if type(found) is tuple and len(found) == 3:
+                        first, stop, end = found
+                        if start <= first <= stop <= end <= len(head) and 0 < end - start <= limit:
+                            buffer.pos = end
+                            buffer.size -= end - start
+                            ahead.run += 1
+                            ahead.last_size = end - start
+                            self._stats.frames += 1
+                            if self._eof and condition.can_be_empty:
+                                self._finished = not buffer.size
+                            return condition.decode(head[first:stop])  # type: ignore[arg-type]
+                    search.note(found)
+                except Exception as error:
+                    if buffer.pos != start:
+                        self._decode_failed(condition, error, bytes(head[first:stop]), buffer.base + start)
         return self._next(condition, limit, _checked(on_oversize or self.on_oversize))
 
     def next_batch(
@@ -167,7 +208,9 @@ class FrameDecoder:
             rest: list[T] = ahead.frames[::-1]
             self._stats.frames += ahead.finish()
             return rest
-        self._prepare(condition)
+        self._prepare()
+        if condition is not self._condition:
+            self._adopt(condition)
         limit = self._limit(condition, max_size)
         policy = _checked(on_oversize or self.on_oversize)
         frames: list[T] = []
@@ -182,6 +225,7 @@ class FrameDecoder:
                 # A fatal error is kept already, and an incomplete frame is found incomplete again.
                 if self._error is None and not isinstance(error, IncompleteFrame):
                     self._deferred = error
+                    self._blocked = True
                 return frames
             if frame is NEED_DATA or frame is END:
                 return frames or frame
@@ -199,7 +243,9 @@ class FrameDecoder:
         Raises the same as `next_frame`; `IncompleteFrame` if the stream ends before the frame does.
         """
         if self._parts is None:
-            self._prepare(condition)
+            self._prepare()
+            if condition is not self._condition:
+                self._adopt(condition)
             while self._skipping is not None:
                 self._check_truncation(None)
                 if self._skip_on() is NEED_DATA:
@@ -207,6 +253,7 @@ class FrameDecoder:
             if self._at_end(condition):
                 return END
             self._parts = FrameParts(self._buffer, self._search)
+            self._blocked = True
         elif condition is not self._condition and condition != self._condition:
             raise StreamBusy(f"a frame of {self._condition} is being streamed; finish or skip it first")
         parts = self._parts
@@ -318,19 +365,24 @@ class FrameDecoder:
             return frame
         try:
             return decode(payload)
-        except FramingError as error:
+        except Exception as error:
+            self._decode_failed(condition, error, payload, offset)
+
+    def _decode_failed(
+        self, condition: ReadCondition[Any], error: Exception, payload: bytes, offset: int
+    ) -> NoReturn:
+        if isinstance(error, FramingError):
             error.offset, error.framer, error.excerpt = offset, str(condition), payload[:32]
             self._fail(error)
-        except PayloadError as error:
+        if isinstance(error, PayloadError):
             self._stats.payload_errors += 1
             error.offset, error.framer, error.payload = offset, str(condition), payload
-            raise
-        except ValueError as error:
+            raise error
+        if isinstance(error, ValueError):
             self._stats.payload_errors += 1
             raise PayloadError(str(error), payload=payload, offset=offset, framer=str(condition)) from error
-        except Exception as error:
-            reason = f"decode raised {type(error).__name__}: {error}"
-            raise FramerContractError(reason, framer=str(condition), offset=offset) from error
+        reason = f"decode raised {type(error).__name__}: {error}"
+        raise FramerContractError(reason, framer=str(condition), offset=offset) from error
 
     def _complete(self, condition: ReadCondition[Any]) -> None:
         self._search.restart()
@@ -357,21 +409,20 @@ class FrameDecoder:
 
     # What stands before a read
 
-    def _prepare(self, condition: ReadCondition[Any]) -> None:
+    def _prepare(self) -> None:
         if self._error is not None:
             raise self._error.with_traceback(None)
         if self._deferred is not None:
             error, self._deferred = self._deferred, None
+            self._blocked = False
             raise error
         if self._parts is not None:
             raise StreamBusy("a frame is being streamed in parts; finish it or call skip_frame() first")
-        if self._ahead.frames:
-            self._put_back()
-        if condition is not self._condition:
-            self._adopt(condition)
+        self._put_back()
+        self._blocked = False
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
-        self._ahead.reset()
+        self._ahead.run = 0
         if self._skipping is None:
             # An equal condition keeps the progress of a read that was given up, so that retrying with
             # `Line()` written anew each time does not search the same bytes again.
@@ -405,6 +456,7 @@ class FrameDecoder:
 
     def _fail(self, error: Exception) -> NoReturn:
         self._error = error
+        self._blocked = True
         raise error
 
     def _incomplete(self, parts: FrameParts | None = None) -> NoReturn:

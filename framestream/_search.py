@@ -75,8 +75,9 @@ class Search:
         self.resume = 0
         self.settled = 0
         self.payload_start = 0
-        self.taken = 0
+        self.taken = self.window.taken = 0
         self.memo: Any = None
+        self.window.memo = None
 
     @property
     def fresh(self) -> bool:
@@ -108,11 +109,9 @@ class Search:
                     return WAITING
             last = eof and not buffer.chunks
             found = self._ask(last)
-            if type(found) is tuple:
-                return self._accept(found, have)
-            if type(found) is not NeedMore:
-                self._fault(f"find returned {found!r}, not a span or NeedMore")
-            self._note(found, have)
+            self.note(found)
+            if self.extent is not None:
+                return self.extent
             if last and not (in_parts and self.settled > 0):
                 return TOO_LARGE if have > bound else WAITING
 
@@ -140,7 +139,16 @@ class Search:
         error.framer = str(self.condition)
         error.excerpt = bytes(head[position : position + 32])
 
-    def _accept(self, found: tuple[Any, ...], have: int) -> Extent:
+    def note(self, found: Any) -> None:
+        """Keep the answer to the question just asked, and hold its author to the contract."""
+        if type(found) is tuple:
+            self._accept(found)
+        elif type(found) is NeedMore:
+            self._note(found)
+        else:
+            self._fault(f"find returned {found!r}, not a span or NeedMore")
+
+    def _accept(self, found: tuple[Any, ...]) -> None:
         start = self.buffer.pos
         if len(found) == 3:
             first, stop, end = found
@@ -153,11 +161,11 @@ class Search:
             self._fault(f"span out of order: {found[:3]} for a frame that starts at {start}")
         if end == start and not (self.condition.can_be_empty or self.taken):
             self._fault("a frame of no bytes, from a condition that is not can_be_empty")
-        self.extent = extent = (first - start, stop - start, end - start, value)
-        return extent
+        self.extent = (first - start, stop - start, end - start, value)
 
-    def _note(self, more: NeedMore, have: int) -> None:
+    def _note(self, more: NeedMore) -> None:
         start = self.buffer.pos
+        have = len(self.buffer.head) - start
         resume = self.resume if more.resume is None else more.resume - start
         settled = 0 if more.settled is None else more.settled - start
         if not (0 <= resume <= have and 0 <= settled <= have):

@@ -1,0 +1,77 @@
+"""Errors say whose fault it is, carry data, and read as one clause."""
+
+from __future__ import annotations
+
+import pytest
+
+from framestream import (
+    EncodeError,
+    FramerContractError,
+    FramestreamError,
+    FrameTooLarge,
+    FramingError,
+    IncompleteFrame,
+    PayloadError,
+    PluginError,
+    SpecError,
+    StreamBusy,
+    StreamClosed,
+    UnknownFramerError,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (FramingError("bad"), "bad"),
+        (FramingError("bad", offset=7), "bad (at offset 7)"),
+        (FrameTooLarge(limit=5, size=9, offset=0), "frame of 9 bytes exceeds the limit 5 (at offset 0)"),
+        (FrameTooLarge(limit=5), "frame exceeds the limit of 5 bytes"),
+        (IncompleteFrame(received=3), "stream ended inside a frame: 3 bytes arrived"),
+        (IncompleteFrame(received=3, expected=9), "stream ended inside a frame: 3 of 9 bytes arrived"),
+        (PayloadError("bad"), "bad"),
+        (PayloadError("bad", offset=7), "bad (frame at offset 7)"),
+        (
+            UnknownFramerError("lien", available=("line", "regex"), suggestion="line"),
+            "no framer named 'lien'; did you mean 'line'? (available: line, regex)",
+        ),
+        (UnknownFramerError("x"), "no framer named 'x'"),
+        (StreamClosed(), "stream is closed"),
+        (StreamClosed(real_error=OSError("reset")), "stream is closed: reset"),
+        (FramerContractError("no span", framer="acme"), "acme: no span"),
+        (FramerContractError("no span"), "framer: no span"),
+        (PluginError("no module", plugin="acme"), "no module"),
+    ],
+    ids=lambda e: type(e).__name__,
+)
+def test_an_error_reads_as_one_clause(error: FramestreamError, text: str) -> None:
+    assert str(error) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "base"),
+    [
+        (FrameTooLarge, FramingError),
+        (IncompleteFrame, FramingError),
+        (EncodeError, ValueError),
+        (SpecError, ValueError),
+        (UnknownFramerError, LookupError),
+        (UnknownFramerError, SpecError),
+        (StreamBusy, FramestreamError),
+        (StreamClosed, FramestreamError),
+    ],
+)
+def test_errors_are_caught_by_their_kind(kind: type[Exception], base: type[Exception]) -> None:
+    assert issubclass(kind, base)
+    assert issubclass(kind, FramestreamError)
+
+
+def test_errors_carry_data() -> None:
+    error = FrameTooLarge(limit=5, size=9, discarded=3, recoverable=True, framer="line", excerpt=b"GET")
+    assert (error.limit, error.size, error.discarded, error.recoverable) == (5, 9, 3, True)
+    assert (error.framer, error.excerpt) == ("line", b"GET")
+    spec = SpecError("bad", spec="line:", position=5)
+    assert (spec.spec, spec.position) == ("line:", 5)
+    assert PluginError("x", plugin="acme").plugin == "acme"
+    cause = OSError()
+    assert StreamClosed(real_error=cause).real_error is cause
