@@ -5,7 +5,9 @@ whose fault       class
 ================  =======================================================================
 the peer          `FramingError`, `FrameTooLarge`, `IncompleteFrame`: the stream is broken or short
 the payload       `PayloadError`: this frame cannot be decoded, the stream is still in step
-the caller        `EncodeError`, `SpecError`, `UnknownFramerError`, `StreamBusy`, `StreamClosed`
+the caller        `EncodeError`, `SpecError`, `UnknownFramerError`, `AddressError`, `StreamBusy`,
+                  `StreamClosed`
+the network       `ConnectError`, `ConnectTimeout`: nobody could be reached there
 the plugin        `FramerContractError`, `PluginError`
 ================  =======================================================================
 
@@ -179,6 +181,42 @@ class UnknownFramerError(SpecError, LookupError):
         self.name = name
         self.available = available
         self.suggestion = suggestion
+
+
+class AddressError(FramestreamError, ValueError):
+    """A URL does not say where to connect or listen.
+
+    Attributes:
+        url: the whole string.
+    """
+
+    def __init__(self, reason: str, *, url: str = "") -> None:
+        super().__init__(reason)
+        self.url = url
+
+
+class ConnectError(FramestreamError, ConnectionError):
+    """Nobody could be reached at a URL.
+
+    Attributes:
+        url: where to.
+        attempts: each address that was tried, with the exception that ended it.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        url: str = "",
+        attempts: tuple[tuple[str, BaseException], ...] = (),
+    ) -> None:
+        super().__init__(reason)
+        self.url = url
+        self.attempts = attempts
+
+
+class ConnectTimeout(ConnectError, TimeoutError):
+    """Nobody was reached at a URL within the time allowed."""
 
 
 class StreamBusy(FramestreamError):

@@ -1,0 +1,86 @@
+import os
+import socket
+
+import pytest
+
+from framestream._errors import AddressError
+from framestream._urls import Activated, Command, Descriptors, Pipe, Tcp, Unix, parse_url
+
+URLS = [
+    ("tcp://localhost:4000", Tcp("localhost", 4000)),
+    ("tcp://127.0.0.1:0/", Tcp("127.0.0.1", 0)),
+    ("tcp://[::1]:4000", Tcp("::1", 4000)),
+    ("tcp://[fe80::1%eth0]:4000", Tcp("fe80::1%eth0", 4000)),
+    ("tcp://:4000", Tcp("", 4000)),
+    ("tls://example.org:443", Tcp("example.org", 443, tls=True)),
+    ("unix:/run/app.sock", Unix("/run/app.sock")),
+    ("unix:app.sock", Unix("app.sock")),
+    ("unix:///run/app.sock", Unix("/run/app.sock")),
+    ("unix:@app", Unix("@app")),
+    ("fd:3", Descriptors(3, 3)),
+    ("fd:0,1", Descriptors(0, 1)),
+    ("pipe:/run/fifo", Pipe("/run/fifo")),
+    ("pipe:>/run/fifo", Pipe("/run/fifo", writes=True)),
+    ("exec:nvim --embed 'a b'", Command(("nvim", "--embed", "a b"))),
+    ("systemd:", Activated()),
+    ("systemd:web", Activated("web")),
+]
+
+
+@pytest.mark.parametrize(("url", "endpoint"), URLS)
+def test_a_url_names_its_endpoint(url, endpoint):
+    assert parse_url(url) == endpoint
+
+
+@pytest.mark.parametrize("endpoint", [endpoint for _, endpoint in URLS])
+def test_an_endpoint_prints_as_a_url_that_names_it(endpoint):
+    assert parse_url(str(endpoint)) == endpoint
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://x:1", "'http://x:1' begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd"),
+        ("localhost", "'localhost' begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd"),
+        ("tcp:localhost:1", "no // in 'tcp:localhost:1'; write tcp://HOST:PORT"),
+        ("tls://localhost", "no port in 'tls://localhost'; write tls://HOST:PORT"),
+        ("tcp://[::1]", "no port in 'tcp://[::1]'; write tcp://HOST:PORT"),
+        ("tcp://::1:80", "the IPv6 address in 'tcp://::1:80' needs brackets; write tcp://[::1]:PORT"),
+        ("tcp://x:http", "port 'http' in 'tcp://x:http' is no number from 0 to 65535"),
+        ("tcp://x:65536", "port '65536' in 'tcp://x:65536' is no number from 0 to 65535"),
+        ("tcp://x:", "port '' in 'tcp://x:' is no number from 0 to 65535"),
+        ("unix:", "no path in 'unix:'; write unix:/PATH or unix:@NAME"),
+        ("fd:x", "'fd:x' names no descriptor; write fd:N or fd:READ,WRITE"),
+        ("fd:1,", "'fd:1,' names no descriptor; write fd:N or fd:READ,WRITE"),
+        ("pipe:>", "no path in 'pipe:>'; write pipe:/PATH or pipe:>/PATH"),
+        ("exec:", "no program in 'exec:'; write exec:PROGRAM ARGUMENTS"),
+        ("exec:'", "cannot split \"exec:'\" into words: no closing quotation"),
+    ],
+)
+def test_a_malformed_url_is_refused_with_what_to_write(url, reason):
+    with pytest.raises(AddressError) as caught:
+        parse_url(url)
+    assert reason == str(caught.value)
+    assert url == caught.value.url
+
+
+def test_an_abstract_name_begins_with_nul_for_the_socket_module():
+    assert parse_url("unix:@app").address == "\0app"
+    assert parse_url("unix:/app").address == "/app"
+
+
+def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path):
+    fifo, path = str(tmp_path / "fifo"), str(tmp_path / "socket")
+    os.mkfifo(fifo)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        assert parse_url(path) == Unix(path)
+    assert parse_url(fifo) == Pipe(fifo)
+    assert parse_url("/dev/null") == Pipe("/dev/null")
+
+
+def test_a_bare_path_to_anything_else_is_refused(tmp_path):
+    with pytest.raises(AddressError, match="is no socket, FIFO or device"):
+        parse_url(str(tmp_path))
+    with pytest.raises(AddressError, match="cannot look at .*: no such file or directory"):
+        parse_url(str(tmp_path / "nothing"))
