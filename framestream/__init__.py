@@ -1,4 +1,13 @@
-"""Cut byte streams into protocol frames, with the framing itself as a plugin."""
+"""Cut byte streams into protocol frames, with the framing itself as a plugin.
+
+The contract, the decoder and the errors are imported at once. Everything else is imported when it is
+first asked for, so that cutting lines imports neither asyncio nor msgpack nor pluggy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from framestream._conditions import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._decoder import DecoderStats, FrameDecoder, OnOversize
@@ -18,3 +27,88 @@ from framestream._errors import (
 )
 from framestream._iterate import aiter_frames, iter_frames
 from framestream._signals import END, FRAME_END, NEED_DATA
+
+if TYPE_CHECKING:
+    from framestream._hookspecs import hookimpl, hookspec
+    from framestream._registry import FramerInfo, available_framers, get_framer, plugins
+    from framestream.framers._available import Available
+    from framestream.framers._delimiter import Delimiter
+    from framestream.framers._exactly import Exactly
+    from framestream.framers._fixed_length import FixedLength
+    from framestream.framers._length_prefix import LengthPrefix
+    from framestream.framers._line import Line
+    from framestream.framers._msgpack import Msgpack
+    from framestream.framers._until_close import UntilClose
+
+_LAZY = {
+    "Available": "framers._available",
+    "Delimiter": "framers._delimiter",
+    "Exactly": "framers._exactly",
+    "FixedLength": "framers._fixed_length",
+    "FramerInfo": "_registry",
+    "LengthPrefix": "framers._length_prefix",
+    "Line": "framers._line",
+    "Msgpack": "framers._msgpack",
+    "UntilClose": "framers._until_close",
+    "available_framers": "_registry",
+    "get_framer": "_registry",
+    "hookimpl": "_hookspecs",
+    "hookspec": "_hookspecs",
+    "plugins": "_registry",
+}
+
+__all__ = [
+    "END",
+    "FRAME_END",
+    "NEED_DATA",
+    "Available",
+    "Decode",
+    "DecoderStats",
+    "Delimiter",
+    "EncodeError",
+    "Exactly",
+    "FixedLength",
+    "FrameDecoder",
+    "FrameTooLarge",
+    "Framer",
+    "FramerContractError",
+    "FramerInfo",
+    "FramestreamError",
+    "FramingError",
+    "IncompleteFrame",
+    "LengthPrefix",
+    "Line",
+    "Msgpack",
+    "NeedMore",
+    "OnOversize",
+    "PayloadError",
+    "PluginError",
+    "ReadCondition",
+    "Span",
+    "SpecError",
+    "StreamBusy",
+    "StreamClosed",
+    "UnknownFramerError",
+    "UntilClose",
+    "ValueSpan",
+    "Window",
+    "aiter_frames",
+    "available_framers",
+    "get_framer",
+    "hookimpl",
+    "hookspec",
+    "iter_frames",
+    "plugins",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'framestream' has no attribute {name!r}")
+    value = getattr(import_module(f"framestream.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
