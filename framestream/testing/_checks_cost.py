@@ -1,0 +1,115 @@
+"""Checks of cost, counted and not timed: twice the bytes cost twice as much, and no more."""
+
+from __future__ import annotations
+
+from framestream._conditions import NeedMore, Window
+from framestream.testing._asking import ask, same_answer
+from framestream.testing._case import Case, lengths
+from framestream.testing._cost import Cost, drip_cost, one_by_one_cost, split_cost
+from framestream.testing._failure import ConformanceError, describe_answer
+from framestream.testing._progress import Progress
+from framestream.testing._slow_frames import Pair, slow_frames
+
+# Twice the work may cost twice as much; the rest is for what happens once per stream.
+_FACTOR = 2.05
+_HEADER = 64
+
+_NO_SLOW_FRAME = "no slow_frame was given and none could be grown from the examples"
+_RESUME = (
+    "search from window.resume instead of window.start, and return NeedMore(resume=...) with the index up "
+    "to which nothing was found"
+)
+_SLICE = "look at window.data in place, with indices: a slice or bytes(window.data) copies all of it"
+
+
+def check_linear_cost(case: Case) -> str | None:
+    """A frame that arrives byte by byte costs twice as much if it is twice as long."""
+    pair = slow_frames(case)
+    if pair is None:
+        return _NO_SLOW_FRAME
+    costs = drip_cost(case.framer, pair.short), drip_cost(case.framer, pair.long)
+    what = "a frame that arrives byte by byte"
+    _compare(pair, costs, "entitled", f"find rescans {what}: resume stays behind", _RESUME)
+    _compare(pair, costs, "examined", f"find rescans {what}", _RESUME)
+    _compare(pair, costs, "allocated", f"find copies {what} again and again", _SLICE)
+    return None
+
+
+def check_resume(case: Case) -> str | None:
+    """What lies before `resume` is not looked at again, except for a header of bounded size."""
+    pair = slow_frames(case)
+    if pair is None:
+        return _NO_SLOW_FRAME
+    frame = pair.long
+    progress = Progress()
+    asked = set(lengths(len(frame))[1:])
+    for size in range(1, len(frame)):
+        if size < progress.size:
+            continue
+        window = progress.window(frame[:size])
+        answer = ask(case.framer, window)
+        if progress.resume > _HEADER and size in asked:
+            _try_decoys(case, frame, size, progress, answer)
+        if not isinstance(answer, NeedMore):
+            return None
+        progress.note(answer, window)
+    return None
+
+
+def check_many_frames(case: Case) -> str | None:
+    """Many short frames that arrive together cost twice as much if they are twice as many."""
+    tried = False
+    for frame in case.frames()[:3]:
+        count = max(8, 768 // len(frame))
+        pair = Pair(frame * count, frame * count * 2)
+        one_by_one = one_by_one_cost(case.framer, pair.short), one_by_one_cost(case.framer, pair.long)
+        if one_by_one[1].questions != 2 * count:
+            continue  # it is no stream of such frames: one may have swallowed the next
+        tried = True
+        what = f"{2 * count} short frames in one chunk cost more and more"
+        for counted in ("examined", "allocated"):
+            hint = "stop searching at the frame's end, and slice nothing but the frame"
+            _compare(pair, one_by_one, counted, f"find looks far behind the frame: {what}", hint)
+            batch = split_cost(case.framer, pair.short), split_cost(case.framer, pair.long)
+            _compare(pair, batch, counted, f"split looks at the same bytes again: {what}", hint)
+    return None if tried else "no example has a frame that can be repeated"
+
+
+def _compare(pair: Pair, costs: tuple[Cost, Cost], counted: str, defect: str, hint: str) -> None:
+    low, high = (getattr(cost, counted) for cost in costs)
+    short, long = len(pair.short), len(pair.long)
+    if high <= low * _FACTOR * long / (2 * short) + 4 * long:
+        return
+    raise ConformanceError(
+        defect,
+        data=pair.long,
+        expected=f"at most {_FACTOR} times the cost for twice the bytes",
+        got=f"{_name(counted)}: {low} for {short} bytes, {high} for {long} bytes ({high / max(1, low):.1f} times)",
+        hint=hint,
+    )
+
+
+def _try_decoys(case: Case, frame: bytes, size: int, progress: Progress, answer: object) -> None:
+    """Ask again with the end of the frame written all over what must not be looked at."""
+    hidden = progress.resume - _HEADER
+    for width in (1, 2, 4, 8, 16):
+        end = frame[-width:]
+        decoy = (end * (hidden // width + 1))[-hidden:]
+        shown = frame[:_HEADER] + decoy + frame[progress.resume : size]
+        again = ask(case.framer, progress.window(shown))
+        if not same_answer(again, answer):  # type: ignore[arg-type]
+            raise ConformanceError(
+                "find rescans: it looks again at bytes before resume",
+                data=shown,
+                expected=f"{describe_answer(answer)}, as with the original bytes before index {progress.resume}",
+                got=describe_answer(again),
+                hint=_RESUME,
+            )
+
+
+def _name(counted: str) -> str:
+    return {
+        "entitled": "bytes between resume and the end of the data",
+        "examined": "bytes examined",
+        "allocated": "bytes allocated",
+    }[counted]

@@ -1,0 +1,90 @@
+"""Compare frames, transcripts and readings, and say in words where they part."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+from framestream._errors import FramingError
+from framestream.testing._reference import INCOMPLETE, Reading
+from framestream.testing._transcript import Event, Transcript
+
+
+def same_frame(one: Any, other: Any) -> bool:
+    """Tell whether two frames are equal: of the same class, and ``==`` or at least of the same repr.
+
+    The repr counts for frames that equal nothing but themselves, such as NaN and regex matches; two
+    errors are equal if their classes are.
+    """
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Exception):
+        return True
+    return bool(one == other) or repr(one) == repr(other)
+
+
+def same_frames(one: list[Any], other: list[Any]) -> bool:
+    """Tell whether two lists hold equal frames in the same order."""
+    return len(one) == len(other) and all(map(same_frame, one, other))
+
+
+def difference(expected: Transcript, got: Transcript) -> tuple[str, str] | None:
+    """Return the first thing in which two transcripts differ, as text; None if they are the same."""
+    if expected == got:
+        return None
+    for number, (one, other) in enumerate(zip_longest(expected.events, got.events), start=1):
+        if one is None or other is None or not _same_event(one, other):
+            return f"event {number}: {_describe(one)}", f"event {number}: {_describe(other)}"
+    if expected.discards != got.discards:
+        return f"skipped {expected.discards}", f"skipped {got.discards}"
+    if None not in (expected.leftover, got.leftover) and expected.leftover != got.leftover:
+        return f"left over: {expected.leftover!r}", f"left over: {got.leftover!r}"
+    return None
+
+
+def difference_from_reading(reading: Reading, got: Transcript) -> tuple[str, str] | None:
+    """Like `difference`, against what the reference driver made of the same stream."""
+    return difference(expected_transcript(reading, got), got)
+
+
+def expected_transcript(reading: Reading, like: Transcript) -> Transcript:
+    """Write a reading down as a transcript, each frame in the form that the other transcript has."""
+    events = []
+    forms = [event for event in like.events if event.kind in ("frame", "payload", "PayloadError")]
+    for cut, form in zip_longest(reading.cuts, forms):
+        if cut is not None:
+            events.append(_event_of_cut(cut.payload, cut.value, cut.start, cut.stop, form))
+    events.append(_outcome_event(reading, like.events[-1] if like.events else None))
+    return Transcript(events, [], reading.leftover)
+
+
+def _event_of_cut(payload: bytes, value: Any, start: int, stop: int, form: Event | None) -> Event:
+    if form is not None and form.kind == "payload":
+        return Event("payload", payload, stop)
+    if isinstance(value, Exception):
+        return Event("PayloadError", payload, start)
+    return Event("frame", value, None if form is None else form.offset and stop)
+
+
+def _outcome_event(reading: Reading, form: Event | None) -> Event:
+    name = "IncompleteFrame" if reading.outcome == INCOMPLETE else reading.outcome
+    if name == "end":
+        return Event("end")
+    # Sizes are for the decoder to know; of a frame broken off in parts, the place is left open as well.
+    value = None if form is None else form.value
+    place = None if form is not None and form.kind == name and form.offset is None else reading.offset
+    return Event(name, value, place)
+
+
+def _same_event(one: Event, other: Event) -> bool:
+    return one.kind == other.kind and one.offset == other.offset and same_frame(one.value, other.value)
+
+
+def _describe(event: Event | None) -> str:
+    if event is None:
+        return "nothing more"
+    if event.kind == "end":
+        return "a clean end"
+    place = "" if event.offset is None else f" at offset {event.offset}"
+    value = "" if event.value is None and event.kind != "frame" else f" {event.value!r}"
+    return f"{event.kind}{value}{place}"

@@ -1,0 +1,299 @@
+"""Framers with one defect each, as people really write them; what the kit is for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from framestream._conditions import Framer, NeedMore, ReadCondition, Span, Window
+from framestream._errors import FramingError
+
+
+@dataclass(frozen=True)
+class Lines(Framer[bytes]):
+    """Lines that end with CR LF, without a defect; the others differ from it in one place."""
+
+    overhead = 2
+
+    def find(self, window: Window) -> Any:
+        end = window.data.find(b"\r\n", window.resume)
+        if end >= 0:
+            return window.start, end, end + 2
+        searched = max(window.start, len(window.data) - 1)
+        return NeedMore(resume=searched, settled=searched)
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        from framestream import EncodeError
+
+        if b"\r\n" in frame + b"\r":
+            raise EncodeError("payload contains the delimiter")
+        return frame + b"\r\n"
+
+
+class Rescans(Lines):
+    """Searches from the start again, at every byte."""
+
+    def find(self, window: Window) -> Any:
+        end = window.data.find(b"\r\n", window.start)
+        return NeedMore() if end < 0 else (window.start, end, end + 2)
+
+
+class RescansInSecret(Lines):
+    """Says where to go on, and does not go on there; the regex engine reads uncounted."""
+
+    def find(self, window: Window) -> Any:
+        match = re.compile(rb"\r\n").search(window.data, window.start)
+        if match is None:
+            return NeedMore(resume=max(window.start, len(window.data) - 1))
+        return window.start, match.start(), match.end()
+
+
+class CopiesEverything(Lines):
+    """Searches from the right place, in a copy made for each question."""
+
+    def find(self, window: Window) -> Any:
+        return super().find(
+            Window(bytearray(window.data), window.start, window.resume, window.memo, window.eof)
+        )
+
+
+@dataclass
+class KeepsState(ReadCondition[bytes]):
+    """Keeps its progress in self instead of in NeedMore."""
+
+    overhead = 1
+    position: int = field(default=0, compare=False)
+
+    def find(self, window: Window) -> Span | NeedMore:
+        end = window.data.find(b"\n", max(window.start, self.position))
+        if end < 0:
+            self.position = len(window.data)
+            return NeedMore(resume=len(window.data))
+        self.position = 0
+        return window.start, end, end + 1
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class Unhashable(Lines):
+    """Cannot be a key."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class EqualsNothing(Lines):
+    """Is not even its own like."""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@dataclass(frozen=True)
+class Greedy(ReadCondition[bytes]):
+    """A regex that takes what it gets: how long the match is depends on what has arrived."""
+
+    def find(self, window: Window) -> Span | NeedMore:
+        match = re.compile(rb"[0-9]+").match(window.data, window.start)
+        return NeedMore() if match is None else (window.start, match.end(), match.end())
+
+
+class SplitsOtherwise(Lines):
+    """A fast path that forgets what `find` knows: a lone LF is no end of a line."""
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        stop = window.data.rfind(b"\n", window.start) + 1
+        lines = window.data[window.start : stop].splitlines()
+        return lines, max(stop, window.start)
+
+
+class SplitsFromZero(Lines):
+    """A fast path that forgets that the window may begin elsewhere."""
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        *lines, rest = window.data.split(b"\r\n")
+        return lines, len(window.data) - len(rest)
+
+
+@dataclass(frozen=True)
+class EarlySpan(ReadCondition[bytes]):
+    """One byte of length, the payload, one byte of checksum, which is checked if it happens to be there."""
+
+    def find(self, window: Window) -> Span | NeedMore:
+        data, start = window.data, window.start
+        if len(data) == start:
+            return NeedMore(size=1)
+        stop = start + 1 + data[start]
+        if stop < len(data) and sum(data[start + 1 : stop]) % 256 != data[stop]:
+            raise FramingError("checksum is wrong", position=stop)
+        return start + 1, stop, stop + 1
+
+
+class ChunkDependent(Lines):
+    """Loses a delimiter that is cut in half by a chunk."""
+
+    def find(self, window: Window) -> Any:
+        end = window.data.find(b"\r\n", window.resume)
+        return NeedMore(resume=len(window.data)) if end < 0 else (window.start, end, end + 2)
+
+
+class AbsoluteMemo(Lines):
+    """Remembers an index in a window that moves."""
+
+    def find(self, window: Window) -> Any:
+        end = window.data.find(b"\r\n", window.memo or window.start)
+        if end >= 0:
+            return window.start, end, end + 2
+        searched = max(window.start, len(window.data) - 1)
+        return NeedMore(resume=searched, memo=searched)
+
+
+@dataclass(frozen=True)
+class AsksForTooMuch(Framer[bytes]):
+    """Counts its header twice when it says how much it needs."""
+
+    def find(self, window: Window) -> Span | NeedMore:
+        data, start = window.data, window.start
+        if len(data) == start:
+            return NeedMore(size=1)
+        size = 1 + data[start]
+        if len(data) - start < size:
+            return NeedMore(size=size + 1)
+        return start + 1, start + size, start + size
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        return [bytes([len(frame)]), frame]
+
+
+class IndexErrorWhenShort(AsksForTooMuch):
+    """Looks at a byte that has not arrived."""
+
+    def find(self, window: Window) -> Span | NeedMore:
+        size = 2 + window.data[window.start] + window.data[window.start + 1]
+        return window.start + 2, window.start + size, window.start + size
+
+
+class DecodeFails(Lines):
+    """Lets an exception out that is no ValueError."""
+
+    def decode(self, payload: bytes) -> bytes:
+        return bytes([payload[0]]) + payload[1:]
+
+
+class LosesInEncoding(Lines):
+    """Writes a delimiter inside the payload as if nothing were the matter."""
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        return frame + b"\r\n"
+
+
+class EncodesToText(Lines):
+    """Writes something that is no buffer."""
+
+    def encode(self, frame: bytes) -> Any:
+        return frame.decode("latin-1") + "\r\n"
+
+
+class EncodesNothing(Lines):
+    """Refuses everything."""
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        from framestream import EncodeError
+
+        raise EncodeError("not today")
+
+
+class EncodeFails(Lines):
+    """Raises something that says nothing to the caller."""
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        raise KeyError("codec")
+
+
+class SettlesTooMuch(Lines):
+    """Reports the first half of a delimiter as payload."""
+
+    def find(self, window: Window) -> Any:
+        found = super().find(window)
+        if isinstance(found, NeedMore):
+            found.settled = len(window.data)
+        return found
+
+
+class LooksBehindTheFrame(Lines):
+    """Counts all delimiters there are, for every frame."""
+
+    def find(self, window: Window) -> Any:
+        window.data.count(b"\r\n", window.resume)
+        return super().find(window)
+
+
+class OutOfOrder(Lines):
+    """Returns the end before the beginning."""
+
+    def find(self, window: Window) -> Any:
+        found = super().find(window)
+        return (found[1], found[0], found[2]) if isinstance(found, tuple) else found
+
+
+class ReturnsNone(Lines):
+    """Forgets to answer."""
+
+    def find(self, window: Window) -> Any:
+        found = super().find(window)
+        return found if isinstance(found, tuple) else None
+
+
+class TouchesTheWindow(Lines):
+    """Moves the window on by itself."""
+
+    def find(self, window: Window) -> Any:
+        found = super().find(window)
+        if isinstance(found, NeedMore):
+            window.resume = len(window.data)
+        return found
+
+
+class MemoIsConsumed(ReadCondition[bytes]):
+    """Changes the memo it is handed."""
+
+    overhead = 1
+
+    def find(self, window: Window) -> Span | NeedMore:
+        counts = window.memo if window.memo is not None else [0]
+        counts[0] += 1
+        end = window.data.find(b"\n", window.resume)
+        if end < 0:
+            return NeedMore(size=counts[0], resume=len(window.data), memo=counts)
+        return window.start, end, end + 1
+
+
+class RefusesTooSoon(Lines):
+    """Takes a CR at the end of what is there for an error."""
+
+    def find(self, window: Window) -> Any:
+        at = window.data.find(b"\r", window.start)
+        if at >= 0 and window.data[at : at + 2] != b"\r\n":
+            raise FramingError("a CR without LF", position=at)
+        return super().find(window)
+
+
+class RefusesAtTheEnd(Lines):
+    """Takes a stream that breaks off for a malformed one."""
+
+    def find(self, window: Window) -> Any:
+        found = super().find(window)
+        if window.eof and isinstance(found, NeedMore):
+            raise FramingError("line without an end")
+        return found
+
+
+class HidesOverhead(Lines):
+    """Does not say that a frame takes two bytes besides its payload."""
+
+    overhead = 0
