@@ -8,6 +8,10 @@ from typing import Annotated
 from framestream._conditions import ReadCondition, Span, Window
 from framestream.framers._options import check_size
 
+# Every limit from its size on means the same for a frame of known size. The decoder cuts no batch larger
+# than the limit, so small frames get one that leaves room for a batch.
+ROOM_FOR_A_BATCH = 1 << 16
+
 
 @dataclass(frozen=True)
 class Exactly(ReadCondition[bytes]):
@@ -27,7 +31,7 @@ class Exactly(ReadCondition[bytes]):
 
     def __post_init__(self) -> None:
         check_size("size", self.size, least=0)
-        object.__setattr__(self, "max_size", self.size)
+        object.__setattr__(self, "max_size", max(self.size, ROOM_FOR_A_BATCH))
         object.__setattr__(self, "can_be_empty", self.size == 0)
 
     def find(self, window: Window) -> Span:

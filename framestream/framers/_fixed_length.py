@@ -7,7 +7,7 @@ from typing import Annotated
 
 from framestream._conditions import Framer, Span, Window
 from framestream._errors import EncodeError
-from framestream.framers._exactly import slices
+from framestream.framers._exactly import ROOM_FOR_A_BATCH, slices
 from framestream.framers._options import check_size
 
 
@@ -32,7 +32,7 @@ class FixedLength(Framer[bytes]):
     def __post_init__(self) -> None:
         check_size("size", self.size)
         _check_pad(self.pad)
-        object.__setattr__(self, "max_size", self.size)
+        object.__setattr__(self, "max_size", max(self.size, ROOM_FOR_A_BATCH))
 
     def find(self, window: Window) -> Span:
         """Return the span at once, however little has arrived."""

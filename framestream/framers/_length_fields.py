@@ -79,6 +79,8 @@ class Varint(LengthField):
 
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         """Read the varint, of at most 64 bits."""
+        if at < len(data) and data[at] < 0x80:
+            return data[at], at + 1
         length = shift = 0
         last = at + self.size - 1
         for index in range(at, min(last + 1, len(data))):
@@ -107,6 +109,9 @@ class Varint(LengthField):
         return bytes(field)
 
 
+_NOTATIONS = {10: ("decimal", b"0123456789"), 16: ("hex", b"0123456789abcdefABCDEF")}
+
+
 class Digits(LengthField):
     """ASCII digits, either up to a terminator or a fixed number of them.
 
@@ -118,45 +123,45 @@ class Digits(LengthField):
     """
 
     def __init__(self, digits: int, base: Literal[10, 16], terminator: bytes, *, canonical: bool) -> None:
-        self.fewest = 1 if terminator else digits
         self.digits = digits
-        self.least = self.fewest + len(terminator)
+        self.least = (1 if terminator else digits) + len(terminator)
         self.size = digits + len(terminator)
         self.base = base
         self.terminator = terminator
         self.canonical = canonical
-        self._kind = "decimal" if base == 10 else "hex"
-        self._run = re.compile(b"[0-9%s]{0,%d}" % (b"" if base == 10 else b"a-fA-F", digits))
+        self._kind, self._allowed = _NOTATIONS[base]
+        if terminator and terminator[:1] in self._allowed:
+            raise ValueError(f"terminator is {terminator!r}; it must not begin with a {self._kind} digit")
+        leading = b"(?!0[%b])" % self._allowed if canonical else b""
+        count = b"{1,%d}" % digits if terminator else b"{%d}" % digits
+        self._number = re.compile(b"%b([%b]%b)%b" % (leading, self._allowed, count, re.escape(terminator)))
 
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         """Read the number; a byte that is neither a digit nor the terminator is refused at once."""
-        match = self._run.match(data, at)
-        stop = match.end() if match else at
-        if self.canonical and stop > at + 1 and data[at] == 0x30:
+        match = self._number.match(data, at)
+        if match is not None:
+            return int(match[1], self.base), match.end()
+        field = bytes(data[at : at + self.size])
+        behind = field[: self.digits].lstrip(self._allowed) + field[self.digits :]
+        count = len(field) - len(behind)
+        if self.canonical and count > 1 and field[0] == 0x30:
             raise FramingError(f"{self._kind} length with a leading zero", position=at)
-        end = stop + len(self.terminator)
-        behind = bytes(data[stop:end])
-        if stop - at >= self.fewest:
-            if behind == self.terminator:
-                return int(data[at:stop], self.base), end
-            if self.terminator.startswith(behind):
-                return None
-        elif stop == len(data):
+        if not behind or (count and self.terminator.startswith(behind)):
             return None
-        raise FramingError(self._surprise(stop - at, data[stop : stop + 1]), position=stop)
+        raise FramingError(self._surprise(count, behind[:1]), position=at + count)
 
-    def _surprise(self, count: int, byte: bytes | bytearray) -> str:
+    def _surprise(self, count: int, byte: bytes) -> str:
         expected = ["a digit"] if count < self.digits else []
         if count and self.terminator:
             expected.append(repr(self.terminator))
-        return f"{self._kind} length has {bytes(byte)!r} where {' or '.join(expected)} is expected"
+        return f"{self._kind} length has {byte!r} where {' or '.join(expected)} is expected"
 
     def write(self, length: int) -> bytes:
         """Write the number, with leading zeros if their number is fixed."""
         text = b"%d" % length if self.base == 10 else b"%x" % length
         if length < 0 or len(text) > self.digits:
             raise EncodeError(f"length {length} does not fit into {self.digits} {self._kind} digits")
-        return text.zfill(self.fewest) + self.terminator
+        return text + self.terminator if self.terminator else text.zfill(self.digits)
 
 
 class Custom(LengthField):

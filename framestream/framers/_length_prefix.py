@@ -13,7 +13,7 @@ from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream._errors import EncodeError, FramingError
 from framestream.framers._length_fields import Binary, Custom, Digits, LengthField, Varint
 from framestream.framers._looks_like import looks_like
-from framestream.framers._options import check_choice, check_max_size, check_size, refuse_larger
+from framestream.framers._options import check_bytes, check_choice, check_max_size, check_size, refuse_larger
 
 ByteOrder = Literal["big", "little", "native"]
 Format = Literal["binary", "varint", "decimal", "hex"]
@@ -81,6 +81,7 @@ class LengthPrefix(Framer[bytes]):
             check_size("strip", self.strip, least=0)
         if type(self.adjust) is not int:
             raise ValueError(f"adjust is {self.adjust!r}; it must be a whole number")
+        check_bytes("terminator", self.terminator)
         check_max_size(self.max_size)
         object.__setattr__(self, "overhead", max(self.offset + self._field.size, self.strip or 0))
 
@@ -106,8 +107,6 @@ class LengthPrefix(Framer[bytes]):
             self._refuse(f"a {self.format} length of fixed size", "canonical")
             if self.size is None:
                 raise ValueError(f"a {self.format} length needs a terminator or a size")
-        elif self.terminator[:1].isalnum():
-            raise ValueError(f"terminator is {self.terminator!r}; it must not begin with a digit or letter")
         digits = check_size("size", most if self.size is None else self.size, most=most)
         return Digits(digits, base, self.terminator, canonical=self.canonical)
 
@@ -137,20 +136,18 @@ class LengthPrefix(Framer[bytes]):
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span as soon as the header is complete."""
-        data, start = window.data, window.start
-        after = start + self._header
-        if len(data) < after:
-            return NeedMore(self._header)
-        if self._unpack is not None:
-            length = self._unpack(data, start)[0]
-        else:
+        start = window.start
+        if self._unpack is None:
             found = self._read(window)
             if found is None:
                 return NeedMore()
             length, after = found
-        end = after + length + self.adjust
-        if self.includes_header:
-            end -= after - start
+        else:
+            after = start + self._header
+            if len(window.data) < after:
+                return NeedMore(self._header)
+            length = self._unpack(window.data, start)[0]
+        end = (start if self.includes_header else after) + length + self.adjust
         first = after if self.strip is None else start + self.strip
         if end < after or end < first:
             least = max(after, first) - start
@@ -159,28 +156,45 @@ class LengthPrefix(Framer[bytes]):
         return first, end, end
 
     def _read(self, window: Window) -> tuple[int, int] | None:
+        at = window.start + self.offset
         try:
-            return self._field.read(window.data, window.start + self.offset)
+            return self._field.read(window.data, at) if at < len(window.data) else None
         except FramingError as error:
             error.reason = self._with_hint(error.reason, window)
             raise
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every whole frame, in a loop made for the commonest headers."""
+        data, start = bytes(window.data), window.start
         if self._unpack is None:
-            return super().split(window)
-        if self.strip is None and self.adjust == 0 and not self.includes_header:
-            return _split_plain(bytes(window.data), window.start, self._unpack, self._header)
+            return self._split_by_field(data, start)
         header = self._header
-        strip = header if self.strip is None else self.strip
-        return _split(
-            bytes(window.data),
-            window.start,
+        if self.strip is None and self.adjust == 0 and not self.includes_header:
+            return _split_plain(data, start, self._unpack, header)
+        return _split_fixed(
+            data,
+            start,
             self._unpack,
-            least=max(header, strip),
-            strip=strip,
+            strip=header if self.strip is None else self.strip,
+            least=max(header, self.strip or 0),
             beyond=self.adjust + (0 if self.includes_header else header),
         )
+
+    def _split_by_field(self, data: bytes, start: int) -> tuple[list[bytes], int]:
+        payloads: list[bytes] = []
+        read, offset, adjust, strip, size = self._field.read, self.offset, self.adjust, self.strip, len(data)
+        try:
+            while start + offset < size and (found := read(data, start + offset)) is not None:
+                length, after = found
+                stop = (start if self.includes_header else after) + length + adjust
+                first = after if strip is None else start + strip
+                if not first <= stop <= size or stop < after:
+                    break
+                payloads.append(data[first:stop])
+                start = stop
+        except FramingError:
+            pass  # `find` meets it next, and explains it
+        return payloads, start
 
     def encode(self, frame: bytes) -> bytes | list[bytes]:
         """Return the length and the payload, uncopied; with ``strip=0``, the frame if its length is right.
@@ -247,8 +261,8 @@ def _split_plain(
     return payloads, start
 
 
-def _split(
-    data: bytes, start: int, unpack: Callable[..., tuple[int]], *, least: int, strip: int, beyond: int
+def _split_fixed(
+    data: bytes, start: int, unpack: Callable[..., tuple[int]], *, strip: int, least: int, beyond: int
 ) -> tuple[list[bytes], int]:
     payloads: list[bytes] = []
     append = payloads.append

@@ -21,6 +21,12 @@ def check_max_size(value: object) -> None:
         check_size("max_size", value, least=0)
 
 
+def check_bytes(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is bytes."""
+    if not isinstance(value, bytes):
+        raise ValueError(f"{name} is {value!r}; it must be bytes")
+
+
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     """Raise ValueError unless `value` is one of the allowed words."""
     if value not in allowed:
