@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -138,7 +139,9 @@ def _tcp(rest: str, url: str) -> Tcp:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise AddressError(f"the IPv6 address in {url!r} needs brackets; write {scheme}://[::1]:PORT", url=url)
+        raise AddressError(
+            f"the IPv6 address in {url!r} needs brackets; write {scheme}://[::1]:PORT", url=url
+        )
     return Tcp(host, _port(port, url), tls=scheme == "tls")
 
 
@@ -184,7 +187,7 @@ def _activated(rest: str, url: str) -> Activated:
     return Activated(rest)
 
 
-_SCHEMES: Final = {
+_SCHEMES: Final[dict[str, Callable[[str, str], Endpoint]]] = {
     "tcp": _tcp,
     "tls": _tcp,
     "unix": _unix,

@@ -1,8 +1,78 @@
-"""Make the modules beside the tests importable by name."""
+"""Make the modules beside the tests importable by name, and run ``async def`` tests on every loop."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+PATIENCE = 20.0  # seconds until a test counts as stuck
+
+LOOPS: dict[str, Any] = {"asyncio": asyncio.SelectorEventLoop}
+if uvloop is not None:
+    LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "no_debug: run without asyncio's debug mode, for tests of speed or size"
+    )
+    config.addinivalue_line("markers", "asyncio_only: not repeated on uvloop")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if not inspect.iscoroutinefunction(metafunc.function):
+        return
+    one = metafunc.definition.get_closest_marker("asyncio_only")
+    metafunc.parametrize("event_loop_name", ["asyncio"] if one else list(LOOPS), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def event_loop_name(request: pytest.FixtureRequest) -> str | None:
+    """Name the loop of an ``async def`` test; None for any other."""
+    return getattr(request, "param", None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    debug = pyfuncitem.get_closest_marker("no_debug") is None
+    run_on(LOOPS[pyfuncitem.callspec.params["event_loop_name"]], pyfuncitem.obj, arguments, debug)
+    return True
+
+
+def run_on(new_loop: Callable[[], Any], test: Any, arguments: dict[str, Any], debug: bool) -> None:
+    """Run a test on a loop of its own; what the loop's exception handler hears fails the test."""
+    heard: list[dict[str, Any]] = []
+    loop = new_loop()
+    loop.set_exception_handler(lambda _, context: heard.append(context))
+    loop.set_debug(debug)
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(asyncio.wait_for(test(**arguments), PATIENCE))
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+    assert not left, f"tasks left behind: {left}"
+    assert not heard, f"the loop's exception handler was told: {heard}"

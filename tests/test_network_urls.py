@@ -40,7 +40,10 @@ def test_an_endpoint_prints_as_a_url_that_names_it(endpoint):
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("http://x:1", "'http://x:1' begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd"),
+        (
+            "http://x:1",
+            "'http://x:1' begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd",
+        ),
         ("localhost", "'localhost' begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd"),
         ("tcp:localhost:1", "no // in 'tcp:localhost:1'; write tcp://HOST:PORT"),
         ("tls://localhost", "no port in 'tls://localhost'; write tls://HOST:PORT"),
@@ -54,7 +57,7 @@ def test_an_endpoint_prints_as_a_url_that_names_it(endpoint):
         ("fd:1,", "'fd:1,' names no descriptor; write fd:N or fd:READ,WRITE"),
         ("pipe:>", "no path in 'pipe:>'; write pipe:/PATH or pipe:>/PATH"),
         ("exec:", "no program in 'exec:'; write exec:PROGRAM ARGUMENTS"),
-        ("exec:'", "cannot split \"exec:'\" into words: no closing quotation"),
+        ("exec:'", 'cannot split "exec:\'" into words: no closing quotation'),
     ],
 )
 def test_a_malformed_url_is_refused_with_what_to_write(url, reason):
@@ -82,5 +85,5 @@ def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path):
 def test_a_bare_path_to_anything_else_is_refused(tmp_path):
     with pytest.raises(AddressError, match="is no socket, FIFO or device"):
         parse_url(str(tmp_path))
-    with pytest.raises(AddressError, match="cannot look at .*: no such file or directory"):
+    with pytest.raises(AddressError, match=r"cannot look at .*: no such file or directory"):
         parse_url(str(tmp_path / "nothing"))
