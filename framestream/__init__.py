@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from framestream._conditions import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream._conditions import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._decoder import DecoderStats, FrameDecoder, OnOversize
 from framestream._errors import (
     EncodeError,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from framestream.framers._length_prefix import LengthPrefix
     from framestream.framers._line import Line
     from framestream.framers._msgpack import Msgpack
+    from framestream.framers._regex import Regex
     from framestream.framers._until_close import UntilClose
 
 _LAZY = {
@@ -49,6 +50,7 @@ _LAZY = {
     "LengthPrefix": "framers._length_prefix",
     "Line": "framers._line",
     "Msgpack": "framers._msgpack",
+    "Regex": "framers._regex",
     "UntilClose": "framers._until_close",
     "available_framers": "_registry",
     "get_framer": "_registry",
@@ -61,6 +63,7 @@ __all__ = [
     "END",
     "FRAME_END",
     "NEED_DATA",
+    "PADDING",
     "Available",
     "Decode",
     "DecoderStats",
@@ -84,6 +87,7 @@ __all__ = [
     "PayloadError",
     "PluginError",
     "ReadCondition",
+    "Regex",
     "Span",
     "SpecError",
     "StreamBusy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from framestream._buffer import ReadBuffer
-from framestream._conditions import ReadCondition, Window
+from framestream._conditions import PADDING, ReadCondition, Window
 from framestream._errors import FramerContractError, FramingError, PayloadError
 
 # Look-ahead starts small and doubles while the same condition goes on being asked, so that what is
@@ -46,7 +46,7 @@ class LookAhead:
         To be asked when `run` has reached RUN_BEFORE_LOOKING_AHEAD.
         """
         if self.run == RUN_BEFORE_LOOKING_AHEAD:
-            self._quota = FIRST_QUOTA
+            self._quota = min(max(FIRST_QUOTA, 2 * _FEWEST_FRAMES * self.last_size), _LAST_QUOTA)
         quota = min(self._quota, limit)
         size = self.last_size
         if size * _FEWEST_FRAMES > quota or quota < FIRST_QUOTA:
@@ -89,13 +89,15 @@ class LookAhead:
         self.run = 0
         buffer = self._buffer
         window = Window(buffer.head, buffer.pos, eof=self._eof)
-        for _ in range(delivered):
+        left = delivered
+        while left:
             found = condition.find(window)
             if type(found) is not tuple or not window.start < found[2] <= len(buffer.head):
                 raise FramerContractError(
                     "split and find disagree", framer=str(condition), offset=buffer.base + window.start
                 )
             window.start = window.resume = found[2]
+            left -= len(found) == 3 or found[3] is not PADDING
         buffer.advance(window.start - buffer.pos)
         return delivered
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 
 # A queue of tiny chunks is joined up to this size at once, so that single bytes received before
 # anybody reads do not cost one search each. Larger chunks are used as they are, without a copy.
@@ -21,21 +22,26 @@ class ReadBuffer:
         head: the contiguous bytes conditions look at.
         pos: index in the head of the first byte that is not consumed.
         chunks: what was received behind the head.
-        size: bytes that are not consumed, head and chunks.
+        queued: bytes in the chunks.
         base: stream offset of ``head[0]``.
         copied: bytes moved to make the head contiguous.
     """
 
-    __slots__ = ("base", "chunks", "copied", "head", "joined", "pos", "size")
+    __slots__ = ("base", "chunks", "copied", "head", "joined", "pos", "queued")
 
     def __init__(self) -> None:
         self.head: bytes | bytearray = b""
         self.pos = 0
         self.chunks: deque[bytes] = deque()
-        self.size = 0
+        self.queued = 0
         self.base = 0
         self.copied = 0
         self.joined = False  # the head was joined while the frame at `pos` 0 was being searched
+
+    @property
+    def size(self) -> int:
+        """Bytes that are not consumed, head and chunks."""
+        return len(self.head) - self.pos + self.queued
 
     @property
     def offset(self) -> int:
@@ -44,23 +50,28 @@ class ReadBuffer:
 
     def append(self, chunk: bytes) -> None:
         """Add a chunk behind everything else, without copying it."""
-        self.size += len(chunk)
         if self.pos == len(self.head) and not self.chunks:
             self._replace_head(chunk)
         else:
             self.chunks.append(chunk)
+            self.queued += len(chunk)
+
+    def _next_chunk(self) -> bytes:
+        chunk = self.chunks.popleft()
+        self.queued -= len(chunk)
+        return chunk
 
     def grow(self, size: int) -> None:
         """Join queued chunks to the head: one or more, until `size` bytes are contiguous or all are."""
         if self.pos == len(self.head):
-            self._replace_head(self.chunks.popleft())
+            self._replace_head(self._next_chunk())
         have = len(self.head) - self.pos
         target = max(size, have + 1, _SMALL)
         if not self.chunks or (have >= size and have >= _SMALL):
             return
         pieces: list[bytes] = []
         while self.chunks and have < target:
-            piece = self.chunks.popleft()
+            piece = self._next_chunk()
             pieces.append(piece)
             have += len(piece)
         self._join(pieces)
@@ -91,7 +102,6 @@ class ReadBuffer:
     def advance(self, size: int) -> None:
         """Consume `size` bytes, which must all be in the head."""
         self.pos += size
-        self.size -= size
         if type(self.head) is bytearray:
             self._replace_grown_head()
 
@@ -133,20 +143,18 @@ class ReadBuffer:
             reached += len(segment)
             if reached >= end:
                 break
-            self._replace_head(self.chunks.popleft())
+            self._replace_head(self._next_chunk())
             segment = self.head
         self.pos = len(self.head) - (reached - end)
-        self.size -= end
         return b"".join(pieces)
 
     def take_some(self, limit: int) -> bytes:
         """Consume and return at least one and at most `limit` bytes; copies only what must be cut."""
         if self.pos == len(self.head):
-            self._replace_head(self.chunks.popleft())
+            self._replace_head(self._next_chunk())
         size = min(limit, len(self.head) - self.pos)
         if size == len(self.head) and type(self.head) is bytes:
             self.pos = size
-            self.size -= size
             return self.head
         return self.take(0, size, size)
 
@@ -155,19 +163,19 @@ class ReadBuffer:
         todo = size = min(limit, self.size)
         while todo > (rest := len(self.head) - self.pos):
             todo -= rest
-            self._replace_head(self.chunks.popleft())
-        self.size -= size - todo
+            self._replace_head(self._next_chunk())
         self.advance(todo)
         return size
 
-    def peek(self, size: int) -> bytes:
-        """Return a copy of the first `size` unconsumed bytes, or fewer if there are fewer."""
-        rest = memoryview(self.head)[self.pos :]
-        pieces: list[bytes | memoryview] = [rest[:size]]
-        missing = size - len(rest)
-        for chunk in self.chunks:
-            if missing <= 0:
+    def peek(self, size: int, *, at: int = 0) -> bytes:
+        """Return a copy of `size` unconsumed bytes, the first `at` passed over, or fewer if there are fewer."""
+        pieces: list[bytes | memoryview] = []
+        segment: bytes | memoryview
+        for segment in chain((memoryview(self.head)[self.pos :],), self.chunks):
+            if size <= 0:
                 break
-            pieces.append(chunk[:missing])
-            missing -= len(chunk)
+            piece = segment[at : at + size]
+            at = max(at - len(segment), 0)
+            size -= len(piece)
+            pieces.append(piece)
         return b"".join(pieces)

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from enum import Enum
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from framestream._errors import FramingError, PayloadError
 from framestream._spec import format_spec
@@ -44,15 +45,38 @@ class Decode:
     """The fourth item of a span: decode the payload with this function instead of ``condition.decode``.
 
     Combinators use it to say which of their parts must decode a frame whose body has yet to arrive.
+
+    Args:
+        decode: turns the payload into the frame.
+        trailer: the bytes that must stand between the payload and the next frame, such as the comma of
+            a netstring. The extent can then be told before they have arrived: the decoder checks them
+            when they do, and a frame that ends otherwise is a `FramingError` at its trailer.
     """
 
-    __slots__ = ("decode",)
+    __slots__ = ("decode", "trailer")
 
-    def __init__(self, decode: Callable[[bytes], Any]) -> None:
+    def __init__(self, decode: Callable[[bytes], Any], *, trailer: bytes = b"") -> None:
         self.decode = decode
+        self.trailer = trailer
 
     def __repr__(self) -> str:
-        return f"Decode({self.decode!r})"
+        trailer = f", trailer={self.trailer!r}" if self.trailer else ""
+        return f"Decode({self.decode!r}{trailer})"
+
+
+class _Padding(Enum):
+    PADDING = "bytes that belong to no frame"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+PADDING: Final = _Padding.PADDING
+"""The fourth item of a span of bytes that belong to no frame: blank lines, keep-alives, white space.
+
+They are consumed, nothing is delivered for them, and the stream may end behind them. They must be in
+the data, and no payload of a frame may have been settled.
+"""
 
 
 class Window:
@@ -196,24 +220,28 @@ class ReadCondition(ABC, Generic[T_co]):
         """
         frames: list[T_co] = []
         data, size = window.data, len(window.data)
-        cursor = Window(data, window.start, eof=window.eof)
+        cursor, end = Window(data, window.start, eof=window.eof), window.start
         find, decode = self.find, self.decode
         try:
             while True:
                 found = find(cursor)
                 if type(found) is not tuple or not cursor.start < found[2] <= size:
                     break
+                cursor.start = cursor.resume = found[2]
                 if len(found) == 3:
                     frames.append(decode(data[found[0] : found[1]]))
-                else:
-                    value = found[3]
-                    if type(value) is Decode:
-                        value = value.decode(data[found[0] : found[1]])
+                elif (value := found[3]) is PADDING:
+                    continue
+                elif type(value) is not Decode:
                     frames.append(value)
-                cursor.start = cursor.resume = found[2]
+                elif data.endswith(value.trailer, found[1], found[2]):
+                    frames.append(value.decode(data[found[0] : found[1]]))
+                else:
+                    break
+                end = found[2]
         except (FramingError, PayloadError, ValueError):
             pass  # the decoder asks `find` about this frame next and raises with its place
-        return frames, cursor.start
+        return frames, end
 
     def explain(self, window: Window) -> str:
         """Guess what the bytes of a refused frame are, for the error message; "" if they say nothing.

@@ -37,9 +37,10 @@ class DecoderStats:
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
         high_water: the most bytes that were ever buffered at once.
+        copied: bytes moved to make frames contiguous, besides the copy that is delivered.
     """
 
-    __slots__ = ("discarded", "frames", "high_water", "oversize", "payload_errors", "received")
+    __slots__ = ("copied", "discarded", "frames", "high_water", "oversize", "payload_errors", "received")
 
     def __init__(self) -> None:
         self.received = 0
@@ -48,6 +49,7 @@ class DecoderStats:
         self.discarded = 0
         self.payload_errors = 0
         self.high_water = 0
+        self.copied = 0
 
     def __repr__(self) -> str:
         return "DecoderStats(" + ", ".join(f"{n}={getattr(self, n)}" for n in self.__slots__) + ")"
@@ -178,7 +180,6 @@ class FrameDecoder:
                         first, stop, end = found
                         if start <= first <= stop <= end <= len(head) and 0 < end - start <= limit:
                             buffer.pos = end
-                            buffer.size -= end - start
                             ahead.run += 1
                             ahead.last_size = end - start
                             self._stats.frames += 1
@@ -265,10 +266,12 @@ class FrameDecoder:
             self._parts = None
             self._complete(condition)
         elif part is NEED_DATA:
-            if self._eof:
-                self._incomplete(parts)
             if not parts.begun:
                 self._parts = None
+                if self._at_end(condition):
+                    return END
+            if self._eof:
+                self._incomplete(parts)
         answer: bytes | FrameEnd | NeedData = part
         return answer
 
@@ -290,6 +293,7 @@ class FrameDecoder:
     def stats(self) -> DecoderStats:
         """The decoder's counters, up to date."""
         self._put_back()
+        self._stats.copied = self._buffer.copied
         return self._stats
 
     @property
@@ -314,6 +318,15 @@ class FrameDecoder:
     def eof(self) -> bool:
         """True after `receive_eof`."""
         return self._eof
+
+    @property
+    def missing(self) -> int:
+        """How many bytes must arrive, after NEED_DATA, before it is worth asking again; at least 1."""
+        search = self._search
+        if self._skipping is not None or self._parts is not None:
+            return 1
+        extent = search.extent
+        return max(1, (search.need if extent is None else extent[2]) - self._buffer.size)
 
     def peek(self, size: int) -> bytes:
         """Return a copy of the next `size` bytes, or fewer if fewer are there; nothing is consumed."""
@@ -346,14 +359,18 @@ class FrameDecoder:
             else:
                 offset = buffer.offset
                 first, stop, end, value = found
+                if value is not PAYLOAD:
+                    self._guard(search.check_trailer, stop)
                 payload = buffer.take(first, stop, end)
                 self._complete(condition)
                 self._ahead.last_size = end
                 self._ahead.run += 1
                 return self._finish(condition, payload, value, offset)
-        if self._eof:
-            self._incomplete()
-        return NEED_DATA
+        if not self._eof:
+            return NEED_DATA
+        if self._at_end(condition):
+            return END
+        self._incomplete()
 
     def _finish(self, condition: ReadCondition[T], payload: bytes, value: Any, offset: int) -> T:
         if value is PAYLOAD:

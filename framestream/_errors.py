@@ -235,6 +235,29 @@ class StreamClosed(FramestreamError):
         self.real_error = real_error
 
 
+class StreamTimeout(FramestreamError, TimeoutError):
+    """Something took longer than allowed: a frame, a silent peer, a slow sender, a peer that never reads.
+
+    After a read timed out nothing is consumed and the stream is usable; after a write, it is closed.
+    """
+
+
+class BufferFull(FramestreamError):
+    """More bytes than allowed would have to be buffered.
+
+    For a write, nothing was written. For a read, the stream is closed.
+
+    Attributes:
+        size: bytes that would be buffered.
+        limit: bytes that may be.
+    """
+
+    def __init__(self, reason: str, *, size: int, limit: int) -> None:
+        super().__init__(f"{reason}: {size} bytes, limit {limit}")
+        self.size = size
+        self.limit = limit
+
+
 class FramerContractError(FramestreamError):
     """A framer broke the contract: this is a bug in the framer, not in the bytes.
 

@@ -82,6 +82,10 @@ class FrameParts:
             self._left -= len(part)
             self.consumed += len(part)
             return part
+        if trailer := self._search.trailer:
+            if self._buffer.size < len(trailer):
+                return NEED_DATA
+            self._search.check_trailer(0)
         dropped = self._buffer.drop(self._trailer)
         self._trailer -= dropped
         self.consumed += dropped

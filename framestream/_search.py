@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final, NoReturn, TypeAlias
 
 from framestream._buffer import ReadBuffer
-from framestream._conditions import NeedMore, ReadCondition, Window
+from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Window
 from framestream._errors import FramerContractError, FrameTooLarge, FramingError
 
 # Payload start, payload stop and end, counted from the first byte of the frame; then the value, a
@@ -88,14 +88,19 @@ class Search:
         """Ask about the frame until its extent is known or something is in the way.
 
         No more than `bound` + 1 bytes that are not settled are ever gathered. With `in_parts`, return
-        SETTLED as soon as payload is final, so that it can be passed on first.
+        SETTLED as soon as payload is final, so that it can be passed on first. Padding is consumed.
         """
-        if self.extent is not None:
-            return self.extent
         buffer = self.buffer
-        if not self.need and not self.condition.can_be_empty:
-            self.need = 1
         while True:
+            if self.extent is not None:
+                if self.extent[3] is not PADDING:
+                    return self.extent
+                buffer.advance(self.extent[2])
+                self.restart()
+                if eof and not buffer.size:
+                    return WAITING
+            if not self.need and not self.condition.can_be_empty:
+                self.need = 1
             if in_parts and self.settled > 0:
                 return SETTLED
             have = len(buffer.head) - buffer.pos
@@ -110,9 +115,7 @@ class Search:
             last = eof and not buffer.chunks
             found = self._ask(last)
             self.note(found)
-            if self.extent is not None:
-                return self.extent
-            if last and not (in_parts and self.settled > 0):
+            if self.extent is None and last and not (in_parts and self.settled > 0):
                 return TOO_LARGE if have > bound else WAITING
 
     def _ask(self, eof: bool) -> Any:
@@ -161,6 +164,10 @@ class Search:
             self._fault(f"span out of order: {found[:3]} for a frame that starts at {start}")
         if end == start and not (self.condition.can_be_empty or self.taken):
             self._fault("a frame of no bytes, from a condition that is not can_be_empty")
+        if value is PADDING and (self.taken or not start < end <= len(self.buffer.head)):
+            self._fault(f"padding inside a frame, or beyond the data: {found[:3]}")
+        if type(value) is Decode and value.trailer and len(value.trailer) != end - stop:
+            self._fault(f"a trailer of {len(value.trailer)} bytes in a span that leaves {end - stop} for it")
         self.extent = (first - start, stop - start, end - start, value)
 
     def _note(self, more: NeedMore) -> None:
@@ -185,6 +192,24 @@ class Search:
         self.resume -= size
         self.settled = self.payload_start = 0
         return part
+
+    @property
+    def trailer(self) -> bytes:
+        """The bytes that must follow the payload; empty if any may."""
+        value = None if self.extent is None else self.extent[3]
+        return value.trailer if type(value) is Decode else b""
+
+    def check_trailer(self, stop: int) -> None:
+        """Refuse the frame if other bytes than its trailer follow the first `stop` in the buffer."""
+        trailer = self.trailer
+        found = self.buffer.peek(len(trailer), at=stop)
+        if found != trailer:
+            raise FramingError(
+                f"frame ends with {found!r} where {trailer!r} is expected",
+                offset=self.buffer.offset + stop,
+                framer=str(self.condition),
+                excerpt=self.buffer.peek(32, at=stop),
+            )
 
     def verdict(self, extent: Extent, limit: int) -> FrameTooLarge | None:
         """Return None if the frame is within the limit, else the error to report.
