@@ -9,14 +9,15 @@ A hook that raises costs its plugin its place: the plugin is quarantined and the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
-from framestream._conditions import Framer, ReadCondition
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framestream._conditions import Framer, ReadCondition
+
     Factory = Callable[..., ReadCondition[Any]]
 
 CONTRACT = 1

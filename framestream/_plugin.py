@@ -162,7 +162,7 @@ class Plugin:
         self.contract = contract
         if contract > CONTRACT:
             raise PluginError(
-                f"is written for version {contract} of the contract, this framestream knows {CONTRACT} (upgrade it)"
+                f"is written for contract version {contract}, this framestream knows {CONTRACT}: upgrade it"
             )
 
     def _check_hooks(self, found: object) -> None:
@@ -201,7 +201,7 @@ class Plugin:
             raise
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - even a plugin that calls sys.exit() is contained
+        except BaseException as error:  # even a plugin that calls sys.exit() is contained
             raise PluginError(f"{what}: {type(error).__name__}: {error}", plugin=self.name) from error
 
 

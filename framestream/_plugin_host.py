@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from framestream._discovery import installed_plugins
-from framestream._errors import PluginError, UnknownFramerError
+from framestream._errors import PluginError, SpecError, UnknownFramerError
 from framestream._events import EVENTS, Listener, events
+from framestream._named_framers import NamedFramer, named_framer, read_config, refuse_cycles
 from framestream._plugin import Factory, Plugin, normalised
 from framestream._values import did_you_mean, nearest
 from framestream._versions import Requirement
@@ -36,6 +37,7 @@ class PluginHost:
         self._installed: list[Plugin] | None = None
         self._registered: list[Plugin] = []
         self._unanswered: list[str] = []
+        self._named: dict[str, NamedFramer] = {}
 
     def __iter__(self) -> Iterator[Plugin]:
         if self._installed is None:
@@ -45,9 +47,13 @@ class PluginHost:
 
     # What an application asks for
 
-    def find(self, name: str) -> list[Plugin]:
-        """Return the plugins that answer to the name of a distribution or of an entry point."""
-        return [plugin for plugin in self if plugin.answers_to(name)]
+    def matching(self, name: str) -> list[Plugin]:
+        """Return the plugins of the distribution or entry point of this name; `PluginError` if none is."""
+        found = [plugin for plugin in self if plugin.answers_to(name)]
+        if not found:
+            known = {known for plugin in self for known in (plugin.distribution, *plugin.names)}
+            raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known)}", plugin=name)
+        return found
 
     def load(self, *names: str) -> None:
         """Import these plugins, so that their event hooks are called; without names, every plugin.
@@ -58,13 +64,13 @@ class PluginHost:
             for plugin in self:
                 self._load(plugin)
         for name in names:
-            for plugin in self._existing(name):
+            for plugin in self.matching(name):
                 self._ready(plugin)
 
     def disable(self, *names: str, reason: str = "disabled by the program") -> None:
         """Take plugins out of use; `PluginError` if no plugin answers to a name."""
         for name in names:
-            for plugin in self._existing(name):
+            for plugin in self.matching(name):
                 plugin.disable(reason)
         self._changed()
 
@@ -90,28 +96,43 @@ class PluginHost:
         """
         for text in requirements:
             requirement = Requirement(text)
-            for plugin in self._existing(requirement.name):
+            for plugin in self.matching(requirement.name):
                 if not requirement.allows(plugin.version):
                     raise PluginError(f"{text} is required, {plugin.title} is installed", plugin=plugin.name)
                 self._ready(plugin)
 
+    def define(self, name: str, spec: str) -> None:
+        """Give a spec string a name that can be used like any other, in other spec strings, too."""
+        self._define({name: named_framer(name, spec, "the program")})
+
+    def load_config(self, path: str | os.PathLike[str]) -> None:
+        """Define every named framer of a TOML file, in its table ``tool.framestream.framers`` or ``framers``.
+
+        Raise `SpecError` naming the entry that is wrong; then none of the file is used. What the specs
+        mean is looked at when a name is asked for.
+        """
+        self._define(read_config(path))
+
     @contextmanager
     def isolated(self, *plugins: object) -> Iterator[PluginHost]:
-        """See no plugin but these (modules, objects or framer classes) until the block ends; for tests."""
-        kept = self._installed, self._registered, self._unanswered
-        self._installed, self._registered, self._unanswered = [], [], []
+        """See no plugin but these (modules, objects or framer classes) until the block ends; for tests.
+
+        Named framers and what the environment says are put aside as well.
+        """
+        kept = self._installed, self._registered, self._unanswered, self._named
+        self._installed, self._registered, self._unanswered, self._named = [], [], [], {}
         try:
             self._changed()
             for plugin in plugins:
                 self.register(plugin)
             yield self
         finally:
-            self._installed, self._registered, self._unanswered = kept
+            self._installed, self._registered, self._unanswered, self._named = kept
             self._changed()
 
     # Who answers to a name
 
-    def factory(self, name: str) -> Factory:
+    def factory(self, name: str) -> Factory | NamedFramer:
         """Return what makes the framer of this name, importing no more than the plugin that declares it.
 
         Raise `UnknownFramerError`, or `PluginError` if the plugin it belongs to is out of use or two
@@ -123,6 +144,8 @@ class PluginHost:
         self.built_in.load(float("inf"))
         if name in self.built_in.framers:
             return self.built_in.factory(name)
+        if name in self._named:
+            return self._named[name]
         claimants = self.claimants(name)
         if not claimants:
             # Last resort: a plugin may register a name that it does not declare as an entry point.
@@ -134,7 +157,7 @@ class PluginHost:
             self._ready(plugin, f"framer {name!r} is not available: ")
             if name in plugin.framers:
                 return self._factory_of(plugin, name)
-        self._unknown(name)
+        raise self._unknown(name)
 
     def claimants(self, name: str) -> list[Plugin]:
         """Return the plugins in use that declare this name as an entry point, loaded or not."""
@@ -145,7 +168,7 @@ class PluginHost:
     def names(self) -> tuple[str, ...]:
         """Return every name that can be asked for, as far as is known without importing anything."""
         self.built_in.load(float("inf"))
-        found = set(self.built_in.framers)
+        found = {*self.built_in.framers, *self._named}
         for plugin in self:
             if plugin.state == "loaded":
                 found.update(plugin.framers)
@@ -173,6 +196,16 @@ class PluginHost:
 
     # Inside
 
+    def _define(self, added: dict[str, NamedFramer]) -> None:
+        self.built_in.load(float("inf"))
+        for name, framer in added.items():
+            if name in self.built_in.framers:
+                raise SpecError(f"{framer.source}: {name!r} is the name of a built-in framer")
+        named = {**self._named, **added}
+        refuse_cycles(named)
+        self._named = named
+        self._changed()
+
     def _rivals(self, plugin: Plugin, name: str) -> list[Plugin]:
         if name in plugin.names:
             return self.claimants(name)
@@ -183,7 +216,7 @@ class PluginHost:
         ways = " or ".join(f"{plugin.distribution}/{name}" for plugin in plugins)
         return f"{name!r} is claimed by {titles}: write {ways}"
 
-    def _qualified(self, distribution: str, name: str) -> Factory:
+    def _qualified(self, distribution: str, name: str) -> Factory | NamedFramer:
         if normalised(distribution) == "framestream":
             return self.factory(name)
         owned = [plugin for plugin in self if normalised(plugin.distribution) == normalised(distribution)]
@@ -206,18 +239,11 @@ class PluginHost:
             self._changed()
             raise
 
-    def _unknown(self, name: str) -> NoReturn:
+    def _unknown(self, name: str) -> UnknownFramerError:
         names = self.names()
         broken = [plugin.distribution for plugin in self if plugin.state == "quarantined"]
         note = f"; quarantined: {', '.join(broken)} (framestream plugins tells why)" if broken else ""
-        raise UnknownFramerError(name, available=names, suggestion=nearest(name, names), note=note)
-
-    def _existing(self, name: str) -> list[Plugin]:
-        found = self.find(name)
-        if not found:
-            known = {known for plugin in self for known in (plugin.distribution, *plugin.names)}
-            raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known)}", plugin=name)
-        return found
+        return UnknownFramerError(name, available=names, suggestion=nearest(name, names), note=note)
 
     def _ready(self, plugin: Plugin, prefix: str = "") -> None:
         """Load a plugin; raise PluginError if it is not in use after that."""
@@ -243,7 +269,7 @@ class PluginHost:
         self._unanswered = [
             f"no plugin answers to {name!r}, which the environment names"
             for name in (*(allowed or ()), *forbidden)
-            if not self.find(name)
+            if not any(plugin.answers_to(name) for plugin in self)
         ]
 
     def _changed(self) -> None:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from framestream._conditions import ReadCondition
 from framestream._errors import FramestreamError, PluginError, SpecError
-from framestream._grammar import Spec
-from framestream._plugin import Plugin
+from framestream._named_framers import NamedFramer
+from framestream._plugin import Factory, Plugin
 from framestream._plugin_host import PluginHost
-from framestream._spec import build_framer, parse_spec
-
-plugins = PluginHost(
-    Plugin("framestream", "", "framestream.framers", ["framestream"], lambda: _own_framers())
-)
-"""The one plugin host of the process."""
+from framestream._spec import Spec, build_framer, parse_spec
 
 
 def _own_framers() -> Any:
@@ -26,6 +20,10 @@ def _own_framers() -> Any:
     from framestream.framers import _built_in  # noqa: PLC0415
 
     return _built_in
+
+
+plugins = PluginHost(Plugin("framestream", "", "framestream.framers", ["framestream"], _own_framers))
+"""The one plugin host of the process."""
 
 
 def get_framer(spec: str) -> ReadCondition[Any]:
@@ -57,10 +55,21 @@ def _build(spec: Spec) -> ReadCondition[Any]:
     except SpecError as error:
         error.position = spec.position
         raise
+    if isinstance(factory, NamedFramer):
+        return _build_named(factory, spec)
     framer = build_framer(factory, spec, _build)
     if not isinstance(framer, ReadCondition):
         raise PluginError(f"{spec.name!r} makes {framer!r}, which is no framer", plugin=spec.name)
     return framer
+
+
+def _build_named(named: NamedFramer, spec: Spec) -> ReadCondition[Any]:
+    asked = named.with_options(spec)
+    try:
+        return _build(asked)
+    except SpecError as error:
+        reason = f"{named.name} = {named.text!r} in {named.source}: {error}"
+        raise SpecError(reason, position=spec.position) from error
 
 
 @dataclass(frozen=True)
@@ -70,13 +79,13 @@ class FramerInfo:
     Attributes:
         name: what to write in a spec string.
         distribution: the distribution it comes from.
-        factory: its class, or the function that makes one.
-        summary: the first line of its docstring.
+        factory: its class, the function that makes one, or a `NamedFramer` of the configuration.
+        summary: the first line of its docstring, or the spec string that a name stands for.
     """
 
     name: str
     distribution: str
-    factory: Callable[..., ReadCondition[Any]]
+    factory: Factory | NamedFramer
     summary: str
 
 
@@ -89,15 +98,19 @@ def available_framers() -> tuple[FramerInfo, ...]:
             factory = plugins.factory(name)
         except FramestreamError:
             continue  # contested, or its plugin breaks when its framer is imported
-        found.append(FramerInfo(name, _distribution(name), factory, _summary(factory)))
+        found.append(FramerInfo(name, _origin(name, factory), factory, _summary(factory)))
     return tuple(found)
 
 
-def _distribution(name: str) -> str:
+def _origin(name: str, factory: Factory | NamedFramer) -> str:
+    if isinstance(factory, NamedFramer):
+        return factory.source
     if name in plugins.built_in.framers:
         return plugins.built_in.distribution
-    return next(plugin.distribution for plugin in plugins if name in plugin.framers)
+    return next(plugin.distribution for plugin in plugins if plugin.framers.get(name) is factory)
 
 
-def _summary(factory: Any) -> str:
+def _summary(factory: Factory | NamedFramer) -> str:
+    if isinstance(factory, NamedFramer):
+        return factory.text
     return (inspect.getdoc(factory) or "").partition("\n")[0]

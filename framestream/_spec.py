@@ -26,7 +26,7 @@ from framestream._values import (
     union_members,
 )
 
-__all__ = ["OptionInfo", "build_framer", "describe_options", "format_spec", "parse_spec"]
+__all__ = ["OptionInfo", "Spec", "build_framer", "describe_options", "format_spec", "parse_spec"]
 
 _VARIADIC = inspect.Parameter.VAR_POSITIONAL
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY

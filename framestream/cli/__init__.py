@@ -1,0 +1,87 @@
+"""Look at framers, plugins and streams from a shell. Needs the extra ``framestream[cli]``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from framestream._named_framers import find_config
+from framestream._registry import plugins
+from framestream.cli._failures import CLOSED_PIPE, HANDLED, INTERRUPTED, report
+
+_COMMANDS = ("cut", "framers", "check", "plugins")
+
+
+class _Commands(click.Group):
+    """The commands, each imported when it is used; Ctrl-C and a closed pipe end them quietly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command and return it."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"framestream.cli._{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            _discard_output()
+            raise click.exceptions.Exit(CLOSED_PIPE) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="framestream", message="%(package)s %(version)s")
+@click.option(
+    "-p",
+    "selection",
+    multiple=True,
+    metavar="[no:]NAME",
+    help="Load a plugin so that its hooks are called, or disable one. May be repeated.",
+)
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False),
+    envvar="FRAMESTREAM_CONFIG",
+    help="TOML file with named framers.  [default: the pyproject.toml here or above]",
+)
+def commands(selection: tuple[str, ...], config: str | None) -> None:
+    """Cut byte streams into protocol frames, with the framing itself as a plugin."""
+    path = config or find_config(Path.cwd())
+    if path is not None:
+        plugins.load_config(path)
+    for name in selection:
+        if name.startswith("no:"):
+            plugins.disable(name.removeprefix("no:"), reason=f"-p {name}")
+        else:
+            plugins.load(name)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line with these arguments; return the exit status."""
+    try:
+        status: int | None = commands.main(list(arguments), prog_name="framestream", standalone_mode=False)
+    except HANDLED as error:
+        return report(error)
+    return status or 0
+
+
+def _discard_output() -> None:
+    # What is still buffered has no reader; without this, the interpreter complains when it exits.
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,59 @@
+"""Kinds of arguments: spec strings, sizes, text with escapes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from framestream._errors import SpecError
+from framestream._grammar import Word
+from framestream._values import convert
+
+if TYPE_CHECKING:
+    from framestream._spec import Spec
+
+    _Kind = click.ParamType[Any]
+else:
+    _Kind = click.ParamType  # generic since click 8.4 only
+
+
+class _Spelled(_Kind):
+    """A value as options in spec strings spell it."""
+
+    def __init__(self, name: str, hint: type) -> None:
+        self.name = name
+        self._hint = hint
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value, or refuse it as a usage mistake."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return convert(Word(value), self._hint, _no_framer)
+        except SpecError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Spec(_Kind):
+    """A spec string; its names complete in the shell."""
+
+    name = "spec"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the framers that begin so."""
+        from framestream._registry import plugins  # noqa: PLC0415
+
+        return [CompletionItem(name) for name in plugins.names() if name.startswith(incomplete)]
+
+
+def _no_framer(spec: Spec) -> NoReturn:
+    raise SpecError(f"{spec.name} is a framer")
+
+
+SPEC = _Spec()
+SIZE = _Spelled("size", int)
+ESCAPED = _Spelled("text", bytes)

@@ -1,0 +1,130 @@
+"""``framestream plugins``: list, check and explain plugins."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from framestream._errors import FramestreamError
+from framestream._registry import get_framer
+from framestream._registry import plugins as host
+from framestream.cli._conformance import examine, material_of
+from framestream.cli._tables import print_table
+
+if TYPE_CHECKING:
+    from framestream._plugin import Plugin
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.pass_context
+def plugins(context: click.Context, as_json: bool) -> None:
+    """List the plugins with what they bring and what is wrong with them."""
+    # Every command here prints the reasons itself.
+    logging.getLogger("framestream.plugins").addHandler(logging.NullHandler())
+    if context.invoked_subcommand is not None:
+        return
+    host.load()
+    if as_json:
+        click.echo(json.dumps([_facts(plugin) for plugin in host], indent=2))
+        return
+    rows = [_row(plugin) for plugin in host]
+    if rows:
+        print_table(("PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED IN", "CONTRACT", "WHAT IS WRONG"), rows)
+    else:
+        click.echo("no plugin is installed")
+    for notice in host.notices():
+        click.echo(f"framestream: {notice}", err=True)
+
+
+@plugins.command()
+@click.argument("names", nargs=-1)
+@click.pass_context
+def check(context: click.Context, names: tuple[str, ...]) -> None:
+    """Check that plugins load, that their names are theirs, and that their framers keep the contract.
+
+    The exit status is 1 if anything is wrong.
+    """
+    host.load()
+    chosen = [plugin for name in names for plugin in host.matching(name)] if names else list(host)
+    wrong = 0
+    for plugin in chosen:
+        click.echo(f"{plugin.title} ({plugin.target}): {plugin.state}")
+        for complaint in _complaints(plugin):
+            wrong += 1
+            click.echo(f"  wrong: {complaint}")
+        for report, broken in _conformance(plugin):
+            wrong += broken
+            click.echo(f"  {report}")
+    for notice in host.notices():
+        wrong += 1
+        click.echo(f"wrong: {notice}")
+    click.echo(f"{len(chosen)} plugins, {wrong} wrong")
+    context.exit(int(wrong > 0))
+
+
+@plugins.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Tell everything about one plugin, with the traceback if it is in quarantine."""
+    host.load()
+    for plugin in host.matching(name):
+        for key, value in _facts(plugin).items():
+            shown = ", ".join(value) if isinstance(value, list) else value
+            click.echo(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())
+        if plugin.traceback:
+            click.echo(f"\n{plugin.traceback}")
+
+
+def _facts(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "names": list(plugin.names),
+        "target": plugin.target,
+        "state": plugin.state,
+        "reason": plugin.reason,
+        "problems": host.problems(plugin),
+        "framers": list(plugin.framers),
+        "hooks": list(plugin.hooks),
+        "load_time": plugin.load_time,
+        "contract": plugin.contract,
+    }
+
+
+def _row(plugin: Plugin) -> tuple[str, ...]:
+    return (
+        plugin.title,
+        plugin.state,
+        ", ".join(plugin.framers or plugin.names),
+        ", ".join(hook.removeprefix("framestream_") for hook in plugin.hooks),
+        "" if plugin.load_time is None else f"{plugin.load_time * 1000:.0f} ms",
+        "" if plugin.contract is None else str(plugin.contract),
+        "; ".join(_complaints(plugin)),
+    )
+
+
+def _complaints(plugin: Plugin) -> list[str]:
+    return [*([plugin.reason] if plugin.reason else []), *host.problems(plugin)]
+
+
+def _conformance(plugin: Plugin) -> Iterator[tuple[str, bool]]:
+    """Yield a line for each framer of a plugin in use, and whether it breaks the contract."""
+    if plugin.state != "loaded":
+        return
+    for name in plugin.framers:
+        try:
+            factory = plugin.factory(name)
+            spec = getattr(factory, "example_spec", name)
+            framer = get_framer(spec if ":" in spec or name != spec else f"{plugin.distribution}/{name}")
+        except FramestreamError as error:
+            yield f"wrong: {name}: {error}", True
+            continue
+        outcome = examine(name, framer, material_of(factory))
+        yield outcome.verdict, bool(outcome.broken)
+        for message in outcome.broken.values():
+            yield f"wrong: {message}".replace("\n", "\n    "), False
