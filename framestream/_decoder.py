@@ -404,6 +404,9 @@ class FrameDecoder:
     def _complete(self, condition: ReadCondition[Any]) -> None:
         self._search.restart()
         self._stats.frames += 1
+        self._note_end(condition)
+
+    def _note_end(self, condition: ReadCondition[Any]) -> None:
         if condition.can_be_empty and self._eof and not self._buffer.size:
             self._finished = True
 
@@ -479,13 +482,16 @@ class FrameDecoder:
     def _incomplete(self, parts: FrameParts | None = None) -> NoReturn:
         search, buffer = self._search, self._buffer
         consumed = 0 if parts is None else parts.consumed
-        raise IncompleteFrame(
+        error = IncompleteFrame(
             received=consumed + buffer.size,
             expected=None if search.extent is None else search.taken + search.extent[2],
             offset=buffer.offset - consumed,
             framer=str(search.condition),
             excerpt=buffer.peek(32),
         )
+        if not consumed:
+            search.explain(error)
+        raise error
 
     # Frames above the limit
 
@@ -532,6 +538,7 @@ class FrameDecoder:
         self._search.restart()
         assert self._condition is not None
         self._search.condition = self._condition
+        self._note_end(skip.condition)
         if skip.error is not None:
             skip.error.discarded = skip.parts.consumed
             self._stats.discarded += skip.parts.consumed

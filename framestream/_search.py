@@ -251,9 +251,13 @@ class Search:
         """Make the error for a frame above the limit; `size` is given if the frame declares it."""
         error = FrameTooLarge(limit=limit, size=size, recoverable=size is not None)
         self._place(error, self.buffer.pos)
+        self.explain(error)
+        return error
+
+    def explain(self, error: FramingError) -> None:
+        """Add what the condition takes the frame's bytes for to the error, if they remind it of anything."""
         if hint := self.condition.explain(Window(self.buffer.head, self.buffer.pos)):
             error.reason = f"{error.reason}; {hint}"
-        return error
 
     def _fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         framer = str(self.condition)

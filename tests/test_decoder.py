@@ -401,6 +401,8 @@ def test_a_refused_frame_says_what_its_bytes_look_like() -> None:
 
     with pytest.raises(FrameTooLarge, match="limit of 5 bytes; looks like b'GET'"):
         fed(b"GET /index", max_frame_size=5).next_frame(Explaining())
+    with pytest.raises(IncompleteFrame, match="10 bytes arrived; looks like b'GET'"):
+        fed(b"GET /index", eof=True).next_frame(Explaining())
 
 
 def test_a_condition_that_refuses_the_beginning_of_what_it_accepts_whole_is_held_undeclared() -> None:
