@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from framestream._conditions import Decode, NeedMore, ReadCondition, Window
+from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Window
 from framestream._errors import FramingError, PayloadError
 from framestream.testing._failure import ConformanceError, describe_answer, describe_error
 
@@ -57,6 +57,16 @@ def span_of(answer: Answer) -> tuple[int, int, int] | None:
     return answer[:3] if isinstance(answer, tuple) else None
 
 
+def is_padding(answer: Answer | None) -> bool:
+    """Tell whether an answer says that bytes belong to no frame."""
+    return isinstance(answer, tuple) and len(answer) == 4 and answer[3] is PADDING
+
+
+def trailer_of(span: tuple[Any, ...]) -> bytes:
+    """Return the bytes that must follow the payload; empty if any may."""
+    return span[3].trailer if len(span) == 4 and type(span[3]) is Decode else b""
+
+
 def value_of(framer: ReadCondition[Any], span: tuple[Any, ...], payload: bytes) -> Any:
     """Return the frame that a span stands for, or the error of decoding it."""
     if len(span) == 4 and type(span[3]) is not Decode:
@@ -95,6 +105,8 @@ def _complaint_about_span(framer: ReadCondition[Any], window: Window, span: tupl
     is_value = len(span) == 4 and type(span[3]) is not Decode
     if is_value and following > len(window.data):
         return "find hands over a value before the frame's last byte has arrived"
+    if trailer_of(span) and len(trailer_of(span)) != following - stop:
+        return "find returns a span that leaves another size for the trailer than the trailer has"
     return ""
 
 

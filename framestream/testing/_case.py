@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
 from framestream._conditions import ReadCondition, Window
+from framestream.testing._asking import ask, is_padding
 from framestream.testing._chunkings import chunkings
 from framestream.testing._mutations import mutate
 from framestream.testing._reference import INCOMPLETE, Cut, Reading, read_chunks
@@ -84,7 +85,7 @@ class Case:
         distinct = {
             wire[cut.start : cut.stop]: None
             for wire, cut in self.cuts()
-            if cut.stop > cut.start and self._ends_by_itself(wire[cut.start : cut.stop])
+            if cut.stop > cut.start and ends_by_itself(self.framer, wire[cut.start : cut.stop])
         }
         return sorted(distinct, key=len)
 
@@ -93,7 +94,7 @@ class Case:
         found: dict[bytes, None] = {}
         for wire in (*self.wires, *self.mutants(12)):
             reading = self.reading(wire)
-            starts = [cut.start for cut in reading.cuts]
+            starts = [cut.start for cut in reading.cuts] + [start for start, _ in reading.padding]
             if reading.outcome not in ("end", INCOMPLETE) or reading.leftover:
                 starts.append(len(wire) - len(reading.leftover))
             found.update(dict.fromkeys(wire[start:] for start in starts))
@@ -111,9 +112,11 @@ class Case:
             return chunkings(data, two_way=8, random=3, empty=len(data) < 200, seed=self.seed)
         return chunkings(data, two_way=40, seed=self.seed)
 
-    def _ends_by_itself(self, frame: bytes) -> bool:
-        answer = self.framer.find(Window(frame))
-        return type(answer) is tuple and answer[2] == len(frame)
+
+def ends_by_itself(framer: ReadCondition[Any], frame: bytes) -> bool:
+    """Tell whether these bytes are exactly one frame, without the end of the stream."""
+    answer = ask(framer, Window(frame))
+    return isinstance(answer, tuple) and answer[2] == len(frame) and not is_padding(answer)
 
 
 def lengths(size: int) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from framestream._conditions import ReadCondition, Window
 from framestream._errors import FramingError, PayloadError
-from framestream.testing._asking import ask, value_of
+from framestream.testing._asking import ask, is_padding, trailer_of, value_of
 from framestream.testing._case import Case, lengths
 from framestream.testing._chunkings import in_pieces
 from framestream.testing._comparing import same_frames
@@ -125,10 +125,15 @@ def _cut_all(framer: ReadCondition[Any], window: Window) -> tuple[list[Any], lis
     """Return the frames that are complete in the window and, from `window.start` on, where each stops."""
     values: list[Any] = []
     stops = [window.start]
-    data = window.data
+    data, start = window.data, window.start
     while True:
-        answer = ask(framer, Window(data, stops[-1], eof=window.eof))
-        if not isinstance(answer, tuple) or not stops[-1] < answer[2] <= len(data):
+        answer = ask(framer, Window(data, start, eof=window.eof))
+        if not isinstance(answer, tuple) or not start < answer[2] <= len(data):
+            return values, stops
+        start = answer[2]
+        if is_padding(answer):
+            continue
+        if not data.endswith(trailer_of(answer), answer[1], start):
             return values, stops
         value = value_of(framer, answer, data[answer[0] : answer[1]])
         if isinstance(value, (ValueError, FramingError, PayloadError)):
@@ -138,8 +143,9 @@ def _cut_all(framer: ReadCondition[Any], window: Window) -> tuple[list[Any], lis
 
 
 def _check_nothing_lost(data: bytes, reading: Reading) -> None:
-    stops = [0, *(cut.stop for cut in reading.cuts)]
-    starts = [*(cut.start for cut in reading.cuts), len(data) - len(reading.leftover)]
+    spans = sorted([*((cut.start, cut.stop) for cut in reading.cuts), *reading.padding])
+    stops = [0, *(stop for _, stop in spans)]
+    starts = [*(start for start, _ in spans), len(data) - len(reading.leftover)]
     if starts != stops:
         raise ConformanceError(
             "bytes are lost: the frames and what is left over do not add up to the stream",

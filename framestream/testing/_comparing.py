@@ -70,10 +70,8 @@ def _outcome_event(reading: Reading, form: Event | None) -> Event:
     name = "IncompleteFrame" if reading.outcome == INCOMPLETE else reading.outcome
     if name == "end":
         return Event("end")
-    # Sizes are for the decoder to know; of a frame broken off in parts, the place is left open as well.
-    value = None if form is None else form.value
-    place = None if form is not None and form.kind == name and form.offset is None else reading.offset
-    return Event(name, value, place)
+    # What sizes an error names is for the decoder to know.
+    return Event(name, None if form is None else form.value, reading.offset)
 
 
 def _same_event(one: Event, other: Event) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from framestream._conditions import NeedMore, ReadCondition
 from framestream._errors import FramingError
-from framestream.testing._asking import Answer, ask, value_of
+from framestream.testing._asking import Answer, ask, is_padding, trailer_of, value_of
 from framestream.testing._progress import Progress
 
 END, INCOMPLETE = "end", "incomplete"
@@ -41,12 +41,14 @@ class Reading:
         outcome: ``"end"`` after a clean end, ``"incomplete"``, or the class name of the framing error.
         offset: where the frame begins that was not cut, or the place of the framing error.
         leftover: the bytes that no frame took.
+        padding: start and stop of bytes that belong to no frame, and are not left over.
     """
 
     cuts: list[Cut] = field(default_factory=list)
     outcome: str = ""
     offset: int = 0
     leftover: bytes = b""
+    padding: list[tuple[int, int]] = field(default_factory=list)
 
     def values(self) -> list[Any]:
         """Return the frames alone; in place of one that cannot be decoded, its error."""
@@ -86,7 +88,9 @@ class Reader:
     def _read(self, *, eof: bool) -> None:
         while not self.reading.outcome:
             answer = self._answer(eof)
-            if isinstance(answer, tuple) and self.start + answer[2] <= len(self.data):
+            if is_padding(answer):
+                self._pass_over(answer)
+            elif isinstance(answer, tuple) and self.start + answer[2] <= len(self.data):
                 self._take(answer, eof)
             elif isinstance(answer, FramingError):
                 self._finish(type(answer).__name__, self.start + self._position(answer))
@@ -124,10 +128,18 @@ class Reader:
             answer = self.span = (answer[0] - shift, answer[1] - shift, answer[2] - shift, *answer[3:])
         return answer
 
+    def _pass_over(self, span: Any) -> None:
+        start = self.start
+        self._begin(start + span[2])
+        self.reading.padding.append((start, self.start))
+
     def _take(self, span: tuple[Any, ...], eof: bool) -> None:
         start = self.start
         first, stop, end = (start + index for index in span[:3])
         payload = self.data[first:stop]
+        if not self.data.endswith(trailer_of(span), stop, end):
+            self._finish(FramingError.__name__, stop)
+            return
         value = value_of(self.framer, span, payload)
         self._begin(end)
         if isinstance(value, FramingError):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from framestream._conditions import Framer, ReadCondition, Window
-from framestream.testing._asking import ask
+from framestream.testing._asking import ask, is_padding
 from framestream.testing._case import Case
 from framestream.testing._checks_frames import encode
 from framestream.testing._failure import ConformanceError
@@ -47,7 +47,7 @@ def slow_frames(case: Case) -> Pair | None:
 def is_one_frame(framer: ReadCondition[Any], data: bytes) -> bool:
     """Tell whether these bytes are exactly one frame, at the end of the stream if need be."""
     answer = ask(framer, Window(data, eof=True))
-    return isinstance(answer, tuple) and answer[2] == len(data)
+    return isinstance(answer, tuple) and answer[2] == len(data) and not is_padding(answer)
 
 
 def _grown(case: Case, size: int) -> Iterator[Pair]:

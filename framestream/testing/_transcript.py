@@ -125,7 +125,7 @@ class _Taker:
             except FramerContractError:
                 raise
             except (FramingError, PayloadError) as error:
-                events.append(_error_event(error, self.streaming))
+                events.append(_error_event(error))
                 self.over = not _recoverable(error)
 
     def _taker(self, by: By, seed: int) -> Callable[[], bool]:
@@ -168,8 +168,9 @@ class _Taker:
 
     def _mixed(self, source: Random) -> Callable[[], bool]:
         def placed() -> bool:
+            known = len(self.events)
             more = self._frame()
-            if self.events and self.events[-1].kind == "frame":
+            if len(self.events) > known and self.events[-1].kind == "frame":
                 self.events[-1] = self.events[-1]._replace(offset=self.decoder.offset)
             return more
 
@@ -198,10 +199,8 @@ class _Taker:
         self.discards.append((error.offset, error.limit, error.discarded))
 
 
-def _error_event(error: FramingError | PayloadError, streaming: bool) -> Event:
+def _error_event(error: FramingError | PayloadError) -> Event:
     value: Any = None
-    if streaming and isinstance(error, IncompleteFrame):
-        return Event("IncompleteFrame")  # what was passed on by then depends on the chunks
     if isinstance(error, PayloadError):
         value = error.payload
     elif isinstance(error, FrameTooLarge):

@@ -1,0 +1,232 @@
+"""Every built-in framer with the material that `check_framer` takes: one table for several tests."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any, NamedTuple
+
+import msgpack
+
+from framestream._conditions import ReadCondition
+from framestream.framers._available import Available
+from framestream.framers._delimiter import Delimiter
+from framestream.framers._exactly import Exactly
+from framestream.framers._fixed_length import FixedLength
+from framestream.framers._length_prefix import LengthPrefix
+from framestream.framers._line import Line
+from framestream.framers._msgpack import Msgpack
+from framestream.framers._regex import Regex
+from framestream.framers._until_close import UntilClose
+
+
+class Sample(NamedTuple):
+    """A framer, and what to try it on: the keyword arguments of `check_framer`."""
+
+    framer: ReadCondition[Any]
+    material: dict[str, Any]
+
+
+def sample(framer: ReadCondition[Any], **material: Any) -> Sample:
+    return Sample(framer, material)
+
+
+def packed(*objects: Any) -> bytes:
+    return b"".join(map(msgpack.packb, objects))
+
+
+LINES = b"one\r\ntwo\nthree\r\n\r\n\nfour\rfive\n"
+MATCH = re.compile(rb"([a-z]=[0-9])\n")
+
+SAMPLES: dict[str, Sample] = {
+    "available": sample(Available(), examples={b"abc": [b"abc"]}, pieces=True),
+    "available-little": sample(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, pieces=True),
+    "exactly": sample(
+        Exactly(3), examples={b"": [], b"abc": [b"abc"], b"abcdef": [b"abc", b"def"]}, incomplete=[b"a", b"abcd"]
+    ),
+    "exactly-nothing": sample(Exactly(0), examples={b"": [b""]}),
+    "fixed-length": sample(
+        FixedLength(4), examples={b"abcd": [b"abcd"], b"\r\n\0\0efgh": [b"\r\n\0\0", b"efgh"]}, incomplete=[b"abc"]
+    ),
+    "delimiter": sample(
+        Delimiter(b"\0"),
+        examples={b"one\0\0three\0": [b"one", b"", b"three"]},
+        incomplete=[b"o", b"one\0two"],
+        slow_frame=lambda size: b"x" * size + b"\0",
+    ),
+    "delimiter-long": sample(
+        Delimiter(b"--END--"),
+        examples={b"a--END----END---END----END--": [b"a", b"", b"-END--"]},
+        incomplete=[b"--END-"],
+        slow_frame=lambda size: b"--EN" * (size // 4) + b"--END--",
+    ),
+    "delimiter-pair": sample(
+        Delimiter((b"\r\n", b"\n")),
+        examples={LINES: [b"one", b"two", b"three", b"", b"", b"four\rfive"]},
+        incomplete=[b"\r", b"a\nb\r"],
+        slow_frame=lambda size: b"\r" * size + b"\r\n",
+    ),
+    "delimiter-several": sample(
+        Delimiter((b";", b"\r\n", b"END")),
+        examples={b"a;b\r\ncEND;EN;\r;": [b"a", b"b", b"c", b"", b"EN", b"\r"]},
+        incomplete=[b"EN", b"\r"],
+        slow_frame=lambda size: b"EN\r" * (size // 3) + b"END",
+    ),
+    "delimiter-keep": sample(
+        Delimiter((b"\r\n", b"\n"), keep=True),
+        examples={LINES: [b"one\r\n", b"two\n", b"three\r\n", b"\r\n", b"\n", b"four\rfive\n"]},
+        incomplete=[b"\r"],
+    ),
+    "delimiter-last": sample(
+        Delimiter((b"\r\n", b";"), last=True),
+        examples={b"a;b\r": [b"a", b"b\r"], b"a;b\r\n": [b"a", b"b"], b";": [b""]},
+    ),
+    "delimiter-max": sample(
+        Delimiter(b"\n", max_size=5),
+        examples={b"12345\n1234\n": [b"12345", b"1234"]},
+        malformed={b"123456\n": "exceeds the limit of 5", b"a\n1234567": "exceeds"},
+        incomplete=[b"12345"],
+    ),
+    "line": sample(
+        Line(),
+        examples={
+            "é\r\nb\n\nc".encode(): ["é", "b", "", "c"],
+            LINES: ["one", "two", "three", "", "", "four\rfive"],
+            b"\r": ["\r"],
+        },
+        malformed={b"ok\n\xff\n": "utf-8", b"\xc3\n\xa9\n": "utf-8"},
+        slow_frame=lambda size: b"\r" * size + b"\n",
+    ),
+    "line-crlf": sample(
+        Line(newline="crlf", last=False),
+        examples={b"a\nb\r\n\r\n\r\r\n": ["a\nb", "", "\r"]},
+        incomplete=[b"a\r", b"\r\nb"],
+    ),
+    "line-bytes": sample(Line(None, keep=True), examples={b"a\n\xff\r\nb": [b"a\n", b"\xff\r\n", b"b"]}),
+    "line-latin": sample(
+        Line("latin-1", newline="lf"), examples={b"\xe9\r\n\x85\x0b\n": ["é\r", "\x85\x0b"]}
+    ),
+    "line-replace": sample(
+        Line("shift-jis", errors="replace"), examples={"日本\nx".encode("shift-jis"): ["日本", "x"]}
+    ),
+    "length-prefix": sample(
+        LengthPrefix(),
+        examples={b"\0\0\0\3abc\0\0\0\0\0\0\0\1x": [b"abc", b"", b"x"]},
+        malformed={b"GET / HTTP/1.1\r\n\r\n": "HTTP", b"\xff\xff\xff\xffabc": "exceeds"},
+        incomplete=[b"\0", b"\0\0\0\2a"],
+        slow_frame=lambda size: struct.pack(">I", size) + b"\0" * size,
+    ),
+    **{
+        f"length-prefix-{size}": sample(
+            LengthPrefix(size, "little"),
+            examples={size.to_bytes(size, "little") + b"x" * size + bytes(size): [b"x" * size, b""]},
+            incomplete=[b"\1" + bytes(size - 1)],
+        )
+        for size in range(1, 9)
+    },
+    "length-prefix-header": sample(
+        LengthPrefix(2, offset=2, adjust=-1, strip=0),
+        examples={b"hi\0\4abc" + b"ho\0\1": [b"hi\0\4abc", b"ho\0\1"]},
+        malformed=[b"hi\0\0abc"],
+        incomplete=[b"hi\0", b"hi\0\5abc"],
+    ),
+    "length-prefix-includes-header": sample(
+        LengthPrefix(2, includes_header=True),
+        examples={b"\0\5abc\0\2": [b"abc", b""]},
+        malformed=[b"\0\1", b"\0\5abc\0\0"],
+        incomplete=[b"\0\5ab"],
+    ),
+    "length-prefix-strips-more": sample(
+        LengthPrefix(1, strip=3, adjust=2),
+        examples={b"\1abxyz"[:4] + b"\0ab": [b"x", b""]},
+        incomplete=[b"\1abc"[:3]],
+    ),
+    "varint": sample(
+        LengthPrefix(format="varint"),
+        examples={b"\3abc\0\x80\1" + b"x" * 128: [b"abc", b"", b"x" * 128], b"\x81\0y": [b"y"]},
+        malformed=[b"\xff" * 10, b"\x80" * 11],
+        incomplete=[b"\x80", b"\2a"],
+    ),
+    "varint-canonical": sample(
+        LengthPrefix(3, format="varint", canonical=True),
+        examples={b"\3abc\0": [b"abc", b""]},
+        malformed=[b"\x81\0y", b"\x80\x80\x80\0"],
+        incomplete=[b"\x80"],
+    ),
+    "netstring-like": sample(
+        LengthPrefix(format="decimal", terminator=b":"),
+        examples={b"3:abc0:11:hello world": [b"abc", b"", b"hello world"], b"003:abc": [b"abc"]},
+        malformed=[b"x:", b"-1:", b"1" * 21, b" 1:a"],
+        incomplete=[b"1", b"12:a"],
+        slow_frame=lambda size: b"%d:" % size + b":" * size,
+    ),
+    "hex-fixed": sample(
+        LengthPrefix(4, format="hex"),
+        examples={b"0003abc000Ax123456789": [b"abc", b"x123456789"], b"0000": [b""]},
+        malformed=[b"00g0", b"0x1a"],
+        incomplete=[b"000", b"0002a"],
+    ),
+    "hex-line": sample(
+        LengthPrefix(format="hex", terminator=b"\r\n", canonical=True),
+        examples={b"3\r\nabc0\r\n": [b"abc", b""]},
+        malformed=[b"03\r\nabc", b"3\n"],
+        incomplete=[b"3\r"],
+    ),
+    "length-function": sample(
+        LengthPrefix(2, length=lambda field: int.from_bytes(field, "big") & 0x3FFF),
+        examples={b"\x80\3abc\0\0": [b"abc", b""]},
+        incomplete=[b"\0", b"\0\1"],
+    ),
+    "msgpack": sample(
+        Msgpack(),
+        examples={
+            packed({"a": 1, "b": [1, 2.5, None]}, [], "text", b"\0" * 40, -1): [
+                {"a": 1, "b": [1, 2.5, None]},
+                [],
+                "text",
+                b"\0" * 40,
+                -1,
+            ],
+            packed(float("nan")): [float("nan")],
+        },
+        malformed={b"\xc1": "", b"\x93\1\xc1": "", b"\xa1\xff": "utf-8", packed({1: 2}): ""},
+        incomplete=[b"\x92\1", b"\xd9", b"\xdc\xff\xff", packed({"a": "long enough"})[:-1]],
+        slow_frame=lambda size: packed([{"k": "v"}] * (size // 5)),
+    ),
+    "msgpack-tuples": sample(
+        Msgpack(raw=True, use_list=False, strict_map_key=False, timestamp=3),
+        examples={packed([1, [2]], {1: "x"}): [(1, (2,)), {1: b"x"}]},
+        malformed=[packed({"k": {}})[:1] + b"\x90\x90" + b"\xc1"],
+        incomplete=[b"\x81\1"],
+        slow_frame=lambda size: b"\x91" * 500 + packed("x" * size),
+    ),
+    "regex": sample(
+        Regex(rb"\r?\n\r?\n"),
+        examples={b"a: 1\r\nb: 2\r\n\r\nc\n\nd\n\r\n": [b"a: 1\r\nb: 2\r\n\r\n", b"c\n\n", b"d\n\r\n"]},
+        incomplete=[b"a\r\n\r", b"\n"],
+        slow_frame=lambda size: b"\n\r\r" * (size // 3) + b"\n\n",
+    ),
+    "regex-counted": sample(
+        Regex(rb"[0-9]{1,3};"),
+        examples={b"temp=21;hum=4000;;1;": [b"temp=21;", b"hum=4000;", b";1;"]},
+        incomplete=[b"12", b"x;"],
+        slow_frame=lambda size: b"1" * size + b";",
+    ),
+    "regex-re2": sample(
+        Regex(rb"END|(a|b)[c-e]{1,2}x?y", engine="re2"),
+        examples={b"xEND.acy.bdexy": [b"xEND", b".acy", b".bdexy"]},
+        incomplete=[b"EN"],
+        slow_frame=lambda size: b"EN" * (size // 2) + b"END",
+    ),
+    "regex-match": sample(
+        Regex(MATCH.pattern, result="match"),
+        examples={b"a=1\n, b=2\n": [MATCH.search(b"a=1\n"), MATCH.search(b", b=2\n")]},
+        incomplete=[b"a=1"],
+    ),
+    "until-close": sample(
+        UntilClose(),
+        examples={b"": [b""], b"abc\r\n": [b"abc\r\n"]},
+        slow_frame=lambda size: b"\n" * size,
+    ),
+}
+"""Name to sample. The name of the framer comes first."""
