@@ -1,0 +1,53 @@
+"""Feed chunks to a decoder and collect what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from framestream._conditions import Framer, ReadCondition
+from framestream._decoder import FrameDecoder
+from framestream._errors import FramestreamError
+from framestream._signals import END, NEED_DATA
+
+
+def cut(condition: ReadCondition[Any], *chunks: bytes, eof: bool = True) -> list[Any]:
+    """Return the frames, then the error if there is one, then what is left over if anything is."""
+    decoder = FrameDecoder()
+    out: list[Any] = []
+    try:
+        for chunk in chunks:
+            decoder.receive_data(chunk)
+            while (frame := decoder.next_frame(condition)) is not NEED_DATA:
+                out.append(frame)
+        if eof:
+            decoder.receive_eof()
+            while (frame := decoder.next_frame(condition)) is not END:
+                out.append(frame)
+    except FramestreamError as error:
+        out.append(type(error))
+    if decoder.leftover:
+        out.append(("left", decoder.leftover))
+    return out
+
+
+def error(condition: ReadCondition[Any], *chunks: bytes) -> FramestreamError:
+    """Return the error that reading these chunks and then the end raises."""
+    decoder = FrameDecoder()
+    try:
+        for chunk in chunks:
+            decoder.receive_data(chunk)
+            while decoder.next_frame(condition) is not NEED_DATA:
+                pass
+        decoder.receive_eof()
+        while decoder.next_frame(condition) is not END:
+            pass
+    except FramestreamError as error:
+        return error
+    raise AssertionError(f"{condition} raises nothing")
+
+
+def wire(framer: Framer[Any], *frames: Any) -> bytes:
+    """Return the bytes that carry these frames."""
+    encoded: Iterable[bytes | list[bytes] | tuple[bytes, ...]] = map(framer.encode, frames)
+    return b"".join(piece if isinstance(piece, bytes) else b"".join(piece) for piece in encoded)

@@ -1,0 +1,186 @@
+"""Frames that end with a delimiter."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+import pytest
+from cutting import cut, wire
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framestream._conditions import NeedMore, Window
+from framestream._decoder import FrameDecoder
+from framestream._errors import EncodeError, FrameTooLarge, IncompleteFrame
+from framestream._signals import FRAME_END, NEED_DATA
+from framestream.framers._delimiter import Delimiter
+from framestream.testing import check_framer, chunkings
+
+NEWLINES = Delimiter((b"\r\n", b"\n"))
+UNLIKE = Delimiter((b";", b"END", b"+;"))
+
+
+def test_every_kind_of_set_passes_the_conformance_kit() -> None:
+    check_framer(
+        Delimiter(b"aab"),
+        examples={b"aaab" + b"aab" + b"xaab": [b"a", b"", b"x"]},
+        incomplete=[b"aa"],
+        slow_frame=lambda size: b"a" * size + b"b",
+    )
+    check_framer(
+        NEWLINES,
+        examples={b"a\r\nb\n\n\r\n\r\r\n": [b"a", b"b", b"", b"", b"\r"]},
+        incomplete=[b"ab\r"],
+        slow_frame=lambda size: b"\r" * size + b"\n",
+    )
+    check_framer(
+        UNLIKE,
+        examples={b"a;bEND+;EN+ENDEN;": [b"a", b"b", b"", b"EN+", b"EN"]},
+        incomplete=[b"EN"],
+        slow_frame=lambda size: b"EN" * (size // 2) + b"END",
+    )
+    check_framer(
+        Delimiter((b"abc", b"bd", b"bbd"), keep=True, last=True),
+        examples={b"ababdabcabbdab": [b"ababd", b"abc", b"abbd", b"ab"]},
+    )
+    check_framer(Delimiter((b"--\n", b"\n", b"==\n")), examples={b"a--\nb==\nc-\n": [b"a", b"b", b"c-"]})
+
+
+def test_the_longest_delimiter_wins_however_the_bytes_arrive() -> None:
+    for chunks in chunkings(b"a\r\n\r\nb\r\r\n\n"):
+        assert cut(NEWLINES, *chunks) == [b"a", b"", b"b\r", b""]
+
+
+def test_a_byte_that_may_begin_a_delimiter_is_not_settled() -> None:
+    assert NEWLINES.find(Window(b"abc\r")) == NeedMore(resume=3, settled=3)
+    assert Delimiter(b"\n").find(Window(b"abc\r")) == NeedMore(resume=4, settled=4)
+    decoder = FrameDecoder()
+    decoder.receive_data(b"abc\r")
+    parts = [decoder.next_part(NEWLINES), decoder.next_part(NEWLINES)]
+    decoder.receive_data(b"\n")
+    assert [*parts, decoder.next_part(NEWLINES)] == [b"abc", NEED_DATA, FRAME_END]
+
+
+def test_the_delimiter_is_kept_on_request() -> None:
+    assert cut(Delimiter((b"\r\n", b"\n"), keep=True), b"a\r\nb\n") == [b"a\r\n", b"b\n"]
+    assert cut(Delimiter((b";", b"END"), keep=True), b"a;bEND") == [b"a;", b"bEND"]
+
+
+def test_an_unfinished_end_is_a_last_frame_on_request() -> None:
+    assert cut(Delimiter(b";", last=True), b"a;b") == [b"a", b"b"]
+    assert cut(Delimiter(b";", last=True), b"a;") == [b"a"]
+    assert cut(Delimiter(b";"), b"a;b") == [b"a", IncompleteFrame, ("left", b"b")]
+
+
+def test_a_last_frame_whose_bytes_are_all_passed_on_still_ends() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"abc")
+    framer = Delimiter(b";", last=True)
+    assert decoder.next_part(framer) == b"abc"
+    decoder.receive_eof()
+    assert decoder.next_part(framer) is FRAME_END
+
+
+@pytest.mark.parametrize("chunks", [[b"12345\r\n123456\n"], [b"12345\r", b"\n123456", b"\n"]])
+def test_the_limit_counts_the_payload_without_its_delimiter(chunks) -> None:
+    framer = Delimiter((b"\r\n", b"\n"), max_size=5)
+    assert cut(framer, *chunks)[:2] == [b"12345", FrameTooLarge]
+
+
+@pytest.mark.parametrize("chunks", [[b"12345\r\n123456\r\n"], [b"12345\r", b"\n123456\r", b"\n"]])
+def test_the_limit_counts_a_delimiter_that_is_kept(chunks) -> None:
+    framer = Delimiter((b"\r\n", b"\n"), keep=True, max_size=7)
+    assert cut(framer, *chunks)[:2] == [b"12345\r\n", FrameTooLarge]
+
+
+def test_writing_appends_the_first_delimiter() -> None:
+    assert wire(NEWLINES, b"a", b"", b"b") == b"a\r\n\r\nb\r\n"
+    assert wire(Delimiter(b";", keep=True), b"a;", b";") == b"a;;"
+
+
+@pytest.mark.parametrize(
+    ("framer", "payload", "reason"),
+    [
+        (Delimiter(b"\n"), b"a\nb", "payload of 3 bytes would be read back as 1: a delimiter ends at byte 2"),
+        (NEWLINES, b"a\nb", "would be read back as 1"),
+        (Delimiter((b"\n", b"\r\n")), b"ab\r", "payload of 3 bytes would be read back as 2"),
+        (Delimiter(b"aa"), b"xa", "payload of 2 bytes would be read back as 1"),
+        (Delimiter(b"\n", max_size=3), b"abcd", "payload of 4 bytes exceeds the limit 3"),
+        (Delimiter(b";", keep=True), b"ab", "payload of 2 bytes has to keep its delimiter at its end"),
+        (Delimiter(b";", keep=True), b"a;b;", "payload of 4 bytes would be read back as 2"),
+        (Delimiter(b";", keep=True), b"a;b", "payload of 3 bytes would be read back as 2"),
+    ],
+)
+def test_a_payload_that_would_be_read_back_otherwise_is_refused(framer, payload, reason) -> None:
+    with pytest.raises(EncodeError, match=re.escape(reason)):
+        framer.encode(payload)
+
+
+@pytest.mark.parametrize(
+    ("delimiters", "reason"),
+    [
+        ((), "no delimiter is given"),
+        (b"", "delimiter b'' is not bytes, one or more"),
+        ((b"\n", "\r\n"), "delimiter '\\r\\n' is not bytes, one or more"),
+        ((b"\n", b"\n\n"), "delimiter b'\\n\\n' can never end a frame: b'\\n' in it ends one first"),
+        ((b"ab", b"xaby"), "delimiter b'xaby' can never end a frame"),
+    ],
+)
+def test_delimiters_that_can_never_win_are_refused(delimiters, reason) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        Delimiter(delimiters)
+
+
+def test_framers_are_values() -> None:
+    assert Delimiter(b"\n") == Delimiter((b"\n",))
+    assert str(Delimiter((b"\r\n", b"\n"), keep=True)) == 'delimiter:"\\r\\n","\\n",keep'
+    twin = pickle.loads(pickle.dumps(NEWLINES))
+    assert (twin, twin.overhead, hash(twin)) == (NEWLINES, 2, hash(NEWLINES))
+
+
+def frames_by_definition(data: bytes, delimiters: list[bytes]) -> tuple[list[bytes], bytes]:
+    """Cut as the definition says: the first end, and the longest delimiter that ends there."""
+    frames = []
+    start, end = 0, 1
+    while end <= len(data):
+        ending = [d for d in delimiters if len(d) <= end - start and data[:end].endswith(d)]
+        if ending:
+            frames.append(data[start : end - max(map(len, ending))])
+            start = end
+        end += 1
+    return frames, data[start:]
+
+
+delimiter_sets = st.lists(st.binary(min_size=1, max_size=3), min_size=1, max_size=4).map(
+    lambda raw: [bytes(b"ab;"[byte % 3] for byte in one) for one in raw]
+)
+streams = st.lists(st.text("ab;", max_size=6).map(str.encode), max_size=5)
+
+
+@given(delimiter_sets, streams)
+def test_any_set_cuts_any_stream_as_the_definition_says(delimiters, chunks) -> None:
+    try:
+        framer = Delimiter(tuple(delimiters))
+    except ValueError:
+        assert any(d in e[:-1] for d in delimiters for e in delimiters)
+        return
+    data = b"".join(chunks)
+    frames, rest = frames_by_definition(data, delimiters)
+    left = [("left", rest)] if rest else []
+    assert cut(framer, *chunks, eof=False) == frames + left
+    assert framer.split(Window(data)) == (frames, len(data) - len(rest))
+
+
+@given(delimiter_sets, st.text("ab;", max_size=6).map(str.encode))
+def test_what_is_written_is_read_back_and_refused_only_if_it_cannot_be(delimiters, payload) -> None:
+    try:
+        framer = Delimiter(tuple(delimiters))
+    except ValueError:
+        return
+    readable = frames_by_definition(payload + delimiters[0], delimiters) == ([payload], b"")
+    if readable:
+        assert cut(framer, wire(framer, payload)) == [payload]
+    else:
+        with pytest.raises(EncodeError):
+            framer.encode(payload)

@@ -1,0 +1,163 @@
+"""Frames whose size the reader knows, or that end with the stream."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from cutting import cut, error, wire
+
+from framestream._conditions import NeedMore, Window
+from framestream._decoder import FrameDecoder
+from framestream._errors import EncodeError, FrameTooLarge, IncompleteFrame
+from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.framers._available import Available
+from framestream.framers._exactly import Exactly
+from framestream.framers._fixed_length import FixedLength
+from framestream.framers._until_close import UntilClose
+from framestream.testing import check_framer
+
+
+def test_every_one_of_them_passes_the_conformance_kit() -> None:
+    check_framer(Exactly(3), examples={b"abcdef": [b"abc", b"def"]}, incomplete=[b"a"])
+    check_framer(Exactly(0), examples={b"": [b""]})
+    check_framer(FixedLength(2), examples={b"abcd": [b"ab", b"cd"]}, incomplete=[b"a"])
+    check_framer(
+        FixedLength(4, pad=b" "), examples={b"ab  cdef    ": [b"ab", b"cdef", b""]}, incomplete=[b"ab "]
+    )
+    check_framer(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, pieces=True)
+    check_framer(UntilClose(), examples={b"abc": [b"abc"]}, slow_frame=lambda size: b"x" * size)
+
+
+def test_exactly_consumes_nothing_more() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"abcdef")
+    assert decoder.next_frame(Exactly(2)) == b"ab"
+    assert decoder.next_frame(Exactly(0)) == b""
+    assert decoder.next_frame(Exactly(3)) == b"cde"
+    assert decoder.next_frame(Exactly(2)) is NEED_DATA
+    assert decoder.leftover == b"f"
+
+
+def test_exactly_may_ask_for_more_than_the_decoder_allows_others() -> None:
+    decoder = FrameDecoder(max_frame_size=10)
+    decoder.receive_data(b"x" * 100_000)
+    assert len(decoder.next_frame(Exactly(100_000))) == 100_000
+
+
+def test_a_limit_for_one_call_holds_for_exactly_too() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"a")
+    with pytest.raises(FrameTooLarge, match="frame of 20 bytes exceeds the limit 10"):
+        decoder.next_frame(Exactly(20), max_size=10)
+
+
+def test_records_are_cut_in_batches_however_small() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"ab" * 1000 + b"x")
+    assert decoder.next_batch(FixedLength(2)) == [b"ab"] * 1000
+    assert FixedLength(2).split(Window(bytearray(b"-ababx"), 1)) == ([b"ab", b"ab"], 5)
+
+
+def test_the_pad_byte_is_stripped_when_reading_and_added_when_writing() -> None:
+    padded = FixedLength(4, b"\0")
+    assert wire(padded, b"ab", b"", b"abcd") == b"ab\0\0\0\0\0\0abcd"
+    assert cut(padded, b"ab\0\0\0\0\0\0", b"abcd") == [b"ab", b"", b"abcd"]
+
+
+@pytest.mark.parametrize(
+    ("framer", "payload", "reason"),
+    [
+        (FixedLength(3), b"ab", "payload of 2 bytes in records of 3"),
+        (FixedLength(3), b"abcd", "payload of 4 bytes in records of 3"),
+        (FixedLength(3, b" "), b"abcd", "payload of 4 bytes in records of 3"),
+        (FixedLength(3, b" "), b"a ", "ends with the pad byte b' '"),
+        (UntilClose(max_size=2), b"abc", "payload of 3 bytes exceeds the limit 2"),
+    ],
+)
+def test_a_payload_that_would_not_be_read_back_is_refused(framer, payload, reason) -> None:
+    with pytest.raises(EncodeError, match=reason):
+        framer.encode(payload)
+
+
+def test_available_gives_what_is_there_and_never_nothing() -> None:
+    decoder = FrameDecoder()
+    assert decoder.next_frame(Available()) is NEED_DATA
+    decoder.receive_data(b"abcdef")
+    assert decoder.next_frame(Available(4)) == b"abcd"
+    assert decoder.next_frame(Available(4)) == b"ef"
+    decoder.receive_eof()
+    assert decoder.next_frame(Available(4)) is END
+
+
+def test_available_cuts_nothing_ahead_even_after_many_reads() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"x" * 100)
+    assert [decoder.next_frame(Available(10)) for _ in range(9)] == [b"x" * 10] * 9
+    assert decoder.offset == 90
+
+
+def test_until_close_gives_everything_at_the_end_and_only_once() -> None:
+    assert cut(UntilClose(), b"ab", b"c") == [b"abc"]
+    assert cut(UntilClose()) == [b""]
+    assert cut(UntilClose(), b"abc", eof=False) == [("left", b"abc")]
+    assert wire(UntilClose(), b"abc") == b"abc"
+
+
+def test_until_close_settles_all_that_arrives() -> None:
+    assert UntilClose().find(Window(b"abc")) == NeedMore(resume=3, settled=3)
+    decoder = FrameDecoder(max_frame_size=4)
+    parts = []
+    for chunk in (b"abc", b"def", b"ghi"):
+        decoder.receive_data(chunk)
+        parts.append(decoder.next_part(UntilClose()))
+    decoder.receive_eof()
+    assert (parts, decoder.next_part(UntilClose())) == ([b"abc", b"def", b"ghi"], FRAME_END)
+
+
+def test_a_short_end_is_incomplete() -> None:
+    assert cut(Exactly(3), b"ab") == [IncompleteFrame, ("left", b"ab")]
+    failure = error(FixedLength(3), b"abcd")
+    assert isinstance(failure, IncompleteFrame)
+    assert (failure.received, failure.expected, failure.offset) == (1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: Exactly(-1), "size is -1; it must be a whole number, at least 0"),
+        (lambda: Exactly(2.0), "size is 2.0"),
+        (lambda: FixedLength(0), "size is 0; it must be a whole number, at least 1"),
+        (lambda: FixedLength(True), "size is True"),
+        (lambda: FixedLength(2, b""), "pad is b''; it must be one byte"),
+        (lambda: FixedLength(2, b"ab"), "pad is b'ab'"),
+        (lambda: FixedLength(2, " "), "pad is ' '"),
+        (lambda: Available(0), "max_size is 0; it must be a whole number, at least 1"),
+        (lambda: UntilClose(-1), "max_size is -1; it must be a whole number, at least 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_at_once(make, reason) -> None:
+    with pytest.raises(ValueError, match=reason):
+        make()
+
+
+@pytest.mark.parametrize("condition", [Exactly(3), FixedLength(3, b" "), Available(9), UntilClose(max_size=5)])
+def test_conditions_are_values(condition) -> None:
+    for twin in (pickle.loads(pickle.dumps(condition)), copy.deepcopy(condition)):
+        assert twin == condition
+        assert hash(twin) == hash(condition)
+        assert (twin.max_size, twin.can_be_empty) == (condition.max_size, condition.can_be_empty)
+
+
+@pytest.mark.parametrize(("policy", "frames"), [("discard", []), ("truncate", [b"ab"])])
+def test_until_close_above_the_limit_is_one_frame_and_none_follows_it(policy, frames) -> None:
+    decoder = FrameDecoder(max_frame_size=2, on_oversize=policy)
+    got = []
+    for chunk in (b"abc", b"def"):
+        decoder.receive_data(chunk)
+        got.append(decoder.next_frame(UntilClose()))
+    decoder.receive_eof()
+    while (frame := decoder.next_frame(UntilClose())) is not END:
+        got.append(frame)
+    assert [frame for frame in got if frame is not NEED_DATA] == frames
