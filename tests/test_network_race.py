@@ -32,7 +32,7 @@ class Course:
 
 
 async def until(condition):
-    while not condition():  # noqa: ASYNC110  # what it waits for is no event of ours
+    while not condition():
         await asyncio.sleep(0)
 
 
