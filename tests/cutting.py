@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from framestream._conditions import Framer, ReadCondition
 from framestream._decoder import FrameDecoder
 from framestream._errors import FramestreamError
 from framestream._signals import END, NEED_DATA
+
+if TYPE_CHECKING:
+    from framestream._conditions import Framer, ReadCondition
 
 
 def cut(condition: ReadCondition[Any], *chunks: bytes, eof: bool = True) -> list[Any]:

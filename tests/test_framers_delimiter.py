@@ -67,6 +67,11 @@ def test_the_delimiter_is_kept_on_request() -> None:
     assert cut(Delimiter((b";", b"END"), keep=True), b"a;bEND") == [b"a;", b"bEND"]
 
 
+def test_a_batch_keeps_its_delimiters_too() -> None:
+    assert Delimiter((b"\r\n", b"\n"), keep=True).split(Window(b"a\r\nb\nc")) == ([b"a\r\n", b"b\n"], 5)
+    assert Delimiter((b";", b"END"), keep=True).split(Window(b"-a;bENDc", 1)) == ([b"a;", b"bEND"], 7)
+
+
 def test_an_unfinished_end_is_a_last_frame_on_request() -> None:
     assert cut(Delimiter(b";", last=True), b"a;b") == [b"a", b"b"]
     assert cut(Delimiter(b";", last=True), b"a;") == [b"a"]

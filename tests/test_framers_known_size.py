@@ -142,7 +142,9 @@ def test_options_that_make_no_sense_are_refused_at_once(make, reason) -> None:
         make()
 
 
-@pytest.mark.parametrize("condition", [Exactly(3), FixedLength(3, b" "), Available(9), UntilClose(max_size=5)])
+@pytest.mark.parametrize(
+    "condition", [Exactly(3), FixedLength(3, b" "), Available(9), UntilClose(max_size=5)]
+)
 def test_conditions_are_values(condition) -> None:
     for twin in (pickle.loads(pickle.dumps(condition)), copy.deepcopy(condition)):
         assert twin == condition

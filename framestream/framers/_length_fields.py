@@ -59,11 +59,12 @@ class Binary(LengthField):
             raise EncodeError(f"length {length} does not fit into {self.size} bytes") from None
 
     def explain(self, data: bytes | bytearray, at: int) -> str:
-        """Notice the other byte order: then the upper half of the length is what little there is."""
+        """Notice the other byte order: then the highest byte is set, and the lower half is empty."""
         field = data[at : at + self.size]
         other: ByteOrder = "little" if self.byteorder == "big" else "big"
+        high = int.from_bytes(field, self.byteorder).bit_length() > 8 * (self.size - 1)
         length = int.from_bytes(field, other)
-        if length >= int.from_bytes(field, self.byteorder) or length.bit_length() > 4 * self.size:
+        if not high or length.bit_length() > 4 * self.size:
             return ""
         return f"read as {other}-endian the length is {length}"
 

@@ -1,0 +1,361 @@
+"""Frames that say how long they are."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import sys
+
+import pytest
+from cutting import cut, error, wire
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framestream._conditions import NeedMore, Window
+from framestream._decoder import FrameDecoder
+from framestream._errors import EncodeError, FrameTooLarge, FramingError, IncompleteFrame
+from framestream._registry import get_framer
+from framestream.framers._length_prefix import LengthPrefix
+from framestream.testing import check_framer
+
+VARINT = LengthPrefix(format="varint")
+NETSTRING = LengthPrefix(format="decimal", terminator=b":")
+
+
+@pytest.mark.parametrize(
+    ("framer", "material"),
+    [
+        (LengthPrefix(), {"examples": {b"\0\0\0\3abc" + bytes(4): [b"abc", b""]}, "incomplete": [b"\0\0"]}),
+        (LengthPrefix(3, "little"), {"examples": {b"\3\0\0abc": [b"abc"]}, "incomplete": [b"\0", b"\1\0\0"]}),
+        (LengthPrefix(2, offset=2, strip=0, adjust=1), {"examples": {b"hi\0\2abc": [b"hi\0\2abc"]}}),
+        (LengthPrefix(1, strip=3, adjust=2), {"examples": {b"\1abx\0cd": [b"x", b""]}}),
+        (
+            LengthPrefix(3, includes_header=True, strip=4),
+            {"examples": {b"\0\0\5ab": [b"b"]}, "malformed": {b"\0\0\3": "less than its header of 4"}},
+        ),
+        (
+            LengthPrefix(2, includes_header=True),
+            {
+                "examples": {b"\0\5abc\0\2": [b"abc", b""]},
+                "malformed": {b"\0\1": "less than its header of 2"},
+            },
+        ),
+        (
+            LengthPrefix(2, offset=4, adjust=-6, strip=0),
+            {"examples": {b"HDR:\0\7x": [b"HDR:\0\7x"]}, "malformed": {b"HDR:\0\5": "a frame of 5 bytes"}},
+        ),
+        (
+            VARINT,
+            {
+                "examples": {b"\3abc\x80\0\x80\x01" + bytes(128): [b"abc", b"", bytes(128)]},
+                "malformed": {b"\xff" * 10: "more than 10 bytes", b"\xff" * 9 + b"\x7f": "more than 64 bits"},
+                "incomplete": [b"\x80", b"\1"],
+            },
+        ),
+        (
+            LengthPrefix(4, format="varint", canonical=True, offset=1, strip=0),
+            {
+                "examples": {b"\x10\3abc\x20\0": [b"\x10\3abc", b"\x20\0"]},
+                "malformed": {
+                    b"\x10\x80\0": "longer than necessary",
+                    b"\x10\x80\x80\x80\x80": "more than 4 bytes",
+                },
+                "incomplete": [b"\x10", b"\x10\x80"],
+            },
+        ),
+        (
+            NETSTRING,
+            {
+                "examples": {b"3:abc00:12:hello world!": [b"abc", b"", b"hello world!"]},
+                "malformed": {
+                    b":": "decimal length has b':' where a digit is expected",
+                    b"12x": "decimal length has b'x' where a digit or b':' is expected",
+                    b"1" * 21: "decimal length has b'1' where b':' is expected",
+                },
+                "incomplete": [b"1", b"1" * 20, b"1:"],
+                "slow_frame": lambda size: b"%d:" % size + b":" * size,
+            },
+        ),
+        (
+            LengthPrefix(2, format="hex", terminator=b"\r\n", canonical=True),
+            {
+                "examples": {b"A\r\n0123456789" + b"a\r\n0123456789" + b"0\r\n": [b"0123456789"] * 2 + [b""]},
+                "malformed": {
+                    b"0A": "hex length with a leading zero",
+                    b"a\rb": "where a digit or b'\\r\\n' is expected",
+                },
+                "incomplete": [b"a\r", b"1\r\n"],
+            },
+        ),
+        (
+            LengthPrefix(4, format="hex", includes_header=True),
+            {
+                "examples": {b"0009hello0004": [b"hello", b""]},
+                "malformed": {b"0003": "less than its header of 4", b"00g": "b'g' where a digit is expected"},
+                "incomplete": [b"000", b"0005"],
+            },
+        ),
+        (
+            LengthPrefix(2, length=lambda header: header[0] & 15, strip=0),
+            {"examples": {b"\xf3!abc": [b"\xf3!abc"]}, "incomplete": [b"\xf3", b"\xf3!ab"]},
+        ),
+    ],
+    ids=str,
+)
+def test_every_kind_of_length_passes_the_conformance_kit(framer, material) -> None:
+    check_framer(framer, **material)
+
+
+@pytest.mark.parametrize(
+    ("spec", "framer", "encoded"),
+    [
+        ("length-prefix", LengthPrefix(), b"\0\0\0\3abc"),
+        ("length-prefix:1", LengthPrefix(1), b"\3abc"),
+        ("length-prefix:2,little", LengthPrefix(2, "little"), b"\3\0abc"),
+        ("length-prefix:size=3", LengthPrefix(3), b"\0\0\3abc"),
+        ("length-prefix:size=5,byteorder=little", LengthPrefix(5, "little"), b"\3\0\0\0\0abc"),
+        ("length-prefix:size=8", LengthPrefix(8), b"\0\0\0\0\0\0\0\3abc"),
+        ("length-prefix:2,includes-header", LengthPrefix(2, includes_header=True), b"\0\5abc"),
+        ("length-prefix:2,adjust=-1", LengthPrefix(2, adjust=-1), b"\0\4abc"),
+        ("length-prefix:2,adjust=1", LengthPrefix(2, adjust=1), b"\0\2abc"),
+        ("length-prefix:format=varint", VARINT, b"\3abc"),
+        ('length-prefix:format=decimal,terminator=":"', NETSTRING, b"3:abc"),
+        ("length-prefix:size=6,format=decimal", LengthPrefix(6, format="decimal"), b"000003abc"),
+        (
+            "length-prefix:size=4,format=hex,includes-header",
+            LengthPrefix(4, format="hex", includes_header=True),
+            b"0007abc",
+        ),
+    ],
+)
+def test_a_spec_string_writes_and_reads(spec, framer, encoded) -> None:
+    assert get_framer(spec) == framer
+    assert get_framer(str(framer)) == framer
+    assert wire(framer, b"abc") == encoded
+    assert cut(framer, encoded, encoded) == [b"abc", b"abc"]
+
+
+def test_native_byte_order_is_that_of_this_machine() -> None:
+    assert wire(LengthPrefix(4, "native"), b"abc") == (3).to_bytes(4, sys.byteorder) + b"abc"
+
+
+def test_the_payload_is_not_copied_when_it_is_written() -> None:
+    payload = b"x" * 1000
+    assert LengthPrefix(2).encode(payload)[1] is payload
+
+
+@pytest.mark.parametrize("size", [97, 98, 99, 995, 996, 997])
+def test_a_length_that_counts_its_own_digits_is_right_where_a_digit_is_added(size) -> None:
+    framer = LengthPrefix(format="decimal", terminator=b" ", includes_header=True)
+    encoded = wire(framer, b"x" * size)
+    assert int(encoded.split(b" ")[0]) == len(encoded)
+    assert cut(framer, encoded) == [b"x" * size]
+
+
+def test_the_span_is_known_with_the_header() -> None:
+    assert LengthPrefix().find(Window(b"--\0\0\0", 2)) == NeedMore(4)
+    assert LengthPrefix().find(Window(b"--\0\0\1\0", 2)) == (6, 262, 262)
+    assert VARINT.find(Window(b"\x80")) == NeedMore()
+    assert VARINT.find(Window(b"\x80\x08")) == (2, 1026, 1026)
+
+
+def test_a_frame_above_the_limit_is_refused_with_its_header_and_can_be_skipped() -> None:
+    decoder = FrameDecoder(max_frame_size=10)
+    decoder.receive_data(b"\x0b")
+    with pytest.raises(FrameTooLarge, match="frame of 11 bytes exceeds the limit 10"):
+        decoder.next_frame(LengthPrefix(1))
+    decoder.receive_data(b"x" * 11 + b"\2ab")
+    assert decoder.next_frame(LengthPrefix(1)) == b"ab"
+
+
+@pytest.mark.parametrize(
+    ("framer", "payload", "reason"),
+    [
+        (LengthPrefix(1), b"x" * 256, "length 256 does not fit into 1 bytes"),
+        (LengthPrefix(1, includes_header=True), b"x" * 255, "length 256 does not fit into 1 bytes"),
+        (LengthPrefix(2, adjust=3), b"ab", "length -1 does not fit into 2 bytes"),
+        (LengthPrefix(1, format="varint"), b"x" * 128, "length 128 does not fit into a varint of 1 bytes"),
+        (LengthPrefix(format="varint", adjust=1), b"", "length -1 does not fit into a varint"),
+        (LengthPrefix(2, format="decimal"), b"x" * 100, "length 100 does not fit into 2 decimal digits"),
+        (LengthPrefix(1, format="hex", terminator=b":"), b"x" * 16, "does not fit into 1 hex digits"),
+        (LengthPrefix(adjust=1, format="decimal", terminator=b":"), b"", "length -1 does not fit into 20"),
+        (LengthPrefix(max_size=2), b"abc", "payload of 3 bytes exceeds the limit 2"),
+        (LengthPrefix(2, offset=2), b"abc", "keep the header with strip=0"),
+        (LengthPrefix(2, strip=1), b"abc", "keep the header with strip=0"),
+        (LengthPrefix(2, length=len), b"abc", "keep the header with strip=0"),
+        (LengthPrefix(2, strip=0), b"\0", "frame of 1 bytes is shorter than the header it must have"),
+        (LengthPrefix(2, strip=0), b"\0\4abc", "frame of 5 bytes, but its header says 6"),
+        (
+            LengthPrefix(2, strip=0, adjust=-5),
+            b"\0\4abc",
+            "refused: length 4 makes a frame of 1 bytes",
+        ),
+    ],
+)
+def test_what_would_be_read_back_otherwise_is_refused(framer, payload, reason) -> None:
+    with pytest.raises(EncodeError, match=re.escape(reason)):
+        framer.encode(payload)
+
+
+def test_a_header_that_is_kept_is_checked_when_it_is_written() -> None:
+    assert wire(LengthPrefix(2, offset=2, strip=0), b"hi\0\3abc") == b"hi\0\3abc"
+    assert wire(LengthPrefix(1, length=lambda header: 3, strip=0), b"!abc") == b"!abc"
+
+
+@pytest.mark.parametrize(
+    ("framer", "data", "hint"),
+    [
+        (LengthPrefix(), b"GET / HTTP/1.1\r\n", "looks like an HTTP request"),
+        (LengthPrefix(), b"HTTP/1.1 400 Bad Request\r\n", "looks like an HTTP response"),
+        (LengthPrefix(), b"PRI * HTTP/2.0\r\n\r\n", "looks like an HTTP/2 connection"),
+        (LengthPrefix(), b"SSH-2.0-OpenSSH_9.2\r\n", "looks like an SSH greeting"),
+        (LengthPrefix(), b"\x16\x03\x01\x02\x00\x01", "looks like a TLS handshake"),
+        (LengthPrefix(), b"\x15\x03\x03\x00\x02\x02", "looks like a TLS alert"),
+        (LengthPrefix(), b"PROXY TCP4 127.0.0.1", "looks like a PROXY protocol header"),
+        (LengthPrefix(), b'{"jsonrpc": "2.0"}', "looks like JSON"),
+        (LengthPrefix(), b"[[1, 2]]\n", "looks like JSON"),
+        (LengthPrefix(), b"<?xml version='1.0'?>", "looks like XML or HTML"),
+        (LengthPrefix(), b"\x1f\x8b\x08\0\0", "looks like gzip data"),
+        (LengthPrefix(), b"220 mail.example.org ESMTP\r\n", "looks like text"),
+        (LengthPrefix(), b"\x10\0\0\0" + bytes(16), "read as little-endian the length is 16"),
+        (LengthPrefix(8, "little"), b"\0\0\0\0\0\0\0\x21", "read as big-endian the length is 33"),
+        (NETSTRING, b"GET / HTTP/1.1\r\n", "looks like an HTTP request"),
+        (LengthPrefix(adjust=-(1 << 30), size=4), b"\0\0\0\5", ""),
+        (LengthPrefix(2, adjust=-30_000), b'{"id": 1}', "looks like JSON"),
+    ],
+)
+def test_an_error_says_what_the_header_looks_like(framer, data, hint) -> None:
+    failure = error(framer, data)
+    assert isinstance(failure, FramingError)
+    assert failure.offset == 0
+    assert failure.reason.endswith(f"; {hint}" if hint else "header of 4")
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff\0", b"\0\x20\0\0", b"\x80\x01\x02\x03\x04"])
+def test_a_length_that_looks_like_nothing_known_gets_no_hint(data) -> None:
+    assert error(LengthPrefix(max_size=1 << 20), data).reason.endswith("exceeds the limit 1048576")
+
+
+def test_a_bad_digit_is_refused_before_the_field_is_complete() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"1")
+    decoder.next_frame(NETSTRING)
+    decoder.receive_data(b"2?")
+    with pytest.raises(FramingError) as caught:
+        decoder.next_frame(NETSTRING)
+    assert caught.value.offset == 2
+
+
+def test_a_function_may_refuse_a_header() -> None:
+    def length(header: bytes) -> int:
+        if header[:1] != b"M":
+            raise ValueError(f"magic is {header[:1]!r}")
+        return header[1]
+
+    framer = LengthPrefix(2, length=length)
+    assert cut(framer, b"M\3abc", b"M\0") == [b"abc", b""]
+    assert error(framer, b"M\1xZ\0").reason == "header refused: magic is b'Z'"
+    assert error(LengthPrefix(1, length=lambda header: -5), b"\0").reason.startswith(
+        "length -5 makes a frame"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"size": 0}, "size is 0; it must be a whole number, from 1 to 8"),
+        ({"size": 9}, "size is 9; it must be a whole number, from 1 to 8"),
+        ({"size": 11, "format": "varint"}, "size is 11; it must be a whole number, from 1 to 10"),
+        ({"size": 21, "format": "decimal"}, "size is 21; it must be a whole number, from 1 to 20"),
+        ({"format": "hex"}, "a hex length needs a terminator or a size"),
+        ({"format": "octal"}, "format is 'octal'; it must be one of binary, varint, decimal, hex"),
+        ({"byteorder": "middle"}, "byteorder is 'middle'; it must be one of big, little, native"),
+        ({"offset": -1}, "offset is -1; it must be a whole number, at least 0"),
+        ({"strip": -1}, "strip is -1; it must be a whole number, at least 0"),
+        ({"adjust": 0.5}, "adjust is 0.5; it must be a whole number"),
+        ({"max_size": -1}, "max_size is -1"),
+        ({"terminator": b":"}, "terminator is b':'; a binary length has no such option"),
+        ({"canonical": True}, "canonical is True; a binary length has no such option"),
+        (
+            {"format": "varint", "byteorder": "little"},
+            "byteorder is 'little'; a varint length has no",
+        ),
+        ({"format": "varint", "terminator": b":"}, "terminator is b':'; a varint length has no such option"),
+        ({"format": "hex", "size": 4, "canonical": True}, "canonical is True; a hex length of fixed size"),
+        ({"format": "decimal", "terminator": ":"}, "terminator is ':'; it must be bytes"),
+        ({"format": "decimal", "terminator": b"0:"}, "terminator is b'0:'; it must not begin with a decimal"),
+        ({"format": "hex", "terminator": b"f"}, "terminator is b'f'; it must not begin with a hex digit"),
+        ({"length": len}, "size is None; it must be a whole number, at least 1"),
+        ({"length": len, "size": 2, "format": "hex"}, "format is 'hex'; a length that a function reads"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_at_once(options, reason) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        LengthPrefix(**options)
+
+
+@pytest.mark.parametrize("framer", [LengthPrefix(2), LengthPrefix(3), VARINT, NETSTRING])
+def test_framers_are_values(framer) -> None:
+    framer.find(Window(b"1"))
+    for twin in (pickle.loads(pickle.dumps(framer)), copy.deepcopy(framer)):
+        assert (twin, twin.overhead, hash(twin)) == (framer, framer.overhead, hash(framer))
+        assert cut(twin, wire(framer, b"abc")) == [b"abc"]
+
+
+headers = st.fixed_dictionaries(
+    {
+        "size": st.integers(1, 8),
+        "byteorder": st.sampled_from(["big", "little"]),
+        "offset": st.integers(0, 3),
+        "adjust": st.integers(-6, 6),
+        "strip": st.none() | st.integers(0, 12),
+        "includes_header": st.booleans(),
+    }
+)
+
+
+def frame_by_nettys_rule(data: bytes, options) -> tuple[bytes, int] | None:
+    """Cut the first frame as the documentation of Netty's LengthFieldBasedFrameDecoder defines it."""
+    end_of_field = options["offset"] + options["size"]
+    length = int.from_bytes(data[options["offset"] : end_of_field], options["byteorder"])
+    adjust = options["adjust"] - (end_of_field if options["includes_header"] else 0)
+    frame_length = length + adjust + end_of_field
+    strip = end_of_field if options["strip"] is None else options["strip"]
+    if frame_length < end_of_field or strip > frame_length:
+        return None
+    return data[strip:frame_length], frame_length
+
+
+@given(headers, st.integers(0, 30))
+def test_frames_are_those_of_netty(options, length) -> None:
+    framer = LengthPrefix(**options)
+    field = b"\0" * options["offset"] + length.to_bytes(options["size"], options["byteorder"])
+    data = field + bytes(range(60))
+    expected = frame_by_nettys_rule(data, options)
+    if expected is None:
+        assert isinstance(error(framer, data), FramingError)
+        assert framer.split(Window(data)) == ([], 0)
+    else:
+        payload, size = expected
+        assert cut(framer, data[:size]) == [payload]
+        assert framer.split(Window(b"-" + data[:size], 1)) == ([payload], size + 1)
+        short = data[: size - 1]
+        assert cut(framer, short) == ([IncompleteFrame, ("left", short)] if short else [])
+
+
+@given(headers, st.binary(max_size=300))
+def test_what_is_written_is_read_back(options, payload) -> None:
+    framer = LengthPrefix(**options)
+    try:
+        encoded = wire(framer, payload)
+    except EncodeError:
+        return
+    assert cut(framer, encoded, encoded) == [payload, payload]
+
+
+@given(
+    st.sampled_from([VARINT, NETSTRING, LengthPrefix(3), LengthPrefix(2, offset=1)]), st.binary(max_size=40)
+)
+def test_a_batch_is_what_single_reads_give(framer, data) -> None:
+    assert framer.split(Window(data)) == super(LengthPrefix, framer).split(Window(data))
