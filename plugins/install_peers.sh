@@ -1,0 +1,16 @@
+#!/bin/sh
+# Install the real programs, and the independent implementations, that the plugins' tests talk to (Debian 12).
+# Then run, for example:  FRAMESTREAM_REAL_PEERS=1 python -m pytest plugins/netstring
+set -eu
+
+export DEBIAN_FRONTEND=noninteractive
+
+# netstring: nginx (SCGI), postfix (socketmap)
+debian="nginx postfix"
+
+apt-get install -y --no-install-recommends $debian
+
+# Services that the packages start by themselves are not needed: every test starts its own.
+for service in nginx postfix; do
+    service "$service" stop 2>/dev/null || true
+done

@@ -1,0 +1,91 @@
+"""Netstring: a decimal length, a colon, that many bytes, a comma."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final, NoReturn
+
+from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
+
+MAX_DIGITS: Final = 19
+"""Digits a length may have: enough for any size that a file offset can hold."""
+
+_LENGTH: Final = re.compile(rb"(0|[1-9][0-9]{0,%d}):" % (MAX_DIGITS - 1))
+_DIGITS: Final = re.compile(rb"[1-9][0-9]{0,%d}|0?" % (MAX_DIGITS - 1))
+
+
+@dataclass(frozen=True)
+class Netstring(Framer[bytes]):
+    r"""Cut netstrings (D. J. Bernstein, "Netstrings", 1997; https://cr.yp.to/proto/netstrings.txt).
+
+    ::
+
+        INPUT     5:hello,  0:,  12:hello world!,
+        DECODED   b"hello"  b""  b"hello world!"
+
+    "Any string of 8-bit bytes may be encoded as [len]":"[string]",". Here [string] is the string and
+    [len] is a nonempty sequence of ASCII digits giving the length of [string] in decimal." Postfix's
+    socketmap protocol is netstrings in both directions; an SCGI request is one of headers, then a body.
+
+    The size is known with the colon: a frame above the limit is refused before its first byte arrives,
+    and can be skipped or streamed. These break the stream (`FramingError`): a length of more than 19
+    digits, or none; "extra zeros at the front of [len] are prohibited"; a byte other than the comma
+    behind the string.
+    """
+
+    name = "netstring"
+    overhead = MAX_DIGITS + len(":,")
+
+    max_size: Annotated[int | None, "The longest string. Bytes."] = None
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span as soon as the colon is there; the decoder checks the comma when it arrives."""
+        data = window.data
+        header = _LENGTH.match(data, window.start)
+        if header is None:
+            return self._incomplete(window)
+        first = header.end()
+        stop = first + int(header[1])
+        if data[stop : stop + 1] == b",":
+            return first, stop, stop + 1
+        return first, stop, stop + 1, Decode(bytes, trailer=b",")
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Cut every whole netstring."""
+        data, start = bytes(window.data), window.start
+        strings: list[bytes] = []
+        append, match = strings.append, _LENGTH.match
+        while header := match(data, start):
+            first = header.end()
+            stop = first + int(header[1])
+            if data[stop : stop + 1] != b",":
+                break
+            append(data[first:stop])
+            start = stop + 1
+        return strings, start
+
+    def encode(self, frame: bytes) -> list[bytes]:
+        """Return the length, the string itself and the comma."""
+        if self.max_size is not None and len(frame) > self.max_size:
+            raise EncodeError(f"string of {len(frame)} bytes exceeds the limit {self.max_size}")
+        return [b"%d:" % len(frame), frame, b","]
+
+    def _incomplete(self, window: Window) -> NeedMore:
+        digits = _DIGITS.match(window.data, window.start)
+        assert digits is not None  # it matches nothing, too
+        if digits.end() < len(window.data):
+            self._refuse(window, digits.end())
+        return NeedMore()
+
+    def _refuse(self, window: Window, position: int) -> NoReturn:
+        byte = bytes(window.data[position : position + 1])
+        digits = position - window.start
+        if not byte.isdigit():
+            expected = "a digit or b':'" if digits else "a digit"
+            raise FramingError(
+                f"netstring length has {byte!r} where {expected} is expected", position=position
+            )
+        if digits == 1:
+            raise FramingError("netstring length with a leading zero", position=position - 1)
+        raise FramingError(f"netstring length of more than {MAX_DIGITS} digits", position=position)
