@@ -536,6 +536,7 @@ class FrameDecoder:
     def _end_skip(self, skip: Skip) -> None:
         self._skipping = None
         self._search.restart()
+        self._note_end(skip.condition)
         assert self._condition is not None
         self._search.condition = self._condition
         self._note_end(skip.condition)

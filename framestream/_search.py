@@ -113,10 +113,38 @@ class Search:
                 if not eof:
                     return WAITING
             last = eof and not buffer.chunks
-            found = self._ask(last)
+            try:
+                found = self._ask(last)
+            except FramingError:
+                # In smaller chunks, what comes before the error would have been judged, or passed on, first.
+                if not in_parts:
+                    if have > bound + 1 and type(self._answer_to(bound + 1)) is NeedMore:
+                        return TOO_LARGE
+                    raise
+                found = self._settled_before_error(have)
+                if found is None:
+                    raise
+                self.note(found)
+                self.need = 0
+                continue
             self.note(found)
             if self.extent is None and last and not (in_parts and self.settled > 0):
                 return TOO_LARGE if have > bound else WAITING
+
+    def _settled_before_error(self, have: int) -> NeedMore | None:
+        """Return the answer to the most bytes that raise no error, if payload is settled in them."""
+        buffer, window = self.buffer, self.window
+        head, start = bytes(buffer.head), buffer.pos
+        good, bad, answer = self.resume, have, None
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            window.data = head[: start + middle]
+            window.eof = False
+            try:
+                answer, good = self.condition.find(window), middle
+            except FramingError:
+                bad = middle
+        return answer if type(answer) is NeedMore and (answer.settled or 0) > start else None
 
     def _ask(self, eof: bool) -> Any:
         buffer, window = self.buffer, self.window

@@ -471,7 +471,52 @@ def test_until_close_delivers_exactly_one_frame(chunks: list[bytes]) -> None:
     assert decoder.next_batch(Rest()) is END
 
 
+def test_a_discarded_frame_at_the_end_is_the_only_one() -> None:
+    decoder = fed(b"far too long", eof=True, max_frame_size=5, on_oversize="discard")
+    assert decoder.next_frame(Rest()) is END
+
+
 # Errors
+
+
+class Printable(ReadCondition[bytes]):
+    """Lines in which a zero byte is an error; settles what it has seen."""
+
+    def find(self, window: Window) -> Any:
+        bad = window.data.find(b"\0", window.resume)
+        end = window.data.find(b"\n", window.resume)
+        if bad >= 0 and not 0 <= end < bad:
+            raise FramingError("a zero byte", position=bad)
+        if end >= 0:
+            return window.start, end, end + 1
+        return NeedMore(resume=len(window.data), settled=len(window.data))
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_a_frame_that_is_too_large_before_it_is_malformed_is_too_large(size: int) -> None:
+    decoder = fed(*cut(b"far too\0long\n", size), max_frame_size=5)
+    with pytest.raises(FrameTooLarge):
+        decoder.next_frame(Printable())
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_what_is_final_before_an_error_is_passed_on_first(size: int) -> None:
+    decoder, condition = fed(*cut(b"fine\0line\n", size)), Printable()
+    parts: list[Any] = []
+    with pytest.raises(FramingError, match="zero byte") as caught:
+        while True:
+            parts.append(decoder.next_part(condition))
+    assert b"".join(parts) == b"fine"
+    assert caught.value.offset == 4
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_a_truncated_frame_is_delivered_before_the_error_behind_it(size: int) -> None:
+    decoder = fed(*cut(b"far too\0long\n", size), max_frame_size=5, on_oversize="truncate")
+    assert decoder.next_frame(Printable()) == b"far t"
+    with pytest.raises(FramingError, match="zero byte"):
+        decoder.next_frame(Printable())
+
 
 
 def test_a_framing_error_is_fatal_and_knows_its_place() -> None:
