@@ -14,11 +14,14 @@ import argparse
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from recorder.programs import MissingProgram, find_program
 from recorder.recipe import RECIPES, Recipe
@@ -38,7 +41,7 @@ def version_of(package: str) -> str:
         return "unknown"
 
 
-def describe(recipe: Recipe, data: bytes) -> dict[str, object]:
+def describe(recipe: Recipe, data: bytes) -> dict[str, Any]:
     """Return the index entry. Raise ``ValueError`` if the bytes stop in the middle of a frame."""
     return {
         "name": recipe.name,
@@ -51,7 +54,7 @@ def describe(recipe: Recipe, data: bytes) -> dict[str, object]:
     }
 
 
-def record(recipe: Recipe, folder: Path) -> dict[str, object]:
+def record(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """Make one capture, write it, and return its index entry."""
     find_program(recipe.program)
     with tempfile.TemporaryDirectory(prefix="capture-") as workshop:
@@ -62,14 +65,29 @@ def record(recipe: Recipe, folder: Path) -> dict[str, object]:
     return entry
 
 
-def read_index(folder: Path) -> dict[str, dict[str, object]]:
+def read_index(folder: Path) -> dict[str, dict[str, Any]]:
     index = folder / "index.json"
     return {entry["name"]: entry for entry in json.loads(index.read_text())} if index.exists() else {}
 
 
-def write_index(folder: Path, entries: dict[str, dict[str, object]]) -> None:
+def write_index(folder: Path, entries: dict[str, dict[str, Any]]) -> None:
     ordered = [entries[name] for name in sorted(entries)]
     (folder / "index.json").write_text(json.dumps(ordered, indent=2) + "\n")
+
+
+def table(entries: Iterable[dict[str, Any]]) -> str:
+    """Return the index as a Markdown table: a row for each spec string."""
+    rows = ["| capture | program | spec string | frames |", "|---|---|---|---:|"]
+    for entry in entries:
+        program = f"{entry['package']} {upstream(entry['version'])}"
+        start = f"| `{entry['name']}` | {program}"
+        rows += [f"{start} | `{cut['spec']}` | {cut['frames']} |" for cut in entry["cuts"]]
+    return "\n".join(rows)
+
+
+def upstream(version: str) -> str:
+    """Return a Debian version without its epoch and its revision: 5:7.0.15-1~deb12u10 is 7.0.15."""
+    return re.sub(r"^\d+:|(\+dfsg)?-[^-]*$", "", version)
 
 
 def record_all(recipes: list[Recipe], folder: Path) -> int:
@@ -99,11 +117,15 @@ def main() -> int:
     option = parser.add_argument
     option("--only", metavar="NAME", action="append", choices=sorted(RECIPES), help="record this one")
     option("--list", action="store_true", help="list the captures and their packages, and stop")
+    option("--table", action="store_true", help="print the captures as a Markdown table, and stop")
     option("--to", type=Path, default=CAPTURES, metavar="FOLDER", help="write here (examples/captures)")
     options = parser.parse_args()
     if options.list:
         for name in sorted(RECIPES):
             print(f"{name:20} {RECIPES[name].package:28} {RECIPES[name].story}")
+        return 0
+    if options.table:
+        print(table(read_index(options.to).values()))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the programs are ended
     return min(record_all([RECIPES[name] for name in options.only or sorted(RECIPES)], options.to), 1)

@@ -116,7 +116,7 @@ def _erlang(packet: int, frames: str) -> bytes:
     "erlang-packet-4",
     program="erl",
     package="erlang-base",
-    cuts={"length-prefix:size=4": cutters.prefixed(4), "length-prefix": cutters.prefixed(4)},
+    cuts={"length-prefix": cutters.prefixed(4)},
 )
 def erlang_packet_4(_folder: Path) -> bytes:
     """Terms in the external format behind 4-byte lengths, written by Erlang's {packet, 4}."""

@@ -1,0 +1,213 @@
+"""Every code block of the documentation runs.
+
+The blocks of a page run in order, in one namespace and one empty folder that has the repository's `examples`:
+
+- ``python`` runs; what it prints is compared with the ``output`` block right below it, if there is one.
+  Blocks written with ``>>>`` are compared line by line, as doctest does.
+- ``python`` or ``toml`` whose first line is ``# NAME.py`` or ``# NAME.toml`` is written to that file as well,
+  and a ``python`` one is not run but can be imported below.
+- ``console`` runs each line behind ``$``; the lines below it are what it prints, where ``...`` stands for
+  anything. A command that fails must say so: ``|| echo failed``.
+- ``sh`` changes the reader's machine (installing, cloning) and is not run; it may hold nothing else. A
+  ``pyproject.toml`` written above counts as installed.
+- ``text`` is a drawing, or a form to be filled in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")])
+KNOWN = {"python", "output", "console", "sh", "text", "toml"}
+INSTALLS = (
+    "python3 -m venv ",
+    "pip install ",
+    "python -m pip install ",
+    "sudo apt-get ",
+    "apt-get ",
+    "git clone ",
+    "cd ",
+)
+FILE = re.compile(r"# (?:\S+/)?(\w+\.(?:py|toml))\n")
+COMMAND = re.compile(r"((?:[^\n]*\\\n)*[^\n]*\n)(.*)", re.DOTALL)
+IGNORE = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+class Block(NamedTuple):
+    """One fenced block: where it stands, in which language, and what it says."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    fence, start, language, body = "", 0, "", []
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if not fence and (opening := re.match(r"(\s*```+)(.*)", line)):
+            fence, language = opening[1], opening[2].strip()
+            start, body = number + 1, []
+        elif fence and line.rstrip() == fence:
+            yield Block(page, start, language, "".join(f"{text}\n" for text in body))
+            fence = ""
+        else:
+            body.append(line.removeprefix(fence.removesuffix(fence.lstrip())))
+    assert not fence, f"{page}:{start}: block without an end"
+
+
+class Reader:
+    """Somebody who works through one page from top to bottom, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names: dict[str, Any] = {"__name__": "__main__"}
+        self.printed = ""
+
+    def work_through(self, page: Path) -> None:
+        for block in blocks_of(page):
+            assert block.language in KNOWN, f"{block.place}: {block.language!r} is none of {sorted(KNOWN)}"
+            getattr(self, block.language)(block)
+
+    def python(self, block: Block) -> None:
+        self.printed = ""
+        if not self.toml(block):
+            self.doctest(block) if block.text.startswith(">>> ") else self.script(block)
+
+    def script(self, block: Block) -> None:
+        # Empty lines in front make a traceback show the line of the page.
+        code = compile("\n" * (block.line - 1) + block.text, str(block.page), "exec", dont_inherit=True)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, self.names)
+        self.printed = printed.getvalue()
+
+    def doctest(self, block: Block) -> None:
+        examples = doctest.DocTestParser().get_doctest(
+            block.text, self.names, block.place, str(block.page), block.line - 1
+        )
+        complaints = io.StringIO()
+        runner = doctest.DocTestRunner(optionflags=IGNORE)
+        assert not runner.run(examples, out=complaints.write, clear_globs=False).failed, complaints.getvalue()
+        self.names |= examples.globs
+
+    def output(self, block: Block) -> None:
+        compare(block.place, block.text, self.printed)
+
+    def console(self, block: Block) -> None:
+        commands = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
+        assert not commands[0].strip(), f"{block.place}: no command, begin the line with '$ '"
+        line = block.line
+        for entry in commands[1:]:
+            command, expected = COMMAND.match(entry).groups()
+            compare(f"{block.page.relative_to(ROOT)}:{line}: {command}", expected, self.run(command))
+            line += entry.count("\n")
+
+    def run(self, command: str) -> str:
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+        failed = f"(exit status {done.returncode})\n" if done.returncode else ""
+        return done.stdout.decode() + failed
+
+    def environment(self) -> dict[str, str]:
+        """Return what makes `framestream` and `python` the ones under test, installed or not."""
+        programs = self.folder / ".bin"
+        if not programs.exists():
+            programs.mkdir()
+            for name, module in [("python", ""), ("framestream", "-m framestream")]:
+                (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+                (programs / name).chmod(0o755)
+        path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
+        ours = {"PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}", "PATH": path}
+        plain = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+        return os.environ | plain | ours
+
+    def toml(self, block: Block) -> bool:
+        """Write the block to the file that its first line names, if it names one."""
+        if named := FILE.match(block.text):
+            (self.folder / named[1]).write_text(block.text)
+            if named[1] == "pyproject.toml":
+                self.install(block.text)
+        return bool(named)
+
+    def install(self, project: str) -> None:
+        """Leave what ``pip install -e .`` leaves: the metadata of a distribution, beside its module."""
+        name, version = re.search(r'name = "(.+)"\nversion = "(.+)"', project).groups()
+        metadata = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        points = re.search(r"\[project\.entry-points\.(.+)\]\n((?:\S+ = .+\n)+)", project)
+        (metadata / "entry_points.txt").write_text(f"[{points[1]}]\n{points[2]}".replace('"', ""))
+
+    def sh(self, block: Block) -> None:
+        for line in block.text.splitlines():
+            assert line.startswith(INSTALLS), f"{block.place}: {line!r} changes nothing; make it console"
+
+    def text(self, block: Block) -> None:
+        """Take it as it is."""
+
+
+def compare(place: str, expected: str, got: str) -> None:
+    if not doctest.OutputChecker().check_output(expected, got, doctest.ELLIPSIS):
+        pytest.fail(f"{place}\nexpected:\n{expected}\ngot:\n{got}", pytrace=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder with the examples in it, from which modules can be imported."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if name not in before and (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_of_a_page_runs(page: Path, folder: Path) -> None:
+    Reader(folder).work_through(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", prose):
+        if target and not target.startswith("https://"):
+            assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    missing = [
+        str(p)
+        for p in PAGES
+        if p.is_relative_to(ROOT / "docs")
+        and p.name != "index.md"
+        and f"({p.relative_to(ROOT / 'docs')})" not in index
+    ]
+    assert missing == []
