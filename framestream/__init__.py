@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from framestream._conditions import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._decoder import DecoderStats, FrameDecoder, OnOversize
 from framestream._errors import (
+    BufferFull,
     EncodeError,
     FramerContractError,
     FramestreamError,
@@ -23,6 +24,7 @@ from framestream._errors import (
     SpecError,
     StreamBusy,
     StreamClosed,
+    StreamTimeout,
     UnknownFramerError,
 )
 from framestream._iterate import aiter_frames, iter_frames
@@ -31,6 +33,7 @@ from framestream._signals import END, FRAME_END, NEED_DATA
 if TYPE_CHECKING:
     from framestream._hookspecs import hookimpl, hookspec
     from framestream._registry import FramerInfo, available_framers, get_framer, plugins
+    from framestream._stream import IOStream, StreamStats
     from framestream.framers._available import Available
     from framestream.framers._delimiter import Delimiter
     from framestream.framers._exactly import Exactly
@@ -47,10 +50,12 @@ _LAZY = {
     "Exactly": "framers._exactly",
     "FixedLength": "framers._fixed_length",
     "FramerInfo": "_registry",
+    "IOStream": "_stream",
     "LengthPrefix": "framers._length_prefix",
     "Line": "framers._line",
     "Msgpack": "framers._msgpack",
     "Regex": "framers._regex",
+    "StreamStats": "_stream",
     "UntilClose": "framers._until_close",
     "available_framers": "_registry",
     "get_framer": "_registry",
@@ -65,6 +70,7 @@ __all__ = [
     "NEED_DATA",
     "PADDING",
     "Available",
+    "BufferFull",
     "Decode",
     "DecoderStats",
     "Delimiter",
@@ -78,6 +84,7 @@ __all__ = [
     "FramerInfo",
     "FramestreamError",
     "FramingError",
+    "IOStream",
     "IncompleteFrame",
     "LengthPrefix",
     "Line",
@@ -92,6 +99,8 @@ __all__ = [
     "SpecError",
     "StreamBusy",
     "StreamClosed",
+    "StreamStats",
+    "StreamTimeout",
     "UnknownFramerError",
     "UntilClose",
     "ValueSpan",

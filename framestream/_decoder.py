@@ -287,6 +287,11 @@ class FrameDecoder:
         """The payload size in bytes of the frame being streamed, if it is known already, else None."""
         return None if self._parts is None else self._parts.size
 
+    @property
+    def streaming(self) -> bool:
+        """True while a frame is being streamed in parts."""
+        return self._parts is not None
+
     # What is there
 
     @property
@@ -499,6 +504,7 @@ class FrameDecoder:
         self._stats.oversize += 1
         if policy == "close" or (policy == "raise" and not error.recoverable):
             error.recoverable = False
+            error.closing = policy == "close"
             self._fail(error)
         condition = self._search.condition
         if not error.recoverable and not self._search.can_be_skipped(limit + condition.overhead):
@@ -536,7 +542,6 @@ class FrameDecoder:
     def _end_skip(self, skip: Skip) -> None:
         self._skipping = None
         self._search.restart()
-        self._note_end(skip.condition)
         assert self._condition is not None
         self._search.condition = self._condition
         self._note_end(skip.condition)

@@ -63,6 +63,7 @@ class FrameTooLarge(FramingError):
         size: the payload's size if the frame declared it before its last byte, else None.
         discarded: bytes of this frame that were skipped so far, header and delimiter included.
         recoverable: True if the next read goes on behind this frame, False if the stream is broken.
+        closing: True if the policy in force is to close the stream.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class FrameTooLarge(FramingError):
         self.size = size
         self.discarded = discarded
         self.recoverable = recoverable
+        self.closing = False
 
 
 class IncompleteFrame(FramingError):

@@ -1,0 +1,176 @@
+"""The seam between a stream and what it reads from and writes to; and sockets behind it.
+
+A channel never blocks and knows neither frames nor tasks. A stream works with anything that has these
+methods: a socket, a pipe, TLS over either, a pair in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, TypeAlias
+
+Buffer: TypeAlias = "bytes | memoryview"
+Callback: TypeAlias = Callable[[], object]
+
+# The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
+MOST_BUFFERS = 512
+
+_RESETS = frozenset(
+    {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN}
+)
+
+
+def is_reset(error: BaseException) -> bool:
+    """Tell whether this error only says that the other side is gone: a close, not a fault."""
+    if isinstance(error, ssl.SSLError):
+        return isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+    return isinstance(error, OSError) and error.errno in _RESETS
+
+
+class Channel(ABC):
+    """Move bytes without blocking, and say when more can be moved.
+
+    `receive`, `receive_into` and `send` raise ``BlockingIOError`` where they would have to wait, and
+    ``OSError`` when the connection is broken. Sizes are in bytes.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def receive(self, size: int) -> bytes:
+        """Return at least one and at most `size` bytes, or ``b""`` at the end of the stream."""
+
+    @abstractmethod
+    def receive_into(self, buffer: memoryview) -> int:
+        """Put received bytes at the start of `buffer`; return how many, 0 at the end of the stream."""
+
+    @abstractmethod
+    def send(self, buffers: Sequence[Buffer]) -> int:
+        """Send the first bytes of these buffers; return how many were taken, at least one.
+
+        After a call that took less than it was offered, or none, the next call must begin with the same
+        bytes again: a channel may have passed some of them on already.
+        """
+
+    @abstractmethod
+    def watch_read(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
+        """Call `callback` from the loop whenever `receive` would not block; None: no longer."""
+
+    @abstractmethod
+    def watch_write(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
+        """Call `callback` from the loop whenever `send` would not block; None: no longer."""
+
+    @abstractmethod
+    def shutdown(self) -> None:
+        """Send the end of the stream; receiving goes on.
+
+        Raises ``BlockingIOError`` where that has to wait, ``OSError`` where it cannot be done.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything, without waiting; called once, after both watches have ended."""
+
+    # What only some channels can do
+
+    @property
+    def has_farewell(self) -> bool:
+        """True if `shutdown` says goodbye in the protocol, so that a cut connection can be told apart."""
+        return False
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket underneath, if there is one."""
+        return None
+
+    @property
+    def peer(self) -> str:
+        """Who is on the other side, for messages."""
+        return type(self).__name__
+
+    def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
+        """Send up to `size` bytes of a file from `offset` on without copying them through this process.
+
+        Returns how many; 0 means that the file ends there. Raises ``NotImplementedError`` if this
+        channel, or this file, cannot do it.
+        """
+        raise NotImplementedError
+
+
+class SocketChannel(Channel):
+    """A connected stream socket: TCP or Unix. The socket belongs to the channel from here on."""
+
+    __slots__ = ("_socket", "receive", "receive_into")
+
+    receive: Callable[[int], bytes]  # type: ignore[assignment]  # the socket's own method: one call less
+    receive_into: Callable[[memoryview], int]  # type: ignore[assignment]  # likewise
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self.receive = sock.recv
+        self.receive_into = sock.recv_into
+
+    def send(self, buffers: Sequence[Buffer]) -> int:
+        """Send with one system call, however many buffers there are."""
+        if len(buffers) == 1:
+            return self._socket.send(buffers[0])
+        return self._socket.sendmsg(buffers[:MOST_BUFFERS])
+
+    def watch_read(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
+        """Register with the loop's selector."""
+        if callback is None:
+            loop.remove_reader(self._socket)
+        else:
+            loop.add_reader(self._socket, callback)
+
+    def watch_write(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
+        """Register with the loop's selector."""
+        if callback is None:
+            loop.remove_writer(self._socket)
+        else:
+            loop.add_writer(self._socket, callback)
+
+    def shutdown(self) -> None:
+        """Shut the sending half of the socket down."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket."""
+        return self._socket
+
+    @property
+    def peer(self) -> str:
+        """Return the peer's address as text; empty if there is none any more."""
+        try:
+            return format_address(self._socket.getpeername())
+        except OSError:
+            return ""
+
+    def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
+        """Send straight from the page cache."""
+        try:
+            return os.sendfile(self._socket.fileno(), file.fileno(), offset, size)
+        except (AttributeError, OSError) as error:
+            if isinstance(error, (BlockingIOError, InterruptedError)) or is_reset(error):
+                raise
+            raise NotImplementedError from error
+
+
+def format_address(address: Any) -> str:
+    """Return a socket address as text: ``host:port``, ``[host]:port`` or a path."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return os.fsdecode(address) or "unnamed"

@@ -1,0 +1,193 @@
+"""Inbound: the receiving half of a stream, from the channel into the decoder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from framestream._channel import Channel
+from framestream._deadlines import Pace, ReadTimer, Waiter
+from framestream._decoder import FrameDecoder
+from framestream._errors import StreamBusy
+
+# How often one wake-up, or one coroutine that never has to wait, receives before others get their turn.
+READS_IN_A_ROW = 16
+
+
+class Inbound:
+    """Receive when somebody waits for bytes, and only then; register with the loop only when it must.
+
+    The registration is kept after a read, since another mostly follows, and given up when bytes arrive
+    that nobody waits for: from then on they stay in the kernel.
+
+    Attributes:
+        decoder: where the bytes go.
+        eof: the other side has ended the stream, or this one is closed.
+        busy: what reads at present (any object that is not None); a second reader is refused.
+        peer_ended: the other side has ended the stream.
+        dozing: gave up watching although somebody may want to hear of the end of the stream.
+        on_top: who is woken now is called by the loop and not from inside somebody's call.
+        timer: the time limits of the read under way.
+        waits: how often a read had to wait for the loop.
+        wakes: how often the loop said that something is there.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_channel",
+        "_chunk_size",
+        "_drained",
+        "_loop",
+        "_missing",
+        "_on_error",
+        "_on_idle",
+        "_waiter",
+        "_watching",
+        "busy",
+        "decoder",
+        "dozing",
+        "eof",
+        "on_top",
+        "peer_ended",
+        "timer",
+        "waits",
+        "wakes",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        channel: Channel,
+        decoder: FrameDecoder,
+        *,
+        chunk_size: int,
+        on_idle: Callable[[], None],
+        on_error: Callable[[OSError], None],
+    ) -> None:
+        self.decoder = decoder
+        self.busy: object = None
+        self.eof = False
+        self.peer_ended = False
+        self.dozing = False
+        self.on_top = False
+        self.timer: ReadTimer | None = None
+        self.waits = 0
+        self.wakes = 0
+        self._loop = loop
+        self._channel = channel
+        self._chunk_size = chunk_size
+        self._on_idle = on_idle
+        self._on_error = on_error
+        self._waiter: Waiter | None = None
+        self._watching = False
+        self._drained = False
+        self._missing = 0
+        self._budget = READS_IN_A_ROW
+
+    def begin(self, reader: object, pace: Pace | None) -> None:
+        """Make `reader` the only one who may read until `end`, within the limits of `pace`."""
+        if self.busy is not None:
+            raise StreamBusy("another read is still under way")
+        self.busy = reader
+        if pace is not None:
+            self.timer = ReadTimer(self._loop, pace, self.decoder)
+
+    def end(self) -> None:
+        """Let others read again; nobody waits any more."""
+        self.busy = self._waiter = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def receive(self) -> bool:
+        """Receive once. Return True if bytes or the end of the stream arrived, False if nothing is there."""
+        size = self._chunk_size
+        try:
+            data = self._channel.receive(size)
+        except (BlockingIOError, InterruptedError):
+            self._drained = True
+            return False
+        if not data:
+            self.peer_ended = True
+            self.stop()
+            return True
+        self._missing -= len(data)
+        self._drained = len(data) < size
+        self.decoder.receive_data(data)
+        if self.timer is not None:
+            self.timer.note_arrival()
+        return True
+
+    def receive_inline(self, missing: int) -> bool:
+        """Receive up to `missing` bytes without waiting; return True if it is worth asking the decoder."""
+        self._missing = missing
+        while not self.eof and not (self._watching and self._drained) and self._budget > 0:
+            self._budget -= 1
+            if not self.receive():
+                return False
+            if self._missing <= 0:
+                return True
+        return self.eof
+
+    def wait(self, waiter: Waiter, missing: int) -> None:
+        """Wake `waiter` when this many more bytes, or the end of the stream, have arrived."""
+        self._waiter = waiter
+        self._missing = missing
+        self._budget = READS_IN_A_ROW
+        self.waits += 1
+        if self.timer is not None:
+            self.timer.wait(waiter)
+        self.watch()
+
+    def watch(self) -> None:
+        """Hear from the loop when something arrives."""
+        if not self._watching and not self.eof:
+            self._watching = True
+            self._drained = False
+            self._channel.watch_read(self._loop, self._on_readable)
+
+    def unwatch(self) -> None:
+        """Leave whatever arrives where it is."""
+        if self._watching:
+            self._watching = False
+            self._channel.watch_read(self._loop, None)
+
+    def stop(self) -> None:
+        """Take note of the end of the stream, and wake who waits."""
+        if not self.eof:
+            self.eof = self.dozing = True
+            self.unwatch()
+            self.decoder.receive_eof()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _on_readable(self) -> None:
+        self.wakes += 1
+        self._drained = False
+        if self._waiter is None:
+            # A reader that was woken in this very pass of the loop goes on by itself.
+            if self.busy is None:
+                self._on_idle()
+            return
+        self.on_top = True
+        try:
+            if self._receive_enough():
+                self._wake()
+        except OSError as error:
+            self._on_error(error)
+        finally:
+            self.on_top = False
+
+    def _receive_enough(self) -> bool:
+        for _ in range(READS_IN_A_ROW):
+            if not self.receive():
+                return False
+            if self._missing <= 0 or self.eof:
+                return True
+            if self._drained:
+                return False
+        return False

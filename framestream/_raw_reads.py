@@ -1,0 +1,63 @@
+"""Reads that go past the conditions: looking ahead, filling a caller's buffer, taking the rest."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from framestream._channel import is_reset
+from framestream._errors import IncompleteFrame, StreamClosed
+
+if TYPE_CHECKING:
+    from framestream._core import StreamCore
+
+
+async def peek(core: StreamCore, size: int) -> bytes:
+    """Return the next `size` bytes, fewer if the stream ends before; nothing is consumed."""
+    decoder, inbound = core.decoder, core.inbound
+    inbound.begin(core, core.pace)
+    try:
+        while decoder.buffered < size and not inbound.eof:
+            await core.receive(size - decoder.buffered)
+    finally:
+        inbound.end()
+    return decoder.peek(size)
+
+
+async def read_into(core: StreamCore, buffer: memoryview, *, partial: bool) -> int:
+    """Fill `buffer`; the bytes stay in the decoder until all are there, so that cancelling loses none."""
+    decoder, inbound = core.decoder, core.inbound
+    from framestream.framers._exactly import Exactly  # noqa: PLC0415
+
+    size = len(buffer)
+    wanted = min(size, 1) if partial else size
+    inbound.begin(core, core.pace)
+    try:
+        while decoder.buffered < wanted and not inbound.eof:
+            await core.receive(wanted - decoder.buffered)
+    finally:
+        inbound.end()
+    got = min(size, decoder.buffered)
+    if got < wanted:
+        core.note_end()
+        if got and core.error is None:
+            raise IncompleteFrame(received=got, expected=size, offset=decoder.offset)
+        raise StreamClosed("stream ended", real_error=core.error)
+    buffer[:got] = decoder.next_frame(Exactly(got))  # type: ignore[assignment]  # all of it is there
+    return got
+
+
+async def read_rest(
+    core: StreamCore, read: Callable[..., Any], max_size: int | None, options: dict[str, Any]
+) -> bytes:
+    """Return everything up to the end of the stream."""
+    from framestream.framers._until_close import UntilClose  # noqa: PLC0415
+
+    limit = core.max_buffer_size if max_size is None else max_size
+    rest: bytes = await read(UntilClose(), max_size=limit, **options)
+    error = core.error
+    if error is not None and (isinstance(error, ssl.SSLError) or not is_reset(error)):
+        raise StreamClosed("stream cut off", real_error=error) from error
+    core.note_end()
+    return rest
