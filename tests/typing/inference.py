@@ -1,0 +1,65 @@
+"""Only has to type-check: what a reader gets is inferred from the condition it names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from typing_extensions import assert_type
+
+from framestream import (
+    END,
+    FRAME_END,
+    NEED_DATA,
+    Delimiter,
+    Exactly,
+    FrameDecoder,
+    LengthPrefix,
+    Line,
+    Msgpack,
+    ReadCondition,
+    UntilClose,
+    aiter_frames,
+    get_framer,
+    iter_frames,
+)
+
+
+def a_frame_has_the_type_its_condition_decodes_to(decoder: FrameDecoder) -> None:
+    line = decoder.next_frame(Line())
+    if line is not NEED_DATA and line is not END:
+        assert_type(line, str)
+    raw = decoder.next_frame(Line(encoding=None))
+    if raw is not NEED_DATA and raw is not END:
+        assert_type(raw, bytes)
+    for condition in (Delimiter(b"\n"), LengthPrefix(2), Exactly(3), UntilClose()):
+        frame = decoder.next_frame(condition)
+        if frame is not NEED_DATA and frame is not END:
+            assert_type(frame, bytes)
+    assert_type(Msgpack().decode(b""), Any)
+
+
+def a_batch_is_a_list_of_frames(decoder: FrameDecoder) -> None:
+    batch = decoder.next_batch(Line())
+    if batch is not NEED_DATA and batch is not END:
+        assert_type(batch, list[str])
+
+
+def a_part_is_bytes_or_a_signal(decoder: FrameDecoder) -> None:
+    part = decoder.next_part(Line())
+    if part is not NEED_DATA and part is not END and part is not FRAME_END:
+        assert_type(part, bytes)
+
+
+def iterators_yield_frames() -> None:
+    assert_type(iter_frames(b"", Line()), Iterator[str])
+    assert_type(iter_frames(b"", "line"), Iterator[Any])
+
+    async def receive() -> bytes:
+        return b""
+
+    assert_type(aiter_frames(receive, Line()), AsyncIterator[str])
+
+
+def a_name_gives_a_condition_of_unknown_frames() -> None:
+    assert_type(get_framer("line"), ReadCondition[Any])
