@@ -19,7 +19,7 @@ class Exactly(ReadCondition[bytes]):
 
     ::
 
-        Exactly(4):  b"\x00\x01\x02\x03rest"  ->  b"\x00\x01\x02\x03"
+        Exactly(4):  b"abcdefgh"  ->  b"abcd", b"efgh"
 
     The caller names the size, so that number is the limit as well: more than the decoder's default
     limit can be asked for. ``Exactly(0)`` gives ``b""`` and consumes nothing.

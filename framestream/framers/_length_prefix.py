@@ -27,20 +27,19 @@ class LengthPrefix(Framer[bytes]):
 
     ::
 
-        offset          size
-        +---------------+--------------+---------------------------------+
-        | other header  | length field | length + adjust bytes           |
-        +---------------+--------------+---------------------------------+
-        |<--- the header, counted too  |
-        |     if includes_header ----->|
+        |<-- offset -->|<--- size --->|
+        +--------------+--------------+-----------------------+
+        | other header | length field | length + adjust bytes |
+        +--------------+--------------+-----------------------+
+        |<- header, stripped -------->|<- payload ----------->|
 
-        LengthPrefix(2):                               b"\0\3abc"        ->  b"abc"
-        LengthPrefix(2, "little"):                     b"\3\0abc"        ->  b"abc"
-        LengthPrefix(2, offset=2, strip=0):            b"hi\0\3abc"      ->  b"hi\0\3abc"
-        LengthPrefix(2, includes_header=True):         b"\0\5abc"        ->  b"abc"
-        LengthPrefix(format="varint"):                 b"\3abc"          ->  b"abc"
-        LengthPrefix(format="decimal", terminator=b":"):  b"3:abc"       ->  b"abc"
-        LengthPrefix(4, format="hex"):                 b"0003abc"        ->  b"abc"
+        LengthPrefix(2):                                  b"\0\3abc"    ->  b"abc"
+        LengthPrefix(2, "little"):                        b"\3\0abc"    ->  b"abc"
+        LengthPrefix(2, offset=2, strip=0):               b"hi\0\3abc"  ->  b"hi\0\3abc"
+        LengthPrefix(2, includes_header=True):            b"\0\5abc"    ->  b"abc"
+        LengthPrefix(format="varint"):                    b"\3abc"      ->  b"abc"
+        LengthPrefix(format="decimal", terminator=b":"):  b"3:abc"      ->  b"abc"
+        LengthPrefix(4, format="hex"):                    b"0003abc"    ->  b"abc"
 
     The extent is known with the header: a frame that is too large is refused before its body arrives,
     and can be skipped. A length that makes the frame end inside its own header breaks the stream.

@@ -15,7 +15,7 @@ class UntilClose(Framer[bytes]):
 
     ::
 
-        UntilClose():  b"abc", b"def", end of stream  ->  b"abcdef"
+        UntilClose():  b"abc", b"def", end  ->  b"abcdef"
 
     All of it is payload from the start, so streaming it in parts takes constant memory. The limit
     applies as to any frame: give `max_size`, or stream it.
