@@ -1,0 +1,208 @@
+"""Frames that end where a regular expression first matches."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
+
+from framestream._conditions import Framer, NeedMore, Span, Window
+from framestream._errors import EncodeError
+from framestream.framers._options import check_choice, check_max_size, refuse_larger
+from framestream.framers._regex_analysis import MOST_STEPS, Analysis, analyse
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Regex(Framer[T]):
+    r"""Frames that end at the earliest byte by which a regular expression matches.
+
+    ::
+
+        Regex(rb"\r?\n\r?\n"):     b"a: 1\r\nb: 2\r\n\r\nc: 3\n\n"   ->  b"a: 1\r\nb: 2\r\n\r\n", b"c: 3\n\n"
+        Regex(rb"[0-9]{1,3};"):    b"temp=21;hum=40;"              ->  b"temp=21;", b"hum=40;"
+
+    The frame is everything up to there, the match included; with ``result="match"`` it is the match object
+    instead, and its ``string`` the bytes. So that the answer is the same for every chunking and found in
+    bounded time, the pattern must be bounded in length (at most 4096 bytes), must not ask about bytes
+    outside the match, and must not go on where a shorter match is complete; any other is refused with
+    the reason and a way out.
+
+    Cost: with the engine ``re``, up to `steps` steps of a few nanoseconds at each byte, at most 1000, times
+    2 + log2(longest match) where a frame ends; with ``re2`` (``pip install framestream[re2]``) a bounded
+    number of nanoseconds whatever the pattern. Whenever data arrives, up to one longest match less one
+    byte is searched again.
+
+    A str pattern must be ASCII. The first byte of a match is looked for from the start of the frame.
+    """
+
+    name = "regex"
+
+    pattern: Annotated[bytes | str, "What the frame ends with: a regular expression over bytes."]
+    _: KW_ONLY
+    engine: Annotated[Literal["re", "re2"], "Python's own engine, or RE2, which takes linear time."] = "re"
+    result: Annotated[Literal["bytes", "match"], "Give the frame's bytes, or the match object."] = "bytes"
+    max_size: Annotated[int | None, "The largest frame, the match included. Bytes."] = None
+
+    if TYPE_CHECKING:
+        # What the reader gets depends on `result`; at run time the dataclass writes `__init__`.
+        @overload
+        def __init__(
+            self: Regex[bytes],
+            pattern: bytes | str,
+            *,
+            engine: Literal["re", "re2"] = ...,
+            result: Literal["bytes"] = ...,
+            max_size: int | None = ...,
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Regex[re.Match[bytes]],
+            pattern: bytes | str,
+            *,
+            engine: Literal["re", "re2"] = ...,
+            result: Literal["match"],
+            max_size: int | None = ...,
+        ) -> None: ...
+        def __init__(self, *args: Any, **options: Any) -> None: ...
+
+    def __post_init__(self) -> None:
+        check_choice("engine", self.engine, ("re", "re2"))
+        check_choice("result", self.result, ("bytes", "match"))
+        check_max_size(self.max_size)
+        object.__setattr__(self, "pattern", _as_bytes(self.pattern))
+        try:
+            analysis = self._analysis
+            if self.engine == "re" and analysis.steps > MOST_STEPS:
+                raise ValueError(
+                    f"it may take {_at_most(analysis.steps)} steps at one byte, limit {MOST_STEPS}; choose"
+                    ' engine="re2" (pip install framestream[re2]), or repeat less'
+                )
+            self._ending, self._whole  # noqa: B018 - compiled now, so that neither fails later
+        except ValueError as error:
+            raise ValueError(f"regex {self.pattern!r}: {error}") from error
+
+    @property
+    def steps(self) -> int:
+        """An upper bound on the steps of the engine ``re`` at one byte."""
+        return self._analysis.steps
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return the span up to the end of the earliest match."""
+        data = window.data
+        end = self._earliest_end(data, window.resume)
+        if end < 0:
+            # A match that ends in bytes still to come begins among the last ones of these.
+            going_on = max(window.resume, len(data) - self._analysis.most + 1)
+            return NeedMore(resume=going_on, settled=going_on)
+        return window.start, end, end
+
+    def decode(self, payload: bytes) -> T:
+        """Return the payload, or the match at its end."""
+        if self.result == "bytes":
+            return payload  # type: ignore[return-value]  # T is bytes: see __init__
+        # Every match in the payload ends where the payload does, so none begins before the longest could.
+        match: T = self._whole.search(payload, max(0, len(payload) - self._analysis.longest))
+        return match
+
+    def split(self, window: Window) -> tuple[list[T], int]:
+        """Cut every frame whose match has ended."""
+        frames: list[Any] = []
+        data, start = window.data, window.start
+        if self._analysis.exact:
+            for match in self._ending.finditer(data, start):
+                end = match.end()
+                frames.append(data[start:end])
+                start = end
+        else:
+            while (end := self._earliest_end(data, start)) >= 0:
+                frames.append(data[start:end])
+                start = end
+        if self.result == "match":
+            frames = [self.decode(frame) for frame in frames]
+        return frames, start
+
+    def encode(self, frame: T) -> bytes:
+        """Return the frame as it is, or the bytes of a match that was read.
+
+        Raises:
+            EncodeError: the pattern does not match at its end, or matches before.
+        """
+        payload: bytes = frame if isinstance(frame, bytes) else frame.string  # type: ignore[attr-defined]
+        refuse_larger(payload, self.max_size)
+        end = self._earliest_end(payload, 0)
+        if end != len(payload):
+            what = "has no match in it" if end < 0 else f"ends after {end} bytes already"
+            raise EncodeError(f"frame of {len(payload)} bytes {what}; {self.pattern!r} must match at its end")
+        return payload
+
+    def _earliest_end(self, data: bytes | bytearray, position: int) -> int:
+        """Return the earliest byte by which a match is complete, or -1.
+
+        The leftmost match that the engine gives may not be the one that ends first: another may begin
+        later and end earlier, or be a shorter choice at the same place. All of them end within it.
+        """
+        search = self._ending.search
+        match = search(data, position)
+        if match is None:
+            return -1
+        start, end = match.span()
+        least = self._analysis.least
+        if not self._analysis.exact and end - start > least and (match := search(data, start, end - 1)):
+            start, end = match.span()
+            low = start + least
+            while low < end:
+                middle = (low + end - 1) // 2
+                if match := search(data, start, middle):
+                    start, end = match.span()
+                    low = max(low, start + least)
+                else:
+                    low = middle + 1
+        return int(end)
+
+    @cached_property
+    def _analysis(self) -> Analysis:
+        return analyse(_as_bytes(self.pattern), whole=self.result == "match")
+
+    @cached_property
+    def _ending(self) -> Any:
+        return _compile(self._analysis.ending, self.engine)
+
+    @cached_property
+    def _whole(self) -> Any:
+        # The match shows its pattern, so it is the author's own wherever that means the same.
+        pattern = _as_bytes(self.pattern) if self.engine == "re" else self._analysis.pattern
+        return _compile(pattern, self.engine)
+
+
+def _as_bytes(pattern: bytes | str) -> bytes:
+    if isinstance(pattern, bytes):
+        return pattern
+    try:
+        return pattern.encode("ascii")
+    except UnicodeEncodeError as error:
+        reason = f"{pattern[error.start]!r} is not one byte in every encoding; give the pattern as bytes"
+        raise ValueError(f"regex {pattern!r}: {reason}") from error
+
+
+def _at_most(steps: int) -> str:
+    return str(steps) if steps < 1 << 32 else "more than 4 billion"
+
+
+@lru_cache(maxsize=256)
+def _compile(pattern: bytes, engine: str) -> Any:
+    if engine == "re":
+        return re.compile(pattern)
+    try:
+        import re2  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ValueError('engine "re2" needs google-re2: pip install framestream[re2]') from error
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        raise ValueError(f"RE2 refuses it: {error}") from error
