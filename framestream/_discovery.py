@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
+from typing import Any
 
 from framestream._plugin import Plugin
 
 GROUP = "framestream"
 
 
-def installed_plugins() -> Iterator[Plugin]:
-    """Yield a plugin for each object that entry points of the group refer to.
+def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
+    """Yield a plugin for each object that entry points of the group refer to, on `path` or ``sys.path``.
 
     Several entry points of a distribution that refer to the same object are one plugin with several
     names. A distribution whose entry points cannot be read yields a quarantined plugin.
     """
+    where: dict[str, Any] = {} if path is None else {"path": list(path)}
+    seen: set[str] = set()
     # metadata.entry_points() parses every distribution there is, and one that is broken breaks it:
     # looking for the group in the text first costs a tenth, and lets each fail alone.
-    for distribution in metadata.distributions():
+    for distribution in metadata.distributions(**where):
         try:
             text = distribution.read_text("entry_points.txt") or ""
         except (OSError, UnicodeError):
@@ -26,16 +29,15 @@ def installed_plugins() -> Iterator[Plugin]:
         if f"[{GROUP}]" not in text:
             continue
         try:
-            if not _is_shadowed(distribution, text):
-                yield from _plugins_of(distribution)
+            name = _name(distribution)
+            first = next(iter(metadata.distributions(name=name, **where)), distribution)
+            # Only the copy that comes first on the path can be imported, and a directory that is on the
+            # path twice shows it twice.
+            if name not in seen and first.read_text("entry_points.txt") == text:
+                seen.add(name)
+                yield from _plugins_of(first)
         except Exception as error:  # noqa: BLE001 - broken metadata of any kind belongs to one distribution
             yield _broken(distribution, error)
-
-
-def _is_shadowed(distribution: metadata.Distribution, text: str) -> bool:
-    """Tell whether another copy of the distribution comes first on the path."""
-    first = metadata.distribution(_name(distribution))
-    return first.version != distribution.version or first.read_text("entry_points.txt") != text
 
 
 def _name(distribution: metadata.Distribution) -> str:

@@ -149,7 +149,7 @@ class Plugin:
             self._manager.register(found)
             self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
             if not self.hooks:
-                raise PluginError(f"{self.target} implements no hook and is no framer class")
+                raise PluginError("implements no hook and is no framer class")
         with self._blamed("raised in framestream_register_framers"):
             self._manager.hook.framestream_register_framers(register=self._register)
 

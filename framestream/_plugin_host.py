@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from framestream._discovery import installed_plugins
 from framestream._errors import PluginError, SpecError, UnknownFramerError
 from framestream._events import EVENTS, Listener, events
 from framestream._named_framers import NamedFramer, named_framer, read_config, refuse_cycles
@@ -41,9 +40,8 @@ class PluginHost:
 
     def __iter__(self) -> Iterator[Plugin]:
         if self._installed is None:
-            self._installed = list(installed_plugins())
-            self._select()
-        return iter([*self._registered, *self._installed])
+            self.rescan()
+        return iter(self._known())
 
     # What an application asks for
 
@@ -88,6 +86,19 @@ class PluginHost:
         self._registered.append(added)
         self._changed()
         return added
+
+    def rescan(self, path: Sequence[str] | None = None) -> None:
+        """Look anew for installed plugins, in these directories or on ``sys.path``, and at the environment.
+
+        Modules that are imported stay imported.
+        """
+        # Built-in names need no plugin, and reading metadata takes as long as importing the rest of us.
+        from framestream._discovery import installed_plugins  # noqa: PLC0415
+
+        found = installed_plugins(path)
+        self._installed = sorted(found, key=lambda plugin: normalised(plugin.distribution))
+        self._select()
+        self._changed()
 
     def require(self, *requirements: str) -> None:
         """Make sure that plugins are installed in a version that will do, and work: ``acme-netstring>=1.2``.
@@ -221,8 +232,8 @@ class PluginHost:
             return self.factory(name)
         owned = [plugin for plugin in self if normalised(plugin.distribution) == normalised(distribution)]
         if not owned:
-            known = {plugin.distribution for plugin in self}
-            hint = did_you_mean(distribution, known)
+            known = {normalised(plugin.distribution) for plugin in self}
+            hint = did_you_mean(normalised(distribution), known)
             raise PluginError(f"no plugin of a distribution {distribution!r} is installed{hint}")
         for plugin in sorted(owned, key=lambda plugin: name not in plugin.names):
             self._ready(plugin, f"framer {name!r} is not available: ")
@@ -257,11 +268,14 @@ class PluginHost:
             plugin.load(float(os.environ.get("FRAMESTREAM_LOAD_LIMIT", LOAD_LIMIT)))
             self._changed()
 
+    def _known(self) -> list[Plugin]:
+        return [*self._registered, *(self._installed or ())]
+
     def _select(self) -> None:
         """Disable what the environment does not allow, and note the names in it that mean nothing."""
         allowed = _names_in("FRAMESTREAM_PLUGINS")
         forbidden = _names_in("FRAMESTREAM_DISABLE_PLUGINS") or ()
-        for plugin in self._installed or ():
+        for plugin in self._known():
             if allowed is not None and not any(map(plugin.answers_to, allowed)):
                 plugin.disable("FRAMESTREAM_PLUGINS does not name it")
             if any(map(plugin.answers_to, forbidden)):
@@ -269,7 +283,7 @@ class PluginHost:
         self._unanswered = [
             f"no plugin answers to {name!r}, which the environment names"
             for name in (*(allowed or ()), *forbidden)
-            if not any(plugin.answers_to(name) for plugin in self)
+            if not any(plugin.answers_to(name) for plugin in self._known())
         ]
 
     def _changed(self) -> None:
@@ -277,7 +291,7 @@ class PluginHost:
         self.generation += 1
         for event in EVENTS:
             hook = f"framestream_{event}"
-            hearers = [plugin for plugin in self if plugin.state == "loaded" and hook in plugin.hooks]
+            hearers = [plugin for plugin in self._known() if plugin.state == "loaded" and hook in plugin.hooks]
             setattr(events, event, self._listener(hook, hearers) if hearers else None)
 
     def _listener(self, hook: str, hearers: list[Plugin]) -> Listener:

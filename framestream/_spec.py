@@ -109,7 +109,8 @@ def _hints(factory: Any) -> dict[str, Any]:
     if isinstance(factory, type) and not hasattr(factory, "__dataclass_fields__"):
         annotated = annotated.__init__
     try:
-        return get_type_hints(annotated, include_extras=True)
+        # The mark for keyword-only fields is no type, which Python 3.10 refuses.
+        return get_type_hints(annotated, localns={"KW_ONLY": object}, include_extras=True)
     except NameError as error:
         raise SpecError(f"the options of {factory.__qualname__} cannot be read: {error}") from error
 
@@ -132,10 +133,10 @@ def build_framer(factory: Callable[..., Any], spec: Spec, build: Build) -> Any:
     given: dict[str, list[Value]] = {}
     for child in spec.children:
         holders = [info for info in infos if info.holds_framers]
-        _give(given, _next_open(holders, given, spec, child), child)
+        _give(given, _next_open(holders, given, spec, child), child, child.position)
     for option in spec.options:
         info, value = _assign(infos, given, spec, option)
-        _give(given, info, value)
+        _give(given, info, value, option.position)
     missing = [info.key for info in infos if info.required and info.key not in given]
     if missing:
         raise SpecError(f"{spec.name} needs {' and '.join(missing)}", position=spec.position)
@@ -183,9 +184,9 @@ def _next_open(
     raise SpecError(f"{spec.name} {what}", position=value.position)
 
 
-def _give(given: dict[str, list[Value]], info: OptionInfo, value: Value) -> None:
+def _give(given: dict[str, list[Value]], info: OptionInfo, value: Value, position: int) -> None:
     if info.key in given and not info.repeats:
-        raise SpecError(f"{info.key} is given twice", position=value.position)
+        raise SpecError(f"{info.key} is given twice", position=position)
     given.setdefault(info.key, []).append(value)
 
 
@@ -264,7 +265,7 @@ def _child(framer: object) -> str:
     try:
         alone = len(parse_spec(f"x({text})").children) == 1
     except SpecError:
-        return text  # it holds something that no text can say, such as a function
+        alone = False
     return text if alone else f"({text})"
 
 

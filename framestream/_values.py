@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
 from framestream._errors import SpecError
 from framestream._grammar import Spec, Value, Word
@@ -220,13 +220,14 @@ def _format_text(value: str | bytes, hint: Any) -> str:
 
 def _reads_back(word: Word, value: Any, hint: Any) -> bool:
     try:
-        found = convert(word, hint, _no_framer)
+        found = convert(word, hint, no_framers)
     except SpecError:
         return False
     return type(found) is type(value) and bool(found == value)
 
 
-def _no_framer(spec: Spec) -> Any:
+def no_framers(spec: Spec) -> NoReturn:
+    """Refuse to build a nested framer, where values are read that hold none."""
     raise SpecError(f"{spec.name} is a framer", position=spec.position)
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from framestream._errors import SpecError
 from framestream._grammar import Word
-from framestream._values import convert
+from framestream._values import convert, no_framers
 
 if TYPE_CHECKING:
-    from framestream._spec import Spec
-
     _Kind = click.ParamType[Any]
 else:
     _Kind = click.ParamType  # generic since click 8.4 only
@@ -31,7 +29,7 @@ class _Spelled(_Kind):
         if not isinstance(value, str):
             return value
         try:
-            return convert(Word(value), self._hint, _no_framer)
+            return convert(Word(value), self._hint, no_framers)
         except SpecError as error:
             self.fail(str(error), param, ctx)
 
@@ -48,10 +46,6 @@ class _Spec(_Kind):
         from framestream._registry import plugins  # noqa: PLC0415
 
         return [CompletionItem(name) for name in plugins.names() if name.startswith(incomplete)]
-
-
-def _no_framer(spec: Spec) -> NoReturn:
-    raise SpecError(f"{spec.name} is a framer")
 
 
 SPEC = _Spec()
