@@ -43,7 +43,7 @@ class Acceptor:
 
     Where the process or the system is short of descriptors or memory, nothing can be accepted: the
     acceptor pauses, for longer each time, instead of spinning on sockets that stay readable. Until then
-    connections wait in the kernel's backlog. `poke` ends a pause early, when a descriptor became free.
+    connections wait in the kernel's backlog. It begins with the first `poke`.
 
     Args:
         sockets: listening and non-blocking. They belong to the acceptor from here on.
@@ -69,10 +69,9 @@ class Acceptor:
         self._closed = False
         self._pause = FIRST_PAUSE
         self._timer: asyncio.TimerHandle | None = None
-        self.poke()
 
     def poke(self) -> None:
-        """Go on accepting if there is room; call it when a connection has ended."""
+        """Accept from now on, if there is room; call it again when a connection has ended."""
         if self._closed or self._listening or self._room() <= 0:
             return
         self._stop_timer()
@@ -81,9 +80,13 @@ class Acceptor:
             self._loop.add_reader(sock, self._accept, sock)
 
     def close(self) -> None:
-        """Stop accepting and close the listening sockets. Idempotent."""
+        """Accept what has already connected, then close the listening sockets. Idempotent."""
         if self._closed:
             return
+        if self._listening:
+            # The kernel resets whoever is still in the backlog.
+            for sock in self._sockets:
+                self._accept(sock)
         self._rest()
         self._closed = True
         self._stop_timer()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from framestream._callbacks import Callbacks
 from framestream._channel import Channel, is_reset
-from framestream._conditions import ReadCondition
 from framestream._deadlines import Pace
 from framestream._decoder import FrameDecoder
 from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed
@@ -21,6 +19,9 @@ from framestream._signals import END, NEED_DATA
 from framestream._stream_options import DEFAULTS, StreamOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framestream._conditions import ReadCondition
     from framestream._stream import IOStream
 
 logger = logging.getLogger("framestream")
@@ -38,6 +39,7 @@ class StreamCore:
     __slots__ = (
         "_callbacks",
         "_close_callback",
+        "_closing",
         "channel",
         "closed",
         "decoder",
@@ -63,11 +65,16 @@ class StreamCore:
         self.half_open: bool = settings["half_open"]
         self.max_buffer_size: int = settings["max_buffer_size"]
         pace = Pace(
-            settings["frame_timeout"], None, settings["idle_timeout"], settings["min_rate"], settings["rate_grace"]
+            settings["frame_timeout"],
+            None,
+            settings["idle_timeout"],
+            settings["min_rate"],
+            settings["rate_grace"],
         )
         self.pace = pace if pace.limits_anything else None
         self._callbacks: Callbacks | None = None
         self._close_callback: Callable[[], object] | None = None
+        self._closing: asyncio.Future[None] | None = None
         self.decoder = FrameDecoder(
             max_frame_size=settings["max_frame_size"],
             on_oversize=settings["on_oversize"],
@@ -198,11 +205,15 @@ class StreamCore:
 
     # Nobody reads
 
+    @property
+    def _minds_end(self) -> bool:
+        return self._close_callback is not None or self._closing is not None
+
     def _on_idle(self) -> None:
         # Only who waits for the close callback wants to know what arrived, and learning whether it was
         # the end takes a read: of one chunk at most.
         inbound = self.inbound
-        if self._close_callback is None:
+        if not self._minds_end:
             inbound.unwatch()
         elif self.decoder.buffered:
             inbound.unwatch()
@@ -216,7 +227,7 @@ class StreamCore:
 
     def _wake_from_doze(self) -> None:
         # A read has begun, so what is buffered may be on its way out: mind the end again behind it.
-        if self._close_callback is None:
+        if not self._minds_end:
             self.inbound.dozing = False
         elif self.inbound.eof:
             self.loop.call_soon(self._close_if_over)
@@ -256,7 +267,9 @@ class StreamCore:
         # The peer is gone, but what it sent before, often the reason, is still in the kernel.
         inbound = self.inbound
         try:
-            while self.decoder.buffered < self.decoder.max_frame_size and not inbound.eof and inbound.receive():
+            while (
+                self.decoder.buffered < self.decoder.max_frame_size and not inbound.eof and inbound.receive()
+            ):
                 pass
         except OSError:
             return
@@ -264,6 +277,12 @@ class StreamCore:
     def log_fields(self) -> dict[str, Any]:
         """Return what every log record says about the stream."""
         return {"stream": self.stream, "peer": self.channel.peer}
+
+    def replace_channel(self, channel: Channel) -> None:
+        """Go on over another channel, which has taken this one in."""
+        self.inbound.unwatch()
+        self.channel = self.inbound.channel = self.outbound.channel = channel
+        self.inbound.forget()
 
     # The end
 
@@ -274,6 +293,15 @@ class StreamCore:
             self._run_close_callback()
         elif callback is not None:
             self.inbound.watch()
+
+    async def wait_closed(self) -> None:
+        """Wait until the stream is closed, by whomever."""
+        if self.closed:
+            return
+        if self._closing is None:
+            self._closing = self.loop.create_future()
+            self.inbound.watch()
+        await asyncio.shield(self._closing)
 
     def note_callback_run(self) -> None:
         """Run the close callback if that was the last of the others."""
@@ -310,6 +338,8 @@ class StreamCore:
             self.inbound.stop()
             self.outbound.stop(error)
             self._run_close_callback()
+            if self._closing is not None:
+                self._closing.set_result(None)
         self.channel.close()
         events.tell("stream_closed", stream=self.stream)
 
@@ -321,5 +351,3 @@ class StreamCore:
                 self.channel.shutdown()
             except OSError:
                 return
-
-

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from framestream._channel import Channel
 from framestream._deadlines import Pace, ReadTimer, Waiter
-from framestream._decoder import FrameDecoder
 from framestream._errors import StreamBusy
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from framestream._channel import Channel
+    from framestream._decoder import FrameDecoder
 
 # How often one wake-up, or one coroutine that never has to wait, receives before others get their turn.
 READS_IN_A_ROW = 16
@@ -25,6 +29,7 @@ class Inbound:
         eof: the other side has ended the stream, or this one is closed.
         busy: what reads at present (any object that is not None); a second reader is refused.
         peer_ended: the other side has ended the stream.
+        finishing: the stream counts as ended when nothing more is there and no frame has begun.
         dozing: gave up watching although somebody may want to hear of the end of the stream.
         on_top: who is woken now is called by the loop and not from inside somebody's call.
         timer: the time limits of the read under way.
@@ -34,7 +39,6 @@ class Inbound:
 
     __slots__ = (
         "_budget",
-        "_channel",
         "_chunk_size",
         "_drained",
         "_loop",
@@ -44,9 +48,11 @@ class Inbound:
         "_waiter",
         "_watching",
         "busy",
+        "channel",
         "decoder",
         "dozing",
         "eof",
+        "finishing",
         "on_top",
         "peer_ended",
         "timer",
@@ -68,13 +74,14 @@ class Inbound:
         self.busy: object = None
         self.eof = False
         self.peer_ended = False
+        self.finishing = False
         self.dozing = False
         self.on_top = False
         self.timer: ReadTimer | None = None
         self.waits = 0
         self.wakes = 0
         self._loop = loop
-        self._channel = channel
+        self.channel = channel
         self._chunk_size = chunk_size
         self._on_idle = on_idle
         self._on_error = on_error
@@ -103,7 +110,7 @@ class Inbound:
         """Receive once. Return True if bytes or the end of the stream arrived, False if nothing is there."""
         size = self._chunk_size
         try:
-            data = self._channel.receive(size)
+            data = self.channel.receive(size)
         except (BlockingIOError, InterruptedError):
             self._drained = True
             return False
@@ -138,19 +145,25 @@ class Inbound:
         if self.timer is not None:
             self.timer.wait(waiter)
         self.watch()
+        if self.finishing:
+            self._loop.call_soon(self._finish)
 
     def watch(self) -> None:
         """Hear from the loop when something arrives."""
         if not self._watching and not self.eof:
             self._watching = True
             self._drained = False
-            self._channel.watch_read(self._loop, self._on_readable)
+            self.channel.watch_read(self._loop, self._on_readable)
 
     def unwatch(self) -> None:
         """Leave whatever arrives where it is."""
         if self._watching:
             self._watching = False
-            self._channel.watch_read(self._loop, None)
+            self.channel.watch_read(self._loop, None)
+
+    def forget(self) -> None:
+        """Believe nothing about a channel that was replaced."""
+        self._drained = False
 
     def stop(self) -> None:
         """Take note of the end of the stream, and wake who waits."""
@@ -159,6 +172,18 @@ class Inbound:
             self.unwatch()
             self.decoder.receive_eof()
         self._wake()
+
+    def finish(self) -> None:
+        """Stop when nothing more is there, but not inside a frame."""
+        self.finishing = True
+        self._loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        if self._waiter is None or self.eof:
+            return
+        self._on_readable()
+        if self._waiter is not None and not self.decoder.buffered and not self.decoder.streaming:
+            self.stop()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

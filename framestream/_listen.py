@@ -14,6 +14,7 @@ from framestream._urls import Activated, Descriptors, Endpoint, Tcp, Unix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+from dataclasses import replace
 
 FIRST_ACTIVATED = 3
 """The first descriptor of socket activation (SD_LISTEN_FDS_START in sd_listen_fds(3))."""
@@ -42,6 +43,22 @@ async def listen(endpoint: Endpoint, *, backlog: int, reuse_port: bool) -> list[
     if isinstance(endpoint, Activated):
         return activated_sockets(endpoint.name)
     raise AddressError(f"cannot listen on {endpoint}", url=str(endpoint))
+
+
+async def listen_together(endpoint: Endpoint, count: int, *, backlog: int) -> list[list[socket.socket]]:
+    """Return sockets for `count` processes that listen on one endpoint.
+
+    On a TCP port each has sockets of its own, between which the kernel shares the connections out
+    (SO_REUSEPORT); anywhere else they share one.
+    """
+    first = await listen(endpoint, backlog=backlog, reuse_port=isinstance(endpoint, Tcp))
+    if not isinstance(endpoint, Tcp):
+        return [first] * count
+    shares = [first]
+    same = replace(endpoint, port=first[0].getsockname()[1])
+    while len(shares) < count:
+        shares.append(await listen(same, backlog=backlog, reuse_port=True))
+    return shares
 
 
 async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[socket.socket]:
@@ -142,8 +159,27 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)
 
 
-def identity(path: str) -> tuple[int, int] | None:
-    """Tell one file from another that took its name later; None if there is none."""
+class SocketFile:
+    """The file of a Unix socket that this process made, to be removed unless another took its place."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity = _identity(path)
+
+    def remove(self) -> None:
+        """Remove it if it is still the same."""
+        if self._identity is not None and _identity(self._path) == self._identity:
+            os.unlink(self._path)
+
+
+def socket_file(endpoint: Endpoint) -> SocketFile | None:
+    """Return the file that listening on an endpoint has made, if it makes one."""
+    if isinstance(endpoint, Unix) and not endpoint.abstract:
+        return SocketFile(endpoint.path)
+    return None
+
+
+def _identity(path: str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except OSError:

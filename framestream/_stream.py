@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, TypeVar, overload
 
 from framestream._byte_reads import ByteReads
@@ -15,7 +13,6 @@ from framestream._channel import Channel, SocketChannel
 from framestream._conditions import Framer, ReadCondition
 from framestream._core import StreamCore
 from framestream._deadlines import Pace, settle, within
-from framestream._decoder import OnOversize
 from framestream._errors import FramingError, StreamBusy, StreamClosed, StreamTimeout
 from framestream._events import events
 from framestream._frames import Batches, FrameBody, FramedStream, Frames
@@ -27,9 +24,12 @@ from framestream._write_buffer import as_chunks
 if TYPE_CHECKING:
     import asyncio
     import ssl
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from types import TracebackType
 
     from typing_extensions import Unpack
 
+    from framestream._decoder import OnOversize
     from framestream._stream_options import StreamOptions
 
 T = TypeVar("T")
@@ -219,7 +219,9 @@ class IOStream(ByteReads):
             return self._read_tapped(ask, condition, pace)  # type: ignore[arg-type]
         return core.next(ask, condition, pace)  # type: ignore[arg-type]
 
-    async def _read_tapped(self, ask: Callable[..., Any], condition: ReadCondition[T], pace: Pace | None) -> T:
+    async def _read_tapped(
+        self, ask: Callable[..., Any], condition: ReadCondition[T], pace: Pace | None
+    ) -> T:
         frame: T = await self._core.next(ask, condition, pace)
         self._core.tap(condition, frame)
         return frame
@@ -455,7 +457,13 @@ class IOStream(ByteReads):
         except FramingError as error:
             self.close(error)
             raise
-        await start_tls(self._core, context, server_side, server_hostname, timeout)
+        await start_tls(
+            self._core,
+            context,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            timeout=timeout,
+        )
 
     # The end
 
@@ -466,6 +474,21 @@ class IOStream(ByteReads):
         that nobody has asked for yet.
         """
         self._core.set_close_callback(callback)
+
+    async def wait_closed(self) -> None:
+        """Wait until the stream is closed, by whomever; an idle stream notices that the peer closes.
+
+        Cancelling the wait changes nothing.
+        """
+        await self._core.wait_closed()
+
+    def end_input(self) -> None:
+        """Take what has arrived for the end: whoever reads sees a clean end behind the last frame of it.
+
+        A frame that has begun may still be completed. Writing goes on. This is how a server lets its
+        connections finish what they are at.
+        """
+        self._core.inbound.finish()
 
     def close(self, error: BaseException | None = None) -> None:
         """Close at once, because of `error` if given; do nothing if the stream is closed.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, TypeAlias
 
-from framestream._errors import AddressError
-
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
@@ -66,10 +64,3 @@ def _prepared(
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
-
-
-def wants_tls(endpoint_is_tls: bool, tls: ssl.SSLContext | bool | None, url: str) -> bool:
-    """Tell whether to speak TLS; a URL and an option that contradict each other are refused."""
-    if endpoint_is_tls and tls is False:
-        raise AddressError(f"{url} asks for TLS, tls=False forbids it", url=url)
-    return endpoint_is_tls or bool(tls)

@@ -221,6 +221,7 @@ class Door:
             on_failure=self.failures.put_nowait,
             room=lambda: self.room,
         )
+        self.acceptor.poke()
 
     def _let_in(self, connection):
         self.room -= 1

@@ -1,0 +1,339 @@
+"""Servers and their clients over loopback."""
+
+import asyncio
+import logging
+import os
+import socket
+
+import pytest
+
+from framestream._errors import ConnectError, StreamClosed
+from framestream._network import connect, serve
+from framestream.framers._line import Line
+
+LINE = Line()
+
+
+async def echo(stream):
+    async for line in stream.frames(LINE):
+        await stream.send(line, LINE)
+
+
+class Gate:
+    """A handler that tells when it was entered, and stays until it is let go."""
+
+    def __init__(self):
+        self.entered = asyncio.Queue()
+        self.open = asyncio.Event()
+
+    async def __call__(self, stream):
+        self.entered.put_nowait(stream)
+        await self.open.wait()
+
+
+async def test_a_client_and_a_server_exchange_frames():
+    async with await serve(echo, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        await client.send("hello", LINE)
+        assert "hello" == await client.read(LINE)
+
+
+async def test_with_a_framer_the_handler_gets_objects_and_so_does_the_client():
+    async def upper(conversation):
+        async for line in conversation:
+            await conversation.send(line.upper())
+
+    async with await serve(upper, "tcp://127.0.0.1:0", framer=LINE) as server:
+        async with await connect(server.url, framer="line") as client:
+            await client.send("hello")
+            assert "HELLO" == await client.read()
+
+
+async def test_the_url_and_addresses_name_the_port_that_was_chosen():
+    async with await serve(echo, "tcp://127.0.0.1:0") as server:
+        (address,) = server.addresses
+        host, _, port = address.rpartition(":")
+        assert "127.0.0.1" == host
+        assert 0 < int(port)
+        assert f"tcp://127.0.0.1:{port}" == server.url == str(server)
+        assert f"<Server tcp://127.0.0.1:{port}, 0 connections>" == repr(server)
+    assert f"<Server tcp://127.0.0.1:{port}, closed>" == repr(server)
+
+
+async def test_a_unix_socket_file_comes_with_the_server_and_goes_with_it(tmp_path):
+    path = tmp_path / "socket"
+    async with await serve(echo, f"unix:{path}") as server, await connect(server.url) as client:
+        await client.send("hello", LINE)
+        assert "hello" == await client.read(LINE)
+        assert path.exists()
+    assert not path.exists()
+
+
+async def test_a_unix_socket_that_another_server_took_over_stays(tmp_path):
+    path = tmp_path / "socket"
+    async with await serve(echo, f"unix:{path}"):
+        path.unlink()
+        second = await serve(echo, f"unix:{path}")
+    assert path.exists()
+    await second.aclose()
+    assert not path.exists()
+
+
+async def test_an_inherited_listening_descriptor_is_served(tmp_path):
+    inherited = socket.create_server(("127.0.0.1", 0))
+    url = f"tcp://127.0.0.1:{inherited.getsockname()[1]}"
+    async with await serve(echo, f"fd:{inherited.detach()}") as server:
+        assert url == server.url
+
+
+# What the handler does
+
+
+async def test_what_a_handler_has_written_is_sent_when_it_returns():
+    async def greet(stream):
+        stream.write(b"x" * 1_000_000)
+
+    async with await serve(greet, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        assert 1_000_000 == len(await client.read_until_close(max_size=2_000_000))
+
+
+async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplog):
+    async def fail(stream):
+        line = await stream.read(LINE)
+        if line == "fail":
+            raise KeyError(line)
+        await stream.send(line, LINE)
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as bad, await connect(server.url) as good:
+            address = bad.channel.socket.getsockname()
+            await bad.send("fail", LINE)
+            with pytest.raises(StreamClosed):
+                await bad.read(LINE)
+            await good.send("hello", LINE)
+            assert "hello" == await good.read(LINE)
+        assert 1 == server.stats.handler_failures
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert f"127.0.0.1:{address[1]}: handler failed: KeyError('fail')" == record.getMessage()
+    assert f"127.0.0.1:{address[1]}" == record.peer
+    assert server.url == record.server
+    assert record.exc_info[0] is KeyError
+
+
+@pytest.mark.parametrize("sent", [b"\xff\n", b"incomplete"])
+async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, caplog):
+    condition = Line(last=False)
+
+    async def read(stream):
+        await stream.read(condition)
+
+    async with await serve(read, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url, half_open=True) as client:
+            client.write(sent)
+            await client.write_eof()
+            with pytest.raises(StreamClosed):
+                await client.read(LINE)
+        await server.aclose()
+        assert 1 == server.stats.peer_failures
+        assert 0 == server.stats.handler_failures
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+async def test_a_handler_without_coroutines_lasts_as_long_as_its_stream():
+    def echo_by_callbacks(stream):
+        stream.on_frame(LINE, lambda line: stream.send(line, LINE))
+
+    async with await serve(echo_by_callbacks, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as client:
+            for word in ("one", "two"):
+                await client.send(word, LINE)
+                assert word == await client.read(LINE)
+
+
+async def test_a_handler_that_does_not_even_read_ends_when_the_peer_leaves():
+    entered = asyncio.Event()
+
+    def nothing(stream):
+        entered.set()
+
+    async with await serve(nothing, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url):
+            await entered.wait()
+            (stream,) = server.streams
+        await stream.wait_closed()
+
+
+# Room
+
+
+async def test_connections_above_the_limit_wait_until_one_ends():
+    gate = Gate()
+    async with await serve(gate, "tcp://127.0.0.1:0", max_connections=1) as server:
+        async with await connect(server.url) as first, await connect(server.url) as second:
+            await gate.entered.get()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert gate.entered.empty()
+            gate.open.set()
+            await gate.entered.get()
+            for client in (first, second):
+                with pytest.raises(StreamClosed):
+                    await client.read(LINE)
+        assert 2 == server.stats.accepted
+        assert 1 == server.stats.most_open
+
+
+# The end
+
+
+async def test_draining_ends_idle_connections_at_once_and_lets_the_others_finish():
+    gate = Gate()
+
+    async def answer(stream):
+        async for line in stream.frames(LINE):
+            await gate(stream)
+            await stream.send(line.upper(), LINE)
+
+    async with await serve(answer, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as idle, await connect(server.url) as busy:
+            await busy.send("busy", LINE)
+            await gate.entered.get()
+            draining = asyncio.ensure_future(server.aclose())
+            with pytest.raises(StreamClosed):
+                await idle.read(LINE)
+            assert not draining.done()
+            gate.open.set()
+            assert "BUSY" == await busy.read(LINE)
+            await draining
+    assert 0 == server.stats.open
+
+
+async def test_draining_waits_for_a_frame_that_has_begun():
+    async with await serve(echo, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        await client.write(b"hel")
+        (stream,) = await streams(server, 1)
+        await until(lambda: stream.buffered)
+        draining = asyncio.ensure_future(server.aclose())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await client.write(b"lo\n")
+        assert "hello" == await client.read(LINE)
+        await draining
+
+
+async def test_draining_serves_what_waits_in_the_backlog():
+    server = await serve(echo, "tcp://127.0.0.1:0")
+    host, _, port = server.addresses[0].rpartition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"hello\n")
+        await server.aclose()
+        assert b"hello\n" == client.recv(100)
+
+
+async def test_what_takes_longer_than_the_time_to_drain_is_cancelled(caplog):
+    gate = Gate()
+    async with await serve(gate, "tcp://127.0.0.1:0", drain_timeout=0) as server:
+        async with await connect(server.url) as client:
+            await gate.entered.get()
+            await server.aclose()
+            with pytest.raises(StreamClosed):
+                await client.read(LINE)
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert record.getMessage().endswith(": handler cancelled: the time to drain is over")
+
+
+async def test_a_handler_that_ignores_cancellation_loses_its_stream(caplog, monkeypatch):
+    monkeypatch.setattr("framestream._connections._LAST_WORDS", 0.01)
+    gate = Gate()
+
+    async def stubborn(stream):
+        while not gate.open.is_set():
+            try:
+                await gate(stream)
+            except asyncio.CancelledError:
+                continue
+
+    async with await serve(stubborn, "tcp://127.0.0.1:0", drain_timeout=0) as server:
+        async with await connect(server.url) as client:
+            await gate.entered.get()
+            (stream,) = server.streams
+            await server.aclose()
+            with pytest.raises(StreamClosed):
+                await client.read(LINE)
+            assert stream.closed()
+    assert any("goes on although it was cancelled" in record.getMessage() for record in caplog.records)
+    gate.open.set()
+    await until(lambda: not server.stats.open)
+
+
+async def test_nobody_is_let_in_any_more_once_it_is_closed():
+    server = await serve(echo, "tcp://127.0.0.1:0")
+    server.close()
+    server.close()
+    assert server.closed
+    with pytest.raises(ConnectError, match="connection refused"):
+        await connect(server.url)
+    await server.aclose()
+
+
+async def test_connections_go_on_when_only_the_listening_has_ended():
+    async with await serve(echo, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        await streams(server, 1)
+        server.close()
+        await client.send("hello", LINE)
+        assert "hello" == await client.read(LINE)
+
+
+async def test_serving_for_ever_ends_when_the_server_is_closed():
+    server = await serve(echo, "tcp://127.0.0.1:0")
+    serving = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)
+    await server.aclose()
+    await serving
+
+
+async def test_cancelling_what_serves_for_ever_drains():
+    server = await serve(echo, "tcp://127.0.0.1:0")
+    serving = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert server.closed
+
+
+async def test_a_signal_ends_the_serving():
+    import signal
+
+    server = await serve(echo, "tcp://127.0.0.1:0")
+    serving = asyncio.ensure_future(server.serve_forever(stop_on=[signal.SIGUSR1]))
+    await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    await serving
+    assert server.closed
+
+
+# What it counts
+
+
+async def test_the_counters_of_closed_connections_are_kept():
+    async with await serve(echo, "tcp://127.0.0.1:0") as server:
+        for _ in range(2):
+            async with await connect(server.url) as client:
+                await client.send("hello", LINE)
+                await client.read(LINE)
+        await server.aclose()
+    stats = server.stats
+    assert (2, 0) == (stats.accepted, stats.open)
+    assert (12, 12) == (stats.bytes_received, stats.bytes_sent)
+    assert (2, 2) == (stats.frames_received, stats.frames_sent)
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def streams(server, count):
+    """Return the server's streams as soon as there are so many."""
+    await until(lambda: len(server.streams) == count)
+    return server.streams
