@@ -189,3 +189,15 @@ def test_what_is_written_is_read_back_and_refused_only_if_it_cannot_be(delimiter
     else:
         with pytest.raises(EncodeError):
             framer.encode(payload)
+
+
+@pytest.mark.parametrize("chunks", [[b"bbababa"], [b"b", b"b", b"a", b"bab", b"a"]])
+def test_a_kept_delimiter_longer_than_the_limit_can_still_be_streamed(chunks) -> None:
+    framer = Delimiter(b"baba", keep=True, max_size=0)
+    decoder = FrameDecoder()
+    parts = b""
+    for chunk in chunks:
+        decoder.receive_data(chunk)
+        while isinstance(part := decoder.next_part(framer), bytes):
+            parts += part
+    assert (parts, decoder.leftover) == (b"bbaba", b"ba")

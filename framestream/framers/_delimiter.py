@@ -44,7 +44,7 @@ class Delimiter(Framer[bytes]):
     def __post_init__(self) -> None:
         check_max_size(self.max_size)
         object.__setattr__(self, "delimiters", self._search.delimiters)
-        object.__setattr__(self, "overhead", 0 if self.keep else self._search.longest)
+        object.__setattr__(self, "overhead", self._search.longest)
 
     @cached_property
     def _search(self) -> DelimiterSearch:

@@ -31,6 +31,8 @@ class DelimiterSearch:
         self.last = last
         self.shortest, *longer = sorted(set(delimiters), key=len)
         self.longer = tuple(reversed(longer))
+        # This is the overhead of a frame, even where delimiters are kept and so count as payload: what may
+        # be the beginning of one is not yet too much.
         self.longest = len(longer[-1] if longer else self.shortest)
         # Where every delimiter ends with the shortest one, a frame ends where that one does. Otherwise a
         # regex will do: no delimiter has another inside it except at its end, so the match that starts

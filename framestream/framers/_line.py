@@ -86,7 +86,7 @@ class Line(Framer[LineT]):
         check_max_size(self.max_size)
         if self.encoding is not None:
             _check_encoding(self.encoding, self.errors)
-        object.__setattr__(self, "overhead", 0 if self.keep else self._search.longest)
+        object.__setattr__(self, "overhead", self._search.longest)
 
     @cached_property
     def _search(self) -> DelimiterSearch:
