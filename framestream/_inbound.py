@@ -179,9 +179,11 @@ class Inbound:
         self._loop.call_soon(self._finish)
 
     def _finish(self) -> None:
-        if self._waiter is None or self.eof:
-            return
-        self._on_readable()
+        if self._waiter is not None and not self.eof:
+            self._on_readable()
+            self._stop_between_frames()
+
+    def _stop_between_frames(self) -> None:
         if self._waiter is not None and not self.decoder.buffered and not self.decoder.streaming:
             self.stop()
 
