@@ -28,6 +28,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from framestream._registry import plugins
+from framestream._spec import describe_options
+from framestream.framers._built_in import BUILT_IN
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")])
 KNOWN = {"python", "output", "console", "sh", "text", "toml"}
@@ -211,3 +215,18 @@ def test_every_page_can_be_reached_from_the_index() -> None:
         and f"({p.relative_to(ROOT / 'docs')})" not in index
     ]
     assert missing == []
+
+
+def option_table(name: str) -> str:
+    rows = ["| option | takes | default | meaning |", "|---|---|---|---|"]
+    for option in describe_options(plugins.factory(name)):
+        default = f"`{option.default_text}`" if option.default_text else "required" if option.required else ""
+        rows.append(f"| `{option.key}` | {option.type} | {default} | {option.help} |")
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_reference_shows_every_option_of_a_built_in_framer(name: str) -> None:
+    page = (ROOT / "docs" / "reference" / "framers.md").read_text()
+    assert f"\n## {name}\n" in page
+    assert option_table(name) in page, f"paste this:\n{option_table(name)}"
