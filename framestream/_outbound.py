@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from framestream._channel import Buffer, Channel
@@ -57,8 +58,9 @@ class Outbound:
     """
 
     __slots__ = (
-        "_channel",
         "_end_of_pass",
+        "_held",
+        "_holder",
         "_inbound",
         "_loop",
         "_on_error",
@@ -69,6 +71,7 @@ class Outbound:
         "_waiters",
         "_watching",
         "buffer",
+        "channel",
         "ended",
         "error",
         "high_water",
@@ -97,10 +100,12 @@ class Outbound:
         self.ended = False
         self.error: BaseException | None = None
         self._loop = loop
-        self._channel = channel
+        self.channel = channel
         self._inbound = inbound
         self._on_error = on_error
         self._watching = False
+        self._held = False
+        self._holder: asyncio.Future[None] | None = None
         self._end_of_pass: asyncio.Handle | None = None
         self._spent = False  # this pass has had its direct send
         self._seen_wakes = 0
@@ -123,7 +128,7 @@ class Outbound:
         if self.max_size is not None and buffer.size + size > self.max_size:
             raise BufferFull("write buffer is full", size=buffer.size + size, limit=self.max_size)
         buffer.append(chunks, size)
-        if self._watching:
+        if self._watching or self._held:
             return
         if (buffer.size == size and self._is_first_of_pass()) or buffer.size > _MOST_TO_COALESCE:
             self.send()
@@ -153,14 +158,17 @@ class Outbound:
     def send(self) -> None:
         """Send what the channel takes; if something stays, hear from the loop when it takes more."""
         buffer = self.buffer
+        if self._held:
+            self._tell_holder()
+            return
         try:
             for _ in range(_SENDS_IN_A_ROW):
                 if not buffer.size:
                     break
-                if not buffer.send(self._channel):
+                if not buffer.send(self.channel):
                     break
             if self._shutdown and not buffer.size:
-                self._channel.shutdown()
+                self.channel.shutdown()
                 self._shutdown = False
         except (BlockingIOError, InterruptedError):
             pass
@@ -174,12 +182,34 @@ class Outbound:
     def _watch(self, wanted: bool) -> None:
         if wanted and not self._watching:
             self._watching = True
-            self._channel.watch_write(self._loop, self.send)
+            self.channel.watch_write(self._loop, self.send)
             self._start_timer()
         elif self._watching and not wanted:
             self._watching = False
-            self._channel.watch_write(self._loop, None)
+            self.channel.watch_write(self._loop, None)
             self._stop_timer()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Queue what is written and send nothing of it until the block ends: the channel is used otherwise."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        self.send()
+
+    async def writable(self) -> None:
+        """Wait, inside `held`, until the channel takes something."""
+        self._holder = holder = self._loop.create_future()
+        self._watch(True)
+        await holder
+
+    def _tell_holder(self) -> None:
+        self._watch(False)
+        holder, self._holder = self._holder, None
+        if holder is not None and not holder.done():
+            holder.set_result(None)
 
     # Waiting
 
@@ -245,6 +275,7 @@ class Outbound:
 
     def stop(self, error: BaseException | None) -> None:
         """Throw away what is queued, and tell who waits for it."""
+        self._tell_holder()
         self.ended = True
         self.error = error
         self._shutdown = False

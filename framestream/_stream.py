@@ -582,7 +582,7 @@ class IOStream(ByteReads):
         received, buffer = core.decoder.stats, core.outbound.buffer
         return StreamStats(
             bytes_received=received.received,
-            bytes_sent=buffer.sent,
+            bytes_sent=buffer.sent + buffer.passed,
             frames_received=received.frames,
             frames_sent=self._frames_sent,
             oversize=received.oversize,

@@ -21,15 +21,17 @@ class WriteBuffer:
         size: bytes that wait.
         written: bytes ever added.
         high_water: the most that ever waited.
+        passed: bytes sent past this buffer, from files.
     """
 
-    __slots__ = ("_chunks", "high_water", "size", "written")
+    __slots__ = ("_chunks", "high_water", "passed", "size", "written")
 
     def __init__(self) -> None:
         self._chunks: deque[Buffer] | None = None  # an idle connection does not pay for a deque
         self.size = 0
         self.written = 0
         self.high_water = 0
+        self.passed = 0
 
     @property
     def sent(self) -> int:
@@ -55,13 +57,17 @@ class WriteBuffer:
         offered: list[Buffer] = []
         room = _MOST_BYTES
         for chunk in chunks:
-            offered.append(chunk[:room] if len(chunk) > room else chunk)
+            offered.append(memoryview(chunk)[:room] if len(chunk) > room else chunk)
             room -= len(chunk)
             if room <= 0 or len(offered) == MOST_BUFFERS:
                 break
-        taken = channel.send(offered)
+        size = sum(map(len, offered))
+        try:
+            taken = channel.send(offered)
+        finally:
+            offered.clear()  # an exception's traceback must not keep the caller's buffers
         self._advance(chunks, taken)
-        return taken == sum(map(len, offered))
+        return taken == size
 
     def _advance(self, chunks: deque[Buffer], size: int) -> None:
         self.size -= size
@@ -82,10 +88,9 @@ class WriteBuffer:
 def as_chunks(data: bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview]) -> list[Buffer]:
     """Return the buffers as chunks of bytes, without copying any that is contiguous."""
     if isinstance(data, bytes):
-        return [data]
-    if isinstance(data, (bytearray, memoryview)):
-        return [_flat(data)]
-    return [part if isinstance(part, bytes) else _flat(part) for part in data]
+        return [data] if data else []
+    parts = [data] if isinstance(data, (bytearray, memoryview)) else data
+    return [part if isinstance(part, bytes) else _flat(part) for part in parts if len(part)]
 
 
 def _flat(data: bytearray | memoryview) -> memoryview:
