@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, Window
-from framestream._errors import FramingError
+from framestream._errors import EncodeError, FramingError
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,6 @@ class Lines(Framer[bytes]):
         return NeedMore(resume=searched, settled=searched)
 
     def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        from framestream import EncodeError
-
         if b"\r\n" in frame + b"\r":
             raise EncodeError("payload contains the delimiter")
         return frame + b"\r\n"
@@ -203,8 +201,6 @@ class EncodesNothing(Lines):
     """Refuses everything."""
 
     def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        from framestream import EncodeError
-
         raise EncodeError("not today")
 
 
@@ -297,3 +293,120 @@ class HidesOverhead(Lines):
     """Does not say that a frame takes two bytes besides its payload."""
 
     overhead = 0
+
+
+class LosesTheLast(Lines):
+    """Takes back what it cut if the stream does not end properly."""
+
+    def find(self, window: Window) -> Any:
+        if window.eof and not window.data.endswith(b"\r\n"):
+            return NeedMore()
+        return super().find(window)
+
+
+class SplitRaises(Lines):
+    """A fast path that expects a frame to be there."""
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        lines = window.data[window.start :].split(b"\r\n")
+        _, _ = lines[0], lines[1]
+        return super().split(window)
+
+
+class SplitsWithCopies(Lines):
+    """A fast path that cuts off the beginning of what is left, again and again."""
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        lines, start = [], window.start
+        while (end := window.data[start:].find(b"\r\n")) >= 0:
+            lines.append(window.data[start : start + end])
+            start += end + 2
+        return lines, start
+
+
+_SEARCHED = {"bytes": 0}
+
+
+@dataclass(frozen=True)
+class KeepsStateElsewhere(ReadCondition[bytes]):
+    """Keeps its progress where nobody looks for it: in a global."""
+
+    overhead = 1
+
+    def find(self, window: Window) -> Span | NeedMore:
+        if window.resume == window.start:
+            _SEARCHED["bytes"] = 0
+        end = window.data.find(b"\n", window.start + _SEARCHED["bytes"])
+        if end < 0:
+            _SEARCHED["bytes"] = len(window.data) - window.start
+            return NeedMore(resume=len(window.data))
+        return window.start, end, end + 1
+
+
+@dataclass(frozen=True)
+class SettlesTheHeader(ReadCondition[bytes]):
+    """One byte of type, then text up to a semicolon; takes the type for payload when it settles."""
+
+    overhead = 2
+
+    def find(self, window: Window) -> Span | NeedMore:
+        first = window.start + (0 if window.taken else 1)
+        end = window.data.find(b";", max(window.resume, first))
+        if end < 0:
+            return NeedMore(resume=len(window.data), settled=len(window.data))
+        return first, end, end + 1
+
+
+@dataclass(frozen=True)
+class ForgetsWhatWasTaken(ReadCondition[bytes]):
+    """``<text>``: settles payload, and when that is gone takes the next byte for the bracket again."""
+
+    overhead = 2
+
+    def find(self, window: Window) -> Span | NeedMore:
+        first = window.start + 1
+        end = window.data.find(b">", max(window.resume, first))
+        if end >= 0:
+            return first, end, end + 1
+        if len(window.data) <= first:
+            return NeedMore(size=2)
+        return NeedMore(resume=len(window.data), settled=len(window.data), payload_start=first)
+
+
+@dataclass(frozen=True)
+class Checked(ReadCondition[bytes]):
+    """Two bytes and an exclamation mark."""
+
+    def find(self, window: Window) -> Span | NeedMore:
+        stop = window.start + 2
+        if len(window.data) <= stop:
+            return NeedMore(size=3)
+        if window.data[stop] != ord("!"):
+            raise FramingError("no exclamation mark", position=stop)
+        return window.start, stop, stop + 1
+
+
+@dataclass(frozen=True)
+class Answers(ReadCondition[bytes]):
+    """Gives the same answer to everything."""
+
+    answer: Any = field(hash=False)
+
+    def find(self, window: Window) -> Any:
+        return self.answer
+
+
+class CannotPrint(Rescans):
+    """Fails when it is asked for its string."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class PrintsAnother(Lines):
+    """Takes the name of another framer."""
+
+    name = "line"
+
+    def __str__(self) -> str:
+        return "line"

@@ -42,11 +42,15 @@ SAMPLES: dict[str, Sample] = {
     "available": sample(Available(), examples={b"abc": [b"abc"]}, pieces=True),
     "available-little": sample(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, pieces=True),
     "exactly": sample(
-        Exactly(3), examples={b"": [], b"abc": [b"abc"], b"abcdef": [b"abc", b"def"]}, incomplete=[b"a", b"abcd"]
+        Exactly(3),
+        examples={b"": [], b"abc": [b"abc"], b"abcdef": [b"abc", b"def"]},
+        incomplete=[b"a", b"abcd"],
     ),
     "exactly-nothing": sample(Exactly(0), examples={b"": [b""]}),
     "fixed-length": sample(
-        FixedLength(4), examples={b"abcd": [b"abcd"], b"\r\n\0\0efgh": [b"\r\n\0\0", b"efgh"]}, incomplete=[b"abc"]
+        FixedLength(4),
+        examples={b"abcd": [b"abcd"], b"\r\n\0\0efgh": [b"\r\n\0\0", b"efgh"]},
+        incomplete=[b"abc"],
     ),
     "delimiter": sample(
         Delimiter(b"\0"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
 from framer_examples import SAMPLES
+
 from framestream.framers._built_in import BUILT_IN
 from framestream.testing import Check, check_framer, conformance_checks
 

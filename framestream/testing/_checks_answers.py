@@ -13,7 +13,6 @@ from framestream.testing._failure import ConformanceError, count_bytes, describe
 from framestream.testing._progress import Progress
 from framestream.testing._reference import Cut
 
-
 _START = 6
 _RELATIVE = (
     "every index counts from the beginning of window.data, but the frame begins at window.start, and in "
@@ -41,13 +40,13 @@ def check_final(case: Case) -> str | None:
             if is_padding(answer):
                 break  # no frame begins here; how much padding is passed over at once is free
             if known is None:
-                known = None if isinstance(answer, NeedMore) or is_padding(answer) else (size, answer)
+                known = None if isinstance(answer, NeedMore) else (size, answer)
             elif not same_answer(known[1], answer):
                 raise _changed(frame, *known, size, answer)
         if known is not None:
             at_end = ask(case.framer, Window(frame, eof=True))
             if not same_answer(known[1], at_end):
-                raise _changed(frame, *known, len(frame), at_end)
+                raise _changed_by_the_end(frame, known[1], at_end)
     return None
 
 
@@ -124,7 +123,7 @@ def _depends_on_start(frame: bytes, expected: Answer, got: str) -> ConformanceEr
     return ConformanceError(
         "the answer depends on where in window.data the frame begins",
         data=frame,
-        expected=f"{describe_answer(expected)} with window.start = 0, after one at {_START} had the same bytes",
+        expected=f"{describe_answer(expected)} with window.start = 0, as before with {_START}",
         got=got,
         hint=_RELATIVE,
     )
@@ -164,9 +163,17 @@ def _corrupted(case: Case) -> Iterator[bytes]:
                 yield frame[:at] + bytes([frame[at] ^ flip]) + wire[cut.start + at + 1 :]
 
 
-def _changed(
-    frame: bytes, size: int, answer: Answer, later: int, last: Answer
-) -> ConformanceError:
+def _changed_by_the_end(frame: bytes, answer: Answer, at_end: Answer) -> ConformanceError:
+    return ConformanceError(
+        "find takes an answer back when the stream has ended",
+        data=frame,
+        expected=f"{describe_answer(answer)}, as without window.eof",
+        got=f"{describe_answer(at_end)} with window.eof",
+        hint="let window.eof decide only about a frame that is not complete",
+    )
+
+
+def _changed(frame: bytes, size: int, answer: Answer, later: int, last: Answer) -> ConformanceError:
     span = span_of(answer)
     if span is not None and isinstance(last, FramingError):
         defect = "find returns the span early, although bytes behind it must still be checked"

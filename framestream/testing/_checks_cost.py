@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from framestream._conditions import NeedMore, Window
-from framestream.testing._asking import ask, same_answer
+from framestream._conditions import NeedMore
+from framestream.testing._asking import Answer, ask, same_answer
 from framestream.testing._case import Case, lengths
 from framestream.testing._cost import Cost, drip_cost, one_by_one_cost, split_cost
 from framestream.testing._failure import ConformanceError, describe_answer
@@ -83,18 +83,19 @@ def check_many_frames(case: Case) -> str | None:
 def _compare(pair: Pair, costs: tuple[Cost, Cost], counted: str, defect: str, hint: str) -> None:
     low, high = (getattr(cost, counted) for cost in costs)
     short, long = len(pair.short), len(pair.long)
+    times = high / max(1, low)
     if high <= low * _FACTOR * long / (2 * short) + _NOISE[counted] * long:
         return
     raise ConformanceError(
         defect,
         data=pair.long,
         expected=f"at most {_FACTOR} times the cost for twice the bytes",
-        got=f"{_name(counted)}: {low} for {short} bytes, {high} for {long} bytes ({high / max(1, low):.1f} times)",
+        got=f"{_name(counted)}: {low} for {short} bytes, {high} for {long} bytes ({times:.1f} times)",
         hint=hint,
     )
 
 
-def _try_decoys(case: Case, frame: bytes, size: int, progress: Progress, answer: object) -> None:
+def _try_decoys(case: Case, frame: bytes, size: int, progress: Progress, answer: Answer) -> None:
     """Ask again with the end of the frame written all over what must not be looked at."""
     hidden = progress.resume - _HEADER
     for width in (1, 2, 4, 8, 16):
@@ -102,11 +103,11 @@ def _try_decoys(case: Case, frame: bytes, size: int, progress: Progress, answer:
         decoy = (end * (hidden // width + 1))[-hidden:]
         shown = frame[:_HEADER] + decoy + frame[progress.resume : size]
         again = ask(case.framer, progress.window(shown))
-        if not same_answer(again, answer):  # type: ignore[arg-type]
+        if not same_answer(again, answer):
             raise ConformanceError(
                 "find rescans: it looks again at bytes before resume",
                 data=shown,
-                expected=f"{describe_answer(answer)}, as with the original bytes before index {progress.resume}",
+                expected=f"{describe_answer(answer)}, as with other bytes before index {progress.resume}",
                 got=describe_answer(again),
                 hint=_RESUME,
             )

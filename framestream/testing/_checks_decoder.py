@@ -9,15 +9,19 @@ from framestream._conditions import ReadCondition
 from framestream._decoder import FrameDecoder
 from framestream._errors import FramerContractError, FramingError, IncompleteFrame, PayloadError
 from framestream._signals import Signal
-from framestream.testing._case import Case
+from framestream.testing._case import Case, lengths
+from framestream.testing._chunkings import in_pieces
 from framestream.testing._comparing import difference, difference_from_reading
 from framestream.testing._failure import ConformanceError, describe_error
+from framestream.testing._reference import END, INCOMPLETE, read_chunks
 from framestream.testing._transcript import UNLIMITED, WAYS, By, transcript
 
 _SETTLED = (
     "a condition that reports settled payload is shown the frame without it: window.start has moved on "
     "and window.taken bytes are gone"
 )
+_HOW = {"frame": "one at a time", "batch": "in batches", "part": "in parts", "mixed": "in mixed ways"}
+_AT_THE_END = "answer NeedMore when window.eof is set and the frame is not complete"
 
 
 def check_decoder(case: Case) -> str | None:
@@ -32,6 +36,29 @@ def check_decoder(case: Case) -> str | None:
                 unlike = difference_from_reading(reading, got)
                 if unlike is not None:
                     raise _disagreement(chunks, by, unlike)
+    return None
+
+
+def check_truncation(case: Case) -> str | None:
+    """A stream that breaks off gives the frames before the break, and is incomplete, not malformed."""
+    if case.pieces:
+        return "its frames are whatever has arrived"
+    for wire, _ in case.examples:
+        for size in lengths(len(wire))[:-1]:
+            reading = read_chunks(case.framer, [wire[:size]])
+            if reading.outcome not in (END, INCOMPLETE):
+                raise ConformanceError(
+                    "bytes that merely break off are refused as malformed",
+                    data=wire[:size],
+                    expected="NeedMore: the decoder then raises IncompleteFrame",
+                    got=reading.outcome,
+                    hint=_AT_THE_END,
+                )
+            for chunks in ([wire[:size]], in_pieces(wire[:size], 1)):
+                got = transcript(case.framer, chunks, by="frame", max_frame_size=UNLIMITED)
+                unlike = difference_from_reading(reading, got)
+                if unlike is not None:
+                    raise _disagreement(chunks, "frame", unlike)
     return None
 
 
@@ -72,7 +99,7 @@ def check_incomplete(case: Case) -> str | None:
                 data=wire,
                 expected="IncompleteFrame",
                 got="no error" if error is None else describe_error(error),
-                hint="answer NeedMore when window.eof is set and the frame is not complete",
+                hint=_AT_THE_END,
             )
         _check_every_chunking(case, wire)
     return None
@@ -113,9 +140,8 @@ def _check_every_chunking(case: Case, wire: bytes, *, few: bool = False) -> None
 
 def _disagreement(chunks: Sequence[bytes], by: By, unlike: tuple[str, str]) -> ConformanceError:
     expected, got = unlike
-    how = {"frame": "one at a time", "batch": "in batches", "part": "in parts", "mixed": "in a mixture of ways"}
     return ConformanceError(
-        f"read {how[by]}, this chunking gives another transcript",
+        f"read {_HOW[by]}, this chunking gives another transcript",
         chunks=chunks,
         expected=expected,
         got=got,

@@ -82,6 +82,7 @@ def encode(framer: Framer[Any], frame: Any) -> bytes | None:
             "encode returns something else than bytes or a sequence of buffers",
             expected="bytes, or a list or tuple of bytes to be sent in order",
             got=f"{encoded!r} for the frame {frame!r}",
+            hint='return b"".join(...) or a list of the parts; text must be encoded',
         )
     return b"".join(buffers)
 

@@ -29,13 +29,15 @@ def check_limits(case: Case) -> str | None:
 def _limits(reading: Reading) -> list[int]:
     """Return the limits around the smallest, the middle and the largest payload."""
     sizes = sorted({len(cut.payload) for cut in reading.cuts})
-    chosen = {size for size in (*sizes[:1], *sizes[len(sizes) // 2 :][:1], *sizes[-1:])}
+    chosen = {*sizes[:1], *sizes[len(sizes) // 2 :][:1], *sizes[-1:]}
     return sorted({limit for size in chosen for limit in (size - 1, size, size + 1) if limit >= 0})
 
 
 def _check_limit(case: Case, wire: bytes, reading: Reading, limit: int, policy: OnOversize) -> None:
     whole = _read(case.framer, [wire], limit, policy, "frame")
-    _check_verdict(case.framer, wire, reading.cuts, limit, policy, whole)
+    _check_verdict(case.framer, wire, reading.cuts, limit, whole)
+    if policy == "discard" and not any(event.kind == "FrameTooLarge" for event in whole.events):
+        _check_discarded(wire, reading.cuts, limit, whole)
     for number, chunks in enumerate(case.chunkings(wire, few=True)):
         by = _WAYS[number % 2]
         unlike = difference(whole, _read(case.framer, chunks, limit, policy, by, per_call=number % 3 == 0))
@@ -65,7 +67,7 @@ def _read(
 
 
 def _check_verdict(
-    framer: ReadCondition[Any], wire: bytes, cuts: list[Cut], limit: int, policy: OnOversize, got: Transcript
+    framer: ReadCondition[Any], wire: bytes, cuts: list[Cut], limit: int, got: Transcript
 ) -> None:
     refused = {event.offset for event in got.events if event.kind == "FrameTooLarge"}
     refused |= {place for place, _, _ in got.discards}
@@ -80,10 +82,6 @@ def _check_verdict(
                 got=f"overhead = {framer.overhead}, but the frame takes {besides} bytes besides its payload",
                 hint="declare in overhead how many bytes a frame takes besides its payload",
             )
-        if size > limit and cut.start in refused and policy not in ("discard", "truncate"):
-            break
-    if policy == "discard" and not any(event.kind == "FrameTooLarge" for event in got.events):
-        _check_discarded(wire, cuts, limit, got)
 
 
 def _check_discarded(wire: bytes, cuts: list[Cut], limit: int, got: Transcript) -> None:

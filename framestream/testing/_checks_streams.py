@@ -9,7 +9,6 @@ from framestream._conditions import ReadCondition, Window
 from framestream._errors import FramingError, PayloadError
 from framestream.testing._asking import ask, is_padding, trailer_of, value_of
 from framestream.testing._case import Case, lengths
-from framestream.testing._chunkings import in_pieces
 from framestream.testing._comparing import same_frames
 from framestream.testing._failure import ConformanceError, describe_error
 from framestream.testing._reference import END, INCOMPLETE, Reading, read_chunks
@@ -57,31 +56,6 @@ def check_chunking(case: Case) -> str | None:
     return None
 
 
-def check_truncation(case: Case) -> None:
-    """A stream that breaks off gives the frames before the break and says it is incomplete; nothing is lost."""
-    for wire, _ in case.examples:
-        full = case.reading(wire)
-        for size in lengths(len(wire))[:-1]:
-            reading = read_chunks(case.framer, [wire[:size]])
-            _check_nothing_lost(wire[:size], reading)
-            whole = [cut.value for cut in full.cuts if cut.stop <= size]
-            if not case.pieces and not same_frames(whole, reading.values()[: len(whole)]):
-                raise ConformanceError(
-                    "a stream that breaks off loses frames that were complete",
-                    data=wire[:size],
-                    expected=f"at least {whole!r}",
-                    got=_describe(reading),
-                )
-            if reading.outcome not in (END, INCOMPLETE):
-                raise ConformanceError(
-                    "bytes that merely break off are refused as malformed",
-                    data=wire[:size],
-                    expected="NeedMore: the decoder then raises IncompleteFrame",
-                    got=reading.outcome,
-                    hint="answer NeedMore when window.eof is set and the frame is not complete",
-                )
-
-
 def check_split(case: Case) -> None:
     """`split` cuts the same frames as repeated `find` and `decode`, and stops in the same place."""
     for wire, eof in _split_inputs(case):
@@ -99,7 +73,7 @@ def _split_inputs(case: Case) -> Iterator[tuple[bytes, bool]]:
 
 def _check_split(framer: ReadCondition[Any], window: Window) -> None:
     values, stops = _cut_all(framer, window)
-    frame = window.data[window.start :]
+    frame = bytes(window.data[window.start :])
     try:
         frames, rest = framer.split(window)
     except Exception as error:
@@ -135,24 +109,11 @@ def _cut_all(framer: ReadCondition[Any], window: Window) -> tuple[list[Any], lis
             continue
         if not data.endswith(trailer_of(answer), answer[1], start):
             return values, stops
-        value = value_of(framer, answer, data[answer[0] : answer[1]])
+        value = value_of(framer, answer, bytes(data[answer[0] : answer[1]]))
         if isinstance(value, (ValueError, FramingError, PayloadError)):
             return values, stops
         values.append(value)
         stops.append(answer[2])
-
-
-def _check_nothing_lost(data: bytes, reading: Reading) -> None:
-    spans = sorted([*((cut.start, cut.stop) for cut in reading.cuts), *reading.padding])
-    stops = [0, *(stop for _, stop in spans)]
-    starts = [*(start for start, _ in spans), len(data) - len(reading.leftover)]
-    if starts != stops:
-        raise ConformanceError(
-            "bytes are lost: the frames and what is left over do not add up to the stream",
-            data=data,
-            expected=f"frames that begin at {stops}",
-            got=f"frames that begin at {starts}",
-        )
 
 
 def _same_reading(one: Reading, other: Reading) -> bool:

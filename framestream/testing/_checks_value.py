@@ -62,10 +62,11 @@ def check_sharing(case: Case) -> None:
 
 
 def _read_in_turns(framer: ReadCondition[Any], *wires: bytes) -> list[Reading]:
+    """Feed each stream in turn; the first in chunks of one byte, the second of three."""
     readers = [Reader(framer) for _ in wires]
     for at in range(max(map(len, wires))):
-        for reader, wire in zip(readers, wires, strict=True):
-            reader.feed(wire[at : at + 1])
+        for size, reader, wire in zip((1, 3), readers, wires, strict=False):
+            reader.feed(wire[at * size : (at + 1) * size])
     return [reader.finish() for reader in readers]
 
 
@@ -111,8 +112,9 @@ def _ask_twice(framer: ReadCondition[Any], window: Window) -> Answer:
 
 
 def _look(window: Window) -> str:
-    data = bytes(window.data)
-    return f"data={data!r}, start={window.start}, resume={window.resume}, eof={window.eof}, taken={window.taken}"
+    names = ("start", "resume", "eof", "taken")
+    shown = ", ".join(f"{name}={getattr(window, name)}" for name in names)
+    return f"data={bytes(window.data)!r}, {shown}"
 
 
 def _state(framer: object) -> dict[str, bytes | str]:

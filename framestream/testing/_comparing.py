@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import Any
 
-from framestream._errors import FramingError
 from framestream.testing._reference import INCOMPLETE, Reading
 from framestream.testing._transcript import Event, Transcript
 

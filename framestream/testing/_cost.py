@@ -38,8 +38,8 @@ def drip_cost(framer: ReadCondition[Any], frame: bytes) -> Cost:
         for size in range(1, len(frame) + 1):
             if size < progress.size:
                 continue
-            window = progress.window(frame[:size])
-            window.data = CountedBytes(window.data, tally)
+            window = progress.window(b"")
+            window.data = CountedBytes(frame[:size], tally)
             answer, taken = _ask_traced(framer, window)
             allocated += taken
             entitled += size - progress.resume

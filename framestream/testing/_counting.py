@@ -88,9 +88,10 @@ def _width(sub: Any) -> int:
 
 
 _EVERYTHING = (
-    "__add__ __bytes__ __contains__ __eq__ __ge__ __gt__ __le__ __lt__ __mul__ __ne__ __rmul__ capitalize decode "
-    "expandtabs hex isalnum isalpha isascii isdigit islower isspace isupper lower lstrip partition replace "
-    "removeprefix removesuffix rpartition rsplit rstrip split splitlines strip title translate upper"
+    "__add__ __bytes__ __contains__ __eq__ __ge__ __gt__ __le__ __lt__ __mul__ __ne__ __rmul__ "
+    "capitalize decode expandtabs hex isalnum isalpha isascii isdigit islower isspace isupper lower "
+    "lstrip partition removeprefix removesuffix replace rpartition rsplit rstrip split splitlines strip "
+    "swapcase title translate upper zfill"
 )
 
 for _name in ("find", "index", "rfind", "rindex"):

@@ -21,6 +21,7 @@ from framestream.testing._checks_decoder import (
     check_incomplete,
     check_malformed,
     check_spoilt_bytes,
+    check_truncation,
 )
 from framestream.testing._checks_frames import check_round_trip, check_spec_string
 from framestream.testing._checks_limits import check_limits
@@ -28,7 +29,6 @@ from framestream.testing._checks_streams import (
     check_chunking,
     check_examples,
     check_split,
-    check_truncation,
 )
 from framestream.testing._checks_value import check_purity, check_sharing, check_value
 from framestream.testing._failure import ConformanceError, describe_framer
@@ -45,13 +45,13 @@ _CHECKS: tuple[Callable[[Case], str | None], ...] = (
     check_sharing,
     check_examples,
     check_settled,
-    check_truncation,
     check_split,
     check_round_trip,
     check_resume,
     check_linear_cost,
     check_many_frames,
     check_decoder,
+    check_truncation,
     check_malformed,
     check_incomplete,
     check_spoilt_bytes,
@@ -118,7 +118,7 @@ def conformance_checks(
     pieces: bool = False,
     seed: int = 0,
 ) -> list[Check]:
-    """Return the checks that `check_framer` runs, each to be run alone: a test function may parametrise over them.
+    """Return the checks that `check_framer` runs, to be run one by one, such as by a parametrised test.
 
     The arguments are those of `check_framer`.
     """
@@ -144,13 +144,13 @@ def check_framer(
     pieces: bool = False,
     seed: int = 0,
 ) -> Report:
-    """Hold a framer to every promise of the contract; a plain function, for any test runner::
+    r"""Hold a framer to every promise of the contract; a plain function, for any test runner::
 
         check_framer(
-            Delimiter(b"\\n"),
-            examples={b"a\\nbc\\n": [b"a", b"bc"]},
+            Delimiter(b"\n"),
+            examples={b"a\nbc\n": [b"a", b"bc"]},
             incomplete=[b"abc"],
-            slow_frame=lambda size: b"x" * size + b"\\n",
+            slow_frame=lambda size: b"x" * size + b"\n",
         )
 
     Args:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from framestream._conditions import ReadCondition
-from framestream._decoder import END, FRAME_END, NEED_DATA, FrameDecoder
-from framestream._errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, PayloadError
+from framestream._decoder import FrameDecoder
+from framestream._errors import (
+    FramerContractError,
+    FrameTooLarge,
+    FramingError,
+    IncompleteFrame,
+    PayloadError,
+)
+from framestream._signals import END, FRAME_END, NEED_DATA
 from framestream.testing._failure import ConformanceError
 
 By: TypeAlias = Literal["frame", "batch", "part", "mixed"]
@@ -16,7 +23,7 @@ OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 
 WAYS: tuple[By, ...] = ("frame", "batch", "part", "mixed")
 POLICIES: tuple[OnOversize, ...] = ("raise", "discard", "truncate", "close")
-UNLIMITED = 1 << 62
+UNLIMITED = 1 << 80  # more than a length field of eight bytes can declare
 
 
 class Event(NamedTuple):
@@ -77,14 +84,17 @@ def transcript(
     Raises:
         ConformanceError: the framer breaks the contract and the decoder noticed.
     """
-    taker = _Taker(framer, by, max_frame_size, max_size, on_oversize, seed)
-    decoder = taker.decoder
+    taker = _Taker(framer, max_size)
+    decoder = taker.decoder = FrameDecoder(
+        max_frame_size=max_frame_size, on_oversize=on_oversize, on_discard=taker.discarded
+    )
+    take = taker.way(by, seed)
     try:
         for chunk in chunks:
             decoder.receive_data(chunk)
-            taker.take_all()
+            taker.take_all(take)
         decoder.receive_eof()
-        taker.take_all()
+        taker.take_all(take)
     except FramerContractError as error:
         raise ConformanceError(f"the decoder refuses it: {error}") from error
     return Transcript(taker.events, taker.discards, None if taker.streaming else decoder.leftover)
@@ -93,18 +103,9 @@ def transcript(
 class _Taker:
     """Takes everything a decoder has to give and writes it down."""
 
-    def __init__(
-        self,
-        framer: ReadCondition[Any],
-        by: By,
-        max_frame_size: int,
-        max_size: int | None,
-        on_oversize: OnOversize,
-        seed: int,
-    ) -> None:
-        self.decoder = FrameDecoder(
-            max_frame_size=max_frame_size, on_oversize=on_oversize, on_discard=self._discarded
-        )
+    decoder: FrameDecoder
+
+    def __init__(self, framer: ReadCondition[Any], max_size: int | None) -> None:
         self.framer = framer
         self.max_size = max_size
         self.events: list[Event] = []
@@ -113,25 +114,26 @@ class _Taker:
         self.streaming = False
         self.place = 0
         self.over = False
-        self.take = self._taker(by, seed)
 
-    def take_all(self) -> None:
+    def take_all(self, take: Callable[[], bool]) -> None:
         """Take frames until more data is needed or nothing can follow."""
-        events, take = self.events, self.take
         while not self.over:
             try:
                 if not take():
                     return
-            except FramerContractError:
-                raise
-            except (FramingError, PayloadError) as error:
-                events.append(_error_event(error))
+            except (FramingError, PayloadError) as error:  # each is an event
+                self.events.append(_error_event(error))
                 self.over = not _recoverable(error)
 
-    def _taker(self, by: By, seed: int) -> Callable[[], bool]:
+    def way(self, by: By, seed: int) -> Callable[[], bool]:
+        """Return the method that takes the next frame, batch or part, and tells whether to go on."""
         if by == "mixed":
             return self._mixed(Random(seed))  # noqa: S311  # reproducible, not secret
         return {"frame": self._frame, "batch": self._batch, "part": self._part}[by]
+
+    def discarded(self, error: FrameTooLarge) -> None:
+        """Write down a frame that was skipped for its size."""
+        self.discards.append((error.offset, error.limit, error.discarded))
 
     def _frame(self) -> bool:
         frame = self.decoder.next_frame(self.framer, max_size=self.max_size)
@@ -194,9 +196,6 @@ class _Taker:
             if place == self.place:
                 return self._end()
         return True
-
-    def _discarded(self, error: FrameTooLarge) -> None:
-        self.discards.append((error.offset, error.limit, error.discarded))
 
 
 def _error_event(error: FramingError | PayloadError) -> Event:

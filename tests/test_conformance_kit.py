@@ -1,0 +1,190 @@
+"""The kit passes what is sound, and names the defect of what is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import faulty_framers as faulty
+import pytest
+
+from framestream import NeedMore, ReadCondition, Window
+from framestream.testing import ConformanceError, check_framer, conformance_checks
+
+LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
+LF_LINES = {b"one\ntwo\n": [b"one", b"two"]}
+LONG_LINES = {b"a line\nand one longer than three of it\n": [b"a line", b"and one longer than three of it"]}
+COUNTED = {b"\3abc\0\1x": [b"abc", b"", b"x"]}
+
+
+def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
+    with pytest.raises(ConformanceError) as caught:
+        check_framer(framer, **material)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("framer", "examples", "check", "defect"),
+    [
+        (faulty.Rescans(), LINES, "linear-cost", "find rescans a frame that arrives byte by byte"),
+        (faulty.RescansInSecret(), LINES, "resume", "find rescans: it looks again at bytes before resume"),
+        (faulty.CopiesEverything(), LINES, "linear-cost", "find copies a frame that arrives byte by byte"),
+        (faulty.LooksBehindTheFrame(), LINES, "many-frames", "find looks far behind the frame"),
+        (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
+        (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
+        (faulty.KeepsStateElsewhere(), LONG_LINES, "sharing", "disturb each other"),
+        (faulty.MemoIsConsumed(), LF_LINES, "purity", "answers differently when it is asked the same"),
+        (faulty.TouchesTheWindow(), LINES, "purity", "find changes the window"),
+        (faulty.Unhashable(), LINES, "value", "it cannot be hashed"),
+        (faulty.EqualsNothing(), LINES, "value", "it does not equal its own copy"),
+        (faulty.Greedy(), {b"123": [b"123"]}, "final", "find is greedy"),
+        (faulty.EarlySpan(), {b"\3abc\x26\0\0": [b"abc", b""]}, "final", "find returns the span early"),
+        (faulty.RefusesTooSoon(), LINES, "final", "find refuses bytes that are not wrong once more"),
+        (faulty.RefusesAtTheEnd(), LINES, "truncation", "bytes that merely break off are refused"),
+        (faulty.LosesTheLast(), LINES, "final", "takes an answer back when the stream has ended"),
+        (faulty.SplitsOtherwise(), LINES, "split", "split disagrees with find"),
+        (faulty.SplitsFromZero(), LINES, "split", "split disagrees with find"),
+        (faulty.SplitRaises(), LINES, "split", "split raises IndexError"),
+        (faulty.ChunkDependent(), LINES, "chunking", "depend on how the bytes were cut into chunks"),
+        (faulty.AbsoluteMemo(), LINES, "moving-window", "depends on where in window.data the frame begins"),
+        (faulty.AsksForTooMuch(), COUNTED, "size", "NeedMore asks for 5 bytes of a frame of 4"),
+        (faulty.IndexErrorWhenShort(), {b"\1\1ab": [b"ab"]}, "answers", "find raises IndexError"),
+        (faulty.OutOfOrder(), LINES, "answers", "find returns a span out of order"),
+        (faulty.ReturnsNone(), LINES, "answers", "neither a tuple of three (or four) nor NeedMore"),
+        (faulty.DecodeFails(), LINES, "answers", "decode raises IndexError"),
+        (faulty.SettlesTooMuch(), LINES, "settled", "settled=4, but the payload ends at 3"),
+        (faulty.SettlesTheHeader(), {b"ab;": [b"b"]}, "settled", "but the payload begins at 1"),
+        (faulty.ForgetsWhatWasTaken(), {b"<ab>": [b"ab"]}, "decoder", "read in parts"),
+        (faulty.HidesOverhead(), LINES, "limits", "payload of 3 bytes is too large for a limit of 3"),
+        (faulty.LosesInEncoding(), LINES, "round-trip", "what encode writes is read back as something else"),
+        (faulty.EncodesToText(), LINES, "round-trip", "encode returns something else than bytes"),
+        (faulty.EncodeFails(), LINES, "round-trip", "encode raises KeyError"),
+        (faulty.PrintsAnother(), LINES, "spec-string", "its string does not make it again"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, ReadCondition) else "",
+)
+def test_defect_is_named(framer: ReadCondition[Any], examples: Any, check: str, defect: str) -> None:
+    error = failure(framer, examples=examples)
+    assert (error.check, defect in error.defect) == (check, True), error
+    assert type(framer).__name__ in error.framer or error.framer == "line"
+    assert error.hint
+    assert error.defect in str(error)
+    assert f"mend:     {error.hint}" in str(error)
+
+
+def test_sound_framer_passes() -> None:
+    report = check_framer(faulty.Lines(), examples=LINES, malformed=[], incomplete=[b"one\r"])
+    assert list(report.untried) == ["malformed", "spec-string"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ((0, 1), "neither a tuple of three"),
+        ((0, 1.0, 1), "a span of something other than int"),
+        ((0, 0, 0), "a frame of no bytes at all"),
+        ((0, 1, 9, "value"), "a value before the frame's last byte has arrived"),
+        (NeedMore(-1), "NeedMore.size is not a number of bytes"),
+        (NeedMore(resume=99), "NeedMore.resume lies outside the window"),
+        (NeedMore(settled=99), "NeedMore.settled lies outside the window"),
+        (NeedMore(payload_start=99), "NeedMore.payload_start lies outside the window"),
+    ],
+)
+def test_answer_in_another_form_is_refused(answer: Any, complaint: str) -> None:
+    assert complaint in failure(faulty.Answers(answer), examples={b"a": [b"a"]}).defect
+
+
+def test_example_that_gives_other_frames_is_told() -> None:
+    error = failure(faulty.Lines(), examples=[(b"a\r\n", [b"b"])])
+    assert (error.check, error.expected) == ("examples", "[b'b']")
+    assert error.got == "[b'a'], then a clean end"
+
+
+def test_malformed_bytes_must_be_refused_for_the_reason_named() -> None:
+    framer, good = faulty.Checked(), {b"ok!": [b"ok"]}
+    check_framer(framer, examples=good, malformed={b"no?": "no exclamation mark"})
+    check_framer(framer, examples=good, malformed=[b"no?", (b"no?", "mark")])
+    assert "another reason" in failure(framer, examples=good, malformed={b"no?": "checksum"}).defect
+    assert "are accepted" in failure(framer, examples=good, malformed=[b"ok!"]).defect
+    assert "are accepted" in failure(framer, examples=good, malformed=[b"ok"]).defect
+
+
+def test_incomplete_bytes_must_be_incomplete() -> None:
+    framer, good = faulty.Checked(), {b"ok!": [b"ok"]}
+    check_framer(framer, examples=good, incomplete=[b"ok", b"ok!o"])
+    assert failure(framer, examples=good, incomplete=[b"ok!"]).got == "no error"
+    assert failure(framer, examples=good, incomplete=[b"no?"]).got.startswith("FramingError")
+
+
+def test_slow_frame_may_be_bytes() -> None:
+    assert failure(faulty.Rescans(), examples=LINES, slow_frame=b"x" * 4000 + b"\r\n").check == "linear-cost"
+    check_framer(faulty.Lines(), examples=LINES, slow_frame=b"x" * 4000 + b"\r\n")
+
+
+def test_slow_frame_must_be_one_frame() -> None:
+    error = failure(faulty.Lines(), examples=LINES, slow_frame=lambda size: b"x\r\n" * size)
+    assert error.defect == "slow_frame does not make one frame"
+
+
+def test_slow_frame_may_be_limited_in_size() -> None:
+    def short(size: int) -> bytes:
+        return b"x" * size + b"\r\n" if size < 1500 else b""
+
+    assert failure(faulty.Rescans(), examples=LINES, slow_frame=short).check == "linear-cost"
+
+
+def test_every_check_has_a_name_and_a_promise_and_runs_alone() -> None:
+    checks = conformance_checks(faulty.SettlesTooMuch(), examples=LINES)
+    assert len({check.name for check in checks}) == len(checks) > 15
+    assert all(check.promise.endswith(".") for check in checks)
+    failing = []
+    for check in checks:
+        try:
+            check.run()
+        except ConformanceError:
+            failing.append(check.name)
+    assert "settled" in failing
+    assert "examples" not in failing
+
+
+def test_message_of_a_framer_that_cannot_print_itself() -> None:
+    error = failure(faulty.CannotPrint(), examples=LINES)
+    assert error.framer == "CannotPrint (str() raises RuntimeError)"
+
+
+def test_long_input_is_shown_by_its_ends_and_size() -> None:
+    error = failure(faulty.Rescans(), examples=LINES, slow_frame=lambda size: b"x" * size + b"\r\n")
+    assert "xxx' ... b'xxx" in str(error)
+    assert "(4098 bytes)" in str(error)
+
+
+def test_without_examples_the_rest_is_still_checked() -> None:
+    report = check_framer(faulty.Lines())
+    assert report.untried["examples"] == "no examples were given"
+    assert "spoilt-bytes" in report.kept
+
+
+@dataclass(frozen=True)
+class Nan(ReadCondition[Any]):
+    """Frames that do not equal themselves."""
+
+    overhead = 1
+
+    def find(self, window: Window) -> Any:
+        end = window.data.find(b"\n", window.resume)
+        return NeedMore(resume=len(window.data)) if end < 0 else (window.start, end, end + 1)
+
+    def decode(self, payload: bytes) -> float:
+        return float("nan")
+
+
+def test_frames_that_do_not_equal_themselves_are_compared_by_their_repr() -> None:
+    check_framer(Nan(), examples={b"1\n2\n": [float("nan")] * 2})
+    assert failure(Nan(), examples={b"1\n": [1.0]}).check == "examples"
+
+
+def test_core_of_the_kit_needs_no_pytest() -> None:
+    code = "import sys, framestream.testing; sys.exit('pytest' in sys.modules or 'hypothesis' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
