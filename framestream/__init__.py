@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 from framestream._conditions import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._decoder import DecoderStats, FrameDecoder, OnOversize
 from framestream._errors import (
+    AddressError,
     BufferFull,
+    ConnectError,
+    ConnectTimeout,
     EncodeError,
     FramerContractError,
     FramestreamError,
@@ -26,12 +29,23 @@ from framestream._errors import (
     StreamClosed,
     StreamTimeout,
     UnknownFramerError,
+    WorkerError,
 )
 from framestream._iterate import aiter_frames, iter_frames
 from framestream._signals import END, FRAME_END, NEED_DATA
 
 if TYPE_CHECKING:
     from framestream._hookspecs import hookimpl, hookspec
+    from framestream._network import (
+        ProcessStream,
+        Server,
+        ServerStats,
+        client_tls,
+        connect,
+        connect_process,
+        serve,
+        server_tls,
+    )
     from framestream._registry import FramerInfo, available_framers, get_framer, plugins
     from framestream._stream import IOStream, StreamStats
     from framestream.framers._available import Available
@@ -54,14 +68,22 @@ _LAZY = {
     "LengthPrefix": "framers._length_prefix",
     "Line": "framers._line",
     "Msgpack": "framers._msgpack",
+    "ProcessStream": "_network",
     "Regex": "framers._regex",
+    "Server": "_network",
+    "ServerStats": "_network",
     "StreamStats": "_stream",
     "UntilClose": "framers._until_close",
     "available_framers": "_registry",
+    "client_tls": "_network",
+    "connect": "_network",
+    "connect_process": "_network",
     "get_framer": "_registry",
     "hookimpl": "_hookspecs",
     "hookspec": "_hookspecs",
     "plugins": "_registry",
+    "serve": "_network",
+    "server_tls": "_network",
 }
 
 __all__ = [
@@ -69,8 +91,11 @@ __all__ = [
     "FRAME_END",
     "NEED_DATA",
     "PADDING",
+    "AddressError",
     "Available",
     "BufferFull",
+    "ConnectError",
+    "ConnectTimeout",
     "Decode",
     "DecoderStats",
     "Delimiter",
@@ -93,8 +118,11 @@ __all__ = [
     "OnOversize",
     "PayloadError",
     "PluginError",
+    "ProcessStream",
     "ReadCondition",
     "Regex",
+    "Server",
+    "ServerStats",
     "Span",
     "SpecError",
     "StreamBusy",
@@ -105,13 +133,19 @@ __all__ = [
     "UntilClose",
     "ValueSpan",
     "Window",
+    "WorkerError",
     "aiter_frames",
     "available_framers",
+    "client_tls",
+    "connect",
+    "connect_process",
     "get_framer",
     "hookimpl",
     "hookspec",
     "iter_frames",
     "plugins",
+    "serve",
+    "server_tls",
 ]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from framestream._channel import Channel, SocketChannel
 from framestream._connector import Connector, reason
 from framestream._errors import AddressError, FramestreamError
+from framestream._pipes import adopt, open_pipe
+from framestream._process import connect_process
 from framestream._stream import IOStream
 from framestream._time_limit import time_limit
 from framestream._tls import client_tls
-from framestream._urls import Descriptors, Endpoint, Tcp, Unix, parse_url
+from framestream._urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, parse_url
 
 if TYPE_CHECKING:
     from framestream._conditions import Framer
@@ -31,7 +32,7 @@ async def connect(
     happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
     framer: Framer[Any] | str | None = None,
     **stream_options: Any,
-) -> Any:
+) -> IOStream:
     """Return a stream to what a URL names.
 
     A host with several addresses is tried at all of them, IPv6 and IPv4 in turn, each a little after the
@@ -61,7 +62,7 @@ async def connect(
     connector = Connector(url, local_address=local_address, delay=happy_eyeballs_delay)
     try:
         async with time_limit(timeout):
-            stream = IOStream(await _open(endpoint, connector), framer=framer, **stream_options)
+            stream = await _open(endpoint, connector, {"framer": framer, **stream_options})
             stream.set_nodelay(True)
             if context is not None:
                 await _start_tls(stream, context, server_hostname or _host(endpoint), connector)
@@ -96,15 +97,15 @@ async def _start_tls(
         raise connector.failed(f"TLS handshake failed: {reason(error)}") from error
 
 
-async def _open(endpoint: Endpoint, connector: Connector) -> Channel:
+async def _open(endpoint: Endpoint, connector: Connector, options: dict[str, Any]) -> IOStream:
     if isinstance(endpoint, Tcp):
-        return SocketChannel(await connector.connect_tcp(endpoint))
+        return IOStream(await connector.connect_tcp(endpoint), **options)
     if isinstance(endpoint, Unix):
-        return SocketChannel(await connector.connect_unix(endpoint))
+        return IOStream(await connector.connect_unix(endpoint), **options)
+    if isinstance(endpoint, Command):
+        return await connect_process(endpoint.argv, **options)
+    if isinstance(endpoint, Pipe):
+        return IOStream(await open_pipe(endpoint), **options)
     if isinstance(endpoint, Descriptors):
-        return _adopt(endpoint)
+        return IOStream(adopt(endpoint), **options)
     raise AddressError(f"cannot connect to {endpoint}", url=str(endpoint))
-
-
-def _adopt(endpoint: Descriptors) -> Channel:
-    raise NotImplementedError

@@ -8,6 +8,7 @@ the payload       `PayloadError`: this frame cannot be decoded, the stream is st
 the caller        `EncodeError`, `SpecError`, `UnknownFramerError`, `AddressError`, `StreamBusy`,
                   `StreamClosed`
 the network       `ConnectError`, `ConnectTimeout`: nobody could be reached there
+the system        `WorkerError`: a server's process cannot be started
 the plugin        `FramerContractError`, `PluginError`
 ================  =======================================================================
 
@@ -219,6 +220,10 @@ class ConnectError(FramestreamError, ConnectionError):
 
 class ConnectTimeout(ConnectError, TimeoutError):
     """Nobody was reached at a URL within the time allowed."""
+
+
+class WorkerError(FramestreamError, RuntimeError):
+    """A worker process cannot be started."""
 
 
 class StreamBusy(FramestreamError):

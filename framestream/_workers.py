@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from framestream._channel import SocketChannel
 from framestream._connections import ServerStats, Service
-from framestream._errors import FramestreamError
+from framestream._errors import FramestreamError, WorkerError
 from framestream._stream import IOStream
 from framestream._worker_process import Assignment, run
 from framestream.framers._line import Line
@@ -33,10 +33,6 @@ _LONGEST_PAUSE = 10.0
 _SOON = 5.0
 # Seconds beyond the time to drain until a worker that does not end is killed.
 _PATIENCE = 10.0
-
-
-class WorkerError(FramestreamError, RuntimeError):
-    """A worker process could not be started."""
 
 
 class Worker:
