@@ -291,7 +291,9 @@ class PluginHost:
         self.generation += 1
         for event in EVENTS:
             hook = f"framestream_{event}"
-            hearers = [plugin for plugin in self._known() if plugin.state == "loaded" and hook in plugin.hooks]
+            hearers = [
+                plugin for plugin in self._known() if plugin.state == "loaded" and hook in plugin.hooks
+            ]
             setattr(events, event, self._listener(hook, hearers) if hearers else None)
 
     def _listener(self, hook: str, hearers: list[Plugin]) -> Listener:

@@ -49,7 +49,7 @@ class Site:
         """Install a distribution whose entry points of these names refer to its one module; return that."""
         module = distribution.replace("-", "_")
         (self.path / f"{module}.py").write_text(source)
-        points = {name: target or module for name in names}
+        points = dict.fromkeys(names, target or module)
         self.write_metadata(distribution, version, points)
         self.scan()
         return module
@@ -64,7 +64,9 @@ class Site:
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
         lines = [f"{name} = {value}" for name, value in points.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[console_scripts]", "tool = tool:main", "[framestream]", *lines, ""]))
+        (info / "entry_points.txt").write_text(
+            "\n".join(["[console_scripts]", "tool = tool:main", "[framestream]", *lines, ""])
+        )
         return info
 
 

@@ -263,7 +263,9 @@ def test_a_plugin_that_asks_for_its_own_name_while_it_is_imported_does_not_recur
     source = "import framestream\nframestream.get_framer('selfish')\n" + healthy("selfish")
     installed.install("acme-selfish", source, "selfish")
 
-    assert "cannot be imported: UnknownFramerError" in reason("selfish") or "is installed" in reason("selfish")
+    assert "cannot be imported: UnknownFramerError" in reason("selfish") or "is installed" in reason(
+        "selfish"
+    )
 
 
 def test_a_keyboard_interrupt_is_not_taken_for_a_failure(installed: Site) -> None:
@@ -323,7 +325,9 @@ def test_a_name_that_two_register_without_declaring_it_is_refused_with_both(inst
     installed.install("acme-a", healthy("upto"), "a")
     installed.install("acme-b", healthy("upto"), "b")
 
-    assert reason("upto") == "'upto' is claimed by acme-a 1.0 and acme-b 1.0: write acme-a/upto or acme-b/upto"
+    assert (
+        reason("upto") == "'upto' is claimed by acme-a 1.0 and acme-b 1.0: write acme-a/upto or acme-b/upto"
+    )
     assert get_framer("acme-b/upto").name == "upto"
     assert "upto" not in {info.name for info in available_framers()}
     assert "is claimed by acme-b 1.0 and acme-a 1.0" in plugins.problems(plugin("b"))[-1]
@@ -334,9 +338,7 @@ def test_a_built_in_name_stays_built_in_and_the_other_is_reported(installed: Sit
 
     assert type(get_framer("line")).__module__.startswith("framestream.")
     assert type(get_framer("acme-line/line")).__module__ == "acme_line"
-    assert plugins.problems(plugin("acme-line")) == [
-        "'line' is built in; write acme-line/line for this one"
-    ]
+    assert plugins.problems(plugin("acme-line")) == ["'line' is built in; write acme-line/line for this one"]
 
 
 def test_an_entry_point_may_be_a_plugins_name_only(installed: Site) -> None:
@@ -392,7 +394,7 @@ def test_a_program_disables_a_plugin_that_is_already_in_use(installed: Site) -> 
     plugins.disable("upto", reason="-p no:upto")
 
     assert "is disabled: -p no:upto" in reason("upto")
-    with pytest.raises(PluginError, match="no plugin 'uptoo' is installed; did you mean 'upto'?"):
+    with pytest.raises(PluginError, match=r"no plugin 'uptoo' is installed; did you mean 'upto'\?"):
         plugins.disable("uptoo")
 
 
@@ -401,7 +403,7 @@ def test_loading_by_name_raises_what_loading_everything_does_not(installed: Site
 
     plugins.load()
 
-    with pytest.raises(PluginError, match="plugin acme-broken 1.0 is quarantined: cannot be imported"):
+    with pytest.raises(PluginError, match=r"plugin acme-broken 1\.0 is quarantined: cannot be imported"):
         plugins.load("broken")
 
 
@@ -411,7 +413,7 @@ def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
 
     plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4")
 
-    with pytest.raises(PluginError, match="^acme-upto>=2 is required, acme-upto 1.4.2 is installed$"):
+    with pytest.raises(PluginError, match=r"^acme-upto>=2 is required, acme-upto 1\.4\.2 is installed$"):
         plugins.require("acme-upto>=2")
     with pytest.raises(PluginError, match="no plugin 'acme-missing' is installed"):
         plugins.require("acme-missing")
@@ -425,7 +427,7 @@ def test_a_program_registers_a_plugin_of_its_own() -> None:
 
         assert get_framer("everything") == Everything()
         assert ("everything",) == added.names
-        with pytest.raises(PluginError, match="^nothing-at-all implements no hook and is no framer class$"):
+        with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is no framer class$"):
             plugins.register(SimpleNamespace(), "nothing-at-all")
 
     assert "everything" not in plugins.names()

@@ -43,6 +43,8 @@ class _Commands(click.Group):
         except BrokenPipeError:
             _discard_output()
             raise click.exceptions.Exit(CLOSED_PIPE) from None
+        except OSError as error:
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -58,10 +58,11 @@ def _find(target: str) -> tuple[ReadCondition[Any], Mapping[str, Any]]:
 def _by_spec(spec: str) -> tuple[ReadCondition[Any], Mapping[str, Any]]:
     framer = get_framer(spec)
     material = material_of(type(framer))
-    own = [stream for known, stream in BUILT_IN.get(parse_spec(spec).name, ()) if known == spec]
+    name = parse_spec(spec).name
+    own = [stream for known, stream in BUILT_IN.get(name, ()) if known == spec]
     if own and "examples" not in material:
         material["examples"] = {stream: frames_in(framer, stream) for stream in own}
-    if spec.startswith("available"):
+    if name == "available":
         material["pieces"] = True
     return framer, material
 
@@ -84,5 +85,5 @@ def _made(factory: Any, target: str) -> ReadCondition[Any]:
     except TypeError as error:
         raise click.UsageError(f"{target}: {error}; name an instance, such as {target.lower()}") from error
     if not isinstance(framer, ReadCondition):
-        raise click.UsageError(f"{target} is {framer!r}, which is no framer")
+        raise click.UsageError(f"{target} makes {framer!r}, which is no framer")
     return framer

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import IO, Any, ClassVar, Final
 
 from framestream._conditions import NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.cli._render import hexdump, to_json, to_text
 
 
-class Output:
+class Output(ABC):
     """Writes frames to a binary stream.
 
     Attributes:
@@ -23,9 +24,9 @@ class Output:
         self.stream = stream
         self.separator = separator
 
+    @abstractmethod
     def write(self, frame: Any, offset: int, size: int) -> None:
         """Print one frame."""
-        raise NotImplementedError
 
 
 class JsonOutput(Output):

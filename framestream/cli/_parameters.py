@@ -26,8 +26,6 @@ class _Spelled(_Kind):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value, or refuse it as a usage mistake."""
-        if not isinstance(value, str):
-            return value
         try:
             return convert(Word(value), self._hint, no_framers)
         except SpecError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
@@ -47,7 +48,9 @@ def to_text(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Return the value as dictionaries, lists, text, numbers, booleans and None."""
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         text = readable(bytes(value))

@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from urllib.parse import urlsplit
 
 import click
@@ -31,7 +32,10 @@ class Source:
 
     def read(self) -> bytes:
         """Return what is there, waiting only if nothing is; ``b""`` at the end."""
-        return os.read(self._descriptor, CHUNK_SIZE)
+        try:
+            return os.read(self._descriptor, CHUNK_SIZE)
+        except OSError as error:
+            raise _refused(self.name, error) from error
 
     def is_ready(self) -> bool:
         """Tell whether `read` returns at once."""
@@ -47,30 +51,42 @@ class Source:
 def open_source(place: str) -> Iterator[Source]:
     """Open ``-``, a path, ``tcp://host:port`` or ``unix:path``; refuse in one line if that fails."""
     try:
-        if place == "-":
-            yield Source(0, "standard input")
-        elif place.startswith(("tcp:", "unix:")):
-            with _connect(place) as connection:
-                yield Source(connection.fileno(), place)
-        else:
-            with open(place, "rb", buffering=0) as file:
-                yield Source(file.fileno(), place)
-    except BrokenPipeError:
-        raise
+        opened = _opened(place)
     except OSError as error:
-        raise click.ClickException(f"{place}: {error.strerror or error}") from error
+        raise _refused(place, error) from error
+    with opened:
+        yield Source(opened.fileno(), "standard input" if place == "-" else place)
 
 
-def _connect(place: str) -> socket.socket:
+def _opened(place: str) -> FileIO | socket.socket:
+    if place == "-":
+        return FileIO(0, closefd=False)
     if place.startswith("unix:"):
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(place.removeprefix("unix:").removeprefix("//"))
-        return connection
+        return _connected_to_path(place.removeprefix("unix:").removeprefix("//"))
+    if place.startswith("tcp:"):
+        return socket.create_connection(_host_and_port(place))
+    return FileIO(place)
+
+
+def _connected_to_path(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _host_and_port(place: str) -> tuple[str, int]:
     try:
         parts = urlsplit(place)
-        host, port = parts.hostname, parts.port
+        if parts.hostname and parts.port:
+            return parts.hostname, parts.port
     except ValueError:
-        host = port = None
-    if not host or not port:
-        raise click.UsageError(f"{place!r} is no address such as tcp://localhost:4000")
-    return socket.create_connection((host, port))
+        pass  # a port that is no number, or half an IPv6 address
+    raise click.UsageError(f"{place!r} is no address such as tcp://localhost:4000")
+
+
+def _refused(place: str, error: OSError) -> click.ClickException:
+    return click.ClickException(f"{place}: {error.strerror or error}")

@@ -64,7 +64,7 @@ class Binary(LengthField):
         other: ByteOrder = "little" if self.byteorder == "big" else "big"
         high = int.from_bytes(field, self.byteorder).bit_length() > 8 * (self.size - 1)
         length = int.from_bytes(field, other)
-        if not high or length.bit_length() > 4 * self.size:
+        if self.size == 1 or not high or length.bit_length() > 4 * self.size:
             return ""
         return f"read as {other}-endian the length is {length}"
 
