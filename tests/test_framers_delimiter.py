@@ -6,7 +6,7 @@ import pickle
 import re
 
 import pytest
-from cutting import cut, wire
+from cutting import cut, error, wire
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from framestream._decoder import FrameDecoder
 from framestream._errors import EncodeError, FrameTooLarge, IncompleteFrame
 from framestream._signals import FRAME_END, NEED_DATA
 from framestream.framers._delimiter import Delimiter
+from framestream.framers._line import Line
 from framestream.testing import check_framer, chunkings
 
 NEWLINES = Delimiter((b"\r\n", b"\n"))
@@ -97,6 +98,15 @@ def test_the_limit_counts_the_payload_without_its_delimiter(chunks) -> None:
 def test_the_limit_counts_a_delimiter_that_is_kept(chunks) -> None:
     framer = Delimiter((b"\r\n", b"\n"), keep=True, max_size=7)
     assert cut(framer, *chunks)[:2] == [b"12345\r\n", FrameTooLarge]
+
+
+def test_a_frame_that_never_ends_is_said_to_look_like_tls() -> None:
+    hello = b"\x16\x03\x01\x02\x00\x01" + bytes(20)
+    for framer in (Delimiter(b"\n", max_size=10), Line(max_size=10)):
+        assert (
+            error(framer, hello).reason == "frame exceeds the limit of 10 bytes; looks like a TLS handshake"
+        )
+        assert error(framer, b"GET " * 10).reason == "frame exceeds the limit of 10 bytes"
 
 
 def test_writing_appends_the_first_delimiter() -> None:

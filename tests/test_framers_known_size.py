@@ -96,6 +96,7 @@ def test_available_cuts_nothing_ahead_even_after_many_reads() -> None:
     decoder.receive_data(b"x" * 100)
     assert [decoder.next_frame(Available(10)) for _ in range(9)] == [b"x" * 10] * 9
     assert decoder.offset == 90
+    assert Available(4).split(Window(b"-abcdef", 1)) == ([], 1)
 
 
 def test_until_close_gives_everything_at_the_end_and_only_once() -> None:

@@ -183,6 +183,7 @@ def test_a_frame_above_the_limit_is_refused_with_its_header_and_can_be_skipped()
         (LengthPrefix(max_size=2), b"abc", "payload of 3 bytes exceeds the limit 2"),
         (LengthPrefix(2, offset=2), b"abc", "keep the header with strip=0"),
         (LengthPrefix(2, strip=1), b"abc", "keep the header with strip=0"),
+        (LengthPrefix(strip=10, format="varint"), b"abc", "keep the header with strip=0"),
         (LengthPrefix(2, length=len), b"abc", "keep the header with strip=0"),
         (LengthPrefix(2, strip=0), b"\0", "frame of 1 bytes is shorter than the header it must have"),
         (LengthPrefix(2, strip=0), b"\0\4abc", "frame of 5 bytes, but its header says 6"),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream.framers._delimiter_search import DelimiterSearch
+from framestream.framers._looks_like import looks_like
 from framestream.framers._options import check_max_size, refuse_larger
 
 
@@ -59,6 +60,10 @@ class Delimiter(Framer[bytes]):
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every frame that has its delimiter."""
         return self._search.split(window)
+
+    def explain(self, window: Window) -> str:
+        """Guess which binary protocol this is."""
+        return looks_like(window.data, window.start, expecting_text=True)
 
     def encode(self, frame: bytes) -> bytes:
         """Return the payload with its delimiter; refuse any that would be read back otherwise."""

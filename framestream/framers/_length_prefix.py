@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream._errors import EncodeError, FramingError
 from framestream.framers._length_fields import Binary, Custom, Digits, LengthField, Varint
+from framestream.framers._length_split import split_by_field, split_fixed, split_plain
 from framestream.framers._looks_like import looks_like
 from framestream.framers._options import check_bytes, check_choice, check_max_size, check_size, refuse_larger
 
@@ -41,6 +42,11 @@ class LengthPrefix(Framer[bytes]):
         LengthPrefix(format="decimal", terminator=b":"):  b"3:abc"      ->  b"abc"
         LengthPrefix(4, format="hex"):                    b"0003abc"    ->  b"abc"
 
+    `offset`, `adjust` and `strip` are Netty's lengthFieldOffset, lengthAdjustment and initialBytesToStrip,
+    and tokio's length_field_offset, length_adjustment and num_skip; unlike Netty, the header is stripped
+    unless `strip` says otherwise. With `length`, a function is given the `size` bytes at `offset` and
+    returns the length; what it refuses with a ValueError is a `FramingError`.
+
     The extent is known with the header: a frame that is too large is refused before its body arrives,
     and can be skipped. A length that makes the frame end inside its own header breaks the stream.
 
@@ -68,7 +74,7 @@ class LengthPrefix(Framer[bytes]):
         False
     )
     length: Annotated[
-        Callable[[bytes], int] | None, "Reads the length from the bytes of a length field of any kind."
+        Callable[[bytes], int] | None, "Turns the bytes of the length field into the length."
     ] = None
     max_size: Annotated[int | None, "The largest payload. Bytes."] = None
 
@@ -164,13 +170,20 @@ class LengthPrefix(Framer[bytes]):
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every whole frame, in a loop made for the commonest headers."""
-        data, start = bytes(window.data), window.start
+        data, start, header = bytes(window.data), window.start, self._header
         if self._unpack is None:
-            return self._split_by_field(data, start)
-        header = self._header
+            return split_by_field(
+                data,
+                start,
+                self._field,
+                offset=self.offset,
+                adjust=self.adjust,
+                strip=self.strip,
+                includes_header=self.includes_header,
+            )
         if self.strip is None and self.adjust == 0 and not self.includes_header:
-            return _split_plain(data, start, self._unpack, header)
-        return _split_fixed(
+            return split_plain(data, start, self._unpack, header)
+        return split_fixed(
             data,
             start,
             self._unpack,
@@ -178,22 +191,6 @@ class LengthPrefix(Framer[bytes]):
             least=max(header, self.strip or 0),
             beyond=self.adjust + (0 if self.includes_header else header),
         )
-
-    def _split_by_field(self, data: bytes, start: int) -> tuple[list[bytes], int]:
-        payloads: list[bytes] = []
-        read, offset, adjust, strip, size = self._field.read, self.offset, self.adjust, self.strip, len(data)
-        try:
-            while start + offset < size and (found := read(data, start + offset)) is not None:
-                length, after = found
-                stop = (start if self.includes_header else after) + length + adjust
-                first = after if strip is None else start + strip
-                if not first <= stop <= size or stop < after:
-                    break
-                payloads.append(data[first:stop])
-                start = stop
-        except FramingError:
-            pass  # `find` meets it next, and explains it
-        return payloads, start
 
     def encode(self, frame: bytes) -> bytes | list[bytes]:
         """Return the length and the payload, uncopied; with ``strip=0``, the frame if its length is right.
@@ -204,7 +201,8 @@ class LengthPrefix(Framer[bytes]):
         if self.strip == 0:
             self._check_header(frame)
             return frame
-        if self.offset or self.strip not in (None, self._field.size):
+        strips_length = self.strip is None or self.strip == self._field.size == self._field.least
+        if self.offset or not strips_length:
             raise EncodeError(
                 "reading strips more than the length, which cannot be written; keep the header with strip=0"
             )
@@ -233,46 +231,8 @@ class LengthPrefix(Framer[bytes]):
     def explain(self, window: Window) -> str:
         """Guess which other protocol this is, or that the byte order is the other one."""
         data, start = window.data, window.start
-        return looks_like(data[start : start + 64]) or self._field.explain(data, start + self.offset)
+        return looks_like(data, start) or self._field.explain(data, start + self.offset)
 
     def _with_hint(self, reason: str, window: Window) -> str:
         hint = self.explain(window)
         return f"{reason}; {hint}" if hint else reason
-
-
-def _split_plain(
-    data: bytes, start: int, unpack: Callable[..., tuple[int]], header: int
-) -> tuple[list[bytes], int]:
-    # The bare minimum per frame: a check less or a name less is measurable (the exception ends the loop).
-    payloads: list[bytes] = []
-    append = payloads.append
-    size = len(data)
-    try:
-        while True:
-            body = start + header
-            stop = body + unpack(data, start)[0]
-            if stop > size:
-                break
-            append(data[body:stop])
-            start = stop
-    except struct.error:
-        pass
-    return payloads, start
-
-
-def _split_fixed(
-    data: bytes, start: int, unpack: Callable[..., tuple[int]], *, strip: int, least: int, beyond: int
-) -> tuple[list[bytes], int]:
-    payloads: list[bytes] = []
-    append = payloads.append
-    size = len(data)
-    try:
-        while True:
-            stop = start + unpack(data, start)[0] + beyond
-            if not start + least <= stop <= size:
-                break
-            append(data[start + strip : stop])
-            start = stop
-    except struct.error:
-        pass
-    return payloads, start

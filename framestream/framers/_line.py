@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_ar
 from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream._errors import EncodeError
 from framestream.framers._delimiter_search import DelimiterSearch, split_pair
+from framestream.framers._looks_like import looks_like
 from framestream.framers._options import check_choice, check_max_size, refuse_larger
 
 LineT = TypeVar("LineT", bound=str | bytes)
@@ -92,6 +93,10 @@ class Line(Framer[LineT]):
     def _search(self) -> DelimiterSearch:
         return DelimiterSearch(_DELIMITERS[self.newline], keep=self.keep, last=self.last)
 
+    @cached_property
+    def _is_stateless(self) -> bool:
+        return self.encoding is not None and codecs.lookup(self.encoding).name in _STATELESS
+
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span up to the first newline."""
         return self._search.find(window)
@@ -106,7 +111,7 @@ class Line(Framer[LineT]):
         """Cut every line that has its newline, decoding many at once where the encoding allows it."""
         if self.encoding is None:
             return cast("tuple[list[LineT], int]", self._search.split(window))
-        if codecs.lookup(self.encoding).name not in _STATELESS:
+        if not self._is_stateless:
             return super().split(window)
         data, start = bytes(window.data), window.start
         lines: list[Any] = []
@@ -135,6 +140,10 @@ class Line(Framer[LineT]):
             return split_pair(text, newline, "\r\n")[:-1]
         lines = text.split(newline)[:-1]
         return [line + newline for line in lines] if self.keep else lines
+
+    def explain(self, window: Window) -> str:
+        """Guess which binary protocol this is."""
+        return looks_like(window.data, window.start, expecting_text=True)
 
     def encode(self, frame: LineT) -> bytes:
         """Return the line with its newline; refuse any that would be read back otherwise."""
