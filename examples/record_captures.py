@@ -14,12 +14,10 @@ import argparse
 import importlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,21 +73,6 @@ def write_index(folder: Path, entries: dict[str, dict[str, Any]]) -> None:
     (folder / "index.json").write_text(json.dumps(ordered, indent=2) + "\n")
 
 
-def table(entries: Iterable[dict[str, Any]]) -> str:
-    """Return the index as a Markdown table: a row for each spec string."""
-    rows = ["| capture | program | spec string | frames |", "|---|---|---|---:|"]
-    for entry in entries:
-        program = f"{entry['package']} {upstream(entry['version'])}"
-        start = f"| `{entry['name']}` | {program}"
-        rows += [f"{start} | `{cut['spec']}` | {cut['frames']} |" for cut in entry["cuts"]]
-    return "\n".join(rows)
-
-
-def upstream(version: str) -> str:
-    """Return a Debian version without its epoch and its revision: 5:7.0.15-1~deb12u10 is 7.0.15."""
-    return re.sub(r"^\d+:|(\+dfsg)?-[^-]*$", "", version)
-
-
 def record_all(recipes: list[Recipe], folder: Path) -> int:
     """Record each, report each on a line, and return how many failed."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,15 +100,11 @@ def main() -> int:
     option = parser.add_argument
     option("--only", metavar="NAME", action="append", choices=sorted(RECIPES), help="record this one")
     option("--list", action="store_true", help="list the captures and their packages, and stop")
-    option("--table", action="store_true", help="print the captures as a Markdown table, and stop")
     option("--to", type=Path, default=CAPTURES, metavar="FOLDER", help="write here (examples/captures)")
     options = parser.parse_args()
     if options.list:
         for name in sorted(RECIPES):
             print(f"{name:20} {RECIPES[name].package:28} {RECIPES[name].story}")
-        return 0
-    if options.table:
-        print(table(read_index(options.to).values()))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the programs are ended
     return min(record_all([RECIPES[name] for name in options.only or sorted(RECIPES)], options.to), 1)

@@ -85,11 +85,6 @@ def test_an_index_entry_describes_its_capture(entry: dict[str, Any]) -> None:
     assert entry == fresh | {"version": entry["version"]}
 
 
-def test_the_documentation_shows_the_index() -> None:
-    page = EXAMPLES.parent / "docs" / "captures.md"
-    assert record_captures.table(INDEX) in page.read_text(), "paste what record_captures.py --table prints"
-
-
 @pytest.mark.parametrize(("name", "spec", "count"), CUTS)
 def test_a_capture_has_the_frames_the_index_says(name: str, spec: str, count: int) -> None:
     assert len(frames_of(name, spec)) == count

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recorder.cutters import Cutter  # noqa: TC001 - a dataclass field
+from recorder.cutters import Cutter
 
 Record = Callable[[Path], bytes]
 
