@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from framestream._errors import SpecError
 from framestream._grammar import NAME, Spec, Value, Word, parse_spec
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover - the newest interpreter measures coverage
-    try:
-        import tomli as tomllib
-    except ModuleNotFoundError:
-        tomllib = None
-
 TABLE: Final = "tool.framestream.framers"
+
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -66,17 +61,29 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
 
     Raise `SpecError` naming the file and the entry that is wrong; `OSError` if it cannot be read.
     """
-    if tomllib is None:  # pragma: no cover - only on Python 3.10 without tomli
-        raise SpecError("reading TOML on Python 3.10 needs tomli: pip install 'framestream[cli]'")
     place = os.fspath(path)
+    with open(place, encoding="utf-8") as file:
+        text = file.read()
     try:
-        document = tomllib.loads(Path(place).read_text("utf-8"))
+        document = _toml_reader()(text)
     except ValueError as error:
         raise SpecError(f"{place}: {error}") from error
     table = _table(document)
     if not isinstance(table, Mapping):
         raise SpecError(f"{place}: [{TABLE}] is no table")
     return {name: named_framer(name, text, place) for name, text in table.items()}
+
+
+def _toml_reader() -> Callable[[str], dict[str, Any]]:
+    # Imported here: few programs name framers, and every one that asks for a framer imports this module.
+    if sys.version_info >= (3, 11):
+        from tomllib import loads  # noqa: PLC0415
+    else:  # pragma: no cover - coverage is measured on a newer Python
+        try:
+            from tomli import loads  # noqa: PLC0415
+        except ModuleNotFoundError:
+            raise SpecError("TOML on Python 3.10 needs tomli: pip install 'framestream[cli]'") from None
+    return loads
 
 
 def named_framer(name: str, text: Any, source: str) -> NamedFramer:

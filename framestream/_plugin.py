@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import logging
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -20,8 +18,6 @@ from framestream._errors import PluginError
 from framestream._grammar import NAME
 from framestream._hookspecs import CONTRACT
 from framestream._values import did_you_mean
-
-log = logging.getLogger("framestream.plugins")
 
 State: TypeAlias = Literal["installed", "loaded", "disabled", "quarantined"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]
@@ -85,7 +81,9 @@ class Plugin:
     @property
     def traceback(self) -> str:
         """The traceback of `error`, or nothing."""
-        return "" if self.error is None else "".join(traceback.format_exception(self.error))
+        from traceback import format_exception  # noqa: PLC0415
+
+        return "" if self.error is None else "".join(format_exception(self.error))
 
     def answers_to(self, name: str) -> bool:
         """Tell whether this is its distribution's name or one of its entry-point names."""
@@ -111,7 +109,10 @@ class Plugin:
     def quarantine(self, reason: str, error: BaseException | None = None) -> None:
         """Take it out of use and keep the reason."""
         self.state, self.reason, self.error = "quarantined", reason, error
-        log.warning("plugin %s (%s) is quarantined: %s", self.title, self.target, reason)
+        import logging  # noqa: PLC0415  # nothing else here needs it, and most plugins are well
+
+        logger = logging.getLogger("framestream.plugins")
+        logger.warning("plugin %s (%s) is quarantined: %s", self.title, self.target, reason)
 
     def disable(self, reason: str) -> None:
         """Take it out of use because somebody wants it so."""

@@ -815,7 +815,7 @@ def test_values_become_json_that_any_program_reads() -> None:
     assert to_json(match) == '{"match":"GET\\n","groups":{"verb":"GET"}}'
     assert to_json(os.stat_result(range(10)))[:3] == "[0,"
     assert to_json(Printed(1, "a", "b")) == '{"status":1,"out":"a","err":"b"}'
-    assert to_json(deep) == '{"error": "nested too deeply to be shown"}'
+    assert to_json(deep) == '{"error":"nested too deeply to be shown"}'
     assert to_text(memoryview(b"a\xff")) == "a\\xff"
     assert to_text(5) == "5"
 

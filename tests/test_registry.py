@@ -183,7 +183,8 @@ def test_the_nearest_pyproject_with_framers_counts(tmp_path: Path) -> None:
 def test_versions_sort_as_releases_do() -> None:
     ascending = ["1.0.dev1", "1.0a1", "1.0b2", "1.0rc1", "1", "1.0.post1", "1.0.1", "1.2", "1.10", "2.0"]
 
-    assert ascending == sorted(ascending[::-1], key=version_order)
+    descending = list(reversed(ascending))
+    assert ascending == sorted(descending, key=version_order)
     assert version_order("1.0") == version_order("v1.0.0+local")
 
 

@@ -9,6 +9,8 @@ from math import isfinite
 from typing import Any
 
 _PRINTABLE = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
+# json.dumps makes a new encoder for every call that asks for anything but the defaults.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LAYOUT = frozenset("\t\r\n")
 
 
@@ -32,9 +34,9 @@ def readable(data: bytes) -> str | None:
 def to_json(value: Any) -> str:
     """Return one line of JSON. Bytes become text if they are readable, else ``{"hex": "00ff"}``."""
     try:
-        return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+        return _ENCODE(_plain(value))
     except RecursionError:
-        return json.dumps({"error": "nested too deeply to be shown"})
+        return _ENCODE({"error": "nested too deeply to be shown"})
 
 
 def to_text(value: Any) -> str:
