@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from framestream._channel import SocketChannel
 from framestream._connector import Connector, reason
 from framestream._errors import AddressError, FramestreamError
 from framestream._pipes import adopt, open_pipe
@@ -15,6 +16,7 @@ from framestream._tls import client_tls
 from framestream._urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, parse_url
 
 if TYPE_CHECKING:
+    from framestream._channel import Channel
     from framestream._conditions import Framer
 
 HAPPY_EYEBALLS_DELAY = 0.25
@@ -98,14 +100,23 @@ async def _start_tls(
 
 
 async def _open(endpoint: Endpoint, connector: Connector, options: dict[str, Any]) -> IOStream:
-    if isinstance(endpoint, Tcp):
-        return IOStream(await connector.connect_tcp(endpoint), **options)
-    if isinstance(endpoint, Unix):
-        return IOStream(await connector.connect_unix(endpoint), **options)
     if isinstance(endpoint, Command):
         return await connect_process(endpoint.argv, **options)
+    channel = await _channel(endpoint, connector)
+    try:
+        return IOStream(channel, **options)
+    except BaseException:
+        channel.close()
+        raise
+
+
+async def _channel(endpoint: Endpoint, connector: Connector) -> Channel:
+    if isinstance(endpoint, Tcp):
+        return SocketChannel(await connector.connect_tcp(endpoint))
+    if isinstance(endpoint, Unix):
+        return SocketChannel(await connector.connect_unix(endpoint))
     if isinstance(endpoint, Pipe):
-        return IOStream(await open_pipe(endpoint), **options)
+        return await open_pipe(endpoint)
     if isinstance(endpoint, Descriptors):
-        return IOStream(adopt(endpoint), **options)
+        return adopt(endpoint)
     raise AddressError(f"cannot connect to {endpoint}", url=str(endpoint))

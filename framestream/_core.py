@@ -16,7 +16,7 @@ from framestream._events import events
 from framestream._inbound import Inbound
 from framestream._outbound import CallWhenSent, Outbound
 from framestream._signals import END, NEED_DATA
-from framestream._stream_options import DEFAULTS, StreamOptions
+from framestream._stream_options import DEFAULTS, StreamOptions, check_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +59,8 @@ class StreamCore:
         self.loop = loop = asyncio.get_running_loop()
         self.closed = False
         self.error: BaseException | None = None
+        check_options(options)
         settings = {**DEFAULTS, **options}
-        if unknown := settings.keys() - DEFAULTS.keys():
-            raise TypeError(f"unknown stream option: {', '.join(sorted(unknown))}")
         self.half_open: bool = settings["half_open"]
         self.max_buffer_size: int = settings["max_buffer_size"]
         pace = Pace(

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from framestream._errors import ConnectError
 from framestream._pipe_channel import PipeChannel
 from framestream._stream import IOStream
+from framestream._stream_options import check_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,9 +37,8 @@ class Child(asyncio.SubprocessProtocol):
         self._transport: asyncio.SubprocessTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         """Take note of the process; called by the loop."""
-        assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
         self.pid = transport.get_pid()
 
@@ -139,6 +139,7 @@ async def connect_process(
     """
     if stderr == PIPE:
         raise ValueError("stderr=PIPE is read by nobody here; pass a file or subprocess.DEVNULL")
+    check_options({name: value for name, value in stream_options.items() if not name.endswith("framer")})
     their_input, our_output = os.pipe()
     our_input, their_output = os.pipe()
     try:
@@ -154,7 +155,12 @@ async def connect_process(
     finally:
         os.close(their_input)
         os.close(their_output)
-    return ProcessStream(ProcessChannel(our_input, our_output, child, argv), **stream_options)
+    channel = ProcessChannel(our_input, our_output, child, argv)
+    try:
+        return ProcessStream(channel, **stream_options)
+    except BaseException:
+        channel.close()
+        raise
 
 
 def _not_started(argv: Sequence[str], error: OSError) -> ConnectError:

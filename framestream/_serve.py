@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from framestream._connections import Connections, Service
 from framestream._errors import AddressError
 from framestream._listen import listen, listen_together, socket_file
+from framestream._named import condition_of
 from framestream._server import DRAIN_TIMEOUT, Crew, Server
+from framestream._stream import writing
+from framestream._stream_options import check_options
 from framestream._tls import HANDSHAKE_TIMEOUT
 from framestream._urls import Tcp, parse_url
 
@@ -63,9 +66,10 @@ async def serve(
     endpoint = parse_url(url)
     if isinstance(endpoint, Tcp) and endpoint.tls and tls is None:
         raise AddressError(f"{url} needs a certificate: pass tls=server_tls(...)", url=url)
+    check_options(stream_options)
     service = Service(
         handler=handler,
-        framer=framer,
+        framer=None if framer is None else writing(condition_of(framer)),
         tls=tls,
         handshake_timeout=handshake_timeout,
         max_connections=float("inf") if max_connections is None else max_connections,

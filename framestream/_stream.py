@@ -353,7 +353,7 @@ class IOStream(ByteReads):
         chosen = self.send_framer if framer is None else condition_of(framer)
         if chosen is None:
             raise TypeError("no framer given, and the stream has none that can write")
-        return _writing(chosen)
+        return writing(chosen)
 
     # Writing
 
@@ -599,11 +599,12 @@ def _directions(
 ) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
     reading = None if framer is None else condition_of(framer)
     if send_framer is not None:
-        return reading, _writing(condition_of(send_framer))
+        return reading, writing(condition_of(send_framer))
     return reading, reading if isinstance(reading, Framer) else None
 
 
-def _writing(framer: ReadCondition[Any]) -> Framer[Any]:
+def writing(framer: ReadCondition[Any]) -> Framer[Any]:
+    """Return the condition if it can also write, else raise ``TypeError``."""
     if not isinstance(framer, Framer):
         raise TypeError(f"{framer} can only read; sending takes a framer")
     return framer

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from framestream._decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize
-from framestream._errors import FrameTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from framestream._errors import FrameTooLarge
 
 
 class StreamOptions(TypedDict, total=False):
@@ -64,3 +67,9 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "rate_grace": 1.0,
     "write_timeout": None,
 }
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise ``TypeError`` for options that no stream has."""
+    if unknown := options.keys() - DEFAULTS.keys():
+        raise TypeError(f"unknown stream option: {', '.join(sorted(unknown))}")
