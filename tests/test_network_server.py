@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 
 import pytest
 
-from framestream._errors import ConnectError, StreamClosed
-from framestream._network import connect, serve
-from framestream.framers._line import Line
+from framestream import ConnectError, Line, StreamClosed, UnknownFramerError, connect, serve
 
 LINE = Line()
 
@@ -83,6 +82,15 @@ async def test_an_inherited_listening_descriptor_is_served(tmp_path):
     url = f"tcp://127.0.0.1:{inherited.getsockname()[1]}"
     async with await serve(echo, f"fd:{inherited.detach()}") as server:
         assert url == server.url
+
+
+async def test_what_no_connection_could_use_is_refused_before_anybody_connects():
+    with pytest.raises(TypeError, match="unknown stream option: max_fame_size"):
+        await serve(echo, "tcp://127.0.0.1:0", max_fame_size=1)
+    with pytest.raises(UnknownFramerError, match="no framer named 'lien'; did you mean 'line'"):
+        await serve(echo, "tcp://127.0.0.1:0", framer="lien")
+    with pytest.raises(TypeError, match="available can only read"):
+        await serve(echo, "tcp://127.0.0.1:0", framer="available")
 
 
 # What the handler does
@@ -302,8 +310,6 @@ async def test_cancelling_what_serves_for_ever_drains():
 
 
 async def test_a_signal_ends_the_serving():
-    import signal
-
     server = await serve(echo, "tcp://127.0.0.1:0")
     serving = asyncio.ensure_future(server.serve_forever(stop_on=[signal.SIGUSR1]))
     await asyncio.sleep(0)
