@@ -224,7 +224,8 @@ class Msgpack(Framer[Any]):
         return array | {b"\xde": "max_map_len", b"\xdf": "max_map_len"} if self.object_pairs_hook else array
 
     def _limited(self, longest: int) -> dict[str, Any]:
-        options = {**self._reading, "max_buffer_size": 0}
+        # Without a read_size each Unpacker begins with a buffer of 1 MiB.
+        options = {**self._reading, "max_buffer_size": 0, "read_size": _LOOKS[0]}
         for option in self._preallocating.values():
             options[option] = min(options.get(option, longest), longest)
         return options
@@ -239,7 +240,7 @@ def _end_of(data: bytes | bytearray, start: int, stop: int, count: int) -> int:
     """Return where the last of `count` complete objects ends."""
     if not count:
         return start
-    unpacker = msgpack.Unpacker(max_buffer_size=0)
+    unpacker = msgpack.Unpacker(max_buffer_size=0, read_size=_LOOKS[0])
     unpacker.feed(memoryview(data)[start:stop])
     for _ in range(count):
         unpacker.skip()
