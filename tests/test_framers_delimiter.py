@@ -152,6 +152,8 @@ def test_a_payload_that_would_be_read_back_otherwise_is_refused(framer, payload,
     [
         ((), "no delimiter is given"),
         (b"", "delimiter b'' is not bytes, one or more"),
+        ("\r\n", "delimiter '\\r\\n' is not bytes, one or more"),
+        (10, "delimiter 10 is not bytes"),
         ((b"\n", "\r\n"), "delimiter '\\r\\n' is not bytes, one or more"),
         ((b"\n", b"\n\n"), "delimiter b'\\n\\n' can never end a frame: b'\\n' in it ends one first"),
         ((b"ab", b"xaby"), "delimiter b'xaby' can never end a frame"),
@@ -163,7 +165,7 @@ def test_delimiters_that_can_never_win_are_refused(delimiters, reason) -> None:
 
 
 def test_framers_are_values() -> None:
-    assert Delimiter(b"\n") == Delimiter((b"\n",))
+    assert Delimiter(b"\n") == Delimiter((b"\n",)) == Delimiter([b"\n"])
     assert str(Delimiter((b"\r\n", b"\n"), keep=True)) == 'delimiter:"\\r\\n","\\n",keep'
     twin = pickle.loads(pickle.dumps(NEWLINES))
     assert (twin, twin.overhead, hash(twin)) == (NEWLINES, 2, hash(NEWLINES))

@@ -50,7 +50,7 @@ class Delimiter(Framer[bytes]):
     @cached_property
     def _search(self) -> DelimiterSearch:
         given = self.delimiters
-        delimiters = (given,) if isinstance(given, bytes) else tuple(given)
+        delimiters = tuple(given) if isinstance(given, tuple | list) else (given,)
         return DelimiterSearch(delimiters, keep=self.keep, last=self.last)
 
     def find(self, window: Window) -> Span | NeedMore:

@@ -20,7 +20,7 @@ _DELIMITERS = {"any": (b"\n", b"\r\n"), "lf": (b"\n",), "crlf": (b"\r\n",)}
 # In these a block of lines decodes to the lines of the decoded block.
 _STATELESS = ("utf-8", "ascii", "iso8859-1")
 # How much of a batch is decoded at once, so that a line that cannot be decoded costs no more than this.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 15
 # The only error handlers that give back in encoding what they took in decoding.
 _REVERSIBLE = ("surrogateescape", "surrogatepass")
 
