@@ -17,11 +17,15 @@ _EXAMPLE = re.compile(
 )
 
 
+FACTORIES = {
+    info.factory.__name__: info.factory for info in available_framers() if info.distribution == "framestream"
+}
+
+
 def examples() -> list[tuple[Any, re.Match[str]]]:
-    factories = [info.factory for info in available_framers() if info.distribution == "framestream"]
     return [
         (factory, match)
-        for factory in factories
+        for factory in FACTORIES.values()
         for line in (inspect.getdoc(factory) or "").splitlines()
         if (match := _EXAMPLE.match(line))
     ]
@@ -33,7 +37,7 @@ def values(text: str) -> list[Any]:
 
 @pytest.mark.parametrize(("factory", "example"), examples(), ids=lambda value: getattr(value, "string", ""))
 def test_what_a_docstring_shows_is_what_happens(factory, example) -> None:
-    framer = eval(example["framer"], {factory.__name__: factory})
+    framer = eval(example["framer"], {**vars(inspect.getmodule(factory)), **FACTORIES})
     frames = cut(framer, *values(example["stream"]), eof=example["end"] is not None)
     assert frames == values(example["frames"])
 
