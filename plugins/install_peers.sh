@@ -7,10 +7,7 @@ export DEBIAN_FRONTEND=noninteractive
 
 # netstring: nginx (SCGI), postfix (socketmap)
 debian="nginx postfix"
+# resp
+debian="$debian redis-server"
 
 apt-get install -y --no-install-recommends $debian
-
-# Services that the packages start by themselves are not needed: every test starts its own.
-for service in nginx postfix; do
-    service "$service" stop 2>/dev/null || true
-done

@@ -1,0 +1,65 @@
+"""What RESP has and Python has not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ErrorReply:
+    """An error the server replied with: a value, so that one among the replies of a pipeline is no surprise.
+
+    Attributes:
+        message: all of it, such as ``"WRONGTYPE Operation against a key ..."``.
+    """
+
+    message: str
+
+    @property
+    def code(self) -> str:
+        """Its first word, by which errors are told apart."""
+        return self.message.partition(" ")[0]
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Text that is meant for a human, with its format: ``txt`` or ``mkd``.
+
+    Attributes:
+        text: the text.
+        format: three characters.
+    """
+
+    text: bytes
+    format: str = "txt"
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """A value with what was said about it.
+
+    Attributes:
+        value: the value.
+        attributes: such as ``{"key-popularity": {...}}``.
+    """
+
+    value: Any
+    attributes: dict[Any, Any]
+
+
+class Push(list[Any]):
+    """Something the server sends without having been asked, such as a published message.
+
+    The first item tells its kind (``b"message"``, ``b"invalidate"``).
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Push({super().__repr__()})"
+
+
+def command(*words: bytes | str | int | float) -> list[bytes]:
+    """Return a command as clients send it, an array of bulk strings: ``command("EXPIRE", key, 60)``."""
+    return [word if isinstance(word, bytes) else str(word).encode() for word in words]
