@@ -79,12 +79,15 @@ class Acceptor:
         for sock in self._sockets:
             self._loop.add_reader(sock, self._accept, sock)
 
-    def close(self) -> None:
-        """Accept what has already connected, then close the listening sockets. Idempotent."""
+    def close(self, *, take_backlog: bool = True) -> None:
+        """Close the listening sockets. Idempotent.
+
+        What has already connected is accepted before, since the kernel would reset it, unless another
+        process listens on the same sockets.
+        """
         if self._closed:
             return
-        if self._listening:
-            # The kernel resets whoever is still in the backlog.
+        if self._listening and take_backlog:
             for sock in self._sockets:
                 self._accept(sock)
         self._rest()

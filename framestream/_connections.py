@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("framestream.server")
 
+# Seconds for the first byte of a connection that was accepted just before a drain: its client could not
+# know, and its request is probably on the way.
+_FIRST_WORD = 0.5
 # Seconds a cancelled handler has to clean up before its connection is cut under it.
 _LAST_WORDS = 5.0
 
@@ -87,10 +90,12 @@ class Connections:
 
     Attributes:
         stats: the counters.
+        takes_backlog: accept, at the end, what has already connected.
     """
 
     def __init__(self, service: Service, sockets: Sequence[socket.socket]) -> None:
         self.stats = ServerStats()
+        self.takes_backlog = True
         self._service = service
         self._tls = service.tls() if callable(service.tls) else service.tls
         self._server: object = None
@@ -101,6 +106,11 @@ class Connections:
             on_failure=self._accept_failed,
             room=lambda: service.max_connections - len(self._tasks),
         )
+
+    @property
+    def pids(self) -> list[int]:
+        """None: there are no workers."""
+        return []
 
     async def start(self, server: object) -> None:
         """Begin to accept; logs and events name `server`."""
@@ -114,16 +124,21 @@ class Connections:
 
     def stop_listening(self) -> None:
         """Accept nothing more; what is connected goes on."""
-        self._acceptor.close()
+        self._acceptor.close(take_backlog=self.takes_backlog)
 
     async def drain(self, timeout: float) -> None:
         """Let every connection finish what it has begun, for at most `timeout` seconds; then cancel.
 
         A connection that waits between two frames ends at once: its handler sees the end of the stream.
+        One that was never heard of has a moment for its first word.
         """
         self.stop_listening()
+        loop = asyncio.get_running_loop()
         for stream in self.streams:
-            stream.end_input()
+            if stream.stats.bytes_received:
+                stream.end_input()
+            else:
+                loop.call_later(min(_FIRST_WORD, timeout), stream.end_input)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
         await self._cancel()

@@ -78,8 +78,9 @@ async def serve(
     crew: Crew
     if workers:
         # Only who wants processes pays for importing what starts them.
-        from framestream._workers import Workers  # noqa: PLC0415
+        from framestream._workers import Workers, check_portable  # noqa: PLC0415
 
+        check_portable(service)
         shares = await listen_together(endpoint, workers, backlog=backlog)
         sockets = shares[0]
         crew = Workers(endpoint, service, shares)

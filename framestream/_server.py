@@ -30,6 +30,8 @@ class Crew(Protocol):
     def stats(self) -> ServerStats: ...
     @property
     def streams(self) -> Iterable[IOStream]: ...
+    @property
+    def pids(self) -> Sequence[int]: ...
     async def start(self, server: Server) -> None: ...
     def stop_listening(self) -> None: ...
     async def drain(self, timeout: float) -> None: ...
@@ -75,6 +77,11 @@ class Server:
     def streams(self) -> list[IOStream]:
         """The streams that are open in this process."""
         return list(self._crew.streams)
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of its workers; empty if it serves from this process."""
+        return list(self._crew.pids)
 
     @property
     def closed(self) -> bool:

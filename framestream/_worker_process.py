@@ -37,7 +37,7 @@ class Assignment:
         endpoint: what is served.
         service: what to do with each connection.
         sockets: where to accept.
-        control: the parent's line: reports go up as JSON; a number comes down, how many seconds to drain.
+        control: the parent's line, of JSON: reports go up, the `Order` to end comes down.
         new_loop: makes an event loop of the parent's kind.
     """
 
@@ -48,8 +48,27 @@ class Assignment:
     new_loop: Callable[[], asyncio.AbstractEventLoop]
 
 
+@dataclass(frozen=True)
+class Order:
+    """How to end.
+
+    Attributes:
+        drain_timeout: seconds for connections to finish.
+        take_backlog: also serve what has connected and is not accepted; False if a successor does.
+    """
+
+    drain_timeout: float
+    take_backlog: bool
+
+
+# The parent died.
+_ORPHANED = Order(_DRAIN_TIMEOUT, take_backlog=True)
+# Somebody sent SIGTERM to this worker, so the parent will start another.
+_TERMINATED = Order(_DRAIN_TIMEOUT, take_backlog=False)
+
+
 def run(assignment: Assignment) -> None:
-    """Serve until the parent says how long to drain, or dies, or SIGTERM comes."""
+    """Serve until the parent gives the order to end, or dies, or SIGTERM comes."""
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     loop = assignment.new_loop()
@@ -68,20 +87,24 @@ async def _serve(assignment: Assignment) -> None:
     server = Server(assignment.endpoint, sockets, crew, drain_timeout=_DRAIN_TIMEOUT)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server))
-    await server.aclose(drain_timeout=await _order(control))
+    order = await _order(control)
+    crew.takes_backlog = order.take_backlog
+    await server.aclose(drain_timeout=order.drain_timeout)
     reports.cancel()
     await _send_report(control, server)
     await control.aclose()
 
 
-async def _order(control: IOStream) -> float:
+async def _order(control: IOStream) -> Order:
     loop = asyncio.get_running_loop()
-    order = asyncio.ensure_future(control.read(Line()))
-    loop.add_signal_handler(signal.SIGTERM, order.cancel)
+    reading = asyncio.ensure_future(control.read(Line()))
+    loop.add_signal_handler(signal.SIGTERM, reading.cancel)
     try:
-        return float(await order)
-    except (asyncio.CancelledError, StreamClosed):
-        return _DRAIN_TIMEOUT
+        return Order(**json.loads(await reading))
+    except asyncio.CancelledError:
+        return _TERMINATED
+    except StreamClosed:
+        return _ORPHANED
 
 
 async def _report(control: IOStream, server: Server) -> None:

@@ -16,7 +16,7 @@ from framestream._channel import SocketChannel
 from framestream._connections import ServerStats, Service
 from framestream._errors import FramestreamError, WorkerError
 from framestream._stream import IOStream
-from framestream._worker_process import Assignment, run
+from framestream._worker_process import Assignment, Order, run
 from framestream.framers._line import Line
 
 if TYPE_CHECKING:
@@ -90,11 +90,11 @@ class Worker:
         if not self.ready.done():
             self.ready.set_result(False)
 
-    async def drain(self, timeout: float) -> None:
-        """Ask it to drain, wait until it ends, kill it if it does not."""
+    async def drain(self, order: Order) -> None:
+        """Give the order to end, wait until it is done, kill the process if it is not."""
         with contextlib.suppress(FramestreamError):
-            await self._stream.send(json.dumps(timeout), Line())
-        done, _ = await asyncio.wait([self.ended], timeout=timeout + _PATIENCE)
+            await self._stream.send(json.dumps(asdict(order)), Line())
+        done, _ = await asyncio.wait([self.ended], timeout=order.drain_timeout + _PATIENCE)
         if not done:
             self._process.kill()
             await self.ended
@@ -106,7 +106,7 @@ class Workers:
     """The processes that serve for one server.
 
     Args:
-        service: what to do with each connection; it must survive pickling.
+        service: what to do with each connection; see `check_portable`.
         sockets: for each worker its listening sockets. This process keeps them open without accepting,
             so that what waits in the backlog outlives a worker that dies.
         endpoint: what is served.
@@ -115,7 +115,6 @@ class Workers:
     def __init__(
         self, endpoint: Endpoint, service: Service, sockets: Sequence[Sequence[socket.socket]]
     ) -> None:
-        check_portable(service)
         self._service = service
         self._sockets = sockets
         self._endpoint = endpoint
@@ -179,7 +178,7 @@ class Workers:
             self._keepers[place].cancel()
             self._workers[place] = fresh
             self._keepers[place] = asyncio.ensure_future(self._keep(place))
-            await old.drain(timeout)
+            await old.drain(Order(timeout, take_backlog=False))
             self._past = total([self._past, closed(old.stats)])
 
     def stop_listening(self) -> None:
@@ -196,7 +195,8 @@ class Workers:
         await self._stop_workers(timeout)
 
     async def _stop_workers(self, timeout: float) -> None:
-        await asyncio.gather(*(worker.drain(timeout) for worker in self._workers))
+        order = Order(timeout, take_backlog=True)
+        await asyncio.gather(*(worker.drain(order) for worker in self._workers))
 
 
 def total(parts: Sequence[ServerStats]) -> ServerStats:

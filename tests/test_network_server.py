@@ -203,7 +203,12 @@ async def test_draining_ends_idle_connections_at_once_and_lets_the_others_finish
 
     async with await serve(answer, "tcp://127.0.0.1:0") as server:
         async with await connect(server.url) as idle, await connect(server.url) as busy:
+            gate.open.set()
+            await idle.send("once", LINE)
+            assert "ONCE" == await idle.read(LINE)
+            gate.open.clear()
             await busy.send("busy", LINE)
+            await gate.entered.get()
             await gate.entered.get()
             draining = asyncio.ensure_future(server.aclose())
             with pytest.raises(StreamClosed):
@@ -213,6 +218,17 @@ async def test_draining_ends_idle_connections_at_once_and_lets_the_others_finish
             assert "BUSY" == await busy.read(LINE)
             await draining
     assert 0 == server.stats.open
+
+
+async def test_draining_hears_out_who_has_just_connected():
+    async with await serve(echo, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        await streams(server, 1)
+        draining = asyncio.ensure_future(server.aclose())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await client.send("hello", LINE)
+        assert "hello" == await client.read(LINE)
+        await draining
 
 
 async def test_draining_waits_for_a_frame_that_has_begun():
