@@ -1,0 +1,105 @@
+"""Servers of several processes. Each test starts interpreters, so there are few."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+from certificates import certificates
+from worker_handlers import LINE, OwnTLS, Unstartable, answer
+
+from framestream import StreamClosed, WorkerError, connect, serve
+
+
+async def ask(url, question, **options):
+    async with await connect(url, **options) as stream:
+        await stream.send(question, LINE)
+        return await stream.read(LINE)
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+async def test_workers_share_a_port_and_their_counters_are_added_up():
+    async with await serve(answer, "tcp://127.0.0.1:0", workers=2) as server:
+        pids = {await ask(server.url, "pid") for _ in range(40)}
+        assert {str(pid) for pid in server.worker_pids} == pids
+        assert [] == server.streams
+    assert 40 == server.stats.accepted == server.stats.frames_received
+    assert 0 == server.stats.open
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_that_dies_is_replaced_and_what_waits_in_its_backlog_is_served(caplog):
+    async with await serve(answer, "tcp://127.0.0.1:0", workers=1) as server:
+        (old,) = server.worker_pids
+        assert "hello" == await ask(server.url, "hello")
+        with pytest.raises(StreamClosed):
+            await ask(server.url, "die")
+        assert str(old) != await ask(server.url, "pid")
+    assert f"worker {old} of {server.url} ended with exit code 3" in caplog.text
+
+
+@pytest.mark.asyncio_only
+async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
+    async with await serve(answer, f"unix:{tmp_path}/socket", workers=2) as server:
+        before = set(server.worker_pids)
+        async with await connect(server.url) as busy:
+            await busy.send("pid", LINE)
+            assert int(await busy.read(LINE)) in before
+            reloading = asyncio.ensure_future(server.reload())
+            while not reloading.done():
+                assert "hello" == await ask(server.url, "hello")
+            await reloading
+            with pytest.raises(StreamClosed):
+                await busy.read(LINE)  # the old worker has drained
+        assert not before & set(server.worker_pids)
+        assert 2 == len(server.worker_pids)
+    assert not (tmp_path / "socket").exists()
+
+
+@pytest.mark.asyncio_only
+async def test_workers_make_their_own_tls_context():
+    async with await serve(answer, "tls://localhost:0", workers=1, tls=OwnTLS()) as server:
+        assert "hello" == await ask(server.url, "hello", tls=certificates().client())
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_told_to_terminate_drains():
+    async with await serve(answer, "tcp://127.0.0.1:0", workers=1) as server:
+        async with await connect(server.url) as stream:
+            (pid,) = server.worker_pids
+            await stream.send("pid", LINE)
+            assert str(pid) == await stream.read(LINE)
+            os.kill(pid, signal.SIGINT)  # as Ctrl-C does to the whole group; it is ours to decide
+            os.kill(pid, signal.SIGTERM)
+            with pytest.raises(StreamClosed):
+                await stream.read(LINE)
+
+
+@pytest.mark.asyncio_only
+async def test_what_cannot_be_sent_to_a_worker_is_refused_with_what_to_do():
+    with pytest.raises(
+        WorkerError, match=r"handler .* cannot be sent to a worker process; define it at the top"
+    ):
+        await serve(lambda stream: None, "tcp://127.0.0.1:0", workers=1)
+    with pytest.raises(WorkerError, match="pass a function that makes the context"):
+        await serve(answer, "tls://127.0.0.1:0", workers=1, tls=certificates().server())
+    with pytest.raises(WorkerError, match="stream_options"):
+        await serve(answer, "tcp://127.0.0.1:0", workers=1, on_discard=lambda error: None)
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_that_cannot_start_fails_the_server():
+    with pytest.raises(WorkerError, match="a worker ended with exit code 7 before it served"):
+        await serve(Unstartable(), "tcp://127.0.0.1:0", workers=2)
+
+
+@pytest.mark.asyncio_only
+async def test_a_server_in_this_process_has_no_workers_to_reload():
+    async with await serve(answer, "tcp://127.0.0.1:0") as server:
+        assert [] == server.worker_pids
+        with pytest.raises(TypeError, match="only a server with workers can be reloaded"):
+            await server.reload()
