@@ -265,7 +265,7 @@ class PluginHost:
 
     def _load(self, plugin: Plugin) -> None:
         if plugin.state == "installed":
-            plugin.load(float(os.environ.get("FRAMESTREAM_LOAD_LIMIT", LOAD_LIMIT)))
+            plugin.load(_load_limit())
             self._changed()
 
     def _known(self) -> list[Plugin]:
@@ -304,6 +304,16 @@ class PluginHost:
                 self._changed()
 
         return tell
+
+
+def _load_limit() -> float:
+    value = os.environ.get("FRAMESTREAM_LOAD_LIMIT")
+    if value is None:
+        return LOAD_LIMIT
+    try:
+        return float(value)
+    except ValueError:
+        raise PluginError(f"FRAMESTREAM_LOAD_LIMIT is {value!r}; it must be a number of seconds") from None
 
 
 def _names_in(variable: str) -> tuple[str, ...] | None:

@@ -12,7 +12,7 @@ from framestream._errors import FramestreamError, PluginError, SpecError
 from framestream._named_framers import NamedFramer
 from framestream._plugin import Factory, Plugin
 from framestream._plugin_host import PluginHost
-from framestream._spec import Spec, build_framer, parse_spec
+from framestream._spec import NESTED_OPTIONS, Spec, build_framer, parse_spec
 
 
 def _own_framers() -> Any:
@@ -54,6 +54,8 @@ def _build(spec: Spec) -> ReadCondition[Any]:
         factory = plugins.factory(spec.name)
     except SpecError as error:
         error.position = spec.position
+        if spec.position:
+            error.args = (f"{error}; {NESTED_OPTIONS}",)
         raise
     if isinstance(factory, NamedFramer):
         return _build_named(factory, spec)

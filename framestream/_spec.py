@@ -26,7 +26,18 @@ from framestream._values import (
     union_members,
 )
 
-__all__ = ["OptionInfo", "Spec", "build_framer", "describe_options", "format_spec", "parse_spec"]
+__all__ = [
+    "NESTED_OPTIONS",
+    "OptionInfo",
+    "Spec",
+    "build_framer",
+    "describe_options",
+    "format_spec",
+    "parse_spec",
+]
+
+NESTED_OPTIONS = "between parentheses, options behind the first are written key=value"
+"""What the commonest mistake in a nested spec is."""
 
 _VARIADIC = inspect.Parameter.VAR_POSITIONAL
 _POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
@@ -178,10 +189,10 @@ def _next_open(
     for info in infos:
         if info.key not in given or info.repeats:
             return info
-    shown = value.text if isinstance(value, Word) else value.name
+    shown, hint = (value.text, "") if isinstance(value, Word) else (value.name, f"; {NESTED_OPTIONS}")
     keys = ", ".join(info.key for info in infos)
     what = f"has no option for {shown!r}" + (f" after {keys}" if keys else "")
-    raise SpecError(f"{spec.name} {what}", position=value.position)
+    raise SpecError(f"{spec.name} {what}{hint}", position=value.position)
 
 
 def _give(given: dict[str, list[Value]], info: OptionInfo, value: Value, position: int) -> None:

@@ -398,6 +398,14 @@ def test_a_program_disables_a_plugin_that_is_already_in_use(installed: Site) -> 
         plugins.disable("uptoo")
 
 
+def test_a_load_limit_that_is_no_number_is_told(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "soon")
+
+    assert reason("upto") == "FRAMESTREAM_LOAD_LIMIT is 'soon'; it must be a number of seconds"
+    assert str(get_framer("line")) == "line"
+
+
 def test_loading_by_name_raises_what_loading_everything_does_not(installed: Site) -> None:
     installed.install("acme-broken", "import nowhere", "broken")
 

@@ -65,9 +65,10 @@ def test_an_unknown_name_says_what_there_is() -> None:
 
 
 def test_an_error_in_a_nested_spec_has_its_place_in_the_whole_string() -> None:
-    error = refusal("first-of(line, lin)")
+    error = refusal("first-of(length-prefix:2,little)")
 
-    assert ("first-of(line, lin)", 15) == (error.spec, error.position)
+    assert ("first-of(length-prefix:2,little)", 25) == (error.spec, error.position)
+    assert str(error).endswith("; between parentheses, options behind the first are written key=value")
 
 
 def test_importing_framestream_loads_neither_pluggy_nor_plugins() -> None:

@@ -20,7 +20,7 @@ from framestream.cli._examples import BUILT_IN, frames_in
 _PLACE = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 
 
-@click.command()
+@click.command(short_help="Hold framers to the contract.")
 @click.argument("targets", metavar="FRAMER...", nargs=-1, required=True)
 @click.option("-q", "--quiet", is_flag=True, help="Print what is broken, and the verdicts.")
 @click.pass_context

@@ -27,7 +27,7 @@ MALFORMED: Final = 1
 """Exit status when frames were refused, cut short or could not be decoded."""
 
 
-@click.command()
+@click.command(short_help="Cut a stream into frames and print them.")
 @click.argument("spec", type=SPEC)
 @click.argument("file", default="-")
 @click.option(

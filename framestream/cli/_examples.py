@@ -18,7 +18,7 @@ BUILT_IN: Final[dict[str, tuple[Example, ...]]] = {
         ("delimiter:;,keep", b"a=1;b=2;"),
     ),
     "exactly": (("exactly:4", b"\x00\x01\x02\x03"),),
-    "first-of": (("first-of(length-prefix:1,max=31, line)", b"\x03abchello\n"),),
+    "first-of": (('first-of(when(length-prefix:2):"\\0", line)', b"\x00\x02hihello\n"),),
     "fixed-length": (("fixed-length:3", b"abcdef"), ('fixed-length:4,pad=" "', b"ab  cd  ")),
     "length-prefix": (
         ("length-prefix:2", b"\x00\x03abc\x00\x02hi"),
@@ -30,6 +30,7 @@ BUILT_IN: Final[dict[str, tuple[Example, ...]]] = {
     "regex": (('regex:"\\r\\n\\r\\n"', b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),),
     "sequence": (("sequence(length-prefix:1, line)", b"\x02hiline\n"),),
     "until-close": (("until-close", b"everything there is"),),
+    "when": (("when(line):$", b"$1\n$2\n"),),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from framestream.cli._parameters import SPEC
 from framestream.cli._tables import print_table
 
 
-@click.command()
+@click.command(short_help="List the framers, or explain one.")
 @click.argument("name", required=False, type=SPEC)
 def framers(name: str | None) -> None:
     """List every framer there is; with NAME, explain that one: options, examples, a drawing."""
@@ -39,10 +40,10 @@ def framers(name: str | None) -> None:
 
 
 def _about(name: str, factory: Any) -> Iterator[str]:
-    """Yield the name and the docstring, up to where it draws by itself."""
+    """Yield the name and the docstring, without the marks of reStructuredText that only its tools need."""
     yield name
-    lines = (inspect.getdoc(factory) or "").splitlines()
-    for line in lines:
+    text = re.sub(r"^::\n\n", "", inspect.getdoc(factory) or "", flags=re.MULTILINE)
+    for line in text.splitlines():
         yield f"  {line}".rstrip()
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from framestream._plugin import Plugin
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List plugins, with what is wrong with them.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 @click.pass_context
 def plugins(context: click.Context, as_json: bool) -> None:
@@ -41,7 +41,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
         click.echo(f"framestream: {notice}", err=True)
 
 
-@plugins.command()
+@plugins.command(short_help="Try each plugin and each of its framers.")
 @click.argument("names", nargs=-1)
 @click.pass_context
 def check(context: click.Context, names: tuple[str, ...]) -> None:
@@ -67,7 +67,7 @@ def check(context: click.Context, names: tuple[str, ...]) -> None:
     context.exit(int(wrong > 0))
 
 
-@plugins.command()
+@plugins.command(short_help="Tell everything about one plugin.")
 @click.argument("name")
 def show(name: str) -> None:
     """Tell everything about one plugin, with the traceback if it is in quarantine."""

@@ -18,6 +18,7 @@ BUILT_IN: Final = {
     "regex": "_regex:Regex",
     "sequence": "_sequence:Sequence",
     "until-close": "_until_close:UntilClose",
+    "when": "_when:When",
 }
 """Name to place. As text, so that asking for lines does not import msgpack."""
 
