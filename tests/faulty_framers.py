@@ -410,3 +410,28 @@ class PrintsAnother(Lines):
 
     def __str__(self) -> str:
         return "line"
+
+
+@dataclass(frozen=True)
+class AbsoluteResume(ReadCondition[bytes]):
+    """Answers with an index of the window before this one."""
+
+    overhead = 1
+
+    def find(self, window: Window) -> Span | NeedMore:
+        end = window.data.find(b"\n", window.resume)
+        if end < 0:
+            return NeedMore(resume=window.memo, memo=len(window.data))
+        return window.start, end, end + 1
+
+
+@dataclass(frozen=True)
+class Pieces(Framer[bytes]):
+    """Whatever has arrived."""
+
+    def find(self, window: Window) -> Span | NeedMore:
+        size = len(window.data)
+        return (window.start, size, size) if size > window.start else NeedMore()
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        return frame

@@ -10,7 +10,7 @@ from typing import Any
 import faulty_framers as faulty
 import pytest
 
-from framestream import NeedMore, ReadCondition, Window
+from framestream import Decode, FramingError, Msgpack, NeedMore, ReadCondition, Window
 from framestream.testing import ConformanceError, check_framer, conformance_checks
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
@@ -85,6 +85,7 @@ def test_sound_framer_passes() -> None:
         ((0, 1), "neither a tuple of three"),
         ((0, 1.0, 1), "a span of something other than int"),
         ((0, 0, 0), "a frame of no bytes at all"),
+        ((0, 1, 2, Decode(bytes, trailer=b"--")), "another size for the trailer than the trailer has"),
         ((0, 1, 9, "value"), "a value before the frame's last byte has arrived"),
         (NeedMore(-1), "NeedMore.size is not a number of bytes"),
         (NeedMore(resume=99), "NeedMore.resume lies outside the window"),
@@ -135,6 +136,55 @@ def test_slow_frame_may_be_limited_in_size() -> None:
     assert failure(faulty.Rescans(), examples=LINES, slow_frame=short).check == "linear-cost"
 
 
+@pytest.mark.parametrize(
+    ("framer", "name", "material", "defect"),
+    [
+        (faulty.IndexErrorWhenShort(), "malformed", {"malformed": [b"\0"]}, "the decoder refuses it"),
+        (
+            faulty.IndexErrorWhenShort(),
+            "truncation",
+            {"examples": {b"\1\1ab": [b"ab"]}},
+            "find raises IndexError",
+        ),
+        (faulty.AbsoluteResume(), "moving-window", {"examples": LF_LINES}, "depends on where in window.data"),
+        (faulty.ChunkDependent(), "truncation", {"examples": LINES}, "read one at a time"),
+        (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
+        (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on a limit of"),
+    ],
+)
+def test_each_check_finds_by_itself(
+    framer: ReadCondition[Any], name: str, material: dict[str, Any], defect: str
+) -> None:
+    checks = {check.name: check for check in conformance_checks(framer, **material)}
+    with pytest.raises(ConformanceError) as caught:
+        checks[name].run()
+    assert defect in caught.value.defect
+
+
+def test_frames_that_cannot_be_repeated_are_not_counted() -> None:
+    checks = {check.name: check for check in conformance_checks(faulty.Greedy(), examples={b"123": [b"123"]})}
+    assert checks["many-frames"].run() == (
+        "frames of the examples cannot be repeated: one takes the next for its own"
+    )
+
+
+def test_long_frames_of_lists_and_dicts_are_grown_from_the_examples() -> None:
+    for frame in ([1, 2], [], {"a": 1}, "text", b"\0"):
+        report = check_framer(Msgpack(), examples=[(b"".join([Msgpack().encode(frame)]), [frame])])
+        assert "linear-cost" in report.kept
+
+
+def test_frames_that_are_whatever_has_arrived_are_compared_by_nothing() -> None:
+    report = check_framer(faulty.Pieces(), examples={b"abc": [b"abc"]}, pieces=True)
+    assert "round-trip" in report.untried
+
+
+def test_long_values_are_shown_by_their_ends() -> None:
+    error = failure(faulty.Lines(), examples={b"a" * 1000 + b"\r\n": [b"b"]})
+    assert "a ... a" in str(error)
+    assert len(str(error)) < 1000
+
+
 def test_every_check_has_a_name_and_a_promise_and_runs_alone() -> None:
     checks = conformance_checks(faulty.SettlesTooMuch(), examples=LINES)
     assert len({check.name for check in checks}) == len(checks) > 15
@@ -157,7 +207,7 @@ def test_message_of_a_framer_that_cannot_print_itself() -> None:
 def test_long_input_is_shown_by_its_ends_and_size() -> None:
     error = failure(faulty.Rescans(), examples=LINES, slow_frame=lambda size: b"x" * size + b"\r\n")
     assert "xxx' ... b'xxx" in str(error)
-    assert "(4098 bytes)" in str(error)
+    assert "(2050 bytes)" in str(error)
 
 
 def test_without_examples_the_rest_is_still_checked() -> None:
@@ -183,6 +233,19 @@ class Nan(ReadCondition[Any]):
 def test_frames_that_do_not_equal_themselves_are_compared_by_their_repr() -> None:
     check_framer(Nan(), examples={b"1\n2\n": [float("nan")] * 2})
     assert failure(Nan(), examples={b"1\n": [1.0]}).check == "examples"
+
+
+class BreaksInDecode(faulty.Lines):
+    """Finds out late that the stream is broken."""
+
+    def decode(self, payload: bytes) -> bytes:
+        if payload == b"bad":
+            raise FramingError("what follows cannot be trusted")
+        return payload
+
+
+def test_decode_may_break_the_stream_under_every_chunking() -> None:
+    check_framer(BreaksInDecode(), examples=LINES, malformed={b"ok\r\nbad\r\nmore\r\n": "trusted"})
 
 
 def test_core_of_the_kit_needs_no_pytest() -> None:

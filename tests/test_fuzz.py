@@ -40,7 +40,10 @@ def test_any_chunking_of_any_bytes_gives_the_transcript_of_the_whole(name: str, 
     limit = data.draw(st.none() | st.integers(0, 20))
     policy: Any = data.draw(st.sampled_from(["raise", "discard", "truncate", "close"]))
     whole = transcript(sample.framer, [b"".join(chunks)], by=by, max_size=limit, on_oversize=policy)
-    assert difference(whole, transcript(sample.framer, chunks, by=by, max_size=limit, on_oversize=policy)) is None
+    assert (
+        difference(whole, transcript(sample.framer, chunks, by=by, max_size=limit, on_oversize=policy))
+        is None
+    )
 
 
 FRAMES = {
@@ -94,14 +97,14 @@ def test_fuzzing_finds_a_framer_that_depends_on_chunks_and_shows_little() -> Non
 
 
 def test_fuzzing_finds_a_framer_that_raises_anything_else() -> None:
-    with pytest.raises(ConformanceError, match="find raise[sd] IndexError") as caught:
+    with pytest.raises(ConformanceError, match=r"find raise[sd] IndexError") as caught:
         fuzz_framer(faulty.IndexErrorWhenShort(), [b"\1\1ab"])
     assert len(caught.value.data or b"") <= 1
 
 
 def test_fuzzing_stops_when_the_time_is_over() -> None:
-    report = fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.0)
-    assert report.iterations <= 64
+    assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.0).iterations == 0
+    assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.01).iterations % 64 == 0
     assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], iterations=0)) == (
         "Lines(): 0 streams (0 per second), 0 frames, no errors"
     )

@@ -21,7 +21,7 @@ __all__ = [
     "check_framer",
     "chunkings",
     "conformance_checks",
-    "memory_stream_pair",
     "fuzz_framer",
+    "memory_stream_pair",
     "transcript",
 ]

@@ -109,7 +109,7 @@ class Case:
     def chunkings(self, data: bytes, *, few: bool = False) -> Iterator[list[bytes]]:
         """Yield ways to cut a stream: enough of them, and not too many for the kit to stay quick."""
         if few or len(data) > 600:
-            return chunkings(data, two_way=8, random=3, empty=len(data) < 200, seed=self.seed)
+            return chunkings(data, two_way=6, random=2, empty=len(data) < 200, seed=self.seed)
         return chunkings(data, two_way=40, seed=self.seed)
 
 

@@ -107,7 +107,7 @@ def check_incomplete(case: Case) -> str | None:
 
 def check_spoilt_bytes(case: Case) -> None:
     """Random and spoilt bytes raise framing errors only, the same ones under every chunking."""
-    for wire in case.mutants(40):
+    for wire in case.mutants(24):
         _check_every_chunking(case, wire, few=True)
 
 

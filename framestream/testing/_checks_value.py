@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from itertools import zip_longest
 from typing import Any
 
 from framestream._conditions import NeedMore, ReadCondition, Window
@@ -13,7 +14,7 @@ from framestream.testing._chunkings import in_pieces
 from framestream.testing._comparing import same_frames
 from framestream.testing._failure import ConformanceError, describe_answer, describe_error
 from framestream.testing._progress import Progress
-from framestream.testing._reference import Reader, Reading
+from framestream.testing._reference import Reader, Reading, read_chunks
 
 _PURE = "find is a function of the window alone: keep progress in NeedMore(resume=..., memo=...)"
 
@@ -48,25 +49,25 @@ def check_sharing(case: Case) -> None:
     """Two streams that are read in turns through one framer are read as each of them alone."""
     wires = [wire for wire in case.wires if len(wire) <= 400]
     for one, other in zip(wires, [*wires[1:], *wires[:1]], strict=True):
-        alone = [_read_in_turns(case.framer, wire)[0] for wire in (one, other)]
-        together = _read_in_turns(case.framer, one, other)
-        for wire, expected, got in zip((one, other), alone, together, strict=True):
+        streams = in_pieces(one, 1), in_pieces(other, 3)
+        together = _read_in_turns(case.framer, *streams)
+        for chunks, got in zip(streams, together, strict=True):
+            expected = read_chunks(case.framer, chunks)
             if not same_frames(expected.values(), got.values()) or expected.outcome != got.outcome:
                 raise ConformanceError(
                     "two streams read in turns through one framer disturb each other",
-                    chunks=in_pieces(wire, 1),
+                    chunks=chunks,
                     expected=f"{expected.values()!r}, then {expected.outcome}",
                     got=f"{got.values()!r}, then {got.outcome}",
                     hint=_PURE,
                 )
 
 
-def _read_in_turns(framer: ReadCondition[Any], *wires: bytes) -> list[Reading]:
-    """Feed each stream in turn; the first in chunks of one byte, the second of three."""
-    readers = [Reader(framer) for _ in wires]
-    for at in range(max(map(len, wires))):
-        for size, reader, wire in zip((1, 3), readers, wires, strict=False):
-            reader.feed(wire[at * size : (at + 1) * size])
+def _read_in_turns(framer: ReadCondition[Any], *streams: list[bytes]) -> list[Reading]:
+    readers = [Reader(framer) for _ in streams]
+    for chunks in zip_longest(*streams, fillvalue=b""):
+        for reader, chunk in zip(readers, chunks, strict=True):
+            reader.feed(chunk)
     return [reader.finish() for reader in readers]
 
 

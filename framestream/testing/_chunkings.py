@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from random import Random
 
 SIZES = (1, 2, 3, 7)
@@ -51,12 +51,6 @@ def random_chunks(data: bytes, source: Random) -> list[bytes]:
     # Scaling a float is three times as fast as randrange, and the fuzz loop lives on this.
     cuts = sorted([int(source.random() * size) for _ in range(1 + int(source.random() * 7))])
     return [data[start:stop] for start, stop in pairwise([0, *cuts, size])]
-
-
-def cut_by_sizes(data: bytes, sizes: Sequence[int]) -> list[bytes]:
-    """Cut `data` into chunks of the given sizes, in turn; what is left over is the last chunk."""
-    cuts = [min(cut, len(data)) for cut in accumulate(sizes, initial=0)]
-    return [data[start:stop] for start, stop in pairwise([*cuts, len(data)])]
 
 
 def describe_chunks(chunks: Sequence[bytes]) -> str:

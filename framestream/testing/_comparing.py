@@ -62,7 +62,7 @@ def _event_of_cut(payload: bytes, value: Any, start: int, stop: int, form: Event
         return Event("payload", payload, stop)
     if isinstance(value, Exception):
         return Event("PayloadError", payload, start)
-    return Event("frame", value, None if form is None else form.offset and stop)
+    return Event("frame", value, None if form is None or form.offset is None else stop)
 
 
 def _outcome_event(reading: Reading, form: Event | None) -> Event:

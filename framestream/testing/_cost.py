@@ -54,15 +54,13 @@ def one_by_one_cost(framer: ReadCondition[Any], stream: bytes) -> Cost:
     """Ask for one frame after the other in a stream that is there as a whole, and count."""
     tally = Tally()
     data = CountedBytes(stream, tally)
-    start = allocated = questions = 0
+    allocated = questions = 0
     with _tracing():
-        while start < len(stream):
-            answer, taken = _ask_traced(framer, Window(data, start))
+        answer: Answer = (0, 0, 0)
+        while isinstance(answer, tuple) and answer[2] < len(stream):
+            answer, taken = _ask_traced(framer, Window(data, answer[2]))
             allocated += taken
             questions += 1
-            if not isinstance(answer, tuple):
-                break
-            start = answer[2]
     return Cost(tally.bytes, allocated, 0, questions)
 
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from random import Random
 from typing import Any, TypeAlias
 
@@ -93,11 +92,10 @@ def _rounds(iterations: int | None, seconds: float | None) -> Iterator[int]:
     if seconds is None:
         yield from range(10_000 if iterations is None else iterations)
         return
-    end = time.monotonic() + seconds
-    for number in count():
-        if number % _ROUNDS_BETWEEN_LOOKS_AT_THE_CLOCK == 0 and time.monotonic() > end:
-            return
+    number, end = 0, time.monotonic() + seconds
+    while number % _ROUNDS_BETWEEN_LOOKS_AT_THE_CLOCK or time.monotonic() < end:
         yield number
+        number += 1
 
 
 def _draw_trial(framer: ReadCondition[Any], source: Random) -> Trial:

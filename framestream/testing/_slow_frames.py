@@ -12,7 +12,7 @@ from framestream.testing._checks_frames import encode
 from framestream.testing._failure import ConformanceError
 
 # Long enough for a square to stand out, short enough to be dripped in a few milliseconds.
-_SIZES = (2048, 512, 96)
+_SIZES = (1024, 256, 64)
 
 
 class Pair(NamedTuple):

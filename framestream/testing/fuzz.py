@@ -99,5 +99,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover  # all it does is in main
     sys.exit(main())
