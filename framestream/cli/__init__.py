@@ -47,7 +47,7 @@ class _Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="framestream", message="%(package)s %(version)s")
 @click.option(
     "-p",
@@ -62,8 +62,12 @@ class _Commands(click.Group):
     envvar="FRAMESTREAM_CONFIG",
     help="TOML file with named framers.  [default: the pyproject.toml here or above]",
 )
-def commands(selection: tuple[str, ...], config: str | None) -> None:
+@click.pass_context
+def commands(context: click.Context, selection: tuple[str, ...], config: str | None) -> None:
     """Cut byte streams into protocol frames, with the framing itself as a plugin."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+        return
     path = config or find_config(Path.cwd())
     if path is not None:
         plugins.load_config(path)

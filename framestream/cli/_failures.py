@@ -17,9 +17,6 @@ CLOSED_PIPE: Final = 141
 
 def report(error: Exception) -> int:
     """Print an error that ended a command; return the exit status."""
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        error.show()
-        return USAGE
     for line in _lines(error):
         click.echo(line, err=True)
     return USAGE if isinstance(error, click.UsageError | SpecError) else FAILED
