@@ -70,6 +70,9 @@ class FrameDecoder:
             any more.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated, when all
             of it is skipped.
+
+    Attributes:
+        ahead: frames that are cut and not yet asked for.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class FrameDecoder:
         self._deferred: Exception | None = None  # met behind a batch: raised once
         self._parts: FrameParts | None = None
         self._skipping: Skip | None = None
-        self._ahead = LookAhead(self._buffer)
+        self.ahead = LookAhead(self._buffer)
 
     # Bytes in
 
@@ -139,7 +142,7 @@ class FrameDecoder:
             StreamBusy: a frame is being streamed in parts; finish it or call `skip_frame`.
             FramerContractError: the condition is at fault.
         """
-        ahead = self._ahead
+        ahead = self.ahead
         frames = ahead.frames
         if frames and condition is ahead.condition and max_size is None:
             frame: T = frames.pop()
@@ -167,7 +170,10 @@ class FrameDecoder:
                     return self.next_frame(condition)
             buffer = self._buffer
             head, start = buffer.head, buffer.pos
-            if start < len(head):
+            if start == len(head):
+                if not (buffer.chunks or self._eof or condition.can_be_empty):
+                    return NEED_DATA
+            else:
                 # Most frames are there whole: ask, check and deliver without a further call. Whatever is
                 # out of the ordinary is left to _next, which finds the answer noted in the search.
                 window = search.window
@@ -204,7 +210,7 @@ class FrameDecoder:
         Much cheaper per frame than `next_frame`. Raises the same; an error that lies behind complete
         frames is raised by the next call.
         """
-        ahead = self._ahead
+        ahead = self.ahead
         if ahead.frames and condition is ahead.condition and max_size is None:
             rest: list[T] = ahead.frames[::-1]
             self._stats.frames += ahead.finish()
@@ -368,8 +374,8 @@ class FrameDecoder:
                     self._guard(search.check_trailer, stop)
                 payload = buffer.take(first, stop, end)
                 self._complete(condition)
-                self._ahead.last_size = end
-                self._ahead.run += 1
+                self.ahead.last_size = end
+                self.ahead.run += 1
                 return self._finish(condition, payload, value, offset)
         if not self._eof:
             return NEED_DATA
@@ -447,7 +453,7 @@ class FrameDecoder:
         self._blocked = False
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
-        self._ahead.run = 0
+        self.ahead.run = 0
         if self._skipping is None:
             # An equal condition keeps the progress of a read that was given up, so that retrying with
             # `Line()` written anew each time does not search the same bytes again.
@@ -457,8 +463,8 @@ class FrameDecoder:
         self._condition = condition
 
     def _put_back(self) -> None:
-        if self._ahead.frames:
-            self._stats.frames += self._guard(self._ahead.put_back)
+        if self.ahead.frames:
+            self._stats.frames += self._guard(self.ahead.put_back)
 
     def _limit(self, condition: ReadCondition[Any], max_size: int | None) -> int:
         if max_size is not None:
@@ -555,7 +561,8 @@ class FrameDecoder:
         skip = self._skipping
         assert skip is not None
         self._stats.frames += 1
-        value = skip.parts.value
+        # A frame of undeclared size may be delivered before anybody can say who decodes it.
+        value = skip.parts.value if skip.error is not None and skip.error.size is not None else PAYLOAD
         if type(value) is not Decode:
             value = PAYLOAD
         return self._finish(condition, kept, value, self._buffer.offset - skip.parts.consumed)

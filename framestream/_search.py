@@ -246,16 +246,20 @@ class Search:
         arrived, so that it does not depend on the chunking: what counts is whether the condition tells
         the extent from those.
         """
-        first, stop, end, _ = extent
+        first, stop, end, value = extent
         size = stop - first
         bound = limit + self.condition.overhead
         if size <= limit and end <= bound + 1:
             return None
         probe = min(bound + 1, end - 1)
         buffer = self.buffer
-        declared = len(buffer.head) - buffer.pos < probe or type(self._answer_to(probe)) is tuple
+        declared = len(buffer.head) - buffer.pos < probe
+        if not declared and type(found := self._answer_to(probe)) is tuple:
+            declared, value = True, found[3] if len(found) == 4 else PAYLOAD
         if declared and size <= limit and end - size <= max(bound, _MOST_OVERHEAD):
             return None
+        # Who decodes what is kept of the frame is judged by the same bytes.
+        self.extent = (first, stop, end, value)
         return self.too_large(limit, size if declared else None)
 
     def can_be_skipped(self, bound: int) -> bool:
