@@ -112,7 +112,6 @@ class StreamCore:
         ask: Callable[[ReadCondition[Any]], Any],
         condition: ReadCondition[Any],
         pace: Pace | None = None,
-        *,
         strict: bool = True,
     ) -> Any:
         """Ask the decoder until it has an answer, receiving in between. Cancelling consumes nothing.
@@ -120,39 +119,42 @@ class StreamCore:
         The answer that the stream has ended is a `StreamClosed` if `strict`, else `END`.
         """
         inbound = self.inbound
-        if inbound.busy is not None:
-            raise StreamBusy("another read is still under way")
-        if inbound.dozing:
-            self._wake_from_doze()
+        if not inbound.free:
+            self.make_free()
         try:
             answer = ask(condition)
             if answer is NEED_DATA:
+                # One coroutine for the way with and the way without waiting: ten thousand wait at once.
                 inbound.begin(self, pace or self.pace)
                 try:
                     while answer is NEED_DATA:
                         missing = self.missing
                         if not self.receive_inline(missing):
                             waiter = self.loop.create_future()
-                            inbound.wait(waiter, missing)
+                            inbound.wait(waiter)
                             await waiter
                         answer = ask(condition)
                 finally:
                     inbound.end()
         except (IncompleteFrame, FrameTooLarge) as error:
-            if (explained := self.explain(error)) is error:
-                raise
-            raise explained from self.error
+            raise self.explain(error) from self.error
         if answer is END:
             self.note_end()
             if strict or self.error is not None:
                 raise StreamClosed("stream ended", real_error=self.error) from self.error
         return answer
 
+    def make_free(self) -> None:
+        """Refuse a second read; let the first after a while in which nobody read do what was put off."""
+        if self.inbound.busy is not None:
+            raise StreamBusy("another read is still under way")
+        self._wake_from_doze()
+
     async def receive(self, missing: int) -> None:
         """Receive up to `missing` bytes, at least one of them, unless the stream ends."""
         if not self.receive_inline(missing):
             waiter = self.loop.create_future()
-            self.inbound.wait(waiter, missing)
+            self.inbound.wait(waiter)
             await waiter
 
     def receive_inline(self, missing: int) -> bool:
@@ -216,7 +218,7 @@ class StreamCore:
             inbound.unwatch()
         elif self.decoder.buffered:
             inbound.unwatch()
-            inbound.dozing = True
+            inbound.doze()
         else:
             try:
                 inbound.receive()
@@ -237,11 +239,6 @@ class StreamCore:
     def _close_if_over(self) -> None:
         if self.inbound.eof and self.inbound.busy is None and not self.decoder.buffered:
             self.note_end()
-
-    @property
-    def is_plain(self) -> bool:
-        """True if a frame that is there can be handed out with no more ado."""
-        return self.inbound.busy is None and not self.inbound.dozing and events.frame_received is None
 
     def tap(self, condition: ReadCondition[Any], frame: Any) -> None:
         """Show a frame that is about to be delivered to the plugins that asked for it."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from framestream._conditions import Framer
 from framestream._connections import Connections, Service
 from framestream._errors import AddressError
 from framestream._listen import listen, listen_together, socket_file
 from framestream._named import condition_of
 from framestream._server import DRAIN_TIMEOUT, Crew, Server
-from framestream._stream import writing
 from framestream._stream_options import check_options
 from framestream._tls import HANDSHAKE_TIMEOUT
 from framestream._urls import Tcp, parse_url
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from framestream._conditions import Framer
+    from framestream._conditions import ReadCondition
 
 
 async def serve(
@@ -69,7 +69,7 @@ async def serve(
     check_options(stream_options)
     service = Service(
         handler=handler,
-        framer=None if framer is None else writing(condition_of(framer)),
+        framer=None if framer is None else _writing(condition_of(framer)),
         tls=tls,
         handshake_timeout=handshake_timeout,
         max_connections=float("inf") if max_connections is None else max_connections,
@@ -94,3 +94,9 @@ async def serve(
         server.close()
         raise
     return server
+
+
+def _writing(framer: ReadCondition[Any]) -> Framer[Any]:
+    if not isinstance(framer, Framer):
+        raise TypeError(f"{framer} can only read; serving takes a framer")
+    return framer

@@ -206,6 +206,17 @@ async def test_an_open_socket_is_adopted():
     theirs.close()
 
 
+async def test_what_was_received_before_a_wait_counts():
+    ours, theirs = socket.socketpair()
+    async with await connect(f"fd:{ours.detach()}", read_chunk_size=4) as stream:
+        theirs.sendall(b"\x0a" + b"x" * 7)
+        reading = asyncio.ensure_future(stream.read(LengthPrefix(1)))
+        await asyncio.sleep(0)
+        theirs.sendall(b"x" * 3)
+        assert b"x" * 10 == await reading
+    theirs.close()
+
+
 async def test_two_pipes_are_one_stream():
     their_input, our_output = os.pipe()
     our_input, their_output = os.pipe()
