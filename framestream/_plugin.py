@@ -144,7 +144,7 @@ class Plugin:
             for name in self.names:
                 self._register(name, found)
             return
-        with self._blamed("cannot be inspected"):
+        with self._blamed("has hooks that do not fit"):
             self._check_contract(found)
             self._check_hooks(found)
             self._manager.register(found)
@@ -203,7 +203,8 @@ class Plugin:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # even a plugin that calls sys.exit() is contained
-            raise PluginError(f"{what}: {type(error).__name__}: {error}", plugin=self.name) from error
+            told = " ".join(f"{what}: {type(error).__name__}: {error}".split())
+            raise PluginError(told, plugin=self.name) from error
 
 
 def normalised(distribution: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import sys
@@ -28,7 +27,6 @@ from framestream import (
 )
 from framestream._events import EVENTS, events
 from framestream._plugin import Plugin
-from framestream._plugin_host import PluginHost
 from framestream._registry import plugins as registry_plugins
 
 
@@ -177,7 +175,10 @@ HOSTILE = {
         healthy("unmarked").replace("@hookimpl", ""),
         "framestream_register_framers is not marked with @hookimpl",
     ),
-    "later": (healthy("later").replace("(register)", "(register, more)"), "cannot be inspected: Plugin"),
+    "later": (
+        healthy("later").replace("(register)", "(register, more)"),
+        "has hooks that do not fit: PluginValidationError: Plugin",
+    ),
     "async": (
         healthy("async") + "@hookimpl\nasync def framestream_stream_opened(stream): ...",
         "framestream_stream_opened is a coroutine function; hooks are plain functions",
@@ -551,8 +552,6 @@ def test_quarantine_is_logged_once_with_the_plugin_named(
         "plugin acme-broken 1.0 (acme_broken) is quarantined: "
         "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
     ]
-    assert json.dumps(plugin("broken").reason)
-    assert isinstance(plugins, PluginHost)
 
 
 def test_a_plugin_can_be_loaded_for_its_hooks(installed: Site) -> None:
