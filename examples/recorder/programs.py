@@ -18,6 +18,9 @@ from typing import IO, Any
 PATIENCE = 20.0
 """Seconds that a program may take to start, to answer, or to end."""
 
+COURTESY = 5.0
+"""Seconds between asking a program to end and killing it."""
+
 FOLDERS = [os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", *glob.glob("/usr/lib/postgresql/*/bin")]
 SEARCH_PATH = os.pathsep.join(FOLDERS)
 
@@ -74,7 +77,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, how)
         try:
-            process.wait(5)
+            process.wait(COURTESY)
         except subprocess.TimeoutExpired:
             continue
     process.wait()

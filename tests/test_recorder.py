@@ -1,0 +1,77 @@
+"""The recorder of captures says what is missing, refuses half a capture, and leaves no process behind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+import record_captures
+from recorder import cutters, programs
+from recorder.recipe import Recipe
+
+
+def recipe(program: str, data: bytes = b"", *, cut: cutters.Cutter = cutters.whole) -> Recipe:
+    return Recipe("sample", program, "sample-package", {"line": cut}, lambda _folder: data)
+
+
+def test_a_missing_program_is_named_with_its_package(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record_captures.record_all([recipe("no-such-program")], tmp_path) == 1
+    expected = "sample: no-such-program is not installed; try: apt-get install sample-package\n"
+    assert capsys.readouterr().err == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_capture_is_written_with_its_index_entry(tmp_path: Path) -> None:
+    lines = recipe("sh", b"one\ntwo\n", cut=cutters.delimited(b"\n"))
+    assert record_captures.record_all([lines], tmp_path) == 0
+    assert (tmp_path / "sample.bin").read_bytes() == b"one\ntwo\n"
+    assert record_captures.read_index(tmp_path)["sample"]["cuts"] == [{"spec": "line", "frames": 2}]
+
+
+def test_a_capture_that_stops_inside_a_frame_is_not_written(tmp_path: Path) -> None:
+    half = recipe("sh", b"one\ntw", cut=cutters.delimited(b"\n"))
+    assert record_captures.record_all([half], tmp_path) == 1
+    assert not (tmp_path / "sample.bin").exists()
+
+
+@pytest.mark.parametrize("stubborn", ["", "trap '' TERM;"])
+def test_a_program_is_gone_when_its_block_is_left(stubborn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "COURTESY", 0.1)
+    with programs.running("sh", "-c", f"{stubborn} while :; do read line; done < /dev/zero") as process:
+        assert process.poll() is None
+    assert process.returncode is not None
+
+
+def test_a_program_that_ends_while_it_is_waited_for_is_reported() -> None:
+    with (
+        programs.running("sh", "-c", "exit 3") as process,
+        pytest.raises(RuntimeError, match="ended with status 3"),
+    ):
+        programs.connect(programs.free_port(), process)
+
+
+@pytest.mark.parametrize(
+    ("cut", "data", "ends"),
+    [
+        (cutters.delimited(b"\r\n"), b"a\r\n\r\n", [3, 5]),
+        (cutters.matched(rb"\r?\n\r?\n"), b"a\n\nb\r\n\r\n", [3, 8]),
+        (cutters.fixed(2), b"abcd", [2, 4]),
+        (cutters.prefixed(2), b"\0\1a\0\0", [3, 5]),
+        (cutters.prefixed(3, adjust=1, little=True), b"\1\0\0\0a", [5]),
+        (cutters.varint_prefixed(), b"\0\x80\1" + bytes(128), [1, 131]),
+        (cutters.decimal_prefixed(b" "), b"3 abc0 ", [5, 7]),
+        (cutters.msgpack, b"\x81\xa1a\x93\1\2\xc0\xc4\1x\xd4\1y\xca\0\0\0\0", [7, 10, 13, 18]),
+    ],
+)
+def test_cutters_find_the_ends_and_refuse_half_a_frame(
+    cut: cutters.Cutter, data: bytes, ends: list[int]
+) -> None:
+    assert cut(data) == ends
+    with pytest.raises(ValueError):  # noqa: PT011 - str.index and our own say it differently
+        cut(data[:-1])
