@@ -12,12 +12,16 @@ from framestream._conditions import ReadCondition
 from framestream.framers._available import Available
 from framestream.framers._delimiter import Delimiter
 from framestream.framers._exactly import Exactly
+from framestream.framers._first_of import FirstOf
 from framestream.framers._fixed_length import FixedLength
+from framestream.framers._header_then_body import HeaderThenBody
 from framestream.framers._length_prefix import LengthPrefix
 from framestream.framers._line import Line
 from framestream.framers._msgpack import Msgpack
 from framestream.framers._regex import Regex
+from framestream.framers._sequence import Sequence
 from framestream.framers._until_close import UntilClose
+from framestream.framers._when import When
 
 
 class Sample(NamedTuple):
@@ -29,6 +33,10 @@ class Sample(NamedTuple):
 
 def sample(framer: ReadCondition[Any], **material: Any) -> Sample:
     return Sample(framer, material)
+
+
+def body_of(line: str) -> Exactly:
+    return Exactly(int(line))
 
 
 def packed(*objects: Any) -> bytes:
@@ -231,6 +239,51 @@ SAMPLES: dict[str, Sample] = {
         UntilClose(),
         examples={b"": [b""], b"abc\r\n": [b"abc\r\n"]},
         slow_frame=lambda size: b"\n" * size,
+    ),
+    "first-of": sample(
+        FirstOf(When(b"\0", LengthPrefix(2)), Line(last=False)),
+        examples={b"\0\2hione\n\0\0two\r\n": [b"hi", "one", b"", "two"]},
+        malformed={b"\xff\n": "utf-8"},
+        incomplete=[b"\0", b"\0\1", b"one"],
+        slow_frame=lambda size: b"x" * size + b"\n",
+    ),
+    "first-of-undecided": sample(
+        FirstOf(LengthPrefix(format="decimal", terminator=b":"), Regex(rb"\n"), Delimiter(b"\n")),
+        examples={b"3:abc12\nx\n": [b"abc", b"12\n", b"x\n"]},
+        incomplete=[b"1", b"x"],
+        slow_frame=lambda size: b"x" * size + b"\n",
+    ),
+    "first-of-one": sample(FirstOf(Msgpack()), examples={packed(1, [2]): [1, [2]]}, malformed=[b"\xc1"]),
+    "when": sample(
+        When(b"$", Line(None, last=False), one_of=b"*+"),
+        examples={b"$one\n*2\r\n+\n": [b"$one", b"*2", b"+"]},
+        malformed={b"one\n": "", b"$a\nb": ""},
+        incomplete=[b"$", b"+\n*"],
+    ),
+    "sequence": sample(
+        Sequence(Line(last=False), LengthPrefix(2)),
+        examples={b"one\n\0\2hi\n\0\0": [("one", b"hi"), ("", b"")]},
+        malformed={b"\xff\n\0\1a": "utf-8"},
+        incomplete=[b"one\n", b"one\n\0", b"one\n\0\3hi"],
+        slow_frame=lambda size: b"x" * size + b"\n\0\0",
+    ),
+    "sequence-of-one": sample(
+        Sequence(Delimiter(b"--")),
+        examples={b"a--b-c--": [(b"a",), (b"b-c",)]},
+        incomplete=[b"a-"],
+    ),
+    "sequence-dependent": sample(
+        Sequence(FixedLength(1), lambda size: Exactly(size[0]), Delimiter((b"\r\n", b"\n"))),
+        examples={b"\2hirest\r\n\0\n": [(b"\2", b"hi", b"rest"), (b"\0", b"", b"")]},
+        incomplete=[b"\2h", b"\1xrest\r"],
+        slow_frame=lambda size: b"\1x" + b"\r" * size + b"\n",
+    ),
+    "header-then-body": sample(
+        HeaderThenBody(Line(last=False), body_of),
+        examples={b"2\nhi0\n3\na\nb": [("2", b"hi"), ("0", b""), ("3", b"a\nb")]},
+        malformed={b"two\nhi": ""},
+        incomplete=[b"2", b"2\nh"],
+        slow_frame=lambda size: b"%d\n" % size + b"\n" * size,
     ),
 }
 """Name to sample. The name of the framer comes first."""

@@ -60,10 +60,10 @@ class FirstOf(Framer[T]):
                 if len(self.alternatives) == 1 or not self._may_be_another(number, error):
                     raise
                 place = inner.start if error.position is None else error.position
-                refusals = (*refusals, (str(self.alternatives[number]), error.reason, place - inner.start))
+                refusals = (*refusals, (number, error.reason, place - inner.start))
                 number += 1
                 if number == len(self.alternatives):
-                    raise _combined(refusals, inner.start) from error
+                    raise self._combined(refusals, inner.start) from error
                 inner.resume, inner.memo = inner.start, None
         if isinstance(found, NeedMore):
             return self._wait(number, inner, found, refusals)
@@ -93,6 +93,11 @@ class FirstOf(Framer[T]):
             settled=more.settled if final else None,
             payload_start=more.payload_start if final else None,
         )
+
+    def _combined(self, refusals: tuple[tuple[int, str, int], ...], start: int) -> FramingError:
+        """Make one error of several, placed where the alternative that came furthest gave up."""
+        reasons = "; ".join(f"{self.alternatives[number]}: {reason}" for number, reason, _ in refusals)
+        return FramingError(f"no alternative fits ({reasons})", position=start + max(refusals, key=_place)[2])
 
     def decode(self, payload: bytes) -> T:
         """Refuse: who decodes a frame is known when it is found, and this one was truncated."""
@@ -130,11 +135,5 @@ class FirstOf(Framer[T]):
         return next(filter(None, (each.explain(window) for each in self.alternatives)), "")
 
 
-def _combined(refusals: tuple[tuple[str, str, int], ...], start: int) -> FramingError:
-    """Make one error of several, placed where the alternative that came furthest gave up."""
-    reasons = "; ".join(f"{alternative}: {reason}" for alternative, reason, _ in refusals)
-    return FramingError(f"no alternative fits ({reasons})", position=start + max(refusals, key=_place)[2])
-
-
-def _place(refusal: tuple[str, str, int]) -> int:
+def _place(refusal: tuple[int, str, int]) -> int:
     return refusal[2]
