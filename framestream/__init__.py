@@ -51,29 +51,40 @@ if TYPE_CHECKING:
     from framestream.framers._available import Available
     from framestream.framers._delimiter import Delimiter
     from framestream.framers._exactly import Exactly
+    from framestream.framers._first_of import FirstOf
     from framestream.framers._fixed_length import FixedLength
+    from framestream.framers._header_then_body import HeaderThenBody
     from framestream.framers._length_prefix import LengthPrefix
     from framestream.framers._line import Line
+    from framestream.framers._mapped import Mapped, Nested
     from framestream.framers._msgpack import Msgpack
     from framestream.framers._regex import Regex
+    from framestream.framers._sequence import Sequence
     from framestream.framers._until_close import UntilClose
+    from framestream.framers._when import When
 
 _LAZY = {
     "Available": "framers._available",
     "Delimiter": "framers._delimiter",
     "Exactly": "framers._exactly",
+    "FirstOf": "framers._first_of",
     "FixedLength": "framers._fixed_length",
     "FramerInfo": "_registry",
+    "HeaderThenBody": "framers._header_then_body",
     "IOStream": "_stream",
     "LengthPrefix": "framers._length_prefix",
     "Line": "framers._line",
+    "Mapped": "framers._mapped",
     "Msgpack": "framers._msgpack",
+    "Nested": "framers._mapped",
     "ProcessStream": "_network",
     "Regex": "framers._regex",
+    "Sequence": "framers._sequence",
     "Server": "_network",
     "ServerStats": "_network",
     "StreamStats": "_stream",
     "UntilClose": "framers._until_close",
+    "When": "framers._when",
     "available_framers": "_registry",
     "client_tls": "_network",
     "connect": "_network",
@@ -101,6 +112,7 @@ __all__ = [
     "Delimiter",
     "EncodeError",
     "Exactly",
+    "FirstOf",
     "FixedLength",
     "FrameDecoder",
     "FrameTooLarge",
@@ -109,18 +121,22 @@ __all__ = [
     "FramerInfo",
     "FramestreamError",
     "FramingError",
+    "HeaderThenBody",
     "IOStream",
     "IncompleteFrame",
     "LengthPrefix",
     "Line",
+    "Mapped",
     "Msgpack",
     "NeedMore",
+    "Nested",
     "OnOversize",
     "PayloadError",
     "PluginError",
     "ProcessStream",
     "ReadCondition",
     "Regex",
+    "Sequence",
     "Server",
     "ServerStats",
     "Span",
@@ -132,6 +148,7 @@ __all__ = [
     "UnknownFramerError",
     "UntilClose",
     "ValueSpan",
+    "When",
     "Window",
     "WorkerError",
     "aiter_frames",
