@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from framestream.framers._fixed_length import FixedLength
 from framestream.framers._header_then_body import HeaderThenBody
 from framestream.framers._length_prefix import LengthPrefix
 from framestream.framers._line import Line
+from framestream.framers._mapped import Mapped, Nested
 from framestream.framers._msgpack import Msgpack
 from framestream.framers._regex import Regex
 from framestream.framers._sequence import Sequence
@@ -284,6 +286,30 @@ SAMPLES: dict[str, Sample] = {
         malformed={b"two\nhi": ""},
         incomplete=[b"2", b"2\nh"],
         slow_frame=lambda size: b"%d\n" % size + b"\n" * size,
+    ),
+    "mapped": sample(
+        Mapped(Line(last=False), json.loads, json.dumps),
+        examples={b'{"a": 1}\n[2]\r\n"x"\n': [{"a": 1}, [2], "x"]},
+        malformed={b"1\n{\n2\n": "", b"\xff\n": "utf-8"},
+        incomplete=[b"1", b"1\n{}"],
+        slow_frame=lambda size: b"[" + b"1," * (size // 2) + b"1]\n",
+    ),
+    "mapped-undecided": sample(
+        Mapped(Sequence(FixedLength(1), Delimiter(b";")), len),
+        examples={b"1a;2;": [2, 2]},
+        incomplete=[b"1", b"2x"],
+    ),
+    "nested": sample(
+        Nested(LengthPrefix(1), Msgpack()),
+        examples={b"\4\x93\1\2\3\1\xc0": [[1, 2, 3], None]},
+        malformed=[b"\0", b"\1\xc1", b"\2\1\1", b"\1\x91"],
+        incomplete=[b"\1", b"\2\1"],
+    ),
+    "nested-in-lines": sample(
+        Nested(Delimiter(b"\n"), LengthPrefix(format="decimal", terminator=b":")),
+        examples={b"3:abc\n0:\n": [b"abc", b""]},
+        malformed=[b"4:abc\n0:\n", b"0:a\n", b"x\n"],
+        incomplete=[b"1:a"],
     ),
 }
 """Name to sample. The name of the framer comes first."""

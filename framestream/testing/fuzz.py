@@ -51,6 +51,12 @@ BUILT_IN_SPECS = (
     'regex:"[0-9]{1,3};"',
     'regex:"END|(a|b)[c-e]{1,2}x?y"',
     "until-close",
+    r'first-of(when(length-prefix:2):"\0", line:last=no)',
+    r'first-of(length-prefix:format=decimal,terminator=":", regex:"\n")',
+    "first-of(msgpack)",
+    "when(line:encoding=none):$,one-of=*+",
+    "sequence(line:last=no, length-prefix:2)",
+    "sequence(delimiter:--)",
 )
 
 
