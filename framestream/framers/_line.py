@@ -88,6 +88,8 @@ class Line(Framer[LineT]):
         if self.encoding is not None:
             _check_encoding(self.encoding, self.errors)
         object.__setattr__(self, "overhead", self._search.longest)
+        if type(self).find is Line.find:
+            object.__setattr__(self, "find", self._search.find)  # one call less for each frame
 
     @cached_property
     def _search(self) -> DelimiterSearch:
