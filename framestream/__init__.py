@@ -47,7 +47,8 @@ if TYPE_CHECKING:
         server_tls,
     )
     from framestream._registry import FramerInfo, available_framers, get_framer, plugins
-    from framestream._stream import IOStream, StreamStats
+    from framestream._stats import StreamStats
+    from framestream._stream import IOStream
     from framestream.framers._available import Available
     from framestream.framers._delimiter import Delimiter
     from framestream.framers._exactly import Exactly
@@ -82,7 +83,7 @@ _LAZY = {
     "Sequence": "framers._sequence",
     "Server": "_network",
     "ServerStats": "_network",
-    "StreamStats": "_stream",
+    "StreamStats": "_stats",
     "UntilClose": "framers._until_close",
     "When": "framers._when",
     "available_framers": "_registry",

@@ -56,7 +56,8 @@ class LookAhead:
         if have < size and buffer.chunks:
             buffer.grow(size)
             have = len(buffer.head) - buffer.pos
-        if have < size:
+        if have < 2 * size:
+            # One frame is cut faster alone.
             return False
         self._eof = eof and not buffer.chunks and have <= quota
         frames, self._size = split(buffer, condition, quota, eof)

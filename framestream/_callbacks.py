@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from framestream._errors import FramestreamError, StreamClosed
 from framestream._signals import END, FRAME_END, NEED_DATA
 
 if TYPE_CHECKING:
-    from framestream._deadlines import Pace
     from framestream._core import StreamCore
+    from framestream._deadlines import Pace
 
 logger = logging.getLogger("framestream")
 
@@ -64,7 +65,7 @@ class CallbackRead:
     An error closes the stream, unless there is an `on_error`: a callback has nobody to raise it to.
     """
 
-    __slots__ = ("_ask", "_callback", "_condition", "_on_error", "_core")
+    __slots__ = ("_ask", "_callback", "_condition", "_core", "_on_error")
 
     def __init__(
         self,
@@ -104,7 +105,7 @@ class CallbackRead:
         inbound = core.inbound
         try:
             answer = self._next()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this read
             inbound.end()
             self._fail(core.explain(error))
             return
@@ -122,7 +123,7 @@ class CallbackRead:
         while (answer := self._ask(self._condition)) is NEED_DATA:
             missing = core.missing
             if not core.receive_inline(missing):
-                core.inbound.wait(self, missing)
+                core.inbound.wait(self)
                 break
         return answer
 
@@ -175,9 +176,9 @@ class StreamingRead(CallbackRead):
         assert frame is FRAME_END
         self._core.callbacks.soon(self._callback, b"")
 
-    def cancel(self) -> None:
-        """Stop; the rest of the frame is skipped."""
-        if self._core.inbound.busy is self:
+    def cancel_with(self, future: asyncio.Future[bytes]) -> None:
+        """Stop if the future that waits for the end is cancelled; the rest of the frame is skipped."""
+        if future.cancelled() and self._core.inbound.busy is self:
             self._core.inbound.end()
             self._core.decoder.skip_frame()
 
@@ -188,7 +189,7 @@ class FrameHandler:
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_callback", "_condition", "_paused", "_core")
+    __slots__ = ("_callback", "_condition", "_core", "_paused")
 
     def __init__(
         self, core: StreamCore, condition: ReadCondition[Any], callback: Callable[[Any], object]

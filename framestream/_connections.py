@@ -12,7 +12,8 @@ from framestream._acceptor import Acceptor
 from framestream._channel import SocketChannel, is_reset
 from framestream._errors import FramestreamError, FramingError, PayloadError, StreamClosed, StreamTimeout
 from framestream._events import events
-from framestream._stream import IOStream, StreamStats
+from framestream._stats import StreamStats
+from framestream._stream import IOStream
 
 if TYPE_CHECKING:
     import socket

@@ -34,6 +34,7 @@ class StreamCore:
         stream: whose core it is.
         closed: nothing is received or sent any more; what is buffered can be read.
         error: what closed the stream, or None.
+        frames_sent: frames given to `send`.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class StreamCore:
         "closed",
         "decoder",
         "error",
+        "frames_sent",
         "half_open",
         "inbound",
         "loop",
@@ -59,6 +61,7 @@ class StreamCore:
         self.loop = loop = asyncio.get_running_loop()
         self.closed = False
         self.error: BaseException | None = None
+        self.frames_sent = 0
         check_options(options)
         settings = {**DEFAULTS, **options}
         self.half_open: bool = settings["half_open"]
@@ -228,13 +231,14 @@ class StreamCore:
 
     def _wake_from_doze(self) -> None:
         # A read has begun, so what is buffered may be on its way out: mind the end again behind it.
-        if not self._minds_end:
-            self.inbound.dozing = False
-        elif self.inbound.eof:
-            self.loop.call_soon(self._close_if_over)
-        else:
-            self.inbound.dozing = False
-            self.inbound.watch()
+        inbound = self.inbound
+        if inbound.eof:
+            if self._minds_end:
+                self.loop.call_soon(self._close_if_over)
+            return
+        inbound.free = True
+        if self._minds_end:
+            inbound.watch()
 
     def _close_if_over(self) -> None:
         if self.inbound.eof and self.inbound.busy is None and not self.decoder.buffered:

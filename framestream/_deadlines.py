@@ -38,6 +38,12 @@ class Pace:
     rate: float = 0
     grace: float = 1.0
 
+    def but(self, timeout: float | None, deadline: float | None, rate: float | None) -> Pace:
+        """Return the pace of one read that has limits of its own."""
+        if timeout is None and deadline is None:
+            timeout = self.timeout
+        return Pace(timeout, deadline, self.idle, self.rate if rate is None else rate, self.grace)
+
     @property
     def limits_anything(self) -> bool:
         """True if any limit is set."""
@@ -50,7 +56,17 @@ class ReadTimer:
     One timer of the loop serves all limits: it is set for the earliest, and again if that was not due.
     """
 
-    __slots__ = ("_arrived", "_began", "_deadline", "_decoder", "_first", "_handle", "_loop", "_pace", "waiter")
+    __slots__ = (
+        "_arrived",
+        "_began",
+        "_deadline",
+        "_decoder",
+        "_first",
+        "_handle",
+        "_loop",
+        "_pace",
+        "waiter",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pace: Pace, decoder: FrameDecoder) -> None:
         now = loop.time()
@@ -111,7 +127,8 @@ class ReadTimer:
         if pace.rate and self._first is not None:
             # The bytes there are pay for this much time.
             got, paid = self._decoder.buffered, self._decoder.buffered / pace.rate
-            reason = f"only {got} bytes of a frame after {now - self._first:.3g} s, minimum {pace.rate:g} bytes/s"
+            took = f"{now - self._first:.3g} s, minimum {pace.rate:g} bytes/s"
+            reason = f"only {got} bytes of a frame after {took}"
             limits.append((self._first + max(pace.grace, paid), reason))
         return limits
 

@@ -171,7 +171,7 @@ class FrameDecoder:
             buffer = self._buffer
             head, start = buffer.head, buffer.pos
             if start == len(head):
-                if not (buffer.chunks or self._eof or condition.can_be_empty):
+                if not (buffer.chunks or self._eof or on_oversize or condition.can_be_empty):
                     return NEED_DATA
             else:
                 # Most frames are there whole: ask, check and deliver without a further call. Whatever is

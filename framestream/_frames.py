@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from framestream._conditions import Framer, ReadCondition
 from framestream._events import events
-from framestream._signals import END, FRAME_END, Signal
+from framestream._signals import END, FRAME_END
 
 if TYPE_CHECKING:
     from framestream._core import StreamCore
@@ -20,26 +20,29 @@ T = TypeVar("T")
 class Frames(AsyncIterator[T]):
     """The frames of a stream until it ends. Leaving off at any point loses nothing."""
 
-    __slots__ = ("_condition", "_core", "_next_frame")
+    __slots__ = ("_ahead", "_condition", "_core", "_next_frame")
 
     def __init__(self, core: StreamCore, condition: ReadCondition[T]) -> None:
         self._core = core
         self._condition = condition
         self._next_frame = core.decoder.next_frame
+        self._ahead = core.decoder.ahead
 
     # Written as a coroutine: an awaitable object made by hand costs four times as much to await.
     async def __anext__(self) -> T:
         core = self._core
-        answer: Any
-        if core.is_plain:
-            answer = self._next_frame(self._condition)
-            if type(answer) is not Signal:
-                return answer  # type: ignore[no-any-return]  # T
-        answer = await core.next(self._next_frame, self._condition, strict=False)
-        if answer is END:
-            raise StopAsyncIteration
-        core.tap(self._condition, answer)
-        return answer  # type: ignore[no-any-return]  # T
+        frame: Any
+        # What is cut ahead is handed out without a second coroutine.
+        ahead = self._ahead
+        if ahead.frames and ahead.condition is self._condition and core.inbound.free:
+            frame = self._next_frame(self._condition)
+        else:
+            frame = await core.next(self._next_frame, self._condition, None, False)
+            if frame is END:
+                raise StopAsyncIteration
+        if events.frame_received is not None:
+            core.tap(self._condition, frame)
+        return frame  # type: ignore[no-any-return]  # T
 
 
 class Batches(AsyncIterator[list[T]]):
@@ -53,7 +56,7 @@ class Batches(AsyncIterator[list[T]]):
 
     async def __anext__(self) -> list[T]:
         core = self._core
-        frames: Any = await core.next(core.decoder.next_batch, self._condition, strict=False)
+        frames: Any = await core.next(core.decoder.next_batch, self._condition, None, False)
         if frames is END:
             raise StopAsyncIteration
         if events.frame_received is not None:

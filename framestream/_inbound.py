@@ -30,7 +30,8 @@ class Inbound:
         busy: what reads at present (any object that is not None); a second reader is refused.
         peer_ended: the other side has ended the stream.
         finishing: the stream counts as ended when nothing more is there and no frame has begun.
-        dozing: gave up watching although somebody may want to hear of the end of the stream.
+        drained: nothing more is there, as far as is known.
+        free: a read may just begin: nobody reads, and nothing was put off until somebody does.
         on_top: who is woken now is called by the loop and not from inside somebody's call.
         timer: the time limits of the read under way.
         waits: how often a read had to wait for the loop.
@@ -40,7 +41,6 @@ class Inbound:
     __slots__ = (
         "_budget",
         "_chunk_size",
-        "_drained",
         "_loop",
         "_missing",
         "_on_error",
@@ -50,9 +50,10 @@ class Inbound:
         "busy",
         "channel",
         "decoder",
-        "dozing",
+        "drained",
         "eof",
         "finishing",
+        "free",
         "on_top",
         "peer_ended",
         "timer",
@@ -75,7 +76,8 @@ class Inbound:
         self.eof = False
         self.peer_ended = False
         self.finishing = False
-        self.dozing = False
+        self.drained = False
+        self.free = True
         self.on_top = False
         self.timer: ReadTimer | None = None
         self.waits = 0
@@ -87,7 +89,6 @@ class Inbound:
         self._on_error = on_error
         self._waiter: Waiter | None = None
         self._watching = False
-        self._drained = False
         self._missing = 0
         self._budget = READS_IN_A_ROW
 
@@ -96,12 +97,14 @@ class Inbound:
         if self.busy is not None:
             raise StreamBusy("another read is still under way")
         self.busy = reader
+        self.free = False
         if pace is not None:
             self.timer = ReadTimer(self._loop, pace, self.decoder)
 
     def end(self) -> None:
         """Let others read again; nobody waits any more."""
         self.busy = self._waiter = None
+        self.free = not self.eof
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -112,14 +115,14 @@ class Inbound:
         try:
             data = self.channel.receive(size)
         except (BlockingIOError, InterruptedError):
-            self._drained = True
+            self.drained = True
             return False
         if not data:
             self.peer_ended = True
             self.stop()
             return True
         self._missing -= len(data)
-        self._drained = len(data) < size
+        self.drained = len(data) < size
         self.decoder.receive_data(data)
         if self.timer is not None:
             self.timer.note_arrival()
@@ -128,7 +131,7 @@ class Inbound:
     def receive_inline(self, missing: int) -> bool:
         """Receive up to `missing` bytes without waiting; return True if it is worth asking the decoder."""
         self._missing = missing
-        while not self.eof and not (self._watching and self._drained) and self._budget > 0:
+        while not self.eof and not (self._watching and self.drained) and self._budget > 0:
             self._budget -= 1
             if not self.receive():
                 return False
@@ -136,10 +139,14 @@ class Inbound:
                 return True
         return self.eof
 
-    def wait(self, waiter: Waiter, missing: int) -> None:
-        """Wake `waiter` when this many more bytes, or the end of the stream, have arrived."""
+    def wait(self, waiter: Waiter, missing: int | None = None) -> None:
+        """Wake `waiter` when this many more bytes, or the end of the stream, have arrived.
+
+        By default as many as `receive_inline` was asked for and has not received.
+        """
         self._waiter = waiter
-        self._missing = missing
+        if missing is not None:
+            self._missing = missing
         self._budget = READS_IN_A_ROW
         self.waits += 1
         if self.timer is not None:
@@ -152,7 +159,7 @@ class Inbound:
         """Hear from the loop when something arrives."""
         if not self._watching and not self.eof:
             self._watching = True
-            self._drained = False
+            self.drained = False
             self.channel.watch_read(self._loop, self._on_readable)
 
     def unwatch(self) -> None:
@@ -161,14 +168,19 @@ class Inbound:
             self._watching = False
             self.channel.watch_read(self._loop, None)
 
+    def doze(self) -> None:
+        """Have the next read begin by watching again."""
+        self.free = False
+
     def forget(self) -> None:
         """Believe nothing about a channel that was replaced."""
-        self._drained = False
+        self.drained = False
 
     def stop(self) -> None:
         """Take note of the end of the stream, and wake who waits."""
         if not self.eof:
-            self.eof = self.dozing = True
+            self.eof = True
+            self.free = False
             self.unwatch()
             self.decoder.receive_eof()
         self._wake()
@@ -194,7 +206,7 @@ class Inbound:
 
     def _on_readable(self) -> None:
         self.wakes += 1
-        self._drained = False
+        self.drained = False
         if self._waiter is None:
             # A reader that was woken in this very pass of the loop goes on by itself.
             if self.busy is None:
@@ -215,6 +227,6 @@ class Inbound:
                 return False
             if self._missing <= 0 or self.eof:
                 return True
-            if self._drained:
+            if self.drained:
                 return False
         return False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from framestream._channel import Buffer, Channel
-from framestream._errors import BufferFull, StreamClosed, StreamTimeout
 from framestream._deadlines import Waiter
+from framestream._errors import BufferFull, StreamClosed, StreamTimeout
 from framestream._inbound import Inbound
 from framestream._write_buffer import WriteBuffer
 
@@ -115,8 +115,8 @@ class Outbound:
 
     # Writing
 
-    def write(self, chunks: list[Buffer], size: int) -> None:
-        """Send, or queue, these chunks of `size` bytes in all.
+    def write(self, data: bytes | list[Buffer]) -> None:
+        """Send, or queue, a chunk or several.
 
         Raises:
             StreamClosed: nothing can be written any more.
@@ -125,6 +125,10 @@ class Outbound:
         if self.ended:
             raise StreamClosed(real_error=self.error)
         buffer = self.buffer
+        chunks: Sequence[Buffer] = [data] if isinstance(data, bytes) else data
+        size = len(data) if isinstance(data, bytes) else sum(map(len, data))
+        if not size:
+            return
         if self.max_size is not None and buffer.size + size > self.max_size:
             raise BufferFull("write buffer is full", size=buffer.size + size, limit=self.max_size)
         buffer.append(chunks, size)
@@ -167,6 +171,7 @@ class Outbound:
                     break
                 if not buffer.send(self.channel):
                     break
+                self._inbound.drained = False  # what has left may be answered by now
             if self._shutdown and not buffer.size:
                 self.channel.shutdown()
                 self._shutdown = False
@@ -191,7 +196,7 @@ class Outbound:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Queue what is written and send nothing of it until the block ends: the channel is used otherwise."""
+        """Queue what is written until the block ends: the channel is used otherwise."""
         self._held = True
         try:
             yield

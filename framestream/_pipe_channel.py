@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from framestream._channel import MOST_BUFFERS, Buffer, Callback, Channel
 from framestream._readiness import Readiness
@@ -62,15 +62,31 @@ class PipeChannel(Channel):
 
     def watch_read(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
         """Register with the loop's selector."""
-        self._read_ready = _watch(
-            loop.add_reader, loop.remove_reader, loop, self.read_fd, callback, self._read_ready
-        )
+        if self._read_ready is not None:
+            self._read_ready.watch(loop, callback)
+        elif self.read_fd is None:
+            return
+        elif callback is None:
+            loop.remove_reader(self.read_fd)
+        else:
+            try:
+                loop.add_reader(self.read_fd, callback)
+            except PermissionError:
+                self._read_ready = _always(loop, callback)
 
     def watch_write(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
         """Register with the loop's selector."""
-        self._write_ready = _watch(
-            loop.add_writer, loop.remove_writer, loop, self.write_fd, callback, self._write_ready
-        )
+        if self._write_ready is not None:
+            self._write_ready.watch(loop, callback)
+        elif self.write_fd is None:
+            return
+        elif callback is None:
+            loop.remove_writer(self.write_fd)
+        else:
+            try:
+                loop.add_writer(self.write_fd, callback)
+            except PermissionError:
+                self._write_ready = _always(loop, callback)
 
     def shutdown(self) -> None:
         """Close the descriptor for writing: that is how the end of a pipe is sent."""
@@ -88,25 +104,8 @@ class PipeChannel(Channel):
         self.read_fd = self.write_fd = None
 
 
-def _watch(
-    add: Callable[[int, Callback], None],
-    remove: Callable[[int], object],
-    loop: asyncio.AbstractEventLoop,
-    fd: int | None,
-    callback: Callback | None,
-    ready: Readiness | None,
-) -> Readiness | None:
-    if ready is None and fd is not None:
-        if callback is None:
-            remove(fd)
-            return None
-        try:
-            add(fd, callback)
-            return None
-        except PermissionError:
-            # What cannot be polled, like a regular file, never blocks either.
-            pass
-    if ready is None:
-        ready = Readiness(lambda: True)
+def _always(loop: asyncio.AbstractEventLoop, callback: Callback) -> Readiness:
+    # What cannot be polled, like a regular file, never blocks either.
+    ready = Readiness(lambda: True)
     ready.watch(loop, callback)
     return ready

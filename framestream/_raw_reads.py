@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from framestream._channel import is_reset
@@ -25,12 +25,12 @@ async def peek(core: StreamCore, size: int) -> bytes:
     return decoder.peek(size)
 
 
-async def read_into(core: StreamCore, buffer: memoryview, *, partial: bool) -> int:
+async def read_into(core: StreamCore, buffer: bytearray | memoryview, *, partial: bool) -> int:
     """Fill `buffer`; the bytes stay in the decoder until all are there, so that cancelling loses none."""
     decoder, inbound = core.decoder, core.inbound
     from framestream.framers._exactly import Exactly  # noqa: PLC0415
 
-    size = len(buffer)
+    size = memoryview(buffer).nbytes
     wanted = min(size, 1) if partial else size
     inbound.begin(core, core.pace)
     try:
@@ -44,18 +44,22 @@ async def read_into(core: StreamCore, buffer: memoryview, *, partial: bool) -> i
         if got and core.error is None:
             raise IncompleteFrame(received=got, expected=size, offset=decoder.offset)
         raise StreamClosed("stream ended", real_error=core.error)
-    buffer[:got] = decoder.next_frame(Exactly(got))  # type: ignore[assignment]  # all of it is there
+    memoryview(buffer).cast("B")[:got] = decoder.next_frame(Exactly(got))  # type: ignore[assignment]  # all of it is there
     return got
 
 
-async def read_rest(
-    core: StreamCore, read: Callable[..., Any], max_size: int | None, options: dict[str, Any]
-) -> bytes:
-    """Return everything up to the end of the stream."""
+def read_rest(core: StreamCore, read: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Return everything up to the end of the stream, by whichever way `options` ask for."""
     from framestream.framers._until_close import UntilClose  # noqa: PLC0415
 
-    limit = core.max_buffer_size if max_size is None else max_size
-    rest: bytes = await read(UntilClose(), max_size=limit, **options)
+    if options.get("streaming_callback") is None:
+        options = {"max_size": core.max_buffer_size, **options}
+    reading = read(UntilClose(), **options)
+    return None if reading is None else _rest(core, reading)
+
+
+async def _rest(core: StreamCore, reading: Awaitable[bytes]) -> bytes:
+    rest = await reading
     error = core.error
     if error is not None and (isinstance(error, ssl.SSLError) or not is_reset(error)):
         raise StreamClosed("stream cut off", real_error=error) from error

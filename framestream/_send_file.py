@@ -55,7 +55,7 @@ async def _by_hand(core: StreamCore, file: BinaryIO, offset: int, count: int | N
         piece = file.read(_PIECE if count is None else min(_PIECE, count - sent))
         if not piece:
             break
-        core.outbound.write([piece], len(piece))
+        core.outbound.write(piece)
         sent += len(piece)
         await core.outbound.flush()
     return sent

@@ -17,7 +17,8 @@ class StreamOptions(TypedDict, total=False):
 
     Attributes:
         max_frame_size: limit on a frame's payload, for conditions without their own.
-        on_oversize: what happens to a frame above its limit, see `FrameDecoder`; ``"close"`` closes the stream.
+        on_oversize: what happens to a frame above its limit, see `FrameDecoder`; ``"close"`` also closes the
+            stream.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated.
         max_buffer_size: the most to buffer for one read; a read that needs more closes the stream.
         read_chunk_size: the most to receive at a time.

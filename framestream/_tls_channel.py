@@ -80,7 +80,7 @@ class TLSChannel(Channel):
         self._watching = (False, False)
 
     def handshake(self) -> None:
-        """Go on with the handshake; raise ``BlockingIOError`` until it is done, ``ssl.SSLError`` if it fails."""
+        """Go on with the handshake; raise ``BlockingIOError`` until it is done."""
         while True:
             try:
                 self.tls.do_handshake()
@@ -198,7 +198,8 @@ class TLSChannel(Channel):
             self._unsent = self._outgoing.read()
         while self._unsent:
             taken = self._inner.send([self._unsent])
-            self._unsent = memoryview(self._unsent)[taken:] if taken < len(self._unsent) else self._outgoing.read()
+            rest = memoryview(self._unsent)[taken:]
+            self._unsent = rest if len(rest) else self._outgoing.read()
 
     def shutdown(self) -> None:
         """Say goodbye (close_notify): the peer knows that nothing was cut off. Receiving goes on."""

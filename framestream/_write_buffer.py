@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from framestream._channel import MOST_BUFFERS, Buffer, Channel
+
+BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
 _MOST_BYTES = 1 << 20
@@ -85,7 +88,7 @@ class WriteBuffer:
         self.size = 0
 
 
-def as_chunks(data: bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview]) -> list[Buffer]:
+def as_chunks(data: BytesLike | Sequence[BytesLike]) -> list[Buffer]:
     """Return the buffers as chunks of bytes, without copying any that is contiguous."""
     if isinstance(data, bytes):
         return [data] if data else []

@@ -59,7 +59,7 @@ class MemoryWire:
         """Put bytes on the wire; return how many were taken."""
         if self.reader_gone:
             raise BrokenPipeError("the other end is closed")
-        taken = min(sum(map(len, buffers)), next(self._takes), self._room())
+        taken: int = min(sum(map(len, buffers)), next(self._takes), self._room())
         if not taken:
             raise BlockingIOError
         self.data += b"".join(buffers)[:taken]
@@ -170,7 +170,9 @@ class MemoryChannel(Channel):
         self.incoming.abandon()
 
 
-def memory_channel_pair(there: Wire | None = None, back: Wire | None = None) -> tuple[MemoryChannel, MemoryChannel]:
+def memory_channel_pair(
+    there: Wire | None = None, back: Wire | None = None
+) -> tuple[MemoryChannel, MemoryChannel]:
     """Return two channels joined in memory; the first one's bytes go `there`, the second one's `back`."""
     outgoing, incoming = MemoryWire(there or Wire()), MemoryWire(back or Wire())
     return MemoryChannel(incoming, outgoing), MemoryChannel(outgoing, incoming)
