@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import RLock
@@ -23,6 +24,10 @@ State: TypeAlias = Literal["installed", "loaded", "disabled", "quarantined"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]
 
 HOOKS = tuple(name for name in vars(_hookspecs) if name.startswith("framestream_"))
+
+
+class _Defect(PluginError):
+    """What is wrong with a plugin, found by the host or raised by the plugin."""
 
 
 class Plugin:
@@ -99,9 +104,10 @@ class Plugin:
             try:
                 self._load()
                 self.state = "loaded"
-            except PluginError as error:
+            except _Defect as error:
                 self.quarantine(str(error), error.__cause__ or error)
             finally:
+                self._loading = False
                 self.load_time = perf_counter() - started
             if self.state == "loaded" and self.load_time > limit:
                 self.quarantine(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
@@ -123,7 +129,7 @@ class Plugin:
         try:
             with self._blamed(f"raised in {hook}"):
                 getattr(self._manager.hook, hook)(**arguments)
-        except PluginError as error:
+        except _Defect as error:
             self.quarantine(str(error), error.__cause__)
 
     def factory(self, name: str) -> Factory:
@@ -139,30 +145,31 @@ class Plugin:
     def _load(self) -> None:
         with self._blamed("cannot be imported"):
             found = self._find()
+        with self._blamed("cannot be inspected"):
+            self._check_contract(found)
         if _is_framer_class(found):
-            self.contract = CONTRACT
             for name in self.names:
                 self._register(name, found)
             return
         with self._blamed("has hooks that do not fit"):
-            self._check_contract(found)
             self._check_hooks(found)
             self._manager.register(found)
             self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
             if not self.hooks:
-                raise PluginError("implements no hook and is no framer class")
+                raise _Defect("implements no hook and is no framer class")
         with self._blamed("raised in framestream_register_framers"):
             self._manager.hook.framestream_register_framers(register=self._register)
 
     def _check_contract(self, found: object) -> None:
-        contract = getattr(found, "framestream_contract", CONTRACT)
+        module = sys.modules.get(getattr(found, "__module__", ""))
+        contract = getattr(found, "framestream_contract", getattr(module, "framestream_contract", CONTRACT))
         if not isinstance(contract, int) or contract < 1:
-            raise PluginError(
+            raise _Defect(
                 f"framestream_contract is {contract!r}; it must be a whole number such as {CONTRACT}"
             )
         self.contract = contract
         if contract > CONTRACT:
-            raise PluginError(
+            raise _Defect(
                 f"is written for contract version {contract}, this framestream knows {CONTRACT}: upgrade it"
             )
 
@@ -174,37 +181,35 @@ class Plugin:
             if not marked and not (name.startswith("framestream_") and inspect.isroutine(value)):
                 continue
             if name not in HOOKS:
-                raise PluginError(f"there is no hook {name}{did_you_mean(name, HOOKS)}")
+                raise _Defect(f"there is no hook {name}{did_you_mean(name, HOOKS)}")
             if not marked:
-                raise PluginError(f"{name} is not marked with @hookimpl")
+                raise _Defect(f"{name} is not marked with @hookimpl")
             if inspect.iscoroutinefunction(value):
-                raise PluginError(f"{name} is a coroutine function; hooks are plain functions")
+                raise _Defect(f"{name} is a coroutine function; hooks are plain functions")
 
     def _register(self, name: Any, factory: Any) -> None:
         if not isinstance(name, str) or "/" in name or not NAME.fullmatch(name):
-            raise PluginError(f"registers {name!r}, which is no name for a framer")
+            raise _Defect(f"registers {name!r}, which is no name for a framer")
         if name in self.framers:
-            raise PluginError(f"registers {name!r} twice")
+            raise _Defect(f"registers {name!r} twice")
         if not isinstance(factory, str):
             self._check_factory(name, factory)
         self.framers[name] = factory
 
     def _check_factory(self, name: str, factory: object) -> None:
         if not callable(factory) or (isinstance(factory, type) and not _is_framer_class(factory)):
-            raise PluginError(f"registers {name!r} as {factory!r}, which is no framer class")
+            raise _Defect(f"registers {name!r} as {factory!r}, which is no framer class")
 
     @contextmanager
     def _blamed(self, what: str) -> Iterator[None]:
-        """Turn whatever is raised inside into a `PluginError` that says what the plugin did."""
+        """Turn whatever is raised inside into a defect that says what the plugin did."""
         try:
             yield
-        except PluginError:
-            raise
-        except KeyboardInterrupt:
+        except (_Defect, KeyboardInterrupt):
             raise
         except BaseException as error:  # even a plugin that calls sys.exit() is contained
             told = " ".join(f"{what}: {type(error).__name__}: {error}".split())
-            raise PluginError(told, plugin=self.name) from error
+            raise _Defect(told) from error
 
 
 def normalised(distribution: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from framestream._errors import PluginError, SpecError, UnknownFramerError
 from framestream._events import EVENTS, Listener, events
+from framestream._grammar import NAME
 from framestream._named_framers import NamedFramer, named_framer, read_config, refuse_cycles
 from framestream._plugin import Factory, Plugin, normalised
 from framestream._values import did_you_mean, nearest
@@ -196,6 +197,8 @@ class PluginHost:
                 problems.append(f"{name!r} is built in; write {plugin.distribution}/{name} for this one")
             elif others:
                 problems.append(self._contested(name, [plugin, *others]))
+            elif not NAME.fullmatch(name):
+                problems.append(f"{name!r} is no name that a spec string can hold")
             elif name not in plugin.names:
                 problems.append(f"{name!r} is no entry point: asking for it imports every plugin")
         return problems
@@ -260,7 +263,8 @@ class PluginHost:
         """Load a plugin; raise PluginError if it is not in use after that."""
         self._load(plugin)
         if plugin.state != "loaded":
-            why = f"{prefix}plugin {plugin.title} is {plugin.state}: {plugin.reason}"
+            what = f"{plugin.state}: {plugin.reason}" if plugin.reason else "being imported at this moment"
+            why = f"{prefix}plugin {plugin.title} is {what}"
             raise PluginError(why, plugin=plugin.name) from plugin.error
 
     def _load(self, plugin: Plugin) -> None:

@@ -155,7 +155,7 @@ def build_framer(factory: Callable[..., Any], spec: Spec, build: Build) -> Any:
         return _call(factory, infos, {key: _convert(key, infos, given[key], build) for key in given})
     except SpecError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SpecError(f"{spec.name}: {error}", position=spec.position) from error
 
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 import framestream
 from framestream import (
@@ -69,6 +71,20 @@ def test_an_error_in_a_nested_spec_has_its_place_in_the_whole_string() -> None:
 
     assert ("first-of(length-prefix:2,little)", 25) == (error.spec, error.position)
     assert str(error).endswith("; between parentheses, options behind the first are written key=value")
+
+
+WORDS = [*BUILT_IN, "size", "keep", "max", "1", "64KiB", "none", "yes", '"\\n"', "'a+'", *":,()=\"' "]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # nothing is changed by it
+@given(st.lists(st.sampled_from(WORDS), max_size=12).map("".join))
+@example("msgpack:max-bin-len=99999999999999999999")
+def test_any_text_makes_a_framer_that_prints_itself_or_is_refused(text: str) -> None:
+    try:
+        framer = get_framer(text)
+    except SpecError:
+        return
+    assert framer == get_framer(str(framer))
 
 
 def test_importing_framestream_loads_neither_pluggy_nor_plugins() -> None:
