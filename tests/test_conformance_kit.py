@@ -210,10 +210,12 @@ def test_long_input_is_shown_by_its_ends_and_size() -> None:
     assert "(2050 bytes)" in str(error)
 
 
-def test_without_examples_the_rest_is_still_checked() -> None:
+def test_without_examples_frames_that_it_writes_itself_are_tried() -> None:
     report = check_framer(faulty.Lines())
-    assert report.untried["examples"] == "no examples were given"
-    assert "spoilt-bytes" in report.kept
+    assert report.untried["examples"] == "no examples were given; tried on what it writes itself: 5 streams"
+    assert {"linear-cost", "limits", "round-trip"} <= set(report.kept)
+    assert failure(faulty.ChunkDependent()).check == "chunking"
+    assert "spoilt-bytes" in check_framer(faulty.Checked()).kept
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
-from framestream._conditions import ReadCondition, Window
+from framestream._conditions import Framer, ReadCondition, Window
 from framestream.testing._asking import ask, is_padding
 from framestream.testing._chunkings import chunkings
+from framestream.testing._comparing import same_frames
 from framestream.testing._mutations import mutate
 from framestream.testing._reference import INCOMPLETE, Cut, Reading, read_chunks
+from framestream.testing._seeds import FRAMES, try_to_encode
 
 Examples: TypeAlias = "Mapping[bytes, list[Any]] | Iterable[tuple[bytes, list[Any]]]"
 Malformed: TypeAlias = "Mapping[bytes, str] | Iterable[bytes | tuple[bytes, str]]"
@@ -33,7 +36,7 @@ class Case:
 
     Attributes:
         framer: the framer under test.
-        examples: streams with the frames that are in them.
+        given: the author's examples: streams with the frames that are in them.
         malformed: streams that must be refused, each with a text that the error must contain.
         incomplete: streams that end inside a frame.
         slow_frame: one long frame, or a function that makes one of about so many bytes, or None.
@@ -55,13 +58,24 @@ class Case:
         pairs = examples.items() if isinstance(examples, Mapping) else examples
         refused = malformed.items() if isinstance(malformed, Mapping) else malformed
         self.framer = framer
-        self.examples = tuple(Example(bytes(wire), list(frames)) for wire, frames in pairs)
+        self.given = tuple(Example(bytes(wire), list(frames)) for wire, frames in pairs)
         self.malformed = tuple(_with_text(item) for item in refused)
         self.incomplete = tuple(map(bytes, incomplete))
         self.slow_frame = slow_frame
         self.pieces = pieces
         self.seed = seed
         self._readings: dict[bytes, Reading] = {}
+
+    @cached_property
+    def examples(self) -> tuple[Example, ...]:
+        """The author's examples; if there are none, frames that the framer writes and reads back."""
+        if self.given or not isinstance(self.framer, Framer):
+            return self.given
+        written = [(try_to_encode(self.framer, frame), frame) for frame in FRAMES]
+        alone = [Example(wire, [frame]) for wire, frame in written if wire is not None]
+        alone = [example for example in alone if self._is_read_back(example)]
+        in_a_row = Example(b"".join(wire for wire, _ in alone), [frame for _, [frame] in alone])
+        return (*alone, in_a_row) if self._is_read_back(in_a_row) else tuple(alone)
 
     @property
     def wires(self) -> list[bytes]:
@@ -99,6 +113,9 @@ class Case:
                 starts.append(len(wire) - len(reading.leftover))
             found.update(dict.fromkeys(wire[start:] for start in starts))
         return list(found)[: 2 * _MOST_SITUATIONS]
+
+    def _is_read_back(self, example: Example) -> bool:
+        return same_frames(self.reading(example.wire).values(), example.frames)
 
     def mutants(self, count: int) -> list[bytes]:
         """Return streams spoilt at random."""

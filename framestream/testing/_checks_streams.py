@@ -22,9 +22,9 @@ _BEFORE = (b"", b"\n\0\xff")
 
 def check_examples(case: Case) -> str | None:
     """Every example gives its frames."""
-    if not case.examples:
-        return "no examples were given"
-    for wire, frames in case.examples:
+    if not case.given:
+        return f"no examples were given; tried on what it writes itself: {len(case.examples)} streams"
+    for wire, frames in case.given:
         reading = case.reading(wire)
         if reading.outcome not in (END, INCOMPLETE) or not same_frames(frames, reading.values()):
             raise ConformanceError(

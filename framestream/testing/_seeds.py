@@ -6,7 +6,7 @@ from typing import Any
 
 from framestream._conditions import Framer, ReadCondition
 
-_FRAMES: tuple[Any, ...] = (
+FRAMES: tuple[Any, ...] = (
     b"",
     b"a",
     b"hello, world",
@@ -26,6 +26,7 @@ _FRAMES: tuple[Any, ...] = (
     {"key": "value", "list": [1, 2, 3]},
     {"deep": {"er": {"est": [[[]]]}}},
 )
+"""Frames of the kinds that framers commonly carry."""
 
 _STREAMS = (
     b"one\ntwo\r\nthree\r\n\r\nfour",
@@ -46,11 +47,12 @@ _STREAMS = (
 
 def seeds_for(framer: ReadCondition[Any]) -> list[bytes]:
     """Return streams to spoil: frames that this framer encodes, alone and in a row, and real protocols."""
-    written = [wire for frame in _FRAMES if (wire := _try_to_encode(framer, frame)) is not None]
+    written = [wire for frame in FRAMES if (wire := try_to_encode(framer, frame)) is not None]
     return [*written, b"".join(written), *_STREAMS]
 
 
-def _try_to_encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
+def try_to_encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
+    """Return the bytes for a frame, or None if this framer cannot carry it."""
     if not isinstance(framer, Framer):
         return None
     try:
