@@ -23,11 +23,9 @@ class LookAhead:
     Attributes:
         frames: frames cut and not delivered, the next one last.
         condition: the condition they were cut by.
-        run: frames delivered in a row for one condition object.
-        last_size: bytes the last single frame took, header and delimiter included.
     """
 
-    __slots__ = ("_buffer", "_count", "_eof", "_quota", "_size", "condition", "frames", "last_size", "run")
+    __slots__ = ("_buffer", "_count", "_eof", "_quota", "_size", "condition", "frames")
 
     def __init__(self, buffer: ReadBuffer) -> None:
         self._buffer = buffer
@@ -37,39 +35,39 @@ class LookAhead:
         self._count = 0
         self._eof = False
         self._quota = FIRST_QUOTA
-        self.run = 0
-        self.last_size = 0
 
-    def cut(self, condition: ReadCondition[Any], limit: int, eof: bool) -> bool:
-        """Cut frames ahead if that pays; return True if there are any.
+    def cut(self, condition: ReadCondition[Any], limit: int, size: int, eof: bool, run: int) -> int:
+        """Cut frames ahead if that pays; return how many.
 
-        To be asked when `run` has reached RUN_BEFORE_LOOKING_AHEAD.
+        Args:
+            condition: what the caller keeps asking for.
+            limit: the limit in force.
+            size: bytes that the last frame took.
+            eof: nothing will follow what is buffered.
+            run: how often in a row it was asked for; at least RUN_BEFORE_LOOKING_AHEAD.
         """
-        if self.run == RUN_BEFORE_LOOKING_AHEAD:
-            self._quota = min(max(FIRST_QUOTA, 2 * _FEWEST_FRAMES * self.last_size), _LAST_QUOTA)
+        if run == RUN_BEFORE_LOOKING_AHEAD:
+            self._quota = min(max(FIRST_QUOTA, 2 * _FEWEST_FRAMES * size), _LAST_QUOTA)
         quota = min(self._quota, limit)
-        size = self.last_size
         if size * _FEWEST_FRAMES > quota or quota < FIRST_QUOTA:
-            return False
+            return 0
         buffer = self._buffer
         have = len(buffer.head) - buffer.pos
         if have < size and buffer.chunks:
             buffer.grow(size)
             have = len(buffer.head) - buffer.pos
-        if have < 2 * size:
-            # One frame is cut faster alone.
-            return False
+        if have < size:
+            return 0
         self._eof = eof and not buffer.chunks and have <= quota
         frames, self._size = split(buffer, condition, quota, eof)
         if not frames:
-            return False
+            return 0
         self._quota = min(2 * self._quota, _LAST_QUOTA)
         self._count = len(frames)
-        self.run += len(frames)
         self.condition = condition
         frames.reverse()
         self.frames = frames
-        return True
+        return self._count
 
     def finish(self) -> int:
         """Consume everything that was cut; return how many frames it was."""
@@ -87,7 +85,6 @@ class LookAhead:
         assert condition is not None
         delivered = self._count - len(self.frames)
         self.frames = []
-        self.run = 0
         buffer = self._buffer
         window = Window(buffer.head, buffer.pos, eof=self._eof)
         left = delivered

@@ -93,12 +93,15 @@ class FrameDecoder:
         self._condition: ReadCondition[Any] | None = None
         self._eof = False
         self._finished = False  # a condition that may be empty has had its frame at the end
-        self._blocked = False  # an error, or a frame in parts, may stand in the way of the next read
+        self._clear = True  # no error, no progress, nothing cut ahead, no frame in parts or skipped
         self._error: Exception | None = None  # fatal: raised for ever
         self._deferred: Exception | None = None  # met behind a batch: raised once
         self._parts: FrameParts | None = None
         self._skipping: Skip | None = None
         self.ahead = LookAhead(self._buffer)
+        self._run = 0  # frames delivered in a row for one condition object
+        self._last_size = 0  # bytes the last of them took, header and delimiter included
+        self._frames = 0
 
     # Bytes in
 
@@ -142,40 +145,19 @@ class FrameDecoder:
             StreamBusy: a frame is being streamed in parts; finish it or call `skip_frame`.
             FramerContractError: the condition is at fault.
         """
-        ahead = self.ahead
-        frames = ahead.frames
-        if frames and condition is ahead.condition and max_size is None:
-            frame: T = frames.pop()
-            if not frames:
-                self._stats.frames += ahead.finish()
-            return frame
-        if self._blocked or frames:
-            self._prepare()
-        search = self._search
-        fresh = search.need <= 1 and search.extent is None and self._skipping is None
-        if condition is not self._condition:
-            if fresh:
+        if self._clear:
+            # The flat path: most frames are there whole, so ask, check and deliver without a further call.
+            # Whatever is out of the ordinary is left to _next, which finds the answer in the search.
+            search, buffer = self._search, self._buffer
+            again = condition is self._condition
+            if not again:
                 self._condition = search.condition = condition
-                ahead.run = 0
-            else:
-                self._adopt(condition)
-        limit = max_size
-        if limit is None:
-            limit = condition.max_size
+                self._run = 0
+            limit = condition.max_size if max_size is None else max_size
             if limit is None:
                 limit = self.max_frame_size
-        if fresh:
-            if ahead.run >= RUN_BEFORE_LOOKING_AHEAD and max_size is None:
-                if self._guard(ahead.cut, condition, limit, self._eof):
-                    return self.next_frame(condition)
-            buffer = self._buffer
             head, start = buffer.head, buffer.pos
-            if start == len(head):
-                if not (buffer.chunks or self._eof or on_oversize or condition.can_be_empty):
-                    return NEED_DATA
-            else:
-                # Most frames are there whole: ask, check and deliver without a further call. Whatever is
-                # out of the ordinary is left to _next, which finds the answer noted in the search.
+            if start < len(head) and self._run < RUN_BEFORE_LOOKING_AHEAD:
                 window = search.window
                 window.data = head
                 window.start = window.resume = start
@@ -186,17 +168,41 @@ class FrameDecoder:
                         first, stop, end = found
                         if start <= first <= stop <= end <= len(head) and 0 < end - start <= limit:
                             buffer.pos = end
-                            ahead.run += 1
-                            ahead.last_size = end - start
-                            self._stats.frames += 1
-                            if self._eof and condition.can_be_empty:
-                                self._finished = not buffer.size
+                            self._frames += 1
+                            if again:
+                                self._run += 1
+                                self._last_size = end - start
+                            if self._eof:
+                                self._note_end(condition)
                             return condition.decode(head[first:stop])  # type: ignore[arg-type]
                     search.note(found)
                 except Exception as error:
                     if buffer.pos != start:
                         self._decode_failed(condition, error, bytes(head[first:stop]), buffer.base + start)
+        else:
+            ahead = self.ahead
+            if (frames := ahead.frames) and condition is ahead.condition and max_size is None:
+                frame: T = frames.pop()
+                if not frames:
+                    self._frames += ahead.finish()
+                    self._clear = True
+                return frame
+            self._prepare()
+            if condition is not self._condition:
+                self._adopt(condition)
+            limit = self._limit(condition, max_size)
+        if self._run >= RUN_BEFORE_LOOKING_AHEAD and max_size is None and self._look_ahead(condition, limit):
+            return self.next_frame(condition)
         return self._next(condition, limit, _checked(on_oversize or self.on_oversize))
+
+    def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
+        if not self._search.fresh or self._skipping is not None:
+            return False
+        count: int = self._guard(self.ahead.cut, condition, limit, self._last_size, self._eof, self._run)
+        if count:
+            self._run += count
+            self._clear = False
+        return count > 0
 
     def next_batch(
         self,
@@ -213,7 +219,7 @@ class FrameDecoder:
         ahead = self.ahead
         if ahead.frames and condition is ahead.condition and max_size is None:
             rest: list[T] = ahead.frames[::-1]
-            self._stats.frames += ahead.finish()
+            self._frames += ahead.finish()
             return rest
         self._prepare()
         if condition is not self._condition:
@@ -232,7 +238,7 @@ class FrameDecoder:
                 # A fatal error is kept already, and an incomplete frame is found incomplete again.
                 if self._error is None and not isinstance(error, IncompleteFrame):
                     self._deferred = error
-                    self._blocked = True
+                    self._clear = False
                 return frames
             if frame is NEED_DATA or frame is END:
                 return frames or frame
@@ -260,7 +266,7 @@ class FrameDecoder:
             if self._at_end(condition):
                 return END
             self._parts = FrameParts(self._buffer, self._search)
-            self._blocked = True
+            self._clear = False
         elif condition is not self._condition and condition != self._condition:
             raise StreamBusy(f"a frame of {self._condition} is being streamed; finish or skip it first")
         parts = self._parts
@@ -304,6 +310,7 @@ class FrameDecoder:
     def stats(self) -> DecoderStats:
         """The decoder's counters, up to date."""
         self._put_back()
+        self._stats.frames = self._frames
         self._stats.copied = self._buffer.copied
         return self._stats
 
@@ -348,6 +355,7 @@ class FrameDecoder:
 
     def _next(self, condition: ReadCondition[T], limit: int, policy: OnOversize) -> T | NeedData | End:
         search, buffer = self._search, self._buffer
+        self._clear = False
         while True:
             if self._skipping is not None:
                 self._check_truncation(condition)
@@ -374,10 +382,11 @@ class FrameDecoder:
                     self._guard(search.check_trailer, stop)
                 payload = buffer.take(first, stop, end)
                 self._complete(condition)
-                self.ahead.last_size = end
-                self.ahead.run += 1
+                self._last_size = end
+                self._run += 1
                 return self._finish(condition, payload, value, offset)
         if not self._eof:
+            self._clear = search.fresh
             return NEED_DATA
         if self._at_end(condition):
             return END
@@ -414,7 +423,8 @@ class FrameDecoder:
 
     def _complete(self, condition: ReadCondition[Any]) -> None:
         self._search.restart()
-        self._stats.frames += 1
+        self._frames += 1
+        self._clear = True
         self._note_end(condition)
 
     def _note_end(self, condition: ReadCondition[Any]) -> None:
@@ -433,7 +443,7 @@ class FrameDecoder:
                 return False
             frames += cut
             buffer.advance(size)
-            self._stats.frames += len(cut)
+            self._frames += len(cut)
             if whole:
                 return True
         return bool(frames) and not buffer.size
@@ -445,15 +455,13 @@ class FrameDecoder:
             raise self._error.with_traceback(None)
         if self._deferred is not None:
             error, self._deferred = self._deferred, None
-            self._blocked = False
             raise error
         if self._parts is not None:
             raise StreamBusy("a frame is being streamed in parts; finish it or call skip_frame() first")
         self._put_back()
-        self._blocked = False
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
-        self.ahead.run = 0
+        self._run = 0
         if self._skipping is None:
             # An equal condition keeps the progress of a read that was given up, so that retrying with
             # `Line()` written anew each time does not search the same bytes again.
@@ -464,7 +472,8 @@ class FrameDecoder:
 
     def _put_back(self) -> None:
         if self.ahead.frames:
-            self._stats.frames += self._guard(self.ahead.put_back)
+            self._frames += self._guard(self.ahead.put_back)
+            self._run = 0
 
     def _limit(self, condition: ReadCondition[Any], max_size: int | None) -> int:
         if max_size is not None:
@@ -487,7 +496,7 @@ class FrameDecoder:
 
     def _fail(self, error: Exception) -> NoReturn:
         self._error = error
-        self._blocked = True
+        self._clear = False
         raise error
 
     def _incomplete(self, parts: FrameParts | None = None) -> NoReturn:
@@ -560,7 +569,7 @@ class FrameDecoder:
     def _deliver_kept(self, condition: ReadCondition[T], kept: bytes) -> T:
         skip = self._skipping
         assert skip is not None
-        self._stats.frames += 1
+        self._frames += 1
         # A frame of undeclared size may be delivered before anybody can say who decodes it.
         value = skip.parts.value if skip.error is not None and skip.error.size is not None else PAYLOAD
         if type(value) is not Decode:
