@@ -393,6 +393,7 @@ class FrameDecoder:
         self._incomplete()
 
     def _finish(self, condition: ReadCondition[T], payload: bytes, value: Any, offset: int) -> T:
+        decode: Callable[[bytes], T]
         if value is PAYLOAD:
             decode = condition.decode
         elif type(value) is Decode:
