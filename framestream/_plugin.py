@@ -125,7 +125,9 @@ class Plugin:
         self.state, self.reason = "disabled", reason
 
     def call(self, hook: str, **arguments: Any) -> None:
-        """Call its implementation of a hook; quarantine it if that raises."""
+        """Call its implementation of a hook, if it is in use; quarantine it if that raises."""
+        if self.state != "loaded":
+            return
         try:
             with self._blamed(f"raised in {hook}"):
                 getattr(self._manager.hook, hook)(**arguments)

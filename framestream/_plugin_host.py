@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
+from framestream._environment import load_limit, select
 from framestream._errors import PluginError, SpecError, UnknownFramerError
-from framestream._events import EVENTS, Listener, events
 from framestream._grammar import NAME
+from framestream._listeners import connect
 from framestream._named_framers import NamedFramer, named_framer, read_config, refuse_cycles
 from framestream._plugin import Factory, Plugin, normalised
 from framestream._values import did_you_mean, nearest
 from framestream._versions import Requirement
-
-LOAD_LIMIT = 2.0
-"""Seconds a plugin may take to import and register; ``FRAMESTREAM_LOAD_LIMIT`` says otherwise."""
 
 
 class PluginHost:
@@ -36,7 +33,7 @@ class PluginHost:
         self.generation = 0
         self._installed: list[Plugin] | None = None
         self._registered: list[Plugin] = []
-        self._unanswered: list[str] = []
+        self._notices: list[str] = []
         self._named: dict[str, NamedFramer] = {}
 
     def __iter__(self) -> Iterator[Plugin]:
@@ -98,7 +95,7 @@ class PluginHost:
 
         found = installed_plugins(path)
         self._installed = sorted(found, key=lambda plugin: normalised(plugin.distribution))
-        self._select()
+        self._notices = select(self._installed)
         self._changed()
 
     def require(self, *requirements: str) -> None:
@@ -131,15 +128,15 @@ class PluginHost:
 
         Named framers and what the environment says are put aside as well.
         """
-        kept = self._installed, self._registered, self._unanswered, self._named
-        self._installed, self._registered, self._unanswered, self._named = [], [], [], {}
+        kept = self._installed, self._registered, self._notices, self._named
+        self._installed, self._registered, self._notices, self._named = [], [], [], {}
         try:
             self._changed()
             for plugin in plugins:
                 self.register(plugin)
             yield self
         finally:
-            self._installed, self._registered, self._unanswered, self._named = kept
+            self._installed, self._registered, self._notices, self._named = kept
             self._changed()
 
     # Who answers to a name
@@ -172,10 +169,14 @@ class PluginHost:
         raise self._unknown(name)
 
     def claimants(self, name: str) -> list[Plugin]:
-        """Return the plugins in use that declare this name as an entry point, loaded or not."""
+        """Return the plugins in use that declare this name as an entry point, loaded or not.
+
+        What the program registered itself goes before what is installed.
+        """
         declared = [plugin for plugin in self if name in plugin.names]
         enabled = [plugin for plugin in declared if plugin.state != "disabled"]
-        return enabled or declared[:1]
+        own = [plugin for plugin in enabled if plugin in self._registered]
+        return own or enabled or declared[:1]
 
     def names(self) -> tuple[str, ...]:
         """Return every name that can be asked for, as far as is known without importing anything."""
@@ -206,7 +207,7 @@ class PluginHost:
     def notices(self) -> list[str]:
         """Return what is wrong with the selection: names in the environment that no plugin answers to."""
         self.names()
-        return list(self._unanswered)
+        return list(self._notices)
 
     # Inside
 
@@ -269,58 +270,13 @@ class PluginHost:
 
     def _load(self, plugin: Plugin) -> None:
         if plugin.state == "installed":
-            plugin.load(_load_limit())
+            plugin.load(load_limit())
             self._changed()
 
     def _known(self) -> list[Plugin]:
         return [*self._registered, *(self._installed or ())]
 
-    def _select(self) -> None:
-        """Disable what the environment does not allow, and note the names in it that mean nothing."""
-        allowed = _names_in("FRAMESTREAM_PLUGINS")
-        forbidden = _names_in("FRAMESTREAM_DISABLE_PLUGINS") or ()
-        for plugin in self._known():
-            if allowed is not None and not any(map(plugin.answers_to, allowed)):
-                plugin.disable("FRAMESTREAM_PLUGINS does not name it")
-            if any(map(plugin.answers_to, forbidden)):
-                plugin.disable("FRAMESTREAM_DISABLE_PLUGINS names it")
-        self._unanswered = [
-            f"no plugin answers to {name!r}, which the environment names"
-            for name in (*(allowed or ()), *forbidden)
-            if not any(plugin.answers_to(name) for plugin in self._known())
-        ]
-
     def _changed(self) -> None:
-        """Forget what was made by earlier plugins, and call the event hooks of the present ones."""
+        """Forget what was made by earlier plugins, and let events call the present ones."""
         self.generation += 1
-        for event in EVENTS:
-            hook = f"framestream_{event}"
-            hearers = [
-                plugin for plugin in self._known() if plugin.state == "loaded" and hook in plugin.hooks
-            ]
-            setattr(events, event, self._listener(hook, hearers) if hearers else None)
-
-    def _listener(self, hook: str, hearers: list[Plugin]) -> Listener:
-        def tell(**arguments: Any) -> None:
-            for plugin in hearers:
-                plugin.call(hook, **arguments)
-            if any(plugin.state != "loaded" for plugin in hearers):
-                self._changed()
-
-        return tell
-
-
-def _load_limit() -> float:
-    value = os.environ.get("FRAMESTREAM_LOAD_LIMIT")
-    if value is None:
-        return LOAD_LIMIT
-    try:
-        return float(value)
-    except ValueError:
-        raise PluginError(f"FRAMESTREAM_LOAD_LIMIT is {value!r}; it must be a number of seconds") from None
-
-
-def _names_in(variable: str) -> tuple[str, ...] | None:
-    """Return the names in an environment variable, or None if it is not set."""
-    value = os.environ.get(variable)
-    return None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
+        connect(self._known(), self._changed)

@@ -458,6 +458,17 @@ def test_a_program_registers_a_plugin_of_its_own() -> None:
     assert "everything" not in plugins.names()
 
 
+def test_what_a_program_registers_goes_before_what_is_installed(
+    installed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed.install("acme-everything", healthy("everything"), "everything")
+    plugins.register(Everything)
+    monkeypatch.setenv("FRAMESTREAM_PLUGINS", "")
+    installed.scan()
+
+    assert get_framer("everything") == Everything()
+
+
 def test_isolation_is_undone_also_after_a_failure() -> None:
     before = list(plugins)
 
@@ -521,8 +532,10 @@ def test_a_listener_that_raises_is_quarantined_and_the_others_are_told(
 ) -> None:
     listener = Listener()
     with plugins.isolated(Raiser(), listener):
-        for stream in "ab":
-            events.tell("stream_opened", stream=stream)
+        begun_before = events.stream_opened
+        events.tell("stream_opened", stream="a")
+        assert begun_before is not None
+        begun_before(stream="b")
         raiser = plugin("Raiser")
 
         assert [("opened", "a"), ("opened", "b")] == listener.told

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from framestream._errors import FramestreamError, SpecError
+from framestream._errors import AddressError, FramestreamError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -19,7 +21,7 @@ def report(error: Exception) -> int:
     """Print an error that ended a command; return the exit status."""
     for line in _lines(error):
         click.echo(line, err=True)
-    return USAGE if isinstance(error, click.UsageError | SpecError) else FAILED
+    return USAGE if isinstance(error, click.UsageError | SpecError | AddressError) else FAILED
 
 
 def _lines(error: Exception) -> Iterator[str]:
