@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from framestream import _errors
 from framestream.framers._built_in import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
@@ -238,3 +239,17 @@ def test_the_reference_shows_the_options_of_every_built_in_framer(name: str) -> 
     page = (ROOT / "docs" / "reference" / "framers.md").read_text()
     assert f"\n## {name}\n" in page
     assert f"\n<!-- options of {name} -->\n" in page
+
+
+ERRORS = [
+    name
+    for name, value in vars(_errors).items()
+    if isinstance(value, type) and value.__module__ == _errors.__name__
+]
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_the_reference_explains_every_error(name: str) -> None:
+    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    assert re.search(rf"[─ ]{name} |^{name}$", page, re.MULTILINE), "not in the tree"
+    assert name == "FramestreamError" or re.search(rf"^\| .*`{name}`", page, re.MULTILINE), "not in the table"
