@@ -217,6 +217,11 @@ def test_changelog_fragments_have_a_kind_and_one_item() -> None:
             assert re.fullmatch(r"- .+\n(  .+\n)*", fragment.read_text()), f"{fragment.name} is no list item"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_begins_with_its_title(page: Path) -> None:
+    assert re.match(r"# \S.*\n\n\S", page.read_text())
+
+
 def test_every_page_can_be_reached_from_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text()
     missing = [
