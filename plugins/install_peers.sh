@@ -9,5 +9,7 @@ export DEBIAN_FRONTEND=noninteractive
 debian="nginx postfix"
 # resp
 debian="$debian redis-server"
+# mqtt
+debian="$debian mosquitto mosquitto-clients"
 
 apt-get install -y --no-install-recommends $debian
