@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgpack
 
 from framestream._conditions import Framer, NeedMore, Span, ValueSpan, Window
-from framestream._errors import EncodeError, FramingError, PayloadError
+from framestream._errors import EncodeError, PayloadError
 from framestream.framers._msgpack_scan import MAX_DEPTH, START, scan
 from framestream.framers._options import check_max_size, check_size, refuse_larger
 
@@ -53,8 +53,8 @@ class Msgpack(Framer[Any]):
     ends properly but cannot be decoded (text that is not UTF-8, a map key that cannot be hashed, a length
     above one of the ``max_..._len``) is a `PayloadError`, and reading goes on behind it.
 
-    A hook may be called more than once for the same bytes. ``strict_map_key`` refuses map keys other than
-    str and bytes when reading, as msgpack does; it does not keep `encode` from writing them.
+    A hook may be called more than once for the same bytes. ``strict_map_key`` and the ``max_..._len`` are
+    about reading only: what `encode` writes may be meant for a reader with other options.
     """
 
     raw: Annotated[bool, "Give strings as bytes instead of str."] = False
@@ -201,8 +201,8 @@ class Msgpack(Framer[Any]):
             if progress is None and end <= len(data):
                 frames.append(self.decode(bytes(data[start:end])))
                 return end
-        except (FramingError, PayloadError):
-            pass  # the decoder asks `find` about this object next and raises with its place
+        except Exception:  # noqa: BLE001, S110 - `find` and `decode` raise it again, with its place
+            pass
         return start
 
     @cached_property

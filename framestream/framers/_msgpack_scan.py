@@ -81,13 +81,13 @@ def scan(data: bytes | bytearray, position: int, progress: Progress) -> tuple[in
         elif (known := _sized_value(data, position, head)) is None:
             break
         else:
-            position, count = known
             left -= 1
-            if count >= 0:
+            if known[1] >= 0:
                 if depth == MAX_DEPTH:
                     raise FramingError(f"msgpack object nested more than {MAX_DEPTH} deep", position=position)
                 depth += 1
-                left, outer = count, (left, outer)
+                left, outer = known[1], (left, outer)
+            position = known[0]
         while not left:
             if outer is None:
                 return position, None

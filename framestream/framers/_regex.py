@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
 
 from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream._errors import EncodeError
 from framestream.framers._options import check_choice, check_max_size, refuse_larger
 from framestream.framers._regex_analysis import MOST_STEPS, Analysis, analyse
+from framestream.framers._regex_engines import compile_pattern, with_text_names
 
 T = TypeVar("T")
 
@@ -30,10 +31,10 @@ class Regex(Framer[T]):
     outside the match, and must not go on where a shorter match is complete; any other is refused with
     the reason and a way out.
 
-    Cost: with the engine ``re``, up to `steps` steps of a few nanoseconds at each byte, at most 1000, times
-    2 + log2(longest match) where a frame ends; with ``re2`` (``pip install framestream[re2]``) a bounded
-    number of nanoseconds whatever the pattern. Whenever data arrives, up to one longest match less one
-    byte is searched again.
+    Cost: the engine ``re`` takes at most 1000 steps of a few nanoseconds at a byte, and where a frame ends at
+    most 2 + log2(longest match) times that; ``re2`` (``pip install framestream[re2]``) takes linear time
+    whatever the pattern. Whenever data arrives, what may begin a match is searched again: less than the
+    longest match.
 
     A str pattern must be ASCII. The first byte of a match is looked for from the start of the frame.
     """
@@ -80,14 +81,10 @@ class Regex(Framer[T]):
                     f"it may take {_at_most(analysis.steps)} steps at one byte, limit {MOST_STEPS}; choose"
                     ' engine="re2" (pip install framestream[re2]), or repeat less'
                 )
-            self._ending, self._whole  # noqa: B018 - compiled now, so that neither fails later
+            # Compiled now, so that neither fails later.
+            self._ending, self.result == "match" and self._whole  # noqa: B018
         except ValueError as error:
             raise ValueError(f"regex {self.pattern!r}: {error}") from error
-
-    @property
-    def steps(self) -> int:
-        """An upper bound on the steps of the engine ``re`` at one byte."""
-        return self._analysis.steps
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span up to the end of the earliest match."""
@@ -104,13 +101,14 @@ class Regex(Framer[T]):
         if self.result == "bytes":
             return payload  # type: ignore[return-value]  # T is bytes: see __init__
         # Every match in the payload ends where the payload does, so none begins before the longest could.
-        match: T = self._whole.search(payload, max(0, len(payload) - self._analysis.longest))
-        return match
+        match = self._whole.search(payload, max(0, len(payload) - self._analysis.longest))
+        named: T = with_text_names(match)
+        return named
 
     def split(self, window: Window) -> tuple[list[T], int]:
         """Cut every frame whose match has ended."""
         frames: list[Any] = []
-        data, start = window.data, window.start
+        data, start = bytes(window.data), window.start
         if self._analysis.exact:
             for match in self._ending.finditer(data, start):
                 end = match.end()
@@ -168,13 +166,13 @@ class Regex(Framer[T]):
 
     @cached_property
     def _ending(self) -> Any:
-        return _compile(self._analysis.ending, self.engine)
+        return compile_pattern(self._analysis.ending, self.engine)
 
     @cached_property
     def _whole(self) -> Any:
         # The match shows its pattern, so it is the author's own wherever that means the same.
         pattern = _as_bytes(self.pattern) if self.engine == "re" else self._analysis.pattern
-        return _compile(pattern, self.engine)
+        return compile_pattern(pattern, self.engine)
 
 
 def _as_bytes(pattern: bytes | str) -> bytes:
@@ -189,20 +187,3 @@ def _as_bytes(pattern: bytes | str) -> bytes:
 
 def _at_most(steps: int) -> str:
     return str(steps) if steps < 1 << 32 else "more than 4 billion"
-
-
-@lru_cache(maxsize=256)
-def _compile(pattern: bytes, engine: str) -> Any:
-    if engine == "re":
-        return re.compile(pattern)
-    try:
-        import re2  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ValueError('engine "re2" needs google-re2: pip install framestream[re2]') from error
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        raise ValueError(f"RE2 refuses it: {error}") from error

@@ -1,0 +1,293 @@
+"""Frames that end where a regular expression first matches."""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import pickle
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cutting import cut, wire
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framestream._conditions import NeedMore, Window
+from framestream._decoder import FrameDecoder
+from framestream._errors import EncodeError, FrameTooLarge, IncompleteFrame
+from framestream._signals import FRAME_END, NEED_DATA
+from framestream.framers import _regex_engines, _regex_syntax
+from framestream.framers._regex import Regex
+from framestream.framers._regex_syntax import parse, spell
+from framestream.testing import check_framer, chunkings
+
+BLANK_LINE = Regex(rb"\r?\n\r?\n")
+ENGINES = ["re", "re2"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_passes_the_conformance_kit(engine: Any) -> None:
+    check_framer(
+        Regex(rb"\r?\n\r?\n", engine=engine),
+        examples={b"a: 1\r\nb: 2\r\n\r\nc\n\n\r\n\n": [b"a: 1\r\nb: 2\r\n\r\n", b"c\n\n", b"\r\n\n"]},
+        incomplete=[b"a\r\n\r"],
+        slow_frame=lambda size: b"\r\n" + b"a" * size + b"\r\n\r\n",
+    )
+    check_framer(
+        Regex(rb"x[0-9]{1,3}[^0-9]{1,40};", engine=engine),
+        examples={b"ax1a;bx23bbb;;": [b"ax1a;", b"bx23bbb;"]},
+        incomplete=[b"x1;", b"x1ab"],
+        slow_frame=lambda size: b"x1" * (size // 2) + b"x1a;",
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("pattern", "data", "expected"),
+    [
+        (rb"\n\r?\n", b"a\n\r\nb\n\n", [b"a\n\r\n", b"b\n\n"]),
+        (rb"a{2,3}b", b"aaaabaab", [b"aaaab", b"aab"]),
+        (rb"(?i)END|stop", b"xenDsTOPy", [b"xenD", b"sTOP", ("left", b"y")]),
+        (rb"[0-9]{0,4000};", b"12;x;", [b"12;", b"x;"]),
+        (rb".*;", b"12;x;", [b"12;", b"x;"]),
+        (rb"abcd.e|c", b"abcdxe", [b"abc", ("left", b"dxe")]),
+        (rb"x(?:ab|abc)d{0,2};", b"xabdd;xabc;", [b"xabdd;", b"xabc;"]),
+        (rb"\d\s[^\W\d]\D\S\w;", b"1\x0ba-b_;", [b"1\x0ba-b_;"]),
+        (rb"(?s:a.)b.c", b"a\nb\ncb.c", [("left", b"a\nb\ncb.c")]),
+        (rb"\xff[\x80-\xfe]", b"\xff\x7f\xff\x80", [b"\xff\x7f\xff\x80"]),
+    ],
+)
+def test_the_frame_ends_at_the_earliest_match_in_any_chunking(
+    pattern: bytes, data: bytes, expected: list[Any], engine: Any
+) -> None:
+    expected = [each if isinstance(each, bytes) else IncompleteFrame for each in expected] + [
+        each for each in expected if not isinstance(each, bytes)
+    ]
+    for chunks in chunkings(data):
+        assert cut(Regex(pattern, engine=engine), *chunks) == expected
+
+
+def test_a_match_that_begins_later_may_end_first() -> None:
+    # The leftmost match is "abcdef", the one that ends first "cd".
+    assert cut(Regex(rb"[a-z][a-z]cdef|c[0-9d]"), b"abcdef")[0] == b"abcd"
+    assert cut(Regex(rb"[ax]b{1,200}c|b{1,20}[de]"), b"abbbbdbbbc")[0] == b"abbbbd"
+    for before in range(30):
+        data = b"x" + b"a" * before + b"b." + b"ab" * 20
+        assert cut(Regex(rb"x[ab.]{0,80}b."), data)[0] == b"x" + b"a" * before + b"b."
+
+
+def test_str_patterns_are_ascii() -> None:
+    assert Regex(r"\r?\n") == Regex(rb"\r?\n")
+    with pytest.raises(ValueError, match="'é' is not one byte in every encoding"):
+        Regex("é")
+
+
+def test_what_can_still_be_part_of_a_match_is_searched_again_and_nothing_else() -> None:
+    assert BLANK_LINE.find(Window(b"abcdefgh\r\n")) == NeedMore(resume=8, settled=8)
+    assert Regex(b"END").find(Window(b"xE")) == NeedMore(resume=0, settled=0)
+    assert Regex(rb"[a-z]{0,4000};").find(Window(b"abc")) == NeedMore(resume=3, settled=3)
+
+
+def test_a_frame_of_any_size_is_streamed_or_discarded_in_constant_memory() -> None:
+    frame = b"x\r\n" * 3000 + b"\r\n"
+    decoder = FrameDecoder(max_frame_size=50)
+    parts = []
+    for start in range(0, len(frame), 10):
+        decoder.receive_data(frame[start : start + 10])
+        while type(part := decoder.next_part(BLANK_LINE)) is bytes:
+            parts.append(part)
+    assert (part, b"".join(parts)) == (FRAME_END, frame)
+    assert decoder.stats.high_water < 20
+    skipping = FrameDecoder(max_frame_size=50, on_oversize="discard")
+    for start in range(0, len(frame), 10):
+        skipping.receive_data(frame[start : start + 10])
+        assert skipping.next_frame(BLANK_LINE) is NEED_DATA
+    skipping.receive_data(b"a\n\n")
+    assert skipping.next_frame(BLANK_LINE) == b"a\n\n"
+
+
+def test_the_limit_counts_the_match() -> None:
+    assert cut(Regex(b"END", max_size=5), b"abEND") == [b"abEND"]
+    assert cut(Regex(b"END", max_size=5), b"abcEND")[0] is FrameTooLarge
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_match_itself_on_request(engine: Any) -> None:
+    condition = Regex(rb"(?P<key>[a-z]{1,9})=([0-9]{1,9});", engine=engine, result="match")
+    for chunks in chunkings(b"temp=21;?hum=40;"):
+        first, second = cut(condition, *chunks)
+        assert (first.span(), first.string, first["key"], first[2]) == ((0, 8), b"temp=21;", b"temp", b"21")
+        assert (second.span(), second.string, second.groups()) == ((1, 8), b"?hum=40;", (b"hum", b"40"))
+    assert (first.group(), first.group("key", 2), first.lastgroup) == (b"temp=21;", (b"temp", b"21"), None)
+    assert (first.start("key"), first.end("key"), first.span(2)) == (0, 4, (5, 7))
+    assert first.groupdict() == {"key": b"temp"}
+    assert "span=(0, 8)" in repr(first)
+    with pytest.raises(IndexError, match="no such group"):
+        first["other"]
+    named = cut(Regex(rb"(?P<all>a;)", engine=engine, result="match"), b"a;")[0]
+    assert (named.lastgroup, named.lastindex) == ("all", 1)
+    decoder = FrameDecoder()
+    decoder.receive_data(b"a=1;b=2;")
+    assert [match["key"] for match in decoder.next_batch(condition)] == [b"a", b"b"]
+
+
+def test_the_match_shows_the_pattern_as_it_was_written() -> None:
+    assert cut(Regex(rb"(?x) \d ;", result="match"), b"1;")[0].re.pattern == rb"(?x) \d ;"
+
+
+REFUSED = [
+    (rb"a?", "matches the empty string"),
+    (rb"", "matches the empty string"),
+    (rb"(?:a|b{0,2})", "matches the empty string"),
+    (rb"^a", "anchor or boundary"),
+    (rb"a$", "anchor or boundary"),
+    (rb"\Aa\Z", "anchor or boundary"),
+    (rb"\ba\B", "anchor or boundary"),
+    (rb"a(?=b)", "lookahead.*make those bytes part"),
+    (rb"(?<=a)b", "lookbehind"),
+    (rb"(?<!a)b", "negative lookahead or lookbehind.*\\[\\^x\\]"),
+    (rb"(?!)b", "negative lookahead"),
+    (rb"(a)\1", "backreference.*sequence"),
+    (rb"(a)?(?(1)b|c)", "conditional.*a|b"),
+    (rb"a.*b", r"\[.*\]\* has no upper bound.*\{0,200\}.*delimiter"),
+    (rb"ab+c", r"b\+ has no upper bound.*b\{1,200\}"),
+    (rb"a(?:bc){300,}?d", r"\(\?:bc\)\{300,\}\? has no upper bound.*\{300\}"),
+    (rb"ab{5000}", "may take 5001 bytes, limit 4096"),
+    (rb"a(?:b{4000}){4000}", "may take 16000001 bytes, limit 4096"),
+    (rb"a{1,5}", r"shortest match, so a\{1,5\} at the end never goes beyond 1; write a,"),
+    (rb"\n\r?", r"\\r\? at the end never goes beyond 0; write nothing there"),
+    (rb"x(?:ab{2,3}|c)", r"b\{2,3\} at the end never goes beyond 2; write b\{2\}"),
+    (rb"\n|\n\r", "frame ends at b'\\\\n', so b'\\\\n\\\\r' is never reached"),
+    (rb"x(?:a?){1,3}b", "repeats what may be empty"),
+    (rb"x(?:a{0,30}b){0,30};", "more than 4 billion steps at one byte, limit 1000.*re2"),
+    (rb"x[a-z]{0,40}[a-y]{0,40};", "1803 steps|[0-9]{4} steps"),
+    (rb"(", "not a regular expression"),
+    (rb"(?L)a", "flag L"),
+    (rb"a[^\x00-\xff]", "no byte is in"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "reason"), REFUSED)
+def test_patterns_whose_answer_could_depend_on_the_chunking_are_refused(pattern: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"(?s){reason}") as caught:
+        Regex(pattern)
+    assert repr(pattern) in str(caught.value)
+
+
+@pytest.mark.parametrize("pattern", [rb"(?>a)b", rb"a++b", rb"a?+b"])
+def test_atomic_groups_are_refused_by_every_python(pattern: bytes) -> None:
+    with pytest.raises(ValueError, match=r"atomic group|possessive repeat|not a regular expression"):
+        Regex(pattern)
+
+
+def test_what_the_parser_may_learn_one_day_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tree(list):  # type: ignore[type-arg]
+        state = SimpleNamespace(flags=0, groupdict={})
+
+    future = SimpleNamespace(parse=lambda pattern: Tree([("NEW_THING", None)]))
+    monkeypatch.setattr(_regex_syntax, "_parser", future)
+    with pytest.raises(ValueError, match="new_thing is not supported"):
+        parse(b"\\new")
+
+
+def test_a_match_is_held_to_more_than_where_it_ends() -> None:
+    Regex(rb".*;")
+    with pytest.raises(ValueError, match="no upper bound"):
+        Regex(rb".*;", result="match")
+    Regex(rb"(?:a|a){0,20};")
+    with pytest.raises(ValueError, match="steps at one byte"):
+        Regex(rb"(?:a|a){0,20};", result="match")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"engine": "pcre"}, "engine is 'pcre'"),
+        ({"result": "str"}, "result is 'str'"),
+        ({"max_size": -1}, "max_size is -1"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Regex(b"a", **options)
+
+
+def test_re2_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_re2(name: str, *args: Any) -> Any:
+        if name == "re2":
+            raise ImportError(name)
+        return real(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", without_re2)
+    _regex_engines.compile_pattern.cache_clear()
+    with pytest.raises(ValueError, match=r"pip install framestream\[re2\]"):
+        Regex(b"abc", engine="re2")
+
+
+def test_what_re2_refuses_is_refused() -> None:
+    with pytest.raises(ValueError, match="RE2 refuses it"):
+        Regex(rb"x[a-z]{0,2000};", engine="re2")
+
+
+def test_re2_takes_what_costs_the_other_engine_too_much() -> None:
+    condition = Regex(rb"x(?:a{1,30}b?){1,10}c;", engine="re2")
+    assert cut(condition, b"xaabaac;xac;") == [b"xaabaac;", b"xac;"]
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"a", b";", b"1"]), max_size=30).map(b"".join))
+def test_both_engines_agree_with_the_definition(data: bytes) -> None:
+    for pattern in (rb"\r?\n\r?\n", rb"(a|1){1,3}[;\n]", rb"(?P<x>\r|a){0,2}(1{1,2}|a);|\n"):
+        expected, start = [], 0
+        for end in range(1, len(data) + 1):
+            if match := re.search(pattern, data[start:end]):
+                expected.append((match.string, match.span(), match.groups(), match.groupdict()))
+                start = end
+        for engine in ENGINES:
+            condition = Regex(pattern, engine=engine, result="match")  # type: ignore[call-overload]
+            for chunks in ([data], [data[i : i + 1] for i in range(len(data))]):
+                found = [each for each in cut(condition, *chunks, eof=False) if not isinstance(each, tuple)]
+                assert [(m.string, m.span(), m.groups(), m.groupdict()) for m in found] == expected
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [rb"(?:a|b)c", rb"(?P<x>a)(b)?c", rb"(?x) [ab-d\n\xff] \{ {2,3}? z", rb"(?i:a)[^b]", rb"(?s:.)a{2}(|b)c"],
+)
+def test_a_pattern_spelled_anew_matches_the_same(pattern: bytes) -> None:
+    anew = spell(parse(pattern)).encode()
+    for data in (b"ac", b"abc", b"a{{z", b"Az", b"qaac", b"qaabc", b"bc"):
+        one, other = re.search(pattern, data), re.search(anew, data)
+        assert (one and (one.span(), one.groups())) == (other and (other.span(), other.groups()))
+
+
+def test_writing_takes_what_would_be_read_back() -> None:
+    assert BLANK_LINE.encode(b"a: 1\r\n\r\n") == b"a: 1\r\n\r\n"
+    with pytest.raises(EncodeError, match="has no match in it"):
+        BLANK_LINE.encode(b"a: 1\r\n")
+    with pytest.raises(EncodeError, match="ends after 4 bytes already"):
+        BLANK_LINE.encode(b"a:\n\n\n")
+    with pytest.raises(EncodeError, match="exceeds the limit 3"):
+        Regex(b";", max_size=3).encode(b"abc;")
+    matches = Regex(b"[0-9];", result="match")
+    assert wire(matches, *cut(matches, b"a1;2;")) == b"a1;2;"
+
+
+def test_it_is_a_value() -> None:
+    for condition in (
+        Regex(rb"\r?\n", max_size=5),
+        Regex(rb"a\db", engine="re2"),
+        Regex(b"a", result="match"),
+    ):
+        condition.find(Window(b"abc"))
+        assert condition == pickle.loads(pickle.dumps(condition)) == copy.deepcopy(condition)
+    assert str(Regex(rb"\r?\n", engine="re2")) == r"regex:'\r?\n',engine=re2"
+
+
+def test_a_growing_window_is_searched_as_a_frozen_one() -> None:
+    assert BLANK_LINE.find(Window(bytearray(b"a\n\nb"))) == (0, 3, 3)
+    assert BLANK_LINE.split(Window(bytearray(b"a\n\nb"))) == ([b"a\n\n"], 3)
+    assert type(BLANK_LINE.split(Window(bytearray(b"a\n\nb")))[0][0]) is bytes
