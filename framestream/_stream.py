@@ -241,6 +241,11 @@ class IOStream(ByteReads, Writes):
         return self._core.decoder.buffered
 
     @property
+    def offset(self) -> int:
+        """Where in the received stream the next unread byte is, counted from its first."""
+        return self._core.decoder.offset
+
+    @property
     def leftover(self) -> bytes:
         """A copy of everything received and not yet read; nothing is consumed."""
         return self._core.decoder.leftover

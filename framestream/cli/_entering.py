@@ -1,0 +1,102 @@
+"""What is typed, as frames to send: one function for each ``--input``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from framestream._conditions import Framer, ReadCondition
+from framestream._errors import EncodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framestream.cli._sources import Source
+
+
+def from_text(line: str, framer: Framer[Any]) -> Any:
+    """Return the line as the framer takes it: as text, or else as UTF-8."""
+    return line if _takes(framer, line) else line.encode("utf-8", "surrogateescape")
+
+
+def from_json(line: str, framer: Framer[Any]) -> Any:
+    """Return the JSON value, with ``{"hex": "00ff"}`` as bytes, as ``cut`` prints them."""
+    value = json.loads(line, object_hook=_bytes_of)
+    return from_text(value, framer) if isinstance(value, str) else value
+
+
+def from_hex(line: str, framer: Framer[Any]) -> bytes:
+    """Return the bytes that hexadecimal digits spell."""
+    return bytes.fromhex(line)
+
+
+INPUTS: Final[dict[str, Callable[[str, Framer[Any]], Any]]] = {
+    "text": from_text,
+    "json": from_json,
+    "hex": from_hex,
+}
+
+
+def _takes(framer: Framer[Any], frame: Any) -> bool:
+    try:
+        data = framer.encode(frame)
+        return isinstance(data, bytes) or isinstance(b"".join(data), bytes)
+    except (EncodeError, TypeError, AttributeError):
+        return False
+
+
+def _bytes_of(value: dict[str, Any]) -> Any:
+    if value.keys() == {"hex"} and isinstance(value["hex"], str):
+        return bytes.fromhex(value["hex"])
+    return value
+
+
+def sending_framer(framer: ReadCondition[Any]) -> Framer[Any] | None:
+    """Return the framer if it can write, else None."""
+    return framer if isinstance(framer, Framer) else None
+
+
+class Typed:
+    """A source that is read while the event loop goes on.
+
+    A thread reads, since a terminal cannot be made non-blocking without doing the same to the shell
+    that lent it. It reads when it is asked to and holds no lock that the end of the process waits for.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._loop = asyncio.get_running_loop()
+        self._asked: queue.SimpleQueue[asyncio.Future[bytes]] = queue.SimpleQueue()
+        threading.Thread(target=self._read, name="standard input", daemon=True).start()
+
+    async def receive(self) -> bytes:
+        """Return the next bytes, or ``b""`` at the end."""
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._asked.put(future)
+        return await future
+
+    def _read(self) -> None:
+        while True:
+            future = self._asked.get()
+            try:
+                answer: Any = self._source.read()
+            except Exception as error:  # noqa: BLE001  # it is raised where somebody waits
+                answer = error
+            try:
+                self._loop.call_soon_threadsafe(_settle, future, answer)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+            if not answer:
+                return
+
+
+def _settle(future: asyncio.Future[bytes], answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

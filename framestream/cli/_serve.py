@@ -1,0 +1,145 @@
+"""``framestream serve``: answer frames."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import shlex
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from framestream._registry import get_framer
+from framestream._serve import serve as open_server
+from framestream._tls import server_tls
+from framestream.cli._answers import Echo, Execute, Show
+from framestream.cli._parameters import SIZE, SPEC
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from framestream._decoder import OnOversize
+
+
+@click.command(short_help="Serve frames: echo them, run a command for each, or print them.")
+@click.argument("url")
+@click.option("-f", "--framer", "spec", type=SPEC, required=True, metavar="SPEC", help="How frames are cut.")
+@click.option("--echo", is_flag=True, help="Send every frame back.")
+@click.option(
+    "--exec", "command", metavar="COMMAND", help="Run this for each frame; its output is the answer."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["json", "text"]),
+    default="json",
+    show_default=True,
+    help="How to print frames, with neither of these.",
+)
+@click.option(
+    "--max-size", type=SIZE, metavar="SIZE", default="1MiB", show_default=True, help="Largest payload."
+)
+@click.option(
+    "--on-oversize",
+    type=click.Choice(["raise", "discard", "truncate", "close"]),
+    default="raise",
+    show_default=True,
+    help="What to do with a larger frame.",
+)
+@click.option(
+    "--idle-timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Cut who sends nothing."
+)
+@click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Serve so many at once.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Serve from N processes.")
+@click.option(
+    "--cert", type=click.Path(exists=True, dir_okay=False), help="Certificate chain (PEM), for TLS."
+)
+@click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Its key, if in another file.")
+@click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long connections may take to finish when the server is told to end.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
+def serve(  # noqa: PLR0917 - click passes keywords
+    url: str,
+    spec: str,
+    echo: bool,
+    command: str | None,
+    output: str,
+    max_size: int,
+    on_oversize: OnOversize,
+    idle_timeout: float | None,
+    max_connections: int | None,
+    workers: int,
+    cert: str | None,
+    key: str | None,
+    drain_timeout: float,
+    verbose: bool,
+) -> None:
+    r"""Listen on URL and answer the frames of every connection.
+
+    URL is tcp://HOST:PORT (port 0: any that is free), tls://HOST:PORT, unix:PATH, fd:N or systemd:NAME.
+    Where it listens is printed to standard error. SIGTERM ends it when every connection has finished what
+    it had begun; so does Ctrl-C.
+
+    COMMAND is run without a shell. Its standard input is the frame: bytes as they are, text with a newline,
+    anything else as JSON; its output is read the same way.
+    """
+    if echo and command is not None:
+        raise click.UsageError("--echo and --exec exclude each other")
+    options: dict[str, Any] = {
+        "framer": get_framer(spec),
+        "max_frame_size": max_size,
+        "on_oversize": on_oversize,
+        "idle_timeout": idle_timeout,
+        "max_connections": max_connections,
+        "workers": workers,
+        "drain_timeout": drain_timeout,
+        "tls": None if cert is None else functools.partial(server_tls, cert, key),
+    }
+    with _log(logging.INFO if verbose else logging.WARNING):
+        asyncio.run(_serve(_answer(echo, command, output), url, options))
+
+
+@contextmanager
+def _log(level: int) -> Iterator[None]:
+    """Print what the package logs to standard error."""
+    logger = logging.getLogger("framestream")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("framestream: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+
+def _answer(echo: bool, command: str | None, output: str) -> Any:
+    if echo:
+        return Echo()
+    return Show(output) if command is None else Execute(_words(command))
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise click.UsageError(f"--exec {command!r}: {str(error).lower()}") from error
+    if not words:
+        raise click.UsageError("--exec names no command")
+    return words
+
+
+async def _serve(answer: Any, url: str, options: dict[str, Any]) -> None:
+    async with await open_server(answer, url, **options) as server:
+        click.echo(f"listening on {server.url}", err=True)
+        await server.serve_forever(stop_on=[signal.SIGTERM])
