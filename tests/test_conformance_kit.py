@@ -246,6 +246,27 @@ class BreaksInDecode(faulty.Lines):
         return payload
 
 
+class Incomparable:
+    """A frame that can neither be compared nor shown."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+class DecodesToIncomparable(faulty.Lines):
+    """Makes frames that nobody can look at."""
+
+    def decode(self, payload: bytes) -> Any:
+        return Incomparable()
+
+
+def test_frames_that_cannot_be_compared_are_the_framers_fault() -> None:
+    assert (
+        "frames cannot be compared: RuntimeError: no"
+        in failure(DecodesToIncomparable(), examples=LINES).defect
+    )
+
+
 def test_decode_may_break_the_stream_under_every_chunking() -> None:
     check_framer(BreaksInDecode(), examples=LINES, malformed={b"ok\r\nbad\r\nmore\r\n": "trusted"})
 

@@ -125,6 +125,17 @@ def test_fuzz_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.Captur
     assert main(["line", "--seconds", "0", "--seed", "5"]) == 0
 
 
+def test_chunks_are_described_by_their_sizes() -> None:
+    described = [
+        str(ConformanceError("", chunks=chunks)) for chunks in ([b"ab"], [b"a", b"b"], [b"a", b"bcd"])
+    ]
+    assert [text.rpartition("chunks:   ")[2] for text in described] == [
+        "all in one chunk",
+        "one byte at a time",
+        "2 chunks of 1 + 3 bytes",
+    ]
+
+
 def test_chunkings_join_to_the_data_and_start_with_the_whole() -> None:
     for size in (0, 1, 2, 5, 200):
         data = bytes(range(size))

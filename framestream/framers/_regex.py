@@ -102,6 +102,8 @@ class Regex(Framer[T]):
             return payload  # type: ignore[return-value]  # T is bytes: see __init__
         # Every match in the payload ends where the payload does, so none begins before the longest could.
         match = self._whole.search(payload, max(0, len(payload) - self._analysis.longest))
+        if match is None:
+            raise ValueError("frame was truncated before its match")
         named: T = with_text_names(match)
         return named
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
-from framestream.testing._reference import INCOMPLETE, Reading
+from framestream.testing._failure import ConformanceError, describe_error
+from framestream.testing._reference import INCOMPLETE, Cut, Reading
 from framestream.testing._transcript import Event, Transcript
 
 
@@ -19,7 +20,14 @@ def same_frame(one: Any, other: Any) -> bool:
         return False
     if isinstance(one, Exception):
         return True
-    return bool(one == other) or repr(one) == repr(other)
+    try:
+        return bool(one == other) or repr(one) == repr(other)
+    except Exception as error:
+        raise ConformanceError(
+            f"frames cannot be compared: {describe_error(error)}",
+            got=f"two frames of class {type(one).__name__}",
+            hint="frames need an == that works, or at least a repr",
+        ) from error
 
 
 def same_frames(one: list[Any], other: list[Any]) -> bool:
@@ -50,19 +58,18 @@ def expected_transcript(reading: Reading, like: Transcript) -> Transcript:
     """Write a reading down as a transcript, each frame in the form that the other transcript has."""
     events = []
     forms = [event for event in like.events if event.kind in ("frame", "payload", "PayloadError")]
-    for cut, form in zip_longest(reading.cuts, forms):
-        if cut is not None:
-            events.append(_event_of_cut(cut.payload, cut.value, cut.start, cut.stop, form))
+    for cut, form in zip(reading.cuts, chain(forms, repeat(None))):  # noqa: B905  # repeat has no end
+        events.append(_event_of_cut(cut, form))
     events.append(_outcome_event(reading, like.events[-1] if like.events else None))
     return Transcript(events, [], reading.leftover)
 
 
-def _event_of_cut(payload: bytes, value: Any, start: int, stop: int, form: Event | None) -> Event:
+def _event_of_cut(cut: Cut, form: Event | None) -> Event:
     if form is not None and form.kind == "payload":
-        return Event("payload", payload, stop)
-    if isinstance(value, Exception):
-        return Event("PayloadError", payload, start)
-    return Event("frame", value, None if form is None or form.offset is None else stop)
+        return Event("payload", cut.payload, cut.stop)
+    if isinstance(cut.value, Exception):
+        return Event("PayloadError", cut.payload, cut.start)
+    return Event("frame", cut.value, None if form is None or form.offset is None else cut.stop)
 
 
 def _outcome_event(reading: Reading, form: Event | None) -> Event:
