@@ -9,6 +9,8 @@ export DEBIAN_FRONTEND=noninteractive
 debian="nginx postfix"
 # resp
 debian="$debian redis-server"
+# json
+debian="$debian jq mpv qemu-system-x86"
 # mqtt
 debian="$debian mosquitto mosquitto-clients"
 

@@ -1,0 +1,99 @@
+"""JsonConcat: JSON texts one after another."""
+
+from __future__ import annotations
+
+from codecs import utf_8_decode
+from dataclasses import dataclass
+from typing import Any, Final
+
+from framestream import PADDING, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream_json._scan import START, At, scan
+from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
+
+# A text that ends within the first of these sizes is parsed where it is found; the scan is for the others.
+_LOOKS: Final = (512, 8192, 131072)
+_SELF_DELIMITED: Final = (b"[", b"{", b'"')
+_BEHIND_SCALAR: Final = ' \t\r\n"[]{},:\x1e'
+
+
+@dataclass(frozen=True)
+class JsonConcat(JsonFramer):
+    r"""Cut JSON texts that follow one another, with or without white space between them.
+
+    ::
+
+        INPUT     {"a": 1}  [1, 2]\n  3  "text"
+        DECODED   {"a": 1}  [1, 2]    3  "text"
+
+    What `jq` reads and writes. RFC 8259, section 2: arrays, objects and strings end by themselves; a number
+    or a name ends at white space, at the beginning of another text, or with the stream. White space between
+    texts belongs to no frame. No byte is scanned twice: progress is the number of open brackets.
+
+    A text that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (section 6) is a
+    `PayloadError`, and reading goes on behind it. Where no text can begin (``]``, ``}``, ``,``, ``:``), and
+    at a byte 0x1e anywhere, the stream is broken (`FramingError`). Texts are written with an LF behind them.
+    """
+
+    name = "json-concat"
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span up to the end of the text, with its value if it is short and all there."""
+        data, start, progress = window.data, window.start, window.memo
+        if progress is None:
+            begin = after_space(data, start)
+            if begin > start:
+                return start, start, begin, PADDING
+            if (found := self._look(data, start)) is not None:
+                return found
+            progress = START
+        position, progress = scan(data, window.resume, progress)
+        at = progress[0]
+        if at is At.END or (at is At.SCALAR and (window.eof or position < len(data))):
+            return start, position, position
+        if at is At.NO_TEXT:
+            byte = bytes(data[position : position + 1])
+            raise FramingError(f"{byte!r} where no JSON text can have it", position=position)
+        return NeedMore(resume=position, memo=progress, settled=position)
+
+    def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
+        if data[start : start + 1] not in _SELF_DELIMITED:
+            return None
+        for size in _LOOKS:
+            try:
+                text, _ = utf_8_decode(data[start : start + size])  # a character cut off is no error here
+                value, stop = parse(text, 0)
+            except (ValueError, RecursionError):
+                if len(data) - start <= size:
+                    return None
+                continue
+            end = start + size_of(text, stop)
+            return None if self.is_too_deep(data[start:end]) else (start, end, end, value)
+        return None
+
+    def split(self, window: Window) -> tuple[list[Any], int]:
+        """Parse text after text in a block that is decoded at once."""
+        values: list[Any] = []
+        try:
+            text, _ = utf_8_decode(window.data[window.start :])
+        except UnicodeDecodeError:
+            return super().split(window)
+        append, harmless = values.append, 2 * self.max_depth
+        index = end = 0
+        try:
+            while True:
+                if text[index] <= " ":
+                    index = skip_space(text, index)
+                value, stop = parse(text, index)
+                if text[index] not in '[{"' and text[stop] not in _BEHIND_SCALAR:
+                    break
+                if stop - index > harmless and self.is_too_deep(text[index:stop].encode()):
+                    break
+                append(value)
+                index = end = stop
+        except (ValueError, IndexError, RecursionError):
+            pass  # nothing whole is left, or `find` and `decode` say what is wrong with it
+        return values, window.start + size_of(text, end)
+
+    def encode(self, frame: Any) -> bytes:
+        """Return the text and LF. Raise EncodeError if there is no text for it, or it exceeds a limit."""
+        return self.write(frame) + b"\n"

@@ -1,0 +1,78 @@
+"""JsonLines: one JSON text per line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from framestream import PADDING, NeedMore, Span, ValueSpan, Window
+from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
+
+
+@dataclass(frozen=True)
+class JsonLines(JsonFramer):
+    r"""Cut lines of JSON (https://jsonlines.org; NDJSON, https://github.com/ndjson/ndjson-spec).
+
+    ::
+
+        INPUT     {"a": 1}\n  [1, 2]\r\n  \n  "text"\n
+        DECODED   {"a": 1}    [1, 2]          "text"
+
+    A line ends with LF; a CR in front of it is white space, and white space around a text belongs to no
+    frame, blank lines included (NDJSON 3.2 lets a parser ignore them). The last line may lack its LF, as
+    jsonlines.org says ("Line Terminator"); with ``last=no`` that is an `IncompleteFrame`.
+
+    A line that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (RFC 8259, section 6) is a
+    `PayloadError`: reading goes on with the next line. Nothing breaks the stream but a line above the
+    limit, and that can be discarded. Lines are written without white space, in UTF-8.
+    """
+
+    name = "json-lines"
+    overhead = 1
+
+    last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span up to the LF; white space in front of a text is padding."""
+        data, start = window.data, window.start
+        if not window.taken and window.resume == start:
+            begin = after_space(data, start)
+            if begin > start:
+                return start, start, begin, PADDING
+        end = data.find(b"\n", window.resume)
+        if end >= 0:
+            return start, end, end + 1
+        end = len(data)
+        if window.eof and self.last and (end > start or window.taken):
+            return start, end, end
+        return NeedMore(resume=end, settled=end)
+
+    def split(self, window: Window) -> tuple[list[Any], int]:
+        """Parse line after line in a block that is decoded at once."""
+        data, start = bytes(window.data), window.start
+        try:
+            text = data[start : data.rfind(b"\n") + 1].decode()
+        except UnicodeDecodeError:
+            return super().split(window)
+        values: list[Any] = []
+        append, harmless = values.append, 2 * self.max_depth
+        index = end = 0
+        try:
+            while True:
+                line_end = text.index("\n", index)
+                value, stop = parse(text, index)
+                if stop != line_end and (stop > line_end or text[stop:line_end].strip(" \t\r")):
+                    break
+                if stop - index > harmless and self.is_too_deep(text[index:stop].encode()):
+                    break
+                append(value)
+                index = end = line_end + 1
+                if text[index] <= " ":
+                    index = skip_space(text, index)
+        except (ValueError, IndexError, RecursionError):
+            pass  # no line is left, or `find` and `decode` say what is wrong with this one
+        return values, start + size_of(text, end)
+
+    def encode(self, frame: Any) -> bytes:
+        """Return the text and LF. Raise EncodeError if there is no text for it, or it exceeds a limit."""
+        return self.write(frame) + b"\n"

@@ -1,0 +1,144 @@
+"""JsonSeq: JSON text sequences, RFC 7464."""
+
+from __future__ import annotations
+
+import re
+from codecs import utf_8_decode
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final, NoReturn
+
+from framestream import PADDING, Decode, NeedMore, Span, ValueSpan, Window
+from framestream_json._scan import RS, START, At, Progress, scan
+from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
+
+# An RS with another one behind it begins nothing (section 2.1), nor does what separates texts.
+_BETWEEN: Final = re.compile(rb"(?:[ \t\r\n]|\x1e(?=\x1e))+")
+_SPACE: Final = b" \t\r\n"
+_UNFINISHED: Final = (At.START, At.INSIDE, At.STRING)
+
+
+class _Resync(Enum):
+    """What the bytes are that go up to the next RS."""
+
+    OUTSIDE = auto()
+    BROKEN = auto()
+
+
+@dataclass(frozen=True)
+class JsonSeq(JsonFramer):
+    r"""Cut JSON text sequences (RFC 7464, application/json-seq): RS, a text, LF.
+
+    ::
+
+        INPUT     \x1e{"a": 1}\n  \x1e[1, 2]\n  \x1e{"cut off\x1e3\n
+        DECODED   {"a": 1}        [1, 2]        PayloadError      3
+
+    Whatever goes wrong, the next RS begins a new text (sections 2.1 and 2.3): a text that is no JSON in
+    UTF-8, is cut off or is nested too deep is a `PayloadError`, and so are bytes outside of any text, as
+    when reading begins in the middle; nothing but a text above the limit breaks the stream, and that can be
+    discarded. A number or a name with no white space behind it may be cut off, and is refused for it (section
+    2.4). White space between texts, and an RS in front of another one, belong to no frame (section 2.1).
+
+    A text is given out as soon as the byte behind it is there, which is the LF (section 2.2), and not only
+    with the RS of the next one. What follows on its heels without an RS is reported by itself.
+    """
+
+    name = "json-seq"
+    overhead = 2
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span of the text, without its RS and the byte behind it."""
+        data, start, memo = window.data, window.start, window.memo
+        if memo is None:
+            between = _BETWEEN.match(data, start)
+            if between is not None:
+                return start, start, between.end(), PADDING
+            if data[start : start + 2] in (b"", b"\x1e"):
+                return NeedMore()
+            memo = START if data[start] == RS else _Resync.OUTSIDE
+        first = start if window.taken or data[start] != RS else start + 1
+        position = max(window.resume, first)
+        if isinstance(memo, _Resync):
+            return self._resync(window, first, position, memo)
+        return self._text(window, first, position, memo)
+
+    def _text(
+        self, window: Window, first: int, position: int, progress: Progress
+    ) -> Span | ValueSpan | NeedMore:
+        data, size = window.data, len(window.data)
+        if progress[0] is At.START:
+            position = after_space(data, position)
+        position, progress = scan(data, position, progress)
+        at = progress[0]
+        if at in _UNFINISHED or (position == size and not window.eof):
+            return NeedMore(resume=position, memo=progress, settled=position, payload_start=first)
+        behind = data[position : position + 1]
+        if behind and behind in _SPACE:
+            return first, position, position + 1
+        if behind in (b"", b"\x1e"):
+            return (first, position, position, _CUT_OFF) if at is At.SCALAR else (first, position, position)
+        return self._resync(window, first, position, _Resync.BROKEN)
+
+    def _resync(
+        self, window: Window, first: int, position: int, memo: _Resync
+    ) -> Span | ValueSpan | NeedMore:
+        end = window.data.find(RS, position)
+        if end < 0:
+            end = len(window.data)
+            if not window.eof:
+                return NeedMore(resume=end, memo=memo, settled=end, payload_start=first)
+        return (first, end, end, _OUTSIDE) if memo is _Resync.OUTSIDE else (first, end, end)
+
+    def split(self, window: Window) -> tuple[list[Any], int]:
+        """Parse text after text in a block that is decoded at once."""
+        values: list[Any] = []
+        try:
+            text, _ = utf_8_decode(window.data[window.start :])
+        except UnicodeDecodeError:
+            return super().split(window)
+        append, harmless = values.append, 2 * self.max_depth
+        index = end = 0
+        try:
+            while True:
+                index = _next_record(text, index)
+                value, stop = parse(text, index)
+                behind = text[stop]
+                if behind not in " \t\r\n" and (behind != "\x1e" or text[index] not in '[{"'):
+                    break
+                if stop - index > harmless and self.is_too_deep(text[index:stop].encode()):
+                    break
+                append(value)
+                index = end = stop + (behind != "\x1e")
+        except (ValueError, IndexError, RecursionError):
+            pass  # nothing whole is left, or `find` and `decode` say what is wrong with it
+        return values, window.start + size_of(text, end)
+
+    def encode(self, frame: Any) -> bytes:
+        """Return RS, the text and LF (section 2.2). Raise EncodeError for what has no text."""
+        return b"\x1e%b\n" % self.write(frame)
+
+
+def _next_record(text: str, index: int) -> int:
+    """Return where the text behind the next RS begins; ValueError if something else comes first."""
+    if text[index] != "\x1e":
+        index = skip_space(text, index)
+    while text[index] == "\x1e":
+        index += 1
+        if text[index] not in " \t\r\n\x1e":
+            return index
+        if text[index] != "\x1e":
+            return skip_space(text, index)
+    raise ValueError("bytes outside of any text of the sequence")
+
+
+def _refuse_outside(_: bytes) -> NoReturn:
+    raise ValueError("bytes outside of any text of the sequence")
+
+
+def _refuse_cut_off(_: bytes) -> NoReturn:
+    raise ValueError("a number or name with no white space behind it may be cut off")
+
+
+_OUTSIDE: Final = Decode(_refuse_outside)
+_CUT_OFF: Final = Decode(_refuse_cut_off)

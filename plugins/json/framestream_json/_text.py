@@ -1,0 +1,89 @@
+"""One JSON text, to Python and back, as RFC 8259 has it: what the three framings share."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, NoReturn
+
+from framestream import EncodeError, Framer
+
+MOST_DEPTH: Final = 500
+"""Python's parser recurses on nested values, and stops at 1000 of everything that is on the stack."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON (RFC 8259, section 6)")
+
+
+_decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_encoder: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+parse: Final = _decoder.raw_decode
+"""Return the value that begins at an index of a str, and where it ends; ValueError if none does."""
+
+_SPACE: Final = re.compile(rb"[ \t\r\n]*")
+_SPACE_IN_TEXT: Final = re.compile(r"[ \t\r\n]*")
+_STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def after_space(data: bytes | bytearray, start: int) -> int:
+    """Return where insignificant white space (RFC 8259, section 2) that begins here ends."""
+    return _SPACE.match(data, start).end()  # type: ignore[union-attr]  # it matches nothing, too
+
+
+def skip_space(text: str, start: int) -> int:
+    """Do the same in decoded text."""
+    return _SPACE_IN_TEXT.match(text, start).end()  # type: ignore[union-attr]  # it matches nothing, too
+
+
+def size_of(text: str, stop: int) -> int:
+    """Return how many bytes the first `stop` characters take."""
+    return stop if text.isascii() else len(text[:stop].encode())
+
+
+@dataclass(frozen=True)
+class JsonFramer(Framer[Any]):
+    """A framing whose payload is a JSON text in UTF-8."""
+
+    max_depth: Annotated[int, "Arrays and objects that may be open at once, at most 500."] = 250
+    max_size: Annotated[int | None, "The longest text. Bytes."] = None
+
+    def __post_init__(self) -> None:
+        if type(self.max_depth) is not int or not 1 <= self.max_depth <= MOST_DEPTH:
+            raise ValueError(f"max_depth is {self.max_depth!r}; it must be from 1 to {MOST_DEPTH}")
+
+    def decode(self, payload: bytes) -> Any:
+        """Return the value. ValueError for what is no JSON in UTF-8, or nested too deep."""
+        if self.is_too_deep(payload):
+            raise ValueError(f"nested more than {self.max_depth} deep")
+        try:
+            return _decoder.decode(payload.decode())
+        except RecursionError as error:
+            raise ValueError("nested too deep for this thread's stack") from error
+
+    def is_too_deep(self, text: bytes | bytearray) -> bool:
+        """Tell whether a text is nested too deep; if its brackets do not match, leave it to the parser."""
+        if len(text) < 2 * self.max_depth or text.count(b"[") + text.count(b"{") <= self.max_depth:
+            return False
+        brackets = _STRINGS.sub(b"", text).translate(_TO_SQUARE, _NO_BRACKETS)
+        for _ in range(self.max_depth):
+            size = len(brackets)
+            brackets = brackets.replace(b"[]", b"")  # every innermost pair goes: one level a time
+            if len(brackets) == size:
+                return False
+        return bool(brackets)
+
+    def write(self, value: Any) -> bytes:
+        """Return the text for a value. Raise EncodeError if there is none, or it exceeds a limit."""
+        try:
+            text = _encoder.encode(value).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise EncodeError(f"no JSON for it: {error}") from error
+        if self.is_too_deep(text):
+            raise EncodeError(f"value nested more than {self.max_depth} deep")
+        if self.max_size is not None and len(text) > self.max_size:
+            raise EncodeError(f"text of {len(text)} bytes exceeds the limit {self.max_size}")
+        return text

@@ -1,0 +1,260 @@
+"""JSON framings: what the specifications say, what they forbid, hostile texts, and the kit."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from framestream import (
+    END,
+    NEED_DATA,
+    EncodeError,
+    FrameDecoder,
+    FrameTooLarge,
+    FramingError,
+    IncompleteFrame,
+    PayloadError,
+    ReadCondition,
+    get_framer,
+    iter_frames,
+)
+from framestream.testing import check_framer, chunkings
+from framestream_json import JsonConcat, JsonLines, JsonSeq
+
+FRAMERS: list[JsonLines | JsonSeq | JsonConcat] = [JsonLines(), JsonSeq(), JsonConcat()]
+VALUES: list[Any] = [
+    {"a": [1, {"b": None}]},
+    [],
+    't\\e"x\n',
+    3,
+    -0.5e3,
+    True,
+    False,
+    None,
+    "Zoë €😀",
+    {"}": "]"},
+]
+
+BAD_TEXTS = [
+    b"{",
+    b"[1,]",
+    b"{'a': 1}",
+    b"[1}",
+    b"NaN",
+    b"[-Infinity]",
+    b"nul",
+    b"01",
+    b"+1",
+    b'"\xff"',
+    b'"a\tb"',
+    b'"\\x"',
+    b"\xef\xbb\xbf[]",
+    b"[" * 251 + b"]" * 251,
+]
+
+
+def read(framer: ReadCondition[Any], chunks: list[bytes]) -> tuple[list[Any], list[bytes]]:
+    """Return the frames and the payloads of those that could not be decoded."""
+    bad: list[bytes] = []
+    return list(iter_frames(chunks, framer, on_payload_error=lambda error: bad.append(error.payload))), bad
+
+
+def test_conformance_of_lines() -> None:
+    check_framer(
+        JsonLines(),
+        examples=[
+            (b'{"a": 1}\n[1, 2]\r\n"text"\n', [{"a": 1}, [1, 2], "text"]),
+            (b"\n \r\n\n1\n\n  2 \n\t\n \t", [1, 2]),
+            (b"1\n2", [1, 2]),
+            (b'{"a": 1}', [{"a": 1}]),
+            ('["Zoë €😀", "\\ud83d\\ude00"]\n'.encode(), [["Zoë €😀", "😀"]]),
+        ],
+        malformed=[*((text + b"\n", "") for text in BAD_TEXTS), (b"1 2\n", "Extra data"), (b"[1,\n2]\n", "")],
+        slow_frame=lambda size: b"[" + b"1," * (size // 2) + b"1]\n",
+    )
+
+
+def test_conformance_of_lines_that_must_end() -> None:
+    check_framer(JsonLines(last=False), examples={b"1\n[2]\n": [1, [2]]}, incomplete=[b"1", b"1\n[2]"])
+
+
+def test_conformance_of_sequences() -> None:
+    check_framer(
+        JsonSeq(),
+        examples=[
+            (b'\x1e{"a": 1}\n\x1e[1, 2]\n\x1e"text"\n\x1e3\n', [{"a": 1}, [1, 2], "text", 3]),
+            (b'\x1e{"a":\n 1\n}\n\x1e\n 1 \n', [{"a": 1}, 1]),
+            (b"\x1e\x1e\x1e1\n\n\n\x1e\x1e2\r\n", [1, 2]),
+            (b'\x1e{"a": 1}\x1e[]\x1e"b"', [{"a": 1}, [], "b"]),
+            ('\x1e"Zoë €😀"\n'.encode(), ["Zoë €😀"]),
+        ],
+        malformed=[
+            *((b"\x1e" + text + b"\n\x1e1\n", "") for text in BAD_TEXTS),
+            (b'{"a": 1}\n', "outside of any text"),
+            (b"\x1e1\x1e2\n", "may be cut off"),
+            (b"\x1e1", "may be cut off"),
+            (b'\x1e{"a\\\x1e1\n', "Unterminated string"),
+            (b"\x1e \x1e", "Expecting value"),
+            (b"\x1e]\n", "Expecting value"),
+            (b"\x1e[]]\n", "Extra data"),
+        ],
+        incomplete=[b"\x1e", b"\x1e{", b'\x1e"', b"\x1e1\n\x1e[", b'\x1e"\\'],
+        slow_frame=lambda size: b'\x1e{"a": "' + b"x\\n" * (size // 3) + b'"}\n',
+    )
+
+
+def test_conformance_of_concatenated_texts() -> None:
+    check_framer(
+        JsonConcat(),
+        examples=[
+            (b'{"a": 1}[1, 2]\n3 "text"null', [{"a": 1}, [1, 2], 3, "text", None]),
+            (b"  1\n\n[]{}\r\n true[false]\n", [1, [], {}, True, [False]]),
+            (b'"a""b\\"c""\\\\"{"]}": "[{"}', ["a", 'b"c', "\\", {"]}": "[{"}]),
+            (b"12", [12]),
+            (b"1[2]3", [1, [2], 3]),
+            ('"Zoë €😀"["é"]{"€": 1}'.encode(), ["Zoë €😀", ["é"], {"€": 1}]),
+        ],
+        malformed=[
+            *((text + b" 1 ", "") for text in BAD_TEXTS[1:]),
+            (b"]", "b']' where no JSON text can have it"),
+            (b"1,2", "b',' where no JSON text can have it"),
+            (b'"a\x1e"', "b'\\x1e' where no JSON text can have it"),
+            (b'["a\\\x1e"]', "b'\\x1e' where no JSON text can have it"),
+            (b"[\x1e]", "b'\\x1e' where no JSON text can have it"),
+        ],
+        incomplete=[b"{", b'"', b'"\\', b"[1", b'{"a": "}"'],
+        slow_frame=lambda size: b"[" + b'{"a": [1]},' * (size // 11) + b"1]",
+    )
+
+
+@pytest.mark.parametrize("framer", FRAMERS, ids=str)
+def test_what_is_written_is_read_back_under_every_chunking(framer: Any) -> None:
+    wire = b"".join(map(framer.encode, VALUES))
+    for chunks in chunkings(wire):
+        assert read(framer, chunks) == (VALUES, [])
+
+
+@pytest.mark.parametrize("framer", FRAMERS, ids=str)
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 50_000])
+def test_a_depth_bomb_is_one_bad_text_at_most(framer: Any, text: bytes) -> None:
+    wire = b"\x1e" * (framer.name == "json-seq") + text + b"\n" + framer.encode(7)
+    values: list[Any] = []
+    bad: list[PayloadError] = []
+    try:
+        for value in iter_frames(wire, framer, on_payload_error=bad.append):
+            values.append(value)  # noqa: PERF402  # what came before an error counts
+    except IncompleteFrame:
+        assert framer.name == "json-concat"
+    else:
+        assert (values, len(bad)) == ([7], 1)
+
+
+@pytest.mark.parametrize("depth", [1, 250, 251, 252])
+@pytest.mark.parametrize("wide", [b"", b"[]," * 300, b'"[[[\\"[[[",' * 100])
+def test_depth_counts_open_brackets_and_nothing_else(depth: int, wide: bytes) -> None:
+    text = b"[" * (depth - 1) + b"[" + wide + b"1]" + b"]" * (depth - 1)
+    expected = depth + (depth == 250 and wide.startswith(b"[]"))
+    for framer in FRAMERS:
+        values, bad = read(framer, [b"\x1e" * (framer.name == "json-seq") + text + b"\n"])
+        assert (len(values), len(bad)) == ((1, 0) if expected <= 250 else (0, 1))
+
+
+def test_a_line_that_is_no_json_costs_nothing_but_itself() -> None:
+    assert read(JsonLines(), [b'{"a": 1}\n{"b": \n3\n']) == ([{"a": 1}, 3], [b'{"b": '])
+
+
+def test_a_sequence_is_read_from_the_middle_on() -> None:
+    wire = b'"cut": 1}\n\x1e{"a": 1}\n'
+    for chunks in chunkings(wire):
+        assert read(JsonSeq(), chunks) == ([{"a": 1}], [b'"cut": 1}\n'])
+
+
+def test_a_sequence_with_a_broken_text_goes_on_with_the_next() -> None:
+    wire = b'\x1e{"a": "b\x1e[1]\n\x1e[1] oops\n\x1e2\n\x1e3\x1e4\n'
+    for chunks in chunkings(wire):
+        # The good text that is followed by other bytes was given out before those arrived.
+        assert read(JsonSeq(), chunks) == ([[1], [1], 2, 4], [b'{"a": "b', b"oops\n", b"3"])
+
+
+@pytest.mark.parametrize("framer", FRAMERS, ids=str)
+def test_a_text_is_given_out_when_its_newline_is_there(framer: Any) -> None:
+    decoder = FrameDecoder()
+    for value in VALUES:
+        decoder.receive_data(framer.encode(value))
+        assert decoder.next_frame(framer) == value
+        assert decoder.next_frame(framer) is NEED_DATA
+    decoder.receive_eof()
+    assert decoder.next_frame(framer) is END
+
+
+@pytest.mark.parametrize("framer", FRAMERS, ids=str)
+def test_a_text_above_the_limit_can_be_discarded_in_constant_memory(framer: Any) -> None:
+    decoder = FrameDecoder(max_frame_size=1000, on_oversize="discard")
+    decoder.receive_data(b"\x1e" * (framer.name == "json-seq") + b'["')
+    for _ in range(1000):
+        decoder.receive_data(b"x\\n" * 1000)
+        assert decoder.next_frame(framer) is NEED_DATA
+    decoder.receive_data(b'"]\n' + framer.encode(7))
+    assert decoder.next_frame(framer) == 7
+    assert decoder.stats.high_water < 8000
+
+
+def test_the_limit_counts_the_text_alone() -> None:
+    for framer in (JsonLines(max_size=5), JsonSeq(max_size=5), JsonConcat(max_size=5)):
+        wire = framer.encode([100])
+        assert list(iter_frames(wire * 3, framer)) == [[100]] * 3
+        with pytest.raises(FrameTooLarge):
+            list(iter_frames(wire.replace(b"100", b"1000"), framer))
+        with pytest.raises(EncodeError, match="text of 6 bytes exceeds the limit 5"):
+            framer.encode([1000])
+
+
+def test_where_no_text_can_begin_the_stream_is_broken_at_that_byte() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"[1] , [2]")
+    assert decoder.next_frame(JsonConcat()) == [1]
+    with pytest.raises(FramingError) as caught:
+        decoder.next_frame(JsonConcat())
+    assert caught.value.offset == 4
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), {(1, 2): 3}, "\ud800"])
+def test_what_has_no_json_is_not_written(value: Any) -> None:
+    with pytest.raises(EncodeError, match="no JSON for it"):
+        JsonLines().encode([value])
+
+
+def test_what_is_nested_too_deep_is_not_written() -> None:
+    value: list[Any] = []
+    for _ in range(250):
+        value = [value]
+    with pytest.raises(EncodeError, match="nested more than 250 deep"):
+        JsonLines().encode(value)
+    value.append(value)
+    with pytest.raises(EncodeError, match="no JSON for it"):
+        JsonLines().encode(value)
+
+
+@pytest.mark.parametrize("depth", [0, 501, "3"])
+def test_options_are_checked(depth: Any) -> None:
+    with pytest.raises(ValueError, match="it must be from 1 to 500"):
+        JsonLines(max_depth=depth)
+
+
+def test_a_batch_of_documents_equals_what_python_reads() -> None:
+    documents: list[Any] = [{"id": n, "name": "é" * (n % 3), "list": list(range(n % 7))} for n in range(500)]
+    for framer in FRAMERS:
+        assert list(iter_frames(b"".join(map(framer.encode, documents)), framer)) == documents
+    lines = "".join(json.dumps(document, indent=1) for document in documents).encode()
+    assert list(iter_frames(lines, JsonConcat())) == documents
+
+
+def test_they_are_found_by_name() -> None:
+    names = ["json-lines:last=no", "json-seq:max-depth=9", "json-concat:max=1MiB"]
+    assert [get_framer(name) for name in names] == [
+        JsonLines(last=False),
+        JsonSeq(max_depth=9),
+        JsonConcat(max_size=1 << 20),
+    ]
