@@ -13,5 +13,7 @@ debian="$debian redis-server"
 debian="$debian jq mpv qemu-system-x86"
 # mqtt
 debian="$debian mosquitto mosquitto-clients"
+# syslog
+debian="$debian rsyslog bsdutils"
 
 apt-get install -y --no-install-recommends $debian

@@ -1,0 +1,155 @@
+"""Syslog: messages behind their length, or in front of a line feed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, NoReturn, TypeAlias, get_args
+
+from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+
+Framing: TypeAlias = Literal["auto", "octet-counting", "non-transparent"]
+
+MAX_DIGITS: Final = 19
+"""Digits a length may have: enough for any size that a file offset can hold."""
+
+_LENGTH: Final = re.compile(rb"([1-9][0-9]{0,%d}) " % (MAX_DIGITS - 1))
+_DIGITS: Final = re.compile(rb"(?:[1-9][0-9]{0,%d})?" % (MAX_DIGITS - 1))
+_LESS_THAN: Final = ord("<")
+_IN_LINE: Final = "in a line"
+
+
+@dataclass(frozen=True)
+class Syslog(Framer[bytes]):
+    r"""Cut syslog messages from a TCP stream (RFC 6587), or a TLS one (RFC 5425 4.3).
+
+    ::
+
+        INPUT     <34>su: failed\n   13 <13>two\nlines  <34>again\n
+        DECODED   b"<34>su: failed"  b"<13>two\nlines"  b"<34>again"
+
+    Two framings are in use, and a receiver tells them apart by the first byte of every frame: a digit
+    begins octet counting (3.4.1, "the number of octets", one space, the message), ``<`` begins a message
+    that ends with a trailer (3.4.2, "non-transparent framing"). The trailer is a line feed; 3.4.2 knows
+    of NUL and CR LF as well. Where `framing` names one of the two, nothing is guessed.
+
+    Written is octet counting, unless `framing` is non-transparent: only that can carry every message.
+
+    A counted message above the limit is refused by its length, any other one as soon as it has grown too
+    long; both can be skipped and streamed. These break the stream (`FramingError`): in "auto" a frame that
+    begins with neither a digit nor ``<``; a length of zero, with leading zeros, or of more than 19 digits; a
+    length that ends otherwise than with a space.
+    """
+
+    name = "syslog"
+
+    framing: Annotated[Framing, "How messages are framed; auto tells by the first byte of each."] = "auto"
+    trailer: Annotated[bytes, "What ends a message that is not counted."] = b"\n"
+    max_size: Annotated[int | None, "The longest message. Bytes."] = None
+
+    def __post_init__(self) -> None:
+        if self.framing not in get_args(Framing):
+            raise ValueError(f"framing is {self.framing!r}; it must be one of {', '.join(get_args(Framing))}")
+        if not (type(self.trailer) is bytes and self.trailer):
+            raise ValueError(f"trailer is {self.trailer!r}; it must be bytes, at least one")
+        object.__setattr__(self, "overhead", max(MAX_DIGITS + len(" "), len(self.trailer)))
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return the span of a message as soon as its length or its trailer is there."""
+        data, start = window.data, window.start
+        if window.memo is not None:
+            return self._line(window)
+        if start == len(data):
+            return NeedMore()
+        if self.framing == "non-transparent" or (self.framing == "auto" and data[start] == _LESS_THAN):
+            return self._line(window)
+        header = _LENGTH.match(data, start)
+        if header is None:
+            return self._incomplete(window)
+        stop = header.end() + int(header[1])
+        return header.end(), stop, stop
+
+    def _line(self, window: Window) -> Span | NeedMore:
+        data = window.data
+        end = data.find(self.trailer, window.resume)
+        if end >= 0:
+            return window.start, end, end + len(self.trailer)
+        # The last bytes may be the beginning of the trailer.
+        seen = max(window.resume, len(data) - len(self.trailer) + 1)
+        return NeedMore(resume=seen, settled=seen, memo=_IN_LINE)
+
+    def _incomplete(self, window: Window) -> NeedMore:
+        digits = _DIGITS.match(window.data, window.start)
+        assert digits is not None  # it matches nothing, too
+        if digits.end() < len(window.data):
+            self._refuse(window, digits.end())
+        return NeedMore()
+
+    def _refuse(self, window: Window, position: int) -> NoReturn:
+        byte = bytes(window.data[position : position + 1])
+        if position == window.start:
+            expected = "a digit from 1 to 9" + (" or b'<'" if self.framing == "auto" else "")
+            raise FramingError(f"frame begins with {byte!r}, not with {expected}", position=position)
+        if byte.isdigit():
+            raise FramingError(f"length of more than {MAX_DIGITS} digits", position=position)
+        raise FramingError(f"length ends with {byte!r}, not with a space", position=position)
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Cut every whole message."""
+        data, start = bytes(window.data), window.start
+        if self.framing == "non-transparent":
+            return self._split_lines(data, start)
+        messages: list[bytes] = []
+        append, find, match = messages.append, data.find, _LENGTH.match
+        size, trailer, width = len(data), self.trailer, len(self.trailer)
+        line = _LESS_THAN if self.framing == "auto" else -1
+        while start < size:
+            if data[start] == line:
+                stop = find(trailer, start)
+                if stop < 0:
+                    break
+                append(data[start:stop])
+                start = stop + width
+            elif header := match(data, start):
+                first = header.end()
+                stop = first + int(header[1])
+                if stop > size:
+                    break
+                append(data[first:stop])
+                start = stop
+            else:
+                break
+        return messages, start
+
+    def _split_lines(self, data: bytes, start: int) -> tuple[list[bytes], int]:
+        messages = data[start:].split(self.trailer)
+        rest = messages.pop()
+        return messages, len(data) - len(rest)
+
+    def encode(self, frame: bytes) -> list[bytes]:
+        """Return the length, a space and the message; or the message and the trailer.
+
+        Raises:
+            EncodeError: an empty message where messages are counted, one that holds the trailer where they
+                are not, or one above `max_size`.
+        """
+        if self.max_size is not None and len(frame) > self.max_size:
+            raise EncodeError(f"message of {len(frame)} bytes exceeds the limit {self.max_size}")
+        if self.framing == "non-transparent":
+            # The message's own end may be the beginning of a trailer.
+            place = (frame + self.trailer).find(self.trailer)
+            if place != len(frame):
+                raise EncodeError(f"message with the trailer {self.trailer!r} in it, at {place}")
+            return [frame, self.trailer]
+        if not frame:
+            raise EncodeError("an empty message cannot be counted: a length is not zero")
+        return [b"%d " % len(frame), frame]
+
+    def explain(self, window: Window) -> str:
+        """Recognise a client that wanted another port, or speaks TLS."""
+        data, start = window.data, window.start
+        if data.startswith(b"\x16\x03", start):
+            return "looks like a TLS hello"
+        if data.startswith((b"GET ", b"POST ", b"HEAD ", b"PUT "), start):
+            return "looks like an HTTP request"
+        return ""
