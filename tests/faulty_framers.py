@@ -435,3 +435,15 @@ class Pieces(Framer[bytes]):
 
     def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
         return frame
+
+
+@dataclass(frozen=True)
+class Preallocates(ReadCondition[bytes]):
+    """Makes room for a frame as soon as it knows its size."""
+
+    def find(self, window: Window) -> Span | NeedMore:
+        data, first = window.data, window.start + 3
+        if len(data) < first:
+            return NeedMore(size=3)
+        room = bytearray(int.from_bytes(data[window.start : first], "big"))
+        return first, first + len(room), first + len(room)

@@ -16,6 +16,7 @@ from framestream.testing import ConformanceError, check_framer, conformance_chec
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
 LF_LINES = {b"one\ntwo\n": [b"one", b"two"]}
 LONG_LINES = {b"a line\nand one longer than three of it\n": [b"a line", b"and one longer than three of it"]}
+COUNTED_3 = {b"\0\0\3abc": [b"abc"]}
 COUNTED = {b"\3abc\0\1x": [b"abc", b"", b"x"]}
 
 
@@ -32,6 +33,12 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.RescansInSecret(), LINES, "resume", "find rescans: it looks again at bytes before resume"),
         (faulty.CopiesEverything(), LINES, "linear-cost", "find copies a frame that arrives byte by byte"),
         (faulty.LooksBehindTheFrame(), LINES, "many-frames", "find looks far behind the frame"),
+        (
+            faulty.Preallocates(),
+            COUNTED_3,
+            "declared-sizes",
+            "allocates memory for a size that a frame merely declares",
+        ),
         (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
         (faulty.KeepsStateElsewhere(), LONG_LINES, "sharing", "disturb each other"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from framestream._conditions import NeedMore
 from framestream.testing._asking import Answer, ask, same_answer
 from framestream.testing._case import Case, lengths
-from framestream.testing._cost import Cost, drip_cost, one_by_one_cost, split_cost
+from framestream.testing._cost import Cost, ask_cost, drip_cost, one_by_one_cost, split_cost
 from framestream.testing._failure import ConformanceError, describe_answer
 from framestream.testing._progress import Progress
 from framestream.testing._slow_frames import Pair, slow_frames
@@ -18,6 +20,10 @@ _HEADER = 64
 # Short frames are repeated to streams of this size and its double, much longer than what a framer may
 # look at in one bounded glance.
 _STREAM = 6144
+
+# A few parser objects and buffers may be made; a declared size goes far beyond.
+_MOST_ALLOCATED = 4 << 20
+_MOST_STARTS = 16
 
 _NO_SLOW_FRAME = "no slow_frame was given and none could be grown from the examples"
 _RESUME = (
@@ -78,6 +84,30 @@ def check_many_frames(case: Case) -> str | None:
         hint = "go through the window once, and do not cut off its beginning"
         _compare(pair, costs, "examined", f"split looks at the same bytes again: {what}", hint)
     return None if frames else "the examples have no short frame that ends by itself"
+
+
+def check_declared_sizes(case: Case) -> None:
+    """No size that a frame declares makes `find` allocate memory before the bytes are there."""
+    starts = dict.fromkeys(frame[:_HEADER] for frame in case.situations())
+    for frame in list(starts)[:_MOST_STARTS]:
+        for data in _with_huge_numbers(frame):
+            allocated = ask_cost(case.framer, data)
+            if allocated > _MOST_ALLOCATED:
+                raise ConformanceError(
+                    "find allocates memory for a size that a frame merely declares",
+                    data=data,
+                    expected=f"at most {_MOST_ALLOCATED} bytes for the {len(data)} that are there",
+                    got=f"{allocated} bytes allocated",
+                    hint="return the span without making anything of that size: the decoder checks the "
+                    "limit, and gathers the bytes as they arrive",
+                )
+
+
+def _with_huge_numbers(frame: bytes) -> Iterator[bytes]:
+    for at in range(min(len(frame), 12)):
+        for width in (1, 2, 4, 8):
+            for digit in (b"\x7f", b"\xff", b"9"):
+                yield frame[:at] + digit * width + frame[at + width :]
 
 
 def _compare(pair: Pair, costs: tuple[Cost, Cost], counted: str, defect: str, hint: str) -> None:

@@ -64,6 +64,12 @@ def one_by_one_cost(framer: ReadCondition[Any], stream: bytes) -> Cost:
     return Cost(tally.bytes, allocated, 0, questions)
 
 
+def ask_cost(framer: ReadCondition[Any], data: bytes) -> int:
+    """Ask once about a frame; return how many bytes of memory that took at most at a time."""
+    with _tracing():
+        return _ask_traced(framer, Window(data))[1]
+
+
 def split_cost(framer: ReadCondition[Any], stream: bytes) -> Cost:
     """Have `split` cut a whole stream at once, and count the bytes examined."""
     tally = Tally()

@@ -15,7 +15,12 @@ from framestream.testing._checks_answers import (
     check_settled,
     check_size,
 )
-from framestream.testing._checks_cost import check_linear_cost, check_many_frames, check_resume
+from framestream.testing._checks_cost import (
+    check_declared_sizes,
+    check_linear_cost,
+    check_many_frames,
+    check_resume,
+)
 from framestream.testing._checks_decoder import (
     check_decoder,
     check_incomplete,
@@ -50,6 +55,7 @@ _CHECKS: tuple[Callable[[Case], str | None], ...] = (
     check_resume,
     check_linear_cost,
     check_many_frames,
+    check_declared_sizes,
     check_decoder,
     check_truncation,
     check_malformed,

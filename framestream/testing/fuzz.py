@@ -49,6 +49,7 @@ BUILT_IN_SPECS = (
     "msgpack:max=32",
     r'regex:"\r?\n\r?\n"',
     'regex:"[0-9]{1,3};"',
+    r'regex:"([a-z]=[0-9])\n",result=match',
     'regex:"END|(a|b)[c-e]{1,2}x?y"',
     "until-close",
     r'first-of(when(length-prefix:2):"\0", line:last=no)',
