@@ -72,10 +72,12 @@ class When(Framer[T]):
         if data.startswith(accepted, start):
             return None
         seen = bytes(data[start : start + max(map(len, accepted))])
-        if any(beginning.startswith(seen) for beginning in accepted):
+        if _begins(accepted, seen):
             return NeedMore()
+        # Shown up to the byte that decides, so that the text is the same for every chunking.
+        deciding = next(n for n in range(1, len(seen) + 1) if not _begins(accepted, seen[:n]))
         listing = " or ".join(map(repr, accepted[:5])) + (", ..." if len(accepted) > 5 else "")
-        raise OtherBeginning(f"frame begins with {seen!r}, not {listing}", position=start)
+        raise OtherBeginning(f"frame begins with {seen[:deciding]!r}, not {listing}", position=start)
 
     def decode(self, payload: bytes) -> T:
         """Return what the condition makes of the payload."""
@@ -95,3 +97,7 @@ class When(Framer[T]):
     def explain(self, window: Window) -> str:
         """Guess as the condition does."""
         return self.condition.explain(window)
+
+
+def _begins(accepted: tuple[bytes, ...], seen: bytes) -> bool:
+    return any(beginning.startswith(seen) for beginning in accepted)
