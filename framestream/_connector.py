@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from framestream._errors import ConnectError, ConnectTimeout
@@ -132,6 +133,10 @@ def _text(address: Address) -> str:
 
 def reason(error: BaseException) -> str:
     """Return why, in a few words of lower case: the system's own, not Python's rendering of them."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _lower(error.verify_message)
+    if isinstance(error, ssl.SSLError):  # its errno is none of the system's
+        return (error.reason or str(error)).replace("_", " ").lower()
     if isinstance(error, OSError) and error.errno and error.errno in errno.errorcode:
         return os.strerror(error.errno).lower()
     return _lower(str(error) or type(error).__name__)

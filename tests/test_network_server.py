@@ -8,7 +8,16 @@ import socket
 
 import pytest
 
-from framestream import ConnectError, Line, StreamClosed, UnknownFramerError, connect, serve
+from framestream import (
+    ConnectError,
+    Line,
+    StreamClosed,
+    UnknownFramerError,
+    connect,
+    hookimpl,
+    plugins,
+    serve,
+)
 
 LINE = Line()
 
@@ -348,6 +357,39 @@ async def test_the_counters_of_closed_connections_are_kept():
     assert (2, 0) == (stats.accepted, stats.open)
     assert (12, 12) == (stats.bytes_received, stats.bytes_sent)
     assert (2, 2) == (stats.frames_received, stats.frames_sent)
+
+
+class Observer:
+    """A plugin that notes what it is told."""
+
+    def __init__(self):
+        self.heard = []
+
+    @hookimpl
+    def framestream_server_opened(self, server):
+        self.heard.append(("opened", server.url))
+
+    @hookimpl
+    def framestream_server_closed(self, server):
+        self.heard.append(("closed", server.url))
+
+    @hookimpl
+    def framestream_server_failed(self, server, error):
+        self.heard.append(("failed", server.url, repr(error)))
+
+
+async def test_plugins_hear_of_a_server_and_of_what_fails_in_it(caplog):
+    async def fail(stream):
+        raise KeyError("fail")
+
+    observer = Observer()
+    with plugins.isolated():
+        plugins.register(observer, "observer")
+        async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+            with pytest.raises(StreamClosed):
+                await client.read(LINE)
+    failed = ("failed", server.url, "KeyError('fail')")
+    assert [("opened", server.url), failed, ("closed", server.url)] == observer.heard
 
 
 async def until(condition):
