@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from itertools import chain
 
+from framestream._landing import Landing
+
 # A queue of tiny chunks is joined up to this size at once, so that single bytes received before
 # anybody reads do not cost one search each. Larger chunks are used as they are, without a copy.
 _SMALL = 4096
@@ -25,9 +27,10 @@ class ReadBuffer:
         queued: bytes in the chunks.
         base: stream offset of ``head[0]``.
         copied: bytes moved to make the head contiguous.
+        landing: a chunk still being received, behind everything else; `queued` counts what it has.
     """
 
-    __slots__ = ("base", "chunks", "copied", "head", "joined", "pos", "queued")
+    __slots__ = ("base", "chunks", "copied", "head", "joined", "landing", "pos", "queued")
 
     def __init__(self) -> None:
         self.head: bytes | bytearray = b""
@@ -37,6 +40,7 @@ class ReadBuffer:
         self.base = 0
         self.copied = 0
         self.joined = False  # the head was joined while the frame at `pos` 0 was being searched
+        self.landing: Landing | None = None
 
     @property
     def size(self) -> int:
@@ -50,19 +54,45 @@ class ReadBuffer:
 
     def append(self, chunk: bytes) -> None:
         """Add a chunk behind everything else, without copying it."""
+        if self.landing is not None:
+            self.close_landing()
         if self.pos == len(self.head) and not self.chunks:
             self._replace_head(chunk)
         else:
             self.chunks.append(chunk)
             self.queued += len(chunk)
 
+    def open_landing(self, start: int, stop: int) -> Landing:
+        """Have a place for the bytes from `start` to `stop`, of which some have arrived and more will.
+
+        Both count from the first unconsumed byte. What has arrived of them is moved there, so that the
+        place is one chunk from the payload's first byte to its last.
+        """
+        if self.landing is None:
+            cut = self.pos + start
+            arrived = [memoryview(self.head)[cut:], *self.chunks]
+            self.landing = Landing(arrived, stop - start)
+            self.queued = self.landing.size
+            self.copied += self.queued
+            self.head = bytes(memoryview(self.head)[:cut])
+            self.chunks.clear()
+        return self.landing
+
+    def close_landing(self) -> None:
+        """Make what has landed a chunk like others."""
+        if self.landing is not None:
+            self.chunks.append(self.landing.take())
+            self.landing = None
+
     def _next_chunk(self) -> bytes:
+        self.close_landing()
         chunk = self.chunks.popleft()
         self.queued -= len(chunk)
         return chunk
 
     def grow(self, size: int) -> None:
         """Join queued chunks to the head: one or more, until `size` bytes are contiguous or all are."""
+        self.close_landing()
         if self.pos == len(self.head):
             self._replace_head(self._next_chunk())
         have = len(self.head) - self.pos
@@ -168,7 +198,8 @@ class ReadBuffer:
         return size
 
     def peek(self, size: int, *, at: int = 0) -> bytes:
-        """Return a copy of `size` unconsumed bytes, the first `at` passed over, or fewer if there are fewer."""
+        """Return a copy of up to `size` unconsumed bytes, behind the first `at` of them."""
+        self.close_landing()
         pieces: list[bytes | memoryview] = []
         segment: bytes | memoryview
         for segment in chain((memoryview(self.head)[self.pos :],), self.chunks):

@@ -165,7 +165,7 @@ class StreamingRead(CallbackRead):
                 core.callbacks.soon(self._resume)
                 return part
             elif not core.receive_inline(1):
-                core.inbound.wait(self, 1)
+                core.inbound.wait(self)
                 return part
 
     def _resume(self) -> None:
@@ -267,9 +267,10 @@ class FrameHandler:
     def _next(self) -> Any:
         core = self._core
         try:
-            frame = core.decoder.next_frame(self._condition)
-            if frame is NEED_DATA:
-                core.inbound.wait(self, core.missing)
+            while (frame := core.decoder.next_frame(self._condition)) is NEED_DATA:
+                if not core.receive_inline(core.missing):
+                    core.inbound.wait(self)
+                    break
         except FramestreamError as error:
             self.set_exception(core.explain(error))
             return NEED_DATA

@@ -13,7 +13,7 @@ from framestream._deadlines import Pace
 from framestream._decoder import FrameDecoder
 from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed
 from framestream._events import events
-from framestream._inbound import Inbound
+from framestream._inbound import LARGE, Inbound
 from framestream._outbound import CallWhenSent, Outbound
 from framestream._signals import END, NEED_DATA
 from framestream._stream_options import DEFAULTS, StreamOptions, check_options
@@ -179,6 +179,8 @@ class StreamCore:
         decoder = self.decoder
         missing = decoder.missing
         needed = decoder.buffered + missing
+        if missing > 1 and needed >= LARGE:
+            self.inbound.keep_from_next(missing)
         if needed > self.max_buffer_size and not self.inbound.eof:
             error = BufferFull("reached maximum read buffer size", size=needed, limit=self.max_buffer_size)
             logger.error("%s, closing the stream", error, extra=self.log_fields())

@@ -119,6 +119,30 @@ class FrameDecoder:
             stats.received += len(data)
             stats.high_water = max(stats.high_water, self._buffer.size)
 
+    def receive_from(self, receive: Callable[[memoryview], int]) -> int | None:
+        """Receive a part of the frame that `next_frame` waits for straight into its final place.
+
+        `receive` is given the place, puts bytes at its beginning and returns how many. Returns what it
+        returned; None, and `receive` is not called, if there is no such place: then use `receive_data`.
+        It is worth it where the frame is large (see `missing`) and a part of it is there.
+        """
+        extent = self._search.extent
+        if extent is None or self._skipping is not None or self._parts is not None or self._eof:
+            return None
+        first, stop, _, _ = extent
+        buffer = self._buffer
+        if not first < buffer.size < stop or type(buffer.head) is bytearray:
+            return None
+        landing = buffer.open_landing(first, stop)
+        received = landing.fill(receive)
+        buffer.queued += received
+        if landing.size == landing.total:
+            buffer.close_landing()
+        stats = self._stats
+        stats.received += received
+        stats.high_water = max(stats.high_water, buffer.size)
+        return received
+
     def receive_eof(self) -> None:
         """Say that nothing will follow. What is buffered can still be read."""
         self._eof = True
@@ -157,6 +181,8 @@ class FrameDecoder:
             if limit is None:
                 limit = self.max_frame_size
             head, start = buffer.head, buffer.pos
+            if start == len(head) and not (buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
+                return NEED_DATA
             if start < len(head) and self._run < RUN_BEFORE_LOOKING_AHEAD:
                 window = search.window
                 window.data = head
@@ -463,6 +489,7 @@ class FrameDecoder:
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
         self._run = 0
+        self._buffer.close_landing()
         if self._skipping is None:
             # An equal condition keeps the progress of a read that was given up, so that retrying with
             # `Line()` written anew each time does not search the same bytes again.

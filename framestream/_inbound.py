@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from framestream._channel import Channel
     from framestream._decoder import FrameDecoder
 
+# Payload of which this much is missing is received straight into its place. For less, receiving a chunk and
+# joining it costs less than preparing the place.
+LARGE = 1 << 17
+_BESIDE_LARGE = 1 << 12
 # How often one wake-up, or one coroutine that never has to wait, receives before others get their turn.
 READS_IN_A_ROW = 16
 
@@ -45,6 +49,7 @@ class Inbound:
         "_missing",
         "_on_error",
         "_on_idle",
+        "_size",
         "_waiter",
         "_watching",
         "busy",
@@ -84,7 +89,7 @@ class Inbound:
         self.wakes = 0
         self._loop = loop
         self.channel = channel
-        self._chunk_size = chunk_size
+        self._chunk_size = self._size = chunk_size
         self._on_idle = on_idle
         self._on_error = on_error
         self._waiter: Waiter | None = None
@@ -111,22 +116,52 @@ class Inbound:
 
     def receive(self) -> bool:
         """Receive once. Return True if bytes or the end of the stream arrived, False if nothing is there."""
-        size = self._chunk_size
+        if self._missing >= LARGE and (outcome := self._receive_large()) is not None:
+            return outcome
+        size = self._size
         try:
             data = self.channel.receive(size)
         except (BlockingIOError, InterruptedError):
-            self.drained = True
-            return False
-        if not data:
+            return self._nothing_there()
+        received = len(data)
+        self.drained = received < size
+        self._size = self._chunk_size
+        if received:
+            self.decoder.receive_data(data)
+        self._note(received)
+        return True
+
+    def _receive_large(self) -> bool | None:
+        try:
+            received = self.decoder.receive_from(self.channel.receive_into)
+        except (BlockingIOError, InterruptedError):
+            return self._nothing_there()
+        if received is None:
+            return None
+        self.drained = False
+        self.keep_from_next(0)
+        self._note(received)
+        return True
+
+    def keep_from_next(self, missing: int) -> None:
+        """Receive little more than what is `missing` of a large frame at first.
+
+        Large frames come in rows: what is not received yet of the next one can go straight to its place.
+        """
+        self._size = min(missing + _BESIDE_LARGE, self._chunk_size)
+
+    def _nothing_there(self) -> bool:
+        self.drained = True
+        return False
+
+    def _note(self, received: int) -> None:
+        if not received:
             self.peer_ended = True
             self.stop()
-            return True
-        self._missing -= len(data)
-        self.drained = len(data) < size
-        self.decoder.receive_data(data)
+            return
+        self._missing -= received
         if self.timer is not None:
             self.timer.note_arrival()
-        return True
 
     def receive_inline(self, missing: int) -> bool:
         """Receive up to `missing` bytes without waiting; return True if it is worth asking the decoder."""

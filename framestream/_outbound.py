@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from framestream._write_buffer import WriteBuffer
 
 # What is queued in one pass of the loop is sent at its end, or at once when it gets larger than this.
 _MOST_TO_COALESCE = 1 << 16
+# What is larger goes through the buffer, which offers it piece by piece.
+_MOST_TO_SEND_DIRECTLY = 1 << 20
 # How often one wake-up sends before others get their turn.
 _SENDS_IN_A_ROW = 16
 
@@ -115,8 +117,8 @@ class Outbound:
 
     # Writing
 
-    def write(self, data: bytes | list[Buffer]) -> None:
-        """Send, or queue, a chunk or several.
+    def write(self, data: bytes | list[Buffer]) -> bool:
+        """Send, or queue, a chunk or several; return True if nothing is left to send.
 
         Raises:
             StreamClosed: nothing can be written any more.
@@ -124,20 +126,47 @@ class Outbound:
         """
         if self.ended:
             raise StreamClosed(real_error=self.error)
+        chunks: list[Buffer]
+        if isinstance(data, bytes):
+            chunks, size = [data], len(data)
+        else:
+            chunks, size = data, sum(map(len, data))
         buffer = self.buffer
-        chunks: Sequence[Buffer] = [data] if isinstance(data, bytes) else data
-        size = len(data) if isinstance(data, bytes) else sum(map(len, data))
-        if not size:
-            return
+        if buffer.size or self._watching or self._held or not size:
+            return self._queue(chunks, size)
+        if self.max_size is not None and size > self.max_size:
+            raise BufferFull("write buffer is full", size=size, limit=self.max_size)
+        if size > _MOST_TO_SEND_DIRECTLY or not self._is_first_of_pass():
+            return self._queue(chunks, size)
+        try:
+            taken = self.channel.send(chunks)
+        except (BlockingIOError, InterruptedError):
+            taken = 0
+        except OSError as error:
+            self._on_error(error)
+            return False
+        if taken == size:
+            # The way of most writes: nothing is queued, watched or waited for.
+            buffer.written += size
+            self._inbound.drained = False  # what has left may be answered by now
+            return True
+        buffer.append(chunks, size)
+        buffer.advance(taken)
+        self.send()
+        return False
+
+    def _queue(self, chunks: list[Buffer], size: int) -> bool:
+        buffer = self.buffer
         if self.max_size is not None and buffer.size + size > self.max_size:
             raise BufferFull("write buffer is full", size=buffer.size + size, limit=self.max_size)
-        buffer.append(chunks, size)
-        if self._watching or self._held:
-            return
-        if (buffer.size == size and self._is_first_of_pass()) or buffer.size > _MOST_TO_COALESCE:
-            self.send()
-        elif self._end_of_pass is None:
-            self._end_of_pass = self._loop.call_soon(self._on_end_of_pass)
+        if size:
+            buffer.append(chunks, size)
+        if buffer.size and not self._watching and not self._held:
+            if buffer.size > _MOST_TO_COALESCE:
+                self.send()
+            elif self._end_of_pass is None:
+                self._end_of_pass = self._loop.call_soon(self._on_end_of_pass)
+        return not buffer.size
 
     def _is_first_of_pass(self) -> bool:
         wakes = self._inbound.wakes

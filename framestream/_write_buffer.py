@@ -69,10 +69,13 @@ class WriteBuffer:
             taken = channel.send(offered)
         finally:
             offered.clear()  # an exception's traceback must not keep the caller's buffers
-        self._advance(chunks, taken)
+        self.advance(taken)
         return taken == size
 
-    def _advance(self, chunks: deque[Buffer], size: int) -> None:
+    def advance(self, size: int) -> None:
+        """Let go of the first `size` bytes: the channel has taken them."""
+        chunks = self._chunks
+        assert chunks is not None
         self.size -= size
         while size:
             chunk = chunks.popleft()

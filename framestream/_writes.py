@@ -10,6 +10,7 @@ from framestream._errors import StreamClosed
 from framestream._events import events
 from framestream._framing import writing
 from framestream._named import condition_of
+from framestream._outbound import DONE
 from framestream._send_file import send_file
 from framestream._write_buffer import BytesLike, as_chunks
 
@@ -44,10 +45,11 @@ class Writes:
             BufferFull: more than `max_write_buffer_size` bytes would be queued; nothing is written.
         """
         core = self._core
-        core.outbound.write(data if type(data) is bytes else as_chunks(data))
+        outbound = core.outbound
+        is_out = outbound.write(data if type(data) is bytes else as_chunks(data))
         if callback is not None:
             core.call_when_flushed(callback)
-        return core.outbound.flush()
+        return DONE if is_out else outbound.flush()
 
     def send(self, frame: T, framer: Framer[T] | str | None = None) -> Awaitable[None]:
         """Write one frame; awaiting the result waits only while too much is queued.
@@ -65,11 +67,11 @@ class Writes:
         data = chosen.encode(frame)
         core = self._core
         outbound = core.outbound
-        outbound.write(data if type(data) is bytes else as_chunks(data))
+        is_out = outbound.write(data if type(data) is bytes else as_chunks(data))
         core.frames_sent += 1
         if events.frame_sent is not None:
             events.frame_sent(stream=self, framer=chosen, frame=frame)
-        return outbound.room()
+        return DONE if is_out else outbound.room()
 
     async def drain(self) -> None:
         """Wait while too much is queued: above `write_high_water` bytes, until `write_low_water`."""
