@@ -27,6 +27,7 @@ BUILT_IN: Final[dict[str, tuple[Example, ...]]] = {
     ),
     "line": (("line", b"hello\r\nworld\n"), ("line:newline=crlf", b"hello\r\n")),
     "msgpack": (("msgpack", b"\x82\xa2op\xa3add\xa1n\x01\x93\x01\x02\xc0"),),
+    "nested": (("nested(length-prefix:1, msgpack)", b"\x04\x93\x01\x02\x03"),),
     "regex": (('regex:"\\r\\n\\r\\n"', b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),),
     "sequence": (("sequence(length-prefix:1, line)", b"\x02hiline\n"),),
     "until-close": (("until-close", b"everything there is"),),

@@ -15,6 +15,7 @@ BUILT_IN: Final = {
     "length-prefix": "_length_prefix:LengthPrefix",
     "line": "_line:Line",
     "msgpack": "_msgpack:Msgpack",
+    "nested": "_mapped:Nested",
     "regex": "_regex:Regex",
     "sequence": "_sequence:Sequence",
     "until-close": "_until_close:UntilClose",
