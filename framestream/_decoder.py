@@ -183,7 +183,9 @@ class FrameDecoder:
             head, start = buffer.head, buffer.pos
             if start == len(head) and not (buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
                 return NEED_DATA
-            if start < len(head) and self._run < RUN_BEFORE_LOOKING_AHEAD:
+            # One frame is cut faster alone than ahead.
+            alone = self._run < RUN_BEFORE_LOOKING_AHEAD or len(head) - start < 2 * self._last_size
+            if alone and start < len(head):
                 window = search.window
                 window.data = head
                 window.start = window.resume = start

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # joining it costs less than preparing the place.
 LARGE = 1 << 17
 _BESIDE_LARGE = 1 << 12
+_TRIES_TO_SKIP = 8
 # How often one wake-up, or one coroutine that never has to wait, receives before others get their turn.
 READS_IN_A_ROW = 16
 
@@ -50,6 +51,7 @@ class Inbound:
         "_on_error",
         "_on_idle",
         "_size",
+        "_unlucky",
         "_waiter",
         "_watching",
         "busy",
@@ -96,6 +98,7 @@ class Inbound:
         self._watching = False
         self._missing = 0
         self._budget = READS_IN_A_ROW
+        self._unlucky = 0
 
     def begin(self, reader: object, pace: Pace | None) -> None:
         """Make `reader` the only one who may read until `end`, within the limits of `pace`."""
@@ -169,10 +172,21 @@ class Inbound:
         while not self.eof and not (self._watching and self.drained) and self._budget > 0:
             self._budget -= 1
             if not self.receive():
+                self._unlucky = _TRIES_TO_SKIP
                 return False
             if self._missing <= 0:
                 return True
         return self.eof
+
+    def note_sent(self) -> None:
+        """Have the next read try again without the loop: what has just left may be answered by now.
+
+        Where the peer is not that fast, most tries are left out: one costs a system call.
+        """
+        if self._unlucky:
+            self._unlucky -= 1
+        else:
+            self.drained = False
 
     def wait(self, waiter: Waiter, missing: int | None = None) -> None:
         """Wake `waiter` when this many more bytes, or the end of the stream, have arrived.

@@ -148,7 +148,7 @@ class Outbound:
         if taken == size:
             # The way of most writes: nothing is queued, watched or waited for.
             buffer.written += size
-            self._inbound.drained = False  # what has left may be answered by now
+            self._inbound.note_sent()
             return True
         buffer.append(chunks, size)
         buffer.advance(taken)
@@ -200,7 +200,7 @@ class Outbound:
                     break
                 if not buffer.send(self.channel):
                     break
-                self._inbound.drained = False  # what has left may be answered by now
+                self._inbound.note_sent()
             if self._shutdown and not buffer.size:
                 self.channel.shutdown()
                 self._shutdown = False
