@@ -18,7 +18,7 @@ from framestream._conditions import ReadCondition
 from framestream._errors import PluginError
 from framestream._grammar import NAME
 from framestream._hookspecs import CONTRACT
-from framestream._values import did_you_mean
+from framestream._spelling import did_you_mean
 
 State: TypeAlias = Literal["installed", "loaded", "disabled", "quarantined"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]

@@ -12,7 +12,7 @@ from framestream._grammar import NAME
 from framestream._listeners import connect
 from framestream._named_framers import NamedFramer, named_framer, read_config, refuse_cycles
 from framestream._plugin import Factory, Plugin, normalised
-from framestream._values import did_you_mean, nearest
+from framestream._spelling import did_you_mean, nearest
 from framestream._versions import Requirement
 
 

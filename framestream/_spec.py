@@ -6,25 +6,15 @@ the parameters of the framer's class, with ``-`` for ``_`` and ``max`` for ``max
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass
-from functools import lru_cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any, get_origin
 
 from framestream._errors import SpecError
 from framestream._grammar import Option, Spec, Value, Word, parse_spec
-from framestream._values import (
-    Build,
-    convert,
-    describe,
-    did_you_mean,
-    element,
-    format_value,
-    is_condition_type,
-    plain,
-    union_members,
-)
+from framestream._hints import element
+from framestream._options import KEYWORD_ONLY, POSITIONAL_ONLY, VARIADIC, OptionInfo, describe_options
+from framestream._spelling import did_you_mean
+from framestream._values import Build, convert
 
 __all__ = [
     "NESTED_OPTIONS",
@@ -38,99 +28,6 @@ __all__ = [
 
 NESTED_OPTIONS = "between parentheses, options behind the first are written key=value"
 """What the commonest mistake in a nested spec is."""
-
-_VARIADIC = inspect.Parameter.VAR_POSITIONAL
-_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
-_KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
-_ABSENT: Any = inspect.Parameter.empty
-
-
-@dataclass(frozen=True)
-class OptionInfo:
-    """One option of a framer, as the command line explains it.
-
-    Attributes:
-        key: how it is spelled in a spec string.
-        parameter: how it is spelled in Python.
-        hint: the type it is annotated with.
-        help: the text of its `Annotated` hint.
-        default: the default, or `inspect.Parameter.empty`.
-        kind: how Python passes it (a member of `inspect`'s parameter kinds).
-    """
-
-    key: str
-    parameter: str
-    hint: Any
-    help: str
-    default: Any
-    kind: Any
-
-    @property
-    def type(self) -> str:
-        """What it takes, in words."""
-        return describe(self.hint)
-
-    @property
-    def default_text(self) -> str:
-        """The default in spec notation, empty if there is none."""
-        return "" if self.default is _ABSENT else ",".join(_texts(self, self.default))
-
-    @property
-    def required(self) -> bool:
-        """True if a framer cannot be made without it."""
-        return self.default is _ABSENT and self.kind is not _VARIADIC
-
-    @property
-    def repeats(self) -> bool:
-        """True if it takes any number of values."""
-        return self.kind is _VARIADIC or element(self.hint) is not None
-
-    @property
-    def holds_framers(self) -> bool:
-        """True if its values are framers, which may stand in parentheses after the name."""
-        members = union_members(self.hint) or (self.hint,)
-        return any(is_condition_type(element(member) or member) for member in members)
-
-    @property
-    def is_flag(self) -> bool:
-        """True if its key alone means yes."""
-        return bool in (self.hint, *union_members(self.hint))
-
-
-@lru_cache(maxsize=256)
-def describe_options(factory: Any) -> tuple[OptionInfo, ...]:
-    """Return the options of a framer's class, or of a function that makes one, in their order."""
-    hints = _hints(factory)
-    parameters = inspect.signature(factory).parameters
-    fields = getattr(factory, "__dataclass_fields__", {})
-    infos = []
-    for name, parameter in parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD or name.startswith("_"):
-            continue
-        hint, default = hints.get(name, Any), parameter.default
-        if name in fields and fields[name].default_factory is not MISSING:
-            default = fields[name].default_factory()
-        key = "max" if name == "max_size" and "max" not in parameters else name.replace("_", "-")
-        infos.append(OptionInfo(key, name, plain(hint), _help(hint), default, parameter.kind))
-    return tuple(infos)
-
-
-def _hints(factory: Any) -> dict[str, Any]:
-    annotated: Any = factory
-    if isinstance(factory, type) and not hasattr(factory, "__dataclass_fields__"):
-        annotated = annotated.__init__
-    try:
-        # The mark for keyword-only fields is no type, which Python 3.10 refuses.
-        return get_type_hints(annotated, localns={"KW_ONLY": object}, include_extras=True)
-    except NameError as error:
-        raise SpecError(f"the options of {factory.__qualname__} cannot be read: {error}") from error
-
-
-def _help(hint: Any) -> str:
-    if get_origin(hint) is not Annotated:
-        return ""
-    return next((text for text in get_args(hint)[1:] if isinstance(text, str)), "")
-
 
 # From text -------------------------------------------------------------------------------------
 
@@ -168,7 +65,7 @@ def _assign(
     for info in infos:
         if info.is_flag and option.value == Word(info.key, option.position):
             return info, Word("yes", option.position)
-    positional = [info for info in infos if info.kind is not _KEYWORD_ONLY]
+    positional = [info for info in infos if info.kind is not KEYWORD_ONLY]
     return _next_open(positional, given, spec, option.value), option.value
 
 
@@ -212,17 +109,17 @@ def _convert(key: str, infos: Sequence[OptionInfo], values: list[Value], build: 
         if type(error) is not SpecError or info.holds_framers:
             raise
         raise SpecError(f"{key}: {error}", position=error.position) from None
-    return found if several or info.kind is _VARIADIC else found[0]
+    return found if several or info.kind is VARIADIC else found[0]
 
 
 def _call(factory: Callable[..., Any], infos: Sequence[OptionInfo], values: dict[str, Any]) -> Any:
-    by_position = any(info.kind in (_VARIADIC, _POSITIONAL_ONLY) for info in infos)
+    by_position = any(info.kind in (VARIADIC, POSITIONAL_ONLY) for info in infos)
     positional: list[Any] = []
     keywords: dict[str, Any] = {}
     for info in infos:
-        if info.kind is _VARIADIC:
+        if info.kind is VARIADIC:
             positional.extend(values.get(info.key, ()))
-        elif by_position and info.kind is not _KEYWORD_ONLY:
+        elif by_position and info.kind is not KEYWORD_ONLY:
             positional.append(values.get(info.key, info.default))
         elif info.key in values:
             keywords[info.parameter] = values[info.key]
@@ -285,26 +182,20 @@ def _options(values: Values) -> list[str]:
     options: list[str] = []
     by_position = True
     for info, value in values:
-        in_place = by_position and (info.required or info.kind is _VARIADIC) and not isinstance(value, bool)
+        in_place = by_position and (info.required or info.kind is VARIADIC) and not isinstance(value, bool)
         by_position = in_place and not info.repeats
         if _is_default(info, value):
             continue
         if isinstance(value, bool):
             options.append(info.key if value else f"{info.key}=no")
         elif in_place:
-            options.extend(f'"{text}"' if text in flags else text for text in _texts(info, value))
+            options.extend(f'"{text}"' if text in flags else text for text in info.texts(value))
         else:
-            options.extend(f"{info.key}={text}" for text in _texts(info, value))
+            options.extend(f"{info.key}={text}" for text in info.texts(value))
     return options
 
 
-def _texts(info: OptionInfo, value: Any) -> list[str]:
-    """Return the values of an option as text: one, or several where it repeats."""
-    items = value if isinstance(value, tuple) else (value,)
-    return [format_value(item, element(info.hint) or info.hint) for item in items]
-
-
 def _is_default(info: OptionInfo, value: Any) -> bool:
-    if info.kind is _VARIADIC:
+    if info.kind is VARIADIC:
         return bool(value == ())
     return type(value) is type(info.default) and bool(value == info.default)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from framestream._errors import SpecError
 from framestream._grammar import Spec, Value, Word
+from framestream._hints import NOTHING, describe, is_condition_type, plain, union_members
+from framestream._spelling import did_you_mean
 
 UNITS = {
     "": 1,
@@ -43,24 +43,7 @@ _BARE = re.compile(r"[\w.+*/;|!?$%^&@#~<>\[\]{}-]+")
 Build = Callable[[Spec], Any]
 """Makes the condition that a nested spec describes; the registry supplies it."""
 
-_NOTHING = type(None)
-
-
-def is_condition_type(hint: Any) -> bool:
-    """Tell whether a hint means a read condition (known by what it has: this module imports no contract)."""
-    return hasattr(get_origin(hint) or hint, "can_be_empty")
-
-
-def nearest(word: str, among: Iterable[str]) -> str | None:
-    """Return the likeliest spelling of a mistyped word, or None."""
-    close = get_close_matches(word, list(among), n=1, cutoff=0.6)
-    return close[0] if close else None
-
-
-def did_you_mean(word: str, among: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the likeliest spelling, or nothing."""
-    close = nearest(word, among)
-    return f"; did you mean {close!r}?" if close else ""
+_NUMBERS = (int, float, bool)
 
 
 # From text -------------------------------------------------------------------------------------
@@ -86,9 +69,9 @@ def convert(value: Value, hint: Any, build: Build) -> Any:
 
 def _convert_union(value: Value, members: tuple[Any, ...], build: Build) -> Any:
     """Try the members from the narrowest on: numbers and choices before text, which takes anything."""
-    if _NOTHING in members and value == Word("none", value.position):
+    if NOTHING in members and value == Word("none", value.position):
         return None
-    candidates = [m for m in members if m is not _NOTHING and get_origin(m) is not tuple]
+    candidates = [m for m in members if m is not NOTHING and get_origin(m) is not tuple]
     if isinstance(value, Word) and value.quote:
         # A quoted "5" is text wherever text is allowed.
         candidates = [m for m in candidates if m not in _NUMBERS] or candidates
@@ -102,6 +85,15 @@ def _convert_union(value: Value, members: tuple[Any, ...], build: Build) -> Any:
         if not narrow or widest in _READERS:
             raise
     raise _refusal(f"{_shown(value)} is not {' or '.join(map(describe, candidates))}", value)
+
+
+def _breadth(hint: Any) -> int:
+    """Order types from those that take few words to those that take any."""
+    if hint in _NUMBERS:
+        return _NUMBERS.index(hint)
+    if get_origin(hint) is Literal:
+        return 3
+    return 4 if hint in _READERS else 5
 
 
 def _convert_literal(word: Word, choices: tuple[Any, ...]) -> Any:
@@ -252,72 +244,3 @@ def _format_object(value: Any) -> str:
     if name is not None and callable(value):
         return f"<function {name}>"
     return f"<{type(value).__name__}>"
-
-
-# Hints -----------------------------------------------------------------------------------------
-
-
-def plain(hint: Any) -> Any:
-    """Return the hint without `Annotated` and with a bounded `TypeVar` resolved."""
-    while get_origin(hint) is Annotated or (isinstance(hint, TypeVar) and hint.__bound__):
-        hint = hint.__bound__ if isinstance(hint, TypeVar) else get_args(hint)[0]
-    return hint
-
-
-def union_members(hint: Any) -> tuple[Any, ...]:
-    """Return the members of a union, without `Annotated`, or nothing."""
-    if get_origin(hint) not in (Union, types.UnionType):
-        return ()
-    return tuple(plain(member) for member in get_args(hint))
-
-
-def element(hint: Any) -> Any:
-    """Return the type of one value where several are allowed (``tuple[bytes, ...]``), or None."""
-    for member in (plain(hint), *union_members(plain(hint))):
-        if get_origin(member) is tuple:
-            return plain(get_args(member)[0])
-    return None
-
-
-_NUMBERS = (int, float, bool)
-
-
-def _breadth(hint: Any) -> int:
-    """Order types from those that take few words to those that take any."""
-    if hint in _NUMBERS:
-        return _NUMBERS.index(hint)
-    if get_origin(hint) is Literal:
-        return 3
-    return 4 if hint in _READERS else 5
-
-
-_NAMES: dict[Any, str] = {
-    int: "whole number",
-    float: "number",
-    bool: "yes or no",
-    str: "text",
-    bytes: "bytes",
-    Any: "Python object",
-}
-
-
-def describe(hint: Any) -> str:
-    """Return the words for a type: ``whole number``, ``big or little``, ``bytes, several allowed``."""
-    hint = plain(hint)
-    members = union_members(hint)
-    if members:
-        return _describe_union(members)
-    if get_origin(hint) is Literal:
-        return " or ".join(str(choice) for choice in get_args(hint))
-    if get_origin(hint) is tuple:
-        return f"{describe(get_args(hint)[0])}, one or more"
-    if is_condition_type(hint):
-        return "framer"
-    return _NAMES.get(hint, "Python object")
-
-
-def _describe_union(members: tuple[Any, ...]) -> str:
-    words = [describe(member) for member in members if member is not _NOTHING]
-    several = {word.removesuffix(", one or more") for word in words if word.endswith(", one or more")}
-    kept = [word for word in words if word not in several]
-    return " or ".join(dict.fromkeys(kept))

@@ -828,7 +828,8 @@ def test_a_hex_dump_begins_where_it_is_told() -> None:
 
 
 def test_names_complete_in_the_shell() -> None:
-    assert ["length-prefix", "line"] == [item.value for item in SPEC.shell_complete(None, None, "l")]
+    with plugins.isolated():
+        assert ["length-prefix", "line"] == [item.value for item in SPEC.shell_complete(None, None, "l")]
     done = subprocess.run(
         [sys.executable, "-m", "framestream"],
         env={
@@ -836,6 +837,7 @@ def test_names_complete_in_the_shell() -> None:
             "_FRAMESTREAM_COMPLETE": "bash_complete",
             "COMP_WORDS": "framestream cut le",
             "COMP_CWORD": "2",
+            "FRAMESTREAM_PLUGINS": "",
         },
         capture_output=True,
         text=True,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from framestream import NeedMore, ReadCondition, SpecError, Window
 from framestream._grammar import Option, Spec, Word, parse_spec
+from framestream._hints import describe
 from framestream._spec import build_framer, describe_options, format_spec
-from framestream._values import convert, describe, format_size, format_value, no_framers
+from framestream._values import convert, format_size, format_value, no_framers
 
 
 class Whole(ReadCondition[Any]):

@@ -14,8 +14,9 @@ import click
 from framestream._conditions import ReadCondition
 from framestream._grammar import parse_spec
 from framestream._registry import get_framer, plugins
-from framestream.cli._conformance import examine, material_of
+from framestream.cli._conformance import examine
 from framestream.cli._examples import BUILT_IN, frames_in
+from framestream.testing._material import material_of
 
 _PLACE = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 

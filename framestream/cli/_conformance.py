@@ -11,9 +11,6 @@ from framestream.testing import ConformanceError, conformance_checks
 if TYPE_CHECKING:
     from framestream._conditions import ReadCondition
 
-MATERIAL = ("examples", "malformed", "incomplete", "slow_frame", "pieces")
-"""What a framer's class or module may say for the kit; the arguments of `check_framer`."""
-
 
 @dataclass
 class Outcome:
@@ -46,16 +43,6 @@ class Outcome:
         """How many promises are kept, untried and broken."""
         counts = f"{len(self.kept)} promises kept, {len(self.untried)} not tried, {len(self.broken)} broken"
         return f"{self.framer}: {counts}"
-
-
-def material_of(*owners: Any) -> dict[str, Any]:
-    """Return the kit's arguments that these say, the first that has one being asked first."""
-    found: dict[str, Any] = {}
-    for owner in owners:
-        for name in MATERIAL:
-            if name not in found and hasattr(owner, name):
-                found[name] = getattr(owner, name)
-    return found
 
 
 def examine(title: str, framer: ReadCondition[Any], material: Mapping[str, Any]) -> Outcome:

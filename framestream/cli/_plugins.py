@@ -12,8 +12,9 @@ import click
 from framestream._errors import FramestreamError
 from framestream._registry import get_framer
 from framestream._registry import plugins as host
-from framestream.cli._conformance import examine, material_of
+from framestream.cli._conformance import examine
 from framestream.cli._tables import print_table
+from framestream.testing._material import material_of
 
 if TYPE_CHECKING:
     from framestream._plugin import Plugin
