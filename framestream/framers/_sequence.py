@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers._options import check_max_size
-from framestream.framers._steps import Step, encode_steps, find_steps, overhead_of
+from framestream.framers._steps import Step, encode_steps, find_steps, is_condition, overhead_of
 from framestream.framers._whole import refuse_truncated
 
 
@@ -57,5 +57,4 @@ class Sequence(Framer[tuple[Any, ...]]):
 
     def explain(self, window: Window) -> str:
         """Guess as the first part does."""
-        first = cast("Step", self.steps[0])
-        return first.explain(window) if isinstance(first, ReadCondition) else ""
+        return self.steps[0].explain(window) if is_condition(self.steps[0]) else ""

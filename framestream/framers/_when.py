@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
 from typing import Annotated, TypeVar
 
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
@@ -45,6 +46,7 @@ class When(Framer[T]):
         if not accepted or b"" in accepted:
             raise ValueError("a guard needs bytes to look for; it is given none, or empty ones")
         object.__setattr__(self, "_accepted", accepted)
+        object.__setattr__(self, "_longest", max(map(len, accepted)))
         for limit in ("max_size", "overhead", "can_be_empty"):
             object.__setattr__(self, limit, getattr(self.condition, limit))
 
@@ -71,13 +73,17 @@ class When(Framer[T]):
         data, start = window.data, window.start
         if data.startswith(accepted, start):
             return None
-        seen = bytes(data[start : start + max(map(len, accepted))])
-        if _begins(accepted, seen):
+        seen = bytes(data[start : start + self._longest])  # type: ignore[attr-defined]  # likewise
+        if any(beginning.startswith(seen) for beginning in accepted if len(seen) < len(beginning)):
             return NeedMore()
-        # Shown up to the byte that decides, so that the text is the same for every chunking.
-        deciding = next(n for n in range(1, len(seen) + 1) if not _begins(accepted, seen[:n]))
-        listing = " or ".join(map(repr, accepted[:5])) + (", ..." if len(accepted) > 5 else "")
-        raise OtherBeginning(f"frame begins with {seen[:deciding]!r}, not {listing}", position=start)
+        # The bytes are not shown: how many of them are there depends on the chunking.
+        raise OtherBeginning(self._refusal, position=start)
+
+    @cached_property
+    def _refusal(self) -> str:
+        accepted: tuple[bytes, ...] = self._accepted  # type: ignore[attr-defined]  # set in __post_init__
+        more = ", ..." if len(accepted) > 5 else ""
+        return f"frame does not begin with {' or '.join(map(repr, accepted[:5]))}{more}"
 
     def decode(self, payload: bytes) -> T:
         """Return what the condition makes of the payload."""
@@ -97,7 +103,3 @@ class When(Framer[T]):
     def explain(self, window: Window) -> str:
         """Guess as the condition does."""
         return self.condition.explain(window)
-
-
-def _begins(accepted: tuple[bytes, ...], seen: bytes) -> bool:
-    return any(beginning.startswith(seen) for beginning in accepted)
