@@ -48,6 +48,14 @@ class RescansInSecret(Lines):
         return window.start, match.start(), match.end()
 
 
+class CountsFromTheStart(Lines):
+    """Searches from the right place, and looks at everything besides."""
+
+    def find(self, window: Window) -> Any:
+        window.data.count(b"\r\n", window.start)
+        return super().find(window)
+
+
 class CopiesEverything(Lines):
     """Searches from the right place, in a copy made for each question."""
 

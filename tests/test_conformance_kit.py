@@ -31,6 +31,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
     [
         (faulty.Rescans(), LINES, "linear-cost", "find rescans a frame that arrives byte by byte"),
         (faulty.RescansInSecret(), LINES, "resume", "find rescans: it looks again at bytes before resume"),
+        (faulty.CountsFromTheStart(), LINES, "linear-cost", "find rescans a frame that arrives byte by byte"),
         (faulty.CopiesEverything(), LINES, "linear-cost", "find copies a frame that arrives byte by byte"),
         (faulty.LooksBehindTheFrame(), LINES, "many-frames", "find looks far behind the frame"),
         (

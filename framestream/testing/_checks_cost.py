@@ -47,7 +47,7 @@ def check_linear_cost(case: Case) -> str | None:
 
 
 def check_resume(case: Case) -> str | None:
-    """What lies before `resume` is not looked at again, except for a header of bounded size."""
+    """What lies before `resume` is not looked at again, except for the first 64 bytes of the frame."""
     pair = slow_frames(case)
     if pair is None:
         return _NO_SLOW_FRAME

@@ -40,6 +40,8 @@ _STREAMS = (
     b"a;b;;END c;EN--END--",
     b"$5\r\nhello\r\n*2\r\n:1\r\n+OK\r\n",
     b"\x93\1\xa3two\xc0\x82\xa1a\1\xa1b\x90\xc4\2\0\1\xcb?\xf8\0\0\0\0\0\0",
+    b"temp=21;hum=4000;;1;a=1\nb=2\n, bdexy acy xEND.",
+    b"$one\n*two\r\n+\n$",
     b'{"a": 1}\n[2, "}"]\n"x"\n',
     b"\x1b[1m<1>Oct 11 22:14:15 host su: failed\0",
 )
