@@ -15,5 +15,7 @@ debian="$debian jq mpv qemu-system-x86"
 debian="$debian mosquitto mosquitto-clients"
 # syslog
 debian="$debian rsyslog bsdutils"
+# erlang, fastcgi: nginx is above
+debian="$debian erlang-base"
 
 apt-get install -y --no-install-recommends $debian

@@ -1,0 +1,98 @@
+"""FastCgi: records between a web server and an application."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Final, NamedTuple
+
+from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, ValueSpan, Window
+from framestream_erlang._limits import refuse_larger
+
+_VERSION: Final = 1
+_FIELDS: Final = struct.Struct(">BBHHBx")  # version, type, request, content length, padding length, reserved
+_HEADER: Final = _FIELDS.size
+_MOST: Final = 65535
+_MOST_PADDING: Final = 255
+
+
+class Record(NamedTuple):
+    """A FastCGI record without its padding.
+
+    Attributes:
+        type: what it carries, such as 1 for FCGI_BEGIN_REQUEST, 5 for FCGI_STDIN (section 8).
+        request_id: the request it belongs to; 0 for management records (section 3.3).
+        content: up to 65535 bytes.
+    """
+
+    type: int
+    request_id: int = 0
+    content: bytes = b""
+
+
+@dataclass(frozen=True)
+class FastCgi(Framer[Record]):
+    r"""Cut FastCGI records (FastCGI Specification 1.0, section 3.3); Erlang's ``fcgi``.
+
+    ::
+
+        INPUT     \1\5\0\1\0\2\6\0hi\0\0\0\0\0\0   \1\5\0\1\0\0\0\0
+        DECODED   Record(5, 1, b"hi")             Record(5, 1, b"")
+
+    A header of 8 bytes: version, type, request, length of the content, length of the padding, one reserved
+    byte; then content and padding. The padding is not looked at; written is as much of it as makes records
+    begin at multiples of `align`, as section 3.3 recommends. The payload is the content.
+
+    Another version than 1 breaks the stream (`FramingError`). Types are not checked: section 4.2 wants an
+    unknown one answered, and the stream goes on.
+    """
+
+    name = "fastcgi"
+    overhead = _HEADER + _MOST_PADDING
+
+    align: Annotated[int, "What the size of a written record is a multiple of. Bytes."] = 8
+    max_size: Annotated[int | None, "The largest content. Bytes."] = None
+
+    def __post_init__(self) -> None:
+        if type(self.align) is not int or not 1 <= self.align <= _MOST_PADDING + 1:
+            raise ValueError(f"align is {self.align!r}; it must be from 1 to {_MOST_PADDING + 1}")
+
+    def find(self, window: Window) -> ValueSpan | NeedMore:
+        """Return the span as soon as the header is there."""
+        data, start = window.data, window.start
+        if start < len(data) and data[start] != _VERSION:
+            raise FramingError(f"record of version {data[start]}, it must be {_VERSION}", position=start)
+        first = start + _HEADER
+        if len(data) < first:
+            return NeedMore(_HEADER)
+        _, kind, request, length, padding = _FIELDS.unpack_from(data, start)
+        stop = first + length
+        return first, stop, stop + padding, Decode(partial(Record, kind, request))
+
+    def split(self, window: Window) -> tuple[list[Record], int]:
+        """Cut every whole record."""
+        data, start = bytes(window.data), window.start
+        size = len(data)
+        records: list[Record] = []
+        append, unpack, make = records.append, _FIELDS.unpack_from, tuple.__new__
+        while start + _HEADER <= size:
+            version, kind, request, length, padding = unpack(data, start)
+            first = start + _HEADER
+            stop = first + length
+            if version != _VERSION or stop + padding > size:
+                break
+            # A named tuple's own constructor is a function in Python, and takes twice as long.
+            append(make(Record, (kind, request, data[first:stop])))
+            start = stop + padding
+        return records, start
+
+    def encode(self, frame: Record) -> list[bytes]:
+        """Return header, content and padding. Raise EncodeError for what does not fit into a record."""
+        kind, request, content = frame
+        size = len(content)
+        refuse_larger(size, self.max_size)
+        if not (0 <= kind <= 255 and 0 <= request <= 65535 and size <= _MOST):
+            raise EncodeError(f"type {kind}, request {request}, {size} bytes: limits 255, 65535, {_MOST}")
+        padding = -(_HEADER + size) % self.align
+        return [_FIELDS.pack(_VERSION, kind, request, size, padding), content, bytes(padding)]

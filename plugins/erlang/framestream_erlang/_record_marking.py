@@ -1,0 +1,128 @@
+"""RecordMarking: records of ONC RPC, put together from their fragments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Final, NamedTuple
+
+from framestream import Decode, Framer, NeedMore, Span, ValueSpan, Window
+from framestream_erlang._limits import refuse_larger
+
+_MARK: Final = 4
+_LAST: Final = 0x80000000
+_MOST_FRAGMENT: Final = 0x7FFFFFFF
+
+
+class _Progress(NamedTuple):
+    """The memo of a record of which the first fragment is not the last.
+
+    Attributes:
+        first: the first fragment's size.
+        gap: how far behind the place to resume from the next mark is.
+    """
+
+    first: int
+    gap: int
+
+
+@dataclass(frozen=True)
+class RecordMarking(Framer[bytes]):
+    r"""Cut records marked for TCP as ONC RPC does (RFC 5531 11), whole; Erlang's ``sunrm``.
+
+    ::
+
+        INPUT     \x80\0\0\5hello   \0\0\0\3hel\x80\0\0\2lo
+        DECODED   b"hello"          b"hello"
+
+    "A record is composed of one or more record fragments": each has a mark of four bytes, of which the
+    highest bit says that it is the last one and the others how long it is. NFS, rpcbind and NDMP use it.
+
+    The limit holds for the record as a whole: the payload is everything behind the first mark, so the marks
+    between fragments count, and endless empty fragments come to an end. A record of one fragment is refused
+    by its mark; any record can be skipped, and streamed, with the marks between fragments in it.
+    """
+
+    name = "record-marking"
+    overhead = _MARK
+
+    fragment: Annotated[int, "The largest fragment that is written. Bytes."] = _MOST_FRAGMENT
+    max_size: Annotated[int | None, "The largest record, with the marks inside. Bytes."] = None
+
+    def __post_init__(self) -> None:
+        if type(self.fragment) is not int or not 1 <= self.fragment <= _MOST_FRAGMENT:
+            raise ValueError(f"fragment is {self.fragment!r}; it must be from 1 to {_MOST_FRAGMENT}")
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the record's span as soon as the mark of its last fragment is there."""
+        data, start, size = window.data, window.start, len(window.data)
+        progress: _Progress | None = window.memo
+        at = window.resume if progress is None else window.resume + progress.gap
+        while at + _MARK <= size:
+            mark = int.from_bytes(data[at : at + _MARK], "big")
+            stop = at + _MARK + (mark & _MOST_FRAGMENT)
+            if mark & _LAST:
+                return _span(window, progress, stop)
+            if progress is None:
+                progress = _Progress(mark, 0)
+            at = stop
+        if progress is None:
+            return NeedMore(_MARK)
+        seen = min(at, size)
+        # No size: asked with every chunk, it can settle that chunk.
+        return NeedMore(
+            resume=seen,
+            memo=_Progress(progress.first, at - seen),
+            settled=seen,
+            payload_start=start if window.taken else start + _MARK,
+        )
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Cut every whole record of one fragment; `find` is asked about the others."""
+        data, start = bytes(window.data), window.start
+        size = len(data)
+        records: list[bytes] = []
+        append, number = records.append, int.from_bytes
+        while start + _MARK <= size:
+            first = start + _MARK
+            mark = number(data[start:first], "big")
+            stop = first + mark - _LAST
+            if mark < _LAST or stop > size:
+                break
+            append(data[first:stop])
+            start = stop
+        return records, start
+
+    def encode(self, frame: bytes) -> list[bytes]:
+        """Return the record in as few fragments as `fragment` allows."""
+        pieces = list(self._fragments(frame))
+        refuse_larger(sum(map(len, pieces)) - _MARK, self.max_size)
+        return pieces
+
+    def _fragments(self, record: bytes) -> Iterator[bytes]:
+        left = len(record)
+        while left > self.fragment:
+            yield self.fragment.to_bytes(_MARK, "big")
+            yield record[-left:][: self.fragment]
+            left -= self.fragment
+        yield (left | _LAST).to_bytes(_MARK, "big")
+        yield record[len(record) - left :]
+
+
+def _span(window: Window, progress: _Progress | None, stop: int) -> Span | ValueSpan:
+    first = window.start if window.taken else window.start + _MARK
+    if progress is None:
+        return first, stop, stop
+    return first, stop, stop, Decode(partial(_joined, progress.first))
+
+
+def _joined(size: int, payload: bytes) -> bytes:
+    """Return the record without the marks inside it; `size` is the first fragment's."""
+    pieces, at = [payload[:size]], size
+    while at < len(payload):
+        size = int.from_bytes(payload[at : at + _MARK], "big") & _MOST_FRAGMENT
+        at += _MARK
+        pieces.append(payload[at : at + size])
+        at += size
+    return b"".join(pieces)

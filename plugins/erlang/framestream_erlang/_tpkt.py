@@ -1,0 +1,69 @@
+"""Tpkt: ISO transport packets on TCP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream_erlang._limits import refuse_larger
+
+_VERSION: Final = 3
+_HEADER: Final = 4
+_LEAST: Final = 7
+_MOST: Final = 65535
+
+
+@dataclass(frozen=True)
+class Tpkt(Framer[bytes]):
+    r"""Cut TPKTs (RFC 1006 6; RFC 2126 4.3), the frames of RDP, H.323, S7 and MMS; Erlang's ``tpkt``.
+
+    ::
+
+        INPUT     \3\0\0\7\2\xf0\x80
+        DECODED   b"\2\xf0\x80"
+
+    "A TPKT consists of two parts: a packet-header and a TPDU": version 3, a reserved byte, which is not
+    looked at and written as zero, and the length of both together, from 7 to 65535. A frame is the TPDU.
+    Another version, and a length below 7, break the stream (`FramingError`).
+    """
+
+    name = "tpkt"
+    overhead = _HEADER
+
+    max_size: Annotated[int | None, "The largest TPDU. Bytes."] = None
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return the span as soon as the header is there."""
+        data, start = window.data, window.start
+        if start < len(data) and data[start] != _VERSION:
+            raise FramingError(f"TPKT of version {data[start]}, it must be {_VERSION}", position=start)
+        if len(data) < start + _HEADER:
+            return NeedMore(_LEAST)
+        length = data[start + 2] << 8 | data[start + 3]
+        if length < _LEAST:
+            raise FramingError(f"TPKT of {length} bytes, it must be at least {_LEAST}", position=start + 2)
+        return start + _HEADER, start + length, start + length
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Cut every whole packet."""
+        data, start = bytes(window.data), window.start
+        size = len(data)
+        units: list[bytes] = []
+        append = units.append
+        while start + _LEAST <= size and data[start] == _VERSION:
+            length = data[start + 2] << 8 | data[start + 3]
+            stop = start + length
+            if length < _LEAST or stop > size:
+                break
+            append(data[start + _HEADER : stop])
+            start = stop
+        return units, start
+
+    def encode(self, frame: bytes) -> list[bytes]:
+        """Return the header and the TPDU. Raise EncodeError if it is not from 3 to 65531 bytes long."""
+        refuse_larger(len(frame), self.max_size)
+        length = _HEADER + len(frame)
+        if not _LEAST <= length <= _MOST:
+            raise EncodeError(f"TPKT of {length} bytes, it must be from {_LEAST} to {_MOST}")
+        return [bytes((_VERSION, 0, length >> 8, length & 255)), frame]
