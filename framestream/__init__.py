@@ -35,6 +35,7 @@ from framestream._iterate import aiter_frames, iter_frames
 from framestream._signals import END, FRAME_END, NEED_DATA
 
 if TYPE_CHECKING:
+    from framestream._frames import FramedStream
     from framestream._hookspecs import hookimpl, hookspec
     from framestream._network import (
         ProcessStream,
@@ -70,6 +71,7 @@ _LAZY = {
     "Exactly": "framers._exactly",
     "FirstOf": "framers._first_of",
     "FixedLength": "framers._fixed_length",
+    "FramedStream": "_frames",
     "FramerInfo": "_registry",
     "HeaderThenBody": "framers._header_then_body",
     "IOStream": "_stream",
@@ -117,6 +119,7 @@ __all__ = [
     "FixedLength",
     "FrameDecoder",
     "FrameTooLarge",
+    "FramedStream",
     "Framer",
     "FramerContractError",
     "FramerInfo",

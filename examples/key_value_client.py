@@ -1,0 +1,100 @@
+"""A client library for the key-value server, and the protocol that both speak.
+
+    async with await KeyValueClient.connect("tcp://127.0.0.1:4001") as store:
+        await store.set("colour", "green")
+        await asyncio.gather(*(store.get(key) for key in keys))    # one round trip, not one for each
+
+A request is ``[id, operation, arguments...]``, its reply ``[id, error or nil, result]``: msgpack behind a
+length of four bytes. Replies may come in any order, so many requests can be under way at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from framestream import FramedStream, FramestreamError, LengthPrefix, Msgpack, Nested, StreamClosed, connect
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PROTOCOL: Nested[Any] = Nested(LengthPrefix(4), Msgpack())
+
+
+class KeyValueError(Exception):
+    """The server refused a request; the message is its own."""
+
+
+class KeyValueClient:
+    """A connection to a key-value server, shared by any number of tasks."""
+
+    def __init__(self, conversation: FramedStream[Any]) -> None:
+        self._conversation = conversation
+        self._ids = count()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._receiving = asyncio.ensure_future(self._receive())
+
+    @classmethod
+    async def connect(cls, url: str, **options: Any) -> KeyValueClient:
+        """Return a client that is connected; options are those of `framestream.connect`."""
+        return cls((await connect(url, **options)).framed(PROTOCOL))
+
+    async def get(self, key: str) -> Any:
+        """Return the value of a key, or None."""
+        return await self._ask("get", key)
+
+    async def set(self, key: str, value: Any) -> None:
+        """Give a key a value: anything that msgpack can write."""
+        await self._ask("set", key, value)
+
+    async def delete(self, key: str) -> bool:
+        """Remove a key; return whether it was there."""
+        return bool(await self._ask("delete", key))
+
+    async def keys(self, prefix: str = "") -> list[str]:
+        """Return the keys that begin so, sorted."""
+        return list(await self._ask("keys", prefix))
+
+    async def _ask(self, operation: str, *arguments: Any) -> Any:
+        number = next(self._ids)
+        reply = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._conversation.send([number, operation, *arguments])
+            return await reply
+        finally:
+            # Whoever gave up waiting is forgotten; the reply, when it comes, is for nobody.
+            del self._waiting[number]
+
+    async def _receive(self) -> None:
+        error: Exception = StreamClosed("the server closed the connection")
+        try:
+            async for number, refusal, result in self._conversation:
+                self._settle(number, refusal, result)
+        except FramestreamError as failure:
+            error = failure
+        for reply in self._waiting.values():
+            if not reply.done():
+                reply.set_exception(error)
+
+    def _settle(self, number: int, refusal: str | None, result: Any) -> None:
+        reply = self._waiting.get(number)
+        if reply is None or reply.done():
+            return
+        if refusal is None:
+            reply.set_result(result)
+        else:
+            reply.set_exception(KeyValueError(refusal))
+
+    async def aclose(self) -> None:
+        """Close the connection; whoever still waits is told."""
+        await self._conversation.aclose()
+        await self._receiving
+
+    async def __aenter__(self) -> KeyValueClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,103 @@
+"""A client of memcached's text protocol: a line, then exactly as many bytes as the line says.
+
+    python examples/memcached.py tcp://127.0.0.1:11211
+
+The protocol alternates two framings, and each read names the one it expects:
+
+    VALUE greeting 0 5\\r\\n     await stream.read(LINE)
+    hello\\r\\n                  await stream.read(Exactly(5 + 2))
+    END\\r\\n                    await stream.read(LINE)
+
+See doc/protocol.txt in memcached's sources.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from framestream import Exactly, IOStream, Line, connect
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+LINE: Line[str] = Line(newline="crlf", last=False)
+
+
+class MemcachedError(Exception):
+    """The server answered with ERROR, CLIENT_ERROR or SERVER_ERROR."""
+
+
+class Memcached:
+    """One connection; one request at a time."""
+
+    def __init__(self, stream: IOStream) -> None:
+        self._stream = stream
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    async def connect(cls, url: str) -> Memcached:
+        """Return a client that is connected."""
+        return cls(await connect(url, timeout=5, frame_timeout=5))
+
+    async def set(self, key: str, value: bytes, *, expires: int = 0) -> bool:
+        """Store a value; return whether the server took it."""
+        async with self._turn:
+            command = f"set {key} 0 {expires} {len(value)}\r\n".encode()
+            await self._stream.write([command, value, b"\r\n"])
+            return await self._answer() == "STORED"
+
+    async def get(self, *keys: str) -> dict[str, bytes]:
+        """Return the values of those keys that have one."""
+        async with self._turn:
+            await self._stream.send(f"get {' '.join(keys)}", LINE)
+            found = {}
+            while (line := await self._answer()) != "END":
+                _, key, _, size = line.split()
+                found[key] = (await self._stream.read(Exactly(int(size) + 2)))[:-2]
+            return found
+
+    async def delete(self, key: str) -> bool:
+        """Remove a key; return whether it was there."""
+        async with self._turn:
+            await self._stream.send(f"delete {key}", LINE)
+            return await self._answer() == "DELETED"
+
+    async def increment(self, key: str, by: int = 1) -> int | None:
+        """Add to a number; return the sum, or None if the key is not there."""
+        async with self._turn:
+            await self._stream.send(f"incr {key} {by}", LINE)
+            answer = await self._answer()
+            return None if answer == "NOT_FOUND" else int(answer)
+
+    async def version(self) -> str:
+        """Return the server's version."""
+        async with self._turn:
+            await self._stream.send("version", LINE)
+            return (await self._answer()).removeprefix("VERSION ")
+
+    async def _answer(self) -> str:
+        line = await self._stream.read(LINE)
+        if line.partition(" ")[0] in ("ERROR", "CLIENT_ERROR", "SERVER_ERROR"):
+            raise MemcachedError(line)
+        return line
+
+    async def __aenter__(self) -> Memcached:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stream.aclose()
+
+
+async def main(url: str) -> None:
+    async with await Memcached.connect(url) as cache:
+        print("memcached", await cache.version())
+        await cache.set("greeting", b"hello\r\nworld")
+        print(await cache.get("greeting", "nothing"))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "tcp://127.0.0.1:11211"))

@@ -1,0 +1,285 @@
+"""The examples run: against each other, and against real programs where they are installed."""
+
+import asyncio
+import getpass
+import shutil
+import smtplib
+import ssl
+import subprocess
+import sys
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from certificates import certificates
+
+from framestream import ConnectError, Line, StreamClosed, connect
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+import chat_server  # noqa: E402 - it lives beside the package, in none
+import key_value_client  # noqa: E402
+import key_value_server  # noqa: E402
+import mail  # noqa: E402
+import memcached  # noqa: E402
+import neovim  # noqa: E402
+
+LINE = Line()
+
+
+def needs(program):
+    found = shutil.which(program)
+    return pytest.mark.skipif(found is None, reason=f"{program} is not installed")
+
+
+async def reached(url):
+    """Wait until somebody listens there."""
+    while True:
+        try:
+            await (await connect(url)).aclose()
+        except ConnectError:
+            await asyncio.sleep(0.01)
+        else:
+            return
+
+
+@asynccontextmanager
+async def running(*command):
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+# Chat
+
+
+async def introduced(server, name):
+    member = await connect(server.url, framer=LINE)
+    assert "* what is your name?" == await member.read()
+    await member.send(name)
+    assert f"* {name} is here" == await member.read()
+    return member
+
+
+async def test_chat_everybody_hears_what_anybody_says():
+    async with await chat_server.open_room("tcp://127.0.0.1:0") as server:
+        ann = await introduced(server, "ann")
+        async with await introduced(server, "bob") as bob:
+            assert "* bob is here" == await ann.read()
+            await bob.send("hello")
+            assert "bob: hello" == await ann.read() == await bob.read()
+        assert "* bob has left" == await ann.read()
+        await ann.aclose()
+
+
+async def test_chat_names_are_new_names():
+    async with await chat_server.open_room("tcp://127.0.0.1:0") as server:
+        async with await introduced(server, "ann"), await connect(server.url, framer=LINE) as other:
+            await other.read()
+            for name in ("ann", "", "not a name"):
+                await other.send(name)
+                assert "* that name is taken, or is none; another?" == await other.read()
+
+
+async def test_chat_a_member_who_does_not_read_is_shown_out_and_holds_up_nobody():
+    async with await chat_server.open_room("tcp://127.0.0.1:0") as server:
+        deaf = await introduced(server, "deaf")
+        async with await introduced(server, "ann") as ann:
+            heard = ""
+            while heard != "* deaf has left":
+                await ann.send("x" * 1000)
+                heard = await ann.read()
+            with suppress(StreamClosed):  # what the system had taken for it may be lost or not
+                async for _ in deaf.frames():
+                    pass
+        await deaf.aclose()
+
+
+# Key-value store
+
+
+@asynccontextmanager
+async def store():
+    async with await key_value_server.open_store("tcp://127.0.0.1:0") as server:
+        async with await key_value_client.KeyValueClient.connect(server.url) as client:
+            yield server, client
+
+
+async def test_key_value_what_is_set_can_be_got():
+    async with store() as (_, client):
+        await client.set("colour", {"name": "green", "code": b"\0\xff\0"})
+        assert {"name": "green", "code": b"\0\xff\0"} == await client.get("colour")
+        assert ["colour"] == await client.keys("co")
+        assert await client.delete("colour")
+        assert not await client.delete("colour")
+        assert await client.get("colour") is None
+
+
+async def test_key_value_requests_are_pipelined():
+    async with store() as (server, client):
+        await asyncio.gather(*(client.set(f"key{i}", i) for i in range(1000)))
+        assert list(range(1000)) == await asyncio.gather(*(client.get(f"key{i}") for i in range(1000)))
+        # In far fewer reads than requests: that is what pipelining is for.
+        (stream,) = server.streams
+        assert stream.stats.frames_received == 2000
+        assert stream.stats.waits < 200
+
+
+async def test_key_value_a_refusal_is_an_error_and_the_connection_goes_on():
+    async with store() as (_, client):
+        with pytest.raises(key_value_client.KeyValueError, match="no operation 'increment'"):
+            await client._ask("increment", "key")
+        with pytest.raises(key_value_client.KeyValueError, match="'get' does not take these arguments"):
+            await client._ask("get")
+        assert await client.get("key") is None
+
+
+async def test_key_value_giving_up_on_a_reply_costs_nobody_else_theirs():
+    async with store() as (_, client):
+        lost = asyncio.ensure_future(client.get("key"))
+        await asyncio.sleep(0)
+        lost.cancel()
+        await client.set("key", "value")
+        assert "value" == await client.get("key")
+
+
+async def test_key_value_who_waits_is_told_when_the_server_goes():
+    async with store() as (server, client):
+        await client.set("key", "value")
+        await server.aclose()
+        with pytest.raises(StreamClosed):
+            await client.get("key")
+
+
+# Neovim
+
+
+async def drive(editor):
+    await editor.request("nvim_buf_set_lines", 0, 0, -1, False, ["one", "two"])
+    assert 2 == await editor.request("nvim_eval", "line('$')")
+    channel, _ = await editor.request("nvim_get_api_info")
+    await editor.request("nvim_command", f"call rpcnotify({channel}, 'greet', 'h\u00e9llo', 1)")
+    assert neovim.Notification("greet", ["h\u00e9llo", 1]) == await editor.notifications.get()
+    with pytest.raises(neovim.NeovimError, match="Unknown function: nosuch"):
+        await editor.request("nvim_eval", "nosuch()")
+    lines = [f"line {i}" for i in range(20_000)]
+    await editor.request("nvim_buf_set_lines", 0, 0, -1, False, lines)
+    assert lines == await editor.request("nvim_buf_get_lines", 0, 0, -1, False)
+
+
+@needs("nvim")
+async def test_neovim_is_driven_through_its_pipes():
+    async with neovim.attach("exec:nvim --embed --headless -u NONE -i NONE") as editor:
+        await drive(editor)
+        quitting = asyncio.ensure_future(editor.request("nvim_command", "quitall!"))
+        with pytest.raises(StreamClosed, match="Neovim has ended"):
+            await quitting
+
+
+@needs("nvim")
+async def test_neovim_is_driven_over_its_socket(tmp_path):
+    url = f"unix:{tmp_path}/nvim.sock"
+    async with running(
+        "nvim", "--headless", "-u", "NONE", "-i", "NONE", "--listen", url.removeprefix("unix:")
+    ):
+        await reached(url)
+        async with neovim.attach(url) as editor:
+            await drive(editor)
+
+
+# memcached
+
+
+@needs("memcached")
+async def test_memcached_keeps_what_it_is_given(tmp_path):
+    url = f"unix:{tmp_path}/memcached.sock"
+    async with running("memcached", "-u", getpass.getuser(), "-s", url.removeprefix("unix:")):
+        await reached(url)
+        async with await memcached.Memcached.connect(url) as cache:
+            assert "1." == (await cache.version())[:2]
+            tricky = b"END\r\nVALUE x 0 1\r\n"
+            assert await cache.set("tricky", tricky)
+            assert await cache.set("large", b"x" * 900_000)
+            assert {"tricky": tricky, "large": b"x" * 900_000} == await cache.get("tricky", "none", "large")
+            assert await cache.set("number", b"41")
+            assert 42 == await cache.increment("number")
+            assert await cache.increment("none") is None
+            assert await cache.delete("number")
+            assert not await cache.delete("number")
+            with pytest.raises(memcached.MemcachedError, match="CLIENT_ERROR"):
+                await cache.increment("tricky")
+
+
+# Mail
+
+
+@asynccontextmanager
+async def mail_server():
+    server = mail.MailServer(certificates().server())
+    async with await mail.open_mail_server(server, "tcp://localhost:0") as listening:
+        yield server, listening.url
+
+
+async def test_mail_is_sent_under_tls():
+    letter = mail.Mail("ann@example.org", ["bob@example.org"], b"Subject: dots\r\n\r\n.\r\n..\r\n.end\r\n")
+    async with mail_server() as (server, url):
+        await mail.send_mail(url, letter, certificates().client(), "localhost")
+    assert [letter] == server.mails
+
+
+async def test_mail_of_another_client_is_taken_under_tls():
+    async with mail_server() as (server, url):
+        await asyncio.to_thread(send_with_smtplib, int(url.rpartition(":")[2]), certificates().client())
+    (letter,) = server.mails
+    assert ("ann@example.org", ["bob@example.org", "eve@example.org"]) == (letter.sender, letter.recipients)
+    assert b"Subject: hello\r\n\r\n.\r\nbye\r\n" == letter.text
+
+
+def send_with_smtplib(port, context):
+    with smtplib.SMTP("localhost", port, timeout=10) as client:
+        client.ehlo()
+        client.starttls(context=context)
+        client.sendmail(
+            "ann@example.org", ["bob@example.org", "eve@example.org"], "Subject: hello\n\n.\nbye\n"
+        )
+
+
+async def test_mail_is_refused_in_plaintext_and_so_are_commands_slipped_in_ahead_of_tls():
+    async with mail_server() as (server, url):
+        async with await connect(url, framer=mail.LINE) as client:
+            await client.read()
+            await client.send("MAIL FROM:<eve@example.org>")
+            assert "530 must issue a STARTTLS command first" == await client.read()
+            await client.write(b"STARTTLS\r\nMAIL FROM:<eve@example.org>\r\n")
+            assert "220 go ahead" == await client.read()
+            with pytest.raises((StreamClosed, ssl.SSLError)):
+                await client.read()
+    assert [] == server.mails
+
+
+# As programs
+
+
+@pytest.mark.parametrize("name", ["chat_server", "key_value_server"])
+def test_servers_run_as_programs_and_end_when_told(name):
+    command = [sys.executable, EXAMPLES / f"{name}.py", "tcp://127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        assert b"on tcp://127.0.0.1:" in server.stdout.readline()
+        server.terminate()
+        assert (b"", b"") == server.communicate()
+        assert 0 == server.returncode
+
+
+@needs("nvim")
+def test_neovim_runs_as_a_program():
+    command = [sys.executable, EXAMPLES / "neovim.py", "exec:nvim --embed --headless -u NONE -i NONE"]
+    ran = subprocess.run(command, capture_output=True, check=True)
+    version, *lines = ran.stdout.decode().splitlines()
+    assert version.startswith("Neovim 0.")
+    assert ["one", "<two>", "<three>"] == lines
