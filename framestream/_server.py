@@ -62,6 +62,7 @@ class Server:
         self._listens = True
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
+        self._signals: list[signal.Signals] = []
 
     async def start(self) -> None:
         """Begin to accept. `serve` has done so already."""
@@ -105,11 +106,23 @@ class Server:
         `drain_timeout` seconds (by default what `serve` was given) is cancelled. Cancelling this call
         leaves the draining under way.
         """
+        await asyncio.shield(
+            self._begin_to_drain(self._drain_timeout if drain_timeout is None else drain_timeout)
+        )
+
+    def _begin_to_drain(self, seconds: float) -> asyncio.Task[None]:
         self.close()
         if self._draining is None:
-            seconds = self._drain_timeout if drain_timeout is None else drain_timeout
             self._draining = asyncio.ensure_future(self._drain(seconds))
-        await asyncio.shield(self._draining)
+        return self._draining
+
+    async def _drain(self, seconds: float) -> None:
+        try:
+            await self._crew.drain(seconds)
+        finally:
+            for number in self._signals:
+                asyncio.get_running_loop().remove_signal_handler(number)
+            self._ended.set()
 
     async def reload(self) -> None:
         """Replace every worker process by a fresh one, which imports the code anew; nobody is turned away.
@@ -125,32 +138,18 @@ class Server:
             raise TypeError("only a server with workers can be reloaded")
         await reload(self._drain_timeout)
 
-    async def _drain(self, seconds: float) -> None:
-        try:
-            await self._crew.drain(seconds)
-        finally:
-            self._ended.set()
-
-    async def serve_forever(self, *, stop_on: Iterable[signal.Signals] = ()) -> None:
-        """Serve until the server is closed, then drain. Cancelling it drains first.
-
-        Args:
-            stop_on: signals of this process that close the server, such as ``signal.SIGTERM``.
-        """
+    def close_on(self, *signals: signal.Signals) -> None:
+        """Drain and close when the process gets one of these signals, such as ``signal.SIGTERM``."""
         loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
-        signals = list(stop_on)
         for number in signals:
-            loop.add_signal_handler(number, asked.set)
-        stop = asyncio.ensure_future(asked.wait())
-        end = asyncio.ensure_future(self._ended.wait())
+            loop.add_signal_handler(number, self._begin_to_drain, self._drain_timeout)
+            self._signals.append(number)
+
+    async def serve_forever(self) -> None:
+        """Serve until the server is closed and drained. Cancelling it drains first."""
         try:
-            await asyncio.wait([stop, end], return_when=asyncio.FIRST_COMPLETED)
+            await self._ended.wait()
         finally:
-            stop.cancel()
-            end.cancel()
-            for number in signals:
-                loop.remove_signal_handler(number)
             await self.aclose()
 
     async def __aenter__(self) -> Server:

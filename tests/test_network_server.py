@@ -336,10 +336,9 @@ async def test_cancelling_what_serves_for_ever_drains():
 
 async def test_a_signal_ends_the_serving():
     server = await serve(echo, "tcp://127.0.0.1:0")
-    serving = asyncio.ensure_future(server.serve_forever(stop_on=[signal.SIGUSR1]))
-    await asyncio.sleep(0)
+    server.close_on(signal.SIGUSR1, signal.SIGUSR2)
     os.kill(os.getpid(), signal.SIGUSR1)
-    await serving
+    await server.serve_forever()
     assert server.closed
 
 

@@ -141,5 +141,6 @@ def _words(command: str) -> tuple[str, ...]:
 
 async def _serve(answer: Any, url: str, options: dict[str, Any]) -> None:
     async with await open_server(answer, url, **options) as server:
+        server.close_on(signal.SIGTERM)
         click.echo(f"listening on {server.url}", err=True)
-        await server.serve_forever(stop_on=[signal.SIGTERM])
+        await server.serve_forever()
