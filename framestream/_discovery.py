@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -12,9 +12,9 @@ GROUP = "framestream"
 
 
 def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
-    """Yield a plugin for each object that entry points of the group refer to, on `path` or ``sys.path``.
+    """Yield a plugin for each module that entry points of the group refer to, on `path` or ``sys.path``.
 
-    Several entry points of a distribution that refer to the same object are one plugin with several
+    Several entry points of a distribution that refer to the same module are one plugin with several
     names. A distribution whose entry points cannot be read yields a quarantined plugin.
     """
     where: dict[str, Any] = {} if path is None else {"path": list(path)}
@@ -48,17 +48,16 @@ def _name(distribution: metadata.Distribution) -> str:
 
 
 def _plugins_of(distribution: metadata.Distribution) -> Iterator[Plugin]:
-    by_target: dict[str, list[metadata.EntryPoint]] = {}
+    by_module: dict[str, dict[str, Callable[[], Any]]] = {}
     for point in distribution.entry_points:
         if point.group == GROUP:
-            by_target.setdefault(point.value, []).append(point)
-    for target, points in by_target.items():
-        names = [point.name for point in points]
-        yield Plugin(_name(distribution), distribution.version, target, names, points[0].load)
+            by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
+    for module, points in by_module.items():
+        yield Plugin(_name(distribution), distribution.version, module, points)
 
 
 def _broken(distribution: metadata.Distribution, error: Exception) -> Plugin:
     where = str(getattr(distribution, "_path", "a distribution"))
-    plugin = Plugin(where, "", "entry_points.txt", [where], lambda: None)
+    plugin = Plugin(where, "", "entry_points.txt", {where: lambda: None})
     plugin.quarantine(f"its metadata cannot be read: {type(error).__name__}: {error}", error)
     return plugin

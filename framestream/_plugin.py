@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import RLock
 from time import perf_counter
@@ -31,7 +31,7 @@ class _Defect(PluginError):
 
 
 class Plugin:
-    """One plugin of one distribution: a module (or an object in it), under all its entry-point names.
+    """One plugin: a module of one distribution, with everything in it that entry points refer to.
 
     Nothing in it can hurt the host: it has a pluggy manager to itself, and whatever goes wrong while
     it loads or in one of its hooks puts it in quarantine, with the reason.
@@ -40,7 +40,7 @@ class Plugin:
         names: the entry-point names, which are the framer names it declares.
         distribution: the distribution it belongs to.
         version: that distribution's version.
-        target: what its entry points refer to, such as ``acme_netstring``.
+        module: the module that its entry points refer to, such as ``acme_netstring``.
         state: installed (not imported so far), loaded, disabled or quarantined.
         reason: why it is disabled or quarantined.
         error: the exception that put it in quarantine, if one did.
@@ -51,12 +51,12 @@ class Plugin:
     """
 
     def __init__(
-        self, distribution: str, version: str, target: str, names: Iterable[str], find: Callable[[], Any]
+        self, distribution: str, version: str, module: str, points: Mapping[str, Callable[[], Any]]
     ) -> None:
         self.distribution = distribution
         self.version = version
-        self.target = target
-        self.names = tuple(names)
+        self.module = module
+        self.names = tuple(points)
         self.state: State = "installed"
         self.reason = ""
         self.error: BaseException | None = None
@@ -64,7 +64,7 @@ class Plugin:
         self.hooks: tuple[str, ...] = ()
         self.load_time: float | None = None
         self.contract: int | None = None
-        self._find = find
+        self._points = points
         self._lock = RLock()
         self._loading = False  # a plugin that asks for its own name while it is imported must not recurse
         self._manager = pluggy.PluginManager("framestream")
@@ -118,7 +118,7 @@ class Plugin:
         import logging  # noqa: PLC0415  # nothing else here needs it, and most plugins are well
 
         logger = logging.getLogger("framestream.plugins")
-        logger.warning("plugin %s (%s) is quarantined: %s", self.title, self.target, reason)
+        logger.warning("plugin %s (%s) is quarantined: %s", self.title, self.module, reason)
 
     def disable(self, reason: str) -> None:
         """Take it out of use because somebody wants it so."""
@@ -145,22 +145,25 @@ class Plugin:
         return factory
 
     def _load(self) -> None:
-        with self._blamed("cannot be imported"):
-            found = self._find()
-        with self._blamed("cannot be inspected"):
-            self._check_contract(found)
-        if _is_framer_class(found):
-            for name in self.names:
+        for name, find in self._points.items():
+            with self._blamed("cannot be imported"):
+                found = find()
+            with self._blamed("cannot be inspected"):
+                self._check_contract(found)
+            if _is_framer_class(found):
                 self._register(name, found)
-            return
+            elif not self._manager.is_registered(found):
+                self._adopt(found)
+        self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
+        if not self.hooks and not self.framers:
+            raise _Defect("implements no hook and is no framer class")
+        with self._blamed("raised in framestream_register_framers"):
+            self._manager.hook.framestream_register_framers(register=self._register)
+
+    def _adopt(self, found: object) -> None:
         with self._blamed("has hooks that do not fit"):
             self._check_hooks(found)
             self._manager.register(found)
-            self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
-            if not self.hooks:
-                raise _Defect("implements no hook and is no framer class")
-        with self._blamed("raised in framestream_register_framers"):
-            self._manager.hook.framestream_register_framers(register=self._register)
 
     def _check_contract(self, found: object) -> None:
         module = sys.modules.get(getattr(found, "__module__", ""))

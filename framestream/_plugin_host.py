@@ -76,7 +76,7 @@ class PluginHost:
         Raise `PluginError` instead of putting it in quarantine.
         """
         known = name or getattr(plugin, "name", "") or getattr(plugin, "__name__", type(plugin).__name__)
-        added = Plugin("registered", "", known, [known], lambda: plugin)
+        added = Plugin("registered", "", known, {known: lambda: plugin})
         added.load(float("inf"))
         if added.state == "quarantined":
             raise PluginError(f"{known} {added.reason}", plugin=known) from added.error

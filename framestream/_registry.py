@@ -22,7 +22,7 @@ def _own_framers() -> Any:
     return _built_in
 
 
-plugins = PluginHost(Plugin("framestream", "", "framestream.framers", ["framestream"], _own_framers))
+plugins = PluginHost(Plugin("framestream", "", "framestream.framers", {"framestream": _own_framers}))
 """The one plugin host of the process."""
 
 

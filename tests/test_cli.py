@@ -736,7 +736,7 @@ def test_plugins_are_listed_for_programs(framestream: Command, installed: Site) 
         "distribution": "acme-upto",
         "version": "1.2",
         "names": ["upto"],
-        "target": "acme_upto",
+        "module": "acme_upto",
         "state": "loaded",
         "reason": "",
         "problems": [],

@@ -547,7 +547,7 @@ def test_a_listener_that_raises_is_quarantined_and_the_others_are_told(
 def test_a_plugin_is_shown_by_distribution_and_state() -> None:
     with plugins.isolated(Everything):
         assert ["<Plugin registered loaded>"] == [repr(found) for found in plugins]
-    assert Plugin("acme", "1.0", "acme", ["a"], lambda: None).name == "a"
+    assert Plugin("acme", "1.0", "acme", {"a": dict}).name == "a"
 
 
 # What a process pays

@@ -54,7 +54,7 @@ def check(context: click.Context, names: tuple[str, ...]) -> None:
     chosen = [plugin for name in names for plugin in host.matching(name)] if names else list(host)
     wrong = 0
     for plugin in chosen:
-        click.echo(f"{plugin.title} ({plugin.target}): {plugin.state}")
+        click.echo(f"{plugin.title} ({plugin.module}): {plugin.state}")
         for complaint in _complaints(plugin):
             wrong += 1
             click.echo(f"  wrong: {complaint}")
@@ -86,7 +86,7 @@ def _facts(plugin: Plugin) -> dict[str, Any]:
         "distribution": plugin.distribution,
         "version": plugin.version,
         "names": list(plugin.names),
-        "target": plugin.target,
+        "module": plugin.module,
         "state": plugin.state,
         "reason": plugin.reason,
         "problems": host.problems(plugin),
