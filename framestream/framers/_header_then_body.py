@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._errors import EncodeError
 from framestream.framers._options import check_max_size
-from framestream.framers._steps import encode_steps, find_steps, overhead_of
+from framestream.framers._steps import encode_steps, find_steps, overhead_of, split_steps
 from framestream.framers._whole import refuse_truncated
 
 
@@ -47,6 +47,10 @@ class HeaderThenBody(Framer[Any]):
 
     def _make(self, parts: tuple[Any, Any]) -> Any:
         return parts if self.combine is None else self.combine(*parts)
+
+    def split(self, window: Window) -> tuple[list[Any], int]:
+        """Cut every frame that is there, up to one that is large or bad."""
+        return split_steps((self.header, self.body), self._make, window)
 
     def decode(self, payload: bytes) -> Any:
         """Refuse: a frame is decoded by what was learnt when it was found, and this one was truncated."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers._options import check_max_size
-from framestream.framers._steps import Step, encode_steps, find_steps, is_condition, overhead_of
+from framestream.framers._steps import Step, encode_steps, find_steps, is_condition, overhead_of, split_steps
 from framestream.framers._whole import refuse_truncated
 
 
@@ -46,6 +46,10 @@ class Sequence(Framer[tuple[Any, ...]]):
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of all parts, or what the current one lacks."""
         return find_steps(self.steps, tuple, window)
+
+    def split(self, window: Window) -> tuple[list[Any], int]:
+        """Cut every frame that is there, up to one that is large or bad."""
+        return split_steps(self.steps, tuple, window)
 
     def decode(self, payload: bytes) -> Any:
         """Refuse: a frame is decoded by what was learnt when it was found, and this one was truncated."""
