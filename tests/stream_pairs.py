@@ -1,0 +1,72 @@
+"""Pairs of streams over each kind of channel, for tests that hold for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import asynccontextmanager
+
+from certificates import certificates
+
+from framestream import IOStream
+from framestream._pipe_channel import PipeChannel
+from framestream.testing import memory_stream_pair
+
+KINDS = ["tcp", "unix", "tls", "pipe", "memory"]
+SOCKETS = ["tcp", "unix"]
+
+
+def tcp_sockets():
+    """Return two sockets joined by a TCP connection over loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        first = socket.create_connection(listener.getsockname())
+        second, _ = listener.accept()
+    return first, second
+
+
+def pipe_channels():
+    """Return two channels joined by two pipes."""
+    there, back = os.pipe(), os.pipe()
+    return PipeChannel(back[0], there[1]), PipeChannel(there[0], back[1])
+
+
+def channels(kind):
+    if kind == "tcp" or kind == "tls":
+        return tcp_sockets()
+    return socket.socketpair() if kind == "unix" else pipe_channels()
+
+
+async def connected(kind, **options):
+    """Return two streams joined by this kind of channel."""
+    if kind == "memory":
+        return memory_stream_pair(**options)
+    client, server = (IOStream(channel, **options) for channel in channels(kind))
+    if kind == "tls":
+        await tls_between(client, server)
+    return client, server
+
+
+async def tls_between(client, server):
+    keys = certificates()
+    await asyncio.gather(
+        client.start_tls(keys.client(), server_hostname="localhost"),
+        server.start_tls(keys.server(), server_side=True),
+    )
+
+
+@asynccontextmanager
+async def joined(kind, **options):
+    """Give two streams joined by this kind of channel, and close them at the end."""
+    client, server = await connected(kind, **options)
+    try:
+        yield client, server
+    finally:
+        client.close()
+        server.close()
+
+
+async def passes(count=3):
+    """Let the loop go round a few times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
