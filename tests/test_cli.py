@@ -605,6 +605,16 @@ def test_a_framer_without_options_and_examples_is_explained_too(framestream: Com
     assert out == "optionless\n  Everything up to the end of the data.\n"
 
 
+def test_a_plugins_framer_is_drawn_with_the_examples_it_carries(
+    framestream: Command, installed: Site
+) -> None:
+    installed.install("acme-upto", UPTO, "upto")
+
+    out = framestream("framers", "upto").out
+
+    assert out.endswith("DECODED  | b'a' | b'b' |\n         +------+------+\n")
+
+
 def test_a_named_framer_is_explained_by_what_it_stands_for(framestream: Command, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.framestream.framers]\nacme = 'delimiter:;'\n")
     (tmp_path / "other.toml").write_text("[framers]\nother = 'delimiter:x'\n")
