@@ -11,6 +11,8 @@ debian="nginx postfix"
 debian="$debian redis-server"
 # json
 debian="$debian jq mpv qemu-system-x86"
+# lsp
+debian="$debian clangd python3-pylsp python3-pyflakes"
 # mqtt
 debian="$debian mosquitto mosquitto-clients"
 # syslog

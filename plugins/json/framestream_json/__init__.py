@@ -3,5 +3,6 @@
 from framestream_json._concat import JsonConcat
 from framestream_json._lines import JsonLines
 from framestream_json._seq import JsonSeq
+from framestream_json._text import JsonFramer
 
-__all__ = ["JsonConcat", "JsonLines", "JsonSeq"]
+__all__ = ["JsonConcat", "JsonFramer", "JsonLines", "JsonSeq"]

@@ -59,10 +59,14 @@ class JsonFramer(Framer[Any]):
         """Return the value. ValueError for what is no JSON in UTF-8, or nested too deep."""
         if self.is_too_deep(payload):
             raise ValueError(f"nested more than {self.max_depth} deep")
+        text = payload.decode()
         try:
-            return _decoder.decode(payload.decode())
+            value, stop = parse(text, 0 if text[:1] > " " else skip_space(text, 0))
         except RecursionError as error:
             raise ValueError("nested too deep for this thread's stack") from error
+        if stop != len(text) and (stop := skip_space(text, stop)) != len(text):
+            raise json.JSONDecodeError("Extra data", text, stop)
+        return value
 
     def is_too_deep(self, text: bytes | bytearray) -> bool:
         """Tell whether a text is nested too deep; if its brackets do not match, leave it to the parser."""

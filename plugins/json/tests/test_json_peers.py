@@ -189,7 +189,7 @@ def test_qemu_is_controlled(tmp_path: Path) -> None:
         assert client.read()["QMP"]["version"]["qemu"]["major"] >= 7
         client.send({"execute": "qmp_capabilities", "id": "Zoë"})
         assert client.until("return")[0] == {"return": {}, "id": "Zoë"}
-        client.send({"execute": "query-qmp-schema"})  # some hundreds of KiB on one line
+        client.send({"execute": "query-qmp-schema"})  # more than 500 entries on one line
         schema, _ = client.until("return")
         assert len(schema["return"]) > 500
         client.send({"execute": "no-such-command"})

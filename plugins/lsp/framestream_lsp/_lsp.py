@@ -1,0 +1,113 @@
+"""Lsp: messages of language servers and debug adapters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, NoReturn
+
+from framestream import Decode, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream_json import JsonFramer
+from framestream_lsp._header import MAX_DIGITS, Fields, check_name, read_field
+
+# Nearly every message has this header and no other.
+_PLAIN: Final = re.compile(rb"Content-Length: ([0-9]{1,%d})\r\n\r\n" % MAX_DIGITS)
+_UTF_8: Final = ("utf-8", "utf8")
+
+
+@dataclass(frozen=True)
+class Lsp(JsonFramer):
+    r"""Cut messages of the base protocol of LSP and DAP: a header that tells the size, and JSON.
+
+    ::
+
+        INPUT     Content-Length: 17\r\n\r\n{"jsonrpc":"2.0"}   content-length:2\r\nX: y\r\n\r\n{}
+        DECODED   {"jsonrpc": "2.0"}                            {}
+
+    Language Server Protocol 3.17, "Base Protocol"; Debug Adapter Protocol, "Base protocol". The size is
+    known with the header: content above the limit is refused before it arrives, and can be skipped.
+
+    Header part: fields are ``name: value`` and end with CR LF, an empty line ends them; names are read in
+    either case, as those of HTTP, and unknown ones are passed over. No Content-Length, or two, or one that
+    is no number of at most 15 digits, a line that ends with LF alone or is no field, and a header above
+    `max_header` break the stream (`FramingError`).
+
+    Content part: JSON in UTF-8, for which ``utf8`` is another name. A Content-Type that says anything else,
+    and content that is no JSON or is nested too deep, is a `PayloadError`, which the protocol wants to be
+    answered: reading goes on behind the message.
+    """
+
+    name = "lsp"
+
+    max_header: Annotated[int, "The longest header. Bytes."] = 4096
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.max_header) is not int or self.max_header < 21:
+            raise ValueError(f"max_header is {self.max_header!r}; it must be at least 21")
+        object.__setattr__(self, "overhead", self.max_header)
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span as soon as the header is complete."""
+        data, start = window.data, window.start
+        plain = _PLAIN.match(data, start)
+        if plain is not None and plain.end() - start <= self.max_header:
+            first = plain.end()
+            stop = first + int(plain[1])
+            return first, stop, stop
+        return self._header(window)
+
+    def _header(self, window: Window) -> Span | ValueSpan | NeedMore:
+        data, start, position = window.data, window.start, window.resume
+        limit = start + self.max_header
+        fields = window.memo or Fields()
+        while True:
+            end = data.find(b"\n", position, limit)
+            if end > position and data[position:end] == b"\r":
+                return _span(fields, start, end + 1)
+            if end >= 0 or data[position : position + 1] != b"\r":
+                check_name(data, position, limit)
+            if end < 0 and len(data) >= limit:
+                raise FramingError(f"header of more than {self.max_header} bytes", position=start)
+            if end < 0:
+                return NeedMore(resume=position, memo=fields)
+            if data[end - 1 : end] != b"\r":
+                raise FramingError("LF without CR in a header", position=end)
+            fields = read_field(data, position, end - 1, fields)
+            position = end + 1
+
+    def split(self, window: Window) -> tuple[list[Any], int]:
+        """Cut every whole message with the usual header; take what comes behind another one slowly."""
+        data, start = bytes(window.data), window.start
+        messages: list[Any] = []
+        append, match, decode = messages.append, _PLAIN.match, self.decode
+        try:
+            while (header := match(data, start)) and header.end() - start <= self.max_header:
+                first = header.end()
+                stop = first + int(header[1])
+                if stop > len(data):
+                    return messages, start
+                append(decode(data[first:stop]))
+                start = stop
+        except ValueError:
+            return messages, start
+        rest, end = super().split(Window(data, start, eof=window.eof))
+        return messages + rest, end
+
+    def encode(self, frame: Any) -> list[bytes]:
+        """Return header and content. Raise EncodeError if there is no JSON for it, or it exceeds a limit."""
+        content = self.write(frame)
+        return [b"Content-Length: %d\r\n\r\n" % len(content), content]
+
+
+def _span(fields: Fields, start: int, first: int) -> Span | ValueSpan:
+    if fields.length is None:
+        raise FramingError("header without Content-Length", position=start)
+    stop = first + fields.length
+    if fields.charset in _UTF_8:
+        return first, stop, stop
+
+    def refuse(_: bytes) -> NoReturn:
+        raise ValueError(f"content in {fields.charset!r}; it must be in utf-8")
+
+    return first, stop, stop, Decode(refuse)
