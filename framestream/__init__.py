@@ -53,8 +53,10 @@ if TYPE_CHECKING:
     from framestream.framers._available import Available
     from framestream.framers._delimiter import Delimiter
     from framestream.framers._exactly import Exactly
+    from framestream.framers._fields import Body, Fields
     from framestream.framers._first_of import FirstOf
     from framestream.framers._fixed_length import FixedLength
+    from framestream.framers._generator import GeneratorFramer
     from framestream.framers._header_then_body import HeaderThenBody
     from framestream.framers._length_prefix import LengthPrefix
     from framestream.framers._line import Line
@@ -67,12 +69,15 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "Available": "framers._available",
+    "Body": "framers._fields",
     "Delimiter": "framers._delimiter",
     "Exactly": "framers._exactly",
+    "Fields": "framers._fields",
     "FirstOf": "framers._first_of",
     "FixedLength": "framers._fixed_length",
     "FramedStream": "_frames",
     "FramerInfo": "_registry",
+    "GeneratorFramer": "framers._generator",
     "HeaderThenBody": "framers._header_then_body",
     "IOStream": "_stream",
     "LengthPrefix": "framers._length_prefix",
@@ -107,6 +112,7 @@ __all__ = [
     "PADDING",
     "AddressError",
     "Available",
+    "Body",
     "BufferFull",
     "ConnectError",
     "ConnectTimeout",
@@ -115,6 +121,7 @@ __all__ = [
     "Delimiter",
     "EncodeError",
     "Exactly",
+    "Fields",
     "FirstOf",
     "FixedLength",
     "FrameDecoder",
@@ -125,6 +132,7 @@ __all__ = [
     "FramerInfo",
     "FramestreamError",
     "FramingError",
+    "GeneratorFramer",
     "HeaderThenBody",
     "IOStream",
     "IncompleteFrame",

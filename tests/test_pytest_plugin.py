@@ -318,5 +318,5 @@ def test_the_names_of_the_kit_are_all_there_and_no_other() -> None:
     kit = framestream.testing
     assert set(kit.__all__) <= set(dir(kit))
     assert [name for name in kit.__all__ if not hasattr(kit, name)] == []
-    with pytest.raises(AttributeError, match="'framestream.testing' has no attribute 'check_frames'"):
+    with pytest.raises(AttributeError, match="has no attribute 'check_frames'"):
         kit.check_frames  # noqa: B018
