@@ -367,7 +367,7 @@ def test_a_field_of_less_than_nothing_is_the_peers_fault() -> None:
             yield number
         return Body(number, bytes)
 
-    for kind, offset in (("field", 0), ("body", 1)):
+    for kind, offset in (("field", 0), ("body", 0)):
         error = refused(of(lambda kind=kind: size(kind)), b"\xfd")
         assert (error.reason, error.offset) == (f"a {kind} of -3 bytes", offset)
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._errors import FrameTooLarge, FramingError, PayloadError
-from framestream.framers._delimiter import Delimiter
 from framestream.framers._fields import Body, Fields, Returned, Run
 from framestream.framers._whole import decode_whole, refuse_truncated
 
@@ -51,12 +50,13 @@ class GeneratorFramer(ReadCondition[T]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of the frame, or what its current field lacks."""
-        place = window.memo
+        place: _Place | None = window.memo
         if place is None:
-            place = _Place(Run(self.fields), 0, 0)
+            return _find_fields(Run(self.fields), window.start, None, window)
         if place.body is not None:
-            return _find_body(place, window)
-        return _find_fields(place.run.from_answer(place.answers), place, window)
+            return _find_body(place, place.body, window)
+        run = place.run.from_answer(place.answers)
+        return _find_fields(run, window.start + place.offset, place.memo, window)
 
     def decode(self, payload: bytes) -> T:
         """Refuse: a frame is made by the generator, and this one was truncated."""
@@ -81,10 +81,10 @@ class _Place(NamedTuple):
     body: Body[Any] | None = None
 
 
-def _find_fields(run: Run, place: _Place, window: Window) -> Span | ValueSpan | NeedMore:
+def _find_fields(run: Run, at: int, memo: Any, window: Window) -> Span | ValueSpan | NeedMore:
+    """Go on with the field that begins at an index of the data; `memo` is its condition's."""
     data, start = window.data, window.start
-    at = last = start + place.offset
-    memo = place.memo
+    last = at
     while True:
         need = run.need
         if type(need) is int:
@@ -94,10 +94,16 @@ def _find_fields(run: Run, place: _Place, window: Window) -> Span | ValueSpan | 
             if stop > len(data):
                 return NeedMore(stop - start, resume=at, memo=_Place(run, len(run.answers), at - start))
             answer: Any = bytes(data[at:stop])
+        elif type(need) is bytes and need:
+            found_at = data.find(need, max(at, window.resume))
+            if found_at < 0:
+                resume = max(at, len(data) - len(need) + 1)
+                return NeedMore(resume=resume, memo=_Place(run, len(run.answers), at - start))
+            answer, stop = bytes(data[at:found_at]), found_at + len(need)
         elif type(need) is Returned:
             return start, at, at, need.value
         elif type(need) is Body:
-            return _find_body(_Place(run, len(run.answers), at - start, None, need), window)
+            return _begin_body(need, run, at, last, window)
         elif type(need) is PayloadError:
             return start, at, at, Decode(partial(_raise, need))
         else:
@@ -132,7 +138,9 @@ def _read(need: Any, inner: Window) -> Any:
         if stop > len(inner.data):
             return NeedMore(need.size)
         return inner.start, stop, need.unpack_from(inner.data, inner.start)
-    condition = _condition(need)
+    if not isinstance(need, ReadCondition):
+        raise TypeError(f"fields yielded {need!r}, which is no size, delimiter, struct or condition")
+    condition = need
     found = _ask(condition, inner)
     if type(found) is NeedMore:
         _check_own_limit(condition, 0, len(inner.data) - inner.start, declared=False)
@@ -142,14 +150,6 @@ def _read(need: Any, inner: Window) -> Any:
     if end > len(inner.data):
         return NeedMore(end - inner.start, memo=inner.memo)
     return inner.start, end, _value(condition, found, inner)
-
-
-def _condition(need: Any) -> ReadCondition[Any]:
-    if isinstance(need, ReadCondition):
-        return need
-    if isinstance(need, bytes) and need:
-        return Delimiter(need)
-    raise TypeError(f"fields yielded {need!r}, which is no size, delimiter, struct or condition")
 
 
 def _value(condition: ReadCondition[Any], found: tuple[Any, ...], inner: Window) -> Any:
@@ -163,23 +163,27 @@ def _value(condition: ReadCondition[Any], found: tuple[Any, ...], inner: Window)
         raise FramingError(f"a field cannot be decoded: {error}", position=inner.start) from error
 
 
-def _find_body(place: _Place, window: Window) -> Span | ValueSpan | NeedMore:
-    body = place.body
-    assert body is not None
+def _begin_body(body: Body[Any], run: Run, at: int, last: int, window: Window) -> Span | ValueSpan | NeedMore:
+    """Tell the extent of a body whose size is known; ask its condition about any other."""
+    if not isinstance(body.field, int):
+        return _find_body(_Place(run, len(run.answers), at - window.start, None, body), body, window)
+    if body.field < 0:
+        raise FramingError(f"a body of {body.field} bytes", position=last)
+    stop = at + body.field
+    return at, stop, stop + len(body.trailer), Decode(body.make, trailer=body.trailer)
+
+
+def _find_body(place: _Place, body: Body[Any], window: Window) -> Span | ValueSpan | NeedMore:
     begin = window.start - window.taken + place.offset
-    if isinstance(body.field, int):
-        if body.field < 0:
-            raise FramingError(f"a body of {body.field} bytes", position=begin)
-        stop = begin + body.field
-        return begin, stop, stop + len(body.trailer), Decode(body.make, trailer=body.trailer)
+    condition: Any = body.field
     inner = Window(window.data, max(begin, window.start), eof=window.eof, memo=place.memo)
     inner.resume = max(inner.start, window.resume)
     inner.taken = inner.start - begin
-    found = _ask(body.field, inner)
+    found = _ask(condition, inner)
     if type(found) is NeedMore:
         offset = inner.start - inner.taken - begin + place.offset
         return _waiting(found, inner, window, place._replace(offset=offset, memo=found.memo))
-    decode, trailer = _decoder(body.field, found)
+    decode, trailer = _decoder(condition, found)
     first, stop, end = found[:3]
     whole = Decode(lambda payload: body.make(decode(payload)), trailer=trailer)
     return first, stop, end, decode_whole(whole.decode, inner, (first, stop, end, whole))
