@@ -105,13 +105,9 @@ def find_steps(steps: tuple[Step, ...], make: Make, window: Window) -> Span | Va
         elif last:
             return _finish(place, window, origin, found, make)
         elif end > len(window.data):
-            _check_own_limit(place.condition, stop - first, end - begin, declared=True)
+            _check_own_limit(place.condition, window.data, begin, stop - first, end - begin)
             known = place._replace(span=(first - origin, stop - origin, end - origin, *found[3:]))
-            settled = inner.start if place.number else None
-            return NeedMore(
-                end - window.start, resume=inner.start, memo=known, settled=settled,
-                payload_start=max(origin + place.first, window.start) if place.number else None,
-            )  # fmt: skip
+            return NeedMore(end - window.start, resume=inner.start, memo=known)
         else:
             place = _next(steps, place, window, origin, found)
         inner.memo, resume = None, 0
@@ -193,16 +189,18 @@ def _ask(place: Place, inner: Window, origin: int) -> Any:
 
 
 def _wait(place: Place, window: Window, inner: Window, more: NeedMore, *, last: bool) -> NeedMore:
-    """Translate a part's NeedMore: what lies before the part, and what the last part settles, is final."""
+    """Translate a part's NeedMore.
+
+    Only the last part settles payload. If parts before it did, a frame would be skipped or not depending
+    on whether it had arrived when one of them grew too large.
+    """
     if not last:
-        _check_own_limit(place.condition, 0, len(window.data) - inner.start, declared=False)
+        _check_own_limit(place.condition, window.data, inner.start, 0, len(window.data) - inner.start)
     settled, payload_start = None, None
-    if place.number:
-        settled = inner.start
-        payload_start = max(window.start - window.taken + place.first, window.start)
     if last and more.settled is not None:
         settled = more.settled
-        payload_start = payload_start if place.number else more.payload_start
+        begun = max(window.start - window.taken + place.first, window.start)
+        payload_start = begun if place.number else more.payload_start
     return NeedMore(
         inner.start - window.start + more.size if more.size else 0,
         resume=inner.resume if more.resume is None else more.resume,
@@ -224,7 +222,9 @@ def _next(
 ) -> Place:
     """Decode a complete part and return the place where the next one begins."""
     first, stop, end = found[:3]
-    _check_own_limit(place.condition, stop - first, end - origin - place.offset, declared=True)
+    _check_own_limit(
+        place.condition, window.data, origin + place.offset, stop - first, end - origin - place.offset
+    )
     decode = _decoder_of(place.condition, found)
     trailer = found[3].trailer if len(found) == 4 and isinstance(found[3], Decode) else b""
     if not window.data.endswith(trailer, stop, end):
@@ -256,12 +256,18 @@ def _decoder_of(condition: ReadCondition[Any], found: tuple[Any, ...]) -> Callab
     return value.decode if isinstance(value, Decode) else lambda _: value
 
 
-def _check_own_limit(condition: ReadCondition[Any], size: int, extent: int, *, declared: bool) -> None:
+def _check_own_limit(
+    condition: ReadCondition[Any], data: bytes | bytearray, begin: int, size: int, extent: int
+) -> None:
     # The decoder holds the whole frame to its limit. A part that must be complete before the next one can
     # be looked at is held to its own as well.
     limit = condition.max_size
-    if limit is not None and (size > limit or extent > limit + condition.overhead):
-        raise FrameTooLarge(limit=limit, size=size if declared else None)
+    if limit is None or (size <= limit and extent <= limit + condition.overhead):
+        return
+    # The size is told if the part declares it, whatever has arrived by now.
+    probe = Window(bytes(data[begin : begin + limit + condition.overhead + 1]))
+    declared = type(condition.find(probe)) is tuple
+    raise FrameTooLarge(limit=limit, size=size if declared else None)
 
 
 def overhead_of(steps: tuple[Step, ...]) -> int:
