@@ -25,7 +25,8 @@ class FirstOf(Framer[T]):
     The choice is made anew for every frame. An alternative that is undecided is waited for: the bytes are
     kept, and the next one sees all of them if the first refuses with `FramingError` after all. `When`
     decides by the first bytes alone; what the condition behind it refuses is refused. Only such an
-    alternative, and the last one, can be streamed in parts before a frame's end is known.
+    alternative, and the last one, can be streamed in parts before a frame's end is known. A frame truncated
+    at the limit is a `PayloadError`.
 
     The limit is the largest of the alternatives', if all have one. Writing takes the first alternative
     that accepts the frame and would be chosen again when it is read back.

@@ -25,8 +25,10 @@ class Sequence(Framer[tuple[Any, ...]]):
     part that cannot be decoded makes the frame a `PayloadError`, unless a function depends on it.
 
     The payload, which the limit counts and which is streamed, goes from the first part's payload to the
-    last one's, with whatever stands between them. Every part but the last is held to its own `max_size`
-    too. Writing takes a tuple with one value for each part, all of which must be framers.
+    last one's, with whatever stands between them. Every part but the last must be complete before the next
+    one is looked at, and is held to its own `max_size`; the last one can be streamed or discarded in
+    constant memory. A frame truncated at the limit is a `PayloadError`. Writing takes a tuple with one value
+    for each part, all of which must be framers.
     """
 
     name = "sequence"
