@@ -83,9 +83,8 @@ class CallbackRead:
 
     def start(self, pace: Pace | None) -> None:
         """Begin to read; what the channel raises comes out here."""
-        inbound = self._core.inbound
-        inbound.begin(self, pace)
-        self._go_on()
+        self._core.inbound.begin(self, pace)
+        self._go_on(inline=True)
 
     def done(self) -> bool:
         """Return False: it can be woken until it is forgotten."""
@@ -100,13 +99,15 @@ class CallbackRead:
         self._core.inbound.end()
         self._fail(error)
 
-    def _go_on(self) -> None:
+    def _go_on(self, *, inline: bool = False) -> None:
         core = self._core
         inbound = core.inbound
         try:
             answer = self._next()
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this read
             inbound.end()
+            if inline and isinstance(error, OSError):
+                raise
             self._fail(core.explain(error))
             return
         if answer is NEED_DATA:

@@ -17,6 +17,7 @@ from framestream._write_buffer import WriteBuffer
 _MOST_TO_COALESCE = 1 << 16
 # What is larger goes through the buffer, which offers it piece by piece.
 _MOST_TO_SEND_DIRECTLY = 1 << 20
+_NEVER = 1 << 62
 # How often one wake-up sends before others get their turn.
 _SENDS_IN_A_ROW = 16
 
@@ -69,6 +70,7 @@ class Outbound:
         "_seen_wakes",
         "_shutdown",
         "_spent",
+        "_stopped",
         "_timer",
         "_waiters",
         "_watching",
@@ -114,6 +116,7 @@ class Outbound:
         self._waiters: list[tuple[int, Waiter]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._shutdown = False
+        self._stopped = False
 
     # Writing
 
@@ -254,11 +257,15 @@ class Outbound:
 
     def flush(self) -> Awaitable[None]:
         """Wait until everything written so far has left."""
+        if self._stopped:
+            return Flush(self, _NEVER)
         return Flush(self, self.buffer.written) if self.pending else DONE
 
     def room(self) -> Awaitable[None]:
         """Wait, if more than `high_water` bytes are queued, until no more than `low_water` are."""
         buffer = self.buffer
+        if self._stopped:
+            return Flush(self, _NEVER)
         if buffer.size <= self.high_water:
             return DONE
         return Flush(self, buffer.written - self.low_water)
@@ -310,7 +317,7 @@ class Outbound:
     def stop(self, error: BaseException | None) -> None:
         """Throw away what is queued, and tell who waits for it."""
         self._tell_holder()
-        self.ended = True
+        self.ended = self._stopped = True
         self.error = error
         self._shutdown = False
         self._watch(False)

@@ -86,6 +86,9 @@ class WriteBuffer:
 
     def clear(self) -> None:
         """Throw away what waits, and let go of the caller's buffers."""
+        for chunk in self._chunks or ():
+            if isinstance(chunk, memoryview):
+                chunk.release()  # an exception's traceback may still know it
         self._chunks = None
         self.written -= self.size
         self.size = 0

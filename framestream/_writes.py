@@ -64,7 +64,11 @@ class Writes:
         chosen: Any = framer
         if framer is None or type(framer) is str:
             chosen = self._sending(framer)
-        data = chosen.encode(frame)
+        try:
+            encode = chosen.encode
+        except AttributeError:
+            encode = writing(chosen).encode
+        data = encode(frame)
         core = self._core
         outbound = core.outbound
         is_out = outbound.write(data if type(data) is bytes else as_chunks(data))

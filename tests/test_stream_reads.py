@@ -337,7 +337,10 @@ async def test_a_declared_frame_above_the_limit_is_skipped():
 @pytest.mark.parametrize("policy", ["discard", "truncate"])
 async def test_oversize_policies_hold_for_streams(policy):
     seen = []
-    async with joined("memory", max_frame_size=4, on_oversize=policy, on_discard=seen.append) as (client, server):
+    async with joined("memory", max_frame_size=4, on_oversize=policy, on_discard=seen.append) as (
+        client,
+        server,
+    ):
         await client.write(b"\x09123456789\x02ok")
         expected = [b"1234", b"ok"] if policy == "truncate" else [b"ok"]
         assert expected == [await server.read(LengthPrefix(1)) for _ in expected]

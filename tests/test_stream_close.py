@@ -1,0 +1,385 @@
+"""How a stream ends: by its own side, by the peer, by an error; what can be read and is said then."""
+
+import asyncio
+import gc
+import logging
+import socket
+import struct
+import weakref
+
+import pytest
+from stream_pairs import KINDS, connected, joined, passes, tcp_sockets
+
+from framestream import IncompleteFrame, IOStream, LengthPrefix, Line, StreamClosed
+from framestream._channel import SocketChannel
+from framestream._events import events
+from framestream.testing import Wire, memory_stream_pair
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def ours(caplog):
+    """Return what was logged, but for what asyncio's debug mode says about slow machines."""
+    return [record.getMessage() for record in caplog.records if record.name == "framestream"]
+
+
+def reset(stream):
+    """Close a TCP stream so that its peer sees a reset."""
+    stream.channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+
+
+@every_kind
+async def test_close_is_idempotent_and_the_first_error_stays(kind):
+    async with joined(kind) as (_, server):
+        first = RuntimeError("first")
+        server.close(first)
+        server.close(RuntimeError("second"))
+        assert server.closed()
+        assert first is server.error
+
+
+@every_kind
+async def test_a_pending_read_fails_when_the_stream_is_closed(kind):
+    async with joined(kind) as (_, server):
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes()
+        reason = RuntimeError("shut down")
+        server.close(reason)
+        with pytest.raises(StreamClosed) as caught:
+            await reading
+        assert reason is caught.value.real_error
+
+
+@every_kind
+async def test_a_pending_read_completes_if_what_is_there_completes_it(kind):
+    async with joined(kind) as (client, server):
+        reading = asyncio.ensure_future(server.read(Line()))
+        await client.write(b"no newline")
+        await passes(10)
+        server.close()
+        assert "no newline" == await reading
+
+
+@every_kind
+async def test_what_is_buffered_can_be_read_after_close(kind):
+    async with joined(kind) as (client, server):
+        await client.write(b"a\nb\nhalf")
+        await server.peek(8)
+        server.close()
+        assert "a" == await server.read(Line(last=False))
+        assert "b" == await server.read(Line(last=False))
+        with pytest.raises(StreamClosed, match="closed inside a frame"):
+            await server.read(Line(last=False))
+        assert b"half" == server.leftover
+
+
+@every_kind
+async def test_the_end_by_the_peer_completes_pending_reads_that_can_be(kind):
+    async with joined(kind) as (client, server):
+        await client.write(b"last line")
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes()
+        await client.aclose()
+        assert "last line" == await reading
+
+
+@every_kind
+async def test_a_stream_closes_when_a_reader_has_seen_the_end(kind):
+    async with joined(kind) as (client, server):
+        await client.aclose()
+        assert [] == [line async for line in server.frames(Line())]
+        assert server.closed()
+        assert server.error is None
+
+
+async def test_half_open_it_stays_open():
+    async with joined("unix", half_open=True) as (client, server):
+        await client.write_eof()
+        assert [] == [line async for line in server.frames(Line())]
+        assert not server.closed()
+
+
+async def test_what_was_written_before_the_end_was_seen_still_leaves():
+    async with joined("unix") as (client, server):
+        await client.write(b"a\nb\n")
+        await client.write_eof()
+        async for line in server.frames(Line()):
+            server.write(b"x" * 1_000_000 + line.encode())
+        assert not server.closed()
+        with pytest.raises(StreamClosed):
+            server.write(b"too late")
+        got = await client.read_until_close()
+        assert 2_000_002 == len(got)
+        await passes()
+        assert server.closed()
+
+
+async def test_answers_to_everything_before_the_end_can_be_written():
+    async with joined("unix", half_open=False) as (client, server):
+        await client.write(b"".join(b"%d\n" % number for number in range(100)))
+        await client.write_eof()
+        async for line in server.frames(Line()):
+            await server.send(line, Line())
+        assert [str(number) for number in range(100)] == [line async for line in client.frames(Line())]
+
+
+async def test_a_frame_cut_off_by_the_peer_is_incomplete_and_closes():
+    async with joined("unix") as (client, server):
+        await client.write(b"\x00\x05ab")
+        client.close()
+        with pytest.raises(IncompleteFrame):
+            await server.read(LengthPrefix(2))
+        assert server.closed()
+
+
+# Resets
+
+
+async def test_a_reset_is_a_close_with_the_error_kept_and_nothing_logged(caplog):
+    caplog.set_level(logging.INFO)
+    client, server = await connected("tcp")
+    reading = asyncio.ensure_future(server.read(Line()))
+    await passes()
+    reset(client)
+    with pytest.raises(StreamClosed) as caught:
+        await reading
+    assert isinstance(caught.value.real_error, ConnectionResetError)
+    assert server.closed()
+    assert caught.value.real_error is server.error
+    assert [] == ours(caplog)
+
+
+async def test_a_reset_is_no_clean_end_for_a_loop_over_frames():
+    client, server = await connected("tcp")
+    await client.write(b"a\n")
+    assert "a" == await server.read(Line())
+    reset(client)
+    with pytest.raises(StreamClosed):
+        async for _ in server.frames(Line()):
+            pass
+
+
+async def test_a_reset_ends_read_until_close_normally():
+    client, server = await connected("tcp")
+    await client.write(b"abc")
+    await server.peek(3)
+    reset(client)
+    assert b"abc" == await server.read_until_close()
+    assert isinstance(server.error, ConnectionResetError)
+
+
+async def test_a_frame_cut_off_by_a_reset_is_closed_not_incomplete():
+    client, server = await connected("tcp")
+    await client.write(b"\x00\x05ab")
+    await server.peek(2)
+    reset(client)
+    with pytest.raises(StreamClosed) as caught:
+        await server.read(LengthPrefix(2))
+    assert isinstance(caught.value.real_error, ConnectionResetError)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
+async def test_writing_to_a_peer_that_is_gone_closes_and_the_wait_says_so(kind):
+    async with joined(kind) as (client, server):
+        server.close()
+        with pytest.raises(StreamClosed) as caught:  # noqa: PT012 - TCP tells only the second write
+            for _ in range(3):
+                await client.write(b"x" * 100)
+                await passes(10)
+        assert client.closed()
+        assert isinstance(client.error, OSError)
+        assert caught.value.real_error in (None, client.error)
+
+
+async def test_what_the_peer_said_before_it_left_is_read_although_writing_failed():
+    async with joined("unix") as (client, server):
+        await server.write(b"error: too many requests\n")
+        server.close()
+        with pytest.raises(StreamClosed):
+            await client.write(b"x" * 1_000_000)
+        assert "error: too many requests" == await client.read(Line())
+
+
+# Errors that are none of the peer's
+
+
+class BrokenChannel(SocketChannel):
+    """A socket that fails in a way no network does."""
+
+    def __init__(self, sock):
+        super().__init__(sock)
+        self.receive = self.fail
+
+    def fail(self, size):
+        raise OSError(5, "input/output error")
+
+
+async def test_an_inline_read_error_is_raised_at_once_without_a_log(caplog):
+    first, second = tcp_sockets()
+    stream = IOStream(BrokenChannel(first))
+    with pytest.raises(OSError, match="input/output error"):
+        stream.read(Line()).send(None)
+    assert stream.closed()
+    assert isinstance(stream.error, OSError)
+    assert [] == ours(caplog)
+    second.close()
+
+
+async def test_an_inline_read_error_of_a_callback_read_is_raised_at_once():
+    first, second = tcp_sockets()
+    stream = IOStream(BrokenChannel(first))
+    with pytest.raises(OSError, match="input/output error"):
+        stream.read(Line(), callback=print)
+    assert stream.closed()
+    assert not stream.reading()
+    second.close()
+
+
+async def test_a_later_read_error_is_logged_once_and_closes(caplog):
+    fault = OSError(5, "input/output error")
+    client, server = memory_stream_pair(Wire(blocks=[True, fault]))
+    reading = asyncio.ensure_future(server.read(Line()))
+    await passes()
+    client.write(b"x")
+    with pytest.raises(StreamClosed) as caught:
+        await reading
+    assert fault is caught.value.real_error is server.error
+    assert ["error on read: [Errno 5] input/output error"] == ours(caplog)
+
+
+async def test_a_real_error_fails_read_until_close():
+    fault = OSError(5, "input/output error")
+    client, server = memory_stream_pair(Wire(errors={3: fault}))
+    client.write(b"abc")
+    await server.peek(3)
+    reading = asyncio.ensure_future(server.read_until_close())
+    with pytest.raises((StreamClosed, OSError)):
+        await reading
+    assert fault is server.error
+
+
+async def test_a_write_error_is_logged_and_closes(caplog):
+    class Unwritable(SocketChannel):
+        def send(self, buffers):
+            raise OSError(5, "input/output error")
+
+    first, second = tcp_sockets()
+    stream = IOStream(Unwritable(first))
+    with pytest.raises(StreamClosed):
+        await stream.write(b"x")
+    assert ["error on write: [Errno 5] input/output error"] == ours(caplog)
+    second.close()
+
+
+# With blocks, the loop, and who listens
+
+
+async def test_a_with_block_sends_what_is_written_and_closes():
+    client, server = await connected("unix")
+    async with server:
+        server.write(b"bye\n")
+    assert server.closed()
+    assert "bye" == await client.read(Line())
+    client.close()
+
+
+async def test_a_with_block_left_by_an_error_still_sends_what_is_written():
+    client, server = await connected("unix")
+    with pytest.raises(ZeroDivisionError):
+        async with server:
+            server.write(b"x")
+            server.write(b"sorry\n")
+            raise ZeroDivisionError
+    assert "xsorry" == await client.read(Line())
+    client.close()
+
+
+async def test_a_cancelled_with_block_closes_at_once():
+    client, server = await connected("unix")
+
+    async def work():
+        async with server:
+            server.write(b"x" * (1 << 22))
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(work())
+    await passes()
+    task.cancel()
+    await asyncio.wait([task])
+    assert server.closed()
+    client.close()
+
+
+@pytest.mark.parametrize("kind", ["unix", "pipe", "memory"])
+def test_a_loop_closed_under_a_stream_harms_nobody(kind):
+    async def begin():
+        client, server = await connected(kind)
+        client.write(b"x" * (1 << 22))
+        server.set_close_callback(print)
+        return client, server
+
+    loop = asyncio.new_event_loop()
+    client, server = loop.run_until_complete(begin())
+    loop.close()
+    client.close()
+    server.close()
+    assert client.closed()
+    assert server.closed()
+
+
+async def test_open_close_and_failure_are_told_to_who_listens(monkeypatch):
+    heard = []
+    for event in ("stream_opened", "stream_closed", "stream_failed"):
+        monkeypatch.setattr(events, event, lambda event=event, **what: heard.append((event, what)))
+    reason = RuntimeError("x")
+    client, server = memory_stream_pair()
+    server.close(reason)
+    client.close()
+    assert [
+        ("stream_opened", {"stream": client}),
+        ("stream_opened", {"stream": server}),
+        ("stream_failed", {"stream": server, "error": reason}),
+        ("stream_closed", {"stream": server}),
+        ("stream_closed", {"stream": client}),
+    ] == heard
+
+
+async def test_frames_are_shown_to_who_asks_for_them(monkeypatch):
+    seen, sent = [], []
+    client, server = memory_stream_pair(framer="line")
+    monkeypatch.setattr(events, "frame_received", lambda **what: seen.append(what["frame"]))
+    monkeypatch.setattr(events, "frame_sent", lambda **what: sent.append(what["frame"]))
+    for line in "abcdefgh":
+        await client.send(line)
+    assert "a" == await server.read()
+    async for line in server.frames():
+        if line == "d":
+            break
+    server.read(callback=lambda _: None)
+    async for batch in server.batches():
+        assert ["f", "g", "h"] == batch
+        break
+    assert list("abcdefgh") == seen == sent
+
+
+async def test_the_loop_lets_go_of_a_closed_stream():
+    asyncio.get_running_loop().slow_callback_duration = 100.0  # a warning would be kept, and the task in it
+    client, server = await connected("unix")
+    reading = asyncio.ensure_future(server.read(Line()))
+    await passes()
+    client.close()
+    await asyncio.wait([reading])
+    reading.exception()
+    alive = weakref.ref(server)
+    del server, reading
+    gc.collect()
+    assert alive() is None
+
+
+async def test_repr_says_who_and_in_what_state():
+    async with joined("tcp") as (_, server):
+        assert repr(server).startswith("<IOStream 127.0.0.1:")
+        assert repr(server).endswith(" open>")
+        server.close()
+        assert repr(server).endswith(" closed>")
