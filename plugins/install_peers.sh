@@ -20,4 +20,8 @@ debian="$debian rsyslog bsdutils"
 # erlang, fastcgi: nginx is above
 debian="$debian erlang-base"
 
+# cobs, slip
+pypi="cobs>=1.2 sliplib>=0.7"
+
 apt-get install -y --no-install-recommends $debian
+"${PYTHON:-python3}" -m pip install $pypi

@@ -1,0 +1,98 @@
+"""Cobs and CobsR: stuffed packets, each ended by a zero."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from framestream import PADDING, EncodeError, Framer, NeedMore, Span, ValueSpan, Window
+from framestream_cobs._stuffing import stuff, stuff_reduced, unstuff
+
+_ZEROS: Final = re.compile(rb"\0+")
+
+
+@dataclass(frozen=True)
+class Cobs(Framer[bytes]):
+    r"""Cut packets stuffed by COBS (Cheshire and Baker 1999) and ended by a zero.
+
+    ::
+
+        INPUT     03 11 22 02 33 00         01 01 00   00   05 11 22 33 44 00
+        DECODED   11 22 00 33               00              11 22 33 44
+
+    Section II: a zero is the end of a packet wherever it stands, so that reading gets in step at the first
+    one, and a packet that is cut off or damaged costs no other: it is a `PayloadError`. A zero behind a
+    zero ends nothing, and belongs to no frame; the empty packet is ``01 00``. Section III: the stuffing.
+
+    The limit counts stuffed bytes: a byte for the packet, and one more for each 254 of it at most.
+    """
+
+    name = "cobs"
+    overhead = 1
+
+    max_size: Annotated[int | None, "The longest stuffed packet, without its zero. Bytes."] = None
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span up to the zero; zeros in front of a packet are padding."""
+        data, start = window.data, window.start
+        end = data.find(b"\0", window.resume)
+        if end < 0:
+            return NeedMore(resume=len(data), settled=len(data))
+        if end == start and not window.taken:
+            return start, start, _ZEROS.match(data, start).end(), PADDING  # type: ignore[union-attr]  # a zero
+        return start, end, end + 1
+
+    def decode(self, payload: bytes) -> bytes:
+        """Return the packet. ValueError for a code that reaches beyond its end."""
+        return unstuff(payload)
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Split at the zeros and unstuff every packet."""
+        data, start = bytes(window.data), window.start
+        packets: list[bytes] = []
+        append, decode = packets.append, self.decode
+        end = start
+        try:
+            for stuffed in data[start : data.rfind(b"\0", start) + 1].split(b"\0")[:-1]:
+                start += len(stuffed) + 1
+                if stuffed:
+                    append(decode(stuffed))
+                    end = start
+        except ValueError:
+            pass  # `find` and `decode` say what is wrong with this one
+        return packets, end
+
+    def encode(self, frame: bytes) -> bytes:
+        """Return the stuffed packet and its zero."""
+        return self._checked(stuff(frame)) + b"\0"
+
+    def _checked(self, stuffed: bytes) -> bytes:
+        if self.max_size is not None and len(stuffed) > self.max_size:
+            raise EncodeError(f"stuffed packet of {len(stuffed)} bytes exceeds the limit {self.max_size}")
+        return stuffed
+
+
+@dataclass(frozen=True)
+class CobsR(Cobs):
+    r"""Cut packets stuffed by COBS/R, which saves the overhead of most short packets.
+
+    ::
+
+        INPUT     33 11 22 00     05 11 22 33 04 00
+        DECODED   11 22 33        11 22 33 04
+
+    "Consistent Overhead Byte Stuffing, Reduced" (C. McQueen, https://pypi.org/project/cobs/): where the last
+    byte of a packet is at least as large as its last code, it stands in the place of that code, and reaches
+    beyond the end. Every code can be read so, and no packet is malformed. Else as `Cobs`.
+    """
+
+    name = "cobs-r"
+
+    def decode(self, payload: bytes) -> bytes:
+        """Return the packet."""
+        return unstuff(payload, reduced=True)
+
+    def encode(self, frame: bytes) -> bytes:
+        """Return the stuffed packet and its zero."""
+        return self._checked(stuff_reduced(frame)) + b"\0"

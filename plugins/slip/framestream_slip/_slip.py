@@ -1,0 +1,106 @@
+"""Slip: packets ended by END, with escapes for what looks like it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from framestream import PADDING, EncodeError, Framer, NeedMore, Span, ValueSpan, Window
+
+END: Final = b"\xc0"
+ESC: Final = b"\xdb"
+ESCAPED_END: Final = b"\xdb\xdc"
+ESCAPED_ESC: Final = b"\xdb\xdd"
+
+_ENDS: Final = re.compile(rb"\xc0+")
+_BAD_ESCAPE: Final = re.compile(rb"\xdb(?![\xdc\xdd])")
+
+
+@dataclass(frozen=True)
+class Slip(Framer[bytes]):
+    r"""Cut SLIP packets (RFC 1055, "A Nonstandard for Transmission of IP Datagrams over Serial Lines").
+
+    ::
+
+        INPUT     01 02 03 c0    c0 01 db dc 02 db dd 03 c0
+        DECODED   01 02 03       01 c0 02 db 03
+
+    "Protocol": END (c0) ends a packet; an END in it is sent as ESC ESC_END (db dc), an ESC (db) as ESC
+    ESC_ESC (db dd). Drivers may begin a packet with END, too, which flushes line noise as a packet of its
+    own: packets of no bytes are passed over, and `leading` writes that END. OSC 1.1 does so.
+
+    An ESC with anything else behind it is a protocol violation, and here a `PayloadError`, which costs that
+    packet only. The driver in the RFC leaves the byte alone and puts it into the packet: ``strict=no`` does.
+
+    The limit counts bytes as they are sent, escapes included.
+    """
+
+    name = "slip"
+    overhead = 1
+
+    leading: Annotated[bool, "Write an END in front of every packet, too."] = False
+    strict: Annotated[bool, "Refuse a packet with an ESC that escapes nothing."] = True
+    max_size: Annotated[int | None, "The longest packet as it is sent, without its END. Bytes."] = None
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span up to END; ENDs in front of a packet are padding."""
+        data, start = window.data, window.start
+        end = data.find(END, window.resume)
+        if end < 0:
+            return NeedMore(resume=len(data), settled=len(data))
+        if end == start and not window.taken:
+            return start, start, _ENDS.match(data, start).end(), PADDING  # type: ignore[union-attr]  # an END
+        return start, end, end + 1
+
+    def decode(self, payload: bytes) -> bytes:
+        """Return the packet. ValueError for an ESC that escapes nothing, unless not `strict`."""
+        if ESC not in payload:
+            return payload
+        bad = _BAD_ESCAPE.search(payload)
+        if bad is None:
+            # The second byte of an escape is never ESC, so that every match is one.
+            return payload.replace(ESCAPED_END, END).replace(ESCAPED_ESC, ESC)
+        if self.strict:
+            behind = payload[bad.end() : bad.end() + 1]
+            raise ValueError(f"ESC at {bad.start()} with {behind!r} behind it")
+        return _ESCAPE.sub(_leniently, payload)
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Split at the ENDs and take the escapes out of the packets that have any."""
+        data, start = bytes(window.data), window.start
+        packets: list[bytes] = []
+        append, decode = packets.append, self.decode
+        end = start
+        try:
+            for sent in data[start : data.rfind(END, start) + 1].split(END)[:-1]:
+                start += len(sent) + 1
+                if sent:
+                    append(decode(sent) if ESC in sent else sent)
+                    end = start
+        except ValueError:
+            pass  # `find` and `decode` say what is wrong with this one
+        return packets, end
+
+    def encode(self, frame: bytes) -> bytes:
+        """Return the packet with its escapes and END.
+
+        Raises:
+            EncodeError: a packet of no bytes, which nobody would read, or one that exceeds `max_size`.
+        """
+        if not frame:
+            raise EncodeError("a packet of no bytes is passed over by who reads it")
+        sent = frame.replace(ESC, ESCAPED_ESC).replace(END, ESCAPED_END)
+        if self.max_size is not None and len(sent) > self.max_size:
+            raise EncodeError(
+                f"packet of {len(sent)} bytes with its escapes exceeds the limit {self.max_size}"
+            )
+        return END + sent + END if self.leading else sent + END
+
+
+_ESCAPE: Final = re.compile(rb"\xdb(.?)", re.DOTALL)
+_MEANINGS: Final = {b"\xdc": END, b"\xdd": ESC}
+
+
+def _leniently(escape: re.Match[bytes]) -> bytes:
+    return _MEANINGS.get(escape[1], escape[1])
