@@ -71,6 +71,14 @@ class Spaced(ReadCondition[bytes]):
         return "looks like poetry"
 
 
+@dataclass(frozen=True)
+class Never(ReadCondition[bytes]):
+    """Refuses everything, and names no place."""
+
+    def find(self, window: Window) -> Any:
+        raise FramingError("never")
+
+
 def sized(number: bytes) -> ReadCondition[bytes]:
     return FixedLength(number[0])
 
@@ -222,11 +230,6 @@ def test_a_part_that_cannot_be_decoded_breaks_the_stream_if_the_next_depends_on_
 
 
 def test_a_refusal_without_a_place_is_placed_where_the_part_begins() -> None:
-    @dataclass(frozen=True)
-    class Never(ReadCondition[bytes]):
-        def find(self, window: Window) -> Any:
-            raise FramingError("never")
-
     for chunks in chunkings(b"a\nbc"):
         assert str(error(Sequence(LINE, Never()), *chunks)) == "never (at offset 2)"
         assert str(error(Sequence(LINE, FirstOf(Never(), Never())), *chunks))[-15:] == ") (at offset 2)"
@@ -412,6 +415,7 @@ def test_the_limit_is_the_largest_of_the_alternatives_if_all_have_one() -> None:
 
 def test_writing_takes_the_alternative_that_would_read_it_back() -> None:
     assert wire(SNIFF, b"one") == b"\x00\x03one"
+    assert wire(FirstOf(Never(), LINE), b"one") == b"one\n"
     mixed = FirstOf(When(b"{", Mapped(Line(), json.loads, json.dumps)), Line())
     assert wire(mixed, {"a": 1}, "text") == b'{"a": 1}\ntext\n'
     with pytest.raises(EncodeError, match=r"would be read as when\("):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from framestream._conditions import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._errors import EncodeError, FramingError
@@ -12,6 +12,16 @@ from framestream.framers._when import OtherBeginning, When
 from framestream.framers._whole import decode_whole, refuse_truncated
 
 T = TypeVar("T")
+
+# Decoded where they are found. Larger payloads are copied only where they are delivered.
+_SMALL = 4096
+
+
+class Refusal(NamedTuple):
+    """Why an alternative does not take a frame, and how many bytes into it."""
+
+    reason: str
+    place: int
 
 
 @dataclass(frozen=True, init=False)
@@ -53,35 +63,47 @@ class FirstOf(Framer[T]):
         """Return what the first alternative finds that does not refuse the frame."""
         number, memo, refusals = window.memo or (0, None, ())
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
-        while True:
-            try:
-                found: Any = self.alternatives[number].find(inner)
-                break
-            except FramingError as error:
-                if len(self.alternatives) == 1 or not self._may_be_another(number, error):
-                    raise
-                place = inner.start if error.position is None else error.position
-                refusals = (*refusals, (number, error.reason, place - inner.start))
-                number += 1
-                if number == len(self.alternatives):
-                    raise self._combined(refusals, inner.start) from error
-                inner.resume, inner.memo = inner.start, None
-        if isinstance(found, NeedMore):
-            return self._wait(number, inner, found, refusals)
-        return self._with_decode(self.alternatives[number], found, window)
+        while number < len(self.alternatives):
+            alternative = self.alternatives[number]
+            found: Any = self._ask(alternative, inner)
+            if type(found) is tuple:
+                return self._with_decode(alternative, found, window)
+            if type(found) is NeedMore:
+                return self._wait(number, inner, found, refusals)
+            refusals = (*refusals, found)
+            number += 1
+            inner.resume, inner.memo = inner.start, None
+        raise self._combined(refusals, inner.start)
 
-    def _may_be_another(self, number: int, error: FramingError) -> bool:
-        return isinstance(error, OtherBeginning) or not isinstance(self.alternatives[number], When)
+    def _ask(self, alternative: ReadCondition[T], inner: Window) -> Span | ValueSpan | NeedMore | Refusal:
+        """Return the alternative's answer, or why another one is to be asked."""
+        if len(self.alternatives) == 1:
+            return alternative.find(inner)
+        if isinstance(alternative, When):
+            # Its guard is asked first: an exception would cost as much as everything else.
+            if inner.memo is None and alternative.fits(inner.data, inner.start) is False:
+                return Refusal(alternative.refusal, 0)
+            return alternative.find(inner)
+        try:
+            return alternative.find(inner)
+        except FramingError as error:
+            place = inner.start if error.position is None else error.position
+            return Refusal(error.reason, place - inner.start)
 
     def _with_decode(
         self, alternative: ReadCondition[T], found: tuple[Any, ...], window: Window
     ) -> Span | ValueSpan:
         first, stop, end, *value = found
-        if not value:
-            return first, stop, end, decode_whole(alternative.decode, window, found)
-        if isinstance(value[0], Decode):
+        if value:
+            if not isinstance(value[0], Decode):
+                return first, stop, end, value[0]
             return first, stop, end, decode_whole(value[0].decode, window, found)
-        return first, stop, end, value[0]
+        if end <= len(window.data) and stop - first < _SMALL and not window.taken:
+            try:
+                return first, stop, end, alternative.decode(bytes(window.data[first:stop]))
+            except Exception:  # noqa: BLE001, S110 - the decoder meets it again, in its place
+                pass
+        return first, stop, end, decode_whole(alternative.decode, window, found)
 
     def _wait(self, number: int, inner: Window, more: NeedMore, refusals: tuple[Any, ...]) -> NeedMore:
         # What an alternative settles is final only if no other one can be asked after it. Otherwise a frame
@@ -95,10 +117,12 @@ class FirstOf(Framer[T]):
             payload_start=more.payload_start if final else None,
         )
 
-    def _combined(self, refusals: tuple[tuple[int, str, int], ...], start: int) -> FramingError:
+    def _combined(self, refusals: tuple[Refusal, ...], start: int) -> FramingError:
         """Make one error of several, placed where the alternative that came furthest gave up."""
-        reasons = "; ".join(f"{self.alternatives[number]}: {reason}" for number, reason, _ in refusals)
-        return FramingError(f"no alternative fits ({reasons})", position=start + max(refusals, key=_place)[2])
+        pairs = zip(self.alternatives, refusals, strict=True)
+        reasons = "; ".join(f"{alternative}: {refusal.reason}" for alternative, refusal in pairs)
+        furthest = max(refusal.place for refusal in refusals)
+        return FramingError(f"no alternative fits ({reasons})", position=start + furthest)
 
     def decode(self, payload: bytes) -> T:
         """Refuse: who decodes a frame is known when it is found, and this one was truncated."""
@@ -124,17 +148,14 @@ class FirstOf(Framer[T]):
         for number, alternative in enumerate(self.alternatives[:-1]):
             try:
                 alternative.find(Window(data))
-            except FramingError as error:
-                if not self._may_be_another(number, error):
-                    return number
-            else:
-                return number
+            except OtherBeginning:
+                continue
+            except FramingError:
+                if not isinstance(alternative, When):
+                    continue
+            return number
         return len(self.alternatives) - 1
 
     def explain(self, window: Window) -> str:
         """Guess as the first alternative does that has a guess."""
         return next(filter(None, (each.explain(window) for each in self.alternatives)), "")
-
-
-def _place(refusal: tuple[int, str, int]) -> int:
-    return refusal[2]

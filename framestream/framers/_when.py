@@ -68,19 +68,27 @@ class When(Framer[T]):
             )
         return found
 
-    def _check(self, window: Window) -> NeedMore | None:
+    def fits(self, data: bytes | bytearray, start: int) -> bool | None:
+        """Tell whether a frame begins as it must; None if that is not decided yet."""
         accepted: tuple[bytes, ...] = self._accepted  # type: ignore[attr-defined]  # set in __post_init__
-        data, start = window.data, window.start
         if data.startswith(accepted, start):
-            return None
+            return True
         seen = bytes(data[start : start + self._longest])  # type: ignore[attr-defined]  # likewise
-        if any(beginning.startswith(seen) for beginning in accepted if len(seen) < len(beginning)):
+        if len(seen) < self._longest and any(each.startswith(seen) for each in accepted):  # type: ignore[attr-defined]
+            return None
+        return False
+
+    def _check(self, window: Window) -> NeedMore | None:
+        fits = self.fits(window.data, window.start)
+        if fits is None:
             return NeedMore()
-        # The bytes are not shown: how many of them are there depends on the chunking.
-        raise OtherBeginning(self._refusal, position=start)
+        if not fits:
+            raise OtherBeginning(self.refusal, position=window.start)
+        return None
 
     @cached_property
-    def _refusal(self) -> str:
+    def refusal(self) -> str:
+        """What a frame that begins otherwise is told; its bytes are not: how many are there may vary."""
         accepted: tuple[bytes, ...] = self._accepted  # type: ignore[attr-defined]  # set in __post_init__
         more = ", ..." if len(accepted) > 5 else ""
         return f"frame does not begin with {' or '.join(map(repr, accepted[:5]))}{more}"
