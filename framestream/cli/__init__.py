@@ -16,7 +16,7 @@ from framestream._named_framers import find_config
 from framestream._registry import plugins
 from framestream.cli._failures import CLOSED_PIPE, HANDLED, INTERRUPTED, report
 
-_COMMANDS = ("cut", "connect", "serve", "framers", "check", "plugins")
+_COMMANDS = ("cut", "connect", "serve", "framers", "check", "plugins", "new")
 
 
 class _Commands(click.Group):
