@@ -22,6 +22,8 @@ debian="$debian erlang-base"
 
 # cobs, slip
 pypi="cobs>=1.2 sliplib>=0.7"
+# http: nginx is above
+debian="$debian curl"
 
 apt-get install -y --no-install-recommends $debian
 "${PYTHON:-python3}" -m pip install $pypi

@@ -1,0 +1,178 @@
+"""HttpChunk: the chunks of a body, one at a time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, NamedTuple
+
+from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, ValueSpan, Window
+from framestream_http._heads import Fields, parse_fields, write_fields
+from framestream_http._lines import field_of, next_line, searched_to
+
+MOST_LINE: Final = 4096
+"""Bytes a chunk's first line may take: its size and its extensions (RFC 9112 7.1.1 asks for a limit)."""
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_EXTENSIONS: Final = rb"((?:[\t ]*;[\t ]*%s(?:[\t ]*=[\t ]*(?:%s|%s))?)*)" % (_TOKEN, _TOKEN, _QUOTED)
+_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
+_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s\r\n" % _EXTENSIONS)
+_PLAIN: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
+_EXTENSIONS_ONLY: Final = re.compile(_EXTENSIONS)
+_BEHIND_SIZE: Final = (b"", b"\r", b";", b" ", b"\t")
+
+
+class Chunk(NamedTuple):
+    """One chunk of a body.
+
+    Attributes:
+        data: its bytes; none in the last chunk.
+        extensions: what stands behind its size, semicolons included (RFC 9112 7.1.1).
+        trailers: the fields behind the last chunk (7.1.2).
+    """
+
+    data: bytes
+    extensions: bytes = b""
+    trailers: Fields = ()
+
+    @property
+    def last(self) -> bool:
+        """True if the body ends here."""
+        return not self.data
+
+
+class _Trailer(NamedTuple):
+    """The memo of a last chunk: its trailer section begins `first` bytes behind the frame's start."""
+
+    first: int
+    extensions: bytes
+    searched: int = 0
+
+
+@dataclass(frozen=True)
+class HttpChunk(Framer[Chunk]):
+    r"""Cut the chunks of a chunked body (RFC 9112 7.1), down to the last one with its trailers.
+
+    ::
+
+        INPUT     5\r\nhello\r\n   3;a=b\r\nyou\r\n       0\r\nX: y\r\n\r\n
+        DECODED   Chunk(b"hello")  Chunk(b"you", b";a=b")  Chunk(b"", trailers=((b"X", b"y"),))
+
+    Ask for chunks until one is ``last``; the next head follows. The payload, which the limit counts and which
+    can be streamed, is a chunk's data, and the trailer section behind the last one.
+
+    These break the stream (`FramingError`), as request smuggling lives on them: a size that is no number of
+    at most 16 hexadecimal digits; anything but well-formed extensions behind it, or more than 4096 bytes of
+    them; lines that end with a line feed alone, in every case; data that does not end where its size says;
+    in trailers what is wrong in a head.
+    """
+
+    name = "http-chunk"
+    overhead = MOST_LINE + len(b"\r\n")
+
+    max_size: Annotated[int | None, "The largest chunk. Bytes."] = None
+
+    def find(self, window: Window) -> ValueSpan | NeedMore:
+        """Return a chunk's span with its first line, the last one's with the empty line."""
+        data, start = window.data, window.start
+        if window.memo is not None:
+            return self._trailers(window, window.memo, window.resume)
+        feed = data.find(b"\n", window.resume, start + MOST_LINE)
+        line = _LINE.match(data, start, feed + 1) if feed >= 0 else None
+        if line is None:
+            return self._incomplete(window, feed)
+        first, size = line.end(), int(line[1], 16)
+        if not size:
+            return self._trailers(window, _Trailer(first - start, line[2]), first)
+        stop = first + size
+        return first, stop, stop + 2, Decode(_Data(line[2]), trailer=b"\r\n")
+
+    def _incomplete(self, window: Window, feed: int) -> NeedMore:
+        data, start = window.data, window.start
+        size = _SIZE.match(data, start)
+        behind = start if size is None else size.end()
+        if size is None or data[behind : behind + 1] not in _BEHIND_SIZE:
+            if start == len(data):
+                return NeedMore()
+            byte = bytes(data[behind : behind + 1])
+            raise FramingError(f"{byte!r} in a chunk's size, or behind it", position=behind)
+        if feed >= 0:
+            line = bytes(data[behind:feed])
+            reason = f"{line[:-1][:32]!r} is no chunk extension" if line.endswith(b"\r") else "LF without CR"
+            raise FramingError(reason, position=behind)
+        if len(data) >= start + MOST_LINE:
+            raise FramingError(f"no end of a chunk's first line in {MOST_LINE} bytes", position=start)
+        return NeedMore(resume=len(data))
+
+    def _trailers(self, window: Window, trailer: _Trailer, at: int) -> ValueSpan | NeedMore:
+        data, searched = window.data, at + trailer.searched
+        while (found := next_line(data, at, searched, bare_lf=False)) is not None:
+            line, following = found
+            if not line:
+                first = window.start + trailer.first
+                return first, at, following, Decode(_Last(trailer.extensions))
+            field_of(line, at)
+            at = searched = following
+        return NeedMore(resume=at, memo=trailer._replace(searched=searched_to(data, at) - at))
+
+    def split(self, window: Window) -> tuple[list[Chunk], int]:
+        """Cut whole chunks without extensions; `find` is asked about the others, and the last one."""
+        data, start = bytes(window.data), window.start
+        chunks: list[Chunk] = []
+        append, match, make = chunks.append, _PLAIN.match, tuple.__new__
+        while line := match(data, start):
+            first = line.end()
+            stop = first + int(line[1], 16)
+            if stop == first or data[stop : stop + 2] != b"\r\n":
+                break
+            # A named tuple's own constructor is a function in Python, and takes twice as long.
+            append(make(Chunk, (data[first:stop], b"", ())))
+            start = stop + 2
+        return chunks, start
+
+    def encode(self, frame: Chunk) -> list[bytes]:
+        """Return the chunk's first line, its data uncopied, and what ends it.
+
+        Raises:
+            EncodeError: trailers behind a chunk that is not the last; extensions or trailers that are none;
+                more of them, or of data, than the limits allow.
+        """
+        data, extensions, trailers = frame
+        head = b"%x%b\r\n" % (len(data), extensions)
+        if not _EXTENSIONS_ONLY.fullmatch(extensions) or len(head) > MOST_LINE:
+            raise EncodeError(f"{extensions[:32]!r} are no chunk extensions of at most {MOST_LINE} bytes")
+        if data and trailers:
+            raise EncodeError("trailers behind a chunk that is not the last")
+        section = write_fields(trailers)
+        size = len(data) + len(section)
+        if self.max_size is not None and size > self.max_size:
+            raise EncodeError(f"chunk of {size} bytes exceeds the limit {self.max_size}")
+        if trailers:
+            self._check(head + section + b"\r\n", frame)
+        return [head, data, section + b"\r\n"]
+
+    def _check(self, wire: bytes, frame: Chunk) -> None:
+        try:
+            found: Any = self.find(Window(wire))
+        except FramingError as error:
+            raise EncodeError(f"trailers cannot be written: {error.reason}") from error
+        if found[2] != len(wire) or found[3].decode(wire[found[0] : found[1]]) != frame:
+            raise EncodeError("trailers would be read as something else")
+
+
+class _Data:
+    __slots__ = ("extensions",)
+
+    def __init__(self, extensions: bytes) -> None:
+        self.extensions = extensions
+
+    def __call__(self, payload: bytes) -> Chunk:
+        return Chunk(payload, self.extensions)
+
+
+class _Last(_Data):
+    __slots__ = ()
+
+    def __call__(self, payload: bytes) -> Chunk:
+        return Chunk(b"", self.extensions, parse_fields(payload))

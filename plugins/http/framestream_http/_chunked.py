@@ -1,0 +1,115 @@
+"""HttpChunked: a whole chunked body as one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, NamedTuple
+
+from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream_http._chunk import Chunk, HttpChunk
+from framestream_http._heads import Fields
+
+_CHUNK: Final = HttpChunk()
+_CRLF: Final = b"\r\n"
+
+
+class Chunked(NamedTuple):
+    """A whole body.
+
+    Attributes:
+        data: what its chunks hold, joined.
+        trailers: the fields behind the last chunk.
+    """
+
+    data: bytes
+    trailers: Fields = ()
+
+
+class _Progress(NamedTuple):
+    """The memo of a body that arrives in pieces.
+
+    Attributes:
+        left: bytes to come of a chunk's data with the CR LF behind it; 0 between chunks.
+        searched: how far behind `window.resume` the search in the next chunk has come.
+        memo: what that search has for a memo, in the trailers.
+    """
+
+    left: int = 0
+    searched: int = 0
+    memo: Any = None
+
+
+@dataclass(frozen=True)
+class HttpChunked(Framer[Chunked]):
+    r"""Cut whole chunked bodies (RFC 9112 7.1), with their trailers; extensions are dropped.
+
+    ::
+
+        INPUT     5\r\nhello\r\n3;a=b\r\nyou\r\n0\r\nX: y\r\n\r\n
+        DECODED   Chunked(b"helloyou", ((b"X", b"y"),))
+
+    The payload, which the limit counts, is the body as it is on the wire, so a flood of tiny chunks or
+    endless extensions come to an end. Streamed in parts it is passed on unchanged, and checked.
+
+    Refused is what `HttpChunk` refuses. Written is one chunk.
+    """
+
+    name = "http-chunked"
+
+    max_size: Annotated[int | None, "The largest body, with the chunks' own lines. Bytes."] = None
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return the span up to the empty line behind the last chunk."""
+        data, at = window.data, window.resume
+        left, searched, memo = window.memo or _Progress()
+        while True:
+            if left:
+                at, left = _behind_data(data, at, left)
+                if left:
+                    return NeedMore(resume=at, settled=at, memo=_Progress(left))
+            found: Any = _CHUNK.find(Window(data, at, at + searched, memo))
+            if type(found) is NeedMore:
+                resume = at if found.resume is None else found.resume
+                # In the trailers, the lines before are done with.
+                at, searched = (at, resume - at) if found.memo is None else (resume, 0)
+                return NeedMore(resume=at, settled=at, memo=_Progress(0, searched, found.memo))
+            first, _, end, decode = found
+            if not decode.trailer:
+                return window.start, end, end
+            at, left, searched, memo = first, end - first, 0, None
+
+    def decode(self, payload: bytes) -> Chunked:
+        """Return the body's data and trailers. ValueError for one that was truncated."""
+        pieces: list[bytes] = []
+        at = 0
+        while True:
+            found: Any = _CHUNK.find(Window(payload, at))
+            if type(found) is NeedMore or found[2] > len(payload):
+                raise ValueError("body is not complete")
+            chunk: Chunk = found[3].decode(payload[found[0] : found[1]])
+            if chunk.last:
+                return Chunked(b"".join(pieces), chunk.trailers)
+            pieces.append(chunk.data)
+            at = found[2]
+
+    def encode(self, frame: Chunked) -> list[bytes]:
+        """Return the body as one chunk, and the last one. Raise EncodeError for trailers that are none."""
+        pieces = _CHUNK.encode(Chunk(frame.data)) if frame.data else []
+        pieces += _CHUNK.encode(Chunk(b"", trailers=frame.trailers))
+        size = sum(map(len, pieces))
+        if self.max_size is not None and size > self.max_size:
+            raise EncodeError(f"body of {size} bytes exceeds the limit {self.max_size}")
+        return pieces
+
+
+def _behind_data(data: bytes | bytearray, at: int, left: int) -> tuple[int, int]:
+    """Skip what is there of a chunk's data; return where to go on, and how much is left with its CR LF."""
+    size = max(left - len(_CRLF), 0)
+    have = len(data) - at
+    if have < size:
+        return len(data), left - have
+    at += size
+    tail = bytes(data[at : at + len(_CRLF)])
+    if not _CRLF.startswith(tail):
+        raise FramingError(f"chunk ends with {tail!r}, not with CR LF", position=at)
+    return (at + len(_CRLF), 0) if tail == _CRLF else (at, len(_CRLF))

@@ -1,0 +1,100 @@
+"""What a head says about its body, and what it must not say (RFC 9112 3.2, 6.1, 6.3; RFC 9110 8.6)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from framestream_http._heads import Fields
+
+_LENGTH: Final = re.compile(rb"[0-9]{1,19}")
+_CODING: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:[\t ]*;[\t !-~]+)?")
+_HOST: Final = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=:%\[\]]*")
+_CHUNKED: Final = b"chunked"
+
+
+class Facts(NamedTuple):
+    """The facts that decide where a message ends, gathered field by field.
+
+    Attributes:
+        request: they are a request's.
+        minor: the version's second digit.
+        length: what Content-Length says, if there is one.
+        codings: what Transfer-Encoding lists, in lower case.
+        hosts: how many Host fields there are.
+    """
+
+    request: bool
+    minor: int
+    length: int | None = None
+    codings: tuple[bytes, ...] = ()
+    hosts: int = 0
+
+    @property
+    def chunked(self) -> bool:
+        """True if the body ends with its last chunk."""
+        return self.codings[-1:] == (_CHUNKED,)
+
+    def noted(self, name: bytes, value: bytes) -> Facts:
+        """Return the facts with one more field. Raise ValueError if it contradicts them, or is none."""
+        name = name.lower()
+        if name == b"content-length":
+            return self._replace(length=self._length(value))
+        if name == b"transfer-encoding":
+            return self._replace(codings=(*self.codings, *self._codings(value)))
+        if name == b"host":
+            return self._host(value)
+        return self
+
+    def _length(self, value: bytes) -> int:
+        # RFC 9110 8.6: the same number again, in a list or a line of its own, may pass for one.
+        known = self.length
+        for each in value.split(b","):
+            digits = each.strip(b" \t")
+            if not _LENGTH.fullmatch(digits):
+                raise ValueError(f"Content-Length {value[:32]!r} is no number of at most 19 digits")
+            if known is not None and int(digits) != known:
+                raise ValueError(f"Content-Length is {known} and {int(digits)}")
+            known = int(digits)
+        assert known is not None  # split() gives one part at least
+        return known
+
+    def _codings(self, value: bytes) -> list[bytes]:
+        codings = [each.strip(b" \t").lower() for each in value.split(b",")]
+        for coding in codings:
+            if not _CODING.fullmatch(coding):
+                raise ValueError(f"Transfer-Encoding {value[:32]!r} is no list of codings")
+            if coding != _CHUNKED and coding.split(b";")[0].strip(b" \t") == _CHUNKED:
+                raise ValueError("Transfer-Encoding chunked with a parameter")
+        if _CHUNKED in (*self.codings, *codings)[:-1]:
+            raise ValueError("Transfer-Encoding with a coding behind chunked")
+        return codings
+
+    def _host(self, value: bytes) -> Facts:
+        if self.request and self.hosts:
+            raise ValueError("request with two Host fields")
+        if self.request and not _HOST.fullmatch(value):
+            raise ValueError(f"Host {value[:32]!r} is none")
+        return self._replace(hosts=1)
+
+    def check(self) -> None:
+        """Raise ValueError if the message may end somewhere else for another reader."""
+        if self.codings and self.length is not None:
+            raise ValueError("both Transfer-Encoding and Content-Length")
+        if self.codings and not self.minor:
+            raise ValueError("Transfer-Encoding in HTTP/1.0")
+        if self.request and self.codings and not self.chunked:
+            raise ValueError("request with a Transfer-Encoding that does not end with chunked")
+        if self.request and self.minor and not self.hosts:
+            raise ValueError("HTTP/1.1 request without Host")
+
+
+def facts_of(fields: Fields, *, request: bool, minor: int) -> Facts:
+    """Return what these fields say. Raise ValueError if a message must not say it."""
+    facts = Facts(request, minor)
+    for name, value in fields:
+        # Most names are of other lengths: 4, 14 and 17 are those of the fields that count.
+        if len(name) in (4, 14, 17):
+            facts = facts.noted(name, value)
+    facts.check()
+    return facts

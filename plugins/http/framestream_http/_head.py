@@ -1,0 +1,255 @@
+"""HttpRequest and HttpResponse: everything up to the empty line."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
+
+from framestream import PADDING, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream_http._facts import Facts, facts_of
+from framestream_http._heads import (
+    REQUEST_HEAD,
+    REQUEST_LINE,
+    RESPONSE_HEAD,
+    STATUS_LINE,
+    RequestHead,
+    ResponseHead,
+    check_target,
+    parse_fields,
+    write_fields,
+)
+from framestream_http._lines import field_of, next_line, searched_to
+
+Head = TypeVar("Head", RequestHead, ResponseHead)
+
+_TOKEN_BYTE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
+
+
+class _Progress(NamedTuple):
+    """The memo of a head that arrives in pieces: its lines before `window.resume` are checked.
+
+    Attributes:
+        searched: how far behind `window.resume` no line end is.
+        facts: what the lines before say; None in the first line.
+    """
+
+    searched: int = 0
+    facts: Facts | None = None
+
+
+class _HttpHead(Framer[Head]):
+    """What requests and responses have in common: lines, fields, an empty line."""
+
+    bare_lf: bool
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span up to the empty line, checking every line as it arrives."""
+        data, start = window.data, window.start
+        if window.memo is None:
+            if start == len(data):
+                return NeedMore()
+            if (found := self._begin(window) or self._whole(data, start)) is not None:
+                return found
+        progress, at = window.memo or _Progress(), window.resume
+        facts, searched = progress.facts, at + progress.searched
+        while (found_line := next_line(data, at, searched, bare_lf=self.bare_lf)) is not None:
+            line, following = found_line
+            try:
+                if facts is None:
+                    facts = self._first(line)
+                elif line:
+                    facts = facts.noted(*field_of(line, at))
+                else:
+                    facts.check()
+                    return start, at, following
+            except ValueError as error:
+                raise FramingError(str(error), position=at) from error
+            at = searched = following
+        return NeedMore(resume=at, memo=_Progress(searched_to(data, at) - at, facts))
+
+    @abstractmethod
+    def _begin(self, window: Window) -> ValueSpan | NeedMore | None:
+        """Look at the first bytes alone: refuse them, or take them for padding."""
+
+    @abstractmethod
+    def _first(self, line: bytes) -> Facts:
+        """Check the first line. ValueError refuses it."""
+
+    @abstractmethod
+    def _parse(self, head: bytes | bytearray, start: int) -> tuple[Head, int] | None:
+        """Return the head at this index and where it ends, if it is there and plain; else None."""
+
+    def _whole(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
+        """Return the span of a head that is all there; None if it must be looked at line by line."""
+        blank = data.find(b"\r\n\r\n", start)
+        if blank < 0:
+            return None
+        try:
+            parsed = self._parse(data, start)
+        except ValueError:
+            return None  # said again, with its place, when its line is met
+        return None if parsed is None else (start, blank + 2, blank + 4, parsed[0])
+
+    def split(self, window: Window) -> tuple[list[Head], int]:
+        """Cut every whole head that is plain; `find` is asked about what is not."""
+        data, start = bytes(window.data), window.start
+        heads: list[Head] = []
+        try:
+            while (parsed := self._parse(data, start)) is not None:
+                head, start = parsed
+                heads.append(head)
+        except ValueError:
+            pass  # `find` raises it with its place
+        return heads, start
+
+    def encode(self, frame: Head) -> bytes:
+        """Return the head's bytes, with CR LF.
+
+        Raises:
+            EncodeError: they would not be read as this very head: a field with a line end in it, a
+                contradiction about the body, a request without Host; or it is larger than `max_size`.
+        """
+        try:
+            wire = self._first_line(frame) + write_fields(frame.fields) + b"\r\n"
+            found: Any = self.find(Window(wire))
+        except (FramingError, TypeError) as error:
+            raise EncodeError(f"{frame!r:.64} cannot be written: {error}") from error
+        if type(found) is not tuple or found[2] != len(wire) or self._value(found, wire) != frame:
+            raise EncodeError(f"{frame!r:.64} would be read as something else")
+        if self.max_size is not None and found[1] > self.max_size:
+            raise EncodeError(f"head of {found[1]} bytes exceeds the limit {self.max_size}")
+        return wire
+
+    def _value(self, found: tuple[Any, ...], wire: bytes) -> Head:
+        head: Head = found[3] if len(found) == 4 else self.decode(wire[: found[1]])
+        return head
+
+    @abstractmethod
+    def _first_line(self, head: Head) -> bytes:
+        """Write the first line."""
+
+
+@dataclass(frozen=True)
+class HttpRequest(_HttpHead[RequestHead]):
+    r"""Cut the heads of HTTP/1.1 requests (RFC 9112 2 to 5).
+
+    ::
+
+        INPUT     GET / HTTP/1.1\r\nHost: example.org\r\n\r\n
+        DECODED   RequestHead(b"GET", b"/", ((b"Host", b"example.org"),))
+
+    Read the body with what `body_of` gives, then the next head. Empty lines before a head are padding (2.2).
+
+    Whatever two readers may take differently breaks the stream (`FramingError`), as request smuggling
+    lives on it: both Content-Length and Transfer-Encoding (6.3), lengths that differ or are no number,
+    Transfer-Encoding in HTTP/1.0 (6.1), one that does not end with chunked or has it twice (7), folded
+    fields (5.2), white space before a colon (5.1), a line feed alone unless `bare_lf` and a carriage return
+    alone (2.2), control characters (RFC 9110 5.5), a request line with anything but two single spaces (3),
+    a target in a wrong form (3.2), no Host in HTTP/1.1 and more than one in any (3.2).
+    """
+
+    name = "http-request"
+    overhead = len(b"\r\n")
+
+    bare_lf: Annotated[bool, "Take a line feed alone for the end of a line, too."] = False
+    max_size: Annotated[int | None, "The largest head. Bytes."] = 65536
+
+    def decode(self, payload: bytes) -> RequestHead:
+        """Return the head. ValueError for one that was truncated."""
+        line, _, section = payload.partition(b"\n")
+        match = REQUEST_LINE.fullmatch(line.rstrip(b"\r"))
+        if match is None or not payload.endswith(b"\n"):
+            raise ValueError("head is not complete")
+        return RequestHead(match[1], match[2], parse_fields(section), int(match[3]))
+
+    def _begin(self, window: Window) -> ValueSpan | NeedMore | None:
+        data, start = window.data, window.start
+        if data[start] == ord("\r") and len(data) == start + 1:
+            return NeedMore(2)
+        for ending in (b"\r\n", b"\n") if self.bare_lf else (b"\r\n",):
+            if data.startswith(ending, start):
+                return start, start, start + len(ending), PADDING
+        if not _TOKEN_BYTE.match(data, start):
+            raise FramingError(f"{bytes(data[start : start + 1])!r} begins no method", position=start)
+        return None
+
+    def _first(self, line: bytes) -> Facts:
+        match = REQUEST_LINE.fullmatch(line)
+        if match is None:
+            raise ValueError(f"{line[:64]!r} is no request line of HTTP/1")
+        check_target(match[1], match[2])
+        return Facts(request=True, minor=int(match[3]))
+
+    def _parse(self, head: bytes | bytearray, start: int) -> tuple[RequestHead, int] | None:
+        match = REQUEST_HEAD.match(head, start)
+        if match is None:
+            return None
+        method, target, digit, section = match.groups()
+        check_target(method, target)
+        fields, minor = parse_fields(section), int(digit)
+        facts_of(fields, request=True, minor=minor)
+        return RequestHead(method, target, fields, minor), match.end()
+
+    def _first_line(self, head: RequestHead) -> bytes:
+        return b"%b %b HTTP/1.%d\r\n" % (head.method, head.target, head.minor)
+
+    def explain(self, window: Window) -> str:
+        """Recognise a client that speaks TLS or HTTP/2."""
+        data, start = window.data, window.start
+        if data.startswith(b"\x16\x03", start):
+            return "looks like a TLS hello"
+        return "looks like HTTP/2" if data.startswith(b"PRI * HTTP/2.0", start) else ""
+
+
+@dataclass(frozen=True)
+class HttpResponse(_HttpHead[ResponseHead]):
+    r"""Cut the heads of HTTP/1.1 responses (RFC 9112 2, 4 and 5).
+
+    ::
+
+        INPUT     HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n
+        DECODED   ResponseHead(200, b"OK", ((b"Content-Length", b"5"),))
+
+    Read the body with what `body_of` gives, then the next head. Refused is what `HttpRequest` refuses, as
+    far as it applies. A status line may lack the space behind its status, which some servers leave out.
+    """
+
+    name = "http-response"
+    overhead = len(b"\r\n")
+
+    bare_lf: Annotated[bool, "Take a line feed alone for the end of a line, too."] = False
+    max_size: Annotated[int | None, "The largest head. Bytes."] = 65536
+
+    def decode(self, payload: bytes) -> ResponseHead:
+        """Return the head. ValueError for one that was truncated."""
+        line, _, section = payload.partition(b"\n")
+        match = STATUS_LINE.fullmatch(line.rstrip(b"\r"))
+        if match is None or not payload.endswith(b"\n"):
+            raise ValueError("head is not complete")
+        return ResponseHead(int(match[2]), match[3] or b"", parse_fields(section), int(match[1]))
+
+    def _begin(self, window: Window) -> ValueSpan | NeedMore | None:
+        seen = bytes(window.data[window.start : window.start + 7])
+        if not b"HTTP/1.".startswith(seen):
+            raise FramingError(f"{seen!r} begins no status line of HTTP/1", position=window.start)
+        return NeedMore(7) if len(seen) < 7 else None
+
+    def _first(self, line: bytes) -> Facts:
+        match = STATUS_LINE.fullmatch(line)
+        if match is None:
+            raise ValueError(f"{line[:64]!r} is no status line of HTTP/1")
+        return Facts(request=False, minor=int(match[1]))
+
+    def _parse(self, head: bytes | bytearray, start: int) -> tuple[ResponseHead, int] | None:
+        match = RESPONSE_HEAD.match(head, start)
+        if match is None:
+            return None
+        digit, status, reason, section = match.groups()
+        fields, minor = parse_fields(section), int(digit)
+        facts_of(fields, request=False, minor=minor)
+        return ResponseHead(int(status), reason or b"", fields, minor), match.end()
+
+    def _first_line(self, head: ResponseHead) -> bytes:
+        return b"HTTP/1.%d %d %b\r\n" % (head.minor, head.status, head.reason)
