@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from framestream import PADDING, EncodeError, Framer, NeedMore, Span, ValueSpan, Window
 from framestream_cobs._stuffing import stuff, stuff_reduced, unstuff
@@ -30,6 +30,13 @@ class Cobs(Framer[bytes]):
 
     name = "cobs"
     overhead = 1
+    examples: ClassVar[dict[bytes, list[bytes]]] = {
+        b"\x03\x11\x22\x02\x33\0\x01\x01\0\0\x05\x11\x22\x33\x44\0": [
+            b"\x11\x22\0\x33",
+            b"\0",
+            b"\x11\x22\x33\x44",
+        ],
+    }
 
     max_size: Annotated[int | None, "The longest stuffed packet, without its zero. Bytes."] = None
 
@@ -88,6 +95,9 @@ class CobsR(Cobs):
     """
 
     name = "cobs-r"
+    examples: ClassVar[dict[bytes, list[bytes]]] = {
+        b"\x33\x11\x22\0\x05\x11\x22\x33\x04\0": [b"\x11\x22\x33", b"\x11\x22\x33\x04"],
+    }
 
     def decode(self, payload: bytes) -> bytes:
         """Return the packet."""

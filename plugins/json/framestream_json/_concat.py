@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from framestream import PADDING, FramingError, NeedMore, Span, ValueSpan, Window
 from framestream_json._scan import START, At, scan
@@ -35,6 +35,9 @@ class JsonConcat(JsonFramer):
     """
 
     name = "json-concat"
+    examples: ClassVar[dict[bytes, list[Any]]] = {
+        b'{"a": 1}[1, 2]\n3 "text"': [{"a": 1}, [1, 2], 3, "text"],
+    }
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span up to the end of the text, with its value if it is short and all there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from framestream import PADDING, NeedMore, Span, ValueSpan, Window
 from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
@@ -29,6 +29,9 @@ class JsonLines(JsonFramer):
 
     name = "json-lines"
     overhead = 1
+    examples: ClassVar[dict[bytes, list[Any]]] = {
+        b'{"a": 1}\n[1, 2]\r\n\n"text"\n': [{"a": 1}, [1, 2], "text"],
+    }
 
     last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
 

@@ -6,7 +6,7 @@ import re
 from codecs import utf_8_decode
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 from framestream import PADDING, Decode, NeedMore, Span, ValueSpan, Window
 from framestream_json._scan import RS, START, At, Progress, scan
@@ -46,6 +46,9 @@ class JsonSeq(JsonFramer):
 
     name = "json-seq"
     overhead = 2
+    examples: ClassVar[dict[bytes, list[Any]]] = {
+        b'\x1e{"a": 1}\n\x1e[1, 2]\n\x1e3\n': [{"a": 1}, [1, 2], 3],
+    }
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of the text, without its RS and the byte behind it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -258,3 +260,9 @@ def test_they_are_found_by_name() -> None:
         JsonSeq(max_depth=9),
         JsonConcat(max_size=1 << 20),
     ]
+
+
+def test_the_readme_tells_the_truth() -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, str(readme), "exec"), {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, ClassVar, Final, NoReturn
 
 from framestream import Decode, FramingError, NeedMore, Span, ValueSpan, Window
 from framestream_json import JsonFramer
@@ -38,6 +38,12 @@ class Lsp(JsonFramer):
     """
 
     name = "lsp"
+    examples: ClassVar[dict[bytes, list[Any]]] = {
+        b'Content-Length: 17\r\n\r\n{"jsonrpc":"2.0"}content-length:2\r\nX: y\r\n\r\n{}': [
+            {"jsonrpc": "2.0"},
+            {},
+        ],
+    }
 
     max_header: Annotated[int, "The longest header. Bytes."] = 4096
 

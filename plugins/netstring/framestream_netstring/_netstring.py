@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, ClassVar, Final, NoReturn
 
 from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
 
@@ -36,6 +36,9 @@ class Netstring(Framer[bytes]):
 
     name = "netstring"
     overhead = MAX_DIGITS + len(":,")
+    examples: ClassVar[dict[bytes, list[bytes]]] = {
+        b"5:hello,0:,12:hello world!,": [b"hello", b"", b"hello world!"]
+    }
 
     max_size: Annotated[int | None, "The longest string. Bytes."] = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from framestream import Decode, EncodeError, Framer, NeedMore, Span, ValueSpan, Window
 from framestream_resp._grammar import BULK, CRLF, LONGEST_HEADER, UNKNOWN, number_of
@@ -46,6 +46,10 @@ class Resp(Framer[Any]):
 
     name = "resp"
     overhead = LONGEST_HEADER + len(CRLF)
+    examples: ClassVar[dict[bytes, list[Any]]] = {
+        b"+OK\r\n$5\r\nhello\r\n*2\r\n:1\r\n$-1\r\n": ["OK", b"hello", [1, None]],
+        b"%1\r\n+a\r\n,1.5\r\n#t\r\n": [{"a": 1.5}, True],
+    }
 
     version: Annotated[Literal[2, 3], "2 refuses the types that RESP3 added."] = 3
     max_depth: Annotated[int, "Aggregates, attributes and streamed strings that may be open at once."] = 64

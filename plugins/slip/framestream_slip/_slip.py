@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from framestream import PADDING, EncodeError, Framer, NeedMore, Span, ValueSpan, Window
 
@@ -38,6 +38,9 @@ class Slip(Framer[bytes]):
 
     name = "slip"
     overhead = 1
+    examples: ClassVar[dict[bytes, list[bytes]]] = {
+        b"\1\2\3\xc0\xc0\1\xdb\xdc\2\xdb\xdd\3\xc0": [b"\1\2\3", b"\1\xc0\2\xdb\3"],
+    }
 
     leading: Annotated[bool, "Write an END in front of every packet, too."] = False
     strict: Annotated[bool, "Refuse a packet with an ESC that escapes nothing."] = True
