@@ -1,4 +1,4 @@
-"""The contract between the decoder and a framing: `ReadCondition`, `Framer`, `Window`, `NeedMore`.
+r"""The contract between the decoder and a framing: `ReadCondition`, `Framer`, `Window`, `NeedMore`.
 
 A read condition answers one pure question, *where does the frame that begins here end?* The decoder
 owns everything else: bytes, progress, limits, end of stream, errors, look-ahead.
@@ -8,7 +8,7 @@ The simplest complete framer::
     @dataclass(frozen=True)
     class NulTerminated(ReadCondition[bytes]):
         def find(self, window):
-            end = window.data.find(b"\\0", window.resume)
+            end = window.data.find(b"\0", window.resume)
             if end < 0:
                 return NeedMore(resume=len(window.data))
             return window.start, end, end + 1
@@ -93,7 +93,7 @@ class Window:
             condition reported `NeedMore.settled`).
     """
 
-    __slots__ = ("data", "start", "resume", "memo", "eof", "taken")
+    __slots__ = ("data", "eof", "memo", "resume", "start", "taken")
 
     data: bytes | bytearray
     start: int
@@ -140,7 +140,7 @@ class NeedMore:
         payload_start: index where the settled payload begins (``window.start`` unless given).
     """
 
-    __slots__ = ("size", "resume", "memo", "settled", "payload_start")
+    __slots__ = ("memo", "payload_start", "resume", "settled", "size")
 
     def __init__(
         self,
@@ -166,9 +166,10 @@ class NeedMore:
     __hash__ = None  # type: ignore[assignment]  # a memo need not be hashable
 
     def __repr__(self) -> str:
+        names = ("size", "resume", "memo", "settled", "payload_start")
         shown = ", ".join(
             f"{name}={value!r}"
-            for name, value in zip(self.__slots__, self._key(), strict=True)
+            for name, value in zip(names, self._key(), strict=True)
             if value not in (None, 0)
         )
         return f"NeedMore({shown})"
@@ -210,6 +211,15 @@ class ReadCondition(ABC, Generic[T_co]):
         A ``ValueError`` becomes a `PayloadError`: the frame is consumed and reading goes on behind it.
         """
         return payload  # type: ignore[return-value]  # T_co is bytes unless a subclass decodes
+
+    def cut(self, data: bytes, start: int) -> tuple[T_co, int] | None:
+        """Cut the one frame that begins at `start`: return it and where the next begins, or None.
+
+        Override it where a frame that is there whole can be cut faster than by `find` and `decode`, with
+        which it must agree. None leaves the frame to them, and so does anything raised. Other bytes may
+        follow; the limit is not its business.
+        """
+        return None
 
     def split(self, window: Window) -> tuple[list[T_co], int]:
         """Cut every whole frame from ``window.start`` on; return them and where the rest begins.

@@ -170,43 +170,44 @@ class FrameDecoder:
             FramerContractError: the condition is at fault.
         """
         if self._clear:
-            # The flat path: most frames are there whole, so ask, check and deliver without a further call.
-            # Whatever is out of the ordinary is left to _next, which finds the answer in the search.
-            search, buffer = self._search, self._buffer
-            again = condition is self._condition
-            if not again:
-                self._condition = search.condition = condition
-                self._run = 0
+            # The flat path: most frames are there whole, and built-in framers cut them in one call.
+            if again := condition is self._condition:
+                run = self._run
+            else:
+                self._condition = self._search.condition = condition
+                self._run = run = 0
+            buffer = self._buffer
+            head, start = buffer.head, buffer.pos
+            left = len(head) - start
+            # One frame is cut faster alone than ahead.
+            alone = left and (run < RUN_BEFORE_LOOKING_AHEAD or left < 2 * self._last_size)
+            try:
+                # The head is bytes: it grows only while a frame is being searched.
+                cut = condition.cut(head, start) if alone else None  # type: ignore[arg-type]
+            except Exception:  # noqa: BLE001
+                cut = None  # find and decode meet the frame next, and report it with its place
             limit = condition.max_size if max_size is None else max_size
             if limit is None:
                 limit = self.max_frame_size
-            head, start = buffer.head, buffer.pos
-            if start == len(head) and not (buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
+            if cut is not None:
+                size = cut[1] - start
+                if size <= limit and 0 < size <= left:
+                    buffer.pos = cut[1]
+                    self._frames += 1
+                    if again:
+                        self._run = run + 1
+                        self._last_size = size
+                    if self._eof:
+                        self._note_end(condition)
+                    return cut[0]
+            elif alone and (found := self._search.look(limit, self._eof)) is not None:
+                first, stop, buffer.pos = found
+                self._run = run + 1
+                self._last_size = buffer.pos - start
+                self._complete(condition)
+                return self._finish(condition, bytes(head[first:stop]), PAYLOAD, buffer.base + start)
+            if not (left or buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
                 return NEED_DATA
-            # One frame is cut faster alone than ahead.
-            alone = self._run < RUN_BEFORE_LOOKING_AHEAD or len(head) - start < 2 * self._last_size
-            if alone and start < len(head):
-                window = search.window
-                window.data = head
-                window.start = window.resume = start
-                window.eof = self._eof and not buffer.chunks
-                try:
-                    found = condition.find(window)
-                    if type(found) is tuple and len(found) == 3:
-                        first, stop, end = found
-                        if start <= first <= stop <= end <= len(head) and 0 < end - start <= limit:
-                            buffer.pos = end
-                            self._frames += 1
-                            if again:
-                                self._run += 1
-                                self._last_size = end - start
-                            if self._eof:
-                                self._note_end(condition)
-                            return condition.decode(head[first:stop])  # type: ignore[arg-type]
-                    search.note(found)
-                except Exception as error:
-                    if buffer.pos != start:
-                        self._decode_failed(condition, error, bytes(head[first:stop]), buffer.base + start)
         else:
             ahead = self.ahead
             if (frames := ahead.frames) and condition is ahead.condition and max_size is None:
@@ -416,9 +417,9 @@ class FrameDecoder:
         if not self._eof:
             self._clear = search.fresh
             return NEED_DATA
-        if self._at_end(condition):
-            return END
-        self._incomplete()
+        if not self._at_end(condition):
+            self._incomplete()
+        return END
 
     def _finish(self, condition: ReadCondition[T], payload: bytes, value: Any, offset: int) -> T:
         decode: Callable[[bytes], T]
@@ -431,7 +432,7 @@ class FrameDecoder:
             return frame
         try:
             return decode(payload)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
             self._decode_failed(condition, error, payload, offset)
 
     def _decode_failed(

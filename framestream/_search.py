@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final, NoReturn, TypeAlias
 
 from framestream._buffer import ReadBuffer
-from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Window
+from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Span, Window
 from framestream._errors import FramerContractError, FrameTooLarge, FramingError
 
 # Payload start, payload stop and end, counted from the first byte of the frame; then the value, a
@@ -131,6 +131,27 @@ class Search:
             if self.extent is None and last and not (in_parts and self.settled > 0):
                 return TOO_LARGE if have > bound else WAITING
 
+    def look(self, limit: int, eof: bool) -> Span | None:
+        """Ask about a fresh frame; return its span if it is plain, whole and small enough to deliver at once.
+
+        Any other answer is kept for `run`, which asks again where the answer was an error.
+        """
+        buffer, window = self.buffer, self.window
+        head, start = buffer.head, buffer.pos
+        window.data = head
+        window.start = window.resume = start
+        window.eof = eof and not buffer.chunks
+        try:
+            found = self.condition.find(window)
+            if type(found) is tuple and len(found) == 3:
+                first, stop, end = found
+                if start <= first <= stop <= end <= len(head) and 0 < end - start <= limit:
+                    return found
+            self.note(found)
+        except Exception:  # noqa: BLE001 - `run` meets it again and reports it with its place
+            self.restart()
+        return None
+
     def _settled_before_error(self, have: int) -> NeedMore | None:
         """Return the answer to the most bytes that raise no error, if payload is settled in them."""
         buffer, window = self.buffer, self.window
@@ -161,7 +182,7 @@ class Search:
             position = start if error.position is None else error.position
             self._place(error, position)
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
             self._fault(f"find raised {type(error).__name__}: {error}", error)
 
     def _place(self, error: FramingError, position: int) -> None:

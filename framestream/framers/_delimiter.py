@@ -46,8 +46,8 @@ class Delimiter(Framer[bytes]):
         check_max_size(self.max_size)
         object.__setattr__(self, "delimiters", self._search.delimiters)
         object.__setattr__(self, "overhead", self._search.longest)
-        if type(self).find is Delimiter.find:
-            object.__setattr__(self, "find", self._search.find)  # one call less for each frame
+        if type(self).cut is Delimiter.cut:
+            object.__setattr__(self, "cut", self._search.cut)  # one call less for each frame
 
     @cached_property
     def _search(self) -> DelimiterSearch:
@@ -58,6 +58,10 @@ class Delimiter(Framer[bytes]):
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span up to the first delimiter."""
         return self._search.find(window)
+
+    def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
+        """Cut the one frame at `start`."""
+        return self._search.cut(data, start)
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every frame that has its delimiter."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from io import BytesIO
 from typing import AnyStr
 
@@ -42,35 +41,40 @@ class DelimiterSearch:
         # regex will do: no delimiter has another inside it except at its end, so the match that starts
         # first also ends first, and is the longest that ends there.
         self.nested = all(delimiter.endswith(self.shortest) for delimiter in longer)
-        # Which search it takes is decided once: a conversation asks for one line at a time.
-        one = self._find_nested if longer or keep else self._find_one
-        self.find: Callable[[Window], Span | NeedMore] = one if self.nested else self._find_any
+        self.plain = self.nested and not keep
         self.regex = re.compile(b"(" + b"|".join(map(re.escape, delimiters)) + b")")
 
-    def _find_one(self, window: Window) -> Span | NeedMore:
-        stop = window.data.find(self.shortest, window.resume)
-        if stop < 0:
-            return self._no_delimiter(window)
-        return window.start, stop, stop + self.longest
-
-    def _find_nested(self, window: Window) -> Span | NeedMore:
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return the span up to the first delimiter from ``window.resume`` on."""
         data, start = window.data, window.start
-        stop = data.find(self.shortest, window.resume)
-        if stop < 0:
-            return self._no_delimiter(window)
-        end = stop + len(self.shortest)
-        if not self.keep:
+        if self.nested:
+            stop = data.find(self.shortest, window.resume)
+            if stop < 0:
+                return self._no_delimiter(window)
+            end = stop + len(self.shortest)
             for delimiter in self.longer:
                 if data.endswith(delimiter, start, end):
-                    return start, end - len(delimiter), end
+                    stop = end - len(delimiter)
+                    break
+        else:
+            match = self.regex.search(data, window.resume)
+            if match is None:
+                return self._no_delimiter(window)
+            stop, end = match.span()
         return start, end if self.keep else stop, end
 
-    def _find_any(self, window: Window) -> Span | NeedMore:
-        match = self.regex.search(window.data, window.resume)
-        if match is None:
-            return self._no_delimiter(window)
-        stop, end = match.span()
-        return window.start, end if self.keep else stop, end
+    def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
+        """Return the payload that begins at `start` and where the next begins, if one search tells."""
+        if not self.plain:
+            return None
+        stop = data.find(self.shortest, start)
+        if stop < 0:
+            return None
+        end = stop + len(self.shortest)
+        for delimiter in self.longer:
+            if data.endswith(delimiter, start, end):
+                return data[start : end - len(delimiter)], end
+        return data[start:stop], end
 
     def _no_delimiter(self, window: Window) -> Span | NeedMore:
         size = len(window.data)

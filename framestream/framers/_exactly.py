@@ -39,6 +39,11 @@ class Exactly(ReadCondition[bytes]):
         stop = window.start + self.size
         return window.start, stop, stop
 
+    def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
+        """Slice `size` bytes off."""
+        stop = start + self.size
+        return (data[start:stop], stop) if stop <= len(data) else None
+
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Slice the window into pieces of `size` bytes."""
         return slices(window, self.size) if self.size else ([], window.start)

@@ -13,6 +13,10 @@ from framestream.framers._whole import decode_whole, refuse_truncated
 
 T = TypeVar("T")
 
+# How long an alternative may stay undecided before it is taken for the right one. The limit allows for it,
+# so that what is too large does not depend on whether the byte that decides arrives with the others.
+_SNIFFED = 64
+
 # Decoded where they are found. Larger payloads are copied only where they are delivered.
 _SMALL = 4096
 
@@ -33,10 +37,9 @@ class FirstOf(Framer[T]):
         FirstOf(When(b"\x00", LengthPrefix(2)), Line()):   b"\0\2hione\n"  ->  b"hi", "one"
 
     The choice is made anew for every frame. An alternative that is undecided is waited for: the bytes are
-    kept, and the next one sees all of them if the first refuses with `FramingError` after all. `When`
-    decides by the first bytes alone; what the condition behind it refuses is refused. Only such an
-    alternative, and the last one, can be streamed in parts before a frame's end is known. A frame truncated
-    at the limit is a `PayloadError`.
+    kept, and the next one sees all of them if the first refuses with `FramingError` after all. An
+    alternative that has not refused the first 64 bytes is chosen: what it refuses later is refused. `When`
+    chooses by its first bytes alone. A frame truncated at the limit is a `PayloadError`.
 
     The limit is the largest of the alternatives', if all have one. Writing takes the first alternative
     that accepts the frame and would be chosen again when it is read back.
@@ -56,7 +59,8 @@ class FirstOf(Framer[T]):
         limits = [alternative.max_size for alternative in alternatives]
         known = [limit for limit in limits if limit is not None]
         object.__setattr__(self, "max_size", max(known) if len(known) == len(limits) else None)
-        object.__setattr__(self, "overhead", max(each.overhead for each in alternatives))
+        sniffed = 0 if all(isinstance(each, When) for each in alternatives[:-1]) else _SNIFFED
+        object.__setattr__(self, "overhead", max(sniffed, *(each.overhead for each in alternatives)))
         object.__setattr__(self, "can_be_empty", any(each.can_be_empty for each in alternatives))
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
@@ -87,6 +91,8 @@ class FirstOf(Framer[T]):
         try:
             return alternative.find(inner)
         except FramingError as error:
+            if not _refused_early(alternative, inner):
+                raise
             place = inner.start if error.position is None else error.position
             return Refusal(error.reason, place - inner.start)
 
@@ -106,9 +112,10 @@ class FirstOf(Framer[T]):
         return first, stop, end, decode_whole(alternative.decode, window, found)
 
     def _wait(self, number: int, inner: Window, more: NeedMore, refusals: tuple[Any, ...]) -> NeedMore:
-        # What an alternative settles is final only if no other one can be asked after it. Otherwise a frame
-        # passed on in parts would be read by another alternative than one that arrives at once.
-        final = number + 1 == len(self.alternatives) or isinstance(self.alternatives[number], When)
+        # What an alternative settles is final only if no other one can be asked after it.
+        alternative = self.alternatives[number]
+        seen = len(inner.data) - inner.start + inner.taken
+        final = number + 1 == len(self.alternatives) or isinstance(alternative, When) or seen >= _SNIFFED
         return NeedMore(
             more.size,
             resume=inner.resume if more.resume is None else more.resume,
@@ -151,7 +158,7 @@ class FirstOf(Framer[T]):
             except OtherBeginning:
                 continue
             except FramingError:
-                if not isinstance(alternative, When):
+                if not isinstance(alternative, When) and _refused_early(alternative, Window(data)):
                     continue
             return number
         return len(self.alternatives) - 1
@@ -159,3 +166,14 @@ class FirstOf(Framer[T]):
     def explain(self, window: Window) -> str:
         """Guess as the first alternative does that has a guess."""
         return next(filter(None, (each.explain(window) for each in self.alternatives)), "")
+
+
+def _refused_early(alternative: ReadCondition[Any], window: Window) -> bool:
+    """Tell whether an alternative that refuses the frame has refused what may be sniffed of it."""
+    if window.taken or len(window.data) - window.start <= _SNIFFED:
+        return not window.taken
+    try:
+        alternative.find(Window(bytes(window.data[window.start : window.start + _SNIFFED])))
+    except FramingError:
+        return True
+    return False

@@ -43,6 +43,11 @@ class FixedLength(Framer[bytes]):
         """Return the payload without its padding."""
         return payload if self.pad is None else payload.rstrip(self.pad)
 
+    def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
+        """Slice one record off."""
+        stop = start + self.size
+        return (self.decode(data[start:stop]), stop) if stop <= len(data) else None
+
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Slice the window into records."""
         records, rest = slices(window, self.size)

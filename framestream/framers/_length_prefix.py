@@ -127,6 +127,11 @@ class LengthPrefix(Framer[bytes]):
         return self.offset + self._field.least
 
     @cached_property
+    def _is_plain(self) -> bool:
+        """Whether the header is stripped and the length counts exactly what follows it."""
+        return self.strip is None and self.adjust == 0 and not self.includes_header
+
+    @cached_property
     def _unpack(self) -> Callable[..., tuple[int]] | None:
         """Reads the length field of a header, for the sizes that struct has."""
         field = self._field
@@ -168,6 +173,14 @@ class LengthPrefix(Framer[bytes]):
             error.reason = self._with_hint(error.reason, window)
             raise
 
+    def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
+        """Cut the one frame at `start`, if its header is of the commonest kind."""
+        body = start + self._header
+        if self._unpack is None or not self._is_plain or body > len(data):
+            return None
+        stop = body + self._unpack(data, start)[0]
+        return (data[body:stop], stop) if stop <= len(data) else None
+
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every whole frame, in a loop made for the commonest headers."""
         data, start, header = bytes(window.data), window.start, self._header
@@ -181,7 +194,7 @@ class LengthPrefix(Framer[bytes]):
                 strip=self.strip,
                 includes_header=self.includes_header,
             )
-        if self.strip is None and self.adjust == 0 and not self.includes_header:
+        if self._is_plain:
             return split_plain(data, start, self._unpack, header)
         return split_fixed(
             data,

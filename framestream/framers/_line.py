@@ -88,8 +88,8 @@ class Line(Framer[LineT]):
         if self.encoding is not None:
             _check_encoding(self.encoding, self.errors)
         object.__setattr__(self, "overhead", self._search.longest)
-        if type(self).find is Line.find:
-            object.__setattr__(self, "find", self._search.find)  # one call less for each frame
+        if self.encoding is None and type(self).cut is Line.cut:
+            object.__setattr__(self, "cut", self._search.cut)  # one call less for each frame
 
     @cached_property
     def _search(self) -> DelimiterSearch:
@@ -108,6 +108,13 @@ class Line(Framer[LineT]):
         if self.encoding is None:
             return cast("LineT", payload)
         return cast("LineT", str(payload, self.encoding, self.errors))
+
+    def cut(self, data: bytes, start: int) -> tuple[LineT, int] | None:
+        """Cut the one line at `start`."""
+        found = self._search.cut(data, start)
+        if found is None or self.encoding is None:
+            return cast("tuple[LineT, int] | None", found)
+        return cast("LineT", str(found[0], self.encoding, self.errors)), found[1]
 
     def split(self, window: Window) -> tuple[list[LineT], int]:
         """Cut every line that has its newline, decoding many at once where the encoding allows it."""
