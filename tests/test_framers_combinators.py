@@ -375,6 +375,15 @@ def test_an_undecided_alternative_is_waited_for_and_its_bytes_are_replayed() -> 
     assert decoder.next_frame(condition) == b"\x95\1\2\3\xc1"
 
 
+def test_an_alternative_that_has_not_refused_the_first_64_bytes_is_chosen() -> None:
+    condition = FirstOf(Msgpack(), LINE)
+    early, late = b"\xdc\xff\xff" + b"\1" * 60, b"\xdc\xff\xff" + b"\1" * 61
+    for chunks in chunkings(early + b"\xc1\n", two_way=9):
+        assert cut(condition, *chunks) == [early + b"\xc1"]
+    for chunks in chunkings(late + b"\xc1\n", two_way=9):
+        assert str(error(condition, *chunks)) == "byte 0xc1 begins no msgpack object (at offset 64)"
+
+
 def test_all_refusals_are_told_at_the_furthest_place() -> None:
     condition = FirstOf(When(b"GET ", LINE), When(b"$", LINE), Msgpack())
     for chunks in chunkings(b"\x92\1\xc1"):
@@ -397,15 +406,13 @@ def test_what_the_guarded_alternative_refuses_is_refused() -> None:
     assert cut(condition, b"\x91\xc1\n") == [b"\x91\xc1"]
 
 
-def test_guarded_and_last_alternatives_are_streamed_and_others_are_kept() -> None:
+def test_an_alternative_is_streamed_as_soon_as_it_is_chosen() -> None:
     long = b"x" * 500
     assert parts_of(SNIFF, long + b"\n", 7) == (long, 0)
     payload, most = parts_of(FirstOf(When((b"a", b"xx"), LINE), Msgpack()), long + b"\n", 7)
     assert (payload, most) == (long, 0)
-    decoder = FrameDecoder(max_frame_size=50)
-    decoder.receive_data(long)
-    with pytest.raises(FrameTooLarge):
-        decoder.next_part(FirstOf(LINE, Msgpack()))
+    payload, most = parts_of(FirstOf(LINE, Msgpack()), long + b"\n", 7)
+    assert (payload, most < 64) == (long, True)
 
 
 def test_the_limit_is_the_largest_of_the_alternatives_if_all_have_one() -> None:
@@ -425,6 +432,9 @@ def test_writing_takes_the_alternative_that_would_read_it_back() -> None:
     guarded = FirstOf(When(b"\x92", Msgpack()), Delimiter(b";"))
     with pytest.raises(EncodeError, match=r"would be read as when\("):
         guarded.encode(b"\x92\xc1")
+    binary = b"\xdc\xff\xff" + b"\1" * 70 + b"\xc1"
+    with pytest.raises(EncodeError, match="would be read as mapped"):
+        FirstOf(Mapped(Msgpack(), str), LINE).encode(binary)
 
 
 def test_an_alternative_with_padding_or_a_trailer_keeps_both() -> None:
