@@ -36,6 +36,7 @@ class TLSChannel(Channel):
         "_failure",
         "_incoming",
         "_inner",
+        "_loop",
         "_more",
         "_outgoing",
         "_owed",
@@ -78,6 +79,7 @@ class TLSChannel(Channel):
         self._read_callback: Callback | None = None
         self._write_callback: Callback | None = None
         self._watching = (False, False)
+        self._loop: asyncio.AbstractEventLoop
 
     def handshake(self) -> None:
         """Go on with the handshake; raise ``BlockingIOError`` until it is done."""
@@ -93,8 +95,17 @@ class TLSChannel(Channel):
                     self._push()
                 raise
             else:
-                self._push()
+                self._push_last()
                 return
+
+    def _push_last(self) -> None:
+        try:
+            self._push()
+        except BlockingIOError:
+            # What a server sends last in TLS 1.3 are tickets: nobody waits for them, and a peer may take
+            # nothing before it has something to read. In all else the peer waits for these bytes.
+            if not self.tls.server_side or self.tls.version() != "TLSv1.3":
+                raise
 
     @property
     def wants_write(self) -> bool:
@@ -140,8 +151,9 @@ class TLSChannel(Channel):
             try:
                 return self.tls.read(size)
             except ssl.SSLWantReadError:
-                # Reading may have produced an answer to the peer, such as a new key.
-                with suppress(BlockingIOError):
+                # Reading may have produced an answer to the peer, such as a new key. If it takes none any
+                # more, what it has sent can be read all the same.
+                with suppress(OSError):
                     self._push()
                 self._pull()
             except ssl.SSLZeroReturnError:
@@ -232,9 +244,10 @@ class TLSChannel(Channel):
         self._update(loop)
 
     def _update(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         writer_reads = self._write_callback is not None and self._send_wants_read
         read = self._read_callback is not None or writer_reads
-        write = self._write_callback is not None and not writer_reads
+        write = (self._write_callback is not None and not writer_reads) or (read and self.wants_write)
         was_read, was_write = self._watching
         self._watching = (read, write)
         if read != was_read:
@@ -252,6 +265,10 @@ class TLSChannel(Channel):
     def _on_writable(self) -> None:
         if self._write_callback is not None:
             self._write_callback()
+            return
+        with suppress(BlockingIOError):
+            self._push()
+        self._update(self._loop)
 
     # What it is
 

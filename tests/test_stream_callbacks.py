@@ -489,9 +489,9 @@ async def test_a_write_callback_of_bytes_that_left_at_once_runs_on_a_later_pass(
 async def test_a_write_callback_never_runs_if_the_bytes_never_leave():
     async with joined("unix") as (_, server):
         notes, note = called()
+        waiting = server.write(b"x" * (1 << 22), note)
+        server.close()
         with pytest.raises(StreamClosed):
-            waiting = server.write(b"x" * (1 << 22), note)
-            server.close()
             await waiting
         await passes()
         assert [] == notes

@@ -286,7 +286,7 @@ async def test_a_with_block_sends_what_is_written_and_closes():
 
 async def test_a_with_block_left_by_an_error_still_sends_what_is_written():
     client, server = await connected("unix")
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012
         async with server:
             server.write(b"x")
             server.write(b"sorry\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, repeat
@@ -58,7 +59,7 @@ class MemoryWire:
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Put bytes on the wire; return how many were taken."""
         if self.reader_gone:
-            raise BrokenPipeError("the other end is closed")
+            raise BrokenPipeError(errno.EPIPE, "the other end is closed")
         taken: int = min(sum(map(len, buffers)), next(self._takes), self._room())
         if not taken:
             raise BlockingIOError

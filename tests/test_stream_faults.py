@@ -1,0 +1,137 @@
+"""Faults of the network, each on schedule: nothing is lost, nothing hangs, nothing is made up."""
+
+import asyncio
+
+import pytest
+from stream_pairs import connected, joined, passes
+
+from framestream import IncompleteFrame, LengthPrefix, Line, Msgpack, StreamClosed
+from framestream.testing import Wire, memory_stream_pair
+
+LINES = [f"line {number}" for number in range(50)]
+WIRE = "".join(f"{line}\n" for line in LINES).encode()
+
+FAULTS = {
+    "one byte at a time": Wire(chunks=[1]),
+    "EAGAIN storm": Wire(blocks=[True, True, True, False]),
+    "EINTR storm": Wire(blocks=[InterruptedError(), False, InterruptedError()], chunks=[3]),
+    "one-byte writes": Wire(takes=[1]),
+    "one-byte writes that block in between": Wire(takes=[0, 1, 0, 0]),
+    "late": Wire(lags=[3, 0, 7]),
+    "all at once": Wire(chunks=[1, 7], blocks=[True, False], takes=[5, 0], lags=[1], capacity=16),
+}
+
+
+LARGE_FAULTS = {
+    "odd chunks": Wire(chunks=[997, 4096, 1]),
+    "storms": Wire(chunks=[9973], blocks=[True, InterruptedError(), False]),
+    "short writes that block": Wire(takes=[5003, 0, 1]),
+    "late": Wire(lags=[3], takes=[8192]),
+}
+
+
+@pytest.mark.parametrize("wire", FAULTS.values(), ids=FAULTS)
+async def test_no_weather_changes_small_frames(wire):
+    await travel(wire, [line.encode() for line in LINES])
+
+
+@pytest.mark.parametrize("wire", LARGE_FAULTS.values(), ids=LARGE_FAULTS)
+async def test_no_weather_changes_large_frames(wire):
+    await travel(wire, [b"x" * 300_000, b"y", b"z" * 200_000])
+
+
+async def travel(wire, frames):
+    framer = LengthPrefix(4)
+    client, server = memory_stream_pair(wire)
+    for frame in frames:
+        client.send(frame, framer)
+    ending = asyncio.ensure_future(client.aclose(timeout=None))
+    assert frames == [frame async for frame in server.frames(framer)]
+    await ending
+
+
+@pytest.mark.parametrize("framer", [Line(last=False), LengthPrefix(2), Msgpack()], ids=str)
+@pytest.mark.parametrize("fault", ["reset", "end"])
+async def test_a_cut_at_every_byte_gives_every_whole_frame_and_tells_the_rest(framer, fault):
+    frames = ["first", "second"] if isinstance(framer, (Line, Msgpack)) else [b"first", b"second"]
+    pieces = [b"".join(data) if not isinstance(data, bytes) else data for data in map(framer.encode, frames)]
+    for at in range(len(pieces[0]) + len(pieces[1])):
+        wire = Wire(errors={at: ConnectionResetError(104, "reset")}) if fault == "reset" else Wire(end=at)
+        client, server = memory_stream_pair(wire, framer=framer)
+        for piece in pieces:
+            client.write(piece)
+        got = []
+        error = None
+        try:
+            async for frame in server.frames():
+                got.append(frame)
+        except (StreamClosed, IncompleteFrame) as caught:
+            error = caught
+        assert frames[: int(at >= len(pieces[0]))] == got
+        if fault == "reset":
+            assert isinstance(error, StreamClosed)
+            assert isinstance(error.real_error, ConnectionResetError)
+        else:
+            at_boundary = at in (0, len(pieces[0]))
+            assert at_boundary == (error is None)
+            assert at_boundary or isinstance(error, IncompleteFrame)
+        assert server.closed()
+        client.close()
+
+
+async def test_a_zero_byte_chunk_is_not_the_end():
+    async with joined("tcp") as (client, server):
+        await client.write(b"")
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes(10)
+        assert not reading.done()
+        await client.write(b"a\n")
+        assert "a" == await reading
+
+
+async def test_a_peer_that_never_reads_blocks_only_its_own_writer():
+    stuck, _peer = await connected("unix")
+    async with joined("unix") as (client, server):
+        waiting = asyncio.ensure_future(stuck.write(b"x" * (4 << 20)))
+        for _ in range(10):
+            await client.send("ping", Line())
+            assert "ping" == await server.read(Line())
+        assert not waiting.done()
+        stuck.close()
+        with pytest.raises(StreamClosed):
+            await waiting
+    _peer.close()
+
+
+async def test_a_pipe_reader_that_goes_away_closes_the_writer():
+    async with joined("pipe") as (client, server):
+        server.close()
+        with pytest.raises(StreamClosed) as caught:
+            await client.write(b"x")
+        assert isinstance(caught.value.real_error, BrokenPipeError)
+
+
+async def test_a_wire_repeats_exactly():
+    async def run():
+        client, server = memory_stream_pair(FAULTS["all at once"])
+        client.write(WIRE)
+        ending = asyncio.ensure_future(client.aclose(timeout=None))
+        got, sizes = [], []
+        async for batch in server.batches(Line()):
+            got += batch
+            sizes.append(len(batch))
+        await ending
+        return got, sizes
+
+    first = await run()
+    assert first == await run()
+    assert LINES == first[0]
+
+
+async def test_memory_streams_can_differ_per_direction():
+    client, server = memory_stream_pair(Wire(chunks=[1]), Wire(chunks=[2]))
+    client.write(b"ab")
+    server.write(b"cd")
+    await server.peek(2)
+    await client.peek(2)
+    assert (b"a", b"cd") != (await server.read_bytes(2), await client.read_bytes(2))

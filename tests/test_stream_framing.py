@@ -1,0 +1,218 @@
+"""Framers of a stream, the switch between them, frames in parts, and what is counted."""
+
+import asyncio
+
+import pytest
+from stream_pairs import KINDS, joined, passes
+
+from framestream import (
+    Exactly,
+    FramingError,
+    IncompleteFrame,
+    IOStream,
+    LengthPrefix,
+    Line,
+    Msgpack,
+    SpecError,
+    StreamBusy,
+    StreamClosed,
+    UntilClose,
+)
+from framestream.testing import Wire, memory_stream_pair
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@every_kind
+async def test_framed_sends_and_receives_objects(kind):
+    async with joined(kind) as (client, server):
+        requests, answers = client.framed(Msgpack()), server.framed("msgpack")
+        await requests.send({"op": "add", "of": [1, 2]})
+        assert {"op": "add", "of": [1, 2]} == await answers.receive()
+        await answers.send(3)
+        assert 3 == await requests.receive(timeout=5)
+        await requests.send(1)
+        await requests.aclose()
+        assert [1] == [message async for message in answers]
+
+
+async def test_framed_uses_the_streams_own_framers_by_default():
+    client, server = memory_stream_pair(framer="line")
+    async with client.framed() as conversation:
+        await conversation.send("hello")
+    assert "hello" == await server.framed().receive()
+    assert client.closed()
+
+
+async def test_each_direction_may_have_its_own_framer():
+    async with joined("memory") as (client, server):
+        conversation = client.framed(Line(), LengthPrefix(2))
+        await conversation.send(b"question")
+        assert b"question" == await server.read(LengthPrefix(2))
+        await server.send("answer", Line())
+        assert "answer" == await conversation.receive()
+
+
+async def test_a_stream_is_made_with_framers():
+    async with joined("memory", framer="length-prefix:size=2") as (client, _):
+        assert LengthPrefix(2) == client.framer == client.send_framer
+    first, second = memory_stream_pair(), memory_stream_pair()
+    stream = IOStream(first[0].channel, framer=Exactly(3), send_framer="line")
+    assert (Exactly(3), Line()) == (stream.framer, stream.send_framer)
+    stream = IOStream(second[0].channel, framer=Exactly(3))
+    assert stream.send_framer is None
+    with pytest.raises(TypeError, match="can only read"):
+        IOStream(second[1].channel, send_framer=Exactly(3))
+
+
+async def test_an_unknown_option_is_a_type_error():
+    with pytest.raises(TypeError, match="max_frame"):
+        memory_stream_pair(max_frame=3)
+
+
+async def test_switching_hands_the_leftover_to_the_new_framer():
+    async with joined("memory", framer="line") as (client, server):
+        await client.write(b"UPGRADE\n\x00\x02hi")
+        assert "UPGRADE" == await server.read()
+        server.switch_framing(LengthPrefix(2))
+        assert b"hi" == await server.read()
+        await server.send(b"yo")
+        assert b"\x00\x02yo" == await client.read_bytes(4)
+
+
+async def test_switching_can_refuse_a_leftover_and_then_changes_nothing():
+    async with joined("memory", framer="line") as (client, server):
+        await client.write(b"UPGRADE\nsmuggled")
+        assert "UPGRADE" == await server.read()
+        with pytest.raises(FramingError, match="8 bytes were sent ahead") as caught:
+            server.switch_framing(LengthPrefix(2), leftover="refuse")
+        assert (8, b"smuggled") == (caught.value.offset, caught.value.excerpt)
+        assert Line() == server.framer == server.send_framer
+
+
+async def test_switching_changes_both_directions_or_neither():
+    async with joined("memory", framer="line") as (_, server):
+        with pytest.raises(SpecError):
+            server.switch_framing("length-prefix:size=2", "no-such-framer")
+        with pytest.raises(TypeError):
+            server.switch_framing("length-prefix:size=2", Exactly(1))
+        assert Line() == server.framer == server.send_framer
+        server.switch_framing("length-prefix:size=2", "msgpack", leftover="refuse")
+        assert (LengthPrefix(2), Msgpack()) == (server.framer, server.send_framer)
+
+
+async def test_switching_under_a_read_is_refused():
+    async with joined("memory", framer="line") as (client, server):
+        reading = asyncio.ensure_future(server.read())
+        await passes()
+        with pytest.raises(StreamBusy):
+            server.switch_framing("msgpack")
+        await client.send("a")
+        assert "a" == await reading
+
+
+# Frames in parts
+
+
+@every_kind
+@pytest.mark.parametrize("condition", [LengthPrefix(4), Line(None), Exactly(1_000_000)], ids=str)
+async def test_a_frame_of_any_condition_is_read_in_parts(kind, condition):
+    payload = b"0123456789" * 100_000
+    wire = payload if isinstance(condition, Exactly) else condition.encode(payload)
+    wire = wire if isinstance(wire, bytes) else b"".join(wire)
+    async with joined(kind, max_frame_size=1000) as (client, server):
+        writing = asyncio.ensure_future(client.write([wire, b"next\n"]))
+        parts = []
+        async with server.open_frame(condition) as body:
+            async for part in body:
+                parts.append(part)
+        assert payload == b"".join(parts)
+        assert len(parts) > 1
+        assert "next" == await server.read(Line())
+        await writing
+
+
+async def test_the_size_of_a_frame_in_parts_is_known_when_it_is_declared():
+    async with joined("memory", framer=LengthPrefix(2)) as (client, server):
+        async with server.open_frame() as body:
+            assert body.size is None
+            await client.write(b"\x00\x05ab")
+            assert b"ab" == await body.__anext__()
+            assert 5 == body.size
+            assert server.reading()
+            with pytest.raises(StreamBusy):
+                await server.read(Line())
+            await client.write(b"cde")
+            assert [b"cde"] == [part async for part in body]
+            with pytest.raises(StopAsyncIteration):
+                await body.__anext__()
+
+
+async def test_leaving_a_frame_early_skips_the_rest_of_it():
+    async with joined("memory") as (client, server):
+        await client.write(b"\x00\x0aabc")
+        async with server.open_frame(LengthPrefix(2)) as body:
+            async for _ in body:
+                break
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes()
+        await client.write(b"defghijnext\n")
+        assert "next" == await reading
+
+
+async def test_a_frame_that_never_begins_is_closed_and_one_cut_off_incomplete():
+    async with joined("unix") as (client, server):
+        await client.write(b"\x00\x05ab")
+        client.close()
+        with pytest.raises(IncompleteFrame):  # noqa: PT012
+            async with server.open_frame(LengthPrefix(2)) as body:
+                async for _ in body:
+                    pass
+    async with joined("unix") as (client, server):
+        client.close()
+        with pytest.raises(StreamClosed):
+            async with server.open_frame(LengthPrefix(2)) as body:
+                await body.__anext__()
+
+
+async def test_everything_up_to_the_end_can_be_read_in_parts():
+    async with joined("unix") as (client, server):
+        client.write(b"x" * 3_000_000)
+        ending = asyncio.ensure_future(client.aclose())
+        async with server.open_frame(UntilClose()) as body:
+            assert 3_000_000 == sum([len(part) async for part in body])
+        await ending
+
+
+# Counters
+
+
+async def test_the_counters_tell_what_happened():
+    client, server = memory_stream_pair(Wire(chunks=[5]), max_frame_size=5)
+    for line in ("ab", "cd"):
+        await client.send(line, Line())
+    assert ["ab", "cd"] == [await server.read(Line()), await server.read(Line())]
+    sent, received = client.stats, server.stats
+    assert (6, 2, 0) == (sent.bytes_sent, sent.frames_sent, sent.bytes_received)
+    assert (6, 2, 0) == (received.bytes_received, received.frames_received, received.bytes_sent)
+    assert 5 >= received.read_high_water
+    reading = asyncio.ensure_future(server.read(Line()))
+    await passes()
+    client.write(b"x\n")
+    await reading
+    assert received.waits + 1 == server.stats.waits
+
+
+async def test_what_is_left_over_can_be_seen():
+    async with joined("memory") as (client, server):
+        await client.write(b"a\nrest")
+        await server.read(Line())
+        assert (b"rest", 4) == (server.leftover, server.buffered)
+        assert server.loop is asyncio.get_running_loop()
+
+
+async def test_a_single_oversize_part_of_unknown_extent_is_bounded():
+    async with joined("memory", max_frame_size=100) as (client, server):
+        await client.write(b"x" * 1000)
+        with pytest.raises(FramingError):
+            await server.read(Line())

@@ -1,0 +1,341 @@
+"""TLS over any channel: handshake, verification, half-close, truncation, start in the middle of a stream."""
+
+import asyncio
+import os
+import socket
+import ssl
+
+import pytest
+from certificates import certificates
+from stream_pairs import channels, connected, joined, passes, tcp_sockets
+
+from framestream import FramingError, IOStream, LengthPrefix, Line, StreamBusy, StreamClosed, StreamTimeout
+from framestream._channel import Channel, SocketChannel
+from framestream._tls_channel import TLSChannel
+from framestream.testing import Wire, memory_stream_pair
+
+BELOW = pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
+LARGE = os.urandom(2 << 20)
+
+
+async def shake_hands(client, server, **options):
+    keys = certificates()
+    context = options.pop("context", None) or keys.client()
+    return await asyncio.gather(
+        client.start_tls(context, **{"server_hostname": "localhost", **options}),
+        server.start_tls(keys.server(), server_side=True),
+        return_exceptions=True,
+    )
+
+
+@BELOW
+async def test_tls_starts_in_the_middle_of_a_stream(kind):
+    async with joined(kind) as (client, server):
+        await client.send("STARTTLS", Line())
+        assert "STARTTLS" == await server.read(Line())
+        assert [None, None] == await shake_hands(client, server)
+        await client.send("secret", Line())
+        assert "secret" == await server.read(Line())
+        assert client.channel.tls.version() in ("TLSv1.2", "TLSv1.3")
+
+
+@BELOW
+async def test_what_was_written_before_leaves_as_plaintext(kind):
+    async with joined(kind, read_chunk_size=1) as (client, server):
+        client.write(b"x" * 70_000 + b"\n")
+        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        assert 70_000 == len(await server.read(Line()))
+        await server.start_tls(certificates().server(), server_side=True)
+        await tls
+
+
+@BELOW
+async def test_what_is_written_during_the_handshake_leaves_encrypted(kind):
+    async with joined(kind) as (client, server):
+        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        await passes()
+        client.write(b"early\n")
+        await server.start_tls(certificates().server(), server_side=True)
+        await tls
+        assert "early" == await server.read(Line())
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [Wire(chunks=[1]), Wire(takes=[1]), Wire(capacity=100), Wire(blocks=[True, InterruptedError(), False])],
+    ids=["drips", "short writes", "small pipe", "storm"],
+)
+async def test_the_bytes_may_travel_in_any_way(wire):
+    client, server = memory_stream_pair(wire, wire)
+    assert [None, None] == await shake_hands(client, server)
+    data = os.urandom(20_000)
+    writing = asyncio.ensure_future(client.write(data))
+    assert data == await server.read_bytes(len(data))
+    await writing
+    client.write(b"a\n" * 100)
+    ending = asyncio.ensure_future(client.aclose())
+    assert ["a"] * 100 == [line async for line in server.frames(Line())]
+    assert server.error is None
+    await ending
+
+
+async def test_both_directions_at_once():
+    async with joined("tls") as (client, server):
+        writing = [asyncio.ensure_future(stream.write(LARGE)) for stream in (client, server)]
+        got = await asyncio.gather(*(stream.read_bytes(len(LARGE)) for stream in (client, server)))
+        assert [LARGE, LARGE] == got
+        await asyncio.gather(*writing)
+
+
+async def test_small_reads_of_large_records_need_no_wake_up_each():
+    async with joined("tls") as (client, server):
+        await client.write(b"x" * 16000)
+        for _ in range(16000):
+            assert b"x" == await server.read_bytes(1)
+
+
+async def test_tls_over_tls():
+    async with joined("tls") as (client, server):
+        assert [None, None] == await shake_hands(client, server)
+        await client.send("twice", Line())
+        assert "twice" == await server.read(Line())
+        assert client.channel.socket is not None
+        assert client.peer.startswith("127.0.0.1")
+
+
+async def test_alpn_chooses_a_protocol_of_both():
+    client, server = await connected("unix")
+    keys = certificates()
+    ours, theirs = keys.client(), keys.server()
+    ours.set_alpn_protocols(["b", "a"])
+    theirs.set_alpn_protocols(["a", "c"])
+    await asyncio.gather(
+        client.start_tls(ours, server_hostname="localhost"), server.start_tls(theirs, server_side=True)
+    )
+    assert "a" == client.channel.tls.selected_alpn_protocol() == server.channel.tls.selected_alpn_protocol()
+    client.close()
+    server.close()
+
+
+# What must fail
+
+
+async def test_a_wrong_host_name_fails_and_closes_both():
+    client, server = await connected("unix")
+    failed, refused = await shake_hands(client, server, server_hostname="elsewhere.example")
+    assert isinstance(failed, ssl.SSLCertVerificationError)
+    assert isinstance(refused, ssl.SSLError)
+    assert client.closed()
+    assert server.closed()
+    assert failed is client.error
+
+
+async def test_an_unknown_authority_fails():
+    client, server = await connected("unix")
+    failed, _ = await shake_hands(client, server, context=ssl.create_default_context())
+    assert isinstance(failed, ssl.SSLCertVerificationError)
+
+
+async def test_a_host_name_is_not_checked_if_the_context_says_so():
+    client, server = await connected("unix")
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    assert [None, None] == await shake_hands(client, server, context=context, server_hostname=None)
+    client.close()
+    server.close()
+
+
+async def test_plaintext_sent_ahead_of_the_handshake_is_refused():
+    async with joined("unix") as (client, server):
+        await client.write(b"STARTTLS\nMAIL FROM:<attacker>\n")
+        assert "STARTTLS" == await server.read(Line())
+        with pytest.raises(FramingError, match="21 bytes were sent ahead of the TLS handshake"):
+            await server.start_tls(certificates().server(), server_side=True)
+        assert server.closed()
+
+
+async def test_tls_does_not_start_under_a_read():
+    async with joined("unix") as (_, server):
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes()
+        with pytest.raises(StreamBusy):
+            await server.start_tls(certificates().server(), server_side=True)
+        assert not server.closed()
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+async def test_nobody_reads_during_the_handshake():
+    async with joined("unix") as (_, server):
+        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
+        await passes()
+        with pytest.raises(StreamBusy):
+            await server.read(Line())
+        tls.cancel()
+        await asyncio.wait([tls])
+
+
+async def test_a_handshake_that_hangs_times_out_and_closes():
+    async with joined("unix") as (_, server):
+        with pytest.raises(StreamTimeout):
+            await server.start_tls(certificates().server(), server_side=True, timeout=0.01)
+        assert server.closed()
+        assert isinstance(server.error, StreamTimeout)
+
+
+async def test_a_cancelled_handshake_closes():
+    async with joined("unix") as (_, server):
+        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
+        await passes()
+        tls.cancel()
+        await asyncio.wait([tls])
+        assert server.closed()
+
+
+@BELOW
+async def test_a_peer_that_leaves_during_the_handshake_fails_it(kind):
+    async with joined(kind) as (client, server):
+        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
+        await passes()
+        client.close()
+        with pytest.raises(OSError):  # noqa: PT011 - an ssl.SSLEOFError or a reset, as it happens
+            await tls
+        assert server.closed()
+
+
+async def test_a_peer_that_speaks_something_else_fails_the_handshake():
+    async with joined("unix") as (client, server):
+        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
+        await client.write(b"GET / HTTP/1.1\r\n\r\n")
+        with pytest.raises(ssl.SSLError):
+            await tls
+
+
+# The end
+
+
+async def test_a_goodbye_is_a_clean_end():
+    async with joined("tls") as (client, server):
+        await client.write(b"a\n")
+        await client.aclose()
+        assert ["a"] == [line async for line in server.frames(Line())]
+        assert server.error is None
+
+
+@pytest.mark.parametrize("sent", [b"a\n", b"a\nhalf"])
+async def test_without_one_the_stream_was_cut_off(sent):
+    async with joined("tls") as (client, server):
+        await client.write(sent)
+        client.channel.socket.shutdown(socket.SHUT_RDWR)
+        got = []
+        with pytest.raises(StreamClosed) as caught:  # noqa: PT012
+            async for line in server.frames(Line(last=False)):
+                got.append(line)
+        assert ["a"] == got
+        assert isinstance(caught.value.real_error, ssl.SSLEOFError)
+        assert server.closed()
+        client.close()
+
+
+async def test_read_until_close_tells_a_cut_off_stream():
+    async with joined("tls") as (client, server):
+        await client.write(b"all of i")
+        await server.peek(8)
+        client.channel.socket.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(StreamClosed) as caught:
+            await server.read_until_close()
+        assert isinstance(caught.value.real_error, ssl.SSLEOFError)
+
+
+async def test_closing_with_an_error_says_no_goodbye():
+    async with joined("tls") as (client, server):
+        client.close(RuntimeError("went wrong"))
+        with pytest.raises(StreamClosed) as caught:
+            await server.read(Line())
+        # With data that it has not read, a system that closes a connection resets it.
+        assert isinstance(caught.value.real_error, (ssl.SSLEOFError, ConnectionResetError))
+
+
+async def test_a_cut_off_stream_can_be_taken_for_ended():
+    first, second = tcp_sockets()
+    keys = certificates()
+    client, server = IOStream(first), IOStream(second)
+    channel = TLSChannel(server.channel, keys.server(), server_side=True, truncation_is_end=True)
+    tls = asyncio.ensure_future(client.start_tls(keys.client(), server_hostname="localhost"))
+    while True:
+        try:
+            channel.handshake()
+            break
+        except BlockingIOError:
+            await asyncio.sleep(0)
+    await tls
+    server = IOStream(channel)
+    await client.write(b"all of it")
+    client.channel.socket.shutdown(socket.SHUT_RDWR)
+    assert b"all of it" == await server.read_until_close()
+    client.close()
+
+
+async def test_half_close_keeps_what_the_peer_has_sent_already():
+    async with joined("tls", half_open=True) as (client, server):
+        await server.write(b"pushed\n" * 1000)
+        await client.peek(1)
+        await client.write_eof()
+        assert b"" == await server.read_until_close()
+        await server.write(b"last\n")
+        await server.aclose()
+        lines = [line async for line in client.frames(Line())]
+        assert ["pushed"] * 1000 + ["last"] == lines
+        assert client.error is None
+
+
+async def test_large_frames_and_parts_pass_through_tls():
+    async with joined("tls", max_frame_size=4 << 20) as (client, server):
+        client.send(LARGE, LengthPrefix(4))
+        client.send(LARGE, LengthPrefix(4))
+        assert LARGE == await server.read(LengthPrefix(4))
+        async with server.open_frame(LengthPrefix(4)) as body:
+            assert LARGE == b"".join([part async for part in body])
+
+
+# Engines that want the other direction
+
+
+class Reluctant:
+    """A TLS engine whose every write first wants to read."""
+
+    def __init__(self, tls, times):
+        self._tls = tls
+        self._times = times
+
+    def __getattr__(self, name):
+        return getattr(self._tls, name)
+
+    def write(self, data):
+        if self._times:
+            self._times -= 1
+            raise ssl.SSLWantReadError
+        return self._tls.write(data)
+
+
+async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing():
+    async with joined("tls") as (client, server):
+        client.channel.tls = Reluctant(client.channel.tls, 3)
+        writing = asyncio.ensure_future(client.write(b"hello\n"))
+        await server.write(b"news\n")
+        await writing
+        assert "hello" == await server.read(Line())
+        assert "news" == await client.read(Line())
+
+
+def test_a_tls_channel_is_a_channel_like_others():
+    first, second = channels("tcp")
+    channel = TLSChannel(SocketChannel(first), certificates().client(), server_hostname="localhost")
+    assert isinstance(channel, Channel)
+    assert channel.has_farewell
+    assert first is channel.socket
+    with pytest.raises(NotImplementedError):
+        channel.send_file(None, 0, 1)
+    channel.close()
+    second.close()
