@@ -70,8 +70,7 @@ async def connect(
                 await _start_tls(stream, context, server_hostname or _host(endpoint), connector)
             return stream
     except TimeoutError as error:
-        if timeout is None or isinstance(error, FramestreamError):
-            raise
+        assert timeout is not None
         raise connector.timed_out(timeout) from error
 
 

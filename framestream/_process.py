@@ -50,8 +50,7 @@ class Child(asyncio.SubprocessProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._transport.close()
-        if not self.exited.done():
-            self.exited.set_result(code)
+        self.exited.set_result(code)
 
     def dismiss(self, grace: float) -> None:
         """Terminate it after `grace` seconds, and kill it soon after that, unless it has ended by then."""

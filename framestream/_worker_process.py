@@ -109,7 +109,7 @@ async def _order(control: IOStream) -> Order:
 
 async def _report(control: IOStream, server: Server) -> None:
     told: ServerStats | None = None
-    while not control.closed():
+    while True:
         if told != server.stats:
             told = replace(server.stats)
             await _send_report(control, server)

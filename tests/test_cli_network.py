@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 
 import pytest
 from certificates import certificates
@@ -46,7 +46,7 @@ def framestream(capfdbinary):
     """Run a command in this process."""
 
     def command(*arguments, stdin=b""):
-        with standard_input(stdin):
+        with nullcontext() if stdin is None else standard_input(stdin):
             status = run([str(argument) for argument in arguments])
         sys.stdout.flush()
         captured = capfdbinary.readouterr()
@@ -164,6 +164,27 @@ def test_a_frame_that_cannot_be_decoded_is_reported_and_the_next_is_printed(fram
     assert "00000000  ff" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("path", "flags", "complaint"),
+    [
+        ("/", os.O_RDONLY, "-: Is a directory"),
+        (os.devnull, os.O_WRONLY, "standard input: Bad file descriptor"),
+    ],
+)
+def test_standard_input_that_cannot_be_read_is_reported_and_is_an_end(framestream, path, flags, complaint):
+    kept = os.dup(0)
+    unreadable = os.open(path, flags)
+    os.dup2(unreadable, 0)
+    os.close(unreadable)
+    try:
+        with conversation(echo) as url:
+            ran = framestream("connect", url, "-f", "line", stdin=None)
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+    assert (1, f"framestream: {url}: {complaint}\n") == (ran.status, ran.err)
+
+
 @pytest.mark.parametrize(("policy", "printed"), [("raise", b"ok\n"), ("close", b"")])
 def test_a_frame_that_is_too_large_is_reported(framestream, policy, printed):
     with conversation(say(b"\x05large\x02ok")) as url:
@@ -239,14 +260,17 @@ def free_port():
         return sock.getsockname()[1]
 
 
-def ask(port, data):
-    """Send all of it and return everything that comes back."""
+def ask(port, data, patience=None):
+    """Send all of it and return everything that comes back, within some seconds."""
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port)) as connection:
                 connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
-                return received(connection)
+                connection.settimeout(patience)
+                with suppress(TimeoutError):
+                    return received(connection)
+                return None
         except ConnectionRefusedError:
             continue  # it does not listen yet
 
@@ -300,6 +324,16 @@ def test_a_command_that_fails_ends_the_connection_and_is_reported(framestream, c
     )
     assert [b""] == answers
     assert complaint in ran.err
+
+
+def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(framestream):
+    def leave_running(port):
+        with suppress(ConnectionResetError):
+            ask(port, b"one\n", patience=0.5)
+
+    ran = serving(framestream, leave_running, "-f", "line", "--exec", "sleep 60", "--drain-timeout", "0")
+    assert 0 == ran.status
+    assert "handler cancelled: the time to drain is over" in ran.err
 
 
 def test_serving_prints_frames_when_it_is_not_told_to_answer(framestream):

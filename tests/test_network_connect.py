@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import pty
+import resource
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from framestream import (
     LengthPrefix,
     Line,
     StreamClosed,
+    UnknownFramerError,
     connect,
     connect_process,
     serve,
@@ -284,6 +286,19 @@ async def test_a_terminal_is_read_and_written():
     os.close(slave)
 
 
+async def test_a_fifo_that_cannot_be_opened_for_want_of_descriptors_is_reported(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as probe:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (probe.fileno(), hard))
+    try:
+        with pytest.raises(ConnectError, match="too many open files"):
+            await connect(f"pipe:>{fifo}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 async def test_a_missing_fifo_is_reported(tmp_path):
     with pytest.raises(ConnectError, match=f"cannot open {tmp_path}/fifo: no such file or directory"):
         await connect(f"pipe:>{tmp_path}/fifo")
@@ -343,6 +358,22 @@ async def test_a_program_that_cannot_be_started_is_reported_and_nothing_stays_op
     with pytest.raises(TypeError):
         await connect_process(["echo", 1])
     assert before == len(os.listdir("/proc/self/fd"))
+
+
+async def test_a_program_whose_framer_does_not_exist_is_let_go():
+    with pytest.raises(UnknownFramerError):
+        await connect("exec:cat", framer="lien")
+    await until_reaped()
+
+
+async def until_reaped():
+    """Wait until no program that this process started runs any more."""
+    while True:
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        await asyncio.sleep(0.01)
 
 
 async def test_messages_that_nobody_would_read_are_refused():

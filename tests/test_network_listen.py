@@ -204,6 +204,11 @@ def test_sockets_passed_to_another_process_are_not_taken():
         activated_sockets("", {"LISTEN_PID": "1", "LISTEN_FDS": "1"})
 
 
+async def test_a_url_for_activated_sockets_needs_them():
+    with pytest.raises(AddressError, match="no socket was passed to this process"):
+        await listening("systemd:web")
+
+
 # Accepting
 
 
@@ -244,6 +249,39 @@ async def test_a_full_house_leaves_connections_in_the_backlog_until_there_is_roo
     door.acceptor.close()
     door.acceptor.close()
     door.acceptor.poke()
+
+
+async def test_many_that_wait_are_accepted_in_more_than_one_turn():
+    (sock,) = await listening("tcp://127.0.0.1:0", backlog=100)
+    clients = [socket.create_connection(sock.getsockname()) for _ in range(80)]
+    door = Door(sock)
+    for _ in clients:
+        await door.came.get()
+    door.acceptor.close()
+    close_all(clients)
+
+
+class Unlucky(socket.socket):
+    """A listening socket whose first connection was gone before it was accepted."""
+
+    lost = False
+
+    def accept(self):
+        accepted = super().accept()
+        if not self.lost:
+            self.lost = True
+            accepted[0].close()
+            raise ConnectionAbortedError(errno.ECONNABORTED, "connection aborted")
+        return accepted
+
+
+async def test_a_connection_that_was_gone_before_it_was_accepted_is_nothing_to_pause_for():
+    (sock,) = await listening("tcp://127.0.0.1:0")
+    door = Door(Unlucky(fileno=sock.detach()))
+    with socket.create_connection(door.address), socket.create_connection(door.address):
+        await door.came.get()
+    assert door.failures.empty()
+    door.acceptor.close()
 
 
 @pytest.fixture

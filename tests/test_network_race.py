@@ -96,6 +96,17 @@ async def test_no_winner_is_none_with_every_failure():
     assert {0: errors[0], 1: errors[1]} == race.failures
 
 
+async def test_those_that_are_under_way_go_on_when_one_fails():
+    course = Course(2)
+    running = asyncio.ensure_future(course.race(0).run())
+    await until(lambda: 1 in course.futures)
+    course.futures[0].set_exception(ConnectionRefusedError())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    course.futures[1].set_result("second")
+    assert "second" == await running
+
+
 async def test_nothing_to_try_is_no_winner():
     assert await Course(0).race(0).run() is None
 

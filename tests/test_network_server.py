@@ -86,6 +86,18 @@ async def test_a_unix_socket_that_another_server_took_over_stays(tmp_path):
     assert not path.exists()
 
 
+async def test_a_unix_socket_file_that_is_gone_is_not_missed(tmp_path):
+    path = tmp_path / "socket"
+    async with await serve(echo, f"unix:{path}"):
+        path.unlink()
+    inherited = socket.socket(socket.AF_UNIX)
+    inherited.bind(str(path))
+    inherited.listen()
+    async with await serve(echo, f"fd:{inherited.detach()}") as server:
+        assert f"unix:{path}" == server.url
+    assert path.exists()  # whoever made it removes it
+
+
 async def test_an_inherited_listening_descriptor_is_served(tmp_path):
     inherited = socket.create_server(("127.0.0.1", 0))
     url = f"tcp://127.0.0.1:{inherited.getsockname()[1]}"

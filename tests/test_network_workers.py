@@ -3,12 +3,14 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from certificates import certificates
-from worker_handlers import LINE, OwnTLS, Unstartable, answer
+from worker_handlers import LINE, Conditional, Fickle, OwnTLS, Unstartable, answer, block
 
-from framestream import StreamClosed, WorkerError, connect, serve
+from framestream import ConnectError, StreamClosed, WorkerError, connect, serve
 
 
 async def ask(url, question, **options):
@@ -95,6 +97,66 @@ async def test_what_cannot_be_sent_to_a_worker_is_refused_with_what_to_do():
 async def test_a_worker_that_cannot_start_fails_the_server():
     with pytest.raises(WorkerError, match="a worker ended with exit code 7 before it served"):
         await serve(Unstartable(), "tcp://127.0.0.1:0", workers=2)
+
+
+@pytest.mark.asyncio_only
+async def test_a_process_that_cannot_be_started_leaves_nothing_open():
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ValueError, match="not again"):
+        await serve(Fickle(), "tcp://127.0.0.1:0", workers=1)
+    assert before == len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.asyncio_only
+async def test_new_code_that_does_not_start_leaves_the_old_workers_serving(tmp_path):
+    async with await serve(Conditional(str(tmp_path / "broken")), "tcp://127.0.0.1:0", workers=1) as server:
+        before = server.worker_pids
+        (tmp_path / "broken").touch()
+        with pytest.raises(WorkerError, match="the new worker ended with exit code 7; the old ones stay"):
+            await server.reload()
+        assert before == server.worker_pids
+        assert "hello" == await ask(server.url, "hello")
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_whose_handler_blocks_it_is_killed(monkeypatch):
+    monkeypatch.setattr("framestream._workers._PATIENCE", 0)
+    async with await serve(block, "tcp://127.0.0.1:0", workers=1, drain_timeout=0) as server:
+        async with await connect(server.url) as stream:
+            assert "blocking" == await stream.read(LINE)
+            await server.aclose()
+            with pytest.raises(StreamClosed):
+                await stream.read(LINE)
+
+
+PARENT = """
+import asyncio, sys
+from framestream import serve
+from worker_handlers import answer
+
+async def main():
+    server = await serve(answer, "tcp://127.0.0.1:0", workers=1)
+    print(server.url, *server.worker_pids, flush=True)
+    await server.serve_forever()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_whose_parent_is_killed_ends_by_itself(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(tmp_path / "parent.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
+        url, pid = parent.stdout.readline().decode().split()
+        assert pid == await ask(url, "pid")
+        parent.kill()
+        # Standard output is the parent's and the worker's: it ends when both have.
+        await asyncio.to_thread(parent.stdout.read)
+    with pytest.raises(ConnectError):
+        await connect(url)
 
 
 @pytest.mark.asyncio_only

@@ -1,6 +1,7 @@
 """Handlers that worker processes import."""
 
 import os
+import time
 
 from certificates import certificates
 
@@ -26,6 +27,46 @@ class Unstartable:
 
 def _fail():
     raise SystemExit(7)
+
+
+class Fickle:
+    """A handler that cannot be sent to a process, but shows it only the second time."""
+
+    asked = 0
+
+    async def __call__(self, stream):
+        pass
+
+    def __reduce__(self):
+        self.asked += 1
+        if self.asked > 1:
+            raise ValueError("not again")
+        return Fickle, ()
+
+
+class Conditional:
+    """Answers lines, but cannot be made in another process once a file exists."""
+
+    def __init__(self, path):
+        self.path = path
+
+    async def __call__(self, stream):
+        await answer(stream)
+
+    def __reduce__(self):
+        return _unless, (self.path,)
+
+
+def _unless(path):
+    if os.path.exists(path):
+        raise SystemExit(7)
+    return Conditional(path)
+
+
+async def block(stream):
+    """Stop the whole loop, as a handler must not."""
+    await stream.send("blocking", LINE)
+    time.sleep(60)
 
 
 class OwnTLS:

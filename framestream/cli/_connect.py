@@ -72,7 +72,7 @@ _LINE = Line("utf-8", errors="surrogateescape", max_size=1 << 30)
     "--separator", type=ESCAPED, default=None, metavar="TEXT", help="What follows each printed frame."
 )
 @click.pass_context
-def connect(  # noqa: PLR0917 - click passes keywords
+def connect(
     context: click.Context,
     url: str,
     spec: str,
@@ -148,9 +148,12 @@ class Conversation:
     async def send(self) -> None:
         """Send the lines of standard input until it ends, then end this half of the stream."""
         with suppress(StreamClosed, OSError):  # the receiving half tells how the stream ended
-            with open_source("-") as source:
-                async for line in aiter_frames(Typed(source).receive, _LINE):
-                    await self._send(line)
+            try:
+                with open_source("-") as source:
+                    async for line in aiter_frames(Typed(source).receive, _LINE):
+                        await self._send(line)
+            except click.ClickException as error:
+                self._complain(error.format_message())
             await self._stream.write_eof()
 
     async def _send(self, line: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import queue
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from framestream._conditions import Framer, ReadCondition
@@ -69,34 +70,25 @@ class Typed:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._loop = asyncio.get_running_loop()
-        self._asked: queue.SimpleQueue[asyncio.Future[bytes]] = queue.SimpleQueue()
-        threading.Thread(target=self._read, name="standard input", daemon=True).start()
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._read: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        threading.Thread(target=self._work, name="standard input", daemon=True).start()
 
     async def receive(self) -> bytes:
         """Return the next bytes, or ``b""`` at the end."""
-        future: asyncio.Future[bytes] = self._loop.create_future()
-        self._asked.put(future)
-        return await future
+        self._asked.put(None)
+        read = await self._read.get()
+        if isinstance(read, Exception):
+            raise read
+        return read
 
-    def _read(self) -> None:
-        while True:
-            future = self._asked.get()
+    def _work(self) -> None:
+        read: bytes | Exception = b"..."
+        while read and not isinstance(read, Exception):
+            self._asked.get()
             try:
-                answer: Any = self._source.read()
+                read = self._source.read()
             except Exception as error:  # noqa: BLE001  # it is raised where somebody waits
-                answer = error
-            try:
-                self._loop.call_soon_threadsafe(_settle, future, answer)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits any more
-            if not answer:
-                return
-
-
-def _settle(future: asyncio.Future[bytes], answer: Any) -> None:
-    if future.done():
-        return
-    if isinstance(answer, Exception):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+                read = error
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._read.put_nowait, read)
