@@ -21,9 +21,9 @@ class Cobs(Framer[bytes]):
         INPUT     03 11 22 02 33 00         01 01 00   00   05 11 22 33 44 00
         DECODED   11 22 00 33               00              11 22 33 44
 
-    Section II: a zero is the end of a packet wherever it stands, so that reading gets in step at the first
+    A zero is the end of a packet wherever it stands, so that reading gets in step at the first
     one, and a packet that is cut off or damaged costs no other: it is a `PayloadError`. A zero behind a
-    zero ends nothing, and belongs to no frame; the empty packet is ``01 00``. Section III: the stuffing.
+    zero ends nothing, and belongs to no frame; the empty packet is ``01 00``.
 
     The limit counts stuffed bytes: a byte for the packet, and one more for each 254 of it at most.
     """

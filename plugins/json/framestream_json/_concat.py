@@ -35,6 +35,7 @@ class JsonConcat(JsonFramer):
     """
 
     name = "json-concat"
+    overhead = 1
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'{"a": 1}[1, 2]\n3 "text"': [{"a": 1}, [1, 2], 3, "text"],
     }

@@ -203,6 +203,12 @@ def test_a_text_above_the_limit_can_be_discarded_in_constant_memory(framer: Any)
     assert decoder.stats.high_water < 8000
 
 
+def test_a_backslash_that_waits_for_its_other_half_exceeds_no_limit() -> None:
+    decoder = FrameDecoder(max_frame_size=0)
+    decoder.receive_data(b'"\\')
+    assert [decoder.next_part(JsonConcat()) for _ in range(2)] == [b'"', NEED_DATA]
+
+
 def test_the_limit_counts_the_text_alone() -> None:
     for framer in (JsonLines(max_size=5), JsonSeq(max_size=5), JsonConcat(max_size=5)):
         wire = framer.encode([100])

@@ -180,7 +180,7 @@ class _Walk:
             self._leave()
 
     def _check_line(self, end: int) -> None:
-        if self.data[end - 1] != CRLF[0]:
+        if end == self.position or self.data[end - 1] != CRLF[0]:  # what is before may be somebody else's
             self.position = end
             self._refuse("LF without CR")
 

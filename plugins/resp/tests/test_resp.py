@@ -77,6 +77,7 @@ MALFORMED = {
     b"$5\nhello\r\n": "LF without CR",
     b"+OK\n": "LF without CR",
     b"*1\r\n+O\nK\r\n": "LF without CR",
+    b":\n\r\n": "LF without CR",
     b"$5\r\nhello!\r\n": "frame ends with b'!\\r' where b'\\r\\n' is expected",
     b"*1\r\n$5\r\nhello!\r\n": "b'!\\r' where CR LF is expected",
     b"*2\r\n:1\r\n>0\r\n": "a push inside a reply",
@@ -220,6 +221,15 @@ def test_a_bulk_string_is_streamed_without_its_header() -> None:
     decoder = FrameDecoder()
     decoder.receive_data(b"$5\r\nhello\r\n")
     assert [decoder.next_part(Resp()) for _ in range(2)] == [b"hello", FRAME_END]
+
+
+def test_what_was_passed_on_is_not_taken_for_the_end_of_a_line() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b":")
+    assert decoder.next_part(Resp()) == b":"
+    decoder.receive_data(b"\n\r")
+    with pytest.raises(FramingError, match="LF without CR"):
+        decoder.next_part(Resp())
 
 
 def test_a_bad_value_costs_its_reply_and_no_other() -> None:
