@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Write docs/gallery.md from the plugins in this repository: what they cut, how fast, proven against what.
+
+Everything comes from somewhere: names from the entry points in each pyproject.toml, summaries and options
+from the classes, drawings from cutting the examples that the classes carry, programs from the table in
+plugins/README.md, speed from measuring it here and now. Run this after changing a plugin; a test tells
+when it is due. Timings may differ, and are not compared.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from framestream import FramerInfo, available_framers, get_framer, plugins
+from framestream._spec import describe_options
+from framestream.cli._drawing import draw
+from framestream.cli._examples import examples_of
+from framestream.testing import SpeedReport, compare_speed
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "gallery.md"
+OURS = "framestream"
+TIMING = re.compile(r"\d+\.\d x|CPython [0-9.a-z+]+")
+
+HEAD = """\
+# Gallery
+
+Every framer of the plugins in this repository, and what it was proven against. `python docs/gallery.py`
+writes this page. [Yours](publish-a-plugin.md) can look like this too: `framestream framers NAME` draws the
+`examples` of any framer's class.
+
+Speed is CPU time per frame beside `length-prefix` on frames of the same sizes, as {interpreter} takes it on
+a shared machine: one frame at a time, and by batch. Trust the ratios. The frames are those of the drawings,
+so most are tiny, which is when framing costs most beside everything else.
+"""
+
+
+@contextmanager
+def repository_plugins() -> Iterator[None]:
+    """Let the host see the plugins of this repository and no others, installed or not."""
+    folders = [str(path.parent) for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+    with tempfile.TemporaryDirectory() as site:
+        for folder in folders:
+            _install(Path(folder), Path(site))
+        sys.path[:0] = folders
+        try:
+            plugins.rescan([site])
+            yield
+        finally:
+            del sys.path[: len(folders)]
+            plugins.rescan()
+
+
+def _install(folder: Path, site: Path) -> None:
+    """Leave the metadata that pip leaves."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    name, version = project["name"], project["version"]
+    points = [f"{key} = {value}\n" for key, value in project["entry-points"][OURS].items()]
+    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[{OURS}]\n{''.join(points)}")
+
+
+def peers() -> dict[str, list[str]]:
+    """Return, for each framing in the table of plugins/README.md, the programs it was proven against."""
+    found: dict[str, list[str]] = {}
+    names: list[str] = []
+    for row in re.findall(r"^\|(.+)\|$", (ROOT / "plugins" / "README.md").read_text(), re.MULTILINE):
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)]
+        names = re.findall(r"`([^`]+)`", cells[1]) or names
+        for name in names if len(cells) == 5 else ():
+            found.setdefault(name, []).append(cells[3])
+    return found
+
+
+def _measured(info: FramerInfo, rounds: int) -> SpeedReport | None:
+    """Return how fast a framer is on its first example, if it has one that can be repeated."""
+    for spec, stream in examples_of(info.name, info.factory)[:1]:
+        with suppress(ValueError):
+            return compare_speed(get_framer(spec), stream, rounds=rounds)
+    return None
+
+
+def generated(rounds: int = 7) -> str:
+    """Return the page; each framer's speed is the best of so many rounds."""
+    with repository_plugins():
+        ours = [info for info in available_framers() if info.distribution != OURS]
+        speeds = {info.name: _measured(info, rounds) for info in ours}
+        proven = peers()
+        interpreters = {speed.interpreter for speed in speeds.values() if speed}
+        head = HEAD.format(interpreter=", ".join(interpreters))
+        rows = ["| framer | cuts | speed | proven against |", "|---|---|---:|---|"]
+        rows += [_row(info, speeds[info.name], proven.get(info.name, [])) for info in ours]
+        sections = [_section(info, speeds[info.name], proven.get(info.name, [])) for info in ours]
+    return "\n".join([head, *rows, "", *sections])
+
+
+def _row(info: FramerInfo, speed: SpeedReport | None, proven: list[str]) -> str:
+    link = f"[`{info.name}`](#{info.name})"
+    return f"| {link} | {_escaped(info.summary)} | {_ratios(speed)} | {', '.join(proven)} |"
+
+
+def _ratios(speed: SpeedReport | None) -> str:
+    return "" if speed is None else "{:.1f} x, {:.1f} x".format(*speed.ratios)
+
+
+def _section(info: FramerInfo, speed: SpeedReport | None, proven: list[str]) -> str:
+    lines = [f"## {info.name}", "", f"{_escaped(info.summary)} From `{info.distribution}`.", ""]
+    for spec, stream in examples_of(info.name, info.factory):
+        lines += ["```text", spec, draw(get_framer(spec), stream), "```", ""]
+    options = describe_options(info.factory)
+    if options:
+        lines += ["| option | takes | default | meaning |", "|---|---|---|---|"]
+        for option in options:
+            default = (
+                "required" if option.required else f"`{option.default_text}`" if option.default_text else ""
+            )
+            lines.append(f"| `{option.key}` | {option.type} | {default} | {_escaped(option.help)} |")
+        lines.append("")
+    keys = [option.key for option in options]
+    limit = "`max`, else the decoder's" if "max" in keys else _own_limit(info.factory)
+    lines += [f"- Limit: {limit}"]
+    lines += [] if speed is None else [f"- Speed: {_ratios(speed)} `length-prefix`"]
+    lines += [f"- Proven against: {', '.join(proven)}"] if proven else []
+    return "\n".join([*lines, ""])
+
+
+def _own_limit(factory: Any) -> str:
+    size = getattr(factory, "max_size", None)
+    return "the decoder's" if size is None else f"{size} bytes"
+
+
+def _escaped(text: str) -> str:
+    """Return text of a docstring as it is written in a table of Markdown."""
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+def without_timings(page: str) -> str:
+    """Return a page with nothing in it that depends on the machine."""
+    return TIMING.sub("", page)
+
+
+def main() -> None:
+    """Write the page."""
+    PAGE.write_text(generated())
+    print(PAGE.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
