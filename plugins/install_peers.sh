@@ -24,6 +24,8 @@ debian="$debian erlang-base"
 pypi="cobs>=1.2 sliplib>=0.7"
 # http: nginx is above
 debian="$debian curl"
+# websocket
+pypi="$pypi websockets>=13 wsproto>=1.2"
 
 apt-get install -y --no-install-recommends $debian
 "${PYTHON:-python3}" -m pip install $pypi
