@@ -26,6 +26,8 @@ pypi="cobs>=1.2 sliplib>=0.7"
 debian="$debian curl"
 # websocket
 pypi="$pypi websockets>=13 wsproto>=1.2"
+# fstrm
+debian="$debian fstrm-bin unbound"
 
 apt-get install -y --no-install-recommends $debian
 "${PYTHON:-python3}" -m pip install $pypi
