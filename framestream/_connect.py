@@ -16,8 +16,11 @@ from framestream._tls import client_tls
 from framestream._urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, parse_url
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from framestream._channel import Channel
-    from framestream._conditions import Framer
+    from framestream._conditions import Framer, ReadCondition
+    from framestream._stream_options import StreamOptions
 
 HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds an address has before the next one is tried as well (RFC 8305, section 5)."""
@@ -32,8 +35,9 @@ async def connect(
     local_address: tuple[str, int] | None = None,
     timeout: float | None = None,
     happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
-    framer: Framer[Any] | str | None = None,
-    **stream_options: Any,
+    framer: ReadCondition[Any] | str | None = None,
+    send_framer: Framer[Any] | str | None = None,
+    **stream_options: Unpack[StreamOptions],
 ) -> IOStream:
     """Return a stream to what a URL names.
 
@@ -52,7 +56,8 @@ async def connect(
         timeout: seconds for everything up to the end of the TLS handshake.
         happy_eyeballs_delay: seconds an address has before the next one is tried as well.
         framer: what the stream reads and writes unless told otherwise: a condition, name or spec string.
-        stream_options: passed to `IOStream`, such as ``max_frame_size``.
+        send_framer: what it writes, if that is something else.
+        stream_options: see `StreamOptions`.
 
     Raises:
         AddressError: the URL is malformed.
@@ -64,7 +69,9 @@ async def connect(
     connector = Connector(url, local_address=local_address, delay=happy_eyeballs_delay)
     try:
         async with time_limit(timeout):
-            stream = await _open(endpoint, connector, {"framer": framer, **stream_options})
+            stream = await _open(
+                endpoint, connector, {"framer": framer, "send_framer": send_framer, **stream_options}
+            )
             stream.set_nodelay(True)
             if context is not None:
                 await _start_tls(stream, context, server_hostname or _host(endpoint), connector)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from framestream._conditions import Framer
 from framestream._connections import Connections, Service
@@ -18,7 +18,52 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from typing_extensions import Unpack
+
     from framestream._conditions import ReadCondition
+    from framestream._frames import FramedStream
+    from framestream._stream import IOStream
+    from framestream._stream_options import StreamOptions
+
+    class ServeOptions(StreamOptions, total=False):
+        """The options of `serve`, for its overloads."""
+
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+        handshake_timeout: float
+        backlog: int
+        reuse_port: bool
+        max_connections: int | None
+        drain_timeout: float
+        workers: int
+
+
+T = TypeVar("T")
+
+
+@overload
+async def serve(
+    handler: Callable[[IOStream], object],
+    url: str,
+    *,
+    framer: None = None,
+    **options: Unpack[ServeOptions],
+) -> Server: ...
+@overload
+async def serve(
+    handler: Callable[[FramedStream[T]], object],
+    url: str,
+    *,
+    framer: Framer[T],
+    **options: Unpack[ServeOptions],
+) -> Server: ...
+@overload
+async def serve(
+    handler: Callable[[FramedStream[Any]], object],
+    url: str,
+    *,
+    framer: str,
+    **options: Unpack[ServeOptions],
+) -> Server: ...
 
 
 async def serve(
@@ -57,7 +102,7 @@ async def serve(
         drain_timeout: seconds connections have to finish when the server closes.
         workers: serve from this many processes instead of this one, see the how-to page; the handler
             must then be importable by name.
-        stream_options: passed to each `IOStream`, such as ``max_frame_size``.
+        stream_options: for each stream, see `StreamOptions`.
 
     Raises:
         AddressError: the URL is malformed, or nobody can listen there.

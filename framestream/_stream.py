@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
     from framestream._stream_options import StreamOptions
 
@@ -190,7 +190,7 @@ class IOStream(ByteReads, Writes):
         finally:
             core.close()
 
-    async def __aenter__(self) -> IOStream:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

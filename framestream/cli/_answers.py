@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
@@ -61,9 +62,9 @@ class Execute:
         try:
             output, _ = await process.communicate(_as_input(frame))
         except BaseException:
-            if process.returncode is None:
+            with suppress(ProcessLookupError):  # it has just ended
                 process.kill()
-                await process.wait()
+            await process.wait()
             raise
         if process.returncode:
             raise CommandFailed(f"{self.argv[0]} ended with exit status {process.returncode}")

@@ -1,0 +1,46 @@
+"""Only has to type-check: what a handler is given is inferred from the framer it is served with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import assert_type
+
+from framestream import FramedStream, IOStream, Line, Msgpack, Server, connect, connect_process, serve
+
+
+async def takes_a_stream(stream: IOStream) -> None:
+    assert_type(await stream.read(Line()), str)
+
+
+async def takes_lines(conversation: FramedStream[str]) -> None:
+    async for line in conversation:
+        assert_type(line, str)
+        await conversation.send(line.upper())
+
+
+async def takes_objects(conversation: FramedStream[Any]) -> None:
+    await conversation.send([await conversation.receive()])
+
+
+def takes_callbacks(stream: IOStream) -> None:
+    stream.on_frame(Line(), print)
+
+
+async def handlers_fit_the_framer() -> None:
+    assert_type(await serve(takes_a_stream, "tcp://:0", max_frame_size=1000, backlog=5), Server)
+    assert_type(await serve(takes_callbacks, "tcp://:0"), Server)
+    assert_type(await serve(takes_lines, "tcp://:0", framer=Line(), workers=2), Server)
+    assert_type(await serve(takes_objects, "tcp://:0", framer=Msgpack()), Server)
+    assert_type(await serve(takes_objects, "tcp://:0", framer="msgpack"), Server)
+    await serve(takes_lines, "tcp://:0")  # type: ignore[arg-type]  # without a framer it is given a stream
+    await serve(takes_lines, "tcp://:0", framer=Line(None))  # type: ignore[arg-type]  # these lines are bytes
+
+
+async def connecting_gives_a_stream() -> None:
+    async with await connect("tcp://localhost:1", framer=Line(), timeout=5, idle_timeout=60) as stream:
+        assert_type(stream, IOStream)
+        assert_type(await stream.read(Line()), str)
+    async with await connect_process(["cat"]) as program:
+        assert_type(await program.wait_exit(), int)
+    await connect("tcp://localhost:1", max_fame_size=1)  # type: ignore[call-arg]  # there is no such option
