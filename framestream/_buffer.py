@@ -10,6 +10,8 @@ from framestream._landing import Landing
 # A queue of tiny chunks is joined up to this size at once, so that single bytes received before
 # anybody reads do not cost one search each. Larger chunks are used as they are, without a copy.
 _SMALL = 4096
+# An empty deque takes 600 bytes: connections that wait for their first byte share one.
+_NO_CHUNKS: deque[bytes] = deque(maxlen=0)
 
 
 class ReadBuffer:
@@ -35,7 +37,7 @@ class ReadBuffer:
     def __init__(self) -> None:
         self.head: bytes | bytearray = b""
         self.pos = 0
-        self.chunks: deque[bytes] = deque()
+        self.chunks = _NO_CHUNKS
         self.queued = 0
         self.base = 0
         self.copied = 0
@@ -59,8 +61,13 @@ class ReadBuffer:
         if self.pos == len(self.head) and not self.chunks:
             self._replace_head(chunk)
         else:
-            self.chunks.append(chunk)
+            self._queue(chunk)
             self.queued += len(chunk)
+
+    def _queue(self, chunk: bytes) -> None:
+        if self.chunks is _NO_CHUNKS:
+            self.chunks = deque()
+        self.chunks.append(chunk)
 
     def open_landing(self, start: int, stop: int) -> Landing:
         """Have a place for the bytes from `start` to `stop`, of which some have arrived and more will.
@@ -70,18 +77,19 @@ class ReadBuffer:
         """
         if self.landing is None:
             cut = self.pos + start
-            arrived = [memoryview(self.head)[cut:], *self.chunks]
+            arrived: list[bytes | memoryview] = [memoryview(self.head)[cut:]]
+            arrived += self.chunks
             self.landing = Landing(arrived, stop - start)
             self.queued = self.landing.size
             self.copied += self.queued
             self.head = bytes(memoryview(self.head)[:cut])
-            self.chunks.clear()
+            self.chunks = _NO_CHUNKS
         return self.landing
 
     def close_landing(self) -> None:
         """Make what has landed a chunk like others."""
         if self.landing is not None:
-            self.chunks.append(self.landing.take())
+            self._queue(self.landing.take())
             self.landing = None
 
     def _next_chunk(self) -> bytes:

@@ -104,7 +104,7 @@ class CallbackRead:
         inbound = core.inbound
         try:
             answer = self._next()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this read
+        except Exception as error:  # whatever it is, it ends this read
             inbound.end()
             if inline and isinstance(error, OSError):
                 raise

@@ -110,10 +110,9 @@ class SocketChannel(Channel):
     together anyway.
     """
 
-    __slots__ = ("_socket", "receive", "receive_into")
+    __slots__ = ("_socket", "receive")
 
     receive: Callable[[int], bytes]  # type: ignore[assignment]  # the socket's own method: one call less
-    receive_into: Callable[[memoryview], int]  # type: ignore[assignment]  # likewise
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -121,7 +120,10 @@ class SocketChannel(Channel):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
         self.receive = sock.recv
-        self.receive_into = sock.recv_into
+
+    def receive_into(self, buffer: memoryview) -> int:
+        """Receive straight into the buffer."""
+        return self._socket.recv_into(buffer)
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send with one system call, however many buffers there are."""

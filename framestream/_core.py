@@ -87,8 +87,7 @@ class StreamCore:
             channel,
             self.decoder,
             chunk_size=settings["read_chunk_size"],
-            on_idle=self._on_idle,
-            on_error=self._on_read_error,
+            owner=self,
         )
         self.outbound = Outbound(
             loop,
@@ -98,7 +97,7 @@ class StreamCore:
             low_water=settings["write_low_water"],
             max_size=settings["max_write_buffer_size"],
             timeout=settings["write_timeout"],
-            on_error=self._on_write_error,
+            owner=self,
         )
 
     @property
@@ -215,7 +214,8 @@ class StreamCore:
     def _minds_end(self) -> bool:
         return self._close_callback is not None or self._closing is not None
 
-    def _on_idle(self) -> None:
+    def on_idle(self) -> None:
+        """Note that something is there and nobody reads."""
         # Only who waits for the close callback wants to know what arrived, and learning whether it was
         # the end takes a read: of one chunk at most.
         inbound = self.inbound
@@ -228,7 +228,7 @@ class StreamCore:
             try:
                 inbound.receive()
             except OSError as error:
-                self._on_read_error(error)
+                self.on_read_error(error)
             self._close_if_over()
 
     def _wake_from_doze(self) -> None:
@@ -253,12 +253,14 @@ class StreamCore:
 
     # Errors
 
-    def _on_read_error(self, error: OSError) -> None:
+    def on_read_error(self, error: OSError) -> None:
+        """Close, and say why unless the peer is just gone."""
         if not is_reset(error):
             logger.warning("error on read: %s", error, extra=self.log_fields())
         self.close(error)
 
-    def _on_write_error(self, error: BaseException) -> None:
+    def on_write_error(self, error: BaseException) -> None:
+        """Close, but take in first what a peer that is gone has sent before."""
         if is_reset(error) and not self.inbound.eof:
             self._receive_rest()
         elif not is_reset(error):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from framestream._deadlines import Pace, ReadTimer, Waiter
 from framestream._errors import StreamBusy
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from framestream._channel import Channel
     from framestream._decoder import FrameDecoder
@@ -21,6 +20,16 @@ _BESIDE_LARGE = 1 << 12
 _TRIES_TO_SKIP = 8
 # How often one wake-up, or one coroutine that never has to wait, receives before others get their turn.
 READS_IN_A_ROW = 16
+
+
+class InboundOwner(Protocol):
+    """Whom an `Inbound` tells what it cannot decide."""
+
+    def on_idle(self) -> None:
+        """Note that something is there and nobody reads."""
+
+    def on_read_error(self, error: OSError) -> None:
+        """Note that receiving has failed."""
 
 
 class Inbound:
@@ -48,8 +57,7 @@ class Inbound:
         "_chunk_size",
         "_loop",
         "_missing",
-        "_on_error",
-        "_on_idle",
+        "_owner",
         "_size",
         "_unlucky",
         "_waiter",
@@ -75,8 +83,7 @@ class Inbound:
         decoder: FrameDecoder,
         *,
         chunk_size: int,
-        on_idle: Callable[[], None],
-        on_error: Callable[[OSError], None],
+        owner: InboundOwner,
     ) -> None:
         self.decoder = decoder
         self.busy: object = None
@@ -92,8 +99,7 @@ class Inbound:
         self._loop = loop
         self.channel = channel
         self._chunk_size = self._size = chunk_size
-        self._on_idle = on_idle
-        self._on_error = on_error
+        self._owner = owner
         self._waiter: Waiter | None = None
         self._watching = False
         self._missing = 0
@@ -259,14 +265,14 @@ class Inbound:
         if self._waiter is None:
             # A reader that was woken in this very pass of the loop goes on by itself.
             if self.busy is None:
-                self._on_idle()
+                self._owner.on_idle()
             return
         self.on_top = True
         try:
             if self._receive_enough():
                 self._wake()
         except OSError as error:
-            self._on_error(error)
+            self._owner.on_read_error(error)
         finally:
             self.on_top = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from framestream._channel import Buffer, Channel
 from framestream._deadlines import Waiter
@@ -47,6 +47,13 @@ class Flush:
         return self._outbound.flushed(self._position).__await__()
 
 
+class OutboundOwner(Protocol):
+    """Whom an `Outbound` tells what it cannot decide."""
+
+    def on_write_error(self, error: BaseException) -> None:
+        """Note that sending has failed, or took too long."""
+
+
 class Outbound:
     """Send in order, as early as possible, and in as few system calls as that allows.
 
@@ -66,7 +73,7 @@ class Outbound:
         "_holder",
         "_inbound",
         "_loop",
-        "_on_error",
+        "_owner",
         "_seen_wakes",
         "_shutdown",
         "_spent",
@@ -94,7 +101,7 @@ class Outbound:
         low_water: int,
         max_size: int | None,
         timeout: float | None,
-        on_error: Callable[[BaseException], None],
+        owner: OutboundOwner,
     ) -> None:
         self.buffer = WriteBuffer()
         self.high_water = high_water
@@ -106,7 +113,7 @@ class Outbound:
         self._loop = loop
         self.channel = channel
         self._inbound = inbound
-        self._on_error = on_error
+        self._owner = owner
         self._watching = False
         self._held = False
         self._holder: asyncio.Future[None] | None = None
@@ -146,7 +153,7 @@ class Outbound:
         except (BlockingIOError, InterruptedError):
             taken = 0
         except OSError as error:
-            self._on_error(error)
+            self._owner.on_write_error(error)
             return False
         if taken == size:
             # The way of most writes: nothing is queued, watched or waited for.
@@ -210,7 +217,7 @@ class Outbound:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            self._on_error(error)
+            self._owner.on_write_error(error)
             return
         self._watch(bool(buffer.size) or self._shutdown)
         if self._waiters is not None:
@@ -348,7 +355,8 @@ class Outbound:
         if self.buffer.sent > sent:
             self._start_timer()
             return
-        self._on_error(StreamTimeout(f"peer took nothing of {self.buffer.size} bytes for {self.timeout} s"))
+        reason = f"peer took nothing of {self.buffer.size} bytes for {self.timeout} s"
+        self._owner.on_write_error(StreamTimeout(reason))
 
 
 class CallWhenSent:

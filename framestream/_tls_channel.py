@@ -266,8 +266,12 @@ class TLSChannel(Channel):
         if self._write_callback is not None:
             self._write_callback()
             return
-        with suppress(BlockingIOError):
+        try:
             self._push()
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent = b""  # whoever writes next meets the error
         self._update(self._loop)
 
     # What it is

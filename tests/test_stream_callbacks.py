@@ -114,7 +114,7 @@ async def test_an_exception_in_a_callback_is_logged_closes_and_reaches_the_loop(
         else:
             server.set_close_callback(fail)
             server.close()
-        await client.write(b"hello\n")
+        client.write(b"hello\n")
         await until(lambda: heard)
         assert ["mine"] == [str(error) for error in heard[:1]]
         assert server.closed()

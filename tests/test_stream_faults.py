@@ -64,7 +64,7 @@ async def test_a_cut_at_every_byte_gives_every_whole_frame_and_tells_the_rest(fr
         error = None
         try:
             async for frame in server.frames():
-                got.append(frame)
+                got.append(frame)  # noqa: PERF401 - it may raise half-way
         except (StreamClosed, IncompleteFrame) as caught:
             error = caught
         assert frames[: int(at >= len(pieces[0]))] == got

@@ -122,10 +122,8 @@ async def test_a_frame_of_any_condition_is_read_in_parts(kind, condition):
     wire = wire if isinstance(wire, bytes) else b"".join(wire)
     async with joined(kind, max_frame_size=1000) as (client, server):
         writing = asyncio.ensure_future(client.write([wire, b"next\n"]))
-        parts = []
         async with server.open_frame(condition) as body:
-            async for part in body:
-                parts.append(part)
+            parts = [part async for part in body]
         assert payload == b"".join(parts)
         assert len(parts) > 1
         assert "next" == await server.read(Line())

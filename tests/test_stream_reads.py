@@ -423,7 +423,7 @@ async def test_what_is_in_the_channel_takes_no_pass_of_the_loop_either():
 
 async def test_a_busy_sender_does_not_starve_the_loop():
     client, server = memory_stream_pair(Wire(chunks=[1]))
-    client.write(b"x" * 10000)
+    client.write(b"x" * 2000)
     ticks = 0
 
     def tick():
@@ -432,9 +432,9 @@ async def test_a_busy_sender_does_not_starve_the_loop():
         asyncio.get_running_loop().call_soon(tick)
 
     tick()
-    for _ in range(10000):
+    for _ in range(2000):
         await server.read(Exactly(1))
-    assert ticks > 100
+    assert ticks > 20
 
 
 async def test_a_large_frame_does_not_wake_its_reader_for_each_chunk():
