@@ -8,6 +8,7 @@ import pickle
 from dataclasses import dataclass
 from typing import Any
 
+import msgpack
 import pytest
 from cutting import cut, error, wire
 
@@ -196,11 +197,12 @@ def test_a_part_is_asked_only_until_its_extent_is_known() -> None:
         size: int
 
         def find(self, window: Window) -> Any:
-            asked.append(self.size)
+            asked.append((self.size, len(window.data)))
             return window.start, window.start + self.size, window.start + self.size
 
     assert cut(Sequence(Noted(3), Noted(4)), *(bytes([byte]) for byte in b"abcdefg")) == [(b"abc", b"defg")]
-    assert asked == [3, 4]
+    # Of a new frame, both `cut` and `find` look at the bytes that came first.
+    assert asked == [(3, 1), (3, 1), (4, 3)]
 
 
 def test_a_header_that_makes_no_sense_breaks_the_stream_where_it_ends() -> None:
@@ -384,6 +386,22 @@ def test_an_alternative_that_has_not_refused_the_first_64_bytes_is_chosen() -> N
         assert str(error(condition, *chunks)) == "byte 0xc1 begins no msgpack object (at offset 64)"
 
 
+def test_one_frame_or_many_are_cut_without_a_question() -> None:
+    line, blob = b"a\n", b"\0\2hi"
+    assert SNIFF.cut(line + blob, 0) == (b"a", 2)
+    assert SNIFF.cut(line + blob, 2) == (b"hi", 6)
+    assert SNIFF.cut(b"", 0) is None
+    assert FirstOf(When(b"a", LINE), When(b"b", LINE)).cut(b"c\n", 0) is None
+    assert SNIFF.split(Window(line + blob + b"\0")) == ([b"a", b"hi"], 6)
+    assert When(b"a", LINE).split(Window(b"a\nab\nb\n")) == ([b"a", b"ab"], 5)
+    assert When(b"a", LINE).cut(b"b\n", 0) is None
+    assert Mapped(LINE, len).cut(b"abc\nd", 0) == (3, 4)
+    assert Mapped(LINE, len).cut(b"abc", 0) is None
+    assert Sequence(LINE, Netstring()).split(Window(b"a\n1:b,")) == ([], 0)
+    assert Sequence(LINE, Exactly(0)).split(Window(b"a\n")) == ([(b"a", b"")], 2)
+    assert Sequence(lambda: Exactly(0)).split(Window(b"a\n")) == ([], 0)
+
+
 def test_all_refusals_are_told_at_the_furthest_place() -> None:
     condition = FirstOf(When(b"GET ", LINE), When(b"$", LINE), Msgpack())
     for chunks in chunkings(b"\x92\1\xc1"):
@@ -499,6 +517,8 @@ def test_a_value_that_is_refused_is_a_bad_payload() -> None:
 
 def test_mapping_keeps_values_padding_and_trailers() -> None:
     assert cut(Mapped(Msgpack(), str), b"\x01\xa1a") == ["1", "a"]
+    assert list(map(repr, Mapped(Msgpack(), str).find(Window(b"\x01"))))[:3] == ["0", "1", "1"]
+    assert cut(Mapped(Msgpack(), len), msgpack.packb("x" * 600)) == [600]
     assert cut(Mapped(Spaced(), len), b"  abc\n ") == [3]
     assert cut(Mapped(Netstring(), str.upper), b"1:a,1:b;") == ["A", FramingError, ("left", b"1:b;")]
 
@@ -537,6 +557,8 @@ def test_the_inner_frame_may_have_padding_or_a_trailer() -> None:
     )
     assert "only padding" in str(error(Nested(LengthPrefix(1), Spaced()), b"\2  "))
     assert cut(Nested(LengthPrefix(1), LINE), b"\2a\n") == [b"a"]
+    nested = Nested(LengthPrefix(2), Msgpack())
+    assert cut(nested, wire(nested, "x" * 600)) == ["x" * 600]
 
 
 def test_a_nested_frame_is_written_inside_out() -> None:

@@ -93,7 +93,7 @@ def test_every_kind_of_object_comes_back_one_at_a_time_and_by_batch() -> None:
     assert cut(Msgpack(), *(STREAM[i : i + 1000] for i in range(0, len(STREAM), 1000))) == OBJECTS
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(objects, max_size=5))
 def test_what_is_written_is_read_back_in_any_chunking(frames: list[Any]) -> None:
     data = wire(Msgpack(), *frames)
@@ -102,6 +102,7 @@ def test_what_is_written_is_read_back_in_any_chunking(frames: list[Any]) -> None
         assert batches(Msgpack(), *chunks) == frames
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_cut_as_the_c_parser_cuts_them(data: bytes) -> None:
     unpacker = msgpack.Unpacker(strict_map_key=False, raw=True)

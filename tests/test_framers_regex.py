@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from cutting import cut, wire
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framestream._conditions import NeedMore, Window
 from framestream._decoder import FrameDecoder
-from framestream._errors import EncodeError, FrameTooLarge, IncompleteFrame
+from framestream._errors import EncodeError, FrameTooLarge, IncompleteFrame, PayloadError
 from framestream._signals import FRAME_END, NEED_DATA
 from framestream.framers import _regex_engines, _regex_syntax
 from framestream.framers._regex import Regex
@@ -90,6 +90,13 @@ def test_what_can_still_be_part_of_a_match_is_searched_again_and_nothing_else() 
     assert Regex(rb"[a-z]{0,4000};").find(Window(b"abc")) == NeedMore(resume=3, settled=3)
 
 
+def test_one_frame_is_cut_without_a_question() -> None:
+    assert BLANK_LINE.cut(b"xa\n\nb\n\n", 1) == (b"a\n\n", 4)
+    assert BLANK_LINE.cut(b"a\n", 0) is None
+    match, end = Regex(b"[0-9];", result="match").cut(b"a1;", 0) or (None, 0)
+    assert (match and match.span(), end) == ((1, 3), 3)
+
+
 def test_a_frame_of_any_size_is_streamed_or_discarded_in_constant_memory() -> None:
     frame = b"x\r\n" * 3000 + b"\r\n"
     decoder = FrameDecoder(max_frame_size=50)
@@ -131,6 +138,13 @@ def test_the_match_itself_on_request(engine: Any) -> None:
     decoder = FrameDecoder()
     decoder.receive_data(b"a=1;b=2;")
     assert [match["key"] for match in decoder.next_batch(condition)] == [b"a", b"b"]
+
+
+def test_a_frame_truncated_before_its_match_has_none() -> None:
+    decoder = FrameDecoder(max_frame_size=3, on_oversize="truncate")
+    decoder.receive_data(b"abcdef1;")
+    with pytest.raises(PayloadError, match="truncated before its match"):
+        decoder.next_frame(Regex(b"[0-9];", result="match"))
 
 
 def test_the_match_shows_the_pattern_as_it_was_written() -> None:
@@ -238,6 +252,7 @@ def test_re2_takes_what_costs_the_other_engine_too_much() -> None:
     assert cut(condition, b"xaabaac;xac;") == [b"xaabaac;", b"xac;"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"a", b";", b"1"]), max_size=30).map(b"".join))
 def test_both_engines_agree_with_the_definition(data: bytes) -> None:
     for pattern in (rb"\r?\n\r?\n", rb"(a|1){1,3}[;\n]", rb"(?P<x>\r|a){0,2}(1{1,2}|a);|\n"):

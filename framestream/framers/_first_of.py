@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from framestream._conditions import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._errors import EncodeError, FramingError
-from framestream.framers._steps import pieces_of
+from framestream.framers._steps import pieces_of, split_by_cut
 from framestream.framers._when import OtherBeginning, When
 from framestream.framers._whole import decode_whole, refuse_truncated
 
@@ -130,6 +130,19 @@ class FirstOf(Framer[T]):
         reasons = "; ".join(f"{alternative}: {refusal.reason}" for alternative, refusal in pairs)
         furthest = max(refusal.place for refusal in refusals)
         return FramingError(f"no alternative fits ({reasons})", position=start + furthest)
+
+    def cut(self, data: bytes, start: int) -> tuple[T, int] | None:
+        """Cut the one frame at `start`, if its alternative is decided by a guard, or is the first."""
+        for alternative in self.alternatives:
+            if not isinstance(alternative, When):
+                return alternative.cut(data, start)
+            if (fits := alternative.fits(data, start)) is not False:
+                return alternative.condition.cut(data, start) if fits else None
+        return None
+
+    def split(self, window: Window) -> tuple[list[T], int]:
+        """Cut frames as long as the choice is easy."""
+        return split_by_cut(self.cut, window)
 
     def decode(self, payload: bytes) -> T:
         """Refuse: who decodes a frame is known when it is found, and this one was truncated."""

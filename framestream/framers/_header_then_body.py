@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._errors import EncodeError
 from framestream.framers._options import check_max_size
-from framestream.framers._steps import encode_steps, find_steps, overhead_of, split_steps
+from framestream.framers._steps import cut_steps, encode_steps, find_steps, overhead_of, split_by_cut
 from framestream.framers._whole import refuse_truncated
 
 
@@ -48,9 +48,13 @@ class HeaderThenBody(Framer[Any]):
     def _make(self, parts: tuple[Any, Any]) -> Any:
         return parts if self.combine is None else self.combine(*parts)
 
+    def cut(self, data: bytes, start: int) -> tuple[Any, int] | None:
+        """Cut the one frame at `start`, if all its parts are there and plain."""
+        return cut_steps((self.header, self.body), self._make, data, start)
+
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Cut every frame that is there, up to one that is large or bad."""
-        return split_steps((self.header, self.body), self._make, window)
+        """Cut every plain frame."""
+        return split_by_cut(self.cut, window)
 
     def decode(self, payload: bytes) -> Any:
         """Refuse: a frame is decoded by what was learnt when it was found, and this one was truncated."""

@@ -26,11 +26,11 @@ T = TypeVar("T")
 class Over(Framer[T]):
     """A framer over another condition: the same frames with other values."""
 
-    _cut: ReadCondition[Any]
+    _cutter: ReadCondition[Any]
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
         """Take over the limits of the condition that cuts the frames."""
-        object.__setattr__(self, "_cut", condition)
+        object.__setattr__(self, "_cutter", condition)
         for limit in ("max_size", "overhead", "can_be_empty"):
             object.__setattr__(self, limit, getattr(condition, limit))
 
@@ -40,7 +40,7 @@ class Over(Framer[T]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the other condition finds."""
-        found: Any = self._cut.find(window)
+        found: Any = self._cutter.find(window)
         if type(found) is not tuple or len(found) == 3 or found[3] is PADDING:
             return found  # type: ignore[no-any-return]
         first, stop, end, value = found
@@ -52,11 +52,16 @@ class Over(Framer[T]):
 
     def decode(self, payload: bytes) -> T:
         """Return what is made of the other condition's frame."""
-        return self._load(self._cut.decode(payload))
+        return self._load(self._cutter.decode(payload))
+
+    def cut(self, data: bytes, start: int) -> tuple[T, int] | None:
+        """Cut the one frame at `start` as the other condition does."""
+        found = self._cutter.cut(data, start)
+        return None if found is None else (self._load(found[0]), found[1])
 
     def split(self, window: Window) -> tuple[list[T], int]:
         """Let the other condition cut the batch."""
-        frames, end = self._cut.split(window)
+        frames, end = self._cutter.split(window)
         load = self._load
         try:
             return [load(frame) for frame in frames], end
@@ -65,7 +70,7 @@ class Over(Framer[T]):
 
     def explain(self, window: Window) -> str:
         """Guess as the other condition does."""
-        return self._cut.explain(window)
+        return self._cutter.explain(window)
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,14 @@ class Nested(Over[T]):
         self._adopt(self.outer)
 
     def _load(self, value: Any) -> T:
+        try:
+            if (whole := self.inner.cut(value, 0)) is not None and whole[1] == len(value):
+                return whole[0]
+        except Exception:  # noqa: BLE001, S110 - `find` and `decode` raise it again
+            pass
+        return self._closely(value)
+
+    def _closely(self, value: Any) -> T:
         try:
             found: Any = self.inner.find(Window(value, eof=True))
         except FramingError as error:

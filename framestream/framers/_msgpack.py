@@ -85,6 +85,9 @@ class Msgpack(Framer[Any]):
     max_size: Annotated[int | None, "Largest object accepted. Bytes."] = None
 
     name = "msgpack"
+    overhead = 4
+    """A head is passed on when it is complete: five bytes at most, of which four may be waiting."""
+
     compiled: ClassVar[bool] = msgpack.Unpacker.__module__ != "msgpack.fallback"
     """Whether msgpack's C implementation is installed; without it batches are cut object by object."""
 
@@ -118,6 +121,12 @@ class Msgpack(Framer[Any]):
             return msgpack.unpackb(payload, **self._reading)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise PayloadError(str(error) or type(error).__name__, payload=payload) from error
+
+    def cut(self, data: bytes, start: int) -> tuple[Any, int] | None:
+        """Cut the one object at `start`, if it is small and complete."""
+        unpacker = self._unpacker(data[start : start + _LOOKS[0]], _UNPROVEN_ARRAY)
+        value = unpacker.unpack()
+        return value, start + unpacker.tell()
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Pull objects from one Unpacker; what it refuses, `find` looks at again."""

@@ -85,6 +85,8 @@ class Regex(Framer[T]):
             self._ending, self.result == "match" and self._whole  # noqa: B018
         except ValueError as error:
             raise ValueError(f"regex {self.pattern!r}: {error}") from error
+        # What may begin a match is kept while a frame is streamed or skipped, even where the limit is less.
+        object.__setattr__(self, "overhead", analysis.most - 1)
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span up to the end of the earliest match."""
@@ -106,6 +108,11 @@ class Regex(Framer[T]):
             raise ValueError("frame was truncated before its match")
         named: T = with_text_names(match)
         return named
+
+    def cut(self, data: bytes, start: int) -> tuple[T, int] | None:
+        """Cut the one frame at `start`, if its match has ended."""
+        end = self._earliest_end(data, start)
+        return None if end < 0 else (self.decode(data[start:end]), end)
 
     def split(self, window: Window) -> tuple[list[T], int]:
         """Cut every frame whose match has ended."""

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers._options import check_max_size
-from framestream.framers._steps import Step, encode_steps, find_steps, is_condition, overhead_of, split_steps
+from framestream.framers._steps import (
+    Step,
+    cut_steps,
+    encode_steps,
+    find_steps,
+    is_condition,
+    overhead_of,
+    split_by_cut,
+)
 from framestream.framers._whole import refuse_truncated
 
 
@@ -49,9 +57,13 @@ class Sequence(Framer[tuple[Any, ...]]):
         """Return the span of all parts, or what the current one lacks."""
         return find_steps(self.steps, tuple, window)
 
+    def cut(self, data: bytes, start: int) -> tuple[tuple[Any, ...], int] | None:
+        """Cut the one frame at `start`, if all its parts are there and plain."""
+        return cut_steps(self.steps, tuple, data, start)
+
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Cut every frame that is there, up to one that is large or bad."""
-        return split_steps(self.steps, tuple, window)
+        """Cut every plain frame."""
+        return split_by_cut(self.cut, window)
 
     def decode(self, payload: bytes) -> Any:
         """Refuse: a frame is decoded by what was learnt when it was found, and this one was truncated."""

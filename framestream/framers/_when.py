@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._errors import EncodeError, FramingError
-from framestream.framers._steps import pieces_of
+from framestream.framers._steps import pieces_of, split_by_cut
 
 T = TypeVar("T")
 
@@ -92,6 +92,14 @@ class When(Framer[T]):
         accepted: tuple[bytes, ...] = self._accepted  # type: ignore[attr-defined]  # set in __post_init__
         more = ", ..." if len(accepted) > 5 else ""
         return f"frame does not begin with {' or '.join(map(repr, accepted[:5]))}{more}"
+
+    def cut(self, data: bytes, start: int) -> tuple[T, int] | None:
+        """Cut the one frame at `start` as the condition does, if it begins as it must."""
+        return self.condition.cut(data, start) if self.fits(data, start) else None
+
+    def split(self, window: Window) -> tuple[list[T], int]:
+        """Cut frames as long as they begin as they must."""
+        return split_by_cut(self.cut, window)
 
     def decode(self, payload: bytes) -> T:
         """Return what the condition makes of the payload."""
