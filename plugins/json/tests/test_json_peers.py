@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framestream import END, NEED_DATA, FrameDecoder, iter_frames
+from framestream import END, NEED_DATA, FrameDecoder, connect, get_framer, iter_frames
 from framestream_json import JsonConcat, JsonLines, JsonSeq
 
 if TYPE_CHECKING:
@@ -196,3 +197,25 @@ def test_qemu_is_controlled(tmp_path: Path) -> None:
         assert client.until("error")[0]["error"]["class"] == "CommandNotFound"
         client.send({"execute": "quit"})
         assert client.until("event")[0]["event"] == "SHUTDOWN"
+
+
+@needs("jq")
+@pytest.mark.parametrize(
+    ("command", "framer"),
+    [
+        ("jq --unbuffered --seq -c .", "json-seq"),
+        ("jq --unbuffered .", "json-concat"),
+        ("jq -c .", "json-lines"),
+    ],
+)
+def test_a_stream_speaks_them_by_name(command: str, framer: str) -> None:
+    values = documents(50)
+
+    async def talk() -> list[Any]:
+        async with await connect(f"exec:{command}", framer=framer) as stream:
+            for value in values:
+                await stream.send(value)
+            await stream.write_eof()
+            return [value async for value in stream.frames(get_framer(framer))]
+
+    assert asyncio.run(talk()) == values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framestream import END, NEED_DATA, FrameDecoder
+from framestream import END, NEED_DATA, FrameDecoder, connect
 from framestream_lsp import Lsp
 
 if TYPE_CHECKING:
@@ -141,3 +142,21 @@ def test_pylsp_finds_a_mistake(tmp_path: Path, chunk: int) -> None:
         opened(client, tmp_path / "large.py", "python", large)
         where = {"textDocument": {"uri": (tmp_path / "large.py").as_uri()}}
         assert len(client.request("textDocument/documentSymbol", where)["result"]) == 5000
+
+
+@needs("clangd")
+def test_a_stream_speaks_it_by_name() -> None:
+    def message(number: int, method: str, params: object) -> dict[str, object]:
+        return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+    async def talk() -> list[Any]:
+        async with await connect("exec:clangd --log=error --background-index=false", framer="lsp") as stream:
+            await stream.send(
+                message(1, "initialize", {"processId": None, "rootUri": None, "capabilities": {}})
+            )
+            await stream.send(message(2, "shutdown", None))
+            answers = [await stream.read(), await stream.read()]
+            await stream.send({"jsonrpc": "2.0", "method": "exit"})
+            return [answer["id"] for answer in answers] + [frame async for frame in stream.frames(Lsp())]
+
+    assert asyncio.run(talk()) == [1, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -10,11 +11,11 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framestream import NEED_DATA, Exactly, FrameDecoder, ReadCondition, iter_frames
+from framestream import NEED_DATA, Exactly, FrameDecoder, ReadCondition, iter_frames, serve
 from framestream_netstring import Netstring
 
 if TYPE_CHECKING:
@@ -136,25 +137,45 @@ def serve_socketmap(server: socket.socket, answers: dict[bytes, bytes]) -> list[
     return asked
 
 
+def look_up(home: Path, port: int, keys: list[str]) -> list[str]:
+    """Ask Postfix for these keys; return its lines, key and value."""
+    (home / "main.cf").write_text(
+        f"compatibility_level=3.6\nqueue_directory={home}/queue\ndata_directory={home}/data\n"
+    )
+    (home / "master.cf").touch()
+    command = [str(shutil.which("postmap", path=PATH)), "-c", str(home), "-q", "-"]
+    done = subprocess.run(
+        [*command, f"socketmap:inet:127.0.0.1:{port}:users"],
+        input="\n".join(keys) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    return done.stdout.splitlines()
+
+
+KEYS = [f"user{number}" for number in range(100)]
+ANSWERS = {f"users {key}".encode(): f"OK box-{key}".encode() for key in KEYS[::2]}
+FOUND = [f"{key}\tbox-{key}" for key in KEYS[::2]]
+
+
 @needs("postmap")
 def test_postfix_looks_up_a_socketmap(tmp_path: Path) -> None:
-    (tmp_path / "main.cf").write_text(
-        f"compatibility_level=3.6\nqueue_directory={tmp_path}/queue\ndata_directory={tmp_path}/data\n"
-    )
-    (tmp_path / "master.cf").touch()
-    keys = [f"user{number}" for number in range(100)]
-    answers = {f"users {key}".encode(): f"OK box-{key}".encode() for key in keys[::2]}
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as pool:
         server.settimeout(TIMEOUT)
-        asked = pool.submit(serve_socketmap, server, answers)
-        table = f"socketmap:inet:127.0.0.1:{server.getsockname()[1]}:users"
-        command = [str(shutil.which("postmap", path=PATH)), "-c", str(tmp_path)]
-        done = subprocess.run(
-            [*command, "-q", "-", table],
-            input="\n".join(keys) + "\n",
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
-        assert asked.result(TIMEOUT) == [f"users {key}".encode() for key in keys]
-    assert done.stdout.splitlines() == [f"{key}\tbox-{key}" for key in keys[::2]]
+        asked = pool.submit(serve_socketmap, server, ANSWERS)
+        assert look_up(tmp_path, server.getsockname()[1], KEYS) == FOUND
+        assert asked.result(TIMEOUT) == [f"users {key}".encode() for key in KEYS]
+
+
+@needs("postmap")
+def test_a_server_speaks_it_by_name(tmp_path: Path) -> None:
+    async def answer(conversation: Any) -> None:
+        async for query in conversation:
+            await conversation.send(ANSWERS.get(query, b"NOTFOUND "))
+
+    async def talk() -> list[str]:
+        async with await serve(answer, "tcp://127.0.0.1:0", framer="netstring") as server:
+            return await asyncio.to_thread(look_up, tmp_path, int(server.url.rpartition(":")[2]), KEYS)
+
+    assert asyncio.run(talk()) == FOUND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framestream import END, NEED_DATA, FrameDecoder
+from framestream import END, NEED_DATA, FrameDecoder, connect
 from framestream_resp import Attributed, ErrorReply, Push, Resp, Verbatim, command
 
 if TYPE_CHECKING:
@@ -185,3 +186,22 @@ def test_pushes_between_replies(redis: Path) -> None:
         other.ask("SET", "k", 1)
         client.send("PING")
         assert sorted([client.read(), client.read()], key=str) == ["PONG", Push([b"invalidate", [b"k"]])]
+
+
+def test_a_stream_speaks_it_by_name(redis: Path) -> None:
+    async def talk() -> list[Any]:
+        async with await connect(f"unix:{redis}", framer="resp", max_frame_size=1 << 30) as stream:
+            for words in (
+                ["HELLO", 3],
+                ["SET", "k", b"x" * 5_000_000],
+                ["GET", "k"],
+                ["SUBSCRIBE", "news"],
+                ["PING"],
+            ):
+                await stream.send(command(*words))
+            replies = [type(await stream.read()), await stream.read()]
+            async with stream.open_frame() as body:
+                replies.append(sum([len(part) async for part in body]))
+            return [*replies, await stream.read(), await stream.read()]
+
+    assert asyncio.run(talk()) == [dict, "OK", 5_000_000, Push([b"subscribe", b"news", 1]), "PONG"]
