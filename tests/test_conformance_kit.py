@@ -283,3 +283,8 @@ def test_decode_may_break_the_stream_under_every_chunking() -> None:
 def test_core_of_the_kit_needs_no_pytest() -> None:
     code = "import sys, framestream.testing; sys.exit('pytest' in sys.modules or 'hypothesis' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_frame_is_held_to_its_own_size_behind_a_larger_one_that_ends_the_stream() -> None:
+    error = failure(faulty.HidesOverhead(), examples={b"longer\r\n\r\n": [b"longer", b""]})
+    assert (error.check, error.data) == ("limits", b"\r\n")

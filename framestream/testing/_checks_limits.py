@@ -23,7 +23,16 @@ def check_limits(case: Case) -> str | None:
         for limit in _limits(reading):
             for policy in POLICIES:
                 _check_limit(case, wire, reading, limit, policy)
+    for frame in case.frames():
+        _check_alone(case, frame)
     return None
+
+
+def _check_alone(case: Case, frame: bytes) -> None:
+    """Hold each frame to its own size: in a row, a larger one in front may already have ended the stream."""
+    cuts = case.reading(frame).cuts
+    limit = len(cuts[0].payload)
+    _check_verdict(case.framer, frame, cuts, limit, _read(case.framer, [frame], limit, "raise", "frame"))
 
 
 def _limits(reading: Reading) -> list[int]:
