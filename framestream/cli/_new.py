@@ -28,7 +28,7 @@ def new(name: str, distribution: str, author: str, directory: Path | None) -> No
         framer = framer_name(name)
         chosen = distribution_name(distribution, framer)
     except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        raise click.UsageError(str(error)) from error
     project = Project(framer, chosen, author or f"The {chosen} developers", date.today().year)
     folder = directory or Path(chosen)
     _write(project, folder)
