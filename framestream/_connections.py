@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -12,15 +13,15 @@ from framestream._acceptor import Acceptor
 from framestream._channel import SocketChannel, is_reset
 from framestream._errors import FramestreamError, FramingError, PayloadError, StreamClosed, StreamTimeout
 from framestream._events import events
-from framestream._stats import StreamStats
 from framestream._stream import IOStream
 
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from framestream._conditions import Framer
+    from framestream._stats import StreamStats
 
 log = logging.getLogger("framestream.server")
 
@@ -145,11 +146,18 @@ class Connections:
         await self._cancel()
 
     async def _cancel(self) -> None:
+        if self._tasks:
+            server, count = str(self._server), len(self._tasks)
+            extra = {"server": server, "count": count}
+            log.warning("%s: the time to drain is over, %d connections are cut", server, count, extra=extra)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
-        for stream in self.streams:
+        for task, stream in list(self._tasks.items()):
+            if task.done():  # it was cancelled before it had begun
+                self._end(task)
+                continue
             self._log(logging.ERROR, "handler goes on although it was cancelled", stream)
             stream.close()
 
@@ -161,12 +169,13 @@ class Connections:
         stats.open += 1
         stats.most_open = max(stats.open, stats.most_open)
         stream = IOStream(SocketChannel(connection), **self._service.stream_options)
-        task = asyncio.get_running_loop().create_task(self._converse(stream))
-        self._tasks[task] = stream
-        task.add_done_callback(self._ended)
+        with suppress(OSError):  # the peer may be gone by now
+            stream.set_nodelay(True)
+        self._tasks[asyncio.get_running_loop().create_task(self._converse(stream))] = stream
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _end(self, task: asyncio.Task[None]) -> None:
         stream = self._tasks.pop(task)
+        stream.close()
         self.stats.open -= 1
         self.stats.add(stream.stats)
         self._acceptor.poke()
@@ -174,15 +183,17 @@ class Connections:
     async def _converse(self, stream: IOStream) -> None:
         try:
             if await self._greet(stream):
-                await self._handle(stream)
+                await self._answer(stream)
                 await stream.aclose()
         except asyncio.CancelledError:
-            # Only a drain that ran out of time cancels; whoever awaits the drain is told there.
-            self._log(logging.WARNING, "handler cancelled: the time to drain is over", stream)
+            self._log(logging.DEBUG, "handler cancelled", stream)
         except Exception as error:  # noqa: BLE001  # one connection never costs the server
             self._failed(stream, error)
         finally:
-            stream.close()
+            # Not in a callback of the task: each would cost an idle connection 128 bytes.
+            task = asyncio.current_task()
+            assert task is not None
+            self._end(task)
 
     async def _greet(self, stream: IOStream) -> bool:
         if self._tls is None:
@@ -195,15 +206,12 @@ class Connections:
             return False
         return True
 
-    async def _handle(self, stream: IOStream) -> None:
+    def _answer(self, stream: IOStream) -> Awaitable[Any]:
         service = self._service
         given = stream if service.framer is None else stream.framed(service.framer)
         answer = service.handler(given)
-        if isawaitable(answer):
-            await answer
-        else:
-            # A handler without coroutines leaves callbacks behind; it ends when the stream does.
-            await stream.wait_closed()
+        # A handler without coroutines leaves callbacks behind; it ends when the stream does.
+        return answer if isawaitable(answer) else stream.wait_closed()
 
     def _failed(self, stream: IOStream, error: Exception) -> None:
         if _peers_doing(error):

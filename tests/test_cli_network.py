@@ -333,7 +333,7 @@ def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(framestrea
 
     ran = serving(framestream, leave_running, "-f", "line", "--exec", "sleep 60", "--drain-timeout", "0")
     assert 0 == ran.status
-    assert "handler cancelled: the time to drain is over" in ran.err
+    assert "the time to drain is over, 1 connections are cut" in ran.err
 
 
 def test_serving_prints_frames_when_it_is_not_told_to_answer(framestream):

@@ -283,7 +283,7 @@ async def test_what_takes_longer_than_the_time_to_drain_is_cancelled(caplog):
             with pytest.raises(StreamClosed):
                 await client.read(LINE)
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert record.getMessage().endswith(": handler cancelled: the time to drain is over")
+    assert f"{server.url}: the time to drain is over, 1 connections are cut" == record.getMessage()
 
 
 async def test_a_handler_that_ignores_cancellation_loses_its_stream(caplog, monkeypatch):
