@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -202,7 +203,8 @@ def test_a_connection_that_breaks_is_reported(framestream):
     with conversation(reset) as url:
         ran = framestream("connect", url, "-f", "line", stdin=b"hello\n")
     assert 1 == ran.status
-    assert "connection reset by peer" in ran.err.lower()
+    # Which of them depends on whether the reset meets the reader or the writer.
+    assert re.search("connection reset|broken pipe|not connected", ran.err.lower()), ran.err
 
 
 def test_raw_output_is_the_payload(framestream):
