@@ -32,6 +32,10 @@ from framestream_resp._values import Attributed, ErrorReply, Push, Verbatim
 MAX_DIGITS: Final = 4096
 """Digits of a big number: what Python converts in no time."""
 
+MOST_ODD_KEYS: Final = 1000
+"""Big numbers and aggregates that may be keys of one map, or members of one set."""
+
+_HARMLESS: Final = frozenset({str, bytes, float, bool, type(None), ErrorReply, Verbatim})
 _INTEGER: Final = re.compile(rb"[+-]?[0-9]+")
 _DOUBLE: Final = re.compile(rb"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|[+-]?inf|nan")
 
@@ -197,6 +201,7 @@ def _bulk_error(body: bytes) -> ErrorReply:
 
 def _map(values: list[Any]) -> dict[Any, Any]:
     keys = values[::2]
+    _refuse_collisions(keys)
     try:
         return dict(zip(keys, values[1::2], strict=True))
     except TypeError:
@@ -204,6 +209,7 @@ def _map(values: list[Any]) -> dict[Any, Any]:
 
 
 def _set(values: list[Any]) -> set[Any] | list[Any]:
+    _refuse_collisions(values)
     try:
         return set(values)
     except TypeError:
@@ -212,6 +218,18 @@ def _set(values: list[Any]) -> set[Any] | list[Any]:
         return set(map(_hashable, values))
     except ValueError:
         return values  # redis-server itself sends sets of maps, in its answer to COMMAND
+
+
+def _refuse_collisions(keys: list[Any]) -> None:
+    # Python keeps its hashes of text secret, but not those of numbers: whoever chooses large ones, or lists
+    # of numbers, can give them all the same hash, and a table of n such keys takes n * n steps to fill.
+    if len(keys) > MOST_ODD_KEYS and (odd := sum(map(_can_collide, keys))) > MOST_ODD_KEYS:
+        raise ValueError(f"{odd} big numbers or aggregates as keys, limit {MOST_ODD_KEYS}")
+
+
+def _can_collide(key: Any) -> bool:
+    kind = type(key)
+    return key.bit_length() > 64 if kind is int else kind not in _HARMLESS
 
 
 def _hashable(value: Any) -> Any:

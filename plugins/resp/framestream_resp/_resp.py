@@ -40,7 +40,8 @@ class Resp(Framer[Any]):
 
     Headers that break the grammar break the stream (`FramingError`): an unknown type, a size with a sign,
     leading zeros or more than 19 digits, a missing CR LF, more than `max_depth` open aggregates. A number
-    or boolean that is none, and a map as a key, is a `PayloadError`: reading goes on behind the reply.
+    or boolean that is none, a map as a key, and more than 1000 big numbers or aggregates as keys (whose
+    hashes collide if somebody wants them to) are a `PayloadError`: reading goes on behind the reply.
     Inline commands are refused.
     """
 

@@ -195,6 +195,27 @@ def test_declared_sizes_allocate_nothing(bomb: bytes) -> None:
     assert peak < 100_000
 
 
+def collisions(count: int) -> list[int]:
+    """Return numbers that Python gives the same hash."""
+    return [number * ((1 << 61) - 1) for number in range(16, 16 + count)]
+
+
+@pytest.mark.parametrize("kind", ["~%d", "%%%d"])
+def test_keys_that_are_made_to_collide_are_limited(kind: str) -> None:
+    assert len(set(map(hash, collisions(1001)))) == 1
+    for count in (1000, 1001):
+        entries = [b"(%d\r\n%b" % (number, b"_\r\n" * (kind != "~%d")) for number in collisions(count)]
+        wire = (kind % count).encode() + b"\r\n" + b"".join(entries)
+        bad: list[PayloadError] = []
+        [*values] = iter_frames(wire, Resp(), on_payload_error=bad.append)
+        assert (len(values), len(bad)) == ((1, 0) if count == 1000 else (0, 1))
+
+
+def test_harmless_keys_are_not_limited() -> None:
+    for value in ({f"key {n}" for n in range(3000)}, {n: n / 7 for n in range(3000)}):
+        assert list(iter_frames(Resp().encode(value), Resp())) == [value]
+
+
 def test_a_bulk_string_above_the_limit_is_refused_by_its_first_line_and_skipped() -> None:
     decoder = FrameDecoder(max_frame_size=10)
     decoder.receive_data(b"$11\r\n")
