@@ -28,6 +28,9 @@ debian="$debian curl"
 pypi="$pypi websockets>=13 wsproto>=1.2"
 # fstrm
 debian="$debian fstrm-bin unbound"
+# protobuf
+debian="$debian prometheus-node-exporter"
+pypi="$pypi protobuf>=5.28"
 
 apt-get install -y --no-install-recommends $debian
 "${PYTHON:-python3}" -m pip install $pypi

@@ -1,0 +1,115 @@
+"""Protobuf: messages behind their size, as parseDelimitedFrom reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Annotated, Any, Final, Protocol, TypeVar
+
+from framestream import EncodeError, Framer, LengthPrefix, NeedMore, Span, Window
+
+_MOST: Final = (1 << 31) - 1
+"""Bytes a message may have: every implementation ends there (protobuf.dev, "Proto Limits")."""
+
+
+class Message(Protocol):
+    """What a message class must have; Google's do, and betterproto's."""
+
+    @classmethod
+    def FromString(cls, data: bytes, /) -> Any:  # noqa: N802 - Google's name
+        """Return the message in these bytes."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - Google's name
+        """Return the message's bytes."""
+
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True)
+class Protobuf(Framer[M]):
+    r"""Cut protobuf messages that stand behind their size, decoded.
+
+    ::
+
+        INPUT     \x03\x08\x96\x01   \x00
+        DECODED   Test1(a=150)       Test1()
+
+    The size is a varint (protobuf.dev, "Encoding", "Base 128 Varints") of at most 10 bytes; the layout is
+    that of Java's writeDelimitedTo and Python's serialize_length_prefixed, and what "Streaming Multiple
+    Messages" advises. ``length-prefix:format=varint`` cuts the same frames undecoded.
+
+    A message above the limit is refused by its size, and can be skipped or streamed. A size of more
+    than 10 bytes breaks the stream (`FramingError`); bytes that are no such message are a `PayloadError`.
+    """
+
+    name = "protobuf"
+    overhead = 10
+
+    message: Annotated[type[M] | str, "The message class; as text, module:Class."]
+    max_size: Annotated[int | None, "The largest message. Bytes."] = None
+
+    def __post_init__(self) -> None:
+        for method in ("FromString", "SerializeToString"):
+            if not callable(getattr(self._class, method, None)):
+                raise ValueError(f"message is {self.message!r}; it must be a message class, with {method}")
+
+    @cached_property
+    def _class(self) -> Any:
+        if not isinstance(self.message, str):
+            return self.message
+        module, _, path = self.message.partition(":")
+        try:
+            found: Any = import_module(module)
+            for name in path.split("."):
+                found = getattr(found, name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(f"message is {self.message!r}; it cannot be imported: {error}") from error
+        return found
+
+    @cached_property
+    def _framer(self) -> LengthPrefix:
+        return LengthPrefix(format="varint")
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return the span as soon as the size is there."""
+        return self._framer.find(window)
+
+    def decode(self, payload: bytes) -> M:
+        """Return the message. ValueError if there is none in these bytes."""
+        try:
+            message: M = self._class.FromString(payload)
+        except Exception as error:  # what it is, is the class's own affair; Google's is no ValueError
+            raise ValueError(f"no {self._class.__name__}: {error}") from error
+        return message
+
+    def split(self, window: Window) -> tuple[list[M], int]:
+        """Cut every whole message."""
+        payloads, end = self._framer.split(window)
+        parse = self._class.FromString
+        try:
+            return [parse(payload) for payload in payloads], end
+        except Exception:  # noqa: BLE001 - whatever it is, it is raised again with the place of its frame
+            return super().split(window)
+
+    def encode(self, frame: M) -> bytes | list[bytes]:
+        """Return the size and the message.
+
+        Raises:
+            EncodeError: it is of another class, lacks required fields, or is larger than the limit.
+        """
+        if not isinstance(frame, self._class):
+            raise EncodeError(f"{type(frame).__name__} is no {self._class.__name__}")
+        try:
+            payload = frame.SerializeToString()
+        except Exception as error:
+            raise EncodeError(f"{self._class.__name__} cannot be written: {error}") from error
+        limit = _MOST if self.max_size is None else self.max_size
+        if len(payload) > limit:
+            raise EncodeError(f"message of {len(payload)} bytes exceeds the limit {limit}")
+        return self._framer.encode(payload)
+
+    def explain(self, window: Window) -> str:
+        """Guess which other protocol this is."""
+        return self._framer.explain(window)
