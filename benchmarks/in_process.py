@@ -17,7 +17,16 @@ from typing import Any
 import msgpack
 from timing import Contender, interpreter, race, table
 
-from framestream import NEED_DATA, Delimiter, Exactly, FrameDecoder, LengthPrefix, Msgpack, ReadCondition, Regex
+from framestream import (
+    NEED_DATA,
+    Delimiter,
+    Exactly,
+    FrameDecoder,
+    LengthPrefix,
+    Msgpack,
+    ReadCondition,
+    Regex,
+)
 
 FRAMES = 16_384
 CHUNK = 65_536
@@ -132,7 +141,9 @@ def unpacker_into_lists(chunks: list[bytes]) -> int:
 # asyncio
 
 
-def stream_reader(read: Callable[[asyncio.StreamReader], Any], chunks: list[bytes], each: int) -> Callable[[], int]:
+def stream_reader(
+    read: Callable[[asyncio.StreamReader], Any], chunks: list[bytes], each: int
+) -> Callable[[], int]:
     """Feed a StreamReader one chunk at a time and read while whole frames are there."""
 
     async def main() -> int:

@@ -49,8 +49,10 @@ def table(title: str, results: list[Result], reference: str) -> str:
     """Return the results as a Markdown table; ratios are against the contender named `reference`."""
     base = next(r.nanoseconds for r in results if r.name == reference)
     lines = [f"### {title}", "", "| contender | CPU per frame, ns | ratio |", "|---|---:|---:|"]
-    for result in sorted(results, key=lambda r: r.nanoseconds):
-        lines.append(f"| {result.name} | {result.nanoseconds:.0f} | {result.nanoseconds / base:.2f} |")
+    lines += [
+        f"| {result.name} | {result.nanoseconds:.0f} | {result.nanoseconds / base:.2f} |"
+        for result in sorted(results, key=lambda r: r.nanoseconds)
+    ]
     return "\n".join(lines) + "\n"
 
 

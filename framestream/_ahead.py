@@ -100,9 +100,7 @@ class LookAhead:
         return delivered
 
 
-def split(
-    buffer: ReadBuffer, condition: ReadCondition[Any], most: int, eof: bool
-) -> tuple[list[Any], int]:
+def split(buffer: ReadBuffer, condition: ReadCondition[Any], most: int, eof: bool) -> tuple[list[Any], int]:
     """Cut whole frames from the first `most` bytes of the head; return them and the bytes they take.
 
     A frame that raises ends the batch silently: `find` meets it next, and knows its place.

@@ -208,12 +208,11 @@ class ReadBuffer:
     def peek(self, size: int, *, at: int = 0) -> bytes:
         """Return a copy of up to `size` unconsumed bytes, behind the first `at` of them."""
         self.close_landing()
-        pieces: list[bytes | memoryview] = []
-        segment: bytes | memoryview
+        pieces: list[memoryview] = []
         for segment in chain((memoryview(self.head)[self.pos :],), self.chunks):
             if size <= 0:
                 break
-            piece = segment[at : at + size]
+            piece = memoryview(segment)[at : at + size]
             at = max(at - len(segment), 0)
             size -= len(piece)
             pieces.append(piece)

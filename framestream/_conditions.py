@@ -229,7 +229,7 @@ class ReadCondition(ABC, Generic[T_co]):
         repeated `find` and `decode`, stop before a frame that raises, and may stop earlier.
         """
         frames: list[T_co] = []
-        data, size = window.data, len(window.data)
+        data, size = bytes(window.data), len(window.data)
         cursor, end = Window(data, window.start, eof=window.eof), window.start
         find, decode = self.find, self.decode
         try:

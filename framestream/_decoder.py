@@ -27,6 +27,7 @@ OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 
 DEFAULT_MAX_FRAME_SIZE = 1 << 20
 
+
 class DecoderStats:
     """Counters of one decoder, in bytes and frames since its creation.
 

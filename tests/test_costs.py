@@ -127,7 +127,9 @@ def test_many_dripped_frames_cost_time_in_proportion_to_their_number(method: str
 
 
 @pytest.mark.parametrize("method", ["next_frame", "next_batch"])
-def test_an_8_mib_delimited_frame_in_1_kib_chunks_is_examined_once_and_copied_a_few_times(method: str) -> None:
+def test_an_8_mib_delimited_frame_in_1_kib_chunks_is_examined_once_and_copied_a_few_times(
+    method: str,
+) -> None:
     counting = Counting(Delimiter(b"\n"))
     decoder = FrameDecoder(max_frame_size=16 * MIB)
     chunk = b"x" * 1024
@@ -226,4 +228,3 @@ def test_a_1_gib_frame_passes_in_constant_memory(name: str, way: str) -> None:
         assert passed >= 1 << 30
     else:
         assert decoder.stats.discarded >= 1 << 30
-

@@ -518,7 +518,6 @@ def test_a_truncated_frame_is_delivered_before_the_error_behind_it(size: int) ->
         decoder.next_frame(Printable())
 
 
-
 def test_a_framing_error_is_fatal_and_knows_its_place() -> None:
     decoder = fed(b"<one>two")
     assert decoder.next_frame(Bracketed()) == "one"

@@ -58,7 +58,7 @@ MALFORMED: Final = 1
     help=r"What follows each frame in text and raw output.  [default: \n in text, nothing in raw]",
 )
 @click.pass_context
-def cut(  # noqa: PLR0917 - click passes keywords
+def cut(
     context: click.Context,
     spec: str,
     file: str,

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     help="How long connections may take to finish when the server is told to end.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
-def serve(  # noqa: PLR0917 - click passes keywords
+def serve(
     url: str,
     spec: str,
     echo: bool,
