@@ -209,10 +209,10 @@ class ReadBuffer:
         """Return a copy of up to `size` unconsumed bytes, behind the first `at` of them."""
         self.close_landing()
         pieces: list[memoryview] = []
-        for segment in chain((memoryview(self.head)[self.pos :],), self.chunks):
+        for segment in chain((memoryview(self.head)[self.pos :],), map(memoryview, self.chunks)):
             if size <= 0:
                 break
-            piece = memoryview(segment)[at : at + size]
+            piece = segment[at : at + size]
             at = max(at - len(segment), 0)
             size -= len(piece)
             pieces.append(piece)
