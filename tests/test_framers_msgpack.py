@@ -258,7 +258,7 @@ def test_a_batch_goes_on_behind_what_is_fed_at_once() -> None:
     assert decoder.leftover == b"\x92"
 
 
-BAD = [b"\xa2\xff\xfe", b"\x81\x01\x02", b"\xd7\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x81\x90\x01"]
+BAD = [b"\xa2\xff\xfe", b"\x81\x01\x02", b"\xc7\x0c\xff\0\0\0\0\x10\0\0\0\0\0\0\0", b"\x81\x90\x01"]
 
 
 @pytest.mark.parametrize("bad", BAD)
