@@ -66,7 +66,10 @@ class Parser:
                 size = number_of(line, kind)
             if size < 0:
                 return (None, end) if size == -1 else self._parts(data, end, levels)
-            return _body(data, end, size)
+            stop = end + size
+            if data[stop : stop + 2] != CRLF:
+                raise ValueError("body is not complete")
+            return data[end:stop], stop + 2
         if kind == INTEGER:
             number = NUMBERS.get(line)
             return (_integer(line) if number is None else number), end
@@ -148,16 +151,13 @@ def _body(data: bytes, start: int, size: int) -> tuple[bytes, int]:
 
 
 def _text(line: bytes) -> str:
-    if b"\r" in line or b"\n" in line:
+    if 0x0D in line or 0x0A in line:  # a number is found in a tenth of the time that bytes take
         raise ValueError(f"line {line[:40]!r} holds a CR or an LF")
-    return _decoded(line)
+    return line.decode() if line.isascii() else _decoded(line)
 
 
 def _decoded(text: bytes) -> str:
-    try:
-        return text.decode()  # half the price of naming an error handler
-    except UnicodeDecodeError:
-        return text.decode("utf-8", "surrogateescape")
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _integer(line: bytes) -> int:
