@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, ClassVar, Final, NoReturn
 
 from framestream import Framer, FramingError, NeedMore, Span, Window
 from framestream_erlang._limits import refuse_larger, refuse_other_extent
@@ -34,6 +34,7 @@ class Ber(Framer[bytes]):
     """
 
     name = "ber"
+    examples: ClassVar[dict[bytes, list[bytes]]] = {b"0\3\2\1\5\4\x81\3abc": [b"0\3\2\1\5", b"\4\x81\3abc"]}
 
     max_size: Annotated[int | None, "The largest element, with its header. Bytes."] = None
 

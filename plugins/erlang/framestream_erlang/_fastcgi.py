@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, ClassVar, Final, NamedTuple
 
 from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, ValueSpan, Window
 from framestream_erlang._limits import refuse_larger
@@ -49,6 +49,9 @@ class FastCgi(Framer[Record]):
     """
 
     name = "fastcgi"
+    examples: ClassVar[dict[bytes, list[Record]]] = {
+        b"\1\5\0\1\0\2\6\0hi\0\0\0\0\0\0\1\5\0\1\0\0\0\0": [Record(5, 1, b"hi"), Record(5, 1, b"")]
+    }
     overhead = _HEADER + _MOST_PADDING
 
     align: Annotated[int, "What the size of a written record is a multiple of. Bytes."] = 8

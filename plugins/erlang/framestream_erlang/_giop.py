@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from framestream import Framer, FramingError, NeedMore, Span, Window
 from framestream_erlang._limits import refuse_larger, refuse_other_extent
@@ -31,6 +31,9 @@ class Giop(Framer[bytes]):
     """
 
     name = "giop"
+    examples: ClassVar[dict[bytes, list[bytes]]] = {
+        b"GIOP\1\2\0\0\0\0\0\4abcd": [b"GIOP\1\2\0\0\0\0\0\4abcd"]
+    }
 
     max_size: Annotated[int | None, "The largest message, with its header. Bytes."] = None
 
@@ -43,7 +46,7 @@ class Giop(Framer[bytes]):
         if header[4:5] not in (b"", b"\1"):
             raise FramingError(f"GIOP of version {header[4]}", position=start + 4)
         if len(header) < _HEADER:
-            return NeedMore(_HEADER)
+            return NeedMore()
         size = int.from_bytes(header[8:], "little" if header[6] & 1 else "big")
         return start, start + _HEADER + size, start + _HEADER + size
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from framestream import Framer, LengthPrefix, NeedMore, Span, Window
 from framestream_erlang._limits import refuse_larger
@@ -24,6 +24,7 @@ class ErlangPacket(Framer[bytes]):
     """
 
     name = "erlang-packet"
+    examples: ClassVar[dict[bytes, list[bytes]]] = {b"\0\0\0\5hello\0\0\0\0": [b"hello", b""]}
 
     size: Annotated[Literal[1, 2, 4], "Size of the length: what {packet, N} is. Bytes."] = 4
     max_size: Annotated[int | None, "The largest packet. Bytes."] = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, ClassVar, Final, NamedTuple
 
 from framestream import Decode, Framer, NeedMore, Span, ValueSpan, Window
 from framestream_erlang._limits import refuse_larger
@@ -45,6 +45,9 @@ class RecordMarking(Framer[bytes]):
     """
 
     name = "record-marking"
+    examples: ClassVar[dict[bytes, list[bytes]]] = {
+        b"\x80\0\0\5hello\0\0\0\3hel\x80\0\0\2lo": [b"hello", b"hello"]
+    }
     overhead = _MARK
 
     fragment: Annotated[int, "The largest fragment that is written. Bytes."] = _MOST_FRAGMENT

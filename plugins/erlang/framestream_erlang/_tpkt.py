@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
 from framestream_erlang._limits import refuse_larger
@@ -29,6 +29,9 @@ class Tpkt(Framer[bytes]):
     """
 
     name = "tpkt"
+    examples: ClassVar[dict[bytes, list[bytes]]] = {
+        b"\3\0\0\7\2\xf0\x80\3\0\0\x0brequest": [b"\2\xf0\x80", b"request"]
+    }
     overhead = _HEADER
 
     max_size: Annotated[int | None, "The largest TPDU. Bytes."] = None
@@ -39,7 +42,7 @@ class Tpkt(Framer[bytes]):
         if start < len(data) and data[start] != _VERSION:
             raise FramingError(f"TPKT of version {data[start]}, it must be {_VERSION}", position=start)
         if len(data) < start + _HEADER:
-            return NeedMore(_LEAST)
+            return NeedMore(_HEADER)
         length = data[start + 2] << 8 | data[start + 3]
         if length < _LEAST:
             raise FramingError(f"TPKT of {length} bytes, it must be at least {_LEAST}", position=start + 2)

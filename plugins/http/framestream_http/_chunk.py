@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, ValueSpan, Window
 from framestream_http._heads import Fields, parse_fields, write_fields
@@ -69,6 +69,11 @@ class HttpChunk(Framer[Chunk]):
     """
 
     name = "http-chunk"
+    examples: ClassVar[dict[bytes, list[Chunk]]] = {
+        b"5\r\nhello\r\n0\r\nX: y\r\n\r\n": [Chunk(b"hello"), Chunk(b"", trailers=((b"X", b"y"),))]
+    }
+    # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
+    slow_frame: ClassVar[bytes] = b"0\r\n" + b"X: y\r\n" * 300 + b"\r\n"
     overhead = MOST_LINE + len(b"\r\n")
 
     max_size: Annotated[int | None, "The largest chunk. Bytes."] = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
 from framestream_http._chunk import Chunk, HttpChunk
@@ -55,6 +55,11 @@ class HttpChunked(Framer[Chunked]):
     """
 
     name = "http-chunked"
+    examples: ClassVar[dict[bytes, list[Chunked]]] = {
+        b"5\r\nhello\r\n3;a=b\r\nyou\r\n0\r\nX: y\r\n\r\n": [Chunked(b"helloyou", ((b"X", b"y"),))]
+    }
+    # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
+    slow_frame: ClassVar[bytes] = b"1\r\na\r\n" * 300 + b"0\r\n\r\n"
 
     max_size: Annotated[int | None, "The largest body, with the chunks' own lines. Bytes."] = None
 

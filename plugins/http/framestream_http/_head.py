@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, TypeVar
 
 from framestream import PADDING, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
 from framestream_http._facts import Facts, facts_of
@@ -151,6 +151,11 @@ class HttpRequest(_HttpHead[RequestHead]):
     """
 
     name = "http-request"
+    examples: ClassVar[dict[bytes, list[RequestHead]]] = {
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n": [RequestHead(b"GET", b"/", ((b"Host", b"a"),))]
+    }
+    # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
+    slow_frame: ClassVar[bytes] = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 300 + b"\r\n"
     overhead = len(b"\r\n")
 
     bare_lf: Annotated[bool, "Take a line feed alone for the end of a line, too."] = False
@@ -217,6 +222,11 @@ class HttpResponse(_HttpHead[ResponseHead]):
     """
 
     name = "http-response"
+    examples: ClassVar[dict[bytes, list[ResponseHead]]] = {
+        b"HTTP/1.1 204 No Content\r\n\r\n": [ResponseHead(204, b"No Content", ())]
+    }
+    # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
+    slow_frame: ClassVar[bytes] = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n"
     overhead = len(b"\r\n")
 
     bare_lf: Annotated[bool, "Take a line feed alone for the end of a line, too."] = False
@@ -234,7 +244,7 @@ class HttpResponse(_HttpHead[ResponseHead]):
         seen = bytes(window.data[window.start : window.start + 7])
         if not b"HTTP/1.".startswith(seen):
             raise FramingError(f"{seen!r} begins no status line of HTTP/1", position=window.start)
-        return NeedMore(7) if len(seen) < 7 else None
+        return NeedMore() if len(seen) < 7 else None
 
     def _first(self, line: bytes) -> Facts:
         match = STATUS_LINE.fullmatch(line)

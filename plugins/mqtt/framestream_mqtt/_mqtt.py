@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
-from framestream_mqtt._packet import MOST_LENGTH, Packet, Rule, rules_of
+from framestream_mqtt._packet import MOST_LENGTH, Packet, PacketType, Rule, rules_of
 
 _LONGEST_HEADER: Final = 5
 
@@ -33,7 +33,19 @@ class Mqtt(Framer[Packet]):
     """
 
     name = "mqtt"
+    examples: ClassVar[dict[bytes, list[Packet]]] = {
+        b"\xc0\x000\x05\x00\x01ahi": [
+            Packet(PacketType.PINGREQ),
+            Packet(PacketType.PUBLISH, 0, b"\x00\x01ahi"),
+        ]
+    }
     overhead = _LONGEST_HEADER
+    examples: ClassVar[dict[bytes, list[Packet]]] = {
+        b"\xc0\x000\x05\x00\x01ahi": [
+            Packet(PacketType.PINGREQ),
+            Packet(PacketType.PUBLISH, 0, b"\x00\x01ahi"),
+        ],
+    }
 
     version: Annotated[
         int | None, "The protocol level: 4 is MQTT 3.1.1, 5 is MQTT 5. What either allows, unless given."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, NoReturn, TypeAlias, get_args
+from typing import Annotated, ClassVar, Final, Literal, NoReturn, TypeAlias, get_args
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
 
@@ -42,6 +42,9 @@ class Syslog(Framer[bytes]):
     """
 
     name = "syslog"
+    examples: ClassVar[dict[bytes, list[bytes]]] = {
+        b"<34>su: failed\n13 <13>two\nlines<34>again\n": [b"<34>su: failed", b"<13>two\nlines", b"<34>again"]
+    }
 
     framing: Annotated[Framing, "How messages are framed; auto tells by the first byte of each."] = "auto"
     trailer: Annotated[bytes, "What ends a message that is not counted."] = b"\n"
