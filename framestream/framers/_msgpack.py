@@ -23,8 +23,8 @@ _LOOKS: Final = (512, 8192, 131072)
 _FEED: Final = 1 << 20
 
 # The C parser allocates an array as declared, before its elements, in up to 1024 nested ones: until an
-# object is known to be complete, all arrays together may declare no more than this (2 MiB of pointers).
-_UNPROVEN_ELEMENTS: Final = 1 << 18
+# object is known to be complete, all arrays together may declare no more than this (4 MiB of pointers).
+_UNPROVEN_ELEMENTS: Final = 1 << 19
 _UNPROVEN_ARRAY: Final = _UNPROVEN_ELEMENTS // MAX_DEPTH
 
 # `Unpacker.tell` knows where an object ends only until the next one is begun. Asking once per group of
