@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 from distributions import Site, healthy, site
 
+import framestream
 from framestream import ReadCondition, Regex, Window, get_framer, iter_frames, plugins
 from framestream import __main__ as entry
 from framestream.cli import _progress, run
@@ -425,9 +426,8 @@ def test_the_module_is_a_command_and_says_what_is_missing(
         "hint: pip install 'framestream[cli]'\n"
     )
     monkeypatch.setattr(sys, "argv", ["framestream", "--version"])
-    monkeypatch.delitem(sys.modules, "framestream.__main__")
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("framestream", run_name="__main__")
+        runpy.run_path(str(Path(framestream.__file__).with_name("__main__.py")), run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("framestream ")
 

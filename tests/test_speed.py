@@ -19,17 +19,6 @@ def test_a_framer_stands_beside_length_prefix_and_line_on_frames_of_the_same_siz
     assert report.ratios == (own.one / reference.one, own.batch / reference.batch)
 
 
-def test_slow_framers_have_larger_ratios() -> None:
-    class Slow(Line):
-        def decode(self, payload: bytes) -> str:
-            return "".join(chr(byte) for byte in payload for _ in range(20))
-
-    stream = b"a line of text\n"
-    assert (
-        compare_speed(Slow(), stream, rounds=2).ratios[0] > compare_speed(Line(), stream, rounds=2).ratios[0]
-    )
-
-
 @pytest.mark.parametrize(("stream", "end"), [(b"", 0), (b"abc", 0), (b"a\nb", 2)])
 def test_a_stream_must_consist_of_whole_frames(stream: bytes, end: int) -> None:
     with pytest.raises(ValueError, match=f"whole frames end at {end} of {len(stream)} bytes"):
