@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 import pytest
 from distributions import Site, healthy, site
 
-import framestream
 from framestream import ReadCondition, Regex, Window, get_framer, iter_frames, plugins
 from framestream import __main__ as entry
 from framestream.cli import _progress, run
@@ -427,7 +426,7 @@ def test_the_module_is_a_command_and_says_what_is_missing(
     )
     monkeypatch.setattr(sys, "argv", ["framestream", "--version"])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(Path(framestream.__file__).with_name("__main__.py")), run_name="__main__")
+        runpy.run_path(entry.__file__, run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("framestream ")
 
