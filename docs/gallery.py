@@ -41,8 +41,9 @@ writes this page. [Yours](publish-a-plugin.md) can look like this too: `framestr
 `examples` of any framer's class.
 
 Speed is CPU time per frame beside `length-prefix` on frames of the same sizes, as {interpreter} takes it on
-a shared machine: one frame at a time, and by batch. Trust the ratios. The frames are those of the drawings,
-so most are tiny, which is when framing costs most beside everything else.
+a shared machine: one frame at a time, and by batch. Trust the ratios. The frames are those of the drawings:
+most are tiny, which is when framing costs most beside everything else, and some are rare, such as the last
+chunk of a body with its trailers.
 """
 
 
