@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -291,3 +293,9 @@ def test_options_are_checked(kind: type[Any], option: str, value: int) -> None:
 )
 def test_they_are_found_by_name(spec: str, framer: Framer[Any]) -> None:
     assert get_framer(spec) == framer
+
+
+def test_the_readme_tells_the_truth() -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, str(readme), "exec"), {})

@@ -50,13 +50,13 @@ class Fstrm(Framer[Frame]):
         data, start = window.data, window.start
         first = start + _WORD
         if len(data) < first:
-            return NeedMore(_WORD + 1)
+            return NeedMore(_WORD)
         length = int.from_bytes(data[start:first], "big")
         if length:
             return first, first + length, first + length
         at, first = first, first + _WORD
         if len(data) < first:
-            return NeedMore(3 * _WORD)
+            return NeedMore(2 * _WORD)
         length = int.from_bytes(data[at:first], "big")
         if not _WORD <= length <= MOST_CONTROL:
             reason = f"control frame of {length} bytes, it must be from {_WORD} to {MOST_CONTROL}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -321,3 +323,9 @@ def test_they_are_found_by_name() -> None:
     assert get_framer("http-response") == HttpResponse()
     assert get_framer("http-chunk:max=8KiB") == HttpChunk(max_size=8192)
     assert get_framer("http-chunked:max=8KiB") == HttpChunked(max_size=8192)
+
+
+def test_the_readme_tells_the_truth() -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, str(readme), "exec"), {})

@@ -40,12 +40,6 @@ class Mqtt(Framer[Packet]):
         ]
     }
     overhead = _LONGEST_HEADER
-    examples: ClassVar[dict[bytes, list[Packet]]] = {
-        b"\xc0\x000\x05\x00\x01ahi": [
-            Packet(PacketType.PINGREQ),
-            Packet(PacketType.PUBLISH, 0, b"\x00\x01ahi"),
-        ],
-    }
 
     version: Annotated[
         int | None, "The protocol level: 4 is MQTT 3.1.1, 5 is MQTT 5. What either allows, unless given."

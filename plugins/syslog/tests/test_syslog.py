@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,3 +216,9 @@ def test_it_is_found_by_name() -> None:
     assert get_framer(r'syslog:non-transparent,trailer="\0",max=64KiB') == Syslog(
         "non-transparent", b"\0", max_size=65536
     )
+
+
+def test_the_readme_tells_the_truth() -> None:
+    readme = Path(__file__).parents[1] / "README.md"
+    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(block, str(readme), "exec"), {})
