@@ -133,7 +133,8 @@ def unpacker_into_lists(chunks: list[bytes]) -> int:
     count = 0
     for chunk in chunks:
         unpacker.feed(chunk)
-        for _frame in list(unpacker):
+        batch = list(unpacker)
+        for _frame in batch:
             count += 1
     return count
 
