@@ -408,8 +408,10 @@ class FrameDecoder:
             else:
                 offset = buffer.offset
                 first, stop, end, value = found
-                if value is not PAYLOAD:
+                if type(value) is Decode:
                     self._guard(search.check_trailer, stop)
+                elif value is not PAYLOAD:
+                    first = stop  # the value is there: nothing of the payload is wanted
                 payload = buffer.take(first, stop, end)
                 self._complete(condition)
                 self._last_size = end
