@@ -1,5 +1,7 @@
 """The receivers that `loopback` compares, each written as its library's users would for speed."""
 
+
+
 from __future__ import annotations
 
 import asyncio
@@ -7,8 +9,9 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 from framestream import Exactly, IOStream, LengthPrefix, Line, StreamClosed
 
@@ -18,8 +21,8 @@ try:
 except ImportError:  # then it does not take part
     pass
 
-Counted = Awaitable[int]
-Receiver = Callable[[socket.socket], Counted]
+# An asynchronous function of a connection that counts its frames; for Twisted, one that makes a protocol.
+Receiver = Callable[[Any], Any]
 
 RECEIVERS: dict[str, dict[str, Receiver]] = {}
 
@@ -34,38 +37,93 @@ def receiver(workload: str, contender: str) -> Callable[[Receiver], Receiver]:
 
 def contenders(workload: str) -> list[str]:
     """Return who takes part, leaving out those whose library is missing."""
-    names = list(RECEIVERS[workload])
-    if find_spec("tornado") is None:
-        names.remove("tornado")
+    names = [name for name in RECEIVERS[workload] if name not in LIBRARIES or find_spec(LIBRARIES[name])]
     if find_spec("uvloop") is not None:
         names += [f"{name} (uvloop)" for name in names if name in UVLOOP]
     return names
 
 
+LIBRARIES = {"tornado": "tornado", "twisted": "twisted", "trio": "trio", "easynetwork": "easynetwork"}
 UVLOOP = ("framestream", "framestream frames", "framestream on_frame", "asyncio streams", "protocol")
 
 
 def serve(workload: str, contender: str, connections: int) -> None:
     """Accept, receive everything, and print the CPU time it took."""
-    receive = RECEIVERS[workload][contender.removesuffix(" (uvloop)")]
-    if contender.endswith(" (uvloop)"):
-        import uvloop
-
-        uvloop.run(_serve(receive, connections))
-    else:
-        asyncio.run(_serve(receive, connections))
-
-
-async def _serve(receive: Receiver, connections: int) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         print(listener.getsockname()[1], flush=True)
         socks = [listener.accept()[0] for _ in range(connections)]
     for sock in socks:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    receive = RECEIVERS[workload][contender.removesuffix(" (uvloop)")]
     started = time.process_time_ns()
-    counts = await asyncio.gather(*map(receive, socks))
+    counts = run(contender)(receive, socks)
     print(json.dumps({"cpu": time.process_time_ns() - started, "frames": sum(counts)}), flush=True)
+
+
+def run(contender: str) -> Callable[[Receiver, list[socket.socket]], list[int]]:
+    """Return what runs a contender: the loop it is made for."""
+    if contender == "twisted":
+        return run_twisted
+    if contender == "trio":
+        return run_trio
+    return run_uvloop if contender.endswith(" (uvloop)") else run_asyncio
+
+
+async def all_of(receive: Receiver, socks: list[socket.socket]) -> list[int]:
+    return await asyncio.gather(*map(receive, socks))
+
+
+def run_asyncio(receive: Receiver, socks: list[socket.socket]) -> list[int]:
+    return asyncio.run(all_of(receive, socks))
+
+
+def run_uvloop(receive: Receiver, socks: list[socket.socket]) -> list[int]:
+    import uvloop
+
+    return uvloop.run(all_of(receive, socks))
+
+
+def run_trio(receive: Receiver, socks: list[socket.socket]) -> list[int]:
+    import trio
+
+    counts = []
+
+    async def one(sock: socket.socket) -> None:
+        counts.append(await receive(trio.SocketStream(trio.socket.from_stdlib_socket(sock))))
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            for sock in socks:
+                nursery.start_soon(one, sock)
+
+    trio.run(main)
+    return counts
+
+
+def run_twisted(make_protocol: Receiver, socks: list[socket.socket]) -> list[int]:
+    from twisted.internet import protocol, reactor
+
+    open_ones = []
+
+    class Factory(protocol.Factory):
+        def buildProtocol(self, address):
+            built = make_protocol(self)
+            open_ones.append(built)
+            return built
+
+        def lost(self) -> None:
+            self.left -= 1
+            if not self.left:
+                reactor.stop()
+
+    factory = Factory()
+    factory.left = len(socks)
+    for sock in socks:
+        reactor.adoptStreamConnection(sock.fileno(), socket.AF_INET, factory)
+        sock.close()
+    reactor.run()
+    return [one.count for one in open_ones]
 
 
 # framestream
@@ -338,12 +396,146 @@ def by_protocol(kind: Callable[[asyncio.Future[int]], asyncio.BaseProtocol]) -> 
     return receive
 
 
+# Twisted, trio, EasyNetwork
+
+
+def twisted_lines(factory):
+    from twisted.protocols.basic import LineOnlyReceiver
+
+    class Lines(LineOnlyReceiver):
+        delimiter = b"\n"
+        count = 0
+
+        def lineReceived(self, line):
+            self.count += 1
+
+        def connectionLost(self, reason):
+            factory.lost()
+
+    return Lines()
+
+
+def twisted_echo(factory):
+    from twisted.protocols.basic import LineOnlyReceiver
+
+    class Lines(LineOnlyReceiver):
+        delimiter = b"\n"
+        count = 0
+
+        def lineReceived(self, line):
+            self.sendLine(line)
+            self.count += 1
+
+        def connectionLost(self, reason):
+            factory.lost()
+
+    return Lines()
+
+
+def twisted_prefixed(factory):
+    from twisted.protocols.basic import Int32StringReceiver
+
+    class Frames(Int32StringReceiver):
+        MAX_LENGTH = 4 << 20
+        count = 0
+
+        def stringReceived(self, frame):
+            self.count += 1
+
+        def connectionLost(self, reason):
+            factory.lost()
+
+    return Frames()
+
+
+async def trio_lines(stream):
+    buffer, count = bytearray(), 0
+    while chunk := await stream.receive_some():
+        buffer += chunk
+        start = 0
+        while (end := buffer.find(b"\n", start)) >= 0:
+            bytes(buffer[start:end])
+            start = end + 1
+            count += 1
+        del buffer[:start]
+    return count
+
+
+async def trio_echo(stream):
+    buffer, count = bytearray(), 0
+    while chunk := await stream.receive_some():
+        buffer += chunk
+        while (end := buffer.find(b"\n")) >= 0:
+            await stream.send_all(bytes(buffer[: end + 1]))
+            del buffer[: end + 1]
+            count += 1
+    return count
+
+
+async def trio_prefixed(stream):
+    buffer, count = bytearray(), 0
+    while chunk := await stream.receive_some():
+        buffer += chunk
+        start = 0
+        while len(buffer) - start >= 4:
+            (size,) = struct.unpack_from(">I", buffer, start)
+            if len(buffer) - start - 4 < size:
+                break
+            bytes(buffer[start + 4 : start + 4 + size])
+            start += 4 + size
+            count += 1
+        del buffer[:start]
+    return count
+
+
+async def easynetwork_lines(sock: socket.socket) -> int:
+    from easynetwork.clients import AsyncTCPNetworkClient
+    from easynetwork.exceptions import ClientClosedError
+    from easynetwork.protocol import StreamProtocol
+    from easynetwork.serializers import StringLineSerializer
+
+    count = 0
+    protocol = StreamProtocol(StringLineSerializer())
+    async with AsyncTCPNetworkClient(sock, protocol) as client:
+        try:
+            while True:
+                await client.recv_packet()
+                count += 1
+        except (ConnectionError, ClientClosedError):
+            return count
+
+
+async def easynetwork_echo(sock: socket.socket) -> int:
+    from easynetwork.clients import AsyncTCPNetworkClient
+    from easynetwork.exceptions import ClientClosedError
+    from easynetwork.protocol import StreamProtocol
+    from easynetwork.serializers import StringLineSerializer
+
+    count = 0
+    protocol = StreamProtocol(StringLineSerializer())
+    async with AsyncTCPNetworkClient(sock, protocol) as client:
+        try:
+            while True:
+                await client.send_packet(await client.recv_packet())
+                count += 1
+        except (ConnectionError, ClientClosedError):
+            return count
+
+
+receiver("lines", "twisted")(twisted_lines)
+receiver("echo", "twisted")(twisted_echo)
+receiver("lines", "trio")(trio_lines)
+receiver("echo", "trio")(trio_echo)
+receiver("lines", "easynetwork")(easynetwork_lines)
+receiver("echo", "easynetwork")(easynetwork_echo)
 receiver("lines", "protocol")(by_protocol(LinesProtocol))
 receiver("echo", "protocol")(by_protocol(EchoProtocol))
 for size in ("64", "64k", "1m"):
     receiver(f"prefix-{size}", "framestream")(prefixed_frames)
     receiver(f"prefix-{size}", "tornado")(tornado_prefixed)
     receiver(f"prefix-{size}", "asyncio streams")(asyncio_prefixed)
+    receiver(f"prefix-{size}", "twisted")(twisted_prefixed)
+    receiver(f"prefix-{size}", "trio")(trio_prefixed)
     receiver(f"prefix-{size}", "protocol")(by_protocol(PrefixedProtocol))
 receiver("prefix-64", "framestream batches")(prefixed_batches)
 for connections in ("1", "64"):

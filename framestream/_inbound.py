@@ -194,14 +194,9 @@ class Inbound:
         else:
             self.drained = False
 
-    def wait(self, waiter: Waiter, missing: int | None = None) -> None:
-        """Wake `waiter` when this many more bytes, or the end of the stream, have arrived.
-
-        By default as many as `receive_inline` was asked for and has not received.
-        """
+    def wait(self, waiter: Waiter) -> None:
+        """Wake `waiter` when the bytes that `receive_inline` still misses, or the end, have arrived."""
         self._waiter = waiter
-        if missing is not None:
-            self._missing = missing
         self._budget = READS_IN_A_ROW
         self.waits += 1
         if self.timer is not None:

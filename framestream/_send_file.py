@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
-from framestream._channel import is_reset
 from framestream._errors import StreamClosed
 
 if TYPE_CHECKING:
@@ -49,8 +48,6 @@ async def _send_some(
             continue
         except OSError as error:
             core.close(error)
-            if not is_reset(error):
-                raise
             raise StreamClosed("stream closed before the file was sent", real_error=error) from error
         await asyncio.sleep(0)  # a peer that takes everything at once leaves others their turn
         return sent

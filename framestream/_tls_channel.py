@@ -198,12 +198,9 @@ class TLSChannel(Channel):
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:
             self._owed = self.tls.write(data)
-            while self._owed < len(data):
-                self._owed += self.tls.write(memoryview(data)[self._owed :])
         except ssl.SSLWantReadError:
-            self._send_wants_read = not self._owed
-            if self._send_wants_read:
-                raise BlockingIOError from None
+            self._send_wants_read = True
+            raise BlockingIOError from None
 
     def _push(self) -> None:
         if not self._unsent:

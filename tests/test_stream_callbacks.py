@@ -6,7 +6,16 @@ import logging
 import pytest
 from stream_pairs import KINDS, joined, passes
 
-from framestream import Exactly, FramingError, LengthPrefix, Line, StreamBusy, StreamClosed, UntilClose
+from framestream import (
+    Exactly,
+    FramingError,
+    IncompleteFrame,
+    LengthPrefix,
+    Line,
+    StreamBusy,
+    StreamClosed,
+    UntilClose,
+)
 from framestream.testing import Wire, memory_stream_pair
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -207,6 +216,55 @@ async def test_a_cancelled_streaming_read_skips_the_rest_of_its_frame():
         assert b"ok" == await server.read(LengthPrefix(1))
 
 
+async def test_an_awaited_streaming_read_raises_what_goes_wrong():
+    async with joined("unix") as (client, server):
+        reading = asyncio.ensure_future(server.read(LengthPrefix(1), streaming_callback=lambda part: None))
+        await client.write(b"\x0a12345")
+        await passes()
+        client.close()
+        with pytest.raises(IncompleteFrame):
+            await reading
+    async with joined("unix") as (client, server):
+        client.close()
+        with pytest.raises(StreamClosed):
+            await server.read(LengthPrefix(1), streaming_callback=lambda part: None)
+
+
+async def test_a_streaming_read_cancelled_by_its_own_callback_stops_there():
+    client, server = memory_stream_pair(Wire(chunks=[3]))
+    client.write(b"\x0a1234567890\x02ok")
+    parts = []
+
+    def on_part(part):
+        parts.append(part)
+        reading.cancel()
+
+    reading = server.read(LengthPrefix(1), streaming_callback=on_part)
+    await until(reading.cancelled)
+    await passes()
+    assert b"".join(parts) in (b"12", b"12345")
+    assert b"ok" == await server.read(LengthPrefix(1))
+
+
+async def test_a_streaming_read_cancelled_as_it_ends_harms_nobody():
+    async with joined("memory") as (client, server):
+        await client.write(b"\x02ok\x02ok")
+        reading = server.read(LengthPrefix(1), streaming_callback=lambda part: reading.cancel())
+        await passes(10)
+        assert reading.cancelled()
+        assert b"ok" == await server.read(LengthPrefix(1))
+
+
+async def test_a_streaming_read_that_fails_as_it_is_cancelled_harms_nobody():
+    async with joined("memory") as (client, server):
+        reading = server.read(LengthPrefix(1), streaming_callback=lambda part: None)
+        await passes()
+        reading.cancel()
+        client.close()
+        await passes(10)
+        assert reading.cancelled()
+
+
 # The close callback
 
 
@@ -391,6 +449,16 @@ async def test_a_stopped_handler_gives_the_reading_back():
         assert not handler.active
         assert "b" == await server.read(Line())
         handler.stop()
+
+
+async def test_a_handler_stopped_before_it_began_gets_nothing():
+    async with joined("memory") as (client, server):
+        await client.write(b"a\n")
+        notes, note = called()
+        server.on_frame(Line(), note).stop()
+        await passes()
+        assert [] == notes
+        assert "a" == await server.read(Line())
 
 
 async def test_a_handler_waits_while_too_much_is_queued():

@@ -183,7 +183,7 @@ async def test_a_frame_cut_off_by_a_reset_is_closed_not_incomplete():
 async def test_writing_to_a_peer_that_is_gone_closes_and_the_wait_says_so(kind):
     async with joined(kind) as (client, server):
         server.close()
-        with pytest.raises(StreamClosed) as caught:  # noqa: PT012 - TCP tells only the second write
+        with pytest.raises(StreamClosed) as caught:
             for _ in range(3):
                 await client.write(b"x" * 100)
                 await passes(10)
@@ -272,6 +272,49 @@ async def test_a_write_error_is_logged_and_closes(caplog):
     second.close()
 
 
+async def test_a_read_error_on_an_idle_stream_closes_it(caplog):
+    fault = OSError(5, "input/output error")
+    client, server = memory_stream_pair(Wire(blocks=[fault]))
+    server.set_close_callback(lambda: None)
+    client.write(b"x")
+    await passes()
+    assert fault is server.error
+    assert ["error on read: [Errno 5] input/output error"] == ours(caplog)
+
+
+async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
+    reset_by_peer = ConnectionResetError(104, "connection reset by peer")
+    client, server = memory_stream_pair(back=Wire(errors={0: reset_by_peer}))
+    server.close()
+    with pytest.raises(StreamClosed):
+        await client.write(b"x")
+    assert isinstance(client.error, BrokenPipeError)
+
+
+async def test_an_end_seen_ahead_of_unread_data_closes_when_that_is_read():
+    async with joined("unix") as (client, server):
+        closed = []
+        server.set_close_callback(lambda: closed.append(True))
+        await client.write(b"a\nb\n")
+        client.close()
+        assert b"a\nb\n" == await server.peek(100)
+        assert ["a", "b"] == [await server.read(Line()), await server.read(Line())]
+        await passes()
+        assert [True] == closed
+
+
+async def test_an_end_seen_ahead_without_a_close_callback_is_left_to_the_reader():
+    async with joined("unix") as (client, server):
+        await client.write(b"a\n")
+        client.close()
+        assert b"a\n" == await server.peek(100)
+        assert "a" == await server.read(Line())
+        assert not server.closed()
+        with pytest.raises(StreamClosed):
+            await server.read(Line())
+        assert server.closed()
+
+
 # With blocks, the loop, and who listens
 
 
@@ -286,7 +329,7 @@ async def test_a_with_block_sends_what_is_written_and_closes():
 
 async def test_a_with_block_left_by_an_error_still_sends_what_is_written():
     client, server = await connected("unix")
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012
+    with pytest.raises(ZeroDivisionError):
         async with server:
             server.write(b"x")
             server.write(b"sorry\n")

@@ -162,7 +162,7 @@ async def test_a_frame_that_never_begins_is_closed_and_one_cut_off_incomplete():
     async with joined("unix") as (client, server):
         await client.write(b"\x00\x05ab")
         client.close()
-        with pytest.raises(IncompleteFrame):  # noqa: PT012
+        with pytest.raises(IncompleteFrame):
             async with server.open_frame(LengthPrefix(2)) as body:
                 async for _ in body:
                     pass

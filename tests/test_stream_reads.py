@@ -463,6 +463,14 @@ async def test_large_frames_arrive_whole_whatever_follows(kind, size):
         await sending
 
 
+async def test_a_large_frame_whose_header_comes_alone_arrives_whole():
+    client, server = memory_stream_pair(Wire(chunks=[4, 65536]))
+    frame = bytes(range(256)) * 800
+    client.send(frame, LengthPrefix(4))
+    assert frame == await server.read(LengthPrefix(4))
+    assert 204_804 == server.offset
+
+
 async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream(caplog):
     async with joined("unix", max_buffer_size=1000) as (client, server):
         await client.write(b"x" * 100)

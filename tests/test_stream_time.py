@@ -124,3 +124,14 @@ async def test_no_timer_is_left_behind_by_a_read_that_is_done():
         assert not reading.done()
         reading.cancel()
         await asyncio.wait([reading])
+
+
+async def test_a_rate_begins_with_the_frame_even_where_other_limits_are_watched():
+    async with joined("unix", frame_timeout=5, min_rate=1_000_000, rate_grace=0.01) as (client, server):
+        reading = asyncio.ensure_future(server.read(Line()))
+        await asyncio.sleep(0.03)
+        await client.write(b"half")
+        with pytest.raises(StreamTimeout, match="only 4 bytes"):
+            await reading
+        with pytest.raises(StreamTimeout, match="minimum 2e"):
+            await server.read(Line(), min_rate=2_000_000)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import io
 import os
 import socket
 
@@ -94,8 +95,9 @@ async def test_an_empty_write_is_done():
         memoryview(b"aXbXcXdXeXfXgXhX")[::2],
         [b"abc", bytearray(b"de"), b"", memoryview(b"fgh")],
         (b"abcd", b"efgh"),
+        type("Marked", (bytes,), {})(b"abcdefgh"),
     ],
-    ids=["bytearray", "memoryview", "wide", "strided", "list", "tuple"],
+    ids=["bytearray", "memoryview", "wide", "strided", "list", "tuple", "subclass"],
 )
 async def test_any_buffer_and_any_list_of_buffers_can_be_written(kind, data):
     async with joined(kind) as (client, server):
@@ -392,6 +394,12 @@ async def test_sendfile_sends_a_part_of_a_file(kind, large_file):
         assert LARGE[5:1005] == await server.read_bytes(1000)
         assert 10 == await client.sendfile(large_file, offset=len(LARGE) - 10)
         assert LARGE[-10:] == await server.read_bytes(10)
+
+
+async def test_sendfile_sends_what_only_looks_like_a_file():
+    async with joined("unix") as (client, server):
+        assert 5 == await client.sendfile(io.BytesIO(b"hello"))
+        assert b"hello" == await server.read_bytes(5)
 
 
 async def test_sendfile_to_a_peer_that_is_gone_is_closed(large_file):
