@@ -39,6 +39,7 @@ class Assignment:
         sockets: where to accept.
         control: the parent's line, of JSON: reports go up, the `Order` to end comes down.
         new_loop: makes an event loop of the parent's kind.
+        plugins: distributions of plugins to load, so that their hooks are called here as well.
     """
 
     endpoint: Endpoint
@@ -46,6 +47,7 @@ class Assignment:
     sockets: list[socket.socket]
     control: socket.socket
     new_loop: Callable[[], asyncio.AbstractEventLoop]
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ def run(assignment: Assignment) -> None:
     """Serve until the parent gives the order to end, or dies, or SIGTERM comes."""
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if assignment.plugins:
+        from framestream._registry import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
+
+        plugins.load(*assignment.plugins)
     loop = assignment.new_loop()
     asyncio.set_event_loop(loop)
     try:

@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import pickle
 import socket
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ class Worker:
         self.ended: asyncio.Future[None] = loop.create_future()
         self.started_at = loop.time()
         ours, theirs = socket.socketpair()
-        assignment = Assignment(endpoint, service, list(sockets), theirs, type(loop))
+        assignment = Assignment(endpoint, service, list(sockets), theirs, type(loop), plugins_in_use())
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
         spawn = multiprocessing.get_context("spawn")
         self._process = spawn.Process(target=run, args=(assignment,), name=f"worker of {endpoint}")
@@ -197,6 +198,14 @@ class Workers:
     async def _stop_workers(self, timeout: float) -> None:
         order = Order(timeout, take_backlog=True)
         await asyncio.gather(*(worker.drain(order) for worker in self._workers))
+
+
+def plugins_in_use() -> tuple[str, ...]:
+    """Return the installed distributions whose hooks are called in this process."""
+    # Where nobody has asked for a plugin so far, this is no reason to look for any.
+    registry = sys.modules.get("framestream._registry")
+    loaded = [plugin for plugin in getattr(registry, "plugins", ()) if plugin.state == "loaded"]
+    return tuple({plugin.distribution for plugin in loaded if plugin.distribution != "registered"})
 
 
 def total(parts: Sequence[ServerStats]) -> ServerStats:

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 from certificates import certificates
+from distributions import site
 from worker_handlers import LINE, Conditional, Fickle, OwnTLS, Unstartable, answer, block
 
-from framestream import ConnectError, StreamClosed, WorkerError, connect, serve
+from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve
 
 
 async def ask(url, question, **options):
@@ -66,6 +67,32 @@ async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
 async def test_workers_make_their_own_tls_context():
     async with await serve(answer, "tls://localhost:0", workers=1, tls=OwnTLS()) as server:
         assert "hello" == await ask(server.url, "hello", tls=certificates().client())
+
+
+WITNESS = """
+import os
+from framestream import hookimpl
+
+@hookimpl
+def framestream_stream_opened(stream):
+    if stream.peer.startswith("127."):
+        with open(os.environ["WITNESS"], "a") as notes:
+            notes.write(f"{os.getpid()}\\n")
+"""
+
+
+@pytest.mark.asyncio_only
+async def test_plugins_that_are_loaded_hear_of_streams_in_the_workers(tmp_path, monkeypatch):
+    notes = tmp_path / "notes"
+    monkeypatch.setenv("WITNESS", str(notes))
+    with site(tmp_path) as place, plugins.isolated():
+        place.install("witness-plugin", WITNESS, "witness")
+        plugins.load("witness")
+        plugins.register(Line, "our-own")  # cannot be found from another process, and is not sought
+        async with await serve(answer, "tcp://127.0.0.1:0", workers=1) as server:
+            assert "hello" == await ask(server.url, "hello")
+            (pid,) = server.worker_pids
+    assert {str(pid), str(os.getpid())} == set(notes.read_text().split())
 
 
 @pytest.mark.asyncio_only
