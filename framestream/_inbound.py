@@ -62,6 +62,7 @@ class Inbound:
         "_unlucky",
         "_waiter",
         "_watching",
+        "_woke_nobody",
         "busy",
         "channel",
         "decoder",
@@ -105,6 +106,7 @@ class Inbound:
         self._missing = 0
         self._budget = READS_IN_A_ROW
         self._unlucky = 0
+        self._woke_nobody = False
 
     def begin(self, reader: object, pace: Pace | None) -> None:
         """Make `reader` the only one who may read until `end`, within the limits of `pace`."""
@@ -258,10 +260,15 @@ class Inbound:
         self.wakes += 1
         self.drained = False
         if self._waiter is None:
-            # A reader that was woken in this very pass of the loop goes on by itself.
             if self.busy is None:
                 self._owner.on_idle()
+            elif self._woke_nobody:
+                # A reader that pauses. One that was woken in this very pass goes on by itself: that is
+                # why the first time is let pass.
+                self.unwatch()
+            self._woke_nobody = True
             return
+        self._woke_nobody = False
         self.on_top = True
         try:
             if self._receive_enough():

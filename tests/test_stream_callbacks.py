@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 from stream_pairs import KINDS, joined, passes
@@ -432,6 +433,18 @@ async def test_a_paused_handler_gets_nothing_and_loses_nothing():
         handler.resume()
         await passes(10)
         assert ["a", "b"] == notes
+
+
+@pytest.mark.no_debug
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_paused_handler_costs_nothing(kind):
+    async with joined(kind) as (client, server):
+        handler = server.on_frame(Line(), lambda line: handler.pause())
+        client.write(b"a\n" * 100_000)
+        await passes(10)
+        before = time.process_time()
+        await asyncio.sleep(0.2)
+        assert time.process_time() - before < 0.1
 
 
 async def test_a_stopped_handler_gives_the_reading_back():
