@@ -20,7 +20,7 @@ from framestream import (
     get_framer,
     iter_frames,
 )
-from framestream.testing import check_framer
+from framestream.testing import check_framer, fuzz_framer
 from framestream_erlang import Ber, ErlangPacket, FastCgi, Giop, Record, RecordMarking, Tpkt
 
 
@@ -293,6 +293,11 @@ def test_options_are_checked(kind: type[Any], option: str, value: int) -> None:
 )
 def test_they_are_found_by_name(spec: str, framer: Framer[Any]) -> None:
     assert get_framer(spec) == framer
+
+
+@pytest.mark.parametrize("kind", [Ber, ErlangPacket, FastCgi, Giop, RecordMarking, Tpkt])
+def test_spoilt_streams_read_alike_however_they_arrive(kind: type[Any]) -> None:
+    assert fuzz_framer(kind(), list(kind.examples), iterations=300).iterations == 300
 
 
 def test_the_readme_tells_the_truth() -> None:

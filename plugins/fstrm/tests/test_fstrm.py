@@ -17,7 +17,7 @@ from framestream import (
     get_framer,
     iter_frames,
 )
-from framestream.testing import check_framer
+from framestream.testing import check_framer, fuzz_framer
 from framestream_fstrm import Control, ControlType, Fstrm, HandshakeError, Reading, Writing
 
 DNSTAP = b"protobuf:dnstap.Dnstap"
@@ -199,6 +199,10 @@ def test_a_writer_refuses_what_cannot_stand_there(frames: list[bytes | Control],
 
 def test_it_is_found_by_name() -> None:
     assert get_framer("fstrm:max=64KiB") == Fstrm(max_size=65536)
+
+
+def test_spoilt_streams_read_alike_however_they_arrive() -> None:
+    assert fuzz_framer(Fstrm(), list(EXAMPLES), iterations=300).iterations == 300
 
 
 def test_the_readme_tells_the_truth() -> None:

@@ -11,7 +11,7 @@ from framestream_http._heads import Fields, parse_fields, write_fields
 from framestream_http._lines import field_of, next_line, searched_to
 
 MOST_LINE: Final = 4096
-"""Bytes a chunk's first line may take: its size and its extensions (RFC 9112 7.1.1 asks for a limit)."""
+"""Bytes of a trailer, and of a chunk's first line with its extensions (RFC 9112 7.1.1 asks for a limit)."""
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
@@ -65,7 +65,7 @@ class HttpChunk(Framer[Chunk]):
     These break the stream (`FramingError`), as request smuggling lives on them: a size that is no number of
     at most 16 hexadecimal digits; anything but well-formed extensions behind it, or more than 4096 bytes of
     them; lines that end with a line feed alone, in every case; data that does not end where its size says;
-    in trailers what is wrong in a head.
+    in trailers what is wrong in a head, and lines of more than 4096 bytes.
     """
 
     name = "http-chunk"
@@ -112,7 +112,7 @@ class HttpChunk(Framer[Chunk]):
 
     def _trailers(self, window: Window, trailer: _Trailer, at: int) -> ValueSpan | NeedMore:
         data, searched = window.data, at + trailer.searched
-        while (found := next_line(data, at, searched, bare_lf=False)) is not None:
+        while (found := next_line(data, at, searched, most=MOST_LINE)) is not None:
             line, following = found
             if not line:
                 first = window.start + trailer.first

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
-from framestream_http._chunk import Chunk, HttpChunk
+from framestream_http._chunk import MOST_LINE, Chunk, HttpChunk
 from framestream_http._heads import Fields
 
 _CHUNK: Final = HttpChunk()
@@ -55,6 +55,7 @@ class HttpChunked(Framer[Chunked]):
     """
 
     name = "http-chunked"
+    overhead = MOST_LINE  # a line is not settled before it ends, however small the limit
     examples: ClassVar[dict[bytes, list[Chunked]]] = {
         b"5\r\nhello\r\n3;a=b\r\nyou\r\n0\r\nX: y\r\n\r\n": [Chunked(b"helloyou", ((b"X", b"y"),))]
     }

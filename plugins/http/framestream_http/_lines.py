@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+
 from framestream import FramingError
 from framestream_http._heads import FIELD_LINE
 
 
-def next_line(data: bytes | bytearray, at: int, searched: int, *, bare_lf: bool) -> tuple[bytes, int] | None:
+def next_line(
+    data: bytes | bytearray, at: int, searched: int, *, bare_lf: bool = False, most: int = sys.maxsize
+) -> tuple[bytes, int] | None:
     """Return the line that begins at `at`, and where the next one begins; None if it has no end yet.
 
     Raises:
         FramingError: it ends with a line feed alone, unless `bare_lf`; a carriage return stands elsewhere
-            than before a line feed.
+            than before a line feed; it has more than `most` bytes.
     """
-    feed = data.find(b"\n", searched)
-    end = feed if feed >= 0 else len(data)
+    bound = at + most
+    feed = data.find(b"\n", searched, bound)
+    end = feed if feed >= 0 else min(len(data), bound)
     stop = data.find(b"\r", searched, end)
     if 0 <= stop < end - 1:
         raise FramingError("CR without LF", position=stop)
     if feed < 0:
+        if len(data) >= bound:
+            raise FramingError(f"no end of a line in {most} bytes", position=at)
         return None
     if stop < 0 and not bare_lf:
         raise FramingError("LF without CR", position=feed)

@@ -21,7 +21,7 @@ from framestream import (
     get_framer,
     iter_frames,
 )
-from framestream.testing import check_framer
+from framestream.testing import check_framer, fuzz_framer
 from framestream_http import (
     Chunked,
     Fields,
@@ -323,6 +323,11 @@ def test_they_are_found_by_name() -> None:
     assert get_framer("http-response") == HttpResponse()
     assert get_framer("http-chunk:max=8KiB") == HttpChunk(max_size=8192)
     assert get_framer("http-chunked:max=8KiB") == HttpChunked(max_size=8192)
+
+
+@pytest.mark.parametrize("kind", [HttpChunk, HttpChunked, HttpRequest, HttpResponse])
+def test_spoilt_streams_read_alike_however_they_arrive(kind: type[Any]) -> None:
+    assert fuzz_framer(kind(), list(kind.examples), iterations=300).iterations == 300
 
 
 def test_the_readme_tells_the_truth() -> None:

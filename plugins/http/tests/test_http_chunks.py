@@ -58,6 +58,7 @@ MALFORMED: dict[bytes, str] = {
     b"0\r\nX : z\r\n": "white space between a field's name and its colon",
     b"0\r\nX: z\n\r\n": "LF without CR",
     b"0\r\n\n": "LF without CR",
+    b"0\r\nX: y\r\nY: " + b"y" * 5000 + b"\r\n\r\n": "no end of a line in 4096 bytes",
     b"0\r\nX: \rz\r\n": "CR without LF",
 }
 INCOMPLETE = [
@@ -162,7 +163,7 @@ def test_a_body_passes_unchanged_when_it_is_streamed() -> None:
 
 def test_a_flood_of_tiny_chunks_comes_to_an_end() -> None:
     decoder = FrameDecoder(max_frame_size=1000)
-    decoder.receive_data(b"1\r\na\r\n" * 200)
+    decoder.receive_data(b"1\r\na\r\n" * 1000)
     with pytest.raises(FrameTooLarge):
         decoder.next_frame(HttpChunked())
 

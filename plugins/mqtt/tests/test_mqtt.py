@@ -19,7 +19,7 @@ from framestream import (
     get_framer,
     iter_frames,
 )
-from framestream.testing import check_framer
+from framestream.testing import check_framer, fuzz_framer
 from framestream_mqtt import Mqtt, Packet, PacketType
 
 CONNECT = b"\x00\x04MQTT\x04\x02\x00\x3c\x00\x03abc"
@@ -204,6 +204,11 @@ def test_options_are_checked(version: Any) -> None:
 
 def test_it_is_found_by_name() -> None:
     assert get_framer("mqtt:version=5,max=64KiB") == Mqtt(5, max_size=65536)
+
+
+@pytest.mark.parametrize("version", [None, 4, 5])
+def test_spoilt_streams_read_alike_however_they_arrive(version: int | None) -> None:
+    assert fuzz_framer(Mqtt(version), [*EXAMPLES, b"".join(EXAMPLES)], iterations=300).iterations == 300
 
 
 def test_the_readme_tells_the_truth() -> None:

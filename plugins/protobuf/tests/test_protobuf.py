@@ -20,7 +20,7 @@ from framestream import (
     get_framer,
     iter_frames,
 )
-from framestream.testing import check_framer
+from framestream.testing import check_framer, fuzz_framer
 from framestream_protobuf import Protobuf
 
 
@@ -146,6 +146,15 @@ def test_it_is_found_by_name() -> None:
 def test_a_wrong_name_is_a_wrong_spec() -> None:
     with pytest.raises(SpecError, match="cannot be imported"):
         get_framer('protobuf:"nowhere:Text"')
+
+
+def test_spoilt_streams_read_alike_however_they_arrive() -> None:
+    assert (
+        fuzz_framer(
+            Protobuf(Text), [delimited("hello") + delimited("") + delimited("x" * 100)], iterations=300
+        ).iterations
+        == 300
+    )
 
 
 def test_the_readme_tells_the_truth() -> None:

@@ -19,7 +19,7 @@ from framestream import (
     get_framer,
     iter_frames,
 )
-from framestream.testing import check_framer
+from framestream.testing import check_framer, fuzz_framer
 from framestream_syslog import Syslog
 
 # The first example of RFC 5424 6.5.
@@ -215,6 +215,15 @@ def test_options_are_checked(options: dict[str, Any], complaint: str) -> None:
 def test_it_is_found_by_name() -> None:
     assert get_framer(r'syslog:non-transparent,trailer="\0",max=64KiB') == Syslog(
         "non-transparent", b"\0", max_size=65536
+    )
+
+
+@pytest.mark.parametrize(
+    "framer", [Syslog(), Syslog(trailer=b"\r\n"), Syslog("octet-counting"), Syslog("non-transparent")]
+)
+def test_spoilt_streams_read_alike_however_they_arrive(framer: Syslog) -> None:
+    assert (
+        fuzz_framer(framer, [b"<34>a\n5 hello<1>x\r\n12 hello world!<2>\n"], iterations=300).iterations == 300
     )
 
 

@@ -18,7 +18,7 @@ from framestream import (
     get_framer,
     iter_frames,
 )
-from framestream.testing import check_framer
+from framestream.testing import check_framer, fuzz_framer
 from framestream_websocket import (
     Close,
     Frame,
@@ -270,6 +270,11 @@ def test_a_close_is_written() -> None:
 def test_the_handshake_answers_the_key() -> None:
     # The example of section 1.3.
     assert accept_key(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+@pytest.mark.parametrize(("masked", "seeds"), [(True, list(MASKED)), (False, list(UNMASKED))])
+def test_spoilt_streams_read_alike_however_they_arrive(masked: bool, seeds: list[bytes]) -> None:
+    assert fuzz_framer(WebSocket(masked), seeds, iterations=300).iterations == 300
 
 
 def test_the_readme_tells_the_truth() -> None:
