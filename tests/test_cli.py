@@ -789,6 +789,22 @@ def test_the_doctor_names_everything_that_is_wrong(
     assert "no plugin answers to 'typo'" in framestream("plugins").err
 
 
+def test_the_doctor_leaves_out_a_framer_that_needs_an_option_unless_its_class_names_one(
+    framestream: Command, installed: Site
+) -> None:
+    needy = UPTO.replace("keep: bool = False", "end: bytes")
+    installed.install("acme-needy", needy.replace("upto", "needy"), "needy")
+    told = needy.replace("upto", "told") + "    Upto.example_spec = 'told:x'\n"
+    installed.install("acme-told", told, "told")
+
+    printed = framestream("plugins", "check")
+
+    assert printed.status == 0
+    assert "  needy: not tried, it needs end; its class may say example_spec\n" in printed.out
+    assert "  told: " in printed.out
+    assert printed.out.endswith("2 plugins, 0 wrong\n")
+
+
 def test_one_plugin_is_shown_with_its_traceback(framestream: Command, installed: Site) -> None:
     installed.install("acme-broken", "def fall(): raise OSError\nfall()", "broken")
     installed.install("acme-upto", UPTO, "upto")

@@ -12,6 +12,7 @@ import click
 from framestream._errors import FramestreamError
 from framestream._registry import get_framer
 from framestream._registry import plugins as host
+from framestream._spec import describe_options
 from framestream.cli._conformance import examine
 from framestream.cli._tables import print_table
 from framestream.testing._material import material_of
@@ -121,6 +122,13 @@ def _conformance(plugin: Plugin) -> Iterator[tuple[str, bool]]:
         try:
             factory = plugin.factory(name)
             spec = getattr(factory, "example_spec", name)
+            missing = [option.key for option in describe_options(factory) if option.required]
+            if spec == name and missing:
+                yield (
+                    f"{name}: not tried, it needs {' and '.join(missing)}; its class may say example_spec",
+                    False,
+                )
+                continue
             framer = get_framer(spec if ":" in spec or name != spec else f"{plugin.distribution}/{name}")
         except FramestreamError as error:
             yield f"wrong: {name}: {error}", True
