@@ -258,10 +258,13 @@ async def test_a_streaming_read_cancelled_as_it_ends_harms_nobody():
 
 async def test_a_streaming_read_that_fails_as_it_is_cancelled_harms_nobody():
     async with joined("memory") as (client, server):
-        reading = server.read(LengthPrefix(1), streaming_callback=lambda part: None)
-        await passes()
-        reading.cancel()
-        client.close()
+        await client.write(b"\x0a12345")
+
+        def on_part(part):
+            reading.cancel()
+            server.close()
+
+        reading = server.read(LengthPrefix(1), streaming_callback=on_part)
         await passes(10)
         assert reading.cancelled()
 

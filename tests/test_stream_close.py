@@ -315,6 +315,36 @@ async def test_an_end_seen_ahead_without_a_close_callback_is_left_to_the_reader(
         assert server.closed()
 
 
+async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent():
+    async with joined("unix") as (client, server):
+        server.close()
+        with pytest.raises(StreamClosed):
+            await client.send("x", Line())
+
+
+async def test_a_peer_that_left_after_its_half_is_a_close_like_any(caplog):
+    async with joined("unix", half_open=True) as (client, server):
+        await server.write_eof()
+        assert b"" == await client.read_until_close()
+        server.close()
+        with pytest.raises(StreamClosed):
+            await client.write(b"x")
+        assert isinstance(client.error, BrokenPipeError)
+        assert [] == ours(caplog)
+
+
+async def test_a_close_callback_taken_back_is_minded_no_more():
+    async with joined("unix") as (client, server):
+        server.set_close_callback(lambda: None)
+        await client.write(b"a\n")
+        await passes(10)
+        server.set_close_callback(None)
+        assert "a" == await server.read(Line())
+        client.close()
+        await passes(10)
+        assert not server.closed()
+
+
 # With blocks, the loop, and who listens
 
 

@@ -85,6 +85,21 @@ async def test_the_bytes_may_travel_in_any_way(wire):
     await ending
 
 
+@pytest.mark.parametrize("peer", ["reads", "leaves"])
+async def test_what_a_handshake_leaves_over_is_sent_while_its_side_only_reads(peer):
+    client, server = memory_stream_pair(back=Wire(capacity=100))
+    assert [None, None] == await shake_hands(client, server)
+    assert server.channel.wants_write
+    reading = asyncio.ensure_future(server.read(Line()))
+    if peer == "reads":
+        client.set_close_callback(lambda: None)
+        await passes(50)
+        assert not server.channel.wants_write
+    client.close()
+    with pytest.raises(StreamClosed):
+        await reading
+
+
 async def test_both_directions_at_once():
     async with joined("tls") as (client, server):
         writing = [asyncio.ensure_future(stream.write(LARGE)) for stream in (client, server)]
@@ -284,7 +299,7 @@ async def test_a_cut_off_stream_can_be_taken_for_ended():
 
 
 async def test_half_close_keeps_what_the_peer_has_sent_already():
-    async with joined("tls", half_open=True) as (client, server):
+    async with joined("tls", half_open=True, read_chunk_size=100) as (client, server):
         await server.write(b"pushed\n" * 1000)
         await passes(10)
         await client.write_eof()
