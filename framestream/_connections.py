@@ -143,21 +143,19 @@ class Connections:
                 loop.call_later(min(_FIRST_WORD, timeout), stream.end_input)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
-        await self._cancel()
+        for task in [task for task in self._tasks if task.done()]:
+            self._end(task)  # somebody cancelled it before it had begun
+        if self._tasks:
+            await self._cancel()
 
     async def _cancel(self) -> None:
-        if self._tasks:
-            server, count = str(self._server), len(self._tasks)
-            extra = {"server": server, "count": count}
-            log.warning("%s: the time to drain is over, %d connections are cut", server, count, extra=extra)
+        server, count = str(self._server), len(self._tasks)
+        extra = {"server": server, "count": count}
+        log.warning("%s: the time to drain is over, %d connections are cut", server, count, extra=extra)
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
-        for task, stream in list(self._tasks.items()):
-            if task.done():  # it was cancelled before it had begun
-                self._end(task)
-                continue
+        await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
+        for stream in self.streams:
             self._log(logging.ERROR, "handler goes on although it was cancelled", stream)
             stream.close()
 

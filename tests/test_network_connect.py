@@ -339,6 +339,11 @@ async def test_a_program_sees_the_end_of_its_input_and_its_last_words_are_read()
         assert b"a\nb\n" == await stream.read_until_close()
 
 
+async def test_a_program_that_has_ended_by_itself_is_not_waited_for():
+    async with await connect("exec:true") as stream:
+        assert 0 == await stream.wait_exit()
+
+
 async def test_a_program_that_ignores_the_end_is_terminated_and_then_killed(monkeypatch):
     monkeypatch.setattr("framestream._process.GRACE", 0)
     async with await connect("exec:sleep 60") as polite:
