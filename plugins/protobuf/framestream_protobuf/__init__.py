@@ -1,5 +1,5 @@
 """Delimited protobuf messages for framestream, decoded."""
 
-from framestream_protobuf._protobuf import Message, Protobuf
+from framestream_protobuf._protobuf import Message, Protobuf, Raw
 
-__all__ = ["Message", "Protobuf"]
+__all__ = ["Message", "Protobuf", "Raw"]

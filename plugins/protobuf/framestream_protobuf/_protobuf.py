@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Protocol
+
+from typing_extensions import TypeVar
 
 from framestream import EncodeError, Framer, LengthPrefix, NeedMore, Span, Window
 
@@ -24,7 +26,22 @@ class Message(Protocol):
         """Return the message's bytes."""
 
 
-M = TypeVar("M", bound=Message)
+class Raw(bytes):
+    """A message that is left as it is: for whoever has no class for it."""
+
+    __slots__ = ()
+
+    @classmethod
+    def FromString(cls, data: bytes, /) -> Raw:  # noqa: N802 - Google's name
+        """Return the bytes."""
+        return cls(data)
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - Google's name
+        """Return the bytes."""
+        return bytes(self)
+
+
+M = TypeVar("M", bound=Message, default=Raw)
 
 
 @dataclass(frozen=True)
@@ -34,7 +51,7 @@ class Protobuf(Framer[M]):
     ::
 
         INPUT     \x03\x08\x96\x01   \x00
-        DECODED   Test1(a=150)       Test1()
+        DECODED   Test1(a=150)       Test1()       (without a class: Raw(b"\x08\x96\x01")  Raw())
 
     The size is a varint (protobuf.dev, "Encoding", "Base 128 Varints") of at most 10 bytes; the layout is
     that of Java's writeDelimitedTo and Python's serialize_length_prefixed, and what "Streaming Multiple
@@ -46,8 +63,13 @@ class Protobuf(Framer[M]):
 
     name = "protobuf"
     overhead = 10
+    examples: ClassVar[dict[bytes, list[Raw]]] = {
+        b"\x03\x08\x96\x01\x00": [Raw(b"\x08\x96\x01"), Raw()],
+    }
 
-    message: Annotated[type[M] | str, "The message class; as text, module:Class."]
+    message: Annotated[type[M] | str, "The message class; as text, module:Class."] = (
+        "framestream_protobuf:Raw"
+    )
     max_size: Annotated[int | None, "The largest message. Bytes."] = None
 
     def __post_init__(self) -> None:

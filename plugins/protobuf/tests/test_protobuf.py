@@ -21,7 +21,7 @@ from framestream import (
     iter_frames,
 )
 from framestream.testing import check_framer, fuzz_framer
-from framestream_protobuf import Protobuf
+from framestream_protobuf import Protobuf, Raw
 
 
 class NotThisError(Exception):
@@ -71,6 +71,12 @@ def test_conformance() -> None:
         },
         incomplete=[b"\x87", b"\x07", b"\x07\x0a\x05hell"],
     )
+
+
+def test_conformance_without_a_class() -> None:
+    check_framer(Protobuf(), examples=Protobuf.examples, incomplete=[b"\x03\x08\x96"])
+    assert str(Protobuf()) == "protobuf"
+    assert list(Protobuf().encode(Raw(b"\x08\x96\x01"))) == [b"\x03", b"\x08\x96\x01"]
 
 
 def test_a_bad_message_leaves_the_stream_in_step() -> None:
@@ -136,7 +142,7 @@ def test_the_class_is_looked_up_at_once(message: Any, complaint: str) -> None:
 
 def test_it_is_found_by_name() -> None:
     pytest.importorskip("google.protobuf", reason="protobuf is not installed")
-    spec = 'protobuf:"google.protobuf.wrappers_pb2:StringValue",max=1KiB'
+    spec = 'protobuf:message="google.protobuf.wrappers_pb2:StringValue",max=1KiB'
     framer = get_framer(spec)
     assert str(framer) == spec
     [message] = iter_frames(delimited("hello"), framer)
