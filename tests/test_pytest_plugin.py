@@ -172,6 +172,7 @@ def test_a_class_without_a_framer_says_so(run: Run, line: str, complaint: str) -
 def test_tests_of_ones_own_may_stand_beside_the_promises(run: Run) -> None:
     result = run(
         """
+        import pytest
         from framestream.testing import FramerTests
         from semicolon import Semicolon
 
@@ -180,11 +181,18 @@ def test_tests_of_ones_own_may_stand_beside_the_promises(run: Run) -> None:
 
             def test_overhead(self):
                 assert self.framer.overhead == 1
+
+            def test_fixtures_of_any_name(self, check):
+                assert check == "mine"
+
+        @pytest.fixture
+        def check():
+            return "mine"
         """,
         "-k",
-        "overhead",
+        "overhead or any_name",
     )
-    assert result.parseoutcomes()["passed"] == 1
+    assert result.parseoutcomes()["passed"] == 2
 
 
 def test_the_option_adds_a_fuzz_run_for_each_framer(run: Run) -> None:
