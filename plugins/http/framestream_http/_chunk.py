@@ -18,7 +18,7 @@ _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _EXTENSIONS: Final = rb"((?:[\t ]*;[\t ]*%s(?:[\t ]*=[\t ]*(?:%s|%s))?)*)" % (_TOKEN, _TOKEN, _QUOTED)
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s\r\n" % _EXTENSIONS)
-_PLAIN: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
+PLAIN: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 _EXTENSIONS_ONLY: Final = re.compile(_EXTENSIONS)
 _BEHIND_SIZE: Final = (b"", b"\r", b";", b" ", b"\t")
 
@@ -125,7 +125,7 @@ class HttpChunk(Framer[Chunk]):
         """Cut whole chunks without extensions; `find` is asked about the others, and the last one."""
         data, start = bytes(window.data), window.start
         chunks: list[Chunk] = []
-        append, match, make = chunks.append, _PLAIN.match, tuple.__new__
+        append, match, make = chunks.append, PLAIN.match, tuple.__new__
         while line := match(data, start):
             first = line.end()
             stop = first + int(line[1], 16)

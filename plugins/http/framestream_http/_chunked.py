@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
-from framestream_http._chunk import MOST_LINE, Chunk, HttpChunk
+from framestream_http._chunk import MOST_LINE, PLAIN, Chunk, HttpChunk
 from framestream_http._heads import Fields
 
 _CHUNK: Final = HttpChunk()
@@ -97,6 +97,29 @@ class HttpChunked(Framer[Chunked]):
                 return Chunked(b"".join(pieces), chunk.trailers)
             pieces.append(chunk.data)
             at = found[2]
+
+    def cut(self, data: bytes, start: int) -> tuple[Chunked, int] | None:
+        """Return the body at this index and where it ends, if it is there and plain."""
+        pieces: list[bytes] = []
+        while line := PLAIN.match(data, start):
+            first = line.end()
+            stop = first + int(line[1], 16)
+            start = stop + len(_CRLF)
+            if data[stop:start] != _CRLF:
+                return None
+            if stop == first:
+                return Chunked(b"".join(pieces)), start
+            pieces.append(data[first:stop])
+        return None
+
+    def split(self, window: Window) -> tuple[list[Chunked], int]:
+        """Cut every whole body that is plain; `find` is asked about what is not."""
+        data, start = bytes(window.data), window.start
+        bodies: list[Chunked] = []
+        while (whole := self.cut(data, start)) is not None:
+            body, start = whole
+            bodies.append(body)
+        return bodies, start
 
     def encode(self, frame: Chunked) -> list[bytes]:
         """Return the body as one chunk, and the last one. Raise EncodeError for trailers that are none."""
