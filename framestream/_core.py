@@ -13,8 +13,9 @@ from framestream._deadlines import Pace
 from framestream._decoder import FrameDecoder
 from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed
 from framestream._events import events
+from framestream._flush import CallWhenSent
 from framestream._inbound import LARGE, Inbound
-from framestream._outbound import CallWhenSent, Outbound
+from framestream._outbound import Outbound
 from framestream._signals import END, NEED_DATA
 from framestream._stream_options import DEFAULTS, StreamOptions, check_options
 

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
-from framestream._callbacks import CallbackRead, FrameHandler, StreamingRead
+from framestream._callbacks import CallbackRead, StreamingRead
 from framestream._conditions import ReadCondition
 from framestream._deadlines import Pace, settle
 from framestream._decoder import OnOversize
 from framestream._events import events
+from framestream._frame_handler import FrameHandler
 from framestream._frames import Batches, FrameBody, Frames
 from framestream._named import condition_of
 

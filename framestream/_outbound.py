@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from framestream._channel import Buffer, Channel
 from framestream._deadlines import Waiter
 from framestream._errors import BufferFull, StreamClosed, StreamTimeout
+from framestream._flush import DONE, Flush
 from framestream._inbound import Inbound
 from framestream._write_buffer import WriteBuffer
 
@@ -20,31 +21,6 @@ _MOST_TO_SEND_DIRECTLY = 1 << 20
 _NEVER = 1 << 62
 # How often one wake-up sends before others get their turn.
 _SENDS_IN_A_ROW = 16
-
-
-class Done:
-    """An awaitable that is done: what was written has left already."""
-
-    __slots__ = ()
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return iter(())  # type: ignore[return-value]  # an empty iterator is all that await needs
-
-
-DONE = Done()
-
-
-class Flush:
-    """Wait until the bytes up to `position` have left; awaiting it sends what is queued at once."""
-
-    __slots__ = ("_outbound", "_position")
-
-    def __init__(self, outbound: Outbound, position: int) -> None:
-        self._outbound = outbound
-        self._position = position
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._outbound.flushed(self._position).__await__()
 
 
 class OutboundOwner(Protocol):
@@ -357,23 +333,3 @@ class Outbound:
             return
         reason = f"peer took nothing of {self.buffer.size} bytes for {self.timeout} s"
         self._owner.on_write_error(StreamTimeout(reason))
-
-
-class CallWhenSent:
-    """A waiter that calls a function, where nothing awaits."""
-
-    __slots__ = ("_callback",)
-
-    def __init__(self, callback: Callable[[], object]) -> None:
-        self._callback = callback
-
-    def done(self) -> bool:
-        """Return False: it is always worth telling."""
-        return False
-
-    def set_result(self, result: None) -> None:
-        """Call the function: the bytes have left."""
-        self._callback()
-
-    def set_exception(self, error: BaseException) -> None:
-        """Do nothing: they never will, and the close callback tells so."""

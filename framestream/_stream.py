@@ -182,9 +182,9 @@ class IOStream(ByteReads, Writes):
         core = self._core
         outbound = core.outbound
         try:
-            if not core.closed:
-                # A goodbye is waited for like any other bytes.
-                _ = outbound.end() if core.channel.has_farewell else outbound.refuse()
+            if core.channel.has_farewell and not core.closed:
+                outbound.end()  # a goodbye is waited for like any other bytes
+            outbound.refuse()
             if outbound.pending:
                 await within(core.loop, outbound.flush(), timeout)
         except (StreamClosed, StreamTimeout):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 from framestream._conditions import Framer
 from framestream._errors import StreamClosed
 from framestream._events import events
+from framestream._flush import DONE
 from framestream._framing import writing
 from framestream._named import condition_of
-from framestream._outbound import DONE
 from framestream._send_file import send_file
 from framestream._write_buffer import BytesLike, as_chunks
 
