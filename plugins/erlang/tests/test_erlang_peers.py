@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framestream import NEED_DATA, FrameDecoder, Framer
+from framestream import NEED_DATA, FrameDecoder, Framer, connect
 from framestream_erlang import Ber, ErlangPacket, FastCgi, Giop, Record, RecordMarking, Tpkt
 
 if TYPE_CHECKING:
@@ -210,6 +211,23 @@ def test_an_erlang_process_sends_packets_back(program: Path, kind: Kind) -> None
                 echoed.append(frame)
         sending.result(TIMEOUT)
     assert echoed == frames
+
+
+@needs("escript")
+def test_a_stream_speaks_them_by_name(program: Path) -> None:
+    async def talk(port: int, framer: str, frames: list[Any]) -> list[Any]:
+        async with await connect(f"tcp://127.0.0.1:{port}", framer=framer) as stream:
+            for frame in frames:
+                await stream.send(frame)
+            return [await stream.read() for _ in frames]
+
+    for name, spec, frames in (
+        ("4", "erlang-packet", [b"", b"hello", bytes(200_000)]),
+        ("sunrm", "record-marking:fragment=1000", [b"", b"hello", bytes(200_000)]),
+        ("fcgi", "fastcgi:align=1", [Record(5, 1, b"hi"), Record(5, 1)]),
+    ):
+        with echo(program, name) as port:
+            assert asyncio.run(talk(port, spec, frames)) == frames
 
 
 NGINX = """

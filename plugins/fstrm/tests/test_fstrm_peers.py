@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from framestream import NEED_DATA, FrameDecoder, iter_frames
+from framestream import NEED_DATA, FrameDecoder, connect, iter_frames
 from framestream_fstrm import Control, ControlType, Fstrm, Reading, Writing
 
 if TYPE_CHECKING:
@@ -147,6 +148,35 @@ def read_all(server: socket.socket, chunk: int) -> list[bytes]:
             elif said is not None:
                 received.append(said)
     return received
+
+
+@needs("fstrm_capture")
+def test_a_stream_speaks_it_by_name(tmp_path: Path) -> None:
+    sent, path, captured = messages(100), tmp_path / "socket", tmp_path / "captured"
+
+    async def talk() -> bool:
+        writing = Writing(DNSTAP)
+        async with await connect(f"unix:{path}", framer="fstrm") as stream:
+            await stream.send(writing.ready)
+            await stream.send(writing.add(await stream.read()))
+            for message in sent:
+                await stream.send(message)
+            await stream.send(writing.stop)
+            writing.add(await stream.read())
+        return writing.finished
+
+    capture = subprocess.Popen(["fstrm_capture", "-t", DNSTAP.decode(), "-u", str(path), "-w", str(captured)])
+    try:
+        for _ in range(500):
+            if path.exists():
+                break
+            time.sleep(0.02)
+        assert asyncio.run(talk())
+    finally:
+        capture.terminate()
+        capture.wait(TIMEOUT)
+    with captured.open("rb") as file:
+        assert [frame for frame in iter_frames(file, Fstrm()) if isinstance(frame, bytes)] == sent
 
 
 UNBOUND = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import shutil
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from framestream import NEED_DATA, FrameDecoder, FramingError, ReadCondition, iter_frames
+from framestream import NEED_DATA, FrameDecoder, FramingError, ReadCondition, connect, iter_frames
 from framestream_http import Chunk, HttpChunk, HttpRequest, HttpResponse, RequestHead, ResponseHead, body_of
 
 if TYPE_CHECKING:
@@ -159,6 +160,28 @@ def test_nginx_answers_a_pipeline(tmp_path: Path) -> None:
         one.socket.sendall(b"".join(map(HttpRequest().encode, requests)))
         for _ in requests:
             assert one.body(one.read(HttpResponse()))[0] == content(5000)
+
+
+@needs("nginx")
+def test_a_stream_speaks_it_by_name(tmp_path: Path) -> None:
+    async def talk(port: int) -> tuple[int, int, bytes, list[tuple[bytes, bytes]]]:
+        async with await connect(f"tcp://127.0.0.1:{port}") as stream:
+            request = RequestHead(b"GET", b"/plain/1000000", ((b"Host", b"a"),))
+            await stream.send(request, "http-request")
+            head = await stream.read("http-response")
+            body = body_of(head)
+            assert body is not None
+            async with stream.open_frame(body) as parts:
+                size = sum([len(part) async for part in parts])
+            await stream.send(request._replace(target=b"/chunked/5000"), "http-request")
+            await stream.read("http-response")
+            chunks = [await stream.read(HttpChunk())]
+            while not chunks[-1].last:
+                chunks.append(await stream.read(HttpChunk()))
+            return head.status, size, b"".join(chunk.data for chunk in chunks), list(chunks[-1].trailers)
+
+    with nginx(tmp_path) as port:
+        assert asyncio.run(talk(port)) == (200, 1_000_000, content(5000), [(b"X-Done", b"yes")])
 
 
 # Nothing may follow any of these: nginx answers 400, or 501 for a coding it does not know.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from framestream import END, NEED_DATA, FrameDecoder, FramingError, iter_frames
+from framestream import END, NEED_DATA, FrameDecoder, FramingError, connect, iter_frames
 from framestream_mqtt import Mqtt, Packet, PacketType
 
 if TYPE_CHECKING:
@@ -169,6 +170,28 @@ def test_a_thousand_pipelined_messages_and_one_of_four_mebibytes(broker: int, ve
             sent = pool.submit(one.send, big)
             assert one.read() == big
             sent.result(TIMEOUT)
+
+
+def test_a_stream_speaks_it_by_name(broker: int) -> None:
+    hello = text(b"MQTT") + bytes((5, 2)) + number(60) + b"\0" + text(b"stream")
+    big = Packet(PacketType.PUBLISH, 0, text(b"t") + b"\0" + b"x" * 5_000_000)
+
+    async def talk() -> list[object]:
+        url = f"tcp://127.0.0.1:{broker}"
+        async with await connect(url, framer="mqtt:version=5", max_frame_size=1 << 23) as stream:
+            await stream.send(Packet(PacketType.CONNECT, 0, hello))
+            await stream.send(Packet(PacketType.SUBSCRIBE, 2, number(1) + b"\0" + text(b"t") + b"\0"))
+            said: list[object] = [(await stream.read()).type, (await stream.read()).type]
+            await stream.send(big)
+            async with stream.open_frame() as body:
+                said.append(sum([len(part) async for part in body]))
+            await stream.send(Packet(PacketType.PINGREQ))
+            said.append((await stream.read()).type)
+            await stream.send(Packet(PacketType.DISCONNECT))
+            return [*said, *[packet async for packet in stream.frames(Mqtt(5))]]
+
+    kinds = [PacketType.CONNACK, PacketType.SUBACK, len(big.body), PacketType.PINGRESP]
+    assert asyncio.run(talk()) == kinds
 
 
 # Mosquitto overlooks DUP with quality of service 0 in 3.1.1.
