@@ -80,7 +80,7 @@ class CallbackRead:
 
     def start(self, pace: Pace | None) -> None:
         """Begin to read; what the channel raises comes out here."""
-        self._core.inbound.begin(self, pace)
+        self._core.begin(self, pace or self._core.pace)
         self._go_on(inline=True)
 
     def done(self) -> bool:

@@ -147,6 +147,12 @@ class StreamCore:
                 raise StreamClosed("stream ended", real_error=self.error) from self.error
         return answer
 
+    def begin(self, reader: object, pace: Pace | None) -> None:
+        """Make `reader` the only one who may read, until ``inbound.end()``."""
+        if not self.inbound.free:
+            self.make_free()
+        self.inbound.begin(reader, pace)
+
     def make_free(self) -> None:
         """Refuse a second read; let the first after a while in which nobody read do what was put off."""
         if self.inbound.busy is not None:

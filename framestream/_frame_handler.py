@@ -34,7 +34,7 @@ class FrameHandler:
 
     def start(self) -> None:
         """Take the stream's reading over, from the next pass of the loop on."""
-        self._core.inbound.begin(self, None)
+        self._core.begin(self, None)
         self._soon()
 
     def pause(self) -> None:

@@ -192,7 +192,8 @@ class FrameReads:
 
         Nothing else can read until the returned handler's ``stop()``. No frame is delivered while the
         handler is paused, nor while more than `write_high_water` bytes are queued. The end of the stream
-        is told by the close callback; an exception in the function closes the stream.
+        is told by the close callback; an exception in the function closes the stream. The stream's limits
+        of time do not apply: a handler has no read that could take too long.
         """
         handler = FrameHandler(self._core, self._receive_framer(condition), callback)
         handler.start()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def peek(core: StreamCore, size: int) -> bytes:
     """Return the next `size` bytes, fewer if the stream ends before; nothing is consumed."""
     decoder, inbound = core.decoder, core.inbound
-    inbound.begin(core, core.pace)
+    core.begin(core, core.pace)
     try:
         while decoder.buffered < size and not inbound.eof:
             await core.receive(size - decoder.buffered)
@@ -32,7 +32,7 @@ async def read_into(core: StreamCore, buffer: bytearray | memoryview, *, partial
 
     size = memoryview(buffer).nbytes
     wanted = min(size, 1) if partial else size
-    inbound.begin(core, core.pace)
+    core.begin(core, core.pace)
     try:
         while decoder.buffered < wanted and not inbound.eof:
             await core.receive(wanted - decoder.buffered)

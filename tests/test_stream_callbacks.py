@@ -395,6 +395,29 @@ async def test_a_callback_read_can_time_out():
         assert isinstance(server.error, TimeoutError)
 
 
+async def test_the_streams_limits_of_time_hold_for_callback_reads():
+    async with joined("unix", idle_timeout=0.001) as (_, server):
+        closed, on_close = called()
+        server.set_close_callback(on_close)
+        server.read(Line(), callback=called()[1])
+        await until(lambda: closed)
+        assert isinstance(server.error, TimeoutError)
+
+
+async def test_a_callback_read_of_unread_data_minds_the_end_again():
+    async with joined("unix") as (client, server):
+        notes, note = called()
+        closed, on_close = called()
+        server.set_close_callback(on_close)
+        await client.write(b"a\n")
+        await passes(10)
+        server.read(Line(), callback=note)
+        await until(lambda: notes)
+        client.close()
+        await until(lambda: closed)
+        assert ["a"] == notes
+
+
 # Frame handlers
 
 
