@@ -17,8 +17,8 @@ _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _EXTENSIONS: Final = rb"((?:[\t ]*;[\t ]*%s(?:[\t ]*=[\t ]*(?:%s|%s))?)*)" % (_TOKEN, _TOKEN, _QUOTED)
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
-_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s\r\n" % _EXTENSIONS)
-PLAIN: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
+LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s\r\n" % _EXTENSIONS)
+_PLAIN: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 _EXTENSIONS_ONLY: Final = re.compile(_EXTENSIONS)
 _BEHIND_SIZE: Final = (b"", b"\r", b";", b" ", b"\t")
 
@@ -84,7 +84,7 @@ class HttpChunk(Framer[Chunk]):
         if window.memo is not None:
             return self._trailers(window, window.memo, window.resume)
         feed = data.find(b"\n", window.resume, start + MOST_LINE)
-        line = _LINE.match(data, start, feed + 1) if feed >= 0 else None
+        line = LINE.match(data, start, feed + 1) if feed >= 0 else None
         if line is None:
             return self._incomplete(window, feed)
         first, size = line.end(), int(line[1], 16)
@@ -125,7 +125,7 @@ class HttpChunk(Framer[Chunk]):
         """Cut whole chunks without extensions; `find` is asked about the others, and the last one."""
         data, start = bytes(window.data), window.start
         chunks: list[Chunk] = []
-        append, match, make = chunks.append, PLAIN.match, tuple.__new__
+        append, match, make = chunks.append, _PLAIN.match, tuple.__new__
         while line := match(data, start):
             first = line.end()
             stop = first + int(line[1], 16)

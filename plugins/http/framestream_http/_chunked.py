@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
-from framestream_http._chunk import MOST_LINE, PLAIN, Chunk, HttpChunk
-from framestream_http._heads import Fields
+from framestream_http._chunk import LINE, MOST_LINE, Chunk, HttpChunk
+from framestream_http._heads import FIELD_SECTION, Fields, parse_fields
 
 _CHUNK: Final = HttpChunk()
 _CRLF: Final = b"\r\n"
@@ -99,21 +99,24 @@ class HttpChunked(Framer[Chunked]):
             at = found[2]
 
     def cut(self, data: bytes, start: int) -> tuple[Chunked, int] | None:
-        """Return the body at this index and where it ends, if it is there and plain."""
+        """Return the body at this index and where it ends, if it is there; `find` sees to what is refused."""
         pieces: list[bytes] = []
-        while line := PLAIN.match(data, start):
-            first = line.end()
-            stop = first + int(line[1], 16)
+        while line := LINE.match(data, start, start + MOST_LINE):
+            first, size = line.end(), int(line[1], 16)
+            if not size:
+                section = FIELD_SECTION.match(data, first, first + MOST_LINE)
+                if section is None:
+                    return None
+                return Chunked(b"".join(pieces), parse_fields(section[1])), section.end()
+            stop = first + size
             start = stop + len(_CRLF)
             if data[stop:start] != _CRLF:
                 return None
-            if stop == first:
-                return Chunked(b"".join(pieces)), start
             pieces.append(data[first:stop])
         return None
 
     def split(self, window: Window) -> tuple[list[Chunked], int]:
-        """Cut every whole body that is plain; `find` is asked about what is not."""
+        """Cut every whole body; `find` is asked about the rest."""
         data, start = bytes(window.data), window.start
         bodies: list[Chunked] = []
         while (whole := self.cut(data, start)) is not None:

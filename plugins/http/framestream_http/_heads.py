@@ -19,6 +19,7 @@ FIELD_LINE: Final = re.compile(rb"(%s):(%s)" % (_TOKEN, _TEXT))
 _FIELDS: Final = rb"((?:%s:%s\r\n)*)\r\n" % (_TOKEN, _TEXT)
 REQUEST_HEAD: Final = re.compile(REQUEST_LINE.pattern + rb"\r\n" + _FIELDS)
 RESPONSE_HEAD: Final = re.compile(STATUS_LINE.pattern + rb"\r\n" + _FIELDS)
+FIELD_SECTION: Final = re.compile(_FIELDS)
 _EACH_FIELD: Final = re.compile(rb"([^:\n]+):([^\r\n]*)\r?\n")
 
 _ABSOLUTE: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:.")
