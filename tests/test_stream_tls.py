@@ -13,6 +13,7 @@ from framestream import FramingError, IOStream, LengthPrefix, Line, StreamBusy, 
 from framestream._channel import Channel, SocketChannel
 from framestream._tls_channel import TLSChannel
 from framestream.testing import Wire, memory_stream_pair
+from framestream.testing._memory_channel import memory_channel_pair
 
 BELOW = pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
 LARGE = os.urandom(2 << 20)
@@ -98,6 +99,19 @@ async def test_what_a_handshake_leaves_over_is_sent_while_its_side_only_reads(pe
     client.close()
     with pytest.raises(StreamClosed):
         await reading
+
+
+async def test_a_peer_that_takes_nothing_more_can_still_be_read():
+    first, second = memory_channel_pair(back=Wire(capacity=100))
+    client, server = IOStream(first), IOStream(second)
+    assert [None, None] == await shake_hands(client, server)
+    reading = asyncio.ensure_future(server.read(Line()))
+    await passes()
+    first.incoming.abandon()
+    await passes()
+    assert not server.channel.wants_write
+    await client.write(b"all the same\n")
+    assert "all the same" == await reading
 
 
 async def test_both_directions_at_once():
