@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from framestream._conditions import ReadCondition
 from framestream._errors import FramestreamError
+from framestream._events import events
 from framestream._signals import END, NEED_DATA
 
 if TYPE_CHECKING:
@@ -84,13 +85,17 @@ class FrameHandler:
     def _deliver(self) -> None:
         core = self._core
         outbound, condition, callback = core.outbound, self._condition, self._callback
+        inbound, ahead = core.inbound, core.decoder.ahead
         for _ in range(_FRAMES_IN_A_ROW):
-            frame = self._next()
-            if frame is NEED_DATA:
+            # What is cut ahead, but for the last of it, is handed out with no further call.
+            if len(ahead.frames) > 1 and ahead.condition is condition:
+                frame = ahead.frames.pop()
+            elif (frame := self._next()) is NEED_DATA:
                 return
-            core.tap(condition, frame)
+            if events.frame_received is not None:
+                core.tap(condition, frame)
             callback(frame)
-            if self._paused or not self.active:
+            if self._paused or inbound.busy is not self:
                 return
             if outbound.buffer.size > outbound.high_water:
                 outbound.on_flush(outbound.buffer.written - outbound.low_water, self)
