@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 LARGE = 1 << 17
 _BESIDE_LARGE = 1 << 12
 _TRIES_TO_SKIP = 8
-# How often one wake-up, or one coroutine that never has to wait, receives before others get their turn.
-READS_IN_A_ROW = 16
+# How much one wake-up, or one coroutine that never has to wait, receives before others get their turn: a
+# dozen full chunks, or 64 small ones.
+_BUDGET = 1 << 20
+_PRICE = 1 << 14
 
 
 class InboundOwner(Protocol):
@@ -104,7 +106,7 @@ class Inbound:
         self._waiter: Waiter | None = None
         self._watching = False
         self._missing = 0
-        self._budget = READS_IN_A_ROW
+        self._budget = _BUDGET
         self._unlucky = 0
         self._woke_nobody = False
 
@@ -171,6 +173,7 @@ class Inbound:
             self.stop()
             return
         self._missing -= received
+        self._budget -= received + _PRICE
         if self.timer is not None:
             self.timer.note_arrival()
 
@@ -178,7 +181,6 @@ class Inbound:
         """Receive up to `missing` bytes without waiting; return True if it is worth asking the decoder."""
         self._missing = missing
         while not self.eof and not (self._watching and self.drained) and self._budget > 0:
-            self._budget -= 1
             if not self.receive():
                 self._unlucky = _TRIES_TO_SKIP
                 return False
@@ -199,7 +201,7 @@ class Inbound:
     def wait(self, waiter: Waiter) -> None:
         """Wake `waiter` when the bytes that `receive_inline` still misses, or the end, have arrived."""
         self._waiter = waiter
-        self._budget = READS_IN_A_ROW
+        self._budget = _BUDGET
         self.waits += 1
         if self.timer is not None:
             self.timer.wait(waiter)
@@ -279,7 +281,8 @@ class Inbound:
             self.on_top = False
 
     def _receive_enough(self) -> bool:
-        for _ in range(READS_IN_A_ROW):
+        self._budget = _BUDGET
+        while self._budget > 0:
             if not self.receive():
                 return False
             if self._missing <= 0 or self.eof:
