@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from sample_conditions import Bracketed, Lines, Number, Plain, Prefixed, Rest, Upper, cut, prefixed
 
+import framestream
 from framestream import (
     END,
     FRAME_END,
     NEED_DATA,
+    PADDING,
+    Delimiter,
     FrameDecoder,
     FramerContractError,
     FrameTooLarge,
@@ -823,3 +827,76 @@ def test_peek_crosses_chunks_and_consumes_nothing() -> None:
     decoder = fed(b"ab", b"cd", b"ef")
     assert [decoder.peek(n) for n in (0, 1, 3, 5, 99)] == [b"", b"a", b"abc", b"abcde", b"abcdef"]
     assert decoder.buffered == 6
+
+
+@dataclass(frozen=True)
+class Spaced(ReadCondition[bytes]):
+    """Words that end with a dot, with spaces between them that belong to none."""
+
+    def find(self, window: Window) -> Any:
+        if window.data[window.start : window.start + 1] == b" ":
+            return window.start, window.start, window.start + 1, PADDING
+        end = window.data.find(b".", window.resume)
+        return NeedMore(resume=len(window.data)) if end < 0 else (window.start, end, end + 1)
+
+
+@pytest.mark.parametrize("chunks", [[b"one. two.  "], cut(b"one. two.  ", 1)])
+def test_the_stream_may_end_behind_padding(chunks: list[bytes]) -> None:
+    decoder = fed(*chunks, eof=True)
+    assert [b"one", b"two", END] == [decoder.next_frame(Spaced()) for _ in range(3)]
+    decoder = fed(*chunks, eof=True)
+    parts = [decoder.next_part(Spaced()) for _ in range(5)]
+    assert parts == [b"one", FRAME_END, b"two", FRAME_END, END]
+
+
+def test_look_ahead_goes_on_in_the_next_chunk() -> None:
+    condition = Lines()
+    decoder = fed(b"ab\n" * 10, b"cd\n" * 10)
+    assert [decoder.next_frame(condition) for _ in range(20)] == [b"ab"] * 10 + [b"cd"] * 10
+
+
+def test_a_split_that_gives_up_leaves_the_frames_to_find() -> None:
+    class GivesUp(Lines):
+        def split(self, window: Window) -> Any:
+            raise ValueError("not today")
+
+    assert fed(b"a\nb\n").next_batch(GivesUp()) == [b"a", b"b"]
+
+
+def test_a_cut_of_ones_own_is_asked_first_and_may_leave_the_frame_to_find() -> None:
+    class Once(Delimiter):
+        def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
+            if start:
+                raise LookupError("only the first")
+            return super().cut(data, start)
+
+    decoder = fed(b"a;b;")
+    assert [decoder.next_frame(Once(b";")), decoder.next_frame(Once(b";"))] == [b"a", b"b"]
+
+
+def test_missing_says_how_much_must_arrive() -> None:
+    decoder = fed(b"\0\0")
+    assert decoder.next_frame(Prefixed()) is NEED_DATA
+    assert decoder.missing == 2
+    decoder.receive_data(b"\0\x05a")
+    assert decoder.next_frame(Prefixed()) is NEED_DATA
+    assert decoder.missing == 4
+    decoder = fed(prefixed(b"far too long")[:6], max_frame_size=5, on_oversize="discard")
+    assert decoder.next_frame(Prefixed()) is NEED_DATA
+    assert decoder.missing == 1
+
+
+def test_there_is_no_place_for_bytes_of_unknown_frames() -> None:
+    assert FrameDecoder().receive_from(len) is None
+
+
+def test_a_window_shows_what_it_looks_at() -> None:
+    assert repr(Window(b"abc", 1)) == (
+        "Window(b'bc'..., start=1, resume=1, memo=None, eof=False, taken=0, end=3)"
+    )
+
+
+def test_the_package_names_what_it_has() -> None:
+    assert set(framestream.__all__) <= set(dir(framestream))
+    with pytest.raises(AttributeError, match="no attribute 'Lien'"):
+        _ = framestream.Lien
