@@ -1,7 +1,5 @@
 """The receivers that `loopback` compares, each written as its library's users would for speed."""
 
-
-
 from __future__ import annotations
 
 import asyncio
