@@ -121,15 +121,33 @@ class Search:
                     if have > bound + 1 and type(self._answer_to(bound + 1)) is NeedMore:
                         return TOO_LARGE
                     raise
+                if self._undecided_within(bound + 1, have):
+                    return TOO_LARGE
                 found = self._settled_before_error(have)
                 if found is None:
                     raise
                 self.note(found)
                 self.need = 0
                 continue
+            small = type(found) is tuple and len(found) > 2 and found[2] <= buffer.pos + bound + 1
+            if in_parts and not small and self._undecided_within(bound + 1, have):
+                return TOO_LARGE
             self.note(found)
             if self.extent is None and last and not (in_parts and self.settled > 0):
                 return TOO_LARGE if have > bound else WAITING
+
+    def _undecided_within(self, size: int, have: int) -> bool:
+        """Tell whether the first `size` bytes settle nothing: in smaller chunks that ends the stream."""
+        if have <= size:
+            return False
+        start = self.buffer.pos
+        window = Window(bytes(memoryview(self.buffer.head)[: start + size]), start, start + self.resume)
+        window.memo, window.taken = self.memo, self.taken
+        try:
+            more = self.condition.find(window)
+        except FramingError:
+            return False
+        return type(more) is NeedMore and (more.settled or 0) <= start
 
     def look(self, limit: int, eof: bool) -> Span | None:
         """Ask about a fresh frame; return its span if it is plain, whole and small enough to deliver at once.

@@ -849,6 +849,48 @@ def test_the_stream_may_end_behind_padding(chunks: list[bytes]) -> None:
     assert parts == [b"one", FRAME_END, b"two", FRAME_END, END]
 
 
+@dataclass(frozen=True)
+class Labelled(ReadCondition[bytes]):
+    """A label of any length up to a colon, and then the payload, up to a semicolon."""
+
+    def find(self, window: Window) -> Any:
+        start = window.start
+        if not window.taken:
+            colon = window.data.find(b":", start)
+            if window.data.find(b"!", start) >= 0:
+                raise FramingError("no exclamation")
+            if colon < 0:
+                return NeedMore()
+            start = colon + 1
+        end = window.data.find(b";", start)
+        if end < 0:
+            return NeedMore(settled=len(window.data), payload_start=start)
+        return start, end, end + 1
+
+
+@pytest.mark.parametrize(
+    "wire", [b"label:payload;", b"label:payload and more", b"label of no end", b"label!:x;"]
+)
+@pytest.mark.parametrize(("limit", "error"), [(3, FrameTooLarge), (100, None)])
+def test_what_settles_too_late_is_too_large_for_every_chunking(
+    wire: bytes, limit: int, error: type[Exception] | None
+) -> None:
+    outcomes = set()
+    for size in (1, 2, 3, 7, 100):
+        decoder = FrameDecoder(max_frame_size=limit)
+        got: list[Any] = []
+        try:
+            for chunk in cut(wire, size):
+                decoder.receive_data(chunk)
+                while (part := decoder.next_part(Labelled())) is not NEED_DATA:
+                    got.append(part)
+        except FramingError as failure:
+            got.append(type(failure))
+        outcomes.add(b"".join(part for part in got if isinstance(part, bytes)))
+        assert (got[-1:] == [FrameTooLarge]) is (error is FrameTooLarge)
+    assert len(outcomes) == 1
+
+
 def test_look_ahead_goes_on_in_the_next_chunk() -> None:
     condition = Lines()
     decoder = fed(b"ab\n" * 10, b"cd\n" * 10)
