@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from framestream._deadlines import Pace, ReadTimer, Waiter
-from framestream._errors import StreamBusy
 
 if TYPE_CHECKING:
     import asyncio
@@ -111,9 +110,7 @@ class Inbound:
         self._woke_nobody = False
 
     def begin(self, reader: object, pace: Pace | None) -> None:
-        """Make `reader` the only one who may read until `end`, within the limits of `pace`."""
-        if self.busy is not None:
-            raise StreamBusy("another read is still under way")
+        """Let only `reader` read until `end`, within the limits of `pace`. Nobody else may be reading."""
         self.busy = reader
         self.free = False
         if pace is not None:

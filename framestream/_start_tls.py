@@ -23,7 +23,7 @@ async def start_tls(
     timeout: float | None,
 ) -> None:
     """Flush, then shake hands; close the stream if that fails or is cancelled."""
-    core.inbound.begin(core, None)
+    core.begin(core, None)
     try:
         await within(core.loop, _start(core, context, server_side, server_hostname), timeout)
     except BaseException as error:

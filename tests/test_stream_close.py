@@ -37,6 +37,7 @@ async def test_close_is_idempotent_and_the_first_error_stays(kind):
         server.close(RuntimeError("second"))
         assert server.closed()
         assert first is server.error
+        await server.wait_closed()
 
 
 @every_kind
@@ -338,6 +339,8 @@ async def test_a_close_callback_taken_back_is_minded_no_more():
         server.set_close_callback(lambda: None)
         await client.write(b"a\n")
         await passes(10)
+        await client.write(b"b\n")
+        await passes(10)
         server.set_close_callback(None)
         assert "a" == await server.read(Line())
         client.close()
@@ -433,7 +436,10 @@ async def test_frames_are_shown_to_who_asks_for_them(monkeypatch):
     async for batch in server.batches():
         assert ["f", "g", "h"] == batch
         break
-    assert list("abcdefgh") == seen == sent
+    server.on_frame(None, lambda line: None)
+    await client.send("i")
+    await passes()
+    assert list("abcdefghi") == seen == sent
 
 
 async def test_the_loop_lets_go_of_a_closed_stream():
