@@ -170,6 +170,7 @@ class Cutter:
 
     def _report_discarded(self, error: FrameTooLarge) -> None:
         self._place = (error.offset or 0) + error.discarded
+        self._output.stream.flush()
         click.echo(f"framestream: {self._source.name}: {error}; {error.discarded} bytes skipped", err=True)
 
     def report_stats(self) -> None:
