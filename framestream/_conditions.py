@@ -131,7 +131,7 @@ class NeedMore:
 
     Args:
         size: do not ask again before this many bytes of the frame are there, counted from
-            ``window.start`` (0: ask when anything has arrived).
+            ``window.start`` (0: ask when anything has arrived). Never more than `find` needs to answer.
         resume: index in the data from which to go on searching; what lies before it will not be
             looked at again, except for a bounded header.
         memo: handed back in ``window.memo``. Treat it as immutable.
