@@ -115,12 +115,12 @@ async def test_a_timeout_is_a_timeout_error_and_one_of_ours():
 
 async def test_no_timer_is_left_behind_by_a_read_that_is_done():
     async with joined("unix") as (client, server):
-        reading = asyncio.ensure_future(server.read(Line(), timeout=0.01))
+        reading = asyncio.ensure_future(server.read(Line(), timeout=0.5))
         await passes()
         await client.write(b"a\n")
         assert "a" == await reading
         reading = asyncio.ensure_future(server.read(Line()))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.55)
         assert not reading.done()
         reading.cancel()
         await asyncio.wait([reading])
