@@ -10,7 +10,7 @@ from framestream._conditions import ReadCondition
 from framestream._decoder import DEFAULT_MAX_FRAME_SIZE, FrameDecoder, OnOversize
 from framestream._errors import FrameTooLarge, PayloadError
 from framestream._named import condition_of
-from framestream._signals import END, NEED_DATA
+from framestream._signals import END, NEED_DATA, End, NeedData
 
 T = TypeVar("T")
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
@@ -93,19 +93,27 @@ def _frames(
     on_payload_error: Callable[[PayloadError], object] | None,
 ) -> Iterator[T]:
     while True:
-        try:
-            frames = decoder.next_batch(condition)
-        except PayloadError as error:
-            if on_payload_error is None:
-                raise
-            on_payload_error(error)
-            continue
+        frames = _next_batch(decoder, condition, on_payload_error)
         if frames is END:
             return
         if frames is NEED_DATA:
             _feed(decoder, next(chunks, None))
         else:
             yield from frames
+
+
+def _next_batch(
+    decoder: FrameDecoder,
+    condition: ReadCondition[T],
+    on_payload_error: Callable[[PayloadError], object] | None,
+) -> list[T] | NeedData | End:
+    while True:
+        try:
+            return decoder.next_batch(condition)
+        except PayloadError as error:
+            if on_payload_error is None:
+                raise
+            on_payload_error(error)
 
 
 def _feed(decoder: FrameDecoder, chunk: BytesLike | None) -> None:
@@ -191,13 +199,7 @@ async def _aframes(
     on_payload_error: Callable[[PayloadError], object] | None,
 ) -> AsyncIterator[T]:
     while True:
-        try:
-            frames = decoder.next_batch(condition)
-        except PayloadError as error:
-            if on_payload_error is None:
-                raise
-            on_payload_error(error)
-            continue
+        frames = _next_batch(decoder, condition, on_payload_error)
         if frames is END:
             return
         if frames is NEED_DATA:
