@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from framestream._conditions import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
-from framestream._decoder import DecoderStats, FrameDecoder, OnOversize
 from framestream._errors import (
     AddressError,
     BufferFull,
@@ -33,23 +32,12 @@ from framestream._errors import (
 )
 from framestream._iterate import aiter_frames, iter_frames
 from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.decoding._decoder import DecoderStats, FrameDecoder, OnOversize
 
 if TYPE_CHECKING:
-    from framestream._frames import FramedStream
-    from framestream._hookspecs import hookimpl, hookspec
-    from framestream._network import (
-        ProcessStream,
-        Server,
-        ServerStats,
-        client_tls,
-        connect,
-        connect_process,
-        serve,
-        server_tls,
-    )
-    from framestream._registry import FramerInfo, available_framers, get_framer, plugins
-    from framestream._stats import StreamStats
-    from framestream._stream import IOStream
+    from framestream.channels._channel import Channel, SocketChannel
+    from framestream.channels._pipe_channel import PipeChannel
+    from framestream.channels._tls_channel import TLSChannel
     from framestream.framers._available import Available
     from framestream.framers._delimiter import Delimiter
     from framestream.framers._exactly import Exactly
@@ -66,43 +54,62 @@ if TYPE_CHECKING:
     from framestream.framers._sequence import Sequence
     from framestream.framers._until_close import UntilClose
     from framestream.framers._when import When
+    from framestream.hosting._hookspecs import hookimpl, hookspec
+    from framestream.hosting._registry import FramerInfo, available_framers, get_framer, plugins
+    from framestream.network import (
+        ProcessStream,
+        Server,
+        ServerStats,
+        client_tls,
+        connect,
+        connect_process,
+        serve,
+        server_tls,
+    )
+    from framestream.streams._frames import FramedStream
+    from framestream.streams._stats import StreamStats
+    from framestream.streams._stream import IOStream
 
 _LAZY = {
     "Available": "framers._available",
     "Body": "framers._fields",
+    "Channel": "channels._channel",
     "Delimiter": "framers._delimiter",
     "Exactly": "framers._exactly",
     "Fields": "framers._fields",
     "FirstOf": "framers._first_of",
     "FixedLength": "framers._fixed_length",
-    "FramedStream": "_frames",
-    "FramerInfo": "_registry",
+    "FramedStream": "streams._frames",
+    "FramerInfo": "hosting._registry",
     "GeneratorFramer": "framers._generator",
     "HeaderThenBody": "framers._header_then_body",
-    "IOStream": "_stream",
+    "IOStream": "streams._stream",
     "LengthPrefix": "framers._length_prefix",
     "Line": "framers._line",
     "Mapped": "framers._mapped",
     "Msgpack": "framers._msgpack",
     "Nested": "framers._mapped",
-    "ProcessStream": "_network",
+    "PipeChannel": "channels._pipe_channel",
+    "ProcessStream": "network",
     "Regex": "framers._regex",
     "Sequence": "framers._sequence",
-    "Server": "_network",
-    "ServerStats": "_network",
-    "StreamStats": "_stats",
+    "Server": "network",
+    "ServerStats": "network",
+    "SocketChannel": "channels._channel",
+    "StreamStats": "streams._stats",
+    "TLSChannel": "channels._tls_channel",
     "UntilClose": "framers._until_close",
     "When": "framers._when",
-    "available_framers": "_registry",
-    "client_tls": "_network",
-    "connect": "_network",
-    "connect_process": "_network",
-    "get_framer": "_registry",
-    "hookimpl": "_hookspecs",
-    "hookspec": "_hookspecs",
-    "plugins": "_registry",
-    "serve": "_network",
-    "server_tls": "_network",
+    "available_framers": "hosting._registry",
+    "client_tls": "network",
+    "connect": "network",
+    "connect_process": "network",
+    "get_framer": "hosting._registry",
+    "hookimpl": "hosting._hookspecs",
+    "hookspec": "hosting._hookspecs",
+    "plugins": "hosting._registry",
+    "serve": "network",
+    "server_tls": "network",
 }
 
 __all__ = [
@@ -114,6 +121,7 @@ __all__ = [
     "Available",
     "Body",
     "BufferFull",
+    "Channel",
     "ConnectError",
     "ConnectTimeout",
     "Decode",
@@ -144,6 +152,7 @@ __all__ = [
     "Nested",
     "OnOversize",
     "PayloadError",
+    "PipeChannel",
     "PluginError",
     "ProcessStream",
     "ReadCondition",
@@ -151,12 +160,14 @@ __all__ = [
     "Sequence",
     "Server",
     "ServerStats",
+    "SocketChannel",
     "Span",
     "SpecError",
     "StreamBusy",
     "StreamClosed",
     "StreamStats",
     "StreamTimeout",
+    "TLSChannel",
     "UnknownFramerError",
     "UntilClose",
     "ValueSpan",

@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from framestream._errors import FramingError, PayloadError
-from framestream._spec import format_spec
+from framestream.specs._spec import format_spec
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

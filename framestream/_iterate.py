@@ -7,10 +7,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from framestream._conditions import ReadCondition
-from framestream._decoder import DEFAULT_MAX_FRAME_SIZE, FrameDecoder, OnOversize
 from framestream._errors import FrameTooLarge, PayloadError
-from framestream._named import condition_of
 from framestream._signals import END, NEED_DATA, End, NeedData
+from framestream.decoding._decoder import DEFAULT_MAX_FRAME_SIZE, FrameDecoder, OnOversize
+from framestream.specs._named import condition_of
 
 T = TypeVar("T")
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"

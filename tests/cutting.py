@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from framestream._decoder import FrameDecoder
 from framestream._errors import FramestreamError
 from framestream._signals import END, NEED_DATA
+from framestream.decoding._decoder import FrameDecoder
 
 if TYPE_CHECKING:
     from framestream._conditions import Framer, ReadCondition

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from certificates import certificates
 
 from framestream import IOStream
-from framestream._pipe_channel import PipeChannel
+from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import memory_stream_pair
 
 KINDS = ["tcp", "unix", "tls", "pipe", "memory"]

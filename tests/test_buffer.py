@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from framestream._buffer import ReadBuffer
+from framestream.decoding._buffer import ReadBuffer
 
 
 def filled(*chunks: bytes) -> ReadBuffer:

@@ -9,8 +9,8 @@ import pytest
 from stream_pairs import joined, passes, pipe_channels, tcp_sockets
 
 from framestream import Exactly, IOStream, LengthPrefix, Line, StreamClosed
-from framestream._channel import Channel, SocketChannel, format_address
-from framestream._pipe_channel import PipeChannel
+from framestream.channels._channel import Channel, SocketChannel, format_address
+from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import Wire, memory_stream_pair
 
 

@@ -13,7 +13,6 @@ import pytest
 from cutting import cut, error, wire
 
 from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Window
-from framestream._decoder import FrameDecoder
 from framestream._errors import (
     EncodeError,
     FramerContractError,
@@ -22,8 +21,8 @@ from framestream._errors import (
     IncompleteFrame,
     PayloadError,
 )
-from framestream._registry import get_framer
 from framestream._signals import FRAME_END, NEED_DATA
+from framestream.decoding._decoder import FrameDecoder
 from framestream.framers._delimiter import Delimiter
 from framestream.framers._exactly import Exactly
 from framestream.framers._first_of import FirstOf
@@ -36,6 +35,7 @@ from framestream.framers._msgpack import Msgpack
 from framestream.framers._sequence import Sequence
 from framestream.framers._until_close import UntilClose
 from framestream.framers._when import When
+from framestream.hosting._registry import get_framer
 from framestream.testing import check_framer, chunkings
 
 LINE = Delimiter(b"\n")

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream._conditions import NeedMore, Window
-from framestream._decoder import FrameDecoder
 from framestream._errors import EncodeError, FrameTooLarge, FramingError, IncompleteFrame
-from framestream._registry import get_framer
+from framestream.decoding._decoder import FrameDecoder
 from framestream.framers._length_prefix import LengthPrefix
+from framestream.hosting._registry import get_framer
 from framestream.testing import check_framer
 
 VARINT = LengthPrefix(format="varint")

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream._conditions import Window
-from framestream._decoder import FrameDecoder
 from framestream._errors import EncodeError, IncompleteFrame, PayloadError
-from framestream._registry import get_framer
+from framestream.decoding._decoder import FrameDecoder
 from framestream.framers._line import Line
+from framestream.hosting._registry import get_framer
 from framestream.testing import check_framer
 
 

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framestream._conditions import NeedMore, Window
-from framestream._decoder import FrameDecoder
 from framestream._errors import EncodeError, FramerContractError, FramingError, IncompleteFrame, PayloadError
 from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.decoding._decoder import FrameDecoder
 from framestream.framers._msgpack import Msgpack
 from framestream.testing import check_framer, chunkings
 
@@ -367,7 +367,7 @@ def test_it_is_a_value() -> None:
 def test_without_the_c_implementation_it_gives_the_same_frames_in_linear_time() -> None:
     program = (
         "import msgpack\n"
-        "from framestream._decoder import FrameDecoder\n"
+        "from framestream.decoding._decoder import FrameDecoder\n"
         "from framestream.framers._msgpack import Msgpack\n"
         "assert not Msgpack.compiled\n"
         "data = msgpack.packb([['x' * 8] * 10, None]) * 2000 + b'\\xa1\\xff' + b'\\x05'\n"

@@ -287,7 +287,7 @@ async def test_what_takes_longer_than_the_time_to_drain_is_cancelled(caplog):
 
 
 async def test_a_handler_that_ignores_cancellation_loses_its_stream(caplog, monkeypatch):
-    monkeypatch.setattr("framestream._connections._LAST_WORDS", 0.01)
+    monkeypatch.setattr("framestream.network._connections._LAST_WORDS", 0.01)
     gate = Gate()
 
     async def stubborn(stream):

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from framestream._errors import AddressError
-from framestream._urls import Activated, Command, Descriptors, Pipe, Tcp, Unix, parse_url
+from framestream.network._urls import Activated, Command, Descriptors, Pipe, Tcp, Unix, parse_url
 
 URLS = [
     ("tcp://localhost:4000", Tcp("localhost", 4000)),

@@ -21,9 +21,9 @@ from framestream import (
     iter_frames,
     plugins,
 )
-from framestream._named_framers import NamedFramer, find_config
-from framestream._versions import Requirement, version_order
 from framestream.framers._built_in import BUILT_IN
+from framestream.hosting._named_framers import NamedFramer, find_config
+from framestream.hosting._versions import Requirement, version_order
 
 
 @pytest.fixture(autouse=True)

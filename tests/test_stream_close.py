@@ -11,8 +11,8 @@ import pytest
 from stream_pairs import KINDS, connected, joined, passes, tcp_sockets
 
 from framestream import IncompleteFrame, IOStream, LengthPrefix, Line, StreamClosed
-from framestream._channel import SocketChannel
 from framestream._events import events
+from framestream.channels._channel import SocketChannel
 from framestream.testing import Wire, memory_stream_pair
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -10,8 +10,8 @@ from certificates import certificates
 from stream_pairs import channels, connected, joined, passes, tcp_sockets
 
 from framestream import FramingError, IOStream, LengthPrefix, Line, StreamBusy, StreamClosed, StreamTimeout
-from framestream._channel import Channel, SocketChannel
-from framestream._tls_channel import TLSChannel
+from framestream.channels._channel import Channel, SocketChannel
+from framestream.channels._tls_channel import TLSChannel
 from framestream.testing import Wire, memory_stream_pair
 from framestream.testing._memory_channel import memory_channel_pair
 

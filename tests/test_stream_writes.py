@@ -19,8 +19,8 @@ from framestream import (
     StreamClosed,
     StreamTimeout,
 )
-from framestream._channel import SocketChannel
-from framestream._pipe_channel import PipeChannel
+from framestream.channels._channel import SocketChannel
+from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import Wire, memory_stream_pair
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from framestream._named_framers import find_config
-from framestream._registry import plugins
 from framestream.cli._failures import CLOSED_PIPE, HANDLED, INTERRUPTED, report
+from framestream.hosting._named_framers import find_config
+from framestream.hosting._registry import plugins
 
 _COMMANDS = ("cut", "connect", "serve", "framers", "check", "plugins", "new")
 

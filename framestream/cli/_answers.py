@@ -17,7 +17,7 @@ from framestream.cli._output import OUTPUTS
 from framestream.cli._render import to_json
 
 if TYPE_CHECKING:
-    from framestream._frames import FramedStream
+    from framestream.streams._frames import FramedStream
 
 
 class CommandFailed(FramestreamError):

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from framestream._connect import connect as open_stream
 from framestream._errors import FramingError, PayloadError, StreamClosed
 from framestream._iterate import aiter_frames
-from framestream._registry import get_framer
-from framestream._tls import client_tls
 from framestream.cli._entering import INPUTS, Typed, sending_framer
 from framestream.cli._output import OUTPUTS, Output, Undecoded
 from framestream.cli._parameters import ESCAPED, SIZE, SPEC
 from framestream.cli._render import hexdump
 from framestream.cli._sources import open_source
 from framestream.framers._line import Line
+from framestream.hosting._registry import get_framer
+from framestream.network._connect import connect as open_stream
+from framestream.network._tls import client_tls
 
 if TYPE_CHECKING:
     import ssl
 
-    from framestream._decoder import OnOversize
-    from framestream._stream import IOStream
+    from framestream.decoding._decoder import OnOversize
+    from framestream.streams._stream import IOStream
 
 # A frame that was typed is one line, however long.
 _LINE = Line("utf-8", errors="surrogateescape", max_size=1 << 30)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream._decoder import DEFAULT_MAX_FRAME_SIZE, FrameDecoder, OnOversize
 from framestream._errors import FrameTooLarge, FramingError, PayloadError
-from framestream._registry import get_framer
 from framestream._signals import END, NEED_DATA
-from framestream._values import format_size
 from framestream.cli._output import OUTPUTS, Output, Undecoded
 from framestream.cli._parameters import ESCAPED, SIZE, SPEC
 from framestream.cli._progress import Progress
 from framestream.cli._render import hexdump
 from framestream.cli._sources import Source, open_source
+from framestream.decoding._decoder import DEFAULT_MAX_FRAME_SIZE, FrameDecoder, OnOversize
+from framestream.hosting._registry import get_framer
+from framestream.specs._values import format_size
 
 if TYPE_CHECKING:
     from framestream._conditions import ReadCondition

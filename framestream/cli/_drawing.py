@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from framestream._decoder import FrameDecoder
 from framestream._errors import FramingError, PayloadError
 from framestream._signals import END, NEED_DATA
+from framestream.decoding._decoder import FrameDecoder
 
 if TYPE_CHECKING:
     from framestream._conditions import ReadCondition

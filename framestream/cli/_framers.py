@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from framestream._named_framers import NamedFramer
-from framestream._registry import available_framers, get_framer, plugins
-from framestream._spec import OptionInfo, describe_options
 from framestream.cli._drawing import draw
 from framestream.cli._examples import examples_of
 from framestream.cli._parameters import SPEC
 from framestream.cli._tables import print_table
+from framestream.hosting._named_framers import NamedFramer
+from framestream.hosting._registry import available_framers, get_framer, plugins
+from framestream.specs._spec import OptionInfo, describe_options
 
 
 @click.command(short_help="List the framers, or explain one.")

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from framestream._registry import get_framer
-from framestream._serve import serve as open_server
-from framestream._tls import server_tls
 from framestream.cli._answers import Echo, Execute, Show
 from framestream.cli._parameters import SIZE, SPEC
+from framestream.hosting._registry import get_framer
+from framestream.network._serve import serve as open_server
+from framestream.network._tls import server_tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from framestream._decoder import OnOversize
+    from framestream.decoding._decoder import OnOversize
 
 
 @click.command(short_help="Serve frames: echo them, run a command for each, or print them.")

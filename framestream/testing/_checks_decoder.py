@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from framestream._conditions import ReadCondition
-from framestream._decoder import FrameDecoder
 from framestream._errors import FramerContractError, FramingError, IncompleteFrame, PayloadError
 from framestream._signals import Signal
+from framestream.decoding._decoder import FrameDecoder
 from framestream.testing._case import Case, lengths
 from framestream.testing._chunkings import in_pieces
 from framestream.testing._comparing import difference, difference_from_reading

@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import Any
 
 from framestream._conditions import ReadCondition
-from framestream._decoder import FrameDecoder
 from framestream._signals import END, NEED_DATA
+from framestream.decoding._decoder import FrameDecoder
 from framestream.framers._length_prefix import LengthPrefix
 from framestream.framers._line import Line
 from framestream.testing._failure import describe_framer

@@ -7,7 +7,6 @@ from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from framestream._conditions import ReadCondition
-from framestream._decoder import FrameDecoder
 from framestream._errors import (
     FramerContractError,
     FrameTooLarge,
@@ -16,6 +15,7 @@ from framestream._errors import (
     PayloadError,
 )
 from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.decoding._decoder import FrameDecoder
 from framestream.testing._failure import ConformanceError
 
 By: TypeAlias = Literal["frame", "batch", "part", "mixed"]

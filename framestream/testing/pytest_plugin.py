@@ -12,7 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from framestream._conditions import ReadCondition
-    from framestream._stream import IOStream
+    from framestream.streams._stream import IOStream
     from framestream.testing._speed import SpeedReport
 
 _SPEEDS = pytest.StashKey[list[str]]()

@@ -1,0 +1,1 @@
+"""What a stream reads from and writes to: sockets, pipes, TLS over any of them."""

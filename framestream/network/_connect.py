@@ -1,0 +1,128 @@
+"""Open a stream to a URL."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from framestream._errors import AddressError, FramestreamError
+from framestream.channels._channel import SocketChannel
+from framestream.network._connector import Connector, reason
+from framestream.network._pipes import adopt, open_pipe
+from framestream.network._process import connect_process
+from framestream.network._time_limit import time_limit
+from framestream.network._tls import client_tls
+from framestream.network._urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, parse_url
+from framestream.streams._stream import IOStream
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from framestream._conditions import Framer, ReadCondition
+    from framestream.channels._channel import Channel
+    from framestream.streams._stream_options import StreamOptions
+
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds an address has before the next one is tried as well (RFC 8305, section 5)."""
+
+
+async def connect(
+    url: str,
+    *,
+    tls: ssl.SSLContext | bool | None = None,
+    server_hostname: str | None = None,
+    alpn: tuple[str, ...] = (),
+    local_address: tuple[str, int] | None = None,
+    timeout: float | None = None,
+    happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
+    framer: ReadCondition[Any] | str | None = None,
+    send_framer: Framer[Any] | str | None = None,
+    **stream_options: Unpack[StreamOptions],
+) -> IOStream:
+    """Return a stream to what a URL names.
+
+    A host with several addresses is tried at all of them, IPv6 and IPv4 in turn, each a little after the
+    one before (RFC 8305). Cancelling leaves nothing open.
+
+    Args:
+        url: ``tcp://HOST:PORT``, ``tls://HOST:PORT``, ``unix:PATH``, ``fd:N`` or ``fd:READ,WRITE`` for
+            descriptors that are open, ``pipe:PATH`` to read a FIFO and ``pipe:>PATH`` to write one,
+            ``exec:PROGRAM ARGUMENTS`` for a program's standard input and output, or just the path of a
+            socket, FIFO or device.
+        tls: a context, see `client_tls`; True for the platform's defaults, which ``tls://`` implies.
+        server_hostname: whom the certificate must name, if not the URL's host.
+        alpn: protocols to offer during the handshake (RFC 7301), unless the context says so itself.
+        local_address: host and port to connect from.
+        timeout: seconds for everything up to the end of the TLS handshake.
+        happy_eyeballs_delay: seconds an address has before the next one is tried as well.
+        framer: what the stream reads and writes unless told otherwise: a condition, name or spec string.
+        send_framer: what it writes, if that is something else.
+        stream_options: see `StreamOptions`.
+
+    Raises:
+        AddressError: the URL is malformed.
+        ConnectError: nobody was reached; names each address that was tried, and why it failed.
+            `ConnectTimeout` if the time was over.
+    """
+    endpoint = parse_url(url)
+    context = _context(endpoint, tls, alpn)
+    connector = Connector(url, local_address=local_address, delay=happy_eyeballs_delay)
+    try:
+        async with time_limit(timeout):
+            stream = await _open(
+                endpoint, connector, {"framer": framer, "send_framer": send_framer, **stream_options}
+            )
+            stream.set_nodelay(True)
+            if context is not None:
+                await _start_tls(stream, context, server_hostname or _host(endpoint), connector)
+            return stream
+    except TimeoutError as error:
+        assert timeout is not None
+        raise connector.timed_out(timeout) from error
+
+
+def _context(endpoint: Endpoint, tls: ssl.SSLContext | bool | None, alpn: tuple[str, ...]) -> Any:
+    implied = isinstance(endpoint, Tcp) and endpoint.tls
+    if implied and tls is False:
+        raise AddressError(f"{endpoint} asks for TLS, tls=False forbids it", url=str(endpoint))
+    if isinstance(tls, ssl.SSLContext):
+        if alpn:
+            raise TypeError("alpn is given, and so is a context; set it there")
+        return tls
+    return client_tls(alpn=alpn) if tls or implied else None
+
+
+def _host(endpoint: Endpoint) -> str | None:
+    return endpoint.host if isinstance(endpoint, Tcp) else None
+
+
+async def _start_tls(
+    stream: IOStream, context: ssl.SSLContext, host: str | None, connector: Connector
+) -> None:
+    try:
+        await stream.start_tls(context, server_hostname=host, timeout=None)
+    except (OSError, FramestreamError) as error:
+        raise connector.failed(f"TLS handshake failed: {reason(error)}") from error
+
+
+async def _open(endpoint: Endpoint, connector: Connector, options: dict[str, Any]) -> IOStream:
+    if isinstance(endpoint, Command):
+        return await connect_process(endpoint.argv, **options)
+    channel = await _channel(endpoint, connector)
+    try:
+        return IOStream(channel, **options)
+    except BaseException:
+        channel.close()
+        raise
+
+
+async def _channel(endpoint: Endpoint, connector: Connector) -> Channel:
+    if isinstance(endpoint, Tcp):
+        return SocketChannel(await connector.connect_tcp(endpoint))
+    if isinstance(endpoint, Unix):
+        return SocketChannel(await connector.connect_unix(endpoint))
+    if isinstance(endpoint, Pipe):
+        return await open_pipe(endpoint)
+    if isinstance(endpoint, Descriptors):
+        return adopt(endpoint)
+    raise AddressError(f"cannot connect to {endpoint}", url=str(endpoint))

@@ -1,0 +1,236 @@
+"""The connections of a server in this process: a task for each, counted, logged and drained."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from framestream._errors import FramestreamError, FramingError, PayloadError, StreamClosed, StreamTimeout
+from framestream._events import events
+from framestream.channels._channel import SocketChannel, is_reset
+from framestream.network._acceptor import Acceptor
+from framestream.streams._stream import IOStream
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from framestream._conditions import Framer
+    from framestream.streams._stats import StreamStats
+
+log = logging.getLogger("framestream.server")
+
+# Seconds for the first byte of a connection that was accepted just before a drain: its client could not
+# know, and its request is probably on the way.
+_FIRST_WORD = 0.5
+# Seconds a cancelled handler has to clean up before its connection is cut under it.
+_LAST_WORDS = 5.0
+
+
+@dataclass
+class ServerStats:
+    """Counters of one server since it began to listen.
+
+    Attributes:
+        accepted: connections accepted.
+        open: connections that are open now.
+        most_open: the most that were ever open at once.
+        handshake_failures: connections lost to a TLS handshake that failed or took too long.
+        peer_failures: connections ended by what the peer did: broken framing, a reset, a time limit.
+        handler_failures: connections whose handler raised anything else.
+        accept_failures: how often nothing could be accepted for want of descriptors or memory.
+        bytes_received, bytes_sent: over the connections that are closed.
+        frames_received, frames_sent: over the connections that are closed.
+        oversize: frames above the limit, over the connections that are closed.
+    """
+
+    accepted: int = 0
+    open: int = 0
+    most_open: int = 0
+    handshake_failures: int = 0
+    peer_failures: int = 0
+    handler_failures: int = 0
+    accept_failures: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    frames_received: int = 0
+    frames_sent: int = 0
+    oversize: int = 0
+
+    def add(self, stream: StreamStats) -> None:
+        """Take over the counters of a connection that is closed."""
+        self.bytes_received += stream.bytes_received
+        self.bytes_sent += stream.bytes_sent
+        self.frames_received += stream.frames_received
+        self.frames_sent += stream.frames_sent
+        self.oversize += stream.oversize
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a server does with each connection; the same in every process that shares the work."""
+
+    handler: Callable[[Any], Any]
+    framer: Framer[Any] | str | None = None
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None
+    handshake_timeout: float = 10.0
+    max_connections: float = float("inf")
+    stream_options: dict[str, Any] = field(default_factory=dict)
+
+
+class Connections:
+    """Accept, serve and drain.
+
+    Args:
+        service: what to do with each connection.
+        sockets: listening and non-blocking; they belong to this object from here on.
+
+    Attributes:
+        stats: the counters.
+        takes_backlog: accept, at the end, what has already connected.
+    """
+
+    def __init__(self, service: Service, sockets: Sequence[socket.socket]) -> None:
+        self.stats = ServerStats()
+        self.takes_backlog = True
+        self._service = service
+        self._tls = service.tls() if callable(service.tls) else service.tls
+        self._server: object = None
+        self._tasks: dict[asyncio.Task[None], IOStream] = {}
+        self._acceptor = Acceptor(
+            sockets,
+            on_connection=self._accepted,
+            on_failure=self._accept_failed,
+            room=lambda: service.max_connections - len(self._tasks),
+        )
+
+    @property
+    def pids(self) -> list[int]:
+        """None: there are no workers."""
+        return []
+
+    async def start(self, server: object) -> None:
+        """Begin to accept; logs and events name `server`."""
+        self._server = server
+        self._acceptor.poke()
+
+    @property
+    def streams(self) -> list[IOStream]:
+        """The streams that are open."""
+        return list(self._tasks.values())
+
+    def stop_listening(self) -> None:
+        """Accept nothing more; what is connected goes on."""
+        self._acceptor.close(take_backlog=self.takes_backlog)
+
+    async def drain(self, timeout: float) -> None:
+        """Let every connection finish what it has begun, for at most `timeout` seconds; then cancel.
+
+        A connection that waits between two frames ends at once: its handler sees the end of the stream.
+        One that was never heard of has a moment for its first word.
+        """
+        self.stop_listening()
+        loop = asyncio.get_running_loop()
+        for stream in self.streams:
+            if stream.stats.bytes_received:
+                stream.end_input()
+            else:
+                loop.call_later(min(_FIRST_WORD, timeout), stream.end_input)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout)
+        for task in [task for task in self._tasks if task.done()]:
+            self._end(task)  # somebody cancelled it before it had begun
+        if self._tasks:
+            await self._cancel()
+
+    async def _cancel(self) -> None:
+        server, count = str(self._server), len(self._tasks)
+        extra = {"server": server, "count": count}
+        log.warning("%s: the time to drain is over, %d connections are cut", server, count, extra=extra)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
+        for stream in self.streams:
+            self._log(logging.ERROR, "handler goes on although it was cancelled", stream)
+            stream.close()
+
+    # One connection
+
+    def _accepted(self, connection: socket.socket) -> None:
+        stats = self.stats
+        stats.accepted += 1
+        stats.open += 1
+        stats.most_open = max(stats.open, stats.most_open)
+        stream = IOStream(SocketChannel(connection), **self._service.stream_options)
+        with suppress(OSError):  # the peer may be gone by now
+            stream.set_nodelay(True)
+        self._tasks[asyncio.get_running_loop().create_task(self._converse(stream))] = stream
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        stream = self._tasks.pop(task)
+        stream.close()
+        self.stats.open -= 1
+        self.stats.add(stream.stats)
+        self._acceptor.poke()
+
+    async def _converse(self, stream: IOStream) -> None:
+        try:
+            if await self._greet(stream):
+                await self._answer(stream)
+                await stream.aclose()
+        except asyncio.CancelledError:
+            self._log(logging.DEBUG, "handler cancelled", stream)
+        except Exception as error:  # noqa: BLE001  # one connection never costs the server
+            self._failed(stream, error)
+        finally:
+            # Not in a callback of the task: each would cost an idle connection 128 bytes.
+            task = asyncio.current_task()
+            assert task is not None
+            self._end(task)
+
+    async def _greet(self, stream: IOStream) -> bool:
+        if self._tls is None:
+            return True
+        try:
+            await stream.start_tls(self._tls, server_side=True, timeout=self._service.handshake_timeout)
+        except (OSError, FramestreamError) as error:
+            self.stats.handshake_failures += 1
+            self._log(logging.INFO, f"TLS handshake failed: {error}", stream)
+            return False
+        return True
+
+    def _answer(self, stream: IOStream) -> Awaitable[Any]:
+        service = self._service
+        given = stream if service.framer is None else stream.framed(service.framer)
+        answer = service.handler(given)
+        # A handler without coroutines leaves callbacks behind; it ends when the stream does.
+        return answer if isawaitable(answer) else stream.wait_closed()
+
+    def _failed(self, stream: IOStream, error: Exception) -> None:
+        if _peers_doing(error):
+            self.stats.peer_failures += 1
+            self._log(logging.INFO, f"connection ended: {error}", stream)
+            return
+        self.stats.handler_failures += 1
+        self._log(logging.ERROR, f"handler failed: {error!r}", stream, exc_info=error)
+        events.tell("server_failed", server=self._server, error=error)
+
+    # Accepting
+
+    def _accept_failed(self, error: OSError) -> None:
+        self.stats.accept_failures += 1
+        log.warning("cannot accept for now: %s", error, extra={"server": str(self._server)})
+        events.tell("server_failed", server=self._server, error=error)
+
+    def _log(self, level: int, message: str, stream: IOStream, **options: Any) -> None:
+        extra = {"server": str(self._server), "peer": stream.peer}
+        log.log(level, "%s: %s", stream.peer or "unknown peer", message, extra=extra, **options)
+
+
+def _peers_doing(error: Exception) -> bool:
+    return isinstance(error, (FramingError, PayloadError, StreamClosed, StreamTimeout)) or is_reset(error)

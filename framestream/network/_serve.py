@@ -1,0 +1,147 @@
+"""Open a server on a URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from framestream._conditions import Framer
+from framestream._errors import AddressError
+from framestream.network._connections import Connections, Service
+from framestream.network._listen import listen, listen_together, socket_file
+from framestream.network._server import DRAIN_TIMEOUT, Crew, Server
+from framestream.network._tls import HANDSHAKE_TIMEOUT
+from framestream.network._urls import Tcp, parse_url
+from framestream.specs._named import condition_of
+from framestream.streams._stream_options import check_options
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from typing_extensions import Unpack
+
+    from framestream._conditions import ReadCondition
+    from framestream.streams._frames import FramedStream
+    from framestream.streams._stream import IOStream
+    from framestream.streams._stream_options import StreamOptions
+
+    class ServeOptions(StreamOptions, total=False):
+        """The options of `serve`, for its overloads."""
+
+        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+        handshake_timeout: float
+        backlog: int
+        reuse_port: bool
+        max_connections: int | None
+        drain_timeout: float
+        workers: int
+
+
+T = TypeVar("T")
+
+
+@overload
+async def serve(
+    handler: Callable[[IOStream], object],
+    url: str,
+    *,
+    framer: None = None,
+    **options: Unpack[ServeOptions],
+) -> Server: ...
+@overload
+async def serve(
+    handler: Callable[[FramedStream[T]], object],
+    url: str,
+    *,
+    framer: Framer[T],
+    **options: Unpack[ServeOptions],
+) -> Server: ...
+@overload
+async def serve(
+    handler: Callable[[FramedStream[Any]], object],
+    url: str,
+    *,
+    framer: str,
+    **options: Unpack[ServeOptions],
+) -> Server: ...
+
+
+async def serve(
+    handler: Callable[[Any], Any],
+    url: str,
+    *,
+    framer: Framer[Any] | str | None = None,
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    backlog: int = 1024,
+    reuse_port: bool = False,
+    max_connections: int | None = None,
+    drain_timeout: float = DRAIN_TIMEOUT,
+    workers: int = 0,
+    **stream_options: Any,
+) -> Server:
+    """Listen on a URL and run ``handler(stream)`` in a task for each connection.
+
+    When the handler returns, what it has written is sent and the stream is closed. What it raises is
+    logged with the peer and ends that connection only. A handler that is no coroutine function may set
+    callbacks and return; the connection then lasts until the stream is closed.
+
+    Args:
+        handler: called with an `IOStream`, or with a framed stream if there is a `framer`.
+        url: ``tcp://HOST:PORT`` (no host: every interface; port 0: any, see `Server.url`), ``tls://``,
+            ``unix:PATH``, ``fd:N`` for an inherited listening socket, ``systemd:`` or ``systemd:NAME``
+            for sockets that the service manager passed.
+        framer: cuts and builds frames in both directions; a condition, name or spec string.
+        tls: context of the server's side, see `server_tls`, or a function that makes it; required for
+            ``tls://``.
+        handshake_timeout: seconds a client has for the TLS handshake.
+        backlog: connections that the kernel keeps until they are accepted.
+        reuse_port: let other processes listen on the same port (SO_REUSEPORT).
+        max_connections: how many are served at once; further ones wait in the backlog. With workers,
+            for each of them.
+        drain_timeout: seconds connections have to finish when the server closes.
+        workers: serve from this many processes instead of this one, see the how-to page; the handler
+            must then be importable by name.
+        stream_options: for each stream, see `StreamOptions`.
+
+    Raises:
+        AddressError: the URL is malformed, or nobody can listen there.
+        OSError: the address is in use or not allowed.
+    """
+    endpoint = parse_url(url)
+    if isinstance(endpoint, Tcp) and endpoint.tls and tls is None:
+        raise AddressError(f"{url} needs a certificate: pass tls=server_tls(...)", url=url)
+    check_options(stream_options)
+    service = Service(
+        handler=handler,
+        framer=None if framer is None else _writing(condition_of(framer)),
+        tls=tls,
+        handshake_timeout=handshake_timeout,
+        max_connections=float("inf") if max_connections is None else max_connections,
+        stream_options=stream_options,
+    )
+    crew: Crew
+    if workers:
+        # Only who wants processes pays for importing what starts them.
+        from framestream.network._workers import Workers, check_portable  # noqa: PLC0415
+
+        check_portable(service)
+        shares = await listen_together(endpoint, workers, backlog=backlog)
+        sockets = shares[0]
+        crew = Workers(endpoint, service, shares)
+    else:
+        sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
+        crew = Connections(service, sockets)
+    server = Server(endpoint, sockets, crew, drain_timeout=drain_timeout, file=socket_file(endpoint))
+    try:
+        await server.start()
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def _writing(framer: ReadCondition[Any]) -> Framer[Any]:
+    if not isinstance(framer, Framer):
+        raise TypeError(f"{framer} can only read; serving takes a framer")
+    return framer

@@ -1,0 +1,1 @@
+"""`IOStream`: a decoder and a write buffer on a channel and an event loop."""

@@ -1,0 +1,181 @@
+"""Reads that end in a callback, for code without coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from framestream._conditions import ReadCondition
+from framestream._errors import StreamClosed
+from framestream._signals import END, FRAME_END, NEED_DATA
+
+if TYPE_CHECKING:
+    from framestream.streams._core import StreamCore
+    from framestream.streams._deadlines import Pace
+
+logger = logging.getLogger("framestream")
+
+
+class Callbacks:
+    """Run a stream's callbacks: each from the loop, in order, none inside another.
+
+    While one is waiting to run, the close callback is put off: a read chained from a callback sees what
+    is buffered first.
+
+    Attributes:
+        pending: callbacks that have still to run.
+    """
+
+    __slots__ = ("_core", "pending")
+
+    def __init__(self, core: StreamCore) -> None:
+        self._core = core
+        self.pending = 0
+
+    def soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run a callback in the next pass of the loop."""
+        self.pending += 1
+        self._core.loop.call_soon(self.run, callback, *args)
+
+    def run(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run a callback now. An exception closes the stream and reaches the loop's exception handler."""
+        try:
+            callback(*args)
+        except Exception as error:
+            logger.error(
+                "uncaught exception in a callback, closing the stream",
+                exc_info=error,
+                extra=self._core.log_fields(),
+            )
+            self._core.close(error)
+            raise
+        finally:
+            self.pending -= 1
+            self._core.note_callback_run()
+
+
+class CallbackRead:
+    """One pending read that ends in a callback: what a stream waits with in place of a future.
+
+    An error closes the stream, unless there is an `on_error`: a callback has nobody to raise it to.
+    """
+
+    __slots__ = ("_ask", "_callback", "_condition", "_core", "_on_error")
+
+    def __init__(
+        self,
+        core: StreamCore,
+        ask: Callable[[ReadCondition[Any]], Any],
+        condition: ReadCondition[Any],
+        callback: Callable[[Any], object],
+        on_error: Callable[[BaseException], object] | None = None,
+    ) -> None:
+        self._core = core
+        self._ask = ask
+        self._condition = condition
+        self._callback = callback
+        self._on_error = on_error
+
+    def start(self, pace: Pace | None) -> None:
+        """Begin to read; what the channel raises comes out here."""
+        self._core.begin(self, pace or self._core.pace)
+        self._go_on(inline=True)
+
+    def done(self) -> bool:
+        """Return False: it can be woken until it is forgotten."""
+        return False
+
+    def set_result(self, result: None) -> None:
+        """Go on: something has arrived."""
+        self._go_on()
+
+    def set_exception(self, error: BaseException) -> None:
+        """End the read with an error."""
+        self._core.inbound.end()
+        self._fail(error)
+
+    def _go_on(self, *, inline: bool = False) -> None:
+        core = self._core
+        inbound = core.inbound
+        try:
+            answer = self._next()
+        except Exception as error:  # whatever it is, it ends this read
+            inbound.end()
+            if inline and isinstance(error, OSError):
+                raise
+            self._fail(core.explain(error))
+            return
+        if answer is NEED_DATA:
+            return
+        inbound.end()
+        if answer is END:
+            core.note_end()
+            self._fail(StreamClosed("stream ended", real_error=core.error))
+        else:
+            self._deliver(answer)
+
+    def _next(self) -> Any:
+        core = self._core
+        while (answer := self._ask(self._condition)) is NEED_DATA:
+            missing = core.missing
+            if not core.receive_inline(missing):
+                core.inbound.wait(self)
+                break
+        return answer
+
+    def _deliver(self, frame: Any) -> None:
+        self._core.tap(self._condition, frame)
+        self._core.callbacks.soon(self._callback, frame)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._on_error is not None:
+            self._on_error(error)
+        elif not isinstance(error, StreamClosed):
+            # An orderly end is told by the close callback.
+            self._core.close(error)
+
+
+class StreamingRead(CallbackRead):
+    """One pending read whose payload goes to a callback as it becomes final.
+
+    Nothing further is received before the callback has run on what was.
+    """
+
+    __slots__ = ("_part_callback",)
+
+    def __init__(self, *args: Any, part_callback: Callable[[bytes], object], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._part_callback = part_callback
+
+    def _next(self) -> Any:
+        core = self._core
+        delivered = False
+        while True:
+            part = self._ask(self._condition)
+            if isinstance(part, bytes):
+                core.callbacks.soon(self._part_callback, part)
+                delivered = True
+            elif part is not NEED_DATA:
+                return part
+            elif delivered:
+                core.callbacks.soon(self._resume)
+                return part
+            elif not core.receive_inline(1):
+                core.inbound.wait(self)
+                return part
+
+    def _resume(self) -> None:
+        if self._core.inbound.busy is self:
+            self._go_on()
+
+    def _deliver(self, frame: Any) -> None:
+        assert frame is FRAME_END
+        self._core.callbacks.soon(self._callback, b"")
+
+    def cancel_with(self, future: asyncio.Future[bytes]) -> None:
+        """Stop if the future that waits for the end is cancelled; the rest of the frame is skipped."""
+        if future.cancelled() and self._core.inbound.busy is self:
+            self._core.inbound.end()
+            self._core.decoder.skip_frame()

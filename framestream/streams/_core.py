@@ -1,0 +1,370 @@
+"""The core of a stream: joins a decoder, a channel and the loop; waits, and closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed
+from framestream._events import events
+from framestream._signals import END, NEED_DATA
+from framestream.channels._channel import Channel, is_reset
+from framestream.decoding._decoder import FrameDecoder
+from framestream.streams._callbacks import Callbacks
+from framestream.streams._deadlines import Pace
+from framestream.streams._flush import CallWhenSent
+from framestream.streams._inbound import LARGE, Inbound
+from framestream.streams._outbound import Outbound
+from framestream.streams._stream_options import DEFAULTS, StreamOptions, check_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framestream._conditions import ReadCondition
+    from framestream.streams._stream import IOStream
+
+logger = logging.getLogger("framestream")
+
+
+class StreamCore:
+    """What `IOStream` is made of: two halves, the decoder between them, and the end of it all.
+
+    Attributes:
+        stream: whose core it is.
+        closed: nothing is received or sent any more; what is buffered can be read.
+        error: what closed the stream, or None.
+        frames_sent: frames given to `send`.
+    """
+
+    __slots__ = (
+        "_callbacks",
+        "_close_callback",
+        "_closing",
+        "channel",
+        "closed",
+        "decoder",
+        "error",
+        "frames_sent",
+        "half_open",
+        "inbound",
+        "loop",
+        "max_buffer_size",
+        "outbound",
+        "pace",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        stream: IOStream,
+        channel: Channel,
+        loop: asyncio.AbstractEventLoop | None,
+        options: StreamOptions,
+    ) -> None:
+        self.stream = stream
+        self.channel = channel
+        self.loop = loop = loop or asyncio.get_running_loop()
+        self.closed = False
+        self.error: BaseException | None = None
+        self.frames_sent = 0
+        check_options(options)
+        settings = {**DEFAULTS, **options}
+        self.half_open: bool = settings["half_open"]
+        self.max_buffer_size: int = settings["max_buffer_size"]
+        pace = Pace(
+            settings["frame_timeout"],
+            None,
+            settings["idle_timeout"],
+            settings["min_rate"],
+            settings["rate_grace"],
+        )
+        self.pace = pace if pace.limits_anything else None
+        self._callbacks: Callbacks | None = None
+        self._close_callback: Callable[[], object] | None = None
+        self._closing: asyncio.Future[None] | None = None
+        self.decoder = FrameDecoder(
+            max_frame_size=settings["max_frame_size"],
+            on_oversize=settings["on_oversize"],
+            on_discard=settings["on_discard"],
+        )
+        self.inbound = Inbound(
+            loop,
+            channel,
+            self.decoder,
+            chunk_size=settings["read_chunk_size"],
+            owner=self,
+        )
+        self.outbound = Outbound(
+            loop,
+            channel,
+            self.inbound,
+            high_water=settings["write_high_water"],
+            low_water=settings["write_low_water"],
+            max_size=settings["max_write_buffer_size"],
+            timeout=settings["write_timeout"],
+            owner=self,
+        )
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """What runs callbacks; made when the first is needed."""
+        if self._callbacks is None:
+            self._callbacks = Callbacks(self)
+        return self._callbacks
+
+    # Reading
+
+    async def next(
+        self,
+        ask: Callable[[ReadCondition[Any]], Any],
+        condition: ReadCondition[Any],
+        pace: Pace | None = None,
+        strict: bool = True,
+    ) -> Any:
+        """Ask the decoder until it has an answer, receiving in between. Cancelling consumes nothing.
+
+        The answer that the stream has ended is a `StreamClosed` if `strict`, else `END`.
+        """
+        inbound = self.inbound
+        if not inbound.free:
+            self.make_free()
+        try:
+            answer = ask(condition)
+            if answer is NEED_DATA:
+                # One coroutine for the way with and the way without waiting: ten thousand wait at once.
+                inbound.begin(self, pace or self.pace)
+                try:
+                    while answer is NEED_DATA:
+                        missing = self.missing
+                        if not self.receive_inline(missing):
+                            waiter = self.loop.create_future()
+                            inbound.wait(waiter)
+                            await waiter
+                        answer = ask(condition)
+                finally:
+                    inbound.end()
+        except (IncompleteFrame, FrameTooLarge) as error:
+            raise self.explain(error) from self.error
+        if answer is END:
+            self.note_end()
+            if strict or self.error is not None:
+                raise StreamClosed("stream ended", real_error=self.error) from self.error
+        return answer
+
+    def begin(self, reader: object, pace: Pace | None) -> None:
+        """Make `reader` the only one who may read, until ``inbound.end()``."""
+        if not self.inbound.free:
+            self.make_free()
+        self.inbound.begin(reader, pace)
+
+    def make_free(self) -> None:
+        """Refuse a second read; let the first after a while in which nobody read do what was put off."""
+        if self.inbound.busy is not None:
+            raise StreamBusy("another read is still under way")
+        self._wake_from_doze()
+
+    async def receive(self, missing: int) -> None:
+        """Receive up to `missing` bytes, at least one of them, unless the stream ends."""
+        if not self.receive_inline(missing):
+            waiter = self.loop.create_future()
+            self.inbound.wait(waiter)
+            await waiter
+
+    def receive_inline(self, missing: int) -> bool:
+        """Receive what there is without waiting; return True if it is worth asking the decoder again."""
+        try:
+            return self.inbound.receive_inline(missing)
+        except OSError as error:
+            self.close(error)
+            if not is_reset(error):
+                raise
+            return True
+
+    @property
+    def missing(self) -> int:
+        """How many bytes must arrive before it is worth asking the decoder again.
+
+        Raises `BufferFull`, and closes the stream, if they have no room.
+        """
+        decoder = self.decoder
+        missing = decoder.missing
+        needed = decoder.buffered + missing
+        if missing > 1 and needed >= LARGE:
+            self.inbound.keep_from_next(missing)
+        if needed > self.max_buffer_size and not self.inbound.eof:
+            error = BufferFull("reached maximum read buffer size", size=needed, limit=self.max_buffer_size)
+            logger.error("%s, closing the stream", error, extra=self.log_fields())
+            self.close(error)
+            raise error
+        return missing
+
+    def explain(self, error: BaseException) -> BaseException:
+        """Return what to raise for this error of the decoder, and close the stream if that is its rule."""
+        if isinstance(error, IncompleteFrame):
+            if self.closed and (self.error is not None or not self.inbound.peer_ended):
+                return StreamClosed("stream closed inside a frame", real_error=self.error)
+            self.note_end()
+        elif isinstance(error, FrameTooLarge) and error.closing:
+            logger.info("%s, closing the stream", error, extra=self.log_fields())
+            self.close(error)
+        return error
+
+    def note_end(self) -> None:
+        """Close, unless half open, when a reader has seen the end: after what is still to be sent."""
+        if self.closed or self.half_open:
+            return
+        self.outbound.refuse()
+        if self.outbound.pending:
+            self.outbound.on_flush(self.outbound.buffer.written, CallWhenSent(self.close))
+        else:
+            self.close()
+
+    # Nobody reads
+
+    @property
+    def _minds_end(self) -> bool:
+        return self._close_callback is not None or self._closing is not None
+
+    def on_idle(self) -> None:
+        """Note that something is there and nobody reads."""
+        # Only who waits for the close callback wants to know what arrived, and learning whether it was
+        # the end takes a read: of one chunk at most.
+        inbound = self.inbound
+        if not self._minds_end:
+            inbound.unwatch()
+        elif self.decoder.buffered:
+            inbound.unwatch()
+            inbound.doze()
+        else:
+            try:
+                inbound.receive()
+            except OSError as error:
+                self.on_read_error(error)
+            self._close_if_over()
+
+    def _wake_from_doze(self) -> None:
+        # A read has begun, so what is buffered may be on its way out: mind the end again behind it.
+        inbound = self.inbound
+        if inbound.eof:
+            if self._minds_end:
+                self.loop.call_soon(self._close_if_over)
+            return
+        inbound.free = True
+        if self._minds_end:
+            inbound.watch()
+
+    def _close_if_over(self) -> None:
+        if self.inbound.eof and self.inbound.busy is None and not self.decoder.buffered:
+            self.note_end()
+
+    def tap(self, condition: ReadCondition[Any], frame: Any) -> None:
+        """Show a frame that is about to be delivered to the plugins that asked for it."""
+        if events.frame_received is not None:
+            events.frame_received(stream=self.stream, condition=condition, frame=frame)
+
+    # Errors
+
+    def on_read_error(self, error: OSError) -> None:
+        """Close, and say why unless the peer is just gone."""
+        if not is_reset(error):
+            logger.warning("error on read: %s", error, extra=self.log_fields())
+        self.close(error)
+
+    def on_write_error(self, error: BaseException) -> None:
+        """Close, but take in first what a peer that is gone has sent before."""
+        if is_reset(error) and not self.inbound.eof:
+            self._receive_rest()
+        elif not is_reset(error):
+            logger.warning("error on write: %s", error, extra=self.log_fields())
+        self.close(error)
+
+    def _receive_rest(self) -> None:
+        # The peer is gone, but what it sent before, often the reason, is still in the kernel.
+        inbound = self.inbound
+        try:
+            while (
+                self.decoder.buffered < self.decoder.max_frame_size and not inbound.eof and inbound.receive()
+            ):
+                pass
+        except OSError:
+            return
+
+    def log_fields(self) -> dict[str, Any]:
+        """Return what every log record says about the stream."""
+        return {"stream": self.stream, "peer": self.channel.peer}
+
+    def replace_channel(self, channel: Channel) -> None:
+        """Go on over another channel, which has taken this one in."""
+        self.inbound.unwatch()
+        self.channel = self.inbound.channel = self.outbound.channel = channel
+        self.inbound.forget()
+
+    # The end
+
+    def set_close_callback(self, callback: Callable[[], object] | None) -> None:
+        """Run `callback` once when the stream is closed, behind all other callbacks."""
+        self._close_callback = callback
+        if self.closed:
+            self._run_close_callback()
+        elif callback is not None:
+            self.inbound.watch()
+
+    async def wait_closed(self) -> None:
+        """Wait until the stream is closed, by whomever."""
+        if self.closed:
+            return
+        if self._closing is None:
+            self._closing = self.loop.create_future()
+            self.inbound.watch()
+        await asyncio.shield(self._closing)
+
+    def note_callback_run(self) -> None:
+        """Run the close callback if that was the last of the others."""
+        if self.closed:
+            self._run_close_callback()
+
+    def _run_close_callback(self) -> None:
+        callback = self._close_callback
+        if callback is None or (self._callbacks is not None and self._callbacks.pending):
+            return
+        self._close_callback = None
+        self.callbacks.soon(callback)
+
+    def call_when_flushed(self, callback: Callable[[], object]) -> None:
+        """Run `callback` in a later pass of the loop once everything written so far has left."""
+        outbound = self.outbound
+        if outbound.pending:
+            run = partial(self.callbacks.soon, callback)
+            outbound.on_flush(outbound.buffer.written, CallWhenSent(run))
+        else:
+            self.callbacks.soon(callback)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Close at once. What is buffered can still be read; what was not sent is lost."""
+        if self.closed:
+            return
+        self.closed = True
+        self.error = error
+        if error is not None:
+            events.tell("stream_failed", stream=self.stream, error=error)
+        logger.debug("stream closed", extra={**self.log_fields(), "error": error})
+        if not self.loop.is_closed():
+            self._farewell()
+            self.inbound.stop()
+            self.outbound.stop(error)
+            self._run_close_callback()
+            if self._closing is not None:
+                self._closing.set_result(None)
+        self.channel.close()
+        events.tell("stream_closed", stream=self.stream)
+
+    def _farewell(self) -> None:
+        # A TLS peer takes a connection that ends without one for cut off, so it is given where that is
+        # the truth: everything was sent.
+        if self.channel.has_farewell and self.error is None and not self.outbound.pending:
+            try:
+                self.channel.shutdown()
+            except OSError:
+                return

@@ -1,0 +1,155 @@
+"""Time limits on a read that waits: a deadline for the frame, a silent peer, a peer that trickles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from framestream._errors import StreamTimeout
+from framestream.decoding._decoder import FrameDecoder
+
+
+class Waiter(Protocol):
+    """The part of a future that somebody who waits must have."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: None, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a read may take; None, or 0 for the rate, sets no limit.
+
+    Attributes:
+        timeout: seconds for the whole read, from its beginning.
+        deadline: the latest time for it on the loop's clock.
+        idle: seconds without a single byte.
+        rate: bytes per second, on average since the frame's first byte; looked at once `grace` seconds
+            have passed since then, so that a read may wait for a frame to begin.
+        grace: see `rate`.
+    """
+
+    timeout: float | None = None
+    deadline: float | None = None
+    idle: float | None = None
+    rate: float = 0
+    grace: float = 1.0
+
+    def but(self, timeout: float | None, deadline: float | None, rate: float | None) -> Pace:
+        """Return the pace of one read that has limits of its own."""
+        if timeout is None and deadline is None:
+            timeout = self.timeout
+        return Pace(timeout, deadline, self.idle, self.rate if rate is None else rate, self.grace)
+
+    @property
+    def limits_anything(self) -> bool:
+        """True if any limit is set."""
+        return bool(self.rate) or not self.timeout == self.deadline == self.idle is None
+
+
+class ReadTimer:
+    """Watch over one read; it dies with the read.
+
+    One timer of the loop serves all limits: it is set for the earliest, and again if that was not due.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_began",
+        "_deadline",
+        "_decoder",
+        "_first",
+        "_handle",
+        "_loop",
+        "_pace",
+        "waiter",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pace: Pace, decoder: FrameDecoder) -> None:
+        now = loop.time()
+        ends = [] if pace.deadline is None else [pace.deadline]
+        if pace.timeout is not None:
+            ends.append(now + pace.timeout)
+        self.waiter: Waiter | None = None
+        self._loop = loop
+        self._pace = pace
+        self._decoder = decoder
+        self._deadline = min(ends, default=None)
+        self._began = self._arrived = now
+        self._first: float | None = now if decoder.buffered else None  # when the frame's first byte came
+        self._handle: asyncio.TimerHandle | None = None
+
+    def wait(self, waiter: Waiter) -> None:
+        """Give `waiter` a `StreamTimeout` when a limit is passed before it is done."""
+        self.waiter = waiter
+        if self._handle is None:
+            self._check()
+
+    def note_arrival(self) -> None:
+        """Take note that bytes have arrived."""
+        self._arrived = self._loop.time()
+        if self._first is None:
+            self._first = self._arrived
+            if self._pace.rate and self._handle is not None:
+                self.cancel()
+                self._check()
+
+    def cancel(self) -> None:
+        """Set no more timers."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _check(self) -> None:
+        self._handle = None
+        waiter = self.waiter
+        if waiter is None or waiter.done():
+            return
+        now = self._loop.time()
+        due: list[float] = []
+        for limit, reason in self._limits(now):
+            if limit <= now:
+                waiter.set_exception(StreamTimeout(reason))
+                return
+            due.append(limit)
+        if due:
+            self._handle = self._loop.call_at(min(due), self._check)
+
+    def _limits(self, now: float) -> list[tuple[float, str]]:
+        pace, limits = self._pace, []
+        if self._deadline is not None:
+            limits.append((self._deadline, f"frame not complete after {now - self._began:.3g} s"))
+        if pace.idle is not None:
+            limits.append((self._arrived + pace.idle, f"nothing received for {now - self._arrived:.3g} s"))
+        if pace.rate and self._first is not None:
+            # The bytes there are pay for this much time.
+            got, paid = self._decoder.buffered, self._decoder.buffered / pace.rate
+            took = f"{now - self._first:.3g} s, minimum {pace.rate:g} bytes/s"
+            reason = f"only {got} bytes of a frame after {took}"
+            limits.append((self._first + max(pace.grace, paid), reason))
+        return limits
+
+
+async def within(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[None], timeout: float | None) -> None:
+    """Wait for something, but no longer than `timeout` seconds: then it is a `StreamTimeout`."""
+    try:
+        await asyncio.wait_for(awaitable, timeout)
+    except asyncio.TimeoutError as error:
+        raise StreamTimeout(f"not done after {timeout:g} s") from error
+
+
+def settle(future: asyncio.Future[Any]) -> tuple[Callable[[Any], None], Callable[[BaseException], None]]:
+    """Return two callbacks that end a future, unless somebody has cancelled it."""
+
+    def result(value: Any) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    def fail(error: BaseException) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    return result, fail

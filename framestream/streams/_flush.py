@@ -1,0 +1,54 @@
+"""What a write returns: something to await, or to be told by, when its bytes have left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from framestream.streams._outbound import Outbound
+
+
+class Done:
+    """An awaitable that is done: what was written has left already."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return iter(())  # type: ignore[return-value]  # an empty iterator is all that await needs
+
+
+DONE = Done()
+
+
+class Flush:
+    """Wait until the bytes up to `position` have left; awaiting it sends what is queued at once."""
+
+    __slots__ = ("_outbound", "_position")
+
+    def __init__(self, outbound: Outbound, position: int) -> None:
+        self._outbound = outbound
+        self._position = position
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._outbound.flushed(self._position).__await__()
+
+
+class CallWhenSent:
+    """A waiter that calls a function, where nothing awaits."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+
+    def done(self) -> bool:
+        """Return False: it is always worth telling."""
+        return False
+
+    def set_result(self, result: None) -> None:
+        """Call the function: the bytes have left."""
+        self._callback()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Do nothing: they never will, and the close callback tells so."""

@@ -1,0 +1,119 @@
+"""Frames given to a function, with no task in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from framestream._conditions import ReadCondition
+from framestream._errors import FramestreamError
+from framestream._events import events
+from framestream._signals import END, NEED_DATA
+
+if TYPE_CHECKING:
+    from framestream.streams._core import StreamCore
+
+# Frames handed to a frame handler before other streams get their turn.
+_FRAMES_IN_A_ROW = 1024
+
+
+class FrameHandler:
+    """Give every frame to a function, straight from the loop's wake-up: no task has to be switched to.
+
+    It stops by itself while the stream has more to send than its high-water mark.
+    """
+
+    __slots__ = ("_callback", "_condition", "_core", "_paused")
+
+    def __init__(
+        self, core: StreamCore, condition: ReadCondition[Any], callback: Callable[[Any], object]
+    ) -> None:
+        self._core = core
+        self._condition = condition
+        self._callback = callback
+        self._paused = False
+
+    def start(self) -> None:
+        """Take the stream's reading over, from the next pass of the loop on."""
+        self._core.begin(self, None)
+        self._soon()
+
+    def pause(self) -> None:
+        """Get no more frames until `resume`; what was not delivered stays in the stream."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Get frames again, from the next pass of the loop on."""
+        if self._paused:
+            self._paused = False
+            self._soon()
+
+    def stop(self) -> None:
+        """Give the stream's reading back; the next read begins with the first frame not delivered."""
+        if self.active:
+            self._core.inbound.end()
+
+    @property
+    def active(self) -> bool:
+        """True until the stream ends or `stop` is called."""
+        return self._core.inbound.busy is self
+
+    def done(self) -> bool:
+        """Return False: it can be woken until it is stopped."""
+        return False
+
+    def set_result(self, result: None) -> None:
+        """Go on: something has arrived, or has left."""
+        if self._core.inbound.on_top:
+            self._go_on()
+        else:
+            self._soon()
+
+    def set_exception(self, error: BaseException) -> None:
+        """End with an error."""
+        self.stop()
+        self._core.close(error)
+
+    def _soon(self) -> None:
+        self._core.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self.active and not self._paused:
+            self._core.callbacks.pending += 1
+            self._core.callbacks.run(self._deliver)
+
+    def _deliver(self) -> None:
+        core = self._core
+        outbound, condition, callback = core.outbound, self._condition, self._callback
+        inbound, ahead = core.inbound, core.decoder.ahead
+        for _ in range(_FRAMES_IN_A_ROW):
+            # What is cut ahead, but for the last of it, is handed out with no further call.
+            if len(ahead.frames) > 1 and ahead.condition is condition:
+                frame = ahead.frames.pop()
+            elif (frame := self._next()) is NEED_DATA:
+                return
+            if events.frame_received is not None:
+                core.tap(condition, frame)
+            callback(frame)
+            if self._paused or inbound.busy is not self:
+                return
+            if outbound.buffer.size > outbound.high_water:
+                outbound.on_flush(outbound.buffer.written - outbound.low_water, self)
+                return
+        self._soon()
+
+    def _next(self) -> Any:
+        core = self._core
+        try:
+            while (frame := core.decoder.next_frame(self._condition)) is NEED_DATA:
+                if not core.receive_inline(core.missing):
+                    core.inbound.wait(self)
+                    break
+        except FramestreamError as error:
+            self.set_exception(core.explain(error))
+            return NEED_DATA
+        if frame is END:
+            self.stop()
+            core.note_end()
+            return NEED_DATA
+        return frame

@@ -1,0 +1,289 @@
+"""Inbound: the receiving half of a stream, from the channel into the decoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from framestream.streams._deadlines import Pace, ReadTimer, Waiter
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from framestream.channels._channel import Channel
+    from framestream.decoding._decoder import FrameDecoder
+
+# Payload of which this much is missing is received straight into its place. For less, receiving a chunk and
+# joining it costs less than preparing the place.
+LARGE = 1 << 17
+_BESIDE_LARGE = 1 << 12
+_TRIES_TO_SKIP = 8
+# How much one wake-up, or one coroutine that never has to wait, receives before others get their turn: a
+# dozen full chunks, or 64 small ones.
+_BUDGET = 1 << 20
+_PRICE = 1 << 14
+
+
+class InboundOwner(Protocol):
+    """Whom an `Inbound` tells what it cannot decide."""
+
+    def on_idle(self) -> None:
+        """Note that something is there and nobody reads."""
+
+    def on_read_error(self, error: OSError) -> None:
+        """Note that receiving has failed."""
+
+
+class Inbound:
+    """Receive when somebody waits for bytes, and only then; register with the loop only when it must.
+
+    The registration is kept after a read, since another mostly follows, and given up when bytes arrive
+    that nobody waits for: from then on they stay in the kernel.
+
+    Attributes:
+        decoder: where the bytes go.
+        eof: the other side has ended the stream, or this one is closed.
+        busy: what reads at present (any object that is not None); a second reader is refused.
+        peer_ended: the other side has ended the stream.
+        finishing: the stream counts as ended when nothing more is there and no frame has begun.
+        drained: nothing more is there, as far as is known.
+        free: a read may just begin: nobody reads, and nothing was put off until somebody does.
+        on_top: who is woken now is called by the loop and not from inside somebody's call.
+        timer: the time limits of the read under way.
+        waits: how often a read had to wait for the loop.
+        wakes: how often the loop said that something is there.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_chunk_size",
+        "_loop",
+        "_missing",
+        "_owner",
+        "_size",
+        "_unlucky",
+        "_waiter",
+        "_watching",
+        "_woke_nobody",
+        "busy",
+        "channel",
+        "decoder",
+        "drained",
+        "eof",
+        "finishing",
+        "free",
+        "on_top",
+        "peer_ended",
+        "timer",
+        "waits",
+        "wakes",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        channel: Channel,
+        decoder: FrameDecoder,
+        *,
+        chunk_size: int,
+        owner: InboundOwner,
+    ) -> None:
+        self.decoder = decoder
+        self.busy: object = None
+        self.eof = False
+        self.peer_ended = False
+        self.finishing = False
+        self.drained = False
+        self.free = True
+        self.on_top = False
+        self.timer: ReadTimer | None = None
+        self.waits = 0
+        self.wakes = 0
+        self._loop = loop
+        self.channel = channel
+        self._chunk_size = self._size = chunk_size
+        self._owner = owner
+        self._waiter: Waiter | None = None
+        self._watching = False
+        self._missing = 0
+        self._budget = _BUDGET
+        self._unlucky = 0
+        self._woke_nobody = False
+
+    def begin(self, reader: object, pace: Pace | None) -> None:
+        """Let only `reader` read until `end`, within the limits of `pace`. Nobody else may be reading."""
+        self.busy = reader
+        self.free = False
+        if pace is not None:
+            self.timer = ReadTimer(self._loop, pace, self.decoder)
+
+    def end(self) -> None:
+        """Let others read again; nobody waits any more."""
+        self.busy = self._waiter = None
+        self.free = not self.eof
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def receive(self) -> bool:
+        """Receive once. Return True if bytes or the end of the stream arrived, False if nothing is there."""
+        if self._missing >= LARGE and (outcome := self._receive_large()) is not None:
+            return outcome
+        size = self._size
+        try:
+            data = self.channel.receive(size)
+        except (BlockingIOError, InterruptedError):
+            return self._nothing_there()
+        received = len(data)
+        self.drained = received < size
+        self._size = self._chunk_size
+        if received:
+            self.decoder.receive_data(data)
+        self._note(received)
+        return True
+
+    def _receive_large(self) -> bool | None:
+        try:
+            received = self.decoder.receive_from(self.channel.receive_into)
+        except (BlockingIOError, InterruptedError):
+            return self._nothing_there()
+        if received is None:
+            return None
+        self.drained = False
+        self.keep_from_next(0)
+        self._note(received)
+        return True
+
+    def keep_from_next(self, missing: int) -> None:
+        """Receive little more than what is `missing` of a large frame at first.
+
+        Large frames come in rows: what is not received yet of the next one can go straight to its place.
+        """
+        self._size = min(missing + _BESIDE_LARGE, self._chunk_size)
+
+    def _nothing_there(self) -> bool:
+        self.drained = True
+        return False
+
+    def _note(self, received: int) -> None:
+        if not received:
+            self.peer_ended = True
+            self.stop()
+            return
+        self._missing -= received
+        self._budget -= received + _PRICE
+        if self.timer is not None:
+            self.timer.note_arrival()
+
+    def receive_inline(self, missing: int) -> bool:
+        """Receive up to `missing` bytes without waiting; return True if it is worth asking the decoder."""
+        self._missing = missing
+        while not self.eof and not (self._watching and self.drained) and self._budget > 0:
+            if not self.receive():
+                self._unlucky = _TRIES_TO_SKIP
+                return False
+            if self._missing <= 0:
+                return True
+        return self.eof
+
+    def note_sent(self) -> None:
+        """Have the next read try again without the loop: what has just left may be answered by now.
+
+        Where the peer is not that fast, most tries are left out: one costs a system call.
+        """
+        if self._unlucky:
+            self._unlucky -= 1
+        else:
+            self.drained = False
+
+    def wait(self, waiter: Waiter) -> None:
+        """Wake `waiter` when the bytes that `receive_inline` still misses, or the end, have arrived."""
+        self._waiter = waiter
+        self._budget = _BUDGET
+        self.waits += 1
+        if self.timer is not None:
+            self.timer.wait(waiter)
+        self.watch()
+        if self.finishing:
+            self._loop.call_soon(self._finish)
+
+    def watch(self) -> None:
+        """Hear from the loop when something arrives."""
+        if not self._watching and not self.eof:
+            self._watching = True
+            self.drained = False
+            self.channel.watch_read(self._loop, self._on_readable)
+
+    def unwatch(self) -> None:
+        """Leave whatever arrives where it is."""
+        if self._watching:
+            self._watching = False
+            self.channel.watch_read(self._loop, None)
+
+    def doze(self) -> None:
+        """Have the next read begin by watching again."""
+        self.free = False
+
+    def forget(self) -> None:
+        """Believe nothing about a channel that was replaced."""
+        self.drained = False
+
+    def stop(self) -> None:
+        """Take note of the end of the stream, and wake who waits."""
+        if not self.eof:
+            self.eof = True
+            self.free = False
+            self.unwatch()
+            self.decoder.receive_eof()
+        self._wake()
+
+    def finish(self) -> None:
+        """Stop when nothing more is there, but not inside a frame."""
+        self.finishing = True
+        self._loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        if self._waiter is not None and not self.eof:
+            self._on_readable()
+            self._stop_between_frames()
+
+    def _stop_between_frames(self) -> None:
+        if self._waiter is not None and not self.decoder.buffered and not self.decoder.streaming:
+            self.stop()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _on_readable(self) -> None:
+        self.wakes += 1
+        self.drained = False
+        if self._waiter is None:
+            if self.busy is None:
+                self._owner.on_idle()
+            elif self._woke_nobody:
+                # A reader that pauses. One that was woken in this very pass goes on by itself: that is
+                # why the first time is let pass.
+                self.unwatch()
+            self._woke_nobody = True
+            return
+        self._woke_nobody = False
+        self.on_top = True
+        try:
+            if self._receive_enough():
+                self._wake()
+        except OSError as error:
+            self._owner.on_read_error(error)
+        finally:
+            self.on_top = False
+
+    def _receive_enough(self) -> bool:
+        self._budget = _BUDGET
+        while self._budget > 0:
+            if not self.receive():
+                return False
+            if self._missing <= 0 or self.eof:
+                return True
+            if self.drained:
+                return False
+        return False

@@ -1,0 +1,335 @@
+"""Outbound: the sending half of a stream, from the write buffer into the channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from framestream._errors import BufferFull, StreamClosed, StreamTimeout
+from framestream.channels._channel import Buffer, Channel
+from framestream.streams._deadlines import Waiter
+from framestream.streams._flush import DONE, Flush
+from framestream.streams._inbound import Inbound
+from framestream.streams._write_buffer import WriteBuffer
+
+# What is queued in one pass of the loop is sent at its end, or at once when it gets larger than this.
+_MOST_TO_COALESCE = 1 << 16
+# What is larger goes through the buffer, which offers it piece by piece.
+_MOST_TO_SEND_DIRECTLY = 1 << 20
+_NEVER = 1 << 62
+# How often one wake-up sends before others get their turn.
+_SENDS_IN_A_ROW = 16
+
+
+class OutboundOwner(Protocol):
+    """Whom an `Outbound` tells what it cannot decide."""
+
+    def on_write_error(self, error: BaseException) -> None:
+        """Note that sending has failed, or took too long."""
+
+
+class Outbound:
+    """Send in order, as early as possible, and in as few system calls as that allows.
+
+    The first write in a pass of the loop is sent at once. Those that follow in the same pass wait for
+    its end and leave together.
+
+    Attributes:
+        buffer: what waits.
+        high_water, low_water: `room` makes the writer wait above the first until it is below the second.
+        max_size: the most that may wait.
+        ended: nothing can be written any more.
+    """
+
+    __slots__ = (
+        "_end_of_pass",
+        "_held",
+        "_holder",
+        "_inbound",
+        "_loop",
+        "_owner",
+        "_seen_wakes",
+        "_shutdown",
+        "_spent",
+        "_stopped",
+        "_timer",
+        "_waiters",
+        "_watching",
+        "buffer",
+        "channel",
+        "ended",
+        "error",
+        "high_water",
+        "low_water",
+        "max_size",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        channel: Channel,
+        inbound: Inbound,
+        *,
+        high_water: int,
+        low_water: int,
+        max_size: int | None,
+        timeout: float | None,
+        owner: OutboundOwner,
+    ) -> None:
+        self.buffer = WriteBuffer()
+        self.high_water = high_water
+        self.low_water = low_water
+        self.max_size = max_size
+        self.timeout = timeout
+        self.ended = False
+        self.error: BaseException | None = None
+        self._loop = loop
+        self.channel = channel
+        self._inbound = inbound
+        self._owner = owner
+        self._watching = False
+        self._held = False
+        self._holder: asyncio.Future[None] | None = None
+        self._end_of_pass: asyncio.Handle | None = None
+        self._spent = False  # this pass has had its direct send
+        self._seen_wakes = 0
+        self._waiters: list[tuple[int, Waiter]] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._shutdown = False
+        self._stopped = False
+
+    # Writing
+
+    def write(self, data: bytes | list[Buffer]) -> bool:
+        """Send, or queue, a chunk or several; return True if nothing is left to send.
+
+        Raises:
+            StreamClosed: nothing can be written any more.
+            BufferFull: more than `max_size` bytes would wait; nothing is written.
+        """
+        if self.ended:
+            raise StreamClosed(real_error=self.error)
+        chunks: list[Buffer]
+        if isinstance(data, bytes):
+            chunks, size = [data], len(data)
+        else:
+            chunks, size = data, sum(map(len, data))
+        buffer = self.buffer
+        if buffer.size or self._watching or self._held or not size:
+            return self._queue(chunks, size)
+        if self.max_size is not None and size > self.max_size:
+            raise BufferFull("write buffer is full", size=size, limit=self.max_size)
+        if size > _MOST_TO_SEND_DIRECTLY or not self._is_first_of_pass():
+            return self._queue(chunks, size)
+        try:
+            taken = self.channel.send(chunks)
+        except (BlockingIOError, InterruptedError):
+            taken = 0
+        except OSError as error:
+            self._owner.on_write_error(error)
+            return False
+        if taken == size:
+            # The way of most writes: nothing is queued, watched or waited for.
+            buffer.written += size
+            self._inbound.note_sent()
+            return True
+        buffer.append(chunks, size)
+        buffer.advance(taken)
+        self.send()
+        return False
+
+    def _queue(self, chunks: list[Buffer], size: int) -> bool:
+        buffer = self.buffer
+        if self.max_size is not None and buffer.size + size > self.max_size:
+            raise BufferFull("write buffer is full", size=buffer.size + size, limit=self.max_size)
+        if size:
+            buffer.append(chunks, size)
+        if buffer.size and not self._watching and not self._held:
+            if buffer.size > _MOST_TO_COALESCE:
+                self.send()
+            elif self._end_of_pass is None:
+                self._end_of_pass = self._loop.call_soon(self._on_end_of_pass)
+        return not buffer.size
+
+    def _is_first_of_pass(self) -> bool:
+        wakes = self._inbound.wakes
+        if wakes != self._seen_wakes:
+            # Something arrived since the last direct send, so that was in an earlier pass: no need to
+            # ask the loop to tell. That spares a request and its answer an extra pass.
+            self._seen_wakes = wakes
+            self._spent = True
+            return True
+        if self._spent:
+            return False
+        self._spent = True
+        self._end_of_pass = self._loop.call_soon(self._on_end_of_pass)
+        return True
+
+    def _on_end_of_pass(self) -> None:
+        self._end_of_pass = None
+        self._spent = False
+        if not self._watching:
+            self.send()
+
+    def send(self) -> None:
+        """Send what the channel takes; if something stays, hear from the loop when it takes more."""
+        buffer = self.buffer
+        if self._held:
+            self._tell_holder()
+            return
+        try:
+            for _ in range(_SENDS_IN_A_ROW):
+                if not buffer.size:
+                    break
+                if not buffer.send(self.channel):
+                    break
+                self._inbound.note_sent()
+            if self._shutdown and not buffer.size:
+                self.channel.shutdown()
+                self._shutdown = False
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._owner.on_write_error(error)
+            return
+        self._watch(bool(buffer.size) or self._shutdown)
+        if self._waiters is not None:
+            self._wake()
+
+    def _watch(self, wanted: bool) -> None:
+        if wanted and not self._watching:
+            self._watching = True
+            self.channel.watch_write(self._loop, self.send)
+            self._start_timer()
+        elif self._watching and not wanted:
+            self._watching = False
+            self.channel.watch_write(self._loop, None)
+            self._stop_timer()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Queue what is written until the block ends: the channel is used otherwise."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        self.send()
+
+    async def writable(self) -> None:
+        """Wait, inside `held`, until the channel takes something."""
+        self._holder = holder = self._loop.create_future()
+        self._watch(True)
+        await holder
+
+    def _tell_holder(self) -> None:
+        self._watch(False)
+        holder, self._holder = self._holder, None
+        if holder is not None and not holder.done():
+            holder.set_result(None)
+
+    # Waiting
+
+    @property
+    def pending(self) -> bool:
+        """True if something has still to leave: bytes, or the end of the stream."""
+        return bool(self.buffer.size) or self._shutdown
+
+    def flush(self) -> Awaitable[None]:
+        """Wait until everything written so far has left."""
+        if self._stopped:
+            return Flush(self, _NEVER)
+        return Flush(self, self.buffer.written) if self.pending else DONE
+
+    def room(self) -> Awaitable[None]:
+        """Wait, if more than `high_water` bytes are queued, until no more than `low_water` are."""
+        buffer = self.buffer
+        if self._stopped:
+            return Flush(self, _NEVER)
+        if buffer.size <= self.high_water:
+            return DONE
+        return Flush(self, buffer.written - self.low_water)
+
+    async def flushed(self, position: int) -> None:
+        """Wait until the bytes up to `position` have left."""
+        if not self._is_out(position) and not self._watching and not self.ended:
+            self.send()
+        if self._is_out(position):
+            return
+        if not self.pending:
+            raise self._lost()
+        waiter = self._loop.create_future()
+        self.on_flush(position, waiter)
+        await waiter
+
+    def on_flush(self, position: int, waiter: Waiter) -> None:
+        """Wake `waiter` when the bytes up to `position` have left, or when they never will."""
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append((position, waiter))
+
+    def _is_out(self, position: int) -> bool:
+        return self.buffer.sent >= position and not self._shutdown
+
+    def _wake(self) -> None:
+        waiting: list[tuple[int, Waiter]] = []
+        for position, waiter in self._waiters or ():
+            if not self._is_out(position) and not waiter.done():
+                waiting.append((position, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
+        self._waiters = waiting or None
+
+    # The end
+
+    def refuse(self) -> None:
+        """Refuse further writes; what is queued still leaves."""
+        self.ended = True
+
+    def end(self) -> None:
+        """Refuse further writes, and send the end of the stream behind what is queued."""
+        if not self.ended:
+            self.refuse()
+            self._shutdown = True
+            if not self._watching:
+                self.send()
+
+    def stop(self, error: BaseException | None) -> None:
+        """Throw away what is queued, and tell who waits for it."""
+        self._tell_holder()
+        self.ended = self._stopped = True
+        self.error = error
+        self._shutdown = False
+        self._watch(False)
+        if self._end_of_pass is not None:
+            self._end_of_pass.cancel()
+            self._end_of_pass = None
+        self.buffer.clear()
+        waiters, self._waiters = self._waiters, None
+        for _, waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_exception(self._lost())
+
+    def _lost(self) -> StreamClosed:
+        return StreamClosed("stream closed before everything was written", real_error=self.error)
+
+    # Time
+
+    def _start_timer(self) -> None:
+        if self.timeout is not None:
+            self._timer = self._loop.call_later(self.timeout, self._on_timeout, self.buffer.sent)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timeout(self, sent: int) -> None:
+        if self.buffer.sent > sent:
+            self._start_timer()
+            return
+        reason = f"peer took nothing of {self.buffer.size} bytes for {self.timeout} s"
+        self._owner.on_write_error(StreamTimeout(reason))

@@ -1,0 +1,67 @@
+"""Reads that go past the conditions: looking ahead, filling a caller's buffer, taking the rest."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from framestream._errors import IncompleteFrame, StreamClosed
+from framestream.channels._channel import is_reset
+
+if TYPE_CHECKING:
+    from framestream.streams._core import StreamCore
+
+
+async def peek(core: StreamCore, size: int) -> bytes:
+    """Return the next `size` bytes, fewer if the stream ends before; nothing is consumed."""
+    decoder, inbound = core.decoder, core.inbound
+    core.begin(core, core.pace)
+    try:
+        while decoder.buffered < size and not inbound.eof:
+            await core.receive(size - decoder.buffered)
+    finally:
+        inbound.end()
+    return decoder.peek(size)
+
+
+async def read_into(core: StreamCore, buffer: bytearray | memoryview, *, partial: bool) -> int:
+    """Fill `buffer`; the bytes stay in the decoder until all are there, so that cancelling loses none."""
+    decoder, inbound = core.decoder, core.inbound
+    from framestream.framers._exactly import Exactly  # noqa: PLC0415
+
+    size = memoryview(buffer).nbytes
+    wanted = min(size, 1) if partial else size
+    core.begin(core, core.pace)
+    try:
+        while decoder.buffered < wanted and not inbound.eof:
+            await core.receive(wanted - decoder.buffered)
+    finally:
+        inbound.end()
+    got = min(size, decoder.buffered)
+    if got < wanted:
+        core.note_end()
+        if got and core.error is None:
+            raise IncompleteFrame(received=got, expected=size, offset=decoder.offset)
+        raise StreamClosed("stream ended", real_error=core.error)
+    memoryview(buffer).cast("B")[:got] = decoder.next_frame(Exactly(got))  # type: ignore[assignment]  # all of it is there
+    return got
+
+
+def read_rest(core: StreamCore, read: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """Return everything up to the end of the stream, by whichever way `options` ask for."""
+    from framestream.framers._until_close import UntilClose  # noqa: PLC0415
+
+    if options.get("streaming_callback") is None:
+        options = {"max_size": core.max_buffer_size, **options}
+    reading = read(UntilClose(), **options)
+    return None if reading is None else _rest(core, reading)
+
+
+async def _rest(core: StreamCore, reading: Awaitable[bytes]) -> bytes:
+    rest = await reading
+    error = core.error
+    if error is not None and (isinstance(error, ssl.SSLError) or not is_reset(error)):
+        raise StreamClosed("stream cut off", real_error=error) from error
+    core.note_end()
+    return rest

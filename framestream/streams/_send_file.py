@@ -1,0 +1,72 @@
+"""Send a file: by the system from the page cache where it can, else piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
+
+from framestream._errors import StreamClosed
+
+if TYPE_CHECKING:
+    from framestream.streams._core import StreamCore
+
+_MOST_AT_ONCE = 1 << 18
+
+
+async def send_file(core: StreamCore, file: BinaryIO, offset: int, count: int | None) -> int:
+    """Send `count` bytes of a file, or all of it from `offset` on; return how many were sent."""
+    await core.outbound.flush()
+    end = None if count is None else offset + count
+    at = offset
+    send = core.channel.send_file
+    with core.outbound.held():
+        while end is None or at < end:
+            size = _MOST_AT_ONCE if end is None else min(_MOST_AT_ONCE, end - at)
+            try:
+                sent = await _send_some(core, send, file, at, size)
+            except NotImplementedError:
+                send = ByHand(core).send_file
+                continue
+            if not sent:
+                break
+            at += sent
+            core.outbound.buffer.passed += sent
+    return at - offset
+
+
+async def _send_some(
+    core: StreamCore, send: Callable[[BinaryIO, int, int], int], file: BinaryIO, at: int, size: int
+) -> int:
+    while True:
+        if core.closed:
+            raise StreamClosed("stream closed before the file was sent", real_error=core.error)
+        try:
+            sent = send(file, at, size)
+        except (BlockingIOError, InterruptedError):
+            await core.outbound.writable()
+            continue
+        except OSError as error:
+            core.close(error)
+            raise StreamClosed("stream closed before the file was sent", real_error=error) from error
+        await asyncio.sleep(0)  # a peer that takes everything at once leaves others their turn
+        return sent
+
+
+class ByHand:
+    """Send a file where the system cannot: read a piece, send what the channel takes, keep the rest."""
+
+    def __init__(self, core: StreamCore) -> None:
+        self._channel = core.channel
+        self._piece = memoryview(b"")
+
+    def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
+        """Send up to `size` bytes of a file from `offset` on; 0 means that it ends there."""
+        if not self._piece:
+            file.seek(offset)
+            self._piece = memoryview(file.read(size))
+        if not self._piece:
+            return 0
+        sent = self._channel.send([self._piece])
+        self._piece = self._piece[sent:]
+        return sent

@@ -1,0 +1,279 @@
+"""IOStream: read and write frames on a channel and an event loop."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from framestream._conditions import Framer, ReadCondition
+from framestream._errors import FramingError, StreamBusy, StreamClosed, StreamTimeout
+from framestream._events import events
+from framestream.channels._channel import Channel, SocketChannel
+from framestream.streams._byte_reads import ByteReads
+from framestream.streams._core import StreamCore
+from framestream.streams._deadlines import within
+from framestream.streams._frames import FramedStream
+from framestream.streams._framing import directions
+from framestream.streams._start_tls import start_tls
+from framestream.streams._stats import StreamStats
+from framestream.streams._writes import Writes
+
+if TYPE_CHECKING:
+    import asyncio
+    import ssl
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
+
+    from framestream.streams._stream_options import StreamOptions
+
+T = TypeVar("T")
+
+
+class IOStream(ByteReads, Writes):
+    """Read and write frames on a connection, each by the condition the caller names.
+
+    One read at a time; writes from anywhere in the loop's thread.
+
+    Args:
+        channel: a connected socket, or any `Channel`; it belongs to the stream from here on.
+        framer: what `read`, `frames` and the others use when they are not given a condition, and, if it
+            can write, what `send` uses.
+        send_framer: what `send` uses, if that is something else.
+        loop: the event loop it belongs to; the running one if left out.
+        options: see `StreamOptions`.
+    """
+
+    __slots__ = ("__weakref__", "_core", "framer", "send_framer")
+
+    def __init__(
+        self,
+        channel: Channel | socket.socket,
+        *,
+        framer: ReadCondition[Any] | str | None = None,
+        send_framer: Framer[Any] | str | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        if isinstance(channel, socket.socket):
+            channel = SocketChannel(channel)
+        self.framer: ReadCondition[Any] | None = None
+        self.send_framer: Framer[Any] | None = None
+        if framer is not None or send_framer is not None:
+            self.framer, self.send_framer = directions(framer, send_framer)
+        self._core = StreamCore(self, channel, loop, options)
+        events.tell("stream_opened", stream=self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._core.closed else "open"
+        return f"<IOStream {self._core.channel.peer} {state}>"
+
+    # Framing
+
+    def framed(
+        self, framer: Framer[T] | str | None = None, send_framer: Framer[T] | str | None = None
+    ) -> FramedStream[T]:
+        """Return an object that sends and receives frames by this framer."""
+        receive: Any = self._receive_framer(framer)
+        return FramedStream(self, receive, self._sending(send_framer or framer))
+
+    def switch_framing(
+        self,
+        framer: ReadCondition[Any] | str,
+        send_framer: Framer[Any] | str | None = None,
+        *,
+        leftover: Literal["keep", "refuse"] = "keep",
+    ) -> None:
+        """Change the stream's framers for both directions at once, or neither.
+
+        What is received and not yet read goes to the new framer, or, with ``leftover="refuse"``, must
+        not exist: where a protocol forbids to send ahead of the switch, such bytes are an attack.
+
+        Raises:
+            FramingError: there are such bytes; nothing is changed.
+            StreamBusy: a read is under way; nothing is changed.
+        """
+        if self.reading():
+            raise StreamBusy("a read is under way; framing changes between frames")
+        chosen = directions(framer, send_framer)
+        if leftover == "refuse":
+            self._refuse_leftover("the switch of framing")
+        self.framer, self.send_framer = chosen
+
+    def _refuse_leftover(self, what: str) -> None:
+        decoder = self._core.decoder
+        if decoder.buffered:
+            reason = f"{decoder.buffered} bytes were sent ahead of {what}"
+            raise FramingError(reason, offset=decoder.offset, excerpt=decoder.peek(32))
+
+    # TLS
+
+    async def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        timeout: float | None = 60.0,
+    ) -> None:
+        """Go on under TLS: flush what is written, then shake hands, within `timeout` seconds.
+
+        If the handshake fails, or is cancelled, the stream is closed.
+
+        Raises:
+            StreamBusy: a read is under way.
+            FramingError: plaintext was received ahead of the handshake. Somebody may have slipped it in, so
+                it is refused and the stream is closed.
+            ssl.SSLError: the handshake failed; ``ssl.SSLCertVerificationError`` for a bad certificate.
+            StreamTimeout, StreamClosed: it took too long; the peer left.
+        """
+        if self.reading():
+            raise StreamBusy("a read is under way; TLS starts between frames")
+        try:
+            self._refuse_leftover("the TLS handshake")
+        except FramingError as error:
+            self.close(error)
+            raise
+        await start_tls(
+            self._core,
+            context,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            timeout=timeout,
+        )
+
+    # The end
+
+    def set_close_callback(self, callback: Callable[[], object] | None) -> None:
+        """Call a function once when the stream is closed, by whomever, behind all other callbacks.
+
+        While it is set, an idle stream notices that the peer closes; for that it may receive one chunk
+        that nobody has asked for yet.
+        """
+        self._core.set_close_callback(callback)
+
+    async def wait_closed(self) -> None:
+        """Wait until the stream is closed, by whomever; an idle stream notices that the peer closes.
+
+        Cancelling the wait changes nothing.
+        """
+        await self._core.wait_closed()
+
+    def end_input(self) -> None:
+        """Take what has arrived for the end: whoever reads sees a clean end behind the last frame of it.
+
+        A frame that has begun may still be completed. Writing goes on. This is how a server lets its
+        connections finish what they are at.
+        """
+        self._core.inbound.finish()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Close at once, because of `error` if given; do nothing if the stream is closed.
+
+        What is not sent is lost; what is buffered can still be read. A pending read is completed if what
+        is there completes it, else it raises `StreamClosed`.
+        """
+        self._core.close(error)
+
+    async def aclose(self, timeout: float | None = 10.0) -> None:
+        """Send what is written, then close. After `timeout` seconds, or when cancelled, close anyway.
+
+        Raises nothing if the peer takes no more: there is nobody left to tell.
+        """
+        core = self._core
+        outbound = core.outbound
+        try:
+            if core.channel.has_farewell and not core.closed:
+                outbound.end()  # a goodbye is waited for like any other bytes
+            outbound.refuse()
+            if outbound.pending:
+                await within(core.loop, outbound.flush(), timeout)
+        except (StreamClosed, StreamTimeout):
+            pass
+        finally:
+            core.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, Exception):
+            await self.aclose()
+        else:
+            self.close()
+
+    # What it is
+
+    @property
+    def error(self) -> BaseException | None:
+        """What closed the stream; None while it is open and after an orderly close."""
+        return self._core.error
+
+    def closed(self) -> bool:
+        """Tell whether the stream is closed."""
+        return self._core.closed
+
+    def reading(self) -> bool:
+        """Tell whether a read is under way, or a frame is being streamed."""
+        return self._core.inbound.busy is not None or self._core.decoder.streaming
+
+    def writing(self) -> bool:
+        """Tell whether something that was written has still to leave."""
+        return self._core.outbound.pending
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop the stream belongs to."""
+        return self._core.loop
+
+    @property
+    def channel(self) -> Channel:
+        """What the stream reads from and writes to."""
+        return self._core.channel
+
+    @property
+    def peer(self) -> str:
+        """Who is on the other side, as text."""
+        return self._core.channel.peer
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet read."""
+        return self._core.decoder.buffered
+
+    @property
+    def offset(self) -> int:
+        """Where in the received stream the next unread byte is, counted from its first."""
+        return self._core.decoder.offset
+
+    @property
+    def leftover(self) -> bytes:
+        """A copy of everything received and not yet read; nothing is consumed."""
+        return self._core.decoder.leftover
+
+    def set_nodelay(self, value: bool) -> None:
+        """Send small writes at once (True) or let TCP wait for more (False). Without TCP, do nothing."""
+        sock = self._core.channel.socket
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, value)
+
+    @property
+    def stats(self) -> StreamStats:
+        """The counters as they are now."""
+        core = self._core
+        received, buffer = core.decoder.stats, core.outbound.buffer
+        return StreamStats(
+            bytes_received=received.received,
+            bytes_sent=buffer.sent + buffer.passed,
+            frames_received=received.frames,
+            frames_sent=core.frames_sent,
+            oversize=received.oversize,
+            discarded=received.discarded,
+            payload_errors=received.payload_errors,
+            waits=core.inbound.waits,
+            read_high_water=received.high_water,
+            write_high_water=buffer.high_water,
+        )

@@ -1,0 +1,103 @@
+"""The writing half of `IOStream`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from framestream._conditions import Framer
+from framestream._errors import StreamClosed
+from framestream._events import events
+from framestream.specs._named import condition_of
+from framestream.streams._flush import DONE
+from framestream.streams._framing import writing
+from framestream.streams._send_file import send_file
+from framestream.streams._write_buffer import BytesLike, as_chunks
+
+if TYPE_CHECKING:
+    from framestream.streams._core import StreamCore
+
+T = TypeVar("T")
+
+
+class Writes:
+    """Write bytes, frames and files, in order, from anywhere in the loop's thread."""
+
+    __slots__ = ()
+
+    _core: StreamCore
+    send_framer: Framer[Any] | None
+
+    def write(
+        self, data: BytesLike | Sequence[BytesLike], callback: Callable[[], object] | None = None
+    ) -> Awaitable[None]:
+        """Write bytes; awaiting the result waits until they have left.
+
+        They are queued even if nothing awaits the result, and cancelling the wait does not take them back.
+        No buffer is copied: do not change one before it has left.
+
+        Args:
+            data: a buffer, or several that belong together.
+            callback: called in a later pass of the loop once they have left.
+
+        Raises:
+            StreamClosed: the stream is closed, at once or while waiting.
+            BufferFull: more than `max_write_buffer_size` bytes would be queued; nothing is written.
+        """
+        core = self._core
+        outbound = core.outbound
+        is_out = outbound.write(data if type(data) is bytes else as_chunks(data))
+        if callback is not None:
+            core.call_when_flushed(callback)
+        return DONE if is_out else outbound.flush()
+
+    def send(self, frame: T, framer: Framer[T] | str | None = None) -> Awaitable[None]:
+        """Write one frame; awaiting the result waits only while too much is queued.
+
+        That is: above `write_high_water` bytes, until no more than `write_low_water` are left. So frames
+        sent in a row leave together. The frame is queued even if nothing awaits the result.
+
+        Raises:
+            EncodeError: the frame has no encoding; nothing is written.
+            StreamClosed, BufferFull: as for `write`.
+        """
+        chosen: Any = framer
+        if framer is None or type(framer) is str:
+            chosen = self._sending(framer)
+        try:
+            encode = chosen.encode
+        except AttributeError:
+            encode = writing(chosen).encode
+        data = encode(frame)
+        core = self._core
+        outbound = core.outbound
+        is_out = outbound.write(data if type(data) is bytes else as_chunks(data))
+        core.frames_sent += 1
+        if events.frame_sent is not None:
+            events.frame_sent(stream=self, framer=chosen, frame=frame)
+        return DONE if is_out else outbound.room()
+
+    async def drain(self) -> None:
+        """Wait while too much is queued: above `write_high_water` bytes, until `write_low_water`."""
+        if self._core.closed:
+            raise StreamClosed(real_error=self._core.error)
+        await self._core.outbound.room()
+
+    async def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:
+        """Send a file, or `count` bytes of it, from `offset` on; return how many bytes that were.
+
+        The system copies where it can (a file into a plain socket). What is written meanwhile leaves
+        behind the file. Cancelling leaves off in the middle of it.
+        """
+        return await send_file(self._core, file, offset, count)
+
+    def write_eof(self) -> Awaitable[None]:
+        """End this half of the stream behind what is written; awaiting it waits until that has left."""
+        self._core.outbound.end()
+        return self._core.outbound.flush()
+
+    def _sending(self, framer: Framer[Any] | str | None) -> Framer[Any]:
+        chosen = self.send_framer if framer is None else condition_of(framer)
+        if chosen is None:
+            raise TypeError("no framer given, and the stream has none that can write")
+        return writing(chosen)
