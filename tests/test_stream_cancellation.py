@@ -6,7 +6,7 @@ import random
 import pytest
 from stream_pairs import KINDS, joined, passes
 
-from framestream import Available, Exactly, LengthPrefix, Line, StreamTimeout
+from framestream import Available, Exactly, LengthPrefix, Line, StreamTimeout, UntilClose
 from framestream.testing import Wire, memory_stream_pair
 
 LARGE = random.Random(1).randbytes(300_000)
@@ -153,18 +153,33 @@ async def test_a_cancelled_write_still_leaves(kind):
         assert data + b"behind" == await server.read_bytes(len(data) + 6)
 
 
-async def test_cancelling_the_moment_the_frame_arrives_loses_nothing():
+@pytest.mark.parametrize("kind", KINDS)
+async def test_cancelling_around_the_moment_the_frame_arrives_loses_nothing(kind):
+    async with joined(kind) as (client, server):
+        outcomes = set()
+        for count in range(8):
+            reading = asyncio.ensure_future(server.read(Line()))
+            await passes()
+            client.write(b"hello\n")
+            await passes(count)
+            reading.cancel()
+            await asyncio.wait([reading])
+            outcomes.add(reading.cancelled())
+            assert "hello" == (await server.read(Line()) if reading.cancelled() else reading.result())
+        assert {True, False} == outcomes
+
+
+async def test_a_task_cancelled_in_the_pass_in_which_the_stream_is_closed_loses_nothing():
     client, server = memory_stream_pair()
-    for _ in range(3):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
-        client.write(b"hello\n")
-        while not server.buffered:
-            await asyncio.sleep(0)
-        reading.cancel()
-        await asyncio.wait([reading])
-        assert reading.cancelled()
-        assert "hello" == await server.read(Line())
+    client.write(b"rest")
+    await passes()
+    reading = asyncio.ensure_future(server.read(UntilClose()))
+    await passes()
+    server.close()
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
+    assert b"rest" == server.leftover
 
 
 async def test_a_read_may_be_waited_for_with_asyncio_wait_for():

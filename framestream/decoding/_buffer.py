@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import chain
 
 from framestream.decoding._landing import Landing
@@ -29,10 +30,11 @@ class ReadBuffer:
         queued: bytes in the chunks.
         base: stream offset of ``head[0]``.
         copied: bytes moved to make the head contiguous.
+        high_water: the most bytes that were ever there.
         landing: a chunk still being received, behind everything else; `queued` counts what it has.
     """
 
-    __slots__ = ("base", "chunks", "copied", "head", "joined", "landing", "pos", "queued")
+    __slots__ = ("base", "chunks", "copied", "head", "high_water", "joined", "landing", "pos", "queued")
 
     def __init__(self) -> None:
         self.head: bytes | bytearray = b""
@@ -41,6 +43,7 @@ class ReadBuffer:
         self.queued = 0
         self.base = 0
         self.copied = 0
+        self.high_water = 0
         self.joined = False  # the head was joined while the frame at `pos` 0 was being searched
         self.landing: Landing | None = None
 
@@ -48,6 +51,11 @@ class ReadBuffer:
     def size(self) -> int:
         """Bytes that are not consumed, head and chunks."""
         return len(self.head) - self.pos + self.queued
+
+    @property
+    def received(self) -> int:
+        """Bytes ever received."""
+        return self.base + len(self.head) + self.queued
 
     @property
     def offset(self) -> int:
@@ -58,11 +66,19 @@ class ReadBuffer:
         """Add a chunk behind everything else, without copying it."""
         if self.landing is not None:
             self.close_landing()
-        if self.pos == len(self.head) and not self.chunks:
-            self._replace_head(chunk)
+        head = self.head
+        if self.pos == len(head) and not self.chunks:
+            # As `_replace_head`, without the call: most chunks are received when all before is read.
+            self.base += len(head)
+            self.head = chunk
+            self.pos = 0
+            self.joined = False
+            size = len(chunk)
         else:
             self._queue(chunk)
             self.queued += len(chunk)
+            size = self.size
+        self.high_water = max(self.high_water, size)
 
     def _queue(self, chunk: bytes) -> None:
         if self.chunks is _NO_CHUNKS:
@@ -85,6 +101,16 @@ class ReadBuffer:
             self.head = bytes(memoryview(self.head)[:cut])
             self.chunks = _NO_CHUNKS
         return self.landing
+
+    def land(self, start: int, stop: int, receive: Callable[[memoryview], int]) -> int:
+        """Have `receive` put bytes where those from `start` to `stop` belong; return how many it did."""
+        landing = self.open_landing(start, stop)
+        received = landing.fill(receive)
+        self.queued += received
+        if landing.size == landing.total:
+            self.close_landing()
+        self.high_water = max(self.high_water, self.size)
+        return received
 
     def close_landing(self) -> None:
         """Make what has landed a chunk like others."""

@@ -116,9 +116,6 @@ class FrameDecoder:
             raise StreamClosed("data received after the end of the stream")
         if data:
             self._buffer.append(data if type(data) is bytes else bytes(data))
-            stats = self._stats
-            stats.received += len(data)
-            stats.high_water = max(stats.high_water, self._buffer.size)
 
     def receive_from(self, receive: Callable[[memoryview], int]) -> int | None:
         """Receive a part of the frame that `next_frame` waits for straight into its final place.
@@ -134,15 +131,7 @@ class FrameDecoder:
         buffer = self._buffer
         if not first < buffer.size < stop or type(buffer.head) is bytearray:
             return None
-        landing = buffer.open_landing(first, stop)
-        received = landing.fill(receive)
-        buffer.queued += received
-        if landing.size == landing.total:
-            buffer.close_landing()
-        stats = self._stats
-        stats.received += received
-        stats.high_water = max(stats.high_water, buffer.size)
-        return received
+        return buffer.land(first, stop, receive)
 
     def receive_eof(self) -> None:
         """Say that nothing will follow. What is buffered can still be read."""
@@ -150,12 +139,9 @@ class FrameDecoder:
 
     # Frames out
 
+    # The options are positional, too: a function with keyword-only ones costs a third more to call.
     def next_frame(
-        self,
-        condition: ReadCondition[T],
-        *,
-        max_size: int | None = None,
-        on_oversize: OnOversize | None = None,
+        self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
     ) -> T | NeedData | End:
         """Return the next frame, NEED_DATA if it is not complete, or END if the stream ended before it.
 
@@ -172,43 +158,44 @@ class FrameDecoder:
         """
         if self._clear:
             # The flat path: most frames are there whole, and built-in framers cut them in one call.
-            if again := condition is self._condition:
+            buffer = self._buffer
+            head, start = buffer.head, buffer.pos
+            left = len(head) - start
+            if condition is self._condition:
                 run = self._run
             else:
                 self._condition = self._search.condition = condition
                 self._run = run = 0
-            buffer = self._buffer
-            head, start = buffer.head, buffer.pos
-            left = len(head) - start
-            # One frame is cut faster alone than ahead.
-            alone = left and (run < RUN_BEFORE_LOOKING_AHEAD or left < 2 * self._last_size)
-            try:
-                # The head is bytes: it grows only while a frame is being searched.
-                cut = condition.cut(head, start) if alone else None  # type: ignore[arg-type]
-            except Exception:  # noqa: BLE001
-                cut = None  # find and decode meet the frame next, and report it with its place
-            limit = condition.max_size if max_size is None else max_size
-            if limit is None:
-                limit = self.max_frame_size
-            if cut is not None:
-                size = cut[1] - start
-                if size <= limit and 0 < size <= left:
-                    buffer.pos = cut[1]
-                    self._frames += 1
-                    if again:
+            if not left:
+                if not (buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
+                    return NEED_DATA
+            elif run < RUN_BEFORE_LOOKING_AHEAD or left < 2 * self._last_size:
+                # One frame is cut faster alone than ahead.
+                try:
+                    # The head is bytes: it grows only while a frame is being searched.
+                    cut = condition.cut(head, start)  # type: ignore[arg-type]
+                except Exception:  # noqa: BLE001
+                    cut = None  # find and decode meet the frame next, and report it with its place
+                limit = condition.max_size if max_size is None else max_size
+                if limit is None:
+                    limit = self.max_frame_size
+                if cut is not None:
+                    end = cut[1]
+                    size = end - start
+                    if size <= limit and 0 < size <= left:
+                        buffer.pos = end
+                        self._frames += 1
                         self._run = run + 1
                         self._last_size = size
-                    if self._eof:
-                        self._note_end(condition)
-                    return cut[0]
-            elif alone and (found := self._search.look(limit, self._eof)) is not None:
-                first, stop, buffer.pos = found
-                self._run = run + 1
-                self._last_size = buffer.pos - start
-                self._complete(condition)
-                return self._finish(condition, bytes(head[first:stop]), PAYLOAD, buffer.base + start)
-            if not (left or buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
-                return NEED_DATA
+                        if self._eof:
+                            self._note_end(condition)
+                        return cut[0]
+                elif (found := self._search.look(limit, self._eof)) is not None:
+                    first, stop, buffer.pos = found
+                    self._run = run + 1
+                    self._last_size = buffer.pos - start
+                    self._complete(condition)
+                    return self._finish(condition, bytes(head[first:stop]), PAYLOAD, buffer.base + start)
         else:
             ahead = self.ahead
             if (frames := ahead.frames) and condition is ahead.condition and max_size is None:
@@ -220,7 +207,7 @@ class FrameDecoder:
             self._prepare()
             if condition is not self._condition:
                 self._adopt(condition)
-            limit = self._limit(condition, max_size)
+        limit = self._limit(condition, max_size)
         if self._run >= RUN_BEFORE_LOOKING_AHEAD and max_size is None and self._look_ahead(condition, limit):
             return self.next_frame(condition)
         return self._next(condition, limit, _checked(on_oversize or self.on_oversize))
@@ -340,9 +327,12 @@ class FrameDecoder:
     def stats(self) -> DecoderStats:
         """The decoder's counters, up to date."""
         self._put_back()
-        self._stats.frames = self._frames
-        self._stats.copied = self._buffer.copied
-        return self._stats
+        stats, buffer = self._stats, self._buffer
+        stats.frames = self._frames
+        stats.received = buffer.received
+        stats.high_water = buffer.high_water
+        stats.copied = buffer.copied
+        return stats
 
     @property
     def offset(self) -> int:
@@ -370,11 +360,18 @@ class FrameDecoder:
     @property
     def missing(self) -> int:
         """How many bytes must arrive, after NEED_DATA, before it is worth asking again; at least 1."""
-        search = self._search
+        return self.needed[1]
+
+    @property
+    def needed(self) -> tuple[int, int]:
+        """How many bytes must be there, after NEED_DATA, to ask again; and how many of them are missing."""
+        search, buffer = self._search, self._buffer
+        size = len(buffer.head) - buffer.pos + buffer.queued
         if self._skipping is not None or self._parts is not None:
-            return 1
+            return size + 1, 1
         extent = search.extent
-        return max(1, (search.need if extent is None else extent[2]) - self._buffer.size)
+        needed = search.need if extent is None else extent[2]
+        return (needed, needed - size) if needed > size else (size + 1, 1)
 
     def peek(self, size: int) -> bytes:
         """Return a copy of the next `size` bytes, or fewer if fewer are there; nothing is consumed."""

@@ -41,7 +41,8 @@ class DelimiterSearch:
         # regex will do: no delimiter has another inside it except at its end, so the match that starts
         # first also ends first, and is the longest that ends there.
         self.nested = all(delimiter.endswith(self.shortest) for delimiter in longer)
-        self.plain = self.nested and not keep
+        self.width = len(self.shortest)
+        self.before = bytes({delimiter[-self.width - 1] for delimiter in longer}) if self.nested else b""
         self.regex = re.compile(b"(" + b"|".join(map(re.escape, delimiters)) + b")")
 
     def find(self, window: Window) -> Span | NeedMore:
@@ -65,15 +66,19 @@ class DelimiterSearch:
 
     def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
         """Return the payload that begins at `start` and where the next begins, if one search tells."""
-        if not self.plain:
+        if not self.nested:
             return None
         stop = data.find(self.shortest, start)
         if stop < 0:
             return None
-        end = stop + len(self.shortest)
-        for delimiter in self.longer:
-            if data.endswith(delimiter, start, end):
-                return data[start : end - len(delimiter)], end
+        end = stop + self.width
+        if self.keep:
+            return data[start:end], end
+        # A look at one byte is most of the answer: endswith costs as much as the search.
+        if self.before and stop > start and data[stop - 1] in self.before:
+            for delimiter in self.longer:
+                if data.endswith(delimiter, start, end):
+                    return data[start : end - len(delimiter)], end
         return data[start:stop], end
 
     def _no_delimiter(self, window: Window) -> Span | NeedMore:

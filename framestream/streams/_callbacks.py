@@ -57,7 +57,7 @@ class Callbacks:
 
 
 class CallbackRead:
-    """One pending read that ends in a callback: what a stream waits with in place of a future.
+    """One pending read that ends in a callback.
 
     An error closes the stream, unless there is an `on_error`: a callback has nobody to raise it to.
     """
@@ -83,15 +83,11 @@ class CallbackRead:
         self._core.begin(self, pace or self._core.pace)
         self._go_on(inline=True)
 
-    def done(self) -> bool:
-        """Return False: it can be woken until it is forgotten."""
-        return False
-
-    def set_result(self, result: None) -> None:
-        """Go on: something has arrived."""
+    def go_on(self, *, at_once: bool) -> None:
+        """Ask again; the callback runs in a later pass in any case."""
         self._go_on()
 
-    def set_exception(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """End the read with an error."""
         self._core.inbound.end()
         self._fail(error)

@@ -12,6 +12,7 @@ from framestream._events import events
 from framestream._signals import END, NEED_DATA
 from framestream.channels._channel import Channel, is_reset
 from framestream.decoding._decoder import FrameDecoder
+from framestream.streams._awaited_read import AwaitedRead
 from framestream.streams._callbacks import Callbacks
 from framestream.streams._deadlines import Pace
 from framestream.streams._flush import CallWhenSent
@@ -116,42 +117,49 @@ class StreamCore:
 
     # Reading
 
+    async def next_frame(self, condition: ReadCondition[Any]) -> Any:
+        """Return the next frame, receiving until it is there. Cancelling consumes nothing.
+
+        This is the way of most reads: one coroutine, and one call where the frame is there.
+        """
+        if not self.inbound.free:
+            self.make_free()
+        try:
+            frame = self.decoder.next_frame(condition)
+            if frame is NEED_DATA:
+                frame = await AwaitedRead(self, self.decoder.next_frame, condition)
+        except (IncompleteFrame, FrameTooLarge) as error:
+            raise self.explain(error) from self.error
+        if frame is END:
+            raise self.ended() from self.error
+        return frame
+
     async def next(
         self,
         ask: Callable[[ReadCondition[Any]], Any],
         condition: ReadCondition[Any],
         pace: Pace | None = None,
-        strict: bool = True,
     ) -> Any:
-        """Ask the decoder until it has an answer, receiving in between. Cancelling consumes nothing.
-
-        The answer that the stream has ended is a `StreamClosed` if `strict`, else `END`.
-        """
-        inbound = self.inbound
-        if not inbound.free:
+        """Ask the decoder until it has an answer, as `next_frame` does, and be it `END`."""
+        if not self.inbound.free:
             self.make_free()
         try:
             answer = ask(condition)
             if answer is NEED_DATA:
-                # One coroutine for the way with and the way without waiting: ten thousand wait at once.
-                inbound.begin(self, pace or self.pace)
-                try:
-                    while answer is NEED_DATA:
-                        missing = self.missing
-                        if not self.receive_inline(missing):
-                            waiter = self.loop.create_future()
-                            inbound.wait(waiter)
-                            await waiter
-                        answer = ask(condition)
-                finally:
-                    inbound.end()
+                answer = await AwaitedRead(self, ask, condition, pace)
         except (IncompleteFrame, FrameTooLarge) as error:
             raise self.explain(error) from self.error
-        if answer is END:
-            self.note_end()
-            if strict or self.error is not None:
-                raise StreamClosed("stream ended", real_error=self.error) from self.error
         return answer
+
+    def ended(self) -> StreamClosed:
+        """Return what to raise when a reader has met the end of the stream, and close if that is due."""
+        self.note_end()
+        return StreamClosed("stream ended", real_error=self.error)
+
+    def stop_iteration(self) -> StopAsyncIteration | StreamClosed:
+        """Return what ends an iteration: an orderly end is no error."""
+        ended = self.ended()
+        return StopAsyncIteration() if self.error is None else ended
 
     def begin(self, reader: object, pace: Pace | None) -> None:
         """Make `reader` the only one who may read, until ``inbound.end()``."""
@@ -164,13 +172,6 @@ class StreamCore:
         if self.inbound.busy is not None:
             raise StreamBusy("another read is still under way")
         self._wake_from_doze()
-
-    async def receive(self, missing: int) -> None:
-        """Receive up to `missing` bytes, at least one of them, unless the stream ends."""
-        if not self.receive_inline(missing):
-            waiter = self.loop.create_future()
-            self.inbound.wait(waiter)
-            await waiter
 
     def receive_inline(self, missing: int) -> bool:
         """Receive what there is without waiting; return True if it is worth asking the decoder again."""
@@ -188,10 +189,8 @@ class StreamCore:
 
         Raises `BufferFull`, and closes the stream, if they have no room.
         """
-        decoder = self.decoder
-        missing = decoder.missing
-        needed = decoder.buffered + missing
-        if missing > 1 and needed >= LARGE:
+        needed, missing = self.decoder.needed
+        if needed >= LARGE and missing > 1:
             self.inbound.keep_from_next(missing)
         if needed > self.max_buffer_size and not self.inbound.eof:
             error = BufferFull("reached maximum read buffer size", size=needed, limit=self.max_buffer_size)

@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from framestream._errors import StreamTimeout
+
+if TYPE_CHECKING:
+    from framestream.streams._waiting import Reader
 from framestream.decoding._decoder import FrameDecoder
-
-
-class Waiter(Protocol):
-    """The part of a future that somebody who waits must have."""
-
-    def done(self) -> bool: ...
-    def set_result(self, result: None, /) -> None: ...
-    def set_exception(self, error: BaseException, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class ReadTimer:
         "_handle",
         "_loop",
         "_pace",
-        "waiter",
+        "_reader",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pace: Pace, decoder: FrameDecoder) -> None:
@@ -73,7 +68,7 @@ class ReadTimer:
         ends = [] if pace.deadline is None else [pace.deadline]
         if pace.timeout is not None:
             ends.append(now + pace.timeout)
-        self.waiter: Waiter | None = None
+        self._reader: Reader | None = None
         self._loop = loop
         self._pace = pace
         self._decoder = decoder
@@ -82,9 +77,9 @@ class ReadTimer:
         self._first: float | None = now if decoder.buffered else None  # when the frame's first byte came
         self._handle: asyncio.TimerHandle | None = None
 
-    def wait(self, waiter: Waiter) -> None:
-        """Give `waiter` a `StreamTimeout` when a limit is passed before it is done."""
-        self.waiter = waiter
+    def wait(self, reader: Reader) -> None:
+        """Give `reader` a `StreamTimeout` when a limit is passed before `cancel`."""
+        self._reader = reader
         if self._handle is None:
             self._check()
 
@@ -105,14 +100,14 @@ class ReadTimer:
 
     def _check(self) -> None:
         self._handle = None
-        waiter = self.waiter
-        if waiter is None or waiter.done():
+        reader = self._reader
+        if reader is None:
             return
         now = self._loop.time()
         due: list[float] = []
         for limit, reason in self._limits(now):
             if limit <= now:
-                waiter.set_exception(StreamTimeout(reason))
+                reader.fail(StreamTimeout(reason))
                 return
             due.append(limit)
         if due:

@@ -14,8 +14,12 @@ class Done:
 
     __slots__ = ()
 
-    def __await__(self) -> Generator[Any, None, None]:
-        return iter(())  # type: ignore[return-value]  # an empty iterator is all that await needs
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[Any, None, None]: ...
+    else:
+        # An empty iterator is all that await needs, and this makes one without a call in Python.
+        __await__ = ().__iter__
 
 
 DONE = Done()

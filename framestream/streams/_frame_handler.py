@@ -9,6 +9,7 @@ from framestream._conditions import ReadCondition
 from framestream._errors import FramestreamError
 from framestream._events import events
 from framestream._signals import END, NEED_DATA
+from framestream.streams._flush import CallWhenSent
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
@@ -58,18 +59,14 @@ class FrameHandler:
         """True until the stream ends or `stop` is called."""
         return self._core.inbound.busy is self
 
-    def done(self) -> bool:
-        """Return False: it can be woken until it is stopped."""
-        return False
-
-    def set_result(self, result: None) -> None:
-        """Go on: something has arrived, or has left."""
-        if self._core.inbound.on_top:
+    def go_on(self, *, at_once: bool) -> None:
+        """Deliver what has arrived."""
+        if at_once:
             self._go_on()
         else:
             self._soon()
 
-    def set_exception(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """End with an error."""
         self.stop()
         self._core.close(error)
@@ -79,13 +76,14 @@ class FrameHandler:
 
     def _go_on(self) -> None:
         if self.active and not self._paused:
-            self._core.callbacks.pending += 1
-            self._core.callbacks.run(self._deliver)
+            callbacks = self._core.callbacks
+            callbacks.pending += 1
+            callbacks.run(self._deliver)
 
     def _deliver(self) -> None:
-        core = self._core
-        outbound, condition, callback = core.outbound, self._condition, self._callback
-        inbound, ahead = core.inbound, core.decoder.ahead
+        core, condition, callback = self._core, self._condition, self._callback
+        inbound, ahead, buffer = core.inbound, core.decoder.ahead, core.outbound.buffer
+        high_water = core.outbound.high_water
         for _ in range(_FRAMES_IN_A_ROW):
             # What is cut ahead, but for the last of it, is handed out with no further call.
             if len(ahead.frames) > 1 and ahead.condition is condition:
@@ -97,8 +95,8 @@ class FrameHandler:
             callback(frame)
             if self._paused or inbound.busy is not self:
                 return
-            if outbound.buffer.size > outbound.high_water:
-                outbound.on_flush(outbound.buffer.written - outbound.low_water, self)
+            if buffer.size > high_water:
+                core.outbound.on_flush(buffer.written - core.outbound.low_water, CallWhenSent(self._soon))
                 return
         self._soon()
 
@@ -110,7 +108,7 @@ class FrameHandler:
                     core.inbound.wait(self)
                     break
         except FramestreamError as error:
-            self.set_exception(core.explain(error))
+            self.fail(core.explain(error))
             return NEED_DATA
         if frame is END:
             self.stop()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
 from framestream._conditions import ReadCondition
 from framestream._events import events
+from framestream._signals import END
 from framestream.decoding._decoder import OnOversize
 from framestream.specs._named import condition_of
 from framestream.streams._callbacks import CallbackRead, StreamingRead
@@ -110,7 +111,7 @@ class FrameReads:
         if options or events.frame_received is not None:
             return self._read_with(condition, **options)  # type: ignore[arg-type]
         # The way of most reads: one coroutine, which never waits if the frame is there.
-        return core.next(core.decoder.next_frame, condition)  # type: ignore[arg-type]
+        return core.next_frame(condition)  # type: ignore[arg-type]
 
     def _read_with(
         self,
@@ -140,9 +141,11 @@ class FrameReads:
     async def _read_tapped(
         self, ask: Callable[..., Any], condition: ReadCondition[T], pace: Pace | None
     ) -> T:
-        frame: T = await self._core.next(ask, condition, pace)
+        frame: Any = await self._core.next(ask, condition, pace)
+        if frame is END:
+            raise self._core.ended() from self._core.error
         self._core.tap(condition, frame)
-        return frame
+        return frame  # type: ignore[no-any-return]  # T
 
     def _stream_to(
         self,

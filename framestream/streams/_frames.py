@@ -36,9 +36,9 @@ class Frames(AsyncIterator[T]):
         if len(ahead.frames) > 1 and ahead.condition is self._condition and core.inbound.free:
             frame = ahead.frames.pop()
         else:
-            frame = await core.next(core.decoder.next_frame, self._condition, None, False)
+            frame = await core.next(core.decoder.next_frame, self._condition)
             if frame is END:
-                raise StopAsyncIteration
+                raise core.stop_iteration() from core.error
         if events.frame_received is not None:
             core.tap(self._condition, frame)
         return frame  # type: ignore[no-any-return]  # T
@@ -55,9 +55,9 @@ class Batches(AsyncIterator[list[T]]):
 
     async def __anext__(self) -> list[T]:
         core = self._core
-        frames: Any = await core.next(core.decoder.next_batch, self._condition, None, False)
+        frames: Any = await core.next(core.decoder.next_batch, self._condition)
         if frames is END:
-            raise StopAsyncIteration
+            raise core.stop_iteration() from core.error
         if events.frame_received is not None:
             for frame in frames:
                 core.tap(self._condition, frame)
@@ -95,6 +95,8 @@ class FrameBody(AsyncIterator[bytes]):
             raise StopAsyncIteration
         core = self._core
         part = await core.next(core.decoder.next_part, self._condition)
+        if part is END:
+            raise core.ended() from core.error
         if part is FRAME_END:
             self._done = True
             raise StopAsyncIteration

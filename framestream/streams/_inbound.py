@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from framestream.streams._deadlines import Pace, ReadTimer, Waiter
+from framestream.streams._deadlines import Pace, ReadTimer
 
 if TYPE_CHECKING:
     import asyncio
 
     from framestream.channels._channel import Channel
     from framestream.decoding._decoder import FrameDecoder
+    from framestream.streams._waiting import Reader
 
 # Payload of which this much is missing is received straight into its place. For less, receiving a chunk and
 # joining it costs less than preparing the place.
@@ -47,7 +48,6 @@ class Inbound:
         finishing: the stream counts as ended when nothing more is there and no frame has begun.
         drained: nothing more is there, as far as is known.
         free: a read may just begin: nobody reads, and nothing was put off until somebody does.
-        on_top: who is woken now is called by the loop and not from inside somebody's call.
         timer: the time limits of the read under way.
         waits: how often a read had to wait for the loop.
         wakes: how often the loop said that something is there.
@@ -59,9 +59,9 @@ class Inbound:
         "_loop",
         "_missing",
         "_owner",
+        "_reader",
         "_size",
         "_unlucky",
-        "_waiter",
         "_watching",
         "_woke_nobody",
         "busy",
@@ -71,7 +71,6 @@ class Inbound:
         "eof",
         "finishing",
         "free",
-        "on_top",
         "peer_ended",
         "timer",
         "waits",
@@ -94,7 +93,6 @@ class Inbound:
         self.finishing = False
         self.drained = False
         self.free = True
-        self.on_top = False
         self.timer: ReadTimer | None = None
         self.waits = 0
         self.wakes = 0
@@ -102,7 +100,7 @@ class Inbound:
         self.channel = channel
         self._chunk_size = self._size = chunk_size
         self._owner = owner
-        self._waiter: Waiter | None = None
+        self._reader: Reader | None = None
         self._watching = False
         self._missing = 0
         self._budget = _BUDGET
@@ -118,7 +116,7 @@ class Inbound:
 
     def end(self) -> None:
         """Let others read again; nobody waits any more."""
-        self.busy = self._waiter = None
+        self.busy = self._reader = None
         self.free = not self.eof
         if self.timer is not None:
             self.timer.cancel()
@@ -132,7 +130,8 @@ class Inbound:
         try:
             data = self.channel.receive(size)
         except (BlockingIOError, InterruptedError):
-            return self._nothing_there()
+            self.drained = True
+            return False
         received = len(data)
         self.drained = received < size
         self._size = self._chunk_size
@@ -145,7 +144,8 @@ class Inbound:
         try:
             received = self.decoder.receive_from(self.channel.receive_into)
         except (BlockingIOError, InterruptedError):
-            return self._nothing_there()
+            self.drained = True
+            return False
         if received is None:
             return None
         self.drained = False
@@ -159,10 +159,6 @@ class Inbound:
         Large frames come in rows: what is not received yet of the next one can go straight to its place.
         """
         self._size = min(missing + _BESIDE_LARGE, self._chunk_size)
-
-    def _nothing_there(self) -> bool:
-        self.drained = True
-        return False
 
     def _note(self, received: int) -> None:
         if not received:
@@ -195,14 +191,15 @@ class Inbound:
         else:
             self.drained = False
 
-    def wait(self, waiter: Waiter) -> None:
-        """Wake `waiter` when the bytes that `receive_inline` still misses, or the end, have arrived."""
-        self._waiter = waiter
+    def wait(self, reader: Reader) -> None:
+        """Wake `reader` when the bytes that `receive_inline` still misses, or the end, have arrived."""
+        self._reader = reader
         self._budget = _BUDGET
         self.waits += 1
         if self.timer is not None:
-            self.timer.wait(waiter)
-        self.watch()
+            self.timer.wait(reader)
+        if not self._watching:
+            self.watch()
         if self.finishing:
             self._loop.call_soon(self._finish)
 
@@ -234,7 +231,7 @@ class Inbound:
             self.free = False
             self.unwatch()
             self.decoder.receive_eof()
-        self._wake()
+        self._wake(at_once=False)
 
     def finish(self) -> None:
         """Stop when nothing more is there, but not inside a frame."""
@@ -242,43 +239,45 @@ class Inbound:
         self._loop.call_soon(self._finish)
 
     def _finish(self) -> None:
-        if self._waiter is not None and not self.eof:
+        if self._reader is not None and not self.eof:
             self._on_readable()
             self._stop_between_frames()
 
     def _stop_between_frames(self) -> None:
-        if self._waiter is not None and not self.decoder.buffered and not self.decoder.streaming:
+        if self._reader is not None and not self.decoder.buffered and not self.decoder.streaming:
             self.stop()
 
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+    def _wake(self, *, at_once: bool) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.go_on(at_once=at_once)
 
     def _on_readable(self) -> None:
         self.wakes += 1
         self.drained = False
-        if self._waiter is None:
-            if self.busy is None:
-                self._owner.on_idle()
-            elif self._woke_nobody:
-                # A reader that pauses. One that was woken in this very pass goes on by itself: that is
-                # why the first time is let pass.
-                self.unwatch()
-            self._woke_nobody = True
+        if self._reader is None:
+            self._on_unwanted()
             return
         self._woke_nobody = False
-        self.on_top = True
+        self._budget = _BUDGET
         try:
-            if self._receive_enough():
-                self._wake()
+            enough = self._receive_enough()
         except OSError as error:
             self._owner.on_read_error(error)
-        finally:
-            self.on_top = False
+            return
+        if enough:
+            self._wake(at_once=True)
+
+    def _on_unwanted(self) -> None:
+        if self.busy is None:
+            self._owner.on_idle()
+        elif self._woke_nobody:
+            # A reader that pauses. One that was woken in this very pass goes on by itself: that is
+            # why the first time is let pass.
+            self.unwatch()
+        self._woke_nobody = True
 
     def _receive_enough(self) -> bool:
-        self._budget = _BUDGET
         while self._budget > 0:
             if not self.receive():
                 return False

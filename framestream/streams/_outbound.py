@@ -9,9 +9,9 @@ from typing import Protocol
 
 from framestream._errors import BufferFull, StreamClosed, StreamTimeout
 from framestream.channels._channel import Buffer, Channel
-from framestream.streams._deadlines import Waiter
 from framestream.streams._flush import DONE, Flush
 from framestream.streams._inbound import Inbound
+from framestream.streams._waiting import Waiter
 from framestream.streams._write_buffer import WriteBuffer
 
 # What is queued in one pass of the loop is sent at its end, or at once when it gets larger than this.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from framestream._errors import IncompleteFrame, StreamClosed
 from framestream.channels._channel import is_reset
+from framestream.streams._awaited_read import AwaitedBytes
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
@@ -15,29 +16,18 @@ if TYPE_CHECKING:
 
 async def peek(core: StreamCore, size: int) -> bytes:
     """Return the next `size` bytes, fewer if the stream ends before; nothing is consumed."""
-    decoder, inbound = core.decoder, core.inbound
-    core.begin(core, core.pace)
-    try:
-        while decoder.buffered < size and not inbound.eof:
-            await core.receive(size - decoder.buffered)
-    finally:
-        inbound.end()
-    return decoder.peek(size)
+    await arrived(core, size)
+    return core.decoder.peek(size)
 
 
 async def read_into(core: StreamCore, buffer: bytearray | memoryview, *, partial: bool) -> int:
     """Fill `buffer`; the bytes stay in the decoder until all are there, so that cancelling loses none."""
-    decoder, inbound = core.decoder, core.inbound
+    decoder = core.decoder
     from framestream.framers._exactly import Exactly  # noqa: PLC0415
 
     size = memoryview(buffer).nbytes
     wanted = min(size, 1) if partial else size
-    core.begin(core, core.pace)
-    try:
-        while decoder.buffered < wanted and not inbound.eof:
-            await core.receive(wanted - decoder.buffered)
-    finally:
-        inbound.end()
+    await arrived(core, wanted)
     got = min(size, decoder.buffered)
     if got < wanted:
         core.note_end()
@@ -46,6 +36,14 @@ async def read_into(core: StreamCore, buffer: bytearray | memoryview, *, partial
         raise StreamClosed("stream ended", real_error=core.error)
     memoryview(buffer).cast("B")[:got] = decoder.next_frame(Exactly(got))  # type: ignore[assignment]  # all of it is there
     return got
+
+
+async def arrived(core: StreamCore, size: int) -> None:
+    """Wait until `size` bytes are there, or the end of the stream is."""
+    if not core.inbound.free:
+        core.make_free()
+    if core.decoder.buffered < size and not core.inbound.eof:
+        await AwaitedBytes(core, size)
 
 
 def read_rest(core: StreamCore, read: Callable[..., Any], options: dict[str, Any]) -> Any:

@@ -1,0 +1,183 @@
+"""Reads that a task awaits."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from framestream._signals import NEED_DATA
+
+if TYPE_CHECKING:
+    import asyncio
+    from contextvars import Context
+
+    from framestream._conditions import ReadCondition
+    from framestream.streams._core import StreamCore
+    from framestream.streams._deadlines import Pace
+
+
+class AwaitedRead:
+    """One pending read, and what its task waits for: a future-like object, see ``asyncio.isfuture``.
+
+    A plain future would run the task in the next pass of the loop, whatever has arrived. This one asks
+    the decoder when bytes arrive, lets the task sleep until there is an answer, and runs it at once: a
+    peer that trickles costs no task switch a byte, and an answer no further pass.
+
+    The answer is taken only when the task runs in the very same call, so a task that is cancelled has
+    consumed nothing.
+
+    Args:
+        core: the stream's core; nobody else may be reading.
+        ask: asked until it answers anything but NEED_DATA, which it has just done.
+        condition: what it is asked about.
+        pace: limits of time; by default the stream's own.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_ask",
+        "_asyncio_future_blocking",
+        "_callback",
+        "_condition",
+        "_context",
+        "_core",
+        "_error",
+        "_pace",
+    )
+
+    _context: Context | None
+
+    def __init__(
+        self,
+        core: StreamCore,
+        ask: Callable[[ReadCondition[Any]], Any],
+        condition: ReadCondition[Any],
+        pace: Pace | None = None,
+    ) -> None:
+        self._core = core
+        self._ask = ask
+        self._condition = condition
+        self._pace = pace
+        self._answer: Any = NEED_DATA
+        self._error: BaseException | None = None
+        self._callback: Callable[[AwaitedRead], object] | None = None
+
+    def __await__(self) -> Generator[AwaitedRead, None, Any]:
+        inbound = self._core.inbound
+        inbound.begin(self, self._pace or self._core.pace)
+        try:
+            answer = self._receive()
+            if answer is NEED_DATA:
+                if self._error is None:
+                    self._asyncio_future_blocking = True
+                    yield self
+                else:  # a limit of time had passed before the wait began
+                    self.result()
+                answer = self._answer
+            return answer
+        finally:
+            inbound.end()
+
+    @property
+    def missing(self) -> int:
+        """How many bytes must arrive before it is worth asking again."""
+        return self._core.missing
+
+    def _receive(self) -> Any:
+        core = self._core
+        while core.receive_inline(self.missing):
+            answer = self._ask(self._condition)
+            if answer is not NEED_DATA:
+                return answer
+        core.inbound.wait(self)
+        return NEED_DATA
+
+    # What wakes it
+
+    def go_on(self, *, at_once: bool) -> None:
+        """Ask again, when the task can run at once if there is an answer."""
+        if at_once:
+            self._go_on()
+        else:
+            self._core.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._error is not None:
+            return
+        try:
+            answer = self._ask(self._condition)
+            if answer is NEED_DATA:
+                answer = self._receive()
+                if answer is NEED_DATA:
+                    return
+            self._answer = answer
+        except Exception as error:  # noqa: BLE001 - the task meets it where it awaits
+            self._error = error
+        callback, context = self._callback, self._context
+        assert callback is not None
+        if context is None:
+            callback(self)
+        else:
+            context.run(callback, self)
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error."""
+        if not self.done():
+            self._error = error
+            if self._callback is not None:
+                self._core.loop.call_soon(self._callback, self, context=self._context)
+
+    # What its task asks of a future
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop of the stream."""
+        return self._core.loop
+
+    def add_done_callback(
+        self, callback: Callable[[AwaitedRead], object], *, context: Context | None = None
+    ) -> None:
+        """Take note of the one task that awaits this."""
+        self._callback = callback
+        self._context = context
+
+    def done(self) -> bool:
+        """Tell whether there is an answer, or an error."""
+        return self._error is not None or self._answer is not NEED_DATA
+
+    def cancel(self, msg: object = None) -> bool:
+        """Give up, unless there is an answer; nothing is consumed."""
+        if self.done():
+            return False
+        self.fail(CancelledError() if msg is None else CancelledError(msg))
+        return True
+
+    def result(self) -> None:
+        """Raise the error, if there is one; the answer is what awaiting this returns."""
+        error = self._error
+        if error is not None:
+            self._error = None
+            try:
+                raise error
+            finally:
+                del error  # its traceback knows this frame
+
+
+class AwaitedBytes(AwaitedRead):
+    """Wait until `size` bytes are there, or the end of the stream is. Consumes nothing."""
+
+    __slots__ = ("_size",)
+
+    def __init__(self, core: StreamCore, size: int) -> None:
+        super().__init__(core, self._look, None)  # type: ignore[arg-type]  # no condition has a say
+        self._size = size
+
+    def _look(self, _: object) -> Any:
+        core = self._core
+        there = core.decoder.buffered >= self._size or core.inbound.eof
+        return True if there else NEED_DATA
+
+    @property
+    def missing(self) -> int:
+        """How many bytes are not there."""
+        return self._size - self._core.decoder.buffered

@@ -1,0 +1,27 @@
+"""Who waits for a stream: a read for bytes, a write for bytes to leave."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Reader(Protocol):
+    """One pending read."""
+
+    def go_on(self, *, at_once: bool) -> None:
+        """Ask again: what was missing has arrived, or never will.
+
+        With `at_once` it is the loop that calls, and nothing is left to be done behind this call: it may
+        run whatever it likes. Otherwise it is called inside somebody's code.
+        """
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error, unless it has ended."""
+
+
+class Waiter(Protocol):
+    """The part of a future that somebody must have who waits until bytes have left."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: None, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
