@@ -64,10 +64,8 @@ class ReadBuffer:
 
     def append(self, chunk: bytes) -> None:
         """Add a chunk behind everything else, without copying it."""
-        if self.landing is not None:
-            self.close_landing()
         head = self.head
-        if self.pos == len(head) and not self.chunks:
+        if self.pos == len(head) and not self.queued:
             # As `_replace_head`, without the call: most chunks are received when all before is read.
             self.base += len(head)
             self.head = chunk
@@ -75,6 +73,8 @@ class ReadBuffer:
             self.joined = False
             size = len(chunk)
         else:
+            if self.landing is not None:
+                self.close_landing()
             self._queue(chunk)
             self.queued += len(chunk)
             size = self.size

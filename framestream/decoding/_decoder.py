@@ -159,17 +159,17 @@ class FrameDecoder:
         if self._clear:
             # The flat path: most frames are there whole, and built-in framers cut them in one call.
             buffer = self._buffer
-            head, start = buffer.head, buffer.pos
-            left = len(head) - start
-            if condition is self._condition:
+            head = buffer.head
+            start = buffer.pos
+            if again := condition is self._condition:
                 run = self._run
             else:
                 self._condition = self._search.condition = condition
                 self._run = run = 0
-            if not left:
+            if start == len(head):
                 if not (buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
                     return NEED_DATA
-            elif run < RUN_BEFORE_LOOKING_AHEAD or left < 2 * self._last_size:
+            elif run < RUN_BEFORE_LOOKING_AHEAD or len(head) - start < 2 * self._last_size:
                 # One frame is cut faster alone than ahead.
                 try:
                     # The head is bytes: it grows only while a frame is being searched.
@@ -180,16 +180,16 @@ class FrameDecoder:
                 if limit is None:
                     limit = self.max_frame_size
                 if cut is not None:
-                    end = cut[1]
-                    size = end - start
-                    if size <= limit and 0 < size <= left:
+                    frame, end = cut
+                    if start < end <= len(head) and end - start <= limit:
                         buffer.pos = end
                         self._frames += 1
-                        self._run = run + 1
-                        self._last_size = size
+                        if again:
+                            self._run = run + 1
+                            self._last_size = end - start
                         if self._eof:
                             self._note_end(condition)
-                        return cut[0]
+                        return frame
                 elif (found := self._search.look(limit, self._eof)) is not None:
                     first, stop, buffer.pos = found
                     self._run = run + 1
@@ -199,7 +199,7 @@ class FrameDecoder:
         else:
             ahead = self.ahead
             if (frames := ahead.frames) and condition is ahead.condition and max_size is None:
-                frame: T = frames.pop()
+                frame = frames.pop()
                 if not frames:
                     self._frames += ahead.finish()
                     self._clear = True
@@ -360,14 +360,13 @@ class FrameDecoder:
     @property
     def missing(self) -> int:
         """How many bytes must arrive, after NEED_DATA, before it is worth asking again; at least 1."""
-        return self.needed[1]
+        return self.needed()[1]
 
-    @property
     def needed(self) -> tuple[int, int]:
         """How many bytes must be there, after NEED_DATA, to ask again; and how many of them are missing."""
         search, buffer = self._search, self._buffer
         size = len(buffer.head) - buffer.pos + buffer.queued
-        if self._skipping is not None or self._parts is not None:
+        if self._clear or self._skipping is not None or self._parts is not None:
             return size + 1, 1
         extent = search.extent
         needed = search.need if extent is None else extent[2]

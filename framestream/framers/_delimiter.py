@@ -46,7 +46,7 @@ class Delimiter(Framer[bytes]):
         check_max_size(self.max_size)
         object.__setattr__(self, "delimiters", self._search.delimiters)
         object.__setattr__(self, "overhead", self._search.longest)
-        if type(self).cut is Delimiter.cut:
+        if type(self).cut is Delimiter.cut and self._search.nested:
             object.__setattr__(self, "cut", self._search.cut)  # one call less for each frame
 
     @cached_property
@@ -61,7 +61,7 @@ class Delimiter(Framer[bytes]):
 
     def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
         """Cut the one frame at `start`."""
-        return self._search.cut(data, start)
+        return self._search.cut(data, start) if self._search.nested else None
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every frame that has its delimiter."""

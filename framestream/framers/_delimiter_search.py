@@ -65,9 +65,10 @@ class DelimiterSearch:
         return start, end if self.keep else stop, end
 
     def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
-        """Return the payload that begins at `start` and where the next begins, if one search tells."""
-        if not self.nested:
-            return None
+        """Return the payload that begins at `start` and where the next begins, if one search tells.
+
+        Only where all delimiters are `nested`.
+        """
         stop = data.find(self.shortest, start)
         if stop < 0:
             return None
@@ -75,7 +76,7 @@ class DelimiterSearch:
         if self.keep:
             return data[start:end], end
         # A look at one byte is most of the answer: endswith costs as much as the search.
-        if self.before and stop > start and data[stop - 1] in self.before:
+        if data[stop - 1] in self.before and stop > start:
             for delimiter in self.longer:
                 if data.endswith(delimiter, start, end):
                     return data[start : end - len(delimiter)], end

@@ -79,14 +79,9 @@ class AwaitedRead:
         finally:
             inbound.end()
 
-    @property
-    def missing(self) -> int:
-        """How many bytes must arrive before it is worth asking again."""
-        return self._core.missing
-
     def _receive(self) -> Any:
         core = self._core
-        while core.receive_inline(self.missing):
+        while core.receive_inline():
             answer = self._ask(self._condition)
             if answer is not NEED_DATA:
                 return answer
@@ -95,7 +90,7 @@ class AwaitedRead:
 
     # What wakes it
 
-    def go_on(self, *, at_once: bool) -> None:
+    def go_on(self, at_once: bool) -> None:
         """Ask again, when the task can run at once if there is an answer."""
         if at_once:
             self._go_on()
@@ -173,11 +168,12 @@ class AwaitedBytes(AwaitedRead):
         self._size = size
 
     def _look(self, _: object) -> Any:
-        core = self._core
-        there = core.decoder.buffered >= self._size or core.inbound.eof
+        there = self._size <= self._core.decoder.buffered or self._core.inbound.eof
         return True if there else NEED_DATA
 
-    @property
-    def missing(self) -> int:
-        """How many bytes are not there."""
-        return self._size - self._core.decoder.buffered
+    def _receive(self) -> Any:
+        core = self._core
+        if core.receive_inline(self._size - core.decoder.buffered):
+            return True
+        core.inbound.wait(self)
+        return NEED_DATA

@@ -44,16 +44,22 @@ class Callbacks:
         try:
             callback(*args)
         except Exception as error:
-            logger.error(
-                "uncaught exception in a callback, closing the stream",
-                exc_info=error,
-                extra=self._core.log_fields(),
-            )
-            self._core.close(error)
+            self.failed(error)
             raise
         finally:
-            self.pending -= 1
-            self._core.note_callback_run()
+            self.ran()
+
+    def failed(self, error: Exception) -> None:
+        """Close the stream because of an exception that came out of a callback."""
+        core = self._core
+        reason = "uncaught exception in a callback, closing the stream"
+        logger.error(reason, exc_info=error, extra=core.log_fields())
+        core.close(error)
+
+    def ran(self) -> None:
+        """Take note that a pending callback has run."""
+        self.pending -= 1
+        self._core.note_callback_run()
 
 
 class CallbackRead:
@@ -83,7 +89,7 @@ class CallbackRead:
         self._core.begin(self, pace or self._core.pace)
         self._go_on(inline=True)
 
-    def go_on(self, *, at_once: bool) -> None:
+    def go_on(self, at_once: bool) -> None:
         """Ask again; the callback runs in a later pass in any case."""
         self._go_on()
 
@@ -115,8 +121,7 @@ class CallbackRead:
     def _next(self) -> Any:
         core = self._core
         while (answer := self._ask(self._condition)) is NEED_DATA:
-            missing = core.missing
-            if not core.receive_inline(missing):
+            if not core.receive_inline():
                 core.inbound.wait(self)
                 break
         return answer

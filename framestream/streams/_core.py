@@ -43,6 +43,7 @@ class StreamCore:
         "_callbacks",
         "_close_callback",
         "_closing",
+        "_notable",
         "channel",
         "closed",
         "decoder",
@@ -74,6 +75,7 @@ class StreamCore:
         settings = {**DEFAULTS, **options}
         self.half_open: bool = settings["half_open"]
         self.max_buffer_size: int = settings["max_buffer_size"]
+        self._notable = min(LARGE - 1, self.max_buffer_size)  # a read that needs more is looked at twice
         pace = Pace(
             settings["frame_timeout"],
             None,
@@ -173,8 +175,15 @@ class StreamCore:
             raise StreamBusy("another read is still under way")
         self._wake_from_doze()
 
-    def receive_inline(self, missing: int) -> bool:
-        """Receive what there is without waiting; return True if it is worth asking the decoder again."""
+    def receive_inline(self, missing: int | None = None) -> bool:
+        """Receive what is missing, without waiting; return True if it is worth asking the decoder again.
+
+        Raises `BufferFull`, and closes the stream, if what the decoder misses has no room.
+        """
+        if missing is None:
+            needed, missing = self.decoder.needed()
+            if needed > self._notable:
+                self._prepare_for(needed, missing)
         try:
             return self.inbound.receive_inline(missing)
         except OSError as error:
@@ -183,13 +192,7 @@ class StreamCore:
                 raise
             return True
 
-    @property
-    def missing(self) -> int:
-        """How many bytes must arrive before it is worth asking the decoder again.
-
-        Raises `BufferFull`, and closes the stream, if they have no room.
-        """
-        needed, missing = self.decoder.needed
+    def _prepare_for(self, needed: int, missing: int) -> None:
         if needed >= LARGE and missing > 1:
             self.inbound.keep_from_next(missing)
         if needed > self.max_buffer_size and not self.inbound.eof:
@@ -197,7 +200,6 @@ class StreamCore:
             logger.error("%s, closing the stream", error, extra=self.log_fields())
             self.close(error)
             raise error
-        return missing
 
     def explain(self, error: BaseException) -> BaseException:
         """Return what to raise for this error of the decoder, and close the stream if that is its rule."""

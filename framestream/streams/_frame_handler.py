@@ -24,7 +24,7 @@ class FrameHandler:
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_callback", "_condition", "_core", "_paused")
+    __slots__ = ("_callback", "_callbacks", "_condition", "_core", "_paused")
 
     def __init__(
         self, core: StreamCore, condition: ReadCondition[Any], callback: Callable[[Any], object]
@@ -32,6 +32,7 @@ class FrameHandler:
         self._core = core
         self._condition = condition
         self._callback = callback
+        self._callbacks = core.callbacks
         self._paused = False
 
     def start(self) -> None:
@@ -59,7 +60,7 @@ class FrameHandler:
         """True until the stream ends or `stop` is called."""
         return self._core.inbound.busy is self
 
-    def go_on(self, *, at_once: bool) -> None:
+    def go_on(self, at_once: bool) -> None:
         """Deliver what has arrived."""
         if at_once:
             self._go_on()
@@ -75,15 +76,23 @@ class FrameHandler:
         self._core.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if self.active and not self._paused:
-            callbacks = self._core.callbacks
-            callbacks.pending += 1
-            callbacks.run(self._deliver)
+        if self._core.inbound.busy is not self or self._paused:
+            return
+        # As `callbacks.run`, without its calls.
+        callbacks = self._callbacks
+        callbacks.pending += 1
+        try:
+            self._deliver()
+        except Exception as error:
+            callbacks.failed(error)
+            raise
+        finally:
+            callbacks.ran()
 
     def _deliver(self) -> None:
         core, condition, callback = self._core, self._condition, self._callback
-        inbound, ahead, buffer = core.inbound, core.decoder.ahead, core.outbound.buffer
-        high_water = core.outbound.high_water
+        inbound, ahead, outbound = core.inbound, core.decoder.ahead, core.outbound
+        buffer, high_water = outbound.buffer, outbound.high_water
         for _ in range(_FRAMES_IN_A_ROW):
             # What is cut ahead, but for the last of it, is handed out with no further call.
             if len(ahead.frames) > 1 and ahead.condition is condition:
@@ -96,7 +105,7 @@ class FrameHandler:
             if self._paused or inbound.busy is not self:
                 return
             if buffer.size > high_water:
-                core.outbound.on_flush(buffer.written - core.outbound.low_water, CallWhenSent(self._soon))
+                outbound.on_flush(buffer.written - outbound.low_water, CallWhenSent(self._soon))
                 return
         self._soon()
 
@@ -104,7 +113,7 @@ class FrameHandler:
         core = self._core
         try:
             while (frame := core.decoder.next_frame(self._condition)) is NEED_DATA:
-                if not core.receive_inline(core.missing):
+                if not core.receive_inline():
                     core.inbound.wait(self)
                     break
         except FramestreamError as error:

@@ -7,8 +7,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from framestream._conditions import Framer, ReadCondition
+from framestream._errors import FrameTooLarge, IncompleteFrame
 from framestream._events import events
-from framestream._signals import END, FRAME_END
+from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.streams._awaited_read import AwaitedRead
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
@@ -36,7 +38,15 @@ class Frames(AsyncIterator[T]):
         if len(ahead.frames) > 1 and ahead.condition is self._condition and core.inbound.free:
             frame = ahead.frames.pop()
         else:
-            frame = await core.next(core.decoder.next_frame, self._condition)
+            # As `core.next`, with no coroutine of its own.
+            if not core.inbound.free:
+                core.make_free()
+            try:
+                frame = core.decoder.next_frame(self._condition)
+                if frame is NEED_DATA:
+                    frame = await AwaitedRead(core, core.decoder.next_frame, self._condition)
+            except (IncompleteFrame, FrameTooLarge) as error:
+                raise core.explain(error) from core.error
             if frame is END:
                 raise core.stop_iteration() from core.error
         if events.frame_received is not None:

@@ -132,12 +132,17 @@ class Inbound:
         except (BlockingIOError, InterruptedError):
             self.drained = True
             return False
-        received = len(data)
-        self.drained = received < size
         self._size = self._chunk_size
-        if received:
+        if data:
+            received = len(data)
+            self.drained = received < size
             self.decoder.receive_data(data)
-        self._note(received)
+            self._missing -= received
+            self._budget -= received + _PRICE
+            if self.timer is not None:
+                self.timer.note_arrival()
+        else:
+            self._note_end()
         return True
 
     def _receive_large(self) -> bool | None:
@@ -150,7 +155,13 @@ class Inbound:
             return None
         self.drained = False
         self.keep_from_next(0)
-        self._note(received)
+        if received:
+            self._missing -= received
+            self._budget -= received + _PRICE
+            if self.timer is not None:
+                self.timer.note_arrival()
+        else:
+            self._note_end()
         return True
 
     def keep_from_next(self, missing: int) -> None:
@@ -160,15 +171,9 @@ class Inbound:
         """
         self._size = min(missing + _BESIDE_LARGE, self._chunk_size)
 
-    def _note(self, received: int) -> None:
-        if not received:
-            self.peer_ended = True
-            self.stop()
-            return
-        self._missing -= received
-        self._budget -= received + _PRICE
-        if self.timer is not None:
-            self.timer.note_arrival()
+    def _note_end(self) -> None:
+        self.peer_ended = True
+        self.stop()
 
     def receive_inline(self, missing: int) -> bool:
         """Receive up to `missing` bytes without waiting; return True if it is worth asking the decoder."""
@@ -231,7 +236,9 @@ class Inbound:
             self.free = False
             self.unwatch()
             self.decoder.receive_eof()
-        self._wake(at_once=False)
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.go_on(False)
 
     def finish(self) -> None:
         """Stop when nothing more is there, but not inside a frame."""
@@ -247,28 +254,26 @@ class Inbound:
         if self._reader is not None and not self.decoder.buffered and not self.decoder.streaming:
             self.stop()
 
-    def _wake(self, *, at_once: bool) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.go_on(at_once=at_once)
-
     def _on_readable(self) -> None:
         self.wakes += 1
-        self.drained = False
-        if self._reader is None:
+        reader = self._reader
+        if reader is None:
             self._on_unwanted()
             return
         self._woke_nobody = False
         self._budget = _BUDGET
         try:
-            enough = self._receive_enough()
+            # Mostly once is enough.
+            enough = self.receive() and (self._missing <= 0 or self.eof or self._receive_enough())
         except OSError as error:
             self._owner.on_read_error(error)
             return
-        if enough:
-            self._wake(at_once=True)
+        if enough and self._reader is reader:
+            self._reader = None
+            reader.go_on(True)
 
     def _on_unwanted(self) -> None:
+        self.drained = False
         if self.busy is None:
             self._owner.on_idle()
         elif self._woke_nobody:
@@ -278,11 +283,7 @@ class Inbound:
         self._woke_nobody = True
 
     def _receive_enough(self) -> bool:
-        while self._budget > 0:
-            if not self.receive():
-                return False
+        while self._budget > 0 and not self.drained and self.receive():
             if self._missing <= 0 or self.eof:
                 return True
-            if self.drained:
-                return False
         return False

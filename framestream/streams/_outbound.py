@@ -112,18 +112,27 @@ class Outbound:
         """
         if self.ended:
             raise StreamClosed(real_error=self.error)
-        chunks: list[Buffer]
-        if isinstance(data, bytes):
-            chunks, size = [data], len(data)
+        if type(data) is bytes:
+            chunks: list[Buffer] = [data]
+            size = len(data)
         else:
-            chunks, size = data, sum(map(len, data))
+            chunks = data  # type: ignore[assignment]  # a list, then
+            size = sum(map(len, chunks))
         buffer = self.buffer
-        if buffer.size or self._watching or self._held or not size:
+        if buffer.size or self._watching or self._held or not 0 < size <= _MOST_TO_SEND_DIRECTLY:
             return self._queue(chunks, size)
         if self.max_size is not None and size > self.max_size:
             raise BufferFull("write buffer is full", size=size, limit=self.max_size)
-        if size > _MOST_TO_SEND_DIRECTLY or not self._is_first_of_pass():
+        inbound = self._inbound
+        if inbound.wakes != self._seen_wakes:
+            # Something arrived since the last direct send, so that was in an earlier pass: no need to ask
+            # the loop to tell. That spares a request and its answer an extra pass.
+            self._seen_wakes = inbound.wakes
+        elif self._spent:
             return self._queue(chunks, size)
+        else:
+            self._end_of_pass = self._loop.call_soon(self._on_end_of_pass)
+        self._spent = True
         try:
             taken = self.channel.send(chunks)
         except (BlockingIOError, InterruptedError):
@@ -134,7 +143,7 @@ class Outbound:
         if taken == size:
             # The way of most writes: nothing is queued, watched or waited for.
             buffer.written += size
-            self._inbound.note_sent()
+            inbound.note_sent()
             return True
         buffer.append(chunks, size)
         buffer.advance(taken)
@@ -153,20 +162,6 @@ class Outbound:
             elif self._end_of_pass is None:
                 self._end_of_pass = self._loop.call_soon(self._on_end_of_pass)
         return not buffer.size
-
-    def _is_first_of_pass(self) -> bool:
-        wakes = self._inbound.wakes
-        if wakes != self._seen_wakes:
-            # Something arrived since the last direct send, so that was in an earlier pass: no need to
-            # ask the loop to tell. That spares a request and its answer an extra pass.
-            self._seen_wakes = wakes
-            self._spent = True
-            return True
-        if self._spent:
-            return False
-        self._spent = True
-        self._end_of_pass = self._loop.call_soon(self._on_end_of_pass)
-        return True
 
     def _on_end_of_pass(self) -> None:
         self._end_of_pass = None

@@ -8,7 +8,7 @@ from typing import Protocol
 class Reader(Protocol):
     """One pending read."""
 
-    def go_on(self, *, at_once: bool) -> None:
+    def go_on(self, at_once: bool) -> None:
         """Ask again: what was missing has arrived, or never will.
 
         With `at_once` it is the loop that calls, and nothing is left to be done behind this call: it may
