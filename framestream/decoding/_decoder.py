@@ -76,6 +76,28 @@ class FrameDecoder:
         ahead: frames that are cut and not yet asked for.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_clear",
+        "_condition",
+        "_deferred",
+        "_eof",
+        "_error",
+        "_finished",
+        "_frames",
+        "_last_size",
+        "_parts",
+        "_run",
+        "_search",
+        "_skipping",
+        "_stats",
+        "ahead",
+        "max_frame_size",
+        "on_discard",
+        "on_oversize",
+    )
+
     def __init__(
         self,
         *,
@@ -160,16 +182,16 @@ class FrameDecoder:
             # The flat path: most frames are there whole, and built-in framers cut them in one call.
             buffer = self._buffer
             head = buffer.head
-            start = buffer.pos
+            start, have = buffer.pos, len(head)
             if again := condition is self._condition:
                 run = self._run
             else:
                 self._condition = self._search.condition = condition
                 self._run = run = 0
-            if start == len(head):
+            if start == have:
                 if not (buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
                     return NEED_DATA
-            elif run < RUN_BEFORE_LOOKING_AHEAD or len(head) - start < 2 * self._last_size:
+            elif run < RUN_BEFORE_LOOKING_AHEAD or have - start < 2 * self._last_size:
                 # One frame is cut faster alone than ahead.
                 try:
                     # The head is bytes: it grows only while a frame is being searched.
@@ -181,7 +203,7 @@ class FrameDecoder:
                     limit = self.max_frame_size
                 if cut is not None:
                     frame, end = cut
-                    if start < end <= len(head) and end - start <= limit:
+                    if start < end <= have and end - start <= limit:
                         buffer.pos = end
                         self._frames += 1
                         if again:
