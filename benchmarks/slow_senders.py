@@ -1,9 +1,9 @@
 """Do many slow senders slow a fast one? CPU time to receive from the fast one, alone and among them.
 
 Run ``python benchmarks/slow_senders.py [--senders N] [CONTENDER ...]`` (extra ``bench``; Tornado is left out
-if it is missing). Each contender reads lines, in a process of its own, from a fast sender that has no pause, and
-from N that send one byte a second each and never finish their line. The limit on open descriptors must allow
-for them.
+if it is missing). Each contender reads lines, in a process of its own, from a fast sender that has no pause,
+and from N that send one byte a second each and never finish their line. The limit on open descriptors must
+allow for them.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ def connected(path: str) -> socket.socket:
     return connection
 
 
-# Contenders: each makes a function that reads one line from a socket's stream
+# Contenders: each makes a stream of a socket, and a function that reads one line from it
 
 
 def framestream(sock: socket.socket):
     from framestream import IOStream, Line
 
     stream, line = IOStream(sock, max_frame_size=1 << 20), Line(None)
-    return lambda: stream.read(line)
+    return stream, lambda: stream.read(line)
 
 
 def tornado(sock: socket.socket):
     from tornado.iostream import IOStream
 
     stream = IOStream(sock)
-    return lambda: stream.read_until(b"\n")
+    return stream, lambda: stream.read_until(b"\n")
 
 
 CONTENDERS = {"framestream": framestream, "tornado": tornado}
@@ -87,12 +87,12 @@ async def receive(path: str, contender: str, count: int) -> None:
         sender = multiprocessing.Process(target=fast_sender, args=(path,))
         sender.start()
         sock, _ = await loop.sock_accept(listener)
-        read_line = connect(sock)
+        stream, read_line = connect(sock)
         began = time.process_time()
         for _ in range(FRAMES):
             await read_line()
         used = time.process_time() - began
-        sock.close()
+        stream.close()
         sender.terminate()
         await asyncio.sleep(0.1)
         return used
@@ -104,7 +104,8 @@ async def receive(path: str, contender: str, count: int) -> None:
     pending = []
     for _ in range(count):
         sock, _ = await loop.sock_accept(listener)
-        pending.append(asyncio.ensure_future(connect(sock)()))
+        _, read_line = connect(sock)
+        pending.append(asyncio.ensure_future(read_line()))
     among = min([await fast() for _ in range(ROUNDS)])
     slow.terminate()
     print(json.dumps({"alone": alone, "among": among}), flush=True)
