@@ -12,6 +12,7 @@ from framestream._events import events
 from framestream._signals import END, NEED_DATA
 from framestream.channels._channel import Channel, is_reset
 from framestream.decoding._decoder import FrameDecoder
+from framestream.streams._begun import BegunRead
 from framestream.streams._callbacks import Callbacks
 from framestream.streams._deadlines import Pace
 from framestream.streams._flush import CallWhenSent
@@ -161,9 +162,17 @@ class StreamCore:
 
     def make_free(self) -> None:
         """Refuse a second read; let the first after a while in which nobody read do what was put off."""
-        if self.inbound.busy is not None:
+        if self.reading:
             raise StreamBusy("another read is still under way")
         self._wake_from_doze()
+
+    @property
+    def reading(self) -> bool:
+        """True if a read is under way that somebody still waits for."""
+        inbound = self.inbound
+        if isinstance(inbound.busy, BegunRead) and inbound.busy.given_up:
+            inbound.end()
+        return inbound.busy is not None
 
     async def receive(self, missing: int) -> None:
         """Receive up to `missing` bytes, at least one of them, unless the stream ends."""

@@ -265,6 +265,15 @@ class Outbound:
         self.on_flush(position, waiter)
         await waiter
 
+    def tell(self, waiter: Waiter) -> None:
+        """Wake `waiter` when everything written so far has left, or when it never will."""
+        if self._stopped:
+            waiter.set_exception(self._lost())
+        elif self.pending:
+            self.on_flush(self.buffer.written, waiter)
+        else:
+            waiter.set_result(None)
+
     def on_flush(self, position: int, waiter: Waiter) -> None:
         """Wake `waiter` when the bytes up to `position` have left, or when they never will."""
         if self._waiters is None:

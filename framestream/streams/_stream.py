@@ -218,7 +218,7 @@ class IOStream(ByteReads, Writes):
 
     def reading(self) -> bool:
         """Tell whether a read is under way, or a frame is being streamed."""
-        return self._core.inbound.busy is not None or self._core.decoder.streaming
+        return self._core.reading or self._core.decoder.streaming
 
     def writing(self) -> bool:
         """Tell whether something that was written has still to leave."""
