@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from framestream._signals import END, FRAME_END, NEED_DATA
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
     from framestream.streams._deadlines import Pace
-
-logger = logging.getLogger("framestream")
 
 
 class Callbacks:
@@ -44,11 +41,7 @@ class Callbacks:
         try:
             callback(*args)
         except Exception as error:
-            logger.error(
-                "uncaught exception in a callback, closing the stream",
-                exc_info=error,
-                extra=self._core.log_fields(),
-            )
+            self._core.stream.log_problem("callback", error)
             self._core.close(error)
             raise
         finally:

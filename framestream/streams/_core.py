@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from framestream.streams._deadlines import Pace
 from framestream.streams._flush import CallWhenSent
 from framestream.streams._inbound import LARGE, Inbound
 from framestream.streams._outbound import Outbound
+from framestream.streams._problems import logger
 from framestream.streams._stream_options import DEFAULTS, StreamOptions, check_options
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from framestream._conditions import ReadCondition
     from framestream.streams._stream import IOStream
-
-logger = logging.getLogger("framestream")
 
 
 class StreamCore:
@@ -204,7 +202,7 @@ class StreamCore:
             self.inbound.keep_from_next(missing)
         if needed > self.max_buffer_size and not self.inbound.eof:
             error = BufferFull("reached maximum read buffer size", size=needed, limit=self.max_buffer_size)
-            logger.error("%s, closing the stream", error, extra=self.log_fields())
+            self.stream.log_problem("buffer", error)
             self.close(error)
             raise error
         return missing
@@ -216,7 +214,7 @@ class StreamCore:
                 return StreamClosed("stream closed inside a frame", real_error=self.error)
             self.note_end()
         elif isinstance(error, FrameTooLarge) and error.closing:
-            logger.info("%s, closing the stream", error, extra=self.log_fields())
+            self.stream.log_problem("oversize", error)
             self.close(error)
         return error
 
@@ -278,7 +276,7 @@ class StreamCore:
     def on_read_error(self, error: OSError) -> None:
         """Close, and say why unless the peer is just gone."""
         if not is_reset(error):
-            logger.warning("error on read: %s", error, extra=self.log_fields())
+            self.stream.log_problem("read", error)
         self.close(error)
 
     def on_write_error(self, error: BaseException) -> None:
@@ -286,7 +284,7 @@ class StreamCore:
         if is_reset(error) and not self.inbound.eof:
             self._receive_rest()
         elif not is_reset(error):
-            logger.warning("error on write: %s", error, extra=self.log_fields())
+            self.stream.log_problem("write", error)
         self.close(error)
 
     def _receive_rest(self) -> None:

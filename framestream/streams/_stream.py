@@ -14,6 +14,7 @@ from framestream.streams._core import StreamCore
 from framestream.streams._deadlines import within
 from framestream.streams._frames import FramedStream
 from framestream.streams._framing import directions
+from framestream.streams._problems import Problem, log
 from framestream.streams._start_tls import start_tls
 from framestream.streams._stats import StreamStats
 from framestream.streams._writes import Writes
@@ -222,6 +223,20 @@ class IOStream(ByteReads, Writes):
 
     def writing(self) -> bool:
         """Tell whether something that was written has still to leave."""
+    def log_problem(self, problem: Problem, error: BaseException) -> None:
+        """Log what the stream is about to close for: one line on the logger ``framestream``.
+
+        A subclass may say it elsewhere, or in other words. It must not raise.
+
+        Args:
+            problem: ``"read"`` or ``"write"``: the channel failed, and not because the peer is gone;
+                ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
+                above its limit, and the rule for that is ``"close"``; ``"callback"``: a function of the
+                user's raised.
+            error: the exception at hand.
+        """
+        log(problem, error, self._core.log_fields())
+
         return self._core.outbound.pending
 
     @property
