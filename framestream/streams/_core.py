@@ -183,7 +183,7 @@ class StreamCore:
         """Receive what there is without waiting; return True if it is worth asking the decoder again."""
         try:
             return self.inbound.receive_inline(missing)
-        except OSError as error:
+        except Exception as error:  # whatever it is, a channel that fails can be read no more
             self.close(error)
             if not is_reset(error):
                 raise
@@ -247,7 +247,7 @@ class StreamCore:
         else:
             try:
                 inbound.receive()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - it closes the stream and is logged
                 self.on_read_error(error)
             self._close_if_over()
 
@@ -273,7 +273,7 @@ class StreamCore:
 
     # Errors
 
-    def on_read_error(self, error: OSError) -> None:
+    def on_read_error(self, error: Exception) -> None:
         """Close, and say why unless the peer is just gone."""
         if not is_reset(error):
             self.stream.log_problem("read", error)

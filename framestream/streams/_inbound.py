@@ -29,7 +29,7 @@ class InboundOwner(Protocol):
     def on_idle(self) -> None:
         """Note that something is there and nobody reads."""
 
-    def on_read_error(self, error: OSError) -> None:
+    def on_read_error(self, error: Exception) -> None:
         """Note that receiving has failed."""
 
 
@@ -268,14 +268,17 @@ class Inbound:
             self._woke_nobody = True
             return
         self._woke_nobody = False
-        self.on_top = True
         try:
-            if self._receive_enough():
-                self._wake()
-        except OSError as error:
+            enough = self._receive_enough()
+        except Exception as error:  # noqa: BLE001 - it closes the stream and is logged
             self._owner.on_read_error(error)
-        finally:
-            self.on_top = False
+            return
+        if enough:
+            self.on_top = True
+            try:
+                self._wake()
+            finally:
+                self.on_top = False
 
     def _receive_enough(self) -> bool:
         self._budget = _BUDGET

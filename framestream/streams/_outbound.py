@@ -128,7 +128,7 @@ class Outbound:
             taken = self.channel.send(chunks)
         except (BlockingIOError, InterruptedError):
             taken = 0
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
             self._owner.on_write_error(error)
             return False
         if taken == size:
@@ -192,7 +192,7 @@ class Outbound:
                 self._shutdown = False
         except (BlockingIOError, InterruptedError):
             pass
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
             self._owner.on_write_error(error)
             return
         self._watch(bool(buffer.size) or self._shutdown)
@@ -299,6 +299,16 @@ class Outbound:
         self.ended = True
 
     def end(self) -> None:
+    def send_rest_of_pass(self) -> None:
+        """Send now what waits for nothing but the end of this pass; what is not taken stays."""
+        if self._end_of_pass is None or self._watching or self._held or not self.buffer.size:
+            return
+        try:
+            while self.buffer.size:
+                self.buffer.send(self.channel)
+        except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
+            pass
+
         """Refuse further writes, and send the end of the stream behind what is queued."""
         if not self.ended:
             self.refuse()
