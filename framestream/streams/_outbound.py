@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from typing import Protocol
 
 from framestream._errors import BufferFull, StreamClosed, StreamTimeout
@@ -55,6 +56,7 @@ class Outbound:
         "_spent",
         "_stopped",
         "_timer",
+        "_waited",
         "_waiters",
         "_watching",
         "buffer",
@@ -96,7 +98,8 @@ class Outbound:
         self._end_of_pass: asyncio.Handle | None = None
         self._spent = False  # this pass has had its direct send
         self._seen_wakes = 0
-        self._waiters: list[tuple[int, Waiter]] | None = None
+        self._waiters: list[tuple[int, int, Waiter]] | None = None  # a heap: who waits least comes first
+        self._waited = 0
         self._timer: asyncio.TimerHandle | None = None
         self._shutdown = False
         self._stopped = False
@@ -278,19 +281,17 @@ class Outbound:
         """Wake `waiter` when the bytes up to `position` have left, or when they never will."""
         if self._waiters is None:
             self._waiters = []
-        self._waiters.append((position, waiter))
+        self._waited += 1
+        heappush(self._waiters, (position, self._waited, waiter))
 
     def _is_out(self, position: int) -> bool:
         return self.buffer.sent >= position and not self._shutdown
 
     def _wake(self) -> None:
-        waiting: list[tuple[int, Waiter]] = []
-        for position, waiter in self._waiters or ():
-            if not self._is_out(position) and not waiter.done():
-                waiting.append((position, waiter))
-            elif not waiter.done():
+        while self._waiters and self._is_out(self._waiters[0][0]):
+            _, _, waiter = heappop(self._waiters)
+            if not waiter.done():
                 waiter.set_result(None)
-        self._waiters = waiting or None
 
     # The end
 
