@@ -349,7 +349,7 @@ class StreamCore:
             self.callbacks.soon(callback)
 
     def close(self, error: BaseException | None = None) -> None:
-        """Close at once. What is buffered can still be read; what was not sent is lost."""
+        """Close at once. What is buffered can still be read; what the channel does not take now is lost."""
         if self.closed:
             return
         self.closed = True
@@ -358,14 +358,26 @@ class StreamCore:
             events.tell("stream_failed", stream=self.stream, error=error)
         logger.debug("stream closed", extra={**self.log_fields(), "error": error})
         if not self.loop.is_closed():
+            self.outbound.send_rest_of_pass()
             self._farewell()
-            self.inbound.stop()
-            self.outbound.stop(error)
+            self._stop()
             self._run_close_callback()
-            if self._closing is not None:
-                self._closing.set_result(None)
         self.channel.close()
         events.tell("stream_closed", stream=self.stream)
+
+    def detach(self) -> Channel:
+        """Count as closed, and leave the channel open for somebody else."""
+        self.closed = True
+        self._close_callback = None
+        self._stop()
+        events.tell("stream_closed", stream=self.stream)
+        return self.channel
+
+    def _stop(self) -> None:
+        self.inbound.stop()
+        self.outbound.stop(self.error)
+        if self._closing is not None:
+            self._closing.set_result(None)
 
     def _farewell(self) -> None:
         # A TLS peer takes a connection that ends without one for cut off, so it is given where that is

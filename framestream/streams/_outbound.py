@@ -299,7 +299,6 @@ class Outbound:
         """Refuse further writes; what is queued still leaves."""
         self.ended = True
 
-    def end(self) -> None:
     def send_rest_of_pass(self) -> None:
         """Send now what waits for nothing but the end of this pass; what is not taken stays."""
         if self._end_of_pass is None or self._watching or self._held or not self.buffer.size:
@@ -310,6 +309,7 @@ class Outbound:
         except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
             pass
 
+    def end(self) -> None:
         """Refuse further writes, and send the end of the stream behind what is queued."""
         if not self.ended:
             self.refuse()
@@ -319,6 +319,7 @@ class Outbound:
 
     def stop(self, error: BaseException | None) -> None:
         """Throw away what is queued, and tell who waits for it."""
+        self._wake()
         self._tell_holder()
         self.ended = self._stopped = True
         self.error = error
@@ -329,7 +330,7 @@ class Outbound:
             self._end_of_pass = None
         self.buffer.clear()
         waiters, self._waiters = self._waiters, None
-        for _, waiter in waiters or ():
+        for _, _, waiter in sorted(waiters or ()):
             if not waiter.done():
                 waiter.set_exception(self._lost())
 
