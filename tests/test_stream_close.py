@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import socket
 import struct
 import weakref
@@ -23,6 +24,7 @@ from framestream import (
 )
 from framestream._events import events
 from framestream.channels._channel import SocketChannel
+from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import Wire, memory_stream_pair
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -472,6 +474,17 @@ async def test_repr_says_who_and_in_what_state():
         assert repr(server).endswith(" open>")
         server.close()
         assert repr(server).endswith(" closed>")
+
+
+async def test_a_stream_that_only_writes_notices_that_nobody_reads_any_more():
+    there, back = os.pipe()
+    async with IOStream(PipeChannel(None, back)) as writer:
+        closing = asyncio.ensure_future(writer.wait_closed())
+        await writer.write(b"x")
+        await passes()
+        assert not closing.done()
+        os.close(there)
+        await asyncio.wait_for(closing, 5)
 
 
 # Giving the channel away

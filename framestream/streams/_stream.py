@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from framestream._conditions import Framer, ReadCondition
 from framestream._errors import FramingError, StreamBusy, StreamClosed, StreamTimeout
 from framestream._events import events
-from framestream.channels._channel import Channel, SocketChannel
+from framestream.channels._channel import Channel
+from framestream.channels._over import channel_over
 from framestream.streams._byte_reads import ByteReads
 from framestream.streams._core import StreamCore
 from framestream.streams._deadlines import within
@@ -58,7 +59,7 @@ class IOStream(ByteReads, Writes):
         **options: Unpack[StreamOptions],
     ) -> None:
         if isinstance(channel, socket.socket):
-            channel = SocketChannel(channel)
+            channel = channel_over(channel)
         self.framer: ReadCondition[Any] | None = None
         self.send_framer: Framer[Any] | None = None
         if framer is not None or send_framer is not None:
