@@ -509,6 +509,13 @@ async def test_nodelay_is_set_and_can_be_unset():
             client.set_nodelay(True)
 
 
+async def test_a_large_write_to_a_peer_that_is_gone_does_not_count_as_sent():
+    async with joined("unix") as (client, server):
+        server.close()
+        with pytest.raises(StreamClosed):
+            await client.write(LARGE)
+
+
 async def test_a_pipe_that_can_only_read_refuses_to_write():
     first, second = pipe_channels()
     os.close(first.write_fd)

@@ -155,7 +155,7 @@ class Outbound:
                 self.send()
             elif self._end_of_pass is None:
                 self._end_of_pass = self._loop.call_soon(self._on_end_of_pass)
-        return not buffer.size
+        return not buffer.size and not self._stopped
 
     def _is_first_of_pass(self) -> bool:
         wakes = self._inbound.wakes
