@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from framestream.channels._channel import Channel, SocketChannel
     from framestream.channels._pipe_channel import PipeChannel
     from framestream.channels._tls_channel import TLSChannel
+    from framestream.channels._tls_socket_channel import TLSSocketChannel
     from framestream.framers._available import Available
     from framestream.framers._delimiter import Delimiter
     from framestream.framers._exactly import Exactly
@@ -98,6 +99,7 @@ _LAZY = {
     "SocketChannel": "channels._channel",
     "StreamStats": "streams._stats",
     "TLSChannel": "channels._tls_channel",
+    "TLSSocketChannel": "channels._tls_socket_channel",
     "UntilClose": "framers._until_close",
     "When": "framers._when",
     "available_framers": "hosting._registry",
@@ -168,6 +170,7 @@ __all__ = [
     "StreamStats",
     "StreamTimeout",
     "TLSChannel",
+    "TLSSocketChannel",
     "UnknownFramerError",
     "UntilClose",
     "ValueSpan",

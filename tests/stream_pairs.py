@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from certificates import certificates
@@ -13,7 +14,7 @@ from framestream import IOStream
 from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import memory_stream_pair
 
-KINDS = ["tcp", "unix", "tls", "pipe", "memory"]
+KINDS = ["tcp", "unix", "tls", "tlssock", "pipe", "memory"]
 SOCKETS = ["tcp", "unix"]
 
 
@@ -31,7 +32,23 @@ def pipe_channels():
     return PipeChannel(back[0], there[1]), PipeChannel(there[0], back[1])
 
 
+def tls_sockets(*, shaken=True):
+    """Return two sockets joined by TCP that Python's `ssl` has wrapped; the handshake is done if `shaken`."""
+    client, server = tcp_sockets()
+    keys = certificates()
+    client = keys.client().wrap_socket(client, server_hostname="localhost", do_handshake_on_connect=False)
+    server = keys.server().wrap_socket(server, server_side=True, do_handshake_on_connect=False)
+    if shaken:
+        with ThreadPoolExecutor(1) as thread:
+            done = thread.submit(client.do_handshake)
+            server.do_handshake()
+            done.result()
+    return client, server
+
+
 def channels(kind):
+    if kind == "tlssock":
+        return tls_sockets()
     if kind == "tcp" or kind == "tls":
         return tcp_sockets()
     return socket.socketpair() if kind == "unix" else pipe_channels()

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import socket
 import struct
 import weakref
@@ -10,9 +11,20 @@ import weakref
 import pytest
 from stream_pairs import KINDS, connected, joined, passes, tcp_sockets
 
-from framestream import IncompleteFrame, IOStream, LengthPrefix, Line, StreamClosed
+from framestream import (
+    BufferFull,
+    FrameTooLarge,
+    FramingError,
+    IncompleteFrame,
+    IOStream,
+    LengthPrefix,
+    Line,
+    StreamBusy,
+    StreamClosed,
+)
 from framestream._events import events
 from framestream.channels._channel import SocketChannel
+from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import Wire, memory_stream_pair
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -462,3 +474,142 @@ async def test_repr_says_who_and_in_what_state():
         assert repr(server).endswith(" open>")
         server.close()
         assert repr(server).endswith(" closed>")
+
+
+async def test_a_stream_that_only_writes_notices_that_nobody_reads_any_more():
+    there, back = os.pipe()
+    async with IOStream(PipeChannel(None, back)) as writer:
+        closing = asyncio.ensure_future(writer.wait_closed())
+        await writer.write(b"x")
+        await passes()
+        assert not closing.done()
+        os.close(there)
+        await asyncio.wait_for(closing, 5)
+
+
+# Giving the channel away
+
+
+@every_kind
+async def test_a_detached_channel_goes_on_without_the_stream(kind):
+    async with joined(kind) as (client, server):
+        told = []
+        server.set_close_callback(lambda: told.append("closed"))
+        closing = asyncio.ensure_future(server.wait_closed())
+        await client.write(b"a\n")
+        assert "a" == await server.read(Line())
+        heir = IOStream(server.detach())
+        assert server.closed()
+        await closing
+        await client.write(b"b\n")
+        assert "b" == await heir.read(Line())
+        await heir.write(b"c\n")
+        assert "c" == await client.read(Line())
+        assert [] == told
+        heir.close()
+
+
+async def test_a_stream_that_is_busy_or_closed_keeps_its_channel():
+    async with joined("unix") as (client, server):
+        reading = server.begin_read(Line())
+        with pytest.raises(StreamBusy):
+            server.detach()
+        await client.write(b"a\nrest")
+        await reading
+        with pytest.raises(FramingError, match="4 bytes were sent ahead of giving the channel away"):
+            server.detach()
+        client.write(bytes(8 << 20))
+        with pytest.raises(StreamBusy):
+            client.detach()
+        client.close()
+        with pytest.raises(StreamClosed):
+            client.detach()
+
+
+# What is logged
+
+
+class Talking(IOStream):
+    """A stream that keeps what others would log."""
+
+    def __init__(self, channel, **options):
+        super().__init__(channel, **options)
+        self.said = []
+
+    def log_problem(self, problem, error):
+        self.said.append((problem, type(error)))
+
+
+class Unable(SocketChannel):
+    """A socket that can send nothing."""
+
+    def send(self, buffers):
+        raise OSError("unable")
+
+
+@pytest.mark.parametrize(
+    ("problem", "error", "limits", "options"),
+    [
+        ("buffer", BufferFull, {}, {"max_buffer_size": 3}),
+        ("oversize", FrameTooLarge, {"max_size": 3, "on_oversize": "close"}, {}),
+    ],
+)
+async def test_a_subclass_can_log_a_frame_that_is_too_large_in_its_own_words(
+    problem, error, limits, options, caplog
+):
+    first, second = socket.socketpair()
+    with second:
+        stream = Talking(first, **options)
+        reading = stream.begin_read(Line(), **limits)
+        second.send(b"hello there")
+        with pytest.raises(error):
+            await reading
+    assert [(problem, error)] == stream.said
+    assert [] == ours(caplog)
+
+
+async def test_a_subclass_can_log_what_a_channel_or_a_callback_raises_in_its_own_words(caplog):
+    first, second = map(Talking, socket.socketpair())
+    first.channel.receive = lambda size: 1 / 0
+    first.set_close_callback(lambda: None)
+    second.write(b"x")
+    await first.wait_closed()
+    second.close()
+    unable = Talking(Unable(socket.socket()))
+    unable.write(b"x")
+    calling, peer = map(Talking, socket.socketpair())
+    calling.read_bytes(1, callback=lambda _: 1 / 0)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    peer.write(b"x")
+    await calling.wait_closed()
+    peer.close()
+    assert [("read", ZeroDivisionError)] == first.said
+    assert [("write", OSError)] == unable.said
+    assert [("callback", ZeroDivisionError)] == calling.said
+    assert [] == ours(caplog)
+
+
+# Channels that break their promises
+
+
+async def test_whatever_a_channel_raises_closes_the_stream_and_is_logged_once(caplog):
+    class Odd(SocketChannel):
+        def send(self, buffers):
+            raise TypeError("not like this")
+
+    first, second = socket.socketpair()
+    channel = Odd(first)
+    stream, peer = IOStream(channel), IOStream(second)
+    reading = stream.begin_read(Line())
+    channel.receive = lambda size: 1 / 0
+    peer.write(b"x")
+    with pytest.raises(StreamClosed):
+        await reading
+    assert isinstance(stream.error, ZeroDivisionError)
+    assert ["error on read: division by zero"] == ours(caplog)
+
+    writing = IOStream(Odd(second))
+    with pytest.raises(StreamClosed):
+        await writing.write(b"x")
+    assert isinstance(writing.error, TypeError)
+    peer.close()

@@ -7,9 +7,18 @@ import ssl
 
 import pytest
 from certificates import certificates
-from stream_pairs import channels, connected, joined, passes, tcp_sockets
+from stream_pairs import channels, connected, joined, passes, tcp_sockets, tls_sockets
 
-from framestream import FramingError, IOStream, LengthPrefix, Line, StreamBusy, StreamClosed, StreamTimeout
+from framestream import (
+    FramingError,
+    IOStream,
+    LengthPrefix,
+    Line,
+    StreamBusy,
+    StreamClosed,
+    StreamTimeout,
+    TLSSocketChannel,
+)
 from framestream.channels._channel import Channel, SocketChannel
 from framestream.channels._tls_channel import TLSChannel
 from framestream.testing import Wire, memory_stream_pair
@@ -376,3 +385,64 @@ def test_a_tls_channel_is_a_channel_like_others():
         channel.send_file(None, 0, 1)
     channel.close()
     second.close()
+
+
+# Sockets that are wrapped already
+
+
+async def test_a_wrapped_socket_shakes_hands_within_the_first_read_and_write():
+    client, server = map(IOStream, tls_sockets(shaken=False))
+    async with client, server:
+        assert isinstance(client.channel, TLSSocketChannel)
+        written = client.begin_write(b"hello\n")
+        assert not written.done()
+        assert "hello" == await server.read(Line())
+        await written
+
+
+async def test_a_wrapped_socket_can_shake_hands_first():
+    client, server = (TLSSocketChannel(sock) for sock in tls_sockets(shaken=False))
+    sides = {client, server}
+    while sides:
+        for channel in tuple(sides):
+            try:
+                channel.handshake()
+            except BlockingIOError:
+                assert not channel.wants_write
+            else:
+                sides.remove(channel)
+    async with IOStream(client) as first, IOStream(server) as second:
+        await first.send("hello", Line())
+        assert "hello" == await second.read(Line())
+
+
+async def test_a_wrapped_socket_carries_much_in_both_directions_at_once():
+    async with joined("tlssock", max_frame_size=len(LARGE) * 4) as (client, server):
+        writes = [stream.begin_write(LARGE * 4) for stream in (client, server)]
+        assert [LARGE * 4] * 2 == await asyncio.gather(
+            client.read_bytes(len(LARGE) * 4), server.read_bytes(len(LARGE) * 4)
+        )
+        await asyncio.gather(*writes)
+
+
+async def test_a_reader_that_waits_for_sending_goes_on_when_that_is_possible():
+    async with joined("tlssock") as (client, server):
+        channel, engine = server.channel, server.channel.tls
+
+        class Rekeying:
+            """An engine that has to send something before it can receive."""
+
+            sent = False
+
+            def read(self, size):
+                if not self.sent:
+                    self.sent = True
+                    raise ssl.SSLWantWriteError
+                return engine.read(size)
+
+        reading = server.begin_read(Line())
+        channel.tls = Rekeying()
+        await client.send("hello", Line())
+        assert "hello" == await reading
+        channel.tls = engine
+        assert not channel.wants_write

@@ -354,6 +354,64 @@ async def test_close_throws_away_what_is_queued():
             await client.drain()
 
 
+@every_kind
+async def test_close_sends_what_only_waited_for_the_end_of_the_pass(kind):
+    async with joined(kind) as (client, server):
+        waits = [client.begin_write(data) for data in (b"a", b"b", b"c")]
+        client.close()
+        assert b"abc" == await server.read_until_close()
+        assert [None] * 3 == await asyncio.gather(*waits)
+
+
+async def test_close_does_not_mind_a_peer_that_is_gone():
+    async with joined("unix") as (client, server):
+        first, second = client.begin_write(b"a"), client.begin_write(b"b")
+        server.close()
+        client.close()
+        assert client.error is None
+        await first
+        with pytest.raises(StreamClosed):
+            await second
+
+
+class Counted:
+    """A waiter that counts how often it is asked whether it still waits."""
+
+    asked = told = 0
+
+    def done(self):
+        Counted.asked += 1
+        return False
+
+    def set_result(self, result):
+        Counted.told += 1
+
+    def set_exception(self, error):
+        raise AssertionError(error)
+
+
+async def test_many_waiters_cost_no_more_than_a_few_each():
+    async with joined("unix") as (client, server):
+        Counted.asked = Counted.told = 0
+        for _ in range(2000):
+            client.begin_write(bytes(1000), settle=Counted())
+        await server.read_bytes(2000 * 1000, max_size=1 << 30)
+        await passes()
+        assert 2000 == Counted.told
+        assert Counted.asked <= 2000
+
+
+async def test_who_waits_for_less_is_told_first():
+    async with joined("unix", write_high_water=1, write_low_water=1 << 20) as (client, server):
+        told = []
+        flushed = asyncio.ensure_future(client.write(LARGE))
+        room = asyncio.ensure_future(client.drain())
+        flushed.add_done_callback(lambda _: told.append("flushed"))
+        room.add_done_callback(lambda _: told.append("room"))
+        await asyncio.gather(server.read_bytes(len(LARGE)), flushed, room)
+        assert ["room", "flushed"] == told
+
+
 async def test_awaiting_a_write_after_the_stream_was_closed_says_whether_it_left():
     async with joined("unix") as (client, _):
         gone = client.write(b"x")
@@ -445,9 +503,17 @@ async def test_nodelay_is_set_and_can_be_unset():
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         client.set_nodelay(False)
         assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    client.set_nodelay(True)
     for kind in ("unix", "pipe", "memory"):
         async with joined(kind) as (client, _):
             client.set_nodelay(True)
+
+
+async def test_a_large_write_to_a_peer_that_is_gone_does_not_count_as_sent():
+    async with joined("unix") as (client, server):
+        server.close()
+        with pytest.raises(StreamClosed):
+            await client.write(LARGE)
 
 
 async def test_a_pipe_that_can_only_read_refuses_to_write():

@@ -64,14 +64,18 @@ class PipeChannel(Channel):
         """Register with the loop's selector."""
         if self._read_ready is not None:
             self._read_ready.watch(loop, callback)
-        elif self.read_fd is None:
             return
-        elif callback is None:
-            loop.remove_reader(self.read_fd)
-        else:
-            try:
-                loop.add_reader(self.read_fd, callback)
-            except PermissionError:
+        # What can only be written is watched, too: it is readable once nobody is there to read it.
+        fd = self.write_fd if self.read_fd is None else self.read_fd
+        if fd is None:
+            return
+        if callback is None:
+            loop.remove_reader(fd)
+            return
+        try:
+            loop.add_reader(fd, callback)
+        except PermissionError:
+            if self.read_fd is not None:
                 self._read_ready = _always(loop, callback)
 
     def watch_write(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from framestream.channels._channel import Buffer, Callback, Channel
 from framestream.channels._readiness import Readiness
@@ -61,12 +62,16 @@ class TLSChannel(Channel):
         server_hostname: str | None = None,
         truncation_is_end: bool = False,
     ) -> None:
-        self._inner = inner
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self.tls = context.wrap_bio(
+        tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
+        self._start(inner, tls, truncation_is_end=truncation_is_end)
+
+    def _start(self, inner: Channel, tls: ssl.SSLObject, *, truncation_is_end: bool = False) -> None:
+        self._inner = inner
+        self.tls = tls
         self._truncation_is_end = truncation_is_end
         self._said_goodbye = False
         self._failure: OSError | None = None  # met behind decrypted bytes: raised next
@@ -89,6 +94,8 @@ class TLSChannel(Channel):
             except ssl.SSLWantReadError:
                 self._push()
                 self._pull()
+            except ssl.SSLWantWriteError:
+                self._blocked_by_sending()
             except ssl.SSLError:
                 # The alert tells the peer why; if it cannot be sent, the error here is still the reason.
                 with suppress(OSError):
@@ -156,6 +163,8 @@ class TLSChannel(Channel):
                 with suppress(OSError):
                     self._push()
                 self._pull()
+            except ssl.SSLWantWriteError:
+                self._blocked_by_sending()
             except ssl.SSLZeroReturnError:
                 return b""
             except ssl.SSLEOFError:
@@ -186,21 +195,23 @@ class TLSChannel(Channel):
         """Encrypt a part of the buffers and send it; it counts as taken when all its ciphertext has left."""
         self._push()
         if not self._owed:
-            self._encrypt(buffers)
+            self._owed = self._write(joined(buffers))
             self._push()
         taken, self._owed = self._owed, 0
         return taken
 
-    def _encrypt(self, buffers: Sequence[Buffer]) -> None:
-        room = _MOST_TO_ENCRYPT
-        # One record for many small writes: each record costs 22 bytes and a call.
-        pieces = list(_first(buffers, room))
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def _write(self, data: Buffer) -> int:
         try:
-            self._owed = self.tls.write(data)
+            return self.tls.write(data)
         except ssl.SSLWantReadError:
             self._send_wants_read = True
             raise BlockingIOError from None
+        except ssl.SSLWantWriteError:
+            self._blocked_by_sending()
+
+    def _blocked_by_sending(self) -> NoReturn:
+        # An engine in memory always has room for what it sends.
+        raise NotImplementedError
 
     def _push(self) -> None:
         if not self._unsent:
@@ -286,6 +297,12 @@ class TLSChannel(Channel):
     def peer(self) -> str:
         """Who is on the other side."""
         return self._inner.peer
+
+
+def joined(buffers: Sequence[Buffer]) -> Buffer:
+    """Return the first bytes of these buffers as one: each record costs 22 bytes and a call."""
+    pieces = list(_first(buffers, _MOST_TO_ENCRYPT))
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _first(buffers: Sequence[Buffer], size: int) -> Iterator[Buffer]:

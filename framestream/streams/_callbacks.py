@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from framestream._signals import END, FRAME_END, NEED_DATA
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
     from framestream.streams._deadlines import Pace
-
-logger = logging.getLogger("framestream")
 
 
 class Callbacks:
@@ -51,10 +48,8 @@ class Callbacks:
 
     def failed(self, error: Exception) -> None:
         """Close the stream because of an exception that came out of a callback."""
-        core = self._core
-        reason = "uncaught exception in a callback, closing the stream"
-        logger.error(reason, exc_info=error, extra=core.log_fields())
-        core.close(error)
+        self._core.stream.log_problem("callback", error)
+        self._core.close(error)
 
     def ran(self) -> None:
         """Take note that a pending callback has run."""

@@ -13,11 +13,13 @@ from framestream._signals import END, NEED_DATA
 from framestream.channels._channel import Channel, is_reset
 from framestream.decoding._decoder import FrameDecoder
 from framestream.streams._awaited_read import AwaitedRead
+from framestream.streams._begun import BegunRead
 from framestream.streams._callbacks import Callbacks
 from framestream.streams._deadlines import Pace
 from framestream.streams._flush import CallWhenSent
 from framestream.streams._inbound import LARGE, Inbound
 from framestream.streams._outbound import Outbound
+from framestream.streams._problems import logger
 from framestream.streams._stream_options import DEFAULTS, StreamOptions, check_options
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
     from framestream._conditions import ReadCondition
     from framestream.streams._stream import IOStream
-
-logger = logging.getLogger("framestream")
 
 
 class StreamCore:
@@ -171,9 +171,17 @@ class StreamCore:
 
     def make_free(self) -> None:
         """Refuse a second read; let the first after a while in which nobody read do what was put off."""
-        if self.inbound.busy is not None:
+        if self.reading:
             raise StreamBusy("another read is still under way")
         self._wake_from_doze()
+
+    @property
+    def reading(self) -> bool:
+        """True if a read is under way that somebody still waits for."""
+        inbound = self.inbound
+        if isinstance(inbound.busy, BegunRead) and inbound.busy.given_up:
+            inbound.end()
+        return inbound.busy is not None
 
     def receive_inline(self, missing: int | None = None) -> bool:
         """Receive what is missing, without waiting; return True if it is worth asking the decoder again.
@@ -186,7 +194,7 @@ class StreamCore:
                 self._prepare_for(needed, missing)
         try:
             return self.inbound.receive_inline(missing)
-        except OSError as error:
+        except Exception as error:  # whatever it is, a channel that fails can be read no more
             self.close(error)
             if not is_reset(error):
                 raise
@@ -197,7 +205,7 @@ class StreamCore:
             self.inbound.keep_from_next(missing)
         if needed > self.max_buffer_size and not self.inbound.eof:
             error = BufferFull("reached maximum read buffer size", size=needed, limit=self.max_buffer_size)
-            logger.error("%s, closing the stream", error, extra=self.log_fields())
+            self.stream.log_problem("buffer", error)
             self.close(error)
             raise error
 
@@ -208,7 +216,7 @@ class StreamCore:
                 return StreamClosed("stream closed inside a frame", real_error=self.error)
             self.note_end()
         elif isinstance(error, FrameTooLarge) and error.closing:
-            logger.info("%s, closing the stream", error, extra=self.log_fields())
+            self.stream.log_problem("oversize", error)
             self.close(error)
         return error
 
@@ -241,7 +249,7 @@ class StreamCore:
         else:
             try:
                 inbound.receive()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - it closes the stream and is logged
                 self.on_read_error(error)
             self._close_if_over()
 
@@ -267,10 +275,10 @@ class StreamCore:
 
     # Errors
 
-    def on_read_error(self, error: OSError) -> None:
+    def on_read_error(self, error: Exception) -> None:
         """Close, and say why unless the peer is just gone."""
         if not is_reset(error):
-            logger.warning("error on read: %s", error, extra=self.log_fields())
+            self.stream.log_problem("read", error)
         self.close(error)
 
     def on_write_error(self, error: BaseException) -> None:
@@ -278,7 +286,7 @@ class StreamCore:
         if is_reset(error) and not self.inbound.eof:
             self._receive_rest()
         elif not is_reset(error):
-            logger.warning("error on write: %s", error, extra=self.log_fields())
+            self.stream.log_problem("write", error)
         self.close(error)
 
     def _receive_rest(self) -> None:
@@ -343,23 +351,36 @@ class StreamCore:
             self.callbacks.soon(callback)
 
     def close(self, error: BaseException | None = None) -> None:
-        """Close at once. What is buffered can still be read; what was not sent is lost."""
+        """Close at once. What is buffered can still be read; what the channel does not take now is lost."""
         if self.closed:
             return
         self.closed = True
         self.error = error
         if error is not None:
             events.tell("stream_failed", stream=self.stream, error=error)
-        logger.debug("stream closed", extra={**self.log_fields(), "error": error})
+        if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
+            logger.debug("stream closed", extra={**self.log_fields(), "error": error})
         if not self.loop.is_closed():
+            self.outbound.send_rest_of_pass()
             self._farewell()
-            self.inbound.stop()
-            self.outbound.stop(error)
+            self._stop()
             self._run_close_callback()
-            if self._closing is not None:
-                self._closing.set_result(None)
         self.channel.close()
         events.tell("stream_closed", stream=self.stream)
+
+    def detach(self) -> Channel:
+        """Count as closed, and leave the channel open for somebody else."""
+        self.closed = True
+        self._close_callback = None
+        self._stop()
+        events.tell("stream_closed", stream=self.stream)
+        return self.channel
+
+    def _stop(self) -> None:
+        self.inbound.stop()
+        self.outbound.stop(self.error)
+        if self._closing is not None:
+            self._closing.set_result(None)
 
     def _farewell(self) -> None:
         # A TLS peer takes a connection that ends without one for cut off, so it is given where that is

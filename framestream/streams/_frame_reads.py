@@ -11,6 +11,7 @@ from framestream._events import events
 from framestream._signals import END
 from framestream.decoding._decoder import OnOversize
 from framestream.specs._named import condition_of
+from framestream.streams._begun import BegunRead, Settled
 from framestream.streams._callbacks import CallbackRead, StreamingRead
 from framestream.streams._deadlines import Pace, settle
 from framestream.streams._frame_handler import FrameHandler
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Settled[Any])
 Condition: TypeAlias = "ReadCondition[T] | str | None"
 
 
@@ -126,9 +128,7 @@ class FrameReads:
         streaming_callback: Callable[[bytes], object] | None = None,
     ) -> Any:
         core = self._core
-        pace = None
-        if timeout is not None or deadline is not None or min_rate is not None:
-            pace = (core.pace or Pace()).but(timeout, deadline, min_rate)
+        pace = self._pace(timeout, deadline, min_rate)
         if streaming_callback is not None:
             return self._stream_to(streaming_callback, condition, pace, callback)
         ask: Any = core.decoder.next_frame
@@ -137,6 +137,11 @@ class FrameReads:
         if callback is not None:
             return CallbackRead(core, ask, condition, callback).start(pace)
         return self._read_tapped(ask, condition, pace)
+
+    def _pace(self, timeout: float | None, deadline: float | None, min_rate: float | None) -> Pace | None:
+        if timeout is deadline is min_rate is None:
+            return None
+        return (self._core.pace or Pace()).but(timeout, deadline, min_rate)
 
     async def _read_tapped(
         self, ask: Callable[..., Any], condition: ReadCondition[T], pace: Pace | None
@@ -164,6 +169,56 @@ class FrameReads:
         done.add_done_callback(read.cancel_with)
         read.start(pace)
         return done
+
+    @overload
+    def begin_read(self, condition: ReadCondition[T], **limits: Unpack[ReadLimits]) -> asyncio.Future[T]: ...
+    @overload
+    def begin_read(
+        self, condition: str | None = ..., **limits: Unpack[ReadLimits]
+    ) -> asyncio.Future[Any]: ...
+    @overload
+    def begin_read(
+        self, condition: Condition[Any] = ..., *, settle: S, **limits: Unpack[ReadLimits]
+    ) -> S: ...
+    def begin_read(
+        self,
+        condition: Condition[Any] = None,
+        *,
+        settle: Any = None,
+        max_size: int | None = None,
+        on_oversize: OnOversize | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        min_rate: float | None = None,
+    ) -> Any:
+        """Begin to read the next frame now, and return a future of it: `read` without a coroutine.
+
+        What is there is read at once, so the future may be done already. Cancelling it consumes nothing,
+        and another read may begin at once.
+
+        Args:
+            condition: see `read`.
+            settle: what to settle in place of a new future, and to return: anything with ``done()``,
+                ``set_result(frame)`` and ``set_exception(error)``. They must not raise.
+            max_size, on_oversize, timeout, deadline, min_rate: see `ReadLimits`.
+
+        Raises:
+            StreamBusy: another read is still under way.
+            OSError: receiving failed just now, and not because the peer is gone; the stream is closed.
+
+        Everything else that `read` raises is the exception of the future.
+        """
+        if condition is None or type(condition) is str:
+            condition = self._receive_framer(condition)
+        core = self._core
+        if settle is None:
+            settle = core.loop.create_future()
+        ask: Any = core.decoder.next_frame
+        if max_size is not None or on_oversize is not None:
+            ask = partial(ask, max_size=max_size, on_oversize=on_oversize)
+        read = BegunRead(core, ask, condition, settle)  # type: ignore[arg-type]  # no string any more
+        read.start(self._pace(timeout, deadline, min_rate))
+        return settle
 
     def frames(self, condition: Condition[T] = None) -> Frames[T]:
         """Iterate over frames until the stream ends cleanly.

@@ -30,7 +30,7 @@ class InboundOwner(Protocol):
     def on_idle(self) -> None:
         """Note that something is there and nobody reads."""
 
-    def on_read_error(self, error: OSError) -> None:
+    def on_read_error(self, error: Exception) -> None:
         """Note that receiving has failed."""
 
 
@@ -265,7 +265,7 @@ class Inbound:
         try:
             # Mostly once is enough.
             enough = self.receive() and (self._missing <= 0 or self.eof or self._receive_enough())
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - it closes the stream and is logged
             self._owner.on_read_error(error)
             return
         if enough and self._reader is reader:

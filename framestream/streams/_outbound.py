@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from typing import Protocol
 
 from framestream._errors import BufferFull, StreamClosed, StreamTimeout
@@ -55,6 +56,7 @@ class Outbound:
         "_spent",
         "_stopped",
         "_timer",
+        "_waited",
         "_waiters",
         "_watching",
         "buffer",
@@ -96,7 +98,8 @@ class Outbound:
         self._end_of_pass: asyncio.Handle | None = None
         self._spent = False  # this pass has had its direct send
         self._seen_wakes = 0
-        self._waiters: list[tuple[int, Waiter]] | None = None
+        self._waiters: list[tuple[int, int, Waiter]] | None = None  # a heap: who waits least comes first
+        self._waited = 0
         self._timer: asyncio.TimerHandle | None = None
         self._shutdown = False
         self._stopped = False
@@ -137,7 +140,7 @@ class Outbound:
             taken = self.channel.send(chunks)
         except (BlockingIOError, InterruptedError):
             taken = 0
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
             self._owner.on_write_error(error)
             return False
         if taken == size:
@@ -161,7 +164,7 @@ class Outbound:
                 self.send()
             elif self._end_of_pass is None:
                 self._end_of_pass = self._loop.call_soon(self._on_end_of_pass)
-        return not buffer.size
+        return not buffer.size and not self._stopped
 
     def _on_end_of_pass(self) -> None:
         self._end_of_pass = None
@@ -187,7 +190,7 @@ class Outbound:
                 self._shutdown = False
         except (BlockingIOError, InterruptedError):
             pass
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
             self._owner.on_write_error(error)
             return
         self._watch(bool(buffer.size) or self._shutdown)
@@ -260,29 +263,46 @@ class Outbound:
         self.on_flush(position, waiter)
         await waiter
 
+    def tell(self, waiter: Waiter) -> None:
+        """Wake `waiter` when everything written so far has left, or when it never will."""
+        if self._stopped:
+            waiter.set_exception(self._lost())
+        elif self.pending:
+            self.on_flush(self.buffer.written, waiter)
+        else:
+            waiter.set_result(None)
+
     def on_flush(self, position: int, waiter: Waiter) -> None:
         """Wake `waiter` when the bytes up to `position` have left, or when they never will."""
         if self._waiters is None:
             self._waiters = []
-        self._waiters.append((position, waiter))
+        self._waited += 1
+        heappush(self._waiters, (position, self._waited, waiter))
 
     def _is_out(self, position: int) -> bool:
         return self.buffer.sent >= position and not self._shutdown
 
     def _wake(self) -> None:
-        waiting: list[tuple[int, Waiter]] = []
-        for position, waiter in self._waiters or ():
-            if not self._is_out(position) and not waiter.done():
-                waiting.append((position, waiter))
-            elif not waiter.done():
+        while self._waiters and self._is_out(self._waiters[0][0]):
+            _, _, waiter = heappop(self._waiters)
+            if not waiter.done():
                 waiter.set_result(None)
-        self._waiters = waiting or None
 
     # The end
 
     def refuse(self) -> None:
         """Refuse further writes; what is queued still leaves."""
         self.ended = True
+
+    def send_rest_of_pass(self) -> None:
+        """Send now what waits for nothing but the end of this pass; what is not taken stays."""
+        if self._end_of_pass is None or self._watching or self._held or not self.buffer.size:
+            return
+        try:
+            while self.buffer.size:
+                self.buffer.send(self.channel)
+        except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
+            pass
 
     def end(self) -> None:
         """Refuse further writes, and send the end of the stream behind what is queued."""
@@ -294,6 +314,7 @@ class Outbound:
 
     def stop(self, error: BaseException | None) -> None:
         """Throw away what is queued, and tell who waits for it."""
+        self._wake()
         self._tell_holder()
         self.ended = self._stopped = True
         self.error = error
@@ -304,7 +325,7 @@ class Outbound:
             self._end_of_pass = None
         self.buffer.clear()
         waiters, self._waiters = self._waiters, None
-        for _, waiter in waiters or ():
+        for _, _, waiter in sorted(waiters or ()):
             if not waiter.done():
                 waiter.set_exception(self._lost())
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from framestream._conditions import Framer, ReadCondition
 from framestream._errors import FramingError, StreamBusy, StreamClosed, StreamTimeout
 from framestream._events import events
-from framestream.channels._channel import Channel, SocketChannel
+from framestream.channels._channel import Channel
+from framestream.channels._over import channel_over
 from framestream.streams._byte_reads import ByteReads
 from framestream.streams._core import StreamCore
 from framestream.streams._deadlines import within
 from framestream.streams._frames import FramedStream
 from framestream.streams._framing import directions
+from framestream.streams._problems import Problem, log
 from framestream.streams._start_tls import start_tls
 from framestream.streams._stats import StreamStats
 from framestream.streams._writes import Writes
@@ -57,7 +59,7 @@ class IOStream(ByteReads, Writes):
         **options: Unpack[StreamOptions],
     ) -> None:
         if isinstance(channel, socket.socket):
-            channel = SocketChannel(channel)
+            channel = channel_over(channel)
         self.framer: ReadCondition[Any] | None = None
         self.send_framer: Framer[Any] | None = None
         if framer is not None or send_framer is not None:
@@ -171,10 +173,27 @@ class IOStream(ByteReads, Writes):
     def close(self, error: BaseException | None = None) -> None:
         """Close at once, because of `error` if given; do nothing if the stream is closed.
 
-        What is not sent is lost; what is buffered can still be read. A pending read is completed if what
-        is there completes it, else it raises `StreamClosed`.
+        What the system does not take at once is lost; what is buffered can still be read. A pending read is
+        completed if what is there completes it, else it raises `StreamClosed`.
         """
         self._core.close(error)
+
+    def detach(self) -> Channel:
+        """Give the channel away: the stream is closed, and the connection goes on without it.
+
+        The close callback does not run. Whoever takes the channel closes it.
+
+        Raises:
+            StreamClosed: the stream is closed.
+            StreamBusy: a read is under way, or something that was written has still to leave.
+            FramingError: something was received that nobody has read.
+        """
+        if self.closed():
+            raise StreamClosed(real_error=self.error)
+        if self.reading() or self.writing():
+            raise StreamBusy("a channel is given away between frames, when everything has left")
+        self._refuse_leftover("giving the channel away")
+        return self._core.detach()
 
     async def aclose(self, timeout: float | None = 10.0) -> None:
         """Send what is written, then close. After `timeout` seconds, or when cancelled, close anyway.
@@ -205,6 +224,20 @@ class IOStream(ByteReads, Writes):
         else:
             self.close()
 
+    def log_problem(self, problem: Problem, error: BaseException) -> None:
+        """Log what the stream is about to close for: one line on the logger ``framestream``.
+
+        A subclass may say it elsewhere, or in other words. It must not raise.
+
+        Args:
+            problem: ``"read"`` or ``"write"``: the channel failed, and not because the peer is gone;
+                ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
+                above its limit, and the rule for that is ``"close"``; ``"callback"``: a function of the
+                user's raised.
+            error: the exception at hand.
+        """
+        log(problem, error, self._core.log_fields())
+
     # What it is
 
     @property
@@ -218,7 +251,7 @@ class IOStream(ByteReads, Writes):
 
     def reading(self) -> bool:
         """Tell whether a read is under way, or a frame is being streamed."""
-        return self._core.inbound.busy is not None or self._core.decoder.streaming
+        return self._core.reading or self._core.decoder.streaming
 
     def writing(self) -> bool:
         """Tell whether something that was written has still to leave."""
@@ -257,8 +290,11 @@ class IOStream(ByteReads, Writes):
     def set_nodelay(self, value: bool) -> None:
         """Send small writes at once (True) or let TCP wait for more (False). Without TCP, do nothing."""
         sock = self._core.channel.socket
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, value)
+        if sock is not None:
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, value)
+            except OSError:
+                return  # no TCP; or a peer that is gone, which who reads or writes next will notice
 
     @property
     def stats(self) -> StreamStats:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 
 from framestream._conditions import Framer
 from framestream._errors import StreamClosed
 from framestream._events import events
 from framestream.specs._named import condition_of
+from framestream.streams._begun import Settled
 from framestream.streams._flush import DONE
 from framestream.streams._framing import writing
 from framestream.streams._send_file import send_file
 from framestream.streams._write_buffer import BytesLike, as_chunks
 
 if TYPE_CHECKING:
+    import asyncio
+
     from framestream.streams._core import StreamCore
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Settled[None])
 
 
 class Writes:
@@ -50,6 +54,34 @@ class Writes:
         if callback is not None:
             core.call_when_flushed(callback)
         return DONE if is_out else outbound.flush()
+
+    @overload
+    def begin_write(self, data: BytesLike | Sequence[BytesLike]) -> asyncio.Future[None]: ...
+    @overload
+    def begin_write(self, data: BytesLike | Sequence[BytesLike], *, settle: S) -> S: ...
+    def begin_write(self, data: BytesLike | Sequence[BytesLike], *, settle: Any = None) -> Any:
+        """Write bytes, and return a future that is done when they have left: for code without coroutines.
+
+        The future may be done already. If they never leave, its exception is `StreamClosed`.
+
+        Args:
+            data: see `write`.
+            settle: what to settle in place of a new future, and to return: anything with ``done()``,
+                ``set_result(None)`` and ``set_exception(error)``. They must not raise.
+
+        Raises:
+            StreamClosed, BufferFull: as `write` does at once; nothing is written.
+        """
+        core = self._core
+        outbound = core.outbound
+        is_out = outbound.write(data if type(data) is bytes else as_chunks(data))
+        if settle is None:
+            settle = core.loop.create_future()
+        if is_out:
+            settle.set_result(None)
+        else:
+            outbound.tell(settle)
+        return settle
 
     def send(self, frame: T, framer: Framer[T] | str | None = None) -> Awaitable[None]:
         """Write one frame; awaiting the result waits only while too much is queued.
