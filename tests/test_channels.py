@@ -207,3 +207,61 @@ async def test_memory_whose_reader_is_gone_refuses_bytes():
     with pytest.raises(StreamClosed) as caught:
         await writing
     assert isinstance(caught.value.real_error, BrokenPipeError)
+
+
+async def test_the_end_of_a_pipe_is_sent_behind_more_than_it_holds_and_leaves_no_watch_behind():
+    there, back = os.pipe(), os.pipe()
+    stream, peer = IOStream(PipeChannel(back[0], there[1])), IOStream(PipeChannel(there[0], back[1]))
+    stream.write(b"x" * 300_000)
+    stream.write_eof()
+    assert 300_000 == len(await peer.read_until_close())
+    stream.close()
+    # The number of the descriptor is given out again: nothing may remain of who had it.
+    again = os.pipe()
+    reader, writer = IOStream(PipeChannel(again[0])), IOStream(PipeChannel(None, again[1]), half_open=True)
+    writer.write(b"y" * 300_000)
+    assert b"y" * 300_000 == await reader.read(Exactly(300_000))
+    reader.close()
+    writer.close()
+
+
+class Broken(Channel):
+    """A channel of an author who made a mistake."""
+
+    def __init__(self, fd):
+        self.fd = fd
+
+    def receive(self, size):
+        raise ZeroDivisionError("mine")
+
+    receive_into = send = receive
+
+    def watch_read(self, loop, callback):
+        loop.remove_reader(self.fd) if callback is None else loop.add_reader(self.fd, callback)
+
+    def watch_write(self, loop, callback):
+        pass
+
+    def shutdown(self):
+        pass
+
+    def close(self):
+        os.close(self.fd)
+
+
+async def test_what_is_no_channel_is_refused():
+    for wrong in (None, 5, "tcp://localhost:1"):
+        with pytest.raises(TypeError, match="a socket or a Channel"):
+            IOStream(wrong)
+
+
+async def test_a_channel_that_raises_when_it_is_woken_closes_its_stream_once(caplog):
+    reading, writing = os.pipe()
+    stream = IOStream(Broken(reading))
+    closed = asyncio.Event()
+    stream.set_close_callback(closed.set)
+    os.write(writing, b"x")
+    await closed.wait()
+    os.close(writing)
+    assert isinstance(stream.error, ZeroDivisionError)
+    assert 1 == len(caplog.records)

@@ -15,7 +15,6 @@ from framestream import (
     Line,
     StreamBusy,
     StreamClosed,
-    UntilClose,
 )
 from framestream.testing import Wire, memory_stream_pair
 
@@ -188,7 +187,7 @@ async def test_streaming_to_the_end_works_on_a_closed_stream():
         server.close()
         parts, on_part = called()
         done, on_done = called()
-        server.read(UntilClose(), streaming_callback=on_part, callback=on_done)
+        server.read_until_close(streaming_callback=on_part, callback=on_done)
         await until(lambda: done)
         assert [b"1234"] == parts
 

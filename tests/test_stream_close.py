@@ -21,6 +21,7 @@ from framestream import (
     Line,
     StreamBusy,
     StreamClosed,
+    UntilClose,
 )
 from framestream._events import events
 from framestream.channels._channel import SocketChannel
@@ -67,11 +68,11 @@ async def test_a_pending_read_fails_when_the_stream_is_closed(kind):
 @every_kind
 async def test_a_pending_read_completes_if_what_is_there_completes_it(kind):
     async with joined(kind) as (client, server):
-        reading = asyncio.ensure_future(server.read(Line()))
+        reading = asyncio.ensure_future(server.read_until_close())
         await client.write(b"no newline")
         await passes(10)
         server.close()
-        assert "no newline" == await reading
+        assert b"no newline" == await reading
 
 
 @every_kind
@@ -613,3 +614,93 @@ async def test_whatever_a_channel_raises_closes_the_stream_and_is_logged_once(ca
         await writing.write(b"x")
     assert isinstance(writing.error, TypeError)
     peer.close()
+
+
+async def cut_by_a_reset(client, server):
+    client.channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+async def cut_by_closing(client, server):
+    server.close()
+
+
+async def cut_by_an_error(client, server):
+    server.close(RuntimeError("cut"))
+
+
+@pytest.mark.parametrize("cut", [cut_by_a_reset, cut_by_closing, cut_by_an_error])
+@pytest.mark.parametrize("condition", [Line(), UntilClose()], ids=str)
+async def test_no_frame_ends_where_a_stream_is_cut_off(cut, condition):
+    async with joined("tcp") as (client, server):
+        await client.write(b"par")
+        await server.peek(3)
+        reading = asyncio.ensure_future(server.read(condition))
+        await passes()
+        await cut(client, server)
+        with pytest.raises(StreamClosed, match="closed inside a frame"):
+            await reading
+        with pytest.raises(StreamClosed, match="closed inside a frame"):
+            async for _ in server.frames(condition):
+                pytest.fail("half a frame was delivered")
+        assert b"par" == server.leftover
+
+
+@pytest.mark.parametrize("how", ["read_until_close", "callback"])
+async def test_read_until_close_is_one_by_a_callback_as_well_as_awaited(how):
+    for error, expected in ((None, [b"rest"]), (RuntimeError("cut"), [])):
+        async with joined("unix") as (client, server):
+            await client.write(b"rest")
+            await server.peek(4)
+            got = []
+            if how == "callback":
+                server.read_until_close(callback=got.append)
+                server.close(error)
+                await passes(4)
+            else:
+                reading = asyncio.ensure_future(server.read_until_close())
+                await passes()
+                server.close(error)
+                got += [
+                    value
+                    for value in await asyncio.gather(reading, return_exceptions=True)
+                    if value == b"rest"
+                ]
+            assert expected == got
+
+
+async def test_an_end_that_is_known_already_ends_the_wait_for_it():
+    for condition in (UntilClose(), Line()):
+        async with joined("unix") as (client, server):
+            await client.write(b"all")
+            await client.aclose()
+            await server.read(condition)
+            await server.wait_closed()
+
+
+async def test_a_close_callback_set_behind_the_last_frame_runs():
+    async with joined("unix") as (client, server):
+        await client.write(b"all")
+        await client.aclose()
+        await server.peek(100)
+        await server.read_bytes(3)
+        closed = asyncio.Event()
+        server.set_close_callback(closed.set)
+        await closed.wait()
+
+
+@pytest.mark.parametrize("how", ["on_frame", "callback", "parts"])
+async def test_a_frame_that_breaks_off_is_kept_as_the_error_behind_what_is_still_to_be_sent(how):
+    async with joined("unix") as (client, server):
+        server.write(b"x" * (4 << 20))
+        if how == "on_frame":
+            server.on_frame(LengthPrefix(4), lambda frame: None)
+        elif how == "callback":
+            server.read(LengthPrefix(4), callback=lambda frame: None)
+        else:
+            server.read(LengthPrefix(4), callback=lambda _: None, streaming_callback=lambda _: None)
+        await client.write((100).to_bytes(4, "big") + b"half")
+        client.write_eof()
+        assert 4 << 20 == len(await client.read_bytes(4 << 20))
+        await server.wait_closed()
+        assert isinstance(server.error, IncompleteFrame)

@@ -214,3 +214,18 @@ async def test_a_single_oversize_part_of_unknown_extent_is_bounded():
         await client.write(b"x" * 1000)
         with pytest.raises(FramingError):
             await server.read(Line())
+
+
+async def test_a_handler_resumed_too_early_gets_no_frame_before_there_is_room():
+    client, server = memory_stream_pair(back=Wire(takes=[0]), write_high_water=10)
+    seen = []
+    handler = server.on_frame(Line(), seen.append)
+    server.write(b"x" * 100)
+    client.write(b"a\n" * 50)
+    for _ in range(20):
+        await passes()
+        handler.pause()
+        handler.resume()
+    assert 0 == len(seen)
+    client.close()
+    server.close()

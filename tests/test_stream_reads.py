@@ -23,6 +23,7 @@ from framestream import (
     StreamClosed,
     UntilClose,
 )
+from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import Wire, memory_stream_pair
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -511,4 +512,24 @@ async def test_a_condition_that_is_the_default_of_a_delimiter_is_found_in_drips(
 
 def test_a_stream_needs_a_running_loop():
     with pytest.raises(RuntimeError, match="no running event loop"):
-        IOStream(object())
+        IOStream(PipeChannel(None))
+
+
+async def test_a_buffer_that_cannot_be_written_is_refused_and_nothing_consumed():
+    async with joined("unix") as (client, server):
+        await client.write(b"abcdef")
+        with pytest.raises(TypeError, match="can be written"):
+            await server.read_into(memoryview(bytes(3)))
+        assert b"abc" == await server.read_bytes(3)
+
+
+async def test_nothing_else_reads_while_a_frame_is_read_in_parts():
+    async with joined("unix") as (client, server):
+        await client.write((6).to_bytes(4, "big") + b"abc")
+        async with server.open_frame(LengthPrefix(4)) as body:
+            await anext(body)
+            for read in (server.peek(1), server.read_into(bytearray(1)), server.read(Line())):
+                with pytest.raises(StreamBusy):
+                    await read
+            await client.write(b"def")
+            assert b"def" == await anext(body)

@@ -135,3 +135,56 @@ async def test_a_rate_begins_with_the_frame_even_where_other_limits_are_watched(
             await reading
         with pytest.raises(StreamTimeout, match="minimum 2e"):
             await server.read(Line(), min_rate=2_000_000)
+
+
+async def trickling(client, size, pause):
+    while not client.closed():
+        client.write(b"x" * size)
+        await asyncio.sleep(pause)
+
+
+@pytest.mark.parametrize("limits", [{"frame_timeout": 0.2}, {"min_rate": 1000, "rate_grace": 0.2}], ids=str)
+async def test_a_frame_read_in_parts_is_limited_as_a_whole(limits):
+    async with joined("unix", **limits) as (client, server):
+        sending = asyncio.ensure_future(trickling(client, 1, 0.02))
+        client.write((1 << 20).to_bytes(4, "big"))
+        with pytest.raises(StreamTimeout):
+            async with server.open_frame(LengthPrefix(4)) as body:
+                async for _ in body:
+                    pass
+        sending.cancel()
+        await asyncio.wait([sending])
+
+
+async def test_the_time_a_reader_takes_between_parts_is_not_held_against_the_peer():
+    async with joined("unix", min_rate=1000, rate_grace=0.05, frame_timeout=0.15) as (client, server):
+        client.write((3).to_bytes(4, "big") + b"a")
+        async with server.open_frame(LengthPrefix(4)) as body:
+            assert b"a" == await anext(body)
+            await asyncio.sleep(0.3)
+            client.write(b"bc")
+            assert b"bc" == await anext(body)
+
+
+async def test_what_was_passed_on_already_counts_for_the_rate():
+    async with joined("unix", min_rate=10_000, rate_grace=0.1) as (client, server):
+        sending = asyncio.ensure_future(trickling(client, 4096, 0.01))
+        size = 0
+
+        def on_part(part):
+            nonlocal size
+            size += len(part)
+
+        client.write((100 * 4096).to_bytes(4, "big"))
+        await server.read(LengthPrefix(4), streaming_callback=on_part)
+        assert 100 * 4096 == size
+        sending.cancel()
+        await asyncio.wait([sending])
+
+
+async def test_a_limit_that_is_none_leaves_the_stream_usable():
+    async with joined("unix") as (client, server):
+        with pytest.raises(TypeError):
+            await server.read(Line(), timeout="soon")
+        await client.write(b"fine\n")
+        assert "fine" == await server.read(Line())

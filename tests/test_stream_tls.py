@@ -446,3 +446,74 @@ async def test_a_reader_that_waits_for_sending_goes_on_when_that_is_possible():
         assert "hello" == await reading
         channel.tls = engine
         assert not channel.wants_write
+
+
+async def test_a_context_that_checks_host_names_must_be_given_one():
+    async with joined("unix") as (client, server):
+        with pytest.raises(ValueError, match="pass server_hostname"):
+            await client.start_tls(certificates().client())
+        assert not client.closed()
+        with pytest.raises(ValueError, match="pass server_hostname"):
+            TLSChannel(client.channel, certificates().client())
+        await client.write(b"still plain\n")
+        assert "still plain" == await server.read(Line())
+
+
+async def test_closing_receives_nothing_more_from_a_peer_that_goes_on_sending():
+    client, server = memory_channel_pair(Wire(capacity=1 << 30))
+    for side in (client, server):
+        assert side is not None
+    received = 0
+
+    class Counting(type(server)):
+        def receive(self, size):
+            nonlocal received
+            data = super().receive(size)
+            received += len(data)
+            return data
+
+    server.__class__ = Counting
+    one, other = IOStream(client), IOStream(server)
+    await shake_hands(one, other)
+    for _ in range(16):
+        one.write(LARGE[: 1 << 20])
+    await other.peek(1)
+    received = 0
+    other.close()
+    assert received <= 1 << 16
+    one.close()
+
+
+async def test_a_handshake_that_came_behind_a_header_is_gone_on_with():
+    async with joined("tcp") as (client, server):
+        keys = certificates()
+        client.write(b"PROXY UNKNOWN\r\n")
+        shaking = asyncio.ensure_future(client.start_tls(keys.client(), server_hostname="localhost"))
+        while server.buffered < 100:
+            await server.peek(server.buffered + 1)
+        assert "PROXY UNKNOWN" == await server.read(Line())
+        assert server.buffered
+        await server.start_tls(keys.server(), server_side=True, leftover="keep")
+        await shaking
+        await client.write(b"secret\n")
+        assert "secret" == await server.read(Line())
+
+
+async def test_a_close_callback_set_before_tls_hears_of_the_end_behind_it():
+    async with joined("unix") as (client, server):
+        closed = asyncio.Event()
+        server.set_close_callback(closed.set)
+        await shake_hands(client, server)
+        await client.aclose()
+        await closed.wait()
+
+
+async def test_half_a_line_before_a_cut_is_no_line():
+    async with joined("tls") as (client, server):
+        await client.write(b"one\npar")
+        lines = server.frames(Line())
+        assert "one" == await anext(lines)
+        client.channel.socket.shutdown(socket.SHUT_WR)
+        with pytest.raises(StreamClosed, match="closed inside a frame"):
+            await anext(lines)
+        assert b"par" == server.leftover

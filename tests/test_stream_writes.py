@@ -16,6 +16,7 @@ from framestream import (
     IOStream,
     LengthPrefix,
     Line,
+    StreamBusy,
     StreamClosed,
     StreamTimeout,
 )
@@ -525,3 +526,58 @@ async def test_a_pipe_that_can_only_read_refuses_to_write():
         await reader.write(b"x")
     assert isinstance(reader.error, BrokenPipeError)
     second.close()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+async def test_a_cancelled_sendfile_eats_nothing_of_what_is_written_next(kind, large_file):
+    async with joined(kind) as (client, server):
+        sending = asyncio.ensure_future(client.sendfile(large_file))
+        await passes(20)
+        sending.cancel()
+        await asyncio.wait([sending])
+        end = b"B" * 100_000 + b"end"
+        client.write(end)
+        client.write_eof()
+        received = await server.read_until_close()
+        assert received.endswith(end)
+        assert LARGE.startswith(received[: -len(end)])
+
+
+async def test_one_file_at_a_time(large_file):
+    async with joined("unix") as (client, server):
+        sending = asyncio.ensure_future(client.sendfile(large_file))
+        await passes()
+        assert client.writing()
+        with pytest.raises(StreamBusy):
+            await client.sendfile(large_file)
+        assert LARGE == await server.read_bytes(len(LARGE))
+        assert len(LARGE) == await sending
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+async def test_aclose_waits_for_a_file(kind, large_file):
+    async with joined(kind) as (client, server):
+        sending = asyncio.ensure_future(client.sendfile(large_file))
+        await passes()
+        closing = asyncio.ensure_future(client.aclose())
+        assert LARGE == await server.read_until_close()
+        await closing
+        await sending
+
+
+async def test_what_are_no_bytes_is_refused_by_its_type():
+    async with joined("unix") as (client, server):
+        for wrong in ("text", 5, [b"fine", 1], None):
+            with pytest.raises(TypeError, match="write takes bytes, a buffer, or a list of those, not"):
+                client.write(wrong)
+        await client.write(b"x")
+        assert b"x" == await server.read_bytes(1)
+
+
+async def test_a_write_behind_the_end_says_that_only_this_half_is_ended():
+    async with joined("unix") as (client, server):
+        await client.write_eof()
+        with pytest.raises(StreamClosed, match="this half of the stream is ended"):
+            client.write(b"x")
+        await server.write(b"still read\n")
+        assert "still read" == await client.read(Line())

@@ -31,6 +31,10 @@ class TLSChannel(Channel):
         server_side: wait for the peer to begin the handshake.
         server_hostname: whom to expect (and to ask for, SNI), on the client's side.
         truncation_is_end: take a missing goodbye for an end, for peers known to leave it out.
+        received: what was received from `inner` already, and belongs to the handshake.
+
+    Raises:
+        ValueError: the context checks the host name, and there is none to check.
     """
 
     __slots__ = (
@@ -61,8 +65,11 @@ class TLSChannel(Channel):
         server_side: bool = False,
         server_hostname: str | None = None,
         truncation_is_end: bool = False,
+        received: bytes = b"",
     ) -> None:
+        check_host_name(context, server_side=server_side, server_hostname=server_hostname)
         self._incoming = ssl.MemoryBIO()
+        self._incoming.write(received)
         self._outgoing = ssl.MemoryBIO()
         tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
@@ -224,9 +231,10 @@ class TLSChannel(Channel):
     def shutdown(self) -> None:
         """Say goodbye (close_notify): the peer knows that nothing was cut off. Receiving goes on."""
         if not self._said_goodbye:
-            # The engine would take data of the peer that waits to be read for an error.
+            # The engine would take data of the peer that waits to be read for an error. Only what has
+            # arrived in the engine is taken out: a peer that goes on sending would never come to an end.
             with suppress(OSError):
-                while piece := self._decrypt(_CHUNK):
+                while piece := self.tls.read(_CHUNK):
                     self._plain.append(piece)
             with suppress(ssl.SSLError):
                 self.tls.unwrap()
@@ -297,6 +305,15 @@ class TLSChannel(Channel):
     def peer(self) -> str:
         """Who is on the other side."""
         return self._inner.peer
+
+
+def check_host_name(context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None) -> None:
+    """Raise ``ValueError`` where a certificate would be accepted whoever it is for.
+
+    The engine in memory takes a missing name for one that need not be checked.
+    """
+    if context.check_hostname and not server_side and not server_hostname:
+        raise ValueError("the TLS context checks host names: pass server_hostname, whom to expect")
 
 
 def joined(buffers: Sequence[Buffer]) -> Buffer:

@@ -357,6 +357,11 @@ class FrameDecoder:
         return stats
 
     @property
+    def received(self) -> int:
+        """Bytes ever received."""
+        return self._buffer.received
+
+    @property
     def offset(self) -> int:
         """Offset in the stream of the first byte that is not delivered."""
         self._put_back()
@@ -373,6 +378,14 @@ class FrameDecoder:
         """A copy of every byte that is received and not delivered; nothing is consumed."""
         self._put_back()
         return self._buffer.peek(self._buffer.size)
+
+    def take_leftover(self) -> bytes:
+        """Consume and return every byte that is received and not delivered; somebody else goes on there."""
+        self._prepare()
+        self._search.restart()
+        leftover = self._buffer.peek(self._buffer.size)
+        self._buffer.drop(self._buffer.size)
+        return leftover
 
     @property
     def eof(self) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from framestream._conditions import ReadCondition
     from framestream.streams._core import StreamCore
-    from framestream.streams._deadlines import Pace
+    from framestream.streams._deadlines import Pace, ReadTimer
 
 
 class AwaitedRead:
@@ -53,7 +53,7 @@ class AwaitedRead:
         core: StreamCore,
         ask: Callable[[ReadCondition[Any]], Any],
         condition: ReadCondition[Any],
-        pace: Pace | None = None,
+        pace: Pace | ReadTimer | None = None,
     ) -> None:
         self._core = core
         self._ask = ask

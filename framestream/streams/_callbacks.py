@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from framestream._conditions import ReadCondition
-from framestream._errors import StreamClosed
+from framestream._errors import IncompleteFrame, StreamClosed
 from framestream._signals import END, FRAME_END, NEED_DATA
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class CallbackRead:
             inbound.end()
             if inline and isinstance(error, OSError):
                 raise
-            self._fail(core.explain(error))
+            self._fail(core.explain(error, keep=self._on_error is None))
             return
         if answer is NEED_DATA:
             return
@@ -128,8 +128,8 @@ class CallbackRead:
     def _fail(self, error: BaseException) -> None:
         if self._on_error is not None:
             self._on_error(error)
-        elif not isinstance(error, StreamClosed):
-            # An orderly end is told by the close callback.
+        elif not isinstance(error, (StreamClosed, IncompleteFrame)):
+            # An end is told by the close callback.
             self._core.close(error)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from framestream.decoding._decoder import FrameDecoder
 from framestream.streams._awaited_read import AwaitedRead
 from framestream.streams._begun import BegunRead
 from framestream.streams._callbacks import Callbacks
-from framestream.streams._deadlines import Pace
+from framestream.streams._deadlines import Pace, ReadTimer
 from framestream.streams._flush import CallWhenSent
 from framestream.streams._inbound import LARGE, Inbound
 from framestream.streams._outbound import Outbound
@@ -43,6 +44,7 @@ class StreamCore:
         "_callbacks",
         "_close_callback",
         "_closing",
+        "_cut_is_end",
         "_notable",
         "channel",
         "closed",
@@ -85,6 +87,7 @@ class StreamCore:
         )
         self.pace = pace if pace.limits_anything else None
         self._callbacks: Callbacks | None = None
+        self._cut_is_end = False
         self._close_callback: Callable[[], object] | None = None
         self._closing: asyncio.Future[None] | None = None
         self.decoder = FrameDecoder(
@@ -140,7 +143,7 @@ class StreamCore:
         self,
         ask: Callable[[ReadCondition[Any]], Any],
         condition: ReadCondition[Any],
-        pace: Pace | None = None,
+        pace: Pace | ReadTimer | None = None,
     ) -> Any:
         """Ask the decoder until it has an answer, as `next_frame` does, and be it `END`."""
         if not self.inbound.free:
@@ -188,6 +191,8 @@ class StreamCore:
 
         Raises `BufferFull`, and closes the stream, if what the decoder misses has no room.
         """
+        if self.inbound.cut:
+            return self._end_cut()
         if missing is None:
             needed, missing = self.decoder.needed()
             if needed > self._notable:
@@ -200,6 +205,26 @@ class StreamCore:
                 raise
             return True
 
+    def _end_cut(self) -> bool:
+        # No condition may take the place where a stream was cut off for its end, and half a line for a line.
+        decoder, error = self.decoder, self.error
+        if decoder.eof or (error is None and not decoder.buffered and not decoder.streaming):
+            decoder.receive_eof()
+            return True
+        reason = "stream closed inside a frame" if decoder.buffered else "stream ended"
+        raise StreamClosed(reason, real_error=error) from error
+
+    def take_cuts_for_the_end(self, value: bool) -> None:
+        """Have a reader of everything get what is there if the peer is reset or the stream closed."""
+        self._cut_is_end = value
+        if value and self.inbound.cut:
+            self._note_cut()
+
+    def _note_cut(self) -> None:
+        error = self.error
+        if error is None or (is_reset(error) and not isinstance(error, ssl.SSLError)):
+            self.decoder.receive_eof()
+
     def _prepare_for(self, needed: int, missing: int) -> None:
         if needed >= LARGE and missing > 1:
             self.inbound.keep_from_next(missing)
@@ -209,32 +234,42 @@ class StreamCore:
             self.close(error)
             raise error
 
-    def explain(self, error: BaseException) -> BaseException:
-        """Return what to raise for this error of the decoder, and close the stream if that is its rule."""
+    def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:
+        """Return what to raise for this error of the decoder, and close the stream if that is its rule.
+
+        With `keep`, the stream keeps a broken off frame as its error: there is nobody to raise it to.
+        """
         if isinstance(error, IncompleteFrame):
             if self.closed and (self.error is not None or not self.inbound.peer_ended):
                 return StreamClosed("stream closed inside a frame", real_error=self.error)
-            self.note_end()
+            self.note_end(error if keep else None)
         elif isinstance(error, FrameTooLarge) and error.closing:
             self.stream.log_problem("oversize", error)
             self.close(error)
         return error
 
-    def note_end(self) -> None:
+    def note_end(self, error: BaseException | None = None) -> None:
         """Close, unless half open, when a reader has seen the end: after what is still to be sent."""
         if self.closed or self.half_open:
             return
         self.outbound.refuse()
         if self.outbound.pending:
-            self.outbound.on_flush(self.outbound.buffer.written, CallWhenSent(self.close))
+            self.outbound.on_flush(self.outbound.buffer.written, CallWhenSent(partial(self.close, error)))
         else:
-            self.close()
+            self.close(error)
 
     # Nobody reads
 
     @property
     def _minds_end(self) -> bool:
         return self._close_callback is not None or self._closing is not None
+
+    def mind_end(self) -> None:
+        """Watch for the end of the stream, if somebody wants to know; it may be there already."""
+        if self._minds_end:
+            self.inbound.watch()
+            if self.inbound.eof:
+                self.loop.call_soon(self._close_if_over)
 
     def on_idle(self) -> None:
         """Note that something is there and nobody reads."""
@@ -256,13 +291,8 @@ class StreamCore:
     def _wake_from_doze(self) -> None:
         # A read has begun, so what is buffered may be on its way out: mind the end again behind it.
         inbound = self.inbound
-        if inbound.eof:
-            if self._minds_end:
-                self.loop.call_soon(self._close_if_over)
-            return
-        inbound.free = True
-        if self._minds_end:
-            inbound.watch()
+        inbound.free = not inbound.eof
+        self.mind_end()
 
     def _close_if_over(self) -> None:
         if self.inbound.eof and self.inbound.busy is None and not self.decoder.buffered:
@@ -318,7 +348,7 @@ class StreamCore:
         if self.closed:
             self._run_close_callback()
         elif callback is not None:
-            self.inbound.watch()
+            self.mind_end()
 
     async def wait_closed(self) -> None:
         """Wait until the stream is closed, by whomever."""
@@ -326,7 +356,7 @@ class StreamCore:
             return
         if self._closing is None:
             self._closing = self.loop.create_future()
-            self.inbound.watch()
+            self.mind_end()
         await asyncio.shield(self._closing)
 
     def note_callback_run(self) -> None:
@@ -377,7 +407,9 @@ class StreamCore:
         return self.channel
 
     def _stop(self) -> None:
-        self.inbound.stop()
+        if self._cut_is_end:
+            self._note_cut()
+        self.inbound.stop(cut=True)
         self.outbound.stop(self.error)
         if self._closing is not None:
             self._closing.set_result(None)

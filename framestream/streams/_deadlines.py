@@ -39,6 +39,10 @@ class Pace:
             timeout = self.timeout
         return Pace(timeout, deadline, self.idle, self.rate if rate is None else rate, self.grace)
 
+    def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
+        """Begin to watch over a read."""
+        return ReadTimer(loop, self, decoder)
+
     @property
     def limits_anything(self) -> bool:
         """True if any limit is set."""
@@ -46,9 +50,10 @@ class Pace:
 
 
 class ReadTimer:
-    """Watch over one read; it dies with the read.
+    """Watch over one read, or over one frame that is read in parts.
 
     One timer of the loop serves all limits: it is set for the earliest, and again if that was not due.
+    Between the parts of a frame no time passes: what its reader does there is not the peer's fault.
     """
 
     __slots__ = (
@@ -59,7 +64,9 @@ class ReadTimer:
         "_first",
         "_handle",
         "_loop",
+        "_offset",
         "_pace",
+        "_paused",
         "_reader",
     )
 
@@ -72,10 +79,24 @@ class ReadTimer:
         self._loop = loop
         self._pace = pace
         self._decoder = decoder
+        self._offset = decoder.offset  # where the frame begins
+        self._paused: float | None = None
         self._deadline = min(ends, default=None)
         self._began = self._arrived = now
         self._first: float | None = now if decoder.buffered else None  # when the frame's first byte came
         self._handle: asyncio.TimerHandle | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
+        """Go on with the next part of the frame."""
+        if self._paused is not None:
+            pause, self._paused = loop.time() - self._paused, None
+            self._began += pause
+            self._arrived += pause
+            if self._deadline is not None and self._pace.deadline is None:
+                self._deadline += pause
+            if self._first is not None:
+                self._first += pause
+        return self
 
     def wait(self, reader: Reader) -> None:
         """Give `reader` a `StreamTimeout` when a limit is passed before `cancel`."""
@@ -89,11 +110,15 @@ class ReadTimer:
         if self._first is None:
             self._first = self._arrived
             if self._pace.rate and self._handle is not None:
-                self.cancel()
+                self._stop()
                 self._check()
 
     def cancel(self) -> None:
-        """Set no more timers."""
+        """Set no more timers: the read, or the part, is done."""
+        self._paused = self._loop.time()
+        self._stop()
+
+    def _stop(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -120,8 +145,9 @@ class ReadTimer:
         if pace.idle is not None:
             limits.append((self._arrived + pace.idle, f"nothing received for {now - self._arrived:.3g} s"))
         if pace.rate and self._first is not None:
-            # The bytes there are pay for this much time.
-            got, paid = self._decoder.buffered, self._decoder.buffered / pace.rate
+            # The bytes that came pay for this much time; those passed on already count as well.
+            got = self._decoder.received - self._offset
+            paid = got / pace.rate
             took = f"{now - self._first:.3g} s, minimum {pace.rate:g} bytes/s"
             reason = f"only {got} bytes of a frame after {took}"
             limits.append((self._first + max(pace.grace, paid), reason))

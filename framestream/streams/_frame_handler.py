@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from framestream._conditions import ReadCondition
-from framestream._errors import FramestreamError
+from framestream._errors import FramestreamError, IncompleteFrame
 from framestream._events import events
 from framestream._signals import END, NEED_DATA
 from framestream.streams._flush import CallWhenSent
@@ -24,7 +24,7 @@ class FrameHandler:
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_callback", "_callbacks", "_condition", "_core", "_paused")
+    __slots__ = ("_callback", "_callbacks", "_condition", "_core", "_paused", "_waits_for_room")
 
     def __init__(
         self, core: StreamCore, condition: ReadCondition[Any], callback: Callable[[Any], object]
@@ -34,6 +34,7 @@ class FrameHandler:
         self._callback = callback
         self._callbacks = core.callbacks
         self._paused = False
+        self._waits_for_room = False
 
     def start(self) -> None:
         """Take the stream's reading over, from the next pass of the loop on."""
@@ -72,6 +73,11 @@ class FrameHandler:
         self.stop()
         self._core.close(error)
 
+    def _end_with(self, error: BaseException) -> None:
+        self.stop()
+        if not isinstance(error, IncompleteFrame):  # which closes behind what is still to be sent
+            self._core.close(error)
+
     def _soon(self) -> None:
         self._core.loop.call_soon(self._go_on)
 
@@ -93,6 +99,9 @@ class FrameHandler:
         core, condition, callback = self._core, self._condition, self._callback
         inbound, ahead, outbound = core.inbound, core.decoder.ahead, core.outbound
         buffer, high_water = outbound.buffer, outbound.high_water
+        if buffer.size > high_water:  # resumed too early
+            self._wait_for_room()
+            return
         for _ in range(_FRAMES_IN_A_ROW):
             # What is cut ahead, but for the last of it, is handed out with no further call.
             if len(ahead.frames) > 1 and ahead.condition is condition:
@@ -105,8 +114,18 @@ class FrameHandler:
             if self._paused or inbound.busy is not self:
                 return
             if buffer.size > high_water:
-                outbound.on_flush(buffer.written - outbound.low_water, CallWhenSent(self._soon))
+                self._wait_for_room()
                 return
+        self._soon()
+
+    def _wait_for_room(self) -> None:
+        if not self._waits_for_room:
+            self._waits_for_room = True
+            outbound = self._core.outbound
+            outbound.on_flush(outbound.buffer.written - outbound.low_water, CallWhenSent(self._on_room))
+
+    def _on_room(self) -> None:
+        self._waits_for_room = False
         self._soon()
 
     def _next(self) -> Any:
@@ -117,7 +136,7 @@ class FrameHandler:
                     core.inbound.wait(self)
                     break
         except FramestreamError as error:
-            self.fail(core.explain(error))
+            self._end_with(core.explain(error, keep=True))
             return NEED_DATA
         if frame is END:
             self.stop()

@@ -14,6 +14,7 @@ from framestream.streams._awaited_read import AwaitedRead
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
+    from framestream.streams._deadlines import ReadTimer
     from framestream.streams._stream import IOStream
 
 T = TypeVar("T")
@@ -77,12 +78,13 @@ class Batches(AsyncIterator[list[T]]):
 class FrameBody(AsyncIterator[bytes]):
     """One frame in parts, in constant memory. Leaving the block skips what was not read of it."""
 
-    __slots__ = ("_condition", "_core", "_done")
+    __slots__ = ("_condition", "_core", "_done", "_timer")
 
     def __init__(self, core: StreamCore, condition: ReadCondition[Any]) -> None:
         self._core = core
         self._condition = condition
         self._done = False
+        self._timer: ReadTimer | None = None
 
     async def __aenter__(self) -> FrameBody:
         return self
@@ -104,7 +106,9 @@ class FrameBody(AsyncIterator[bytes]):
         if self._done:
             raise StopAsyncIteration
         core = self._core
-        part = await core.next(core.decoder.next_part, self._condition)
+        if core.pace is not None and self._timer is None:
+            self._timer = core.pace.begin(core.loop, core.decoder)  # one for the whole frame
+        part = await core.next(core.decoder.next_part, self._condition, self._timer)
         if part is END:
             raise core.ended() from core.error
         if part is FRAME_END:

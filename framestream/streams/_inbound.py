@@ -42,7 +42,8 @@ class Inbound:
 
     Attributes:
         decoder: where the bytes go.
-        eof: the other side has ended the stream, or this one is closed.
+        eof: the other side has ended the stream, or it is cut off, or this one is closed.
+        cut: it was no end that the other side has confirmed: what has begun will never be complete.
         busy: what reads at present (any object that is not None); a second reader is refused.
         peer_ended: the other side has ended the stream.
         finishing: the stream counts as ended when nothing more is there and no frame has begun.
@@ -66,6 +67,7 @@ class Inbound:
         "_woke_nobody",
         "busy",
         "channel",
+        "cut",
         "decoder",
         "drained",
         "eof",
@@ -89,6 +91,7 @@ class Inbound:
         self.decoder = decoder
         self.busy: object = None
         self.eof = False
+        self.cut = False
         self.peer_ended = False
         self.finishing = False
         self.drained = False
@@ -107,12 +110,12 @@ class Inbound:
         self._unlucky = 0
         self._woke_nobody = False
 
-    def begin(self, reader: object, pace: Pace | None) -> None:
+    def begin(self, reader: object, pace: Pace | ReadTimer | None) -> None:
         """Let only `reader` read until `end`, within the limits of `pace`. Nobody else may be reading."""
+        if pace is not None:
+            self.timer = pace.begin(self._loop, self.decoder)
         self.busy = reader
         self.free = False
-        if pace is not None:
-            self.timer = ReadTimer(self._loop, pace, self.decoder)
 
     def end(self) -> None:
         """Let others read again; nobody waits any more."""
@@ -229,13 +232,15 @@ class Inbound:
         """Believe nothing about a channel that was replaced."""
         self.drained = False
 
-    def stop(self) -> None:
-        """Take note of the end of the stream, and wake who waits."""
+    def stop(self, *, cut: bool = False) -> None:
+        """Take note of the end of the stream, or that it is `cut` off, and wake who waits."""
         if not self.eof:
             self.eof = True
+            self.cut = cut
             self.free = False
             self.unwatch()
-            self.decoder.receive_eof()
+            if not cut:
+                self.decoder.receive_eof()
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.go_on(False)

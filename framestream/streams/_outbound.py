@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Protocol
 
-from framestream._errors import BufferFull, StreamClosed, StreamTimeout
+from framestream._errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout
 from framestream.channels._channel import Buffer, Channel
 from framestream.streams._flush import DONE, Flush
 from framestream.streams._inbound import Inbound
@@ -114,7 +114,7 @@ class Outbound:
             BufferFull: more than `max_size` bytes would wait; nothing is written.
         """
         if self.ended:
-            raise StreamClosed(real_error=self.error)
+            raise self._refused()
         if type(data) is bytes:
             chunks: list[Buffer] = [data]
             size = len(data)
@@ -186,6 +186,7 @@ class Outbound:
                     break
                 self._inbound.note_sent()
             if self._shutdown and not buffer.size:
+                self._watch(False)  # a pipe closes its descriptor, and none that is closed may be watched
                 self.channel.shutdown()
                 self._shutdown = False
         except (BlockingIOError, InterruptedError):
@@ -210,12 +211,24 @@ class Outbound:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Queue what is written until the block ends: the channel is used otherwise."""
+        self.check_not_held()
         self._held = True
         try:
             yield
         finally:
             self._held = False
-        self.send()
+            if not self._stopped:
+                self.send()
+
+    def check_not_held(self) -> None:
+        """Raise `StreamBusy` while a file is sent, or TLS begins: what the channel is given now is theirs."""
+        if self._held:
+            raise StreamBusy("a file is being sent, or TLS is being started; await that first")
+
+    def put_first(self, data: memoryview) -> None:
+        """Send these bytes before everything that is queued."""
+        if not self._stopped:
+            self.buffer.prepend(data)
 
     async def writable(self) -> None:
         """Wait, inside `held`, until the channel takes something."""
@@ -233,8 +246,8 @@ class Outbound:
 
     @property
     def pending(self) -> bool:
-        """True if something has still to leave: bytes, or the end of the stream."""
-        return bool(self.buffer.size) or self._shutdown
+        """True if something has still to leave: bytes, a file, or the end of the stream."""
+        return bool(self.buffer.size) or self._shutdown or self._held
 
     def flush(self) -> Awaitable[None]:
         """Wait until everything written so far has left."""
@@ -280,7 +293,7 @@ class Outbound:
         heappush(self._waiters, (position, self._waited, waiter))
 
     def _is_out(self, position: int) -> bool:
-        return self.buffer.sent >= position and not self._shutdown
+        return self.buffer.sent >= position and not self._shutdown and not self._held
 
     def _wake(self) -> None:
         while self._waiters and self._is_out(self._waiters[0][0]):
@@ -328,6 +341,11 @@ class Outbound:
         for _, _, waiter in sorted(waiters or ()):
             if not waiter.done():
                 waiter.set_exception(self._lost())
+
+    def _refused(self) -> StreamClosed:
+        if self._stopped:
+            return StreamClosed(real_error=self.error)
+        return StreamClosed("this half of the stream is ended: nothing can be written behind its end")
 
     def _lost(self) -> StreamClosed:
         return StreamClosed("stream closed before everything was written", real_error=self.error)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from framestream._errors import IncompleteFrame, StreamClosed
-from framestream.channels._channel import is_reset
+from framestream._errors import IncompleteFrame, StreamBusy, StreamClosed
 from framestream.streams._awaited_read import AwaitedBytes
 
 if TYPE_CHECKING:
@@ -25,23 +23,28 @@ async def read_into(core: StreamCore, buffer: bytearray | memoryview, *, partial
     decoder = core.decoder
     from framestream.framers._exactly import Exactly  # noqa: PLC0415
 
-    size = memoryview(buffer).nbytes
-    wanted = min(size, 1) if partial else size
-    await arrived(core, wanted)
-    got = min(size, decoder.buffered)
-    if got < wanted:
-        core.note_end()
-        if got and core.error is None:
-            raise IncompleteFrame(received=got, expected=size, offset=decoder.offset)
-        raise StreamClosed("stream ended", real_error=core.error)
-    memoryview(buffer).cast("B")[:got] = decoder.next_frame(Exactly(got))  # type: ignore[assignment]  # all of it is there
-    return got
+    with memoryview(buffer) as view, view.cast("B") as place:
+        if place.readonly:
+            raise TypeError("read_into needs a buffer that can be written")
+        size = len(place)
+        wanted = min(size, 1) if partial else size
+        await arrived(core, wanted)
+        got = min(size, decoder.buffered)
+        if got < wanted:
+            core.note_end()
+            if got and core.inbound.peer_ended:
+                raise IncompleteFrame(received=got, expected=size, offset=decoder.offset)
+            raise StreamClosed("stream ended", real_error=core.error)
+        place[:got] = decoder.next_frame(Exactly(got))  # type: ignore[assignment]  # all of it is there
+        return got
 
 
 async def arrived(core: StreamCore, size: int) -> None:
     """Wait until `size` bytes are there, or the end of the stream is."""
     if not core.inbound.free:
         core.make_free()
+    if core.decoder.streaming:
+        raise StreamBusy("a frame is being streamed in parts; finish it, or leave its block, first")
     if core.decoder.buffered < size and not core.inbound.eof:
         await AwaitedBytes(core, size)
 
@@ -52,14 +55,15 @@ def read_rest(core: StreamCore, read: Callable[..., Any], options: dict[str, Any
 
     if options.get("streaming_callback") is None:
         options = {"max_size": core.max_buffer_size, **options}
+    core.take_cuts_for_the_end(True)
     reading = read(UntilClose(), **options)
     return None if reading is None else _rest(core, reading)
 
 
 async def _rest(core: StreamCore, reading: Awaitable[bytes]) -> bytes:
-    rest = await reading
-    error = core.error
-    if error is not None and (isinstance(error, ssl.SSLError) or not is_reset(error)):
-        raise StreamClosed("stream cut off", real_error=error) from error
+    try:
+        rest = await reading
+    finally:
+        core.take_cuts_for_the_end(False)
     core.note_end()
     return rest

@@ -16,22 +16,27 @@ _MOST_AT_ONCE = 1 << 18
 
 async def send_file(core: StreamCore, file: BinaryIO, offset: int, count: int | None) -> int:
     """Send `count` bytes of a file, or all of it from `offset` on; return how many were sent."""
+    core.outbound.check_not_held()
     await core.outbound.flush()
     end = None if count is None else offset + count
     at = offset
     send = core.channel.send_file
+    by_hand = ByHand(core)
     with core.outbound.held():
-        while end is None or at < end:
-            size = _MOST_AT_ONCE if end is None else min(_MOST_AT_ONCE, end - at)
-            try:
-                sent = await _send_some(core, send, file, at, size)
-            except NotImplementedError:
-                send = ByHand(core).send_file
-                continue
-            if not sent:
-                break
-            at += sent
-            core.outbound.buffer.passed += sent
+        try:
+            while end is None or at < end:
+                size = _MOST_AT_ONCE if end is None else min(_MOST_AT_ONCE, end - at)
+                try:
+                    sent = await _send_some(core, send, file, at, size)
+                except NotImplementedError:
+                    send = by_hand.send_file
+                    continue
+                if not sent:
+                    break
+                at += sent
+                core.outbound.buffer.passed += sent
+        finally:
+            by_hand.leave_off()
     return at - offset
 
 
@@ -57,6 +62,7 @@ class ByHand:
     """Send a file where the system cannot: read a piece, send what the channel takes, keep the rest."""
 
     def __init__(self, core: StreamCore) -> None:
+        self._outbound = core.outbound
         self._channel = core.channel
         self._piece = memoryview(b"")
 
@@ -70,3 +76,8 @@ class ByHand:
         sent = self._channel.send([self._piece])
         self._piece = self._piece[sent:]
         return sent
+
+    def leave_off(self) -> None:
+        """Have what the channel was offered and has not taken sent before all else, as it demands."""
+        if self._piece:
+            self._outbound.put_first(self._piece)

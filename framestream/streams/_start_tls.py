@@ -21,23 +21,31 @@ async def start_tls(
     server_side: bool,
     server_hostname: str | None,
     timeout: float | None,
+    received: bytes,
 ) -> None:
     """Flush, then shake hands; close the stream if that fails or is cancelled."""
     core.begin(core, None)
     try:
-        await within(core.loop, _start(core, context, server_side, server_hostname), timeout)
+        await within(core.loop, _start(core, context, server_side, server_hostname, received), timeout)
     except BaseException as error:
         core.close(error)
         raise
     finally:
         core.inbound.end()
+        core.mind_end()
 
 
 async def _start(
-    core: StreamCore, context: ssl.SSLContext, server_side: bool, server_hostname: str | None
+    core: StreamCore,
+    context: ssl.SSLContext,
+    server_side: bool,
+    server_hostname: str | None,
+    received: bytes,
 ) -> None:
     await core.outbound.flush()
-    channel = TLSChannel(core.channel, context, server_side=server_side, server_hostname=server_hostname)
+    channel = TLSChannel(
+        core.channel, context, server_side=server_side, server_hostname=server_hostname, received=received
+    )
     core.replace_channel(channel)
     with core.outbound.held():
         await _shake_hands(core.loop, channel)

@@ -10,6 +10,7 @@ from framestream._errors import FramingError, StreamBusy, StreamClosed, StreamTi
 from framestream._events import events
 from framestream.channels._channel import Channel
 from framestream.channels._over import channel_over
+from framestream.channels._tls_channel import check_host_name
 from framestream.streams._byte_reads import ByteReads
 from framestream.streams._core import StreamCore
 from framestream.streams._deadlines import within
@@ -60,6 +61,8 @@ class IOStream(ByteReads, Writes):
     ) -> None:
         if isinstance(channel, socket.socket):
             channel = channel_over(channel)
+        elif not isinstance(channel, Channel):
+            raise TypeError(f"a stream needs a socket or a Channel, not {channel!r}")
         self.framer: ReadCondition[Any] | None = None
         self.send_framer: Framer[Any] | None = None
         if framer is not None or send_framer is not None:
@@ -118,13 +121,25 @@ class IOStream(ByteReads, Writes):
         server_side: bool = False,
         server_hostname: str | None = None,
         timeout: float | None = 60.0,
+        leftover: Literal["refuse", "keep"] = "refuse",
     ) -> None:
         """Go on under TLS: flush what is written, then shake hands, within `timeout` seconds.
 
         If the handshake fails, or is cancelled, the stream is closed.
 
+        Args:
+            context: certificates, verification, protocols offered; see `client_tls` and `server_tls`.
+            server_side: wait for the peer to begin the handshake.
+            server_hostname: whom the certificate must be for.
+            timeout: seconds for all of it.
+            leftover: what becomes of bytes that were received ahead of the handshake and not read.
+                ``"refuse"`` is for protocols that agree on TLS in plain text (STARTTLS): such bytes are an
+                attack. ``"keep"`` takes them for the beginning of the handshake, for protocols in which the
+                peer begins with it unasked, behind a PROXY header, say.
+
         Raises:
-            StreamBusy: a read is under way.
+            ValueError: the context checks the host name and there is no `server_hostname`; nothing is done.
+            StreamBusy: a read is under way, or a file is being sent; nothing is done.
             FramingError: plaintext was received ahead of the handshake. Somebody may have slipped it in, so
                 it is refused and the stream is closed.
             ssl.SSLError: the handshake failed; ``ssl.SSLCertVerificationError`` for a bad certificate.
@@ -132,6 +147,11 @@ class IOStream(ByteReads, Writes):
         """
         if self.reading():
             raise StreamBusy("a read is under way; TLS starts between frames")
+        check_host_name(context, server_side=server_side, server_hostname=server_hostname)
+        self._core.outbound.check_not_held()
+        received = b""
+        if leftover == "keep":
+            received = self._core.decoder.take_leftover()
         try:
             self._refuse_leftover("the TLS handshake")
         except FramingError as error:
@@ -143,6 +163,7 @@ class IOStream(ByteReads, Writes):
             server_side=server_side,
             server_hostname=server_hostname,
             timeout=timeout,
+            received=received,
         )
 
     # The end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from framestream.channels._channel import MOST_BUFFERS, Buffer, Channel
 
@@ -12,6 +12,7 @@ BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
 _MOST_BYTES = 1 << 20
+_ONE = (bytes, bytearray, memoryview, str)
 
 
 class WriteBuffer:
@@ -48,6 +49,15 @@ class WriteBuffer:
         self._chunks.extend(chunks)
         self.written += size
         self.size += size
+        self.high_water = max(self.high_water, self.size)
+
+    def prepend(self, chunk: memoryview) -> None:
+        """Add a chunk before all others."""
+        if self._chunks is None:
+            self._chunks = deque()
+        self._chunks.appendleft(chunk)
+        self.written += len(chunk)
+        self.size += len(chunk)
         self.high_water = max(self.high_water, self.size)
 
     def send(self, channel: Channel) -> bool:
@@ -98,12 +108,16 @@ def as_chunks(data: BytesLike | Sequence[BytesLike]) -> list[Buffer]:
     """Return the buffers as chunks of bytes, without copying any that is contiguous."""
     if isinstance(data, bytes):
         return [data] if data else []
-    parts = [data] if isinstance(data, (bytearray, memoryview)) else data
-    return [part if isinstance(part, bytes) else _flat(part) for part in parts if len(part)]
+    parts: Sequence[Any] = data if isinstance(data, Sequence) and not isinstance(data, _ONE) else [data]
+    return [chunk for part in parts if len(chunk := part if isinstance(part, bytes) else _flat(part))]
 
 
-def _flat(data: bytearray | memoryview) -> memoryview:
-    view = memoryview(data)
+def _flat(data: Any) -> memoryview:
+    try:
+        view = memoryview(data)
+    except TypeError:
+        kind = type(data).__name__
+        raise TypeError(f"write takes bytes, a buffer, or a list of those, not {kind}") from None
     if not view.c_contiguous:
         return memoryview(view.tobytes())
     return view.cast("B") if view.format != "B" or view.ndim != 1 else view
