@@ -104,7 +104,7 @@ class WriteBuffer:
         self.size = 0
 
 
-def as_chunks(data: BytesLike | Sequence[BytesLike]) -> list[Buffer]:
+def as_chunks(data: Any) -> list[Buffer]:
     """Return the buffers as chunks of bytes, without copying any that is contiguous."""
     if isinstance(data, bytes):
         return [data] if data else []
