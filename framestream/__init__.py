@@ -36,6 +36,7 @@ from framestream.decoding._decoder import DecoderStats, FrameDecoder, OnOversize
 
 if TYPE_CHECKING:
     from framestream.channels._channel import Channel, SocketChannel
+    from framestream.channels._over import channel_over
     from framestream.channels._pipe_channel import PipeChannel
     from framestream.channels._tls_channel import TLSChannel
     from framestream.channels._tls_socket_channel import TLSSocketChannel
@@ -103,6 +104,7 @@ _LAZY = {
     "UntilClose": "framers._until_close",
     "When": "framers._when",
     "available_framers": "hosting._registry",
+    "channel_over": "channels._over",
     "client_tls": "network",
     "connect": "network",
     "connect_process": "network",
@@ -179,6 +181,7 @@ __all__ = [
     "WorkerError",
     "aiter_frames",
     "available_framers",
+    "channel_over",
     "client_tls",
     "connect",
     "connect_process",

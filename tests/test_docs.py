@@ -11,6 +11,8 @@ The blocks of a page run in order, in one namespace and one empty folder that ha
 - ``sh`` changes the reader's machine (installing, cloning) and is not run; it may hold nothing else. A
   ``pyproject.toml`` written above counts as installed.
 - ``text`` is a drawing, or a form to be filled in.
+
+A page with ``<!-- needs MODULE -->`` is skipped where that module is not installed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +53,7 @@ INSTALLS = (
 )
 FILE = re.compile(r"# (?:\S+/)?(\w+\.(?:py|toml))\n")
 COMMAND = re.compile(r"((?:[^\n]*\\\n)*[^\n]*\n)(.*)", re.DOTALL)
+NEEDS = re.compile(r"<!-- needs (\w+) -->")
 KINDS = "added|changed|deprecated|removed|fixed|security"
 IGNORE = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
@@ -199,6 +203,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_block_of_a_page_runs(page: Path, folder: Path) -> None:
+    for module in NEEDS.findall(page.read_text()):
+        if find_spec(module) is None:
+            pytest.skip(f"needs {module}")
     Reader(folder).work_through(page)
 
 

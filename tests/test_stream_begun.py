@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 
 import pytest
@@ -181,3 +182,29 @@ def test_reads_and_writes_can_begin_before_the_loop_runs():
         assert "a" == loop.run_until_complete(frame)
         ours.close()
         theirs.close()
+
+
+async def test_a_subclass_may_have_exceptions_of_its_own():
+    class Gone(Exception):
+        pass
+
+    class Own(IOStream):
+        def translate_error(self, error):
+            return Gone(str(error))
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        stream = Own(ours)
+        read, written = stream.begin_read(Line()), stream.begin_write(LARGE)
+        stream.close()
+        for lost in (read, written):
+            with pytest.raises(Gone):
+                await lost
+
+
+async def test_nobody_need_look_at_what_went_wrong():
+    async with joined("unix") as (client, server):
+        server.begin_read(Line())
+        client.begin_write(LARGE)
+        client.close()
+    gc.collect()  # the loop would complain, which fails the test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -10,6 +11,7 @@ from framestream.streams._callbacks import CallbackRead
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
+    from framestream.streams._stream import IOStream
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -57,5 +59,35 @@ class BegunRead(CallbackRead):
         self._settled.set_result(frame)
 
     def _fail(self, error: BaseException) -> None:
-        if not self._settled.done():
-            self._settled.set_exception(error)
+        fail(self._core.stream, self._settled, error)
+
+
+class BegunWrite:
+    """One pending write that settles a future, or whatever else can be told like one."""
+
+    __slots__ = ("_settled", "_stream")
+
+    def __init__(self, stream: IOStream, settled: Settled[None]) -> None:
+        self._stream = stream
+        self._settled = settled
+
+    def done(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return self._settled.done()
+
+    def set_result(self, result: None) -> None:
+        """Say that the bytes have left."""
+        self._settled.set_result(None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Say that they never will."""
+        fail(self._stream, self._settled, error)
+
+
+def fail(stream: IOStream, settled: Settled[Any], error: BaseException) -> None:
+    """End it with an error, in the stream's words; the loop does not complain if nobody looks at it."""
+    if not settled.done():
+        error = stream.translate_error(error)
+        settled.set_exception(error)
+        if isinstance(settled, asyncio.Future):
+            settled.exception()

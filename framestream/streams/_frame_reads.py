@@ -206,7 +206,8 @@ class FrameReads:
             StreamBusy: another read is still under way.
             OSError: receiving failed just now, and not because the peer is gone; the stream is closed.
 
-        Everything else that `read` raises is the exception of the future.
+        Everything else that `read` raises, or what `IOStream.translate_error` makes of it, is the exception
+        of the future; nobody need look at it.
         """
         if condition is None or type(condition) is str:
             condition = self._receive_framer(condition)

@@ -245,6 +245,13 @@ class IOStream(ByteReads, Writes):
         else:
             self.close()
 
+    def translate_error(self, error: BaseException) -> BaseException:
+        """Return what `begin_read` and `begin_write` end with in place of this error: here, itself.
+
+        A subclass may have exceptions of its own. It must not raise.
+        """
+        return error
+
     def log_problem(self, problem: Problem, error: BaseException) -> None:
         """Log what the stream is about to close for: one line on the logger ``framestream``.
 

@@ -9,7 +9,7 @@ from framestream._conditions import Framer
 from framestream._errors import StreamClosed
 from framestream._events import events
 from framestream.specs._named import condition_of
-from framestream.streams._begun import Settled
+from framestream.streams._begun import BegunWrite, Settled
 from framestream.streams._flush import DONE
 from framestream.streams._framing import writing
 from framestream.streams._send_file import send_file
@@ -62,7 +62,8 @@ class Writes:
     def begin_write(self, data: BytesLike | Sequence[BytesLike], *, settle: Any = None) -> Any:
         """Write bytes, and return a future that is done when they have left: for code without coroutines.
 
-        The future may be done already. If they never leave, its exception is `StreamClosed`.
+        The future may be done already. If they never leave, its exception is `StreamClosed`, or what
+        `IOStream.translate_error` makes of it; nobody need look at it.
 
         Args:
             data: see `write`.
@@ -80,7 +81,7 @@ class Writes:
         if is_out:
             settle.set_result(None)
         else:
-            outbound.tell(settle)
+            outbound.tell(BegunWrite(core.stream, settle))
         return settle
 
     def send(self, frame: T, framer: Framer[T] | str | None = None) -> Awaitable[None]:

@@ -1,0 +1,43 @@
+"""Servers of Tornado's whose `handle_stream` gets one of our streams, with nothing replaced."""
+
+from __future__ import annotations
+
+import ssl
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import tornado.tcpserver
+
+from framestream_tornado._socket_stream import IOStream
+from framestream_tornado._ssl_stream import SSLIOStream
+
+if TYPE_CHECKING:
+    from tornado.iostream import IOStream as Original
+
+
+def adopt(stream: Original) -> IOStream:
+    """Return a stream of ours over the connection of one of Tornado's that nothing was done with yet.
+
+    Tornado's stream is not to be used any more. If it is one of ours, it is returned as it is.
+    """
+    if isinstance(stream, IOStream):
+        return stream
+    kind = SSLIOStream if isinstance(stream.socket, ssl.SSLSocket) else IOStream
+    stream.io_loop.remove_handler(stream.socket)
+    return kind(stream.socket, stream.max_buffer_size, stream.read_chunk_size)
+
+
+class Adopting:
+    """Mix into a server, in front of its class: its `handle_stream` gets streams of ours."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        vars(self)["handle_stream"] = partial(_adopt_and_handle, super().__getattribute__("handle_stream"))
+
+
+def _adopt_and_handle(handle_stream: Any, stream: Original, address: Any) -> Any:
+    return handle_stream(adopt(stream), address)
+
+
+class TCPServer(Adopting, tornado.tcpserver.TCPServer):
+    """Tornado's TCPServer with streams of ours."""
