@@ -357,6 +357,11 @@ class FrameDecoder:
         return stats
 
     @property
+    def condition(self) -> ReadCondition[Any] | None:
+        """What was asked for last."""
+        return self._condition
+
+    @property
     def received(self) -> int:
         """Bytes ever received."""
         return self._buffer.received

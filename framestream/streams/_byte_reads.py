@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from framestream.streams._frame_reads import FrameReads
-from framestream.streams._raw_reads import peek, read_into, read_rest
+from framestream.streams._raw_reads import REST, peek, read_into, read_rest
 
 if TYPE_CHECKING:
     from framestream._conditions import ReadCondition
@@ -45,6 +45,13 @@ class ByteReads(FrameReads):
         end; cut off in any other way it is a `StreamClosed`.
         """
         return read_rest(self._core, self.read, options)
+
+    def begin_read_until_close(self, **options: Any) -> Any:
+        """Return a future of everything up to the end, as `begin_read` does; the stream is not closed then.
+
+        The limit is `max_buffer_size` unless there is a `max_size`.
+        """
+        return self.begin_read(REST, **{"max_size": self._core.max_buffer_size, **options})
 
     async def read_into(self, buffer: bytearray | memoryview, *, partial: bool = False) -> int:
         """Fill a buffer of the caller's; with `partial`, with at least one byte. Return how many.

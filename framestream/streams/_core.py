@@ -21,6 +21,7 @@ from framestream.streams._flush import CallWhenSent
 from framestream.streams._inbound import LARGE, Inbound
 from framestream.streams._outbound import Outbound
 from framestream.streams._problems import logger
+from framestream.streams._rest import Rest
 from framestream.streams._stream_options import DEFAULTS, StreamOptions, check_options
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ class StreamCore:
         "_callbacks",
         "_close_callback",
         "_closing",
-        "_cut_is_end",
         "_notable",
         "channel",
         "closed",
@@ -87,7 +87,6 @@ class StreamCore:
         )
         self.pace = pace if pace.limits_anything else None
         self._callbacks: Callbacks | None = None
-        self._cut_is_end = False
         self._close_callback: Callable[[], object] | None = None
         self._closing: asyncio.Future[None] | None = None
         self.decoder = FrameDecoder(
@@ -208,22 +207,18 @@ class StreamCore:
     def _end_cut(self) -> bool:
         # No condition may take the place where a stream was cut off for its end, and half a line for a line.
         decoder, error = self.decoder, self.error
-        if decoder.eof or (error is None and not decoder.buffered and not decoder.streaming):
+        is_empty = error is None and not decoder.buffered and not decoder.streaming
+        if decoder.eof or is_empty or (isinstance(decoder.condition, Rest) and self._is_gone):
             decoder.receive_eof()
             return True
         reason = "stream closed inside a frame" if decoder.buffered else "stream ended"
         raise StreamClosed(reason, real_error=error) from error
 
-    def take_cuts_for_the_end(self, value: bool) -> None:
-        """Have a reader of everything get what is there if the peer is reset or the stream closed."""
-        self._cut_is_end = value
-        if value and self.inbound.cut:
-            self._note_cut()
-
-    def _note_cut(self) -> None:
+    @property
+    def _is_gone(self) -> bool:
+        # Closed by somebody here, or reset by the peer; and not by a fault, nor TLS that breaks off.
         error = self.error
-        if error is None or (is_reset(error) and not isinstance(error, ssl.SSLError)):
-            self.decoder.receive_eof()
+        return error is None or (is_reset(error) and not isinstance(error, ssl.SSLError))
 
     def _prepare_for(self, needed: int, missing: int) -> None:
         if needed >= LARGE and missing > 1:
@@ -407,8 +402,6 @@ class StreamCore:
         return self.channel
 
     def _stop(self) -> None:
-        if self._cut_is_end:
-            self._note_cut()
         self.inbound.stop(cut=True)
         self.outbound.stop(self.error)
         if self._closing is not None:

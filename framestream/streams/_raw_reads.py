@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from framestream._errors import IncompleteFrame, StreamBusy, StreamClosed
 from framestream.streams._awaited_read import AwaitedBytes
+from framestream.streams._rest import Rest
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
+
+REST: Final = Rest()
 
 
 async def peek(core: StreamCore, size: int) -> bytes:
@@ -51,19 +54,13 @@ async def arrived(core: StreamCore, size: int) -> None:
 
 def read_rest(core: StreamCore, read: Callable[..., Any], options: dict[str, Any]) -> Any:
     """Return everything up to the end of the stream, by whichever way `options` ask for."""
-    from framestream.framers._until_close import UntilClose  # noqa: PLC0415
-
     if options.get("streaming_callback") is None:
         options = {"max_size": core.max_buffer_size, **options}
-    core.take_cuts_for_the_end(True)
-    reading = read(UntilClose(), **options)
+    reading = read(REST, **options)
     return None if reading is None else _rest(core, reading)
 
 
 async def _rest(core: StreamCore, reading: Awaitable[bytes]) -> bytes:
-    try:
-        rest = await reading
-    finally:
-        core.take_cuts_for_the_end(False)
+    rest = await reading
     core.note_end()
     return rest

@@ -6,6 +6,7 @@ import numbers
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import IOLoop
@@ -21,7 +22,6 @@ from framestream import (
     StreamBusy,
     StreamClosed,
     TLSSocketChannel,
-    UntilClose,
 )
 from framestream_tornado._channel import StreamChannel
 from framestream_tornado._conditions import some_bytes, until, until_match
@@ -154,7 +154,8 @@ class BaseIOStream(IOStream):
             super().read_until_close(**callbacks)
             return self.loop.create_future()
         rest = Rest(self)
-        self._begin(UntilClose(), self.max_buffer_size, rest.future, rest)
+        begin = partial(self.begin_read_until_close, settle=rest, max_size=self.max_buffer_size)
+        self._begin(begin, rest.future)
         return rest.future
 
     def read_into(  # type: ignore[override]  # a future
@@ -182,16 +183,14 @@ class BaseIOStream(IOStream):
             self.read(condition, max_size=limit, on_oversize="close", **callbacks)
         else:
             self._wanted = wanted
-            self._begin(condition, limit, future, future)
+            self._begin(partial(self.begin_read, condition, settle=future, max_size=limit), future)
         return future
 
-    def _begin(
-        self, condition: ReadCondition[Any], limit: int, future: asyncio.Future[Any], settle: Any
-    ) -> None:
+    def _begin(self, begin: Callable[[], object], future: asyncio.Future[Any]) -> None:
         was_closed = self.closed()
         self._beginning = True
         try:
-            self.begin_read(condition, settle=settle, max_size=limit)
+            begin()
         except StreamBusy:
             if was_closed:
                 raise StreamClosedError(real_error=self.error) from None
