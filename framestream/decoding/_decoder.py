@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, get_args
 
-from framestream._conditions import Decode, ReadCondition
+from framestream._conditions import Decode, ReadCondition, Span
 from framestream._errors import (
     FramerContractError,
     FrameTooLarge,
@@ -186,7 +186,7 @@ class FrameDecoder:
             if again := condition is self._condition:
                 run = self._run
             else:
-                self._condition = self._search.condition = condition
+                self._condition = condition
                 self._run = run = 0
             if start == have:
                 if not (buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
@@ -212,7 +212,7 @@ class FrameDecoder:
                         if self._eof:
                             self._note_end(condition)
                         return frame
-                elif (found := self._search.look(limit, self._eof)) is not None:
+                elif (found := self._look(condition, limit)) is not None:
                     first, stop, buffer.pos = found
                     self._run = run + 1
                     self._last_size = buffer.pos - start
@@ -227,12 +227,15 @@ class FrameDecoder:
                     self._clear = True
                 return frame
             self._prepare()
-            if condition is not self._condition:
-                self._adopt(condition)
+        self._take_up(condition)
         limit = self._limit(condition, max_size)
         if self._run >= RUN_BEFORE_LOOKING_AHEAD and max_size is None and self._look_ahead(condition, limit):
             return self.next_frame(condition)
         return self._next(condition, limit, _checked(on_oversize or self.on_oversize))
+
+    def _look(self, condition: ReadCondition[Any], limit: int) -> Span | None:
+        self._search.condition = condition
+        return self._search.look(limit, self._eof)
 
     def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
         if not self._search.fresh or self._skipping is not None:
@@ -261,8 +264,7 @@ class FrameDecoder:
             self._frames += ahead.finish()
             return rest
         self._prepare()
-        if condition is not self._condition:
-            self._adopt(condition)
+        self._take_up(condition)
         limit = self._limit(condition, max_size)
         policy = _checked(on_oversize or self.on_oversize)
         frames: list[T] = []
@@ -296,8 +298,7 @@ class FrameDecoder:
         """
         if self._parts is None:
             self._prepare()
-            if condition is not self._condition:
-                self._adopt(condition)
+            self._take_up(condition)
             while self._skipping is not None:
                 self._check_truncation(None)
                 if self._skip_on() is NEED_DATA:
@@ -528,6 +529,12 @@ class FrameDecoder:
         if self._parts is not None:
             raise StreamBusy("a frame is being streamed in parts; finish it or call skip_frame() first")
         self._put_back()
+
+    def _take_up(self, condition: ReadCondition[Any]) -> None:
+        if condition is not self._condition:
+            self._adopt(condition)
+        elif self._skipping is None:
+            self._search.condition = condition  # the flat path of `next_frame` does without
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
         self._run = 0

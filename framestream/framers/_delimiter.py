@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Annotated
@@ -47,7 +48,7 @@ class Delimiter(Framer[bytes]):
         object.__setattr__(self, "delimiters", self._search.delimiters)
         object.__setattr__(self, "overhead", self._search.longest)
         if type(self).cut is Delimiter.cut and self._search.nested:
-            object.__setattr__(self, "cut", self._search.cut)  # one call less for each frame
+            object.__setattr__(self, "cut", self._cut)  # one call less for each frame
 
     @cached_property
     def _search(self) -> DelimiterSearch:
@@ -55,13 +56,17 @@ class Delimiter(Framer[bytes]):
         delimiters = tuple(given) if isinstance(given, tuple | list) else (given,)
         return DelimiterSearch(delimiters, keep=self.keep, last=self.last)
 
+    @cached_property
+    def _cut(self) -> Callable[[bytes, int], tuple[bytes, int] | None]:
+        return self._search.cut_keeping if self.keep else self._search.cut
+
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span up to the first delimiter."""
         return self._search.find(window)
 
     def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
         """Cut the one frame at `start`."""
-        return self._search.cut(data, start) if self._search.nested else None
+        return self._cut(data, start) if self._search.nested else None
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every frame that has its delimiter."""

@@ -73,14 +73,20 @@ class DelimiterSearch:
         if stop < 0:
             return None
         end = stop + self.width
-        if self.keep:
-            return data[start:end], end
         # A look at one byte is most of the answer: endswith costs as much as the search.
         if data[stop - 1] in self.before and stop > start:
             for delimiter in self.longer:
                 if data.endswith(delimiter, start, end):
                     return data[start : end - len(delimiter)], end
         return data[start:stop], end
+
+    def cut_keeping(self, data: bytes, start: int) -> tuple[bytes, int] | None:
+        """Do the same where the payload includes its delimiter."""
+        stop = data.find(self.shortest, start)
+        if stop < 0:
+            return None
+        end = stop + self.width
+        return data[start:end], end
 
     def _no_delimiter(self, window: Window) -> Span | NeedMore:
         size = len(window.data)

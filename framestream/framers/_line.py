@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args, overload
@@ -89,11 +90,15 @@ class Line(Framer[LineT]):
             _check_encoding(self.encoding, self.errors)
         object.__setattr__(self, "overhead", self._search.longest)
         if self.encoding is None and type(self).cut is Line.cut:
-            object.__setattr__(self, "cut", self._search.cut)  # one call less for each frame
+            object.__setattr__(self, "cut", self._cut)  # one call less for each frame
 
     @cached_property
     def _search(self) -> DelimiterSearch:
         return DelimiterSearch(_DELIMITERS[self.newline], keep=self.keep, last=self.last)
+
+    @cached_property
+    def _cut(self) -> Callable[[bytes, int], tuple[bytes, int] | None]:
+        return self._search.cut_keeping if self.keep else self._search.cut
 
     @cached_property
     def _is_stateless(self) -> bool:
@@ -111,7 +116,7 @@ class Line(Framer[LineT]):
 
     def cut(self, data: bytes, start: int) -> tuple[LineT, int] | None:
         """Cut the one line at `start`."""
-        found = self._search.cut(data, start)
+        found = self._cut(data, start)
         if found is None or self.encoding is None:
             return cast("tuple[LineT, int] | None", found)
         return cast("LineT", str(found[0], self.encoding, self.errors)), found[1]

@@ -23,22 +23,24 @@ T = TypeVar("T")
 class Frames(AsyncIterator[T]):
     """The frames of a stream until it ends. Leaving off at any point loses nothing."""
 
-    __slots__ = ("_ahead", "_condition", "_core")
+    __slots__ = ("_ahead", "_condition", "_core", "_inbound")
 
     def __init__(self, core: StreamCore, condition: ReadCondition[T]) -> None:
         self._core = core
         self._condition = condition
         self._ahead = core.decoder.ahead
+        self._inbound = core.inbound
 
     # Written as a coroutine: an awaitable object made by hand costs four times as much to await.
     async def __anext__(self) -> T:
-        core = self._core
         frame: Any
         # What is cut ahead, but for the last of it, is handed out with no further call: half the cost.
         ahead = self._ahead
-        if len(ahead.frames) > 1 and ahead.condition is self._condition and core.inbound.free:
-            frame = ahead.frames.pop()
+        frames = ahead.frames
+        if len(frames) > 1 and ahead.condition is self._condition and self._inbound.free:
+            frame = frames.pop()
         else:
+            core = self._core
             # As `core.next`, with no coroutine of its own.
             if not core.inbound.free:
                 core.make_free()
@@ -51,7 +53,7 @@ class Frames(AsyncIterator[T]):
             if frame is END:
                 raise core.stop_iteration() from core.error
         if events.frame_received is not None:
-            core.tap(self._condition, frame)
+            self._core.tap(self._condition, frame)
         return frame  # type: ignore[no-any-return]  # T
 
 
