@@ -50,7 +50,7 @@ chunk of a body with its trailers.
 @contextmanager
 def repository_plugins() -> Iterator[None]:
     """Let the host see the plugins of this repository and no others, installed or not."""
-    folders = [str(path.parent) for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+    folders = [str(folder) for folder in framer_folders()]
     with tempfile.TemporaryDirectory() as site:
         for folder in folders:
             _install(Path(folder), Path(site))
@@ -63,9 +63,20 @@ def repository_plugins() -> Iterator[None]:
             plugins.rescan()
 
 
+def framer_folders() -> list[Path]:
+    """Return the folders of the plugins that bring framers; not all do."""
+    folders = [path.parent for path in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+    return [folder for folder in folders if OURS in _project(folder).get("entry-points", {})]
+
+
+def _project(folder: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    return project
+
+
 def _install(folder: Path, site: Path) -> None:
     """Leave the metadata that pip leaves."""
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    project = _project(folder)
     name, version = project["name"], project["version"]
     points = [f"{key} = {value}\n" for key, value in project["entry-points"][OURS].items()]
     info = site / f"{name.replace('-', '_')}-{version}.dist-info"

@@ -29,7 +29,7 @@ def test_the_plugins_of_the_repository_are_seen_and_forgotten_again() -> None:
     before = [plugin.title for plugin in plugins]
     with gallery.repository_plugins():
         seen = [plugin.distribution for plugin in plugins]
-    assert sorted(f"framestream-{path.parent.name}" for path in ROOT.glob("plugins/*/pyproject.toml")) == seen
+    assert [f"framestream-{folder.name}" for folder in gallery.framer_folders()] == seen
     assert before == [plugin.title for plugin in plugins]
 
 

@@ -425,23 +425,25 @@ async def test_a_wrapped_socket_carries_much_in_both_directions_at_once():
         await asyncio.gather(*writes)
 
 
+class Engine:
+    """The engine of a wrapped socket, which has to send something before it does anything, once."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.sent = False
+
+    def __getattr__(self, name):
+        if not self.sent:
+            self.sent = True
+            raise ssl.SSLWantWriteError
+        return getattr(self.engine, name)
+
+
 async def test_a_reader_that_waits_for_sending_goes_on_when_that_is_possible():
     async with joined("tlssock") as (client, server):
         channel, engine = server.channel, server.channel.tls
-
-        class Rekeying:
-            """An engine that has to send something before it can receive."""
-
-            sent = False
-
-            def read(self, size):
-                if not self.sent:
-                    self.sent = True
-                    raise ssl.SSLWantWriteError
-                return engine.read(size)
-
         reading = server.begin_read(Line())
-        channel.tls = Rekeying()
+        channel.tls = Engine(engine)
         await client.send("hello", Line())
         assert "hello" == await reading
         channel.tls = engine
@@ -517,3 +519,16 @@ async def test_half_a_line_before_a_cut_is_no_line():
         with pytest.raises(StreamClosed, match="closed inside a frame"):
             await anext(lines)
         assert b"par" == server.leftover
+
+
+@pytest.mark.parametrize("act", ["handshake", "receive", "send"])
+async def test_whatever_has_to_wait_for_sending_says_so(act):
+    async with joined("tlssock") as (client, _):
+        channel, engine = client.channel, client.channel.tls
+        channel.tls = Engine(engine)
+        with pytest.raises(BlockingIOError):
+            getattr(channel, act)(*{"receive": [10], "send": [[b"x"]]}.get(act, []))
+        assert channel.wants_write
+        channel.tls = engine
+        assert 1 == channel.send([b"x"])
+        assert not channel.wants_write

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from framestream._conditions import ReadCondition
+from framestream._events import events
 from framestream.streams._callbacks import CallbackRead
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class BegunRead(CallbackRead):
         condition: ReadCondition[Any],
         settled: Settled[Any],
     ) -> None:
-        super().__init__(core, ask, condition, settled.set_result, settled.set_exception)
+        self._core = core
+        self._ask = ask
+        self._condition = condition
         self._settled = settled
 
     @property
@@ -55,7 +58,8 @@ class BegunRead(CallbackRead):
             core.on_idle()
 
     def _deliver(self, frame: Any) -> None:
-        self._core.tap(self._condition, frame)
+        if events.frame_received is not None:
+            self._core.tap(self._condition, frame)
         self._settled.set_result(frame)
 
     def _fail(self, error: BaseException) -> None:

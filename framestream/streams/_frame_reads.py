@@ -128,7 +128,7 @@ class FrameReads:
         streaming_callback: Callable[[bytes], object] | None = None,
     ) -> Any:
         core = self._core
-        pace = self._pace(timeout, deadline, min_rate)
+        pace = None if timeout is deadline is min_rate is None else self._pace(timeout, deadline, min_rate)
         if streaming_callback is not None:
             return self._stream_to(streaming_callback, condition, pace, callback)
         ask: Any = core.decoder.next_frame
@@ -138,9 +138,7 @@ class FrameReads:
             return CallbackRead(core, ask, condition, callback).start(pace)
         return self._read_tapped(ask, condition, pace)
 
-    def _pace(self, timeout: float | None, deadline: float | None, min_rate: float | None) -> Pace | None:
-        if timeout is deadline is min_rate is None:
-            return None
+    def _pace(self, timeout: float | None, deadline: float | None, min_rate: float | None) -> Pace:
         return (self._core.pace or Pace()).but(timeout, deadline, min_rate)
 
     async def _read_tapped(
@@ -218,7 +216,9 @@ class FrameReads:
         if max_size is not None or on_oversize is not None:
             ask = partial(ask, max_size=max_size, on_oversize=on_oversize)
         read = BegunRead(core, ask, condition, settle)  # type: ignore[arg-type]  # no string any more
-        read.start(self._pace(timeout, deadline, min_rate))
+        read.start(
+            None if timeout is deadline is min_rate is None else self._pace(timeout, deadline, min_rate)
+        )
         return settle
 
     def frames(self, condition: Condition[T] = None) -> Frames[T]:

@@ -277,13 +277,11 @@ class Outbound:
         await waiter
 
     def tell(self, waiter: Waiter) -> None:
-        """Wake `waiter` when everything written so far has left, or when it never will."""
+        """Wake `waiter` when everything written so far, some of which still waits, has left or never will."""
         if self._stopped:
             waiter.set_exception(self._lost())
-        elif self.pending:
-            self.on_flush(self.buffer.written, waiter)
         else:
-            waiter.set_result(None)
+            self.on_flush(self.buffer.written, waiter)
 
     def on_flush(self, position: int, waiter: Waiter) -> None:
         """Wake `waiter` when the bytes up to `position` have left, or when they never will."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from framestream_tornado._base import BaseIOStream
 
+_READ = IOLoop.READ
+
 Callback: TypeAlias = Callable[[], object]
 
 
@@ -112,10 +114,10 @@ class StreamChannel(Channel):
         self._events = events
 
     def _on_events(self, fd: object, events: int) -> None:
-        if events & IOLoop.READ and self._reader is not None:
-            self._reader()
-        if events & IOLoop.WRITE and self._writer is not None:
-            self._writer()
+        # Reading and writing are told separately.
+        callback = self._reader if events == _READ else self._writer
+        if callback is not None:
+            callback()
 
     # The end
 

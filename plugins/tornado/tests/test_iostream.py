@@ -10,14 +10,18 @@ import ssl
 import sys
 import time
 
-import msgpack
-import pytest
-import trustme
+import framestream_tornado
 
-import framestream
-import framestream_tornado.iostream
-from framestream import LengthPrefix, Line, Msgpack
-from tornado import ioloop, iostream
+framestream_tornado.install()
+
+import msgpack  # noqa: E402 - the stand-in comes before Tornado
+import pytest  # noqa: E402
+import trustme  # noqa: E402
+
+import framestream  # noqa: E402
+import framestream_tornado.iostream  # noqa: E402
+from framestream import LengthPrefix, Line, Msgpack  # noqa: E402
+from tornado import ioloop, iostream  # noqa: E402
 
 CHUNK = b"x" * 1024
 OPEN = []  # every stream of the running test
