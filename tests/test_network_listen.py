@@ -228,7 +228,7 @@ class Door:
         )
         self.acceptor.poke()
 
-    def _let_in(self, connection):
+    def _let_in(self, connection, _):
         self.room -= 1
         connection.close()
         self.came.put_nowait(connection)

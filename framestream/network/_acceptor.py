@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import socket
@@ -47,7 +47,7 @@ class Acceptor:
 
     Args:
         sockets: listening and non-blocking. They belong to the acceptor from here on.
-        on_connection: takes each accepted socket.
+        on_connection: takes each accepted socket, and the address of its peer.
         on_failure: told about each ``OSError`` that stopped the accepting for a while.
         room: how many more connections may be accepted now.
     """
@@ -56,7 +56,7 @@ class Acceptor:
         self,
         sockets: Sequence[socket.socket],
         *,
-        on_connection: Callable[[socket.socket], object],
+        on_connection: Callable[[socket.socket, Any], object],
         on_failure: Callable[[OSError], object],
         room: Callable[[], float],
     ) -> None:
@@ -113,7 +113,7 @@ class Acceptor:
                 self._rest()
                 return
             try:
-                connection, _ = sock.accept()
+                connection, address = sock.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -122,7 +122,7 @@ class Acceptor:
                 self._back_off(error)
                 return
             self._pause = FIRST_PAUSE
-            self._on_connection(connection)
+            self._on_connection(connection, address)
 
     def _back_off(self, error: OSError) -> None:
         self._rest()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from framestream._errors import FramestreamError, FramingError, PayloadError, StreamClosed, StreamTimeout
 from framestream._events import events
-from framestream.channels._channel import SocketChannel, is_reset
+from framestream.channels._channel import SocketChannel, format_address, is_reset
 from framestream.network._acceptor import Acceptor
 from framestream.streams._stream import IOStream
 
@@ -42,7 +41,7 @@ class ServerStats:
         most_open: the most that were ever open at once.
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
         peer_failures: connections ended by what the peer did: broken framing, a reset, a time limit.
-        handler_failures: connections whose handler raised anything else.
+        handler_failures: connections whose handler raised anything else, or that could not be handed to it.
         accept_failures: how often nothing could be accepted for want of descriptors or memory.
         bytes_received, bytes_sent: over the connections that are closed.
         frames_received, frames_sent: over the connections that are closed.
@@ -156,19 +155,22 @@ class Connections:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
         for stream in self.streams:
-            self._log(logging.ERROR, "handler goes on although it was cancelled", stream)
+            self._log(logging.ERROR, "handler goes on although it was cancelled", stream.peer)
             stream.close()
 
     # One connection
 
-    def _accepted(self, connection: socket.socket) -> None:
+    def _accepted(self, connection: socket.socket, address: Any) -> None:
         stats = self.stats
         stats.accepted += 1
+        try:
+            stream = IOStream(SocketChannel(connection), **self._service.stream_options)
+        except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
+            connection.close()
+            self._failed(format_address(address), error)
+            return
         stats.open += 1
         stats.most_open = max(stats.open, stats.most_open)
-        stream = IOStream(SocketChannel(connection), **self._service.stream_options)
-        with suppress(OSError):  # the peer may be gone by now
-            stream.set_nodelay(True)
         self._tasks[asyncio.get_running_loop().create_task(self._converse(stream))] = stream
 
     def _end(self, task: asyncio.Task[None]) -> None:
@@ -184,9 +186,9 @@ class Connections:
                 await self._answer(stream)
                 await stream.aclose()
         except asyncio.CancelledError:
-            self._log(logging.DEBUG, "handler cancelled", stream)
+            self._log(logging.DEBUG, "handler cancelled", stream.peer)
         except Exception as error:  # noqa: BLE001  # one connection never costs the server
-            self._failed(stream, error)
+            self._failed(stream.peer, error)
         finally:
             # Not in a callback of the task: each would cost an idle connection 128 bytes.
             task = asyncio.current_task()
@@ -200,7 +202,7 @@ class Connections:
             await stream.start_tls(self._tls, server_side=True, timeout=self._service.handshake_timeout)
         except (OSError, FramestreamError) as error:
             self.stats.handshake_failures += 1
-            self._log(logging.INFO, f"TLS handshake failed: {error}", stream)
+            self._log(logging.INFO, f"TLS handshake failed: {error}", stream.peer)
             return False
         return True
 
@@ -211,13 +213,13 @@ class Connections:
         # A handler without coroutines leaves callbacks behind; it ends when the stream does.
         return answer if isawaitable(answer) else stream.wait_closed()
 
-    def _failed(self, stream: IOStream, error: Exception) -> None:
+    def _failed(self, peer: str, error: Exception) -> None:
         if _peers_doing(error):
             self.stats.peer_failures += 1
-            self._log(logging.INFO, f"connection ended: {error}", stream)
+            self._log(logging.INFO, f"connection ended: {error}", peer)
             return
         self.stats.handler_failures += 1
-        self._log(logging.ERROR, f"handler failed: {error!r}", stream, exc_info=error)
+        self._log(logging.ERROR, f"handler failed: {error!r}", peer, exc_info=error)
         events.tell("server_failed", server=self._server, error=error)
 
     # Accepting
@@ -227,9 +229,9 @@ class Connections:
         log.warning("cannot accept for now: %s", error, extra={"server": str(self._server)})
         events.tell("server_failed", server=self._server, error=error)
 
-    def _log(self, level: int, message: str, stream: IOStream, **options: Any) -> None:
-        extra = {"server": str(self._server), "peer": stream.peer}
-        log.log(level, "%s: %s", stream.peer or "unknown peer", message, extra=extra, **options)
+    def _log(self, level: int, message: str, peer: str, **options: Any) -> None:
+        extra = {"server": str(self._server), "peer": peer}
+        log.log(level, "%s: %s", peer or "unknown peer", message, extra=extra, **options)
 
 
 def _peers_doing(error: Exception) -> bool:

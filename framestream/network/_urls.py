@@ -98,6 +98,8 @@ def parse_url(url: str) -> Endpoint:
     Raises:
         AddressError: the URL is malformed; says what is wrong with it and what to write.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"url is {url!r}; it must be text")
     scheme, colon, rest = url.partition(":")
     if _is_path(url):
         return _path_endpoint(url)
