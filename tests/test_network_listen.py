@@ -261,6 +261,24 @@ async def test_many_that_wait_are_accepted_in_more_than_one_turn():
     close_all(clients)
 
 
+async def test_everybody_who_waits_is_accepted_before_the_end():
+    (sock,) = await listening("tcp://127.0.0.1:0", backlog=300)
+    clients = [socket.create_connection(sock.getsockname()) for _ in range(200)]
+    door = Door(sock, room=1000)
+    door.acceptor.close()
+    assert len(clients) == door.came.qsize()
+    close_all(clients)
+
+
+async def test_no_more_are_accepted_before_the_end_than_there_is_room_for():
+    (sock,) = await listening("tcp://127.0.0.1:0", backlog=300)
+    clients = [socket.create_connection(sock.getsockname()) for _ in range(100)]
+    door = Door(sock, room=80)
+    door.acceptor.close()
+    assert door.came.qsize() == 80
+    close_all(clients)
+
+
 class Unlucky(socket.socket):
     """A listening socket whose first connection was gone before it was accepted."""
 

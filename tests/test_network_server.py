@@ -274,6 +274,18 @@ async def test_draining_serves_what_waits_in_the_backlog():
         assert b"hello\n" == client.recv(100)
 
 
+async def test_draining_serves_however_many_wait_in_the_backlog():
+    server = await serve(echo, "tcp://127.0.0.1:0")
+    host, _, port = server.addresses[0].rpartition(":")
+    clients = [socket.create_connection((host, int(port))) for _ in range(300)]
+    for client in clients:
+        client.sendall(b"hello\n")
+    await server.aclose()
+    assert [b"hello\n"] * 300 == [client.recv(100) for client in clients]
+    for client in clients:
+        client.close()
+
+
 async def test_what_takes_longer_than_the_time_to_drain_is_cancelled(caplog):
     gate = Gate()
     async with await serve(gate, "tcp://127.0.0.1:0", drain_timeout=0) as server:

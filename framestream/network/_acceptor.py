@@ -16,6 +16,9 @@ log = logging.getLogger("framestream.server")
 # How many connections one wake-up accepts before others get their turn.
 _ACCEPTS_IN_A_ROW: Final = 64
 
+# More than any backlog holds: a flood of new ones does not keep a server from closing.
+_LONGEST_BACKLOG: Final = 1 << 16
+
 # Trouble of one connection that was gone before it was accepted (accept(2), "Error handling").
 _GONE: Final = frozenset(
     getattr(errno, name)
@@ -82,14 +85,14 @@ class Acceptor:
     def close(self, *, take_backlog: bool = True) -> None:
         """Close the listening sockets. Idempotent.
 
-        What has already connected is accepted before, since the kernel would reset it, unless another
-        process listens on the same sockets.
+        What has already connected is accepted before, as far as there is room, since the kernel would
+        reset it, unless another process listens on the same sockets.
         """
         if self._closed:
             return
         if self._listening and take_backlog:
             for sock in self._sockets:
-                self._accept(sock)
+                self._accept(sock, _LONGEST_BACKLOG)
         self._rest()
         self._closed = True
         self._stop_timer()
@@ -107,8 +110,8 @@ class Acceptor:
             self._timer.cancel()
             self._timer = None
 
-    def _accept(self, sock: socket.socket) -> None:
-        for _ in range(_ACCEPTS_IN_A_ROW):
+    def _accept(self, sock: socket.socket, most: int = _ACCEPTS_IN_A_ROW) -> None:
+        for _ in range(most):
             if self._room() <= 0:
                 self._rest()
                 return
