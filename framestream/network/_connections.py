@@ -101,6 +101,7 @@ class Connections:
         self._tls = service.tls() if callable(service.tls) else service.tls
         self._server: object = None
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
+        self._greeted: set[asyncio.Task[Any] | None] = set()  # those in a TLS handshake
         self._acceptor = Acceptor(
             sockets,
             on_connection=self._accepted,
@@ -131,21 +132,27 @@ class Connections:
         """Let every connection finish what it has begun, for at most `timeout` seconds; then cancel.
 
         A connection that waits between two frames ends at once: its handler sees the end of the stream.
-        One that was never heard of has a moment for its first word.
+        One that was never heard of has a moment for its first word, or for its TLS handshake.
         """
         self.stop_listening()
         loop = asyncio.get_running_loop()
-        for stream in self.streams:
+        for task, stream in self._tasks.items():
             if stream.stats.bytes_received:
                 stream.end_input()
             else:
-                loop.call_later(min(_FIRST_WORD, timeout), stream.end_input)
+                loop.call_later(min(_FIRST_WORD, timeout), self._end_first_word, task)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
         for task in [task for task in self._tasks if task.done()]:
             self._end(task)  # somebody cancelled it before it had begun
         if self._tasks:
             await self._cancel()
+
+    def _end_first_word(self, task: asyncio.Task[None]) -> None:
+        if task in self._greeted:
+            task.cancel()
+        elif task in self._tasks:
+            self._tasks[task].end_input()
 
     async def _cancel(self) -> None:
         server, count = str(self._server), len(self._tasks)
@@ -198,12 +205,17 @@ class Connections:
     async def _greet(self, stream: IOStream) -> bool:
         if self._tls is None:
             return True
+        task = asyncio.current_task()
+        self._greeted.add(task)
         try:
             await stream.start_tls(self._tls, server_side=True, timeout=self._service.handshake_timeout)
-        except (OSError, FramestreamError) as error:
+        except (OSError, FramestreamError, asyncio.CancelledError) as error:
+            reason = "the server closes" if isinstance(error, asyncio.CancelledError) else error
             self.stats.handshake_failures += 1
-            self._log(logging.INFO, f"TLS handshake failed: {error}", stream.peer)
+            self._log(logging.INFO, f"TLS handshake failed: {reason}", stream.peer)
             return False
+        finally:
+            self._greeted.discard(task)
         return True
 
     def _answer(self, stream: IOStream) -> Awaitable[Any]:
