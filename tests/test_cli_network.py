@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 import pytest
 from certificates import certificates
 
+from framestream import Line, plugins
 from framestream.cli import run
 
 COMMAND = [sys.executable, "-m", "framestream"]
@@ -126,6 +127,49 @@ def test_what_cannot_be_sent_is_reported_and_the_rest_is_sent(framestream):
         ran = framestream("connect", url, "-f", "line", "-i", "json", stdin=b'"one"\n{\n"three"\n')
     assert (1, b"one\nthree\n") == (ran.status, ran.out)
     assert ran.err.startswith(f"framestream: {url}: cannot send '{{': ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        (b'{"a": 1}', "frame is of type dict; it must be text"),
+        (b"5", "frame is of type int; it must be text"),
+        (b'"a\\nb"', "payload of 3 bytes would be read back as 1: a delimiter ends at byte 2"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"hex": "0"}', "non-hexadecimal number found in fromhex() arg at position 1"),
+    ],
+)
+def test_a_value_that_the_framer_cannot_write_is_reported_and_the_rest_is_sent(framestream, typed, reason):
+    with conversation(echo) as url:
+        ran = framestream("connect", url, "-f", "line", "-i", "json", stdin=typed[:60_000] + b'\n"three"\n')
+    assert (1, b"three\n") == (ran.status, ran.out)
+    assert ran.err == f"framestream: {url}: cannot send {typed[:40].decode()!r}: {reason}\n"
+
+
+class Broken(Line):
+    """A framer with a bug in it."""
+
+    name = "broken"
+
+    def encode(self, frame):
+        return self.nothing
+
+
+def test_a_framer_that_fails_to_write_is_reported(framestream):
+    with plugins.isolated(), conversation(echo) as url:
+        plugins.register(Broken)
+        ran = framestream("connect", url, "-f", "line", "--send-framer", "broken", stdin=b"one\n")
+    assert (1, b"") == (ran.status, ran.out)
+    assert "cannot send 'one': AttributeError: 'Broken' object has no attribute 'nothing'" in ran.err
+
+
+def test_what_goes_wrong_with_the_input_ends_the_conversation(monkeypatch, framestream):
+    def fail(self, source):
+        raise MemoryError("no thread for it")
+
+    monkeypatch.setattr("framestream.cli._connect.Typed.__init__", fail)
+    with conversation(echo) as url, pytest.raises(MemoryError, match="no thread for it"):
+        framestream("connect", url, "-f", "line", stdin=b"one\n")
 
 
 def test_each_direction_may_have_a_framer(framestream):
