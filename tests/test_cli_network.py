@@ -372,6 +372,46 @@ def test_a_command_that_fails_ends_the_connection_and_is_reported(framestream, c
     assert complaint in ran.err
 
 
+@pytest.mark.parametrize(
+    ("spec", "question", "command", "complaint"),
+    [
+        (
+            "line",
+            b"one\n",
+            "printf 'a\\nb\\n'",
+            "printf gave no answer that line can send: payload of 3",
+        ),
+        ("msgpack", b"\x01", "echo notjson", "echo gave no JSON: Expecting value: line 1 column 1"),
+        ("msgpack", b"\x01", "printf '\\377'", "printf gave no JSON: "),
+        ("line", b"one\n", "yes", "yes gave more than 100 bytes, the limit of --max-size"),
+        ("line", b"one\n", "printf '\\377\\n'", "line can send: line cannot be encoded: 'utf-8' codec"),
+    ],
+)
+def test_an_answer_that_cannot_be_sent_ends_the_connection_and_names_the_command(
+    framestream, spec, question, command, complaint
+):
+    answers = []
+    arguments = ["-f", spec, "--exec", command, "--max-size", "100"]
+    ran = serving(framestream, lambda port: answers.append(ask(port, question)), *arguments)
+    assert [b""] == answers
+    assert complaint in ran.err
+    assert 2 == ran.err.count("\n")
+
+
+def test_an_answer_may_be_as_large_as_a_frame_and_a_newline(framestream):
+    answers = []
+    arguments = ["-f", "line", "--exec", f"printf '{'x' * 100}\\n'", "--max-size", "100"]
+    serving(framestream, lambda port: answers.append(ask(port, b"one\n")), *arguments)
+    assert [b"x" * 100 + b"\n"] == answers
+
+
+def test_a_command_need_not_read_its_input(framestream):
+    answers = []
+    arguments = ["-f", "line", "--exec", "echo done"]
+    serving(framestream, lambda port: answers.append(ask(port, b"x" * 1_000_000 + b"\n")), *arguments)
+    assert [b"done\n"] == answers
+
+
 def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(framestream):
     def leave_running(port):
         with suppress(ConnectionResetError):

@@ -90,7 +90,7 @@ def serve(
     it had begun; so does Ctrl-C.
 
     COMMAND is run without a shell. Its standard input is the frame: bytes as they are, text with a newline,
-    anything else as JSON; its output is read the same way.
+    anything else as JSON; its output is read the same way, and bounded by --max-size.
     """
     if echo and command is not None:
         raise click.UsageError("--echo and --exec exclude each other")
@@ -105,7 +105,7 @@ def serve(
         "tls": None if cert is None else functools.partial(server_tls, cert, key),
     }
     with _log(logging.INFO if verbose else logging.WARNING):
-        asyncio.run(_serve(_answer(echo, command, output), url, options))
+        asyncio.run(_serve(_answer(echo, command, output, max_size), url, options))
 
 
 @contextmanager
@@ -123,10 +123,10 @@ def _log(level: int) -> Iterator[None]:
         logger.setLevel(logging.NOTSET)
 
 
-def _answer(echo: bool, command: str | None, output: str) -> Any:
+def _answer(echo: bool, command: str | None, output: str, max_size: int) -> Any:
     if echo:
         return Echo()
-    return Show(output) if command is None else Execute(_words(command))
+    return Show(output) if command is None else Execute(_words(command), max_size)
 
 
 def _words(command: str) -> tuple[str, ...]:
