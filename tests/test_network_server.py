@@ -10,6 +10,7 @@ import pytest
 
 from framestream import (
     ConnectError,
+    FramingError,
     Line,
     StreamClosed,
     UnknownFramerError,
@@ -146,6 +147,42 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
     assert f"127.0.0.1:{address[1]}" == record.peer
     assert server.url == record.server
     assert record.exc_info[0] is KeyError
+
+
+@pytest.mark.parametrize("error", [KeyError("two"), FramingError("two")])
+async def test_what_a_handler_has_written_before_it_raises_is_sent(error, caplog):
+    async def fail(stream):
+        stream.send("one", LINE)
+        stream.send("ERROR: two", LINE)
+        raise error
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        assert b"one\nERROR: two\n" == await client.read_until_close()
+
+
+async def test_a_peer_that_does_not_read_is_not_waited_for_long_when_the_handler_has_failed(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr("framestream.network._connections._LAST_ANSWERS", 0.02)
+
+    async def fail(stream):
+        stream.write(b"x" * 10_000_000)
+        raise KeyError("fail")
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url):
+        await until(lambda: server.stats.accepted and not server.stats.open)
+        assert 1 == server.stats.handler_failures
+
+
+async def test_a_drain_that_cuts_a_failed_handlers_last_answers_is_quiet(caplog):
+    async def fail(stream):
+        stream.write(b"x" * 10_000_000)
+        raise KeyError("fail")
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url):
+        await until(lambda: server.stats.handler_failures)
+        await server.aclose(drain_timeout=0)
+        assert 0 == server.stats.open
 
 
 @pytest.mark.parametrize("sent", [b"\xff\n", b"incomplete"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ log = logging.getLogger("framestream.server")
 # Seconds for the first byte of a connection that was accepted just before a drain: its client could not
 # know, and its request is probably on the way.
 _FIRST_WORD = 0.5
+# Seconds to send what a handler has written before it failed: often the peer is what failed.
+_LAST_ANSWERS = 2.0
 # Seconds a cancelled handler has to clean up before its connection is cut under it.
 _LAST_WORDS = 5.0
 
@@ -196,6 +199,8 @@ class Connections:
             self._log(logging.DEBUG, "handler cancelled", stream.peer)
         except Exception as error:  # noqa: BLE001  # one connection never costs the server
             self._failed(stream.peer, error)
+            with suppress(asyncio.CancelledError):
+                await stream.aclose(_LAST_ANSWERS)
         finally:
             # Not in a callback of the task: each would cost an idle connection 128 bytes.
             task = asyncio.current_task()

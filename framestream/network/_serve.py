@@ -85,8 +85,8 @@ async def serve(
     """Listen on a URL and run ``handler(stream)`` in a task for each connection.
 
     When the handler returns, what it has written is sent and the stream is closed. What it raises is
-    logged with the peer and ends that connection only. A handler that is no coroutine function may set
-    callbacks and return; the connection then lasts until the stream is closed.
+    logged with the peer and ends that connection only, behind what was written. A handler that is no
+    coroutine function may set callbacks and return; the connection then lasts until the stream is closed.
 
     Args:
         handler: called with an `IOStream`, or with a framed stream if there is a `framer`.
