@@ -149,6 +149,38 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
     assert record.exc_info[0] is KeyError
 
 
+async def close_and_fail(stream):
+    async with stream:
+        raise KeyError("fail")
+
+
+async def fail_after_a_reset(stream):
+    await stream.read(LINE)
+    await stream.wait_closed()
+    raise KeyError("fail")
+
+
+@pytest.mark.parametrize("handler", [close_and_fail, fail_after_a_reset])
+async def test_the_log_names_a_peer_that_is_gone(handler, caplog):
+    async with await serve(handler, "tcp://127.0.0.1:0") as server:
+        host, _, port = server.addresses[0].rpartition(":")
+        with socket.create_connection((host, int(port))) as client:
+            address = "{}:{}".format(*client.getsockname())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.sendall(b"hello\n")
+        await until(lambda: server.stats.handler_failures)
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert f"{address}: handler failed: KeyError('fail')" == record.getMessage()
+    assert address == record.peer
+
+
+async def test_a_stream_names_its_peer_when_it_is_closed():
+    async with await serve(echo, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as client:
+            assert server.addresses[0] == client.peer
+        assert server.addresses[0] == client.peer
+
+
 @pytest.mark.parametrize("error", [KeyError("two"), FramingError("two")])
 async def test_what_a_handler_has_written_before_it_raises_is_sent(error, caplog):
     async def fail(stream):

@@ -131,7 +131,7 @@ async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_co
     monkeypatch, caplog
 ):
     # What else could go wrong there, nobody knows; that is why it must not cost the server.
-    def refuse(_):
+    def refuse(*_):
         raise MemoryError("no room")
 
     async def echo(stream):

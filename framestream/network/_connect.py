@@ -143,11 +143,16 @@ async def _open(endpoint: Endpoint, connector: Connector, options: dict[str, Any
         raise
 
 
+def _named(channel: SocketChannel) -> SocketChannel:
+    _ = channel.peer  # asked once it is connected, so that it is known when it is gone
+    return channel
+
+
 async def _channel(endpoint: Endpoint, connector: Connector) -> Channel:
     if isinstance(endpoint, Tcp):
-        return SocketChannel(await connector.connect_tcp(endpoint))
+        return _named(SocketChannel(await connector.connect_tcp(endpoint)))
     if isinstance(endpoint, Unix):
-        return SocketChannel(await connector.connect_unix(endpoint))
+        return _named(SocketChannel(await connector.connect_unix(endpoint)))
     if isinstance(endpoint, Pipe):
         return await open_pipe(endpoint)
     if isinstance(endpoint, Descriptors):

@@ -173,11 +173,12 @@ class Connections:
     def _accepted(self, connection: socket.socket, address: Any) -> None:
         stats = self.stats
         stats.accepted += 1
+        peer = format_address(address)
         try:
-            stream = IOStream(SocketChannel(connection), **self._service.stream_options)
+            stream = IOStream(SocketChannel(connection, peer), **self._service.stream_options)
         except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
             connection.close()
-            self._failed(format_address(address), error)
+            self._failed(peer, error)
             return
         stats.open += 1
         stats.most_open = max(stats.open, stats.most_open)
