@@ -182,7 +182,9 @@ class Connections:
             return
         stats.open += 1
         stats.most_open = max(stats.open, stats.most_open)
-        self._tasks[asyncio.get_running_loop().create_task(self._converse(stream))] = stream
+        # A name that all of them share: one for each would cost an idle connection 64 bytes.
+        name = "connection of a framestream server"
+        self._tasks[asyncio.get_running_loop().create_task(self._converse(stream), name=name)] = stream
 
     def _end(self, task: asyncio.Task[None]) -> None:
         stream = self._tasks.pop(task)
@@ -200,8 +202,7 @@ class Connections:
             self._log(logging.DEBUG, "handler cancelled", stream.peer)
         except Exception as error:  # noqa: BLE001  # one connection never costs the server
             self._failed(stream.peer, error)
-            with suppress(asyncio.CancelledError):
-                await stream.aclose(_LAST_ANSWERS)
+            await _send_last(stream)
         finally:
             # Not in a callback of the task: each would cost an idle connection 128 bytes.
             task = asyncio.current_task()
@@ -250,6 +251,11 @@ class Connections:
     def _log(self, level: int, message: str, peer: str, **options: Any) -> None:
         extra = {"server": str(self._server), "peer": peer}
         log.log(level, "%s: %s", peer or "unknown peer", message, extra=extra, **options)
+
+
+async def _send_last(stream: IOStream) -> None:
+    with suppress(asyncio.CancelledError):
+        await stream.aclose(_LAST_ANSWERS)
 
 
 def _peers_doing(error: Exception) -> bool:
