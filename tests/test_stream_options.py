@@ -120,6 +120,7 @@ async def test_a_server_is_told_its_certificate_not_just_that_it_has_one():
             r"local_address is '127.0.0.1'; it must be \(HOST, PORT\)",
         ),
         ({"local_address": ("::1", "0")}, TypeError, "local_address is"),
+        ({"local_address": ("x..y", 0)}, ValueError, "'x..y' in .* is no host name"),
     ],
 )
 async def test_a_mistake_in_the_arguments_is_told_before_anybody_is_reached(options, kind, message):

@@ -14,7 +14,7 @@ from framestream.network._pipes import adopt, open_pipe
 from framestream.network._process import connect_process
 from framestream.network._time_limit import time_limit
 from framestream.network._tls import client_tls
-from framestream.network._urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, parse_url
+from framestream.network._urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.streams._framing import directions
 from framestream.streams._stream import IOStream
 from framestream.streams._stream_options import check_options
@@ -91,7 +91,10 @@ async def connect(
 
 def _check_local_address(address: object) -> None:
     match address:
-        case None | (str(), int()):
+        case None:
+            return
+        case (str(host), int()):
+            check_host(host, f"local_address={address!r}")
             return
     raise TypeError(f"local_address is {address!r}; it must be (HOST, PORT)")
 
