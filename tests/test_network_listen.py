@@ -204,6 +204,20 @@ def test_sockets_passed_to_another_process_are_not_taken():
         activated_sockets("", {"LISTEN_PID": "1", "LISTEN_FDS": "1"})
 
 
+@pytest.mark.parametrize("count", ["abc", "-1", "", "\u0663", "9" * 5000])
+def test_a_number_of_sockets_that_is_none_is_refused(count):
+    environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}
+    with pytest.raises(AddressError, match=f"LISTEN_FDS is {count[:40]!r}; it must be the number of sockets"):
+        activated_sockets("", environment)
+
+
+def test_no_sockets_at_all_are_not_enough():
+    with pytest.raises(AddressError, match="^none of the 0 sockets passed is named 'web'$"):
+        activated_sockets("web", {"LISTEN_PID": str(os.getpid())})
+    with pytest.raises(AddressError, match="^no socket was passed to this process: LISTEN_FDS is 0$"):
+        activated_sockets("", {"LISTEN_PID": str(os.getpid())})
+
+
 async def test_a_url_for_activated_sockets_needs_them():
     with pytest.raises(AddressError, match="no socket was passed to this process"):
         await listening("systemd:web")

@@ -19,6 +19,9 @@ from dataclasses import replace
 FIRST_ACTIVATED = 3
 """The first descriptor of socket activation (SD_LISTEN_FDS_START in sd_listen_fds(3))."""
 
+# More descriptors than a number of fewer digits can count, no process has.
+_MOST_DIGITS = 7
+
 # A port the kernel chose for one address may be taken at another; it then chooses again.
 _PORT_TRIES = 20
 # A machine without IPv6 still resolves names to its addresses; one address that works is enough.
@@ -201,6 +204,12 @@ def _adopt(descriptor: int) -> socket.socket:
     return sock
 
 
+def _count(text: str, url: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
+        raise AddressError(f"LISTEN_FDS is {text[:40]!r}; it must be the number of sockets passed", url=url)
+    return int(text)
+
+
 def activated_sockets(name: str = "", environment: Mapping[str, str] = os.environ) -> list[socket.socket]:
     """Return the listening sockets that the service manager passed, all or those of one name.
 
@@ -214,7 +223,9 @@ def activated_sockets(name: str = "", environment: Mapping[str, str] = os.enviro
         raise AddressError(
             "no socket was passed to this process (LISTEN_PID names another, or none)", url=url
         )
-    count = int(environment.get("LISTEN_FDS", "0"))
+    count = _count(environment.get("LISTEN_FDS", "0"), url)
+    if not count and not name:
+        raise AddressError("no socket was passed to this process: LISTEN_FDS is 0", url=url)
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     names += ["unknown"] * (count - len(names))
     wanted = [FIRST_ACTIVATED + i for i in range(count) if name in ("", names[i])]
