@@ -9,9 +9,10 @@ from framestream._conditions import ReadCondition
 from framestream._errors import AddressError, FramestreamError
 from framestream._options import check_seconds
 from framestream.channels._channel import SocketChannel
-from framestream.network._connector import Connector, reason
+from framestream.network._connector import Connector
 from framestream.network._pipes import adopt, open_pipe
 from framestream.network._process import connect_process
+from framestream.network._reasons import reason
 from framestream.network._time_limit import time_limit
 from framestream.network._tls import client_tls
 from framestream.network._urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url

@@ -7,14 +7,15 @@ import errno
 import os
 import socket
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from framestream._errors import AddressError
+from framestream.network._reasons import reason
 from framestream.network._urls import Activated, Descriptors, Endpoint, Tcp, Unix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-from dataclasses import replace
 
 FIRST_ACTIVATED = 3
 """The first descriptor of socket activation (SD_LISTEN_FDS_START in sd_listen_fds(3))."""
@@ -59,8 +60,13 @@ async def listen_together(endpoint: Endpoint, count: int, *, backlog: int) -> li
         return [first] * count
     shares = [first]
     same = replace(endpoint, port=first[0].getsockname()[1])
-    while len(shares) < count:
-        shares.append(await listen(same, backlog=backlog, reuse_port=True))
+    try:
+        while len(shares) < count:
+            shares.append(await listen(same, backlog=backlog, reuse_port=True))
+    except BaseException:
+        for share in shares:
+            _close_all(share)
+        raise
     return shares
 
 
@@ -71,7 +77,7 @@ async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[soc
             endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except socket.gaierror as error:
-        raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from error
+        raise _with_place(error, endpoint) from error
     places: list[tuple[int, Any]] = list(dict.fromkeys((family, address) for family, *_, address in found))
     return _bind_all(places, endpoint, backlog, reuse_port, _PORT_TRIES if endpoint.port == 0 else 1)
 
@@ -126,8 +132,10 @@ def _bind_tcp(family: int, address: Any, backlog: int, reuse_port: bool) -> sock
 
 
 def _with_place(error: OSError, endpoint: Endpoint) -> OSError:
-    reason = os.strerror(error.errno).lower() if error.errno else str(error)
-    return OSError(error.errno, f"cannot listen on {endpoint}: {reason}")
+    # Made of the message alone, since Python would print the number in front of it.
+    told = type(error)(f"cannot listen on {endpoint}: {reason(error)}")
+    told.errno = error.errno
+    return told
 
 
 def _close_all(sockets: list[socket.socket]) -> None:
