@@ -511,6 +511,32 @@ def test_a_reader_of_the_output_that_leaves_ends_the_command_quietly():
         assert 0 == server.returncode
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_server_whose_output_has_no_reader_any_more_ends(workers):
+    arguments = ["-f", "line", "-o", "text", "--workers", workers]
+    with start("serve", "tcp://127.0.0.1:0", *arguments) as server:
+        port = int(listening(server).rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"one\n")
+            assert b"one\n" == server.stdout.readline()
+            server.stdout.close()
+            with suppress(OSError):
+                client.sendall(b"two\n")
+            assert 141 == server.wait(timeout=20)
+        assert b"" == server.stderr.read()
+
+
+def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported():
+    with open("/dev/full", "wb") as full:
+        command = [*COMMAND, "serve", "tcp://127.0.0.1:0", "-f", "line"]
+        with subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE) as server:
+            port = int(listening(server).rpartition(":")[2])
+            assert b"" == ask(port, b"one\n")
+            assert b"framestream: cannot print: no space left on device\n" == server.stderr.readline()
+            server.terminate()
+            assert b"" == server.stderr.read()
+
+
 def test_workers_serve_a_shell():
     with start("serve", "tcp://127.0.0.1:0", "-f", "line", "--echo", "--workers", "2") as server:
         url = listening(server)

@@ -15,6 +15,8 @@ import click
 from framestream._errors import EncodeError, FramestreamError
 from framestream.cli._output import OUTPUTS
 from framestream.cli._render import to_json
+from framestream.cli._standard_output import discard_output
+from framestream.network._reasons import reason
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -140,7 +142,14 @@ class Show:
         writer = OUTPUTS[self.output](sys.stdout.buffer, b"\n" if self.output == "text" else b"")
         stream, place = conversation.stream, 0
         async for frame in conversation:
-            writer.write(frame, place, stream.offset - place)
+            try:
+                writer.write(frame, place, stream.offset - place)
+                if not stream.buffered:
+                    writer.stream.flush()
+            except BrokenPipeError:
+                discard_output()  # the command itself has noticed, and ends
+                return
+            except OSError as error:
+                click.echo(f"framestream: cannot print: {reason(error)}", err=True)
+                return
             place = stream.offset
-            if not stream.buffered:
-                writer.stream.flush()
