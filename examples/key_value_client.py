@@ -14,7 +14,16 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from framestream import FramedStream, FramestreamError, LengthPrefix, Msgpack, Nested, StreamClosed, connect
+from framestream import (
+    FramedStream,
+    FramestreamError,
+    FramingError,
+    LengthPrefix,
+    Msgpack,
+    Nested,
+    StreamClosed,
+    connect,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -69,16 +78,21 @@ class KeyValueClient:
     async def _receive(self) -> None:
         error: Exception = StreamClosed("the server closed the connection")
         try:
-            async for number, refusal, result in self._conversation:
-                self._settle(number, refusal, result)
+            async for message in self._conversation:
+                self._settle(message)
         except FramestreamError as failure:
             error = failure
+        self._conversation.stream.close(error)  # nobody reads any more replies
         for reply in self._waiting.values():
             if not reply.done():
                 reply.set_exception(error)
 
-    def _settle(self, number: int, refusal: str | None, result: Any) -> None:
-        reply = self._waiting.get(number)
+    def _settle(self, message: Any) -> None:
+        match message:
+            case [int(number), None | str() as refusal, result]:
+                reply = self._waiting.get(number)
+            case _:
+                raise FramingError(f"a reply is [id, error or nil, result], not {message!r:.60}")
         if reply is None or reply.done():
             return
         if refusal is None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from key_value_client import PROTOCOL
 
-from framestream import FramedStream, Server, serve
+from framestream import FramedStream, FramingError, Server, serve
 
 
 class Store:
@@ -26,16 +26,23 @@ class Store:
         """Answer requests in order: the handler of a connection.
 
         Replies of requests that arrived together leave together, and a client that does not read its
-        replies is not read either: `send` waits while too much is queued.
+        replies is not read either: `send` waits while too much is queued. What is no request at all cannot be
+        answered, since it has no id: the connection ends.
         """
-        async for number, operation, *arguments in client:
-            await client.send([number, *self.answer(operation, arguments)])
+        async for request in client:
+            match request:
+                case [number, str(operation), *arguments]:
+                    await client.send([number, *self.answer(operation, arguments)])
+                case _:
+                    raise FramingError(f"a request is [id, operation, arguments...], not {request!r:.60}")
 
     def answer(self, operation: str, arguments: list[Any]) -> tuple[str | None, Any]:
         """Return why a request is refused, or None, and its result."""
         perform = getattr(self, f"do_{operation}", None)
         if perform is None:
             return f"no operation {operation!r}", None
+        if arguments and not isinstance(arguments[0], str):
+            return f"{arguments[0]!r:.60} is no key: a key is text", None
         try:
             return None, perform(*arguments)
         except TypeError:

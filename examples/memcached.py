@@ -15,22 +15,39 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from framestream import Exactly, IOStream, Line, connect
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from types import TracebackType
 
 LINE: Line[str] = Line(newline="crlf", last=False)
+
+
+# doc/protocol.txt, "Keys": longer ones are refused, and a space or newline would end them.
+MAX_KEY = 250
 
 
 class MemcachedError(Exception):
     """The server answered with ERROR, CLIENT_ERROR or SERVER_ERROR."""
 
 
+def checked(key: str) -> str:
+    """Return the key if it is one: anything else would be read as another command, or several."""
+    if not 0 < len(key.encode()) <= MAX_KEY or any(char <= " " or char == "\x7f" for char in key):
+        raise ValueError(f"{key!r} is no key: 1 to {MAX_KEY} bytes without spaces and control characters")
+    return key
+
+
 class Memcached:
-    """One connection; one request at a time."""
+    """One connection; one request at a time.
+
+    Whoever leaves in the middle of a request, because of a time limit say, leaves its answer behind. The next
+    one would take it for its own, so the connection is closed then.
+    """
 
     def __init__(self, stream: IOStream) -> None:
         self._stream = stream
@@ -43,39 +60,47 @@ class Memcached:
 
     async def set(self, key: str, value: bytes, *, expires: int = 0) -> bool:
         """Store a value; return whether the server took it."""
-        async with self._turn:
-            command = f"set {key} 0 {expires} {len(value)}\r\n".encode()
-            await self._stream.write([command, value, b"\r\n"])
+        async with self._exchange(f"set {checked(key)} 0 {expires} {len(value)}", value + b"\r\n"):
             return await self._answer() == "STORED"
 
     async def get(self, *keys: str) -> dict[str, bytes]:
         """Return the values of those keys that have one."""
-        async with self._turn:
-            await self._stream.send(f"get {' '.join(keys)}", LINE)
+        async with self._exchange(f"get {' '.join(map(checked, keys))}"):
             found = {}
             while (line := await self._answer()) != "END":
-                _, key, _, size = line.split()
+                _, key, _, size = line.split(" ")
                 found[key] = (await self._stream.read(Exactly(int(size) + 2)))[:-2]
             return found
 
     async def delete(self, key: str) -> bool:
         """Remove a key; return whether it was there."""
-        async with self._turn:
-            await self._stream.send(f"delete {key}", LINE)
+        async with self._exchange(f"delete {checked(key)}"):
             return await self._answer() == "DELETED"
 
     async def increment(self, key: str, by: int = 1) -> int | None:
         """Add to a number; return the sum, or None if the key is not there."""
-        async with self._turn:
-            await self._stream.send(f"incr {key} {by}", LINE)
+        async with self._exchange(f"incr {checked(key)} {by}"):
             answer = await self._answer()
             return None if answer == "NOT_FOUND" else int(answer)
 
     async def version(self) -> str:
         """Return the server's version."""
-        async with self._turn:
-            await self._stream.send("version", LINE)
+        async with self._exchange("version"):
             return (await self._answer()).removeprefix("VERSION ")
+
+    @asynccontextmanager
+    async def _exchange(self, command: str, data: bytes = b"") -> AsyncIterator[None]:
+        """Take a turn: send a request, then let the block read its answer."""
+        async with self._turn:
+            try:
+                self._stream.send(command, LINE)
+                await self._stream.write(data)
+                yield
+            except MemcachedError:  # that was a whole answer
+                raise
+            except BaseException:
+                self._stream.close()
+                raise
 
     async def _answer(self) -> str:
         line = await self._stream.read(LINE)

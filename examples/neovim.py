@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from framestream import FramedStream, FramestreamError, Msgpack, StreamClosed, connect
+from framestream import FramedStream, FramestreamError, FramingError, Msgpack, StreamClosed, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
+REQUEST = 0
 
 
 class NeovimError(Exception):
@@ -56,24 +56,33 @@ class Neovim:
     async def listen(self) -> None:
         """Take what Neovim sends until it ends."""
         try:
-            async for kind, *rest in self._conversation:
-                if kind == RESPONSE:
-                    self._settle(*rest)
-                elif kind == NOTIFICATION:
-                    self.notifications.put_nowait(Notification(*rest))
+            async for message in self._conversation:
+                self._take(message)
         except FramestreamError as error:
+            self._conversation.stream.close(error)
             self._give_up(error)
         else:
             self._give_up(StreamClosed("Neovim has ended"))
 
+    def _take(self, message: Any) -> None:
+        match message:
+            case [1, int(number), error, result]:
+                self._settle(number, error, result)
+            case [2, str(method), list(arguments)]:
+                self.notifications.put_nowait(Notification(method, arguments))
+            case [0, *_]:
+                pass  # a request of Neovim's, to which this client has no answers
+            case _:
+                raise FramingError(f"{message!r:.60} is no message of msgpack-rpc")
+
     def _settle(self, number: int, error: Any, result: Any) -> None:
-        reply = self._waiting.pop(number)
-        if reply.cancelled():
+        reply = self._waiting.pop(number, None)
+        if reply is None or reply.done():
             return
         if error is None:
             reply.set_result(result)
         else:
-            reply.set_exception(NeovimError(error[1]))
+            reply.set_exception(NeovimError(error[1] if isinstance(error, list) else error))
 
     def _give_up(self, error: Exception) -> None:
         for reply in self._waiting.values():

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 import pytest
 from certificates import certificates
 
+from framestream import Line, plugins
 from framestream.cli import run
 
 COMMAND = [sys.executable, "-m", "framestream"]
@@ -126,6 +127,49 @@ def test_what_cannot_be_sent_is_reported_and_the_rest_is_sent(framestream):
         ran = framestream("connect", url, "-f", "line", "-i", "json", stdin=b'"one"\n{\n"three"\n')
     assert (1, b"one\nthree\n") == (ran.status, ran.out)
     assert ran.err.startswith(f"framestream: {url}: cannot send '{{': ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        (b'{"a": 1}', "frame is of type dict; it must be text"),
+        (b"5", "frame is of type int; it must be text"),
+        (b'"a\\nb"', "payload of 3 bytes would be read back as 1: a delimiter ends at byte 2"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"hex": "0"}', "non-hexadecimal number found in fromhex() arg at position 1"),
+    ],
+)
+def test_a_value_that_the_framer_cannot_write_is_reported_and_the_rest_is_sent(framestream, typed, reason):
+    with conversation(echo) as url:
+        ran = framestream("connect", url, "-f", "line", "-i", "json", stdin=typed[:60_000] + b'\n"three"\n')
+    assert (1, b"three\n") == (ran.status, ran.out)
+    assert ran.err == f"framestream: {url}: cannot send {typed[:40].decode()!r}: {reason}\n"
+
+
+class Broken(Line):
+    """A framer with a bug in it."""
+
+    name = "broken"
+
+    def encode(self, frame):
+        return self.nothing
+
+
+def test_a_framer_that_fails_to_write_is_reported(framestream):
+    with plugins.isolated(), conversation(echo) as url:
+        plugins.register(Broken)
+        ran = framestream("connect", url, "-f", "line", "--send-framer", "broken", stdin=b"one\n")
+    assert (1, b"") == (ran.status, ran.out)
+    assert "cannot send 'one': AttributeError: 'Broken' object has no attribute 'nothing'" in ran.err
+
+
+def test_what_goes_wrong_with_the_input_ends_the_conversation(monkeypatch, framestream):
+    def fail(self, source):
+        raise MemoryError("no thread for it")
+
+    monkeypatch.setattr("framestream.cli._connect.Typed.__init__", fail)
+    with conversation(echo) as url, pytest.raises(MemoryError, match="no thread for it"):
+        framestream("connect", url, "-f", "line", stdin=b"one\n")
 
 
 def test_each_direction_may_have_a_framer(framestream):
@@ -328,6 +372,46 @@ def test_a_command_that_fails_ends_the_connection_and_is_reported(framestream, c
     assert complaint in ran.err
 
 
+@pytest.mark.parametrize(
+    ("spec", "question", "command", "complaint"),
+    [
+        (
+            "line",
+            b"one\n",
+            "printf 'a\\nb\\n'",
+            "printf gave no answer that line can send: payload of 3",
+        ),
+        ("msgpack", b"\x01", "echo notjson", "echo gave no JSON: Expecting value: line 1 column 1"),
+        ("msgpack", b"\x01", "printf '\\377'", "printf gave no JSON: "),
+        ("line", b"one\n", "yes", "yes gave more than 100 bytes, the limit of --max-size"),
+        ("line", b"one\n", "printf '\\377\\n'", "line can send: line cannot be encoded: 'utf-8' codec"),
+    ],
+)
+def test_an_answer_that_cannot_be_sent_ends_the_connection_and_names_the_command(
+    framestream, spec, question, command, complaint
+):
+    answers = []
+    arguments = ["-f", spec, "--exec", command, "--max-size", "100"]
+    ran = serving(framestream, lambda port: answers.append(ask(port, question)), *arguments)
+    assert [b""] == answers
+    assert complaint in ran.err
+    assert 2 == ran.err.count("\n")
+
+
+def test_an_answer_may_be_as_large_as_a_frame_and_a_newline(framestream):
+    answers = []
+    arguments = ["-f", "line", "--exec", f"printf '{'x' * 100}\\n'", "--max-size", "100"]
+    serving(framestream, lambda port: answers.append(ask(port, b"one\n")), *arguments)
+    assert [b"x" * 100 + b"\n"] == answers
+
+
+def test_a_command_need_not_read_its_input(framestream):
+    answers = []
+    arguments = ["-f", "line", "--exec", "echo done"]
+    serving(framestream, lambda port: answers.append(ask(port, b"x" * 1_000_000 + b"\n")), *arguments)
+    assert [b"done\n"] == answers
+
+
 def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(framestream):
     def leave_running(port):
         with suppress(ConnectionResetError):
@@ -425,6 +509,32 @@ def test_a_reader_of_the_output_that_leaves_ends_the_command_quietly():
         server.terminate()
         server.communicate()
         assert 0 == server.returncode
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_server_whose_output_has_no_reader_any_more_ends(workers):
+    arguments = ["-f", "line", "-o", "text", "--workers", workers]
+    with start("serve", "tcp://127.0.0.1:0", *arguments) as server:
+        port = int(listening(server).rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"one\n")
+            assert b"one\n" == server.stdout.readline()
+            server.stdout.close()
+            with suppress(OSError):
+                client.sendall(b"two\n")
+            assert 141 == server.wait(timeout=20)
+        assert b"" == server.stderr.read()
+
+
+def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported():
+    with open("/dev/full", "wb") as full:
+        command = [*COMMAND, "serve", "tcp://127.0.0.1:0", "-f", "line"]
+        with subprocess.Popen(command, stdout=full, stderr=subprocess.PIPE) as server:
+            port = int(listening(server).rpartition(":")[2])
+            assert b"" == ask(port, b"one\n")
+            assert b"framestream: cannot print: no space left on device\n" == server.stderr.readline()
+            server.terminate()
+            assert b"" == server.stderr.read()
 
 
 def test_workers_serve_a_shell():

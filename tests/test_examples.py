@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from certificates import certificates
 
-from framestream import ConnectError, Line, StreamClosed, connect
+from framestream import ConnectError, FramingError, Line, PayloadError, StreamClosed, connect, serve
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -157,6 +157,56 @@ async def test_key_value_who_waits_is_told_when_the_server_goes():
             await client.get("key")
 
 
+async def test_key_value_a_key_that_is_no_text_is_refused_and_spoils_nothing():
+    async with store() as (_, client):
+        for key in (5, None, ["a"], b"a"):
+            with pytest.raises(key_value_client.KeyValueError, match="is no key: a key is text"):
+                await client.set(key, "value")
+        await client.set("key", "value")
+        assert ["key"] == await client.keys()
+
+
+@pytest.mark.parametrize("request_", [5, None, "get", [], [1], [1, 2], {"id": 1}])
+async def test_key_value_what_is_no_request_is_the_peers_mistake(request_, caplog):
+    async with store() as (server, client):
+        async with await connect(server.url, framer=key_value_client.PROTOCOL) as other:
+            await other.send(request_)
+            with pytest.raises(StreamClosed):
+                await other.read()
+        assert (1, 0) == (server.stats.peer_failures, server.stats.handler_failures)
+        assert await client.get("key") is None
+
+
+@pytest.mark.parametrize("reply", [5, [], [0], [0, None], [0, 5, None], [[], None, 1], {}, "abc"])
+async def test_key_value_a_reply_that_is_none_is_told_to_everybody_who_waits(reply):
+    async def answer(conversation):
+        async for _ in conversation:
+            await conversation.send(reply)
+
+    async with await serve(answer, "tcp://127.0.0.1:0", framer=key_value_client.PROTOCOL) as server:
+        async with await key_value_client.KeyValueClient.connect(server.url) as client:
+            asked = [asyncio.ensure_future(client.get(key)) for key in ("one", "two")]
+            for question in asked:
+                with pytest.raises(FramingError, match="a reply is"):
+                    await question
+            with pytest.raises(StreamClosed):
+                await client.get("three")
+
+
+async def test_key_value_a_reply_that_cannot_be_decoded_is_told_to_everybody_who_waits():
+    async def answer(stream):
+        await stream.read_bytes(1)
+        await stream.write(b"\0\0\0\1\xc1")
+        await stream.read_until_close()
+
+    async with await serve(answer, "tcp://127.0.0.1:0") as server:
+        async with await key_value_client.KeyValueClient.connect(server.url) as client:
+            with pytest.raises(PayloadError):
+                await client.get("key")
+            with pytest.raises(StreamClosed):
+                await client.get("key")
+
+
 # Neovim
 
 
@@ -214,6 +264,68 @@ async def test_memcached_keeps_what_it_is_given(tmp_path):
             assert not await cache.delete("number")
             with pytest.raises(memcached.MemcachedError, match="CLIENT_ERROR"):
                 await cache.increment("tricky")
+
+
+@asynccontextmanager
+async def imitation(answers):
+    """A server that sends what the test gives it, whatever it is asked; a client of it, and what it heard."""
+    heard = []
+
+    async def answer(stream):
+        async for line in stream.frames(memcached.LINE):
+            heard.append(line)
+            await stream.write(await answers.get())
+
+    async with await serve(answer, "tcp://127.0.0.1:0", drain_timeout=0) as server:
+        async with await memcached.Memcached.connect(server.url) as cache:
+            yield cache, heard
+
+
+async def test_memcached_an_answer_that_nobody_waited_for_is_nobody_elses():
+    answers = asyncio.Queue()
+    async with imitation(answers) as (cache, heard):
+        lost = asyncio.ensure_future(cache.get("a"))
+        while not heard:
+            await asyncio.sleep(0)
+        lost.cancel()
+        answers.put_nowait(b"VALUE a 0 1\r\n1\r\nEND\r\n")
+        answers.put_nowait(b"END\r\n")
+        with pytest.raises(StreamClosed):
+            await cache.get("b")
+
+
+async def test_memcached_waiting_for_a_turn_can_be_given_up():
+    answers = asyncio.Queue()
+    async with imitation(answers) as (cache, heard):
+        first = asyncio.ensure_future(cache.get("a"))
+        second = asyncio.ensure_future(cache.get("b"))
+        while not heard:
+            await asyncio.sleep(0)
+        second.cancel()
+        answers.put_nowait(b"VALUE a 0 1\r\n1\r\nEND\r\n")
+        assert {"a": b"1"} == await first
+
+
+async def test_memcached_an_answer_that_is_none_ends_the_connection():
+    answers = asyncio.Queue()
+    async with imitation(answers) as (cache, _):
+        answers.put_nowait(b"VALUE a\r\n")
+        with pytest.raises(ValueError, match="not enough values"):
+            await cache.get("a")
+        with pytest.raises(StreamClosed):
+            await cache.get("a")
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a\r\nflush_all", "x" * 251, "\x7f", "\u00e9" * 126])
+async def test_memcached_what_is_no_key_is_not_sent(key):
+    answers = asyncio.Queue()
+    async with imitation(answers) as (cache, heard):
+        for request in (cache.get("a", key), cache.set(key, b""), cache.delete(key), cache.increment(key)):
+            with pytest.raises(ValueError, match="is no key"):
+                await request
+        answers.put_nowait(b"VERSION 1\r\n")
+        assert "1" == await cache.version()
+        assert ["version"] == heard
 
 
 # Mail

@@ -48,7 +48,7 @@ async def test_an_address_in_use_is_reported_with_the_url():
     (taken,) = await listening("tcp://127.0.0.1:0")
     port = taken.getsockname()[1]
     with pytest.raises(
-        OSError, match=f"cannot listen on tcp://127.0.0.1:{port}: address already in use"
+        OSError, match=f"^cannot listen on tcp://127.0.0.1:{port}: address already in use$"
     ) as caught:
         await listening(f"tcp://127.0.0.1:{port}")
     close_all([taken])
@@ -63,7 +63,7 @@ async def test_two_can_listen_on_one_port_when_both_say_so():
 
 
 async def test_a_host_that_does_not_resolve_is_reported():
-    with pytest.raises(OSError, match=r"cannot listen on tcp://nowhere\.invalid:0: "):
+    with pytest.raises(OSError, match=r"^cannot listen on tcp://nowhere\.invalid:0: "):
         await listening("tcp://nowhere.invalid:0")
 
 
@@ -204,6 +204,20 @@ def test_sockets_passed_to_another_process_are_not_taken():
         activated_sockets("", {"LISTEN_PID": "1", "LISTEN_FDS": "1"})
 
 
+@pytest.mark.parametrize("count", ["abc", "-1", "", "\u0663", "9" * 5000])
+def test_a_number_of_sockets_that_is_none_is_refused(count):
+    environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}
+    with pytest.raises(AddressError, match=f"LISTEN_FDS is {count[:40]!r}; it must be the number of sockets"):
+        activated_sockets("", environment)
+
+
+def test_no_sockets_at_all_are_not_enough():
+    with pytest.raises(AddressError, match=r"^none of the 0 sockets passed is named 'web'$"):
+        activated_sockets("web", {"LISTEN_PID": str(os.getpid())})
+    with pytest.raises(AddressError, match=r"^no socket was passed to this process: LISTEN_FDS is 0$"):
+        activated_sockets("", {"LISTEN_PID": str(os.getpid())})
+
+
 async def test_a_url_for_activated_sockets_needs_them():
     with pytest.raises(AddressError, match="no socket was passed to this process"):
         await listening("systemd:web")
@@ -228,7 +242,7 @@ class Door:
         )
         self.acceptor.poke()
 
-    def _let_in(self, connection):
+    def _let_in(self, connection, _):
         self.room -= 1
         connection.close()
         self.came.put_nowait(connection)
@@ -258,6 +272,24 @@ async def test_many_that_wait_are_accepted_in_more_than_one_turn():
     for _ in clients:
         await door.came.get()
     door.acceptor.close()
+    close_all(clients)
+
+
+async def test_everybody_who_waits_is_accepted_before_the_end():
+    (sock,) = await listening("tcp://127.0.0.1:0", backlog=300)
+    clients = [socket.create_connection(sock.getsockname()) for _ in range(200)]
+    door = Door(sock, room=1000)
+    door.acceptor.close()
+    assert len(clients) == door.came.qsize()
+    close_all(clients)
+
+
+async def test_no_more_are_accepted_before_the_end_than_there_is_room_for():
+    (sock,) = await listening("tcp://127.0.0.1:0", backlog=300)
+    clients = [socket.create_connection(sock.getsockname()) for _ in range(100)]
+    door = Door(sock, room=80)
+    door.acceptor.close()
+    assert door.came.qsize() == 80
     close_all(clients)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from framestream import (
     ConnectError,
+    FramingError,
     Line,
     StreamClosed,
     UnknownFramerError,
@@ -148,6 +149,74 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
     assert record.exc_info[0] is KeyError
 
 
+async def close_and_fail(stream):
+    async with stream:
+        raise KeyError("fail")
+
+
+async def fail_after_a_reset(stream):
+    await stream.read(LINE)
+    await stream.wait_closed()
+    raise KeyError("fail")
+
+
+@pytest.mark.parametrize("handler", [close_and_fail, fail_after_a_reset])
+async def test_the_log_names_a_peer_that_is_gone(handler, caplog):
+    async with await serve(handler, "tcp://127.0.0.1:0") as server:
+        host, _, port = server.addresses[0].rpartition(":")
+        with socket.create_connection((host, int(port))) as client:
+            address = "{}:{}".format(*client.getsockname())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.sendall(b"hello\n")
+        await until(lambda: server.stats.handler_failures)
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert f"{address}: handler failed: KeyError('fail')" == record.getMessage()
+    assert address == record.peer
+
+
+async def test_a_stream_names_its_peer_when_it_is_closed():
+    async with await serve(echo, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as client:
+            assert server.addresses[0] == client.peer
+        assert server.addresses[0] == client.peer
+
+
+@pytest.mark.parametrize("error", [KeyError("two"), FramingError("two")])
+async def test_what_a_handler_has_written_before_it_raises_is_sent(error, caplog):
+    async def fail(stream):
+        stream.send("one", LINE)
+        stream.send("ERROR: two", LINE)
+        raise error
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        assert b"one\nERROR: two\n" == await client.read_until_close()
+
+
+async def test_a_peer_that_does_not_read_is_not_waited_for_long_when_the_handler_has_failed(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr("framestream.network._connections._LAST_ANSWERS", 0.02)
+
+    async def fail(stream):
+        stream.write(b"x" * 10_000_000)
+        raise KeyError("fail")
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url):
+        await until(lambda: server.stats.accepted and not server.stats.open)
+        assert 1 == server.stats.handler_failures
+
+
+async def test_a_drain_that_cuts_a_failed_handlers_last_answers_is_quiet(caplog):
+    async def fail(stream):
+        stream.write(b"x" * 10_000_000)
+        raise KeyError("fail")
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url):
+        await until(lambda: server.stats.handler_failures)
+        await server.aclose(drain_timeout=0)
+        assert 0 == server.stats.open
+
+
 @pytest.mark.parametrize("sent", [b"\xff\n", b"incomplete"])
 async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, caplog):
     condition = Line(last=False)
@@ -272,6 +341,18 @@ async def test_draining_serves_what_waits_in_the_backlog():
         client.sendall(b"hello\n")
         await server.aclose()
         assert b"hello\n" == client.recv(100)
+
+
+async def test_draining_serves_however_many_wait_in_the_backlog():
+    server = await serve(echo, "tcp://127.0.0.1:0")
+    host, _, port = server.addresses[0].rpartition(":")
+    clients = [socket.create_connection((host, int(port))) for _ in range(300)]
+    for client in clients:
+        client.sendall(b"hello\n")
+    await server.aclose()
+    assert [b"hello\n"] * 300 == [client.recv(100) for client in clients]
+    for client in clients:
+        client.close()
 
 
 async def test_what_takes_longer_than_the_time_to_drain_is_cancelled(caplog):

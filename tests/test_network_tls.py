@@ -151,6 +151,34 @@ async def test_a_hanging_handshake_does_not_keep_the_server_from_closing():
             await server.aclose()
 
 
+async def test_a_handshake_that_hangs_does_not_hold_the_drain_up(caplog):
+    loop = asyncio.get_running_loop()
+    async with await serve(echo, "tls://127.0.0.1:0", tls=certificates().server()) as server:
+        async with await connect(server.url.replace("tls", "tcp")) as silent:
+            await until(lambda: server.stats.open)
+            began = loop.time()
+            await server.aclose(drain_timeout=15)
+            assert loop.time() - began < 5
+            with pytest.raises(StreamClosed):
+                await silent.read(LINE)
+    assert (0, 1) == (server.stats.open, server.stats.handshake_failures)
+    assert "the time to drain is over" not in caplog.text
+
+
+async def test_a_handshake_that_has_begun_is_finished_and_heard_out_while_draining():
+    files = certificates()
+    async with await serve(echo, "tls://localhost:0", tls=files.server()) as server:
+        async with await connect(server.url.replace("tls", "tcp")) as client:
+            await until(lambda: server.stats.open)
+            draining = asyncio.ensure_future(server.aclose())
+            await asyncio.sleep(0)
+            await client.start_tls(files.client(), server_hostname="localhost")
+            await client.send("hello", LINE)
+            assert "hello" == await client.read(LINE)
+            await draining
+    assert 0 == server.stats.handshake_failures
+
+
 async def test_a_conversation_goes_over_to_tls_in_the_middle():
     files = certificates()
 

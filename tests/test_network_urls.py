@@ -13,6 +13,9 @@ URLS = [
     ("tcp://[fe80::1%eth0]:4000", Tcp("fe80::1%eth0", 4000)),
     ("tcp://:4000", Tcp("", 4000)),
     ("tls://example.org:443", Tcp("example.org", 443, tls=True)),
+    ("tcp://example.org.:443", Tcp("example.org.", 443)),
+    ("tcp://b\u00fccher.example:1", Tcp("b\u00fccher.example", 1)),
+    ("tcp://under_score:1", Tcp("under_score", 1)),
     ("unix:/run/app.sock", Unix("/run/app.sock")),
     ("unix:app.sock", Unix("app.sock")),
     ("unix:///run/app.sock", Unix("/run/app.sock")),
@@ -52,6 +55,26 @@ def test_an_endpoint_prints_as_a_url_that_names_it(endpoint):
         ("tcp://x:http", "port 'http' in 'tcp://x:http' is no number from 0 to 65535"),
         ("tcp://x:65536", "port '65536' in 'tcp://x:65536' is no number from 0 to 65535"),
         ("tcp://x:", "port '' in 'tcp://x:' is no number from 0 to 65535"),
+        (
+            "tcp://x..y:80",
+            "'x..y' in 'tcp://x..y:80' is no host name; "
+            "each part of one has 1 to 63 letters, digits or hyphens",
+        ),
+        (
+            f"tls://{'x' * 64}:80",
+            f"'{'x' * 64}' in 'tls://{'x' * 64}:80' is no host name; "
+            "each part of one has 1 to 63 letters, digits or hyphens",
+        ),
+        (
+            "tcp://\udcff:80",
+            "'\\udcff' in 'tcp://\\udcff:80' is no host name; "
+            "each part of one has 1 to 63 letters, digits or hyphens",
+        ),
+        ("tcp://[x]:80", "no IPv6 address in the brackets of 'tcp://[x]:80'; write tcp://[::1]:PORT"),
+        ("tcp://u:p@x:80", "a user in 'tcp://u:p@x:80', which nobody would ask for; write tcp://HOST:PORT"),
+        ("unix:a\0b", "a NUL character in 'unix:a\\x00b'"),
+        ("/a\0b", "a NUL character in '/a\\x00b'"),
+        ("fd:2147483648", "'fd:2147483648' names no descriptor; write fd:N or fd:READ,WRITE"),
         ("unix:", "no path in 'unix:'; write unix:/PATH or unix:@NAME"),
         ("fd:x", "'fd:x' names no descriptor; write fd:N or fd:READ,WRITE"),
         ("fd:1,", "'fd:1,' names no descriptor; write fd:N or fd:READ,WRITE"),
@@ -65,6 +88,11 @@ def test_a_malformed_url_is_refused_with_what_to_write(url, reason):
         parse_url(url)
     assert reason == str(caught.value)
     assert url == caught.value.url
+
+
+def test_a_url_is_text():
+    with pytest.raises(TypeError, match="url is 5; it must be text"):
+        parse_url(5)
 
 
 def test_an_abstract_name_begins_with_nul_for_the_socket_module():

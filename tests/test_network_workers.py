@@ -1,6 +1,7 @@
 """Servers of several processes. Each test starts interpreters, so there are few."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -9,7 +10,8 @@ import sys
 import pytest
 from certificates import certificates
 from distributions import site
-from worker_handlers import LINE, Conditional, Fickle, OwnTLS, Unstartable, answer, block
+from test_docs import ROOT, blocks_of
+from worker_handlers import LINE, Conditional, Fickle, OwnTLS, Unstartable, answer, block, converse
 
 from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve
 
@@ -43,6 +45,40 @@ async def test_a_worker_that_dies_is_replaced_and_what_waits_in_its_backlog_is_s
             await ask(server.url, "die")
         assert str(old) != await ask(server.url, "pid")
     assert f"worker {old} of {server.url} ended with exit code 3" in caplog.text
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.asyncio_only
+async def test_the_service_of_the_how_to_page_reloads_and_ends_when_it_is_told(tmp_path):
+    page = {"serve": serve, "Line": Line, "asyncio": asyncio, "signal": signal}
+    (block,) = [
+        block.text
+        for block in blocks_of(ROOT / "docs" / "how-to" / "graceful-restart.md")
+        if "def reloading_service" in block.text
+    ]
+    exec(block.replace("workers=4", "workers=1"), page)
+    url = f"unix:{tmp_path}/socket"
+    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    service = asyncio.ensure_future(page["reloading_service"](url, converse))
+    await until(lambda: signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN)
+    before = await ask(url, "pid")
+    os.kill(os.getpid(), signal.SIGHUP)
+    while before == await ask(url, "pid"):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    await service
+    signal.signal(signal.SIGHUP, kept)
+    assert [] == multiprocessing.active_children()
+
+
+@pytest.mark.asyncio_only
+async def test_a_server_that_closes_while_it_reloads_leaves_no_process_behind(tmp_path):
+    async with await serve(answer, f"unix:{tmp_path}/socket", workers=2) as server:
+        reloading = asyncio.ensure_future(server.reload())
+        await asyncio.sleep(0)
+        await server.aclose()
+        await reloading
+    assert [] == multiprocessing.active_children()
 
 
 @pytest.mark.asyncio_only

@@ -18,6 +18,12 @@ async def answer(stream):
         await stream.send(str(os.getpid()) if line == "pid" else line, LINE)
 
 
+async def converse(conversation):
+    """Answer every frame with the process id."""
+    async for _ in conversation:
+        await conversation.send(str(os.getpid()))
+
+
 class Unstartable:
     """A handler that cannot be made again in another process."""
 

@@ -13,6 +13,7 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO, TypeAlias
 
 Buffer: TypeAlias = "bytes | memoryview"
@@ -108,17 +109,23 @@ class SocketChannel(Channel):
 
     TCP is told not to wait for more before it sends: what is written in one pass of the loop leaves
     together anyway.
+
+    Args:
+        sock: the socket.
+        peer: the peer's address as text, where it is known; otherwise the system is asked when it is
+            needed, which knows no peer that is gone.
     """
 
-    __slots__ = ("_socket", "receive")
+    __slots__ = ("_peer", "_socket", "receive")
 
     receive: Callable[[int], bytes]  # type: ignore[assignment]  # the socket's own method: one call less
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, peer: str = "") -> None:
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
+        self._peer = peer
         self.receive = sock.recv
 
     def receive_into(self, buffer: memoryview) -> int:
@@ -160,11 +167,11 @@ class SocketChannel(Channel):
 
     @property
     def peer(self) -> str:
-        """Return the peer's address as text; empty if there is none any more."""
-        try:
-            return format_address(self._socket.getpeername())
-        except OSError:
-            return ""
+        """The peer's address as text; empty if nobody has asked while there was one."""
+        if not self._peer:
+            with suppress(OSError):
+                self._peer = format_address(self._socket.getpeername())
+        return self._peer
 
     def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
         """Send straight from the page cache."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from framestream.cli._failures import CLOSED_PIPE, HANDLED, INTERRUPTED, report
+from framestream.cli._standard_output import discard_output
 from framestream.hosting._named_framers import find_config
 from framestream.hosting._registry import plugins
 
@@ -41,7 +39,7 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             raise click.exceptions.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            _discard_output()
+            discard_output()
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except OSError as error:
             raise click.ClickException(str(error)) from error
@@ -87,9 +85,3 @@ def run(arguments: Sequence[str]) -> int:
     except HANDLED as error:
         return report(error)
     return status or 0
-
-
-def _discard_output() -> None:
-    # What is still buffered has no reader; without this, the interpreter complains when it exits.
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,11 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from framestream._errors import FramestreamError
+from framestream._errors import EncodeError, FramestreamError
 from framestream.cli._output import OUTPUTS
 from framestream.cli._render import to_json
+from framestream.cli._standard_output import discard_output
+from framestream.network._reasons import reason
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Awaitable
+
     from framestream.streams._frames import FramedStream
 
 
@@ -40,35 +45,79 @@ class Execute:
 
     Attributes:
         argv: the command.
+        max_size: the most bytes of an answer, besides a newline at its end.
     """
 
     argv: tuple[str, ...]
+    max_size: int
 
     async def __call__(self, conversation: FramedStream[Any]) -> None:
         """Serve one connection, one frame at a time."""
         async for frame in conversation:
             try:
-                answer = await self._answer(frame)
-            except (CommandFailed, ValueError) as error:
+                answer = self._as_frame(await self._output(_as_input(frame)), frame)
+                sent = self._send(conversation, answer)
+            except CommandFailed as error:
                 click.echo(f"framestream: {conversation.stream.peer}: {error}", err=True)
                 return
-            await conversation.send(answer)
+            await sent
 
-    async def _answer(self, frame: Any) -> Any:
+    def _send(self, conversation: FramedStream[Any], answer: Any) -> Awaitable[None]:
+        try:
+            return conversation.send(answer)
+        except EncodeError as error:
+            framer = conversation.send_framer
+            raise CommandFailed(f"{self.argv[0]} gave no answer that {framer} can send: {error}") from error
+
+    async def _output(self, data: bytes) -> bytes:
         try:
             process = await asyncio.create_subprocess_exec(*self.argv, stdin=PIPE, stdout=PIPE)
         except OSError as error:
             raise CommandFailed(f"cannot start {self.argv[0]}: {error.strerror}") from error
+        feeding = asyncio.ensure_future(_feed(process, data))
         try:
-            output, _ = await process.communicate(_as_input(frame))
+            output = await self._read(process)
+            await process.wait()
         except BaseException:
             with suppress(ProcessLookupError):  # it has just ended
                 process.kill()
             await process.wait()
             raise
+        finally:
+            feeding.cancel()
         if process.returncode:
             raise CommandFailed(f"{self.argv[0]} ended with exit status {process.returncode}")
-        return _as_frame(output, frame)
+        return output
+
+    async def _read(self, process: Process) -> bytes:
+        assert process.stdout is not None
+        most = self.max_size + len("\n")
+        output = bytearray()
+        while piece := await process.stdout.read(most + 1 - len(output)):
+            output += piece
+            if len(output) > most:
+                what = f"{self.argv[0]} gave more than {self.max_size} bytes"
+                raise CommandFailed(f"{what}, the limit of --max-size")
+        return bytes(output)
+
+    def _as_frame(self, output: bytes, like: Any) -> Any:
+        if isinstance(like, bytes):
+            return output
+        text = output.decode("utf-8", "surrogateescape")
+        if isinstance(like, str):
+            return text.removesuffix("\n")
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise CommandFailed(f"{self.argv[0]} gave no JSON: {error}") from error
+
+
+async def _feed(process: Process, data: bytes) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError, ConnectionResetError):  # it may end without having read everything
+        process.stdin.write(data)
+        await process.stdin.drain()
+    process.stdin.close()
 
 
 def _as_input(frame: Any) -> bytes:
@@ -76,13 +125,6 @@ def _as_input(frame: Any) -> bytes:
         return frame
     text = frame if isinstance(frame, str) else to_json(frame)
     return text.encode("utf-8", "surrogateescape") + b"\n"
-
-
-def _as_frame(output: bytes, like: Any) -> Any:
-    if isinstance(like, bytes):
-        return output
-    text = output.decode("utf-8", "surrogateescape")
-    return text.removesuffix("\n") if isinstance(like, str) else json.loads(text)
 
 
 @dataclass(frozen=True)
@@ -100,7 +142,14 @@ class Show:
         writer = OUTPUTS[self.output](sys.stdout.buffer, b"\n" if self.output == "text" else b"")
         stream, place = conversation.stream, 0
         async for frame in conversation:
-            writer.write(frame, place, stream.offset - place)
+            try:
+                writer.write(frame, place, stream.offset - place)
+                if not stream.buffered:
+                    writer.stream.flush()
+            except BrokenPipeError:
+                discard_output()  # the command itself has noticed, and ends
+                return
+            except OSError as error:
+                click.echo(f"framestream: cannot print: {reason(error)}", err=True)
+                return
             place = stream.offset
-            if not stream.buffered:
-                writer.stream.flush()

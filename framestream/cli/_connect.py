@@ -23,6 +23,7 @@ from framestream.network._tls import client_tls
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Coroutine
 
     from framestream.decoding._decoder import OnOversize
     from framestream.streams._stream import IOStream
@@ -119,13 +120,29 @@ def _context(ca: str | None) -> ssl.SSLContext | None:
 async def _converse(url: str, options: dict[str, Any], output: Output, entry: str, count: int | None) -> int:
     async with await open_stream(url, **options) as stream:
         conversation = Conversation(url, stream, output, entry)
-        sending = asyncio.ensure_future(conversation.send())
-        try:
-            await conversation.receive(count)
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+        await _either(conversation.receive(count), conversation.send())
         return conversation.status
+
+
+async def _either(leading: Coroutine[Any, Any, None], other: Coroutine[Any, Any, None]) -> None:
+    """Run both until the first has ended, or the other has failed: what nobody waits for is lost."""
+    leader, follower = tasks = [asyncio.ensure_future(leading), asyncio.ensure_future(other)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if follower.done():
+            follower.result()
+        await leader
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    told = isinstance(error, ValueError)
+    return str(error) if told else f"{type(error).__name__}: {error}"
 
 
 class Conversation:
@@ -163,8 +180,10 @@ class Conversation:
         try:
             frame = self._enter(line, self._framer)
             await self._stream.send(frame, self._framer)
-        except (ValueError, TypeError) as error:
-            self._complain(f"cannot send {line[:40]!r}: {error}")
+        except (StreamClosed, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever ails this frame, or its framer, others are sent
+            self._complain(f"cannot send {line[:40]!r}: {_reason(error)}")
 
     async def receive(self, count: int | None) -> None:
         """Print frames until the stream ends, `count` are printed, or the stream is broken."""

@@ -14,6 +14,7 @@ import click
 
 from framestream.cli._answers import Echo, Execute, Show
 from framestream.cli._parameters import SIZE, SPEC
+from framestream.cli._standard_output import departure
 from framestream.hosting._registry import get_framer
 from framestream.network._serve import serve as open_server
 from framestream.network._tls import server_tls
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from framestream.decoding._decoder import OnOversize
+    from framestream.network._server import Server
+
+# Seconds for connections to end when nobody reads their frames any more.
+_LAST_FRAMES = 0.5
 
 
 @click.command(short_help="Serve frames: echo them, run a command for each, or print them.")
@@ -90,7 +95,7 @@ def serve(
     it had begun; so does Ctrl-C.
 
     COMMAND is run without a shell. Its standard input is the frame: bytes as they are, text with a newline,
-    anything else as JSON; its output is read the same way.
+    anything else as JSON; its output is read the same way, and bounded by --max-size.
     """
     if echo and command is not None:
         raise click.UsageError("--echo and --exec exclude each other")
@@ -105,7 +110,7 @@ def serve(
         "tls": None if cert is None else functools.partial(server_tls, cert, key),
     }
     with _log(logging.INFO if verbose else logging.WARNING):
-        asyncio.run(_serve(_answer(echo, command, output), url, options))
+        asyncio.run(_serve(_answer(echo, command, output, max_size), url, options))
 
 
 @contextmanager
@@ -123,10 +128,10 @@ def _log(level: int) -> Iterator[None]:
         logger.setLevel(logging.NOTSET)
 
 
-def _answer(echo: bool, command: str | None, output: str) -> Any:
+def _answer(echo: bool, command: str | None, output: str, max_size: int) -> Any:
     if echo:
         return Echo()
-    return Show(output) if command is None else Execute(_words(command))
+    return Show(output) if command is None else Execute(_words(command), max_size)
 
 
 def _words(command: str) -> tuple[str, ...]:
@@ -143,4 +148,20 @@ async def _serve(answer: Any, url: str, options: dict[str, Any]) -> None:
     async with await open_server(answer, url, **options) as server:
         server.close_on(signal.SIGTERM)
         click.echo(f"listening on {server.url}", err=True)
-        await server.serve_forever()
+        if isinstance(answer, Show):
+            await _serve_a_reader(server)
+        else:
+            await server.serve_forever()
+
+
+async def _serve_a_reader(server: Server) -> None:
+    """Serve until the server is closed, or nobody reads what it prints: a closed pipe, as for any command."""
+    serving = asyncio.ensure_future(server.serve_forever())
+    with departure() as gone:
+        await asyncio.wait([serving, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not gone.done():
+            return
+    for stream in server.streams:
+        stream.close()
+    await server.aclose(drain_timeout=_LAST_FRAMES)
+    raise BrokenPipeError

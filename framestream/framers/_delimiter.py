@@ -10,7 +10,7 @@ from typing import Annotated
 from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream.framers._delimiter_search import DelimiterSearch
 from framestream.framers._looks_like import looks_like
-from framestream.framers._options import check_max_size, refuse_larger
+from framestream.framers._options import check_max_size, check_payload
 
 
 @dataclass(frozen=True)
@@ -78,5 +78,5 @@ class Delimiter(Framer[bytes]):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the payload with its delimiter; refuse any that would be read back otherwise."""
-        refuse_larger(frame, self.max_size)
+        check_payload(frame, self.max_size)
         return self._search.join(frame)

@@ -117,8 +117,9 @@ class DelimiterSearch:
         rest = parts.pop()
         return [*map(bytes.__add__, parts[::2], parts[1::2]), rest]
 
-    def join(self, payload: bytes) -> bytes:
+    def join(self, payload: bytes | bytearray | memoryview) -> bytes:
         """Return the payload with its delimiter; raise EncodeError if it would be read back otherwise."""
+        payload = bytes(payload)
         wire = payload if self.keep else payload + self.delimiters[0]
         found = self.find(Window(wire))
         if not isinstance(found, tuple):

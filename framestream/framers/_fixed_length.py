@@ -8,7 +8,7 @@ from typing import Annotated
 from framestream._conditions import Framer, Span, Window
 from framestream._errors import EncodeError
 from framestream.framers._exactly import ROOM_FOR_A_BATCH, slices
-from framestream.framers._options import check_size
+from framestream.framers._options import check_payload, check_size
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class FixedLength(Framer[bytes]):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the payload, padded if that is allowed; refuse any that would be read back otherwise."""
+        check_payload(frame)
+        frame = bytes(frame)
         size = len(frame)
         if size > self.size or (size < self.size and self.pad is None):
             raise EncodeError(f"payload of {size} bytes in records of {self.size}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._errors import EncodeError
 from framestream.framers._options import check_max_size
-from framestream.framers._steps import cut_steps, encode_steps, find_steps, overhead_of, split_by_cut
+from framestream.framers._steps import UNFIT, cut_steps, encode_steps, find_steps, overhead_of, split_by_cut
 from framestream.framers._whole import refuse_truncated
 
 
@@ -63,7 +63,10 @@ class HeaderThenBody(Framer[Any]):
     def encode(self, frame: Any) -> list[bytes]:
         """Return header and body, each as its own framer writes it."""
         if self.separate is not None:
-            frame = self.separate(frame)
+            try:
+                frame = self.separate(frame)
+            except UNFIT as error:
+                raise EncodeError(f"frame cannot be taken apart: {error}") from error
         elif self.combine is not None:
             raise EncodeError("header and body are combined; writing needs separate= to take them apart")
         return encode_steps((self.header, self.body), frame, self.max_size)

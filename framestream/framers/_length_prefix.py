@@ -14,7 +14,7 @@ from framestream._errors import EncodeError, FramingError
 from framestream.framers._length_fields import Binary, Custom, Digits, LengthField, Varint
 from framestream.framers._length_split import split_by_field, split_fixed, split_plain
 from framestream.framers._looks_like import looks_like
-from framestream.framers._options import check_bytes, check_choice, check_max_size, check_size, refuse_larger
+from framestream.framers._options import check_bytes, check_choice, check_max_size, check_payload, check_size
 
 ByteOrder = Literal["big", "little", "native"]
 Format = Literal["binary", "varint", "decimal", "hex"]
@@ -210,7 +210,7 @@ class LengthPrefix(Framer[bytes]):
 
         Raise EncodeError for a length that does not fit its field, and for a payload above `max_size`.
         """
-        refuse_larger(frame, self.max_size)
+        check_payload(frame, self.max_size)
         if self.strip == 0:
             self._check_header(frame)
             return frame

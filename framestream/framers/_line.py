@@ -12,7 +12,7 @@ from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream._errors import EncodeError
 from framestream.framers._delimiter_search import DelimiterSearch, split_pair
 from framestream.framers._looks_like import looks_like
-from framestream.framers._options import check_choice, check_max_size, refuse_larger
+from framestream.framers._options import check_choice, check_max_size, check_payload
 
 LineT = TypeVar("LineT", bound=str | bytes)
 Newline = Literal["any", "lf", "crlf"]
@@ -161,12 +161,13 @@ class Line(Framer[LineT]):
 
     def encode(self, frame: LineT) -> bytes:
         """Return the line with its newline; refuse any that would be read back otherwise."""
-        payload = frame if isinstance(frame, bytes) else self._to_bytes(frame)
-        refuse_larger(payload, self.max_size)
+        payload = self._to_bytes(frame) if isinstance(frame, str) else frame
+        check_payload(payload, self.max_size, kind="bytes" if self.encoding is None else "text")
         return self._search.join(payload)
 
     def _to_bytes(self, line: str) -> bytes:
-        assert self.encoding is not None
+        if self.encoding is None:
+            raise EncodeError("frame is text; without an encoding it must be bytes")
         try:
             payload = line.encode(self.encoding, self.errors if self.errors in _REVERSIBLE else "strict")
             same = str(payload, self.encoding, self.errors) == line

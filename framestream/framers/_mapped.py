@@ -18,7 +18,7 @@ from framestream._conditions import (
     Window,
 )
 from framestream._errors import EncodeError, FramingError, PayloadError
-from framestream.framers._steps import pieces_of
+from framestream.framers._steps import UNFIT, pieces_of
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Mapped(Over[T]):
             raise EncodeError("it only reads: no function dumps a value")
         try:
             dumped = self.dump(frame)
-        except (ValueError, TypeError) as error:
+        except UNFIT as error:
             raise EncodeError(str(error)) from error
         return pieces_of(self.condition, dumped)
 

@@ -14,7 +14,7 @@ import msgpack
 from framestream._conditions import Framer, NeedMore, Span, ValueSpan, Window
 from framestream._errors import EncodeError, PayloadError
 from framestream.framers._msgpack_scan import MAX_DEPTH, START, scan
-from framestream.framers._options import check_max_size, check_size, refuse_larger
+from framestream.framers._options import check_max_size, check_payload, check_size
 
 # An object that ends within the first of these sizes that is large enough is built by C where it is found;
 # the Python scan is for objects still arriving. Each try costs a sixteenth of the next one.
@@ -155,7 +155,7 @@ class Msgpack(Framer[Any]):
             packed: bytes = msgpack.packb(frame, **self._writing)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EncodeError(f"msgpack cannot write it: {error}") from error
-        refuse_larger(packed, self.max_size)
+        check_payload(packed, self.max_size)
         return packed
 
     def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:

@@ -33,7 +33,14 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
 
 
-def refuse_larger(payload: bytes, max_size: int | None) -> None:
-    """Raise EncodeError if the payload is larger than the framer's own limit."""
-    if max_size is not None and len(payload) > max_size:
-        raise EncodeError(f"payload of {len(payload)} bytes exceeds the limit {max_size}")
+def check_payload(payload: object, max_size: int | None = None, *, kind: str = "bytes") -> None:
+    """Raise EncodeError unless the payload is bytes, no more of them than the framer's own limit."""
+    if not isinstance(payload, bytes | bytearray) and not _is_view_of_bytes(payload):
+        raise EncodeError(f"frame is of type {type(payload).__name__}; it must be {kind}")
+    if max_size is not None and len(payload) > max_size:  # type: ignore[arg-type]  # of bytes by now
+        raise EncodeError(f"payload of {len(payload)} bytes exceeds the limit {max_size}")  # type: ignore[arg-type]
+
+
+def _is_view_of_bytes(payload: object) -> bool:
+    # A view of larger items, or of rows, has another length than its bytes.
+    return isinstance(payload, memoryview) and payload.ndim == payload.itemsize == 1

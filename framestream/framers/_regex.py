@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
 
 from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream._errors import EncodeError
-from framestream.framers._options import check_choice, check_max_size, refuse_larger
+from framestream.framers._options import check_choice, check_max_size, check_payload
 from framestream.framers._regex_analysis import MOST_STEPS, Analysis, analyse
 from framestream.framers._regex_engines import compile_pattern, with_text_names
 
@@ -137,8 +137,9 @@ class Regex(Framer[T]):
         Raises:
             EncodeError: the pattern does not match at its end, or matches before.
         """
-        payload: bytes = frame if isinstance(frame, bytes) else frame.string  # type: ignore[attr-defined]
-        refuse_larger(payload, self.max_size)
+        given: Any = getattr(frame, "string", frame)
+        check_payload(given, self.max_size)
+        payload = bytes(given)
         end = self._earliest_end(payload, 0)
         if end != len(payload):
             what = "has no match in it" if end < 0 else f"ends after {end} bytes already"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from framestream._conditions import (
     PADDING,
@@ -24,6 +24,9 @@ Step: TypeAlias = ReadCondition[Any] | Callable[..., ReadCondition[Any]]
 Make: TypeAlias = Callable[[tuple[Any, ...]], Any]
 """Turns the values of all parts into the frame."""
 
+
+UNFIT: Final = (ValueError, TypeError, LookupError, AttributeError)
+"""What a function raises that is given another kind of value than it expects."""
 
 # What a condition that is not known yet may need besides its payload.
 _UNKNOWN_OVERHEAD = 64
@@ -262,14 +265,17 @@ def overhead_of(steps: tuple[Step, ...]) -> int:
 
 def encode_steps(steps: tuple[Step, ...], frame: Any, max_size: int | None) -> list[bytes]:
     """Return the parts of a frame, each as its own framer writes it."""
-    values = tuple(frame)
+    try:
+        values = tuple(frame)
+    except TypeError as error:
+        raise EncodeError(f"frame is of type {type(frame).__name__}, not one value for each part") from error
     if len(values) != len(steps):
         raise EncodeError(f"frame of {len(values)} values for {len(steps)} parts")
     pieces: list[bytes] = []
     for index, (step, value) in enumerate(zip(steps, values, strict=True)):
         try:
             condition = condition_of(step, values[:index])
-        except ValueError as error:
+        except UNFIT as error:
             raise EncodeError(f"part {index + 1} does not follow from those before: {error}") from error
         pieces.extend(pieces_of(condition, value))
     if max_size is not None:
@@ -284,4 +290,4 @@ def pieces_of(condition: ReadCondition[Any], frame: Any) -> list[bytes]:
     if not isinstance(condition, Framer):
         raise EncodeError(f"{condition} only reads")
     encoded = condition.encode(frame)
-    return [encoded] if isinstance(encoded, bytes) else list(encoded)
+    return [bytes(encoded)] if isinstance(encoded, bytes | bytearray | memoryview) else list(encoded)

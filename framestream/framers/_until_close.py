@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from framestream._conditions import Framer, NeedMore, Span, Window
-from framestream.framers._options import check_max_size, refuse_larger
+from framestream.framers._options import check_max_size, check_payload
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,5 @@ class UntilClose(Framer[bytes]):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the payload as it is. What ends the frame is closing the stream: that is the caller's."""
-        refuse_larger(frame, self.max_size)
+        check_payload(frame, self.max_size)
         return frame

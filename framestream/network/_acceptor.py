@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import socket
@@ -15,6 +15,9 @@ log = logging.getLogger("framestream.server")
 
 # How many connections one wake-up accepts before others get their turn.
 _ACCEPTS_IN_A_ROW: Final = 64
+
+# More than any backlog holds: a flood of new ones does not keep a server from closing.
+_LONGEST_BACKLOG: Final = 1 << 16
 
 # Trouble of one connection that was gone before it was accepted (accept(2), "Error handling").
 _GONE: Final = frozenset(
@@ -47,7 +50,7 @@ class Acceptor:
 
     Args:
         sockets: listening and non-blocking. They belong to the acceptor from here on.
-        on_connection: takes each accepted socket.
+        on_connection: takes each accepted socket, and the address of its peer.
         on_failure: told about each ``OSError`` that stopped the accepting for a while.
         room: how many more connections may be accepted now.
     """
@@ -56,7 +59,7 @@ class Acceptor:
         self,
         sockets: Sequence[socket.socket],
         *,
-        on_connection: Callable[[socket.socket], object],
+        on_connection: Callable[[socket.socket, Any], object],
         on_failure: Callable[[OSError], object],
         room: Callable[[], float],
     ) -> None:
@@ -82,14 +85,14 @@ class Acceptor:
     def close(self, *, take_backlog: bool = True) -> None:
         """Close the listening sockets. Idempotent.
 
-        What has already connected is accepted before, since the kernel would reset it, unless another
-        process listens on the same sockets.
+        What has already connected is accepted before, as far as there is room, since the kernel would
+        reset it, unless another process listens on the same sockets.
         """
         if self._closed:
             return
         if self._listening and take_backlog:
             for sock in self._sockets:
-                self._accept(sock)
+                self._accept(sock, _LONGEST_BACKLOG)
         self._rest()
         self._closed = True
         self._stop_timer()
@@ -107,13 +110,13 @@ class Acceptor:
             self._timer.cancel()
             self._timer = None
 
-    def _accept(self, sock: socket.socket) -> None:
-        for _ in range(_ACCEPTS_IN_A_ROW):
+    def _accept(self, sock: socket.socket, most: int = _ACCEPTS_IN_A_ROW) -> None:
+        for _ in range(most):
             if self._room() <= 0:
                 self._rest()
                 return
             try:
-                connection, _ = sock.accept()
+                connection, address = sock.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
@@ -122,7 +125,7 @@ class Acceptor:
                 self._back_off(error)
                 return
             self._pause = FIRST_PAUSE
-            self._on_connection(connection)
+            self._on_connection(connection, address)
 
     def _back_off(self, error: OSError) -> None:
         self._rest()

@@ -5,20 +5,25 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from framestream._conditions import ReadCondition
 from framestream._errors import AddressError, FramestreamError
+from framestream._options import check_seconds
 from framestream.channels._channel import SocketChannel
-from framestream.network._connector import Connector, reason
+from framestream.network._connector import Connector
 from framestream.network._pipes import adopt, open_pipe
 from framestream.network._process import connect_process
+from framestream.network._reasons import reason
 from framestream.network._time_limit import time_limit
 from framestream.network._tls import client_tls
-from framestream.network._urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, parse_url
+from framestream.network._urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
+from framestream.streams._framing import directions
 from framestream.streams._stream import IOStream
+from framestream.streams._stream_options import check_options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from framestream._conditions import Framer, ReadCondition
+    from framestream._conditions import Framer
     from framestream.channels._channel import Channel
     from framestream.streams._stream_options import StreamOptions
 
@@ -61,17 +66,21 @@ async def connect(
 
     Raises:
         AddressError: the URL is malformed.
+        ValueError, TypeError: an option has no meaning; nobody was asked.
         ConnectError: nobody was reached; names each address that was tried, and why it failed.
             `ConnectTimeout` if the time was over.
     """
     endpoint = parse_url(url)
     context = _context(endpoint, tls, alpn)
+    check_seconds("timeout", timeout, optional=True)
+    check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
+    _check_local_address(local_address)
+    check_options(stream_options)
+    options = {**_framers(framer, send_framer), **stream_options}
     connector = Connector(url, local_address=local_address, delay=happy_eyeballs_delay)
     try:
         async with time_limit(timeout):
-            stream = await _open(
-                endpoint, connector, {"framer": framer, "send_framer": send_framer, **stream_options}
-            )
+            stream = await _open(endpoint, connector, options)
             stream.set_nodelay(True)
             if context is not None:
                 await _start_tls(stream, context, server_hostname or _host(endpoint), connector)
@@ -81,7 +90,29 @@ async def connect(
         raise connector.timed_out(timeout) from error
 
 
+def _check_local_address(address: object) -> None:
+    match address:
+        case None:
+            return
+        case (str(host), int()):
+            check_host(host, f"local_address={address!r}")
+            return
+    raise TypeError(f"local_address is {address!r}; it must be (HOST, PORT)")
+
+
+def _framers(
+    framer: ReadCondition[Any] | str | None, send_framer: Framer[Any] | str | None
+) -> dict[str, Any]:
+    for name, given in (("framer", framer), ("send_framer", send_framer)):
+        if not isinstance(given, ReadCondition | str | None):
+            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
+    reading, sending = directions(framer, send_framer)
+    return {"framer": reading, "send_framer": None if send_framer is None else sending}
+
+
 def _context(endpoint: Endpoint, tls: ssl.SSLContext | bool | None, alpn: tuple[str, ...]) -> Any:
+    if not isinstance(tls, ssl.SSLContext | bool | None):
+        raise TypeError(f"tls is {tls!r}; it must be a context, True, False or None")
     implied = isinstance(endpoint, Tcp) and endpoint.tls
     if implied and tls is False:
         raise AddressError(f"{endpoint} asks for TLS, tls=False forbids it", url=str(endpoint))
@@ -116,11 +147,16 @@ async def _open(endpoint: Endpoint, connector: Connector, options: dict[str, Any
         raise
 
 
+def _named(channel: SocketChannel) -> SocketChannel:
+    _ = channel.peer  # asked once it is connected, so that it is known when it is gone
+    return channel
+
+
 async def _channel(endpoint: Endpoint, connector: Connector) -> Channel:
     if isinstance(endpoint, Tcp):
-        return SocketChannel(await connector.connect_tcp(endpoint))
+        return _named(SocketChannel(await connector.connect_tcp(endpoint)))
     if isinstance(endpoint, Unix):
-        return SocketChannel(await connector.connect_unix(endpoint))
+        return _named(SocketChannel(await connector.connect_unix(endpoint)))
     if isinstance(endpoint, Pipe):
         return await open_pipe(endpoint)
     if isinstance(endpoint, Descriptors):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from framestream._errors import FramestreamError, FramingError, PayloadError, StreamClosed, StreamTimeout
 from framestream._events import events
-from framestream.channels._channel import SocketChannel, is_reset
+from framestream.channels._channel import SocketChannel, format_address, is_reset
 from framestream.network._acceptor import Acceptor
 from framestream.streams._stream import IOStream
 
@@ -28,6 +28,8 @@ log = logging.getLogger("framestream.server")
 # Seconds for the first byte of a connection that was accepted just before a drain: its client could not
 # know, and its request is probably on the way.
 _FIRST_WORD = 0.5
+# Seconds to send what a handler has written before it failed: often the peer is what failed.
+_LAST_ANSWERS = 2.0
 # Seconds a cancelled handler has to clean up before its connection is cut under it.
 _LAST_WORDS = 5.0
 
@@ -42,7 +44,7 @@ class ServerStats:
         most_open: the most that were ever open at once.
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
         peer_failures: connections ended by what the peer did: broken framing, a reset, a time limit.
-        handler_failures: connections whose handler raised anything else.
+        handler_failures: connections whose handler raised anything else, or that could not be handed to it.
         accept_failures: how often nothing could be accepted for want of descriptors or memory.
         bytes_received, bytes_sent: over the connections that are closed.
         frames_received, frames_sent: over the connections that are closed.
@@ -102,6 +104,7 @@ class Connections:
         self._tls = service.tls() if callable(service.tls) else service.tls
         self._server: object = None
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
+        self._greeted: set[asyncio.Task[Any] | None] = set()  # those in a TLS handshake
         self._acceptor = Acceptor(
             sockets,
             on_connection=self._accepted,
@@ -132,21 +135,27 @@ class Connections:
         """Let every connection finish what it has begun, for at most `timeout` seconds; then cancel.
 
         A connection that waits between two frames ends at once: its handler sees the end of the stream.
-        One that was never heard of has a moment for its first word.
+        One that was never heard of has a moment for its first word, or for its TLS handshake.
         """
         self.stop_listening()
         loop = asyncio.get_running_loop()
-        for stream in self.streams:
+        for task, stream in self._tasks.items():
             if stream.stats.bytes_received:
                 stream.end_input()
             else:
-                loop.call_later(min(_FIRST_WORD, timeout), stream.end_input)
+                loop.call_later(min(_FIRST_WORD, timeout), self._end_first_word, task)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
         for task in [task for task in self._tasks if task.done()]:
             self._end(task)  # somebody cancelled it before it had begun
         if self._tasks:
             await self._cancel()
+
+    def _end_first_word(self, task: asyncio.Task[None]) -> None:
+        if task in self._greeted:
+            task.cancel()
+        elif task in self._tasks:
+            self._tasks[task].end_input()
 
     async def _cancel(self) -> None:
         server, count = str(self._server), len(self._tasks)
@@ -156,20 +165,26 @@ class Connections:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
         for stream in self.streams:
-            self._log(logging.ERROR, "handler goes on although it was cancelled", stream)
+            self._log(logging.ERROR, "handler goes on although it was cancelled", stream.peer)
             stream.close()
 
     # One connection
 
-    def _accepted(self, connection: socket.socket) -> None:
+    def _accepted(self, connection: socket.socket, address: Any) -> None:
         stats = self.stats
         stats.accepted += 1
+        peer = format_address(address)
+        try:
+            stream = IOStream(SocketChannel(connection, peer), **self._service.stream_options)
+        except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
+            connection.close()
+            self._failed(peer, error)
+            return
         stats.open += 1
         stats.most_open = max(stats.open, stats.most_open)
-        stream = IOStream(SocketChannel(connection), **self._service.stream_options)
-        with suppress(OSError):  # the peer may be gone by now
-            stream.set_nodelay(True)
-        self._tasks[asyncio.get_running_loop().create_task(self._converse(stream))] = stream
+        # A name that all of them share: one for each would cost an idle connection 64 bytes.
+        name = "connection of a framestream server"
+        self._tasks[asyncio.get_running_loop().create_task(self._converse(stream), name=name)] = stream
 
     def _end(self, task: asyncio.Task[None]) -> None:
         stream = self._tasks.pop(task)
@@ -184,9 +199,10 @@ class Connections:
                 await self._answer(stream)
                 await stream.aclose()
         except asyncio.CancelledError:
-            self._log(logging.DEBUG, "handler cancelled", stream)
+            self._log(logging.DEBUG, "handler cancelled", stream.peer)
         except Exception as error:  # noqa: BLE001  # one connection never costs the server
-            self._failed(stream, error)
+            self._failed(stream.peer, error)
+            await _send_last(stream)
         finally:
             # Not in a callback of the task: each would cost an idle connection 128 bytes.
             task = asyncio.current_task()
@@ -196,12 +212,17 @@ class Connections:
     async def _greet(self, stream: IOStream) -> bool:
         if self._tls is None:
             return True
+        task = asyncio.current_task()
+        self._greeted.add(task)
         try:
             await stream.start_tls(self._tls, server_side=True, timeout=self._service.handshake_timeout)
-        except (OSError, FramestreamError) as error:
+        except (OSError, FramestreamError, asyncio.CancelledError) as error:
+            reason = "the server closes" if isinstance(error, asyncio.CancelledError) else error
             self.stats.handshake_failures += 1
-            self._log(logging.INFO, f"TLS handshake failed: {error}", stream)
+            self._log(logging.INFO, f"TLS handshake failed: {reason}", stream.peer)
             return False
+        finally:
+            self._greeted.discard(task)
         return True
 
     def _answer(self, stream: IOStream) -> Awaitable[Any]:
@@ -211,13 +232,13 @@ class Connections:
         # A handler without coroutines leaves callbacks behind; it ends when the stream does.
         return answer if isawaitable(answer) else stream.wait_closed()
 
-    def _failed(self, stream: IOStream, error: Exception) -> None:
+    def _failed(self, peer: str, error: Exception) -> None:
         if _peers_doing(error):
             self.stats.peer_failures += 1
-            self._log(logging.INFO, f"connection ended: {error}", stream)
+            self._log(logging.INFO, f"connection ended: {error}", peer)
             return
         self.stats.handler_failures += 1
-        self._log(logging.ERROR, f"handler failed: {error!r}", stream, exc_info=error)
+        self._log(logging.ERROR, f"handler failed: {error!r}", peer, exc_info=error)
         events.tell("server_failed", server=self._server, error=error)
 
     # Accepting
@@ -227,9 +248,14 @@ class Connections:
         log.warning("cannot accept for now: %s", error, extra={"server": str(self._server)})
         events.tell("server_failed", server=self._server, error=error)
 
-    def _log(self, level: int, message: str, stream: IOStream, **options: Any) -> None:
-        extra = {"server": str(self._server), "peer": stream.peer}
-        log.log(level, "%s: %s", stream.peer or "unknown peer", message, extra=extra, **options)
+    def _log(self, level: int, message: str, peer: str, **options: Any) -> None:
+        extra = {"server": str(self._server), "peer": peer}
+        log.log(level, "%s: %s", peer or "unknown peer", message, extra=extra, **options)
+
+
+async def _send_last(stream: IOStream) -> None:
+    with suppress(asyncio.CancelledError):
+        await stream.aclose(_LAST_ANSWERS)
 
 
 def _peers_doing(error: Exception) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
-import ssl
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from framestream._errors import ConnectError, ConnectTimeout
 from framestream.network._race import Race, interleave
+from framestream.network._reasons import reason
 
 if TYPE_CHECKING:
     from framestream.network._urls import Tcp, Unix
@@ -55,9 +54,7 @@ class Connector:
         try:
             found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
-            raise self.failed(
-                f"cannot find the host {host!r}: {_lower(error.strerror or str(error))}"
-            ) from error
+            raise self.failed(f"cannot find the host {host!r}: {reason(error)}") from error
         return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
     async def _first(self, mine: list[Address]) -> socket.socket:
@@ -129,18 +126,3 @@ def _text(address: Address) -> str:
     if family == socket.AF_UNIX:
         return str(place).replace("\0", "@", 1)
     return str(place[0])
-
-
-def reason(error: BaseException) -> str:
-    """Return why, in a few words of lower case: the system's own, not Python's rendering of them."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _lower(error.verify_message)
-    if isinstance(error, ssl.SSLError):  # its errno is none of the system's
-        return (error.reason or str(error)).replace("_", " ").lower()
-    if isinstance(error, OSError) and error.errno and error.errno in errno.errorcode:
-        return os.strerror(error.errno).lower()
-    return _lower(str(error) or type(error).__name__)
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]

@@ -7,17 +7,21 @@ import errno
 import os
 import socket
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from framestream._errors import AddressError
+from framestream.network._reasons import reason
 from framestream.network._urls import Activated, Descriptors, Endpoint, Tcp, Unix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-from dataclasses import replace
 
 FIRST_ACTIVATED = 3
 """The first descriptor of socket activation (SD_LISTEN_FDS_START in sd_listen_fds(3))."""
+
+# More descriptors than a number of fewer digits can count, no process has.
+_MOST_DIGITS = 7
 
 # A port the kernel chose for one address may be taken at another; it then chooses again.
 _PORT_TRIES = 20
@@ -56,8 +60,13 @@ async def listen_together(endpoint: Endpoint, count: int, *, backlog: int) -> li
         return [first] * count
     shares = [first]
     same = replace(endpoint, port=first[0].getsockname()[1])
-    while len(shares) < count:
-        shares.append(await listen(same, backlog=backlog, reuse_port=True))
+    try:
+        while len(shares) < count:
+            shares.append(await listen(same, backlog=backlog, reuse_port=True))
+    except BaseException:
+        for share in shares:
+            _close_all(share)
+        raise
     return shares
 
 
@@ -68,7 +77,7 @@ async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[soc
             endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except socket.gaierror as error:
-        raise OSError(error.errno, f"cannot listen on {endpoint}: {error.strerror}") from error
+        raise _with_place(error, endpoint) from error
     places: list[tuple[int, Any]] = list(dict.fromkeys((family, address) for family, *_, address in found))
     return _bind_all(places, endpoint, backlog, reuse_port, _PORT_TRIES if endpoint.port == 0 else 1)
 
@@ -123,8 +132,10 @@ def _bind_tcp(family: int, address: Any, backlog: int, reuse_port: bool) -> sock
 
 
 def _with_place(error: OSError, endpoint: Endpoint) -> OSError:
-    reason = os.strerror(error.errno).lower() if error.errno else str(error)
-    return OSError(error.errno, f"cannot listen on {endpoint}: {reason}")
+    # Made of the message alone, since Python would print the number in front of it.
+    told = type(error)(f"cannot listen on {endpoint}: {reason(error)}")
+    told.errno = error.errno
+    return told
 
 
 def _close_all(sockets: list[socket.socket]) -> None:
@@ -201,6 +212,12 @@ def _adopt(descriptor: int) -> socket.socket:
     return sock
 
 
+def _count(text: str, url: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
+        raise AddressError(f"LISTEN_FDS is {text[:40]!r}; it must be the number of sockets passed", url=url)
+    return int(text)
+
+
 def activated_sockets(name: str = "", environment: Mapping[str, str] = os.environ) -> list[socket.socket]:
     """Return the listening sockets that the service manager passed, all or those of one name.
 
@@ -214,7 +231,9 @@ def activated_sockets(name: str = "", environment: Mapping[str, str] = os.enviro
         raise AddressError(
             "no socket was passed to this process (LISTEN_PID names another, or none)", url=url
         )
-    count = int(environment.get("LISTEN_FDS", "0"))
+    count = _count(environment.get("LISTEN_FDS", "0"), url)
+    if not count and not name:
+        raise AddressError("no socket was passed to this process: LISTEN_FDS is 0", url=url)
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     names += ["unknown"] * (count - len(names))
     wanted = [FIRST_ACTIVATED + i for i in range(count) if name in ("", names[i])]

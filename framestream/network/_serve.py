@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from framestream._conditions import Framer
 from framestream._errors import AddressError
+from framestream._options import check_count, check_seconds
 from framestream.network._connections import Connections, Service
 from framestream.network._listen import listen, listen_together, socket_file
 from framestream.network._server import DRAIN_TIMEOUT, Crew, Server
@@ -15,7 +18,6 @@ from framestream.specs._named import condition_of
 from framestream.streams._stream_options import check_options
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from typing_extensions import Unpack
@@ -83,8 +85,8 @@ async def serve(
     """Listen on a URL and run ``handler(stream)`` in a task for each connection.
 
     When the handler returns, what it has written is sent and the stream is closed. What it raises is
-    logged with the peer and ends that connection only. A handler that is no coroutine function may set
-    callbacks and return; the connection then lasts until the stream is closed.
+    logged with the peer and ends that connection only, behind what was written. A handler that is no
+    coroutine function may set callbacks and return; the connection then lasts until the stream is closed.
 
     Args:
         handler: called with an `IOStream`, or with a framed stream if there is a `framer`.
@@ -106,11 +108,19 @@ async def serve(
 
     Raises:
         AddressError: the URL is malformed, or nobody can listen there.
+        ValueError, TypeError: an option has no meaning.
         OSError: the address is in use or not allowed.
     """
     endpoint = parse_url(url)
     if isinstance(endpoint, Tcp) and endpoint.tls and tls is None:
         raise AddressError(f"{url} needs a certificate: pass tls=server_tls(...)", url=url)
+    if not (tls is None or callable(tls) or isinstance(tls, ssl.SSLContext)):
+        raise TypeError(f"tls is {tls!r}; pass server_tls(...), or a function that makes a context")
+    check_seconds("handshake_timeout", handshake_timeout)
+    check_seconds("drain_timeout", drain_timeout)
+    check_count("backlog", backlog)
+    check_count("max_connections", max_connections, least=1, optional=True)
+    check_count("workers", workers)
     check_options(stream_options)
     service = Service(
         handler=handler,
@@ -130,6 +140,8 @@ async def serve(
         sockets = shares[0]
         crew = Workers(endpoint, service, shares)
     else:
+        if callable(tls):
+            service = replace(service, tls=tls())  # what is wrong with it is told before anybody listens
         sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
         crew = Connections(service, sockets)
     server = Server(endpoint, sockets, crew, drain_timeout=drain_timeout, file=socket_file(endpoint))

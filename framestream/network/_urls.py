@@ -90,6 +90,7 @@ class Activated:
 Endpoint: TypeAlias = Tcp | Unix | Descriptors | Pipe | Command | Activated
 
 _MAX_PORT: Final = 65535
+_MAX_FD: Final = (1 << 31) - 1
 
 
 def parse_url(url: str) -> Endpoint:
@@ -98,6 +99,10 @@ def parse_url(url: str) -> Endpoint:
     Raises:
         AddressError: the URL is malformed; says what is wrong with it and what to write.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"url is {url!r}; it must be text")
+    if "\0" in url:
+        raise AddressError(f"a NUL character in {url!r}", url=url)
     scheme, colon, rest = url.partition(":")
     if _is_path(url):
         return _path_endpoint(url)
@@ -136,13 +141,28 @@ def _tcp(rest: str, url: str) -> Tcp:
     host, colon, port = rest[2:].removesuffix("/").rpartition(":")
     if not colon or port.endswith("]"):
         raise AddressError(f"no port in {url!r}; {form}", url=url)
+    if "@" in host:
+        raise AddressError(f"a user in {url!r}, which nobody would ask for; {form}", url=url)
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
+        if ":" not in host:
+            what = f"no IPv6 address in the brackets of {url!r}"
+            raise AddressError(f"{what}; write {scheme}://[::1]:PORT", url=url)
     elif ":" in host:
         raise AddressError(
             f"the IPv6 address in {url!r} needs brackets; write {scheme}://[::1]:PORT", url=url
         )
+    check_host(host, url)
     return Tcp(host, _port(port, url), tls=scheme == "tls")
+
+
+def check_host(host: str, place: str) -> None:
+    """Raise `AddressError` for what can be no host name: the resolver would not even be asked."""
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        rule = "each part of one has 1 to 63 letters, digits or hyphens"
+        raise AddressError(f"{host!r} in {place!r} is no host name; {rule}", url=place) from error
 
 
 def _port(text: str, url: str) -> int:
@@ -161,7 +181,7 @@ def _unix(rest: str, url: str) -> Unix:
 def _descriptors(rest: str, url: str) -> Descriptors:
     read, comma, write = rest.partition(",")
     numbers = [read, write] if comma else [read, read]
-    if not all(number.isascii() and number.isdigit() for number in numbers):
+    if not all(number.isascii() and number.isdigit() and int(number) <= _MAX_FD for number in numbers):
         raise AddressError(f"{url!r} names no descriptor; write fd:N or fd:READ,WRITE", url=url)
     return Descriptors(int(numbers[0]), int(numbers[1]))
 

@@ -122,6 +122,9 @@ class Workers:
         self._url = ""
         self._workers: list[Worker] = []
         self._keepers: list[asyncio.Task[None]] = []
+        self._starting: set[Worker] = set()  # to replace others
+        self._leaving: set[asyncio.Task[None]] = set()  # drains of those that were replaced
+        self._listens = True
         self._past = ServerStats()
         self._pause = _FIRST_PAUSE
 
@@ -173,17 +176,32 @@ class Workers:
     async def reload(self, timeout: float) -> None:
         """Replace each worker by a fresh one, which accepts before the old one drains."""
         for place, old in enumerate(self._workers):
+            if not self._listens:
+                return
             fresh = self._worker(place)
-            if not await fresh.ready:
+            self._starting.add(fresh)
+            ready = await fresh.ready
+            if not self._listens:
+                return  # it drains with the others
+            self._starting.discard(fresh)
+            if not ready:
                 raise WorkerError(f"the new worker ended with exit code {fresh.exit_code}; the old ones stay")
             self._keepers[place].cancel()
             self._workers[place] = fresh
             self._keepers[place] = asyncio.ensure_future(self._keep(place))
-            await old.drain(Order(timeout, take_backlog=False))
-            self._past = total([self._past, closed(old.stats)])
+            # A task of its own: who is tired of waiting for the reload does not interrupt it.
+            leaving = asyncio.ensure_future(self._retire(old, timeout))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            await asyncio.shield(leaving)
+
+    async def _retire(self, worker: Worker, timeout: float) -> None:
+        await worker.drain(Order(timeout, take_backlog=False))
+        self._past = total([self._past, closed(worker.stats)])
 
     def stop_listening(self) -> None:
         """Let go of the listening sockets here; the workers keep theirs until they drain."""
+        self._listens = False
         for keeper in self._keepers:
             keeper.cancel()
         for sockets in self._sockets:
@@ -197,7 +215,8 @@ class Workers:
 
     async def _stop_workers(self, timeout: float) -> None:
         order = Order(timeout, take_backlog=True)
-        await asyncio.gather(*(worker.drain(order) for worker in self._workers))
+        workers = {*self._workers, *self._starting}
+        await asyncio.gather(*(worker.drain(order) for worker in workers), *self._leaving)
 
 
 def plugins_in_use() -> tuple[str, ...]:

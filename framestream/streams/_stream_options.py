@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args
 
+from framestream._options import check_count, check_rate, check_seconds
 from framestream.decoding._decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize
 
 if TYPE_CHECKING:
@@ -71,6 +73,55 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raise ``TypeError`` for options that no stream has."""
+    """Refuse what no stream could use, before it has one.
+
+    Raises:
+        TypeError: no stream has such an option.
+        ValueError: a value has no meaning.
+    """
+    if not options:
+        return
     if unknown := options.keys() - DEFAULTS.keys():
         raise TypeError(f"unknown stream option: {', '.join(sorted(unknown))}")
+    for name, value in options.items():
+        _CHECKS[name](name, value)
+    low, high = ({**DEFAULTS, **options}[f"write_{mark}_water"] for mark in ("low", "high"))
+    if low > high:
+        raise ValueError(f"write_low_water is {low}, above write_high_water {high}; set both")
+
+
+def _check_policy(name: str, value: object) -> None:
+    if value not in get_args(OnOversize):
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(sorted(get_args(OnOversize)))}")
+
+
+def _check_function(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} is {value!r}; it must be a function or None")
+
+
+def _check_truth(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; it must be True or False")
+
+
+_check_size = partial(check_count, of=" of bytes")
+_check_room = partial(check_count, of=" of bytes", least=1)
+_check_limit = partial(check_seconds, optional=True)
+
+_CHECKS: Final[Mapping[str, Callable[[str, Any], None]]] = {
+    "max_frame_size": _check_size,
+    "on_oversize": _check_policy,
+    "on_discard": _check_function,
+    "max_buffer_size": _check_room,
+    "read_chunk_size": _check_room,
+    "write_high_water": _check_size,
+    "write_low_water": _check_size,
+    "max_write_buffer_size": partial(check_count, of=" of bytes", optional=True),
+    "half_open": _check_truth,
+    "frame_timeout": _check_limit,
+    "idle_timeout": _check_limit,
+    "min_rate": check_rate,
+    "rate_grace": check_seconds,
+    "write_timeout": _check_limit,
+}

@@ -1,0 +1,37 @@
+"""Refuse numbers that an option cannot have, where it is given and not where it is used."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+
+def check_count(name: str, value: object, *, least: int = 0, of: str = "", optional: bool = False) -> None:
+    """Raise ValueError unless `value` is a whole number, of bytes say, or None where that is no limit."""
+    # True is an int to Python, and a slip of the pen to everybody else.
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return
+    _check_absent(name, value, f"a whole number{of}, {least} or more", optional)
+
+
+def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
+    """Raise ValueError unless `value` is a number of seconds, or None where that is no limit."""
+    _check_amount(name, value, "seconds", optional)
+
+
+def check_rate(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is a number of bytes per second."""
+    _check_amount(name, value, "bytes per second", optional=False)
+
+
+def _check_amount(name: str, value: object, unit: str, optional: bool) -> None:
+    # Infinity is refused as well: not every loop can wait for it.
+    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0:
+        return
+    _check_absent(name, value, f"a number of {unit}, 0 or more", optional)
+
+
+def _check_absent(name: str, value: object, allowed: str, optional: bool) -> None:
+    if value is None and optional:
+        return
+    choice = ", or None for no limit" if optional else ""
+    raise ValueError(f"{name} is {value!r}; it must be {allowed}{choice}")
