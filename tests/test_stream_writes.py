@@ -403,7 +403,7 @@ async def test_many_waiters_cost_no_more_than_a_few_each():
 
 
 async def test_who_waits_for_less_is_told_first():
-    async with joined("unix", write_high_water=1, write_low_water=1 << 20) as (client, server):
+    async with joined("unix", write_high_water=1 << 20, write_low_water=1 << 20) as (client, server):
         told = []
         flushed = asyncio.ensure_future(client.write(LARGE))
         room = asyncio.ensure_future(client.drain())

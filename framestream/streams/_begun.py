@@ -62,6 +62,10 @@ class BegunRead(CallbackRead):
             self._core.tap(self._condition, frame)
         self._settled.set_result(frame)
 
+    @property
+    def _is_untold(self) -> bool:
+        return False
+
     def _fail(self, error: BaseException) -> None:
         fail(self._core.stream, self._settled, error)
 

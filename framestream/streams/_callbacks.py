@@ -102,7 +102,7 @@ class CallbackRead:
             inbound.end()
             if inline and isinstance(error, OSError):
                 raise
-            self._fail(core.explain(error, keep=self._on_error is None))
+            self._fail(core.explain(error, keep=self._is_untold))
             return
         if answer is NEED_DATA:
             return
@@ -124,6 +124,11 @@ class CallbackRead:
     def _deliver(self, frame: Any) -> None:
         self._core.tap(self._condition, frame)
         self._core.callbacks.soon(self._callback, frame)
+
+    @property
+    def _is_untold(self) -> bool:
+        # Nobody is told of an error but by the stream's own.
+        return self._on_error is None
 
     def _fail(self, error: BaseException) -> None:
         if self._on_error is not None:

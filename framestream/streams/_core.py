@@ -106,7 +106,7 @@ class StreamCore:
             channel,
             self.inbound,
             high_water=settings["write_high_water"],
-            low_water=settings["write_low_water"],
+            low_water=min(settings["write_low_water"], settings["write_high_water"]),
             max_size=settings["max_write_buffer_size"],
             timeout=settings["write_timeout"],
             owner=self,

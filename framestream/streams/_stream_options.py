@@ -25,7 +25,7 @@ class StreamOptions(TypedDict, total=False):
         max_buffer_size: the most to buffer for one read; a read that needs more closes the stream.
         read_chunk_size: the most to receive at a time.
         write_high_water: above this many queued bytes `send` and `drain` wait...
-        write_low_water: ...until no more than these are left.
+        write_low_water: ...until no more than these are left; at most `write_high_water`.
         max_write_buffer_size: a write that would queue more than this raises `BufferFull`.
         half_open: keep the stream open for writing when the peer has ended its half and a reader has been
             told so. Otherwise the stream closes then, behind what was written before.
@@ -85,9 +85,9 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise TypeError(f"unknown stream option: {', '.join(sorted(unknown))}")
     for name, value in options.items():
         _CHECKS[name](name, value)
-    low, high = ({**DEFAULTS, **options}[f"write_{mark}_water"] for mark in ("low", "high"))
-    if low > high:
-        raise ValueError(f"write_low_water is {low}, above write_high_water {high}; set both")
+    low, high = options.get("write_low_water"), options.get("write_high_water", DEFAULTS["write_high_water"])
+    if low is not None and low > high:
+        raise ValueError(f"write_low_water is {low}, above write_high_water {high}")
 
 
 def _check_policy(name: str, value: object) -> None:
