@@ -98,8 +98,9 @@ class AwaitedRead:
             self._core.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if self._error is not None:
-            return
+        callback = self._callback
+        if callback is None:
+            return  # the task is on its way already, because of an error
         try:
             answer = self._ask(self._condition)
             if answer is NEED_DATA:
@@ -109,8 +110,8 @@ class AwaitedRead:
             self._answer = answer
         except Exception as error:  # noqa: BLE001 - the task meets it where it awaits
             self._error = error
-        callback, context = self._callback, self._context
-        assert callback is not None
+        self._callback = None
+        context = self._context
         if context is None:
             callback(self)
         else:
@@ -120,8 +121,9 @@ class AwaitedRead:
         """End with an error."""
         if not self.done():
             self._error = error
-            if self._callback is not None:
-                self._core.loop.call_soon(self._callback, self, context=self._context)
+            callback, self._callback = self._callback, None
+            if callback is not None:
+                self._core.loop.call_soon(callback, self, context=self._context)
 
     # What its task asks of a future
 
