@@ -74,12 +74,12 @@ class FrameDecoder:
 
     Attributes:
         ahead: frames that are cut and not yet asked for.
+        clear: no error, no frame begun, cut ahead, in parts or skipped. After NEED_DATA: nothing is there.
     """
 
     __slots__ = (
         "__weakref__",
         "_buffer",
-        "_clear",
         "_condition",
         "_deferred",
         "_eof",
@@ -93,6 +93,7 @@ class FrameDecoder:
         "_skipping",
         "_stats",
         "ahead",
+        "clear",
         "max_frame_size",
         "on_discard",
         "on_oversize",
@@ -116,7 +117,7 @@ class FrameDecoder:
         self._condition: ReadCondition[Any] | None = None
         self._eof = False
         self._finished = False  # a condition that may be empty has had its frame at the end
-        self._clear = True  # no error, no progress, nothing cut ahead, no frame in parts or skipped
+        self.clear = True
         self._error: Exception | None = None  # fatal: raised for ever
         self._deferred: Exception | None = None  # met behind a batch: raised once
         self._parts: FrameParts | None = None
@@ -178,7 +179,7 @@ class FrameDecoder:
             StreamBusy: a frame is being streamed in parts; finish it or call `skip_frame`.
             FramerContractError: the condition is at fault.
         """
-        if self._clear:
+        if self.clear:
             # The flat path: most frames are there whole, and built-in framers cut them in one call.
             buffer = self._buffer
             head = buffer.head
@@ -224,7 +225,7 @@ class FrameDecoder:
                 frame = frames.pop()
                 if not frames:
                     self._frames += ahead.finish()
-                    self._clear = True
+                    self.clear = True
                 return frame
             self._prepare()
         self._take_up(condition)
@@ -243,7 +244,7 @@ class FrameDecoder:
         count: int = self._guard(self.ahead.cut, condition, limit, self._last_size, self._eof, self._run)
         if count:
             self._run += count
-            self._clear = False
+            self.clear = False
         return count > 0
 
     def next_batch(
@@ -279,7 +280,7 @@ class FrameDecoder:
                 # A fatal error is kept already, and an incomplete frame is found incomplete again.
                 if self._error is None and not isinstance(error, IncompleteFrame):
                     self._deferred = error
-                    self._clear = False
+                    self.clear = False
                 return frames
             if frame is NEED_DATA or frame is END:
                 return frames or frame
@@ -306,7 +307,7 @@ class FrameDecoder:
             if self._at_end(condition):
                 return END
             self._parts = FrameParts(self._buffer, self._search)
-            self._clear = False
+            self.clear = False
         elif condition is not self._condition and condition != self._condition:
             raise StreamBusy(f"a frame of {self._condition} is being streamed; finish or skip it first")
         parts = self._parts
@@ -407,7 +408,7 @@ class FrameDecoder:
         """How many bytes must be there, after NEED_DATA, to ask again; and how many of them are missing."""
         search, buffer = self._search, self._buffer
         size = len(buffer.head) - buffer.pos + buffer.queued
-        if self._clear or self._skipping is not None or self._parts is not None:
+        if self.clear or self._skipping is not None or self._parts is not None:
             return size + 1, 1
         extent = search.extent
         needed = search.need if extent is None else extent[2]
@@ -422,7 +423,7 @@ class FrameDecoder:
 
     def _next(self, condition: ReadCondition[T], limit: int, policy: OnOversize) -> T | NeedData | End:
         search, buffer = self._search, self._buffer
-        self._clear = False
+        self.clear = False
         while True:
             if self._skipping is not None:
                 self._check_truncation(condition)
@@ -455,7 +456,7 @@ class FrameDecoder:
                 self._run += 1
                 return self._finish(condition, payload, value, offset)
         if not self._eof:
-            self._clear = search.fresh
+            self.clear = search.fresh
             return NEED_DATA
         if not self._at_end(condition):
             self._incomplete()
@@ -494,7 +495,7 @@ class FrameDecoder:
     def _complete(self, condition: ReadCondition[Any]) -> None:
         self._search.restart()
         self._frames += 1
-        self._clear = True
+        self.clear = True
         self._note_end(condition)
 
     def _note_end(self, condition: ReadCondition[Any]) -> None:
@@ -573,7 +574,7 @@ class FrameDecoder:
 
     def _fail(self, error: Exception) -> NoReturn:
         self._error = error
-        self._clear = False
+        self.clear = False
         raise error
 
     def _incomplete(self, parts: FrameParts | None = None) -> NoReturn:

@@ -81,6 +81,8 @@ class AwaitedRead:
 
     def _receive(self) -> Any:
         core = self._core
+        if core.inbound.wait_in_quiet(self):
+            return NEED_DATA
         while core.receive_inline():
             answer = self._ask(self._condition)
             if answer is not NEED_DATA:

@@ -116,6 +116,8 @@ class CallbackRead:
     def _next(self) -> Any:
         core = self._core
         while (answer := self._ask(self._condition)) is NEED_DATA:
+            if core.inbound.wait_in_quiet(self):
+                break
             if not core.receive_inline():
                 core.inbound.wait(self)
                 break

@@ -132,6 +132,8 @@ class FrameHandler:
         core = self._core
         try:
             while (frame := core.decoder.next_frame(self._condition)) is NEED_DATA:
+                if core.inbound.wait_in_quiet(self):
+                    break
                 if not core.receive_inline():
                     core.inbound.wait(self)
                     break

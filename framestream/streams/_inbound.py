@@ -211,6 +211,21 @@ class Inbound:
         if self.finishing:
             self._loop.call_soon(self._finish)
 
+    def wait_in_quiet(self, reader: Reader) -> bool:
+        """Do as `wait`, if nothing is there and nothing has begun; return whether it was so.
+
+        That is the way of most waits, and need not ask how much is missing: anything.
+        """
+        if not (self.drained and self._watching and self.decoder.clear) or self.eof or self.finishing:
+            return False
+        self._reader = reader
+        self._missing = 1
+        self._budget = _BUDGET
+        self.waits += 1
+        if self.timer is not None:
+            self.timer.wait(reader)
+        return True
+
     def watch(self) -> None:
         """Hear from the loop when something arrives."""
         if not self._watching and not self.eof:
