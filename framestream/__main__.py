@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 _MISSING = """\
@@ -11,6 +12,7 @@ hint: pip install 'framestream[cli]'"""
 
 def main() -> int:
     """Run the command line and return its exit status; say what to install if it cannot run."""
+    _fill_standard_descriptors()
     try:
         from framestream.cli import run  # noqa: PLC0415  # the extra "cli" may be missing
     except ModuleNotFoundError as error:
@@ -21,6 +23,17 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return run(sys.argv[1:])
+
+
+def _fill_standard_descriptors() -> None:
+    """Open what the shell has closed (``1>&-``): the next socket would be given its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # for as long as we run
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -229,6 +229,7 @@ def test_max_size_takes_precedence_over_the_framers_own(framestream: Command) ->
             2,
             "'tcp://localhost' is no address such as tcp://localhost:4000",
         ),
+        (["cut", "line", "tcp://x..y:1"], 2, "'tcp://x..y:1' is no address"),
         (["cut", "line", "tcp://[::1"], 2, "'tcp://[::1' is no address"),
         (["cut", "line", "unix:no-such-socket"], 1, "unix:no-such-socket: No such file or directory\n"),
         (["nonsense"], 2, "framestream: No such command 'nonsense'.\nhint: framestream --help\n"),

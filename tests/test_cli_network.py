@@ -263,6 +263,14 @@ def test_raw_output_is_the_payload(framestream):
         (["tcp://127.0.0.1:1", "-f", "line"], 1, "cannot connect to tcp://127.0.0.1:1: connection refused"),
         (["localhost", "-f", "line"], 2, "'localhost' begins with none of the schemes"),
         (["tcp://127.0.0.1:1", "-f", "lien"], 2, "no framer named 'lien'; did you mean 'line'?"),
+        (["tcp://127.0.0.1:1", "-f", "line", "--send-framer", "available"], 2, "available can only read"),
+        (["tcp://127.0.0.1:1", "-f", "line", "--timeout", "nan"], 2, "Invalid value for '--timeout'"),
+        (["tcp://x..y:1", "-f", "line"], 2, "'x..y' in 'tcp://x..y:1' is no host name"),
+        (
+            ["tls://127.0.0.1:1", "-f", "line", "--server-hostname", "x..y"],
+            2,
+            "'x..y' in server_hostname='x..y' is no host name",
+        ),
         (["tcp://127.0.0.1:1"], 2, "Missing option '-f' / '--framer'."),
         (
             ["unix:/nowhere", "-f", "line", "--timeout", "1"],
@@ -460,11 +468,36 @@ def test_connections_that_end_badly_are_logged_when_asked(framestream):
         (["--echo", "--exec", "cat"], "--echo and --exec exclude each other"),
         (["--exec", "'"], '--exec "\'": no closing quotation'),
         (["--exec", ""], "--exec names no command"),
+        (["--key", __file__], "--key goes with --cert"),
+        (["-f", "available"], "available can only read; what is sent takes a framer that writes"),
+        (["--max-size=-5"], "Invalid value for '--max-size': '-5' is no size: it is negative"),
+        (["--idle-timeout", "nan"], "Invalid value for '--idle-timeout': 'nan' is no number of seconds"),
+        (["--drain-timeout", "inf"], "Invalid value for '--drain-timeout': 'inf' is no number of seconds"),
     ],
 )
 def test_a_contradiction_is_a_mistake(framestream, arguments, error):
     ran = framestream("serve", "tcp://127.0.0.1:0", "-f", "line", *arguments)
     assert (2, f"framestream: {error}\n") == (ran.status, ran.err.partition("hint:")[0])
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "1"]])
+def test_a_certificate_that_is_none_is_named(framestream, more):
+    files = certificates()
+    arguments = ["serve", "tls://127.0.0.1:0", "-f", "line", *more]
+    ran = framestream(*arguments)
+    assert "framestream: tls:// needs a certificate: --cert FILE\n" == ran.err.partition("hint:")[0]
+    ran = framestream(*arguments, "--cert", __file__)
+    named = f"the certificate in {__file__} with the key in {__file__}"
+    assert f"framestream: cannot use {named}: one is missing or no PEM\n" == ran.err
+    ran = framestream(*arguments, "--cert", files.certificate, "--key", __file__)
+    assert f"cannot use the certificate in {files.certificate} with the key in {__file__}: " in ran.err
+    assert 1 == ran.err.count("\n")
+
+
+def test_a_file_of_certificates_that_holds_none_is_named(framestream):
+    ran = framestream("connect", "tls://127.0.0.1:1", "-f", "line", "--ca", __file__)
+    assert ran.err.startswith(f"framestream: cannot use the certificates to trust in {__file__}: ")
+    assert (1, 1) == (ran.status, ran.err.count("\n"))
 
 
 # In a shell
@@ -535,6 +568,15 @@ def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported
             assert b"framestream: cannot print: no space left on device\n" == server.stderr.readline()
             server.terminate()
             assert b"" == server.stderr.read()
+
+
+@pytest.mark.parametrize(
+    "command", ["cut line /dev/null", "framers", "connect exec:cat -f line", "connect exec:cat -f line 0<&-"]
+)
+def test_a_command_runs_without_standard_output(command):
+    shell = f"{sys.executable} -m framestream {command} 1>&-"
+    ran = subprocess.run(["/bin/sh", "-c", shell], input=b"hello\n", stderr=subprocess.PIPE, check=False)
+    assert (0, b"") == (ran.returncode, ran.stderr)
 
 
 def test_workers_serve_a_shell():

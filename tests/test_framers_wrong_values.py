@@ -9,8 +9,10 @@ from framer_examples import SAMPLES
 from framestream import (
     Delimiter,
     EncodeError,
+    Exactly,
     FixedLength,
     Framer,
+    HeaderThenBody,
     LengthPrefix,
     Line,
     Mapped,
@@ -44,6 +46,11 @@ def test_any_value_is_written_as_bytes_or_refused(name, value):
         (LengthPrefix(4), memoryview(array("I", [1])), "frame is of type memoryview; it must be bytes"),
         (Sequence(Line(), Line()), 5, "frame is of type int, not one value for each part"),
         (Mapped(Line(), str, lambda value: value["name"]), {}, "'name'"),
+        (
+            HeaderThenBody(Line(), lambda line: Exactly(int(line)), separate=lambda frame: frame.parts),
+            b"",
+            "frame cannot be taken apart: 'bytes' object has no attribute 'parts'",
+        ),
     ],
 )
 def test_a_refusal_says_what_the_framer_takes(framer, value, reason):

@@ -112,6 +112,33 @@ async def test_a_server_may_ask_for_the_clients_certificate():
         await until(lambda: server.stats.handshake_failures)
 
 
+async def test_the_certificate_must_have_somebody_to_name():
+    for url in ("tls://:1", "unix:/nowhere"):
+        with pytest.raises(
+            AddressError, match=f"{url} has no host for the certificate to name; pass server_"
+        ):
+            await connect(url, tls=certificates().client())
+    with pytest.raises(AddressError, match=r"'x..y' in server_hostname='x..y' is no host name"):
+        await connect("tls://localhost:1", server_hostname="x..y")
+
+
+def test_the_files_of_a_context_are_named_when_they_are_of_no_use(tmp_path):
+    missing, files = tmp_path / "missing.pem", certificates()
+    for make in (
+        lambda: server_tls(missing),
+        lambda: client_tls(ca=missing),
+        lambda: server_tls(files.certificate, files.key, client_ca=missing),
+    ):
+        with pytest.raises(
+            FileNotFoundError, match=f"^cannot use .* {missing}.*: no such file or directory$"
+        ):
+            make()
+    with pytest.raises(
+        ssl.SSLError, match=f"^cannot use the certificate in {files.certificate} with the key"
+    ):
+        server_tls(files.certificate, files.ca)
+
+
 async def test_url_and_option_must_agree():
     with pytest.raises(AddressError, match="asks for TLS, tls=False forbids it"):
         await connect("tls://localhost:1", tls=False)

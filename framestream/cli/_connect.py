@@ -11,9 +11,9 @@ import click
 
 from framestream._errors import FramingError, PayloadError, StreamClosed
 from framestream._iterate import aiter_frames
-from framestream.cli._entering import INPUTS, Typed, sending_framer
+from framestream.cli._entering import INPUTS, Typed, sending_framer, writing_framer
 from framestream.cli._output import OUTPUTS, Output, Undecoded
-from framestream.cli._parameters import ESCAPED, SIZE, SPEC
+from framestream.cli._parameters import ESCAPED, SECONDS, SIZE, SPEC
 from framestream.cli._render import hexdump
 from framestream.cli._sources import open_source
 from framestream.framers._line import Line
@@ -64,9 +64,7 @@ _LINE = Line("utf-8", errors="surrogateescape", max_size=1 << 30)
     show_default=True,
     help="What to do with a larger frame.",
 )
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="How long connecting may take."
-)
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="How long connecting may take.")
 @click.option("--ca", type=click.Path(exists=True, dir_okay=False), help="Trust these certificates (PEM).")
 @click.option("--server-hostname", metavar="NAME", help="Whom the certificate must name.")
 @click.option(
@@ -109,7 +107,7 @@ def connect(
         "half_open": True,
     }
     if send_framer is not None:
-        options["send_framer"] = get_framer(send_framer)
+        options["send_framer"] = writing_framer(send_framer)
     context.exit(asyncio.run(_converse(url, options, writer, entry, count)))
 
 

@@ -9,8 +9,11 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from framestream._conditions import Framer, ReadCondition
 from framestream._errors import EncodeError
+from framestream.hosting._registry import get_framer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +61,14 @@ def _bytes_of(value: dict[str, Any]) -> Any:
 def sending_framer(framer: ReadCondition[Any]) -> Framer[Any] | None:
     """Return the framer if it can write, else None."""
     return framer if isinstance(framer, Framer) else None
+
+
+def writing_framer(spec: str) -> Framer[Any]:
+    """Return the framer of a spec string; refuse one that can only read as a usage mistake."""
+    framer = get_framer(spec)
+    if not isinstance(framer, Framer):
+        raise click.UsageError(f"{framer} can only read; what is sent takes a framer that writes")
+    return framer
 
 
 class Typed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,6 +47,29 @@ class _Spec(_Kind):
         return [CompletionItem(name) for name in plugins.names() if name.startswith(incomplete)]
 
 
+class _Size(_Spelled):
+    """A number of bytes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or refuse it as a usage mistake."""
+        size = super().convert(value, param, ctx)
+        if size < 0:
+            self.fail(f"{value!r} is no size: it is negative", param, ctx)
+        return size
+
+
+class _Seconds(click.FloatRange):
+    """A number of seconds that a clock can count."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or refuse it as a usage mistake."""
+        seconds = super().convert(value, param, ctx)
+        if not isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
+
+
 SPEC = _Spec()
-SIZE = _Spelled("size", int)
+SIZE = _Size("size", int)
+SECONDS = _Seconds(min=0)
 ESCAPED = _Spelled("text", bytes)

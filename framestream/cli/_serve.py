@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from framestream.cli._answers import Echo, Execute, Show
-from framestream.cli._parameters import SIZE, SPEC
+from framestream.cli._entering import writing_framer
+from framestream.cli._parameters import SECONDS, SIZE, SPEC
 from framestream.cli._standard_output import departure
-from framestream.hosting._registry import get_framer
 from framestream.network._serve import serve as open_server
 from framestream.network._tls import server_tls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import ssl
+    from collections.abc import Callable, Iterator
 
     from framestream.decoding._decoder import OnOversize
     from framestream.network._server import Server
@@ -54,9 +55,7 @@ _LAST_FRAMES = 0.5
     show_default=True,
     help="What to do with a larger frame.",
 )
-@click.option(
-    "--idle-timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Cut who sends nothing."
-)
+@click.option("--idle-timeout", type=SECONDS, metavar="SECONDS", help="Cut who sends nothing.")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Serve so many at once.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Serve from N processes.")
 @click.option(
@@ -65,7 +64,7 @@ _LAST_FRAMES = 0.5
 @click.option("--key", type=click.Path(exists=True, dir_okay=False), help="Its key, if in another file.")
 @click.option(
     "--drain-timeout",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=10,
     show_default=True,
     metavar="SECONDS",
@@ -100,17 +99,29 @@ def serve(
     if echo and command is not None:
         raise click.UsageError("--echo and --exec exclude each other")
     options: dict[str, Any] = {
-        "framer": get_framer(spec),
+        "framer": writing_framer(spec),
         "max_frame_size": max_size,
         "on_oversize": on_oversize,
         "idle_timeout": idle_timeout,
         "max_connections": max_connections,
         "workers": workers,
         "drain_timeout": drain_timeout,
-        "tls": None if cert is None else functools.partial(server_tls, cert, key),
+        "tls": _certificate(url, cert, key),
     }
     with _log(logging.INFO if verbose else logging.WARNING):
         asyncio.run(_serve(_answer(echo, command, output, max_size), url, options))
+
+
+def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ssl.SSLContext] | None:
+    if cert is None:
+        if key is not None:
+            raise click.UsageError("--key goes with --cert")
+        if url.startswith("tls:"):
+            raise click.UsageError("tls:// needs a certificate: --cert FILE")
+        return None
+    make = functools.partial(server_tls, cert, key)
+    make()  # what is wrong with the files is told here, and not by each worker
+    return make
 
 
 @contextmanager

@@ -81,10 +81,10 @@ def _connected_to_path(path: str) -> socket.socket:
 def _host_and_port(place: str) -> tuple[str, int]:
     try:
         parts = urlsplit(place)
-        if parts.hostname and parts.port:
+        if parts.hostname and parts.port and parts.hostname.encode("idna"):
             return parts.hostname, parts.port
     except ValueError:
-        pass  # a port that is no number, or half an IPv6 address
+        pass  # a port that is no number, half an IPv6 address, what can be no name
     raise click.UsageError(f"{place!r} is no address such as tcp://localhost:4000")
 
 

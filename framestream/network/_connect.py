@@ -76,6 +76,9 @@ async def connect(
     check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
     _check_local_address(local_address)
     check_options(stream_options)
+    host = server_hostname if server_hostname is not None else _host(endpoint)
+    if context is not None:
+        _check_certificate_name(context, host, url)
     options = {**_framers(framer, send_framer), **stream_options}
     connector = Connector(url, local_address=local_address, delay=happy_eyeballs_delay)
     try:
@@ -83,7 +86,7 @@ async def connect(
             stream = await _open(endpoint, connector, options)
             stream.set_nodelay(True)
             if context is not None:
-                await _start_tls(stream, context, server_hostname or _host(endpoint), connector)
+                await _start_tls(stream, context, host, connector)
             return stream
     except TimeoutError as error:
         assert timeout is not None
@@ -123,6 +126,13 @@ def _context(endpoint: Endpoint, tls: ssl.SSLContext | bool | None, alpn: tuple[
     return client_tls(alpn=alpn) if tls or implied else None
 
 
+def _check_certificate_name(context: ssl.SSLContext, host: str | None, url: str) -> None:
+    if host:
+        check_host(host, f"server_hostname={host!r}")
+    elif context.check_hostname:
+        raise AddressError(f"{url} has no host for the certificate to name; pass server_hostname", url=url)
+
+
 def _host(endpoint: Endpoint) -> str | None:
     return endpoint.host if isinstance(endpoint, Tcp) else None
 
@@ -131,7 +141,7 @@ async def _start_tls(
     stream: IOStream, context: ssl.SSLContext, host: str | None, connector: Connector
 ) -> None:
     try:
-        await stream.start_tls(context, server_hostname=host, timeout=None)
+        await stream.start_tls(context, server_hostname=host or None, timeout=None)
     except (OSError, FramestreamError) as error:
         raise connector.failed(f"TLS handshake failed: {reason(error)}") from error
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
+
+from framestream.network._reasons import reason
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 Path: TypeAlias = "str | os.PathLike[str]"
 
@@ -29,8 +32,12 @@ def client_tls(
         certificate: file of this client's own certificate chain, for servers that ask for one.
         key: file of its private key, if it is not in the same file.
         alpn: protocols to offer, in order of preference (RFC 7301).
+
+    Raises:
+        OSError: a file cannot be read, or holds something else; names it. ``ssl.SSLError`` is one, too.
     """
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
+    with _naming(f"the certificates to trust in {ca}"):
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
     return _prepared(context, certificate, key, alpn)
 
 
@@ -48,8 +55,12 @@ def server_tls(
         key: file of the private key, if it is not in the same file.
         client_ca: file of certificates to trust; given, every client must show one that is signed by them.
         alpn: protocols to accept, in order of preference (RFC 7301).
+
+    Raises:
+        OSError: as for `client_tls`.
     """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca)
+    with _naming(f"the certificates to trust in {client_ca}"):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
     return _prepared(context, certificate, key, alpn)
@@ -60,7 +71,23 @@ def _prepared(
 ) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # Python 3.10's default too; older is broken
     if certificate is not None:
-        context.load_cert_chain(certificate, key)
+        with _naming(f"the certificate in {certificate} with the key in {key or certificate}"):
+            context.load_cert_chain(certificate, key)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Name the files in what the TLS library says, which is not even the reason where a file is no PEM."""
+    try:
+        yield
+    except OSError as error:
+        why = "one is missing or no PEM" if "PEM lib" in str(error) else reason(error)
+        text = f"cannot use {what}: {why}"
+        if isinstance(error, ssl.SSLError):  # prints its arguments unless there are two
+            raise type(error)(error.errno, text) from error
+        told = type(error)(text)
+        told.errno = error.errno
+        raise told from error

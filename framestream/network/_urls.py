@@ -152,17 +152,17 @@ def _tcp(rest: str, url: str) -> Tcp:
         raise AddressError(
             f"the IPv6 address in {url!r} needs brackets; write {scheme}://[::1]:PORT", url=url
         )
-    check_host(host, url)
+    check_host(host, repr(url), url)
     return Tcp(host, _port(port, url), tls=scheme == "tls")
 
 
-def check_host(host: str, place: str) -> None:
+def check_host(host: str, place: str, url: str = "") -> None:
     """Raise `AddressError` for what can be no host name: the resolver would not even be asked."""
     try:
         host.encode("idna")
     except UnicodeError as error:
         rule = "each part of one has 1 to 63 letters, digits or hyphens"
-        raise AddressError(f"{host!r} in {place!r} is no host name; {rule}", url=place) from error
+        raise AddressError(f"{host!r} in {place} is no host name; {rule}", url=url) from error
 
 
 def _port(text: str, url: str) -> int:
