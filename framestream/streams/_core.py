@@ -88,7 +88,7 @@ class StreamCore:
         self.pace = pace if pace.limits_anything else None
         self._callbacks: Callbacks | None = None
         self._close_callback: Callable[[], object] | None = None
-        self._closing: asyncio.Future[None] | None = None
+        self._closing: list[asyncio.Future[None]] | None = None
         self.decoder = FrameDecoder(
             max_frame_size=settings["max_frame_size"],
             on_oversize=settings["on_oversize"],
@@ -257,7 +257,7 @@ class StreamCore:
 
     @property
     def _minds_end(self) -> bool:
-        return self._close_callback is not None or self._closing is not None
+        return self._close_callback is not None or bool(self._closing)
 
     def mind_end(self) -> None:
         """Watch for the end of the stream, if somebody wants to know; it may be there already."""
@@ -349,10 +349,15 @@ class StreamCore:
         """Wait until the stream is closed, by whomever."""
         if self.closed:
             return
-        if self._closing is None:
-            self._closing = self.loop.create_future()
-            self.mind_end()
-        await asyncio.shield(self._closing)
+        # A future each: shielding one for all takes half a KiB more for each connection that waits.
+        waiter = self.loop.create_future()
+        self._closing = waiting = self._closing or []
+        waiting.append(waiter)
+        self.mind_end()
+        try:
+            await waiter
+        finally:
+            waiting.remove(waiter)
 
     def note_callback_run(self) -> None:
         """Run the close callback if that was the last of the others."""
@@ -404,8 +409,9 @@ class StreamCore:
     def _stop(self) -> None:
         self.inbound.stop(cut=True)
         self.outbound.stop(self.error)
-        if self._closing is not None:
-            self._closing.set_result(None)
+        for waiter in self._closing or ():
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _farewell(self) -> None:
         # A TLS peer takes a connection that ends without one for cut off, so it is given where that is
