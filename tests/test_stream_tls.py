@@ -463,8 +463,6 @@ async def test_a_context_that_checks_host_names_must_be_given_one():
 
 async def test_closing_receives_nothing_more_from_a_peer_that_goes_on_sending():
     client, server = memory_channel_pair(Wire(capacity=1 << 30))
-    for side in (client, server):
-        assert side is not None
     received = 0
 
     class Counting(type(server)):
@@ -532,3 +530,14 @@ async def test_whatever_has_to_wait_for_sending_says_so(act):
         channel.tls = engine
         assert 1 == channel.send([b"x"])
         assert not channel.wants_write
+
+
+@pytest.mark.parametrize("kind", ["tls", "tlssock"])
+async def test_half_close_loses_nothing_of_much_that_has_arrived(kind):
+    async with joined(kind, half_open=True) as (client, server):
+        sending = asyncio.ensure_future(server.write(LARGE))
+        await client.peek(1)
+        client.write_eof()
+        assert LARGE == await client.read_bytes(len(LARGE))
+        await sending
+        assert b"" == await server.read_until_close()

@@ -15,6 +15,8 @@ from framestream.channels._readiness import Readiness
 _CHUNK = 1 << 16
 # Encrypted at a time: so much plaintext is committed before the channel below takes any of it.
 _MOST_TO_ENCRYPT = 1 << 16
+# Decrypted at most to say goodbye.
+_MOST_AT_THE_END = 1 << 18
 
 
 class TLSChannel(Channel):
@@ -231,11 +233,14 @@ class TLSChannel(Channel):
     def shutdown(self) -> None:
         """Say goodbye (close_notify): the peer knows that nothing was cut off. Receiving goes on."""
         if not self._said_goodbye:
-            # The engine would take data of the peer that waits to be read for an error. Only what has
-            # arrived in the engine is taken out: a peer that goes on sending would never come to an end.
+            # The engine would take data of the peer that waits to be read for an error. No more is received
+            # for that, and a limit is set where the engine itself receives: a peer that goes on sending
+            # would never come to an end.
+            room = _MOST_AT_THE_END
             with suppress(OSError):
-                while piece := self.tls.read(_CHUNK):
+                while room > 0 and (piece := self.tls.read(_CHUNK)):
                     self._plain.append(piece)
+                    room -= len(piece)
             with suppress(ssl.SSLError):
                 self.tls.unwrap()
             self._said_goodbye = True
