@@ -109,8 +109,8 @@ class StreamChannel(Channel):
     def _handle(self, handler: Callable[[Any, int], None], events: int) -> None:
         io_loop, fd = self._stream.io_loop, self._stream.fileno()
         io_loop.remove_handler(fd)
-        if events:
-            io_loop.add_handler(fd, handler, events)
+        # Also where nothing is to be watched: a loop that is closed with all it knows closes this, too.
+        io_loop.add_handler(fd, handler, events or IOLoop.ERROR)
         self._events = events
 
     def _on_events(self, fd: object, events: int) -> None:
