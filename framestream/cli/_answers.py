@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from framestream.streams._frames import FramedStream
 
+# Seconds for a killed command's output to end: another process may have it as well.
+_LAST_OUTPUT = 2.0
+
 
 class CommandFailed(FramestreamError):
     """The command of ``--exec`` gave no answer; the connection ends, since its order is lost."""
@@ -81,7 +84,9 @@ class Execute:
         except BaseException:
             with suppress(ProcessLookupError):  # it has just ended
                 process.kill()
-            await process.wait()
+            # Some versions of asyncio wait for the end of what it has written, too: take what is left.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.communicate(), _LAST_OUTPUT)
             raise
         finally:
             feeding.cancel()
