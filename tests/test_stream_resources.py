@@ -68,8 +68,8 @@ def test_an_idle_connection_with_a_read_pending_costs_at_most_4_kib(loop):
     plain = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     command = [sys.executable, "-c", IDLE, loop]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=plain)
-    # Objects of CPython 3.10 are larger by a dict each.
-    assert int(ran.stdout) <= (4096 if sys.version_info >= (3, 11) else 4864)
+    # CPython 3.10 has larger frames for what waits, and a dict for each object without slots.
+    assert int(ran.stdout) <= (4096 if sys.version_info >= (3, 11) else 5120)
 
 
 async def converse(kind):
