@@ -5,9 +5,9 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+from framestream._checks import check_seconds
 from framestream._conditions import ReadCondition
 from framestream._errors import AddressError, FramestreamError
-from framestream._options import check_seconds
 from framestream.channels._channel import SocketChannel
 from framestream.network._connector import Connector
 from framestream.network._pipes import adopt, open_pipe

@@ -6,9 +6,9 @@ import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from framestream._checks import check_count, check_seconds
 from framestream._conditions import Framer
 from framestream._errors import AddressError
-from framestream._options import check_count, check_seconds
 from framestream.network._connections import Connections, Service
 from framestream.network._listen import listen, listen_together, socket_file
 from framestream.network._server import DRAIN_TIMEOUT, Crew, Server

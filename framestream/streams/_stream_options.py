@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args
 
-from framestream._options import check_count, check_rate, check_seconds
+from framestream._checks import check_count, check_rate, check_seconds
 from framestream.decoding._decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize
 
 if TYPE_CHECKING:
