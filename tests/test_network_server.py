@@ -40,6 +40,12 @@ class Gate:
         await self.open.wait()
 
 
+def warnings_of_ours(caplog):
+    """Return what was logged as wrong, but for what asyncio's debug mode says about slow machines."""
+    wrong = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    return [record for record in wrong if record.name.startswith("framestream")]
+
+
 async def test_a_client_and_a_server_exchange_frames():
     async with await serve(echo, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
         await client.send("hello", LINE)
@@ -142,7 +148,7 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
             await good.send("hello", LINE)
             assert "hello" == await good.read(LINE)
         assert 1 == server.stats.handler_failures
-    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    (record,) = warnings_of_ours(caplog)
     assert f"127.0.0.1:{address[1]}: handler failed: KeyError('fail')" == record.getMessage()
     assert f"127.0.0.1:{address[1]}" == record.peer
     assert server.url == record.server
@@ -169,7 +175,7 @@ async def test_the_log_names_a_peer_that_is_gone(handler, caplog):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             client.sendall(b"hello\n")
         await until(lambda: server.stats.handler_failures)
-    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    (record,) = warnings_of_ours(caplog)
     assert f"{address}: handler failed: KeyError('fail')" == record.getMessage()
     assert address == record.peer
 
@@ -233,7 +239,7 @@ async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, caplo
         await server.aclose()
         assert 1 == server.stats.peer_failures
         assert 0 == server.stats.handler_failures
-    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not warnings_of_ours(caplog)
 
 
 async def test_a_handler_without_coroutines_lasts_as_long_as_its_stream():
@@ -363,7 +369,7 @@ async def test_what_takes_longer_than_the_time_to_drain_is_cancelled(caplog):
             await server.aclose()
             with pytest.raises(StreamClosed):
                 await client.read(LINE)
-    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    (record,) = warnings_of_ours(caplog)
     assert f"{server.url}: the time to drain is over, 1 connections are cut" == record.getMessage()
 
 
