@@ -127,45 +127,35 @@ class Inbound:
 
     def receive(self) -> bool:
         """Receive once. Return True if bytes or the end of the stream arrived, False if nothing is there."""
-        if self._missing >= LARGE and (outcome := self._receive_large()) is not None:
-            return outcome
-        size = self._size
         try:
-            data = self.channel.receive(size)
+            received = self._receive_large() if self._missing >= LARGE else None
+            if received is None:
+                size = self._size
+                data = self.channel.receive(size)
+                received = len(data)
+                self.drained = received < size
+                self._size = self._chunk_size
+                if received:
+                    self.decoder.receive_data(data)
         except (BlockingIOError, InterruptedError):
             self.drained = True
             return False
-        self._size = self._chunk_size
-        if data:
-            received = len(data)
-            self.drained = received < size
-            self.decoder.receive_data(data)
-            self._missing -= received
-            self._budget -= received + _PRICE
-            if self.timer is not None:
-                self.timer.note_arrival()
-        else:
-            self._note_end()
-        return True
-
-    def _receive_large(self) -> bool | None:
-        try:
-            received = self.decoder.receive_from(self.channel.receive_into)
-        except (BlockingIOError, InterruptedError):
-            self.drained = True
-            return False
-        if received is None:
-            return None
-        self.drained = False
-        self.keep_from_next(0)
         if received:
             self._missing -= received
             self._budget -= received + _PRICE
             if self.timer is not None:
                 self.timer.note_arrival()
         else:
-            self._note_end()
+            self.peer_ended = True
+            self.stop()
         return True
+
+    def _receive_large(self) -> int | None:
+        received = self.decoder.receive_from(self.channel.receive_into)
+        if received is not None:
+            self.drained = False
+            self.keep_from_next(0)
+        return received
 
     def keep_from_next(self, missing: int) -> None:
         """Receive little more than what is `missing` of a large frame at first.
@@ -173,10 +163,6 @@ class Inbound:
         Large frames come in rows: what is not received yet of the next one can go straight to its place.
         """
         self._size = min(missing + _BESIDE_LARGE, self._chunk_size)
-
-    def _note_end(self) -> None:
-        self.peer_ended = True
-        self.stop()
 
     def receive_inline(self, missing: int) -> bool:
         """Receive up to `missing` bytes without waiting; return True if it is worth asking the decoder."""
@@ -218,12 +204,8 @@ class Inbound:
         """
         if not (self.drained and self._watching and self.decoder.clear) or self.eof or self.finishing:
             return False
-        self._reader = reader
         self._missing = 1
-        self._budget = _BUDGET
-        self.waits += 1
-        if self.timer is not None:
-            self.timer.wait(reader)
+        self.wait(reader)
         return True
 
     def watch(self) -> None:
