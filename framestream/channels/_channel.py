@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, TypeAlias
 
+from framestream.channels._poller import watch_readable
+
 Buffer: TypeAlias = "bytes | memoryview"
 Callback: TypeAlias = Callable[[], object]
 
@@ -116,7 +118,7 @@ class SocketChannel(Channel):
             needed, which knows no peer that is gone.
     """
 
-    __slots__ = ("_peer", "_socket", "receive")
+    __slots__ = ("_descriptor", "_peer", "_socket", "receive")
 
     receive: Callable[[int], bytes]  # type: ignore[assignment]  # the socket's own method: one call less
 
@@ -125,6 +127,7 @@ class SocketChannel(Channel):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
+        self._descriptor = sock.fileno()  # a socket that somebody has closed does not know it any more
         self._peer = peer
         self.receive = sock.recv
 
@@ -139,11 +142,8 @@ class SocketChannel(Channel):
         return self._socket.sendmsg(buffers[:MOST_BUFFERS])
 
     def watch_read(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
-        """Register with the loop's selector."""
-        if callback is None:
-            loop.remove_reader(self._socket)
-        else:
-            loop.add_reader(self._socket, callback)
+        """Register with the loop, or with what it has for sockets."""
+        watch_readable(loop, self._descriptor, callback)
 
     def watch_write(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
         """Register with the loop's selector."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from framestream._conditions import ReadCondition
 from framestream._errors import IncompleteFrame, StreamClosed
@@ -13,6 +15,13 @@ from framestream._signals import END, FRAME_END, NEED_DATA
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
     from framestream.streams._deadlines import Pace
+
+T = TypeVar("T")
+
+
+def in_context(callback: Callable[..., T]) -> Callable[..., T]:
+    """Return `callback` as it is to be called later: in the context it was given in."""
+    return partial(copy_context().run, callback)
 
 
 class Callbacks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from framestream._conditions import ReadCondition
@@ -24,7 +25,7 @@ class FrameHandler:
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_callback", "_callbacks", "_condition", "_core", "_paused", "_waits_for_room")
+    __slots__ = ("_callback", "_callbacks", "_condition", "_context", "_core", "_paused", "_waits_for_room")
 
     def __init__(
         self, core: StreamCore, condition: ReadCondition[Any], callback: Callable[[Any], object]
@@ -33,6 +34,7 @@ class FrameHandler:
         self._condition = condition
         self._callback = callback
         self._callbacks = core.callbacks
+        self._context = copy_context()
         self._paused = False
         self._waits_for_room = False
 
@@ -64,7 +66,7 @@ class FrameHandler:
     def go_on(self, at_once: bool) -> None:
         """Deliver what has arrived."""
         if at_once:
-            self._go_on()
+            self._context.run(self._go_on)
         else:
             self._soon()
 
@@ -79,7 +81,7 @@ class FrameHandler:
             self._core.close(error)
 
     def _soon(self) -> None:
-        self._core.loop.call_soon(self._go_on)
+        self._core.loop.call_soon(self._go_on, context=self._context)
 
     def _go_on(self) -> None:
         if self._core.inbound.busy is not self or self._paused:
