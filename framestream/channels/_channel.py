@@ -14,7 +14,7 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 from framestream.channels._poller import watch_readable
 
@@ -22,9 +22,9 @@ Buffer: TypeAlias = "bytes | memoryview"
 Callback: TypeAlias = Callable[[], object]
 
 # The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
-MOST_BUFFERS = 512
+MOST_BUFFERS: Final = 512
 
-_RESETS = frozenset(
+_RESETS: Final = frozenset(
     {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN}
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, get_args
+from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, get_args
 
 from framestream._conditions import Decode, ReadCondition, Span
 from framestream._errors import (
@@ -14,6 +14,7 @@ from framestream._errors import (
     PayloadError,
     StreamBusy,
     StreamClosed,
+    because,
 )
 from framestream._signals import END, FRAME_END, NEED_DATA, End, FrameEnd, NeedData
 from framestream.decoding._ahead import FIRST_QUOTA, RUN_BEFORE_LOOKING_AHEAD, LookAhead, split
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 
-DEFAULT_MAX_FRAME_SIZE = 1 << 20
+DEFAULT_MAX_FRAME_SIZE: Final = 1 << 20
 
 
 class DecoderStats:
@@ -53,7 +54,11 @@ class DecoderStats:
         self.copied = 0
 
     def __repr__(self) -> str:
-        return "DecoderStats(" + ", ".join(f"{n}={getattr(self, n)}" for n in self.__slots__) + ")"
+        return (
+            f"DecoderStats(received={self.received}, frames={self.frames}, oversize={self.oversize}, "
+            f"discarded={self.discarded}, payload_errors={self.payload_errors}, "
+            f"high_water={self.high_water}, copied={self.copied})"
+        )
 
 
 class FrameDecoder:
@@ -488,9 +493,10 @@ class FrameDecoder:
             raise error
         if isinstance(error, ValueError):
             self._stats.payload_errors += 1
-            raise PayloadError(str(error), payload=payload, offset=offset, framer=str(condition)) from error
+            bad = PayloadError(str(error), payload=payload, offset=offset, framer=str(condition))
+            raise because(bad, error)
         reason = f"decode raised {type(error).__name__}: {error}"
-        raise FramerContractError(reason, framer=str(condition), offset=offset) from error
+        raise because(FramerContractError(reason, framer=str(condition), offset=offset), error)
 
     def _complete(self, condition: ReadCondition[Any]) -> None:
         self._search.restart()
@@ -655,7 +661,7 @@ class FrameDecoder:
         return self._finish(condition, kept, value, self._buffer.offset - skip.parts.consumed)
 
 
-_POLICIES = frozenset(get_args(OnOversize))
+_POLICIES: Final = frozenset(get_args(OnOversize))
 
 
 def _checked(policy: OnOversize) -> OnOversize:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final, NoReturn, TypeAlias
 
 from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Span, Window
-from framestream._errors import FramerContractError, FrameTooLarge, FramingError
+from framestream._errors import FramerContractError, FrameTooLarge, FramingError, because
 from framestream.decoding._buffer import ReadBuffer
 
 # Payload start, payload stop and end, counted from the first byte of the frame; then the value, a
@@ -32,7 +32,7 @@ SETTLED: Final = Outcome.SETTLED
 TOO_LARGE: Final = Outcome.TOO_LARGE
 
 # Header, delimiter and padding together may take this much even where the payload limit is smaller.
-_MOST_OVERHEAD = 65536
+_MOST_OVERHEAD: Final = 65536
 
 
 class Search:
@@ -332,4 +332,4 @@ class Search:
 
     def _fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         framer = str(self.condition)
-        raise FramerContractError(reason, framer=framer, offset=self.buffer.offset) from cause
+        raise because(FramerContractError(reason, framer=framer, offset=self.buffer.offset), cause)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from framestream._conditions import ReadCondition
 from framestream._errors import IncompleteFrame, StreamClosed
 from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.streams._waiting import Reader
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
@@ -66,7 +67,7 @@ class Callbacks:
         self._core.note_callback_run()
 
 
-class CallbackRead:
+class CallbackRead(Reader):
     """One pending read that ends in a callback.
 
     An error closes the stream, unless there is an `on_error`: a callback has nobody to raise it to.
@@ -157,8 +158,17 @@ class StreamingRead(CallbackRead):
 
     __slots__ = ("_part_callback",)
 
-    def __init__(self, *args: Any, part_callback: Callable[[bytes], object], **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        core: StreamCore,
+        ask: Callable[[ReadCondition[Any]], Any],
+        condition: ReadCondition[Any],
+        callback: Callable[[Any], object],
+        on_error: Callable[[BaseException], object] | None = None,
+        *,
+        part_callback: Callable[[bytes], object],
+    ) -> None:
+        super().__init__(core, ask, condition, callback, on_error)
         self._part_callback = part_callback
 
     def _next(self) -> Any:

@@ -8,7 +8,7 @@ import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed
+from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed, because
 from framestream._events import events
 from framestream._signals import END, NEED_DATA
 from framestream.channels._channel import Channel, is_reset
@@ -133,9 +133,9 @@ class StreamCore:
             if frame is NEED_DATA:
                 frame = await AwaitedRead(self, self.decoder.next_frame, condition)
         except (IncompleteFrame, FrameTooLarge) as error:
-            raise self.explain(error) from self.error
+            raise because(self.explain(error), self.error)
         if frame is END:
-            raise self.ended() from self.error
+            raise because(self.ended(), self.error)
         return frame
 
     async def next(
@@ -152,7 +152,7 @@ class StreamCore:
             if answer is NEED_DATA:
                 answer = await AwaitedRead(self, ask, condition, pace)
         except (IncompleteFrame, FrameTooLarge) as error:
-            raise self.explain(error) from self.error
+            raise because(self.explain(error), self.error)
         return answer
 
     def ended(self) -> StreamClosed:
@@ -212,7 +212,7 @@ class StreamCore:
             decoder.receive_eof()
             return True
         reason = "stream closed inside a frame" if decoder.buffered else "stream ended"
-        raise StreamClosed(reason, real_error=error) from error
+        raise because(StreamClosed(reason, real_error=error), error)
 
     @property
     def _is_gone(self) -> bool:

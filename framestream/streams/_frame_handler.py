@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from framestream._conditions import ReadCondition
 from framestream._errors import FramestreamError, IncompleteFrame
 from framestream._events import events
 from framestream._signals import END, NEED_DATA
 from framestream.streams._flush import CallWhenSent
+from framestream.streams._waiting import Reader
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
 
 # Frames handed to a frame handler before other streams get their turn.
-_FRAMES_IN_A_ROW = 1024
+_FRAMES_IN_A_ROW: Final = 1024
 
 
-class FrameHandler:
+class FrameHandler(Reader):
     """Give every frame to a function, straight from the loop's wake-up: no task has to be switched to.
 
     It stops by itself while the stream has more to send than its high-water mark.
