@@ -140,14 +140,8 @@ class Search:
         """Tell whether the first `size` bytes settle nothing: in smaller chunks that ends the stream."""
         if have <= size:
             return False
-        start = self.buffer.pos
-        window = Window(bytes(memoryview(self.buffer.head)[: start + size]), start, start + self.resume)
-        window.memo, window.taken = self.memo, self.taken
-        try:
-            more = self.condition.find(window)
-        except FramingError:
-            return False
-        return type(more) is NeedMore and (more.settled or 0) <= start
+        more = self._answer_to(size)
+        return type(more) is NeedMore and not more.settled
 
     def look(self, limit: int, eof: bool) -> Span | None:
         """Ask about a fresh frame; return its span if it is plain, whole and small enough to deliver at once.
@@ -312,9 +306,18 @@ class Search:
         return type(more) is NeedMore and bool(more.settled)
 
     def _answer_to(self, size: int) -> Any:
+        """Return what the condition says of the first `size` bytes alone; None if it is an error.
+
+        In smaller chunks it would have been asked just that. Positions count from the first of them.
+        """
         start = self.buffer.pos
+        window = Window(bytes(memoryview(self.buffer.head)[start : start + size]))
+        if self.taken:
+            # The frame's beginning is gone, and only the memo knows of it. Else the memo may be of more
+            # bytes than these, and the question is asked afresh.
+            window.resume, window.memo, window.taken = self.resume, self.memo, self.taken
         try:
-            return self.condition.find(Window(bytes(memoryview(self.buffer.head)[start : start + size])))
+            return self.condition.find(window)
         except FramingError:
             return None
 
