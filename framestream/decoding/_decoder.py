@@ -20,40 +20,13 @@ from framestream.decoding._ahead import FIRST_QUOTA, RUN_BEFORE_LOOKING_AHEAD, L
 from framestream.decoding._buffer import ReadBuffer
 from framestream.decoding._parts import FrameParts, Skip
 from framestream.decoding._search import PAYLOAD, TOO_LARGE, WAITING, Search
+from framestream.decoding._stats import DecoderStats
 
 T = TypeVar("T")
 
 OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 
 DEFAULT_MAX_FRAME_SIZE = 1 << 20
-
-
-class DecoderStats:
-    """Counters of one decoder, in bytes and frames since its creation.
-
-    Attributes:
-        received: bytes given to `receive_data`.
-        frames: frames delivered, those streamed in parts included.
-        oversize: frames above the limit, whatever was done about them.
-        discarded: bytes skipped because their frame was above the limit.
-        payload_errors: frames that could not be decoded.
-        high_water: the most bytes that were ever buffered at once.
-        copied: bytes moved to make frames contiguous, besides the copy that is delivered.
-    """
-
-    __slots__ = ("copied", "discarded", "frames", "high_water", "oversize", "payload_errors", "received")
-
-    def __init__(self) -> None:
-        self.received = 0
-        self.frames = 0
-        self.oversize = 0
-        self.discarded = 0
-        self.payload_errors = 0
-        self.high_water = 0
-        self.copied = 0
-
-    def __repr__(self) -> str:
-        return "DecoderStats(" + ", ".join(f"{n}={getattr(self, n)}" for n in self.__slots__) + ")"
 
 
 class FrameDecoder:
