@@ -18,13 +18,7 @@ from framestream._errors import (
 from framestream._signals import END, FRAME_END, NEED_DATA, End, FrameEnd, NeedData
 from framestream.decoding._ahead import FIRST_QUOTA, RUN_BEFORE_LOOKING_AHEAD, LookAhead, split
 from framestream.decoding._buffer import ReadBuffer
-from framestream.decoding._oversize import (
-    DEFAULT_MAX_FRAME_SIZE,
-    OnOversize,
-    begin_skip,
-    verdict,
-)
-from framestream.decoding._oversize import checked as _checked
+from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize, begin_skip, checked, verdict
 from framestream.decoding._parts import FrameParts
 from framestream.decoding._search import PAYLOAD, TOO_LARGE, WAITING, Search
 from framestream.decoding._skip import Skip
@@ -86,7 +80,7 @@ class FrameDecoder:
         if max_frame_size < 0:
             raise ValueError(f"max_frame_size is {max_frame_size}; it must not be negative")
         self.max_frame_size = max_frame_size
-        self.on_oversize: OnOversize = _checked(on_oversize)
+        self.on_oversize: OnOversize = checked(on_oversize)
         self.on_discard = on_discard
         self._stats = DecoderStats()
         self._buffer = ReadBuffer()
@@ -209,7 +203,7 @@ class FrameDecoder:
         limit = self._limit(condition, max_size)
         if self._run >= RUN_BEFORE_LOOKING_AHEAD and max_size is None and self._look_ahead(condition, limit):
             return self.next_frame(condition)
-        return self._next(condition, limit, _checked(on_oversize or self.on_oversize))
+        return self._next(condition, limit, checked(on_oversize or self.on_oversize))
 
     def _look(self, condition: ReadCondition[Any], limit: int) -> Span | None:
         self._search.condition = condition
@@ -244,7 +238,7 @@ class FrameDecoder:
         self._prepare()
         self._take_up(condition)
         limit = self._limit(condition, max_size)
-        policy = _checked(on_oversize or self.on_oversize)
+        policy = checked(on_oversize or self.on_oversize)
         frames: list[T] = []
         while True:
             if self._search.fresh and self._skipping is None and self._cut_all(condition, limit, frames):
