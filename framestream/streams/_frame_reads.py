@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 from framestream._conditions import ReadCondition
 from framestream._events import events
 from framestream._signals import END
-from framestream.decoding._decoder import OnOversize
+from framestream.decoding._oversize import OnOversize
 from framestream.specs._named import condition_of
 from framestream.streams._begun import BegunRead, Settled
 from framestream.streams._callbacks import CallbackRead, StreamingRead, in_context

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from framestream.channels._tls_channel import TLSChannel
 from framestream.streams._deadlines import within
+from framestream.streams._idle import watch_for_end
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,7 +33,7 @@ async def start_tls(
         raise
     finally:
         core.inbound.end()
-        core.mind_end()
+        watch_for_end(core)
 
 
 async def _start(
