@@ -90,7 +90,7 @@ class FrameDecoder:
         self.max_frame_size = max_frame_size
         self.on_oversize: OnOversize = checked_policy(on_oversize)
         self.on_discard = on_discard
-        self._stats = DecoderStats()
+        self._stats: DecoderStats | None = None  # made when there is something to count in it
         self._buffer = ReadBuffer()
         self._search = Search(self._buffer)
         self._condition: ReadCondition[Any] | None = None
@@ -377,12 +377,17 @@ class FrameDecoder:
     def stats(self) -> DecoderStats:
         """The decoder's counters, up to date."""
         self._put_back()
-        stats, buffer = self._stats, self._buffer
+        stats, buffer = self._counters(), self._buffer
         stats.frames = self._frames
         stats.received = buffer.received
         stats.high_water = buffer.high_water
         stats.copied = buffer.copied
         return stats
+
+    def _counters(self) -> DecoderStats:
+        if self._stats is None:
+            self._stats = DecoderStats()
+        return self._stats
 
     @property
     def condition(self) -> ReadCondition[Any] | None:
@@ -511,11 +516,11 @@ class FrameDecoder:
             error.offset, error.framer, error.excerpt = offset, str(condition), payload[:32]
             self._fail(error)
         if isinstance(error, PayloadError):
-            self._stats.payload_errors += 1
+            self._counters().payload_errors += 1
             error.offset, error.framer, error.payload = offset, str(condition), payload
             raise error
         if isinstance(error, ValueError):
-            self._stats.payload_errors += 1
+            self._counters().payload_errors += 1
             bad = PayloadError(str(error), payload=payload, offset=offset, framer=str(condition))
             raise because(bad, error)
         reason = f"decode raised {type(error).__name__}: {error}"
@@ -609,7 +614,7 @@ class FrameDecoder:
     # Frames above the limit
 
     def _oversize(self, error: FrameTooLarge, limit: int, policy: OnOversize) -> None:
-        self._stats.oversize += 1
+        self._counters().oversize += 1
         self._skipping = self._guard(begin_skip, self._search, error, limit, policy)
         if policy == "raise":
             raise error
@@ -630,6 +635,6 @@ class FrameDecoder:
         self._search.condition = self._condition
         if skip.error is not None:
             skip.error.discarded = skip.parts.consumed
-            self._stats.discarded += skip.parts.consumed
+            self._counters().discarded += skip.parts.consumed
             if skip.report and self.on_discard is not None:
                 self.on_discard(skip.error)

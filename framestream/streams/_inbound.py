@@ -67,7 +67,6 @@ class Inbound:
         "_reader",
         "_size",
         "_unlucky",
-        "_usual_size",
         "_watching",
         "_woke_nobody",
         "busy",
@@ -107,7 +106,7 @@ class Inbound:
         self._loop = loop
         self.channel = channel
         self._chunk_size = chunk_size
-        self._size = self._usual_size = min(chunk_size, _USUAL_CHUNK)
+        self._size = min(chunk_size, _USUAL_CHUNK)
         self._owner = owner
         self._reader: Reader | None = None
         self._watching = False
@@ -142,7 +141,7 @@ class Inbound:
                 received = len(data)
                 if received < size:
                     self.drained = True
-                    self._size = self._usual_size
+                    self._size = _USUAL_CHUNK if self._chunk_size > _USUAL_CHUNK else self._chunk_size
                 else:
                     self.drained = False
                     self._size = self._chunk_size
