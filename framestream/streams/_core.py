@@ -130,7 +130,7 @@ class StreamCore:
         try:
             frame = self.decoder.next_frame(condition)
             if frame is NEED_DATA:
-                frame = await AwaitedRead(self, self.decoder.next_frame, condition)
+                frame = await AwaitedRead(self, condition)
         except (IncompleteFrame, FrameTooLarge) as error:
             raise because(self.explain(error), self.error)
         if frame is END:
@@ -149,7 +149,7 @@ class StreamCore:
         try:
             answer = ask(condition)
             if answer is NEED_DATA:
-                answer = await AwaitedRead(self, ask, condition, pace)
+                answer = await AwaitedRead(self, condition, ask, pace)
         except (IncompleteFrame, FrameTooLarge) as error:
             raise because(self.explain(error), self.error)
         return answer

@@ -47,7 +47,7 @@ class Frames(AsyncIterator[T]):
             try:
                 frame = core.decoder.next_frame(self._condition)
                 if frame is NEED_DATA:
-                    frame = await AwaitedRead(core, core.decoder.next_frame, self._condition)
+                    frame = await AwaitedRead(core, self._condition)
             except (IncompleteFrame, FrameTooLarge) as error:
                 raise because(core.explain(error), core.error)
             if frame is END:
