@@ -305,16 +305,11 @@ class StreamCore:
         elif callback is not None:
             watch_for_end(self)
 
-    async def wait_closed(self) -> None:
-        """Wait until the stream is closed, by whomever."""
-        if self.closed:
-            return
+    def begin_wait(self) -> asyncio.Future[None]:
+        """Return a future that is done when the stream, which is open, is closed; see ``closing``."""
         waiter = self.closing.add_waiter(self.loop)
         watch_for_end(self)
-        try:
-            await waiter
-        finally:
-            self.closing.remove_waiter(waiter)
+        return waiter
 
     def note_callback_run(self) -> None:
         """Run the close callback if that was the last of the others."""

@@ -230,11 +230,11 @@ class Outbound:
         if not self._stopped:
             self.buffer.prepend(data)
 
-    async def writable(self) -> None:
-        """Wait, inside `held`, until the channel takes something."""
+    def writable(self) -> asyncio.Future[None]:
+        """Return a future that is done, inside `held`, when the channel takes something."""
         self._holder = holder = self._loop.create_future()
         self._watch(True)
-        await holder
+        return holder
 
     def _tell_holder(self) -> None:
         self._watch(False)
@@ -264,17 +264,21 @@ class Outbound:
             return DONE
         return Flush(self, buffer.written - self.low_water)
 
-    async def flushed(self, position: int) -> None:
-        """Wait until the bytes up to `position` have left."""
+    def flushed(self, position: int) -> asyncio.Future[None] | None:
+        """Return a future that is done when the bytes up to `position` have left; None if they have.
+
+        Raises:
+            StreamClosed: they never will.
+        """
         if not self._is_out(position) and not self._watching and not self.ended:
             self.send()
         if self._is_out(position):
-            return
+            return None
         if not self.pending:
             raise self._lost()
-        waiter = self._loop.create_future()
+        waiter: asyncio.Future[None] = self._loop.create_future()
         self.on_flush(position, waiter)
-        await waiter
+        return waiter
 
     def tell(self, waiter: Waiter) -> None:
         """Wake `waiter` when everything written so far, some of which still waits, has left or never will."""
