@@ -81,6 +81,7 @@ class Service:
     framer: Framer[Any] | str | None = None
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None
     handshake_timeout: float = 10.0
+    truncation_is_end: bool = False
     max_connections: float = float("inf")
     stream_options: dict[str, Any] = field(default_factory=dict)
 
@@ -214,8 +215,14 @@ class Connections:
             return True
         task = asyncio.current_task()
         self._greeted.add(task)
+        service = self._service
         try:
-            await stream.start_tls(self._tls, server_side=True, timeout=self._service.handshake_timeout)
+            await stream.start_tls(
+                self._tls,
+                server_side=True,
+                timeout=service.handshake_timeout,
+                truncation_is_end=service.truncation_is_end,
+            )
         except (OSError, FramestreamError, asyncio.CancelledError) as error:
             reason = "the server closes" if isinstance(error, asyncio.CancelledError) else error
             self.stats.handshake_failures += 1

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from framestream._conditions import ReadCondition
+    from framestream.streams._start_tls import Handshake
     from framestream.streams._stream import IOStream
+
+# Seconds that a TLS handshake has left when no more input is wanted.
+_LAST_FLIGHT = 0.5
 
 
 class StreamCore:
@@ -39,6 +43,7 @@ class StreamCore:
         closed: nothing is received or sent any more; what is buffered can be read.
         error: what closed the stream, or None.
         frames_sent: frames given to `send`.
+        handshake: the TLS handshake under way, if there is one.
     """
 
     __slots__ = (
@@ -52,6 +57,7 @@ class StreamCore:
         "error",
         "frames_sent",
         "half_open",
+        "handshake",
         "inbound",
         "loop",
         "max_buffer_size",
@@ -89,6 +95,7 @@ class StreamCore:
         self._callbacks: Callbacks | None = None
         self._close_callback: Callable[[], object] | None = None
         self._closing: list[asyncio.Future[None]] | None = None
+        self.handshake: Handshake | None = None
         self.decoder = FrameDecoder(
             max_frame_size=settings["max_frame_size"],
             on_oversize=settings["on_oversize"],
@@ -261,7 +268,7 @@ class StreamCore:
 
     def mind_end(self) -> None:
         """Watch for the end of the stream, if somebody wants to know; it may be there already."""
-        if self._minds_end:
+        if self._minds_end and self.handshake is None:  # which minds it itself, and tells at its end
             self.inbound.watch()
             if self.inbound.eof:
                 self.loop.call_soon(self._close_if_over)
@@ -337,6 +344,16 @@ class StreamCore:
 
     # The end
 
+    def end_input(self) -> None:
+        """Take what has arrived for the end, but let a frame, or for a moment a handshake, be completed."""
+        self.inbound.finish()
+        if self.handshake is not None:
+            self.loop.call_later(_LAST_FLIGHT, self._give_up, self.handshake)
+
+    def _give_up(self, handshake: Handshake) -> None:
+        if self.handshake is handshake:
+            self.close()
+
     def set_close_callback(self, callback: Callable[[], object] | None) -> None:
         """Run `callback` once when the stream is closed, behind all other callbacks."""
         self._close_callback = callback
@@ -409,6 +426,8 @@ class StreamCore:
     def _stop(self) -> None:
         self.inbound.stop(cut=True)
         self.outbound.stop(self.error)
+        if self.handshake is not None:
+            self.handshake.stop()
         for waiter in self._closing or ():
             if not waiter.done():
                 waiter.set_result(None)

@@ -13,7 +13,7 @@ from framestream.channels._channel import Buffer, Channel
 from framestream.streams._flush import DONE, Flush
 from framestream.streams._inbound import Inbound
 from framestream.streams._waiting import Waiter
-from framestream.streams._write_buffer import WriteBuffer
+from framestream.streams._write_buffer import NO_LIMIT, WriteBuffer
 
 # What is queued in one pass of the loop is sent at its end, or at once when it gets larger than this.
 _MOST_TO_COALESCE = 1 << 16
@@ -230,6 +230,27 @@ class Outbound:
         if not self._stopped:
             self.buffer.prepend(data)
 
+    async def send_held(self, position: int) -> None:
+        """Send, inside `held`, what was written up to `position`, and nothing that was written behind it."""
+        buffer = self.buffer
+        buffer.limit = position
+        try:
+            while buffer.sent < position:
+                if self._stopped:
+                    raise self._lost()
+                try:
+                    buffer.send(self.channel)
+                except (BlockingIOError, InterruptedError):
+                    await self.writable()
+                except Exception as error:
+                    self._owner.on_write_error(error)
+                    raise self._lost() from error
+        finally:
+            buffer.limit = NO_LIMIT
+            self._watch(False)  # the channel may be another one from here on
+        while self._waiters and self._waiters[0][0] <= position:
+            self._wake_first()
+
     async def writable(self) -> None:
         """Wait, inside `held`, until the channel takes something."""
         self._holder = holder = self._loop.create_future()
@@ -295,9 +316,13 @@ class Outbound:
 
     def _wake(self) -> None:
         while self._waiters and self._is_out(self._waiters[0][0]):
-            _, _, waiter = heappop(self._waiters)
-            if not waiter.done():
-                waiter.set_result(None)
+            self._wake_first()
+
+    def _wake_first(self) -> None:
+        assert self._waiters is not None
+        _, _, waiter = heappop(self._waiters)
+        if not waiter.done():
+            waiter.set_result(None)
 
     # The end
 

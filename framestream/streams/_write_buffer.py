@@ -12,6 +12,7 @@ BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
 _MOST_BYTES = 1 << 20
+NO_LIMIT = 1 << 62
 _ONE = (bytes, bytearray, memoryview, str)
 
 
@@ -26,9 +27,10 @@ class WriteBuffer:
         written: bytes ever added.
         high_water: the most that ever waited.
         passed: bytes sent past this buffer, from files.
+        limit: nothing is sent that was written behind so many bytes.
     """
 
-    __slots__ = ("_chunks", "high_water", "passed", "size", "written")
+    __slots__ = ("_chunks", "high_water", "limit", "passed", "size", "written")
 
     def __init__(self) -> None:
         self._chunks: deque[Buffer] | None = None  # an idle connection does not pay for a deque
@@ -36,6 +38,7 @@ class WriteBuffer:
         self.written = 0
         self.high_water = 0
         self.passed = 0
+        self.limit = NO_LIMIT
 
     @property
     def sent(self) -> int:
@@ -68,7 +71,7 @@ class WriteBuffer:
         chunks = self._chunks
         assert chunks
         offered: list[Buffer] = []
-        room = _MOST_BYTES
+        room = min(_MOST_BYTES, self.limit - self.sent)
         for chunk in chunks:
             offered.append(memoryview(chunk)[:room] if len(chunk) > room else chunk)
             room -= len(chunk)
