@@ -201,7 +201,9 @@ class Connections:
                 await stream.aclose()
         except asyncio.CancelledError:
             self._log(logging.DEBUG, "handler cancelled", stream.peer)
-        except Exception as error:  # noqa: BLE001  # one connection never costs the server
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # one connection never costs the server
             self._failed(stream.peer, error)
             await _send_last(stream)
         finally:
@@ -239,7 +241,7 @@ class Connections:
         # A handler without coroutines leaves callbacks behind; it ends when the stream does.
         return answer if isawaitable(answer) else stream.wait_closed()
 
-    def _failed(self, peer: str, error: Exception) -> None:
+    def _failed(self, peer: str, error: BaseException) -> None:
         if _peers_doing(error):
             self.stats.peer_failures += 1
             self._log(logging.INFO, f"connection ended: {error}", peer)
@@ -265,5 +267,5 @@ async def _send_last(stream: IOStream) -> None:
         await stream.aclose(_LAST_ANSWERS)
 
 
-def _peers_doing(error: Exception) -> bool:
+def _peers_doing(error: BaseException) -> bool:
     return isinstance(error, (FramingError, PayloadError, StreamClosed, StreamTimeout)) or is_reset(error)
