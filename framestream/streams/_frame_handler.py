@@ -89,7 +89,7 @@ class FrameHandler:
         callbacks.pending += 1
         try:
             self._deliver()
-        except Exception as error:
+        except BaseException as error:
             callbacks.failed(error)
             raise
         finally:
