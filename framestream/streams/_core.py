@@ -184,6 +184,11 @@ class StreamCore:
             raise StreamBusy("another read is still under way")
         self._wake_from_doze()
 
+    def check_not_in_parts(self) -> None:
+        """Raise `StreamBusy` in the middle of a frame that is read in parts."""
+        if self.decoder.streaming:
+            raise StreamBusy("a frame is being streamed in parts; finish it, or leave its block, first")
+
     @property
     def reading(self) -> bool:
         """True if a read is under way that somebody still waits for."""

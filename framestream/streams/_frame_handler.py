@@ -38,6 +38,7 @@ class FrameHandler:
 
     def start(self) -> None:
         """Take the stream's reading over, from the next pass of the loop on."""
+        self._core.check_not_in_parts()
         self._core.begin(self, None)
         self._soon()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from framestream._errors import IncompleteFrame, StreamBusy, StreamClosed
+from framestream._errors import IncompleteFrame, StreamClosed
 from framestream.streams._awaited_read import AwaitedBytes
 from framestream.streams._rest import Rest
 
@@ -46,8 +46,7 @@ async def arrived(core: StreamCore, size: int) -> None:
     """Wait until `size` bytes are there, or the end of the stream is."""
     if not core.inbound.free:
         core.make_free()
-    if core.decoder.streaming:
-        raise StreamBusy("a frame is being streamed in parts; finish it, or leave its block, first")
+    core.check_not_in_parts()
     if core.decoder.buffered < size and not core.inbound.eof:
         await AwaitedBytes(core, size)
 
