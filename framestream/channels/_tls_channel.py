@@ -249,6 +249,10 @@ class TLSChannel(Channel):
             self._said_goodbye = True
         self._push()
 
+    def discard(self) -> None:
+        """Throw away what has arrived below: a server's session tickets, if nothing else."""
+        self._inner.discard()
+
     @property
     def has_farewell(self) -> bool:
         """True: see `shutdown`."""

@@ -438,10 +438,14 @@ class StreamCore:
                 waiter.set_result(None)
 
     def _farewell(self) -> None:
-        # A TLS peer takes a connection that ends without one for cut off, so it is given where that is
-        # the truth: everything was sent.
-        if self.channel.has_farewell and self.error is None and not self.outbound.pending:
+        # A peer takes a connection that is reset, or one under TLS that ends without a goodbye, for cut off.
+        # So it is ended in good order where that is the truth: everything was sent.
+        if self.error is not None or self.outbound.pending:
+            return
+        if self.channel.has_farewell:
             try:
                 self.channel.shutdown()
             except OSError:
                 return
+        if not self.inbound.peer_ended:
+            self.channel.discard()
