@@ -32,7 +32,9 @@ from framestream._errors import (
 )
 from framestream._iterate import aiter_frames, iter_frames
 from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.decoding._decoder import DecoderStats, FrameDecoder, OnOversize
+from framestream.decoding._decoder import FrameDecoder
+from framestream.decoding._oversize import OnOversize
+from framestream.decoding._stats import DecoderStats
 
 if TYPE_CHECKING:
     from framestream.channels._channel import Channel, SocketChannel

@@ -17,6 +17,10 @@ Sizes are in bytes; an ``offset`` counts from the first byte of the stream.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
+
 
 class FramestreamError(Exception):
     """The base of every exception that framestream raises on purpose."""
@@ -289,3 +293,12 @@ class PluginError(FramestreamError):
     def __init__(self, reason: str, *, plugin: str = "") -> None:
         super().__init__(reason)
         self.plugin = plugin
+
+
+def because(error: E, cause: BaseException | None) -> E:
+    """Return `error` with its cause, to be raised: as ``raise error from cause``.
+
+    The compiler of the compiled packages drops what stands behind ``from``; there, this stands instead.
+    """
+    error.__cause__ = cause
+    return error

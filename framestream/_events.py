@@ -31,18 +31,15 @@ class Events:
 
     __slots__ = EVENTS
 
-    stream_opened: Listener | None
-    stream_closed: Listener | None
-    stream_failed: Listener | None
-    server_opened: Listener | None
-    server_closed: Listener | None
-    server_failed: Listener | None
-    frame_received: Listener | None
-    frame_sent: Listener | None
-
     def __init__(self) -> None:
-        for name in EVENTS:
-            setattr(self, name, None)
+        self.stream_opened: Listener | None = None
+        self.stream_closed: Listener | None = None
+        self.stream_failed: Listener | None = None
+        self.server_opened: Listener | None = None
+        self.server_closed: Listener | None = None
+        self.server_failed: Listener | None = None
+        self.frame_received: Listener | None = None
+        self.frame_sent: Listener | None = None
 
     def tell(self, event: str, **arguments: Any) -> None:
         """Call the listener of an event by its name, if there is one."""

@@ -9,7 +9,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar, overload
 from framestream._conditions import ReadCondition
 from framestream._errors import FrameTooLarge, PayloadError
 from framestream._signals import END, NEED_DATA, End, NeedData
-from framestream.decoding._decoder import DEFAULT_MAX_FRAME_SIZE, FrameDecoder, OnOversize
+from framestream.decoding._decoder import FrameDecoder
+from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize
 from framestream.specs._named import condition_of
 
 T = TypeVar("T")

@@ -14,19 +14,21 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
+
+from framestream.channels._poller import watch_readable
 
 Buffer: TypeAlias = "bytes | memoryview"
 Callback: TypeAlias = Callable[[], object]
 
 # The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
-MOST_BUFFERS = 512
+MOST_BUFFERS: Final = 512
 
 # A peer that goes on sending is not waited for.
-_MOST_TO_DISCARD = 1 << 22
-_DISCARDED_AT_ONCE = 1 << 16
+_MOST_TO_DISCARD: Final = 1 << 22
+_DISCARDED_AT_ONCE: Final = 1 << 16
 
-_RESETS = frozenset(
+_RESETS: Final = frozenset(
     {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN}
 )
 
@@ -127,7 +129,7 @@ class SocketChannel(Channel):
             needed, which knows no peer that is gone.
     """
 
-    __slots__ = ("_peer", "_socket", "receive")
+    __slots__ = ("_descriptor", "_peer", "_socket", "receive")
 
     receive: Callable[[int], bytes]  # type: ignore[assignment]  # the socket's own method: one call less
 
@@ -136,6 +138,7 @@ class SocketChannel(Channel):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
+        self._descriptor = sock.fileno()  # a socket that somebody has closed does not know it any more
         self._peer = peer
         self.receive = sock.recv
 
@@ -150,11 +153,8 @@ class SocketChannel(Channel):
         return self._socket.sendmsg(buffers[:MOST_BUFFERS])
 
     def watch_read(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
-        """Register with the loop's selector."""
-        if callback is None:
-            loop.remove_reader(self._socket)
-        else:
-            loop.add_reader(self._socket, callback)
+        """Register with the loop, or with what it has for sockets."""
+        watch_readable(loop, self._descriptor, callback)
 
     def watch_write(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
         """Register with the loop's selector."""

@@ -16,7 +16,8 @@ from framestream.cli._parameters import ESCAPED, SIZE, SPEC
 from framestream.cli._progress import Progress
 from framestream.cli._render import hexdump
 from framestream.cli._sources import Source, open_source
-from framestream.decoding._decoder import DEFAULT_MAX_FRAME_SIZE, FrameDecoder, OnOversize
+from framestream.decoding._decoder import FrameDecoder
+from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize
 from framestream.hosting._registry import get_framer
 from framestream.specs._values import format_size
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from framestream.decoding._decoder import OnOversize
+    from framestream.decoding._oversize import OnOversize
     from framestream.network._server import Server
 
 # Seconds for connections to end when nobody reads their frames any more.

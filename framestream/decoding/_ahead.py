@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from framestream._conditions import PADDING, ReadCondition, Window
-from framestream._errors import FramerContractError, FramingError, PayloadError
+from framestream._errors import FramerContractError, FramingError, PayloadError, because
 from framestream.decoding._buffer import ReadBuffer
 
 # Look-ahead starts small and doubles while the same condition goes on being asked, so that what is
 # cut ahead and put back stays in proportion to what was delivered.
-FIRST_QUOTA = 512
-_LAST_QUOTA = 1 << 16
-RUN_BEFORE_LOOKING_AHEAD = 3
+FIRST_QUOTA: Final = 512
+_LAST_QUOTA: Final = 1 << 16
+RUN_BEFORE_LOOKING_AHEAD: Final = 3
 # Frames that fill more of the quota than this gain nothing from a batch.
-_FEWEST_FRAMES = 4
+_FEWEST_FRAMES: Final = 4
 
 
 class LookAhead:
@@ -116,10 +116,9 @@ def split(buffer: ReadBuffer, condition: ReadCondition[Any], most: int, eof: boo
         frames, end = condition.split(Window(head, start, eof=last))
     except (FramingError, PayloadError, ValueError):
         return [], 0
-    except Exception as error:
-        raise FramerContractError(
-            f"split raised {type(error).__name__}: {error}", framer=str(condition), offset=buffer.offset
-        ) from error
+    except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+        reason = f"split raised {type(error).__name__}: {error}"
+        raise because(FramerContractError(reason, framer=str(condition), offset=buffer.offset), error)
     if not start <= end <= len(head) or bool(frames) != (end > start):
         reason = f"split returned {len(frames)} frames that end at {end}, of data from {start} to {len(head)}"
         raise FramerContractError(reason, framer=str(condition), offset=buffer.offset)

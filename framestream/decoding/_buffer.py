@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from itertools import chain
+from typing import Final
 
 from framestream.decoding._landing import Landing
 
 # A queue of tiny chunks is joined up to this size at once, so that single bytes received before
 # anybody reads do not cost one search each. Larger chunks are used as they are, without a copy.
-_SMALL = 4096
+_SMALL: Final = 4096
 # An empty deque takes 600 bytes: connections that wait for their first byte share one.
-_NO_CHUNKS: deque[bytes] = deque(maxlen=0)
+_NO_CHUNKS: Final[deque[bytes]] = deque(maxlen=0)
 
 
 class ReadBuffer:

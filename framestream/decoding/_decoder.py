@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar
 
 from framestream._conditions import Decode, ReadCondition, Span
 from framestream._errors import (
@@ -14,46 +14,24 @@ from framestream._errors import (
     PayloadError,
     StreamBusy,
     StreamClosed,
+    because,
 )
 from framestream._signals import END, FRAME_END, NEED_DATA, End, FrameEnd, NeedData
 from framestream.decoding._ahead import FIRST_QUOTA, RUN_BEFORE_LOOKING_AHEAD, LookAhead, split
 from framestream.decoding._buffer import ReadBuffer
-from framestream.decoding._parts import FrameParts, Skip
+from framestream.decoding._oversize import (
+    DEFAULT_MAX_FRAME_SIZE,
+    OnOversize,
+    begin_skip,
+    checked_policy,
+    verdict,
+)
+from framestream.decoding._parts import FrameParts
 from framestream.decoding._search import PAYLOAD, TOO_LARGE, WAITING, Search
+from framestream.decoding._skip import Skip
+from framestream.decoding._stats import DecoderStats
 
 T = TypeVar("T")
-
-OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
-
-DEFAULT_MAX_FRAME_SIZE = 1 << 20
-
-
-class DecoderStats:
-    """Counters of one decoder, in bytes and frames since its creation.
-
-    Attributes:
-        received: bytes given to `receive_data`.
-        frames: frames delivered, those streamed in parts included.
-        oversize: frames above the limit, whatever was done about them.
-        discarded: bytes skipped because their frame was above the limit.
-        payload_errors: frames that could not be decoded.
-        high_water: the most bytes that were ever buffered at once.
-        copied: bytes moved to make frames contiguous, besides the copy that is delivered.
-    """
-
-    __slots__ = ("copied", "discarded", "frames", "high_water", "oversize", "payload_errors", "received")
-
-    def __init__(self) -> None:
-        self.received = 0
-        self.frames = 0
-        self.oversize = 0
-        self.discarded = 0
-        self.payload_errors = 0
-        self.high_water = 0
-        self.copied = 0
-
-    def __repr__(self) -> str:
-        return "DecoderStats(" + ", ".join(f"{n}={getattr(self, n)}" for n in self.__slots__) + ")"
 
 
 class FrameDecoder:
@@ -109,7 +87,7 @@ class FrameDecoder:
         if max_frame_size < 0:
             raise ValueError(f"max_frame_size is {max_frame_size}; it must not be negative")
         self.max_frame_size = max_frame_size
-        self.on_oversize: OnOversize = _checked(on_oversize)
+        self.on_oversize: OnOversize = checked_policy(on_oversize)
         self.on_discard = on_discard
         self._stats = DecoderStats()
         self._buffer = ReadBuffer()
@@ -232,7 +210,7 @@ class FrameDecoder:
         limit = self._limit(condition, max_size)
         if self._run >= RUN_BEFORE_LOOKING_AHEAD and max_size is None and self._look_ahead(condition, limit):
             return self.next_frame(condition)
-        return self._next(condition, limit, _checked(on_oversize or self.on_oversize))
+        return self._next(condition, limit, checked_policy(on_oversize or self.on_oversize))
 
     def _look(self, condition: ReadCondition[Any], limit: int) -> Span | None:
         self._search.condition = condition
@@ -267,7 +245,7 @@ class FrameDecoder:
         self._prepare()
         self._take_up(condition)
         limit = self._limit(condition, max_size)
-        policy = _checked(on_oversize or self.on_oversize)
+        policy = checked_policy(on_oversize or self.on_oversize)
         frames: list[T] = []
         while True:
             if self._search.fresh and self._skipping is None and self._cut_all(condition, limit, frames):
@@ -300,20 +278,20 @@ class FrameDecoder:
         if self._parts is None:
             self._prepare()
             self._take_up(condition)
-            while self._skipping is not None:
-                self._check_truncation(None)
-                if self._skip_on() is NEED_DATA:
+            while (skip := self._skipping) is not None:
+                skip.check_reader(None)
+                if self._skip_on(skip) is NEED_DATA:
                     return NEED_DATA
             if self._at_end(condition):
                 return END
-            self._parts = FrameParts(self._buffer, self._search)
+            self._parts = FrameParts(self._search)
             self.clear = False
         elif condition is not self._condition and condition != self._condition:
             raise StreamBusy(f"a frame of {self._condition} is being streamed; finish or skip it first")
         parts = self._parts
         limit = self._limit(condition, None)
         part = self._guard(parts.next, limit + condition.overhead, self._eof)
-        if part is None:
+        if part is TOO_LARGE:
             self._fail(self._search.too_large(limit))
         if part is FRAME_END:
             self._parts = None
@@ -324,15 +302,15 @@ class FrameDecoder:
                 if self._at_end(condition):
                     return END
             if self._eof:
-                self._incomplete(parts)
+                raise self._search.incomplete(parts.consumed)
         answer: bytes | FrameEnd | NeedData = part
         return answer
 
     def skip_frame(self) -> None:
         """Throw away the rest of the frame that is being streamed, as it arrives; do nothing if none is."""
         if self._parts is not None:
-            condition = self._search.condition
-            self._skipping = Skip(self._parts, condition, self._limit(condition, None))
+            search = self._search
+            self._skipping = Skip(self._parts, search, self._limit(search.condition, None))
             self._parts = None
 
     @property
@@ -425,13 +403,15 @@ class FrameDecoder:
         search, buffer = self._search, self._buffer
         self.clear = False
         while True:
-            if self._skipping is not None:
-                self._check_truncation(condition)
-                kept = self._skip_on()
+            if (skip := self._skipping) is not None:
+                skip.check_reader(condition)
+                kept = self._skip_on(skip)
                 if kept is NEED_DATA:
                     return NEED_DATA
                 if isinstance(kept, bytes):
-                    return self._deliver_kept(condition, kept)
+                    self._frames += 1
+                    offset = buffer.offset - skip.parts.consumed
+                    return self._finish(condition, kept, skip.value, offset)
             if self._at_end(condition):
                 return END
             found = self._guard(search.run, limit + condition.overhead, self._eof)
@@ -439,7 +419,7 @@ class FrameDecoder:
                 break
             if found is TOO_LARGE:
                 self._oversize(search.too_large(limit), limit, policy)
-            elif found[2] > limit and (error := search.verdict(found, limit)) is not None:
+            elif found[2] > limit and (error := verdict(search, found, limit)) is not None:
                 self._oversize(error, limit, policy)
             elif found[2] > buffer.size:
                 break
@@ -459,7 +439,7 @@ class FrameDecoder:
             self.clear = search.fresh
             return NEED_DATA
         if not self._at_end(condition):
-            self._incomplete()
+            raise search.incomplete()
         return END
 
     def _finish(self, condition: ReadCondition[T], payload: bytes, value: Any, offset: int) -> T:
@@ -488,9 +468,10 @@ class FrameDecoder:
             raise error
         if isinstance(error, ValueError):
             self._stats.payload_errors += 1
-            raise PayloadError(str(error), payload=payload, offset=offset, framer=str(condition)) from error
+            bad = PayloadError(str(error), payload=payload, offset=offset, framer=str(condition))
+            raise because(bad, error)
         reason = f"decode raised {type(error).__name__}: {error}"
-        raise FramerContractError(reason, framer=str(condition), offset=offset) from error
+        raise because(FramerContractError(reason, framer=str(condition), offset=offset), error)
 
     def _complete(self, condition: ReadCondition[Any]) -> None:
         self._search.restart()
@@ -577,88 +558,30 @@ class FrameDecoder:
         self.clear = False
         raise error
 
-    def _incomplete(self, parts: FrameParts | None = None) -> NoReturn:
-        search, buffer = self._search, self._buffer
-        consumed = 0 if parts is None else parts.consumed
-        error = IncompleteFrame(
-            received=consumed + buffer.size,
-            expected=None if search.extent is None else search.taken + search.extent[2],
-            offset=buffer.offset - consumed,
-            framer=str(search.condition),
-            excerpt=buffer.peek(32),
-        )
-        if not consumed:
-            search.explain(error)
-        raise error
-
     # Frames above the limit
 
     def _oversize(self, error: FrameTooLarge, limit: int, policy: OnOversize) -> None:
         self._stats.oversize += 1
-        if policy == "close" or (policy == "raise" and not error.recoverable):
-            error.recoverable = False
-            error.closing = policy == "close"
-            self._fail(error)
-        condition = self._search.condition
-        if not error.recoverable and not self._search.can_be_skipped(limit + condition.overhead):
-            self._fail_to_skip(error)
-        error.recoverable = True
-        parts = FrameParts(self._buffer, self._search)
-        keep = limit if policy == "truncate" else None
-        self._skipping = Skip(parts, condition, limit, error, keep=keep, report=policy != "raise")
+        self._skipping = self._guard(begin_skip, self._search, error, limit, policy)
         if policy == "raise":
             raise error
 
-    def _skip_on(self) -> bytes | FrameEnd | NeedData:
-        skip = self._skipping
-        assert skip is not None
-        outcome = self._guard(skip.go_on, self._eof)
-        if outcome is None:
-            self._fail_to_skip(skip.error or self._search.too_large(skip.limit))
+    def _skip_on(self, skip: Skip) -> bytes | FrameEnd | NeedData:
+        outcome: bytes | FrameEnd | NeedData = self._guard(skip.go_on, self._eof)
         if outcome is NEED_DATA and self._eof:
-            self._incomplete(skip.parts)
+            raise self._search.incomplete(skip.parts.consumed)
         if outcome is FRAME_END:
             self._end_skip(skip)
-        answer: bytes | FrameEnd | NeedData = outcome
-        return answer
-
-    def _fail_to_skip(self, error: FrameTooLarge) -> NoReturn:
-        error.recoverable = False
-        error.reason += "; it cannot be skipped, because its framer settles no payload early"
-        self._fail(error)
-
-    def _check_truncation(self, condition: ReadCondition[Any] | None) -> None:
-        skip = self._skipping
-        if skip is not None and skip.keep is not None and skip.condition != condition:
-            raise StreamBusy(f"a truncated frame of {skip.condition} is being read; read on with that")
+        return outcome
 
     def _end_skip(self, skip: Skip) -> None:
         self._skipping = None
         self._search.restart()
+        self._note_end(skip.condition)
         assert self._condition is not None
         self._search.condition = self._condition
-        self._note_end(skip.condition)
         if skip.error is not None:
             skip.error.discarded = skip.parts.consumed
             self._stats.discarded += skip.parts.consumed
             if skip.report and self.on_discard is not None:
                 self.on_discard(skip.error)
-
-    def _deliver_kept(self, condition: ReadCondition[T], kept: bytes) -> T:
-        skip = self._skipping
-        assert skip is not None
-        self._frames += 1
-        # A frame of undeclared size may be delivered before anybody can say who decodes it.
-        value = skip.parts.value if skip.error is not None and skip.error.size is not None else PAYLOAD
-        if type(value) is not Decode:
-            value = PAYLOAD
-        return self._finish(condition, kept, value, self._buffer.offset - skip.parts.consumed)
-
-
-_POLICIES = frozenset(get_args(OnOversize))
-
-
-def _checked(policy: OnOversize) -> OnOversize:
-    if policy not in _POLICIES:
-        raise ValueError(f"on_oversize is {policy!r}; it must be one of {', '.join(sorted(_POLICIES))}")
-    return policy

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from io import BytesIO
+from typing import Final
 
-# Room for so many times what has arrived, at first and later: the size a peer declares is never allocated
-# before it has sent a good part of it, and the bytes of a growing block move but a few times.
-_FIRST_FACTOR = 16
-_FIRST_ROOM = 1 << 16
-_FACTOR = 4
+# Room for so many times what has arrived, up to a MiB and beyond: the size a peer declares is never
+# allocated before it has sent a good part of it, and the bytes of a growing block move but a few times.
+_FIRST_FACTOR: Final = 16
+_FIRST_ROOM: Final = 1 << 20
+_FACTOR: Final = 4
 
 
 class Landing:

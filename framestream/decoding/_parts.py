@@ -1,14 +1,9 @@
-"""One frame passed on in parts, or skipped, as its payload becomes final: in constant memory."""
+"""One frame passed on in parts, or dropped, as its payload becomes final: in constant memory."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from framestream._conditions import ReadCondition
-from framestream._errors import FrameTooLarge
 from framestream._signals import FRAME_END, NEED_DATA, FrameEnd, NeedData
-from framestream.decoding._buffer import ReadBuffer
-from framestream.decoding._search import PAYLOAD, SETTLED, TOO_LARGE, Search
+from framestream.decoding._search import PAYLOAD, SETTLED, TOO_LARGE, Search, TooLarge
 
 
 class FrameParts:
@@ -23,8 +18,8 @@ class FrameParts:
 
     __slots__ = ("_buffer", "_left", "_search", "_trailer", "begun", "consumed", "size", "value")
 
-    def __init__(self, buffer: ReadBuffer, search: Search) -> None:
-        self._buffer = buffer
+    def __init__(self, search: Search) -> None:
+        self._buffer = search.buffer
         self._search = search
         self._left: int | None = None  # payload bytes to come; None while the end is not known
         self._trailer = 0
@@ -33,15 +28,15 @@ class FrameParts:
         self.size: int | None = None
         self.value: object = PAYLOAD
 
-    def next(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | None:
-        """Return the next part, FRAME_END, NEED_DATA, or None if more than `bound` bytes stay unsettled."""
+    def next(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | TooLarge:
+        """Return the next part, FRAME_END, NEED_DATA, or TOO_LARGE if over `bound` bytes stay unsettled."""
         if self._left is None:
             part = self._search_on(bound, eof)
             if part is not FRAME_END:
                 return part
         return self._known()
 
-    def drop(self, bound: int, eof: bool) -> FrameEnd | NeedData | None:
+    def drop(self, bound: int, eof: bool) -> FrameEnd | NeedData | TooLarge:
         """Throw away what is there of the frame; return FRAME_END when all of it is gone."""
         while True:
             if self._left:
@@ -52,7 +47,7 @@ class FrameParts:
             if not isinstance(part, bytes):
                 return part
 
-    def _search_on(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | None:
+    def _search_on(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | TooLarge:
         found = self._search.run(bound, eof, in_parts=True)
         if found is SETTLED:
             self.begun = True
@@ -60,7 +55,7 @@ class FrameParts:
             # A settled header without payload behind it makes no part.
             return self._search.pass_on_settled() or self._search_on(bound, eof)
         if found is TOO_LARGE:
-            return None
+            return found
         if not isinstance(found, tuple):
             return NEED_DATA
         first, stop, end, self.value = found
@@ -90,50 +85,3 @@ class FrameParts:
         self._trailer -= dropped
         self.consumed += dropped
         return NEED_DATA if self._trailer else FRAME_END
-
-
-class Skip:
-    """A frame above the limit on its way out, or the rest of one that nobody wants to stream.
-
-    Args:
-        parts: the frame.
-        condition: whose frame it is.
-        limit: the limit in force, in bytes.
-        error: what to report when all of it is gone, or None.
-        keep: payload bytes to deliver before the rest is thrown away, or None to deliver nothing.
-        report: whether `error` is still to be reported.
-    """
-
-    __slots__ = ("_kept", "condition", "error", "keep", "limit", "parts", "report")
-
-    def __init__(
-        self,
-        parts: FrameParts,
-        condition: ReadCondition[Any],
-        limit: int,
-        error: FrameTooLarge | None = None,
-        *,
-        keep: int | None = None,
-        report: bool = False,
-    ) -> None:
-        self.parts = parts
-        self.condition = condition
-        self.limit = limit
-        self.error = error
-        self.keep = keep
-        self.report = report
-        self._kept: list[bytes] = []
-
-    def go_on(self, eof: bool) -> bytes | FrameEnd | NeedData | None:
-        """Return what was to be kept, once; then NEED_DATA or FRAME_END. None: it cannot be skipped."""
-        bound = self.limit + self.condition.overhead
-        while self.keep is not None:
-            if self.keep == 0:
-                self.keep = None
-                return b"".join(self._kept)
-            part = self.parts.next(bound, eof)
-            if not isinstance(part, bytes):
-                return part
-            self._kept.append(part[: self.keep])
-            self.keep -= len(self._kept[-1])
-        return self.parts.drop(bound, eof)

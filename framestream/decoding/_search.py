@@ -7,10 +7,10 @@ when the buffer moves, and holds authors to the contract.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Span, Window
-from framestream._errors import FramerContractError, FrameTooLarge, FramingError
+from framestream._errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, because
 from framestream.decoding._buffer import ReadBuffer
 
 # Payload start, payload stop and end, counted from the first byte of the frame; then the value, a
@@ -31,8 +31,7 @@ WAITING: Final = Outcome.WAITING
 SETTLED: Final = Outcome.SETTLED
 TOO_LARGE: Final = Outcome.TOO_LARGE
 
-# Header, delimiter and padding together may take this much even where the payload limit is smaller.
-_MOST_OVERHEAD = 65536
+TooLarge: TypeAlias = Literal[Outcome.TOO_LARGE]
 
 
 class Search:
@@ -118,7 +117,7 @@ class Search:
             except FramingError:
                 # In smaller chunks, what comes before the error would have been judged, or passed on, first.
                 if not in_parts:
-                    if have > bound + 1 and type(self._answer_to(bound + 1)) is NeedMore:
+                    if have > bound + 1 and type(self.answer_to(bound + 1)) is NeedMore:
                         return TOO_LARGE
                     raise
                 if self._undecided_within(bound + 1, have):
@@ -140,14 +139,24 @@ class Search:
         """Tell whether the first `size` bytes settle nothing: in smaller chunks that ends the stream."""
         if have <= size:
             return False
+        more = self.answer_to(size)
+        return type(more) is NeedMore and not more.settled
+
+    def answer_to(self, size: int) -> Any:
+        """Return what the condition says of the first `size` bytes alone, or None if it is an error.
+
+        In smaller chunks it would have been asked just that. Positions count from the first of them.
+        """
         start = self.buffer.pos
-        window = Window(bytes(memoryview(self.buffer.head)[: start + size]), start, start + self.resume)
-        window.memo, window.taken = self.memo, self.taken
+        window = Window(bytes(memoryview(self.buffer.head)[start : start + size]))
+        if self.taken:
+            # The frame's beginning is gone, and only the memo knows of it. Else the memo may be of more
+            # bytes than these, and the question is asked afresh.
+            window.resume, window.memo, window.taken = self.resume, self.memo, self.taken
         try:
-            more = self.condition.find(window)
+            return self.condition.find(window)
         except FramingError:
-            return False
-        return type(more) is NeedMore and (more.settled or 0) <= start
+            return None
 
     def look(self, limit: int, eof: bool) -> Span | None:
         """Ask about a fresh frame; return its span if it is plain, whole and small enough to deliver at once.
@@ -278,51 +287,25 @@ class Search:
                 excerpt=self.buffer.peek(32, at=stop),
             )
 
-    def verdict(self, extent: Extent, limit: int) -> FrameTooLarge | None:
-        """Return None if the frame is within the limit, else the error to report.
-
-        The verdict is taken on the frame's first ``limit + overhead + 1`` bytes, however many have
-        arrived, so that it does not depend on the chunking: what counts is whether the condition tells
-        the extent from those.
-        """
-        first, stop, end, value = extent
-        size = stop - first
-        bound = limit + self.condition.overhead
-        if size <= limit and end <= bound + 1:
-            return None
-        probe = min(bound + 1, end - 1)
-        buffer = self.buffer
-        declared = len(buffer.head) - buffer.pos < probe
-        if not declared and type(found := self._answer_to(probe)) is tuple:
-            declared, value = True, found[3] if len(found) == 4 else PAYLOAD
-        if declared and size <= limit and end - size <= max(bound, _MOST_OVERHEAD):
-            return None
-        # Who decodes what is kept of the frame is judged by the same bytes.
-        self.extent = (first, stop, end, value)
-        return self.too_large(limit, size if declared else None)
-
-    def can_be_skipped(self, bound: int) -> bool:
-        """Tell whether a frame of undeclared size can be thrown away as it arrives.
-
-        That, too, is judged by the first `bound` + 1 bytes: the condition must settle payload in them.
-        """
-        if self.extent is not None and self.extent[2] <= bound + 1:
-            return True
-        more = self._answer_to(bound + 1)
-        return type(more) is NeedMore and bool(more.settled)
-
-    def _answer_to(self, size: int) -> Any:
-        start = self.buffer.pos
-        try:
-            return self.condition.find(Window(bytes(memoryview(self.buffer.head)[start : start + size])))
-        except FramingError:
-            return None
-
     def too_large(self, limit: int, size: int | None = None) -> FrameTooLarge:
         """Make the error for a frame above the limit; `size` is given if the frame declares it."""
         error = FrameTooLarge(limit=limit, size=size, recoverable=size is not None)
         self._place(error, self.buffer.pos)
         self.explain(error)
+        return error
+
+    def incomplete(self, consumed: int = 0) -> IncompleteFrame:
+        """Make the error for a stream that ended inside the frame, `consumed` bytes of which are gone."""
+        buffer = self.buffer
+        error = IncompleteFrame(
+            received=consumed + buffer.size,
+            expected=None if self.extent is None else self.taken + self.extent[2],
+            offset=buffer.offset - consumed,
+            framer=str(self.condition),
+            excerpt=buffer.peek(32),
+        )
+        if not consumed:
+            self.explain(error)
         return error
 
     def explain(self, error: FramingError) -> None:
@@ -332,4 +315,4 @@ class Search:
 
     def _fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         framer = str(self.condition)
-        raise FramerContractError(reason, framer=framer, offset=self.buffer.offset) from cause
+        raise because(FramerContractError(reason, framer=framer, offset=self.buffer.offset), cause)

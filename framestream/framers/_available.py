@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from framestream._conditions import NeedMore, ReadCondition, Span, Window
-from framestream.framers._options import check_size
+from framestream.framers._value_checks import check_size
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream.framers._delimiter_search import DelimiterSearch
 from framestream.framers._looks_like import looks_like
-from framestream.framers._options import check_max_size, check_payload
+from framestream.framers._value_checks import check_max_size, check_payload
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from framestream._conditions import ReadCondition, Span, Window
-from framestream.framers._options import check_size
+from framestream.framers._value_checks import check_size
 
 # Every limit from its size on means the same for a frame of known size. The decoder cuts no batch larger
 # than the limit, so small frames get one that leaves room for a batch.

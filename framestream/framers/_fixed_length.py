@@ -8,7 +8,7 @@ from typing import Annotated
 from framestream._conditions import Framer, Span, Window
 from framestream._errors import EncodeError
 from framestream.framers._exactly import ROOM_FOR_A_BATCH, slices
-from framestream.framers._options import check_payload, check_size
+from framestream.framers._value_checks import check_payload, check_size
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream._errors import EncodeError
-from framestream.framers._options import check_max_size
 from framestream.framers._steps import UNFIT, cut_steps, encode_steps, find_steps, overhead_of, split_by_cut
+from framestream.framers._value_checks import check_max_size
 from framestream.framers._whole import refuse_truncated
 
 

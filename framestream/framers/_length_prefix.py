@@ -14,7 +14,13 @@ from framestream._errors import EncodeError, FramingError
 from framestream.framers._length_fields import Binary, Custom, Digits, LengthField, Varint
 from framestream.framers._length_split import split_by_field, split_fixed, split_plain
 from framestream.framers._looks_like import looks_like
-from framestream.framers._options import check_bytes, check_choice, check_max_size, check_payload, check_size
+from framestream.framers._value_checks import (
+    check_bytes,
+    check_choice,
+    check_max_size,
+    check_payload,
+    check_size,
+)
 
 ByteOrder = Literal["big", "little", "native"]
 Format = Literal["binary", "varint", "decimal", "hex"]

@@ -12,7 +12,7 @@ from framestream._conditions import Framer, NeedMore, Span, Window
 from framestream._errors import EncodeError
 from framestream.framers._delimiter_search import DelimiterSearch, split_pair
 from framestream.framers._looks_like import looks_like
-from framestream.framers._options import check_choice, check_max_size, check_payload
+from framestream.framers._value_checks import check_choice, check_max_size, check_payload
 
 LineT = TypeVar("LineT", bound=str | bytes)
 Newline = Literal["any", "lf", "crlf"]

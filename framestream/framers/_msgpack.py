@@ -14,7 +14,7 @@ import msgpack
 from framestream._conditions import Framer, NeedMore, Span, ValueSpan, Window
 from framestream._errors import EncodeError, PayloadError
 from framestream.framers._msgpack_scan import MAX_DEPTH, START, scan
-from framestream.framers._options import check_max_size, check_payload, check_size
+from framestream.framers._value_checks import check_max_size, check_payload, check_size
 
 # An object that ends within the first of these sizes that is large enough is built by C where it is found;
 # the Python scan is for objects still arriving. Each try costs a sixteenth of the next one.

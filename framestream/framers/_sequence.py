@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
-from framestream.framers._options import check_max_size
 from framestream.framers._steps import (
     Step,
     cut_steps,
@@ -16,6 +15,7 @@ from framestream.framers._steps import (
     overhead_of,
     split_by_cut,
 )
+from framestream.framers._value_checks import check_max_size
 from framestream.framers._whole import refuse_truncated
 
 

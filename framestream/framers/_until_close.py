@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from framestream._conditions import Framer, NeedMore, Span, Window
-from framestream.framers._options import check_max_size, check_payload
+from framestream.framers._value_checks import check_max_size, check_payload
 
 
 @dataclass(frozen=True)

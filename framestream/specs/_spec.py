@@ -12,7 +12,13 @@ from typing import Any, get_origin
 from framestream._errors import SpecError
 from framestream.specs._grammar import Option, Spec, Value, Word, parse_spec
 from framestream.specs._hints import element
-from framestream.specs._options import KEYWORD_ONLY, POSITIONAL_ONLY, VARIADIC, OptionInfo, describe_options
+from framestream.specs._option_info import (
+    KEYWORD_ONLY,
+    POSITIONAL_ONLY,
+    VARIADIC,
+    OptionInfo,
+    describe_options,
+)
 from framestream.specs._spelling import did_you_mean
 from framestream.specs._values import Build, convert
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from framestream._signals import NEED_DATA
+from framestream.streams._waiting import Reader
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from framestream.streams._deadlines import Pace, ReadTimer
 
 
-class AwaitedRead:
+class AwaitedRead(Reader):
     """One pending read, and what its task waits for: a future-like object, see ``asyncio.isfuture``.
 
     A plain future would run the task in the next pass of the loop, whatever has arrived. This one asks

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from framestream._conditions import ReadCondition
 from framestream._errors import IncompleteFrame, StreamClosed
 from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.streams._waiting import Reader
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
     from framestream.streams._deadlines import Pace
+
+T = TypeVar("T")
+
+
+def in_context(callback: Callable[..., T]) -> Callable[..., T]:
+    """Return `callback` as it is to be called later: in the context it was given in."""
+    return partial(copy_context().run, callback)
 
 
 class Callbacks:
@@ -57,7 +67,7 @@ class Callbacks:
         self._core.note_callback_run()
 
 
-class CallbackRead:
+class CallbackRead(Reader):
     """One pending read that ends in a callback.
 
     An error closes the stream, unless there is an `on_error`: a callback has nobody to raise it to.
@@ -148,8 +158,17 @@ class StreamingRead(CallbackRead):
 
     __slots__ = ("_part_callback",)
 
-    def __init__(self, *args: Any, part_callback: Callable[[bytes], object], **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        core: StreamCore,
+        ask: Callable[[ReadCondition[Any]], Any],
+        condition: ReadCondition[Any],
+        callback: Callable[[Any], object],
+        on_error: Callable[[BaseException], object] | None = None,
+        *,
+        part_callback: Callable[[bytes], object],
+    ) -> None:
+        super().__init__(core, ask, condition, callback, on_error)
         self._part_callback = part_callback
 
     def _next(self) -> Any:

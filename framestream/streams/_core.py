@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed
+from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed, because
 from framestream._events import events
 from framestream._signals import END, NEED_DATA
 from framestream.channels._channel import Channel, is_reset
@@ -16,12 +15,14 @@ from framestream.decoding._decoder import FrameDecoder
 from framestream.streams._awaited_read import AwaitedRead
 from framestream.streams._begun import BegunRead
 from framestream.streams._callbacks import Callbacks
+from framestream.streams._closing import Closing
+from framestream.streams._cut import end_here
 from framestream.streams._deadlines import Pace, ReadTimer
 from framestream.streams._flush import CallWhenSent
+from framestream.streams._idle import end_idling, look_for_end, watch_for_end
 from framestream.streams._inbound import LARGE, Inbound
 from framestream.streams._outbound import Outbound
 from framestream.streams._problems import logger
-from framestream.streams._rest import Rest
 from framestream.streams._stream_options import DEFAULTS, StreamOptions, check_options
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from framestream.streams._stream import IOStream
 
 # Seconds that a TLS handshake has left when no more input is wanted.
-_LAST_FLIGHT = 0.5
+_LAST_FLIGHT: Final = 0.5
 
 
 class StreamCore:
@@ -48,7 +49,6 @@ class StreamCore:
 
     __slots__ = (
         "_callbacks",
-        "_close_callback",
         "_closing",
         "_notable",
         "channel",
@@ -93,9 +93,8 @@ class StreamCore:
         )
         self.pace = pace if pace.limits_anything else None
         self._callbacks: Callbacks | None = None
-        self._close_callback: Callable[[], object] | None = None
-        self._closing: list[asyncio.Future[None]] | None = None
         self.handshake: Handshake | None = None
+        self._closing: Closing | None = None
         self.decoder = FrameDecoder(
             max_frame_size=settings["max_frame_size"],
             on_oversize=settings["on_oversize"],
@@ -140,9 +139,9 @@ class StreamCore:
             if frame is NEED_DATA:
                 frame = await AwaitedRead(self, self.decoder.next_frame, condition)
         except (IncompleteFrame, FrameTooLarge) as error:
-            raise self.explain(error) from self.error
+            raise because(self.explain(error), self.error)
         if frame is END:
-            raise self.ended() from self.error
+            raise because(self.ended(), self.error)
         return frame
 
     async def next(
@@ -159,7 +158,7 @@ class StreamCore:
             if answer is NEED_DATA:
                 answer = await AwaitedRead(self, ask, condition, pace)
         except (IncompleteFrame, FrameTooLarge) as error:
-            raise self.explain(error) from self.error
+            raise because(self.explain(error), self.error)
         return answer
 
     def ended(self) -> StreamClosed:
@@ -182,7 +181,7 @@ class StreamCore:
         """Refuse a second read; let the first after a while in which nobody read do what was put off."""
         if self.reading:
             raise StreamBusy("another read is still under way")
-        self._wake_from_doze()
+        end_idling(self)
 
     def check_not_in_parts(self) -> None:
         """Raise `StreamBusy` in the middle of a frame that is read in parts."""
@@ -203,7 +202,8 @@ class StreamCore:
         Raises `BufferFull`, and closes the stream, if what the decoder misses has no room.
         """
         if self.inbound.cut:
-            return self._end_cut()
+            end_here(self)
+            return True
         if missing is None:
             needed, missing = self.decoder.needed()
             if needed > self._notable:
@@ -215,22 +215,6 @@ class StreamCore:
             if not is_reset(error):
                 raise
             return True
-
-    def _end_cut(self) -> bool:
-        # No condition may take the place where a stream was cut off for its end, and half a line for a line.
-        decoder, error = self.decoder, self.error
-        is_empty = error is None and not decoder.buffered and not decoder.streaming
-        if decoder.eof or is_empty or (isinstance(decoder.condition, Rest) and self._is_gone):
-            decoder.receive_eof()
-            return True
-        reason = "stream closed inside a frame" if decoder.buffered else "stream ended"
-        raise StreamClosed(reason, real_error=error) from error
-
-    @property
-    def _is_gone(self) -> bool:
-        # Closed by somebody here, or reset by the peer; and not by a fault, nor TLS that breaks off.
-        error = self.error
-        return error is None or (is_reset(error) and not isinstance(error, ssl.SSLError))
 
     def _prepare_for(self, needed: int, missing: int) -> None:
         if needed >= LARGE and missing > 1:
@@ -265,52 +249,16 @@ class StreamCore:
         else:
             self.close(error)
 
-    # Nobody reads
-
-    @property
-    def _minds_end(self) -> bool:
-        return self._close_callback is not None or bool(self._closing)
-
-    def mind_end(self) -> None:
-        """Watch for the end of the stream, if somebody wants to know; it may be there already."""
-        if self._minds_end and self.handshake is None:  # which minds it itself, and tells at its end
-            self.inbound.watch()
-            if self.inbound.eof:
-                self.loop.call_soon(self._close_if_over)
-
-    def on_idle(self) -> None:
-        """Note that something is there and nobody reads."""
-        # Only who waits for the close callback wants to know what arrived, and learning whether it was
-        # the end takes a read: of one chunk at most.
-        inbound = self.inbound
-        if not self._minds_end:
-            inbound.unwatch()
-        elif self.decoder.buffered:
-            inbound.unwatch()
-            inbound.doze()
-        else:
-            try:
-                inbound.receive()
-            except Exception as error:  # noqa: BLE001 - it closes the stream and is logged
-                self.on_read_error(error)
-            self._close_if_over()
-
-    def _wake_from_doze(self) -> None:
-        # A read has begun, so what is buffered may be on its way out: mind the end again behind it.
-        inbound = self.inbound
-        inbound.free = not inbound.eof
-        self.mind_end()
-
-    def _close_if_over(self) -> None:
-        if self.inbound.eof and self.inbound.busy is None and not self.decoder.buffered:
-            self.note_end()
-
     def tap(self, condition: ReadCondition[Any], frame: Any) -> None:
         """Show a frame that is about to be delivered to the plugins that asked for it."""
         if events.frame_received is not None:
             events.frame_received(stream=self.stream, condition=condition, frame=frame)
 
-    # Errors
+    # What its halves tell
+
+    def on_idle(self) -> None:
+        """Note that something is there and nobody reads."""
+        look_for_end(self)
 
     def on_read_error(self, error: Exception) -> None:
         """Close, and say why unless the peer is just gone."""
@@ -359,27 +307,36 @@ class StreamCore:
         if self.handshake is handshake:
             self.close()
 
+    @property
+    def closing(self) -> Closing:
+        """Who is told that the stream is closed; made when the first asks."""
+        if self._closing is None:
+            self._closing = Closing()
+        return self._closing
+
+    @property
+    def end_is_awaited(self) -> bool:
+        """True if somebody wants to know when the stream is closed."""
+        return self._closing is not None and self._closing.is_awaited
+
     def set_close_callback(self, callback: Callable[[], object] | None) -> None:
         """Run `callback` once when the stream is closed, behind all other callbacks."""
-        self._close_callback = callback
+        self.closing.callback = callback
         if self.closed:
             self._run_close_callback()
         elif callback is not None:
-            self.mind_end()
+            watch_for_end(self)
 
     async def wait_closed(self) -> None:
         """Wait until the stream is closed, by whomever."""
         if self.closed:
             return
-        # A future each: shielding one for all takes half a KiB more for each connection that waits.
-        waiter = self.loop.create_future()
-        self._closing = waiting = self._closing or []
-        waiting.append(waiter)
-        self.mind_end()
+        waiter = self.closing.add_waiter(self.loop)
+        watch_for_end(self)
         try:
             await waiter
         finally:
-            waiting.remove(waiter)
+            self.closing.remove_waiter(waiter)
 
     def note_callback_run(self) -> None:
         """Run the close callback if that was the last of the others."""
@@ -387,11 +344,12 @@ class StreamCore:
             self._run_close_callback()
 
     def _run_close_callback(self) -> None:
-        callback = self._close_callback
-        if callback is None or (self._callbacks is not None and self._callbacks.pending):
+        closing = self._closing
+        if closing is None or closing.callback is None:
             return
-        self._close_callback = None
-        self.callbacks.soon(callback)
+        if self._callbacks is None or not self._callbacks.pending:
+            callback, closing.callback = closing.callback, None
+            self.callbacks.soon(callback)
 
     def call_when_flushed(self, callback: Callable[[], object]) -> None:
         """Run `callback` in a later pass of the loop once everything written so far has left."""
@@ -423,7 +381,8 @@ class StreamCore:
     def detach(self) -> Channel:
         """Count as closed, and leave the channel open for somebody else."""
         self.closed = True
-        self._close_callback = None
+        if self._closing is not None:
+            self._closing.callback = None
         self._stop()
         events.tell("stream_closed", stream=self.stream)
         return self.channel
@@ -433,9 +392,8 @@ class StreamCore:
         self.outbound.stop(self.error)
         if self.handshake is not None:
             self.handshake.stop()
-        for waiter in self._closing or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._closing is not None:
+            self._closing.wake_waiters()
 
     def _farewell(self) -> None:
         # A peer takes a connection that is reset, or one under TLS that ends without a goodbye, for cut off.

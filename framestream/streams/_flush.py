@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from framestream.streams._outbound import Outbound
@@ -22,7 +22,7 @@ class Done:
         __await__ = ().__iter__
 
 
-DONE = Done()
+DONE: Final = Done()
 
 
 class Flush:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Final
 
 from framestream._conditions import ReadCondition
 from framestream._errors import FramestreamError, IncompleteFrame
 from framestream._events import events
 from framestream._signals import END, NEED_DATA
 from framestream.streams._flush import CallWhenSent
+from framestream.streams._waiting import Reader
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
 
 # Frames handed to a frame handler before other streams get their turn.
-_FRAMES_IN_A_ROW = 1024
+_FRAMES_IN_A_ROW: Final = 1024
 
 
-class FrameHandler:
+class FrameHandler(Reader):
     """Give every frame to a function, straight from the loop's wake-up: no task has to be switched to.
 
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_callback", "_callbacks", "_condition", "_core", "_paused", "_waits_for_room")
+    __slots__ = ("_callback", "_callbacks", "_condition", "_context", "_core", "_paused", "_waits_for_room")
 
     def __init__(
         self, core: StreamCore, condition: ReadCondition[Any], callback: Callable[[Any], object]
@@ -33,6 +35,7 @@ class FrameHandler:
         self._condition = condition
         self._callback = callback
         self._callbacks = core.callbacks
+        self._context = copy_context()
         self._paused = False
         self._waits_for_room = False
 
@@ -65,7 +68,7 @@ class FrameHandler:
     def go_on(self, at_once: bool) -> None:
         """Deliver what has arrived."""
         if at_once:
-            self._go_on()
+            self._context.run(self._go_on)
         else:
             self._soon()
 
@@ -80,7 +83,7 @@ class FrameHandler:
             self._core.close(error)
 
     def _soon(self) -> None:
-        self._core.loop.call_soon(self._go_on)
+        self._core.loop.call_soon(self._go_on, context=self._context)
 
     def _go_on(self) -> None:
         if self._core.inbound.busy is not self or self._paused:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 from framestream._conditions import ReadCondition
 from framestream._events import events
 from framestream._signals import END
-from framestream.decoding._decoder import OnOversize
+from framestream.decoding._oversize import OnOversize
 from framestream.specs._named import condition_of
 from framestream.streams._begun import BegunRead, Settled
-from framestream.streams._callbacks import CallbackRead, StreamingRead
+from framestream.streams._callbacks import CallbackRead, StreamingRead, in_context
 from framestream.streams._deadlines import Pace, settle
 from framestream.streams._frame_handler import FrameHandler
 from framestream.streams._frames import Batches, FrameBody, Frames
@@ -129,8 +129,10 @@ class FrameReads:
     ) -> Any:
         core = self._core
         pace = None if timeout is deadline is min_rate is None else self._pace(timeout, deadline, min_rate)
+        if callback is not None:
+            callback = in_context(callback)
         if streaming_callback is not None:
-            return self._stream_to(streaming_callback, condition, pace, callback)
+            return self._stream_to(in_context(streaming_callback), condition, pace, callback)
         ask: Any = core.decoder.next_frame
         if max_size is not None or on_oversize is not None:
             ask = partial(ask, max_size=max_size, on_oversize=on_oversize)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from framestream._conditions import Framer, ReadCondition
-from framestream._errors import FrameTooLarge, IncompleteFrame
+from framestream._errors import FrameTooLarge, IncompleteFrame, because
 from framestream._events import events
 from framestream._signals import END, FRAME_END, NEED_DATA
 from framestream.streams._awaited_read import AwaitedRead
@@ -49,9 +49,9 @@ class Frames(AsyncIterator[T]):
                 if frame is NEED_DATA:
                     frame = await AwaitedRead(core, core.decoder.next_frame, self._condition)
             except (IncompleteFrame, FrameTooLarge) as error:
-                raise core.explain(error) from core.error
+                raise because(core.explain(error), core.error)
             if frame is END:
-                raise core.stop_iteration() from core.error
+                raise because(core.stop_iteration(), core.error)
         if events.frame_received is not None:
             self._core.tap(self._condition, frame)
         return frame  # type: ignore[no-any-return]  # T
@@ -70,7 +70,7 @@ class Batches(AsyncIterator[list[T]]):
         core = self._core
         frames: Any = await core.next(core.decoder.next_batch, self._condition)
         if frames is END:
-            raise core.stop_iteration() from core.error
+            raise because(core.stop_iteration(), core.error)
         if events.frame_received is not None:
             for frame in frames:
                 core.tap(self._condition, frame)
@@ -112,7 +112,7 @@ class FrameBody(AsyncIterator[bytes]):
             self._timer = core.pace.begin(core.loop, core.decoder)  # one for the whole frame
         part = await core.next(core.decoder.next_part, self._condition, self._timer)
         if part is END:
-            raise core.ended() from core.error
+            raise because(core.ended(), core.error)
         if part is FRAME_END:
             self._done = True
             raise StopAsyncIteration

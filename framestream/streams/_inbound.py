@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from framestream.streams._deadlines import Pace, ReadTimer
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 # Payload of which this much is missing is received straight into its place. For less, receiving a chunk and
 # joining it costs less than preparing the place.
-LARGE = 1 << 17
-_BESIDE_LARGE = 1 << 12
-_TRIES_TO_SKIP = 8
+LARGE: Final = 1 << 17
+_BESIDE_LARGE: Final = 1 << 12
+_TRIES_TO_SKIP: Final = 8
 # How much one wake-up, or one coroutine that never has to wait, receives before others get their turn: a
 # dozen full chunks, or 64 small ones.
-_BUDGET = 1 << 20
-_PRICE = 1 << 14
+_BUDGET: Final = 1 << 20
+_PRICE: Final = 1 << 14
 
 
 class InboundOwner(Protocol):

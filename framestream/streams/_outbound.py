@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from heapq import heappop, heappush
-from typing import Protocol
+from typing import Final, Protocol
 
 from framestream._errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout
 from framestream.channels._channel import Buffer, Channel
@@ -16,12 +16,12 @@ from framestream.streams._waiting import Waiter
 from framestream.streams._write_buffer import NO_LIMIT, WriteBuffer
 
 # What is queued in one pass of the loop is sent at its end, or at once when it gets larger than this.
-_MOST_TO_COALESCE = 1 << 16
+_MOST_TO_COALESCE: Final = 1 << 16
 # What is larger goes through the buffer, which offers it piece by piece.
-_MOST_TO_SEND_DIRECTLY = 1 << 20
-_NEVER = 1 << 62
+_MOST_TO_SEND_DIRECTLY: Final = 1 << 20
+_NEVER: Final = 1 << 62
 # How often one wake-up sends before others get their turn.
-_SENDS_IN_A_ROW = 16
+_SENDS_IN_A_ROW: Final = 16
 
 
 class OutboundOwner(Protocol):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from framestream._errors import StreamClosed
 from framestream.channels._tls_channel import TLSChannel
 from framestream.streams._deadlines import within
+from framestream.streams._idle import watch_for_end
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,7 +54,7 @@ async def start_tls(
     finally:
         core.handshake = None
         core.inbound.end()
-        core.mind_end()
+        watch_for_end(core)
 
 
 class Handshake:

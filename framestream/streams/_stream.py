@@ -12,6 +12,7 @@ from framestream.channels._channel import Channel
 from framestream.channels._over import channel_over
 from framestream.channels._tls_channel import check_host_name
 from framestream.streams._byte_reads import ByteReads
+from framestream.streams._callbacks import in_context
 from framestream.streams._core import StreamCore
 from framestream.streams._deadlines import within
 from framestream.streams._frames import FramedStream
@@ -180,7 +181,7 @@ class IOStream(ByteReads, Writes):
         While it is set, an idle stream notices that the peer closes; for that it may receive one chunk
         that nobody has asked for yet.
         """
-        self._core.set_close_callback(callback)
+        self._core.set_close_callback(None if callback is None else in_context(callback))
 
     async def wait_closed(self) -> None:
         """Wait until the stream is closed, by whomever; an idle stream notices that the peer closes.

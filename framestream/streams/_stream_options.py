@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from framestream._checks import check_count, check_rate, check_seconds
-from framestream.decoding._decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize
+from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize, checked_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,9 +90,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise ValueError(f"write_low_water is {low}, above write_high_water {high}")
 
 
-def _check_policy(name: str, value: object) -> None:
-    if value not in get_args(OnOversize):
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(sorted(get_args(OnOversize)))}")
+def _check_policy(name: str, value: OnOversize) -> None:
+    checked_policy(value)
 
 
 def _check_function(name: str, value: object) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 
-class Reader(Protocol):
+class Reader(ABC):
     """One pending read."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def go_on(self, at_once: bool) -> None:
         """Ask again: what was missing has arrived, or never will.
 
@@ -15,6 +19,7 @@ class Reader(Protocol):
         run whatever it likes. Otherwise it is called inside somebody's code.
         """
 
+    @abstractmethod
     def fail(self, error: BaseException) -> None:
         """End with an error, unless it has ended."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from framestream._errors import because
 from framestream.channels._channel import MOST_BUFFERS, Buffer, Channel
 
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
-_MOST_BYTES = 1 << 20
-NO_LIMIT = 1 << 62
-_ONE = (bytes, bytearray, memoryview, str)
+_MOST_BYTES: Final = 1 << 20
+NO_LIMIT: Final = 1 << 62
+_ONE: Final = (bytes, bytearray, memoryview, str)
 
 
 class WriteBuffer:
@@ -120,7 +121,8 @@ def _flat(data: Any) -> memoryview:
         view = memoryview(data)
     except TypeError:
         kind = type(data).__name__
-        raise TypeError(f"write takes bytes, a buffer, or a list of those, not {kind}") from None
+        reason = f"write takes bytes, a buffer, or a list of those, not {kind}"
+        raise because(TypeError(reason), None)
     if not view.c_contiguous:
         return memoryview(view.tobytes())
     return view.cast("B") if view.format != "B" or view.ndim != 1 else view

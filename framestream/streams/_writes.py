@@ -10,6 +10,7 @@ from framestream._errors import StreamClosed
 from framestream._events import events
 from framestream.specs._named import condition_of
 from framestream.streams._begun import BegunWrite, Settled
+from framestream.streams._callbacks import in_context
 from framestream.streams._flush import DONE
 from framestream.streams._framing import writing
 from framestream.streams._send_file import send_file
@@ -52,7 +53,7 @@ class Writes:
         outbound = core.outbound
         is_out = outbound.write(data if type(data) is bytes else as_chunks(data))
         if callback is not None:
-            core.call_when_flushed(callback)
+            core.call_when_flushed(in_context(callback))
         return DONE if is_out else outbound.flush()
 
     @overload
