@@ -183,6 +183,21 @@ async def prefixed_batches(sock: socket.socket) -> int:
     return count
 
 
+async def prefixed_into(sock: socket.socket) -> int:
+    """Into a buffer that is kept from frame to frame, as `PrefixedProtocol` does."""
+    count, header, place = 0, Exactly(4), bytearray()
+    async with stream_of(sock) as stream:
+        try:
+            while True:
+                size = int.from_bytes(await stream.read(header), "big")
+                if len(place) != size:
+                    place = bytearray(size)
+                await stream.read_into(place)
+                count += 1
+        except StreamClosed:
+            return count
+
+
 @receiver("pairs", "framestream")
 async def pairs(sock: socket.socket) -> int:
     line, body = Line(None), Exactly(16)
@@ -530,6 +545,8 @@ receiver("lines", "protocol")(by_protocol(LinesProtocol))
 receiver("echo", "protocol")(by_protocol(EchoProtocol))
 for size in ("64", "64k", "1m"):
     receiver(f"prefix-{size}", "framestream")(prefixed_frames)
+    if size != "64":
+        receiver(f"prefix-{size}", "framestream read_into")(prefixed_into)
     receiver(f"prefix-{size}", "tornado")(tornado_prefixed)
     receiver(f"prefix-{size}", "asyncio streams")(asyncio_prefixed)
     receiver(f"prefix-{size}", "twisted")(twisted_prefixed)

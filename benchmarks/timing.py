@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from framestream._build import COMPILED
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -58,4 +60,8 @@ def table(title: str, results: list[Result], reference: str) -> str:
 
 def interpreter() -> str:
     """Say which interpreter the figures are from: builds without PGO differ by up to two times."""
-    return f"{platform.python_implementation()} {platform.python_version()} on {platform.machine()}"
+    build = "compiled" if COMPILED else "pure Python"
+    return (
+        f"{platform.python_implementation()} {platform.python_version()} on {platform.machine()}, "
+        f"framestream as {build}"
+    )

@@ -45,6 +45,7 @@ KNOWN = {"python", "output", "console", "sh", "text", "toml"}
 INSTALLS = (
     "python3 -m venv ",
     "pip install ",
+    "FRAMESTREAM_COMPILE=1 pip install ",
     "python -m pip install ",
     "sudo apt-get ",
     "apt-get ",

@@ -129,13 +129,24 @@ def test_nothing_is_left_open_when_nobody_watches(loop, pairs):
     channels[0].watch_read(loop, None)  # and not watching twice is no mistake
 
 
-def test_a_socket_that_somebody_has_closed_is_let_go_of(loop, pairs):
-    channels = watching(loop, pairs, lambda *_: None)
+def test_a_socket_that_somebody_has_closed_is_let_go_of_and_nobody_else_is(loop, pairs):
+    told = []
+    before = descriptors()
+    channels = watching(loop, pairs[:3], lambda index, _: told.append(index))
     pairs[0][1].close()
+    pairs[1][1].close()
+    again = SocketChannel(socket.fromfd(pairs[3][1].fileno(), socket.AF_UNIX, socket.SOCK_STREAM))
+    again.watch_read(loop, lambda: told.append("again"))
+    pairs[3][0].send(b"x")
     channels[0].watch_read(loop, None)
-    for channel in channels[1:]:
+    channels[1].watch_read(loop, None)
+    in_one_pass(loop)
+    assert {2, "again"} == set(told)
+    for channel in (channels[2], again):
         channel.watch_read(loop, None)
     in_one_pass(loop)
+    again.close()
+    assert before - 2 == descriptors()
 
 
 def test_a_loop_that_is_closed_and_forgotten_takes_its_watchers_along(pairs):

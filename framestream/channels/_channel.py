@@ -129,7 +129,7 @@ class SocketChannel(Channel):
             needed, which knows no peer that is gone.
     """
 
-    __slots__ = ("_descriptor", "_peer", "_socket", "receive")
+    __slots__ = ("_peer", "_socket", "receive")
 
     receive: Callable[[int], bytes]  # type: ignore[assignment]  # the socket's own method: one call less
 
@@ -138,7 +138,6 @@ class SocketChannel(Channel):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
-        self._descriptor = sock.fileno()  # a socket that somebody has closed does not know it any more
         self._peer = peer
         self.receive = sock.recv
 
@@ -154,7 +153,7 @@ class SocketChannel(Channel):
 
     def watch_read(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
         """Register with the loop, or with what it has for sockets."""
-        watch_readable(loop, self._descriptor, callback)
+        watch_readable(loop, self._socket, callback)
 
     def watch_write(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
         """Register with the loop's selector."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
@@ -43,16 +44,27 @@ class Poller:
 
     def remove(self, descriptor: int) -> bool:
         """Call back no longer; return False if this has not been its poller."""
-        if self._callbacks.pop(descriptor, None) is None:
+        if descriptor < 0:
+            self._forget_closed()
+        elif self._callbacks.pop(descriptor, None) is None:
             return False
-        if self._callbacks:
-            with suppress(OSError):  # somebody has closed it already
-                self._epoll.unregister(descriptor)
         else:
+            with suppress(OSError):  # it was closed by its number
+                self._epoll.unregister(descriptor)
+        if not self._callbacks:
             del _pollers[self._loop]
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
         return True
+
+    def _forget_closed(self) -> None:
+        # Somebody has closed a socket that was watched. It does not know its descriptor any more, and that
+        # may be another's by now; but the epoll knows which it has.
+        for descriptor in list(self._callbacks):
+            try:
+                self._epoll.modify(descriptor, select.EPOLLIN)
+            except OSError:
+                del self._callbacks[descriptor]
 
     def _dispatch(self) -> None:
         find = self._callbacks.get
@@ -79,17 +91,17 @@ def _poller_of(loop: asyncio.AbstractEventLoop) -> Poller | None:
 
 
 def watch_readable(
-    loop: asyncio.AbstractEventLoop, descriptor: int, callback: Callable[[], object] | None
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, callback: Callable[[], object] | None
 ) -> None:
-    """Call back from the loop whenever the descriptor of a socket is readable; None: no longer."""
+    """Call back from the loop whenever the socket is readable; None: no longer."""
     poller = _poller_of(loop)
     if callback is None:
-        if poller is None or not poller.remove(descriptor):
-            loop.remove_reader(descriptor)
+        if poller is None or not poller.remove(sock.fileno()):
+            loop.remove_reader(sock)
     elif _is_worth_it(loop):
-        (poller or Poller(loop)).add(descriptor, callback)
+        (poller or Poller(loop)).add(sock.fileno(), callback)
     else:
-        loop.add_reader(descriptor, callback)
+        loop.add_reader(sock, callback)
 
 
 def _is_worth_it(loop: asyncio.AbstractEventLoop) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from framestream._build import COMPILED
 from framestream.cli._failures import CLOSED_PIPE, HANDLED, INTERRUPTED, report
 from framestream.cli._standard_output import discard_output
 from framestream.hosting._named_framers import find_config
@@ -48,7 +49,9 @@ class _Commands(click.Group):
 @click.group(
     cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.version_option(package_name="framestream", message="%(package)s %(version)s")
+@click.version_option(
+    package_name="framestream", message="%(package)s %(version)s" + (", compiled" if COMPILED else "")
+)
 @click.option(
     "-p",
     "selection",

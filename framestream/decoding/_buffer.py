@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Final
 
-from framestream.decoding._landing import Landing
+from framestream.decoding._landing import Landing, LentLanding
 
 # A queue of tiny chunks is joined up to this size at once, so that single bytes received before
 # anybody reads do not cost one search each. Larger chunks are used as they are, without a copy.
@@ -113,11 +113,50 @@ class ReadBuffer:
         self.high_water = max(self.high_water, self.size)
         return received
 
+    def lend(self, place: memoryview) -> None:
+        """Have the unconsumed bytes, and those that follow, in a place that is larger than what is there."""
+        self.close_landing()
+        arrived: list[bytes | memoryview] = [memoryview(self.head)[self.pos :]]
+        arrived += self.chunks
+        self.landing = LentLanding(arrived, place)
+        self.queued = self.landing.size
+        self.copied += self.queued
+        self.base += self.pos
+        self.head = b""
+        self.pos = 0
+        self.joined = False
+        self.chunks = _NO_CHUNKS
+
+    @property
+    def lent(self) -> LentLanding | None:
+        """The lent place that is still being filled, if there is one."""
+        return self.landing if isinstance(self.landing, LentLanding) else None
+
+    def fill_lent(self, lent: LentLanding, receive: Callable[[memoryview], int]) -> int | None:
+        """Have `receive` put bytes there; return how many it did, or None if there is no room left."""
+        if lent.size == lent.total:
+            return None
+        received = lent.fill(receive)
+        self.queued += received
+        self.high_water = max(self.high_water, self.size)
+        return received
+
+    def consume_lent(self) -> bool:
+        """Consume what has a lent place, if that is full; else make it a chunk like others."""
+        lent = self.lent
+        if lent is None or lent.size < lent.total or self.head:  # the head: bytes that came by `append`
+            self.close_landing()
+            return False
+        self.landing = None
+        self.base += lent.total
+        self.queued = 0
+        return True
+
     def close_landing(self) -> None:
         """Make what has landed a chunk like others."""
-        if self.landing is not None:
-            self._queue(self.landing.take())
-            self.landing = None
+        landing, self.landing = self.landing, None
+        if landing is not None and landing.size:
+            self._queue(landing.take())
 
     def _next_chunk(self) -> bytes:
         self.close_landing()
@@ -212,6 +251,20 @@ class ReadBuffer:
             segment = self.head
         self.pos = len(self.head) - (reached - end)
         return b"".join(pieces)
+
+    def take_into(self, place: memoryview) -> None:
+        """Consume as many bytes as `place` has room for, and copy them there; so many must be buffered."""
+        room = len(place)
+        while True:
+            segment = memoryview(self.head)[self.pos : self.pos + room]
+            size = len(segment)
+            place[len(place) - room : len(place) - room + size] = segment
+            room -= size
+            if not room:
+                break
+            self._replace_head(self._next_chunk())
+        segment.release()  # a head that can grow must not be held on to
+        self.advance(size)
 
     def take_some(self, limit: int) -> bytes:
         """Consume and return at least one and at most `limit` bytes; copies only what must be cut."""

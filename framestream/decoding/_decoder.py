@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, final
 
 from framestream._conditions import Decode, ReadCondition, Span
 from framestream._errors import (
@@ -34,6 +34,7 @@ from framestream.decoding._stats import DecoderStats
 T = TypeVar("T")
 
 
+@final
 class FrameDecoder:
     """Cut received bytes into frames, each by the condition the caller names.
 
@@ -89,7 +90,7 @@ class FrameDecoder:
         self.max_frame_size = max_frame_size
         self.on_oversize: OnOversize = checked_policy(on_oversize)
         self.on_discard = on_discard
-        self._stats = DecoderStats()
+        self._stats: DecoderStats | None = None  # made when there is something to count in it
         self._buffer = ReadBuffer()
         self._search = Search(self._buffer)
         self._condition: ReadCondition[Any] | None = None
@@ -125,11 +126,13 @@ class FrameDecoder:
         returned; None, and `receive` is not called, if there is no such place: then use `receive_data`.
         It is worth it where the frame is large (see `missing`) and a part of it is there.
         """
+        buffer = self._buffer
+        if (lent := buffer.lent) is not None:
+            return buffer.fill_lent(lent, receive)
         extent = self._search.extent
         if extent is None or self._skipping is not None or self._parts is not None or self._eof:
             return None
         first, stop, _, _ = extent
-        buffer = self._buffer
         if not first < buffer.size < stop or type(buffer.head) is bytearray:
             return None
         return buffer.land(first, stop, receive)
@@ -137,6 +140,46 @@ class FrameDecoder:
     def receive_eof(self) -> None:
         """Say that nothing will follow. What is buffered can still be read."""
         self._eof = True
+
+    # Bytes out, past any condition
+
+    def take_into(self, place: memoryview) -> None:
+        """Consume as many bytes as the place has room for, and put them there; so many must be `buffered`.
+
+        No frame may be on its way out: see `skipping`. Raises what `next_frame` raises before it has looked
+        at anything.
+        """
+        self._look_away()
+        self._buffer.take_into(place)
+        self._frames += 1
+
+    def lend(self, place: memoryview) -> None:
+        """As `take_into`, where more is to come: have what is buffered, and what follows, in that place.
+
+        `receive_from` fills it. Nothing is consumed before `take_lent`.
+        """
+        self._look_away()
+        self._buffer.lend(place)
+
+    def take_lent(self, *, consume: bool) -> bool:
+        """Take the place back. With `consume`, consume what it holds if it is full, and return True then.
+
+        Otherwise what it holds is buffered, like all that arrives.
+        """
+        if not consume:
+            self._buffer.close_landing()
+            return False
+        if not self._buffer.consume_lent():
+            return False
+        self._frames += 1
+        return True
+
+    def _look_away(self) -> None:
+        self._prepare()
+        assert self._skipping is None
+        self._search.restart()
+        self._condition = None
+        self.clear = True
 
     # Frames out
 
@@ -319,6 +362,11 @@ class FrameDecoder:
         return None if self._parts is None else self._parts.size
 
     @property
+    def skipping(self) -> bool:
+        """True while a frame, or the rest of one, is thrown away as it arrives."""
+        return self._skipping is not None
+
+    @property
     def streaming(self) -> bool:
         """True while a frame is being streamed in parts."""
         return self._parts is not None
@@ -329,12 +377,17 @@ class FrameDecoder:
     def stats(self) -> DecoderStats:
         """The decoder's counters, up to date."""
         self._put_back()
-        stats, buffer = self._stats, self._buffer
+        stats, buffer = self._counters(), self._buffer
         stats.frames = self._frames
         stats.received = buffer.received
         stats.high_water = buffer.high_water
         stats.copied = buffer.copied
         return stats
+
+    def _counters(self) -> DecoderStats:
+        if self._stats is None:
+            self._stats = DecoderStats()
+        return self._stats
 
     @property
     def condition(self) -> ReadCondition[Any] | None:
@@ -463,11 +516,11 @@ class FrameDecoder:
             error.offset, error.framer, error.excerpt = offset, str(condition), payload[:32]
             self._fail(error)
         if isinstance(error, PayloadError):
-            self._stats.payload_errors += 1
+            self._counters().payload_errors += 1
             error.offset, error.framer, error.payload = offset, str(condition), payload
             raise error
         if isinstance(error, ValueError):
-            self._stats.payload_errors += 1
+            self._counters().payload_errors += 1
             bad = PayloadError(str(error), payload=payload, offset=offset, framer=str(condition))
             raise because(bad, error)
         reason = f"decode raised {type(error).__name__}: {error}"
@@ -561,7 +614,7 @@ class FrameDecoder:
     # Frames above the limit
 
     def _oversize(self, error: FrameTooLarge, limit: int, policy: OnOversize) -> None:
-        self._stats.oversize += 1
+        self._counters().oversize += 1
         self._skipping = self._guard(begin_skip, self._search, error, limit, policy)
         if policy == "raise":
             raise error
@@ -582,6 +635,6 @@ class FrameDecoder:
         self._search.condition = self._condition
         if skip.error is not None:
             skip.error.discarded = skip.parts.consumed
-            self._stats.discarded += skip.parts.consumed
+            self._counters().discarded += skip.parts.consumed
             if skip.report and self.on_discard is not None:
                 self.on_discard(skip.error)

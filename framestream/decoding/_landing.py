@@ -54,3 +54,29 @@ class Landing:
         if self.size < self._room:
             self._file.truncate(self.size)
         return self._file.getvalue()
+
+
+class LentLanding(Landing):
+    """A buffer of the reader's that bytes are received into; `take` copies those that are there."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, arrived: Iterable[bytes | memoryview], place: memoryview) -> None:
+        size = 0
+        for piece in arrived:
+            place[size : size + len(piece)] = piece
+            size += len(piece)
+        self.size = size
+        self.total = len(place)
+        self._place = place
+
+    def fill(self, receive: Callable[[memoryview], int]) -> int:
+        """Have `receive` put bytes behind those that are there; return how many it did."""
+        with self._place[self.size :] as rest:
+            received = receive(rest)
+        self.size += received
+        return received
+
+    def take(self) -> bytes:
+        """Return what has arrived, and let go of the buffer."""
+        return bytes(self._place[: self.size])

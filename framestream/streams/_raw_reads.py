@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
 
 REST: Final = Rest()
+# For less, a chunk that is received and copied costs no more.
+_WORTH_LENDING: Final = 1 << 14
 
 
 async def peek(core: StreamCore, size: int) -> bytes:
@@ -22,33 +24,57 @@ async def peek(core: StreamCore, size: int) -> bytes:
 
 
 async def read_into(core: StreamCore, buffer: bytearray | memoryview, *, partial: bool) -> int:
-    """Fill `buffer`; the bytes stay in the decoder until all are there, so that cancelling loses none."""
+    """Fill `buffer`; nothing is consumed until all is there, so that cancelling loses none."""
     decoder = core.decoder
     from framestream.framers._exactly import Exactly  # noqa: PLC0415
 
     with memoryview(buffer) as view, view.cast("B") as place:
         if place.readonly:
             raise TypeError("read_into needs a buffer that can be written")
+        if decoder.skipping:
+            await core.next_frame(Exactly(0))
         size = len(place)
         wanted = min(size, 1) if partial else size
-        await arrived(core, wanted)
+        if wanted - decoder.buffered >= _WORTH_LENDING:
+            if await _arrived_in(core, place):
+                return size
+        else:
+            await arrived(core, wanted)
         got = min(size, decoder.buffered)
         if got < wanted:
             core.note_end()
             if got and core.inbound.peer_ended:
                 raise IncompleteFrame(received=got, expected=size, offset=decoder.offset)
             raise StreamClosed("stream ended", real_error=core.error)
-        place[:got] = decoder.next_frame(Exactly(got))  # type: ignore[assignment]  # all of it is there
+        decoder.take_into(place[:got])
         return got
 
 
 async def arrived(core: StreamCore, size: int) -> None:
     """Wait until `size` bytes are there, or the end of the stream is."""
+    _check_free(core)
+    if core.decoder.buffered < size and not core.inbound.eof:
+        await AwaitedBytes(core, size)
+
+
+async def _arrived_in(core: StreamCore, place: memoryview) -> bool:
+    # Receive straight into the place. Returns False if it could not be filled: what is there is buffered.
+    _check_free(core)
+    decoder = core.decoder
+    decoder.lend(place)
+    core.inbound.receive_in_place()
+    try:
+        await arrived(core, len(place))
+    except BaseException:
+        decoder.take_lent(consume=False)
+        raise
+    return decoder.take_lent(consume=True)
+
+
+def _check_free(core: StreamCore) -> None:
     if not core.inbound.free:
         core.make_free()
     core.check_not_in_parts()
-    if core.decoder.buffered < size and not core.inbound.eof:
-        await AwaitedBytes(core, size)
 
 
 def read_rest(core: StreamCore, read: Callable[..., Any], options: dict[str, Any]) -> Any:

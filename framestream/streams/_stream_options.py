@@ -23,7 +23,7 @@ class StreamOptions(TypedDict, total=False):
             stream.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated.
         max_buffer_size: the most to buffer for one read; a read that needs more closes the stream.
-        read_chunk_size: the most to receive at a time.
+        read_chunk_size: the most to receive at a time; no more than 64 KiB while little arrives.
         write_high_water: above this many queued bytes `send` and `drain` wait...
         write_low_water: ...until no more than these are left; at most `write_high_water`.
         max_write_buffer_size: a write that would queue more than this raises `BufferFull`.
@@ -59,7 +59,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "on_discard": None,
     "max_buffer_size": 100 << 20,
     # A recv of 256 KiB costs six times one of 64 KiB where messages are small.
-    "read_chunk_size": 1 << 16,
+    "read_chunk_size": 1 << 17,
     "write_high_water": 1 << 16,
     "write_low_water": 1 << 14,
     "max_write_buffer_size": None,
