@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Final, Protocol
 
-from framestream._errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout
+from framestream._errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout, because
 from framestream.channels._channel import Buffer, Channel
 from framestream.streams._flush import DONE, Flush
 from framestream.streams._inbound import Inbound
@@ -242,9 +242,9 @@ class Outbound:
                     buffer.send(self.channel)
                 except (BlockingIOError, InterruptedError):
                     await self.writable()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
                     self._owner.on_write_error(error)
-                    raise self._lost() from error
+                    raise because(self._lost(), error)
         finally:
             buffer.limit = NO_LIMIT
             self._watch(False)  # the channel may be another one from here on
@@ -388,5 +388,7 @@ class Outbound:
         if self.buffer.sent > sent:
             self._start_timer()
             return
-        reason = f"peer took nothing of {self.buffer.size} bytes for {self.timeout} s"
+        size = self.buffer.size
+        queued = f" of {size} bytes" if size else ""  # a file, or a handshake, queues none
+        reason = f"peer took nothing{queued} for {self.timeout} s"
         self._owner.on_write_error(StreamTimeout(reason))
