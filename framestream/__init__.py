@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         serve,
         server_tls,
     )
-    from framestream.streams._frames import FramedStream
+    from framestream.streams._framed import FramedStream
     from framestream.streams._stats import StreamStats
     from framestream.streams._stream import IOStream
 
@@ -83,7 +83,7 @@ _LAZY = {
     "Fields": "framers._fields",
     "FirstOf": "framers._first_of",
     "FixedLength": "framers._fixed_length",
-    "FramedStream": "streams._frames",
+    "FramedStream": "streams._framed",
     "FramerInfo": "hosting._registry",
     "GeneratorFramer": "framers._generator",
     "HeaderThenBody": "framers._header_then_body",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Awaitable
 
-    from framestream.streams._frames import FramedStream
+    from framestream.streams._framed import FramedStream
 
 # Seconds for a killed command's output to end: another process may have it as well.
 _LAST_OUTPUT = 2.0

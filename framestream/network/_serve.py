@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from framestream._conditions import ReadCondition
-    from framestream.streams._frames import FramedStream
+    from framestream.streams._framed import FramedStream
     from framestream.streams._stream import IOStream
     from framestream.streams._stream_options import StreamOptions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from framestream._signals import NEED_DATA
@@ -30,8 +31,9 @@ class AwaitedRead(Reader):
 
     Args:
         core: the stream's core; nobody else may be reading.
-        ask: asked until it answers anything but NEED_DATA, which it has just done.
-        condition: what it is asked about.
+        condition: what is waited for.
+        ask: asked about that until it answers anything but NEED_DATA, which it has just done; the decoder's
+            `next_frame` if left out.
         pace: limits of time; by default the stream's own.
     """
 
@@ -52,8 +54,8 @@ class AwaitedRead(Reader):
     def __init__(
         self,
         core: StreamCore,
-        ask: Callable[[ReadCondition[Any]], Any],
         condition: ReadCondition[Any],
+        ask: Callable[[ReadCondition[Any]], Any] | None = None,
         pace: Pace | ReadTimer | None = None,
     ) -> None:
         self._core = core
@@ -84,8 +86,9 @@ class AwaitedRead(Reader):
         core = self._core
         if core.inbound.wait_in_quiet(self):
             return NEED_DATA
+        ask = self._ask
         while core.receive_inline():
-            answer = self._ask(self._condition)
+            answer = core.decoder.next_frame(self._condition) if ask is None else ask(self._condition)
             if answer is not NEED_DATA:
                 return answer
         core.inbound.wait(self)
@@ -104,8 +107,10 @@ class AwaitedRead(Reader):
         callback = self._callback
         if callback is None:
             return  # the task is on its way already, because of an error
+        ask = self._ask
         try:
-            answer = self._ask(self._condition)
+            # A bound method kept for each read that waits would be larger and slower.
+            answer = self._core.decoder.next_frame(self._condition) if ask is None else ask(self._condition)
             if answer is NEED_DATA:
                 answer = self._receive()
                 if answer is NEED_DATA:
@@ -169,12 +174,8 @@ class AwaitedBytes(AwaitedRead):
     __slots__ = ("_size",)
 
     def __init__(self, core: StreamCore, size: int) -> None:
-        super().__init__(core, self._look, None)  # type: ignore[arg-type]  # no condition has a say
+        super().__init__(core, None, partial(_are_there, core, size))  # type: ignore[arg-type]  # none has a say
         self._size = size
-
-    def _look(self, _: object) -> Any:
-        there = self._size <= self._core.decoder.buffered or self._core.inbound.eof
-        return True if there else NEED_DATA
 
     def _receive(self) -> Any:
         core = self._core
@@ -182,3 +183,7 @@ class AwaitedBytes(AwaitedRead):
             return True
         core.inbound.wait(self)
         return NEED_DATA
+
+
+def _are_there(core: StreamCore, size: int, _: object) -> Any:
+    return True if size <= core.decoder.buffered or core.inbound.eof else NEED_DATA

@@ -137,7 +137,7 @@ class StreamCore:
         try:
             frame = self.decoder.next_frame(condition)
             if frame is NEED_DATA:
-                frame = await AwaitedRead(self, self.decoder.next_frame, condition)
+                frame = await AwaitedRead(self, condition)
         except (IncompleteFrame, FrameTooLarge) as error:
             raise because(self.explain(error), self.error)
         if frame is END:
@@ -156,7 +156,7 @@ class StreamCore:
         try:
             answer = ask(condition)
             if answer is NEED_DATA:
-                answer = await AwaitedRead(self, ask, condition, pace)
+                answer = await AwaitedRead(self, condition, ask, pace)
         except (IncompleteFrame, FrameTooLarge) as error:
             raise because(self.explain(error), self.error)
         return answer
@@ -327,16 +327,11 @@ class StreamCore:
         elif callback is not None:
             watch_for_end(self)
 
-    async def wait_closed(self) -> None:
-        """Wait until the stream is closed, by whomever."""
-        if self.closed:
-            return
+    def begin_wait(self) -> asyncio.Future[None]:
+        """Return a future that is done when the stream, which is open, is closed; see ``closing``."""
         waiter = self.closing.add_waiter(self.loop)
         watch_for_end(self)
-        try:
-            await waiter
-        finally:
-            self.closing.remove_waiter(waiter)
+        return waiter
 
     def note_callback_run(self) -> None:
         """Run the close callback if that was the last of the others."""

@@ -35,7 +35,8 @@ class Flush:
         self._position = position
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self._outbound.flushed(self._position).__await__()
+        waiter = self._outbound.flushed(self._position)
+        return (DONE if waiter is None else waiter).__await__()
 
 
 class CallWhenSent:

@@ -1,12 +1,12 @@
-"""Frames one by one, in batches, in parts, and as a conversation."""
+"""Frames one by one, in batches, and in parts."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from framestream._conditions import Framer, ReadCondition
+from framestream._conditions import ReadCondition
 from framestream._errors import FrameTooLarge, IncompleteFrame, because
 from framestream._events import events
 from framestream._signals import END, FRAME_END, NEED_DATA
@@ -15,7 +15,6 @@ from framestream.streams._awaited_read import AwaitedRead
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
     from framestream.streams._deadlines import ReadTimer
-    from framestream.streams._stream import IOStream
 
 T = TypeVar("T")
 
@@ -47,7 +46,7 @@ class Frames(AsyncIterator[T]):
             try:
                 frame = core.decoder.next_frame(self._condition)
                 if frame is NEED_DATA:
-                    frame = await AwaitedRead(core, core.decoder.next_frame, self._condition)
+                    frame = await AwaitedRead(core, self._condition)
             except (IncompleteFrame, FrameTooLarge) as error:
                 raise because(core.explain(error), core.error)
             if frame is END:
@@ -117,37 +116,3 @@ class FrameBody(AsyncIterator[bytes]):
             self._done = True
             raise StopAsyncIteration
         return part  # type: ignore[no-any-return]  # bytes
-
-
-class FramedStream(Generic[T]):
-    """Send and receive objects: a stream with its framing already chosen, for each direction."""
-
-    __slots__ = ("receive_framer", "send_framer", "stream")
-
-    def __init__(self, stream: IOStream, receive_framer: ReadCondition[T], send_framer: Framer[T]) -> None:
-        self.stream = stream
-        self.receive_framer = receive_framer
-        self.send_framer = send_framer
-
-    def send(self, frame: T) -> Awaitable[None]:
-        """Write one frame; awaiting it waits while too much is queued, see `IOStream.send`."""
-        return self.stream.send(frame, self.send_framer)
-
-    async def receive(self, *, timeout: float | None = None) -> T:
-        """Return the next frame. Cancelling consumes nothing. Raises what `IOStream.read` does."""
-        return await self.stream.read(self.receive_framer, timeout=timeout)
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self.stream.frames(self.receive_framer)
-
-    async def aclose(self) -> None:
-        """Close the stream, behind what was written."""
-        await self.stream.aclose()
-
-    async def __aenter__(self) -> FramedStream[T]:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stream.__aexit__(kind, error, trace)

@@ -13,7 +13,7 @@ from framestream.channels._channel import Buffer, Channel
 from framestream.streams._flush import DONE, Flush
 from framestream.streams._inbound import Inbound
 from framestream.streams._waiting import Waiter
-from framestream.streams._write_buffer import NO_LIMIT, WriteBuffer
+from framestream.streams._write_buffer import WriteBuffer
 
 # What is queued in one pass of the loop is sent at its end, or at once when it gets larger than this.
 _MOST_TO_COALESCE: Final = 1 << 16
@@ -230,32 +230,35 @@ class Outbound:
         if not self._stopped:
             self.buffer.prepend(data)
 
-    async def send_held(self, position: int) -> None:
-        """Send, inside `held`, what was written up to `position`, and nothing that was written behind it."""
+    def send_held(self, position: int) -> bool:
+        """Send, inside `held`, what was written up to `position`, and nothing that was written behind it.
+
+        Returns False if that has to wait until the channel is `writable`.
+
+        Raises:
+            StreamClosed: it never will leave.
+        """
         buffer = self.buffer
-        buffer.limit = position
+        if self._stopped and buffer.sent < position:
+            raise self._lost()
         try:
             while buffer.sent < position:
-                if self._stopped:
-                    raise self._lost()
-                try:
-                    buffer.send(self.channel)
-                except (BlockingIOError, InterruptedError):
-                    await self.writable()
-                except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
-                    self._owner.on_write_error(error)
-                    raise because(self._lost(), error)
-        finally:
-            buffer.limit = NO_LIMIT
-            self._watch(False)  # the channel may be another one from here on
+                buffer.send(self.channel, position - buffer.sent)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
+            self._owner.on_write_error(error)
+            raise because(self._lost(), error)
+        self._watch(False)  # the channel may be another one from here on
         while self._waiters and self._waiters[0][0] <= position:
             self._wake_first()
+        return True
 
-    async def writable(self) -> None:
-        """Wait, inside `held`, until the channel takes something."""
+    def writable(self) -> asyncio.Future[None]:
+        """Return a future that is done, inside `held`, when the channel takes something."""
         self._holder = holder = self._loop.create_future()
         self._watch(True)
-        await holder
+        return holder
 
     def _tell_holder(self) -> None:
         self._watch(False)
@@ -285,17 +288,21 @@ class Outbound:
             return DONE
         return Flush(self, buffer.written - self.low_water)
 
-    async def flushed(self, position: int) -> None:
-        """Wait until the bytes up to `position` have left."""
+    def flushed(self, position: int) -> asyncio.Future[None] | None:
+        """Return a future that is done when the bytes up to `position` have left; None if they have.
+
+        Raises:
+            StreamClosed: they never will.
+        """
         if not self._is_out(position) and not self._watching and not self.ended:
             self.send()
         if self._is_out(position):
-            return
+            return None
         if not self.pending:
             raise self._lost()
-        waiter = self._loop.create_future()
+        waiter: asyncio.Future[None] = self._loop.create_future()
         self.on_flush(position, waiter)
-        await waiter
+        return waiter
 
     def tell(self, waiter: Waiter) -> None:
         """Wake `waiter` when everything written so far, some of which still waits, has left or never will."""

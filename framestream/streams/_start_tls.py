@@ -31,7 +31,8 @@ async def start_tls(
     core.begin(handshake, None)
 
     async def start(written: int) -> None:
-        await core.outbound.send_held(written)
+        while not core.outbound.send_held(written):
+            await core.outbound.writable()
         channel = TLSChannel(
             core.channel,
             context,
@@ -69,16 +70,14 @@ class Handshake:
 
     async def shake(self, channel: TLSChannel) -> None:
         """Exchange what the handshake takes."""
-        self._channel = channel
-        while True:
+        core, self._channel = self._core, channel
+        while not core.closed:
             try:
                 channel.handshake()
                 return
             except (BlockingIOError, InterruptedError):
                 await self._wait(channel)
-            core = self._core
-            if core.closed:
-                raise StreamClosed("stream closed during the TLS handshake", real_error=core.error)
+        raise StreamClosed("stream closed during the TLS handshake", real_error=core.error)
 
     async def _wait(self, channel: TLSChannel) -> None:
         loop = self._core.loop

@@ -15,7 +15,7 @@ from framestream.streams._byte_reads import ByteReads
 from framestream.streams._callbacks import in_context
 from framestream.streams._core import StreamCore
 from framestream.streams._deadlines import within
-from framestream.streams._frames import FramedStream
+from framestream.streams._framed import FramedStream
 from framestream.streams._framing import directions
 from framestream.streams._problems import Problem, log
 from framestream.streams._start_tls import start_tls
@@ -188,7 +188,14 @@ class IOStream(ByteReads, Writes):
 
         Cancelling the wait changes nothing.
         """
-        await self._core.wait_closed()
+        core = self._core
+        if core.closed:
+            return
+        waiter = core.begin_wait()
+        try:
+            await waiter
+        finally:
+            core.closing.remove_waiter(waiter)
 
     def end_input(self) -> None:
         """Take what has arrived for the end: whoever reads sees a clean end behind the last frame of it.

@@ -13,7 +13,6 @@ BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
 _MOST_BYTES: Final = 1 << 20
-NO_LIMIT: Final = 1 << 62
 _ONE: Final = (bytes, bytearray, memoryview, str)
 
 
@@ -28,10 +27,9 @@ class WriteBuffer:
         written: bytes ever added.
         high_water: the most that ever waited.
         passed: bytes sent past this buffer, from files.
-        limit: nothing is sent that was written behind so many bytes.
     """
 
-    __slots__ = ("_chunks", "high_water", "limit", "passed", "size", "written")
+    __slots__ = ("_chunks", "high_water", "passed", "size", "written")
 
     def __init__(self) -> None:
         self._chunks: deque[Buffer] | None = None  # an idle connection does not pay for a deque
@@ -39,7 +37,6 @@ class WriteBuffer:
         self.written = 0
         self.high_water = 0
         self.passed = 0
-        self.limit = NO_LIMIT
 
     @property
     def sent(self) -> int:
@@ -64,15 +61,17 @@ class WriteBuffer:
         self.size += len(chunk)
         self.high_water = max(self.high_water, self.size)
 
-    def send(self, channel: Channel) -> bool:
+    def send(self, channel: Channel, most: int = _MOST_BYTES) -> bool:
         """Offer the channel what it takes in one call; return True if that was everything offered.
+
+        Nothing is offered behind the first `most` bytes.
 
         Raises ``BlockingIOError`` if the channel takes nothing.
         """
         chunks = self._chunks
         assert chunks
         offered: list[Buffer] = []
-        room = min(_MOST_BYTES, self.limit - self.sent)
+        room = min(_MOST_BYTES, most)
         for chunk in chunks:
             offered.append(memoryview(chunk)[:room] if len(chunk) > room else chunk)
             room -= len(chunk)
