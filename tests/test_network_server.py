@@ -223,6 +223,21 @@ async def test_a_drain_that_cuts_a_failed_handlers_last_answers_is_quiet(caplog)
         assert 0 == server.stats.open
 
 
+async def test_a_handler_that_raises_no_exception_proper_is_logged_like_any_other(caplog):
+    class Outcome(BaseException):
+        """As test frameworks raise them."""
+
+    async def fail(stream):
+        stream.write(b"last words\n")
+        raise Outcome
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        assert "last words" == await client.read(LINE)
+        await until(lambda: not server.stats.open)
+        assert 1 == server.stats.handler_failures
+    assert "handler failed: Outcome()" in caplog.text
+
+
 @pytest.mark.parametrize("sent", [b"\xff\n", b"incomplete"])
 async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, caplog):
     condition = Line(last=False)

@@ -192,6 +192,40 @@ async def test_a_handshake_that_hangs_does_not_hold_the_drain_up(caplog):
     assert "the time to drain is over" not in caplog.text
 
 
+async def test_a_handshake_begun_in_the_middle_does_not_hold_the_drain_up(caplog):
+    async def negotiate(stream):
+        await stream.read(LINE)
+        await stream.start_tls(certificates().server(), server_side=True)
+
+    loop = asyncio.get_running_loop()
+    async with await serve(negotiate, "tcp://127.0.0.1:0") as server, await connect(server.url) as silent:
+        await silent.send("STARTTLS", LINE)
+        await until(lambda: server.streams and server.streams[0].stats.frames_received)
+        began = loop.time()
+        await server.aclose(drain_timeout=15)
+        assert loop.time() - began < 5
+    assert 1 == server.stats.peer_failures
+    assert "the time to drain is over" not in caplog.text
+
+
+async def test_a_handshake_begun_in_the_middle_may_be_completed_while_draining():
+    files = certificates()
+
+    async def negotiate(stream):
+        await stream.read(LINE)
+        await stream.start_tls(files.server(), server_side=True)
+        await stream.send("goodbye", LINE)
+
+    async with await serve(negotiate, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        await client.send("STARTTLS", LINE)
+        await until(lambda: server.streams and server.streams[0].stats.frames_received)
+        draining = asyncio.ensure_future(server.aclose())
+        await asyncio.sleep(0)
+        await client.start_tls(files.client(), server_hostname="localhost")
+        assert "goodbye" == await client.read(LINE)
+        await draining
+
+
 async def test_a_handshake_that_has_begun_is_finished_and_heard_out_while_draining():
     files = certificates()
     async with await serve(echo, "tls://localhost:0", tls=files.server()) as server:
@@ -236,3 +270,29 @@ async def test_plaintext_slipped_in_ahead_of_the_handshake_is_refused():
     async with await serve(negotiate, "tcp://localhost:0") as server, await connect(server.url) as stream:
         await stream.write(b"STARTTLS\nRCPT TO:<mallory>\n")
         assert "18 bytes were sent ahead of the TLS handshake (at offset 9)" == await refused
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_an_end_without_a_goodbye_can_be_taken_for_one_from_either_side(side):
+    """Many programs just close: for them a URL's stream has the option that a channel has."""
+    files = certificates()
+    ends = []
+
+    async def cut(stream):
+        await stream.send("last words", LINE)
+        await until(lambda: not stream.writing())
+        stream.channel.socket.shutdown(socket.SHUT_RDWR)
+
+    async def collect(stream):
+        ends.append([line async for line in stream.frames(LINE)])
+        ends.append(stream.error)
+
+    here, there = (cut, collect) if side == "client" else (collect, cut)
+    tolerant = {"truncation_is_end": True}
+    url = "tls://localhost:0"
+    async with await serve(here, url, tls=files.server(), **(tolerant if side == "server" else {})) as server:
+        client = await connect(server.url, tls=files.client(), **(tolerant if side == "client" else {}))
+        async with client:
+            await there(client)
+        await until(lambda: not server.stats.open)
+    assert [["last words"], None] == ends

@@ -215,6 +215,31 @@ async def test_what_the_peer_said_before_it_left_is_read_although_writing_failed
         assert "error: too many requests" == await client.read(Line())
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls", "tlssock"])
+async def test_closing_over_unread_bytes_loses_nothing_that_was_sent(kind):
+    """Under TLS 1.3 there always are some for who only writes: the server's session tickets."""
+    payload = b"x" * 150_000  # more than the peer takes at first, less than the system keeps for it
+    async with joined(kind) as (client, server):
+        await server.write(b"unread\n" * 10)
+        await passes()
+        await client.write(payload)
+        await client.aclose()
+        assert payload == await server.read_bytes(len(payload))
+        with pytest.raises(StreamClosed) as caught:
+            await server.read_bytes(1)
+        assert caught.value.real_error is None
+
+
+async def test_closing_because_of_an_error_over_unread_bytes_is_a_reset():
+    async with joined("tcp") as (client, server):
+        await server.write(b"unread\n")
+        await passes()
+        client.close(RuntimeError("mine"))
+        with pytest.raises(StreamClosed) as caught:
+            await server.read_bytes(1)
+        assert isinstance(caught.value.real_error, ConnectionResetError)
+
+
 # Errors that are none of the peer's
 
 

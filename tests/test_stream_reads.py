@@ -383,6 +383,18 @@ async def test_a_second_read_is_busy_at_once_and_harms_nothing(kind):
         assert not server.reading()
 
 
+async def test_nothing_else_can_begin_in_the_middle_of_a_frame_in_parts():
+    async with joined("unix") as (client, server):
+        await client.send(b"in parts", LengthPrefix(1))
+        await client.send(b"next", LengthPrefix(1))
+        async with server.open_frame(LengthPrefix(1)) as body:
+            await anext(body)
+            for begin in (server.on_frame, lambda *read: server.read(read[0], callback=read[1])):
+                with pytest.raises(StreamBusy, match="or leave its block"):
+                    begin(LengthPrefix(1), print)
+        assert b"next" == await server.read(LengthPrefix(1))
+
+
 @pytest.mark.parametrize("kind", [*SOCKETS, "pipe", "memory"])
 async def test_a_stream_that_nobody_reads_takes_nothing(kind):
     async with joined(kind) as (client, server):

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from certificates import certificates
-from stream_pairs import channels, connected, joined, passes, tcp_sockets, tls_sockets
+from stream_pairs import channels, connected, joined, passes, tls_sockets
 
 from framestream import (
     FramingError,
@@ -22,7 +22,7 @@ from framestream import (
 from framestream.channels._channel import Channel, SocketChannel
 from framestream.channels._tls_channel import TLSChannel
 from framestream.testing import Wire, memory_stream_pair
-from framestream.testing._memory_channel import memory_channel_pair
+from framestream.testing._memory_channel import MemoryChannel, memory_channel_pair
 
 BELOW = pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
 LARGE = os.urandom(2 << 20)
@@ -222,7 +222,7 @@ async def test_nobody_reads_during_the_handshake():
 
 async def test_a_handshake_that_hangs_times_out_and_closes():
     async with joined("unix") as (_, server):
-        with pytest.raises(StreamTimeout):
+        with pytest.raises(StreamTimeout, match=r"^TLS handshake not done after 0\.01 s$"):
             await server.start_tls(certificates().server(), server_side=True, timeout=0.01)
         assert server.closed()
         assert isinstance(server.error, StreamTimeout)
@@ -246,6 +246,115 @@ async def test_a_peer_that_leaves_during_the_handshake_fails_it(kind):
         with pytest.raises(OSError):  # noqa: PT011 - an ssl.SSLEOFError or a reset, as it happens
             await tls
         assert server.closed()
+
+
+async def test_a_handshake_that_waits_lets_the_loop_rest():
+    class Counted(MemoryChannel):
+        tries = 0
+
+        def receive(self, size):
+            self.tries += 1
+            return super().receive(size)
+
+    near, far = memory_channel_pair()
+    counted = Counted(near.incoming, near.outgoing)
+    client, server = IOStream(counted), IOStream(far)
+    tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+    await passes(50)
+    assert counted.tries < 5
+    await server.start_tls(certificates().server(), server_side=True)
+    await tls
+    client.close()
+    server.close()
+
+
+@BELOW
+async def test_what_comes_with_the_last_of_the_handshake_is_heard_of(kind):
+    """The peer's first words may lie in one segment with the end of the handshake."""
+    async with joined(kind) as (client, server):
+        heard = asyncio.Event()
+        server.set_close_callback(heard.set)
+        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
+        await client.start_tls(certificates().client(), server_hostname="localhost")
+        await client.aclose()
+        await tls
+        await heard.wait()
+
+
+@BELOW
+@pytest.mark.parametrize("later", [1, 2, 5])
+async def test_closing_during_the_handshake_ends_it(kind, later):
+    async with joined(kind) as (client, _):
+        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        await passes(later)
+        client.close()
+        with pytest.raises(StreamClosed, match=r"^stream closed during the TLS handshake$"):
+            await tls
+        assert client.error is None
+
+
+async def test_a_stream_closed_during_the_handshake_is_not_watched_any_more():
+    async with joined("tcp") as (client, _):
+        descriptor = client.channel.socket.fileno()
+        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        await passes(5)
+        client.close()
+        assert not asyncio.get_running_loop().remove_reader(descriptor)
+        await asyncio.wait([tls])
+        assert isinstance(tls.exception(), StreamClosed)
+
+
+async def test_closing_before_the_handshake_has_begun_prevents_it():
+    async with joined("unix") as (client, server):
+        client.write(LARGE)
+        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        await passes()
+        client.close()
+        with pytest.raises(StreamClosed, match="before everything was written"):
+            await tls
+        assert not (await server.read_until_close()).strip(LARGE)
+
+
+@BELOW
+async def test_who_waits_for_the_end_does_not_disturb_the_handshake(kind):
+    async with joined(kind) as (client, server):
+        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        await passes(5)
+        waiting = asyncio.ensure_future(client.wait_closed())
+        await passes()
+        await server.start_tls(certificates().server(), server_side=True)
+        await tls
+        assert not waiting.done()
+        await server.aclose()
+        await waiting
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "pipe"])
+async def test_what_is_written_while_plaintext_is_flushed_leaves_encrypted(kind):
+    async with joined(kind, max_frame_size=1 << 22) as (client, server):
+        told = []
+        client.write(LARGE, callback=lambda: told.append("flushed"))
+        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        await passes(5)
+        client.write(b"secret\n")
+        assert LARGE == await server.read_bytes(len(LARGE))
+        assert b"\x16\x03" == await server.peek(2)  # a handshake record (RFC 8446, section 5.1)
+        await passes()
+        assert ["flushed"] == told
+        await server.start_tls(certificates().server(), server_side=True, leftover="keep")
+        await tls
+        assert "secret" == await server.read(Line())
+
+
+async def test_a_handshake_whose_plaintext_cannot_be_sent_fails():
+    async with joined("unix") as (client, server):
+        client.write(LARGE)
+        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        await passes()
+        server.close()
+        with pytest.raises(StreamClosed) as caught:
+            await tls
+        assert isinstance(caught.value.real_error, OSError)
 
 
 async def test_a_peer_that_speaks_something_else_fails_the_handshake():
@@ -302,23 +411,16 @@ async def test_closing_with_an_error_says_no_goodbye():
 
 
 async def test_a_cut_off_stream_can_be_taken_for_ended():
-    first, second = tcp_sockets()
-    keys = certificates()
-    client, server = IOStream(first), IOStream(second)
-    channel = TLSChannel(server.channel, keys.server(), server_side=True, truncation_is_end=True)
-    tls = asyncio.ensure_future(client.start_tls(keys.client(), server_hostname="localhost"))
-    while True:
-        try:
-            channel.handshake()
-            break
-        except BlockingIOError:
-            await asyncio.sleep(0)
-    await tls
-    server = IOStream(channel)
-    await client.write(b"all of it")
-    client.channel.socket.shutdown(socket.SHUT_RDWR)
-    assert b"all of it" == await server.read_until_close()
-    client.close()
+    async with joined("tcp") as (client, server):
+        tls = asyncio.ensure_future(
+            client.start_tls(certificates().client(), server_hostname="localhost", truncation_is_end=True)
+        )
+        await server.start_tls(certificates().server(), server_side=True)
+        await tls
+        await server.write(b"all of it\n")
+        server.channel.socket.shutdown(socket.SHUT_RDWR)
+        assert ["all of it"] == [line async for line in client.frames(Line())]
+        assert client.error is None
 
 
 async def test_half_close_keeps_what_the_peer_has_sent_already():

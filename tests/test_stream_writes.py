@@ -461,6 +461,22 @@ async def test_sendfile_sends_what_only_looks_like_a_file():
         assert b"hello" == await server.read_bytes(5)
 
 
+@every_kind
+async def test_a_file_that_cannot_be_read_is_no_fault_of_the_stream(kind):
+    async with joined(kind) as (client, server):
+        there, back = os.pipe()
+        with open(there, "rb") as pipe, open(back, "wb"), pytest.raises(io.UnsupportedOperation):
+            await client.sendfile(pipe)
+        await client.write(b"hello")
+        assert b"hello" == await server.read_bytes(5)
+
+
+async def test_a_file_of_which_the_peer_takes_nothing_times_out(large_file):
+    async with joined("unix", write_timeout=0.02) as (client, _):
+        with pytest.raises(StreamClosed, match=r"peer took nothing for 0\.02 s"):
+            await client.sendfile(large_file)
+
+
 async def test_sendfile_to_a_peer_that_is_gone_is_closed(large_file):
     async with joined("unix") as (client, server):
         server.close()

@@ -24,6 +24,10 @@ Callback: TypeAlias = Callable[[], object]
 # The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
 MOST_BUFFERS: Final = 512
 
+# A peer that goes on sending is not waited for.
+_MOST_TO_DISCARD: Final = 1 << 22
+_DISCARDED_AT_ONCE: Final = 1 << 16
+
 _RESETS: Final = frozenset(
     {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN}
 )
@@ -86,6 +90,13 @@ class Channel(ABC):
     def has_farewell(self) -> bool:
         """True if `shutdown` says goodbye in the protocol, so that a cut connection can be told apart."""
         return False
+
+    def discard(self) -> None:
+        """Throw away what has arrived and was not received: the stream is about to be closed in good order.
+
+        For what would otherwise take the connection for a broken one.
+        """
+        return
 
     @property
     def socket(self) -> socket.socket | None:
@@ -154,6 +165,17 @@ class SocketChannel(Channel):
     def shutdown(self) -> None:
         """Shut the sending half of the socket down."""
         self._socket.shutdown(socket.SHUT_WR)
+
+    def discard(self) -> None:
+        """Throw away what has arrived.
+
+        A system that closes a socket over unread bytes resets the connection, and what was sent and is still
+        on its way is lost.
+        """
+        with suppress(OSError, ValueError):  # nothing is there; a TLS socket may know no more than that
+            for _ in range(_MOST_TO_DISCARD // _DISCARDED_AT_ONCE):
+                if not self._socket.recv(_DISCARDED_AT_ONCE):
+                    return
 
     def close(self) -> None:
         """Close the socket."""

@@ -97,6 +97,7 @@ class TLSChannel(Channel):
 
     def handshake(self) -> None:
         """Go on with the handshake; raise ``BlockingIOError`` until it is done."""
+        self._more = False  # who waits for a handshake waits for the channel below
         while True:
             try:
                 self.tls.do_handshake()
@@ -112,14 +113,16 @@ class TLSChannel(Channel):
                 raise
             else:
                 self._push_last()
+                self._more = True  # the last flight may have brought more
                 return
 
     def _push_last(self) -> None:
         try:
             self._push()
-        except BlockingIOError:
-            # What a server sends last in TLS 1.3 are tickets: nobody waits for them, and a peer may take
-            # nothing before it has something to read. In all else the peer waits for these bytes.
+        except OSError:
+            # What a server sends last in TLS 1.3 are tickets: nobody waits for them. A peer may take nothing
+            # before it has something to read, or be gone, having said all it had to say. In all else the
+            # peer waits for these bytes.
             if not self.tls.server_side or self.tls.version() != "TLSv1.3":
                 raise
 
@@ -245,6 +248,10 @@ class TLSChannel(Channel):
                 self.tls.unwrap()
             self._said_goodbye = True
         self._push()
+
+    def discard(self) -> None:
+        """Throw away what has arrived below: a server's session tickets, if nothing else."""
+        self._inner.discard()
 
     @property
     def has_farewell(self) -> bool:

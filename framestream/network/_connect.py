@@ -37,6 +37,7 @@ async def connect(
     tls: ssl.SSLContext | bool | None = None,
     server_hostname: str | None = None,
     alpn: tuple[str, ...] = (),
+    truncation_is_end: bool = False,
     local_address: tuple[str, int] | None = None,
     timeout: float | None = None,
     happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
@@ -57,6 +58,7 @@ async def connect(
         tls: a context, see `client_tls`; True for the platform's defaults, which ``tls://`` implies.
         server_hostname: whom the certificate must name, if not the URL's host.
         alpn: protocols to offer during the handshake (RFC 7301), unless the context says so itself.
+        truncation_is_end: take TLS that ends without its goodbye for an end, see `IOStream.start_tls`.
         local_address: host and port to connect from.
         timeout: seconds for everything up to the end of the TLS handshake.
         happy_eyeballs_delay: seconds an address has before the next one is tried as well.
@@ -86,7 +88,7 @@ async def connect(
             stream = await _open(endpoint, connector, options)
             stream.set_nodelay(True)
             if context is not None:
-                await _start_tls(stream, context, host, connector)
+                await _start_tls(stream, context, host, connector, truncation_is_end)
             return stream
     except TimeoutError as error:
         assert timeout is not None
@@ -138,10 +140,12 @@ def _host(endpoint: Endpoint) -> str | None:
 
 
 async def _start_tls(
-    stream: IOStream, context: ssl.SSLContext, host: str | None, connector: Connector
+    stream: IOStream, context: ssl.SSLContext, host: str | None, connector: Connector, truncation_is_end: bool
 ) -> None:
     try:
-        await stream.start_tls(context, server_hostname=host or None, timeout=None)
+        await stream.start_tls(
+            context, server_hostname=host or None, timeout=None, truncation_is_end=truncation_is_end
+        )
     except (OSError, FramestreamError) as error:
         raise connector.failed(f"TLS handshake failed: {reason(error)}") from error
 

@@ -81,6 +81,7 @@ class Service:
     framer: Framer[Any] | str | None = None
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None
     handshake_timeout: float = 10.0
+    truncation_is_end: bool = False
     max_connections: float = float("inf")
     stream_options: dict[str, Any] = field(default_factory=dict)
 
@@ -200,7 +201,9 @@ class Connections:
                 await stream.aclose()
         except asyncio.CancelledError:
             self._log(logging.DEBUG, "handler cancelled", stream.peer)
-        except Exception as error:  # noqa: BLE001  # one connection never costs the server
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # one connection never costs the server
             self._failed(stream.peer, error)
             await _send_last(stream)
         finally:
@@ -214,8 +217,14 @@ class Connections:
             return True
         task = asyncio.current_task()
         self._greeted.add(task)
+        service = self._service
         try:
-            await stream.start_tls(self._tls, server_side=True, timeout=self._service.handshake_timeout)
+            await stream.start_tls(
+                self._tls,
+                server_side=True,
+                timeout=service.handshake_timeout,
+                truncation_is_end=service.truncation_is_end,
+            )
         except (OSError, FramestreamError, asyncio.CancelledError) as error:
             reason = "the server closes" if isinstance(error, asyncio.CancelledError) else error
             self.stats.handshake_failures += 1
@@ -232,7 +241,7 @@ class Connections:
         # A handler without coroutines leaves callbacks behind; it ends when the stream does.
         return answer if isawaitable(answer) else stream.wait_closed()
 
-    def _failed(self, peer: str, error: Exception) -> None:
+    def _failed(self, peer: str, error: BaseException) -> None:
         if _peers_doing(error):
             self.stats.peer_failures += 1
             self._log(logging.INFO, f"connection ended: {error}", peer)
@@ -258,5 +267,5 @@ async def _send_last(stream: IOStream) -> None:
         await stream.aclose(_LAST_ANSWERS)
 
 
-def _peers_doing(error: Exception) -> bool:
+def _peers_doing(error: BaseException) -> bool:
     return isinstance(error, (FramingError, PayloadError, StreamClosed, StreamTimeout)) or is_reset(error)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
         tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
         handshake_timeout: float
+        truncation_is_end: bool
         backlog: int
         reuse_port: bool
         max_connections: int | None
@@ -75,6 +76,7 @@ async def serve(
     framer: Framer[Any] | str | None = None,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    truncation_is_end: bool = False,
     backlog: int = 1024,
     reuse_port: bool = False,
     max_connections: int | None = None,
@@ -97,6 +99,7 @@ async def serve(
         tls: context of the server's side, see `server_tls`, or a function that makes it; required for
             ``tls://``.
         handshake_timeout: seconds a client has for the TLS handshake.
+        truncation_is_end: take TLS that ends without its goodbye for an end, see `IOStream.start_tls`.
         backlog: connections that the kernel keeps until they are accepted.
         reuse_port: let other processes listen on the same port (SO_REUSEPORT).
         max_connections: how many are served at once; further ones wait in the backlog. With workers,
@@ -127,6 +130,7 @@ async def serve(
         framer=None if framer is None else _writing(condition_of(framer)),
         tls=tls,
         handshake_timeout=handshake_timeout,
+        truncation_is_end=truncation_is_end,
         max_connections=float("inf") if max_connections is None else max_connections,
         stream_options=stream_options,
     )

@@ -50,13 +50,13 @@ class Callbacks:
         """Run a callback now. An exception closes the stream and reaches the loop's exception handler."""
         try:
             callback(*args)
-        except Exception as error:
+        except BaseException as error:  # a future that was cancelled raises no Exception
             self.failed(error)
             raise
         finally:
             self.ran()
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, error: BaseException) -> None:
         """Close the stream because of an exception that came out of a callback."""
         self._core.stream.log_problem("callback", error)
         self._core.close(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed, because
 from framestream._events import events
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from framestream._conditions import ReadCondition
+    from framestream.streams._start_tls import Handshake
     from framestream.streams._stream import IOStream
+
+# Seconds that a TLS handshake has left when no more input is wanted.
+_LAST_FLIGHT: Final = 0.5
 
 
 class StreamCore:
@@ -40,6 +44,7 @@ class StreamCore:
         closed: nothing is received or sent any more; what is buffered can be read.
         error: what closed the stream, or None.
         frames_sent: frames given to `send`.
+        handshake: the TLS handshake under way, if there is one.
     """
 
     __slots__ = (
@@ -52,6 +57,7 @@ class StreamCore:
         "error",
         "frames_sent",
         "half_open",
+        "handshake",
         "inbound",
         "loop",
         "max_buffer_size",
@@ -87,6 +93,7 @@ class StreamCore:
         )
         self.pace = pace if pace.limits_anything else None
         self._callbacks: Callbacks | None = None
+        self.handshake: Handshake | None = None
         self._closing: Closing | None = None
         self.decoder = FrameDecoder(
             max_frame_size=settings["max_frame_size"],
@@ -175,6 +182,11 @@ class StreamCore:
         if self.reading:
             raise StreamBusy("another read is still under way")
         end_idling(self)
+
+    def check_not_in_parts(self) -> None:
+        """Raise `StreamBusy` in the middle of a frame that is read in parts."""
+        if self.decoder.streaming:
+            raise StreamBusy("a frame is being streamed in parts; finish it, or leave its block, first")
 
     @property
     def reading(self) -> bool:
@@ -285,6 +297,16 @@ class StreamCore:
 
     # The end
 
+    def end_input(self) -> None:
+        """Take what has arrived for the end, but let a frame, or for a moment a handshake, be completed."""
+        self.inbound.finish()
+        if self.handshake is not None:
+            self.loop.call_later(_LAST_FLIGHT, self._give_up, self.handshake)
+
+    def _give_up(self, handshake: Handshake) -> None:
+        if self.handshake is handshake:
+            self.close()
+
     @property
     def closing(self) -> Closing:
         """Who is told that the stream is closed; made when the first asks."""
@@ -363,14 +385,20 @@ class StreamCore:
     def _stop(self) -> None:
         self.inbound.stop(cut=True)
         self.outbound.stop(self.error)
+        if self.handshake is not None:
+            self.handshake.stop()
         if self._closing is not None:
             self._closing.wake_waiters()
 
     def _farewell(self) -> None:
-        # A TLS peer takes a connection that ends without one for cut off, so it is given where that is
-        # the truth: everything was sent.
-        if self.channel.has_farewell and self.error is None and not self.outbound.pending:
+        # A peer takes a connection that is reset, or one under TLS that ends without a goodbye, for cut off.
+        # So it is ended in good order where that is the truth: everything was sent.
+        if self.error is not None or self.outbound.pending:
+            return
+        if self.channel.has_farewell:
             try:
                 self.channel.shutdown()
             except OSError:
                 return
+        if not self.inbound.peer_ended:
+            self.channel.discard()

@@ -154,12 +154,14 @@ class ReadTimer:
         return limits
 
 
-async def within(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[None], timeout: float | None) -> None:
-    """Wait for something, but no longer than `timeout` seconds: then it is a `StreamTimeout`."""
+async def within(
+    loop: asyncio.AbstractEventLoop, awaitable: Awaitable[None], timeout: float | None, what: str
+) -> None:
+    """Wait for `what`, but no longer than `timeout` seconds: then it is a `StreamTimeout`."""
     try:
         await asyncio.wait_for(awaitable, timeout)
     except asyncio.TimeoutError as error:
-        raise StreamTimeout(f"not done after {timeout:g} s") from error
+        raise StreamTimeout(f"{what} not done after {timeout:g} s") from error
 
 
 def settle(future: asyncio.Future[Any]) -> tuple[Callable[[Any], None], Callable[[BaseException], None]]:

@@ -41,6 +41,7 @@ class FrameHandler(Reader):
 
     def start(self) -> None:
         """Take the stream's reading over, from the next pass of the loop on."""
+        self._core.check_not_in_parts()
         self._core.begin(self, None)
         self._soon()
 
@@ -92,7 +93,7 @@ class FrameHandler(Reader):
         callbacks.pending += 1
         try:
             self._deliver()
-        except Exception as error:
+        except BaseException as error:
             callbacks.failed(error)
             raise
         finally:

@@ -137,6 +137,7 @@ class FrameReads:
         if max_size is not None or on_oversize is not None:
             ask = partial(ask, max_size=max_size, on_oversize=on_oversize)
         if callback is not None:
+            core.check_not_in_parts()
             return CallbackRead(core, ask, condition, callback).start(pace)
         return self._read_tapped(ask, condition, pace)
 

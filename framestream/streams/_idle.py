@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def watch_for_end(core: StreamCore) -> None:
     """Watch for the end of the stream, if somebody wants to know; it may be there already."""
-    if core.end_is_awaited:
+    if core.end_is_awaited and core.handshake is None:  # which minds it itself, and tells at its end
         core.inbound.watch()
         if core.inbound.eof:
             core.loop.call_soon(_close_if_over, core)

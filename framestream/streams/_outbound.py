@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Final, Protocol
 
-from framestream._errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout
+from framestream._errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout, because
 from framestream.channels._channel import Buffer, Channel
 from framestream.streams._flush import DONE, Flush
 from framestream.streams._inbound import Inbound
@@ -230,6 +230,30 @@ class Outbound:
         if not self._stopped:
             self.buffer.prepend(data)
 
+    def send_held(self, position: int) -> bool:
+        """Send, inside `held`, what was written up to `position`, and nothing that was written behind it.
+
+        Returns False if that has to wait until the channel is `writable`.
+
+        Raises:
+            StreamClosed: it never will leave.
+        """
+        buffer = self.buffer
+        if self._stopped and buffer.sent < position:
+            raise self._lost()
+        try:
+            while buffer.sent < position:
+                buffer.send(self.channel, position - buffer.sent)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
+            self._owner.on_write_error(error)
+            raise because(self._lost(), error)
+        self._watch(False)  # the channel may be another one from here on
+        while self._waiters and self._waiters[0][0] <= position:
+            self._wake_first()
+        return True
+
     def writable(self) -> asyncio.Future[None]:
         """Return a future that is done, inside `held`, when the channel takes something."""
         self._holder = holder = self._loop.create_future()
@@ -299,9 +323,13 @@ class Outbound:
 
     def _wake(self) -> None:
         while self._waiters and self._is_out(self._waiters[0][0]):
-            _, _, waiter = heappop(self._waiters)
-            if not waiter.done():
-                waiter.set_result(None)
+            self._wake_first()
+
+    def _wake_first(self) -> None:
+        assert self._waiters is not None
+        _, _, waiter = heappop(self._waiters)
+        if not waiter.done():
+            waiter.set_result(None)
 
     # The end
 
@@ -367,5 +395,7 @@ class Outbound:
         if self.buffer.sent > sent:
             self._start_timer()
             return
-        reason = f"peer took nothing of {self.buffer.size} bytes for {self.timeout} s"
+        size = self.buffer.size
+        queued = f" of {size} bytes" if size else ""  # a file, or a handshake, queues none
+        reason = f"peer took nothing{queued} for {self.timeout} s"
         self._owner.on_write_error(StreamTimeout(reason))

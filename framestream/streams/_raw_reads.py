@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from framestream._errors import IncompleteFrame, StreamBusy, StreamClosed
+from framestream._errors import IncompleteFrame, StreamClosed
 from framestream.streams._awaited_read import AwaitedBytes
 from framestream.streams._rest import Rest
 
@@ -74,8 +74,7 @@ async def _arrived_in(core: StreamCore, place: memoryview) -> bool:
 def _check_free(core: StreamCore) -> None:
     if not core.inbound.free:
         core.make_free()
-    if core.decoder.streaming:
-        raise StreamBusy("a frame is being streamed in parts; finish it, or leave its block, first")
+    core.check_not_in_parts()
 
 
 def read_rest(core: StreamCore, read: Callable[..., Any], options: dict[str, Any]) -> Any:

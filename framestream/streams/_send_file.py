@@ -20,16 +20,20 @@ async def send_file(core: StreamCore, file: BinaryIO, offset: int, count: int | 
     await core.outbound.flush()
     end = None if count is None else offset + count
     at = offset
-    send = core.channel.send_file
     by_hand = ByHand(core)
+    system_can = True
     with core.outbound.held():
         try:
             while end is None or at < end:
                 size = _MOST_AT_ONCE if end is None else min(_MOST_AT_ONCE, end - at)
                 try:
-                    sent = await _send_some(core, send, file, at, size)
+                    if system_can:
+                        sent = await _send_some(core, core.channel.send_file, file, at, size)
+                    else:
+                        by_hand.read(file, at, size)
+                        sent = await _send_some(core, by_hand.send_file, file, at, size)
                 except NotImplementedError:
-                    send = by_hand.send_file
+                    system_can = False
                     continue
                 if not sent:
                     break
@@ -66,11 +70,14 @@ class ByHand:
         self._channel = core.channel
         self._piece = memoryview(b"")
 
-    def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
-        """Send up to `size` bytes of a file from `offset` on; 0 means that it ends there."""
+    def read(self, file: BinaryIO, offset: int, size: int) -> None:
+        """Have the next piece at hand; what the file raises is no fault of the stream."""
         if not self._piece:
             file.seek(offset)
             self._piece = memoryview(file.read(size))
+
+    def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
+        """Send of the piece at hand what the channel takes; 0 means that the file has ended."""
         if not self._piece:
             return 0
         sent = self._channel.send([self._piece])

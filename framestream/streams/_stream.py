@@ -123,10 +123,12 @@ class IOStream(ByteReads, Writes):
         server_hostname: str | None = None,
         timeout: float | None = 60.0,
         leftover: Literal["refuse", "keep"] = "refuse",
+        truncation_is_end: bool = False,
     ) -> None:
         """Go on under TLS: flush what is written, then shake hands, within `timeout` seconds.
 
-        If the handshake fails, or is cancelled, the stream is closed.
+        What is written meanwhile leaves encrypted. If the handshake fails, or is cancelled, the stream is
+        closed.
 
         Args:
             context: certificates, verification, protocols offered; see `client_tls` and `server_tls`.
@@ -137,6 +139,9 @@ class IOStream(ByteReads, Writes):
                 ``"refuse"`` is for protocols that agree on TLS in plain text (STARTTLS): such bytes are an
                 attack. ``"keep"`` takes them for the beginning of the handshake, for protocols in which the
                 peer begins with it unasked, behind a PROXY header, say.
+            truncation_is_end: take a connection that ends without TLS's own goodbye (close_notify) for one
+                that has ended, for peers known to leave it out. Otherwise it has been cut off, perhaps by
+                an attacker, and reads raise `StreamClosed` with an ``ssl.SSLEOFError``.
 
         Raises:
             ValueError: the context checks the host name and there is no `server_hostname`; nothing is done.
@@ -144,7 +149,7 @@ class IOStream(ByteReads, Writes):
             FramingError: plaintext was received ahead of the handshake. Somebody may have slipped it in, so
                 it is refused and the stream is closed.
             ssl.SSLError: the handshake failed; ``ssl.SSLCertVerificationError`` for a bad certificate.
-            StreamTimeout, StreamClosed: it took too long; the peer left.
+            StreamTimeout, StreamClosed: it took too long; the peer left, or somebody here closed the stream.
         """
         if self.reading():
             raise StreamBusy("a read is under way; TLS starts between frames")
@@ -164,6 +169,7 @@ class IOStream(ByteReads, Writes):
             server_side=server_side,
             server_hostname=server_hostname,
             timeout=timeout,
+            truncation_is_end=truncation_is_end,
             received=received,
         )
 
@@ -194,10 +200,10 @@ class IOStream(ByteReads, Writes):
     def end_input(self) -> None:
         """Take what has arrived for the end: whoever reads sees a clean end behind the last frame of it.
 
-        A frame that has begun may still be completed. Writing goes on. This is how a server lets its
-        connections finish what they are at.
+        A frame that has begun may still be completed; a TLS handshake that has begun has half a second
+        for that. Writing goes on. This is how a server lets its connections finish what they are at.
         """
-        self._core.inbound.finish()
+        self._core.end_input()
 
     def close(self, error: BaseException | None = None) -> None:
         """Close at once, because of `error` if given; do nothing if the stream is closed.
@@ -236,7 +242,7 @@ class IOStream(ByteReads, Writes):
                 outbound.end()  # a goodbye is waited for like any other bytes
             outbound.refuse()
             if outbound.pending:
-                await within(core.loop, outbound.flush(), timeout)
+                await within(core.loop, outbound.flush(), timeout, "closing")
         except (StreamClosed, StreamTimeout):
             pass
         finally:

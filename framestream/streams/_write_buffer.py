@@ -61,15 +61,17 @@ class WriteBuffer:
         self.size += len(chunk)
         self.high_water = max(self.high_water, self.size)
 
-    def send(self, channel: Channel) -> bool:
+    def send(self, channel: Channel, most: int = _MOST_BYTES) -> bool:
         """Offer the channel what it takes in one call; return True if that was everything offered.
+
+        Nothing is offered behind the first `most` bytes.
 
         Raises ``BlockingIOError`` if the channel takes nothing.
         """
         chunks = self._chunks
         assert chunks
         offered: list[Buffer] = []
-        room = _MOST_BYTES
+        room = min(_MOST_BYTES, most)
         for chunk in chunks:
             offered.append(memoryview(chunk)[:room] if len(chunk) > room else chunk)
             room -= len(chunk)

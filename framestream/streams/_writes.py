@@ -121,7 +121,7 @@ class Writes:
         """Send a file, or `count` bytes of it, from `offset` on; return how many bytes that were.
 
         The system copies where it can (a file into a plain socket). What is written meanwhile leaves
-        behind the file. Cancelling leaves off in the middle of it.
+        behind the file. Cancelling leaves off in the middle of it; so does what the file raises.
         """
         return await send_file(self._core, file, offset, count)
 
