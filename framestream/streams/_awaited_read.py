@@ -67,10 +67,15 @@ class AwaitedRead(Reader):
         self._callback: Callable[[AwaitedRead], object] | None = None
 
     def __await__(self) -> Generator[AwaitedRead, None, Any]:
-        inbound = self._core.inbound
-        inbound.begin(self, self._pace or self._core.pace)
+        core = self._core
+        inbound = core.inbound
+        pace = self._pace or core.pace
         try:
-            answer = self._receive()
+            if pace is None and inbound.wait_in_quiet(self):
+                answer = NEED_DATA
+            else:
+                inbound.begin(self, pace)
+                answer = self._receive()
             if answer is NEED_DATA:
                 if self._error is None:
                     self._asyncio_future_blocking = True
@@ -98,12 +103,9 @@ class AwaitedRead(Reader):
 
     def go_on(self, at_once: bool) -> None:
         """Ask again, when the task can run at once if there is an answer."""
-        if at_once:
-            self._go_on()
-        else:
-            self._core.loop.call_soon(self._go_on)
-
-    def _go_on(self) -> None:
+        if not at_once:
+            self._core.loop.call_soon(self.go_on, True)
+            return
         callback = self._callback
         if callback is None:
             return  # the task is on its way already, because of an error

@@ -68,7 +68,7 @@ class FrameHandler(Reader):
     def go_on(self, at_once: bool) -> None:
         """Deliver what has arrived."""
         if at_once:
-            self._context.run(self._go_on)
+            self._context.run(self._deliver)
         else:
             self._soon()
 
@@ -83,44 +83,38 @@ class FrameHandler(Reader):
             self._core.close(error)
 
     def _soon(self) -> None:
-        self._core.loop.call_soon(self._go_on, context=self._context)
-
-    def _go_on(self) -> None:
-        if self._core.inbound.busy is not self or self._paused:
-            return
-        # As `callbacks.run`, without its calls.
-        callbacks = self._callbacks
-        callbacks.pending += 1
-        try:
-            self._deliver()
-        except BaseException as error:
-            callbacks.failed(error)
-            raise
-        finally:
-            callbacks.ran()
+        self._core.loop.call_soon(self._deliver, context=self._context)
 
     def _deliver(self) -> None:
         core, condition, callback = self._core, self._condition, self._callback
         inbound, ahead, outbound = core.inbound, core.decoder.ahead, core.outbound
         buffer, high_water = outbound.buffer, outbound.high_water
-        if buffer.size > high_water:  # resumed too early
-            self._wait_for_room()
-            return
-        for _ in range(_FRAMES_IN_A_ROW):
-            # What is cut ahead, but for the last of it, is handed out with no further call.
-            if len(ahead.frames) > 1 and ahead.condition is condition:
-                frame = ahead.frames.pop()
-            elif (frame := self._next()) is NEED_DATA:
-                return
-            if events.frame_received is not None:
-                core.tap(condition, frame)
-            callback(frame)
-            if self._paused or inbound.busy is not self:
-                return
-            if buffer.size > high_water:
-                self._wait_for_room()
-                return
-        self._soon()
+        # As `callbacks.run` of each, without its calls.
+        callbacks = self._callbacks
+        callbacks.pending += 1
+        try:
+            for _ in range(_FRAMES_IN_A_ROW):
+                if self._paused or inbound.busy is not self:
+                    return
+                if buffer.size > high_water:
+                    self._wait_for_room()
+                    return
+                # What is cut ahead, but for the last of it, is handed out with no further call.
+                if len(ahead.frames) > 1 and ahead.condition is condition:
+                    frame = ahead.frames.pop()
+                elif (frame := self._next()) is NEED_DATA:
+                    return
+                if events.frame_received is not None:
+                    core.tap(condition, frame)
+                callback(frame)
+            self._soon()
+        except BaseException as error:
+            callbacks.failed(error)
+            raise
+        finally:
+            callbacks.pending -= 1
+            if core.closed:
+                core.note_callback_run()
 
     def _wait_for_room(self) -> None:
         if not self._waits_for_room:

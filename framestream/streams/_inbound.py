@@ -217,14 +217,20 @@ class Inbound:
             self._loop.call_soon(self._finish)
 
     def wait_in_quiet(self, reader: Reader) -> bool:
-        """Do as `wait`, if nothing is there and nothing has begun; return whether it was so.
+        """Do as `begin`, without limits of time, and `wait`, if nothing is there and nothing has begun.
 
-        That is the way of most waits, and need not ask how much is missing: anything.
+        Returns whether it was so. That is the way of most waits: it is spared three calls, and need not ask
+        how much is missing, since that is anything.
         """
         if not (self.drained and self._watching and self.decoder.clear) or self.eof or self.finishing:
             return False
+        self.busy = self._reader = reader
+        self.free = False
         self._missing = 1
-        self.wait(reader)
+        self._budget = _BUDGET
+        self.waits += 1
+        if self.timer is not None:
+            self.timer.wait(reader)
         return True
 
     def watch(self) -> None:
