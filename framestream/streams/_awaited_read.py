@@ -70,10 +70,9 @@ class AwaitedRead(Reader):
         core = self._core
         inbound = core.inbound
         pace = self._pace or core.pace
+        answer: Any = NEED_DATA
         try:
-            if pace is None and inbound.wait_in_quiet(self):
-                answer = NEED_DATA
-            else:
+            if pace is not None or not inbound.wait_in_quiet(self):
                 inbound.begin(self, pace)
                 answer = self._receive()
             if answer is NEED_DATA:
