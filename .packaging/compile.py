@@ -21,6 +21,7 @@ _COMPILED = (
     "framestream/decoding/_*.py",
     "framestream/streams/_awaited_read.py",
     "framestream/streams/_begun.py",
+    "framestream/streams/_callback_reads.py",
     "framestream/streams/_callbacks.py",
     "framestream/streams/_closing.py",
     "framestream/streams/_core.py",

@@ -7,7 +7,8 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from framestream._signals import NEED_DATA
+from framestream._errors import FrameTooLarge, IncompleteFrame, because
+from framestream._signals import END, NEED_DATA
 from framestream.streams._waiting import Reader
 
 if TYPE_CHECKING:
@@ -17,6 +18,42 @@ if TYPE_CHECKING:
     from framestream._conditions import ReadCondition
     from framestream.streams._core import StreamCore
     from framestream.streams._deadlines import Pace, ReadTimer
+
+
+async def next_frame(core: StreamCore, condition: ReadCondition[Any]) -> Any:
+    """Return the next frame, receiving until it is there. Cancelling consumes nothing.
+
+    This is the way of most reads: one coroutine, and one call where the frame is there.
+    """
+    if not core.inbound.free:
+        core.make_free()
+    try:
+        frame = core.decoder.next_frame(condition)
+        if frame is NEED_DATA:
+            frame = await AwaitedRead(core, condition)
+    except (IncompleteFrame, FrameTooLarge) as error:
+        raise because(core.explain(error), core.error)
+    if frame is END:
+        raise because(core.ended(), core.error)
+    return frame
+
+
+async def next_answer(
+    core: StreamCore,
+    ask: Callable[[ReadCondition[Any]], Any],
+    condition: ReadCondition[Any],
+    pace: Pace | ReadTimer | None = None,
+) -> Any:
+    """Ask the decoder until it has an answer, as `next_frame` does, and be it `END`."""
+    if not core.inbound.free:
+        core.make_free()
+    try:
+        answer = ask(condition)
+        if answer is NEED_DATA:
+            answer = await AwaitedRead(core, condition, ask, pace)
+    except (IncompleteFrame, FrameTooLarge) as error:
+        raise because(core.explain(error), core.error)
+    return answer
 
 
 class AwaitedRead(Reader):

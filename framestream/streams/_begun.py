@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from framestream._conditions import ReadCondition
 from framestream._events import events
-from framestream.streams._callbacks import CallbackRead
+from framestream.streams._callback_reads import CallbackRead
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
-    from framestream.streams._stream import IOStream
+    from framestream.streams._problems import Voice
 
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -75,7 +75,7 @@ class BegunWrite:
 
     __slots__ = ("_settled", "_stream")
 
-    def __init__(self, stream: IOStream, settled: Settled[None]) -> None:
+    def __init__(self, stream: Voice, settled: Settled[None]) -> None:
         self._stream = stream
         self._settled = settled
 
@@ -92,7 +92,7 @@ class BegunWrite:
         fail(self._stream, self._settled, error)
 
 
-def fail(stream: IOStream, settled: Settled[Any], error: BaseException) -> None:
+def fail(stream: Voice, settled: Settled[Any], error: BaseException) -> None:
     """End it with an error, in the stream's words; the loop does not complain if nobody looks at it."""
     if not settled.done():
         error = stream.translate_error(error)

@@ -1,4 +1,4 @@
-"""Reads that end in a callback, for code without coroutines."""
+"""Callbacks of one stream: in order, one by one, and its close callback behind all others."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ import asyncio
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from framestream._conditions import ReadCondition
-from framestream._errors import IncompleteFrame, StreamClosed
-from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.streams._waiting import Reader
-
-if TYPE_CHECKING:
-    from framestream.streams._core import StreamCore
-    from framestream.streams._deadlines import Pace
+from framestream.streams._problems import Voice
 
 T = TypeVar("T")
 
@@ -23,6 +16,18 @@ T = TypeVar("T")
 def in_context(callback: Callable[..., T]) -> Callable[..., T]:
     """Return `callback` as it is to be called later: in the context it was given in."""
     return partial(copy_context().run, callback)
+
+
+class CallbacksOwner(Protocol):
+    """Whom `Callbacks` tell what they cannot decide."""
+
+    loop: asyncio.AbstractEventLoop
+    stream: Voice
+
+    def close(self, error: BaseException | None = None) -> None: ...
+
+    def note_callback_run(self) -> None:
+        """Note that there is one callback less that has still to run."""
 
 
 class Callbacks:
@@ -35,16 +40,16 @@ class Callbacks:
         pending: callbacks that have still to run.
     """
 
-    __slots__ = ("_core", "pending")
+    __slots__ = ("_owner", "pending")
 
-    def __init__(self, core: StreamCore) -> None:
-        self._core = core
+    def __init__(self, owner: CallbacksOwner) -> None:
+        self._owner = owner
         self.pending = 0
 
     def soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback in the next pass of the loop."""
         self.pending += 1
-        self._core.loop.call_soon(self.run, callback, *args)
+        self._owner.loop.call_soon(self.run, callback, *args)
 
     def run(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback now. An exception closes the stream and reaches the loop's exception handler."""
@@ -58,146 +63,10 @@ class Callbacks:
 
     def failed(self, error: BaseException) -> None:
         """Close the stream because of an exception that came out of a callback."""
-        self._core.stream.log_problem("callback", error)
-        self._core.close(error)
+        self._owner.stream.log_problem("callback", error)
+        self._owner.close(error)
 
     def ran(self) -> None:
         """Take note that a pending callback has run."""
         self.pending -= 1
-        self._core.note_callback_run()
-
-
-class CallbackRead(Reader):
-    """One pending read that ends in a callback.
-
-    An error closes the stream, unless there is an `on_error`: a callback has nobody to raise it to.
-    """
-
-    __slots__ = ("_ask", "_callback", "_condition", "_core", "_on_error")
-
-    def __init__(
-        self,
-        core: StreamCore,
-        ask: Callable[[ReadCondition[Any]], Any],
-        condition: ReadCondition[Any],
-        callback: Callable[[Any], object],
-        on_error: Callable[[BaseException], object] | None = None,
-    ) -> None:
-        self._core = core
-        self._ask = ask
-        self._condition = condition
-        self._callback = callback
-        self._on_error = on_error
-
-    def start(self, pace: Pace | None) -> None:
-        """Begin to read; what the channel raises comes out here."""
-        self._core.begin(self, pace or self._core.pace)
-        self._go_on(inline=True)
-
-    def go_on(self, at_once: bool) -> None:
-        """Ask again; the callback runs in a later pass in any case."""
-        self._go_on()
-
-    def fail(self, error: BaseException) -> None:
-        """End the read with an error."""
-        self._core.inbound.end()
-        self._fail(error)
-
-    def _go_on(self, *, inline: bool = False) -> None:
-        core = self._core
-        inbound = core.inbound
-        try:
-            answer = self._next()
-        except Exception as error:  # whatever it is, it ends this read
-            inbound.end()
-            if inline and isinstance(error, OSError):
-                raise
-            self._fail(core.explain(error, keep=self._is_untold))
-            return
-        if answer is NEED_DATA:
-            return
-        inbound.end()
-        if answer is END:
-            core.note_end()
-            self._fail(StreamClosed("stream ended", real_error=core.error))
-        else:
-            self._deliver(answer)
-
-    def _next(self) -> Any:
-        core = self._core
-        while (answer := self._ask(self._condition)) is NEED_DATA:
-            if core.inbound.wait_in_quiet(self):
-                break
-            if not core.receive_inline():
-                core.inbound.wait(self)
-                break
-        return answer
-
-    def _deliver(self, frame: Any) -> None:
-        self._core.tap(self._condition, frame)
-        self._core.callbacks.soon(self._callback, frame)
-
-    @property
-    def _is_untold(self) -> bool:
-        # Nobody is told of an error but by the stream's own.
-        return self._on_error is None
-
-    def _fail(self, error: BaseException) -> None:
-        if self._on_error is not None:
-            self._on_error(error)
-        elif not isinstance(error, (StreamClosed, IncompleteFrame)):
-            # An end is told by the close callback.
-            self._core.close(error)
-
-
-class StreamingRead(CallbackRead):
-    """One pending read whose payload goes to a callback as it becomes final.
-
-    Nothing further is received before the callback has run on what was.
-    """
-
-    __slots__ = ("_part_callback",)
-
-    def __init__(
-        self,
-        core: StreamCore,
-        ask: Callable[[ReadCondition[Any]], Any],
-        condition: ReadCondition[Any],
-        callback: Callable[[Any], object],
-        on_error: Callable[[BaseException], object] | None = None,
-        *,
-        part_callback: Callable[[bytes], object],
-    ) -> None:
-        super().__init__(core, ask, condition, callback, on_error)
-        self._part_callback = part_callback
-
-    def _next(self) -> Any:
-        core = self._core
-        delivered = False
-        while True:
-            part = self._ask(self._condition)
-            if isinstance(part, bytes):
-                core.callbacks.soon(self._part_callback, part)
-                delivered = True
-            elif part is not NEED_DATA:
-                return part
-            elif delivered:
-                core.callbacks.soon(self._resume)
-                return part
-            elif not core.receive_inline(1):
-                core.inbound.wait(self)
-                return part
-
-    def _resume(self) -> None:
-        if self._core.inbound.busy is self:
-            self._go_on()
-
-    def _deliver(self, frame: Any) -> None:
-        assert frame is FRAME_END
-        self._core.callbacks.soon(self._callback, b"")
-
-    def cancel_with(self, future: asyncio.Future[bytes]) -> None:
-        """Stop if the future that waits for the end is cancelled; the rest of the frame is skipped."""
-        if future.cancelled() and self._core.inbound.busy is self:
-            self._core.inbound.end()
-            self._core.decoder.skip_frame()
+        self._owner.note_callback_run()

@@ -7,30 +7,26 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed, because
+from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed
 from framestream._events import events
-from framestream._signals import END, NEED_DATA
 from framestream.channels._channel import Channel, is_reset
 from framestream.decoding._decoder import FrameDecoder
-from framestream.streams._awaited_read import AwaitedRead
-from framestream.streams._begun import BegunRead
 from framestream.streams._callbacks import Callbacks
 from framestream.streams._closing import Closing
 from framestream.streams._cut import end_here
-from framestream.streams._deadlines import Pace, ReadTimer
+from framestream.streams._deadlines import Pace
 from framestream.streams._flush import CallWhenSent
 from framestream.streams._idle import end_idling, look_for_end, watch_for_end
 from framestream.streams._inbound import LARGE, Inbound
 from framestream.streams._outbound import Outbound
-from framestream.streams._problems import logger
+from framestream.streams._problems import Voice, logger
 from framestream.streams._stream_options import DEFAULTS, StreamOptions, check_options
+from framestream.streams._waiting import Reader, Stoppable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from framestream._conditions import ReadCondition
-    from framestream.streams._start_tls import Handshake
-    from framestream.streams._stream import IOStream
 
 # Seconds that a TLS handshake has left when no more input is wanted.
 _LAST_FLIGHT: Final = 0.5
@@ -68,7 +64,7 @@ class StreamCore:
 
     def __init__(
         self,
-        stream: IOStream,
+        stream: Voice,
         channel: Channel,
         loop: asyncio.AbstractEventLoop | None,
         options: StreamOptions,
@@ -93,7 +89,7 @@ class StreamCore:
         )
         self.pace = pace if pace.limits_anything else None
         self._callbacks: Callbacks | None = None
-        self.handshake: Handshake | None = None
+        self.handshake: Stoppable | None = None
         self._closing: Closing | None = None
         self.decoder = FrameDecoder(
             max_frame_size=settings["max_frame_size"],
@@ -127,40 +123,6 @@ class StreamCore:
 
     # Reading
 
-    async def next_frame(self, condition: ReadCondition[Any]) -> Any:
-        """Return the next frame, receiving until it is there. Cancelling consumes nothing.
-
-        This is the way of most reads: one coroutine, and one call where the frame is there.
-        """
-        if not self.inbound.free:
-            self.make_free()
-        try:
-            frame = self.decoder.next_frame(condition)
-            if frame is NEED_DATA:
-                frame = await AwaitedRead(self, condition)
-        except (IncompleteFrame, FrameTooLarge) as error:
-            raise because(self.explain(error), self.error)
-        if frame is END:
-            raise because(self.ended(), self.error)
-        return frame
-
-    async def next(
-        self,
-        ask: Callable[[ReadCondition[Any]], Any],
-        condition: ReadCondition[Any],
-        pace: Pace | ReadTimer | None = None,
-    ) -> Any:
-        """Ask the decoder until it has an answer, as `next_frame` does, and be it `END`."""
-        if not self.inbound.free:
-            self.make_free()
-        try:
-            answer = ask(condition)
-            if answer is NEED_DATA:
-                answer = await AwaitedRead(self, condition, ask, pace)
-        except (IncompleteFrame, FrameTooLarge) as error:
-            raise because(self.explain(error), self.error)
-        return answer
-
     def ended(self) -> StreamClosed:
         """Return what to raise when a reader has met the end of the stream, and close if that is due."""
         self.note_end()
@@ -192,7 +154,7 @@ class StreamCore:
     def reading(self) -> bool:
         """True if a read is under way that somebody still waits for."""
         inbound = self.inbound
-        if isinstance(inbound.busy, BegunRead) and inbound.busy.given_up:
+        if isinstance(inbound.busy, Reader) and inbound.busy.given_up:
             inbound.end()
         return inbound.busy is not None
 
@@ -202,7 +164,7 @@ class StreamCore:
         Raises `BufferFull`, and closes the stream, if what the decoder misses has no room.
         """
         if self.inbound.cut:
-            end_here(self)
+            end_here(self.decoder, self.error)
             return True
         if missing is None:
             needed, missing = self.decoder.needed()
@@ -303,7 +265,7 @@ class StreamCore:
         if self.handshake is not None:
             self.loop.call_later(_LAST_FLIGHT, self._give_up, self.handshake)
 
-    def _give_up(self, handshake: Handshake) -> None:
+    def _give_up(self, handshake: Stoppable) -> None:
         if self.handshake is handshake:
             self.close()
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
 
 from framestream._errors import StreamClosed, because
 from framestream.channels._channel import is_reset
+from framestream.decoding._decoder import FrameDecoder
 from framestream.streams._rest import Rest
 
-if TYPE_CHECKING:
-    from framestream.streams._core import StreamCore
 
-
-def end_here(core: StreamCore) -> None:
+def end_here(decoder: FrameDecoder, error: BaseException | None) -> None:
     """Let the decoder take the cut for the end of the stream, where it is one to whoever reads.
 
     Raises:
         StreamClosed: it is none: what has begun will never be complete.
     """
     # No condition may take the place where a stream was cut off for its end, and half a line for a line.
-    decoder, error = core.decoder, core.error
     is_empty = error is None and not decoder.buffered and not decoder.streaming
     if decoder.eof or is_empty or (isinstance(decoder.condition, Rest) and _is_gone(error)):
         decoder.receive_eof()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from framestream.streams._outbound import Outbound
+    import asyncio
 
 
 class Done:
@@ -28,14 +28,14 @@ DONE: Final = Done()
 class Flush:
     """Wait until the bytes up to `position` have left; awaiting it sends what is queued at once."""
 
-    __slots__ = ("_outbound", "_position")
+    __slots__ = ("_flushed", "_position")
 
-    def __init__(self, outbound: Outbound, position: int) -> None:
-        self._outbound = outbound
+    def __init__(self, flushed: Callable[[int], asyncio.Future[None] | None], position: int) -> None:
+        self._flushed = flushed
         self._position = position
 
     def __await__(self) -> Generator[Any, None, None]:
-        waiter = self._outbound.flushed(self._position)
+        waiter = self._flushed(self._position)
         return (DONE if waiter is None else waiter).__await__()
 
 

@@ -11,8 +11,10 @@ from framestream._events import events
 from framestream._signals import END
 from framestream.decoding._oversize import OnOversize
 from framestream.specs._named import condition_of
+from framestream.streams._awaited_read import next_answer, next_frame
 from framestream.streams._begun import BegunRead, Settled
-from framestream.streams._callbacks import CallbackRead, StreamingRead, in_context
+from framestream.streams._callback_reads import CallbackRead, StreamingRead
+from framestream.streams._callbacks import in_context
 from framestream.streams._deadlines import Pace, settle
 from framestream.streams._frame_handler import FrameHandler
 from framestream.streams._frames import Batches, FrameBody, Frames
@@ -113,7 +115,7 @@ class FrameReads:
         if options or events.frame_received is not None:
             return self._read_with(condition, **options)  # type: ignore[arg-type]
         # The way of most reads: one coroutine, which never waits if the frame is there.
-        return core.next_frame(condition)  # type: ignore[arg-type]
+        return next_frame(core, condition)  # type: ignore[arg-type]
 
     def _read_with(
         self,
@@ -147,7 +149,7 @@ class FrameReads:
     async def _read_tapped(
         self, ask: Callable[..., Any], condition: ReadCondition[T], pace: Pace | None
     ) -> T:
-        frame: Any = await self._core.next(ask, condition, pace)
+        frame: Any = await next_answer(self._core, ask, condition, pace)
         if frame is END:
             raise self._core.ended() from self._core.error
         self._core.tap(condition, frame)

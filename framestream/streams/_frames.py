@@ -10,7 +10,7 @@ from framestream._conditions import ReadCondition
 from framestream._errors import FrameTooLarge, IncompleteFrame, because
 from framestream._events import events
 from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.streams._awaited_read import AwaitedRead
+from framestream.streams._awaited_read import AwaitedRead, next_answer
 
 if TYPE_CHECKING:
     from framestream.streams._core import StreamCore
@@ -40,7 +40,7 @@ class Frames(AsyncIterator[T]):
             frame = frames.pop()
         else:
             core = self._core
-            # As `core.next`, with no coroutine of its own.
+            # As `next_answer`, with no coroutine of its own.
             if not core.inbound.free:
                 core.make_free()
             try:
@@ -67,7 +67,7 @@ class Batches(AsyncIterator[list[T]]):
 
     async def __anext__(self) -> list[T]:
         core = self._core
-        frames: Any = await core.next(core.decoder.next_batch, self._condition)
+        frames: Any = await next_answer(core, core.decoder.next_batch, self._condition)
         if frames is END:
             raise because(core.stop_iteration(), core.error)
         if events.frame_received is not None:
@@ -109,7 +109,7 @@ class FrameBody(AsyncIterator[bytes]):
         core = self._core
         if core.pace is not None and self._timer is None:
             self._timer = core.pace.begin(core.loop, core.decoder)  # one for the whole frame
-        part = await core.next(core.decoder.next_part, self._condition, self._timer)
+        part = await next_answer(core, core.decoder.next_part, self._condition, self._timer)
         if part is END:
             raise because(core.ended(), core.error)
         if part is FRAME_END:

@@ -276,17 +276,17 @@ class Outbound:
     def flush(self) -> Awaitable[None]:
         """Wait until everything written so far has left."""
         if self._stopped:
-            return Flush(self, _NEVER)
-        return Flush(self, self.buffer.written) if self.pending else DONE
+            return Flush(self.flushed, _NEVER)
+        return Flush(self.flushed, self.buffer.written) if self.pending else DONE
 
     def room(self) -> Awaitable[None]:
         """Wait, if more than `high_water` bytes are queued, until no more than `low_water` are."""
         buffer = self.buffer
         if self._stopped:
-            return Flush(self, _NEVER)
+            return Flush(self.flushed, _NEVER)
         if buffer.size <= self.high_water:
             return DONE
-        return Flush(self, buffer.written - self.low_water)
+        return Flush(self.flushed, buffer.written - self.low_water)
 
     def flushed(self, position: int) -> asyncio.Future[None] | None:
         """Return a future that is done when the bytes up to `position` have left; None if they have.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 logger = logging.getLogger("framestream")
 
@@ -22,3 +22,10 @@ def log(problem: Problem, error: BaseException, fields: dict[str, Any]) -> None:
     """Log a problem; only a callback's error comes with its traceback, since only that is a bug."""
     level, text = _LINES[problem]
     logger.log(level, text, error, exc_info=error if problem == "callback" else None, extra=fields)
+
+
+class Voice(Protocol):
+    """How a stream tells of its troubles: what its parts know of `IOStream`, which may be subclassed."""
+
+    def log_problem(self, problem: Problem, error: BaseException) -> None: ...
+    def translate_error(self, error: BaseException) -> BaseException: ...

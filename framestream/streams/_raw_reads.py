@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from framestream._errors import IncompleteFrame, StreamClosed
-from framestream.streams._awaited_read import AwaitedBytes
+from framestream.streams._awaited_read import AwaitedBytes, next_frame
 from framestream.streams._rest import Rest
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ async def read_into(core: StreamCore, buffer: bytearray | memoryview, *, partial
         if place.readonly:
             raise TypeError("read_into needs a buffer that can be written")
         if decoder.skipping:
-            await core.next_frame(Exactly(0))
+            await next_frame(core, Exactly(0))
         size = len(place)
         wanted = min(size, 1) if partial else size
         if wanted - decoder.buffered >= _WORTH_LENDING:

@@ -19,6 +19,11 @@ class Reader(ABC):
         run whatever it likes. Otherwise it is called inside somebody's code.
         """
 
+    @property
+    def given_up(self) -> bool:
+        """True if nobody waits for the frame any more: it is there for the next reader."""
+        return False
+
     @abstractmethod
     def fail(self, error: BaseException) -> None:
         """End with an error, unless it has ended."""
@@ -30,3 +35,9 @@ class Waiter(Protocol):
     def done(self) -> bool: ...
     def set_result(self, result: None, /) -> None: ...
     def set_exception(self, error: BaseException, /) -> None: ...
+
+
+class Stoppable(Protocol):
+    """What is under way and must hear of it when the stream is closed."""
+
+    def stop(self) -> None: ...
