@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 
 def check_count(name: str, value: object, *, least: int = 0, of: str = "", optional: bool = False) -> None:
@@ -18,16 +22,25 @@ def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
     _check_amount(name, value, "seconds", optional)
 
 
+def check_time(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is a time on a loop's clock, or None for no limit."""
+    if not _is_finite(value):
+        _check_absent(name, value, "a time on the loop's clock", optional=True)
+
+
 def check_rate(name: str, value: object) -> None:
     """Raise ValueError unless `value` is a number of bytes per second."""
     _check_amount(name, value, "bytes per second", optional=False)
 
 
 def _check_amount(name: str, value: object, unit: str, optional: bool) -> None:
+    if not (_is_finite(value) and value >= 0):
+        _check_absent(name, value, f"a number of {unit}, 0 or more", optional)
+
+
+def _is_finite(value: object) -> TypeGuard[int | float]:
     # Infinity is refused as well: not every loop can wait for it.
-    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0:
-        return
-    _check_absent(name, value, f"a number of {unit}, 0 or more", optional)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _check_absent(name: str, value: object, allowed: str, optional: bool) -> None:

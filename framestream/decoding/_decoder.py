@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, final
+from typing import Any, Final, NoReturn, TypeVar, final
 
 from framestream._conditions import Decode, ReadCondition, Span
 from framestream._errors import (
@@ -32,6 +32,11 @@ from framestream.decoding._skip import Skip
 from framestream.decoding._stats import DecoderStats
 
 T = TypeVar("T")
+
+# A decoder has skip_frame(); a stream skips what is left when the block of open_frame() ends.
+IN_PARTS: Final = (
+    "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
+)
 
 
 @final
@@ -563,7 +568,7 @@ class FrameDecoder:
             error, self._deferred = self._deferred, None
             raise error
         if self._parts is not None:
-            raise StreamBusy("a frame is being streamed in parts; finish it or call skip_frame() first")
+            raise StreamBusy(IN_PARTS)
         self._put_back()
 
     def _take_up(self, condition: ReadCondition[Any]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Protocol
 
+from framestream._checks import check_seconds
 from framestream._events import events
 from framestream.channels._channel import format_address
 from framestream.network._urls import Endpoint, Tcp, Unix
@@ -106,6 +107,7 @@ class Server:
         `drain_timeout` seconds (by default what `serve` was given) is cancelled. Cancelling this call
         leaves the draining under way.
         """
+        check_seconds("drain_timeout", drain_timeout, optional=True)
         await asyncio.shield(
             self._begin_to_drain(self._drain_timeout if drain_timeout is None else drain_timeout)
         )

@@ -11,7 +11,7 @@ from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, Stre
 from framestream._events import events
 from framestream._signals import END, NEED_DATA
 from framestream.channels._channel import Channel, is_reset
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoding._decoder import IN_PARTS, FrameDecoder
 from framestream.streams._awaited_read import AwaitedRead
 from framestream.streams._begun import BegunRead
 from framestream.streams._callbacks import Callbacks
@@ -186,7 +186,7 @@ class StreamCore:
     def check_not_in_parts(self) -> None:
         """Raise `StreamBusy` in the middle of a frame that is read in parts."""
         if self.decoder.streaming:
-            raise StreamBusy("a frame is being streamed in parts; finish it, or leave its block, first")
+            raise StreamBusy(IN_PARTS)
 
     @property
     def reading(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from framestream._checks import check_seconds
 from framestream._conditions import Framer, ReadCondition
 from framestream._errors import FramingError, StreamBusy, StreamClosed, StreamTimeout
 from framestream._events import events
@@ -144,7 +145,8 @@ class IOStream(ByteReads, Writes):
                 an attacker, and reads raise `StreamClosed` with an ``ssl.SSLEOFError``.
 
         Raises:
-            ValueError: the context checks the host name and there is no `server_hostname`; nothing is done.
+            ValueError: the context checks the host name and there is no `server_hostname`, or `timeout` is no
+                time; nothing is done.
             StreamBusy: a read is under way, or a file is being sent; nothing is done.
             FramingError: plaintext was received ahead of the handshake. Somebody may have slipped it in, so
                 it is refused and the stream is closed.
@@ -153,6 +155,7 @@ class IOStream(ByteReads, Writes):
         """
         if self.reading():
             raise StreamBusy("a read is under way; TLS starts between frames")
+        check_seconds("timeout", timeout, optional=True)
         check_host_name(context, server_side=server_side, server_hostname=server_hostname)
         self._core.outbound.check_not_held()
         received = b""
@@ -235,6 +238,7 @@ class IOStream(ByteReads, Writes):
 
         Raises nothing if the peer takes no more: there is nobody left to tell.
         """
+        check_seconds("timeout", timeout, optional=True)
         core = self._core
         outbound = core.outbound
         try:
