@@ -514,3 +514,53 @@ async def streams(server, count):
     """Return the server's streams as soon as there are so many."""
     await until(lambda: len(server.streams) == count)
     return server.streams
+
+
+async def test_a_handler_may_close_its_server_without_waiting_for_itself(caplog):
+    async def end(stream):
+        await server.aclose()
+        await stream.send("closing", LINE)
+
+    gate = Gate()
+
+    async def handler(stream):
+        await (end if "end" == await stream.read(LINE) else gate)(stream)
+
+    async with await serve(handler, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as client, await connect(server.url) as second:
+            async with await connect(server.url) as waiting:
+                await waiting.send("wait", LINE)
+                await gate.entered.get()
+                await client.send("end", LINE)
+                await second.send("end", LINE)
+                assert "closing" == await client.read(LINE)
+                assert "closing" == await second.read(LINE)
+                assert server.closed
+                assert 1 <= server.stats.open  # the draining waits for the others, too
+                gate.open.set()
+                await server.serve_forever()
+    assert 0 == server.stats.open
+    assert [] == warnings_of_ours(caplog)
+
+
+async def test_a_handler_that_is_cancelled_by_nobody_has_failed(caplog):
+    async def fail(stream):
+        stream.write(b"last words\n")
+        given_up = asyncio.get_running_loop().create_future()
+        given_up.cancel()
+        await given_up
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        assert "last words" == await client.read(LINE)
+        await until(lambda: not server.stats.open)
+        assert 1 == server.stats.handler_failures
+    assert "handler failed: CancelledError()" in caplog.text
+
+
+async def test_a_handler_that_the_server_cancels_has_not_failed(caplog):
+    gate = Gate()
+    async with await serve(gate, "tcp://127.0.0.1:0") as server, await connect(server.url):
+        await gate.entered.get()
+        await server.aclose(drain_timeout=0)
+        assert 0 == server.stats.handler_failures == server.stats.open
+    assert "handler failed" not in caplog.text

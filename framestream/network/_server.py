@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from framestream._checks import check_seconds
 from framestream._events import events
@@ -36,6 +36,7 @@ class Crew(Protocol):
     async def start(self, server: Server) -> None: ...
     def stop_listening(self) -> None: ...
     async def drain(self, timeout: float) -> None: ...
+    def is_handling(self, task: asyncio.Task[Any] | None) -> bool: ...
 
 
 class Server:
@@ -106,11 +107,14 @@ class Server:
         Connections that wait between frames see the end of the stream at once. Whatever still runs after
         `drain_timeout` seconds (by default what `serve` was given) is cancelled. Cancelling this call
         leaves the draining under way.
+
+        Called by a handler of this very server, it returns as soon as the draining has begun: that waits
+        for the handler, as for any other.
         """
         check_seconds("drain_timeout", drain_timeout, optional=True)
-        await asyncio.shield(
-            self._begin_to_drain(self._drain_timeout if drain_timeout is None else drain_timeout)
-        )
+        draining = self._begin_to_drain(self._drain_timeout if drain_timeout is None else drain_timeout)
+        if not self._crew.is_handling(asyncio.current_task()):
+            await asyncio.shield(draining)
 
     def _begin_to_drain(self, seconds: float) -> asyncio.Task[None]:
         self.close()
