@@ -31,6 +31,8 @@ log = logging.getLogger("framestream.server")
 _FIRST_WORD = 0.5
 # Seconds to send what a handler has written before it failed: often the peer is what failed.
 _LAST_ANSWERS = 2.0
+# Seconds for a client that is still sending to notice that its handler has ended.
+_LINGER = 2.0
 # Seconds a cancelled handler has to clean up before its connection is cut under it.
 _LAST_WORDS = 5.0
 
@@ -209,7 +211,7 @@ class Connections:
         try:
             if await self._greet(stream):
                 await self._answer(stream)
-                await stream.aclose()
+                await stream.aclose(linger=_LINGER)
         except asyncio.CancelledError as error:
             if self._was_cancelled():
                 self._log(logging.DEBUG, "handler cancelled", stream.peer)
@@ -284,7 +286,7 @@ class Connections:
 
 async def _send_last(stream: IOStream) -> None:
     with suppress(asyncio.CancelledError):
-        await stream.aclose(_LAST_ANSWERS)
+        await stream.aclose(_LAST_ANSWERS, linger=_LINGER)
 
 
 def _peers_doing(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from framestream.streams._deadlines import Pace, ReadTimer
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from framestream.channels._channel import Channel
     from framestream.decoding._decoder import FrameDecoder
@@ -274,6 +275,14 @@ class Inbound:
         if self._watching:
             self._watching = False
             self.channel.watch_read(self._loop, None)
+
+    def divert(self, reader: Reader, receive: Callable[[], None]) -> None:
+        """Let only `receive` receive from now on; `reader` is told when the stream is over."""
+        self.unwatch()
+        self.busy = self._reader = reader
+        self.free = False
+        self._watching = True
+        self.channel.watch_read(self._loop, receive)
 
     def doze(self) -> None:
         """Have the next read begin by watching again."""
