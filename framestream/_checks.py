@@ -9,12 +9,22 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
 
-def check_count(name: str, value: object, *, least: int = 0, of: str = "", optional: bool = False) -> None:
+def check_count(
+    name: str,
+    value: object,
+    *,
+    least: int = 0,
+    most: int | None = None,
+    of: str = "",
+    optional: bool = False,
+) -> None:
     """Raise ValueError unless `value` is a whole number, of bytes say, or None where that is no limit."""
     # True is an int to Python, and a slip of the pen to everybody else.
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if is_count and (most is None or value <= most):  # type: ignore[operator]  # it is an int
         return
-    _check_absent(name, value, f"a whole number{of}, {least} or more", optional)
+    allowed = f"{least} or more" if most is None else f"from {least} to {most}"
+    _check_absent(name, value, f"a whole number{of}, {allowed}", optional)
 
 
 def check_seconds(name: str, value: object, *, optional: bool = False) -> None:

@@ -236,6 +236,12 @@ def test_max_size_takes_precedence_over_the_framers_own(framestream: Command) ->
             2,
             "cut does not connect there: framestream connect tls://localhost:4000 --framer SPEC\n",
         ),
+        (["cut", "line", f"unix:{'x' * 200}"], 2, "has 200 bytes; a Unix socket's has 107 at most\n"),
+        (
+            ["serve", "tcp://:0", "-f", "line", "--workers", "99999"],
+            2,
+            "99999 is not in the range 0<=x<=1024",
+        ),
         (["cut", "line", "exec:cat file"], 2, "framestream connect 'exec:cat file' --framer SPEC\n"),
         (["cut", "line", "unix:no-such-socket"], 1, "unix:no-such-socket: No such file or directory\n"),
         (["nonsense"], 2, "framestream: No such command 'nonsense'.\nhint: framestream --help\n"),

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from framestream._iterate import CHUNK_SIZE
+from framestream.network._urls import Unix, parse_url
 
 # What would take an event loop: TLS, programs, descriptors that may not be read alone.
 _FOR_CONNECT: Final = ("tls:", "exec:", "pipe:", "fd:")
@@ -67,7 +68,9 @@ def _opened(place: str) -> FileIO | socket.socket:
     if place == "-":
         return FileIO(0, closefd=False)
     if place.startswith("unix:"):
-        return _connected_to_path(place.removeprefix("unix:").removeprefix("//"))
+        endpoint = parse_url(place)
+        assert isinstance(endpoint, Unix)
+        return _connected_to_path(endpoint.address)
     if place.startswith("tcp:"):
         return socket.create_connection(_host_and_port(place))
     try:

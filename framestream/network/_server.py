@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 DRAIN_TIMEOUT = 10.0
 """Seconds that connections have to finish when a server closes, unless told otherwise."""
 
+MOST_WORKERS = 1024
+"""Processes that a server may have: more is a slip of the pen, and starting them would take the machine."""
+
 
 class Crew(Protocol):
     """Whoever does the work of a server: connections in this process, or several processes."""
