@@ -30,6 +30,7 @@ _COMPILED = (
     "framestream/streams/_frames.py",
     "framestream/streams/_idle.py",
     "framestream/streams/_inbound.py",
+    "framestream/streams/_lingering.py",
     "framestream/streams/_outbound.py",
     "framestream/streams/_waiting.py",
     "framestream/streams/_write_buffer.py",

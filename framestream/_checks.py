@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 
-def check_count(name: str, value: object, *, least: int = 0, of: str = "", optional: bool = False) -> None:
+def check_count(
+    name: str,
+    value: object,
+    *,
+    least: int = 0,
+    most: int | None = None,
+    of: str = "",
+    optional: bool = False,
+) -> None:
     """Raise ValueError unless `value` is a whole number, of bytes say, or None where that is no limit."""
     # True is an int to Python, and a slip of the pen to everybody else.
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if is_count and (most is None or value <= most):  # type: ignore[operator]  # it is an int
         return
-    _check_absent(name, value, f"a whole number{of}, {least} or more", optional)
+    allowed = f"{least} or more" if most is None else f"from {least} to {most}"
+    _check_absent(name, value, f"a whole number{of}, {allowed}", optional)
 
 
 def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
     """Raise ValueError unless `value` is a number of seconds, or None where that is no limit."""
     _check_amount(name, value, "seconds", optional)
+
+
+def check_time(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is a time on a loop's clock, or None for no limit."""
+    if not _is_finite(value):
+        _check_absent(name, value, "a time on the loop's clock", optional=True)
 
 
 def check_rate(name: str, value: object) -> None:
@@ -24,10 +44,13 @@ def check_rate(name: str, value: object) -> None:
 
 
 def _check_amount(name: str, value: object, unit: str, optional: bool) -> None:
+    if not (_is_finite(value) and value >= 0):
+        _check_absent(name, value, f"a number of {unit}, 0 or more", optional)
+
+
+def _is_finite(value: object) -> TypeGuard[int | float]:
     # Infinity is refused as well: not every loop can wait for it.
-    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0:
-        return
-    _check_absent(name, value, f"a number of {unit}, 0 or more", optional)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _check_absent(name: str, value: object, allowed: str, optional: bool) -> None:

@@ -231,6 +231,18 @@ def test_max_size_takes_precedence_over_the_framers_own(framestream: Command) ->
         ),
         (["cut", "line", "tcp://x..y:1"], 2, "'tcp://x..y:1' is no address"),
         (["cut", "line", "tcp://[::1"], 2, "'tcp://[::1' is no address"),
+        (
+            ["cut", "line", "tls://localhost:4000"],
+            2,
+            "cut does not connect there: framestream connect tls://localhost:4000 --framer SPEC\n",
+        ),
+        (["cut", "line", f"unix:{'x' * 200}"], 2, "has 200 bytes; a Unix socket's has 107 at most\n"),
+        (
+            ["serve", "tcp://:0", "-f", "line", "--workers", "99999"],
+            2,
+            "99999 is not in the range 0<=x<=1024",
+        ),
+        (["cut", "line", "exec:cat file"], 2, "framestream connect 'exec:cat file' --framer SPEC\n"),
         (["cut", "line", "unix:no-such-socket"], 1, "unix:no-such-socket: No such file or directory\n"),
         (["nonsense"], 2, "framestream: No such command 'nonsense'.\nhint: framestream --help\n"),
         (["framers", "lin"], 2, "did you mean 'line'?"),
@@ -407,7 +419,7 @@ def test_a_full_disk_takes_one_line(lines: Path, monkeypatch: pytest.MonkeyPatch
         with suppress(OSError):
             full.close()
 
-    assert "framestream: [Errno 28] No space left on device\n" == capfd.readouterr().err
+    assert "framestream: standard output: No space left on device\n" == capfd.readouterr().err
 
 
 def test_the_module_is_a_command_and_says_what_is_missing(

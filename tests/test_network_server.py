@@ -5,11 +5,14 @@ import logging
 import os
 import signal
 import socket
+from contextlib import suppress
 
 import pytest
+from certificates import certificates
 
 from framestream import (
     ConnectError,
+    Exactly,
     FramingError,
     Line,
     StreamClosed,
@@ -514,3 +517,127 @@ async def streams(server, count):
     """Return the server's streams as soon as there are so many."""
     await until(lambda: len(server.streams) == count)
     return server.streams
+
+
+async def test_a_handler_may_close_its_server_without_waiting_for_itself(caplog):
+    async def end(stream):
+        await server.aclose()
+        await stream.send("closing", LINE)
+
+    gate = Gate()
+
+    async def handler(stream):
+        await (end if "end" == await stream.read(LINE) else gate)(stream)
+
+    async with await serve(handler, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as client, await connect(server.url) as second:
+            async with await connect(server.url) as waiting:
+                await waiting.send("wait", LINE)
+                await gate.entered.get()
+                await client.send("end", LINE)
+                await second.send("end", LINE)
+                assert "closing" == await client.read(LINE)
+                assert "closing" == await second.read(LINE)
+                assert server.closed
+                assert 1 <= server.stats.open  # the draining waits for the others, too
+                gate.open.set()
+                await server.serve_forever()
+    assert 0 == server.stats.open
+    assert [] == warnings_of_ours(caplog)
+
+
+async def test_a_handler_that_is_cancelled_by_nobody_has_failed(caplog):
+    async def fail(stream):
+        stream.write(b"last words\n")
+        given_up = asyncio.get_running_loop().create_future()
+        given_up.cancel()
+        await given_up
+
+    async with await serve(fail, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        assert "last words" == await client.read(LINE)
+        await until(lambda: not server.stats.open)
+        assert 1 == server.stats.handler_failures
+    assert "handler failed: CancelledError()" in caplog.text
+
+
+async def test_a_handler_that_the_server_cancels_has_not_failed(caplog):
+    gate = Gate()
+    async with await serve(gate, "tcp://127.0.0.1:0") as server, await connect(server.url):
+        await gate.entered.get()
+        await server.aclose(drain_timeout=0)
+        assert 0 == server.stats.handler_failures == server.stats.open
+    assert "handler failed" not in caplog.text
+
+
+PLACES = ["tcp://127.0.0.1:0", "unix:{}/socket", "tls://127.0.0.1:0"]
+
+
+async def answer_at_once(stream):
+    await stream.read(LINE)
+    stream.write(b"y" * 200_000)
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_client_that_is_still_sending_gets_the_whole_answer(place, tmp_path):
+    options = {"tls": certificates().server} if place.startswith("tls") else {}
+    trust = {"tls": certificates().client()} if place.startswith("tls") else {}
+    async with await serve(answer_at_once, place.format(tmp_path), **options) as server:
+        async with await connect(server.url, **trust) as client:
+            await client.write(b"go\nmore")
+            sending = asyncio.ensure_future(client.write(b"x" * 12_000_000))
+            assert 200_000 == len(await client.read_until_close())
+            await sending
+        await until(lambda: not server.stats.open)
+        assert 0 == server.stats.peer_failures == server.stats.handler_failures
+
+
+async def test_a_failed_handlers_last_answer_reaches_a_client_that_is_still_sending():
+    async def refuse(stream):
+        with suppress(FramingError):
+            await stream.read(Line(), max_size=100)
+        await stream.write(b"y" * 200_000)
+        raise FramingError("refused")
+
+    async with await serve(refuse, "tcp://127.0.0.1:0") as server, await connect(server.url) as client:
+        sending = asyncio.ensure_future(client.write(b"x" * 12_000_000))
+        assert 200_000 == len(await client.read_until_close())
+        await sending
+
+
+async def test_a_client_that_sends_without_end_is_cut(monkeypatch):
+    monkeypatch.setattr("framestream.streams._lingering._MOST", 1_000_000)
+    monkeypatch.setattr("framestream.network._connections._LINGER", 1000.0)
+    async with await serve(answer_at_once, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as client:
+            await client.write(b"go\nmore")
+            with pytest.raises(StreamClosed):
+                while True:
+                    await client.write(b"x" * 100_000)
+
+
+async def test_a_client_that_does_not_notice_the_end_is_not_waited_for_long(monkeypatch):
+    monkeypatch.setattr("framestream.network._connections._LINGER", 0.01)
+    async with await serve(answer_at_once, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as client:
+            await client.write(b"go\nmore")
+            await until(lambda: server.stats.accepted and not server.stats.open)
+
+
+async def test_nobody_lingers_for_a_client_that_has_sent_nothing_more(monkeypatch):
+    monkeypatch.setattr("framestream.network._connections._LINGER", 1000.0)
+    async with await serve(answer_at_once, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as client:
+            await client.write(b"go\n")
+            await until(lambda: server.stats.accepted and not server.stats.open)
+            assert 200_000 == len(await client.read_until_close())
+
+
+async def test_lingering_ends_with_the_time_to_drain(monkeypatch):
+    monkeypatch.setattr("framestream.network._connections._LINGER", 1000.0)
+    async with await serve(answer_at_once, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url) as client:
+            await client.write(b"go\nmore")
+            await client.read(Exactly(200_000))
+            assert 1 == server.stats.open
+            await server.aclose(drain_timeout=0)
+            assert 0 == server.stats.open

@@ -1,8 +1,11 @@
 import os
+import re
 import socket
+import sys
 
 import pytest
 
+from framestream import connect, serve
 from framestream._errors import AddressError
 from framestream.network._urls import Activated, Command, Descriptors, Pipe, Tcp, Unix, parse_url
 
@@ -115,3 +118,31 @@ def test_a_bare_path_to_anything_else_is_refused(tmp_path):
         parse_url(str(tmp_path))
     with pytest.raises(AddressError, match=r"cannot look at .*: no such file or directory"):
         parse_url(str(tmp_path / "nothing"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is another elsewhere")
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/" + 107 * "x", "the path in '{}' has 108 bytes; a Unix socket's has 107 at most"),
+        ("/" + 54 * "\N{LATIN SMALL LETTER E WITH ACUTE}", "the path in '{}' has 109 bytes"),
+        ("@" + 108 * "x", "the name, with its @, in '{}' has 109 bytes; a Unix socket's has 108 at most"),
+    ],
+)
+async def test_a_unix_path_that_is_too_long_is_refused_with_its_length_and_the_limit(path, what):
+    url = f"unix:{path}"
+    for reach in (connect(url), serve(print, url)):
+        with pytest.raises(AddressError, match=re.escape(what.format(url))):
+            await reach
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is another elsewhere")
+async def test_the_longest_unix_paths_are_served(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (107 * "x", "@" + f"{os.getpid()}".ljust(107, "x")):
+        async with await serve(print, f"unix:{path}") as server, await connect(server.url):
+            pass
+    assert Unix(path) == parse_url(f"unix:{path}")
+    long = f"{tmp_path}/{'y' * 120}"
+    os.mkfifo(long)
+    assert Pipe(long) == parse_url(long)

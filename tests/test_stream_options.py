@@ -4,8 +4,9 @@ import os
 import socket
 
 import pytest
+from stream_pairs import joined
 
-from framestream import IOStream, Line, connect, connect_process, serve
+from framestream import IOStream, Line, client_tls, connect, connect_process, serve
 from framestream.streams._stream_options import DEFAULTS, check_options
 
 LINE = Line()
@@ -88,7 +89,8 @@ def test_every_default_is_a_value_it_may_have():
         ("max_connections", 0, "max_connections is 0; it must be a whole number, 1 or more, or None"),
         ("max_connections", -1, "max_connections is -1"),
         ("max_connections", "9", "max_connections is '9'"),
-        ("workers", -1, "workers is -1; it must be a whole number, 0 or more"),
+        ("workers", -1, "workers is -1; it must be a whole number, from 0 to 1024"),
+        ("workers", 99_999, "workers is 99999; it must be a whole number, from 0 to 1024"),
         ("workers", 1.5, "workers is 1.5"),
         ("backlog", -3, "backlog is -3; it must be a whole number, 0 or more"),
         ("handshake_timeout", -1, "handshake_timeout is -1; it must be a number of seconds, 0 or more"),
@@ -150,3 +152,43 @@ async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_co
     stats = server.stats
     assert (2, 0, 1, 1) == (stats.accepted, stats.open, stats.most_open, stats.handler_failures)
     assert "no room" in caplog.text
+
+
+NO_TIMES = [float("nan"), float("inf"), -1, "3", True]
+TIMED = {
+    "a read's timeout": ("timeout", lambda stream, value: stream.read(LINE, timeout=value)),
+    "a read's rate": ("min_rate", lambda stream, value: stream.read(LINE, min_rate=value)),
+    "a read of bytes": ("timeout", lambda stream, value: stream.read_bytes(5, timeout=value)),
+    "a begun read": ("timeout", lambda stream, value: stream.begin_read(LINE, timeout=value)),
+    "a framed read": ("timeout", lambda stream, value: stream.framed(LINE).receive(timeout=value)),
+    "closing": ("timeout", lambda stream, value: stream.aclose(value)),
+    "a handshake": (
+        "timeout",
+        lambda stream, value: stream.start_tls(client_tls(), server_hostname="localhost", timeout=value),
+    ),
+}
+
+
+@pytest.mark.parametrize("value", NO_TIMES)
+@pytest.mark.parametrize(("name", "begin"), TIMED.values(), ids=TIMED)
+async def test_a_time_without_meaning_is_refused_at_once_and_nothing_is_done(name, begin, value):
+    async with joined("unix") as (stream, peer):
+        await peer.send("whole", LINE)
+        with pytest.raises(ValueError, match=rf"{name} is {value!r}; it must be a number of"):
+            await begin(stream, value)
+        assert "whole" == await stream.read(LINE, timeout=0, deadline=-1, min_rate=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "3"])
+async def test_a_deadline_without_meaning_is_refused_at_once(value):
+    async with joined("unix") as (stream, _):
+        with pytest.raises(ValueError, match=f"deadline is {value!r}; it must be a time on the loop's clock"):
+            stream.read(LINE, deadline=value)
+
+
+@pytest.mark.parametrize("value", NO_TIMES)
+async def test_a_server_goes_on_when_the_time_to_drain_has_no_meaning(value):
+    async with await serve(print, "tcp://127.0.0.1:0") as server:
+        with pytest.raises(ValueError, match=f"drain_timeout is {value!r}; it must be a number of seconds"):
+            await server.aclose(drain_timeout=value)
+        assert not server.closed

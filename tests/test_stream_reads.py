@@ -390,7 +390,7 @@ async def test_nothing_else_can_begin_in_the_middle_of_a_frame_in_parts():
         async with server.open_frame(LengthPrefix(1)) as body:
             await anext(body)
             for begin in (server.on_frame, lambda *read: server.read(read[0], callback=read[1])):
-                with pytest.raises(StreamBusy, match="or leave its block"):
+                with pytest.raises(StreamBusy, match="or by leaving its block"):
                     begin(LengthPrefix(1), print)
         assert b"next" == await server.read(LengthPrefix(1))
 
@@ -541,7 +541,7 @@ async def test_nothing_else_reads_while_a_frame_is_read_in_parts():
         async with server.open_frame(LengthPrefix(4)) as body:
             await anext(body)
             for read in (server.peek(1), server.read_into(bytearray(1)), server.read(Line())):
-                with pytest.raises(StreamBusy):
+                with pytest.raises(StreamBusy, match="or by leaving its block"):
                     await read
             await client.write(b"def")
             assert b"def" == await anext(body)

@@ -1,6 +1,8 @@
 """How a stream receives: how much at a time, and where to."""
 
 import asyncio
+from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from stream_pairs import joined
@@ -15,6 +17,7 @@ from framestream import (
     LengthPrefix,
     Line,
     StreamBusy,
+    StreamClosed,
 )
 from framestream.channels._channel import Channel
 
@@ -205,3 +208,48 @@ def test_a_place_that_is_full_takes_nothing_more():
     assert decoder.take_lent(consume=True)
     assert b"abc" == place
     assert (3, 0) == (decoder.offset, decoder.buffered)
+
+
+async def read_one_by_one(stream):
+    with suppress(StreamClosed):
+        while True:
+            await stream.read(Line())
+            yield
+
+
+async def iterate(stream):
+    async for _ in stream.frames(Line()):
+        yield
+
+
+@pytest.mark.parametrize("consume", [read_one_by_one, iterate])
+@pytest.mark.parametrize("line", [b"\n", b"x\n", b"xxx\n"])
+async def test_others_get_their_turn_while_frames_flood_in_however_small(line, consume):
+    delivered, turns, over = 0, [], False
+
+    async def other():
+        while not over:
+            turns.append(delivered)
+            await asyncio.sleep(0)
+
+    async with IOStream(Script(line * (160 * KIB), [])) as stream:
+        waiting = asyncio.ensure_future(other())
+        async for _ in consume(stream):
+            delivered += 1
+        over = True
+        await waiting
+    in_a_row = [after - before for before, after in pairwise(turns)]
+    # It takes the first chunk to see how small they are.
+    assert 64 * KIB >= max(in_a_row)
+    assert 16 * KIB == max(in_a_row[3:])
+
+
+async def test_chunks_get_larger_again_when_frames_do():
+    channel = Script(b"\n" * (128 * KIB) + b"x" * MIB, [])
+    async with IOStream(channel) as stream:
+        for _ in range(128 * KIB):
+            await stream.read(Line())
+        assert 16 * KIB == channel.asked[-1]
+        async for _ in stream.batches(Exactly(64)):
+            pass
+    assert 128 * KIB == max(channel.asked[-5:])

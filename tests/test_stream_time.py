@@ -184,7 +184,7 @@ async def test_what_was_passed_on_already_counts_for_the_rate():
 
 async def test_a_limit_that_is_none_leaves_the_stream_usable():
     async with joined("unix") as (client, server):
-        with pytest.raises(TypeError):
+        with pytest.raises(ValueError, match="timeout is 'soon'"):
             await server.read(Line(), timeout="soon")
         await client.write(b"fine\n")
         assert "fine" == await server.read(Line())

@@ -11,7 +11,7 @@ import click
 
 from framestream._build import COMPILED
 from framestream.cli._failures import CLOSED_PIPE, HANDLED, INTERRUPTED, report
-from framestream.cli._standard_output import discard_output
+from framestream.cli._standard_output import discard_output, is_full
 from framestream.hosting._named_framers import find_config
 from framestream.hosting._registry import plugins
 
@@ -43,7 +43,10 @@ class _Commands(click.Group):
             discard_output()
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except OSError as error:
-            raise click.ClickException(str(error)) from error
+            if not is_full(error):
+                raise click.ClickException(str(error)) from error
+            discard_output()
+            raise click.ClickException(f"standard output: {error.strerror}") from error
 
 
 @click.group(

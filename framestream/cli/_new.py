@@ -40,8 +40,11 @@ def _write(project: Project, folder: Path) -> None:
         raise click.ClickException(f"{folder} exists and is not empty; nothing was written")
     for path, text in project.files():
         target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, "utf-8")
+        except OSError as error:
+            raise click.ClickException(f"{target}: {error.strerror or error}") from error
         click.echo(f"wrote {target}")
 
 

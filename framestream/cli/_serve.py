@@ -17,6 +17,7 @@ from framestream.cli._entering import writing_framer
 from framestream.cli._parameters import SECONDS, SIZE, SPEC
 from framestream.cli._standard_output import departure
 from framestream.network._serve import serve as open_server
+from framestream.network._server import MOST_WORKERS
 from framestream.network._tls import server_tls
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ _LAST_FRAMES = 0.5
 )
 @click.option("--idle-timeout", type=SECONDS, metavar="SECONDS", help="Cut who sends nothing.")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Serve so many at once.")
-@click.option("--workers", type=click.IntRange(min=0), default=0, metavar="N", help="Serve from N processes.")
+@click.option(
+    "--workers", type=click.IntRange(0, MOST_WORKERS), default=0, metavar="N", help="Serve from N processes."
+)
 @click.option(
     "--cert", type=click.Path(exists=True, dir_okay=False), help="Certificate chain (PEM), for TLS."
 )

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
+from typing import Final
 from urllib.parse import urlsplit
 
 import click
 
 from framestream._iterate import CHUNK_SIZE
+from framestream.network._urls import Unix, parse_url
+
+# What would take an event loop: TLS, programs, descriptors that may not be read alone.
+_FOR_CONNECT: Final = ("tls:", "exec:", "pipe:", "fd:")
 
 
 class Source:
@@ -62,10 +68,18 @@ def _opened(place: str) -> FileIO | socket.socket:
     if place == "-":
         return FileIO(0, closefd=False)
     if place.startswith("unix:"):
-        return _connected_to_path(place.removeprefix("unix:").removeprefix("//"))
+        endpoint = parse_url(place)
+        assert isinstance(endpoint, Unix)
+        return _connected_to_path(endpoint.address)
     if place.startswith("tcp:"):
         return socket.create_connection(_host_and_port(place))
-    return FileIO(place)
+    try:
+        return FileIO(place)
+    except FileNotFoundError as error:
+        if place.startswith(_FOR_CONNECT):
+            hint = f"framestream connect {shlex.quote(place)} --framer SPEC"
+            raise click.UsageError(f"{place!r} is no file, and cut does not connect there: {hint}") from error
+        raise
 
 
 def _connected_to_path(path: str) -> socket.socket:

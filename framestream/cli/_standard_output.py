@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Final
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def discard_output() -> None:
@@ -19,6 +23,11 @@ def discard_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether this error is about standard output: what writes to files names them in its own."""
+    return error.errno in _NO_ROOM and error.filename is None
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, final
+from typing import Any, Final, NoReturn, TypeVar, final
 
 from framestream._conditions import Decode, ReadCondition, Span
 from framestream._errors import (
@@ -33,6 +33,11 @@ from framestream.decoding._stats import DecoderStats
 
 T = TypeVar("T")
 
+# A decoder has skip_frame(); a stream skips what is left when the block of open_frame() ends.
+IN_PARTS: Final = (
+    "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
+)
+
 
 @final
 class FrameDecoder:
@@ -54,6 +59,7 @@ class FrameDecoder:
     Attributes:
         ahead: frames that are cut and not yet asked for.
         clear: no error, no frame begun, cut ahead, in parts or skipped. After NEED_DATA: nothing is there.
+        frames: how many were delivered; those cut ahead count when the last of them is, see `stats`.
     """
 
     __slots__ = (
@@ -64,7 +70,6 @@ class FrameDecoder:
         "_eof",
         "_error",
         "_finished",
-        "_frames",
         "_last_size",
         "_parts",
         "_run",
@@ -73,6 +78,7 @@ class FrameDecoder:
         "_stats",
         "ahead",
         "clear",
+        "frames",
         "max_frame_size",
         "on_discard",
         "on_oversize",
@@ -104,7 +110,7 @@ class FrameDecoder:
         self.ahead = LookAhead(self._buffer)
         self._run = 0  # frames delivered in a row for one condition object
         self._last_size = 0  # bytes the last of them took, header and delimiter included
-        self._frames = 0
+        self.frames = 0
 
     # Bytes in
 
@@ -151,7 +157,7 @@ class FrameDecoder:
         """
         self._look_away()
         self._buffer.take_into(place)
-        self._frames += 1
+        self.frames += 1
 
     def lend(self, place: memoryview) -> None:
         """As `take_into`, where more is to come: have what is buffered, and what follows, in that place.
@@ -171,7 +177,7 @@ class FrameDecoder:
             return False
         if not self._buffer.consume_lent():
             return False
-        self._frames += 1
+        self.frames += 1
         return True
 
     def _look_away(self) -> None:
@@ -227,7 +233,7 @@ class FrameDecoder:
                     frame, end = cut
                     if start < end <= have and end - start <= limit:
                         buffer.pos = end
-                        self._frames += 1
+                        self.frames += 1
                         if again:
                             self._run = run + 1
                             self._last_size = end - start
@@ -245,7 +251,7 @@ class FrameDecoder:
             if (frames := ahead.frames) and condition is ahead.condition and max_size is None:
                 frame = frames.pop()
                 if not frames:
-                    self._frames += ahead.finish()
+                    self.frames += ahead.finish()
                     self.clear = True
                 return frame
             self._prepare()
@@ -283,7 +289,7 @@ class FrameDecoder:
         ahead = self.ahead
         if ahead.frames and condition is ahead.condition and max_size is None:
             rest: list[T] = ahead.frames[::-1]
-            self._frames += ahead.finish()
+            self.frames += ahead.finish()
             return rest
         self._prepare()
         self._take_up(condition)
@@ -378,7 +384,7 @@ class FrameDecoder:
         """The decoder's counters, up to date."""
         self._put_back()
         stats, buffer = self._counters(), self._buffer
-        stats.frames = self._frames
+        stats.frames = self.frames
         stats.received = buffer.received
         stats.high_water = buffer.high_water
         stats.copied = buffer.copied
@@ -462,7 +468,7 @@ class FrameDecoder:
                 if kept is NEED_DATA:
                     return NEED_DATA
                 if isinstance(kept, bytes):
-                    self._frames += 1
+                    self.frames += 1
                     offset = buffer.offset - skip.parts.consumed
                     return self._finish(condition, kept, skip.value, offset)
             if self._at_end(condition):
@@ -528,7 +534,7 @@ class FrameDecoder:
 
     def _complete(self, condition: ReadCondition[Any]) -> None:
         self._search.restart()
-        self._frames += 1
+        self.frames += 1
         self.clear = True
         self._note_end(condition)
 
@@ -548,7 +554,7 @@ class FrameDecoder:
                 return False
             frames += cut
             buffer.advance(size)
-            self._frames += len(cut)
+            self.frames += len(cut)
             if whole:
                 return True
         return bool(frames) and not buffer.size
@@ -562,7 +568,7 @@ class FrameDecoder:
             error, self._deferred = self._deferred, None
             raise error
         if self._parts is not None:
-            raise StreamBusy("a frame is being streamed in parts; finish it or call skip_frame() first")
+            raise StreamBusy(IN_PARTS)
         self._put_back()
 
     def _take_up(self, condition: ReadCondition[Any]) -> None:
@@ -584,7 +590,7 @@ class FrameDecoder:
 
     def _put_back(self) -> None:
         if self.ahead.frames:
-            self._frames += self._guard(self.ahead.put_back)
+            self.frames += self._guard(self.ahead.put_back)
             self._run = 0
 
     def _limit(self, condition: ReadCondition[Any], max_size: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from inspect import isawaitable
@@ -30,6 +31,8 @@ log = logging.getLogger("framestream.server")
 _FIRST_WORD = 0.5
 # Seconds to send what a handler has written before it failed: often the peer is what failed.
 _LAST_ANSWERS = 2.0
+# Seconds for a client that is still sending to notice that its handler has ended.
+_LINGER = 2.0
 # Seconds a cancelled handler has to clean up before its connection is cut under it.
 _LAST_WORDS = 5.0
 
@@ -105,6 +108,7 @@ class Connections:
         self._tls = service.tls() if callable(service.tls) else service.tls
         self._server: object = None
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
+        self._cancelled: set[asyncio.Task[None]] = set()  # by this object
         self._greeted: set[asyncio.Task[Any] | None] = set()  # those in a TLS handshake
         self._acceptor = Acceptor(
             sockets,
@@ -154,7 +158,7 @@ class Connections:
 
     def _end_first_word(self, task: asyncio.Task[None]) -> None:
         if task in self._greeted:
-            task.cancel()
+            self._cancel_task(task)
         elif task in self._tasks:
             self._tasks[task].end_input()
 
@@ -163,11 +167,19 @@ class Connections:
         extra = {"server": server, "count": count}
         log.warning("%s: the time to drain is over, %d connections are cut", server, count, extra=extra)
         for task in self._tasks:
-            task.cancel()
+            self._cancel_task(task)
         await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
         for stream in self.streams:
             self._log(logging.ERROR, "handler goes on although it was cancelled", stream.peer)
             stream.close()
+
+    def _cancel_task(self, task: asyncio.Task[None]) -> None:
+        self._cancelled.add(task)
+        task.cancel()
+
+    def is_handling(self, task: asyncio.Task[Any] | None) -> bool:
+        """Tell whether this is the task of one of the connections."""
+        return task in self._tasks
 
     # One connection
 
@@ -192,15 +204,20 @@ class Connections:
         stream.close()
         self.stats.open -= 1
         self.stats.add(stream.stats)
+        self._cancelled.discard(task)
         self._acceptor.poke()
 
     async def _converse(self, stream: IOStream) -> None:
         try:
             if await self._greet(stream):
                 await self._answer(stream)
-                await stream.aclose()
-        except asyncio.CancelledError:
-            self._log(logging.DEBUG, "handler cancelled", stream.peer)
+                await stream.aclose(linger=_LINGER)
+        except asyncio.CancelledError as error:
+            if self._was_cancelled():
+                self._log(logging.DEBUG, "handler cancelled", stream.peer)
+            else:  # it comes out of what the handler did, such as awaiting a future that was cancelled
+                self._failed(stream.peer, error)
+                await _send_last(stream)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  # one connection never costs the server
@@ -211,6 +228,11 @@ class Connections:
             task = asyncio.current_task()
             assert task is not None
             self._end(task)
+
+    def _was_cancelled(self) -> bool:
+        task = asyncio.current_task()
+        # Before Python 3.11 a task does not know; few but the server cancel its tasks.
+        return task in self._cancelled or (sys.version_info >= (3, 11) and bool(task and task.cancelling()))
 
     async def _greet(self, stream: IOStream) -> bool:
         if self._tls is None:
@@ -264,7 +286,7 @@ class Connections:
 
 async def _send_last(stream: IOStream) -> None:
     with suppress(asyncio.CancelledError):
-        await stream.aclose(_LAST_ANSWERS)
+        await stream.aclose(_LAST_ANSWERS, linger=_LINGER)
 
 
 def _peers_doing(error: BaseException) -> bool:

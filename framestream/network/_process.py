@@ -107,12 +107,12 @@ class ProcessStream(IOStream):
         """Return the exit status when the program has ended. Cancelling leaves it running."""
         return await asyncio.shield(self._child.exited)
 
-    async def aclose(self, timeout: float | None = 10.0) -> None:
+    async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
         """Send what is written, end the program's input, and wait until it has ended.
 
         It has a few seconds for that; then it is terminated, and at last killed.
         """
-        await super().aclose(timeout)
+        await super().aclose(timeout, linger=linger)
         await self.wait_exit()
 
 

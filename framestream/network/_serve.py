@@ -11,7 +11,7 @@ from framestream._conditions import Framer
 from framestream._errors import AddressError
 from framestream.network._connections import Connections, Service
 from framestream.network._listen import listen, listen_together, socket_file
-from framestream.network._server import DRAIN_TIMEOUT, Crew, Server
+from framestream.network._server import DRAIN_TIMEOUT, MOST_WORKERS, Crew, Server
 from framestream.network._tls import HANDSHAKE_TIMEOUT
 from framestream.network._urls import Tcp, parse_url
 from framestream.specs._named import condition_of
@@ -105,8 +105,8 @@ async def serve(
         max_connections: how many are served at once; further ones wait in the backlog. With workers,
             for each of them.
         drain_timeout: seconds connections have to finish when the server closes.
-        workers: serve from this many processes instead of this one, see the how-to page; the handler
-            must then be importable by name.
+        workers: serve from this many processes instead of this one, 1024 at most, see the how-to page; the
+            handler must then be importable by name.
         stream_options: for each stream, see `StreamOptions`.
 
     Raises:
@@ -123,7 +123,7 @@ async def serve(
     check_seconds("drain_timeout", drain_timeout)
     check_count("backlog", backlog)
     check_count("max_connections", max_connections, least=1, optional=True)
-    check_count("workers", workers)
+    check_count("workers", workers, most=MOST_WORKERS)
     check_options(stream_options)
     service = Service(
         handler=handler,

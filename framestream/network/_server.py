@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from framestream._checks import check_seconds
 from framestream._events import events
 from framestream.channels._channel import format_address
 from framestream.network._urls import Endpoint, Tcp, Unix
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 DRAIN_TIMEOUT = 10.0
 """Seconds that connections have to finish when a server closes, unless told otherwise."""
 
+MOST_WORKERS = 1024
+"""Processes that a server may have: more is a slip of the pen, and starting them would take the machine."""
+
 
 class Crew(Protocol):
     """Whoever does the work of a server: connections in this process, or several processes."""
@@ -35,6 +39,7 @@ class Crew(Protocol):
     async def start(self, server: Server) -> None: ...
     def stop_listening(self) -> None: ...
     async def drain(self, timeout: float) -> None: ...
+    def is_handling(self, task: asyncio.Task[Any] | None) -> bool: ...
 
 
 class Server:
@@ -105,10 +110,14 @@ class Server:
         Connections that wait between frames see the end of the stream at once. Whatever still runs after
         `drain_timeout` seconds (by default what `serve` was given) is cancelled. Cancelling this call
         leaves the draining under way.
+
+        Called by a handler of this very server, it returns as soon as the draining has begun: that waits
+        for the handler, as for any other.
         """
-        await asyncio.shield(
-            self._begin_to_drain(self._drain_timeout if drain_timeout is None else drain_timeout)
-        )
+        check_seconds("drain_timeout", drain_timeout, optional=True)
+        draining = self._begin_to_drain(self._drain_timeout if drain_timeout is None else drain_timeout)
+        if not self._crew.is_handling(asyncio.current_task()):
+            await asyncio.shield(draining)
 
     def _begin_to_drain(self, seconds: float) -> asyncio.Task[None]:
         self.close()

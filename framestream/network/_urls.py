@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -91,6 +92,8 @@ Endpoint: TypeAlias = Tcp | Unix | Descriptors | Pipe | Command | Activated
 
 _MAX_PORT: Final = 65535
 _MAX_FD: Final = (1 << 31) - 1
+# sizeof sun_path in unix(7); a path has a NUL behind it, a name in the abstract name space in front.
+_MAX_UNIX_ADDRESS: Final = 108 if sys.platform == "linux" else 104
 
 
 def parse_url(url: str) -> Endpoint:
@@ -123,7 +126,7 @@ def _path_endpoint(path: str) -> Endpoint:
     except OSError as error:
         raise AddressError(f"cannot look at {path}: {_why(error)}", url=path) from error
     if stat.S_ISSOCK(mode):
-        return Unix(path)
+        return _unix_at(path, path)
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         return Pipe(path)
     raise AddressError(f"{path} is no socket, FIFO or device", url=path)
@@ -175,7 +178,18 @@ def _unix(rest: str, url: str) -> Unix:
     path = rest.removeprefix("//")
     if path in ("", "@"):
         raise AddressError(f"no path in {url!r}; write unix:/PATH or unix:@NAME", url=url)
-    return Unix(path)
+    return _unix_at(path, url)
+
+
+def _unix_at(path: str, url: str) -> Unix:
+    endpoint = Unix(path)
+    size, limit = len(os.fsencode(path)), _MAX_UNIX_ADDRESS - (not endpoint.abstract)
+    if size > limit:
+        what = "the name, with its @," if endpoint.abstract else "the path"
+        raise AddressError(
+            f"{what} in {url!r} has {size} bytes; a Unix socket's has {limit} at most", url=url
+        )
+    return endpoint
 
 
 def _descriptors(rest: str, url: str) -> Descriptors:

@@ -143,6 +143,10 @@ class Workers:
         """None: they are in the workers."""
         return []
 
+    def is_handling(self, task: object) -> bool:
+        """Tell that this is no task of a connection: none is in this process."""
+        return False
+
     async def start(self, server: Server) -> None:
         """Start every worker and wait until all of them accept."""
         self._url = server.url

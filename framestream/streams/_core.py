@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from framestream._errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed
 from framestream._events import events
 from framestream.channels._channel import Channel, is_reset
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoding._decoder import IN_PARTS, FrameDecoder
 from framestream.streams._callbacks import Callbacks
 from framestream.streams._closing import Closing
 from framestream.streams._cut import end_here
@@ -148,7 +148,7 @@ class StreamCore:
     def check_not_in_parts(self) -> None:
         """Raise `StreamBusy` in the middle of a frame that is read in parts."""
         if self.decoder.streaming:
-            raise StreamBusy("a frame is being streamed in parts; finish it, or leave its block, first")
+            raise StreamBusy(IN_PARTS)
 
     @property
     def reading(self) -> bool:

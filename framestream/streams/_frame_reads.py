@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
+from framestream._checks import check_rate, check_seconds, check_time
 from framestream._conditions import ReadCondition
 from framestream._events import events
 from framestream._signals import END
@@ -144,6 +145,10 @@ class FrameReads:
         return self._read_tapped(ask, condition, pace)
 
     def _pace(self, timeout: float | None, deadline: float | None, min_rate: float | None) -> Pace:
+        check_seconds("timeout", timeout, optional=True)
+        check_time("deadline", deadline)
+        if min_rate is not None:
+            check_rate("min_rate", min_rate)
         return (self._core.pace or Pace()).but(timeout, deadline, min_rate)
 
     async def _read_tapped(

@@ -8,6 +8,7 @@ from framestream.streams._deadlines import Pace, ReadTimer
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from framestream.channels._channel import Channel
     from framestream.decoding._decoder import FrameDecoder
@@ -22,9 +23,15 @@ _BESIDE_LARGE: Final = 1 << 12
 _USUAL_CHUNK: Final = 1 << 16
 _TRIES_TO_SKIP: Final = 8
 # How much one wake-up, or one coroutine that never has to wait, receives before others get their turn: a
-# dozen full chunks, or 64 small ones.
+# dozen full chunks, or 64 small ones, or 16384 frames.
 _BUDGET: Final = 1 << 20
 _PRICE: Final = 1 << 14
+_FRAME_PRICE: Final = 1 << 6
+# All frames of a chunk are delivered before anybody counts them. So once one held too many, less is
+# received at a time, until there are fewer in that.
+_CAREFUL_CHUNK: Final = 1 << 14
+_MOST_FRAMES: Final = 1 << 13
+_FEW_FRAMES: Final = 1 << 10
 
 
 class InboundOwner(Protocol):
@@ -59,14 +66,19 @@ class Inbound:
 
     __slots__ = (
         "_budget",
+        "_careful",
         "_chunk_size",
+        "_counted",
+        "_full_chunk",
         "_large",
         "_loop",
         "_missing",
         "_owner",
         "_reader",
+        "_seen",
         "_size",
         "_unlucky",
+        "_usual_chunk",
         "_watching",
         "_woke_nobody",
         "busy",
@@ -106,7 +118,10 @@ class Inbound:
         self._loop = loop
         self.channel = channel
         self._chunk_size = chunk_size
-        self._size = min(chunk_size, _USUAL_CHUNK)
+        self._seen = 0
+        self._counted = 0
+        self._be_careful(False)
+        self._size = self._usual_chunk
         self._owner = owner
         self._reader: Reader | None = None
         self._watching = False
@@ -141,10 +156,10 @@ class Inbound:
                 received = len(data)
                 if received < size:
                     self.drained = True
-                    self._size = _USUAL_CHUNK if self._chunk_size > _USUAL_CHUNK else self._chunk_size
+                    self._size = self._usual_chunk
                 else:
                     self.drained = False
-                    self._size = self._chunk_size
+                    self._size = self._full_chunk
                 if received:
                     self.decoder.receive_data(data)
         except (BlockingIOError, InterruptedError):
@@ -186,6 +201,8 @@ class Inbound:
     def receive_inline(self, missing: int) -> bool:
         """Receive up to `missing` bytes without waiting; return True if it is worth asking the decoder."""
         self._missing = missing
+        if self.decoder.frames - self._counted > _FEW_FRAMES or self._careful:
+            self._charge_frames()
         while not self.eof and not (self._watching and self.drained) and self._budget > 0:
             if not self.receive():
                 self._unlucky = _TRIES_TO_SKIP
@@ -193,6 +210,25 @@ class Inbound:
             if self._missing <= 0:
                 return True
         return self.eof
+
+    def _charge_frames(self) -> None:
+        # Once a chunk at most, and never once a frame. The bytes are paid for already.
+        received, frames = self.decoder.received, self.decoder.frames
+        size, count = received - self._seen, frames - self._counted
+        self._seen, self._counted = received, frames
+        if count * _FRAME_PRICE > size:
+            self._budget -= count * _FRAME_PRICE - size
+        if self._careful:
+            if count <= _FEW_FRAMES:
+                self._be_careful(False)
+        elif count > _MOST_FRAMES:
+            self._be_careful(True)
+            self._size = min(self._size, _CAREFUL_CHUNK)
+
+    def _be_careful(self, careful: bool) -> None:
+        self._careful = careful
+        self._full_chunk = min(self._chunk_size, _CAREFUL_CHUNK) if careful else self._chunk_size
+        self._usual_chunk = min(self._full_chunk, _USUAL_CHUNK)
 
     def note_sent(self) -> None:
         """Have the next read try again without the loop: what has just left may be answered by now.
@@ -245,6 +281,14 @@ class Inbound:
         if self._watching:
             self._watching = False
             self.channel.watch_read(self._loop, None)
+
+    def divert(self, reader: Reader, receive: Callable[[], None]) -> None:
+        """Let only `receive` receive from now on; `reader` is told when the stream is over."""
+        self.unwatch()
+        self.busy = self._reader = reader
+        self.free = False
+        self._watching = True
+        self.channel.watch_read(self._loop, receive)
 
     def doze(self) -> None:
         """Have the next read begin by watching again."""

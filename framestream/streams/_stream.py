@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from framestream._checks import check_seconds
 from framestream._conditions import Framer, ReadCondition
 from framestream._errors import FramingError, StreamBusy, StreamClosed, StreamTimeout
 from framestream._events import events
@@ -17,6 +18,7 @@ from framestream.streams._core import StreamCore
 from framestream.streams._deadlines import within
 from framestream.streams._framed import FramedStream
 from framestream.streams._framing import directions
+from framestream.streams._lingering import lingering
 from framestream.streams._problems import Problem, log
 from framestream.streams._start_tls import start_tls
 from framestream.streams._stats import StreamStats
@@ -144,7 +146,8 @@ class IOStream(ByteReads, Writes):
                 an attacker, and reads raise `StreamClosed` with an ``ssl.SSLEOFError``.
 
         Raises:
-            ValueError: the context checks the host name and there is no `server_hostname`; nothing is done.
+            ValueError: the context checks the host name and there is no `server_hostname`, or `timeout` is no
+                time; nothing is done.
             StreamBusy: a read is under way, or a file is being sent; nothing is done.
             FramingError: plaintext was received ahead of the handshake. Somebody may have slipped it in, so
                 it is refused and the stream is closed.
@@ -153,6 +156,7 @@ class IOStream(ByteReads, Writes):
         """
         if self.reading():
             raise StreamBusy("a read is under way; TLS starts between frames")
+        check_seconds("timeout", timeout, optional=True)
         check_host_name(context, server_side=server_side, server_hostname=server_hostname)
         self._core.outbound.check_not_held()
         received = b""
@@ -230,19 +234,28 @@ class IOStream(ByteReads, Writes):
         self._refuse_leftover("giving the channel away")
         return self._core.detach()
 
-    async def aclose(self, timeout: float | None = 10.0) -> None:
+    async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
         """Send what is written, then close. After `timeout` seconds, or when cancelled, close anyway.
+
+        With `linger`, a peer that has sent what nobody has read gets the end of the stream first, and so
+        many seconds to notice it; what it sends until then, up to 16 MiB, is thrown away. A connection that
+        is closed in its face is reset, and it may lose the last of what was written.
 
         Raises nothing if the peer takes no more: there is nobody left to tell.
         """
+        check_seconds("timeout", timeout, optional=True)
+        check_seconds("linger", linger)
         core = self._core
         outbound = core.outbound
+        last = lingering(core) if linger else None
         try:
-            if core.channel.has_farewell and not core.closed:
+            if (core.channel.has_farewell or last is not None) and not core.closed:
                 outbound.end()  # a goodbye is waited for like any other bytes
             outbound.refuse()
             if outbound.pending:
                 await within(core.loop, outbound.flush(), timeout, "closing")
+            if last is not None:
+                await within(core.loop, last.done, linger, "lingering")
         except (StreamClosed, StreamTimeout):
             pass
         finally:
