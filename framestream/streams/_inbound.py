@@ -27,11 +27,11 @@ _TRIES_TO_SKIP: Final = 8
 _BUDGET: Final = 1 << 20
 _PRICE: Final = 1 << 14
 _FRAME_PRICE: Final = 1 << 6
-# All frames of a chunk are delivered before anybody counts them. So once one held too many, less is
-# received at a time, until there are fewer in that.
+# All frames of a chunk are delivered before anybody counts them. So behind one with this many, less is
+# received.
+_MANY_FRAMES: Final = 1 << 12
 _CAREFUL_CHUNK: Final = 1 << 14
-_MOST_FRAMES: Final = 1 << 13
-_FEW_FRAMES: Final = 1 << 10
+_TOO_FEW_TO_COUNT: Final = 1 << 10
 
 
 class InboundOwner(Protocol):
@@ -66,19 +66,15 @@ class Inbound:
 
     __slots__ = (
         "_budget",
-        "_careful",
         "_chunk_size",
         "_counted",
-        "_full_chunk",
         "_large",
         "_loop",
         "_missing",
         "_owner",
         "_reader",
-        "_seen",
         "_size",
         "_unlucky",
-        "_usual_chunk",
         "_watching",
         "_woke_nobody",
         "busy",
@@ -118,10 +114,8 @@ class Inbound:
         self._loop = loop
         self.channel = channel
         self._chunk_size = chunk_size
-        self._seen = 0
         self._counted = 0
-        self._be_careful(False)
-        self._size = self._usual_chunk
+        self._size = min(chunk_size, _USUAL_CHUNK)
         self._owner = owner
         self._reader: Reader | None = None
         self._watching = False
@@ -156,10 +150,10 @@ class Inbound:
                 received = len(data)
                 if received < size:
                     self.drained = True
-                    self._size = self._usual_chunk
+                    self._size = _USUAL_CHUNK if self._chunk_size > _USUAL_CHUNK else self._chunk_size
                 else:
                     self.drained = False
-                    self._size = self._full_chunk
+                    self._size = self._chunk_size
                 if received:
                     self.decoder.receive_data(data)
         except (BlockingIOError, InterruptedError):
@@ -201,8 +195,9 @@ class Inbound:
     def receive_inline(self, missing: int) -> bool:
         """Receive up to `missing` bytes without waiting; return True if it is worth asking the decoder."""
         self._missing = missing
-        if self.decoder.frames - self._counted > _FEW_FRAMES or self._careful:
-            self._charge_frames()
+        delivered = self.decoder.frames - self._counted
+        if delivered > _TOO_FEW_TO_COUNT:
+            self._charge(delivered)
         while not self.eof and not (self._watching and self.drained) and self._budget > 0:
             if not self.receive():
                 self._unlucky = _TRIES_TO_SKIP
@@ -211,24 +206,12 @@ class Inbound:
                 return True
         return self.eof
 
-    def _charge_frames(self) -> None:
-        # Once a chunk at most, and never once a frame. The bytes are paid for already.
-        received, frames = self.decoder.received, self.decoder.frames
-        size, count = received - self._seen, frames - self._counted
-        self._seen, self._counted = received, frames
-        if count * _FRAME_PRICE > size:
-            self._budget -= count * _FRAME_PRICE - size
-        if self._careful:
-            if count <= _FEW_FRAMES:
-                self._be_careful(False)
-        elif count > _MOST_FRAMES:
-            self._be_careful(True)
+    def _charge(self, delivered: int) -> None:
+        # Once a chunk at most, and never once a frame.
+        self._counted += delivered
+        self._budget -= delivered * _FRAME_PRICE
+        if delivered >= _MANY_FRAMES:
             self._size = min(self._size, _CAREFUL_CHUNK)
-
-    def _be_careful(self, careful: bool) -> None:
-        self._careful = careful
-        self._full_chunk = min(self._chunk_size, _CAREFUL_CHUNK) if careful else self._chunk_size
-        self._usual_chunk = min(self._full_chunk, _USUAL_CHUNK)
 
     def note_sent(self) -> None:
         """Have the next read try again without the loop: what has just left may be answered by now.
