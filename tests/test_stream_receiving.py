@@ -232,7 +232,7 @@ async def test_others_get_their_turn_while_frames_flood_in_however_small(line, c
             turns.append(delivered)
             await asyncio.sleep(0)
 
-    async with IOStream(Script(line * (120 * KIB), [])) as stream:
+    async with IOStream(Script(line * (144 * KIB), [])) as stream:
         waiting = asyncio.ensure_future(other())
         async for _ in consume(stream):
             delivered += 1
