@@ -69,6 +69,7 @@ class Inbound:
         "_careful",
         "_chunk_size",
         "_counted",
+        "_diverted",
         "_full_chunk",
         "_large",
         "_loop",
@@ -125,6 +126,7 @@ class Inbound:
         self._owner = owner
         self._reader: Reader | None = None
         self._watching = False
+        self._diverted = False
         self._missing = 0
         self._large = LARGE
         self._budget = _BUDGET
@@ -281,7 +283,7 @@ class Inbound:
         self.unwatch()
         self.busy = self._reader = reader
         self.free = False
-        self._watching = True
+        self._watching = self._diverted = True
         self.channel.watch_read(self._loop, receive)
 
     def doze(self) -> None:
@@ -311,7 +313,7 @@ class Inbound:
         self._loop.call_soon(self._finish)
 
     def _finish(self) -> None:
-        if self._reader is not None and not self.eof:
+        if self._reader is not None and not self.eof and not self._diverted:
             self._on_readable()
             self._stop_between_frames()
 
