@@ -51,3 +51,21 @@ class TestEveryCompiledModule:
         ]
         compiled = ("AwaitedRead(", "next_answer(")
         assert [] == [expression for expression in awaited if not expression.startswith(compiled)]
+
+
+def test_nothing_that_stays_python_extends_a_compiled_class() -> None:
+    compiled = compiled_modules()
+    classes = {
+        node.name
+        for path in compiled
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    others = set(ROOT.glob("framestream/**/*.py")) - set(compiled)
+    extended = [
+        f"{path.name}: {node.name}"
+        for path in sorted(others)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and classes & {ast.unparse(base) for base in node.bases}
+    ]
+    assert [] == extended

@@ -641,3 +641,15 @@ async def test_lingering_ends_with_the_time_to_drain(monkeypatch):
             assert 1 == server.stats.open
             await server.aclose(drain_timeout=0)
             assert 0 == server.stats.open
+
+
+async def test_lingering_goes_on_while_the_server_drains():
+    async with await serve(answer_at_once, "tcp://127.0.0.1:0") as server:
+        async with await connect(server.url, half_open=True) as client:
+            await client.write(b"go\nmore")
+            assert 200_000 == len(await client.read_until_close())
+            closing = asyncio.ensure_future(server.aclose())
+            for _ in range(10):
+                await client.write(b"x" * 1_000_000)
+            assert not closing.done()
+        await closing

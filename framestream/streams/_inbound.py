@@ -68,6 +68,7 @@ class Inbound:
         "_budget",
         "_chunk_size",
         "_counted",
+        "_diverted",
         "_large",
         "_loop",
         "_missing",
@@ -119,6 +120,7 @@ class Inbound:
         self._owner = owner
         self._reader: Reader | None = None
         self._watching = False
+        self._diverted = False
         self._missing = 0
         self._large = LARGE
         self._budget = _BUDGET
@@ -270,7 +272,7 @@ class Inbound:
         self.unwatch()
         self.busy = self._reader = reader
         self.free = False
-        self._watching = True
+        self._watching = self._diverted = True
         self.channel.watch_read(self._loop, receive)
 
     def doze(self) -> None:
@@ -300,7 +302,7 @@ class Inbound:
         self._loop.call_soon(self._finish)
 
     def _finish(self) -> None:
-        if self._reader is not None and not self.eof:
+        if self._reader is not None and not self.eof and not self._diverted:
             self._on_readable()
             self._stop_between_frames()
 
