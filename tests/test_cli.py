@@ -648,6 +648,10 @@ class Bad(Good):
         return payload[:1]
     examples = {b"ab;": [b"ab"]}
 
+class Raising(Good):
+    def find(self, window):
+        return window.data[99]
+
 class Needy(Good):
     def __init__(self, size): ...
 
@@ -687,9 +691,19 @@ def test_a_broken_promise_is_told_and_the_status_is_one(framestream: Command) ->
 
 
 @pytest.mark.usefixtures("checked")
+def test_what_a_framer_raises_is_told_once_with_its_place(framestream: Command) -> None:
+    printed = framestream("check", "-q", "checked_framers:Raising")
+
+    assert printed.out.count("find raises IndexError") == 1
+    assert "at:       checked_framers.py, line 23, in find: return window.data[99]" in printed.out
+    assert "  BROKEN  purity           Raising(): the same as in answers\n" in printed.out
+
+
+@pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize(
     ("target", "message"),
     [
+        ("checked_framers:number", "checked_framers:number is 42, which makes no framer"),
         ("checked_framers:Needy", "missing 1 required positional argument: 'size'; name an instance"),
         ("checked_framers:make", "checked_framers:make makes 42, which is no framer"),
         ("checked_framers:none", "has no attribute 'none'"),
