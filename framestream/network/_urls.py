@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 from collections.abc import Callable
@@ -89,6 +90,7 @@ class Activated:
 
 Endpoint: TypeAlias = Tcp | Unix | Descriptors | Pipe | Command | Activated
 
+_HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):[0-9]+")
 _MAX_PORT: Final = 65535
 _MAX_FD: Final = (1 << 31) - 1
 
@@ -109,7 +111,8 @@ def parse_url(url: str) -> Endpoint:
     parse = _SCHEMES.get(scheme)
     if not colon or parse is None:
         known = ", ".join(_SCHEMES)
-        raise AddressError(f"{url!r} begins with none of the schemes {known}", url=url)
+        hint = f"; did you mean 'tcp://{url}'?" if _HOST_AND_PORT.fullmatch(url) else ""
+        raise AddressError(f"{url!r} begins with none of the schemes {known}{hint}", url=url)
     return parse(rest, url)
 
 
