@@ -189,7 +189,7 @@ class ReadCondition(ABC, Generic[T_co]):
     """The largest payload in bytes; None leaves it to the decoder (1 MiB by default)."""
 
     overhead: int = 0
-    """Bytes a frame of undeclared size may take besides its payload, such as its delimiter.
+    """Bytes a frame may take besides its payload before its size is known: its header, or its delimiter.
 
     A frame that has not shown its end within ``limit + overhead`` bytes is too large.
     """

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import socket
 import tty
 
 import pytest
@@ -138,6 +139,12 @@ async def test_a_large_frame_comes_through_a_pipe_into_its_place():
 )
 def test_addresses_read_as_people_write_them(address, text):
     assert text == format_address(address)
+
+
+def test_a_channel_without_tls_says_so():
+    left, right = socket.socketpair()
+    with left, right:
+        assert SocketChannel(left).tls is None
 
 
 def test_the_peer_of_a_socket_that_is_gone_has_no_name():

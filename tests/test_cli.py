@@ -272,6 +272,15 @@ def test_a_caret_shows_where_a_spec_goes_wrong(framestream: Command) -> None:
     ]
 
 
+def test_a_name_that_nobody_has_may_be_that_of_a_plugin_to_install(framestream: Command) -> None:
+    printed = framestream("cut", "lnie")
+
+    assert printed.err.splitlines()[0].startswith("framestream: no framer named 'lnie'; did you mean 'line'?")
+    assert printed.err.splitlines()[-1] == (
+        "hint: a plugin's framers have names once it is installed; framestream plugins lists them"
+    )
+
+
 def test_without_a_command_the_help_is_printed(framestream: Command) -> None:
     printed = framestream()
 
@@ -660,6 +669,10 @@ class Bad(Good):
         return payload[:1]
     examples = {b"ab;": [b"ab"]}
 
+class Raising(Good):
+    def find(self, window):
+        return window.data[99]
+
 class Needy(Good):
     def __init__(self, size): ...
 
@@ -699,9 +712,19 @@ def test_a_broken_promise_is_told_and_the_status_is_one(framestream: Command) ->
 
 
 @pytest.mark.usefixtures("checked")
+def test_what_a_framer_raises_is_told_once_with_its_place(framestream: Command) -> None:
+    printed = framestream("check", "-q", "checked_framers:Raising")
+
+    assert printed.out.count("find raises IndexError") == 1
+    assert "at:       checked_framers.py, line 23, in find: return window.data[99]" in printed.out
+    assert "  BROKEN  purity          Raising(): the same as in answers\n" in printed.out
+
+
+@pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize(
     ("target", "message"),
     [
+        ("checked_framers:number", "checked_framers:number is 42, which makes no framer"),
         ("checked_framers:Needy", "missing 1 required positional argument: 'size'; name an instance"),
         ("checked_framers:make", "checked_framers:make makes 42, which is no framer"),
         ("checked_framers:none", "has no attribute 'none'"),
@@ -776,7 +799,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_plugin(framestream: Comma
     assert printed.status == 0
     assert printed.out.splitlines()[0] == "acme-upto 1.0 (acme_upto): loaded"
     assert "  upto: " in printed.out
-    assert printed.out.endswith("1 plugins, 0 wrong\n")
+    assert printed.out.endswith("1 plugin, 0 wrong\n")
 
 
 def test_the_doctor_names_everything_that_is_wrong(
@@ -818,6 +841,19 @@ def test_the_doctor_leaves_out_a_framer_that_needs_an_option_unless_its_class_na
     assert printed.out.endswith("2 plugins, 0 wrong\n")
 
 
+def test_the_doctor_finds_a_class_that_calls_itself_something_else(
+    framestream: Command, installed: Site
+) -> None:
+    misnamed = UPTO + "    Upto.name = 'up_to'\n"
+    installed.install("acme-upto", misnamed, "upto")
+
+    printed = framestream("plugins", "check")
+
+    assert printed.status == 1
+    assert "  wrong: upto: its class calls itself 'up_to', a name that nobody can ask for\n" in printed.out
+    assert printed.out.endswith("1 plugin, 1 wrong\n")
+
+
 def test_one_plugin_is_shown_with_its_traceback(framestream: Command, installed: Site) -> None:
     installed.install("acme-broken", "def fall(): raise OSError\nfall()", "broken")
     installed.install("acme-upto", UPTO, "upto")
@@ -825,6 +861,7 @@ def test_one_plugin_is_shown_with_its_traceback(framestream: Command, installed:
     assert "in fall" in framestream("plugins", "show", "broken").out
     shown = framestream("plugins", "show", "upto").out
     assert "distribution:  acme-upto\n" in shown
+    assert re.search(r"load_time: +\d+ ms\n", shown)
     assert "Traceback" not in shown
 
 

@@ -53,7 +53,7 @@ def test_a_new_project_passes_its_own_tests_and_works_by_name(new: New, tmp_path
     assert tests.returncode == 0, tests.stdout
     assert "failed" not in tests.stdout
     checked = inside(project, "framestream", "plugins", "check", "framestream-acme-frames")
-    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "1 plugins, 0 wrong")
+    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "1 plugin, 0 wrong")
 
 
 NAMES = ("x", "acme-frames", "framer", "none", "a-name-as-long-as-any-one-may-be")
@@ -80,6 +80,19 @@ def test_a_new_project_is_clean_whatever_its_name(
 )
 def test_a_new_project_is_typed_strictly(new: New, tmp_path: Path) -> None:
     assert new("none") == 0
+    done = inside(tmp_path / "framestream-none", "mypy", "--strict", "--cache-dir", os.devnull)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(
+    shutil.which("mypy", path=str(Path(sys.executable).parent)) is None, reason="mypy is not installed"
+)
+def test_a_new_project_stays_typed_when_its_frames_are_of_two_types(new: New, tmp_path: Path) -> None:
+    assert new("none") == 0
+    framer = tmp_path / "framestream-none/framestream_none/_framer.py"
+    text = framer.read_text()
+    framer.write_text(text.replace("dict[bytes, list[bytes]]", "dict[bytes, list[bytes | int]]"))
+    assert text != framer.read_text()
     done = inside(tmp_path / "framestream-none", "mypy", "--strict", "--cache-dir", os.devnull)
     assert done.returncode == 0, done.stdout
 

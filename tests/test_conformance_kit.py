@@ -112,6 +112,29 @@ def test_example_that_gives_other_frames_is_told() -> None:
     assert error.got == "[b'a'], then a clean end"
 
 
+def test_what_a_framer_raises_is_placed_in_its_own_code() -> None:
+    error = failure(RaisesBelow(), examples={b"7": [b"7"]})
+    assert "int('x')" not in error.defect
+    assert "test_conformance_kit.py, line " in str(error)
+    assert ', in number: return int(text + "x")\n' in str(error)
+
+
+def test_what_is_raised_outside_of_python_code_has_no_place() -> None:
+    assert "\n  at: " not in str(failure(RaisesInC(), examples={b"7": [b"7"]}))
+
+
+class RaisesBelow(ReadCondition[bytes]):
+    def find(self, window: Window) -> Any:
+        return self.number("7")
+
+    def number(self, text: str) -> int:
+        return int(text + "x")
+
+
+class RaisesInC(ReadCondition[bytes]):
+    find: Any = staticmethod(int)
+
+
 def test_malformed_bytes_must_be_refused_for_the_reason_named() -> None:
     framer, good = faulty.Checked(), {b"ok!": [b"ok"]}
     check_framer(framer, examples=good, malformed={b"no?": "no exclamation mark"})

@@ -51,6 +51,16 @@ def test_an_endpoint_prints_as_a_url_that_names_it(endpoint):
             "'http://x:1' begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd",
         ),
         ("localhost", "'localhost' begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd"),
+        (
+            "localhost:80",
+            "'localhost:80' begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd; "
+            "did you mean 'tcp://localhost:80'?",
+        ),
+        (
+            "[::1]:80",
+            "'[::1]:80' begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd; "
+            "did you mean 'tcp://[::1]:80'?",
+        ),
         ("tcp:localhost:1", "no // in 'tcp:localhost:1'; write tcp://HOST:PORT"),
         ("tls://localhost", "no port in 'tls://localhost'; write tls://HOST:PORT"),
         ("tcp://[::1]", "no port in 'tcp://[::1]'; write tcp://HOST:PORT"),

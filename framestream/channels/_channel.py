@@ -86,6 +86,9 @@ class Channel(ABC):
 
     # What only some channels can do
 
+    tls: ssl.SSLObject | None = None
+    """The TLS engine: it knows version, certificates and the protocol agreed on. None without TLS."""
+
     @property
     def has_farewell(self) -> bool:
         """True if `shutdown` says goodbye in the protocol, so that a cut connection can be told apart."""

@@ -59,6 +59,8 @@ class TLSChannel(Channel):
         "tls",
     )
 
+    tls: ssl.SSLObject
+
     def __init__(
         self,
         inner: Channel,

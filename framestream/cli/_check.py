@@ -81,6 +81,8 @@ def _imported(module: str, attribute: str) -> tuple[Any, Any]:
 
 
 def _made(factory: Any, target: str) -> ReadCondition[Any]:
+    if not callable(factory):
+        raise click.UsageError(f"{target} is {factory!r:.60}, which makes no framer")
     try:
         framer = factory()
     except TypeError as error:

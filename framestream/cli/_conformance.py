@@ -46,13 +46,19 @@ class Outcome:
 
 
 def examine(title: str, framer: ReadCondition[Any], material: Mapping[str, Any]) -> Outcome:
-    """Run every check of the kit, also behind one that fails."""
+    """Run every check of the kit, also behind one that fails.
+
+    A framer that raises does so in nearly every check: the first tells all, the others refer to it.
+    """
     outcome = Outcome(title)
+    raised: dict[str, str] = {}
     for check in conformance_checks(framer, **material):
         try:
             reason = check.run()
         except ConformanceError as error:
-            outcome.broken[check.name] = str(error)
+            first = raised.setdefault(error.defect, check.name) if error.__cause__ else check.name
+            told = first == check.name
+            outcome.broken[check.name] = str(error) if told else f"{error.framer}: the same as in {first}"
             continue
         if reason is None:
             outcome.kept[check.name] = check.promise

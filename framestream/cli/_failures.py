@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from framestream._errors import AddressError, FramestreamError, SpecError
+from framestream._errors import AddressError, FramestreamError, SpecError, UnknownFramerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,10 @@ def _pointer(error: SpecError) -> Iterator[str]:
     if error.spec and error.position is not None:
         yield f"  {error.spec}"
         yield "  " + " " * error.position + "^"
-    yield "hint: framestream framers NAME explains a framer's options"
+    if isinstance(error, UnknownFramerError):
+        yield "hint: a plugin's framers have names once it is installed; framestream plugins lists them"
+    else:
+        yield "hint: framestream framers NAME explains a framer's options"
 
 
 HANDLED: Final = (click.ClickException, FramestreamError)

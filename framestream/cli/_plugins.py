@@ -65,7 +65,7 @@ def check(context: click.Context, names: tuple[str, ...]) -> None:
     for notice in host.notices():
         wrong += 1
         click.echo(f"wrong: {notice}")
-    click.echo(f"{len(chosen)} plugins, {wrong} wrong")
+    click.echo(f"{len(chosen)} plugin{'' if len(chosen) == 1 else 's'}, {wrong} wrong")
     context.exit(int(wrong > 0))
 
 
@@ -75,7 +75,7 @@ def show(name: str) -> None:
     """Tell everything about one plugin, with the traceback if it is in quarantine."""
     host.load()
     for plugin in host.matching(name):
-        for key, value in _facts(plugin).items():
+        for key, value in {**_facts(plugin), "load_time": _load_time(plugin)}.items():
             shown = ", ".join(value) if isinstance(value, list) else value
             click.echo(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())
         if plugin.traceback:
@@ -104,10 +104,14 @@ def _row(plugin: Plugin) -> tuple[str, ...]:
         plugin.state,
         ", ".join(plugin.framers or plugin.names),
         ", ".join(hook.removeprefix("framestream_") for hook in plugin.hooks),
-        "" if plugin.load_time is None else f"{plugin.load_time * 1000:.0f} ms",
+        _load_time(plugin),
         "" if plugin.contract is None else str(plugin.contract),
         "; ".join(_complaints(plugin)),
     )
+
+
+def _load_time(plugin: Plugin) -> str:
+    return "" if plugin.load_time is None else f"{plugin.load_time * 1000:.0f} ms"
 
 
 def _complaints(plugin: Plugin) -> list[str]:
@@ -133,6 +137,9 @@ def _conformance(plugin: Plugin) -> Iterator[tuple[str, bool]]:
         except FramestreamError as error:
             yield f"wrong: {name}: {error}", True
             continue
+        own = getattr(factory, "name", "")
+        if own and own not in plugin.framers:
+            yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
         outcome = examine(name, framer, material_of(factory))
         yield outcome.verdict, bool(outcome.broken)
         for message in outcome.broken.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 import sys
@@ -90,6 +91,7 @@ class Activated:
 
 Endpoint: TypeAlias = Tcp | Unix | Descriptors | Pipe | Command | Activated
 
+_HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):[0-9]+")
 _MAX_PORT: Final = 65535
 _MAX_FD: Final = (1 << 31) - 1
 # sizeof sun_path in unix(7); a path has a NUL behind it, a name in the abstract name space in front.
@@ -112,7 +114,8 @@ def parse_url(url: str) -> Endpoint:
     parse = _SCHEMES.get(scheme)
     if not colon or parse is None:
         known = ", ".join(_SCHEMES)
-        raise AddressError(f"{url!r} begins with none of the schemes {known}", url=url)
+        hint = f"; did you mean 'tcp://{url}'?" if _HOST_AND_PORT.fullmatch(url) else ""
+        raise AddressError(f"{url!r} begins with none of the schemes {known}{hint}", url=url)
     return parse(rest, url)
 
 

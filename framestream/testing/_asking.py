@@ -28,7 +28,8 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
             data=_frame_bytes(window),
             expected="a span, NeedMore, or FramingError for bytes that can be no frame",
             got=f"{type(error).__name__} for {len(window.data) - window.start} bytes of a frame",
-            hint="return NeedMore() while the bytes that find looks at have not arrived",
+            hint="return NeedMore() while the bytes that find looks at have not arrived; "
+            "raise FramingError for what is wrong",
         ) from error
     complaint = _complaint(framer, window, answer)
     if complaint:

@@ -28,7 +28,8 @@ _MOST_STARTS = 16
 _NO_SLOW_FRAME = "no slow_frame was given and none could be grown from the examples"
 _RESUME = (
     "search from window.resume instead of window.start, and return NeedMore(resume=...) with the index up "
-    "to which nothing was found"
+    "to which nothing was found; where a header tells the size, return the span at once, for it may end "
+    "beyond the data"
 )
 _SLICE = "look at window.data in place, with indices: a slice or bytes(window.data) copies all of it"
 

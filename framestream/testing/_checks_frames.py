@@ -95,8 +95,8 @@ def _check_read_back(framer: Framer[Any], frames: list[Any], wire: bytes) -> Non
             data=wire,
             expected=f"{frames!r}, and nothing left over",
             got=f"{reading.values()!r}, left over: {reading.leftover!r}",
-            hint="raise EncodeError for a frame that this framing cannot carry, such as a payload that "
-            "contains the delimiter or a length that does not fit",
+            hint="make find and encode agree; raise EncodeError for a frame that this framing cannot carry, "
+            "such as a payload that contains the delimiter or a length that does not fit",
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from framestream.testing._chunkings import describe_chunks
@@ -14,7 +16,7 @@ class ConformanceError(AssertionError):
     """A framer breaks a promise of the contract.
 
     Its text names the defect, shows the input and the chunking that bring it to light, and says
-    where to mend it.
+    how to mend it; where the framer raised something, the line of its code.
 
     Attributes:
         check: name of the check that failed, such as ``"linear-cost"``.
@@ -55,6 +57,7 @@ class ConformanceError(AssertionError):
             ("chunks", "" if self.chunks is None else describe_chunks(self.chunks)),
             ("expected", _shorten(self.expected)),
             ("got", _shorten(self.got)),
+            ("at", "" if self.__cause__ is None else _place(self.__cause__)),
             ("mend", self.hint),
         )
         return "\n".join([title, *(f"  {label + ':':<9} {text}" for label, text in details if text)])
@@ -93,6 +96,21 @@ def describe_answer(answer: Any) -> str:
     if isinstance(answer, BaseException):
         return f"raised {describe_error(answer)}"
     return repr(answer)
+
+
+def _place(error: BaseException) -> str:
+    """Return the line of the framer's code at which an exception came up; nothing if it has none in Python.
+
+    The first frame is the kit's own. Of those below it the last one in the framer's file tells most: what
+    that called, in ``re`` or ``json``, is not the author's to mend.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    if not frames:
+        return ""
+    last = [frame for frame in frames if frame.filename == frames[0].filename][-1]
+    path, here = Path(last.filename), Path.cwd()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"{shown}, line {last.lineno}, in {last.name}: {last.line}"
 
 
 def _shorten(text: str, most: int = 300) -> str:

@@ -61,5 +61,8 @@ class Push(list[Any]):
 
 
 def command(*words: bytes | str | int | float) -> list[bytes]:
-    """Return a command as clients send it, an array of bulk strings: ``command("EXPIRE", key, 60)``."""
+    """Return a command for `send` to write as clients do, an array of bulk strings.
+
+    ``await stream.send(command("EXPIRE", key, 60))``; ``stream.write`` would send the words without a frame.
+    """
     return [word if isinstance(word, bytes) else str(word).encode() for word in words]
