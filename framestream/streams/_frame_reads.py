@@ -231,7 +231,11 @@ class FrameReads:
         )
         return settle
 
-    def frames(self, condition: Condition[T] = None) -> Frames[T]:
+    @overload
+    def frames(self, condition: ReadCondition[T]) -> Frames[T]: ...
+    @overload
+    def frames(self, condition: str | None = ...) -> Frames[Any]: ...
+    def frames(self, condition: Condition[Any] = None) -> Frames[Any]:
         """Iterate over frames until the stream ends cleanly.
 
         Leaving the loop is safe at any point: the next read begins with the next frame. Raises what
@@ -239,7 +243,11 @@ class FrameReads:
         """
         return Frames(self._core, self._receive_framer(condition))
 
-    def batches(self, condition: Condition[T] = None) -> Batches[T]:
+    @overload
+    def batches(self, condition: ReadCondition[T]) -> Batches[T]: ...
+    @overload
+    def batches(self, condition: str | None = ...) -> Batches[Any]: ...
+    def batches(self, condition: Condition[Any] = None) -> Batches[Any]:
         """Iterate over everything that is there, as lists of frames: the cheapest way to read many."""
         return Batches(self._core, self._receive_framer(condition))
 

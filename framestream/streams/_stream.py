@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from framestream._checks import check_seconds
 from framestream._conditions import Framer, ReadCondition
@@ -79,9 +79,15 @@ class IOStream(ByteReads, Writes):
 
     # Framing
 
+    @overload
+    def framed(self, framer: Framer[T], send_framer: Framer[T] | str | None = None) -> FramedStream[T]: ...
+    @overload
     def framed(
-        self, framer: Framer[T] | str | None = None, send_framer: Framer[T] | str | None = None
-    ) -> FramedStream[T]:
+        self, framer: str | None = None, send_framer: Framer[Any] | str | None = None
+    ) -> FramedStream[Any]: ...
+    def framed(
+        self, framer: Framer[Any] | str | None = None, send_framer: Framer[Any] | str | None = None
+    ) -> FramedStream[Any]:
         """Return an object that sends and receives frames by this framer."""
         receive: Any = self._receive_framer(framer)
         return FramedStream(self, receive, self._sending(send_framer or framer))

@@ -23,6 +23,18 @@ async def takes_objects(conversation: FramedStream[Any]) -> None:
     await conversation.send([await conversation.receive()])
 
 
+async def iterates(stream: IOStream) -> None:
+    async for line in stream.frames(Line()):
+        assert_type(line, str)
+    async for lines in stream.batches(Line()):
+        assert_type(lines, list[str])
+    async for frame in stream.frames():
+        assert_type(frame, Any)
+    assert_type(stream.framed(Msgpack()), FramedStream[Any])
+    assert_type(stream.framed(Line()), FramedStream[str])
+    assert_type(stream.framed("line"), FramedStream[Any])
+
+
 def takes_callbacks(stream: IOStream) -> None:
     stream.on_frame(Line(), print)
 
