@@ -194,6 +194,18 @@ def test_bytes_that_come_another_way_than_into_the_place_are_not_lost(before):
     assert 6 + len(before) == decoder.offset
 
 
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 9])
+def test_bytes_are_taken_into_a_place_from_however_many_chunks(size):
+    decoder = FrameDecoder()
+    for chunk in (b"abc", b"de", b"f", b"ghi"):
+        decoder.receive_data(chunk)
+    place = bytearray(size)
+    decoder.take_into(memoryview(place))
+    assert b"abcdefghi"[:size] == place
+    assert b"abcdefghi"[size:] == decoder.leftover
+    assert size == decoder.offset
+
+
 def test_a_place_that_is_full_takes_nothing_more():
     decoder = FrameDecoder()
     place = bytearray(3)

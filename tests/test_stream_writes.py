@@ -544,7 +544,7 @@ async def test_a_pipe_that_can_only_read_refuses_to_write():
     second.close()
 
 
-@pytest.mark.parametrize("kind", ["tcp", "tls"])
+@pytest.mark.parametrize("kind", ["tcp", "tls", "pipe"])
 async def test_a_cancelled_sendfile_eats_nothing_of_what_is_written_next(kind, large_file):
     async with joined(kind) as (client, server):
         sending = asyncio.ensure_future(client.sendfile(large_file))
