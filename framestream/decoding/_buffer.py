@@ -92,16 +92,11 @@ class ReadBuffer:
         Both count from the first unconsumed byte. What has arrived of them is moved there, so that the
         place is one chunk from the payload's first byte to its last.
         """
-        if self.landing is None:
-            cut = self.pos + start
-            arrived: list[bytes | memoryview] = [memoryview(self.head)[cut:]]
-            arrived += self.chunks
-            self.landing = Landing(arrived, stop - start)
-            self.queued = self.landing.size
-            self.copied += self.queued
-            self.head = bytes(memoryview(self.head)[:cut])
-            self.chunks = _NO_CHUNKS
-        return self.landing
+        landing = self.landing
+        if landing is None:
+            landing = Landing(self._arrived(start), stop - start)
+            self._move_into(landing, start)
+        return landing
 
     def land(self, start: int, stop: int, receive: Callable[[memoryview], int]) -> int:
         """Have `receive` put bytes where those from `start` to `stop` belong; return how many it did."""
@@ -116,13 +111,18 @@ class ReadBuffer:
     def lend(self, place: memoryview) -> None:
         """Have the unconsumed bytes, and those that follow, in a place that is larger than what is there."""
         self.close_landing()
-        arrived: list[bytes | memoryview] = [memoryview(self.head)[self.pos :]]
-        arrived += self.chunks
-        self.landing = LentLanding(arrived, place)
-        self.queued = self.landing.size
-        self.copied += self.queued
+        self._move_into(LentLanding(self._arrived(0), place), 0)
+
+    def _arrived(self, start: int) -> list[bytes | memoryview]:
+        return [memoryview(self.head)[self.pos + start :], *self.chunks]
+
+    def _move_into(self, landing: Landing, start: int) -> None:
+        # The landing has what has arrived behind the first `start` bytes: those are the head now.
+        self.landing = landing
+        self.queued = landing.size
+        self.copied += landing.size
         self.base += self.pos
-        self.head = b""
+        self.head = bytes(memoryview(self.head)[self.pos : self.pos + start])
         self.pos = 0
         self.joined = False
         self.chunks = _NO_CHUNKS
