@@ -20,7 +20,7 @@ from typing import Any
 from framestream import FramerInfo, available_framers, get_framer, plugins
 from framestream.cli._drawing import draw
 from framestream.cli._examples import examples_of
-from framestream.specs._spec import describe_options
+from framestream.registry._spec import describe_options
 from framestream.testing import SpeedReport, compare_speed
 
 if sys.version_info >= (3, 11):

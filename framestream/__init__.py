@@ -9,8 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from framestream._conditions import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
-from framestream._errors import (
+from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.decoding._decoder import FrameDecoder
+from framestream.decoding._oversize import OnOversize
+from framestream.decoding._stats import DecoderStats
+from framestream.errors import (
     AddressError,
     BufferFull,
     ConnectError,
@@ -30,18 +33,10 @@ from framestream._errors import (
     UnknownFramerError,
     WorkerError,
 )
-from framestream._iterate import aiter_frames, iter_frames
-from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
-from framestream.decoding._oversize import OnOversize
-from framestream.decoding._stats import DecoderStats
+from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.iterate import aiter_frames, iter_frames
 
 if TYPE_CHECKING:
-    from framestream.channels._channel import Channel, SocketChannel
-    from framestream.channels._over import channel_over
-    from framestream.channels._pipe_channel import PipeChannel
-    from framestream.channels._tls_channel import TLSChannel
-    from framestream.channels._tls_socket_channel import TLSSocketChannel
     from framestream.framers._available import Available
     from framestream.framers._delimiter import Delimiter
     from framestream.framers._exactly import Exactly
@@ -58,9 +53,7 @@ if TYPE_CHECKING:
     from framestream.framers._sequence import Sequence
     from framestream.framers._until_close import UntilClose
     from framestream.framers._when import When
-    from framestream.hosting._hookspecs import hookimpl, hookspec
-    from framestream.hosting._registry import FramerInfo, available_framers, get_framer, plugins
-    from framestream.network import (
+    from framestream.net import (
         ProcessStream,
         Server,
         ServerStats,
@@ -70,52 +63,59 @@ if TYPE_CHECKING:
         serve,
         server_tls,
     )
-    from framestream.streams._framed import FramedStream
-    from framestream.streams._stats import StreamStats
-    from framestream.streams._stream import IOStream
+    from framestream.registry._hookspecs import hookimpl, hookspec
+    from framestream.registry._registry import FramerInfo, available_framers, get_framer, plugins
+    from framestream.stream._framed import FramedStream
+    from framestream.stream._stats import StreamStats
+    from framestream.stream._stream import IOStream
+    from framestream.transport._channel import Channel, SocketChannel
+    from framestream.transport._over import channel_over
+    from framestream.transport._pipe_channel import PipeChannel
+    from framestream.transport._tls_channel import TLSChannel
+    from framestream.transport._tls_socket_channel import TLSSocketChannel
 
 _LAZY = {
     "Available": "framers._available",
     "Body": "framers._fields",
-    "Channel": "channels._channel",
+    "Channel": "transport._channel",
     "Delimiter": "framers._delimiter",
     "Exactly": "framers._exactly",
     "Fields": "framers._fields",
     "FirstOf": "framers._first_of",
     "FixedLength": "framers._fixed_length",
-    "FramedStream": "streams._framed",
-    "FramerInfo": "hosting._registry",
+    "FramedStream": "stream._framed",
+    "FramerInfo": "registry._registry",
     "GeneratorFramer": "framers._generator",
     "HeaderThenBody": "framers._header_then_body",
-    "IOStream": "streams._stream",
+    "IOStream": "stream._stream",
     "LengthPrefix": "framers._length_prefix",
     "Line": "framers._line",
     "Mapped": "framers._mapped",
     "Msgpack": "framers._msgpack",
     "Nested": "framers._mapped",
-    "PipeChannel": "channels._pipe_channel",
-    "ProcessStream": "network",
+    "PipeChannel": "transport._pipe_channel",
+    "ProcessStream": "net",
     "Regex": "framers._regex",
     "Sequence": "framers._sequence",
-    "Server": "network",
-    "ServerStats": "network",
-    "SocketChannel": "channels._channel",
-    "StreamStats": "streams._stats",
-    "TLSChannel": "channels._tls_channel",
-    "TLSSocketChannel": "channels._tls_socket_channel",
+    "Server": "net",
+    "ServerStats": "net",
+    "SocketChannel": "transport._channel",
+    "StreamStats": "stream._stats",
+    "TLSChannel": "transport._tls_channel",
+    "TLSSocketChannel": "transport._tls_socket_channel",
     "UntilClose": "framers._until_close",
     "When": "framers._when",
-    "available_framers": "hosting._registry",
-    "channel_over": "channels._over",
-    "client_tls": "network",
-    "connect": "network",
-    "connect_process": "network",
-    "get_framer": "hosting._registry",
-    "hookimpl": "hosting._hookspecs",
-    "hookspec": "hosting._hookspecs",
-    "plugins": "hosting._registry",
-    "serve": "network",
-    "server_tls": "network",
+    "available_framers": "registry._registry",
+    "channel_over": "transport._over",
+    "client_tls": "net",
+    "connect": "net",
+    "connect_process": "net",
+    "get_framer": "registry._registry",
+    "hookimpl": "registry._hookspecs",
+    "hookspec": "registry._hookspecs",
+    "plugins": "registry._registry",
+    "serve": "net",
+    "server_tls": "net",
 }
 
 __all__ = [

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from framestream._errors import FramestreamError
 from framestream._signals import END, NEED_DATA
 from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import FramestreamError
 
 if TYPE_CHECKING:
-    from framestream._conditions import Framer, ReadCondition
+    from framestream.framer import Framer, ReadCondition
 
 
 def cut(condition: ReadCondition[Any], *chunks: bytes, eof: bool = True) -> list[Any]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from framestream._conditions import Framer, NeedMore, ReadCondition, Span, Window
-from framestream._errors import EncodeError, FramingError
+from framestream.errors import EncodeError, FramingError
+from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window
 
 
 @dataclass(frozen=True)

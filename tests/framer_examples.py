@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from framestream._conditions import ReadCondition
+from framestream.framer import ReadCondition
 from framestream.framers._available import Available
 from framestream.framers._delimiter import Delimiter
 from framestream.framers._exactly import Exactly

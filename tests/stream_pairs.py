@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from certificates import certificates
 
 from framestream import IOStream
-from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import memory_stream_pair
+from framestream.transport._pipe_channel import PipeChannel
 
 KINDS = ["tcp", "unix", "tls", "tlssock", "pipe", "memory"]
 SOCKETS = ["tcp", "unix"]

@@ -10,9 +10,9 @@ import pytest
 from stream_pairs import joined, passes, pipe_channels, tcp_sockets
 
 from framestream import Exactly, IOStream, LengthPrefix, Line, StreamClosed
-from framestream.channels._channel import Channel, SocketChannel, format_address
-from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import Wire, memory_stream_pair
+from framestream.transport._channel import Channel, SocketChannel, format_address
+from framestream.transport._pipe_channel import PipeChannel
 
 
 async def test_a_regular_file_is_read_to_its_end(tmp_path):

@@ -12,8 +12,9 @@ import msgpack
 import pytest
 from cutting import cut, error, wire
 
-from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Window
-from framestream._errors import (
+from framestream._signals import FRAME_END, NEED_DATA
+from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import (
     EncodeError,
     FramerContractError,
     FrameTooLarge,
@@ -21,8 +22,7 @@ from framestream._errors import (
     IncompleteFrame,
     PayloadError,
 )
-from framestream._signals import FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
 from framestream.framers._delimiter import Delimiter
 from framestream.framers._exactly import Exactly
 from framestream.framers._first_of import FirstOf
@@ -35,7 +35,7 @@ from framestream.framers._msgpack import Msgpack
 from framestream.framers._sequence import Sequence
 from framestream.framers._until_close import UntilClose
 from framestream.framers._when import When
-from framestream.hosting._registry import get_framer
+from framestream.registry._registry import get_framer
 from framestream.testing import check_framer, chunkings
 
 LINE = Delimiter(b"\n")

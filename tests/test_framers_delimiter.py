@@ -10,10 +10,10 @@ from cutting import cut, error, wire
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framestream._conditions import NeedMore, Window
-from framestream._errors import EncodeError, FrameTooLarge, IncompleteFrame
 from framestream._signals import FRAME_END, NEED_DATA
 from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame
+from framestream.framer import NeedMore, Window
 from framestream.framers._delimiter import Delimiter
 from framestream.framers._line import Line
 from framestream.testing import check_framer, chunkings

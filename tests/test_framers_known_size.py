@@ -8,10 +8,10 @@ import pickle
 import pytest
 from cutting import cut, error, wire
 
-from framestream._conditions import NeedMore, Window
-from framestream._errors import EncodeError, FrameTooLarge, IncompleteFrame
 from framestream._signals import END, FRAME_END, NEED_DATA
 from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame
+from framestream.framer import NeedMore, Window
 from framestream.framers._available import Available
 from framestream.framers._exactly import Exactly
 from framestream.framers._fixed_length import FixedLength

@@ -12,11 +12,11 @@ from cutting import cut, error, wire
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framestream._conditions import NeedMore, Window
-from framestream._errors import EncodeError, FrameTooLarge, FramingError, IncompleteFrame
 from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import EncodeError, FrameTooLarge, FramingError, IncompleteFrame
+from framestream.framer import NeedMore, Window
 from framestream.framers._length_prefix import LengthPrefix
-from framestream.hosting._registry import get_framer
+from framestream.registry._registry import get_framer
 from framestream.testing import check_framer
 
 VARINT = LengthPrefix(format="varint")

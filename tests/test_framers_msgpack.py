@@ -17,10 +17,10 @@ from cutting import cut, error, wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framestream._conditions import NeedMore, Window
-from framestream._errors import EncodeError, FramerContractError, FramingError, IncompleteFrame, PayloadError
 from framestream._signals import END, FRAME_END, NEED_DATA
 from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import EncodeError, FramerContractError, FramingError, IncompleteFrame, PayloadError
+from framestream.framer import NeedMore, Window
 from framestream.framers._msgpack import Msgpack
 from framestream.testing import check_framer, chunkings
 

@@ -14,10 +14,10 @@ from cutting import cut, wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framestream._conditions import NeedMore, Window
-from framestream._errors import EncodeError, FrameTooLarge, IncompleteFrame, PayloadError
 from framestream._signals import FRAME_END, NEED_DATA
 from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame, PayloadError
+from framestream.framer import NeedMore, Window
 from framestream.framers import _regex_engines, _regex_syntax
 from framestream.framers._regex import Regex
 from framestream.framers._regex_syntax import parse, spell

@@ -347,11 +347,11 @@ async def test_a_program_that_has_ended_by_itself_is_not_waited_for():
 
 
 async def test_a_program_that_ignores_the_end_is_terminated_and_then_killed(monkeypatch):
-    monkeypatch.setattr("framestream.network._process.GRACE", 0)
+    monkeypatch.setattr("framestream.net._process.GRACE", 0)
     async with await connect("exec:sleep 60") as polite:
         pass
     assert -signal.SIGTERM == polite.exit_code
-    monkeypatch.setattr("framestream.network._process._LAST_WORDS", 0)
+    monkeypatch.setattr("framestream.net._process._LAST_WORDS", 0)
     script = "trap '' TERM; echo ready; while :; do sleep 60; done"
     async with await connect_process(["/bin/bash", "-c", script]) as stubborn:
         assert "ready" == await stubborn.read(LINE)

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from framestream._errors import AddressError
-from framestream.network._acceptor import Acceptor
-from framestream.network._listen import activated_sockets, listen
-from framestream.network._urls import parse_url
+from framestream.errors import AddressError
+from framestream.net._acceptor import Acceptor
+from framestream.net._listen import activated_sockets, listen
+from framestream.net._urls import parse_url
 
 
 async def listening(url, *, backlog=16, reuse_port=False):
@@ -153,8 +153,8 @@ async def test_nobody_can_listen_on_what_is_not_shared(url):
 
 ACTIVATED = """
 import os, sys
-from framestream._errors import AddressError
-from framestream.network._listen import activated_sockets
+from framestream.errors import AddressError
+from framestream.net._listen import activated_sockets
 os.environ["LISTEN_PID"] = str(os.getpid())
 try:
     print([sock.getsockname()[1] for sock in activated_sockets(sys.argv[1])])

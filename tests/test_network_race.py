@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from framestream.network._race import Race, interleave
+from framestream.net._race import Race, interleave
 
 NEVER = 3600.0  # a delay that does not end within a test
 

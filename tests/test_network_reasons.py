@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from framestream.network._reasons import reason
+from framestream.net._reasons import reason
 
 
 def refused(message):

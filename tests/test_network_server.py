@@ -204,7 +204,7 @@ async def test_what_a_handler_has_written_before_it_raises_is_sent(error, caplog
 async def test_a_peer_that_does_not_read_is_not_waited_for_long_when_the_handler_has_failed(
     monkeypatch, caplog
 ):
-    monkeypatch.setattr("framestream.network._connections._LAST_ANSWERS", 0.02)
+    monkeypatch.setattr("framestream.net._connections._LAST_ANSWERS", 0.02)
 
     async def fail(stream):
         stream.write(b"x" * 10_000_000)
@@ -392,7 +392,7 @@ async def test_what_takes_longer_than_the_time_to_drain_is_cancelled(caplog):
 
 
 async def test_a_handler_that_ignores_cancellation_loses_its_stream(caplog, monkeypatch):
-    monkeypatch.setattr("framestream.network._connections._LAST_WORDS", 0.01)
+    monkeypatch.setattr("framestream.net._connections._LAST_WORDS", 0.01)
     gate = Gate()
 
     async def stubborn(stream):
@@ -605,8 +605,8 @@ async def test_a_failed_handlers_last_answer_reaches_a_client_that_is_still_send
 
 
 async def test_a_client_that_sends_without_end_is_cut(monkeypatch):
-    monkeypatch.setattr("framestream.streams._lingering._MOST", 1_000_000)
-    monkeypatch.setattr("framestream.network._connections._LINGER", 1000.0)
+    monkeypatch.setattr("framestream.stream._lingering._MOST", 1_000_000)
+    monkeypatch.setattr("framestream.net._connections._LINGER", 1000.0)
     async with await serve(answer_at_once, "tcp://127.0.0.1:0") as server:
         async with await connect(server.url) as client:
             await client.write(b"go\nmore")
@@ -616,7 +616,7 @@ async def test_a_client_that_sends_without_end_is_cut(monkeypatch):
 
 
 async def test_a_client_that_does_not_notice_the_end_is_not_waited_for_long(monkeypatch):
-    monkeypatch.setattr("framestream.network._connections._LINGER", 0.01)
+    monkeypatch.setattr("framestream.net._connections._LINGER", 0.01)
     async with await serve(answer_at_once, "tcp://127.0.0.1:0") as server:
         async with await connect(server.url) as client:
             await client.write(b"go\nmore")
@@ -624,7 +624,7 @@ async def test_a_client_that_does_not_notice_the_end_is_not_waited_for_long(monk
 
 
 async def test_nobody_lingers_for_a_client_that_has_sent_nothing_more(monkeypatch):
-    monkeypatch.setattr("framestream.network._connections._LINGER", 1000.0)
+    monkeypatch.setattr("framestream.net._connections._LINGER", 1000.0)
     async with await serve(answer_at_once, "tcp://127.0.0.1:0") as server:
         async with await connect(server.url) as client:
             await client.write(b"go\n")
@@ -633,7 +633,7 @@ async def test_nobody_lingers_for_a_client_that_has_sent_nothing_more(monkeypatc
 
 
 async def test_lingering_ends_with_the_time_to_drain(monkeypatch):
-    monkeypatch.setattr("framestream.network._connections._LINGER", 1000.0)
+    monkeypatch.setattr("framestream.net._connections._LINGER", 1000.0)
     async with await serve(answer_at_once, "tcp://127.0.0.1:0") as server:
         async with await connect(server.url) as client:
             await client.write(b"go\nmore")

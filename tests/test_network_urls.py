@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from framestream import connect, serve
-from framestream._errors import AddressError
-from framestream.network._urls import Activated, Command, Descriptors, Pipe, Tcp, Unix, parse_url
+from framestream.errors import AddressError
+from framestream.net._urls import Activated, Command, Descriptors, Pipe, Tcp, Unix, parse_url
 
 URLS = [
     ("tcp://localhost:4000", Tcp("localhost", 4000)),

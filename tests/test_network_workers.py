@@ -183,7 +183,7 @@ async def test_new_code_that_does_not_start_leaves_the_old_workers_serving(tmp_p
 
 @pytest.mark.asyncio_only
 async def test_a_worker_whose_handler_blocks_it_is_killed(monkeypatch):
-    monkeypatch.setattr("framestream.network._workers._PATIENCE", 0)
+    monkeypatch.setattr("framestream.net._workers._PATIENCE", 0)
     async with await serve(block, "tcp://127.0.0.1:0", workers=1, drain_timeout=0) as server:
         async with await connect(server.url) as stream:
             assert "blocking" == await stream.read(LINE)

@@ -26,8 +26,8 @@ from framestream import (
     plugins,
 )
 from framestream._events import EVENTS, events
-from framestream.hosting._plugin import Plugin
-from framestream.hosting._registry import plugins as registry_plugins
+from framestream.registry._plugin import Plugin
+from framestream.registry._registry import plugins as registry_plugins
 
 
 @dataclass(frozen=True)

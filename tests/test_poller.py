@@ -10,7 +10,7 @@ from contextvars import ContextVar
 import pytest
 
 from framestream import IOStream, Line
-from framestream.channels._channel import SocketChannel
+from framestream.transport._channel import SocketChannel
 
 who = ContextVar("who", default="nobody")
 

@@ -316,7 +316,7 @@ def test_nothing_costly_is_imported_before_it_is_used() -> None:
     code = """
         import sys
         import framestream.testing.pytest_plugin
-        ours = {"framestream.testing._kit", "framestream.streams._stream"}
+        ours = {"framestream.testing._kit", "framestream.stream._stream"}
         costly = {"hypothesis", "asyncio", "pluggy"} | ours
         sys.exit(", ".join(sorted((costly - before) & set(sys.modules))) or 0)
     """

@@ -22,8 +22,8 @@ from framestream import (
     plugins,
 )
 from framestream.framers._built_in import BUILT_IN
-from framestream.hosting._named_framers import NamedFramer, find_config
-from framestream.hosting._versions import Requirement, version_order
+from framestream.registry._named_framers import NamedFramer, find_config
+from framestream.registry._versions import Requirement, version_order
 
 
 @pytest.fixture(autouse=True)

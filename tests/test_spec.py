@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framestream import NeedMore, ReadCondition, SpecError, Window
-from framestream.specs._grammar import Option, Spec, Word, parse_spec
-from framestream.specs._hints import describe
-from framestream.specs._spec import build_framer, describe_options, format_spec
-from framestream.specs._values import convert, format_size, format_value, no_framers
+from framestream.registry._grammar import Option, Spec, Word, parse_spec
+from framestream.registry._hints import describe
+from framestream.registry._spec import build_framer, describe_options, format_spec
+from framestream.registry._values import convert, format_size, format_value, no_framers
 
 
 class Whole(ReadCondition[Any]):

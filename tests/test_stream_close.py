@@ -24,9 +24,9 @@ from framestream import (
     UntilClose,
 )
 from framestream._events import events
-from framestream.channels._channel import SocketChannel
-from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import Wire, memory_stream_pair
+from framestream.transport._channel import SocketChannel
+from framestream.transport._pipe_channel import PipeChannel
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

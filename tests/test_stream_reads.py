@@ -23,8 +23,8 @@ from framestream import (
     StreamClosed,
     UntilClose,
 )
-from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import Wire, memory_stream_pair
+from framestream.transport._pipe_channel import PipeChannel
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

@@ -19,10 +19,10 @@ from framestream import (
     StreamTimeout,
     TLSSocketChannel,
 )
-from framestream.channels._channel import Channel, SocketChannel
-from framestream.channels._tls_channel import TLSChannel
 from framestream.testing import Wire, memory_stream_pair
 from framestream.testing._memory_channel import MemoryChannel, memory_channel_pair
+from framestream.transport._channel import Channel, SocketChannel
+from framestream.transport._tls_channel import TLSChannel
 
 BELOW = pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
 LARGE = os.urandom(2 << 20)

@@ -20,9 +20,9 @@ from framestream import (
     StreamClosed,
     StreamTimeout,
 )
-from framestream.channels._channel import SocketChannel
-from framestream.channels._pipe_channel import PipeChannel
 from framestream.testing import Wire, memory_stream_pair
+from framestream.transport._channel import SocketChannel
+from framestream.transport._pipe_channel import PipeChannel
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 LARGE = os.urandom(3 << 20)

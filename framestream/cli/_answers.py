@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from framestream._errors import EncodeError, FramestreamError
 from framestream.cli._output import OUTPUTS
 from framestream.cli._render import to_json
 from framestream.cli._standard_output import discard_output
-from framestream.network._reasons import reason
+from framestream.errors import EncodeError, FramestreamError
+from framestream.net._reasons import reason
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Awaitable
 
-    from framestream.streams._framed import FramedStream
+    from framestream.stream._framed import FramedStream
 
 # Seconds for a killed command's output to end: another process may have it as well.
 _LAST_OUTPUT = 2.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from framestream.testing import ConformanceError, conformance_checks
 
 if TYPE_CHECKING:
-    from framestream._conditions import ReadCondition
+    from framestream.framer import ReadCondition
 
 
 @dataclass

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream._errors import FrameTooLarge, FramingError, PayloadError
 from framestream._signals import END, NEED_DATA
 from framestream.cli._output import OUTPUTS, Output, Undecoded
 from framestream.cli._parameters import ESCAPED, SIZE, SPEC
@@ -18,11 +17,12 @@ from framestream.cli._render import hexdump
 from framestream.cli._sources import Source, open_source
 from framestream.decoding._decoder import FrameDecoder
 from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize
-from framestream.hosting._registry import get_framer
-from framestream.specs._values import format_size
+from framestream.errors import FrameTooLarge, FramingError, PayloadError
+from framestream.registry._registry import get_framer
+from framestream.registry._values import format_size
 
 if TYPE_CHECKING:
-    from framestream._conditions import ReadCondition
+    from framestream.framer import ReadCondition
 
 MALFORMED: Final = 1
 """Exit status when frames were refused, cut short or could not be decoded."""

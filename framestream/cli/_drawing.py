@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from framestream._errors import FramingError, PayloadError
 from framestream._signals import END, NEED_DATA
 from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import FramingError, PayloadError
 
 if TYPE_CHECKING:
-    from framestream._conditions import ReadCondition
+    from framestream.framer import ReadCondition
 
 Piece = tuple[bytes, str]
 """Bytes of the stream, and what became of them."""

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream._conditions import Framer, ReadCondition
-from framestream._errors import EncodeError
-from framestream.hosting._registry import get_framer
+from framestream.errors import EncodeError
+from framestream.framer import Framer, ReadCondition
+from framestream.registry._registry import get_framer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

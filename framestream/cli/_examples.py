@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from framestream._iterate import iter_frames
+from framestream.iterate import iter_frames
 
 if TYPE_CHECKING:
-    from framestream._conditions import ReadCondition
+    from framestream.framer import ReadCondition
 
 Example = tuple[str, bytes]
 

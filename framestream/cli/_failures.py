@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from framestream._errors import AddressError, FramestreamError, SpecError, UnknownFramerError
+from framestream.errors import AddressError, FramestreamError, SpecError, UnknownFramerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import IO, Any, ClassVar, Final
 
-from framestream._conditions import NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.cli._render import hexdump, to_json, to_text
+from framestream.framer import NeedMore, ReadCondition, Span, ValueSpan, Window
 
 
 class Output(ABC):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from framestream._errors import SpecError
-from framestream.specs._grammar import Word
-from framestream.specs._values import convert, no_framers
+from framestream.errors import SpecError
+from framestream.registry._grammar import Word
+from framestream.registry._values import convert, no_framers
 
 if TYPE_CHECKING:
     _Kind = click.ParamType[Any]
@@ -42,7 +42,7 @@ class _Spec(_Kind):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the framers that begin so."""
-        from framestream.hosting._registry import plugins  # noqa: PLC0415
+        from framestream.registry._registry import plugins  # noqa: PLC0415
 
         return [CompletionItem(name) for name in plugins.names() if name.startswith(incomplete)]
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from framestream._errors import FramestreamError
 from framestream.cli._conformance import examine
 from framestream.cli._tables import print_table
-from framestream.hosting._registry import get_framer
-from framestream.hosting._registry import plugins as host
-from framestream.specs._spec import describe_options
+from framestream.errors import FramestreamError
+from framestream.registry._registry import get_framer
+from framestream.registry._registry import plugins as host
+from framestream.registry._spec import describe_options
 from framestream.testing._material import material_of
 
 if TYPE_CHECKING:
-    from framestream.hosting._plugin import Plugin
+    from framestream.registry._plugin import Plugin
 
 
 @click.group(invoke_without_command=True, short_help="List plugins, with what is wrong with them.")

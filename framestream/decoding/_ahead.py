@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from framestream._conditions import PADDING, ReadCondition, Window
-from framestream._errors import FramerContractError, FramingError, PayloadError, because
 from framestream.decoding._buffer import ReadBuffer
+from framestream.errors import FramerContractError, FramingError, PayloadError, because
+from framestream.framer import PADDING, ReadCondition, Window
 
 # Look-ahead starts small and doubles while the same condition goes on being asked, so that what is
 # cut ahead and put back stays in proportion to what was delivered.

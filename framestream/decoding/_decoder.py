@@ -5,17 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar, final
 
-from framestream._conditions import Decode, ReadCondition, Span
-from framestream._errors import (
-    FramerContractError,
-    FrameTooLarge,
-    FramingError,
-    IncompleteFrame,
-    PayloadError,
-    StreamBusy,
-    StreamClosed,
-    because,
-)
 from framestream._signals import END, FRAME_END, NEED_DATA, End, FrameEnd, NeedData
 from framestream.decoding._ahead import FIRST_QUOTA, RUN_BEFORE_LOOKING_AHEAD, LookAhead, split
 from framestream.decoding._buffer import ReadBuffer
@@ -30,6 +19,17 @@ from framestream.decoding._parts import FrameParts
 from framestream.decoding._search import PAYLOAD, TOO_LARGE, WAITING, Search
 from framestream.decoding._skip import Skip
 from framestream.decoding._stats import DecoderStats
+from framestream.errors import (
+    FramerContractError,
+    FrameTooLarge,
+    FramingError,
+    IncompleteFrame,
+    PayloadError,
+    StreamBusy,
+    StreamClosed,
+    because,
+)
+from framestream.framer import Decode, ReadCondition, Span
 
 T = TypeVar("T")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias, get_args
 
-from framestream._conditions import NeedMore
-from framestream._errors import FrameTooLarge
 from framestream.decoding._parts import FrameParts
 from framestream.decoding._search import PAYLOAD, Extent, Search
 from framestream.decoding._skip import Skip, unskippable
+from framestream.errors import FrameTooLarge
+from framestream.framer import NeedMore
 
 OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Final, Literal, NoReturn, TypeAlias
 
-from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Span, Window
-from framestream._errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, because
 from framestream.decoding._buffer import ReadBuffer
+from framestream.errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, because
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Span, Window
 
 # Payload start, payload stop and end, counted from the first byte of the frame; then the value, a
 # `Decode`, or PAYLOAD where `condition.decode` makes the frame from the payload.

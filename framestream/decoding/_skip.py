@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from framestream._conditions import Decode, ReadCondition
-from framestream._errors import FrameTooLarge, StreamBusy
 from framestream._signals import FrameEnd, NeedData
 from framestream.decoding._parts import FrameParts
 from framestream.decoding._search import PAYLOAD, TOO_LARGE, Search, TooLarge
+from framestream.errors import FrameTooLarge, StreamBusy
+from framestream.framer import Decode, ReadCondition
 
 
 class Skip:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from framestream._conditions import NeedMore, ReadCondition, Span, Window
+from framestream.framer import NeedMore, ReadCondition, Span, Window
 from framestream.framers._value_checks import check_size
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from framestream.hosting._hookspecs import Register, hookimpl
+from framestream.registry._hookspecs import Register, hookimpl
 
 BUILT_IN: Final = {
     "available": "_available:Available",

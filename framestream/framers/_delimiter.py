@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Annotated
 
-from framestream._conditions import Framer, NeedMore, Span, Window
+from framestream.framer import Framer, NeedMore, Span, Window
 from framestream.framers._delimiter_search import DelimiterSearch
 from framestream.framers._looks_like import looks_like
 from framestream.framers._value_checks import check_max_size, check_payload

@@ -6,8 +6,8 @@ import re
 from io import BytesIO
 from typing import AnyStr
 
-from framestream._conditions import NeedMore, Span, Window
-from framestream._errors import EncodeError
+from framestream.errors import EncodeError
+from framestream.framer import NeedMore, Span, Window
 
 _SAMPLE = 512
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from framestream._conditions import ReadCondition, Span, Window
+from framestream.framer import ReadCondition, Span, Window
 from framestream.framers._value_checks import check_size
 
 # Every limit from its size on means the same for a frame of known size. The decoder cuts no batch larger

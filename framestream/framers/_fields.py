@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator, Sequence
 from struct import Struct
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from framestream._conditions import ReadCondition
-from framestream._errors import PayloadError
+from framestream.errors import PayloadError
+from framestream.framer import ReadCondition
 
 T = TypeVar("T")
 

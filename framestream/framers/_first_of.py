@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from framestream._conditions import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
-from framestream._errors import EncodeError, FramingError
+from framestream.errors import EncodeError, FramingError
+from framestream.framer import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers._steps import pieces_of, split_by_cut
 from framestream.framers._when import OtherBeginning, When
 from framestream.framers._whole import decode_whole, refuse_truncated

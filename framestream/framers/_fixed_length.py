@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from framestream._conditions import Framer, Span, Window
-from framestream._errors import EncodeError
+from framestream.errors import EncodeError
+from framestream.framer import Framer, Span, Window
 from framestream.framers._exactly import ROOM_FOR_A_BATCH, slices
 from framestream.framers._value_checks import check_payload, check_size
 

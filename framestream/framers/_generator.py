@@ -7,8 +7,8 @@ from functools import partial
 from struct import Struct
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
-from framestream._errors import FrameTooLarge, FramingError, PayloadError
+from framestream.errors import FrameTooLarge, FramingError, PayloadError
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers._fields import Body, Fields, Returned, Run
 from framestream.framers._whole import decode_whole, refuse_truncated
 

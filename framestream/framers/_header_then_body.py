@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any
 
-from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
-from framestream._errors import EncodeError
+from framestream.errors import EncodeError
+from framestream.framer import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers._steps import UNFIT, cut_steps, encode_steps, find_steps, overhead_of, split_by_cut
 from framestream.framers._value_checks import check_max_size
 from framestream.framers._whole import refuse_truncated

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
-from framestream._errors import EncodeError, FramingError
+from framestream.errors import EncodeError, FramingError
 
 ByteOrder = Literal["big", "little"]
 

@@ -9,8 +9,8 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
-from framestream._conditions import Framer, NeedMore, Span, Window
-from framestream._errors import EncodeError, FramingError
+from framestream.errors import EncodeError, FramingError
+from framestream.framer import Framer, NeedMore, Span, Window
 from framestream.framers._length_fields import Binary, Custom, Digits, LengthField, Varint
 from framestream.framers._length_split import split_by_field, split_fixed, split_plain
 from framestream.framers._looks_like import looks_like

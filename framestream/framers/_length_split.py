@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from framestream._errors import FramingError
+from framestream.errors import FramingError
 from framestream.framers._length_fields import LengthField
 
 Unpack = Callable[..., tuple[int]]

@@ -8,8 +8,8 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args, overload
 
-from framestream._conditions import Framer, NeedMore, Span, Window
-from framestream._errors import EncodeError
+from framestream.errors import EncodeError
+from framestream.framer import Framer, NeedMore, Span, Window
 from framestream.framers._delimiter_search import DelimiterSearch, split_pair
 from framestream.framers._looks_like import looks_like
 from framestream.framers._value_checks import check_choice, check_max_size, check_payload

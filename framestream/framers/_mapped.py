@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from framestream._conditions import (
+from framestream.errors import EncodeError, FramingError, PayloadError
+from framestream.framer import (
     PADDING,
     Decode,
     Framer,
@@ -17,7 +18,6 @@ from framestream._conditions import (
     ValueSpan,
     Window,
 )
-from framestream._errors import EncodeError, FramingError, PayloadError
 from framestream.framers._steps import UNFIT, pieces_of
 
 T = TypeVar("T")

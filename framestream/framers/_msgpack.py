@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgpack
 
-from framestream._conditions import Framer, NeedMore, Span, ValueSpan, Window
-from framestream._errors import EncodeError, PayloadError
+from framestream.errors import EncodeError, PayloadError
+from framestream.framer import Framer, NeedMore, Span, ValueSpan, Window
 from framestream.framers._msgpack_scan import MAX_DEPTH, START, scan
 from framestream.framers._value_checks import check_max_size, check_payload, check_size
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, Optional, TypeAlias
 
-from framestream._errors import FramingError
+from framestream.errors import FramingError
 
 MAX_DEPTH: Final = 1024
 """Containers that may be open at once; msgpack's C parser refuses the next one too."""

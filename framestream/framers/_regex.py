@@ -7,8 +7,8 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
 
-from framestream._conditions import Framer, NeedMore, Span, Window
-from framestream._errors import EncodeError
+from framestream.errors import EncodeError
+from framestream.framer import Framer, NeedMore, Span, Window
 from framestream.framers._regex_analysis import MOST_STEPS, Analysis, analyse
 from framestream.framers._regex_engines import compile_pattern, with_text_names
 from framestream.framers._value_checks import check_choice, check_max_size, check_payload

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framer import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers._steps import (
     Step,
     cut_steps,

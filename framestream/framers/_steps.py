@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from framestream._conditions import (
+from framestream.errors import EncodeError, FrameTooLarge, FramingError, PayloadError
+from framestream.framer import (
     PADDING,
     Decode,
     Framer,
@@ -15,7 +16,6 @@ from framestream._conditions import (
     ValueSpan,
     Window,
 )
-from framestream._errors import EncodeError, FrameTooLarge, FramingError, PayloadError
 from framestream.framers._whole import decode_whole
 
 Step: TypeAlias = ReadCondition[Any] | Callable[..., ReadCondition[Any]]

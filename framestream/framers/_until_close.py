@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from framestream._conditions import Framer, NeedMore, Span, Window
+from framestream.framer import Framer, NeedMore, Span, Window
 from framestream.framers._value_checks import check_max_size, check_payload
 
 

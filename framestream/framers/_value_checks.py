@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from framestream._errors import EncodeError
+from framestream.errors import EncodeError
 
 
 def check_size(name: str, value: object, *, least: int = 1, most: int | None = None) -> int:

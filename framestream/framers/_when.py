@@ -6,8 +6,8 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Annotated, TypeVar
 
-from framestream._conditions import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
-from framestream._errors import EncodeError, FramingError
+from framestream.errors import EncodeError, FramingError
+from framestream.framer import Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers._steps import pieces_of, split_by_cut
 
 T = TypeVar("T")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from framestream._conditions import Decode, Window
-from framestream._errors import PayloadError
+from framestream.errors import PayloadError
+from framestream.framer import Decode, Window
 
 
 def decode_whole(decode: Callable[[bytes], Any], window: Window, span: tuple[Any, ...]) -> Decode:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from framestream._conditions import PADDING, Decode, NeedMore, ReadCondition, Window
-from framestream._errors import FramingError, PayloadError
+from framestream.errors import FramingError, PayloadError
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
 from framestream.testing._failure import ConformanceError, describe_answer, describe_error
 
 Answer: TypeAlias = "tuple[Any, ...] | NeedMore | FramingError"

@@ -8,7 +8,7 @@ from itertools import islice
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
-from framestream._conditions import Framer, ReadCondition, Window
+from framestream.framer import Framer, ReadCondition, Window
 from framestream.testing._asking import ask, is_padding
 from framestream.testing._chunkings import chunkings
 from framestream.testing._comparing import same_frames

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
-from framestream._conditions import NeedMore, Window
-from framestream._errors import FramingError
+from framestream.errors import FramingError
+from framestream.framer import NeedMore, Window
 from framestream.testing._asking import Answer, ask, is_padding, same_answer, span_of
 from framestream.testing._case import Case, lengths
 from framestream.testing._failure import ConformanceError, count_bytes, describe_answer

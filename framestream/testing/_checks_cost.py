@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from framestream._conditions import NeedMore
+from framestream.framer import NeedMore
 from framestream.testing._asking import Answer, ask, same_answer
 from framestream.testing._case import Case, lengths
 from framestream.testing._cost import Cost, ask_cost, drip_cost, one_by_one_cost, split_cost

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from framestream._conditions import ReadCondition
-from framestream._errors import FramerContractError, FramingError, IncompleteFrame, PayloadError
 from framestream._signals import Signal
 from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import FramerContractError, FramingError, IncompleteFrame, PayloadError
+from framestream.framer import ReadCondition
 from framestream.testing._case import Case, lengths
 from framestream.testing._chunkings import in_pieces
 from framestream.testing._comparing import difference, difference_from_reading

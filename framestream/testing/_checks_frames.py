@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from framestream._conditions import Framer
-from framestream._errors import EncodeError, SpecError
+from framestream.errors import EncodeError, SpecError
+from framestream.framer import Framer
 from framestream.testing._case import Case, ends_by_itself
 from framestream.testing._comparing import same_frames
 from framestream.testing._failure import ConformanceError, describe_error
@@ -39,7 +39,7 @@ def check_round_trip(case: Case) -> str | None:
 
 def check_spec_string(case: Case) -> str | None:
     """The framer's string, given to `get_framer`, makes an equal framer."""
-    from framestream.hosting._registry import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
+    from framestream.registry._registry import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
 
     framer = case.framer
     text = str(framer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from framestream._conditions import ReadCondition
+from framestream.framer import ReadCondition
 from framestream.testing._case import Case
 from framestream.testing._comparing import difference, same_frames
 from framestream.testing._failure import ConformanceError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from framestream._conditions import ReadCondition, Window
-from framestream._errors import FramingError, PayloadError
+from framestream.errors import FramingError, PayloadError
+from framestream.framer import ReadCondition, Window
 from framestream.testing._asking import ask, is_padding, trailer_of, value_of
 from framestream.testing._case import Case, lengths
 from framestream.testing._comparing import same_frames

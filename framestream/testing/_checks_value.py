@@ -7,7 +7,7 @@ import pickle
 from itertools import zip_longest
 from typing import Any
 
-from framestream._conditions import NeedMore, ReadCondition, Window
+from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.testing._asking import Answer, ask, same_answer
 from framestream.testing._case import Case
 from framestream.testing._chunkings import in_pieces

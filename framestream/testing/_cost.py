@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from framestream._conditions import NeedMore, ReadCondition, Window
+from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.testing._asking import Answer, ask
 from framestream.testing._counting import CountedBytes, Tally
 from framestream.testing._progress import Progress

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from framestream._conditions import ReadCondition
+from framestream.framer import ReadCondition
 from framestream.testing._case import Examples, Malformed, SlowFrame
 from framestream.testing._failure import ConformanceError
 from framestream.testing._fuzzing import fuzz_framer
@@ -105,7 +105,7 @@ def _framer_of(tests: type[FramerTests]) -> ReadCondition[Any]:
     framer = getattr(tests, "framer", None)
     if isinstance(framer, str):
         # What is tested directly needs no plugin host.
-        from framestream.hosting._registry import get_framer  # noqa: PLC0415
+        from framestream.registry._registry import get_framer  # noqa: PLC0415
 
         framer = get_framer(framer)
     if not isinstance(framer, ReadCondition):

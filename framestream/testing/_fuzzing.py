@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeAlias
 
-from framestream._conditions import ReadCondition
+from framestream.framer import ReadCondition
 from framestream.testing._chunkings import random_chunks
 from framestream.testing._comparing import difference, difference_from_reading
 from framestream.testing._failure import ConformanceError, describe_framer

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from framestream._conditions import ReadCondition
+from framestream.framer import ReadCondition
 from framestream.testing._case import Case, Examples, Malformed, SlowFrame
 from framestream.testing._checks_answers import (
     check_answers,

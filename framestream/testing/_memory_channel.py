@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import cycle, repeat
 from typing import Any
 
-from framestream.channels._channel import Buffer, Callback, Channel
-from framestream.channels._readiness import Readiness
+from framestream.transport._channel import Buffer, Callback, Channel
+from framestream.transport._readiness import Readiness
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from framestream.streams._stream import IOStream
+from framestream.stream._stream import IOStream
 from framestream.testing._memory_channel import Wire, memory_channel_pair
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from framestream._conditions import ReadCondition
-    from framestream.streams._stream_options import StreamOptions
+    from framestream.framer import ReadCondition
+    from framestream.stream._stream_options import StreamOptions
 
 
 def memory_stream_pair(

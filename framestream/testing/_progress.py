@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from framestream._conditions import NeedMore, Window
+from framestream.framer import NeedMore, Window
 
 
 class Progress:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from framestream._conditions import NeedMore, ReadCondition
-from framestream._errors import FramingError
+from framestream.errors import FramingError
+from framestream.framer import NeedMore, ReadCondition
 from framestream.testing._asking import Answer, ask, is_padding, trailer_of, value_of
 from framestream.testing._progress import Progress
 

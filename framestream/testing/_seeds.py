@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from framestream._conditions import Framer, ReadCondition
+from framestream.framer import Framer, ReadCondition
 
 FRAMES: tuple[Any, ...] = (
     b"",

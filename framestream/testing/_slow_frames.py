@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from framestream._conditions import Framer, ReadCondition, Window
+from framestream.framer import Framer, ReadCondition, Window
 from framestream.testing._asking import ask, is_padding
 from framestream.testing._case import Case
 from framestream.testing._checks_frames import encode

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from framestream._conditions import ReadCondition
-from framestream._errors import (
+from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.decoding._decoder import FrameDecoder
+from framestream.errors import (
     FramerContractError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
     PayloadError,
 )
-from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.framer import ReadCondition
 from framestream.testing._failure import ConformanceError
 
 By: TypeAlias = Literal["frame", "batch", "part", "mixed"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from framestream._conditions import ReadCondition
-    from framestream.streams._stream import IOStream
+    from framestream.framer import ReadCondition
+    from framestream.stream._stream import IOStream
     from framestream.testing._speed import SpeedReport
 
 _SPEEDS = pytest.StashKey[list[str]]()

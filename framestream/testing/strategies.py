@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from framestream._conditions import Framer
+    from framestream.framer import Framer
 
 _MOST_CUTS = 8
 
