@@ -188,7 +188,8 @@ class ReceiveBuffer:
             self._joined = False
             size = len(chunk)
         else:
-            chunk = chunk[self.fill(chunk) :]
+            if done := self.fill(chunk):
+                chunk = chunk[done:]
             self.close_place()
             self.settle()
             if chunk:
@@ -337,7 +338,7 @@ class ReceiveBuffer:
             self.settle()
         chunk = self._chunks.popleft()
         self.queued -= len(chunk)
-        return chunk if type(chunk) is bytes else bytes(chunk)
+        return bytes(chunk) if isinstance(chunk, bytearray) else chunk
 
     def _replace_head(self, head: bytes) -> None:
         self.base += len(self.head)
@@ -430,7 +431,7 @@ class ReceiveBuffer:
 
     def _segments(self) -> list[memoryview]:
         self.close_place()
-        segments = [memoryview(self.head)[self.pos :], *(memoryview(chunk) for chunk in self._chunks)]
+        segments = [memoryview(self.head)[self.pos :], *[memoryview(chunk) for chunk in self._chunks]]
         if self.view is not None:
             segments.append(self.view[self.view_at :])
         return segments
