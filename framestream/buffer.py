@@ -79,7 +79,8 @@ class Place:
 
     def rest(self) -> memoryview:
         """Return the room for what is to arrive next."""
-        self._let_go()
+        if self._rest is not None:
+            self._rest.release()
         if self.size == self._room:
             room = max(_FACTOR * self.size, min(_FIRST_FACTOR * self.size, _FIRST_ROOM))
             # No small last step: a BytesIO that grows by little takes more than it is asked for, and giving
@@ -92,20 +93,14 @@ class Place:
 
     def take(self) -> bytes:
         """Return what has arrived; the place is of no more use."""
-        if not self._let_go():
-            return bytes(self._file.getbuffer()[: self.size])
-        if self.size < self._room:
-            self._file.truncate(self.size)
-        return self._file.getvalue()
-
-    def _let_go(self) -> bool:
-        # uvloop holds the view until the call that tells of its bytes returns.
         try:
             if self._rest is not None:
                 self._rest.release()
+            self._file.truncate(self.size)
         except BufferError:
-            return False
-        return True
+            # uvloop holds the room until the call that tells of its bytes returns.
+            return bytes(self._file.getbuffer()[: self.size])
+        return self._file.getvalue()
 
 
 class LentPlace(Place):
