@@ -1,1 +1,1 @@
-"""`IOStream`: a decoder and a write buffer on a channel and an event loop."""
+"""Streams: one receiver, one sender, and the ways to read; for those who build reads of their own."""

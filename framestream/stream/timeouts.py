@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from framestream.errors import StreamTimeout
 
 if TYPE_CHECKING:
-    from framestream.stream._waiting import Reader
-from framestream.decoding._decoder import FrameDecoder
+    from collections.abc import Awaitable
+
+    from framestream.decoder import FrameDecoder
+    from framestream.stream.reads import PendingRead
 
 
-@dataclass(frozen=True)
-class Pace:
+@dataclass(frozen=True, slots=True)
+class ReadTimeouts:
     """How long a read may take; None, or 0 for the rate, sets no limit.
 
     Attributes:
@@ -33,18 +34,18 @@ class Pace:
     rate: float = 0
     grace: float = 1.0
 
-    def but(self, timeout: float | None, deadline: float | None, rate: float | None) -> Pace:
-        """Return the pace of one read that has limits of its own."""
+    def but(self, timeout: float | None, deadline: float | None, rate: float | None) -> ReadTimeouts:
+        """Return the limits of one read that has some of its own."""
         if timeout is None and deadline is None:
             timeout = self.timeout
-        return Pace(timeout, deadline, self.idle, self.rate if rate is None else rate, self.grace)
+        return ReadTimeouts(timeout, deadline, self.idle, self.rate if rate is None else rate, self.grace)
 
     def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
         """Begin to watch over a read."""
         return ReadTimer(loop, self, decoder)
 
     @property
-    def limits_anything(self) -> bool:
+    def limit_anything(self) -> bool:
         """True if any limit is set."""
         return bool(self.rate) or not self.timeout == self.deadline == self.idle is None
 
@@ -63,21 +64,21 @@ class ReadTimer:
         "_decoder",
         "_first",
         "_handle",
+        "_limits",
         "_loop",
         "_offset",
-        "_pace",
         "_paused",
-        "_reader",
+        "_read",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pace: Pace, decoder: FrameDecoder) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: ReadTimeouts, decoder: FrameDecoder) -> None:
         now = loop.time()
-        ends = [] if pace.deadline is None else [pace.deadline]
-        if pace.timeout is not None:
-            ends.append(now + pace.timeout)
-        self._reader: Reader | None = None
+        ends = [] if limits.deadline is None else [limits.deadline]
+        if limits.timeout is not None:
+            ends.append(now + limits.timeout)
+        self._read: PendingRead | None = None
         self._loop = loop
-        self._pace = pace
+        self._limits = limits
         self._decoder = decoder
         self._offset = decoder.offset  # where the frame begins
         self._paused: float | None = None
@@ -92,15 +93,15 @@ class ReadTimer:
             pause, self._paused = loop.time() - self._paused, None
             self._began += pause
             self._arrived += pause
-            if self._deadline is not None and self._pace.deadline is None:
+            if self._deadline is not None and self._limits.deadline is None:
                 self._deadline += pause
             if self._first is not None:
                 self._first += pause
         return self
 
-    def wait(self, reader: Reader) -> None:
-        """Give `reader` a `StreamTimeout` when a limit is passed before `cancel`."""
-        self._reader = reader
+    def wait(self, read: PendingRead) -> None:
+        """Give `read` a `StreamTimeout` when a limit is passed before `cancel`."""
+        self._read = read
         if self._handle is None:
             self._check()
 
@@ -109,7 +110,7 @@ class ReadTimer:
         self._arrived = self._loop.time()
         if self._first is None:
             self._first = self._arrived
-            if self._pace.rate and self._handle is not None:
+            if self._limits.rate and self._handle is not None:
                 self._stop()
                 self._check()
 
@@ -125,54 +126,38 @@ class ReadTimer:
 
     def _check(self) -> None:
         self._handle = None
-        reader = self._reader
-        if reader is None:
+        if self._read is None:
             return
         now = self._loop.time()
         due: list[float] = []
-        for limit, reason in self._limits(now):
+        for limit, reason in self._due(now):
             if limit <= now:
-                reader.fail(StreamTimeout(reason))
+                self._read.fail(StreamTimeout(reason))
                 return
             due.append(limit)
         if due:
             self._handle = self._loop.call_at(min(due), self._check)
 
-    def _limits(self, now: float) -> list[tuple[float, str]]:
-        pace, limits = self._pace, []
+    def _due(self, now: float) -> list[tuple[float, str]]:
+        limits, due = self._limits, []
         if self._deadline is not None:
-            limits.append((self._deadline, f"frame not complete after {now - self._began:.3g} s"))
-        if pace.idle is not None:
-            limits.append((self._arrived + pace.idle, f"nothing received for {now - self._arrived:.3g} s"))
-        if pace.rate and self._first is not None:
+            due.append((self._deadline, f"frame not complete after {now - self._began:.3g} s"))
+        if limits.idle is not None:
+            due.append((self._arrived + limits.idle, f"nothing received for {now - self._arrived:.3g} s"))
+        if limits.rate and self._first is not None:
             # The bytes that came pay for this much time; those passed on already count as well.
             got = self._decoder.received - self._offset
-            paid = got / pace.rate
-            took = f"{now - self._first:.3g} s, minimum {pace.rate:g} bytes/s"
-            reason = f"only {got} bytes of a frame after {took}"
-            limits.append((self._first + max(pace.grace, paid), reason))
-        return limits
+            took = f"{now - self._first:.3g} s, minimum {limits.rate:g} bytes/s"
+            paid_until = self._first + max(limits.grace, got / limits.rate)
+            due.append((paid_until, f"only {got} bytes of a frame after {took}"))
+        return due
 
 
-async def within(
-    loop: asyncio.AbstractEventLoop, awaitable: Awaitable[None], timeout: float | None, what: str
-) -> None:
+async def within(awaitable: Awaitable[None], timeout: float | None, what: str) -> None:
     """Wait for `what`, but no longer than `timeout` seconds: then it is a `StreamTimeout`."""
     try:
         await asyncio.wait_for(awaitable, timeout)
-    except asyncio.TimeoutError as error:
+    except TimeoutError as error:
+        if isinstance(error, StreamTimeout):
+            raise
         raise StreamTimeout(f"{what} not done after {timeout:g} s") from error
-
-
-def settle(future: asyncio.Future[Any]) -> tuple[Callable[[Any], None], Callable[[BaseException], None]]:
-    """Return two callbacks that end a future, unless somebody has cancelled it."""
-
-    def result(value: Any) -> None:
-        if not future.done():
-            future.set_result(value)
-
-    def fail(error: BaseException) -> None:
-        if not future.done():
-            future.set_exception(error)
-
-    return result, fail

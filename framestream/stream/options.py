@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from framestream._checks import check_count, check_rate, check_seconds
-from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize, checked_policy
+from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize, check_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,12 +23,12 @@ class StreamOptions(TypedDict, total=False):
             stream.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated.
         max_buffer_size: the most to buffer for one read; a read that needs more closes the stream.
-        read_chunk_size: the most to receive at a time; no more than 64 KiB while little arrives.
+        read_chunk_size: the most to receive at a time, unless a large frame is being received.
         write_high_water: above this many queued bytes `send` and `drain` wait...
         write_low_water: ...until no more than these are left; at most `write_high_water`.
         max_write_buffer_size: a write that would queue more than this raises `BufferFull`.
         half_open: keep the stream open for writing when the peer has ended its half and a reader has been
-            told so. Otherwise the stream closes then, behind what was written before.
+            told so. Otherwise the stream closes then, after what was written before.
         frame_timeout: limit on each read from its beginning to its frame.
         idle_timeout: limit on the time without a single byte while a read waits.
         min_rate: bytes per second that a frame must arrive with on average, once it has begun...
@@ -53,45 +53,8 @@ class StreamOptions(TypedDict, total=False):
     write_timeout: float | None
 
 
-DEFAULTS: Final[Mapping[str, Any]] = {
-    "max_frame_size": DEFAULT_MAX_FRAME_SIZE,
-    "on_oversize": "raise",
-    "on_discard": None,
-    "max_buffer_size": 100 << 20,
-    # A recv of 256 KiB costs six times one of 64 KiB where messages are small.
-    "read_chunk_size": 1 << 17,
-    "write_high_water": 1 << 16,
-    "write_low_water": 1 << 14,
-    "max_write_buffer_size": None,
-    "half_open": False,
-    "frame_timeout": None,
-    "idle_timeout": None,
-    "min_rate": 0,
-    "rate_grace": 1.0,
-    "write_timeout": None,
-}
-
-
-def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse what no stream could use, before it has one.
-
-    Raises:
-        TypeError: no stream has such an option.
-        ValueError: a value has no meaning.
-    """
-    if not options:
-        return
-    if unknown := options.keys() - DEFAULTS.keys():
-        raise TypeError(f"unknown stream option: {', '.join(sorted(unknown))}")
-    for name, value in options.items():
-        _CHECKS[name](name, value)
-    low, high = options.get("write_low_water"), options.get("write_high_water", DEFAULTS["write_high_water"])
-    if low is not None and low > high:
-        raise ValueError(f"write_low_water is {low}, above write_high_water {high}")
-
-
 def _check_policy(name: str, value: OnOversize) -> None:
-    checked_policy(value)
+    check_policy(value)
 
 
 def _check_function(name: str, value: object) -> None:
@@ -104,23 +67,43 @@ def _check_truth(name: str, value: object) -> None:
         raise ValueError(f"{name} is {value!r}; it must be True or False")
 
 
-_check_size = partial(check_count, of=" of bytes")
-_check_room = partial(check_count, of=" of bytes", least=1)
-_check_limit = partial(check_seconds, optional=True)
+_size = partial(check_count, of=" of bytes")
+_room = partial(check_count, of=" of bytes", least=1)
+_limit = partial(check_seconds, optional=True)
 
-_CHECKS: Final[Mapping[str, Callable[[str, Any], None]]] = {
-    "max_frame_size": _check_size,
-    "on_oversize": _check_policy,
-    "on_discard": _check_function,
-    "max_buffer_size": _check_room,
-    "read_chunk_size": _check_room,
-    "write_high_water": _check_size,
-    "write_low_water": _check_size,
-    "max_write_buffer_size": partial(check_count, of=" of bytes", optional=True),
-    "half_open": _check_truth,
-    "frame_timeout": _check_limit,
-    "idle_timeout": _check_limit,
-    "min_rate": check_rate,
-    "rate_grace": check_seconds,
-    "write_timeout": _check_limit,
+_OPTIONS: Final[Mapping[str, tuple[Any, Callable[[str, Any], None]]]] = {
+    "max_frame_size": (DEFAULT_MAX_FRAME_SIZE, _size),
+    "on_oversize": ("raise", _check_policy),
+    "on_discard": (None, _check_function),
+    "max_buffer_size": (100 << 20, _room),
+    "read_chunk_size": (1 << 17, _room),
+    "write_high_water": (1 << 16, _size),
+    "write_low_water": (1 << 14, _size),
+    "max_write_buffer_size": (None, partial(check_count, of=" of bytes", optional=True)),
+    "half_open": (False, _check_truth),
+    "frame_timeout": (None, _limit),
+    "idle_timeout": (None, _limit),
+    "min_rate": (0, check_rate),
+    "rate_grace": (1.0, check_seconds),
+    "write_timeout": (None, _limit),
 }
+
+DEFAULTS: Final[Mapping[str, Any]] = {name: default for name, (default, _) in _OPTIONS.items()}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what no stream could use, before it has one.
+
+    Raises:
+        TypeError: no stream has such an option.
+        ValueError: a value has no meaning.
+    """
+    if not options:
+        return
+    if unknown := options.keys() - _OPTIONS.keys():
+        raise TypeError(f"unknown stream option: {', '.join(sorted(unknown))}")
+    for name, value in options.items():
+        _OPTIONS[name][1](name, value)
+    low, high = options.get("write_low_water"), options.get("write_high_water", DEFAULTS["write_high_water"])
+    if low is not None and low > high:
+        raise ValueError(f"write_low_water is {low}, above write_high_water {high}")
