@@ -7,7 +7,7 @@ import pytest
 from stream_pairs import joined
 
 from framestream import IOStream, Line, client_tls, connect, connect_process, serve
-from framestream.stream._stream_options import DEFAULTS, check_options
+from framestream.stream.options import DEFAULTS, check_options
 
 LINE = Line()
 
@@ -143,7 +143,7 @@ async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_co
 
     async with await serve(echo, "tcp://127.0.0.1:0") as server:
         with monkeypatch.context() as patch:
-            patch.setattr("framestream.net._connections.SocketChannel", refuse)
+            patch.setattr("framestream.net._connections.SocketTransport", refuse)
             async with await connect(server.url) as lost:
                 assert b"" == await lost.read_until_close()
         async with await connect(server.url) as client:

@@ -81,14 +81,15 @@ class Callbacks:
             callback, self.on_close = self.on_close, None
             self.soon(callback)
 
-    async def wait_closed(self) -> None:
-        """Wait until the stream, which is open, is closed."""
+    async def wait_closed(self, watch: Callable[[], object]) -> None:
+        """Wait until the stream, which is open, is closed; `watch` has it notice the peer's end."""
         # A future each: shielding one for all takes half a KiB more for each connection that waits.
         waiter: asyncio.Future[None] = self._loop.create_future()
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)
         try:
+            watch()
             await waiter
         finally:
             self._waiters.remove(waiter)

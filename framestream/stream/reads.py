@@ -105,7 +105,7 @@ async def next_answer(
     Where the stream has ended it raises what ends a read, or with `iterating` what ends an iteration.
     """
     receiver = stream.receiver
-    if receiver.reader is not None or receiver.state is State.PAUSED:
+    if receiver.reader is not None or receiver.state is State.PAUSED or receiver.state is State.ENDED:
         receiver.check_free()
     try:
         answer = receiver.decoder.next_frame(condition) if ask is None else ask(condition)

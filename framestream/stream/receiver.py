@@ -36,7 +36,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
-from framestream.decoder import NEED_DATA
+from framestream.decoder import IN_PARTS, NEED_DATA
 from framestream.errors import BufferFull, StreamBusy, StreamClosed
 from framestream.transport.base import is_reset
 
@@ -165,6 +165,7 @@ class Receiver:
         "_kept",
         "_loop",
         "_missing",
+        "_small_size",
         "_stream",
         "_timer",
         "_turn",
@@ -202,6 +203,7 @@ class Receiver:
         self._stream = stream
         self._loop = loop
         self._chunk_size = min(chunk_size, KeptBuffer.SIZE)
+        self._small_size = min(chunk_size, READ_AHEAD)
         self.max_buffer_size = max_buffer_size
         self._kept = kept_buffer(loop)
         self._missing = 0  # bytes the read that waits cannot do without
@@ -226,9 +228,11 @@ class Receiver:
             kept.take_back()
         if self._missing >= LARGE:
             self._asked = KeptBuffer.SIZE
-            return kept.view
-        # What is delivered in one turn of the loop is bounded by this: small frames may be many.
-        self._asked = self._chunk_size
+        elif self.state is State.FULL and self._missing > 0:
+            # What is delivered in one turn of the loop is bounded by this: small frames may be many.
+            self._asked = self._chunk_size
+        else:
+            self._asked = self._small_size
         return kept.view[: self._asked]
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -278,11 +282,13 @@ class Receiver:
             self.release()
         if self.state is State.PAUSED and 0 < self.decoder.held < READ_AHEAD:
             self._resume()
+        elif self.state is State.ENDED:
+            self._stream.watch_for_end()  # which may come with this very read
 
     def check_not_in_parts(self) -> None:
         """Raise `StreamBusy` in the middle of a frame that is read in parts."""
         if self.decoder.streaming:
-            raise StreamBusy("a frame is being streamed in parts; finish it, or skip it by leaving its block")
+            raise StreamBusy(IN_PARTS)
 
     def claim(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
         """Let only `read` read until `release`, within its limits of time."""
@@ -382,13 +388,14 @@ class Receiver:
         self.transport.pause_reading()
 
     def receive_rest(self) -> None:
-        """Take in what a peer that is gone has sent before: often the reason is in it."""
-        while (
-            self.end is None
-            and self.decoder.buffered < self.decoder.max_frame_size
-            and self.transport.receive_now()
-        ):
-            pass
+        """Take in what a peer that is gone has sent before: often the reason is in it. Wake nobody at once."""
+        waiting, self.waiting = self.waiting, False
+        while self.end is None and self.decoder.held < self.decoder.max_frame_size:
+            if not self.transport.receive_now():
+                break
+        self.waiting = waiting
+        if waiting and self.end is not None:
+            self._wake(at_once=False)
 
     def replace_transport(self, transport: Transport) -> None:
         """Go on over a transport that has taken this one in."""

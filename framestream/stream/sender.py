@@ -171,7 +171,7 @@ class Sender:
         if self.size or not self._may_send() or size > _MOST_TO_OFFER:
             self._append(chunks, size)
             self._send_soon()
-            return not self.size
+            return not self.size and self.state is not State.CLOSED
         try:
             taken = self.transport.send(chunks)
         except (BlockingIOError, InterruptedError):

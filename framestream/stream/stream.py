@@ -652,7 +652,7 @@ class IOStream:
         finally:
             self._handshake = None
             receiver.release()
-            self._watch_for_end()
+            self.watch_for_end()
 
     # The end
 
@@ -665,7 +665,7 @@ class IOStream:
         if self._end is not None:
             self.callbacks.close()
         elif callback is not None:
-            self._watch_for_end()
+            self.watch_for_end()
 
     async def wait_closed(self) -> None:
         """Wait until the stream is closed, by whomever; an idle stream notices that the peer closes.
@@ -673,16 +673,16 @@ class IOStream:
         Cancelling the wait changes nothing.
         """
         if self._end is None:
-            waiting = self.callbacks.wait_closed()
-            self._watch_for_end()
-            await waiting
+            await self.callbacks.wait_closed(self.watch_for_end)
 
-    def _watch_for_end(self) -> None:
-        receiver = self.receiver
+    def watch_for_end(self) -> None:
+        """Notice the end of the stream although nobody reads, if anybody wants to know of it."""
         if self._end is not None or self._handshake is not None:
             return
-        if receiver.end is None:
-            receiver.watch()
+        if self._callbacks is None or not self._callbacks.await_end:
+            return
+        if self.receiver.end is None:
+            self.receiver.watch()
         else:
             self.loop.call_soon(self._close_if_over)
 
@@ -711,9 +711,11 @@ class IOStream:
         What the system does not take at once is lost; what is buffered can still be read. A pending read is
         completed if what is there completes it, else it raises `StreamClosed`.
         """
-        if self._end is not None:
-            return
-        self._end = End(EndKind.CLOSED, error)
+        if self._end is None:
+            self._end = End(EndKind.CLOSED, error)
+            self._close(error)
+
+    def _close(self, error: BaseException | None) -> None:
         if error is not None:
             events.tell("stream_failed", stream=self, error=error)
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
@@ -848,11 +850,13 @@ class IOStream:
 
     def on_write_error(self, error: BaseException) -> None:
         """Close, but take in first what a peer that is gone has sent before."""
-        if is_reset(error):
-            self.receiver.receive_rest()
-        else:
-            self.log_problem("write", error)
-        self.close(error)
+        if self._end is None:
+            self._end = End(EndKind.CLOSED, error)
+            if is_reset(error):
+                self.receiver.receive_rest()
+            else:
+                self.log_problem("write", error)
+            self._close(error)
 
     def ended(self) -> StreamClosed:
         """Return what to raise when a reader has met the end of the stream, and close if that is due."""

@@ -1,16 +1,25 @@
-"""A channel in memory: two ends joined by two wires, each with its faults on schedule."""
+"""Streams in memory, for tests: no sockets, no time, no chance; two ends joined by two wires, each with its
+faults on schedule.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from framestream.transport._channel import Buffer, Callback, Channel
-from framestream.transport._readiness import Readiness
+from framestream.stream.stream import IOStream
+from framestream.transport.base import Buffer, PolledTransport
+from framestream.transport.descriptor import Readiness
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from framestream.framer import ReadCondition
+    from framestream.stream.options import StreamOptions
 
 
 @dataclass(frozen=True)
@@ -132,19 +141,18 @@ class MemoryWire:
             asyncio.get_running_loop().call_soon(self._tick)
 
 
-class MemoryChannel(Channel):
+class MemoryTransport(PolledTransport):
     """One end of a pair of wires."""
 
+    __slots__ = ("incoming", "outgoing")
+
     def __init__(self, incoming: MemoryWire, outgoing: MemoryWire) -> None:
+        super().__init__()
         self.incoming = incoming
         self.outgoing = outgoing
 
-    def receive(self, size: int) -> bytes:
-        """Receive what has come through the wire."""
-        return self.incoming.receive(size)
-
     def receive_into(self, buffer: memoryview) -> int:
-        """Receive into the buffer."""
+        """Receive what has come through the wire."""
         data = self.incoming.receive(len(buffer))
         buffer[: len(data)] = data
         return len(data)
@@ -153,13 +161,13 @@ class MemoryChannel(Channel):
         """Send into the wire."""
         return self.outgoing.send(buffers)
 
-    def watch_read(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
+    def watch_readable(self, callback: Callable[[], object] | None) -> None:
         """Call back while something can be received."""
-        self.incoming.readable.watch(loop, callback)
+        self.incoming.readable.watch(self.loop, callback)
 
-    def watch_write(self, loop: asyncio.AbstractEventLoop, callback: Callback | None) -> None:
+    def watch_writable(self, callback: Callable[[], object] | None) -> None:
         """Call back while something can be sent."""
-        self.outgoing.writable.watch(loop, callback)
+        self.outgoing.writable.watch(self.loop, callback)
 
     def shutdown(self) -> None:
         """End the outgoing direction."""
@@ -167,16 +175,40 @@ class MemoryChannel(Channel):
 
     def close(self) -> None:
         """End both directions."""
+        self.pause_reading()
         self.outgoing.end()
         self.incoming.abandon()
 
 
-def memory_channel_pair(
+def memory_transport_pair(
     there: Wire | None = None, back: Wire | None = None
-) -> tuple[MemoryChannel, MemoryChannel]:
-    """Return two channels joined in memory; the first one's bytes go `there`, the second one's `back`."""
+) -> tuple[MemoryTransport, MemoryTransport]:
+    """Return two transports joined in memory; the first one's bytes go `there`, the second one's `back`."""
     outgoing, incoming = MemoryWire(there or Wire()), MemoryWire(back or Wire())
-    return MemoryChannel(incoming, outgoing), MemoryChannel(outgoing, incoming)
+    return MemoryTransport(incoming, outgoing), MemoryTransport(outgoing, incoming)
+
+
+def memory_stream_pair(
+    there: Wire | None = None,
+    back: Wire | None = None,
+    *,
+    framer: ReadCondition[Any] | str | None = None,
+    **options: Unpack[StreamOptions],
+) -> tuple[IOStream, IOStream]:
+    """Return two streams joined in memory.
+
+    ::
+
+        client, server = memory_stream_pair(Wire(chunks=[1, 2, 3]))
+
+    Args:
+        there: how the first stream's bytes travel to the second.
+        back: how the second stream's bytes travel to the first.
+        framer: the framer of both.
+        options: the options of both, as for `IOStream`.
+    """
+    first, second = memory_transport_pair(there, back)
+    return IOStream(first, framer=framer, **options), IOStream(second, framer=framer, **options)
 
 
 def _schedule(values: Sequence[Any], usual: Any) -> Iterator[Any]:
