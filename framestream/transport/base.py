@@ -219,3 +219,20 @@ class PolledTransport(Transport):
     def watch_writing(self, wanted: bool) -> None:
         """Watch for room."""
         self.watch_writable(self.sink.resume_writing if wanted else None)
+
+
+def joined(buffers: Sequence[Buffer], size: int) -> Buffer:
+    """Return the first bytes of these buffers as one buffer, at most `size` bytes.
+
+    A large buffer is not copied: it is sliced when it is the first, and left for the next time otherwise.
+    """
+    first = buffers[0]
+    if len(first) > size:
+        return memoryview(first)[:size]
+    count, total = 1, len(first)
+    for buffer in buffers[1:]:
+        total += len(buffer)
+        if total > size:
+            break
+        count += 1
+    return first if count == 1 else b"".join(buffers[:count])

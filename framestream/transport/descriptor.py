@@ -38,9 +38,7 @@ class SocketTransport(PolledTransport):
 
     def __init__(self, sock: socket.socket, peer: str = "") -> None:
         super().__init__()
-        sock.setblocking(False)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        prepare_socket(sock)
         self._socket = sock
         self._peer = peer
 
@@ -73,15 +71,8 @@ class SocketTransport(PolledTransport):
         self._socket.shutdown(socket.SHUT_WR)
 
     def discard(self) -> None:
-        """Throw away what has arrived.
-
-        A system that closes a socket over unread bytes resets the connection, and what was sent and is still
-        on its way is lost.
-        """
-        with suppress(OSError, ValueError):  # nothing is there; a TLS socket may know no more than that
-            for _ in range(_MOST_TO_DISCARD // _DISCARDED_AT_ONCE):
-                if not self._socket.recv(_DISCARDED_AT_ONCE):
-                    return
+        """Throw away what has arrived."""
+        discard_received(self._socket)
 
     def close(self) -> None:
         """Close the socket."""
@@ -97,8 +88,7 @@ class SocketTransport(PolledTransport):
     def peer(self) -> str:
         """The peer's address as text; empty if nobody has asked while there was one."""
         if not self._peer:
-            with suppress(OSError):
-                self._peer = format_address(self._socket.getpeername())
+            self._peer = address_of_peer(self._socket)
         return self._peer
 
     def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
@@ -134,7 +124,7 @@ class PipeTransport(PolledTransport):
             os.set_blocking(fd, False)  # type: ignore[arg-type]  # None is taken out
 
     def receive_into(self, buffer: memoryview) -> int:
-        """Read straight into the buffer; the other side of a terminal that is gone is an end, not an error."""
+        """Read straight into the buffer; a terminal whose other side is gone is at its end."""
         if self.read_fd is None:
             return 0
         try:
@@ -241,6 +231,33 @@ def always_ready(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]
     ready = Readiness(lambda: True)
     ready.watch(loop, callback)
     return ready
+
+
+def prepare_socket(sock: socket.socket) -> None:
+    """Make a socket ready for a transport: it does not block, and TCP does not wait for more."""
+    sock.setblocking(False)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def discard_received(sock: socket.socket) -> None:
+    """Throw away what a socket has received.
+
+    A system that closes a socket over unread bytes resets the connection, and what was sent and is still
+    on its way is lost.
+    """
+    with suppress(OSError, ValueError):  # nothing is there; a TLS socket may know no more than that
+        for _ in range(_MOST_TO_DISCARD // _DISCARDED_AT_ONCE):
+            if not sock.recv(_DISCARDED_AT_ONCE):
+                return
+
+
+def address_of_peer(sock: socket.socket) -> str:
+    """Return the address of a socket's peer as text; empty if the system does not know it any more."""
+    try:
+        return format_address(sock.getpeername())
+    except OSError:
+        return ""
 
 
 def format_address(address: Any) -> str:
