@@ -53,7 +53,6 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.RefusesAtTheEnd(), LINES, "truncation", "bytes that merely break off are refused"),
         (faulty.LosesTheLast(), LINES, "final", "takes an answer back when the stream has ended"),
         (faulty.SplitsOtherwise(), LINES, "split", "split disagrees with find"),
-        (faulty.CutsWhatIsThere(), LINES, "cut", "cut disagrees with find"),
         (faulty.SplitsFromZero(), LINES, "split", "split disagrees with find"),
         (faulty.SplitRaises(), LINES, "split", "split raises IndexError"),
         (faulty.ChunkDependent(), LINES, "chunking", "depend on how the bytes were cut into chunks"),

@@ -15,7 +15,6 @@ from framestream import (
     FRAME_END,
     NEED_DATA,
     PADDING,
-    Delimiter,
     FrameDecoder,
     FramerContractError,
     FrameTooLarge,
@@ -903,17 +902,6 @@ def test_a_split_that_gives_up_leaves_the_frames_to_find() -> None:
             raise ValueError("not today")
 
     assert fed(b"a\nb\n").next_batch(GivesUp()) == [b"a", b"b"]
-
-
-def test_a_cut_of_ones_own_is_asked_first_and_may_leave_the_frame_to_find() -> None:
-    class Once(Delimiter):
-        def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
-            if start:
-                raise LookupError("only the first")
-            return super().cut(data, start)
-
-    decoder = fed(b"a;b;")
-    assert [decoder.next_frame(Once(b";")), decoder.next_frame(Once(b";"))] == [b"a", b"b"]
 
 
 def test_missing_says_how_much_must_arrive() -> None:

@@ -211,7 +211,7 @@ class FrameDecoder:
             buffer = self._buffer
             head = buffer.head
             start, have = buffer.pos, len(head)
-            if again := condition is self._condition:
+            if condition is self._condition:
                 run = self._run
             else:
                 self._condition = condition
@@ -220,32 +220,17 @@ class FrameDecoder:
                 if not (buffer.chunks or self._eof or condition.can_be_empty or on_oversize):
                     return NEED_DATA
             elif run < RUN_BEFORE_LOOKING_AHEAD or have - start < 2 * self._last_size:
-                # One frame is cut faster alone than ahead.
-                try:
-                    # The head is bytes: it grows only while a frame is being searched.
-                    cut = condition.cut(head, start)  # type: ignore[arg-type]
-                except Exception:  # noqa: BLE001
-                    cut = None  # find and decode meet the frame next, and report it with its place
+                # One frame is found faster alone than ahead.
                 limit = condition.max_size if max_size is None else max_size
                 if limit is None:
                     limit = self.max_frame_size
-                if cut is not None:
-                    frame, end = cut
-                    if start < end <= have and end - start <= limit:
-                        buffer.pos = end
-                        self.frames += 1
-                        if again:
-                            self._run = run + 1
-                            self._last_size = end - start
-                        if self._eof:
-                            self._note_end(condition)
-                        return frame
-                elif (found := self._look(condition, limit)) is not None:
+                if (found := self._look(condition, limit)) is not None:
                     first, stop, buffer.pos = found
                     self._run = run + 1
                     self._last_size = buffer.pos - start
                     self._complete(condition)
-                    return self._finish(condition, bytes(head[first:stop]), PAYLOAD, buffer.base + start)
+                    frame: T = self._finish(condition, bytes(head[first:stop]), PAYLOAD, buffer.base + start)
+                    return frame
         else:
             ahead = self.ahead
             if (frames := ahead.frames) and condition is ahead.condition and max_size is None:
