@@ -17,16 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import tomllib
+
 from framestream import FramerInfo, available_framers, get_framer, plugins
 from framestream.cli._drawing import draw
 from framestream.cli._examples import examples_of
-from framestream.registry._spec import describe_options
+from framestream.framer import options_of
+from framestream.registry.options import describe_option
 from framestream.testing import SpeedReport, compare_speed
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gallery.md"
@@ -132,14 +130,13 @@ def _section(info: FramerInfo, speed: SpeedReport | None, proven: list[str]) -> 
     lines = [f"## {info.name}", "", f"{_escaped(info.summary)} From `{info.distribution}`.", ""]
     for spec, stream in examples_of(info.name, info.factory):
         lines += ["```text", spec, draw(get_framer(spec), stream), "```", ""]
-    options = describe_options(info.factory)
+    options = options_of(info.factory)
     if options:
         lines += ["| option | takes | default | meaning |", "|---|---|---|---|"]
         for option in options:
-            default = (
-                "required" if option.required else f"`{option.default_text}`" if option.default_text else ""
-            )
-            lines.append(f"| `{option.key}` | {option.type} | {default} | {_escaped(option.help)} |")
+            key, takes, default, meaning = describe_option(option)
+            default = f"`{default}`" if default and not option.required else default
+            lines.append(f"| `{key}` | {takes} | {default} | {_escaped(meaning)} |")
         lines.append("")
     keys = [option.key for option in options]
     limit = "`max`, else the decoder's" if "max" in keys else _own_limit(info.factory)

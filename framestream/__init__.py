@@ -63,8 +63,8 @@ if TYPE_CHECKING:
         serve,
         server_tls,
     )
-    from framestream.registry._hookspecs import hookimpl, hookspec
-    from framestream.registry._registry import FramerInfo, available_framers, get_framer, plugins
+    from framestream.registry.hookspecs import hookimpl, hookspec
+    from framestream.registry.lookup import FramerInfo, available_framers, get_framer, plugins
     from framestream.stream._framed import FramedStream
     from framestream.stream._stats import StreamStats
     from framestream.stream._stream import IOStream
@@ -84,7 +84,7 @@ _LAZY = {
     "FirstOf": "framers._first_of",
     "FixedLength": "framers._fixed_length",
     "FramedStream": "stream._framed",
-    "FramerInfo": "registry._registry",
+    "FramerInfo": "registry.lookup",
     "GeneratorFramer": "framers._generator",
     "HeaderThenBody": "framers._header_then_body",
     "IOStream": "stream._stream",
@@ -105,15 +105,15 @@ _LAZY = {
     "TLSSocketChannel": "transport._tls_socket_channel",
     "UntilClose": "framers._until_close",
     "When": "framers._when",
-    "available_framers": "registry._registry",
+    "available_framers": "registry.lookup",
     "channel_over": "transport._over",
     "client_tls": "net",
     "connect": "net",
     "connect_process": "net",
-    "get_framer": "registry._registry",
-    "hookimpl": "registry._hookspecs",
-    "hookspec": "registry._hookspecs",
-    "plugins": "registry._registry",
+    "get_framer": "registry.lookup",
+    "hookimpl": "registry.hookspecs",
+    "hookspec": "registry.hookspecs",
+    "plugins": "registry.lookup",
     "serve": "net",
     "server_tls": "net",
 }

@@ -6,12 +6,12 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
+from framestream._conditions import condition_of
 from framestream._signals import END, NEED_DATA, End, NeedData
 from framestream.decoding._decoder import FrameDecoder
 from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize
 from framestream.errors import FrameTooLarge, PayloadError
 from framestream.framer import ReadCondition
-from framestream.registry._named import condition_of
 
 T = TypeVar("T")
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"

@@ -35,7 +35,7 @@ from framestream.framers._msgpack import Msgpack
 from framestream.framers._sequence import Sequence
 from framestream.framers._until_close import UntilClose
 from framestream.framers._when import When
-from framestream.registry._registry import get_framer
+from framestream.registry.lookup import get_framer
 from framestream.testing import check_framer, chunkings
 
 LINE = Delimiter(b"\n")

@@ -16,7 +16,7 @@ from framestream.decoding._decoder import FrameDecoder
 from framestream.errors import EncodeError, FrameTooLarge, FramingError, IncompleteFrame
 from framestream.framer import NeedMore, Window
 from framestream.framers._length_prefix import LengthPrefix
-from framestream.registry._registry import get_framer
+from framestream.registry.lookup import get_framer
 from framestream.testing import check_framer
 
 VARINT = LengthPrefix(format="varint")

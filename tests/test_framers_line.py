@@ -14,7 +14,7 @@ from framestream.decoding._decoder import FrameDecoder
 from framestream.errors import EncodeError, IncompleteFrame, PayloadError
 from framestream.framer import Window
 from framestream.framers._line import Line
-from framestream.registry._registry import get_framer
+from framestream.registry.lookup import get_framer
 from framestream.testing import check_framer
 
 

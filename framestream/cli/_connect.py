@@ -19,7 +19,7 @@ from framestream.framers._line import Line
 from framestream.iterate import aiter_frames
 from framestream.net._connect import connect as open_stream
 from framestream.net._tls import client_tls
-from framestream.registry._registry import get_framer
+from framestream.registry.lookup import get_framer
 
 if TYPE_CHECKING:
     import ssl

@@ -18,8 +18,8 @@ from framestream.cli._sources import Source, open_source
 from framestream.decoding._decoder import FrameDecoder
 from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize
 from framestream.errors import FrameTooLarge, FramingError, PayloadError
-from framestream.registry._registry import get_framer
-from framestream.registry._values import format_size
+from framestream.framer import format_size
+from framestream.registry.lookup import get_framer
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition

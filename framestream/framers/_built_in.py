@@ -1,10 +1,8 @@
-"""The built-in framers as a plugin: they register through the same hook as anybody's."""
+"""The names of the built-in framers, and where each is."""
 
 from __future__ import annotations
 
 from typing import Final
-
-from framestream.registry._hookspecs import Register, hookimpl
 
 BUILT_IN: Final = {
     "available": "_available:Available",
@@ -22,10 +20,3 @@ BUILT_IN: Final = {
     "when": "_when:When",
 }
 """Name to place. As text, so that asking for lines does not import msgpack."""
-
-
-@hookimpl
-def framestream_register_framers(register: Register) -> None:
-    """Register every built-in framer."""
-    for name, place in BUILT_IN.items():
-        register(name, f"framestream.framers.{place}")

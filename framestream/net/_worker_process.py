@@ -74,7 +74,7 @@ def run(assignment: Assignment) -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if assignment.plugins:
-        from framestream.registry._registry import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
+        from framestream.registry.lookup import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
 
         plugins.load(*assignment.plugins)
     loop = assignment.new_loop()

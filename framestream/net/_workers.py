@@ -226,7 +226,7 @@ class Workers:
 def plugins_in_use() -> tuple[str, ...]:
     """Return the installed distributions whose hooks are called in this process."""
     # Where nobody has asked for a plugin so far, this is no reason to look for any.
-    registry = sys.modules.get("framestream.registry._registry")
+    registry = sys.modules.get("framestream.registry.lookup")
     loaded = [plugin for plugin in getattr(registry, "plugins", ()) if plugin.state == "loaded"]
     return tuple({plugin.distribution for plugin in loaded if plugin.distribution != "registered"})
 

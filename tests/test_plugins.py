@@ -1,9 +1,7 @@
-"""The plugin host: nothing a plugin does can hurt it, and nothing that goes wrong is silent."""
+"""The plugin manager: nothing a plugin does can hurt it, and nothing that goes wrong is silent."""
 
 from __future__ import annotations
 
-import logging
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +24,7 @@ from framestream import (
     plugins,
 )
 from framestream._events import EVENTS, events
-from framestream.registry._plugin import Plugin
-from framestream.registry._registry import plugins as registry_plugins
+from framestream.registry.plugin import Plugin
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Everything(ReadCondition[bytes]):
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Site]:
-    """A directory of distributions; the host sees those in it, and none that the machine has."""
+    """A directory of distributions; the manager sees those in it, and none that the machine has."""
     with site(tmp_path) as place, plugins.isolated():
         yield place
 
@@ -71,12 +68,13 @@ def test_an_installed_name_imports_only_its_own_plugin(installed: Site) -> None:
     assert ["installed", "loaded"] == [plugin.state for plugin in plugins]
 
 
-def test_a_built_in_name_imports_no_plugin_and_looks_for_none(installed: Site) -> None:
+def test_a_built_in_name_stays_built_in_and_imports_no_plugin(installed: Site) -> None:
     module = installed.install("acme-line", healthy("line"), "line")
 
-    assert str(get_framer("line")) == "line"
+    assert type(get_framer("line")).__module__.startswith("framestream.")
     assert module not in sys.modules
-    assert plugin("line").state == "installed"
+    assert plugins.problems(plugin("acme-line")) == ["'line' is built in; write acme-line/line for this one"]
+    assert type(get_framer("acme-line/line")).__module__ == "acme_line"
 
 
 def test_an_entry_point_may_be_the_framer_class_itself(installed: Site) -> None:
@@ -97,11 +95,13 @@ def test_a_module_with_several_names_is_imported_once(installed: Site) -> None:
 
 
 def test_a_name_that_is_no_entry_point_is_found_last(installed: Site) -> None:
-    installed.install("acme-upto", healthy("undeclared"), "upto")
+    installed.install("acme-upto", healthy("undeclared"), "upto", "up to")
 
     assert get_framer("undeclared").name == "undeclared"
+    assert "no framer named 'upto'" in reason("upto")
     assert plugins.problems(plugin("upto")) == [
-        "'undeclared' is no entry point: asking for it imports every plugin"
+        "'up to' is no name that a spec string can hold",
+        "'undeclared' is no entry point: asking for it imports every plugin",
     ]
 
 
@@ -148,12 +148,11 @@ def test_an_unknown_name_lists_what_is_there_and_the_nearest(installed: Site) ->
     message = reason("uptoo")
 
     assert "no framer named 'uptoo'; did you mean 'upto'? (available: available, delimiter," in message
-    assert message.endswith("; quarantined: acme-broken (framestream plugins tells why)")
+    assert message.endswith("; failed: acme-broken (framestream plugins tells why)")
 
 
 # What goes wrong
 
-MISSPELT = healthy("misspelt").replace("framers(", "framer(")
 HOSTILE = {
     "import": ("import nowhere", "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
     "exit": ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
@@ -161,14 +160,13 @@ HOSTILE = {
         healthy("hook").replace("    register(", "    1 / 0 or register("),
         "raised in framestream_register_framers: ZeroDivisionError",
     ),
-    "slow": ("import time; time.sleep(0.3)\n" + healthy("slow"), "s to load, limit 0.25 s"),
     "future": (
         healthy("future") + "framestream_contract = 7",
         "is written for contract version 7, this framestream knows 1: upgrade it",
     ),
     "oracle": (healthy("oracle") + "framestream_contract = '1'", "framestream_contract is '1'; it must be"),
     "misspelt": (
-        MISSPELT,
+        healthy("misspelt").replace("framers(", "framer("),
         "there is no hook framestream_register_framer; did you mean 'framestream_register_framers'?",
     ),
     "unmarked": (
@@ -200,19 +198,39 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
-def test_a_hostile_plugin_is_quarantined_with_the_reason(
-    kind: str, installed: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_hostile_plugins_fail_with_the_reason_and_hurt_no_other(
+    installed: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0.25")
-    source, why = HOSTILE[kind]
-    installed.install(f"acme-{kind}", source, kind)
+    for kind, (source, _) in HOSTILE.items():
+        installed.install(f"acme-{kind}", source, kind)
+    installed.install("acme-upto", healthy("upto"), "upto")
 
-    assert why in reason(kind)
-    assert why in plugin(kind).reason
-    assert f"framer {kind!r} is not available: plugin acme-{kind} 1.0 is quarantined: " in reason(kind)
-    assert why in caplog.text
-    assert plugin(kind).load_time is not None
+    plugins.load()
+
+    for kind, (_, why) in HOSTILE.items():
+        assert plugin(kind).state == "failed"
+        assert why in plugin(kind).reason
+        assert f"framer {kind!r} is not available: plugin acme-{kind} 1.0 failed: {plugin(kind).reason}" in (
+            reason(kind)
+        )
+        assert plugin(kind).load_time is not None
+        told = f"plugin acme-{kind} 1.0 (acme_{kind}) failed: {plugin(kind).reason}"
+        assert [record.getMessage() for record in caplog.records].count(told) == 1
+    assert str(get_framer("upto")) == "upto"
+    names = {info.name for info in available_framers()}
+    assert {"line", "upto"} <= names
+    assert names.isdisjoint(HOSTILE)
+
+
+def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+
+    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "soon")
+    assert reason("upto") == "FRAMESTREAM_LOAD_LIMIT is 'soon'; it must be a number of seconds"
+    assert str(get_framer("line")) == "line"
+
+    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0")
+    assert reason("upto").endswith(" s to load, limit 0 s")
 
 
 def test_a_framer_class_is_held_to_the_contract_version_of_its_module(installed: Site) -> None:
@@ -220,24 +238,6 @@ def test_a_framer_class_is_held_to_the_contract_version_of_its_module(installed:
     installed.install("acme-upto", source, "upto", target="acme_upto:Upto")
 
     assert "is written for contract version 2" in reason("upto")
-
-
-def test_ten_hostile_plugins_at_once_hurt_neither_the_others_nor_the_built_in(
-    installed: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0.25")
-    for kind, (source, _) in HOSTILE.items():
-        installed.install(f"acme-{kind}", source, kind)
-    installed.install("acme-upto", healthy("upto"), "upto")
-
-    assert str(get_framer("line")) == "line"
-    assert str(get_framer("upto")) == "upto"
-    names = {info.name for info in available_framers()}
-    assert {"line", "upto"} <= names
-    assert names.isdisjoint(HOSTILE)
-    states = {plugin.distribution: plugin.state for plugin in plugins}
-    assert states.pop("acme-upto") == "loaded"
-    assert set(states.values()) == {"quarantined"}
 
 
 def test_the_traceback_of_a_failure_is_kept(installed: Site) -> None:
@@ -251,13 +251,13 @@ def test_the_traceback_of_a_failure_is_kept(installed: Site) -> None:
     assert plugin("deep").traceback.endswith("OSError: deep\n")
 
 
-def test_a_framer_that_cannot_be_imported_later_quarantines_its_plugin(installed: Site) -> None:
+def test_a_plugin_fails_when_its_framer_cannot_be_imported_later(installed: Site) -> None:
     installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
     installed.install("acme-odd", healthy("odd").replace("Upto)", "'os:sep')"), "odd")
 
     assert reason("late") == "cannot import nowhere:At: ModuleNotFoundError: No module named 'nowhere'"
     assert reason("odd") == "registers 'odd' as '/', which is no framer class"
-    assert {plugin.state for plugin in plugins} == {"quarantined"}
+    assert {plugin.state for plugin in plugins} == {"failed"}
     assert plugin("odd").traceback == ""
 
 
@@ -280,17 +280,10 @@ def test_a_plugin_that_asks_for_its_own_name_while_it_is_imported_does_not_recur
 def test_a_keyboard_interrupt_is_not_taken_for_a_failure(installed: Site) -> None:
     installed.install("acme-held", "raise KeyboardInterrupt", "held")
 
-    with pytest.raises(KeyboardInterrupt):
-        get_framer("held")
-    assert plugin("held").state == "installed"
-    with pytest.raises(KeyboardInterrupt):
-        get_framer("held")
-
-
-def test_an_entry_point_that_cannot_be_typed_is_reported(installed: Site) -> None:
-    installed.install("acme-upto", healthy("upto"), "upto", "up to")
-
-    assert plugins.problems(plugin("acme-upto")) == ["'up to' is no name that a spec string can hold"]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            get_framer("held")
+        assert plugin("held").state == "installed"
 
 
 def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Site) -> None:
@@ -304,7 +297,7 @@ def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Sit
     installed.scan()
 
     assert get_framer("upto").name == "upto"
-    broken = [plugin for plugin in plugins if plugin.state == "quarantined"]
+    broken = [plugin for plugin in plugins if plugin.state == "failed"]
     assert sorted(Path(plugin.distribution).name for plugin in broken) == [
         "acme_garbled-1.0.dist-info",
         "acme_nameless-1.0.dist-info",
@@ -315,7 +308,7 @@ def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Sit
 # Names that two claim
 
 
-def test_an_entry_point_name_that_two_distributions_claim_is_refused_with_both(installed: Site) -> None:
+def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: Site) -> None:
     modules = [installed.install(name, healthy("upto"), "upto") for name in ("acme-upto", "best-upto")]
 
     assert reason("upto") == (
@@ -324,13 +317,7 @@ def test_an_entry_point_name_that_two_distributions_claim_is_refused_with_both(i
     assert sys.modules.keys().isdisjoint(modules)
     assert get_framer("acme-upto/upto").name == "upto"
     assert len(plugins.problems(plugin("best-upto"))) == 1
-    assert "acme_upto" in sys.modules
     assert "best_upto" not in sys.modules
-
-
-def test_disabling_one_of_two_claimants_settles_it(installed: Site) -> None:
-    for name in ("acme-upto", "best-upto"):
-        installed.install(name, healthy("upto"), "upto")
 
     plugins.disable("acme-upto")
 
@@ -350,58 +337,29 @@ def test_a_name_that_two_register_without_declaring_it_is_refused_with_both(inst
     assert "is claimed by acme-b 1.0 and acme-a 1.0" in plugins.problems(plugin("b"))[-1]
 
 
-def test_a_built_in_name_stays_built_in_and_the_other_is_reported(installed: Site) -> None:
-    installed.install("acme-line", healthy("line"), "line")
-
-    assert type(get_framer("line")).__module__.startswith("framestream.")
-    assert type(get_framer("acme-line/line")).__module__ == "acme_line"
-    assert plugins.problems(plugin("acme-line")) == ["'line' is built in; write acme-line/line for this one"]
-
-
-def test_an_entry_point_may_be_a_plugins_name_only(installed: Site) -> None:
-    installed.install("acme-kit", healthy("upto"), "acme-kit", "upto")
-
-    assert "no framer named 'acme-kit'" in reason("acme-kit")
-    assert get_framer("upto").name == "upto"
-
-
 # Selection
 
 
-def test_the_environment_names_the_only_plugins_allowed(
-    installed: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installed.install("acme-upto", healthy("upto"), "upto")
-    installed.install("acme-other", healthy("other"), "other")
-    monkeypatch.setenv("FRAMESTREAM_PLUGINS", "acme_upto, typo")
+def test_the_environment_selects(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("upto", "other", "third"):
+        installed.install(f"acme-{name}", healthy(name), name)
+    monkeypatch.setenv("FRAMESTREAM_PLUGINS", "acme_upto, typo, third")
+    monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "third")
     installed.scan()
 
     assert get_framer("upto").name == "upto"
-    assert reason("other") == (
-        "framer 'other' is not available: plugin acme-other 1.0 is disabled: "
-        "FRAMESTREAM_PLUGINS does not name it"
-    )
+    disabled = "framer {0!r} is not available: plugin acme-{0} 1.0 is disabled: {1}"
+    assert reason("other") == disabled.format("other", "FRAMESTREAM_PLUGINS does not name it")
+    assert reason("third") == disabled.format("third", "FRAMESTREAM_DISABLE_PLUGINS names it")
+    assert {"other", "third"}.isdisjoint(plugins.names())
     assert plugins.notices() == ["no plugin answers to 'typo', which the environment names"]
 
-
-def test_an_empty_list_allows_no_plugin(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed.install("acme-upto", healthy("upto"), "upto")
     monkeypatch.setenv("FRAMESTREAM_PLUGINS", "")
     installed.scan()
+    plugins.register(Everything)
 
-    assert ["disabled"] == [plugin.state for plugin in plugins]
-    assert str(get_framer("line")) == "line"
-
-
-def test_the_environment_disables_plugins(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed.install("acme-upto", healthy("upto"), "upto")
-    installed.install("acme-other", healthy("other"), "other")
-    monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "upto")
-    installed.scan()
-
-    assert "FRAMESTREAM_DISABLE_PLUGINS names it" in reason("upto")
-    assert get_framer("other").name == "other"
-    assert "upto" not in plugins.names()
+    assert ["loaded", "disabled", "disabled", "disabled"] == [plugin.state for plugin in plugins]
+    assert get_framer("everything") == Everything()
 
 
 def test_a_program_disables_a_plugin_that_is_already_in_use(installed: Site) -> None:
@@ -415,38 +373,37 @@ def test_a_program_disables_a_plugin_that_is_already_in_use(installed: Site) -> 
         plugins.disable("uptoo")
 
 
-def test_a_load_limit_that_is_no_number_is_told(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed.install("acme-upto", healthy("upto"), "upto")
-    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "soon")
-
-    assert reason("upto") == "FRAMESTREAM_LOAD_LIMIT is 'soon'; it must be a number of seconds"
-    assert str(get_framer("line")) == "line"
-
-
 def test_loading_by_name_raises_what_loading_everything_does_not(installed: Site) -> None:
     installed.install("acme-broken", "import nowhere", "broken")
 
     plugins.load()
 
-    with pytest.raises(PluginError, match=r"plugin acme-broken 1\.0 is quarantined: cannot be imported"):
+    with pytest.raises(PluginError, match=r"plugin acme-broken 1\.0 failed: cannot be imported"):
         plugins.load("broken")
 
 
 def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", version="1.4.2")
     installed.install("acme-broken", "import nowhere", "broken")
+    installed.install("acme-odd", healthy("odd"), "odd", version="yesterday")
 
-    plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4")
+    plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4", "acme-odd")
 
-    with pytest.raises(PluginError, match=r"^acme-upto>=2 is required, acme-upto 1\.4\.2 is installed$"):
-        plugins.require("acme-upto>=2")
-    with pytest.raises(PluginError, match="no plugin 'acme-missing' is installed"):
-        plugins.require("acme-missing")
-    with pytest.raises(PluginError, match="cannot be imported"):
-        plugins.require("acme-broken")
+    for requirement, why in {
+        "acme-upto>=2": "acme-upto>=2 is required, acme-upto 1.4.2 is installed",
+        "acme-odd>=1": "acme-odd>=1 is required, acme-odd yesterday is installed",
+        "acme-missing": "no plugin 'acme-missing' is installed",
+        "acme-broken": "plugin acme-broken 1.0 failed: cannot be imported",
+        "acme>=": "'acme>=' is no requirement such as 'acme-netstring>=1.2,<2'",
+    }.items():
+        with pytest.raises(PluginError) as caught:
+            plugins.require(requirement)
+        assert str(caught.value).startswith(why)
 
 
-def test_a_program_registers_a_plugin_of_its_own() -> None:
+def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_installed(installed: Site) -> None:
+    installed.install("acme-everything", healthy("everything"), "everything")
+
     with plugins.isolated():
         added = plugins.register(Everything)
 
@@ -455,17 +412,8 @@ def test_a_program_registers_a_plugin_of_its_own() -> None:
         with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is no framer class$"):
             plugins.register(SimpleNamespace(), "nothing-at-all")
 
-    assert "everything" not in plugins.names()
-
-
-def test_what_a_program_registers_goes_before_what_is_installed(
-    installed: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installed.install("acme-everything", healthy("everything"), "everything")
+    assert get_framer("everything") != Everything()
     plugins.register(Everything)
-    monkeypatch.setenv("FRAMESTREAM_PLUGINS", "")
-    installed.scan()
-
     assert get_framer("everything") == Everything()
 
 
@@ -476,12 +424,6 @@ def test_isolation_is_undone_also_after_a_failure() -> None:
         raise AssertionError("not reached")  # pragma: no cover
 
     assert before == list(plugins)
-    assert plugins is registry_plugins
-
-
-def test_the_built_in_framers_come_through_the_same_hook() -> None:
-    assert plugins.built_in.hooks == ("framestream_register_framers",)
-    assert {"line", "delimiter", "length-prefix"} <= set(plugins.built_in.framers)
 
 
 # Events
@@ -514,6 +456,7 @@ def test_nothing_is_called_while_nobody_listens() -> None:
     with plugins.isolated(Everything):
         assert [None] * len(EVENTS) == [getattr(events, event) for event in EVENTS]
         events.tell("stream_opened", stream="nobody hears")
+        assert ["<Plugin registered loaded>"] == [repr(found) for found in plugins]
 
 
 def test_a_listener_is_told_the_arguments_it_asks_for() -> None:
@@ -527,9 +470,7 @@ def test_a_listener_is_told_the_arguments_it_asks_for() -> None:
     assert events.frame_received is None
 
 
-def test_a_listener_that_raises_is_quarantined_and_the_others_are_told(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_listener_that_raises_has_failed_and_the_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
     listener = Listener()
     with plugins.isolated(Raiser(), listener):
         begun_before = events.stream_opened
@@ -539,48 +480,9 @@ def test_a_listener_that_raises_is_quarantined_and_the_others_are_told(
         raiser = plugin("Raiser")
 
         assert [("opened", "a"), ("opened", "b")] == listener.told
-        assert raiser.state == "quarantined"
+        assert raiser.state == "failed"
         assert raiser.reason == "raised in framestream_stream_opened: RuntimeError: cannot stand a"
-    assert caplog.text.count("quarantined") == 1
-
-
-def test_a_plugin_is_shown_by_distribution_and_state() -> None:
-    with plugins.isolated(Everything):
-        assert ["<Plugin registered loaded>"] == [repr(found) for found in plugins]
-    assert Plugin("acme", "1.0", "acme", {"a": dict}).name == "a"
-
-
-# What a process pays
-
-
-def test_a_built_in_is_quick_beside_hostile_plugins(installed: Site) -> None:
-    for kind in ("import", "slow", "exit"):
-        installed.install(f"acme-{kind}", HOSTILE[kind][0], kind)
-    program = (
-        f"import sys, time; sys.path[:0] = [{str(installed.path)!r}]; start = time.process_time()\n"
-        "import framestream; framestream.get_framer('line')\n"
-        "print(time.process_time() - start, 'importlib.metadata' in sys.modules)"
-    )
-
-    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
-
-    seconds, looked_for_plugins = printed.stdout.split()
-    assert float(seconds) < 0.3  # generous: the figure is measured in the benchmarks
-    assert looked_for_plugins == "False"
-
-
-def test_quarantine_is_logged_once_with_the_plugin_named(
-    installed: Site, caplog: pytest.LogCaptureFixture
-) -> None:
-    installed.install("acme-broken", "import nowhere", "broken")
-    with caplog.at_level(logging.WARNING, "framestream.plugins"):
-        plugins.load()
-        plugins.load()
-
-    assert [record.getMessage() for record in caplog.records] == [
-        "plugin acme-broken 1.0 (acme_broken) is quarantined: "
-        "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
-    ]
+    assert len(caplog.records) == 1
 
 
 def test_a_plugin_can_be_loaded_for_its_hooks(installed: Site) -> None:

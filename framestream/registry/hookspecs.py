@@ -4,7 +4,7 @@ A plugin implements any number of them, each as a function marked ``@hookimpl``.
 arguments it does not use, so a hook can gain arguments without breaking anybody. Hooks are plain
 functions: they are called from the middle of a read or of the event loop, and must not block.
 
-A hook that raises costs its plugin its place: the plugin is quarantined and the caller goes on.
+A hook that raises costs its plugin its place: the plugin has failed, and the caller goes on.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from framestream.framer import Framer, ReadCondition
 
     Factory = Callable[..., ReadCondition[Any]]
-
-CONTRACT = 1
-"""The version of the contract this core knows; a plugin says ``framestream_contract = 1``."""
 
 hookspec = pluggy.HookspecMarker("framestream")
 hookimpl = pluggy.HookimplMarker("framestream")

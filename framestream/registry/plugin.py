@@ -1,49 +1,56 @@
-"""One plugin: what it is called, how it is loaded, what it brought, and why it is not in use."""
+"""One plugin: where it is found, how it is loaded, what it brought, and why it is not in use."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import RLock
 from time import perf_counter
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pluggy
 
 from framestream.errors import PluginError
 from framestream.framer import ReadCondition
-from framestream.registry import _hookspecs
-from framestream.registry._grammar import NAME
-from framestream.registry._hookspecs import CONTRACT
-from framestream.registry._spelling import did_you_mean
+from framestream.registry import hookspecs
+from framestream.registry.grammar import NAME, did_you_mean, normalised
 
-State: TypeAlias = Literal["installed", "loaded", "disabled", "quarantined"]
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
+State: TypeAlias = Literal["installed", "loaded", "disabled", "failed"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]
 
-HOOKS = tuple(name for name in vars(_hookspecs) if name.startswith("framestream_"))
+GROUP = "framestream"
+"""The group of entry points that plugins declare."""
+
+CONTRACT = 1
+"""The version of the contract this core knows; a plugin says ``framestream_contract = 1``."""
+
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("framestream_"))
 
 
 class _Defect(PluginError):
-    """What is wrong with a plugin, found by the host or raised by the plugin."""
+    """What is wrong with a plugin, found by us or raised by the plugin."""
 
 
 class Plugin:
     """One plugin: a module of one distribution, with everything in it that entry points refer to.
 
-    Nothing in it can hurt the host: it has a pluggy manager to itself, and whatever goes wrong while
-    it loads or in one of its hooks puts it in quarantine, with the reason.
+    Nothing in it can hurt another: it has a pluggy manager to itself, and whatever goes wrong while it
+    loads or in one of its hooks takes it out of use, with the reason and the traceback.
 
     Attributes:
         names: the entry-point names, which are the framer names it declares.
         distribution: the distribution it belongs to.
         version: that distribution's version.
         module: the module that its entry points refer to, such as ``acme_netstring``.
-        state: installed (not imported so far), loaded, disabled or quarantined.
-        reason: why it is disabled or quarantined.
-        error: the exception that put it in quarantine, if one did.
+        state: installed (not imported so far), loaded, disabled or failed.
+        reason: why it is disabled or has failed.
+        error: the exception that it failed with, if one did it.
         framers: what it registered, by name.
         hooks: the hooks it implements.
         load_time: how long importing and registering took, in seconds; None before that.
@@ -68,7 +75,7 @@ class Plugin:
         self._lock = RLock()
         self._loading = False  # a plugin that asks for its own name while it is imported must not recurse
         self._manager = pluggy.PluginManager("framestream")
-        self._manager.add_hookspecs(_hookspecs)
+        self._manager.add_hookspecs(hookspecs)
 
     def __repr__(self) -> str:
         return f"<Plugin {self.title} {self.state}>"
@@ -95,7 +102,7 @@ class Plugin:
         return name in self.names or normalised(name) == normalised(self.distribution)
 
     def load(self, limit: float) -> None:
-        """Import it and let it register, unless that was done; it ends up loaded or quarantined."""
+        """Import it and let it register, unless that was done; it ends up loaded or failed."""
         with self._lock:
             if self.state != "installed" or self._loading:
                 return
@@ -105,41 +112,42 @@ class Plugin:
                 self._load()
                 self.state = "loaded"
             except _Defect as error:
-                self.quarantine(str(error), error.__cause__ or error)
+                self.fail(str(error), error.__cause__ or error)
             finally:
                 self._loading = False
                 self.load_time = perf_counter() - started
             if self.state == "loaded" and self.load_time > limit:
-                self.quarantine(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
+                self.fail(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
 
-    def quarantine(self, reason: str, error: BaseException | None = None) -> None:
-        """Take it out of use and keep the reason."""
-        self.state, self.reason, self.error = "quarantined", reason, error
+    def fail(self, reason: str, error: BaseException | None = None) -> None:
+        """Take it out of use, keep the reason, and log it once."""
+        self.state, self.reason, self.error = "failed", reason, error
         import logging  # noqa: PLC0415  # nothing else here needs it, and most plugins are well
 
         logger = logging.getLogger("framestream.plugins")
-        logger.warning("plugin %s (%s) is quarantined: %s", self.title, self.module, reason)
+        logger.warning("plugin %s (%s) failed: %s", self.title, self.module, reason)
 
     def disable(self, reason: str) -> None:
         """Take it out of use because somebody wants it so."""
         self.state, self.reason = "disabled", reason
 
     def call(self, hook: str, **arguments: Any) -> None:
-        """Call its implementation of a hook, if it is in use; quarantine it if that raises."""
+        """Call its implementation of a hook, if it is in use; it fails if that raises."""
         if self.state != "loaded":
             return
         try:
             with self._blamed(f"raised in {hook}"):
                 getattr(self._manager.hook, hook)(**arguments)
         except _Defect as error:
-            self.quarantine(str(error), error.__cause__)
+            self.fail(str(error), error.__cause__)
 
     def factory(self, name: str) -> Factory:
         """Return what makes the framer of this name, importing it now if it was registered as a string."""
         factory = self.framers[name]
         if isinstance(factory, str):
             with self._blamed(f"cannot import {factory}"):
-                factory = _imported(factory)
+                module, _, attribute = factory.partition(":")
+                factory = getattr(importlib.import_module(module), attribute)
             self._check_factory(name, factory)
             self.framers[name] = factory
         return factory
@@ -217,15 +225,50 @@ class Plugin:
             raise _Defect(told) from error
 
 
-def normalised(distribution: str) -> str:
-    """Return a distribution's name as package indexes compare it (PEP 503)."""
-    return distribution.lower().replace("_", "-").replace(".", "-")
-
-
 def _is_framer_class(found: object) -> bool:
     return isinstance(found, type) and issubclass(found, ReadCondition)
 
 
-def _imported(place: str) -> Any:
-    module, _, attribute = place.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
+    """Yield a plugin for each module that entry points of the group refer to, on `path` or ``sys.path``.
+
+    None is imported. Several entry points of a distribution that refer to the same module are one plugin
+    with several names. A distribution whose entry points cannot be read yields a plugin that has failed.
+    """
+    # Built-in names need no plugin, and reading metadata takes as long as importing the rest of us.
+    from importlib import metadata  # noqa: PLC0415
+
+    where: dict[str, Any] = {} if path is None else {"path": list(path)}
+    seen: set[str] = set()
+    # metadata.entry_points() parses every distribution there is, and one that is broken breaks it:
+    # looking for the group in the text first costs a tenth, and lets each fail alone.
+    for distribution in metadata.distributions(**where):
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+        except (OSError, UnicodeError):
+            continue
+        if f"[{GROUP}]" not in text:
+            continue
+        try:
+            name = distribution.metadata["Name"]
+            if not name:
+                raise ValueError("it has no name")
+            first = next(iter(metadata.distributions(name=name, **where)), distribution)
+            # Only the copy that comes first on the path can be imported, and a directory that is on the
+            # path twice shows it twice.
+            if name not in seen and first.read_text("entry_points.txt") == text:
+                seen.add(name)
+                yield from _plugins_of(name, first)
+        except Exception as error:  # noqa: BLE001 - broken metadata of any kind belongs to one distribution
+            place = str(getattr(distribution, "_path", "a distribution"))
+            plugin = Plugin(place, "", "entry_points.txt", {place: lambda: None})
+            plugin.fail(f"its metadata cannot be read: {type(error).__name__}: {error}", error)
+            yield plugin
+
+
+def _plugins_of(name: str, distribution: Distribution) -> list[Plugin]:
+    by_module: dict[str, dict[str, Callable[[], Any]]] = {}
+    for point in distribution.entry_points:
+        if point.group == GROUP:
+            by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
+    return [Plugin(name, distribution.version, module, points) for module, points in by_module.items()]

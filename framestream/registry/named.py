@@ -10,23 +10,19 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from framestream.errors import SpecError
-from framestream.registry._grammar import NAME, Spec, Value, Word, parse_spec
-
-TABLE: Final = "tool.framestream.framers"
-
+from framestream.registry.grammar import NAME, Spec, names_in, parse_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+TABLE: Final = "tool.framestream.framers"
 
-@dataclass(frozen=True)
-class NamedFramer:
+
+class NamedFramer(NamedTuple):
     """A spec string with a name.
 
     Attributes:
@@ -47,43 +43,12 @@ class NamedFramer:
             if option.key is None:
                 reason = f"{self.name} stands for {self.text!r}: write its options as key=value"
                 raise SpecError(reason, position=option.position)
-        if asked.children:
-            raise SpecError(
-                f"{self.name} stands for {self.text!r}: it takes no framers", position=asked.position
-            )
+        if asked.framers:
+            reason = f"{self.name} stands for {self.text!r}: it takes no framers"
+            raise SpecError(reason, position=asked.position)
         given = {option.key for option in asked.options}
         kept = tuple(option for option in self.spec.options if option.key not in given)
-        return replace(self.spec, options=(*kept, *asked.options))
-
-
-def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
-    """Return the named framers of a TOML file: its table ``tool.framestream.framers``, or else ``framers``.
-
-    Raise `SpecError` naming the file and the entry that is wrong; `OSError` if it cannot be read.
-    """
-    place = os.fspath(path)
-    with open(place, encoding="utf-8") as file:
-        text = file.read()
-    try:
-        document = _toml_reader()(text)
-    except ValueError as error:
-        raise SpecError(f"{place}: {error}") from error
-    table = _table(document)
-    if not isinstance(table, Mapping):
-        raise SpecError(f"{place}: [{TABLE}] is no table")
-    return {name: named_framer(name, text, place) for name, text in table.items()}
-
-
-def _toml_reader() -> Callable[[str], dict[str, Any]]:
-    # Imported here: few programs name framers, and every one that asks for a framer imports this module.
-    if sys.version_info >= (3, 11):
-        from tomllib import loads  # noqa: PLC0415
-    else:  # pragma: no cover - coverage is measured on a newer Python
-        try:
-            from tomli import loads  # noqa: PLC0415
-        except ModuleNotFoundError:
-            raise SpecError("TOML on Python 3.10 needs tomli: pip install 'framestream[cli]'") from None
-    return loads
+        return self.spec._replace(options=(*kept, *asked.options))
 
 
 def named_framer(name: str, text: Any, source: str) -> NamedFramer:
@@ -98,6 +63,31 @@ def named_framer(name: str, text: Any, source: str) -> NamedFramer:
         raise SpecError(f"{source}: {name}: {error}", spec=text, position=error.position) from error
 
 
+def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
+    """Return the named framers of a TOML file: its table ``tool.framestream.framers``, or else ``framers``.
+
+    Raise `SpecError` naming the file and the entry that is wrong; `OSError` if it cannot be read.
+    """
+    # Few programs name framers, and every one that asks for a framer by name imports this module.
+    from tomllib import loads  # noqa: PLC0415
+
+    place = os.fspath(path)
+    with open(place, encoding="utf-8") as file:
+        text = file.read()
+    try:
+        document = loads(text)
+    except ValueError as error:
+        raise SpecError(f"{place}: {error}") from error
+    table: Any = document
+    for key in TABLE.split("."):
+        table = table.get(key) if isinstance(table, Mapping) else None
+    if table is None:
+        table = document.get("framers", {})
+    if not isinstance(table, Mapping):
+        raise SpecError(f"{place}: [{TABLE}] is no table")
+    return {name: named_framer(name, text, place) for name, text in table.items()}
+
+
 def refuse_cycles(named: Mapping[str, NamedFramer]) -> None:
     """Raise `SpecError` if a name stands for itself, directly or through others."""
     finished: set[str] = set()
@@ -107,7 +97,7 @@ def refuse_cycles(named: Mapping[str, NamedFramer]) -> None:
             circle = " -> ".join((*path[path.index(name) :], name))
             raise SpecError(f"{named[name].source}: {circle} is a circle")
         if name in named and name not in finished:
-            for used in _names_in(named[name].spec):
+            for used in names_in(named[name].spec):
                 visit(used, (*path, name))
             finished.add(name)
 
@@ -125,22 +115,3 @@ def find_config(start: Path) -> Path | None:
         except (OSError, UnicodeError):
             continue
     return None
-
-
-def _table(document: Mapping[str, Any]) -> Any:
-    found: Any = document
-    for key in TABLE.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return document.get("framers", {}) if found is None else found
-
-
-def _names_in(value: Value) -> Iterator[str]:
-    """Yield every name that this tree may refer to. A bare word may be one."""
-    if isinstance(value, Word):
-        yield value.text
-        return
-    yield value.name
-    for child in value.children:
-        yield from _names_in(child)
-    for option in value.options:
-        yield from _names_in(option.value)
