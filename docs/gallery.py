@@ -22,8 +22,7 @@ import tomllib
 from framestream import FramerInfo, available_framers, get_framer, plugins
 from framestream.cli._drawing import draw
 from framestream.cli._examples import examples_of
-from framestream.framer import options_of
-from framestream.registry.options import describe_option
+from framestream.registry.options import describe_options
 from framestream.testing import SpeedReport, compare_speed
 
 ROOT = Path(__file__).parents[1]
@@ -130,13 +129,14 @@ def _section(info: FramerInfo, speed: SpeedReport | None, proven: list[str]) -> 
     lines = [f"## {info.name}", "", f"{_escaped(info.summary)} From `{info.distribution}`.", ""]
     for spec, stream in examples_of(info.name, info.factory):
         lines += ["```text", spec, draw(get_framer(spec), stream), "```", ""]
-    options = options_of(info.factory)
+    options = describe_options(info.factory)
     if options:
         lines += ["| option | takes | default | meaning |", "|---|---|---|---|"]
         for option in options:
-            key, takes, default, meaning = describe_option(option)
-            default = f"`{default}`" if default and not option.required else default
-            lines.append(f"| `{key}` | {takes} | {default} | {_escaped(meaning)} |")
+            default = (
+                "required" if option.required else f"`{option.default_text}`" if option.default_text else ""
+            )
+            lines.append(f"| `{option.key}` | {option.type} | {default} | {_escaped(option.help)} |")
         lines.append("")
     keys = [option.key for option in options]
     limit = "`max`, else the decoder's" if "max" in keys else _own_limit(info.factory)

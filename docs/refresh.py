@@ -12,9 +12,8 @@ import json
 import re
 from pathlib import Path
 
-from framestream import plugins
-from framestream.framer import options_of
-from framestream.registry.options import describe_option
+from framestream.registry.lookup import plugins
+from framestream.registry.options import describe_options
 
 ROOT = Path(__file__).parents[1]
 TABLE = re.compile(r"(<!-- (captures|options of ([a-z-]+)) -->\n).*?(\n<!-- end -->)", re.DOTALL)
@@ -23,10 +22,9 @@ TABLE = re.compile(r"(<!-- (captures|options of ([a-z-]+)) -->\n).*?(\n<!-- end 
 def options(framer: str) -> str:
     """Return the table of a framer's options."""
     rows = ["| option | takes | default | meaning |", "|---|---|---|---|"]
-    for option in options_of(plugins.factory(framer)):
-        key, takes, default, meaning = describe_option(option)
-        default = f"`{default}`" if default and not option.required else default
-        rows.append(f"| `{key}` | {takes} | {default} | {meaning} |")
+    for option in describe_options(plugins.factory(framer)):
+        default = f"`{option.default_text}`" if option.default_text else "required" if option.required else ""
+        rows.append(f"| `{option.key}` | {option.type} | {default} | {option.help} |")
     return "\n".join(rows)
 
 

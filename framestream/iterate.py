@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
-from framestream._conditions import condition_of
 from framestream._signals import END, NEED_DATA, End, NeedData
 from framestream.decoding._decoder import FrameDecoder
 from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize
@@ -122,6 +121,16 @@ def _feed(decoder: FrameDecoder, chunk: BytesLike | None) -> None:
         decoder.receive_eof()
     else:
         decoder.receive_data(chunk)
+
+
+def condition_of(condition: ReadCondition[Any] | str) -> ReadCondition[Any]:
+    """Return the condition itself, or the one that a name or spec string describes."""
+    if isinstance(condition, str):
+        # Only a name needs the registry.
+        from framestream.registry.lookup import get_framer  # noqa: PLC0415
+
+        return get_framer(condition)
+    return condition
 
 
 def _chunks(source: Any) -> Iterator[BytesLike]:

@@ -15,7 +15,7 @@ from framestream import NeedMore, ReadCondition, SpecError, Window
 from framestream.framer import format_size, options_of
 from framestream.registry.grammar import Option, Spec, Word, parse_spec
 from framestream.registry.lookup import build_framer
-from framestream.registry.options import Takes, describe_option
+from framestream.registry.options import Takes, describe_options
 
 
 class Whole(ReadCondition[Any]):
@@ -347,13 +347,13 @@ def test_sizes_are_written_with_the_largest_unit_that_is_exact(size: int) -> Non
 
 
 def test_options_are_described_from_their_annotations() -> None:
-    assert [describe_option(option) for option in options_of(Ends)] == [
-        ("marks", "bytes, one or more", "required", "What ends a frame."),
-        ("keep", "yes or no", "no", "Keep it."),
-        ("last", "yes or no", "yes", "Take the rest."),
-        ("max", "whole number", "none", "The most. Bytes."),
-    ]
-    assert describe_option(options_of(Header)[-1]) == ("shared", "text, one or more", "a,b", "")
+    assert describe_options(Ends) == (
+        ("marks", "bytes, one or more", "", "What ends a frame.", True),
+        ("keep", "yes or no", "no", "Keep it.", False),
+        ("last", "yes or no", "yes", "Take the rest.", False),
+        ("max", "whole number", "none", "The most. Bytes.", False),
+    )
+    assert describe_options(Header)[-1] == ("shared", "text, one or more", "a,b", "", False)
 
 
 def test_max_size_keeps_its_name_where_there_is_another_max() -> None:

@@ -13,10 +13,9 @@ from framestream.cli._drawing import draw
 from framestream.cli._examples import examples_of
 from framestream.cli._parameters import SPEC
 from framestream.cli._tables import print_table
-from framestream.framer import Option, options_of
 from framestream.registry.lookup import available_framers, get_framer, plugins
 from framestream.registry.named import NamedFramer
-from framestream.registry.options import describe_option
+from framestream.registry.options import OptionInfo, describe_options
 
 
 @click.command(short_help="List the framers, or explain one.")
@@ -32,7 +31,7 @@ def framers(name: str | None) -> None:
         click.echo(f"{name} = {factory.text!r}, from {factory.source}\n{get_framer(name)!r}")
         return
     click.echo("\n".join(_about(name, factory)))
-    options = options_of(factory)
+    options = describe_options(factory)
     if options:
         click.echo("\nOptions")
         print_table(("  NAME", "TAKES", "DEFAULT", "MEANING"), map(_option_row, options))
@@ -48,6 +47,6 @@ def _about(name: str, factory: Any) -> Iterator[str]:
         yield f"  {line}".rstrip()
 
 
-def _option_row(option: Option) -> tuple[str, str, str, str]:
-    key, takes, default, meaning = describe_option(option)
-    return f"  {key}", takes, default, meaning
+def _option_row(option: OptionInfo) -> tuple[str, str, str, str]:
+    default = "required" if option.required else option.default_text
+    return f"  {option.key}", option.type, default, option.help

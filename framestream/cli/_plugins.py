@@ -12,9 +12,9 @@ import click
 from framestream.cli._conformance import examine
 from framestream.cli._tables import print_table
 from framestream.errors import FramestreamError
-from framestream.framer import options_of
 from framestream.registry.lookup import get_framer
 from framestream.registry.lookup import plugins as host
+from framestream.registry.options import describe_options
 from framestream.testing._material import material_of
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _conformance(plugin: Plugin) -> Iterator[tuple[str, bool]]:
         try:
             factory = plugin.factory(name)
             spec = getattr(factory, "example_spec", name)
-            missing = [option.key for option in options_of(factory) if option.required]
+            missing = [option.key for option in describe_options(factory) if option.required]
             if spec == name and missing:
                 yield (
                     f"{name}: not tried, it needs {' and '.join(missing)}; its class may say example_spec",

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from framestream._checks import check_count, check_seconds
-from framestream._conditions import condition_of
 from framestream.errors import AddressError
 from framestream.framer import Framer
+from framestream.iterate import condition_of
 from framestream.net._connections import Connections, Service
 from framestream.net._listen import listen, listen_together, socket_file
 from framestream.net._server import DRAIN_TIMEOUT, MOST_WORKERS, Crew, Server

@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from framestream.errors import SpecError
-from framestream.framer import ESCAPES, UNITS, Option, ReadCondition, format_value, is_condition_type
+from framestream.framer import (
+    ESCAPES,
+    UNITS,
+    Option,
+    ReadCondition,
+    format_value,
+    is_condition_type,
+    options_of,
+)
 from framestream.registry.grammar import Spec, Value, Word, did_you_mean
 
 _BOOLEANS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(
@@ -156,13 +164,32 @@ def _words(member: Any) -> str:
     return "framer" if member is ReadCondition else "Python object"
 
 
-def describe_option(option: Option) -> tuple[str, str, str, str]:
-    """Return an option's key, what it takes in words, its default in spec notation, and its help.
+class OptionInfo(NamedTuple):
+    """One option of a framer, as the command line explains it.
 
-    The default is "required" where there is none; the help is the text of an `Annotated` hint.
+    Attributes:
+        key: how it is spelled in a spec string.
+        type: what it takes, in words.
+        default_text: its default in spec notation, empty if there is none.
+        help: the text of its `Annotated` hint.
+        required: True if nothing can be made without it.
     """
+
+    key: str
+    type: str
+    default_text: str
+    help: str
+    required: bool
+
+
+def describe_options(factory: Any) -> tuple[OptionInfo, ...]:
+    """Return the options of a framer's class, or of a function that makes one, in their order."""
+    return tuple(map(_described, options_of(factory)))
+
+
+def _described(option: Option) -> OptionInfo:
     values = option.default if isinstance(option.default, tuple) else (option.default,)
-    default = "required" if option.required else ",".join(map(format_value, values))
-    texts = get_args(option.hint)[1:] if get_origin(option.hint) is Annotated else ()
-    text = next((text for text in texts if isinstance(text, str)), "")
-    return option.key, str(Takes(option.hint)), default, text
+    default = "" if option.required else ",".join(map(format_value, values))
+    notes = get_args(option.hint)[1:] if get_origin(option.hint) is Annotated else ()
+    text = next((note for note in notes if isinstance(note, str)), "")
+    return OptionInfo(option.key, str(Takes(option.hint)), default, text, option.required)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from framestream._conditions import condition_of
 from framestream.framer import Framer, ReadCondition
+from framestream.iterate import condition_of
 
 
 def directions(
