@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from framestream.errors import FramestreamError, PluginError, SpecError
 from framestream.framer import Option, ReadCondition, options_of
-from framestream.framers._built_in import BUILT_IN
+from framestream.framers import BUILT_IN
 from framestream.registry.grammar import Spec, Value, Word, did_you_mean, parse_spec
 from framestream.registry.manager import PluginManager
 from framestream.registry.named import NamedFramer
