@@ -26,10 +26,9 @@ NAME = re.compile(r"[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?")
 """A framer's name, or one qualified by its distribution (``acme-netstring/netstring``)."""
 
 _TOKEN = re.compile(
-    r"""\s*(?:(?P<word>[^\s,()"'=:]+)|"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<raw>[^']*)'|(?P<sign>.)|$)""",
+    r"""\s*(?P<all>(?P<word>[^\s,()"'=:]+)|"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<raw>[^']*)'|(?P<sign>.)|$)""",
     re.DOTALL,
 )
-_QUOTES = {"word": "", "text": '"', "raw": "'"}
 
 
 class Word(NamedTuple):
@@ -64,7 +63,7 @@ def parse_spec(text: str) -> Spec:
     """Return the tree of a spec string. Raise `SpecError` with the place where it goes wrong."""
     tokens = _Tokens(text)
     spec = _spec(tokens, nested=False)
-    if tokens.sign:
+    if tokens.sign():
         tokens.fail(f"unexpected {text[tokens.position]!r} (a value with punctuation or spaces is quoted)")
     return spec
 
@@ -77,7 +76,7 @@ def _spec(tokens: _Tokens, *, nested: bool) -> Spec:
     options = []
     if tokens.take(":"):
         options.append(_option(tokens))
-        while tokens.sign == "," and not (nested and tokens.framer_follows()):
+        while tokens.sign() == "," and not (nested and tokens.framer_follows()):
             tokens.take(",")
             options.append(_option(tokens))
     return Spec(name.text, framers, tuple(options), name.position)
@@ -88,8 +87,7 @@ def _framers(tokens: _Tokens) -> tuple[Spec, ...]:
         return ()
     found = [_framer(tokens)]
     while not tokens.take(")"):
-        if not tokens.take(","):
-            tokens.fail("expected ',' or ')'")
+        tokens.expect(",", "',' or ')'")
         found.append(_framer(tokens))
     return tuple(found)
 
@@ -98,78 +96,65 @@ def _framer(tokens: _Tokens) -> Spec:
     if not tokens.take("("):
         return _spec(tokens, nested=True)
     spec = _spec(tokens, nested=False)
-    if not tokens.take(")"):
-        tokens.fail("expected ')'")
+    tokens.expect(")", "')'")
     return spec
 
 
 def _option(tokens: _Tokens) -> Option:
     position, key = tokens.position, None
-    if tokens.sign == "word" and tokens.signs[tokens.index + 1] == "=":
+    if tokens.sign() == "word" and tokens.sign(1) == "=":
         key = tokens.word("a key").text
         tokens.take("=")
-    if tokens.sign == "(":
+    if tokens.sign() == "(":
         return Option(key, _framer(tokens), position)
     named = tokens.is_name()
     word = tokens.word("a value")
-    if named and tokens.sign == "(":
+    if named and tokens.sign() == "(":
         return Option(key, Spec(word.text, _framers(tokens), (), word.position), position)
     return Option(key, word, position)
 
 
 class _Tokens:
-    """A spec string as words and signs, and a cursor over them.
-
-    Attributes:
-        signs: for each token its sign, or "word"; "" at the end.
-        index: which token is next.
-    """
+    """A spec string as words and signs, and a cursor over them."""
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.found = list(_TOKEN.finditer(text))
         self.index = 0
-        self.signs: list[str] = []
-        self.words: list[Word] = []
-        for match in _TOKEN.finditer(text):
-            group = match.lastgroup or ""
-            word = Word(match[group] if group else "", match.start(group) if group else len(text))
-            if group in _QUOTES:
-                quote = _QUOTES[group]
-                word = Word(word.text, word.position - len(quote), quote)
-            self.signs.append("word" if group in _QUOTES else word.text)
-            self.words.append(word)
 
-    @property
-    def sign(self) -> str:
-        return self.signs[self.index]
-
-    @property
-    def position(self) -> int:
-        return self.words[self.index].position
-
-    def take(self, sign: str) -> bool:
-        taken = self.sign == sign
-        self.index += taken
-        return taken
-
-    def word(self, what: str) -> Word:
-        if self.sign != "word":
-            self.fail("this string is not closed" if self.sign in ('"', "'") else f"expected {what}")
-        self.index += 1
-        return self.words[self.index - 1]
+    def sign(self, ahead: int = 0) -> str:
+        """Return the sign that comes next: "word" if it is a word or a string, "" at the end."""
+        match = self.found[self.index + ahead]
+        return match["sign"] or ("word" if match["all"] else "")
 
     def is_name(self, ahead: int = 0) -> bool:
-        word = self.words[self.index + ahead]
-        return self.signs[self.index + ahead] == "word" and not word.quote and bool(NAME.fullmatch(word.text))
+        return NAME.fullmatch(self.found[self.index + ahead]["word"] or "") is not None
 
     def framer_follows(self) -> bool:
         """Tell whether what follows this comma is the next framer rather than the next option."""
-        if self.is_name(ahead=1):
-            return self.signs[self.index + 2] != "="
-        return self.signs[self.index + 1] == "("
+        return self.sign(2) != "=" if self.is_name(1) else self.sign(1) == "("
+
+    @property
+    def position(self) -> int:
+        return self.found[self.index].start("all")
+
+    def take(self, sign: str) -> bool:
+        taken = self.sign() == sign
+        self.index += taken
+        return taken
+
+    def expect(self, sign: str, what: str) -> None:
+        if not self.take(sign):
+            self.fail("this string is not closed" if self.sign() in ('"', "'") else f"expected {what}")
+
+    def word(self, what: str) -> Word:
+        match, position = self.found[self.index], self.position
+        self.expect("word", what)
+        quote = "" if match["word"] else match["all"][0]
+        return Word(match["word"] or match["text"] or match["raw"] or "", position, quote)
 
     def fail(self, reason: str) -> NoReturn:
-        place = "at the end" if not self.sign else f"at character {self.position + 1}"
+        place = f"at character {self.position + 1}" if self.sign() else "at the end"
         raise SpecError(f"{reason} {place} of {self.text!r}", spec=self.text, position=self.position)
 
 

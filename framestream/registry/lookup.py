@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from framestream.errors import FramestreamError, PluginError, SpecError
 from framestream.framer import Option, ReadCondition, options_of
@@ -110,52 +110,40 @@ def _build(spec: Spec) -> ReadCondition[Any]:
     return framer
 
 
+_Asked: TypeAlias = tuple[list[Option], str | None, Value, int]
+"""Where a value may go, the key it was given, the value, and its place in the string."""
+
+
 def build_framer(factory: Callable[..., Any], spec: Spec, build: Callable[[Spec], Any]) -> Any:
     """Make the framer that a parsed spec describes; `build` makes the framers nested in it.
 
     Raise `SpecError` naming the option, its value, what is allowed and the nearest spelling.
     """
     options = options_of(factory)
+    flags = {option.key for option in options if bool in Takes(option.hint).types}
+    holders = [option for option in options if option.holds_framers]
+    in_place = [option for option in options if option.kind.name != "KEYWORD_ONLY"]
+    asked: list[_Asked] = [(holders, None, framer, framer.position) for framer in spec.framers]
+    asked += [(in_place, *option) for option in spec.options]
     given: dict[str, list[Value]] = {}
-    for framer in spec.framers:
-        holders = [option for option in options if option.holds_framers]
-        _give(given, _next_open(holders, given, spec, framer), framer, framer.position)
-    for asked in spec.options:
-        value = asked.value
-        if asked.key is not None:
-            option = _by_key(options, spec, asked.key, asked.position)
-        elif flag := _flag(options, value):
-            option, value = flag, Word("yes", asked.position)
-        else:
-            positional = [option for option in options if option.kind.name != "KEYWORD_ONLY"]
-            option = _next_open(positional, given, spec, value)
-        _give(given, option, value, asked.position)
+    for places, word, shown, position in asked:
+        key, value = word, shown
+        if key is None and isinstance(value, Word) and not value.quote and value.text in flags:
+            key, value = value.text, Word("yes", position)
+        option = _by_key(options, spec, key, position) if key else _next_open(places, given, spec, value)
+        if option.key in given and not option.repeats:
+            raise SpecError(f"{option.key} is given twice", position=position)
+        given.setdefault(option.key, []).append(value)
     missing = [option.key for option in options if option.required and option.key not in given]
     if missing:
         raise SpecError(f"{spec.name} needs {' and '.join(missing)}", position=spec.position)
-    values = {
-        option.key: _convert(option, given[option.key], build) for option in options if option.key in given
-    }
+    values = {one.key: _convert(one, given[one.key], build) for one in options if one.key in given}
     try:
         return _call(factory, options, values)
     except SpecError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise SpecError(f"{spec.name}: {error}", position=spec.position) from error
-
-
-def _give(given: dict[str, list[Value]], option: Option, value: Value, position: int) -> None:
-    if option.key in given and not option.repeats:
-        raise SpecError(f"{option.key} is given twice", position=position)
-    given.setdefault(option.key, []).append(value)
-
-
-def _flag(options: Iterable[Option], value: Value) -> Option | None:
-    """Return the yes-or-no option that an unquoted word is the name of."""
-    for option in options:
-        if value == Word(option.key, value.position) and bool in Takes(option.hint).types:
-            return option
-    return None
 
 
 def _by_key(options: Iterable[Option], spec: Spec, key: str, position: int) -> Option:

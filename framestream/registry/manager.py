@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -64,9 +64,8 @@ class PluginManager:
 
         Naming one that is missing, disabled or has failed raises `PluginError`.
         """
-        if not names:
-            for plugin in self:
-                self._load(plugin)
+        for plugin in () if names else self:
+            self._load(plugin)
         for name in names:
             for plugin in self.matching(name):
                 self._ready(plugin)
@@ -100,7 +99,7 @@ class PluginManager:
 
         Modules that are imported stay imported.
         """
-        # Built-in names need no plugin: nothing that they need imports pluggy.
+        # A built-in name needs no plugin: it costs neither pluggy nor the reading of metadata.
         from framestream.registry.plugin import installed_plugins  # noqa: PLC0415
 
         found = sorted(installed_plugins(path), key=lambda plugin: normalised(plugin.distribution))
@@ -128,7 +127,9 @@ class PluginManager:
                 except InvalidVersion:
                     allowed = not requirement.specifier
                 if not allowed:
-                    raise PluginError(f"{text} is required, {plugin.title} is installed", plugin=plugin.name)
+                    raise PluginError(
+                        f"{text} is required, {plugin.title} is installed", plugin=plugin.names[0]
+                    )
                 self._ready(plugin)
 
     def define(self, name: str, spec: str) -> None:
@@ -177,17 +178,13 @@ class PluginManager:
             return factory
         if short in self._named:
             return self._named[short]
-        providers = self.providers(short)
-        if not providers:
+        if not self.providers(short):
             # Last resort: a plugin may register a name that it does not declare as an entry point.
             self.load()
-            providers = self.providers(short)
+        providers = self.providers(short)
         if len(providers) > 1:
             raise PluginError(_claimed(short, providers))
-        found = self._made_by(providers, short)
-        if found is None:
-            raise self._unknown(short)
-        return found
+        return self._made_by(providers, short)
 
     def providers(self, name: str) -> list[Plugin]:
         """Return the plugins in use that declare this name as an entry point, or else have registered it.
@@ -247,32 +244,26 @@ class PluginManager:
             known = {normalised(plugin.distribution) for plugin in self}
             hint = did_you_mean(normalised(distribution), known)
             raise PluginError(f"no plugin of a distribution {distribution!r} is installed{hint}")
-        found = self._made_by(sorted(owned, key=lambda plugin: name not in plugin.names), name)
-        names = tuple(sorted(name for plugin in owned for name in plugin.framers))
-        if found is None:
-            raise UnknownFramerError(
-                f"{distribution}/{name}", available=names, suggestion=nearest(name, names)
-            )
-        return found
+        owned.sort(key=lambda plugin: name not in plugin.names)
+        return self._made_by(owned, f"{distribution}/{name}")
 
-    def _made_by(self, plugins: Iterable[Plugin], name: str) -> Factory | None:
+    def _made_by(self, plugins: Sequence[Plugin], name: str) -> Factory:
         """Return what the first of these plugins registered under a name, loading them in this order."""
+        short = name.rpartition("/")[2]
         for plugin in plugins:
-            self._ready(plugin, f"framer {name!r} is not available: ")
-            if name in plugin.framers:
+            self._ready(plugin, f"framer {short!r} is not available: ")
+            if short in plugin.framers:
                 try:
-                    return plugin.factory(name)
+                    return plugin.factory(short)
                 except PluginError as error:
                     plugin.fail(str(error), error.__cause__)
                     self._changed()
                     raise
-        return None
-
-    def _unknown(self, name: str) -> UnknownFramerError:
-        names = self.names()
+        theirs = sorted(framer for plugin in plugins for framer in plugin.framers)
+        names = self.names() if name == short else tuple(theirs)
         failed = [plugin.distribution for plugin in self if plugin.state == "failed"]
         note = f"; failed: {', '.join(failed)} (framestream plugins tells why)" if failed else ""
-        return UnknownFramerError(name, available=names, suggestion=nearest(name, names), note=note)
+        raise UnknownFramerError(name, available=names, suggestion=nearest(short, names), note=note)
 
     def _ready(self, plugin: Plugin, prefix: str = "") -> None:
         """Load a plugin; raise PluginError if it is not in use after that."""
@@ -280,7 +271,9 @@ class PluginManager:
         if plugin.state != "loaded":
             state = "is disabled" if plugin.state == "disabled" else plugin.state
             what = f"{state}: {plugin.reason}" if plugin.reason else "is being imported at this moment"
-            raise PluginError(f"{prefix}plugin {plugin.title} {what}", plugin=plugin.name) from plugin.error
+            raise PluginError(
+                f"{prefix}plugin {plugin.title} {what}", plugin=plugin.names[0]
+            ) from plugin.error
 
     def _load(self, plugin: Plugin) -> None:
         if plugin.state == "installed":
@@ -330,7 +323,7 @@ def _load_limit() -> float:
 def _select(plugins: Sequence[Plugin]) -> list[str]:
     """Disable what the environment does not allow; return complaints about names that mean nothing."""
     allowed = _names_in("FRAMESTREAM_PLUGINS")
-    forbidden = _names_in("FRAMESTREAM_DISABLE_PLUGINS") or ()
+    forbidden = _names_in("FRAMESTREAM_DISABLE_PLUGINS") or []
     for plugin in plugins:
         if allowed is not None and not any(map(plugin.answers_to, allowed)):
             plugin.disable("FRAMESTREAM_PLUGINS does not name it")
@@ -338,12 +331,12 @@ def _select(plugins: Sequence[Plugin]) -> list[str]:
             plugin.disable("FRAMESTREAM_DISABLE_PLUGINS names it")
     return [
         f"no plugin answers to {name!r}, which the environment names"
-        for name in (*(allowed or ()), *forbidden)
+        for name in (allowed or []) + forbidden
         if not any(plugin.answers_to(name) for plugin in plugins)
     ]
 
 
-def _names_in(variable: str) -> tuple[str, ...] | None:
+def _names_in(variable: str) -> list[str] | None:
     """Return the names in an environment variable, or None if it is not set."""
     value = os.environ.get(variable)
-    return None if value is None else tuple(name.strip() for name in value.split(",") if name.strip())
+    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]

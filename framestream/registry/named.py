@@ -69,13 +69,12 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
     Raise `SpecError` naming the file and the entry that is wrong; `OSError` if it cannot be read.
     """
     # Few programs name framers, and every one that asks for a framer by name imports this module.
-    from tomllib import loads  # noqa: PLC0415
+    from tomllib import load  # noqa: PLC0415
 
     place = os.fspath(path)
-    with open(place, encoding="utf-8") as file:
-        text = file.read()
     try:
-        document = loads(text)
+        with open(place, "rb") as file:
+            document = load(file)
     except ValueError as error:
         raise SpecError(f"{place}: {error}") from error
     table: Any = document

@@ -5,18 +5,11 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from framestream.errors import SpecError
-from framestream.framer import (
-    ESCAPES,
-    UNITS,
-    Option,
-    ReadCondition,
-    format_value,
-    is_condition_type,
-    options_of,
-)
+from framestream.framer import ESCAPES, UNITS, ReadCondition, format_value, is_condition_type, options_of
 from framestream.registry.grammar import Spec, Value, Word, did_you_mean
 
 _BOOLEANS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(
@@ -108,7 +101,8 @@ class Takes:
                 self.types[known] = None
 
     def __str__(self) -> str:
-        words = [_words(member) for member in self.types if member is not None]
+        called = {kind: words for kind, (words, _) in _TYPES.items()} | {ReadCondition: "framer"}
+        words = [called.get(kind, "Python object") for kind in self.types if kind is not None]
         words += map(format_value, self.choices)
         return " or ".join(words) + (", one or more" if self.several else "")
 
@@ -124,8 +118,10 @@ class Takes:
         if value == Word("none", value.position) and None in self.types:
             return None
         for choice in self.choices:
-            if self._reads_as(value, choice):
-                return choice
+            with suppress(ValueError, LookupError):
+                found = _TYPES[type(choice)][1](value)
+                if type(found) is type(choice) and found == choice:
+                    return choice
         quoted = value.quote and not self.types.keys().isdisjoint((str, bytes))
         for kind, (_, read) in _TYPES.items():
             if kind not in self.types or (quoted and kind in (int, float, bool)):
@@ -140,13 +136,6 @@ class Takes:
             return build(Spec(value.text, position=value.position))
         raise self._refusal(repr(value.text), value)
 
-    def _reads_as(self, word: Word, choice: Any) -> bool:
-        try:
-            found = _TYPES[type(choice)][1](word)
-        except (ValueError, LookupError):
-            return False
-        return type(found) is type(choice) and bool(found == choice)
-
     def _refusal(self, shown: str, value: Value) -> SpecError:
         if object in self.types:
             reason = "this option takes a Python object, which a spec string cannot hold"
@@ -156,12 +145,6 @@ class Takes:
             reason += " (write 2, 0x10, 64KiB or 1MB)" if int in self.types else ""
             reason += did_you_mean(shown.strip("'"), map(format_value, self.choices))
         return SpecError(reason, position=value.position)
-
-
-def _words(member: Any) -> str:
-    if member in _TYPES:
-        return _TYPES[member][0]
-    return "framer" if member is ReadCondition else "Python object"
 
 
 class OptionInfo(NamedTuple):
@@ -184,12 +167,11 @@ class OptionInfo(NamedTuple):
 
 def describe_options(factory: Any) -> tuple[OptionInfo, ...]:
     """Return the options of a framer's class, or of a function that makes one, in their order."""
-    return tuple(map(_described, options_of(factory)))
-
-
-def _described(option: Option) -> OptionInfo:
-    values = option.default if isinstance(option.default, tuple) else (option.default,)
-    default = "" if option.required else ",".join(map(format_value, values))
-    notes = get_args(option.hint)[1:] if get_origin(option.hint) is Annotated else ()
-    text = next((note for note in notes if isinstance(note, str)), "")
-    return OptionInfo(option.key, str(Takes(option.hint)), default, text, option.required)
+    infos = []
+    for option in options_of(factory):
+        values = option.default if isinstance(option.default, tuple) else (option.default,)
+        default = "" if option.required else ",".join(map(format_value, values))
+        notes = get_args(option.hint)[1:] if get_origin(option.hint) is Annotated else ()
+        text = next((note for note in notes if isinstance(note, str)), "")
+        infos.append(OptionInfo(option.key, str(Takes(option.hint)), default, text, option.required))
+    return tuple(infos)

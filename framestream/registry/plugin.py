@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module, metadata
 from threading import RLock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from traceback import format_exception
+from typing import Any, Literal, TypeAlias
 
 import pluggy
 
@@ -17,9 +19,6 @@ from framestream.errors import PluginError
 from framestream.framer import ReadCondition
 from framestream.registry import hookspecs
 from framestream.registry.grammar import NAME, did_you_mean, normalised
-
-if TYPE_CHECKING:
-    from importlib.metadata import Distribution
 
 State: TypeAlias = Literal["installed", "loaded", "disabled", "failed"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]
@@ -29,6 +28,8 @@ GROUP = "framestream"
 
 CONTRACT = 1
 """The version of the contract this core knows; a plugin says ``framestream_contract = 1``."""
+
+_logger = logging.getLogger("framestream.plugins")
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("framestream_"))
 
@@ -81,11 +82,6 @@ class Plugin:
         return f"<Plugin {self.title} {self.state}>"
 
     @property
-    def name(self) -> str:
-        """The first of its entry-point names."""
-        return self.names[0]
-
-    @property
     def title(self) -> str:
         """The distribution with its version, for messages."""
         return f"{self.distribution} {self.version}".strip()
@@ -93,8 +89,6 @@ class Plugin:
     @property
     def traceback(self) -> str:
         """The traceback of `error`, or nothing."""
-        from traceback import format_exception  # noqa: PLC0415
-
         return "" if self.error is None else "".join(format_exception(self.error))
 
     def answers_to(self, name: str) -> bool:
@@ -122,10 +116,7 @@ class Plugin:
     def fail(self, reason: str, error: BaseException | None = None) -> None:
         """Take it out of use, keep the reason, and log it once."""
         self.state, self.reason, self.error = "failed", reason, error
-        import logging  # noqa: PLC0415  # nothing else here needs it, and most plugins are well
-
-        logger = logging.getLogger("framestream.plugins")
-        logger.warning("plugin %s (%s) failed: %s", self.title, self.module, reason)
+        _logger.warning("plugin %s (%s) failed: %s", self.title, self.module, reason)
 
     def disable(self, reason: str) -> None:
         """Take it out of use because somebody wants it so."""
@@ -147,7 +138,7 @@ class Plugin:
         if isinstance(factory, str):
             with self._blamed(f"cannot import {factory}"):
                 module, _, attribute = factory.partition(":")
-                factory = getattr(importlib.import_module(module), attribute)
+                factory = getattr(import_module(module), attribute)
             self._check_factory(name, factory)
             self.framers[name] = factory
         return factory
@@ -161,30 +152,24 @@ class Plugin:
             if _is_framer_class(found):
                 self._register(name, found)
             elif not self._manager.is_registered(found):
-                self._adopt(found)
+                with self._blamed("has hooks that do not fit"):
+                    self._check_hooks(found)
+                    self._manager.register(found)
         self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
         if not self.hooks and not self.framers:
             raise _Defect("implements no hook and is no framer class")
         with self._blamed("raised in framestream_register_framers"):
             self._manager.hook.framestream_register_framers(register=self._register)
 
-    def _adopt(self, found: object) -> None:
-        with self._blamed("has hooks that do not fit"):
-            self._check_hooks(found)
-            self._manager.register(found)
-
     def _check_contract(self, found: object) -> None:
         module = sys.modules.get(getattr(found, "__module__", ""))
         contract = getattr(found, "framestream_contract", getattr(module, "framestream_contract", CONTRACT))
         if not isinstance(contract, int) or contract < 1:
-            raise _Defect(
-                f"framestream_contract is {contract!r}; it must be a whole number such as {CONTRACT}"
-            )
+            raise _Defect(f"framestream_contract is {contract!r}; it must be a number such as {CONTRACT}")
         self.contract = contract
         if contract > CONTRACT:
-            raise _Defect(
-                f"is written for contract version {contract}, this framestream knows {CONTRACT}: upgrade it"
-            )
+            known = f"this framestream knows {CONTRACT}: upgrade it"
+            raise _Defect(f"is written for contract version {contract}, {known}")
 
     def _check_hooks(self, found: object) -> None:
         """Refuse what pluggy would pass over in silence: misspelt, unmarked and asynchronous hooks."""
@@ -235,9 +220,6 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
     None is imported. Several entry points of a distribution that refer to the same module are one plugin
     with several names. A distribution whose entry points cannot be read yields a plugin that has failed.
     """
-    # Built-in names need no plugin, and reading metadata takes as long as importing the rest of us.
-    from importlib import metadata  # noqa: PLC0415
-
     where: dict[str, Any] = {} if path is None else {"path": list(path)}
     seen: set[str] = set()
     # metadata.entry_points() parses every distribution there is, and one that is broken breaks it:
@@ -266,7 +248,7 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
             yield plugin
 
 
-def _plugins_of(name: str, distribution: Distribution) -> list[Plugin]:
+def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
     by_module: dict[str, dict[str, Callable[[], Any]]] = {}
     for point in distribution.entry_points:
         if point.group == GROUP:
