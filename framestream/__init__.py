@@ -41,8 +41,7 @@ from framestream.errors import (
 from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window
 
 if TYPE_CHECKING:
-    from framestream._signals import END, FRAME_END, NEED_DATA
-    from framestream.decoding._decoder import FrameDecoder
+    from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
     from framestream.framers import (
         Available,
         Delimiter,
@@ -69,8 +68,7 @@ if TYPE_CHECKING:
     from framestream.transport._tls_socket_channel import TLSSocketChannel as TLSSocketChannel
 
 _LAZY = {
-    "_signals": "END FRAME_END NEED_DATA",
-    "decoding._decoder": "FrameDecoder",
+    "decoder": "END FRAME_END NEED_DATA FrameDecoder",
     "framers": "Available Delimiter Exactly FixedLength LengthPrefix Line Msgpack Regex UntilClose",
     "iterate": "aiter_frames iter_frames",
     "net": "client_tls connect connect_process serve server_tls",

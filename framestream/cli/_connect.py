@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Coroutine
 
-    from framestream.decoding._oversize import OnOversize
+    from framestream.decoder import OnOversize
     from framestream.stream._stream import IOStream
 
 # A frame that was typed is one line, however long.

@@ -127,9 +127,7 @@ class PluginManager:
                 except InvalidVersion:
                     allowed = not requirement.specifier
                 if not allowed:
-                    raise PluginError(
-                        f"{text} is required, {plugin.title} is installed", plugin=plugin.names[0]
-                    )
+                    raise PluginError(f"{text} is required, {plugin.title} is installed", plugin=text)
                 self._ready(plugin)
 
     def define(self, name: str, spec: str) -> None:
@@ -271,9 +269,8 @@ class PluginManager:
         if plugin.state != "loaded":
             state = "is disabled" if plugin.state == "disabled" else plugin.state
             what = f"{state}: {plugin.reason}" if plugin.reason else "is being imported at this moment"
-            raise PluginError(
-                f"{prefix}plugin {plugin.title} {what}", plugin=plugin.names[0]
-            ) from plugin.error
+            reason = f"{prefix}plugin {plugin.title} {what}"
+            raise PluginError(reason, plugin=plugin.names[0]) from plugin.error
 
     def _load(self, plugin: Plugin) -> None:
         if plugin.state == "installed":
