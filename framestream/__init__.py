@@ -37,22 +37,16 @@ from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition,
 from framestream.iterate import aiter_frames, iter_frames
 
 if TYPE_CHECKING:
-    from framestream.framers._available import Available
-    from framestream.framers._delimiter import Delimiter
-    from framestream.framers._exactly import Exactly
-    from framestream.framers._fields import Body, Fields
-    from framestream.framers._first_of import FirstOf
-    from framestream.framers._fixed_length import FixedLength
-    from framestream.framers._generator import GeneratorFramer
-    from framestream.framers._header_then_body import HeaderThenBody
-    from framestream.framers._length_prefix import LengthPrefix
-    from framestream.framers._line import Line
-    from framestream.framers._mapped import Mapped, Nested
-    from framestream.framers._msgpack import Msgpack
-    from framestream.framers._regex import Regex
-    from framestream.framers._sequence import Sequence
-    from framestream.framers._until_close import UntilClose
-    from framestream.framers._when import When
+    from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
+    from framestream.framers.choice import FirstOf, When
+    from framestream.framers.delimiter import Delimiter
+    from framestream.framers.generator import Body, Fields, GeneratorFramer
+    from framestream.framers.length_prefix import LengthPrefix
+    from framestream.framers.line import Line
+    from framestream.framers.mapped import Mapped, Nested
+    from framestream.framers.msgpack import Msgpack
+    from framestream.framers.regex import Regex
+    from framestream.framers.sequence import HeaderThenBody, Sequence
     from framestream.net import (
         ProcessStream,
         Server,
@@ -75,36 +69,36 @@ if TYPE_CHECKING:
     from framestream.transport._tls_socket_channel import TLSSocketChannel
 
 _LAZY = {
-    "Available": "framers._available",
-    "Body": "framers._fields",
+    "Available": "framers.amounts",
+    "Body": "framers.generator",
     "Channel": "transport._channel",
-    "Delimiter": "framers._delimiter",
-    "Exactly": "framers._exactly",
-    "Fields": "framers._fields",
-    "FirstOf": "framers._first_of",
-    "FixedLength": "framers._fixed_length",
+    "Delimiter": "framers.delimiter",
+    "Exactly": "framers.amounts",
+    "Fields": "framers.generator",
+    "FirstOf": "framers.choice",
+    "FixedLength": "framers.amounts",
     "FramedStream": "stream._framed",
     "FramerInfo": "registry._registry",
-    "GeneratorFramer": "framers._generator",
-    "HeaderThenBody": "framers._header_then_body",
+    "GeneratorFramer": "framers.generator",
+    "HeaderThenBody": "framers.sequence",
     "IOStream": "stream._stream",
-    "LengthPrefix": "framers._length_prefix",
-    "Line": "framers._line",
-    "Mapped": "framers._mapped",
-    "Msgpack": "framers._msgpack",
-    "Nested": "framers._mapped",
+    "LengthPrefix": "framers.length_prefix",
+    "Line": "framers.line",
+    "Mapped": "framers.mapped",
+    "Msgpack": "framers.msgpack",
+    "Nested": "framers.mapped",
     "PipeChannel": "transport._pipe_channel",
     "ProcessStream": "net",
-    "Regex": "framers._regex",
-    "Sequence": "framers._sequence",
+    "Regex": "framers.regex",
+    "Sequence": "framers.sequence",
     "Server": "net",
     "ServerStats": "net",
     "SocketChannel": "transport._channel",
     "StreamStats": "stream._stats",
     "TLSChannel": "transport._tls_channel",
     "TLSSocketChannel": "transport._tls_socket_channel",
-    "UntilClose": "framers._until_close",
-    "When": "framers._when",
+    "UntilClose": "framers.amounts",
+    "When": "framers.choice",
     "available_framers": "registry._registry",
     "channel_over": "transport._over",
     "client_tls": "net",

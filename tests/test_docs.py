@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from framestream import _errors
-from framestream.framers._built_in import BUILT_IN
+from framestream.framers import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))

@@ -78,7 +78,7 @@ def test_the_decoder_knows_no_event_loop_no_plugin_and_no_framer(name: str) -> N
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith("framers.")))
 def test_built_in_framers_use_the_contract_and_nothing_else(name: str) -> None:
     ours = imports(MODULES[name], lazy=True) & set(MODULES)
-    allowed = {"framer", "errors"} | ({"registry._hookspecs"} if name == "framers._built_in" else set())
+    allowed = {"framer", "errors", "checks"}
     assert {module for module in ours if not module.startswith("framers.")} <= allowed
 
 

@@ -21,7 +21,7 @@ from framestream import (
     iter_frames,
     plugins,
 )
-from framestream.framers._built_in import BUILT_IN
+from framestream.framers import BUILT_IN
 from framestream.registry._named_framers import NamedFramer, find_config
 from framestream.registry._versions import Requirement, version_order
 

@@ -17,7 +17,7 @@ from framestream.registry._spec import NESTED_OPTIONS, Spec, build_framer, parse
 
 def _own_framers() -> Any:
     # The built-in framers register through the same hook as anybody's; nothing asks for them sooner.
-    from framestream.framers import _built_in  # noqa: PLC0415
+    from framestream.registry import _built_in  # noqa: PLC0415
 
     return _built_in
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
-from framestream._checks import check_rate, check_seconds, check_time
 from framestream._events import events
 from framestream._signals import END
+from framestream.checks import check_rate, check_seconds, check_time
 from framestream.decoding._oversize import OnOversize
 from framestream.framer import ReadCondition
 from framestream.registry._named import condition_of

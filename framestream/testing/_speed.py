@@ -13,8 +13,8 @@ from typing import Any
 from framestream._signals import END, NEED_DATA
 from framestream.decoding._decoder import FrameDecoder
 from framestream.framer import ReadCondition
-from framestream.framers._length_prefix import LengthPrefix
-from framestream.framers._line import Line
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.line import Line
 from framestream.testing._failure import describe_framer
 
 _STREAM = 256 * 1024
