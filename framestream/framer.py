@@ -241,10 +241,6 @@ class ReadCondition(ABC, Generic[T_co]):
         """
         return payload  # type: ignore[return-value]  # T_co is bytes unless a subclass decodes
 
-    def cut(self, data: bytes, start: int) -> tuple[T_co, int] | None:
-        """On its way out: nobody calls it but combinators."""
-        return None
-
     def split(self, window: Window) -> tuple[list[T_co], int]:
         """Cut every whole frame from ``window.start`` on; return them and where the rest begins.
 

@@ -10,20 +10,15 @@ from typing import Any, NamedTuple
 import msgpack
 
 from framestream.framer import ReadCondition
-from framestream.framers._available import Available
-from framestream.framers._delimiter import Delimiter
-from framestream.framers._exactly import Exactly
-from framestream.framers._first_of import FirstOf
-from framestream.framers._fixed_length import FixedLength
-from framestream.framers._header_then_body import HeaderThenBody
-from framestream.framers._length_prefix import LengthPrefix
-from framestream.framers._line import Line
-from framestream.framers._mapped import Mapped, Nested
-from framestream.framers._msgpack import Msgpack
-from framestream.framers._regex import Regex
-from framestream.framers._sequence import Sequence
-from framestream.framers._until_close import UntilClose
-from framestream.framers._when import When
+from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
+from framestream.framers.choice import FirstOf, When
+from framestream.framers.delimiter import Delimiter
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.line import Line
+from framestream.framers.mapped import Mapped, Nested
+from framestream.framers.msgpack import Msgpack
+from framestream.framers.regex import Regex
+from framestream.framers.sequence import HeaderThenBody, Sequence
 
 
 class Sample(NamedTuple):

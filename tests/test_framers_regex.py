@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame, PayloadError
 from framestream.framer import NeedMore, Window
-from framestream.framers import _regex_engines, _regex_syntax
-from framestream.framers._regex import Regex
-from framestream.framers._regex_syntax import parse, spell
+from framestream.framers import regex as regex_module
+from framestream.framers import regex_pattern
+from framestream.framers.regex import Regex
+from framestream.framers.regex_pattern import parse
 from framestream.testing import check_framer, chunkings
 
 BLANK_LINE = Regex(rb"\r?\n\r?\n")
@@ -87,13 +88,6 @@ def test_what_can_still_be_part_of_a_match_is_searched_again_and_nothing_else() 
     assert BLANK_LINE.find(Window(b"abcdefgh\r\n")) == NeedMore(resume=8, settled=8)
     assert Regex(b"END").find(Window(b"xE")) == NeedMore(resume=0, settled=0)
     assert Regex(rb"[a-z]{0,4000};").find(Window(b"abc")) == NeedMore(resume=3, settled=3)
-
-
-def test_one_frame_is_cut_without_a_question() -> None:
-    assert BLANK_LINE.cut(b"xa\n\nb\n\n", 1) == (b"a\n\n", 4)
-    assert BLANK_LINE.cut(b"a\n", 0) is None
-    match, end = Regex(b"[0-9];", result="match").cut(b"a1;", 0) or (None, 0)
-    assert (match and match.span(), end) == ((1, 3), 3)
 
 
 def test_a_frame_of_any_size_is_streamed_or_discarded_in_constant_memory() -> None:
@@ -200,7 +194,7 @@ def test_what_the_parser_may_learn_one_day_is_refused(monkeypatch: pytest.Monkey
         state = SimpleNamespace(flags=0, groupdict={})
 
     future = SimpleNamespace(parse=lambda pattern: Tree([("NEW_THING", None)]))
-    monkeypatch.setattr(_regex_syntax, "_parser", future)
+    monkeypatch.setattr(regex_pattern, "_parser", future)
     with pytest.raises(ValueError, match="new_thing is not supported"):
         parse(b"\\new")
 
@@ -236,7 +230,7 @@ def test_re2_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         return real(name, *args)
 
     monkeypatch.setattr(builtins, "__import__", without_re2)
-    _regex_engines.compile_pattern.cache_clear()
+    regex_module._compiled.cache_clear()
     with pytest.raises(ValueError, match=r"pip install framestream\[re2\]"):
         Regex(b"abc", engine="re2")
 
@@ -272,7 +266,7 @@ def test_both_engines_agree_with_the_definition(data: bytes) -> None:
     [rb"(?:a|b)c", rb"(?P<x>a)(b)?c", rb"(?x) [ab-d\n\xff] \{ {2,3}? z", rb"(?i:a)[^b]", rb"(?s:.)a{2}(|b)c"],
 )
 def test_a_pattern_spelled_anew_matches_the_same(pattern: bytes) -> None:
-    anew = spell(parse(pattern)).encode()
+    anew = parse(pattern).spell().encode()
     for data in (b"ac", b"abc", b"a{{z", b"Az", b"qaac", b"qaabc", b"bc"):
         one, other = re.search(pattern, data), re.search(anew, data)
         assert (one and (one.span(), one.groups())) == (other and (other.span(), other.groups()))

@@ -6,22 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from framestream.framers._available import Available
-    from framestream.framers._delimiter import Delimiter
-    from framestream.framers._exactly import Exactly
-    from framestream.framers._fields import Body, Fields
-    from framestream.framers._first_of import FirstOf
-    from framestream.framers._fixed_length import FixedLength
-    from framestream.framers._generator import GeneratorFramer
-    from framestream.framers._header_then_body import HeaderThenBody
-    from framestream.framers._length_prefix import LengthPrefix
-    from framestream.framers._line import Line
-    from framestream.framers._mapped import Mapped, Nested
-    from framestream.framers._msgpack import Msgpack
-    from framestream.framers._regex import Regex
-    from framestream.framers._sequence import Sequence
-    from framestream.framers._until_close import UntilClose
-    from framestream.framers._when import When
+    from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
+    from framestream.framers.choice import FirstOf, When
+    from framestream.framers.delimiter import Delimiter
+    from framestream.framers.generator import Body, Fields, GeneratorFramer
+    from framestream.framers.length_prefix import LengthPrefix
+    from framestream.framers.line import Line
+    from framestream.framers.mapped import Mapped, Nested
+    from framestream.framers.msgpack import Msgpack
+    from framestream.framers.regex import Regex
+    from framestream.framers.sequence import HeaderThenBody, Sequence
 
 __all__ = [
     "Available",
@@ -45,28 +39,28 @@ __all__ = [
 ]
 
 BUILT_IN: Final = {
-    "available": "_available:Available",
-    "delimiter": "_delimiter:Delimiter",
-    "exactly": "_exactly:Exactly",
-    "first-of": "_first_of:FirstOf",
-    "fixed-length": "_fixed_length:FixedLength",
-    "length-prefix": "_length_prefix:LengthPrefix",
-    "line": "_line:Line",
-    "msgpack": "_msgpack:Msgpack",
-    "nested": "_mapped:Nested",
-    "regex": "_regex:Regex",
-    "sequence": "_sequence:Sequence",
-    "until-close": "_until_close:UntilClose",
-    "when": "_when:When",
+    "available": "amounts:Available",
+    "delimiter": "delimiter:Delimiter",
+    "exactly": "amounts:Exactly",
+    "first-of": "choice:FirstOf",
+    "fixed-length": "amounts:FixedLength",
+    "length-prefix": "length_prefix:LengthPrefix",
+    "line": "line:Line",
+    "msgpack": "msgpack:Msgpack",
+    "nested": "mapped:Nested",
+    "regex": "regex:Regex",
+    "sequence": "sequence:Sequence",
+    "until-close": "amounts:UntilClose",
+    "when": "choice:When",
 }
 """Name to module and class. As text, so that asking for lines does not import msgpack."""
 
 _NAMELESS: Final = (
-    "_fields:Body",
-    "_fields:Fields",
-    "_generator:GeneratorFramer",
-    "_header_then_body:HeaderThenBody",
-    "_mapped:Mapped",
+    "generator:Body",
+    "generator:Fields",
+    "generator:GeneratorFramer",
+    "sequence:HeaderThenBody",
+    "mapped:Mapped",
 )
 """Those that no spec string can name: they take functions, or are subclassed."""
 

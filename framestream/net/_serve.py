@@ -6,7 +6,7 @@ import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from framestream._checks import check_count, check_seconds
+from framestream.checks import check_count, check_seconds
 from framestream.errors import AddressError
 from framestream.framer import Framer
 from framestream.iterate import condition_of

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from framestream.errors import StreamClosed
-from framestream.framers._line import Line
+from framestream.framers.line import Line
 from framestream.net._connections import Connections, ServerStats, Service
 from framestream.net._server import Server
 from framestream.stream._stream import IOStream

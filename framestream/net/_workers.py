@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from framestream.errors import FramestreamError, WorkerError
-from framestream.framers._line import Line
+from framestream.framers.line import Line
 from framestream.net._connections import ServerStats, Service
 from framestream.net._worker_process import Assignment, Order, run
 from framestream.stream._stream import IOStream

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
-from framestream._checks import check_rate, check_seconds, check_time
 from framestream._events import events
+from framestream.checks import check_rate, check_seconds, check_time
 from framestream.decoder import END, OnOversize
 from framestream.framer import ReadCondition
 from framestream.iterate import condition_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from struct import Struct
 from typing import Literal
 
 from framestream.errors import EncodeError, FramingError
@@ -18,10 +19,12 @@ class LengthField(ABC):
     Attributes:
         least: bytes the field takes at least.
         size: bytes it takes at most; the same as `least` where it is fixed.
+        asks_for: bytes without which nothing can be told about it, not even that it is wrong.
     """
 
     least: int
     size: int
+    asks_for: int = 1
 
     @abstractmethod
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
@@ -39,17 +42,27 @@ class LengthField(ABC):
         return ""
 
 
+CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+"""Sizes that `struct` has a code for."""
+
+
 class Binary(LengthField):
     """An unsigned integer of 1 to 8 bytes."""
 
     def __init__(self, size: int, byteorder: ByteOrder) -> None:
-        self.least = self.size = size
+        self.least = self.size = self.asks_for = size
         self.byteorder = byteorder
+        self.order = ">" if byteorder == "big" else "<"
+        self._unpack = Struct(self.order + CODES[size]).unpack_from if size in CODES else None
 
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         """Read the integer."""
         end = at + self.size
-        return None if len(data) < end else (int.from_bytes(data[at:end], self.byteorder), end)
+        if len(data) < end:
+            return None
+        if self._unpack is not None:
+            return self._unpack(data, at)[0], end
+        return int.from_bytes(data[at:end], self.byteorder), end
 
     def write(self, length: int) -> bytes:
         """Write the integer."""
@@ -169,7 +182,7 @@ class Custom(LengthField):
     """Bytes that a function turns into a length. Nothing can be written."""
 
     def __init__(self, size: int, function: Callable[[bytes], int]) -> None:
-        self.least = self.size = size
+        self.least = self.size = self.asks_for = size
         self.function = function
 
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:

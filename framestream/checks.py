@@ -1,7 +1,8 @@
-"""Refuse numbers that an option cannot have, where it is given and not where it is used."""
+"""Refuse an option that makes no sense, where it is given and not where it is used."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,12 @@ def check_time(name: str, value: object) -> None:
 def check_rate(name: str, value: object) -> None:
     """Raise ValueError unless `value` is a number of bytes per second."""
     _check_amount(name, value, "bytes per second", optional=False)
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise ValueError unless `value` is one of the allowed words."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
 
 
 def _check_amount(name: str, value: object, unit: str, optional: bool) -> None:

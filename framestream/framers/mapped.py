@@ -8,31 +8,21 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from framestream.errors import EncodeError, FramingError, PayloadError
-from framestream.framer import (
-    PADDING,
-    Decode,
-    Framer,
-    NeedMore,
-    ReadCondition,
-    Span,
-    ValueSpan,
-    Window,
-)
-from framestream.framers._steps import UNFIT, pieces_of
+from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framers.answers import UNFIT, complete, pieces_of
 
 T = TypeVar("T")
 
 
-class Over(Framer[T]):
+class _Over(Framer[T]):
     """A framer over another condition: the same frames with other values."""
 
     _cutter: ReadCondition[Any]
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
-        """Take over the limits of the condition that cuts the frames."""
-        object.__setattr__(self, "_cutter", condition)
-        for limit in ("max_size", "overhead", "can_be_empty"):
-            object.__setattr__(self, limit, getattr(condition, limit))
+        """Take over the limits of the condition that finds the frames."""
+        limits = {name: getattr(condition, name) for name in ("max_size", "overhead", "can_be_empty")}
+        self.__dict__.update(limits, _cutter=condition)
 
     @abstractmethod
     def _load(self, value: Any) -> T:
@@ -54,11 +44,6 @@ class Over(Framer[T]):
         """Return what is made of the other condition's frame."""
         return self._load(self._cutter.decode(payload))
 
-    def cut(self, data: bytes, start: int) -> tuple[T, int] | None:
-        """Cut the one frame at `start` as the other condition does."""
-        found = self._cutter.cut(data, start)
-        return None if found is None else (self._load(found[0]), found[1])
-
     def split(self, window: Window) -> tuple[list[T], int]:
         """Let the other condition cut the batch."""
         frames, end = self._cutter.split(window)
@@ -74,14 +59,14 @@ class Over(Framer[T]):
 
 
 @dataclass(frozen=True)
-class Mapped(Over[T]):
+class Mapped(_Over[T]):
     r"""Another condition's frames, each turned into a value by a function.
 
     ::
 
         Mapped(Line(), json.loads, json.dumps):   b'{"a": 1}\n'   ->  {"a": 1}
 
-    A ValueError from `load` is a `PayloadError`: the frame is consumed and reading goes on behind it. Without
+    A ValueError from `load` is a `PayloadError`: the frame is consumed and reading goes on after it. Without
     `dump` it only reads.
     """
 
@@ -113,7 +98,7 @@ class Mapped(Over[T]):
 
 
 @dataclass(frozen=True)
-class Nested(Over[T]):
+class Nested(_Over[T]):
     r"""Frames whose payload is exactly one frame of another framing.
 
     ::
@@ -134,14 +119,6 @@ class Nested(Over[T]):
 
     def _load(self, value: Any) -> T:
         try:
-            if (whole := self.inner.cut(value, 0)) is not None and whole[1] == len(value):
-                return whole[0]
-        except Exception:  # noqa: BLE001, S110 - `find` and `decode` raise it again
-            pass
-        return self._closely(value)
-
-    def _closely(self, value: Any) -> T:
-        try:
             found: Any = self.inner.find(Window(value, eof=True))
         except FramingError as error:
             raise PayloadError(f"payload is no {self.inner.name or 'frame'}: {error.reason}") from error
@@ -149,18 +126,13 @@ class Nested(Over[T]):
             raise PayloadError(f"payload of {len(value)} bytes is cut short: its inner frame has no end")
         if found[2] < len(value):
             raise PayloadError(f"payload of {len(value)} bytes, but its inner frame ends after {found[2]}")
-        if len(found) == 3:
-            return self.inner.decode(value[found[0] : found[1]])
-        frame = found[3]
-        if frame is PADDING:
+        if found[3:] == (PADDING,):
             raise PayloadError("payload holds no frame, only padding")
-        if type(frame) is not Decode:
-            result: T = frame
-            return result
-        if not value.endswith(frame.trailer):
-            raise PayloadError(f"payload ends otherwise than with {frame.trailer!r}")
-        decoded: T = frame.decode(value[found[0] : found[1]])
-        return decoded
+        try:
+            frame: T = complete(self.inner, found, value)
+        except FramingError as error:
+            raise PayloadError(error.reason) from error
+        return frame
 
     def encode(self, frame: T) -> list[bytes]:
         """Return what the outer framer writes for the inner framer's bytes."""

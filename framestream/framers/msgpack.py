@@ -11,10 +11,11 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgpack
 
+from framestream.checks import check_count
 from framestream.errors import EncodeError, PayloadError
 from framestream.framer import Framer, NeedMore, Span, ValueSpan, Window
-from framestream.framers._msgpack_scan import MAX_DEPTH, START, scan
-from framestream.framers._value_checks import check_max_size, check_payload, check_size
+from framestream.framers.msgpack_scan import MAX_DEPTH, START, scan
+from framestream.framers.values import Interned, check_payload
 
 # An object that ends within the first of these sizes that is large enough is built by C where it is found;
 # the Python scan is for objects still arriving. Each try costs a sixteenth of the next one.
@@ -28,7 +29,8 @@ _UNPROVEN_ELEMENTS: Final = 1 << 19
 _UNPROVEN_ARRAY: Final = _UNPROVEN_ELEMENTS // MAX_DEPTH
 
 # `Unpacker.tell` knows where an object ends only until the next one is begun. Asking once per group of
-# objects, and not once per object, makes a batch as fast as a bare Unpacker; the last group is walked again.
+# objects, and not once per object, makes a batch as fast as a bare Unpacker (in_process.py, objects); the
+# last group is walked again.
 _MOST_IN_GROUP: Final = 256
 _GROUP_SIZE: Final = 4096
 
@@ -40,7 +42,7 @@ _WRITING: Final = ("use_bin_type", "use_single_float", "datetime", "unicode_erro
 
 
 @dataclass(frozen=True)
-class Msgpack(Framer[Any]):
+class Msgpack(Framer[Any], metaclass=Interned):
     r"""Cut concatenated msgpack objects, decoded to Python objects; the options are msgpack's own.
 
     ::
@@ -51,7 +53,7 @@ class Msgpack(Framer[Any]):
     Nothing is allocated for a declared size before the bytes are there. Containers nest up to 1024
     deep, as in msgpack's C parser; deeper nesting, or the byte 0xc1, is a `FramingError`. An object that
     ends properly but cannot be decoded (text that is not UTF-8, a map key that cannot be hashed, a length
-    above one of the ``max_..._len``) is a `PayloadError`, and reading goes on behind it.
+    above one of the ``max_..._len``) is a `PayloadError`, and reading goes on after it.
 
     A hook may be called more than once for the same bytes. ``strict_map_key`` and the ``max_..._len`` are
     about reading only: what `encode` writes may be meant for a reader with other options.
@@ -92,10 +94,15 @@ class Msgpack(Framer[Any]):
     """Whether msgpack's C implementation is installed; without it batches are cut object by object."""
 
     def __post_init__(self) -> None:
-        check_max_size(self.max_size)
-        for kind in ("str", "bin", "array", "map", "ext"):
-            if (most := getattr(self, f"max_{kind}_len")) is not None:
-                check_size(f"max_{kind}_len", most, least=0)
+        for limit in (
+            "max_size",
+            "max_str_len",
+            "max_bin_len",
+            "max_array_len",
+            "max_map_len",
+            "max_ext_len",
+        ):
+            check_count(limit, getattr(self, limit), optional=True)
         try:
             codecs.lookup_error(self.unicode_errors)
             msgpack.Unpacker(**self._careful)
@@ -121,12 +128,6 @@ class Msgpack(Framer[Any]):
             return msgpack.unpackb(payload, **self._reading)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise PayloadError(str(error) or type(error).__name__, payload=payload) from error
-
-    def cut(self, data: bytes, start: int) -> tuple[Any, int] | None:
-        """Cut the one object at `start`, if it is small and complete."""
-        unpacker = self._unpacker(data[start : start + _LOOKS[0]], _UNPROVEN_ARRAY)
-        value = unpacker.unpack()
-        return value, start + unpacker.tell()
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Pull objects from one Unpacker; what it refuses, `find` looks at again."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args, overload
+from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, overload
 
+from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError
 from framestream.framer import Framer, NeedMore, Span, Window
-from framestream.framers._delimiter_search import DelimiterSearch, split_pair
-from framestream.framers._looks_like import looks_like
-from framestream.framers._value_checks import check_choice, check_max_size, check_payload
+from framestream.framers.delimiter import Delimiter, split_lines
+from framestream.framers.looks_like import looks_like
+from framestream.framers.values import Interned, check_payload
 
 LineT = TypeVar("LineT", bound=str | bytes)
 Newline = Literal["any", "lf", "crlf"]
@@ -27,7 +27,7 @@ _REVERSIBLE = ("surrogateescape", "surrogatepass")
 
 
 @dataclass(frozen=True)
-class Line(Framer[LineT]):
+class Line(Framer[LineT], metaclass=Interned):
     r"""Lines, as text; as bytes with ``encoding=None``.
 
     ::
@@ -41,7 +41,7 @@ class Line(Framer[LineT]):
     many, and losing what they wrote last is the worse surprise. A protocol of commands, where half a line
     must never be taken for a whole one, asks for ``last=False``: then it is an `IncompleteFrame`.
 
-    A line that cannot be decoded is a `PayloadError`: reading goes on behind it. The limit counts bytes.
+    A line that cannot be decoded is a `PayloadError`: reading goes on after it. The limit counts bytes.
 
     Writing appends ``\r\n`` for ``newline="crlf"``, else ``\n``, and refuses what would be read back
     otherwise: a line with a newline inside it, or one that the encoding cannot hold.
@@ -56,6 +56,10 @@ class Line(Framer[LineT]):
     keep: Annotated[bool, "Leave the newline at the end of the line."] = False
     last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
     max_size: Annotated[int | None, "The longest line. Bytes."] = None
+
+    _delimiter: Delimiter = field(init=False, repr=False, compare=False)
+    _newline: bytes = field(init=False, repr=False, compare=False)
+    _stateless: bool = field(init=False, repr=False, compare=False)
 
     if TYPE_CHECKING:
 
@@ -84,29 +88,19 @@ class Line(Framer[LineT]):
         def __init__(self, encoding: str | None = "utf-8", **options: Any) -> None: ...
 
     def __post_init__(self) -> None:
-        check_choice("newline", self.newline, get_args(Newline))
-        check_max_size(self.max_size)
-        if self.encoding is not None:
-            _check_encoding(self.encoding, self.errors)
-        object.__setattr__(self, "overhead", self._search.longest)
-        if self.encoding is None and type(self).cut is Line.cut:
-            object.__setattr__(self, "cut", self._cut)  # one call less for each frame
-
-    @cached_property
-    def _search(self) -> DelimiterSearch:
-        return DelimiterSearch(_DELIMITERS[self.newline], keep=self.keep, last=self.last)
-
-    @cached_property
-    def _cut(self) -> Callable[[bytes, int], tuple[bytes, int] | None]:
-        return self._search.cut_keeping if self.keep else self._search.cut
-
-    @cached_property
-    def _is_stateless(self) -> bool:
-        return self.encoding is not None and codecs.lookup(self.encoding).name in _STATELESS
+        check_choice("newline", self.newline, tuple(_DELIMITERS))
+        check_count("max_size", self.max_size, optional=True)
+        delimiter = Delimiter(_DELIMITERS[self.newline], keep=self.keep, last=self.last)
+        self.__dict__.update(
+            overhead=delimiter.overhead,
+            _delimiter=delimiter,
+            _newline=_DELIMITERS[self.newline][0],
+            _stateless=self.encoding is not None and _codec(self.encoding, self.errors) in _STATELESS,
+        )
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span up to the first newline."""
-        return self._search.find(window)
+        return self._delimiter.find(window)
 
     def decode(self, payload: bytes) -> LineT:
         """Return the line as text, or the bytes themselves."""
@@ -114,18 +108,11 @@ class Line(Framer[LineT]):
             return cast("LineT", payload)
         return cast("LineT", str(payload, self.encoding, self.errors))
 
-    def cut(self, data: bytes, start: int) -> tuple[LineT, int] | None:
-        """Cut the one line at `start`."""
-        found = self._cut(data, start)
-        if found is None or self.encoding is None:
-            return cast("tuple[LineT, int] | None", found)
-        return cast("LineT", str(found[0], self.encoding, self.errors)), found[1]
-
     def split(self, window: Window) -> tuple[list[LineT], int]:
         """Cut every line that has its newline, decoding many at once where the encoding allows it."""
         if self.encoding is None:
-            return cast("tuple[list[LineT], int]", self._search.split(window))
-        if not self._is_stateless:
+            return cast("tuple[list[LineT], int]", self._delimiter.split(window))
+        if not self._stateless:
             return super().split(window)
         data, start = bytes(window.data), window.start
         lines: list[Any] = []
@@ -142,16 +129,16 @@ class Line(Framer[LineT]):
         return lines, start
 
     def _end_of_block(self, data: bytes, start: int) -> int:
-        newline = self._search.shortest
+        newline = self._newline
         last = data.rfind(newline, start, start + _BLOCK)
         if last < 0:
             last = data.find(newline, start)
         return start if last < 0 else last + len(newline)
 
     def _split_text(self, text: str) -> list[str]:
-        newline = self._search.shortest.decode()
-        if self._search.longer and not self.keep:
-            return split_pair(text, newline, "\r\n")[:-1]
+        newline = self._newline.decode()
+        if self.newline == "any" and not self.keep:
+            return split_lines(text, "\n", "\r\n")[:-1]
         lines = text.split(newline)[:-1]
         return [line + newline for line in lines] if self.keep else lines
 
@@ -163,7 +150,7 @@ class Line(Framer[LineT]):
         """Return the line with its newline; refuse any that would be read back otherwise."""
         payload = self._to_bytes(frame) if isinstance(frame, str) else frame
         check_payload(payload, self.max_size, kind="bytes" if self.encoding is None else "text")
-        return self._search.join(payload)
+        return self._delimiter.encode(payload)
 
     def _to_bytes(self, line: str) -> bytes:
         if self.encoding is None:
@@ -178,11 +165,14 @@ class Line(Framer[LineT]):
         return payload
 
 
-def _check_encoding(encoding: str, errors: str) -> None:
+@lru_cache(maxsize=256)
+def _codec(encoding: str, errors: str) -> str:
+    """Return what Python calls the encoding. Raise ValueError for one that knows no newline."""
     try:
         codecs.lookup_error(errors)
-        newlines = "\r\n".encode(encoding)
-    except (LookupError, UnicodeError) as error:
+        name, newlines = codecs.lookup(encoding).name, "\r\n".encode(encoding)
+    except (LookupError, UnicodeError, TypeError) as error:
         raise ValueError(f"encoding is {encoding!r}, errors is {errors!r}: {error}") from error
     if newlines != b"\r\n":
         raise ValueError(f"encoding is {encoding!r}; it must write newlines as ASCII does, such as utf-8")
+    return name

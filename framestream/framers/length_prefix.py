@@ -9,27 +9,19 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
+from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError, FramingError
 from framestream.framer import Framer, NeedMore, Span, Window
-from framestream.framers._length_fields import Binary, Custom, Digits, LengthField, Varint
-from framestream.framers._length_split import split_by_field, split_fixed, split_plain
-from framestream.framers._looks_like import looks_like
-from framestream.framers._value_checks import (
-    check_bytes,
-    check_choice,
-    check_max_size,
-    check_payload,
-    check_size,
-)
+from framestream.framers.length_fields import CODES, Binary, Custom, Digits, LengthField, Varint
+from framestream.framers.looks_like import looks_like
+from framestream.framers.values import Interned, check_payload
 
 ByteOrder = Literal["big", "little", "native"]
 Format = Literal["binary", "varint", "decimal", "hex"]
 
-_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-
 
 @dataclass(frozen=True)
-class LengthPrefix(Framer[bytes]):
+class LengthPrefix(Framer[bytes], metaclass=Interned):
     r"""Frames with a header that tells their length.
 
     ::
@@ -87,82 +79,72 @@ class LengthPrefix(Framer[bytes]):
     def __post_init__(self) -> None:
         check_choice("byteorder", self.byteorder, get_args(ByteOrder))
         check_choice("format", self.format, get_args(Format))
-        check_size("offset", self.offset, least=0)
-        if self.strip is not None:
-            check_size("strip", self.strip, least=0)
+        check_count("offset", self.offset)
+        check_count("strip", self.strip, optional=True)
         if type(self.adjust) is not int:
             raise ValueError(f"adjust is {self.adjust!r}; it must be a whole number")
-        check_bytes("terminator", self.terminator)
-        check_max_size(self.max_size)
+        if not isinstance(self.terminator, bytes):
+            raise ValueError(f"terminator is {self.terminator!r}; it must be bytes")
+        check_count("max_size", self.max_size, optional=True)
         object.__setattr__(self, "overhead", max(self.offset + self._field.size, self.strip or 0))
 
     @cached_property
     def _field(self) -> LengthField:
         if self.length is not None:
-            self._refuse("a length that a function reads", "byteorder", "format", "terminator", "canonical")
-            return Custom(check_size("size", self.size), self.length)
+            self._refuse_all_but((), "a length that a function reads")
+            return Custom(self._checked_size(None, None), self.length)
         if self.format == "binary":
-            self._refuse("a binary length", "terminator", "canonical")
-            size = check_size("size", 4 if self.size is None else self.size, most=8)
-            return Binary(size, sys.byteorder if self.byteorder == "native" else self.byteorder)
-        self._refuse(f"a {self.format} length", "byteorder")
+            self._refuse_all_but(("format", "byteorder"), "a binary length")
+            order = sys.byteorder if self.byteorder == "native" else self.byteorder
+            return Binary(self._checked_size(4, 8), order)
         if self.format == "varint":
-            self._refuse("a varint length", "terminator")
-            size = check_size("size", 10 if self.size is None else self.size, most=10)
-            return Varint(size, canonical=self.canonical)
-        return self._digits(10 if self.format == "decimal" else 16)
-
-    def _digits(self, base: Literal[10, 16]) -> Digits:
+            self._refuse_all_but(("format", "canonical"), "a varint length")
+            return Varint(self._checked_size(10, 10), canonical=self.canonical)
+        base: Literal[10, 16] = 10 if self.format == "decimal" else 16
         most = 20 if base == 10 else 16
-        if not self.terminator:
-            self._refuse(f"a {self.format} length of fixed size", "canonical")
+        if self.terminator:
+            self._refuse_all_but(("format", "terminator", "canonical"), f"a {self.format} length")
+        else:
+            self._refuse_all_but(("format",), f"a {self.format} length of fixed size")
             if self.size is None:
                 raise ValueError(f"a {self.format} length needs a terminator or a size")
-        digits = check_size("size", most if self.size is None else self.size, most=most)
-        return Digits(digits, base, self.terminator, canonical=self.canonical)
+        return Digits(self._checked_size(most, most), base, self.terminator, canonical=self.canonical)
 
-    def _refuse(self, what: str, *options: str) -> None:
-        for option in options:
+    def _refuse_all_but(self, allowed: tuple[str, ...], what: str) -> None:
+        for option in ("byteorder", "format", "terminator", "canonical"):
             value = getattr(self, option)
-            if value != getattr(type(self), option):
+            if option not in allowed and value != getattr(type(self), option):
                 raise ValueError(f"{option} is {value!r}; {what} has no such option")
 
-    @cached_property
-    def _header(self) -> int:
-        """Size of the header; the least, where it varies."""
-        return self.offset + self._field.least
-
-    @cached_property
-    def _is_plain(self) -> bool:
-        """Whether the header is stripped and the length counts exactly what follows it."""
-        return self.strip is None and self.adjust == 0 and not self.includes_header
+    def _checked_size(self, usual: int | None, most: int | None) -> Any:
+        size = usual if self.size is None else self.size
+        check_count("size", size, least=1, most=most)
+        return size
 
     @cached_property
     def _unpack(self) -> Callable[..., tuple[int]] | None:
         """Reads the length field of a header, for the sizes that struct has."""
         field = self._field
-        if not isinstance(field, Binary) or field.size not in _CODES:
+        if not isinstance(field, Binary) or field.size not in CODES:
             return None
-        order = ">" if field.byteorder == "big" else "<"
-        return struct.Struct(f"{order}{self.offset}x{_CODES[field.size]}").unpack_from
+        return struct.Struct(f"{field.order}{self.offset}x{CODES[field.size]}").unpack_from
 
     def __getstate__(self) -> dict[str, Any]:
-        # A Struct cannot be pickled; it is made again when it is needed.
-        return {name: value for name, value in self.__dict__.items() if name != "_unpack"}
+        # A Struct cannot be pickled; what is worked out is worked out again.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_field", "_unpack")}
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span as soon as the header is complete."""
-        start = window.start
-        if self._unpack is None:
-            found = self._read(window)
-            if found is None:
-                return NeedMore()
-            length, after = found
-        else:
-            after = start + self._header
-            if len(window.data) < after:
-                return NeedMore(self._header)
-            length = self._unpack(window.data, start)[0]
+        data, start, field = window.data, window.start, self._field
+        at = start + self.offset
+        try:
+            found = field.read(data, at) if at < len(data) else None
+        except FramingError as error:
+            error.reason = self._with_hint(error.reason, window)
+            raise
+        if found is None:
+            return NeedMore(self.offset + field.asks_for)
+        length, after = found
         end = (start if self.includes_header else after) + length + self.adjust
         first = after if self.strip is None else start + self.strip
         if end < after or end < first:
@@ -171,45 +153,38 @@ class LengthPrefix(Framer[bytes]):
             raise FramingError(self._with_hint(reason, window))
         return first, end, end
 
-    def _read(self, window: Window) -> tuple[int, int] | None:
-        at = window.start + self.offset
-        try:
-            return self._field.read(window.data, at) if at < len(window.data) else None
-        except FramingError as error:
-            error.reason = self._with_hint(error.reason, window)
-            raise
-
-    def cut(self, data: bytes, start: int) -> tuple[bytes, int] | None:
-        """Cut the one frame at `start`, if its header is of the commonest kind."""
-        body = start + self._header
-        if self._unpack is None or not self._is_plain or body > len(data):
-            return None
-        stop = body + self._unpack(data, start)[0]
-        return (data[body:stop], stop) if stop <= len(data) else None
-
     def split(self, window: Window) -> tuple[list[bytes], int]:
-        """Cut every whole frame, in a loop made for the commonest headers."""
-        data, start, header = bytes(window.data), window.start, self._header
-        if self._unpack is None:
-            return split_by_field(
-                data,
-                start,
-                self._field,
-                offset=self.offset,
-                adjust=self.adjust,
-                strip=self.strip,
-                includes_header=self.includes_header,
-            )
-        if self._is_plain:
-            return split_plain(data, start, self._unpack, header)
-        return split_fixed(
-            data,
-            start,
-            self._unpack,
-            strip=header if self.strip is None else self.strip,
-            least=max(header, self.strip or 0),
-            beyond=self.adjust + (0 if self.includes_header else header),
-        )
+        """Cut every whole frame; one that `find` refuses is left to it."""
+        data, start, unpack = bytes(window.data), window.start, self._unpack
+        size, read, offset, strip = len(data), self._field.read, self.offset, self.strip
+        payloads: list[bytes] = []
+        append = payloads.append
+        try:
+            if unpack is None:
+                while start + offset < size and (found := read(data, start + offset)) is not None:
+                    length, after = found
+                    stop = (start if self.includes_header else after) + length + self.adjust
+                    first = after if strip is None else start + strip
+                    if not first <= stop <= size or stop < after:
+                        break
+                    append(data[first:stop])
+                    start = stop
+            else:
+                # The same for binary lengths, as fast as a loop by hand (in_process.py, lengths): one check
+                # or one name more is measurable. A header that is cut short ends it with an exception.
+                header = offset + self._field.size
+                beyond = self.adjust + (0 if self.includes_header else header)
+                strip = header if strip is None else strip
+                least = max(header, strip)
+                while True:
+                    stop = start + unpack(data, start)[0] + beyond
+                    if not start + least <= stop <= size:
+                        break
+                    append(data[start + strip : stop])
+                    start = stop
+        except (FramingError, struct.error):
+            pass
+        return payloads, start
 
     def encode(self, frame: bytes) -> bytes | list[bytes]:
         """Return the length and the payload, uncopied; with ``strip=0``, the frame if its length is right.

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
 
+from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError
 from framestream.framer import Framer, NeedMore, Span, Window
-from framestream.framers._regex_analysis import MOST_STEPS, Analysis, analyse
-from framestream.framers._regex_engines import compile_pattern, with_text_names
-from framestream.framers._value_checks import check_choice, check_max_size, check_payload
+from framestream.framers.regex_pattern import MOST_STEPS, Analysis, analyse
+from framestream.framers.values import Interned, check_payload
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Regex(Framer[T]):
+class Regex(Framer[T], metaclass=Interned):
     r"""Frames that end at the earliest byte by which a regular expression matches.
 
     ::
@@ -72,7 +72,7 @@ class Regex(Framer[T]):
     def __post_init__(self) -> None:
         check_choice("engine", self.engine, ("re", "re2"))
         check_choice("result", self.result, ("bytes", "match"))
-        check_max_size(self.max_size)
+        check_count("max_size", self.max_size, optional=True)
         object.__setattr__(self, "pattern", _as_bytes(self.pattern))
         try:
             analysis = self._analysis
@@ -106,13 +106,8 @@ class Regex(Framer[T]):
         match = self._whole.search(payload, max(0, len(payload) - self._analysis.longest))
         if match is None:
             raise ValueError("frame was truncated before its match")
-        named: T = with_text_names(match)
-        return named
-
-    def cut(self, data: bytes, start: int) -> tuple[T, int] | None:
-        """Cut the one frame at `start`, if its match has ended."""
-        end = self._earliest_end(data, start)
-        return None if end < 0 else (self.decode(data[start:end]), end)
+        found: Any = match if self.engine == "re" else Re2Match(match)
+        return found  # type: ignore[no-any-return]  # T is a match: see __init__
 
     def split(self, window: Window) -> tuple[list[T], int]:
         """Cut every frame whose match has ended."""
@@ -176,13 +171,13 @@ class Regex(Framer[T]):
 
     @cached_property
     def _ending(self) -> Any:
-        return compile_pattern(self._analysis.ending, self.engine)
+        return _compiled(self._analysis.ending, self.engine)
 
     @cached_property
     def _whole(self) -> Any:
         # The match shows its pattern, so it is the author's own wherever that means the same.
         pattern = _as_bytes(self.pattern) if self.engine == "re" else self._analysis.pattern
-        return compile_pattern(pattern, self.engine)
+        return _compiled(pattern, self.engine)
 
 
 def _as_bytes(pattern: bytes | str) -> bytes:
@@ -197,3 +192,58 @@ def _as_bytes(pattern: bytes | str) -> bytes:
 
 def _at_most(steps: int) -> str:
     return str(steps) if steps < 1 << 32 else "more than 4 billion"
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: bytes, engine: str) -> Any:
+    """Return a compiled pattern. Raise ValueError if the engine is not installed, or refuses it."""
+    if engine == "re":
+        return re.compile(pattern)
+    try:
+        import re2  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ValueError('engine "re2" needs google-re2: pip install framestream[re2]') from error
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        raise ValueError(f"RE2 refuses it: {error}") from error
+
+
+class Re2Match:
+    """A match of RE2, which names the groups of a bytes pattern by bytes; `re` names them by str."""
+
+    __slots__ = ("_match",)
+
+    def __init__(self, match: Any) -> None:
+        self._match = match
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._match, name)
+        if name not in ("group", "start", "end", "span"):
+            return found
+        return lambda *groups: found(*map(self._number, groups))
+
+    def __repr__(self) -> str:
+        return f"<Re2Match span={self.span()!r} match={self.group()!r}>"
+
+    def __getitem__(self, group: int | str) -> Any:
+        return self._match[self._number(group)]
+
+    def groupdict(self, default: Any = None) -> dict[str, Any]:
+        """Return the named groups; `default` for those that took no part."""
+        return {name.decode("ascii"): value for name, value in self._match.groupdict(default).items()}
+
+    @property
+    def lastgroup(self) -> str | None:
+        """The name of the last group that took part, if it has one."""
+        name = self._match.lastgroup
+        return None if name is None else name.decode("ascii")
+
+    def _number(self, group: int | str) -> int:
+        names = self._match.re.groupindex
+        if isinstance(group, str) and group.encode() not in names:
+            raise IndexError("no such group")
+        return group if isinstance(group, int) else int(names[group.encode()])
