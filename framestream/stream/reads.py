@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from framestream._events import events
 from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import FramestreamError, FrameTooLarge, IncompleteFrame, StreamClosed
-from framestream.framers.until_close import UntilClose
+from framestream.framers.amounts import UntilClose
 from framestream.stream.receiver import State
 
 if TYPE_CHECKING:

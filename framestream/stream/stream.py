@@ -6,10 +6,10 @@ import asyncio
 import logging
 import socket
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias, TypedDict, TypeVar, overload
 
-from framestream._checks import check_rate, check_seconds, check_time
+from framestream.checks import check_rate, check_seconds, check_time
 from framestream._events import events
 from framestream.decoder import FrameDecoder, OnOversize
 from framestream.errors import (
@@ -1007,18 +1007,18 @@ def _limited(max_bytes: int | None, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _exactly(size: int, partial: bool) -> ReadCondition[bytes]:
-    from framestream import Available, Exactly
+    from framestream.framers import Available, Exactly  # noqa: PLC0415
 
     return Available(size) if partial and size else Exactly(size)
 
 
 def _until(delimiter: bytes | tuple[bytes, ...]) -> ReadCondition[bytes]:
-    from framestream import Delimiter
+    from framestream.framers import Delimiter  # noqa: PLC0415
 
     return Delimiter(delimiter, keep=True)
 
 
 def _until_regex(pattern: bytes) -> ReadCondition[bytes]:
-    from framestream import Regex
+    from framestream.framers import Regex  # noqa: PLC0415
 
     return Regex(pattern)
