@@ -17,8 +17,8 @@ from framestream.cli._sources import open_source
 from framestream.errors import FramingError, PayloadError, StreamClosed
 from framestream.framers._line import Line
 from framestream.iterate import aiter_frames
-from framestream.net._connect import connect as open_stream
-from framestream.net._tls import client_tls
+from framestream.net.connect import connect as open_stream
+from framestream.net.streams import client_tls
 from framestream.registry._registry import get_framer
 
 if TYPE_CHECKING:

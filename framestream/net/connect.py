@@ -1,0 +1,352 @@
+"""Open a stream to a URL."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import socket
+import ssl
+import stat
+from typing import Any, Unpack
+
+from framestream._checks import check_seconds
+from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
+from framestream.framer import Framer, ReadCondition
+from framestream.net.process import connect_process
+from framestream.net.streams import check_pollable, default_client_tls, open_stream, secure
+from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
+from framestream.stream._framing import directions
+from framestream.stream._stream import IOStream
+from framestream.stream._stream_options import StreamOptions, check_options
+from framestream.transport._channel import format_address
+from framestream.transport._pipe_channel import PipeChannel
+
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds an address has before the next one is tried as well (RFC 8305, section 5)."""
+
+# Seconds between two looks whether anybody reads a FIFO: the system tells only those who ask.
+_FIFO_POLL_INTERVAL = 0.02
+
+
+async def connect(
+    url: str,
+    *,
+    tls: ssl.SSLContext | bool | None = None,
+    server_hostname: str | None = None,
+    alpn: tuple[str, ...] = (),
+    truncation_is_end: bool = False,
+    local_address: tuple[str, int] | None = None,
+    timeout: float | None = None,
+    happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
+    framer: ReadCondition[Any] | str | None = None,
+    send_framer: Framer[Any] | str | None = None,
+    **stream_options: Unpack[StreamOptions],
+) -> IOStream:
+    """Return a stream to what a URL names.
+
+    A host with several addresses is tried at all of them, IPv6 and IPv4 in turn, each a little after the
+    one before (RFC 8305). Cancelling leaves nothing open.
+
+    Args:
+        url: ``tcp://HOST:PORT``, ``tls://HOST:PORT``, ``unix:PATH``, ``fd:N`` or ``fd:READ,WRITE`` for
+            descriptors that are open, ``pipe:PATH`` to read a FIFO and ``pipe:>PATH`` to write one,
+            ``exec:PROGRAM ARGUMENTS`` for a program's standard input and output, or just the path of a
+            socket, FIFO or device.
+        tls: a context, see `client_tls`; True for the platform's defaults, which ``tls://`` implies. The
+            default context is made once for the process.
+        server_hostname: whom the certificate must name, if not the URL's host.
+        alpn: protocols to offer during the handshake (RFC 7301), unless the context says so itself.
+        truncation_is_end: take TLS that ends without its close_notify for an end, see `IOStream.start_tls`.
+        local_address: host and port to connect from.
+        timeout: seconds for everything up to the end of the TLS handshake.
+        happy_eyeballs_delay: seconds an address has before the next one is tried as well.
+        framer: what the stream reads and writes unless told otherwise: a condition, name or spec string.
+        send_framer: what it writes, if that is something else.
+        stream_options: see `StreamOptions`.
+
+    Raises:
+        AddressError: the URL is malformed, or this system or event loop cannot open its kind.
+        ValueError, TypeError: an option has no meaning; nobody was asked.
+        ConnectError: nobody was reached; names each address that was tried, and why it failed.
+            `ConnectTimeout` if the time was over.
+    """
+    endpoint = parse_url(url)
+    context = _context(endpoint, tls, alpn)
+    check_seconds("timeout", timeout, optional=True)
+    check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
+    _check_local_address(local_address)
+    check_options(stream_options)
+    host = server_hostname
+    if host is None and isinstance(endpoint, Tcp):
+        host = endpoint.host
+    if context is not None:
+        _check_certificate_name(context, host, url)
+    options = {**_framers(framer, send_framer), **stream_options}
+    attempts = Attempts(url, happy_eyeballs_delay)
+    try:
+        async with asyncio.timeout(timeout):
+            stream = await _open(endpoint, attempts, local_address, options)
+            if context is not None:
+                try:
+                    await secure(
+                        stream, context, server_hostname=host or None, truncation_is_end=truncation_is_end
+                    )
+                except (OSError, FramestreamError) as error:
+                    raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
+            return stream
+    except TimeoutError as error:
+        assert timeout is not None
+        raise attempts.timed_out(timeout) from error
+
+
+def _check_local_address(address: object) -> None:
+    match address:
+        case None:
+            return
+        case (str(host), int()):
+            check_host(host, f"local_address={address!r}")
+            return
+    raise TypeError(f"local_address is {address!r}; it must be (HOST, PORT)")
+
+
+def _framers(
+    framer: ReadCondition[Any] | str | None, send_framer: Framer[Any] | str | None
+) -> dict[str, Any]:
+    for name, given in (("framer", framer), ("send_framer", send_framer)):
+        if not isinstance(given, ReadCondition | str | None):
+            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
+    reading, sending = directions(framer, send_framer)
+    return {"framer": reading, "send_framer": None if send_framer is None else sending}
+
+
+def _context(
+    endpoint: Endpoint, tls: ssl.SSLContext | bool | None, alpn: tuple[str, ...]
+) -> ssl.SSLContext | None:
+    if not isinstance(tls, ssl.SSLContext | bool | None):
+        raise TypeError(f"tls is {tls!r}; it must be a context, True, False or None")
+    implied = isinstance(endpoint, Tcp) and endpoint.tls
+    if implied and tls is False:
+        raise AddressError(f"{endpoint} asks for TLS, tls=False forbids it", url=str(endpoint))
+    if isinstance(tls, ssl.SSLContext):
+        if alpn:
+            raise TypeError("alpn is given, and so is a context; set it there")
+        return tls
+    return default_client_tls(alpn) if tls or implied else None
+
+
+def _check_certificate_name(context: ssl.SSLContext, host: str | None, url: str) -> None:
+    if host:
+        check_host(host, f"server_hostname={host!r}")
+    elif context.check_hostname:
+        raise AddressError(f"{url} has no host for the certificate to name; pass server_hostname", url=url)
+
+
+async def _open(
+    endpoint: Endpoint, attempts: Attempts, local_address: tuple[str, int] | None, options: dict[str, Any]
+) -> IOStream:
+    match endpoint:
+        case Tcp():
+            return open_stream(await _connect_tcp(endpoint, attempts, local_address), **options)
+        case Unix():
+            address = (socket.AF_UNIX, endpoint.address)
+            return open_stream(await attempts.first_connected([address], []), **options)
+        case Command():
+            return await connect_process(endpoint.argv, **options)
+        case Descriptors():
+            return _adopt(endpoint, options)
+        case Pipe():
+            return open_stream(await _open_pipe(endpoint), **options)
+    raise AddressError(f"cannot connect to {endpoint}", url=str(endpoint))
+
+
+# Sockets
+
+Address = tuple[int, Any]
+"""An address family, and an address as the socket module spells it."""
+
+
+class Attempts:
+    """The addresses tried for one URL, and what each of them failed for.
+
+    Attributes:
+        tried: in the order of their start; ``TimeoutError("no answer")`` for those still under way.
+    """
+
+    def __init__(self, url: str, delay: float) -> None:
+        self.tried: dict[Address, OSError] = {}
+        self._url = url
+        self._delay = delay
+
+    async def first_connected(self, addresses: list[Address], local: list[Address]) -> socket.socket:
+        """Return a socket connected to the first address that answers (Happy Eyeballs, RFC 8305, section 5).
+
+        Each address has the delay for itself before the next one is tried as well; when one fails, the next
+        begins at once. The losers are closed, and when this is cancelled, all.
+        """
+        # Not asyncio's create_connection or aiohappyeyeballs: neither tells which address failed for what.
+        waiting = iter(addresses)
+        running: set[asyncio.Task[socket.socket | None]] = set()
+        tasks: list[asyncio.Task[socket.socket | None]] = []
+        winner: socket.socket | None = None
+        try:
+            while winner is None:
+                if (address := next(waiting, None)) is not None:
+                    tasks.append(asyncio.ensure_future(self._connected(address, local)))
+                    running.add(tasks[-1])
+                elif not running:
+                    raise self.failed(self._reasons())
+                pause = self._delay if len(tasks) < len(addresses) else None
+                done, running = await asyncio.wait(
+                    running, timeout=pause, return_when=asyncio.FIRST_COMPLETED
+                )
+                winner = next((sock for task in done if (sock := task.result())), None)
+            return winner
+        finally:
+            for task in tasks:
+                task.cancel()
+            for loser in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(loser, socket.socket) and loser is not winner:
+                    loser.close()
+
+    async def _connected(self, address: Address, local: list[Address]) -> socket.socket | None:
+        self.tried[address] = TimeoutError("no answer")
+        family, place = address
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock.setblocking(False)
+                if local:
+                    sock.bind(_of_family(local, family))
+                await asyncio.get_running_loop().sock_connect(sock, place)
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as error:
+            self.tried[address] = error
+            return None
+        return sock
+
+    def failed(self, reason: str) -> ConnectError:
+        """Return the error that says why nobody was reached."""
+        return ConnectError(f"cannot connect to {self._url}: {reason}", url=self._url, attempts=self._told())
+
+    def timed_out(self, seconds: float) -> ConnectTimeout:
+        """Return the error that says so, with the addresses that gave no answer until then."""
+        reasons = self._reasons()
+        message = f"cannot connect to {self._url} within {seconds:g} s{': ' if reasons else ''}{reasons}"
+        return ConnectTimeout(message, url=self._url, attempts=self._told())
+
+    def _told(self) -> tuple[tuple[str, BaseException], ...]:
+        return tuple((_text(place), error) for (_, place), error in self.tried.items())
+
+    def _reasons(self) -> str:
+        told = self._told()
+        if len(told) == 1:
+            return describe_os_error(told[0][1])
+        return "; ".join(f"{address}: {describe_os_error(error)}" for address, error in told)
+
+
+async def _connect_tcp(
+    endpoint: Tcp, attempts: Attempts, local_address: tuple[str, int] | None
+) -> socket.socket:
+    addresses = await _resolve(endpoint.host, endpoint.port, attempts)
+    local = [] if local_address is None else await _resolve(*local_address, attempts)
+    # The system orders the addresses (RFC 6724); families take turns, so that one without a route costs one
+    # delay and not many.
+    families: dict[int, list[Address]] = {}
+    for address in addresses:
+        families.setdefault(address[0], []).append(address)
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*families.values()))
+    return await attempts.first_connected([address for address in turns if address], local)
+
+
+async def _resolve(host: str, port: int, attempts: Attempts) -> list[Address]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise attempts.failed(f"cannot find the host {host!r}: {describe_os_error(error)}") from error
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _of_family(local: list[Address], family: int) -> Any:
+    for own_family, own in local:
+        if own_family == family:
+            return own
+    raise OSError(errno.EAFNOSUPPORT, "the local address is of another family")
+
+
+def _text(place: Any) -> str:
+    return place[0] if isinstance(place, tuple) else format_address(place).replace("\0", "@", 1)
+
+
+# Descriptors, FIFOs, terminals and devices
+
+
+def _adopt(endpoint: Descriptors, options: dict[str, Any]) -> IOStream:
+    for descriptor in (endpoint.read, endpoint.write):
+        try:
+            mode = os.fstat(descriptor).st_mode
+        except OSError as error:
+            raise AddressError(f"descriptor {descriptor} is not open", url=str(endpoint)) from error
+    if endpoint.read == endpoint.write and stat.S_ISSOCK(mode):
+        return open_stream(socket.socket(fileno=endpoint.read), **options)
+    check_pollable(endpoint.read, endpoint)
+    return open_stream(PipeChannel(endpoint.read, endpoint.write), **options)
+
+
+async def _open_pipe(endpoint: Pipe) -> PipeChannel:
+    """Open a FIFO in one direction, anything else in both; wait until a FIFO has another end.
+
+    For reading, that is until a writer has sent something or has come and gone: the system does not
+    tell sooner, and a FIFO that nobody has opened yet looks like one that has ended.
+    """
+    try:
+        if not stat.S_ISFIFO(os.stat(endpoint.path).st_mode):
+            descriptor = _open_now(endpoint, os.O_RDWR)
+            return PipeChannel(descriptor, descriptor)
+        if endpoint.writes:
+            return PipeChannel(None, await _open_for_writing(endpoint))
+        return PipeChannel(await _open_for_reading(endpoint))
+    except OSError as error:
+        raise ConnectError(
+            f"cannot open {endpoint.path}: {describe_os_error(error)}", url=str(endpoint)
+        ) from error
+
+
+def _open_now(endpoint: Pipe, flags: int) -> int:
+    # Windows has neither flag, nor a loop that could wait for such a descriptor.
+    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    descriptor = os.open(endpoint.path, flags)
+    try:
+        check_pollable(descriptor, endpoint)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+async def _open_for_writing(endpoint: Pipe) -> int:
+    while True:
+        try:
+            return _open_now(endpoint, os.O_WRONLY)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nobody reads
+                raise
+        await asyncio.sleep(_FIFO_POLL_INTERVAL)
+
+
+async def _open_for_reading(endpoint: Pipe) -> int:
+    descriptor = _open_now(endpoint, os.O_RDONLY)
+    loop = asyncio.get_running_loop()
+    something = asyncio.Event()
+    loop.add_reader(descriptor, something.set)
+    try:
+        await something.wait()
+    except BaseException:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        raise
+    loop.remove_reader(descriptor)
+    return descriptor
