@@ -170,10 +170,7 @@ class Door:
         self.failures = asyncio.Queue()
         self.address = sock.getsockname()
         self.acceptor = Acceptor(
-            [sock],
-            on_connection=self._let_in,
-            on_failure=self.failures.put_nowait,
-            room=lambda: self.room,
+            [sock], on_connection=self._let_in, on_failure=self.failures.put_nowait, room=lambda: self.room
         )
         self.acceptor.poke()
 

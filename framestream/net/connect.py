@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import os
@@ -74,51 +75,42 @@ async def connect(
     """
     endpoint = parse_url(url)
     context = _context(endpoint, tls, alpn)
-    check_seconds("timeout", timeout, optional=True)
-    check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
-    _check_local_address(local_address)
-    check_options(stream_options)
     host = server_hostname
     if host is None and isinstance(endpoint, Tcp):
         host = endpoint.host
     if context is not None:
-        _check_certificate_name(context, host, url)
-    options = {**_framers(framer, send_framer), **stream_options}
-    attempts = Attempts(url, happy_eyeballs_delay)
+        if host:
+            check_host(host, f"server_hostname={host!r}")
+        elif context.check_hostname:
+            what = f"{url} has no host for the certificate to name; pass server_hostname"
+            raise AddressError(what, url=url)
+    check_seconds("timeout", timeout, optional=True)
+    check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
+    match local_address:
+        case (str(local_host), int()):
+            check_host(local_host, f"local_address={local_address!r}")
+        case _ if local_address is not None:
+            raise TypeError(f"local_address is {local_address!r}; it must be (HOST, PORT)")
+    check_options(stream_options)
+    for name, given in (("framer", framer), ("send_framer", send_framer)):
+        if not isinstance(given, ReadCondition | str | None):
+            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
+    reading, sending = directions(framer, send_framer)
+    options = {"framer": reading, "send_framer": send_framer and sending, **stream_options}
+    attempts = Attempts(url, local_address, happy_eyeballs_delay)
     try:
         async with asyncio.timeout(timeout):
-            stream = await _open(endpoint, attempts, local_address, options)
+            stream = await _open(endpoint, attempts, options)
             if context is not None:
+                how: dict[str, Any] = {"timeout": None, "truncation_is_end": truncation_is_end}
                 try:
-                    await secure(
-                        stream, context, server_hostname=host or None, truncation_is_end=truncation_is_end
-                    )
+                    await secure(stream, context, server_hostname=host or None, **how)
                 except (OSError, FramestreamError) as error:
                     raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
             return stream
     except TimeoutError as error:
         assert timeout is not None
         raise attempts.timed_out(timeout) from error
-
-
-def _check_local_address(address: object) -> None:
-    match address:
-        case None:
-            return
-        case (str(host), int()):
-            check_host(host, f"local_address={address!r}")
-            return
-    raise TypeError(f"local_address is {address!r}; it must be (HOST, PORT)")
-
-
-def _framers(
-    framer: ReadCondition[Any] | str | None, send_framer: Framer[Any] | str | None
-) -> dict[str, Any]:
-    for name, given in (("framer", framer), ("send_framer", send_framer)):
-        if not isinstance(given, ReadCondition | str | None):
-            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
-    reading, sending = directions(framer, send_framer)
-    return {"framer": reading, "send_framer": None if send_framer is None else sending}
 
 
 def _context(
@@ -136,26 +128,16 @@ def _context(
     return default_client_tls(alpn) if tls or implied else None
 
 
-def _check_certificate_name(context: ssl.SSLContext, host: str | None, url: str) -> None:
-    if host:
-        check_host(host, f"server_hostname={host!r}")
-    elif context.check_hostname:
-        raise AddressError(f"{url} has no host for the certificate to name; pass server_hostname", url=url)
-
-
-async def _open(
-    endpoint: Endpoint, attempts: Attempts, local_address: tuple[str, int] | None, options: dict[str, Any]
-) -> IOStream:
+async def _open(endpoint: Endpoint, attempts: Attempts, options: dict[str, Any]) -> IOStream:
     match endpoint:
         case Tcp():
-            return open_stream(await _connect_tcp(endpoint, attempts, local_address), **options)
+            return open_stream(await attempts.connect_tcp(endpoint), **options)
         case Unix():
-            address = (socket.AF_UNIX, endpoint.address)
-            return open_stream(await attempts.first_connected([address], []), **options)
+            return open_stream(await attempts.connect_unix(endpoint), **options)
         case Command():
             return await connect_process(endpoint.argv, **options)
         case Descriptors():
-            return _adopt(endpoint, options)
+            return open_stream(_adopt(endpoint), **options)
         case Pipe():
             return open_stream(await _open_pipe(endpoint), **options)
     raise AddressError(f"cannot connect to {endpoint}", url=str(endpoint))
@@ -174,12 +156,36 @@ class Attempts:
         tried: in the order of their start; ``TimeoutError("no answer")`` for those still under way.
     """
 
-    def __init__(self, url: str, delay: float) -> None:
+    def __init__(self, url: str, local_address: tuple[str, int] | None, delay: float) -> None:
         self.tried: dict[Address, OSError] = {}
         self._url = url
+        self._local_address = local_address
         self._delay = delay
 
-    async def first_connected(self, addresses: list[Address], local: list[Address]) -> socket.socket:
+    async def connect_unix(self, endpoint: Unix) -> socket.socket:
+        """Return a socket connected to a Unix socket."""
+        return await self._first_connected([(socket.AF_UNIX, endpoint.address)], {})
+
+    async def connect_tcp(self, endpoint: Tcp) -> socket.socket:
+        """Return a socket connected to the first address of the host that answers."""
+        families: dict[int, list[Address]] = {}
+        for address in await self._resolve(endpoint.host, endpoint.port):
+            families.setdefault(address[0], []).append(address)
+        # The system orders the addresses (RFC 6724); families take turns, so that one without a route costs
+        # one delay and not many.
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*families.values()))
+        local = [] if self._local_address is None else await self._resolve(*self._local_address)
+        return await self._first_connected([turn for turn in turns if turn], dict(reversed(local)))
+
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise self.failed(f"cannot find the host {host!r}: {describe_os_error(error)}") from error
+        return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+
+    async def _first_connected(self, addresses: list[Address], local: dict[int, Any]) -> socket.socket:
         """Return a socket connected to the first address that answers (Happy Eyeballs, RFC 8305, section 5).
 
         Each address has the delay for itself before the next one is tried as well; when one fails, the next
@@ -210,23 +216,23 @@ class Attempts:
                 if isinstance(loser, socket.socket) and loser is not winner:
                     loser.close()
 
-    async def _connected(self, address: Address, local: list[Address]) -> socket.socket | None:
+    async def _connected(self, address: Address, local: dict[int, Any]) -> socket.socket | None:
         self.tried[address] = TimeoutError("no answer")
         family, place = address
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+        with contextlib.ExitStack() as unless_connected:
             try:
+                if local and family not in local:
+                    raise OSError(errno.EAFNOSUPPORT, "the local address is of another family")
+                sock = unless_connected.enter_context(socket.socket(family, socket.SOCK_STREAM))
                 sock.setblocking(False)
                 if local:
-                    sock.bind(_of_family(local, family))
+                    sock.bind(local[family])
                 await asyncio.get_running_loop().sock_connect(sock, place)
-            except BaseException:
-                sock.close()
-                raise
-        except OSError as error:
-            self.tried[address] = error
-            return None
-        return sock
+            except OSError as error:
+                self.tried[address] = error
+                return None
+            unless_connected.pop_all()
+            return sock
 
     def failed(self, reason: str) -> ConnectError:
         """Return the error that says why nobody was reached."""
@@ -248,35 +254,6 @@ class Attempts:
         return "; ".join(f"{address}: {describe_os_error(error)}" for address, error in told)
 
 
-async def _connect_tcp(
-    endpoint: Tcp, attempts: Attempts, local_address: tuple[str, int] | None
-) -> socket.socket:
-    addresses = await _resolve(endpoint.host, endpoint.port, attempts)
-    local = [] if local_address is None else await _resolve(*local_address, attempts)
-    # The system orders the addresses (RFC 6724); families take turns, so that one without a route costs one
-    # delay and not many.
-    families: dict[int, list[Address]] = {}
-    for address in addresses:
-        families.setdefault(address[0], []).append(address)
-    turns = itertools.chain.from_iterable(itertools.zip_longest(*families.values()))
-    return await attempts.first_connected([address for address in turns if address], local)
-
-
-async def _resolve(host: str, port: int, attempts: Attempts) -> list[Address]:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise attempts.failed(f"cannot find the host {host!r}: {describe_os_error(error)}") from error
-    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-
-
-def _of_family(local: list[Address], family: int) -> Any:
-    for own_family, own in local:
-        if own_family == family:
-            return own
-    raise OSError(errno.EAFNOSUPPORT, "the local address is of another family")
-
-
 def _text(place: Any) -> str:
     return place[0] if isinstance(place, tuple) else format_address(place).replace("\0", "@", 1)
 
@@ -284,16 +261,16 @@ def _text(place: Any) -> str:
 # Descriptors, FIFOs, terminals and devices
 
 
-def _adopt(endpoint: Descriptors, options: dict[str, Any]) -> IOStream:
+def _adopt(endpoint: Descriptors) -> socket.socket | PipeChannel:
     for descriptor in (endpoint.read, endpoint.write):
         try:
             mode = os.fstat(descriptor).st_mode
         except OSError as error:
             raise AddressError(f"descriptor {descriptor} is not open", url=str(endpoint)) from error
     if endpoint.read == endpoint.write and stat.S_ISSOCK(mode):
-        return open_stream(socket.socket(fileno=endpoint.read), **options)
+        return socket.socket(fileno=endpoint.read)
     check_pollable(endpoint.read, endpoint)
-    return open_stream(PipeChannel(endpoint.read, endpoint.write), **options)
+    return PipeChannel(endpoint.read, endpoint.write)
 
 
 async def _open_pipe(endpoint: Pipe) -> PipeChannel:

@@ -123,11 +123,13 @@ class Server:
             self.url = f"{'tcp://' if isinstance(names[0], tuple) else 'unix:'}{self.addresses[0]}"
         self._stats = ServerStats()
         self._service = service
+        self._sockets = sockets
         self._remove_file = remove_file
         self._listens = True
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
         self._signals: list[signal.Signals] = []
+        self._tasks: dict[asyncio.Task[None], IOStream] = {}
 
     # What a kind of server does in its own way
 
@@ -140,19 +142,10 @@ class Server:
     async def _drain(self, timeout: float) -> None:
         """Let every connection finish what it has begun, for at most `timeout` seconds."""
 
-    def _is_handling(self, task: asyncio.Task[Any] | None) -> bool:
-        """Tell whether this is the task of one of the connections."""
-        return False
-
     @property
     def stats(self) -> ServerStats:
         """Counters since it began to listen."""
         return self._stats
-
-    @property
-    def streams(self) -> list[IOStream]:
-        """The streams that are open in this process."""
-        return []
 
     @property
     def worker_pids(self) -> list[int]:
@@ -176,6 +169,11 @@ class Server:
         """Begin to accept. `serve` has done so already."""
         await self._start()
         events.tell("server_opened", server=self)
+
+    @property
+    def streams(self) -> list[IOStream]:
+        """The streams that are open in this process."""
+        return list(self._tasks.values())
 
     @property
     def closed(self) -> bool:
@@ -202,7 +200,7 @@ class Server:
         """
         check_seconds("drain_timeout", drain_timeout, optional=True)
         draining = self._begin_to_drain(drain_timeout)
-        if not self._is_handling(asyncio.current_task()):
+        if asyncio.current_task() not in self._tasks:
             await asyncio.shield(draining)
 
     def _begin_to_drain(self, timeout: float | None = None) -> asyncio.Task[None]:
@@ -266,34 +264,18 @@ class LocalServer(Server):
         takes_backlog: accept, at the end, what has already connected.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        service: Service,
-        sockets: Sequence[socket.socket],
-        remove_file: Callable[[], object] = lambda: None,
-    ) -> None:
-        super().__init__(endpoint, service, sockets, remove_file)
-        self.takes_backlog = True
-        self._tls = service.tls() if callable(service.tls) else service.tls
-        self._tasks: dict[asyncio.Task[None], IOStream] = {}
+    takes_backlog = True
+
+    async def _start(self) -> None:
+        service = self._service
         self._acceptor = Acceptor(
-            sockets,
+            self._sockets,
             on_connection=self._accepted,
             on_failure=self._accept_failed,
             room=lambda: service.max_connections - len(self._tasks),
         )
-
-    async def _start(self) -> None:
+        self._tls = service.tls() if callable(service.tls) else service.tls
         self._acceptor.poke()
-
-    @property
-    def streams(self) -> list[IOStream]:
-        """The streams that are open."""
-        return list(self._tasks.values())
-
-    def _is_handling(self, task: asyncio.Task[Any] | None) -> bool:
-        return task in self._tasks
 
     def _stop_listening(self) -> None:
         self._acceptor.close(take_backlog=self.takes_backlog)

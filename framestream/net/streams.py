@@ -52,27 +52,18 @@ def check_pollable(descriptor: int, endpoint: object) -> None:
         raise AddressError(what, url=str(endpoint)) from error
 
 
-async def secure(
-    stream: IOStream,
-    context: ssl.SSLContext,
-    *,
-    timeout: float | None = None,
-    server_side: bool = False,
-    server_hostname: str | None = None,
-    truncation_is_end: bool = False,
-) -> None:
-    """Shake hands on a stream that was just opened; every TLS handshake of `connect` and `serve` passes here.
+async def secure(stream: IOStream, context: ssl.SSLContext, **how: Any) -> None:
+    """Shake hands on a stream that was just opened; all TLS of `connect` and `serve` begins here.
+
+    Args:
+        stream: to go on under TLS.
+        context: certificates, verification, protocols offered.
+        how: see `IOStream.start_tls`.
 
     Raises:
         OSError, FramestreamError: it failed, and the stream is closed.
     """
-    await stream.start_tls(
-        context,
-        timeout=timeout,
-        server_side=server_side,
-        server_hostname=server_hostname,
-        truncation_is_end=truncation_is_end,
-    )
+    await stream.start_tls(context, **how)
 
 
 def client_tls(
