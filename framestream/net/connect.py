@@ -16,7 +16,7 @@ from framestream._checks import check_seconds
 from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
 from framestream.framer import Framer, ReadCondition
 from framestream.net.process import connect_process
-from framestream.net.streams import check_pollable, default_client_tls, open_stream, secure
+from framestream.net.streams import check_watchable, default_client_tls, open_stream, secure
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream._framing import directions
 from framestream.stream._stream import IOStream
@@ -139,6 +139,7 @@ async def _open(endpoint: Endpoint, attempts: Attempts, options: dict[str, Any])
         case Descriptors():
             return open_stream(_adopt(endpoint), **options)
         case Pipe():
+            check_watchable(endpoint)
             return open_stream(await _open_pipe(endpoint), **options)
     raise AddressError(f"cannot connect to {endpoint}", url=str(endpoint))
 
@@ -269,7 +270,7 @@ def _adopt(endpoint: Descriptors) -> socket.socket | PipeChannel:
             raise AddressError(f"descriptor {descriptor} is not open", url=str(endpoint)) from error
     if endpoint.read == endpoint.write and stat.S_ISSOCK(mode):
         return socket.socket(fileno=endpoint.read)
-    check_pollable(endpoint.read, endpoint)
+    check_watchable(endpoint)
     return PipeChannel(endpoint.read, endpoint.write)
 
 
@@ -293,15 +294,7 @@ async def _open_pipe(endpoint: Pipe) -> PipeChannel:
 
 
 def _open_now(endpoint: Pipe, flags: int) -> int:
-    # Windows has neither flag, nor a loop that could wait for such a descriptor.
-    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-    descriptor = os.open(endpoint.path, flags)
-    try:
-        check_pollable(descriptor, endpoint)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    return os.open(endpoint.path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 async def _open_for_writing(endpoint: Pipe) -> int:

@@ -10,7 +10,7 @@ from subprocess import PIPE
 from typing import IO, Any
 
 from framestream.errors import ConnectError, describe_os_error
-from framestream.net.streams import check_pollable
+from framestream.net.streams import check_watchable
 from framestream.stream._stream import IOStream
 from framestream.stream._stream_options import check_options
 from framestream.transport._pipe_channel import PipeChannel
@@ -106,10 +106,10 @@ async def connect_process(
     if stderr == PIPE:
         raise ValueError("stderr=PIPE is read by nobody here; pass a file or subprocess.DEVNULL")
     check_options({name: value for name, value in stream_options.items() if not name.endswith("framer")})
+    check_watchable(f"exec:{argv[0]}")
     their_input, our_output = os.pipe()
     our_input, their_output = os.pipe()
     try:
-        check_pollable(our_input, f"exec:{argv[0]}")
         process = await asyncio.create_subprocess_exec(
             *argv, stdin=their_input, stdout=their_output, stderr=stderr, cwd=cwd, env=env
         )

@@ -42,11 +42,11 @@ def open_stream(source: socket.socket | Channel, peer: str = "", **options: Any)
         raise
 
 
-def check_pollable(descriptor: int, endpoint: object) -> None:
-    """Refuse an endpoint whose descriptor the running loop cannot wait for, as Windows' Proactor cannot."""
+def check_watchable(endpoint: object) -> None:
+    """Refuse an endpoint whose descriptors the running loop cannot watch, as Windows' Proactor cannot."""
     loop = asyncio.get_running_loop()
     try:
-        loop.remove_reader(descriptor)  # it has none: this only asks
+        loop.remove_reader((1 << 31) - 1)  # no process has so many descriptors: this only asks
     except NotImplementedError as error:
         what = f"{endpoint} needs an event loop with add_reader; {type(loop).__name__} has none"
         raise AddressError(what, url=str(endpoint)) from error
