@@ -1,55 +1,47 @@
-"""Open a server on a URL."""
+"""Listen on a URL."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
-from framestream.checks import check_count, check_seconds
+from framestream._checks import check_count, check_seconds
 from framestream.errors import AddressError
 from framestream.framer import Framer
-from framestream.iterate import condition_of
-from framestream.net._connections import Connections, Service
-from framestream.net._listen import listen, listen_together, socket_file
-from framestream.net._server import DRAIN_TIMEOUT, MOST_WORKERS, Crew, Server
-from framestream.net._tls import HANDSHAKE_TIMEOUT
-from framestream.net._urls import Tcp, parse_url
-from framestream.stream._stream_options import check_options
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from typing_extensions import Unpack
-
-    from framestream.framer import ReadCondition
-    from framestream.stream._framed import FramedStream
-    from framestream.stream._stream import IOStream
-    from framestream.stream._stream_options import StreamOptions
-
-    class ServeOptions(StreamOptions, total=False):
-        """The options of `serve`, for its overloads."""
-
-        tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
-        handshake_timeout: float
-        truncation_is_end: bool
-        backlog: int
-        reuse_port: bool
-        max_connections: int | None
-        drain_timeout: float
-        workers: int
-
+from framestream.net.listen import file_remover, listen, listen_together
+from framestream.net.server import DRAIN_TIMEOUT, LocalServer, Server, Service
+from framestream.net.streams import HANDSHAKE_TIMEOUT
+from framestream.net.urls import Tcp, parse_url
+from framestream.registry._named import condition_of
+from framestream.stream._framed import FramedStream
+from framestream.stream._framing import writing
+from framestream.stream._stream import IOStream
+from framestream.stream._stream_options import StreamOptions, check_options
 
 T = TypeVar("T")
+
+MOST_WORKERS = 1024
+"""Processes that a server may have: more is a slip of the pen, and starting them would take the machine."""
+
+
+class ServeOptions(StreamOptions, total=False):
+    """The options of `serve`, for its overloads."""
+
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+    handshake_timeout: float
+    truncation_is_end: bool
+    backlog: int
+    reuse_port: bool
+    max_connections: int | None
+    drain_timeout: float
+    workers: int
 
 
 @overload
 async def serve(
-    handler: Callable[[IOStream], object],
-    url: str,
-    *,
-    framer: None = None,
-    **options: Unpack[ServeOptions],
+    handler: Callable[[IOStream], object], url: str, *, framer: None = None, **options: Unpack[ServeOptions]
 ) -> Server: ...
 @overload
 async def serve(
@@ -61,11 +53,7 @@ async def serve(
 ) -> Server: ...
 @overload
 async def serve(
-    handler: Callable[[FramedStream[Any]], object],
-    url: str,
-    *,
-    framer: str,
-    **options: Unpack[ServeOptions],
+    handler: Callable[[FramedStream[Any]], object], url: str, *, framer: str, **options: Unpack[ServeOptions]
 ) -> Server: ...
 
 
@@ -87,8 +75,8 @@ async def serve(
     """Listen on a URL and run ``handler(stream)`` in a task for each connection.
 
     When the handler returns, what it has written is sent and the stream is closed. What it raises is
-    logged with the peer and ends that connection only, behind what was written. A handler that is no
-    coroutine function may set callbacks and return; the connection then lasts until the stream is closed.
+    logged with the peer and ends that connection only, when what was written has been sent. A handler that
+    is no coroutine function may set callbacks and return; the connection then lasts as long as the stream.
 
     Args:
         handler: called with an `IOStream`, or with a framed stream if there is a `framer`.
@@ -99,7 +87,7 @@ async def serve(
         tls: context of the server's side, see `server_tls`, or a function that makes it; required for
             ``tls://``.
         handshake_timeout: seconds a client has for the TLS handshake.
-        truncation_is_end: take TLS that ends without its goodbye for an end, see `IOStream.start_tls`.
+        truncation_is_end: take TLS that ends without its close_notify for an end, see `IOStream.start_tls`.
         backlog: connections that the kernel keeps until they are accepted.
         reuse_port: let other processes listen on the same port (SO_REUSEPORT).
         max_connections: how many are served at once; further ones wait in the backlog. With workers,
@@ -127,37 +115,30 @@ async def serve(
     check_options(stream_options)
     service = Service(
         handler=handler,
-        framer=None if framer is None else _writing(condition_of(framer)),
+        framer=None if framer is None else writing(condition_of(framer)),
         tls=tls,
         handshake_timeout=handshake_timeout,
         truncation_is_end=truncation_is_end,
         max_connections=float("inf") if max_connections is None else max_connections,
+        drain_timeout=drain_timeout,
         stream_options=stream_options,
     )
-    crew: Crew
+    server: Server
     if workers:
-        # Only who wants processes pays for importing what starts them.
-        from framestream.net._workers import Workers, check_portable  # noqa: PLC0415
+        # Only a server of several processes pays for importing what starts them.
+        from framestream.net.workers import WorkerServer, check_portable  # noqa: PLC0415
 
         check_portable(service)
         shares = await listen_together(endpoint, workers, backlog=backlog)
-        sockets = shares[0]
-        crew = Workers(endpoint, service, shares)
+        server = WorkerServer(endpoint, service, shares, file_remover(endpoint))
     else:
         if callable(tls):
             service = replace(service, tls=tls())  # what is wrong with it is told before anybody listens
         sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
-        crew = Connections(service, sockets)
-    server = Server(endpoint, sockets, crew, drain_timeout=drain_timeout, file=socket_file(endpoint))
+        server = LocalServer(endpoint, service, sockets, file_remover(endpoint))
     try:
         await server.start()
     except BaseException:
         server.close()
         raise
     return server
-
-
-def _writing(framer: ReadCondition[Any]) -> Framer[Any]:
-    if not isinstance(framer, Framer):
-        raise TypeError(f"{framer} can only read; serving takes a framer")
-    return framer

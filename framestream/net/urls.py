@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from framestream.errors import AddressError
+from framestream.errors import AddressError, describe_os_error
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,8 @@ class Unix:
 
     @property
     def address(self) -> str:
-        """The address as the socket module spells it."""
-        return "\0" + self.path[1:] if self.abstract else self.path
-
-    @property
-    def abstract(self) -> bool:
-        """True if no file stands for the socket."""
-        return self.path.startswith("@")
+        """The address as the socket module spells it: a name without a file begins with NUL."""
+        return "\0" + self.path[1:] if self.path.startswith("@") else self.path
 
     def __str__(self) -> str:
         return f"unix:{self.path}"
@@ -94,7 +90,7 @@ Endpoint: TypeAlias = Tcp | Unix | Descriptors | Pipe | Command | Activated
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):[0-9]+")
 _MAX_PORT: Final = 65535
 _MAX_FD: Final = (1 << 31) - 1
-# sizeof sun_path in unix(7); a path has a NUL behind it, a name in the abstract name space in front.
+# sizeof sun_path in unix(7); a path is followed by a NUL, a name in the abstract name space begins with one.
 _MAX_UNIX_ADDRESS: Final = 108 if sys.platform == "linux" else 104
 
 
@@ -108,9 +104,9 @@ def parse_url(url: str) -> Endpoint:
         raise TypeError(f"url is {url!r}; it must be text")
     if "\0" in url:
         raise AddressError(f"a NUL character in {url!r}", url=url)
-    scheme, colon, rest = url.partition(":")
-    if _is_path(url):
+    if url.startswith(("/", "./", "../")):
         return _path_endpoint(url)
+    scheme, colon, rest = url.partition(":")
     parse = _SCHEMES.get(scheme)
     if not colon or parse is None:
         known = ", ".join(_SCHEMES)
@@ -119,24 +115,16 @@ def parse_url(url: str) -> Endpoint:
     return parse(rest, url)
 
 
-def _is_path(url: str) -> bool:
-    return url.startswith(("/", "./", "../"))
-
-
 def _path_endpoint(path: str) -> Endpoint:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        raise AddressError(f"cannot look at {path}: {_why(error)}", url=path) from error
+        raise AddressError(f"cannot look at {path}: {describe_os_error(error)}", url=path) from error
     if stat.S_ISSOCK(mode):
         return _unix_at(path, path)
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         return Pipe(path)
     raise AddressError(f"{path} is no socket, FIFO or device", url=path)
-
-
-def _why(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def _tcp(rest: str, url: str) -> Tcp:
@@ -149,17 +137,18 @@ def _tcp(rest: str, url: str) -> Tcp:
         raise AddressError(f"no port in {url!r}; {form}", url=url)
     if "@" in host:
         raise AddressError(f"a user in {url!r}, which nobody would ask for; {form}", url=url)
-    if host.startswith("[") and host.endswith("]"):
+    in_brackets = host.startswith("[") and host.endswith("]")
+    if in_brackets:
         host = host[1:-1]
-        if ":" not in host:
-            what = f"no IPv6 address in the brackets of {url!r}"
-            raise AddressError(f"{what}; write {scheme}://[::1]:PORT", url=url)
-    elif ":" in host:
-        raise AddressError(
-            f"the IPv6 address in {url!r} needs brackets; write {scheme}://[::1]:PORT", url=url
-        )
+    if in_brackets is not (":" in host):
+        what = f"no IPv6 address in the brackets of {url!r}"
+        if not in_brackets:
+            what = f"the IPv6 address in {url!r} needs brackets"
+        raise AddressError(f"{what}; write {scheme}://[::1]:PORT", url=url)
     check_host(host, repr(url), url)
-    return Tcp(host, _port(port, url), tls=scheme == "tls")
+    if not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
+        raise AddressError(f"port {port!r} in {url!r} is no number from 0 to {_MAX_PORT}", url=url)
+    return Tcp(host, int(port), tls=scheme == "tls")
 
 
 def check_host(host: str, place: str, url: str = "") -> None:
@@ -171,12 +160,6 @@ def check_host(host: str, place: str, url: str = "") -> None:
         raise AddressError(f"{host!r} in {place} is no host name; {rule}", url=url) from error
 
 
-def _port(text: str, url: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) > _MAX_PORT:
-        raise AddressError(f"port {text!r} in {url!r} is no number from 0 to {_MAX_PORT}", url=url)
-    return int(text)
-
-
 def _unix(rest: str, url: str) -> Unix:
     path = rest.removeprefix("//")
     if path in ("", "@"):
@@ -185,22 +168,24 @@ def _unix(rest: str, url: str) -> Unix:
 
 
 def _unix_at(path: str, url: str) -> Unix:
-    endpoint = Unix(path)
-    size, limit = len(os.fsencode(path)), _MAX_UNIX_ADDRESS - (not endpoint.abstract)
-    if size > limit:
-        what = "the name, with its @," if endpoint.abstract else "the path"
+    if not hasattr(socket, "AF_UNIX"):
+        raise AddressError(f"{url!r} asks for a Unix socket, and this system has none", url=url)
+    what, limit = "the path", _MAX_UNIX_ADDRESS - 1
+    if path.startswith("@"):
+        what, limit = "the name, with its @,", _MAX_UNIX_ADDRESS
+    if (size := len(os.fsencode(path))) > limit:
         raise AddressError(
             f"{what} in {url!r} has {size} bytes; a Unix socket's has {limit} at most", url=url
         )
-    return endpoint
+    return Unix(path)
 
 
 def _descriptors(rest: str, url: str) -> Descriptors:
-    read, comma, write = rest.partition(",")
-    numbers = [read, write] if comma else [read, read]
-    if not all(number.isascii() and number.isdigit() and int(number) <= _MAX_FD for number in numbers):
+    found = re.fullmatch(r"([0-9]{1,10})(?:,([0-9]{1,10}))?", rest)
+    read, write = (int(number or found[1]) for number in found.groups()) if found else (_MAX_FD + 1, 0)
+    if max(read, write) > _MAX_FD:
         raise AddressError(f"{url!r} names no descriptor; write fd:N or fd:READ,WRITE", url=url)
-    return Descriptors(int(numbers[0]), int(numbers[1]))
+    return Descriptors(read, write)
 
 
 def _pipe(rest: str, url: str) -> Pipe:
@@ -220,10 +205,6 @@ def _command(rest: str, url: str) -> Command:
     return Command(argv)
 
 
-def _activated(rest: str, url: str) -> Activated:
-    return Activated(rest)
-
-
 _SCHEMES: Final[dict[str, Callable[[str, str], Endpoint]]] = {
     "tcp": _tcp,
     "tls": _tcp,
@@ -231,5 +212,5 @@ _SCHEMES: Final[dict[str, Callable[[str, str], Endpoint]]] = {
     "fd": _descriptors,
     "pipe": _pipe,
     "exec": _command,
-    "systemd": _activated,
+    "systemd": lambda name, _: Activated(name),
 }
