@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from certificates import certificates
-from stream_pairs import channels, connected, joined, passes, tls_sockets
+from stream_pairs import transports, connected, joined, passes, tls_sockets
 
 from framestream import (
     FramingError,
@@ -478,7 +478,7 @@ async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing()
 
 
 def test_a_tls_channel_is_a_channel_like_others():
-    first, second = channels("tcp")
+    first, second = transports("tcp")
     channel = TLSTransport(SocketTransport(first), certificates().client(), server_hostname="localhost")
     assert isinstance(channel, Channel)
     assert channel.has_farewell

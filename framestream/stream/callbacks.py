@@ -1,4 +1,4 @@
-"""What a stream calls, and whom it wakes: callbacks in order, one by one, and at its end those who wait for it."""
+"""What a stream calls: callbacks in order, one by one, and at its end those who wait for it."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from framestream.decoder import FrameDecoder
     from framestream.framer import ReadCondition
     from framestream.stream.stream import IOStream
-    from framestream.stream.timeouts import ReadTimer, ReadTimeouts
+    from framestream.stream.timeouts import ReadTimeouts, ReadTimer
 
 # Frames handed to a frame handler before other streams get their turn.
 _FRAMES_IN_A_ROW: Final = 1024

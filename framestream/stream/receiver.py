@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from framestream.decoder import FrameDecoder
     from framestream.stream.reads import PendingRead
     from framestream.stream.stream import IOStream
-    from framestream.stream.timeouts import ReadTimer, ReadTimeouts
+    from framestream.stream.timeouts import ReadTimeouts, ReadTimer
     from framestream.transport.base import Transport
 
 READ_AHEAD: Final = 1 << 16
@@ -388,7 +388,7 @@ class Receiver:
         self.transport.pause_reading()
 
     def receive_rest(self) -> None:
-        """Take in what a peer that is gone has sent before: often the reason is in it. Wake nobody at once."""
+        """Take in what a peer that is gone has sent before, often the reason; wake nobody at once."""
         waiting, self.waiting = self.waiting, False
         while self.end is None and self.decoder.held < self.decoder.max_frame_size:
             if not self.transport.receive_now():
@@ -418,8 +418,7 @@ class Receiver:
     def _finish(self) -> None:
         if not self.waiting or self.end is not None:
             return
-        self.transport.receive_now()
-        if self.waiting and not self.decoder.buffered and not self.decoder.streaming:
+        if not self.transport.receive_now() and not self.decoder.buffered and not self.decoder.streaming:
             self.set_end(End(EndKind.DRAINED), at_once=True)
 
     def set_end(self, end: End, *, at_once: bool) -> None:

@@ -1,4 +1,4 @@
-"""The sending half of a stream: bytes leave in order, as early as possible, in as few system calls as that allows.
+"""The sending half of a stream: bytes leave in order, early, and in few system calls.
 
 What the transport does at present, and what happens to what is written then:
 
@@ -312,7 +312,7 @@ class Sender:
                 self._send()
 
     def check_not_held(self) -> None:
-        """Raise `StreamBusy` while a file is sent, or TLS begins: what the transport is given now is theirs."""
+        """Raise `StreamBusy` while a file is sent or TLS begins: the transport is theirs."""
         if self.state is State.HELD:
             raise StreamBusy("a file is being sent, or TLS is being started; await that first")
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias, TypedDict, TypeVar, overload
 
-from framestream.checks import check_rate, check_seconds, check_time
 from framestream._events import events
+from framestream.checks import check_rate, check_seconds, check_time
 from framestream.decoder import FrameDecoder, OnOversize
 from framestream.errors import (
-    FramingError,
     FrameTooLarge,
+    FramingError,
     IncompleteFrame,
     StreamBusy,
     StreamClosed,
@@ -165,7 +165,7 @@ class IOStream:
         self.framer: ReadCondition[Any] | None = None
         self.send_framer: Framer[Any] | None = None
         if framer is not None or send_framer is not None:
-            self.framer, self.send_framer = _directions(framer, send_framer)
+            self.framer, self.send_framer = directions(framer, send_framer)
         self._end: End | None = None
         self._frames_sent = 0
         self._half_open: bool = settings["half_open"]
@@ -490,7 +490,7 @@ class IOStream:
         try:
             encode = chosen.encode
         except AttributeError:
-            encode = _writing(chosen).encode
+            encode = writing(chosen).encode
         data = encode(frame)
         is_out = self.sender.write(data if type(data) is bytes else as_chunks(data))
         self._frames_sent += 1
@@ -521,7 +521,7 @@ class IOStream:
         chosen = self.send_framer if framer is None else condition_of(framer)
         if chosen is None:
             raise TypeError("no framer given, and the stream has none that can write")
-        return _writing(chosen)
+        return writing(chosen)
 
     # Framing
 
@@ -556,7 +556,7 @@ class IOStream:
         """
         if self.reading():
             raise StreamBusy("a read is under way; framing changes between frames")
-        chosen = _directions(framer, send_framer)
+        chosen = directions(framer, send_framer)
         if leftover == "refuse":
             self._refuse_leftover("the switch of framing")
         self.framer, self.send_framer = chosen
@@ -981,17 +981,17 @@ class IOStream:
         )
 
 
-def _directions(
+def directions(
     framer: ReadCondition[Any] | str | None, send_framer: Framer[Any] | str | None
 ) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
     # What to read by and what to write by: the same framer, where it can write.
     reading = None if framer is None else condition_of(framer)
     if send_framer is not None:
-        return reading, _writing(condition_of(send_framer))
+        return reading, writing(condition_of(send_framer))
     return reading, reading if isinstance(reading, Framer) else None
 
 
-def _writing(framer: ReadCondition[Any]) -> Framer[Any]:
+def writing(framer: ReadCondition[Any]) -> Framer[Any]:
     if not isinstance(framer, Framer):
         raise TypeError(f"{framer} can only read; sending takes a framer")
     return framer

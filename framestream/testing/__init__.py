@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from framestream.testing._framer_tests import FramerTests
     from framestream.testing._fuzzing import FuzzReport, fuzz_framer
     from framestream.testing._kit import Check, Report, check_framer, conformance_checks
-    from framestream.testing.memory import Wire
-    from framestream.testing.memory import memory_stream_pair
     from framestream.testing._speed import SpeedReport, compare_speed
     from framestream.testing._transcript import Event, Transcript, transcript
+    from framestream.testing.memory import Wire, memory_stream_pair
 
 _LAZY = {
     "Check": "_kit",

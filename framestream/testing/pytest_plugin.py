@@ -12,7 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
-    from framestream.stream._stream import IOStream
+    from framestream.stream.stream import IOStream
     from framestream.testing._speed import SpeedReport
 
 _SPEEDS = pytest.StashKey[list[str]]()
