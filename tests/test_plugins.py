@@ -64,6 +64,7 @@ def test_an_installed_name_imports_only_its_own_plugin(installed: Site) -> None:
     other = installed.install("acme-other", "raise SystemExit('imported')", "other")
 
     assert str(get_framer("upto:keep")) == "upto:keep"
+    assert {"upto", "other", "line"} <= set(plugins.names())
     assert other not in sys.modules
     assert ["installed", "loaded"] == [plugin.state for plugin in plugins]
 
