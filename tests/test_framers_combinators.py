@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +28,7 @@ from framestream.framers.line import Line
 from framestream.framers.mapped import Mapped, Nested
 from framestream.framers.msgpack import Msgpack
 from framestream.framers.sequence import HeaderThenBody, Sequence
-from framestream.registry.lookup import get_framer
-from framestream.testing import check_framer, chunkings
+from framestream.testing import chunkings
 
 LINE = Delimiter(b"\n")
 SIZED = HeaderThenBody(Line(last=False), lambda line: FixedLength(int(line)))
@@ -94,76 +91,6 @@ def parts_of(condition: ReadCondition[Any], data: bytes, chunk: int) -> tuple[by
         parts += [part] if type(part) is bytes else []
     assert part is FRAME_END
     return b"".join(parts), most
-
-
-CONFORMING: list[tuple[ReadCondition[Any], dict[str, Any]]] = [
-    (
-        Sequence(Line(), LengthPrefix(2)),
-        {
-            "examples": {b"one\n\0\2hi" * 2 + b"\n\0\0": [("one", b"hi"), ("one", b"hi"), ("", b"")]},
-            "incomplete": [b"o\n\0", b"o\n\0\2a"],
-            "slow_frame": lambda size: b"a\n" + size.to_bytes(2, "big") + b"x" * size,
-        },
-    ),
-    (
-        Sequence(LengthPrefix(2), LINE),
-        {
-            "examples": {b"\0\2hione\n\0\0\n": [(b"hi", b"one"), (b"", b"")]},
-            "incomplete": [b"\0", b"\0\2h", b"\0\2hi", b"\0\2hia"],
-            "slow_frame": lambda size: b"\0\1a" + b"x" * size + b"\n",
-        },
-    ),
-    (
-        Sequence(FixedLength(1), sized),
-        {"examples": {b"\2hi\1x": [(b"\2", b"hi"), (b"\1", b"x")]}, "malformed": [b"\2ab\0"]},
-    ),
-    (
-        Sequence(Msgpack(), SNIFF, Msgpack()),
-        {
-            "examples": {b"\1\0\2hi\x92\1\2\xa1aone\n\xc0": [(1, b"hi", [1, 2]), ("a", b"one", None)]},
-            "slow_frame": lambda size: b"\1a\n\xdc" + size.to_bytes(2, "big") + b"\1" * size,
-        },
-    ),
-    (
-        Sequence(LINE, UntilClose()),
-        {"examples": {b"a\nxyz": [(b"a", b"xyz")]}, "incomplete": [b"a"]},
-    ),
-    (
-        SIZED,
-        {
-            "examples": {b"2\nhi1\nx": [("2", b"hi"), ("1", b"x")]},
-            "malformed": [(b"1\naxx\n", "invalid literal")],
-            "incomplete": [b"5\na"],
-            "slow_frame": lambda size: b"%d\n" % size + b"x" * size,
-        },
-    ),
-    (
-        SNIFF,
-        {
-            "examples": {b"\0\2hione\n\0\0\n": [b"hi", b"one", b"", b""]},
-            "incomplete": [b"\0", b"a"],
-            "slow_frame": lambda size: b"x" * size + b"\n",
-        },
-    ),
-    (
-        FirstOf(Msgpack(raw=True), LINE),
-        {"examples": {b"\x92\1\xa1a\xc1one\n\x91\xc1\n": [[1, b"a"], b"\xc1one", b"\x91\xc1"]}},
-    ),
-    (Mapped(Line(), json.loads, json.dumps), {"examples": {b'{"a": 1}\n[2]\n': [{"a": 1}, [2]]}}),
-    (
-        Nested(LengthPrefix(2), Msgpack()),
-        {"examples": {b"\0\4\x93\1\2\3\0\1\xc0": [[1, 2, 3], None]}, "incomplete": [b"\0\4\x93"]},
-    ),
-    (
-        Nested(LengthPrefix(2), Sequence(LINE, UntilClose())),
-        {"examples": {b"\0\4a\nbc\0\2a\n": [(b"a", b"bc"), (b"a", b"")]}},
-    ),
-]
-
-
-@pytest.mark.parametrize(("framer", "material"), CONFORMING, ids=[str(framer) for framer, _ in CONFORMING])
-def test_it_passes_the_conformance_kit(framer: ReadCondition[Any], material: dict[str, Any]) -> None:
-    check_framer(framer, **material)
 
 
 # Sequences
@@ -554,32 +481,6 @@ def test_a_nested_frame_is_written_inside_out() -> None:
 
 
 # All of them
-
-
-def test_they_are_values() -> None:
-    for framer in (
-        Sequence(LINE, SNIFF, max_size=4),
-        HeaderThenBody(LINE, sized),
-        SNIFF,
-        Mapped(LINE, json.loads),
-        Nested(LengthPrefix(4), Msgpack()),
-    ):
-        assert framer == copy.deepcopy(framer) == pickle.loads(pickle.dumps(framer))
-        assert hash(framer) == hash(copy.copy(framer))
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        "sequence(line, length-prefix:size=2)",
-        "sequence(line, line):max=64KiB",
-        'first-of(when(length-prefix:size=2):"\\0", line)',
-        "when(line):<,>,one-of=ab",
-        "first-of(msgpack, sequence(line, until-close))",
-    ],
-)
-def test_the_spec_string_gives_the_framer_back(spec: str) -> None:
-    assert str(get_framer(spec)) == spec
 
 
 def test_functions_show_in_the_text() -> None:

@@ -135,65 +135,52 @@ def many(count: int) -> bytes:
     return PORT.pack(count) + bytes(i % 251 for i in range(count))
 
 
-def test_addresses_keep_the_contract() -> None:
-    check_framer(
-        Address(),
-        examples={
-            b"\1\x7f\0\0\1\0\x50": [("127.0.0.1", 80)],
-            b"\3\x09localhost\x1f\x90\3\0\0\1": [("localhost", 8080), ("", 1)],
-        },
-        malformed={b"\2": "address of kind 2", b"\3\1\xff\0\0": "ascii"},
-        incomplete=[b"\1", b"\1\x7f", b"\3\5loc", b"\3\1a\0"],
-        slow_frame=b"\3\xff" + b"x" * 255 + b"\0\1",
-    )
-
-
-def test_bodies_of_known_size_keep_the_contract() -> None:
-    check_framer(
-        Packet(),
-        examples={b"\2\0\0\1hi\0\0\0\2": [(1, b"hi"), (2, b"")]},
-        malformed={b"\xff\xff\xff\0": "exceeds the limit"},
-        incomplete=[b"\2", b"\2\0\0\1h"],
-        slow_frame=lambda size: size.to_bytes(3, "little") + b"\1" + b"x" * size,
-    )
-
-
-def test_many_fields_keep_the_contract() -> None:
-    check_framer(
-        Many(),
-        examples={many(3) + many(0): [[0, 1, 2], []]},
-        incomplete=[b"\0", b"\0\2a"],
-        slow_frame=many,
-    )
-
-
 @pytest.mark.parametrize(
-    ("condition", "body", "value", "incomplete"),
+    ("framer", "material"),
     [
-        (Line(last=False), b"text\r\n", "text", b"te"),
-        (Delimiter(b"--end"), b"-a--end", b"-a", b"-a--e"),
-        (LengthPrefix(2), b"\0\3abc", b"abc", b"\0\3a"),
-        (Msgpack(), b"\x93\1\2\xa1a", [1, 2, "a"], b"\x93\1"),
-        (Address(), b"\3\1a\0\1", ("a", 1), b"\3\1a"),
-        (Headed(Line()), b"b line\n", (b"b", "line"), b"b"),
+        (
+            Address(),
+            {
+                "examples": {
+                    b"\1\x7f\0\0\1\0\x50": [("127.0.0.1", 80)],
+                    b"\3\x09localhost\x1f\x90\3\0\0\1": [("localhost", 8080), ("", 1)],
+                },
+                "malformed": {b"\2": "address of kind 2", b"\3\1\xff\0\0": "ascii"},
+                "incomplete": [b"\1", b"\1\x7f", b"\3\5loc", b"\3\1a\0"],
+                "slow_frame": b"\3\xff" + b"x" * 255 + b"\0\1",
+            },
+        ),
+        (
+            Packet(),
+            {
+                "examples": {b"\2\0\0\1hi\0\0\0\2": [(1, b"hi"), (2, b"")]},
+                "malformed": {b"\xff\xff\xff\0": "exceeds the limit"},
+                "incomplete": [b"\2", b"\2\0\0\1h"],
+                "slow_frame": lambda size: size.to_bytes(3, "little") + b"\1" + b"x" * size,
+            },
+        ),
+        (
+            Many(),
+            {
+                "examples": {many(3) + many(0): [[0, 1, 2], []]},
+                "incomplete": [b"\0", b"\0\2a"],
+                "slow_frame": many,
+            },
+        ),
+        (
+            Headed(Delimiter(b"--end")),
+            {"examples": {b"put -a--end": [(b"put", b"-a")]}, "incomplete": [b"pu", b"put -a--e"]},
+        ),
+        (
+            Headed(Address()),
+            {"examples": {b"put \3\1a\0\1": [(b"put", ("a", 1))]}, "incomplete": [b"put \3\1a"]},
+        ),
+        (Headed(UntilClose()), {"examples": {b"put all": [(b"put", b"all")], b"put ": [(b"put", b"")]}}),
     ],
     ids=str,
 )
-def test_bodies_read_by_a_condition_keep_the_contract(
-    condition: ReadCondition[Any], body: bytes, value: Any, incomplete: bytes
-) -> None:
-    check_framer(
-        Headed(condition),
-        examples={b"put " + body + b"get " + body: [(b"put", value), (b"get", value)]},
-        incomplete=[b"pu", b"put ", b"put " + incomplete],
-    )
-
-
-def test_a_body_may_go_on_until_the_stream_ends() -> None:
-    check_framer(
-        Headed(UntilClose()),
-        examples={b"put everything": [(b"put", b"everything")], b"put ": [(b"put", b"")]},
-    )
+def test_it_keeps_the_contract(framer: GeneratorFramer[Any], material: dict[str, Any]) -> None:
+    check_framer(framer, **material)
 
 
 class Padded(ReadCondition[bytes]):

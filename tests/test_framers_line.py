@@ -6,7 +6,7 @@ import pickle
 import re
 
 import pytest
-from cutting import cut, error, wire
+from cutting import cut, error
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,26 +15,6 @@ from framestream.errors import EncodeError, IncompleteFrame, PayloadError
 from framestream.framer import Window
 from framestream.framers.line import Line
 from framestream.registry.lookup import get_framer
-from framestream.testing import check_framer
-
-
-def test_every_kind_of_line_passes_the_conformance_kit() -> None:
-    check_framer(
-        Line(),
-        examples={"é\r\nb\n\nlast".encode(): ["é", "b", "", "last"]},
-        malformed=[(b"a\n\xff\n", "utf-8")],
-        slow_frame=lambda size: b"\r" * size + b"\n",
-    )
-    check_framer(
-        Line(None, last=False, newline="crlf"),
-        examples={b"a\r\nb\n\r\n": [b"a", b"b\n"]},
-        incomplete=[b"a\r", b"a\n"],
-    )
-    check_framer(
-        Line("latin-1", newline="lf", keep=True), examples={b"\xe9\r\nb\n": ["é\r\n", "b\n"], b"x": ["x"]}
-    )
-    check_framer(Line("ascii", errors="surrogateescape"), examples={b"\xe9\r\nb\n": ["\udce9", "b"]})
-    check_framer(Line("shift_jis", keep=True), examples={b"\x83\x41\r\n\x83\x5c\n": ["ア\r\n", "ソ\n"]})
 
 
 def test_the_defaults_read_a_text_file() -> None:
@@ -92,23 +72,6 @@ def test_a_batch_stops_before_a_bad_line_and_goes_on_over_a_mended_one() -> None
     assert Line().split(Window(data))[1] == len(good)
     lines, end = Line(errors="replace").split(Window(data))
     assert (len(lines), lines[20_000], lines[-1], end) == (40_001, "\ufffd", "line 19999", len(data))
-
-
-@pytest.mark.parametrize(
-    ("line", "text", "encoded"),
-    [
-        (Line(), "été", "été\n".encode()),
-        (Line(newline="crlf"), "a\nb", b"a\nb\r\n"),
-        (Line(newline="lf"), "a\r", b"a\r\n"),
-        (Line("latin-1"), "é", b"\xe9\n"),
-        (Line("ascii", errors="surrogateescape"), "\udce9", b"\xe9\n"),
-        (Line(None), b"\xff", b"\xff\n"),
-        (Line(keep=True), "a\r\n", b"a\r\n"),
-    ],
-)
-def test_a_line_is_written_with_its_newline(line, text, encoded) -> None:
-    assert wire(line, text) == encoded
-    assert cut(line, encoded) == [text]
 
 
 @pytest.mark.parametrize(
