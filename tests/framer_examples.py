@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import msgpack
@@ -273,12 +274,6 @@ SAMPLES: dict[str, Sample] = {
         incomplete=[b"x1;", b"x1ab"],
         slow_frame=lambda size: b"x1" * (size // 2) + b"x1a;",
     ),
-    "regex-re2": sample(
-        Regex(rb"END|(a|b)[c-e]{1,2}x?y", engine="re2"),
-        examples={b"xEND.acy.bdexy": [b"xEND", b".acy", b".bdexy"]},
-        incomplete=[b"EN"],
-        slow_frame=lambda size: b"EN" * (size // 2) + b"END",
-    ),
     "regex-match": sample(
         Regex(MATCH.pattern, result="match"),
         examples={b"a=1\n, b=2\n": [MATCH.search(b"a=1\n"), MATCH.search(b", b=2\n")]},
@@ -377,4 +372,12 @@ SAMPLES: dict[str, Sample] = {
         incomplete=[b"1:a"],
     ),
 }
+
+if find_spec("re2"):  # it has no wheel for every Python
+    SAMPLES["regex-re2"] = sample(
+        Regex(rb"END|(a|b)[c-e]{1,2}x?y", engine="re2"),
+        examples={b"xEND.acy.bdexy": [b"xEND", b".acy", b".bdexy"]},
+        incomplete=[b"EN"],
+        slow_frame=lambda size: b"EN" * (size // 2) + b"END",
+    )
 """Name to sample. The name of the framer comes first."""

@@ -10,7 +10,8 @@ from typing import Any
 import faulty_framers as faulty
 import pytest
 
-from framestream import Decode, FramingError, Msgpack, NeedMore, ReadCondition, Window
+from framestream import FramingError, Msgpack, NeedMore, ReadCondition, Window
+from framestream.framer import Decode
 from framestream.testing import ConformanceError, check_framer, conformance_checks
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}

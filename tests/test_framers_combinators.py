@@ -10,8 +10,7 @@ import msgpack
 import pytest
 from cutting import cut, error, wire
 
-from framestream._signals import FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import (
     EncodeError,
     FramerContractError,

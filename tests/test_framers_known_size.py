@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from cutting import cut, wire
 
-from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FrameTooLarge
 from framestream.framer import NeedMore, Window
 from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose

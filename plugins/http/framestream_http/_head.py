@@ -7,7 +7,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple, TypeVar
 
-from framestream import PADDING, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.framer import PADDING, ValueSpan
 from framestream_http._facts import Facts, facts_of
 from framestream_http._heads import (
     REQUEST_HEAD,
