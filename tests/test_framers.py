@@ -19,24 +19,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framestream import (
-    Delimiter,
     EncodeError,
-    Exactly,
-    FixedLength,
     Framer,
     FramingError,
-    LengthPrefix,
-    Line,
-    Msgpack,
     PayloadError,
     ReadCondition,
-    Regex,
-    UntilClose,
     Window,
     available_framers,
     get_framer,
 )
-from framestream.framers import BUILT_IN, HeaderThenBody, Mapped, Sequence
+from framestream.framers import (
+    BUILT_IN,
+    Delimiter,
+    Exactly,
+    FixedLength,
+    HeaderThenBody,
+    LengthPrefix,
+    Line,
+    Mapped,
+    Msgpack,
+    Regex,
+    Sequence,
+    UntilClose,
+)
 from framestream.testing import check_framer, conformance_checks
 
 MAY_BE_UNTRIED = {

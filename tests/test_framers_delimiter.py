@@ -10,18 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
-from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame
+from framestream.errors import EncodeError, FrameTooLarge
 from framestream.framer import NeedMore, Window
 from framestream.framers.delimiter import Delimiter
 from framestream.framers.line import Line
-from framestream.testing import chunkings
 
 NEWLINES = Delimiter((b"\r\n", b"\n"))
-
-
-def test_the_longest_delimiter_wins_however_the_bytes_arrive() -> None:
-    for chunks in chunkings(b"a\r\n\r\nb\r\r\n\n"):
-        assert cut(NEWLINES, *chunks) == [b"a", b"", b"b\r", b""]
 
 
 def test_a_byte_that_may_begin_a_delimiter_is_not_settled() -> None:
@@ -34,25 +28,12 @@ def test_a_byte_that_may_begin_a_delimiter_is_not_settled() -> None:
     assert [*parts, decoder.next_part(NEWLINES)] == [b"abc", NEED_DATA, FRAME_END]
 
 
-@pytest.mark.parametrize("delimiters", [b"\n", (b"\r\n", b"\n"), b";", (b"+;", b";"), (b";", b"\n")])
-@pytest.mark.parametrize("data", [b"", b"a", b"\n", b";", b"a\n\nb;;", b"a\r\n;b", b"+;\na\r\n"])
-def test_a_batch_with_kept_delimiters_is_what_single_reads_give(delimiters, data) -> None:
-    framer = Delimiter(delimiters, keep=True)
-    assert framer.split(Window(data)) == super(Delimiter, framer).split(Window(data))
-
-
 @pytest.mark.parametrize(
     "ends", [[b"\r\n"] * 600 + [b"\n"], [b"\n"] * 600 + [b"\r\n"], [b"\n", b"\r\n"] * 300]
 )
 def test_line_ends_may_change_in_the_middle_of_a_batch(ends) -> None:
     data = b"".join(b"x%b" % end for end in ends)
     assert NEWLINES.split(Window(data)) == ([b"x"] * len(ends), len(data))
-
-
-def test_an_unfinished_end_is_a_last_frame_on_request() -> None:
-    assert cut(Delimiter(b";", last=True), b"a;b") == [b"a", b"b"]
-    assert cut(Delimiter(b";", last=True), b"a;") == [b"a"]
-    assert cut(Delimiter(b";"), b"a;b") == [b"a", IncompleteFrame, ("left", b"b")]
 
 
 def test_a_last_frame_whose_bytes_are_all_passed_on_still_ends() -> None:

@@ -41,12 +41,6 @@ def test_records_are_cut_in_batches_however_small() -> None:
     assert FixedLength(2).split(Window(bytearray(b"-ababx"), 1)) == ([b"ab", b"ab"], 5)
 
 
-def test_the_pad_byte_is_stripped_when_reading_and_added_when_writing() -> None:
-    padded = FixedLength(4, b"\0")
-    assert wire(padded, b"ab", b"", b"abcd") == b"ab\0\0\0\0\0\0abcd"
-    assert cut(padded, b"ab\0\0\0\0\0\0", b"abcd") == [b"ab", b"", b"abcd"]
-
-
 @pytest.mark.parametrize(
     ("framer", "payload", "reason"),
     [

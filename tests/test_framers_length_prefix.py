@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream.decoder import FrameDecoder
-from framestream.errors import EncodeError, FrameTooLarge, FramingError, IncompleteFrame
+from framestream.errors import EncodeError, FramingError, IncompleteFrame
 from framestream.framer import NeedMore, Window
 from framestream.framers.length_prefix import LengthPrefix
 
@@ -41,15 +41,6 @@ def test_the_span_is_known_with_the_header() -> None:
     assert LengthPrefix().find(Window(b"--\0\0\1\0", 2)) == (6, 262, 262)
     assert VARINT.find(Window(b"\x80")) == NeedMore(1)
     assert VARINT.find(Window(b"\x80\x08")) == (2, 1026, 1026)
-
-
-def test_a_frame_above_the_limit_is_refused_with_its_header_and_can_be_skipped() -> None:
-    decoder = FrameDecoder(max_frame_size=10)
-    decoder.receive_data(b"\x0b")
-    with pytest.raises(FrameTooLarge, match="frame of 11 bytes exceeds the limit 10"):
-        decoder.next_frame(LengthPrefix(1))
-    decoder.receive_data(b"x" * 11 + b"\2ab")
-    assert decoder.next_frame(LengthPrefix(1)) == b"ab"
 
 
 @pytest.mark.parametrize(
@@ -228,10 +219,3 @@ def test_what_is_written_is_read_back(options, payload) -> None:
     except EncodeError:
         return
     assert cut(framer, encoded, encoded) == [payload, payload]
-
-
-@given(
-    st.sampled_from([VARINT, NETSTRING, LengthPrefix(3), LengthPrefix(2, offset=1)]), st.binary(max_size=40)
-)
-def test_a_batch_is_what_single_reads_give(framer, data) -> None:
-    assert framer.split(Window(data)) == super(LengthPrefix, framer).split(Window(data))

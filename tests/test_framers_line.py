@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 
 import pytest
@@ -14,7 +13,6 @@ from framestream.decoder import FrameDecoder
 from framestream.errors import EncodeError, IncompleteFrame, PayloadError
 from framestream.framer import Window
 from framestream.framers.line import Line
-from framestream.registry.lookup import get_framer
 
 
 def test_the_defaults_read_a_text_file() -> None:
@@ -109,15 +107,6 @@ def test_a_line_that_would_be_read_back_otherwise_is_refused(line, text, reason)
 def test_options_that_make_no_sense_are_refused_at_once(make, reason) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         make()
-
-
-def test_lines_are_values_and_can_be_typed() -> None:
-    line = Line("ascii", newline="crlf", last=False, max_size=1024)
-    assert str(line) == "line:encoding=ascii,newline=crlf,last=no,max=1KiB"
-    assert get_framer(str(line)) == line
-    assert get_framer("line:encoding=none") == Line(None)
-    twin = pickle.loads(pickle.dumps(line))
-    assert (twin, twin.overhead) == (line, 2)
 
 
 @given(st.lists(st.binary(max_size=8).map(lambda raw: bytes(b"a\r\n\xc3\xa9\xff"[byte % 6] for byte in raw))))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
-from framestream.errors import EncodeError, FramerContractError, FramingError, IncompleteFrame, PayloadError
+from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
 from framestream.framer import NeedMore, Window
 from framestream.framers.msgpack import Msgpack
 from framestream.testing import chunkings
@@ -180,10 +180,6 @@ def test_a_large_object_is_found_by_its_heads_alone() -> None:
     assert cut(Msgpack(), data) == [frame]
 
 
-def test_an_unfinished_object_is_incomplete() -> None:
-    assert cut(Msgpack(), b"\x01\x92\x02") == [1, IncompleteFrame, ("left", b"\x92\x02")]
-
-
 HOSTILE = [
     b"\xdd\x00\x00\xff\xff" * 13000,
     b"\xdc\xff\xff" * 22000,
@@ -240,11 +236,6 @@ def test_an_object_that_cannot_be_decoded_leaves_the_stream_in_step(bad: bytes) 
     refused = error(condition, b"\x01" + bad)
     assert isinstance(refused, PayloadError)
     assert (refused.offset, refused.payload) == (1, bad)
-
-
-def test_a_key_that_cannot_be_hashed_is_a_bad_payload() -> None:
-    refused = error(Msgpack(strict_map_key=False), b"\x81\x90\x01")
-    assert "unhashable type" in str(refused)
 
 
 def test_lengths_above_the_chosen_ones_are_bad_payloads() -> None:
