@@ -822,7 +822,7 @@ def test_a_transport_tells_what_it_is(on_loop, kind):
 
 @pytest.mark.parametrize(
     ("loop", "kind"),
-    [("asyncio", SocketTransport), ("uvloop", LoopTransport), ("refusing", LoopTransport)],
+    [("asyncio", SocketTransport), ("uvloop", SocketTransport), ("refusing", LoopTransport)],
 )
 def test_a_socket_gets_the_transport_that_suits_the_loop(loop, kind):
     async def main():

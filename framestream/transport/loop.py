@@ -111,6 +111,7 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Push the loss; called by the loop."""
+        self._blocked = True
         self._error = error or ConnectionResetError(errno.ECONNRESET, "the connection was closed")
         if not self._closed:
             self.sink.connection_lost(error)
@@ -133,23 +134,22 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Hand it to the loop, which sends at once what it can."""
-        if self._error is not None:
-            raise self._error
-        if not self._can_send():
-            raise BlockingIOError
+        transport = self._transport
+        # A loop's transport that closes by itself has met an error, and tells in the next pass.
+        if self._blocked or transport.is_closing():
+            raise self._error or BlockingIOError
         if self._owed:
             taken, self._owed = self._owed, 0
             return taken
         # One buffer, since `writelines` forgets to call `pause_writing` in Python up to 3.12.8 and 3.13.1.
         data = joined(buffers, _MOST_AT_ONCE)
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size():
+        transport.write(data)
+        if transport.get_write_buffer_size():
             self._owed = len(data)
             raise BlockingIOError
         return len(data)
 
     def _can_send(self) -> bool:
-        # A loop's transport that closes by itself has met an error, and will tell in the next pass.
         return self._error is not None or not (self._blocked or self._transport.is_closing())
 
     def watch_writing(self, wanted: bool) -> None:
@@ -162,10 +162,8 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def shutdown(self) -> None:
         """Have the loop end the sending half."""
-        if self._error is not None:
-            raise self._error
-        if not self._can_send():
-            raise BlockingIOError
+        if self._blocked or self._transport.is_closing():
+            raise self._error or BlockingIOError
         if not self._transport.can_write_eof():
             raise OSError(errno.EOPNOTSUPP, "this transport of the loop cannot be half closed")
         self._transport.write_eof()
