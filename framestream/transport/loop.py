@@ -26,8 +26,8 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
     The loop's transport keeps what it cannot send at once. So that nothing is kept twice and `send` means
     what it says, bytes count as taken only when none of them is left in there.
 
-    Without a socket this is a protocol for whatever makes transports in another way, such as
-    ``loop.create_pipe_connection``; it can be attached before or after that.
+    Without a socket this is a protocol for whatever else makes transports that go both ways, such as the
+    Proactor loop's ``create_pipe_connection``; it can be attached before or after that.
 
     Args:
         sock: a connected stream socket; belongs to the transport from here on.
@@ -87,9 +87,8 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         if self._closed:
             transport.abort()
             return
-        if hasattr(transport, "set_write_buffer_limits"):
-            transport.set_write_buffer_limits(high=0)
-        if not self._reading and hasattr(transport, "pause_reading"):
+        transport.set_write_buffer_limits(high=0)
+        if not self._reading:
             transport.pause_reading()
         self.resume_writing()
 
@@ -176,6 +175,9 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close the loop's transport, and drop what it has not sent."""
         self._closed = True
+        # The Proactor loop hands on what it has received in pieces, whatever happens in between.
+        self.get_buffer = lambda sizehint: memoryview(bytearray(max(sizehint, 1)))
+        self.buffer_updated = lambda nbytes: None
         if self._writable is not None:
             self._writable.watch(self.loop, None)
         if self._transport is None:

@@ -68,6 +68,7 @@ class TLSTransport(Transport):
     """
 
     tls: ssl.SSLObject
+    needs_close_notify = True
 
     def __init__(
         self,
@@ -380,11 +381,6 @@ class TLSTransport(Transport):
         self._unsent = b""
         self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
         self._inner.close()
-
-    @property
-    def needs_close_notify(self) -> bool:
-        """True: see `shutdown`."""
-        return True
 
     @property
     def socket(self) -> socket.socket | None:
