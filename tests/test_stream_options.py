@@ -7,7 +7,7 @@ import pytest
 from stream_pairs import joined
 
 from framestream import IOStream, Line, client_tls, connect, connect_process, serve
-from framestream.stream._stream_options import DEFAULTS, check_options
+from framestream.stream.options import DEFAULTS, check_options
 
 LINE = Line()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Awaitable
 
-    from framestream.stream._framed import FramedStream
+    from framestream.stream.frames import FramedStream
 
 # Seconds for a killed command's output to end: another process may have it as well.
 _LAST_OUTPUT = 2.0

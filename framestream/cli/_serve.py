@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from framestream.decoding._oversize import OnOversize
+    from framestream.decoder import OnOversize
     from framestream.net.server import Server
 
 # Seconds for connections to end when nobody reads their frames any more.

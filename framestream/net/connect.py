@@ -12,17 +12,15 @@ import ssl
 import stat
 from typing import Any, Unpack
 
-from framestream._checks import check_seconds
+from framestream.checks import check_seconds
 from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
 from framestream.framer import Framer, ReadCondition
 from framestream.net.process import connect_process
 from framestream.net.streams import check_watchable, default_client_tls, open_stream, secure
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
-from framestream.stream._framing import directions
-from framestream.stream._stream import IOStream
-from framestream.stream._stream_options import StreamOptions, check_options
-from framestream.transport._channel import format_address
-from framestream.transport._pipe_channel import PipeChannel
+from framestream.stream.options import StreamOptions, check_options
+from framestream.stream.stream import IOStream, directions
+from framestream.transport.descriptor import PipeTransport, format_address
 
 HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds an address has before the next one is tried as well (RFC 8305, section 5)."""
@@ -262,7 +260,7 @@ def _text(place: Any) -> str:
 # Descriptors, FIFOs, terminals and devices
 
 
-def _adopt(endpoint: Descriptors) -> socket.socket | PipeChannel:
+def _adopt(endpoint: Descriptors) -> socket.socket | PipeTransport:
     for descriptor in (endpoint.read, endpoint.write):
         try:
             mode = os.fstat(descriptor).st_mode
@@ -271,10 +269,10 @@ def _adopt(endpoint: Descriptors) -> socket.socket | PipeChannel:
     if endpoint.read == endpoint.write and stat.S_ISSOCK(mode):
         return socket.socket(fileno=endpoint.read)
     check_watchable(endpoint)
-    return PipeChannel(endpoint.read, endpoint.write)
+    return PipeTransport(endpoint.read, endpoint.write)
 
 
-async def _open_pipe(endpoint: Pipe) -> PipeChannel:
+async def _open_pipe(endpoint: Pipe) -> PipeTransport:
     """Open a FIFO in one direction, anything else in both; wait until a FIFO has another end.
 
     For reading, that is until a writer has sent something or has come and gone: the system does not
@@ -283,10 +281,10 @@ async def _open_pipe(endpoint: Pipe) -> PipeChannel:
     try:
         if not stat.S_ISFIFO(os.stat(endpoint.path).st_mode):
             descriptor = _open_now(endpoint, os.O_RDWR)
-            return PipeChannel(descriptor, descriptor)
+            return PipeTransport(descriptor, descriptor)
         if endpoint.writes:
-            return PipeChannel(None, await _open_for_writing(endpoint))
-        return PipeChannel(await _open_for_reading(endpoint))
+            return PipeTransport(None, await _open_for_writing(endpoint))
+        return PipeTransport(await _open_for_reading(endpoint))
     except OSError as error:
         raise ConnectError(
             f"cannot open {endpoint.path}: {describe_os_error(error)}", url=str(endpoint)

@@ -11,9 +11,9 @@ from typing import IO, Any
 
 from framestream.errors import ConnectError, describe_os_error
 from framestream.net.streams import check_watchable
-from framestream.stream._stream import IOStream
-from framestream.stream._stream_options import check_options
-from framestream.transport._pipe_channel import PipeChannel
+from framestream.stream.options import check_options
+from framestream.stream.stream import IOStream
+from framestream.transport.descriptor import PipeTransport
 
 TERMINATE_DELAY = 5.0
 """Seconds a program has to end by itself after its input has ended; then it is terminated."""
@@ -22,7 +22,7 @@ KILL_DELAY = 2.0
 """Seconds a program has to end after it was told to terminate; then it is killed."""
 
 
-class ProcessChannel(PipeChannel):
+class ProcessTransport(PipeTransport):
     """The pipes to a program, which has a while to end when they close.
 
     Attributes:
@@ -56,9 +56,9 @@ class ProcessStream(IOStream):
 
     __slots__ = ("_process",)
 
-    def __init__(self, channel: ProcessChannel, **options: Any) -> None:
-        super().__init__(channel, **options)
-        self._process = channel.process
+    def __init__(self, transport: ProcessTransport, **options: Any) -> None:
+        super().__init__(transport, **options)
+        self._process = transport.process
 
     @property
     def pid(self) -> int:
@@ -123,9 +123,9 @@ async def connect_process(
     finally:
         os.close(their_input)
         os.close(their_output)
-    channel = ProcessChannel(our_input, our_output, process, argv[0])
+    transport = ProcessTransport(our_input, our_output, process, argv[0])
     try:
-        return ProcessStream(channel, **stream_options)
+        return ProcessStream(transport, **stream_options)
     except BaseException:
-        channel.close()
+        transport.close()
         raise

@@ -7,18 +7,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, Unpack, overload
 
-from framestream._checks import check_count, check_seconds
+from framestream.checks import check_count, check_seconds
 from framestream.errors import AddressError
 from framestream.framer import Framer
+from framestream.iterate import condition_of
 from framestream.net.listen import file_remover, listen, listen_together
 from framestream.net.server import DRAIN_TIMEOUT, LocalServer, Server, Service
 from framestream.net.streams import HANDSHAKE_TIMEOUT
 from framestream.net.urls import Tcp, parse_url
-from framestream.registry._named import condition_of
-from framestream.stream._framed import FramedStream
-from framestream.stream._framing import writing
-from framestream.stream._stream import IOStream
-from framestream.stream._stream_options import StreamOptions, check_options
+from framestream.stream.frames import FramedStream
+from framestream.stream.options import StreamOptions, check_options
+from framestream.stream.stream import IOStream, writing
 
 T = TypeVar("T")
 

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, fields, replace
 from inspect import isawaitable
 from typing import Any, Self
 
-from framestream._checks import check_seconds
 from framestream._events import events
+from framestream.checks import check_seconds
 from framestream.errors import FramestreamError, FramingError, PayloadError, StreamClosed, StreamTimeout
 from framestream.framer import Framer
 from framestream.net.listen import Acceptor
 from framestream.net.streams import open_stream, secure
 from framestream.net.urls import Endpoint, Tcp, Unix
-from framestream.stream._stream import IOStream
-from framestream.transport._channel import format_address, is_reset
+from framestream.stream.stream import IOStream
+from framestream.transport.base import is_reset
+from framestream.transport.descriptor import format_address
 
 log = logging.getLogger("framestream.server")
 

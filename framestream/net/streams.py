@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 from framestream.errors import AddressError, describe_os_error
-from framestream.stream._stream import IOStream
-from framestream.transport._channel import Channel, SocketChannel, format_address
+from framestream.stream.stream import IOStream
+from framestream.transport import Transport, transport_over
+from framestream.transport.descriptor import format_address
 
 Path: TypeAlias = "str | os.PathLike[str]"
 
@@ -21,11 +22,11 @@ HANDSHAKE_TIMEOUT = 10.0
 """Seconds a peer has for the TLS handshake, unless told otherwise."""
 
 
-def open_stream(source: socket.socket | Channel, peer: str = "", **options: Any) -> IOStream:
+def open_stream(source: socket.socket | Transport, peer: str = "", **options: Any) -> IOStream:
     """Return a stream; all that `connect` and `serve` open passes here. The source is closed if it fails.
 
     Args:
-        source: a connected socket, or a channel. It belongs to the stream from here on.
+        source: a connected socket, or a transport. It belongs to the stream from here on.
         peer: the address of a socket's peer; asked of the system if left out, which forgets it when the peer
             is gone.
         options: see `StreamOptions`; also `framer` and `send_framer`.
@@ -35,7 +36,7 @@ def open_stream(source: socket.socket | Channel, peer: str = "", **options: Any)
             if not peer:
                 with suppress(OSError):
                     peer = format_address(source.getpeername())
-            return IOStream(SocketChannel(source, peer), **options)
+            return IOStream(transport_over(source, peer=peer), **options)
         return IOStream(source, **options)
     except BaseException:
         source.close()

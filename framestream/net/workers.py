@@ -21,12 +21,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from framestream.errors import FramestreamError, StreamClosed, WorkerError
-from framestream.framers._line import Line
+from framestream.framers.line import Line
 from framestream.net.listen import close_all
 from framestream.net.server import LocalServer, Server, ServerStats, Service
 from framestream.net.streams import open_stream
 from framestream.net.urls import Endpoint
-from framestream.stream._stream import IOStream
+from framestream.stream.stream import IOStream
 
 log = logging.getLogger("framestream.server")
 
@@ -89,7 +89,7 @@ def run(config: WorkerConfig) -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if config.plugins:
-        from framestream.registry._registry import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
+        from framestream.registry.lookup import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
 
         plugins.load(*config.plugins)
     with asyncio.Runner(loop_factory=config.new_loop) as runner:
@@ -300,7 +300,7 @@ class WorkerServer(Server):
 def plugins_in_use() -> tuple[str, ...]:
     """Return the installed distributions whose hooks are called in this process."""
     # Where nobody has asked for a plugin so far, this is no reason to look for any.
-    registry = sys.modules.get("framestream.registry._registry")
+    registry = sys.modules.get("framestream.registry.lookup")
     loaded = [plugin for plugin in getattr(registry, "plugins", ()) if plugin.state == "loaded"]
     return tuple({plugin.distribution for plugin in loaded if plugin.distribution != "registered"})
 
