@@ -29,8 +29,8 @@ async def test_a_protocol_is_agreed_on_and_frames_pass():
         async with await connect(server.url, tls=files.client(alpn=["chat/1"])) as stream:
             await stream.send("hello", LINE)
             assert "hello" == await stream.read(LINE)
-            assert stream.channel.tls.version() in ("TLSv1.2", "TLSv1.3")
-            assert "chat/1" == stream.channel.tls.selected_alpn_protocol()
+            assert stream.transport.tls.version() in ("TLSv1.2", "TLSv1.3")
+            assert "chat/1" == stream.transport.tls.selected_alpn_protocol()
 
 
 @pytest.mark.asyncio_only
@@ -81,7 +81,7 @@ async def test_a_server_may_ask_for_the_clients_certificate():
     context = server_tls(files.certificate, files.key, client_ca=files.ca)
 
     async def name(stream):
-        subject = dict(pair for (pair,) in stream.channel.tls.getpeercert()["subject"])
+        subject = dict(pair for (pair,) in stream.transport.tls.getpeercert()["subject"])
         await stream.send(subject.get("organizationName", ""), LINE)
 
     async with await serve(name, TLS_HERE, tls=context) as server:
@@ -215,7 +215,7 @@ async def test_an_end_without_close_notify_can_be_taken_for_one_from_either_side
     async def cut(stream):
         await stream.send("last words", LINE)
         await until(lambda: not stream.writing())
-        stream.channel.socket.shutdown(socket.SHUT_RDWR)
+        stream.transport.socket.shutdown(socket.SHUT_RDWR)
 
     async def collect(stream):
         ends.append([line async for line in stream.frames(LINE)])
