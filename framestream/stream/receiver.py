@@ -297,13 +297,13 @@ class Receiver:
     def claim(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
         """Let only `read` read until `release`, within its limits of time."""
         self.check_free()
-        self.begin(read, timeouts)
-
-    def begin(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
-        """Do as `claim`, where `check_free` was asked in this very call."""
-        if timeouts is not None:
-            self._timer = timeouts.begin(self._loop, self.decoder)
         self.reader = read
+        if timeouts is not None:
+            self.start_timer(timeouts)
+
+    def start_timer(self, timeouts: ReadTimeouts | ReadTimer) -> None:
+        """Watch over the read that has just begun."""
+        self._timer = timeouts.begin(self._loop, self.decoder)
 
     def release(self) -> None:
         """Let others read again."""
@@ -320,10 +320,16 @@ class Receiver:
         NEED_DATA means that the read waits from now on: `PendingRead.on_data` is called once bytes that may
         hold the answer have arrived, or the stream has ended.
         """
-        ask = read.ask or self.decoder.next_frame
-        while (answer := ask(read.condition)) is NEED_DATA and self.fill(read):
-            pass
-        return answer
+        answer = (read.ask or self.decoder.next_frame)(read.condition)
+        return self.go_on(read) if answer is NEED_DATA else answer
+
+    def go_on(self, read: PendingRead) -> Any:
+        """Do as `advance`, after the decoder has said NEED_DATA."""
+        while self.fill(read):
+            answer = (read.ask or self.decoder.next_frame)(read.condition)
+            if answer is not NEED_DATA:
+                return answer
+        return NEED_DATA
 
     def fill(self, read: PendingRead) -> bool:
         """Return True if it is worth asking the decoder again; otherwise `read` waits from now on.

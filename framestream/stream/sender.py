@@ -166,11 +166,23 @@ class Sender:
             size = sum(map(len, chunks))
         if self._max_size is not None and self.size + size > self._max_size:
             raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
-        if not size:
-            return not self.size
-        if self.size or not self._may_send() or size > _MOST_TO_OFFER:
-            self._append(chunks, size)
-            self._send_soon()
+        state = self.state
+        if self.size or not 0 < size <= _MOST_TO_OFFER or state is State.BLOCKED or state is State.HELD:
+            may_send = False
+        elif self._receiver.pushes != self._seen_pushes:
+            # A push since the last direct send tells of a new pass; without one the loop has to, which costs
+            # a request and its answer an extra pass.
+            self._seen_pushes = self._receiver.pushes
+            self.state = State.SPENT
+            may_send = True
+        else:
+            may_send = state is State.READY
+            self._call_at_end_of_pass()
+            self.state = State.SPENT
+        if not may_send:
+            if size:
+                self._append(chunks, size)
+                self._send_soon()
             return not self.size and self.state is not State.CLOSED
         try:
             taken = self.transport.send(chunks)
@@ -186,20 +198,6 @@ class Sender:
         self._append(chunks, size)
         self._advance(taken)
         self._send()
-        return False
-
-    def _may_send(self) -> bool:
-        # True once in each pass of the loop. A push since the last direct send tells of a new pass; without
-        # one the loop has to, which costs a request and its answer an extra pass.
-        if self.state is State.READY or self.state is State.SPENT:
-            if self._receiver.pushes != self._seen_pushes:
-                self._seen_pushes = self._receiver.pushes
-                self.state = State.SPENT
-                return True
-            if self.state is State.READY:
-                self.state = State.SPENT
-                self._call_at_end_of_pass()
-                return True
         return False
 
     def _append(self, chunks: Sequence[Buffer], size: int) -> None:
