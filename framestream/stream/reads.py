@@ -50,9 +50,12 @@ class PendingRead(ABC):
         stream: whose read it is.
         condition: what the frame is.
         ask: what to ask the decoder; None for ``decoder.next_frame``.
+        ends_by_drain: False if it goes on when the stream is to take what has arrived for the end.
     """
 
     __slots__ = ("ask", "condition", "stream")
+
+    ends_by_drain = True
 
     def __init__(
         self,
@@ -540,6 +543,8 @@ class Lingering(PendingRead):
     """
 
     __slots__ = ("_room", "done")
+
+    ends_by_drain = False
 
     def __init__(self, stream: IOStream) -> None:
         super().__init__(stream, REST)

@@ -433,6 +433,8 @@ class Receiver:
     def _finish(self) -> None:
         if not self.waiting or self.end is not None:
             return
+        if self.reader is not None and not self.reader.ends_by_drain:
+            return
         if not self.transport.receive_now() and not self.decoder.buffered and not self.decoder.streaming:
             self.set_end(End(EndKind.DRAINED), at_once=True)
 
