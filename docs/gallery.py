@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from framestream import FramerInfo, available_framers, get_framer, plugins
-from framestream.cli._drawing import draw
-from framestream.cli._examples import examples_of
+from framestream.cli.plugins import draw, examples_of
 from framestream.registry._spec import describe_options
 from framestream.testing import SpeedReport, compare_speed
 

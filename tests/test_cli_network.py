@@ -164,10 +164,10 @@ def test_a_framer_that_fails_to_write_is_reported(framestream):
 
 
 def test_what_goes_wrong_with_the_input_ends_the_conversation(monkeypatch, framestream):
-    def fail(self, source):
+    async def fail(read):
         raise MemoryError("no thread for it")
 
-    monkeypatch.setattr("framestream.cli._connect.Typed.__init__", fail)
+    monkeypatch.setattr("framestream.cli.connect.read_stdin", fail)
     with conversation(echo) as url, pytest.raises(MemoryError, match="no thread for it"):
         framestream("connect", url, "-f", "line", stdin=b"one\n")
 
@@ -368,7 +368,7 @@ def test_serving_can_run_a_command_for_each_frame(framestream, spec, question, a
     ("command", "complaint"),
     [
         ("false", "false ended with exit status 1"),
-        ("no-such-program", "cannot start no-such-program: No such file or directory"),
+        ("./gone", "cannot be started: No such file or directory"),
     ],
 )
 def test_a_command_that_fails_ends_the_connection_and_is_reported(framestream, command, complaint):
@@ -466,8 +466,9 @@ def test_connections_that_end_badly_are_logged_when_asked(framestream):
     ("arguments", "error"),
     [
         (["--echo", "--exec", "cat"], "--echo and --exec exclude each other"),
-        (["--exec", "'"], '--exec "\'": no closing quotation'),
-        (["--exec", ""], "--exec names no command"),
+        (["--exec", "'"], "Invalid value for '--exec': \"'\": no closing quotation"),
+        (["--exec", "no-such-program"], "Invalid value for '--exec': there is no program 'no-such-program'"),
+        (["--exec", ""], "Invalid value for '--exec': it names no command"),
         (["--key", __file__], "--key goes with --cert"),
         (["-f", "available"], "available can only read; what is sent takes a framer that writes"),
         (["--max-size=-5"], "Invalid value for '--max-size': '-5' is no size: it is negative"),

@@ -13,7 +13,7 @@ import pytest
 
 import framestream
 from framestream.cli import run
-from framestream.cli._project import Project, distribution_name, framer_name
+from framestream.cli.new import _class_name
 
 New = Callable[..., int]
 
@@ -174,4 +174,4 @@ def test_a_distribution_that_cannot_be_is_refused(new: New, name: str) -> None:
     ],
 )
 def test_the_class_is_named_after_the_framer_and_after_nothing_else(name: str, class_name: str) -> None:
-    assert Project(framer_name(name), distribution_name("", name), "me", 2026).class_name == class_name
+    assert class_name == _class_name(name)

@@ -1,25 +1,27 @@
-"""Where the bytes come from: a file, standard input, a TCP or Unix socket; whatever is there, as it comes."""
+"""Where bytes come from: a file, standard input, a TCP or Unix socket; whatever is there, as it comes."""
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import shlex
-import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
-from typing import Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from framestream.iterate import CHUNK_SIZE
-from framestream.net._urls import Unix, parse_url
+if TYPE_CHECKING:
+    import socket
+
+CHUNK_SIZE: Final = 1 << 16
 
 # What would take an event loop: TLS, programs, descriptors that may not be read alone.
 _FOR_CONNECT: Final = ("tls:", "exec:", "pipe:", "fd:")
+_TCP: Final = re.compile(r"tcp://(\[[^]]+\]|[^][:/]+):(\d+)/?")
 
 
 class Source:
@@ -41,7 +43,7 @@ class Source:
         try:
             return os.read(self._descriptor, CHUNK_SIZE)
         except OSError as error:
-            raise _refused(self.name, error) from error
+            raise _refusal(self.name, error) from error
 
     def is_ready(self) -> bool:
         """Tell whether `read` returns at once."""
@@ -57,50 +59,44 @@ class Source:
 def open_source(place: str) -> Iterator[Source]:
     """Open ``-``, a path, ``tcp://host:port`` or ``unix:path``; refuse in one line if that fails."""
     try:
-        opened = _opened(place)
+        opened = _open(place)
     except OSError as error:
-        raise _refused(place, error) from error
+        raise _refusal(place, error) from error
     with opened:
         yield Source(opened.fileno(), "standard input" if place == "-" else place)
 
 
-def _opened(place: str) -> FileIO | socket.socket:
+def _open(place: str) -> FileIO | socket.socket:
     if place == "-":
         return FileIO(0, closefd=False)
-    if place.startswith("unix:"):
-        endpoint = parse_url(place)
-        assert isinstance(endpoint, Unix)
-        return _connected_to_path(endpoint.address)
+    if place.startswith(("tcp:", "unix:")):
+        return _connect(place)
+    if place.startswith(_FOR_CONNECT) and not os.path.exists(place):
+        hint = f"framestream connect {shlex.quote(place)} --framer SPEC"
+        raise click.UsageError(f"{place!r} is no file, and cut does not connect there: {hint}")
+    return FileIO(place)
+
+
+def _connect(place: str) -> socket.socket:
+    import socket  # noqa: PLC0415  # files need none
+
     if place.startswith("tcp:"):
-        return socket.create_connection(_host_and_port(place))
-    try:
-        return FileIO(place)
-    except FileNotFoundError as error:
-        if place.startswith(_FOR_CONNECT):
-            hint = f"framestream connect {shlex.quote(place)} --framer SPEC"
-            raise click.UsageError(f"{place!r} is no file, and cut does not connect there: {hint}") from error
-        raise
-
-
-def _connected_to_path(path: str) -> socket.socket:
+        address = _TCP.fullmatch(place)
+        with suppress(UnicodeError, OverflowError):  # what can be no name, and no port
+            if address:
+                return socket.create_connection((address[1].strip("[]"), int(address[2])))
+        raise click.UsageError(f"{place!r} is no address such as tcp://localhost:4000")
+    path = place.removeprefix("unix:").removeprefix("//")
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(path)
+        connection.connect("\0" + path[1:] if path.startswith("@") else path)
     except OSError:
         connection.close()
         raise
     return connection
 
 
-def _host_and_port(place: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(place)
-        if parts.hostname and parts.port and parts.hostname.encode("idna"):
-            return parts.hostname, parts.port
-    except ValueError:
-        pass  # a port that is no number, half an IPv6 address, what can be no name
-    raise click.UsageError(f"{place!r} is no address such as tcp://localhost:4000")
-
-
-def _refused(place: str, error: OSError) -> click.ClickException:
-    return click.ClickException(f"{place}: {error.strerror or error}")
+def _refusal(place: str, error: OSError) -> click.ClickException:
+    # An error without a number is Python's: the path is too long for a Unix socket.
+    kind = click.ClickException if error.errno else click.UsageError
+    return kind(f"{place}: {error.strerror or error}")
