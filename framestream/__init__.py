@@ -9,10 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
-from framestream.decoding._oversize import OnOversize
-from framestream.decoding._stats import DecoderStats
+from framestream.decoder import END, FRAME_END, NEED_DATA, DecoderStats, FrameDecoder, OnOversize
 from framestream.errors import (
     AddressError,
     BufferFull,

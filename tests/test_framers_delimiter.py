@@ -10,8 +10,7 @@ from cutting import cut, error, wire
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framestream._signals import FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame
 from framestream.framer import NeedMore, Window
 from framestream.framers._delimiter import Delimiter

@@ -8,8 +8,7 @@ import pickle
 import pytest
 from cutting import cut, error, wire
 
-from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame
 from framestream.framer import NeedMore, Window
 from framestream.framers._available import Available

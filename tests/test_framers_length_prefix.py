@@ -12,7 +12,7 @@ from cutting import cut, error, wire
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FrameDecoder
 from framestream.errors import EncodeError, FrameTooLarge, FramingError, IncompleteFrame
 from framestream.framer import NeedMore, Window
 from framestream.framers._length_prefix import LengthPrefix

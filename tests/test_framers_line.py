@@ -10,7 +10,7 @@ from cutting import cut, error, wire
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FrameDecoder
 from framestream.errors import EncodeError, IncompleteFrame, PayloadError
 from framestream.framer import Window
 from framestream.framers._line import Line

@@ -14,8 +14,7 @@ from cutting import cut, wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framestream._signals import FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame, PayloadError
 from framestream.framer import NeedMore, Window
 from framestream.framers import _regex_engines, _regex_syntax

@@ -6,14 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import click
 
-from framestream import END, NEED_DATA, FrameDecoder, FrameTooLarge, FramingError, PayloadError, get_framer
+from framestream import NEED_DATA, FrameDecoder, FrameTooLarge, FramingError, get_framer
 from framestream.cli import options
 from framestream.cli.input import Source, open_source
 from framestream.cli.output import Printer, complain
+from framestream.iterate import drive, feed
 
 _LONG: Final = 8 << 20
 """Bytes of a file that takes long enough to wonder."""
@@ -55,22 +57,17 @@ def cut(
             complain(f"{source.name}: {error}; {error.discarded} bytes skipped")
 
         decoder = FrameDecoder(on_oversize=limits["on_oversize"], on_discard=tell_skipped)
+        ask = partial(decoder.next_frame, condition, max_size=limits["max_frame_size"])
         printed = 0
         try:
-            while printed != count:
-                try:
-                    frame = decoder.next_frame(condition, max_size=limits["max_frame_size"])
-                except PayloadError as error:
-                    printer.complain(source.name, error)
-                    continue
-                if frame is END:
-                    break
+            for frame in drive(ask, partial(printer.complain, source.name)):
                 if frame is NEED_DATA:
-                    chunk = read()
-                    decoder.receive_data(chunk) if chunk else decoder.receive_eof()
+                    feed(decoder, read() or None)
                     continue
                 printer.write(frame, *(decoder.frame_span if printer.placed else (0, 0)))
                 printed += 1
+                if printed == count:
+                    break
         except FramingError as error:
             printer.complain(source.name, error)
         finally:

@@ -15,18 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import framestream
-from framestream import (
-    END,
-    FrameDecoder,
-    FramestreamError,
-    FramingError,
-    PayloadError,
-    ReadCondition,
-    get_framer,
-)
+from framestream import FrameDecoder, FramestreamError, FramingError, ReadCondition, get_framer
 from framestream import plugins as manager
 from framestream.cli.options import complete_framer
 from framestream.cli.output import complain, print_table
+from framestream.iterate import placed_frames
 from framestream.registry._named_framers import NamedFramer
 from framestream.registry._spec import describe_options
 
@@ -121,24 +114,23 @@ def draw(condition: ReadCondition[Any], stream: bytes, width: int = 100) -> str:
     return "\n".join((rule, f"INPUT    |{above}|", rule, f"DECODED  |{below}|", rule))
 
 
-def _pieces(condition: ReadCondition[Any], stream: bytes) -> Iterator[tuple[bytes, str]]:
-    """Yield pieces of the stream, and what became of each."""
+def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, str]]:
+    """Return the pieces of the stream, and what became of each."""
     decoder = FrameDecoder()
-    decoder.receive_data(stream)
-    decoder.receive_eof()
-    start = 0
-    while True:
-        try:
-            frame = decoder.next_frame(condition)
-        except PayloadError as error:
-            frame = error
-        except FramingError as error:
-            yield stream[start:], str(error)
-            return
-        if frame is END:
-            return
-        yield stream[start : decoder.offset], repr(frame)
-        start = decoder.offset
+    pieces: list[tuple[bytes, str]] = []
+    place = 0
+
+    def add(frame: Any) -> None:
+        nonlocal place
+        start, place = place, decoder.frame_span[1]
+        pieces.append((stream[start:place], repr(frame)))
+
+    try:
+        for _, frame in placed_frames(decoder, condition, [stream], add):
+            add(frame)
+    except FramingError as error:
+        pieces.append((stream[place:], str(error)))
+    return pieces
 
 
 # check ---------------------------------------------------------------------------------------------

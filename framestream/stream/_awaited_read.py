@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from framestream._signals import END, NEED_DATA
+from framestream.decoder import END, NEED_DATA
 from framestream.errors import FrameTooLarge, IncompleteFrame, because
 from framestream.stream._waiting import Reader
 

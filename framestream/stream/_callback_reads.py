@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import IncompleteFrame, StreamClosed
 from framestream.framer import ReadCondition
 from framestream.stream._waiting import Reader

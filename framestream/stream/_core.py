@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from framestream._events import events
-from framestream.decoding._decoder import IN_PARTS, FrameDecoder
+from framestream.decoder import IN_PARTS, FrameDecoder
 from framestream.errors import BufferFull, FrameTooLarge, IncompleteFrame, StreamBusy, StreamClosed
 from framestream.stream._callbacks import Callbacks
 from framestream.stream._closing import Closing
@@ -167,7 +167,8 @@ class StreamCore:
             end_here(self.decoder, self.error)
             return True
         if missing is None:
-            needed, missing = self.decoder.needed()
+            missing = self.decoder.missing
+            needed = missing + self.decoder.buffered
             if needed > self._notable:
                 self._prepare_for(needed, missing)
         try:

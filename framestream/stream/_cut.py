@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FrameDecoder
 from framestream.errors import StreamClosed, because
 from framestream.stream._rest import Rest
 from framestream.transport._channel import is_reset

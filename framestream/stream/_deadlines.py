@@ -11,7 +11,7 @@ from framestream.errors import StreamTimeout
 
 if TYPE_CHECKING:
     from framestream.stream._waiting import Reader
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FrameDecoder
 
 
 @dataclass(frozen=True)

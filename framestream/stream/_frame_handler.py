@@ -7,7 +7,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from framestream._events import events
-from framestream._signals import END, NEED_DATA
+from framestream.decoder import END, NEED_DATA
 from framestream.errors import FramestreamError, IncompleteFrame
 from framestream.framer import ReadCondition
 from framestream.stream._flush import CallWhenSent
@@ -87,7 +87,7 @@ class FrameHandler(Reader):
 
     def _deliver(self) -> None:
         core, condition, callback = self._core, self._condition, self._callback
-        inbound, ahead, outbound = core.inbound, core.decoder.ahead, core.outbound
+        inbound, decoder, outbound = core.inbound, core.decoder, core.outbound
         buffer, high_water = outbound.buffer, outbound.high_water
         # As `callbacks.run` of each, without its calls.
         callbacks = self._callbacks
@@ -99,9 +99,9 @@ class FrameHandler(Reader):
                 if buffer.size > high_water:
                     self._wait_for_room()
                     return
-                # What is cut ahead, but for the last of it, is handed out with no further call.
-                if len(ahead.frames) > 1 and ahead.condition is condition:
-                    frame = ahead.frames.pop()
+                # What is cut ahead is handed out with no further call.
+                if decoder.ahead and decoder.condition is condition:
+                    frame = decoder.ahead.pop()
                 elif (frame := self._next()) is NEED_DATA:
                     return
                 if events.frame_received is not None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
 from framestream._checks import check_rate, check_seconds, check_time
 from framestream._events import events
-from framestream._signals import END
-from framestream.decoding._oversize import OnOversize
+from framestream.decoder import END, OnOversize
 from framestream.framer import ReadCondition
 from framestream.registry._named import condition_of
 from framestream.stream._awaited_read import next_answer, next_frame

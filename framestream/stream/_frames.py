@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from framestream._events import events
-from framestream._signals import END, FRAME_END, NEED_DATA
+from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import FrameTooLarge, IncompleteFrame, because
 from framestream.framer import ReadCondition
 from framestream.stream._awaited_read import AwaitedRead, next_answer
@@ -22,21 +22,21 @@ T = TypeVar("T")
 class Frames(AsyncIterator[T]):
     """The frames of a stream until it ends. Leaving off at any point loses nothing."""
 
-    __slots__ = ("_ahead", "_condition", "_core", "_inbound")
+    __slots__ = ("_condition", "_core", "_decoder", "_inbound")
 
     def __init__(self, core: StreamCore, condition: ReadCondition[T]) -> None:
         self._core = core
         self._condition = condition
-        self._ahead = core.decoder.ahead
+        self._decoder = core.decoder
         self._inbound = core.inbound
 
     # Written as a coroutine: an awaitable object made by hand costs four times as much to await.
     async def __anext__(self) -> T:
         frame: Any
-        # What is cut ahead, but for the last of it, is handed out with no further call: half the cost.
-        ahead = self._ahead
-        frames = ahead.frames
-        if len(frames) > 1 and ahead.condition is self._condition and self._inbound.free:
+        # What is cut ahead is handed out with no further call: half the cost.
+        decoder = self._decoder
+        frames = decoder.ahead
+        if frames and decoder.condition is self._condition and self._inbound.free:
             frame = frames.pop()
         else:
             core = self._core

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FrameDecoder
 from framestream.stream._inbound import Inbound
 from framestream.stream._waiting import Stoppable
 

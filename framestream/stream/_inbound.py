@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from framestream.decoder import FRESH
 from framestream.stream._deadlines import Pace, ReadTimer
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from framestream.decoding._decoder import FrameDecoder
+    from framestream.decoder import FrameDecoder
     from framestream.stream._waiting import Reader
     from framestream.transport._channel import Channel
 
@@ -172,10 +173,13 @@ class Inbound:
         return True
 
     def _receive_large(self) -> int | None:
-        received = self.decoder.receive_from(self.channel.receive_into)
-        if received is None:
+        place = self.decoder.get_buffer()
+        received = None
+        if place is None:
             self._large = LARGE
         else:
+            received = self.channel.receive_into(place)
+            self.decoder.buffer_updated(received)
             # The rest of a frame goes where its beginning is, however small: put elsewhere, it would have
             # all of it joined.
             self._large = 1
@@ -243,7 +247,11 @@ class Inbound:
         Returns whether it was so. That is the way of most waits: it is spared three calls, and need not ask
         how much is missing, since that is anything.
         """
-        if not (self.drained and self._watching and self.decoder.clear) or self.eof or self.finishing:
+        if (
+            not (self.drained and self._watching and self.decoder.state is FRESH)
+            or self.eof
+            or self.finishing
+        ):
             return False
         self.busy = self._reader = reader
         self.free = False

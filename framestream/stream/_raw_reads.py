@@ -61,14 +61,14 @@ async def _arrived_in(core: StreamCore, place: memoryview) -> bool:
     # Receive straight into the place. Returns False if it could not be filled: what is there is buffered.
     _check_free(core)
     decoder = core.decoder
-    decoder.lend(place)
+    decoder.receive_into(place)
     core.inbound.receive_in_place()
     try:
         await arrived(core, len(place))
     except BaseException:
-        decoder.take_lent(consume=False)
+        decoder.release_place(consume=False)
         raise
-    return decoder.take_lent(consume=True)
+    return decoder.release_place(consume=True)
 
 
 def _check_free(core: StreamCore) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from framestream._checks import check_count, check_rate, check_seconds
-from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize, checked_policy
+from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize, check_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,7 +91,7 @@ def check_options(options: Mapping[str, Any]) -> None:
 
 
 def _check_policy(name: str, value: OnOversize) -> None:
-    checked_policy(value)
+    check_policy(value)
 
 
 def _check_function(name: str, value: object) -> None:

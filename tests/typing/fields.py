@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing_extensions import assert_type
 
 from framestream import Body, Fields, FrameDecoder, GeneratorFramer, IOStream, Line, iter_frames
-from framestream._signals import End, NeedData
+from framestream.decoder import End, NeedData
 
 
 class Pair(GeneratorFramer[tuple[str, int]]):
