@@ -17,15 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from framestream import FramerInfo, available_framers, get_framer, plugins
-from framestream.cli.plugins import draw, examples_of
-from framestream.registry._spec import describe_options
-from framestream.testing import SpeedReport, compare_speed
+import tomllib
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from framestream import available_framers, get_framer, plugins
+from framestream.cli.plugins import draw, examples_of
+from framestream.registry.lookup import FramerInfo
+from framestream.registry.options import describe_options
+from framestream.testing import SpeedReport, compare_speed
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gallery.md"

@@ -18,11 +18,12 @@ import command_line
 import pytest
 from command_line import Printed, start
 
-from framestream import PADDING, NeedMore, ReadCondition, Regex, iter_frames, plugins
+from framestream import NeedMore, ReadCondition, Regex, iter_frames, plugins
 from framestream import __main__ as entry
 from framestream.cli import run
 from framestream.cli.input import open_source
 from framestream.cli.output import hexdump, to_json, to_text
+from framestream.framer import PADDING
 
 framestream = command_line.framestream
 

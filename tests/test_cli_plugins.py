@@ -207,7 +207,7 @@ def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
     heading, broken, upto = framestream("plugins").out.splitlines()
 
     assert heading.split()[:5] == ["PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED"]
-    assert re.match("acme-broken 1.0   quarantined +broken ", broken)
+    assert re.match("acme-broken 1.0   failed +broken ", broken)
     assert broken.endswith("cannot be imported: ModuleNotFoundError: No module named 'nowhere'")
     assert re.match("acme-upto 1.2     loaded +upto +register_framers", upto)
 

@@ -53,11 +53,11 @@ def text(text: str) -> bytes:
 
 
 def _spelled(text: str, kind: type) -> Any:
-    from framestream.registry._grammar import Word  # noqa: PLC0415  # --help does without
-    from framestream.registry._values import convert, no_framers  # noqa: PLC0415
+    from framestream.registry.grammar import Word  # noqa: PLC0415  # --help does without
+    from framestream.registry.options import Takes  # noqa: PLC0415
 
     try:
-        return convert(Word(text), kind, no_framers)
+        return Takes(kind).convert(Word(text))
     except SpecError as error:
         raise click.BadParameter(str(error)) from error
 

@@ -20,12 +20,12 @@ from framestream import plugins as manager
 from framestream.cli.options import complete_framer
 from framestream.cli.output import complain, print_table
 from framestream.iterate import placed_frames
-from framestream.registry._named_framers import NamedFramer
-from framestream.registry._spec import describe_options
+from framestream.registry.named import NamedFramer
+from framestream.registry.options import describe_options
 
 if TYPE_CHECKING:
-    from framestream.registry._plugin import Plugin
-    from framestream.registry._spec import OptionInfo
+    from framestream.registry.options import OptionInfo
+    from framestream.registry.plugin import Plugin
 
 Example = tuple[str, bytes]
 """A spec string and a stream that it cuts."""

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import ssl
     from asyncio.subprocess import Process
 
-    from framestream import FramedStream, Server
+    from framestream.net import Server
+    from framestream.stream import FramedStream
 
 # Seconds for connections to end when nobody reads their frames any more.
 _LAST_FRAMES: Final = 0.5

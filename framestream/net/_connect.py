@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from framestream._checks import check_seconds
+from framestream.checks import check_seconds
 from framestream.errors import AddressError, FramestreamError
 from framestream.framer import ReadCondition
 from framestream.net._connector import Connector

@@ -6,15 +6,15 @@ import ssl
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from framestream._checks import check_count, check_seconds
+from framestream.checks import check_count, check_seconds
 from framestream.errors import AddressError
 from framestream.framer import Framer
+from framestream.iterate import condition_of
 from framestream.net._connections import Connections, Service
 from framestream.net._listen import listen, listen_together, socket_file
 from framestream.net._server import DRAIN_TIMEOUT, MOST_WORKERS, Crew, Server
 from framestream.net._tls import HANDSHAKE_TIMEOUT
 from framestream.net._urls import Tcp, parse_url
-from framestream.registry._named import condition_of
 from framestream.stream._stream_options import check_options
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import asyncio
 import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
-from framestream._checks import check_seconds
 from framestream._events import events
+from framestream.checks import check_seconds
 from framestream.net._urls import Endpoint, Tcp, Unix
 from framestream.transport._channel import format_address
 

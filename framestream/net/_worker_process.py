@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from framestream.errors import StreamClosed
-from framestream.framers._line import Line
+from framestream.framers.line import Line
 from framestream.net._connections import Connections, ServerStats, Service
 from framestream.net._server import Server
 from framestream.stream._stream import IOStream
@@ -74,7 +74,7 @@ def run(assignment: Assignment) -> None:
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if assignment.plugins:
-        from framestream.registry._registry import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
+        from framestream.registry.lookup import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
 
         plugins.load(*assignment.plugins)
     loop = assignment.new_loop()

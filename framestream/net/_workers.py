@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from framestream.errors import FramestreamError, WorkerError
-from framestream.framers._line import Line
+from framestream.framers.line import Line
 from framestream.net._connections import ServerStats, Service
 from framestream.net._worker_process import Assignment, Order, run
 from framestream.stream._stream import IOStream
@@ -226,7 +226,7 @@ class Workers:
 def plugins_in_use() -> tuple[str, ...]:
     """Return the installed distributions whose hooks are called in this process."""
     # Where nobody has asked for a plugin so far, this is no reason to look for any.
-    registry = sys.modules.get("framestream.registry._registry")
+    registry = sys.modules.get("framestream.registry.lookup")
     loaded = [plugin for plugin in getattr(registry, "plugins", ()) if plugin.state == "loaded"]
     return tuple({plugin.distribution for plugin in loaded if plugin.distribution != "registered"})
 

@@ -70,22 +70,21 @@ class ByteReads(FrameReads):
 
 @lru_cache(maxsize=256)
 def _exactly(size: int, partial: bool) -> ReadCondition[bytes]:
-    from framestream.framers._available import Available  # noqa: PLC0415 - a stream need not load them all
-    from framestream.framers._exactly import Exactly  # noqa: PLC0415
+    from framestream.framers.amounts import Available, Exactly  # noqa: PLC0415
 
     return Available(size) if partial and size else Exactly(size)
 
 
 @lru_cache(maxsize=256)
 def _until(delimiter: bytes | tuple[bytes, ...]) -> ReadCondition[bytes]:
-    from framestream.framers._delimiter import Delimiter  # noqa: PLC0415
+    from framestream.framers.delimiter import Delimiter  # noqa: PLC0415
 
     return Delimiter(delimiter, keep=True)
 
 
 @lru_cache(maxsize=256)
 def _until_regex(pattern: bytes) -> ReadCondition[bytes]:
-    from framestream.framers._regex import Regex  # noqa: PLC0415
+    from framestream.framers.regex import Regex  # noqa: PLC0415
 
     return Regex(pattern)
 

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, overload
 
-from framestream._checks import check_rate, check_seconds, check_time
 from framestream._events import events
+from framestream.checks import check_rate, check_seconds, check_time
 from framestream.decoder import END, OnOversize
 from framestream.framer import ReadCondition
-from framestream.registry._named import condition_of
+from framestream.iterate import condition_of
 from framestream.stream._awaited_read import next_answer, next_frame
 from framestream.stream._begun import BegunRead, Settled
 from framestream.stream._callback_reads import CallbackRead, StreamingRead

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from framestream.framer import Framer, ReadCondition
-from framestream.registry._named import condition_of
+from framestream.iterate import condition_of
 
 
 def directions(

@@ -26,7 +26,7 @@ async def peek(core: StreamCore, size: int) -> bytes:
 async def read_into(core: StreamCore, buffer: bytearray | memoryview, *, partial: bool) -> int:
     """Fill `buffer`; nothing is consumed until all is there, so that cancelling loses none."""
     decoder = core.decoder
-    from framestream.framers._exactly import Exactly  # noqa: PLC0415
+    from framestream.framers.amounts import Exactly  # noqa: PLC0415
 
     with memoryview(buffer) as view, view.cast("B") as place:
         if place.readonly:

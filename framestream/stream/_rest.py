@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from framestream.framers._until_close import UntilClose
+from framestream.framers.amounts import UntilClose
 
 
 class Rest(UntilClose):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from framestream._checks import check_seconds
 from framestream._events import events
+from framestream.checks import check_seconds
 from framestream.errors import FramingError, StreamBusy, StreamClosed, StreamTimeout
 from framestream.framer import Framer, ReadCondition
 from framestream.stream._byte_reads import ByteReads

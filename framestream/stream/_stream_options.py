@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from framestream._checks import check_count, check_rate, check_seconds
+from framestream.checks import check_count, check_rate, check_seconds
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize, check_policy
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, overload
 from framestream._events import events
 from framestream.errors import StreamClosed
 from framestream.framer import Framer
-from framestream.registry._named import condition_of
+from framestream.iterate import condition_of
 from framestream.stream._begun import BegunWrite, Settled
 from framestream.stream._callbacks import in_context
 from framestream.stream._flush import DONE
