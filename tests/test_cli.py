@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
@@ -390,6 +391,24 @@ def test_a_missing_extra_is_told_from_a_bug_and_an_interrupt_is_quiet(capsys, mo
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
     monkeypatch.syspath_prepend(tmp_path)
     assert entry.main() == 130
+
+
+def test_help_imports_no_command_and_cutting_a_file_no_event_loop(lines):
+    script = """
+import sys
+from framestream.cli import run
+
+def ours():
+    return {name.removeprefix("framestream.") for name in sys.modules if name.startswith("framestream.")}
+
+run(["--help"])
+assert not {"registry", "cli.cut", "cli.options"} & ours(), ours()
+run(["cut", "line", sys.argv[1]])
+assert not {"net", "stream", "transport", "testing", "cli.connect", "cli.plugins"} & ours(), ours()
+assert not {"asyncio", "ssl", "socket", "rich", "msgpack"} & sys.modules.keys(), sorted(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script, lines], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)
 
 
 # On a terminal

@@ -189,6 +189,12 @@ def test_a_connection_that_breaks_is_reported(framestream):
     assert 1 == ran.status
 
 
+def test_a_program_that_fails_is_reported(framestream):
+    ran = framestream("connect", "exec:sh -c 'cat; exit 7'", "-f", "line", stdin=b"a\n")
+    assert (1, b"a\n") == ran[:2]
+    assert ran.err.endswith(": the program ended with exit status 7\n")
+
+
 def test_connecting_over_tls(framestream):
     with conversation(lambda it: it.sendall(it.recv(100)), tls=True) as (url, _):
         ran = framestream(

@@ -204,11 +204,12 @@ def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
     installed.install("acme-upto", UPTO, "upto", version="1.2")
     installed.install("acme-broken", "import nowhere", "broken")
 
-    heading, broken, upto = framestream("plugins").out.splitlines()
+    heading, broken, upto, wrong = framestream("plugins").out.splitlines()
 
     assert heading.split()[:5] == ["PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED"]
     assert re.match("acme-broken 1.0   failed +broken ", broken)
-    assert broken.endswith("cannot be imported: ModuleNotFoundError: No module named 'nowhere'")
+    reason = "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
+    assert f"acme-broken 1.0: {reason}" == wrong
     assert re.match("acme-upto 1.2     loaded +upto +register_framers", upto)
 
 

@@ -117,13 +117,12 @@ def run(arguments: Sequence[str]) -> int:
     An error that is no click or framestream error is a bug, and raised.
     """
     try:
-        status: int | None = commands.main(list(arguments), prog_name="framestream", standalone_mode=False)
+        return int(commands.main(list(arguments), prog_name="framestream", standalone_mode=False) or 0)
     except (click.ClickException, FramestreamError) as error:
         complain(error.format_message() if isinstance(error, click.ClickException) else str(error))
         for line in _hints(error):
             click.echo(line, err=True)
         return USAGE if isinstance(error, click.UsageError | SpecError | AddressError) else FAILED
-    return status or 0
 
 
 def _hints(error: Exception) -> Iterator[str]:
@@ -132,8 +131,7 @@ def _hints(error: Exception) -> Iterator[str]:
     if not isinstance(error, SpecError):
         return
     if error.spec and error.position is not None:
-        yield f"  {error.spec}"
-        yield "  " + " " * error.position + "^"
+        yield f"  {error.spec}\n  {' ' * error.position}^"
     if isinstance(error, UnknownFramerError):
         yield "hint: a plugin's framers have names once it is installed; framestream plugins lists them"
     else:

@@ -66,14 +66,20 @@ def _takes(framer: Framer[Any], frame: Any) -> bool:
 def connect(
     url: str, spec: str, send_framer: str | None, entry: str, output: str, count: int | None, **settings: Any
 ) -> int:
-    r"""Connect to URL, send each line of standard input as a frame, print each frame that arrives.
+    """Connect to URL, send each line of standard input as a frame, print each frame that arrives.
 
     URL is tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, exec:'PROGRAM ARGUMENTS', pipe:PATH or fd:N. When
     standard input ends, so does the sending half of the connection; what still arrives is printed until
     the other side closes.
 
-    The exit status is 1 if something could not be sent or what arrived is malformed.
-    """
+    The exit status is 1 if something could not be sent, what arrived is malformed or the program failed.
+
+    \b
+    Examples:
+      framestream connect tcp://localhost:6379 --framer line
+      echo '{"op": "list"}' | framestream connect unix:/run/app -f msgpack -i json
+      framestream connect exec:'ssh host app' --framer length-prefix:4
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
     framer = framestream.get_framer(spec)
     writer = framer if send_framer is None else options.writing_framer(send_framer)
     ca = settings.pop("ca")
@@ -84,6 +90,9 @@ def connect(
         async with await framestream.connect(url, framer=framer, half_open=True, **settings) as stream:
             conversation = Conversation(url, stream, printer, framer, writer, entry)
             await conversation.run(count)
+        code = getattr(stream, "exit_code", None)  # of a program
+        if code and (code > 0 or count is None):  # one that we have left may have died of that
+            printer.complain(url, f"the program ended with exit status {code}")
 
     asyncio.run(converse())
     return printer.status

@@ -38,15 +38,20 @@ _LONG: Final = 8 << 20
 def cut(
     spec: str, file: str, output: str, separator: bytes | None, count: int | None, stats: bool, **limits: Any
 ) -> int:
-    r"""Cut FILE into frames by SPEC and print them.
+    """Cut FILE into frames by SPEC and print them.
 
     FILE is a path, - for standard input (the default), tcp://host:port or unix:path. Frames are printed
-    as they arrive. SPEC is a framer and its options, such as 'line', 'delimiter:"\r\n"' or
-    'length-prefix:size=2,byteorder=little'; "framestream framers" lists them.
+    as they arrive. SPEC is a framer with its options; "framestream framers" lists them.
 
     The exit status is 1 if the stream is malformed or ends inside a frame, after everything before that
     place has been printed. Frames that are discarded or truncated are reported, too.
-    """
+
+    \b
+    Examples:
+      framestream cut line app.log --output text
+      framestream cut length-prefix:size=2,byteorder=little --output hex < messages.bin
+      tail -f app.log | framestream cut 'delimiter:"\\r\\n"'
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
     printer = Printer(output, separator)
     condition = printer.condition(get_framer(spec))
     started = time.monotonic()
@@ -83,9 +88,8 @@ def _print_stats(decoder: FrameDecoder, seconds: float) -> None:
     for name in ("frames", "received", "oversize", "discarded", "payload_errors", "high_water"):
         click.echo(f"{name.replace('_', ' '):<16}{getattr(stats, name)}", err=True)
     speed = stats.received / max(seconds, 1e-9) / 1e6
-    click.echo(
-        f"left over       {decoder.buffered}\ntime            {seconds:.3f} s, {speed:.1f} MB/s", err=True
-    )
+    click.echo(f"left over       {decoder.buffered}", err=True)
+    click.echo(f"time            {seconds:.3f} s, {speed:.1f} MB/s", err=True)
 
 
 @contextmanager

@@ -94,8 +94,8 @@ def _mistakes(name: str, distribution: str) -> Iterator[tuple[bool, str]]:
     yield taken, f"{name!r} is built in, and stays so whatever a plugin says"
     words = f"{distribution!r} is no distribution name: letters, digits and hyphens, from a letter on"
     yield not _DISTRIBUTION.fullmatch(distribution), words
-    size, most = len(distribution), _LONGEST_DISTRIBUTION
-    yield size > most, f"distribution name of {size} characters, limit {most}"
+    words = f"distribution name of {len(distribution)} characters, limit {_LONGEST_DISTRIBUTION}"
+    yield len(distribution) > _LONGEST_DISTRIBUTION, words
     yield distribution.lower() == "framestream", "framestream is taken"
 
 

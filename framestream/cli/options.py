@@ -32,8 +32,7 @@ def writing_framer(spec: str) -> Framer[Any]:
 
 def size(text: str) -> int:
     """Return a number of bytes, with or without a unit, as spec strings spell it."""
-    number: int = _spelled(text, int)
-    if number < 0:
+    if (number := int(_spelled(text, int))) < 0:
         raise click.BadParameter(f"{text!r} is no size: it is negative")
     return number
 
@@ -48,8 +47,7 @@ def seconds(text: str) -> float:
 
 def text(text: str) -> bytes:
     """Return text in which a backslash means what it means in spec strings."""
-    data: bytes = _spelled(text, bytes)
-    return data
+    return bytes(_spelled(text, bytes))
 
 
 def _spelled(text: str, kind: type) -> Any:

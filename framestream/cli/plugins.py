@@ -8,8 +8,10 @@ import logging
 import os
 import pkgutil
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -22,6 +24,7 @@ from framestream.cli.output import complain, print_table
 from framestream.iterate import placed_frames
 from framestream.registry.named import NamedFramer
 from framestream.registry.options import describe_options
+from framestream.testing._material import material_of
 
 if TYPE_CHECKING:
     from framestream.registry.options import OptionInfo
@@ -52,10 +55,7 @@ EXAMPLES: Final[tuple[Example, ...]] = (
 )
 """Examples of every built-in framer."""
 
-_FACTS: Final = (
-    *("distribution", "version", "names", "module", "state", "reason", "problems", "framers", "hooks"),
-    *("load_time", "contract"),
-)
+_FACTS: Final = "distribution version names module state reason problems framers hooks load_time contract"
 _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 
 
@@ -67,21 +67,34 @@ _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 def framers(name: str | None) -> None:
     """List every framer there is; with NAME, explain that one: options, examples, a drawing."""
     if name is None:
-        rows = ((info.name, info.distribution, info.summary) for info in framestream.available_framers())
+        rows = (
+            (info.name, info.distribution, _prose(info.summary)) for info in framestream.available_framers()
+        )
         print_table(("NAME", "FROM", "WHAT IT CUTS"), rows)
         return
     factory = manager.factory(name)
     if isinstance(factory, NamedFramer):
         click.echo(f"{name} = {factory.text!r}, from {factory.source}\n{get_framer(name)!r}")
         return
-    # Without the marks of reStructuredText that only its tools need.
-    text = re.sub(r"^::\n\n", "", inspect.getdoc(factory) or "", flags=re.MULTILINE)
-    click.echo("\n".join([name, *(f"  {line}".rstrip() for line in text.splitlines())]))
+    click.echo(name)
+    click.echo("\n\n".join(map(_wrapped, _prose(inspect.getdoc(factory) or "").split("\n\n"))))
     if described := describe_options(factory):
         click.echo("\nOptions")
         print_table(("  NAME", "TAKES", "DEFAULT", "MEANING"), map(_option_row, described))
     for spec, stream in examples_of(name, factory):
         click.echo(f"\n{spec}\n{draw(get_framer(spec), stream)}")
+
+
+def _prose(text: str) -> str:
+    """Return text without the marks of reStructuredText that only its tools need."""
+    return re.sub("^::\n\n|`", "", text, flags=re.MULTILINE)
+
+
+def _wrapped(paragraph: str) -> str:
+    if re.search("^[ *-]", paragraph, re.MULTILINE):  # a drawing, or a list
+        return indent(paragraph, "  ")
+    width = shutil.get_terminal_size().columns - len("  ")
+    return indent(fill(paragraph, width, break_on_hyphens=False), "  ")
 
 
 def _option_row(option: OptionInfo) -> tuple[str, ...]:
@@ -156,8 +169,6 @@ def check(targets: tuple[str, ...], quiet: bool) -> int:
 
 def _find(target: str) -> tuple[ReadCondition[Any], Mapping[str, Any]]:
     """Return the framer that a target means, and what to try it on."""
-    from framestream.testing._material import material_of  # noqa: PLC0415
-
     place = _PLACE.fullmatch(target)
     if place is not None and place[1] not in manager.names():
         found = _import(target)
@@ -244,11 +255,13 @@ def plugins(context: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_facts(plugin) for plugin in manager], indent=2))
         return
-    rows = [_row(plugin) for plugin in manager]
-    if rows:
-        print_table(("PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED IN", "CONTRACT", "WHAT IS WRONG"), rows)
+    if rows := [_row(plugin) for plugin in manager]:
+        print_table(("PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED IN", "CONTRACT"), rows)
     else:
         click.echo("no plugin is installed")
+    for plugin in manager:
+        for complaint in _complaints(plugin):
+            click.echo(f"{plugin.title}: {complaint}")
     for notice in manager.notices():
         complain(notice)
 
@@ -264,10 +277,7 @@ def check_plugins(names: tuple[str, ...]) -> int:
     wrong = 0
     for plugin in chosen:
         click.echo(f"{plugin.title} ({plugin.module}): {plugin.state}")
-        for complaint in _complaints(plugin):
-            wrong += 1
-            click.echo(f"  wrong: {complaint}")
-        for report, broken in _conformance(plugin):
+        for report, broken in _findings(plugin):
             wrong += broken
             click.echo(f"  {report}")
     for notice in manager.notices():
@@ -290,7 +300,7 @@ def show(name: str) -> None:
 
 
 def _facts(plugin: Plugin) -> dict[str, Any]:
-    facts = {name: getattr(plugin, name) for name in _FACTS if name != "problems"}
+    facts = {name: getattr(plugin, name) for name in _FACTS.split() if name != "problems"}
     return {**facts, "framers": list(plugin.framers), "problems": manager.problems(plugin)}
 
 
@@ -302,7 +312,6 @@ def _row(plugin: Plugin) -> tuple[str, ...]:
         ", ".join(hook.removeprefix("framestream_") for hook in plugin.hooks),
         _load_time(plugin),
         "" if plugin.contract is None else str(plugin.contract),
-        "; ".join(_complaints(plugin)),
     )
 
 
@@ -314,10 +323,10 @@ def _complaints(plugin: Plugin) -> list[str]:
     return [*([plugin.reason] if plugin.reason else []), *manager.problems(plugin)]
 
 
-def _conformance(plugin: Plugin) -> Iterator[tuple[str, bool]]:
-    """Yield a line for each framer of a plugin in use, and whether it breaks the contract."""
-    from framestream.testing._material import material_of  # noqa: PLC0415
-
+def _findings(plugin: Plugin) -> Iterator[tuple[str, bool]]:
+    """Yield lines about a plugin and each of its framers, if it is in use, and whether each is a fault."""
+    for complaint in _complaints(plugin):
+        yield f"wrong: {complaint}", True
     for name in plugin.framers if plugin.state == "loaded" else ():
         try:
             factory = plugin.factory(name)

@@ -72,7 +72,7 @@ def command(text: str) -> Command:
 def serve(
     url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
 ) -> None:
-    r"""Listen on URL and answer the frames of every connection.
+    """Listen on URL and answer the frames of every connection.
 
     URL is tcp://HOST:PORT (port 0: any that is free), tls://HOST:PORT, unix:PATH, fd:N or systemd:NAME.
     Where it listens is printed to standard error. SIGTERM ends it when every connection has finished what
@@ -80,7 +80,13 @@ def serve(
 
     COMMAND is run without a shell. Its standard input is the frame: bytes as they are, text with a newline,
     anything else as JSON; its output is read the same way, and bounded by --max-size.
-    """
+
+    \b
+    Examples:
+      framestream serve tcp://:4000 --framer line
+      framestream serve unix:/run/upper.sock --framer line --exec 'tr a-z A-Z'
+      framestream serve tls://:4000 -f msgpack --echo --cert chain.pem --key key.pem
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if echo and command is not None:
         raise click.UsageError("--echo and --exec exclude each other")
     handler: Any = Echo() if echo else Show(output)
