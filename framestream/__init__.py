@@ -59,13 +59,6 @@ if TYPE_CHECKING:
     from framestream.registry.lookup import available_framers, get_framer, plugins
     from framestream.stream import IOStream
 
-    # Not among the public names: they are on their way to `framestream.transport`.
-    from framestream.transport._channel import Channel as Channel
-    from framestream.transport._channel import SocketChannel as SocketChannel
-    from framestream.transport._over import channel_over as channel_over
-    from framestream.transport._pipe_channel import PipeChannel as PipeChannel
-    from framestream.transport._tls_channel import TLSChannel as TLSChannel
-    from framestream.transport._tls_socket_channel import TLSSocketChannel as TLSSocketChannel
 
 _LAZY = {
     "decoder": "END FRAME_END NEED_DATA FrameDecoder",
@@ -75,12 +68,6 @@ _LAZY = {
     "registry.hookspecs": "hookimpl hookspec",
     "registry.lookup": "available_framers get_framer plugins",
     "stream": "IOStream",
-    # The same.
-    "transport._channel": "Channel SocketChannel",
-    "transport._over": "channel_over",
-    "transport._pipe_channel": "PipeChannel",
-    "transport._tls_channel": "TLSChannel",
-    "transport._tls_socket_channel": "TLSSocketChannel",
 }
 """Module to the names that are imported from it when they are asked for."""
 

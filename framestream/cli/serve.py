@@ -24,6 +24,7 @@ import framestream
 from framestream import EncodeError
 from framestream.cli import options
 from framestream.cli.output import Printer, complain, discard_output, to_bytes, to_json
+from framestream.errors import describe_os_error
 
 if TYPE_CHECKING:
     import ssl
@@ -195,7 +196,7 @@ class Show:
                 discard_output()  # the command itself has noticed, and ends
                 return
             except OSError as error:
-                complain(f"cannot print: {(error.strerror or str(error)).lower()}")
+                complain(f"cannot print: {describe_os_error(error)}")
                 return
             place = stream.offset
 

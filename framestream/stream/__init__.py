@@ -1,4 +1,4 @@
-"""Streams: one receiver, one sender, and the ways to read."""
+"""Streams: one receiver, one sender, and the ways to read; for those who build reads of their own."""
 
 from __future__ import annotations
 
@@ -6,13 +6,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framestream.stream._framed import FramedStream
-    from framestream.stream._stats import StreamStats
-    from framestream.stream._stream import IOStream
+    from framestream.stream.frames import Batches, FrameBody, FramedStream, Frames
+    from framestream.stream.options import StreamOptions
+    from framestream.stream.reads import REST, CallbackRead, FrameHandler, PendingRead
+    from framestream.stream.receiver import End, EndKind
+    from framestream.stream.stream import IOStream, ReadLimits, StreamStats
 
-__all__ = ["FramedStream", "IOStream", "StreamStats"]
+_LAZY = {
+    "frames": "Batches FrameBody FramedStream Frames",
+    "options": "StreamOptions",
+    "reads": "REST CallbackRead FrameHandler PendingRead",
+    "receiver": "End EndKind",
+    "stream": "IOStream ReadLimits StreamStats",
+}
+_PLACES = {name: module for module, names in _LAZY.items() for name in names.split()}
 
-_PLACES = {"FramedStream": "_framed", "IOStream": "_stream", "StreamStats": "_stats"}
+__all__ = [
+    "REST",
+    "Batches",
+    "CallbackRead",
+    "End",
+    "EndKind",
+    "FrameBody",
+    "FrameHandler",
+    "FramedStream",
+    "Frames",
+    "IOStream",
+    "PendingRead",
+    "ReadLimits",
+    "StreamOptions",
+    "StreamStats",
+]
 
 
 def __getattr__(name: str) -> Any:
