@@ -106,11 +106,8 @@ def test_text_is_decoded_and_raw_and_hex_are_the_payload(arguments, stream, prin
     assert (0, printed, "") == framestream("cut", *arguments, stdin=stream)
 
 
-def test_count_stops_after_so_many_frames(framestream, lines):
+def test_count_stops_and_a_size_given_here_goes_before_the_framers_own(framestream, lines):
     assert framestream("cut", "line", lines, "-n", "2").frames == ["one", "two"]
-
-
-def test_max_size_takes_precedence_over_the_framers_own(framestream):
     assert framestream("cut", "delimiter:;,max=2", "--max-size", "1KiB", stdin=b"abcd;").frames == ["abcd"]
 
 
@@ -130,34 +127,24 @@ def test_stats_go_to_standard_error_and_memory_does_not_grow_with_the_input(fram
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stream", "frames", "complaint"),
+    ("spec", "stream", "frames", "complaint"),
     [
         (
-            ["length-prefix:1,max=3"],
+            "length-prefix:1,max=3",
             b"\x01a\x05abcde\x01b\xff",
             ["a"],
             "frame of 5 bytes exceeds the limit 3 (at offset 2)\n"
             "00000002  05 61 62 63 64 65 01 62  ff                       |.abcde.b.|\n",
         ),
-        (
-            ["length-prefix:1"],
-            b"\x01a\x05ab",
-            ["a"],
-            "stream ended inside a frame: 3 of 6 bytes arrived (at offset 2)\n00000002  05 61 62",
-        ),
-        (["line"], b"a\n\xff\nb\n", ["a", "b"], "(frame at offset 2)\n00000002  ff "),
-        (
-            ["length-prefix:max=64", "-o", "raw"],
-            b"GET / HTTP/1.1\r\n",
-            [],
-            "exceeds the limit 64; looks like an HTTP request (at offset 0)",
-        ),
+        ("length-prefix:1", b"\1a\5ab", ["a"], "3 of 6 bytes arrived (at offset 2)\n00000002  05 61 62"),
+        ("line", b"a\n\xff\nb\n", ["a", "b"], "(frame at offset 2)\n00000002  ff "),
+        ("length-prefix:max=64 -o raw", b"GET / HTTP/1.1\r\n", [], "limit 64; looks like an HTTP request"),
     ],
 )
 def test_malformed_input_is_reported_with_its_place_after_what_came_before_it(
-    arguments, stream, frames, complaint, framestream
+    spec, stream, frames, complaint, framestream
 ):
-    printed = framestream("cut", *arguments, stdin=stream)
+    printed = framestream("cut", *spec.split(), stdin=stream)
 
     assert (1, frames) == (printed.status, printed.frames)
     assert printed.err.startswith("framestream: standard input: ")
@@ -174,13 +161,8 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
     printed = framestream("cut", "line", "--max-size", "3", "--on-oversize", policy, stdin=stream)
 
     assert places == list(zip(printed.offsets, printed.frames, strict=True))
-    assert (
-        0,
-        "framestream: standard input: frame exceeds the limit of 3 bytes (at offset 3); 7 bytes skipped\n",
-    ) == (
-        printed.status,
-        printed.err,
-    )
+    told = "standard input: frame exceeds the limit of 3 bytes (at offset 3); 7 bytes skipped"
+    assert (0, f"framestream: {told}\n") == (printed.status, printed.err)
 
 
 # Mistakes

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import command_line
 import pytest
@@ -32,19 +31,15 @@ def echo(connection):
 
 
 @contextmanager
-def conversation(script=echo, *, tls=False):
+def conversation(script=echo, *, tls=None):
     """Hold one connection in a thread; give its URL, and a list for what `script` returns."""
-    results: list[Any] = []
+    results = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(20)
 
         def serve():
             accepted, _ = listening.accept()
-            with (
-                certificates().server().wrap_socket(accepted, server_side=True)
-                if tls
-                else accepted as connection
-            ):
+            with tls.wrap_socket(accepted, server_side=True) if tls else accepted as connection:
                 results.append(script(connection))
 
         thread = threading.Thread(target=serve)
@@ -75,12 +70,7 @@ def say(data):
         ("-f line", "h\u00e9\n".encode(), "h\u00e9\n".encode(), "h\u00e9\n".encode()),
         ("-f line -o raw --separator \\r\\n", b"a\n", b"a\n", b"a\r\n"),
         ("-f length-prefix:1 --send-framer line", b"\3ab", b"\3ab\n", b"ab\n\n"),
-        (
-            "-f line -n 2 -o json",
-            b"one\ntwo\n3\n",
-            b"one\ntwo\n3\n",
-            b'{"offset":4,"size":4,"frame":"two"}\n',
-        ),
+        ("-f line -n 2 -o json", b"a\nb\nc", b"a\nb\nc\n", b'{"offset":2,"size":2,"frame":"b"}\n'),
     ],
 )
 def test_lines_of_standard_input_are_sent_as_frames_and_frames_are_printed(
@@ -126,10 +116,7 @@ def test_a_framer_that_cannot_write_is_reported_when_something_is_typed(framestr
     assert "cannot send 'one': AttributeError: 'Broken' object has no attribute 'nothing'" in ran.err
     with conversation() as (url, _):
         ran = framestream("connect", url, "-f", "available", stdin=b"hello\n")
-    assert (1, f"framestream: {url}: available can only read; name a --send-framer\n") == (
-        ran.status,
-        ran.err,
-    )
+    assert (1, b"", f"framestream: {url}: available can only read; name a --send-framer\n") == ran
 
 
 def test_what_goes_wrong_with_the_input_ends_the_conversation(monkeypatch, framestream):
@@ -159,12 +146,7 @@ def test_standard_input_that_cannot_be_read_is_reported_and_is_an_end(framestrea
     [
         ("-f line", b"\xff\nnext\n", b"next\n", r"\(frame at offset 0\)\n00000000  ff "),
         ("-f length-prefix:1,max=4", b"\5large\2ok", b"ok\n", "frame of 5 bytes exceeds the limit 4"),
-        (
-            "-f length-prefix:1,max=4 --on-oversize close",
-            b"\5large\2ok",
-            b"",
-            "exceeds the limit 4",
-        ),
+        ("-f length-prefix:1,max=4 --on-oversize close", b"\5large\2ok", b"", "exceeds the limit 4"),
         ("-f length-prefix:1", b"\3one\5tw", b"one\n", r"ended inside a frame: .*\n00000004  05 74 77 "),
     ],
 )
@@ -196,28 +178,22 @@ def test_a_program_that_fails_is_reported(framestream):
 
 
 def test_connecting_over_tls(framestream):
-    with conversation(lambda it: it.sendall(it.recv(100)), tls=True) as (url, _):
-        ran = framestream(
-            "connect", url, "-f", "line", "-n", "1", "--ca", certificates().ca, stdin=b"hello\n"
-        )
-    assert (0, b"hello\n", "") == ran
+    with conversation(lambda it: it.sendall(it.recv(100)), tls=certificates().server()) as (url, _):
+        arguments = [url, "-f", "line", "-n", "1", "--ca", certificates().ca]
+        assert (0, b"hello\n", "") == framestream("connect", *arguments, stdin=b"hello\n")
 
 
 # serve: the command runs here, its clients in a thread that ends it with a signal
 
 
-def ask(port, data, *, patience=None, tls=False):
+def ask(port, data, *, patience=None, tls=None):
     """Send all of it when somebody listens; return everything that comes back, within some seconds."""
     while True:
         try:
             plain = socket.create_connection(("localhost", port))
         except ConnectionRefusedError:
             continue  # it does not listen yet
-        with (
-            certificates().client().wrap_socket(plain, server_hostname="localhost")
-            if tls
-            else plain as connection
-        ):
+        with tls.wrap_socket(plain, server_hostname="localhost") if tls else plain as connection:
             connection.sendall(data)
             if tls:
                 return connection.recv(100)
@@ -232,7 +208,7 @@ def serving(framestream, question, *arguments, **how):
     """Run the command and ask it one thing; return what it left behind, and its answer."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-    answers: list[Any] = []
+    answers = []
 
     def client():
         try:
@@ -280,7 +256,7 @@ def test_serving_answers_each_frame(framestream, arguments, question, answer):
     ],
 )
 def test_a_command_without_an_answer_ends_the_connection_and_is_named(
-    framestream, tmp_path, monkeypatch, spec, question, command, complaint
+    framestream, tmp_path, spec, question, command, complaint
 ):
     (tmp_path / "script").write_text("#!/no/such/interpreter\n")
     (tmp_path / "script").chmod(0o755)
@@ -304,20 +280,19 @@ def test_serving_prints_frames_when_it_is_not_told_to_answer(framestream):
 def test_serving_over_tls(framestream):
     files = certificates()
     arguments = ["-f", "line", "--echo", "--cert", files.certificate, "--key", files.key]
-    assert b"hello\n" == serving(framestream, b"hello\n", *arguments, tls=True)[1]
+    assert b"hello\n" == serving(framestream, b"hello\n", *arguments, tls=certificates().client())[1]
 
 
-@pytest.mark.parametrize("more", [[], ["--workers", "1"]])
-def test_a_certificate_that_is_none_is_named(framestream, more):
+def test_a_key_that_is_none_is_named_also_before_workers_start(framestream):
     cert, key = certificates().certificate, __file__
-    ran = framestream("serve", "tls://127.0.0.1:0", "-f", "line", *more, "--cert", cert, "--key", key)
-    assert f"framestream: cannot use the certificate in {cert} with the key in {key}: " in ran.err
-    assert (1, 1) == (ran.status, ran.err.count("\n"))
+    for more in ((), ("--workers", "1")):
+        ran = framestream("serve", "tls://127.0.0.1:0", "-f", "line", *more, "--cert", cert, "--key", key)
+        assert f"framestream: cannot use the certificate in {cert} with the key in {key}: " in ran.err
+        assert (1, 1) == (ran.status, ran.err.count("\n"))
 
 
 def test_connections_that_end_badly_are_logged_when_asked(framestream):
-    ran, _ = serving(framestream, b"\xff\n", "-f", "line", "--echo", "-v")
-    assert "connection ended: " in ran.err
+    assert "connection ended: " in serving(framestream, b"\xff\n", "-f", "line", "--echo", "-v")[0].err
 
 
 # In a shell
@@ -361,10 +336,8 @@ def test_a_server_whose_output_has_no_reader_any_more_ends(workers):
 
 
 def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported():
-    with (
-        open("/dev/full", "wb") as full,
-        start("serve", "tcp://127.0.0.1:0", "-f", "line", stdout=full) as server,
-    ):
+    arguments = ["serve", "tcp://127.0.0.1:0", "-f", "line"]
+    with open("/dev/full", "wb") as full, start(*arguments, stdout=full) as server:
         assert b"" == ask(int(listening(server).rpartition(":")[2]), b"one\n")
         assert b"framestream: cannot print: no space left on device\n" == server.stderr.readline()
         server.terminate()
