@@ -24,7 +24,6 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 CLOSED_PIPE: Final = 141
 
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _COMMANDS: Final = {
     "cut": ("cut", "Cut a stream into frames and print them."),
     "connect": ("connect", "Connect to a server; send and see frames."),
@@ -64,7 +63,7 @@ class _Commands(click.Group):
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except OSError as error:
             # What writes to files names them in its errors; without a name it is standard output.
-            if error.errno not in _NO_ROOM or error.filename is not None:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename is not None:
                 raise click.ClickException(str(error)) from error
             discard_output()
             raise click.ClickException(f"standard output: {error.strerror}") from error

@@ -82,8 +82,7 @@ def connect(
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     framer = framestream.get_framer(spec)
     writer = framer if send_framer is None else options.writing_framer(send_framer)
-    ca = settings.pop("ca")
-    settings["tls"] = None if ca is None else framestream.client_tls(ca=ca)
+    settings["tls"] = framestream.client_tls(ca=ca) if (ca := settings.pop("ca")) else None
     printer = Printer(output, settings.pop("separator"))
 
     async def converse() -> None:

@@ -87,6 +87,8 @@ def _connect(place: str) -> socket.socket:
                 return socket.create_connection((address[1].strip("[]"), int(address[2])))
         raise click.UsageError(f"{place!r} is no address such as tcp://localhost:4000")
     path = place.removeprefix("unix:").removeprefix("//")
+    if not hasattr(socket, "AF_UNIX"):
+        raise click.UsageError(f"{place!r}: there are no Unix sockets here")
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect("\0" + path[1:] if path.startswith("@") else path)

@@ -20,7 +20,7 @@ import framestream
 from framestream import FrameDecoder, FramestreamError, FramingError, ReadCondition, get_framer
 from framestream import plugins as manager
 from framestream.cli.options import complete_framer
-from framestream.cli.output import complain, print_table
+from framestream.cli.output import complain, print_table, visible
 from framestream.iterate import placed_frames
 from framestream.registry.named import NamedFramer
 from framestream.registry.options import describe_options
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
     from framestream.registry.options import OptionInfo
     from framestream.registry.plugin import Plugin
 
-Example = tuple[str, bytes]
-"""A spec string and a stream that it cuts."""
-
-EXAMPLES: Final[tuple[Example, ...]] = (
+EXAMPLES: Final[tuple[tuple[str, bytes], ...]] = (
     ("available:max=4", b"abcdefghij"),
     ('delimiter:"\\r\\n","\\n"', b"PING\r\nPONG\n"),
     ("delimiter:;,keep", b"a=1;b=2;"),
@@ -53,7 +50,7 @@ EXAMPLES: Final[tuple[Example, ...]] = (
     ("until-close", b"everything there is"),
     ("when(line):$", b"$1\n$2\n"),
 )
-"""Examples of every built-in framer."""
+"""Examples of every built-in framer: a spec string, and a stream that it cuts."""
 
 _FACTS: Final = "distribution version names module state reason problems framers hooks load_time contract"
 _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
@@ -102,7 +99,7 @@ def _option_row(option: OptionInfo) -> tuple[str, ...]:
     return f"  {option.key}", option.type, default, option.help
 
 
-def examples_of(name: str, factory: Any) -> tuple[Example, ...]:
+def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
     """Return the examples of a framer: ours, or what its class carries.
 
     A framer's class says ``examples = {b"3:abc,": [b"abc"]}``, the streams that the conformance kit takes,
@@ -296,7 +293,7 @@ def show(name: str) -> None:
             shown = ", ".join(value) if isinstance(value, list) else value
             click.echo(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())
         if plugin.traceback:
-            click.echo(f"\n{plugin.traceback}")
+            click.echo(f"\n{visible(plugin.traceback)}")
 
 
 def _facts(plugin: Plugin) -> dict[str, Any]:
@@ -320,7 +317,7 @@ def _load_time(plugin: Plugin) -> str:
 
 
 def _complaints(plugin: Plugin) -> list[str]:
-    return [*([plugin.reason] if plugin.reason else []), *manager.problems(plugin)]
+    return [visible(told) for told in (plugin.reason, *manager.problems(plugin)) if told]
 
 
 def _findings(plugin: Plugin) -> Iterator[tuple[str, bool]]:

@@ -100,24 +100,29 @@ def serve(
 
 
 def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ssl.SSLContext] | None:
+    if cert is None and key is not None:
+        raise click.UsageError("--key goes with --cert")
+    if cert is None and url.startswith("tls:"):
+        raise click.UsageError("tls:// needs a certificate: --cert FILE")
     if cert is None:
-        if key is not None:
-            raise click.UsageError("--key goes with --cert")
-        if url.startswith("tls:"):
-            raise click.UsageError("tls:// needs a certificate: --cert FILE")
         return None
     make = partial(framestream.server_tls, cert, key)
     make()  # what is wrong with the files is told here, and not by each worker
     return make
 
 
+class _Log(logging.Handler):
+    """Prints what is logged, as any other complaint."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(self.format(record))
+
+
 @contextmanager
 def _log(level: int) -> Iterator[None]:
     """Print what the package logs to standard error."""
     logger = logging.getLogger("framestream")
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("framestream: %(message)s"))
-    logger.addHandler(handler)
+    logger.addHandler(handler := _Log())
     logger.setLevel(level)
     try:
         yield
@@ -134,7 +139,8 @@ async def _serve(handler: Any, url: str, settings: dict[str, Any]) -> None:
     async with opened as server:
         server.close_on(signal.SIGTERM)
         click.echo(f"listening on {server.url}", err=True)
-        if isinstance(handler, Show):
+        piped = stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode) and sys.platform != "win32"
+        if isinstance(handler, Show) and piped:
             await _serve_a_reader(server)
         else:
             await server.serve_forever()
@@ -153,13 +159,12 @@ async def _serve_a_reader(server: Server) -> None:
 
 
 async def _departure() -> None:
-    """Return when the last reader of standard output leaves; never, if that is no pipe."""
+    """Return when the last reader of standard output, a pipe, leaves."""
     loop, gone = asyncio.get_running_loop(), asyncio.Event()
     # A descriptor of its own goes on watching the pipe when the output is discarded.
     watched = os.dup(sys.stdout.fileno())
     try:
-        if stat.S_ISFIFO(os.fstat(watched).st_mode):
-            loop.add_reader(watched, gone.set)  # there is nothing to read at this end: it is an error then
+        loop.add_reader(watched, gone.set)  # there is nothing to read at this end: it is an error then
         await gone.wait()
     finally:
         loop.remove_reader(watched)
