@@ -98,6 +98,15 @@ def test_distribution_author_and_an_empty_folder_can_be_chosen(new, tmp_path):
         assert text in (folder / path).read_text()
 
 
+def test_a_reader_that_leaves_finds_a_whole_project(new, tmp_path, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", closed)
+        assert new("acme") == 141
+    assert (tmp_path / "framestream-acme/tests/test_framestream_acme.py").exists()
+
+
 def test_nothing_is_overwritten(new, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()

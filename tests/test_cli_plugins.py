@@ -158,11 +158,8 @@ def test_the_kit_checks_a_framer_of_a_module_with_its_examples(framestream):
 def test_a_broken_promise_is_told_and_what_a_framer_raises_once_with_its_place(framestream):
     printed = framestream("check", "-q", "checked:Good", "checked:Bad", "checked:Raising")
 
-    assert (1, True, False) == (
-        printed.status,
-        printed.out.startswith("checked:Good: "),
-        "  ok " in printed.out,
-    )
+    assert (1, "checked:Good: ") == (printed.status, printed.out[:14])
+    assert "  ok " not in printed.out
     assert "  BROKEN  examples " in printed.out
     assert printed.out.count("find raises IndexError") == 1
     assert "at:       checked.py, line 23, in find: return window.data[99]" in printed.out
