@@ -115,7 +115,7 @@ class Conversation:
                 sending = group.create_task(self.send())
                 await self.receive(count)
                 sending.cancel()  # what nobody waits for is lost
-        except BaseExceptionGroup as failed:  # noqa: F821  # a builtin since Python 3.11
+        except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
 
     async def send(self) -> None:
