@@ -276,7 +276,7 @@ def test_the_options_of_msgpack_do_what_they_do_there() -> None:
     assert cut(Msgpack(timestamp=1), data)[0][2] == 1.0000005
     assert cut(Msgpack(unicode_errors="replace"), b"\xa1\xff") == ["\ufffd"]
     assert cut(Msgpack(strict_map_key=False), b"\x81\x01\x02") == [{1: 2}]
-    moment = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+    moment = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
     clock = Msgpack(datetime=True, timestamp=3)
     assert cut(clock, clock.encode(moment)) == [moment]
     assert Msgpack(use_bin_type=False).encode(b"a") == b"\xa1a"
