@@ -12,8 +12,6 @@ from framestream import (
     END,
     FRAME_END,
     NEED_DATA,
-    PADDING,
-    Decode,
     FrameDecoder,
     FramerContractError,
     FrameTooLarge,
@@ -27,6 +25,7 @@ from framestream import (
     Window,
 )
 from framestream.decoder import State
+from framestream.framer import PADDING, Decode
 
 BOTH = pytest.mark.parametrize("read", ["next_frame", "next_batch"])
 

@@ -10,17 +10,15 @@ import pytest
 from framestream import (
     END,
     NEED_DATA,
-    PADDING,
-    Decode,
     FrameDecoder,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
     NeedMore,
     ReadCondition,
-    ValueSpan,
     Window,
 )
+from framestream.framer import PADDING, Decode, ValueSpan
 from framestream.testing import check_framer
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from framestream.decoder import END, NEED_DATA, FrameDecoder
 from framestream.framer import ReadCondition
-from framestream.framers._length_prefix import LengthPrefix
-from framestream.framers._line import Line
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.line import Line
 from framestream.testing._failure import describe_framer
 
 _STREAM = 256 * 1024

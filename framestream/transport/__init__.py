@@ -1,1 +1,59 @@
-"""What a stream reads from and writes to: sockets, pipes, TLS over any of them."""
+"""What carries a stream's bytes, for those who bring a transport of their own, or a socket of their own.
+
+`Transport` says what a stream asks of one and `Sink` what a stream is to it; `PolledTransport` is the usual
+way to write one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+from framestream.transport.base import PolledTransport, Sink, Transport
+from framestream.transport.descriptor import PipeTransport, SocketTransport
+from framestream.transport.loop import LoopTransport
+from framestream.transport.tls import TLSSocketTransport, TLSTransport
+
+__all__ = [
+    "LoopTransport",
+    "PipeTransport",
+    "PolledTransport",
+    "Sink",
+    "SocketTransport",
+    "TLSSocketTransport",
+    "TLSTransport",
+    "Transport",
+    "transport_over",
+]
+
+_watching: dict[type[asyncio.AbstractEventLoop], bool] = {}
+
+
+def transport_over(
+    sock: socket.socket, loop: asyncio.AbstractEventLoop | None = None, peer: str = ""
+) -> Transport:
+    """Return a transport over a connected socket, which may speak TLS already, that works on this loop.
+
+    Args:
+        sock: the socket; belongs to the transport from here on.
+        loop: the loop to be used; the running one if None.
+        peer: the peer's address as text, where it is known.
+    """
+    if isinstance(sock, ssl.SSLSocket):
+        return TLSSocketTransport(sock, peer)
+    if _watches_descriptors(loop or asyncio.get_running_loop(), sock):
+        return SocketTransport(sock, peer)
+    return LoopTransport(sock, peer)
+
+
+def _watches_descriptors(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bool:
+    kind = type(loop)
+    if kind not in _watching:
+        try:
+            loop.add_reader(sock, int)
+            loop.remove_reader(sock)
+            _watching[kind] = True
+        except NotImplementedError:  # the Proactor loop of Windows
+            _watching[kind] = False
+    return _watching[kind]
