@@ -182,6 +182,8 @@ class ReceiveBuffer:
             self.pos = 0
             self._joined = False
             size = len(chunk)
+            if size <= self.high_water:
+                return
         else:
             if done := self.fill(chunk):
                 chunk = chunk[done:]

@@ -795,16 +795,18 @@ class FrameDecoder:
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
+        policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
         if ahead or condition is not self.condition or self._error is not None:
             self._prepare(condition, limit)
-        policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
-        if self.ahead:
-            ahead = self.ahead
-            return ahead.pop()
+            if self.ahead:
+                ahead = self.ahead
+                return ahead.pop()
+        buffer = self._buffer
+        is_empty = buffer.pos == len(buffer.head) and not buffer.queued and self._frame.state is FRESH
+        if is_empty and not self._eof and not condition.can_be_empty:
+            return NEED_DATA  # the way of every read that waits
         frame: T | NeedData | End = self._whole_frame(condition, limit)
-        if frame is _MISS:
-            frame = self._next(condition, limit, policy)
-        return frame
+        return self._next(condition, limit, policy) if frame is _MISS else frame
 
     def next_batch(
         self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
