@@ -25,13 +25,13 @@ MAY_BE_UNTRIED = {
 def checks() -> Iterator[object]:
     for name, sample in SAMPLES.items():
         for check in conformance_checks(sample.framer, **sample.material):
-            yield pytest.param(check, "pieces" in sample.material, id=f"{name}-{check.name}")
+            yield pytest.param(check, "chunk_dependent" in sample.material, id=f"{name}-{check.name}")
 
 
-@pytest.mark.parametrize(("check", "pieces"), list(checks()))
-def test_built_in_keeps_its_promise(check: Check, pieces: bool) -> None:
+@pytest.mark.parametrize(("check", "chunk_dependent"), list(checks()))
+def test_built_in_keeps_its_promise(check: Check, chunk_dependent: bool) -> None:
     reason = check.run()
-    if reason is not None and not pieces:
+    if reason is not None and not chunk_dependent:
         assert check.name in MAY_BE_UNTRIED, reason
 
 

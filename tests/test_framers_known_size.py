@@ -25,7 +25,7 @@ def test_every_one_of_them_passes_the_conformance_kit() -> None:
     check_framer(
         FixedLength(4, pad=b" "), examples={b"ab  cdef    ": [b"ab", b"cdef", b""]}, incomplete=[b"ab "]
     )
-    check_framer(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, pieces=True)
+    check_framer(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, chunk_dependent=True)
     check_framer(UntilClose(), examples={b"abc": [b"abc"]}, slow_frame=lambda size: b"x" * size)
 
 

@@ -9,11 +9,11 @@ from textwrap import dedent
 
 import pytest
 
+import framestream.testing.cost
+import framestream.testing.kit
+
 # What the inner runs import first would be forgotten behind them, and then exist twice.
-import framestream.testing._framer_tests
-import framestream.testing._kit
-import framestream.testing._memory_streams
-import framestream.testing._speed
+import framestream.testing.pytest_plugin
 import framestream.testing.strategies
 
 pytest_plugins = ["pytester"]
@@ -112,7 +112,7 @@ def test_a_broken_promise_is_one_failed_test_with_the_reason_and_no_traceback(ru
             "  promise:  A frame that arrives byte by byte costs twice as much if it is twice as long.",
         ]
     )
-    result.stdout.no_fnmatch_line("*_checks_cost.py*")
+    result.stdout.no_fnmatch_line("*cost.py*")
     result.stdout.no_fnmatch_line("*another exception occurred*")
 
 
@@ -206,7 +206,7 @@ def test_the_option_adds_a_fuzz_run_for_each_framer(run: Run) -> None:
 
     class TestPieces(FramerTests):
         framer = "available"
-        pieces = True
+        chunk_dependent = True
 """
     )
     result = run(tests, "--framestream-fuzz=0.05", "-k", "fuzz", "-v")
@@ -316,7 +316,7 @@ def test_nothing_costly_is_imported_before_it_is_used() -> None:
     code = """
         import sys
         import framestream.testing.pytest_plugin
-        ours = {"framestream.testing._kit", "framestream.stream._stream"}
+        ours = {"framestream.testing.kit", "framestream.stream._stream"}
         costly = {"hypothesis", "asyncio", "pluggy"} | ours
         sys.exit(", ".join(sorted((costly - before) & set(sys.modules))) or 0)
     """

@@ -7,7 +7,7 @@ import pytest
 
 from framestream import Exactly, Line, UntilClose
 from framestream.testing import ConformanceError, Event, Transcript, transcript
-from framestream.testing._comparing import difference
+from framestream.testing.driver import difference
 
 CHUNKS = [b"on", b"e\ntwo", b"\n\xff\nthr"]
 LINE = Line(last=False)

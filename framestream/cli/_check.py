@@ -16,7 +16,7 @@ from framestream.cli._examples import BUILT_IN, frames_in
 from framestream.framer import ReadCondition
 from framestream.registry._grammar import parse_spec
 from framestream.registry._registry import get_framer, plugins
-from framestream.testing._material import material_of
+from framestream.testing.suite import arguments_of
 
 _PLACE = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 
@@ -53,18 +53,18 @@ def _find(target: str) -> tuple[ReadCondition[Any], Mapping[str, Any]]:
         return _by_spec(target)
     found, module = _imported(place[1], place[2])
     framer = found if isinstance(found, ReadCondition) else _made(found, target)
-    return framer, material_of(found, module)
+    return framer, arguments_of(found, module)
 
 
 def _by_spec(spec: str) -> tuple[ReadCondition[Any], Mapping[str, Any]]:
     framer = get_framer(spec)
-    material = material_of(type(framer))
+    material = arguments_of(type(framer))
     name = parse_spec(spec).name
     own = [stream for known, stream in BUILT_IN.get(name, ()) if known == spec]
     if own and "examples" not in material:
         material["examples"] = {stream: frames_in(framer, stream) for stream in own}
     if name == "available":
-        material["pieces"] = True
+        material["chunk_dependent"] = True
     return framer, material
 
 

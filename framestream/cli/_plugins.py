@@ -15,7 +15,7 @@ from framestream.errors import FramestreamError
 from framestream.registry._registry import get_framer
 from framestream.registry._registry import plugins as host
 from framestream.registry._spec import describe_options
-from framestream.testing._material import material_of
+from framestream.testing.suite import arguments_of
 
 if TYPE_CHECKING:
     from framestream.registry._plugin import Plugin
@@ -140,7 +140,7 @@ def _conformance(plugin: Plugin) -> Iterator[tuple[str, bool]]:
         own = getattr(factory, "name", "")
         if own and own not in plugin.framers:
             yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
-        outcome = examine(name, framer, material_of(factory))
+        outcome = examine(name, framer, arguments_of(factory))
         yield outcome.verdict, bool(outcome.broken)
         for message in outcome.broken.values():
             yield f"wrong: {message}".replace("\n", "\n    "), False
