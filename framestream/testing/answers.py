@@ -47,6 +47,23 @@ def check_purity(suite: Suite) -> None:
             pass
 
 
+def check_sharing(suite: Suite) -> None:
+    """Two streams that are read in turns through one framer are read as each of them alone."""
+    frames = [frame[:200] for frame in suite.situations()]
+    for frame, other in zip(frames, [*frames[1:], *frames[:1]], strict=True):
+        for progress, window, answer in drip(suite.framer, frame):
+            ask(suite.framer, Window(other))
+            again = ask(suite.framer, progress.window(bytes(window.data)))
+            if not same_answer(answer, again):
+                raise ConformanceError(
+                    "two streams read in turns through one framer disturb each other",
+                    data=bytes(window.data),
+                    expected=f"{describe_answer(answer)}, as before a question about {other!r}",
+                    got=describe_answer(again),
+                    hint=_PURE,
+                )
+
+
 def check_value(suite: Suite) -> None:
     """A framer can be hashed and copied, and equals its copy."""
     framer = suite.framer

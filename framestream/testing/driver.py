@@ -102,7 +102,6 @@ class Reader:
         self.kind = bytearray if mutable else bytes
         self.data = b""
         self.reading = Reading()
-        self.questions = 0
         self.shift = 0  # where the frame began in the last window
         self._begin(0)
 
@@ -146,8 +145,7 @@ class Reader:
         if there == 0 and not self.framer.can_be_empty:
             return None
         self.asked = there
-        self.questions += 1
-        before = self.before[: _SHIFTS[self.questions % 3]]
+        before = self.before[: _SHIFTS[there % 3]]
         shift = self.shift = len(before)
         window = self.progress.window(self.data[self.start :], before, eof=eof, kind=self.kind)
         answer = ask(self.framer, window)
@@ -255,7 +253,7 @@ def transcript(
     Raises:
         ConformanceError: the framer breaks the contract and the decoder noticed.
     """
-    listener = _Listener(framer, by, max_frame_size, max_size, on_oversize, seed)
+    listener = _Listener(framer, by, max_size, seed, max_frame_size=max_frame_size, on_oversize=on_oversize)
     try:
         listener.listen(iter(chunks))
     except FramerContractError as error:
@@ -268,17 +266,9 @@ class _Listener:
     """Takes all that a decoder has to give, by one of its methods, and writes it down."""
 
     def __init__(
-        self,
-        framer: ReadCondition[Any],
-        by: By,
-        max_frame_size: int,
-        max_size: int | None,
-        on_oversize: OnOversize,
-        seed: int,
+        self, framer: ReadCondition[Any], by: By, max_size: int | None, seed: int, **options: Any
     ) -> None:
-        self.decoder = FrameDecoder(
-            max_frame_size=max_frame_size, on_oversize=on_oversize, on_discard=self._discarded
-        )
+        self.decoder = FrameDecoder(on_discard=self._discarded, **options)
         self.framer = framer
         self.by: By = by
         self.max_size = max_size

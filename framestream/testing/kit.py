@@ -17,7 +17,7 @@ Function: TypeAlias = "Callable[[Suite], str | None]"
 # fmt: off
 _CHECKS: tuple[Function, ...] = (
     answers.check_answers, answers.check_purity, answers.check_value, answers.check_moving_window,
-    answers.check_size, answers.check_final, streams.check_chunking, streams.check_sharing,
+    answers.check_size, answers.check_final, answers.check_sharing, streams.check_chunking,
     streams.check_examples, answers.check_settled, streams.check_split, streams.check_round_trip,
     cost.check_resume, cost.check_linear_cost, cost.check_many_frames, cost.check_declared_sizes,
     streams.check_decoder, streams.check_truncation, streams.check_malformed, streams.check_incomplete,

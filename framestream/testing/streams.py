@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
 from typing import Any
 
 from framestream.decoder import OnOversize
@@ -39,7 +38,6 @@ from framestream.testing.driver import (
 )
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
-_PURE = "find is a function of the window alone: keep progress in NeedMore(resume=..., memo=...)"
 _RESUME = (
     "resume must not move past what may be the beginning of a delimiter, and a memo must not hold "
     "indices of window.data, because the window moves: count from window.start"
@@ -84,28 +82,6 @@ def check_chunking(suite: Suite) -> None:
                     expected=f"{whole}, as in one chunk",
                     got=got,
                     hint=_RESUME,
-                )
-
-
-def check_sharing(suite: Suite) -> None:
-    """Two streams that are read in turns through one framer are read as each of them alone."""
-    wires = [wire for wire in suite.wires if len(wire) <= 400]
-    for one, other in zip(wires, [*wires[1:], *wires[:1]], strict=True):
-        streams = [in_chunks(one, 1), in_chunks(other, 3)]
-        readers = [Reader(suite.framer) for _ in streams]
-        for both in zip_longest(*streams, fillvalue=b""):
-            for reader, chunk in zip(readers, both, strict=True):
-                reader.feed(chunk)
-        together = [reader.finish() for reader in readers]
-        for chunks, got in zip(streams, together, strict=True):
-            expected = read_chunks(suite.framer, chunks)
-            if not same_frames(expected.values(), got.values()) or expected.outcome != got.outcome:
-                raise ConformanceError(
-                    "two streams read in turns through one framer disturb each other",
-                    chunks=chunks,
-                    expected=expected,
-                    got=got,
-                    hint=_PURE,
                 )
 
 
