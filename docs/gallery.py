@@ -19,10 +19,11 @@ from typing import Any
 
 import tomllib
 
-from framestream import FramerInfo, available_framers, get_framer, plugins
+from framestream import available_framers, get_framer, plugins
 from framestream.cli._drawing import draw
 from framestream.cli._examples import examples_of
-from framestream.registry._spec import describe_options
+from framestream.registry.lookup import FramerInfo
+from framestream.registry.options import describe_options
 from framestream.testing import SpeedReport, compare_speed
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,8 @@ from typing import Any
 import faulty_framers as faulty
 import pytest
 
-from framestream import Decode, FramingError, Msgpack, NeedMore, ReadCondition, Window
+from framestream import FramingError, Msgpack, NeedMore, ReadCondition, Window
+from framestream.framer import Decode
 from framestream.testing import ConformanceError, check_framer, conformance_checks
 from framestream.testing.cost import CountedBytes
 

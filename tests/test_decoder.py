@@ -14,7 +14,6 @@ from framestream import (
     END,
     FRAME_END,
     NEED_DATA,
-    PADDING,
     Delimiter,
     Exactly,
     FrameDecoder,
@@ -29,6 +28,7 @@ from framestream import (
     StreamClosed,
     Window,
 )
+from framestream.framer import PADDING
 
 POLICIES = ["raise", "discard", "truncate", "close"]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from framestream.decoder import FrameDecoder
 from framestream.errors import EncodeError, IncompleteFrame, PayloadError
 from framestream.framer import Window
-from framestream.framers._line import Line
-from framestream.registry._registry import get_framer
+from framestream.framers.line import Line
+from framestream.registry.lookup import get_framer
 from framestream.testing import check_framer
 
 

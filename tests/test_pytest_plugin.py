@@ -221,7 +221,7 @@ def test_nothing_costly_is_imported_before_it_is_used() -> None:
         import sys, pytest
         before = set(sys.modules)
         import framestream.testing.pytest_plugin
-        ours = {"framestream.testing.kit", "framestream.stream._stream"}
+        ours = {"framestream.testing.kit", "framestream.stream.stream"}
         costly = {"hypothesis", "asyncio", "pluggy"} | ours
         sys.exit(", ".join(sorted((costly - before) & set(sys.modules))) or 0)
     """

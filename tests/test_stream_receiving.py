@@ -17,7 +17,7 @@ from framestream import (
     StreamBusy,
     StreamClosed,
 )
-from framestream.transport._channel import Channel
+from framestream.transport.descriptor import Channel
 
 KIB = 1 << 10
 MIB = 1 << 20

@@ -17,8 +17,8 @@ goes on where it was when it is started again with the same log.
 The mutants are those of cosmic-ray: operators, comparisons, numbers, conditions, loops, decorators, handlers.
 It draws the places, not the mutants, as a ``+`` has eleven of them and a ``not`` has one; of one place it
 takes one. Places that no test can know are left out: annotations, assertions, ``if TYPE_CHECKING``, and
-numbers at the top of a module (those are tuned, and no test may pin them). What remains and survives is either
-not tested or makes no difference (a fast path left out, one more question than needed): look at each.
+numbers at the top of a module (those are tuned, and no test may pin them). What remains and survives is
+either not tested or makes no difference (a fast path left out, one more question than needed): look at each.
 
 A mutant counts as killed if a test fails, or if the tests take `_CPU_FACTOR` times the CPU time that they
 take of the sound code. CPU time, because other work on the machine must not decide.

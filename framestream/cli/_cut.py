@@ -16,8 +16,8 @@ from framestream.cli._render import hexdump
 from framestream.cli._sources import Source, open_source
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, FrameDecoder, OnOversize
 from framestream.errors import FrameTooLarge, FramingError, PayloadError
-from framestream.registry._registry import get_framer
-from framestream.registry._values import format_size
+from framestream.framer import format_size
+from framestream.registry.lookup import get_framer
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition

@@ -10,24 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framestream.testing._memory_channel import Wire
-    from framestream.testing._memory_streams import memory_stream_pair
     from framestream.testing.contract import ConformanceError
     from framestream.testing.cost import SpeedReport, compare_speed
     from framestream.testing.driver import Event, Transcript, transcript
     from framestream.testing.fuzz import FuzzReport, fuzz_framer
     from framestream.testing.kit import Check, Report, check_framer, conformance_checks
+    from framestream.testing.memory import Wire, memory_stream_pair
     from framestream.testing.pytest_plugin import FramerTests
     from framestream.testing.suite import chunkings
 
 _MODULES = {
-    "_memory_channel": ("Wire",),
-    "_memory_streams": ("memory_stream_pair",),
     "contract": ("ConformanceError",),
     "cost": ("SpeedReport", "compare_speed"),
     "driver": ("Event", "Transcript", "transcript"),
     "fuzz": ("FuzzReport", "fuzz_framer"),
     "kit": ("Check", "Report", "check_framer", "conformance_checks"),
+    "memory": ("Wire", "memory_stream_pair"),
     "pytest_plugin": ("FramerTests",),
     "suite": ("chunkings",),
 }

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from framestream.decoder import END, NEED_DATA, FrameDecoder
 from framestream.framer import Framer, ReadCondition, Window
-from framestream.framers._length_prefix import LengthPrefix
-from framestream.framers._line import Line
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.line import Line
 from framestream.testing.contract import (
     Answer,
     ConformanceError,

@@ -13,7 +13,7 @@ import pytest
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
-    from framestream.stream._stream import IOStream
+    from framestream.stream.stream import IOStream
     from framestream.testing.cost import SpeedReport
     from framestream.testing.kit import Check
     from framestream.testing.suite import Examples, Malformed, SlowFrame, Suite
@@ -62,7 +62,7 @@ def chunkings() -> Callable[..., Iterable[list[bytes]]]:
 @pytest.fixture
 def memory_stream_pair() -> Callable[..., tuple[IOStream, IOStream]]:
     """`framestream.testing.memory_stream_pair`: two streams joined in memory. Call it where a loop runs."""
-    from framestream.testing._memory_streams import memory_stream_pair  # noqa: PLC0415
+    from framestream.testing.memory import memory_stream_pair  # noqa: PLC0415
 
     return memory_stream_pair
 
@@ -163,7 +163,7 @@ def _framer_of(tests: type[FramerTests]) -> ReadCondition[Any]:
     framer: Any = getattr(tests, "framer", None)
     if isinstance(framer, str):
         # What is tested directly needs no plugin host.
-        from framestream.registry._registry import get_framer  # noqa: PLC0415
+        from framestream.registry.lookup import get_framer  # noqa: PLC0415
 
         framer = get_framer(framer)
     if not isinstance(framer, ReadCondition):

@@ -197,7 +197,7 @@ def _telling_frames(suite: Suite, frames: list[Any]) -> Iterator[Any]:
 
 def check_spec_string(suite: Suite) -> str | None:
     """The framer's string, given to `get_framer`, makes an equal framer."""
-    from framestream.registry._registry import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
+    from framestream.registry.lookup import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
 
     framer, text = suite.framer, str(suite.framer)
     if not framer.name:
