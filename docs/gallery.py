@@ -12,12 +12,11 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import tomllib
 
 from framestream import available_framers, get_framer, plugins
 from framestream.cli._drawing import draw

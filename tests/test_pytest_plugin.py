@@ -44,7 +44,7 @@ class Late(Semicolon):
     examples = {b"abc;abd;": [b"abc", b"abd"]}
 
     def find(self, window):
-        if window.data[window.start :] == b"ab":
+        if len(window.data) - window.start == 2:
             raise FramingError("not final")
         return super().find(window)
 

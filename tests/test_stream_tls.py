@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from certificates import certificates
-from stream_pairs import transports, connected, joined, passes, tls_sockets
+from stream_pairs import connected, joined, passes, tls_sockets, transports
 
 from framestream import (
     FramingError,
@@ -156,7 +156,9 @@ async def test_alpn_chooses_a_protocol_of_both():
     await asyncio.gather(
         client.start_tls(ours, server_hostname="localhost"), server.start_tls(theirs, server_side=True)
     )
-    assert "a" == client.transport.tls.selected_alpn_protocol() == server.transport.tls.selected_alpn_protocol()
+    assert (
+        "a" == client.transport.tls.selected_alpn_protocol() == server.transport.tls.selected_alpn_protocol()
+    )
     client.close()
     server.close()
 

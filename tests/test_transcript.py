@@ -71,3 +71,5 @@ def test_what_is_missing_skipped_or_of_another_class_is_a_difference() -> None:
         assert difference(
             Transcript([Event("frame", 1)], [], b""), Transcript([Event("frame", other)], [], b"")
         )
+    errors = [Transcript([Event("frame", ValueError(text))], [], b"") for text in ("one", "other")]
+    assert difference(errors[0], errors[1]) is None

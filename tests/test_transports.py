@@ -227,10 +227,10 @@ async def sides(kind, **options):
     return both
 
 
-PLAIN = ["tcp", "unix", "loop-tcp", "loop-unix", "pipe", "memory"]
-TLS = ["tls-socket", "tls:tcp", "tls:loop-tcp", "tls:pipe", "tls:memory"]
-CASES = [(loop, kind) for loop in LOOPS for kind in PLAIN + TLS]
-CASES += [("refusing", kind) for kind in ("loop-tcp", "loop-unix", "tls:loop-tcp")]
+KINDS = ["unix", "loop-tcp", "pipe", "tls-socket", "tls:tcp", "tls:loop-unix", "tls:pipe"]
+CASES = [(loop, kind) for loop in LOOPS for kind in KINDS]
+CASES += [("asyncio", "memory"), ("asyncio", "tls:memory")]
+CASES += [("refusing", "loop-unix"), ("refusing", "tls:loop-tcp")]
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ async def closed(*both):
 
 
 @every
-@pytest.mark.parametrize("sizes", [[1], [1, 100, 3], [16384, 1, 16385], [len(LARGE)]], ids=str)
+@pytest.mark.parametrize("sizes", [[1, 100, 3, 16384, 1, 16385], [len(LARGE)]], ids=str)
 def test_bytes_arrive_in_order_in_both_directions_at_once(on_loop, kind, sizes):
     async def main():
         left, right = await sides(kind)
@@ -279,10 +279,9 @@ def test_bytes_arrive_in_order_in_both_directions_at_once(on_loop, kind, sizes):
 
 
 @every
-@pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_the_size_of_the_sinks_buffer_changes_nothing(on_loop, kind, size):
+def test_bytes_arrive_in_a_small_buffer_of_the_sink(on_loop, kind):
     async def main():
-        left, right = await sides(kind, size=size)
+        left, right = await sides(kind, size=7)
         right.transport.resume_reading()
         await asyncio.gather(left.send(LARGE[:1000]), right.received(LARGE[:1000]))
         await left.act(left.transport.shutdown)
@@ -822,7 +821,7 @@ def test_a_transport_tells_what_it_is(on_loop, kind):
 
 @pytest.mark.parametrize(
     ("loop", "kind"),
-    [("asyncio", SocketTransport), ("uvloop", LoopTransport), ("refusing", LoopTransport)],
+    [("asyncio", SocketTransport), ("uvloop", SocketTransport), ("refusing", LoopTransport)],
 )
 def test_a_socket_gets_the_transport_that_suits_the_loop(loop, kind):
     async def main():

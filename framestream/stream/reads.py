@@ -88,7 +88,10 @@ class PendingRead(ABC):
         return self.condition is REST
 
     def missing(self, decoder: FrameDecoder) -> int:
-        """Return how many bytes must arrive before it is worth asking the decoder again."""
+        """Return how many bytes must arrive before it is worth asking the decoder again.
+
+        Not asked where `ask` is None: then the decoder knows.
+        """
         return decoder.missing
 
 
@@ -153,7 +156,7 @@ class AwaitedRead(PendingRead):
 
     def __await__(self) -> Generator[AwaitedRead, None, Any]:
         receiver = self.stream.receiver
-        receiver.claim(self, self._timeouts)
+        receiver.begin(self, self._timeouts)  # whoever made this has asked `check_free`
         try:
             if receiver.fill(self):
                 answer = receiver.advance(self)

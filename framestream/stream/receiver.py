@@ -114,15 +114,17 @@ class KeptBuffer:
 
     Attributes:
         view: the buffer.
+        start: its first `READ_AHEAD` bytes, which are enough for most.
         borrower: the decoder that still looks at it.
     """
 
-    __slots__ = ("__weakref__", "borrower", "view")
+    __slots__ = ("__weakref__", "borrower", "start", "view")
 
     SIZE: Final = 1 << 18
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(self.SIZE))
+        self.start = self.view[:READ_AHEAD]
         self.borrower: FrameDecoder | None = None
 
     def take_back(self) -> None:
@@ -228,12 +230,13 @@ class Receiver:
             kept.take_back()
         if self._missing >= LARGE:
             self._asked = KeptBuffer.SIZE
-        elif self.state is State.FULL and self._missing > 0:
-            # What is delivered in one turn of the loop is bounded by this: small frames may be many.
+            return kept.view
+        # What is delivered in one turn of the loop is bounded by this: small frames may be many.
+        if self.state is State.FULL and self._missing > 0:
             self._asked = self._chunk_size
-        else:
-            self._asked = self._small_size
-        return kept.view[: self._asked]
+            return kept.view[: self._chunk_size]
+        self._asked = self._small_size
+        return kept.start if self._small_size == READ_AHEAD else kept.view[: self._small_size]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Give the bytes to the decoder, and wake the read that waits if they may be all it needs."""
@@ -241,7 +244,7 @@ class Receiver:
         if self._in_place:
             self.decoder.buffer_updated(nbytes)
         elif nbytes <= _COPIED:
-            self.decoder.receive_data(bytes(self._kept.view[:nbytes]))
+            self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
         else:
             self.decoder.borrow(self._kept.view[:nbytes])
             self._kept.borrower = self.decoder
@@ -254,7 +257,8 @@ class Receiver:
             if self._missing > 0:
                 return
             self._turn = TURN
-            self._wake(at_once=True)
+            self.waiting = False
+            self.reader.on_data(True)  # type: ignore[union-attr]  # somebody waits
         if not self.waiting and self.state is not State.PAUSED and self.decoder.held >= READ_AHEAD:
             self._pause()
 
@@ -293,6 +297,10 @@ class Receiver:
     def claim(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
         """Let only `read` read until `release`, within its limits of time."""
         self.check_free()
+        self.begin(read, timeouts)
+
+    def begin(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
+        """Do as `claim`, where `check_free` was asked in this very call."""
         if timeouts is not None:
             self._timer = timeouts.begin(self._loop, self.decoder)
         self.reader = read
@@ -326,7 +334,8 @@ class Receiver:
         """
         if self.end is not None:
             return self._fill_at_end(read, self.end)
-        missing = self._missing = read.missing(self.decoder)
+        decoder = self.decoder
+        self._missing = missing = decoder.missing if read.ask is None else read.missing(decoder)
         if missing > 1:
             self._check_room(missing)
         if self.state is not State.FLOWING:
@@ -337,8 +346,8 @@ class Receiver:
                 self._resume()
             if self.end is not None:
                 return self._fill_at_end(read, self.end)
+            self.state = State.FLOWING
         self._turn = TURN
-        self.state = State.FLOWING
         self.waits += 1
         self.waiting = True
         if self._timer is not None:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-# Received at a time. The engine's memory keeps the size it has once had, so an idle connection may hold on to
-# as much.
-_CHUNK: Final = 1 << 16
+# Received at a time: half of it costs a sixth more for bulk, twice as much gains nothing. The engine's memory
+# keeps the size it has once had, so a connection that idles after bulk holds on to as much.
+_CHUNK: Final = 1 << 17
 # Encrypted at a time: so much plaintext is committed before the transport below takes any of it.
 _MOST_TO_ENCRYPT: Final = 1 << 16
 # Decrypted at most to say goodbye.
@@ -68,6 +68,7 @@ class TLSTransport(Transport):
     """
 
     tls: ssl.SSLObject
+    needs_close_notify = True
 
     def __init__(
         self,
@@ -290,7 +291,6 @@ class TLSTransport(Transport):
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Encrypt a part of the buffers and send it; it counts as taken when all its ciphertext has left."""
-        self._flush()
         if not self._owed:
             try:
                 self._owed = self.tls.write(joined(buffers, _MOST_TO_ENCRYPT))
@@ -300,7 +300,7 @@ class TLSTransport(Transport):
                 raise BlockingIOError from None
             except ssl.SSLWantWriteError:
                 raise BlockingIOError from None
-            self._flush()
+        self._flush()
         taken, self._owed = self._owed, 0
         return taken
 
@@ -381,11 +381,6 @@ class TLSTransport(Transport):
         self._unsent = b""
         self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
         self._inner.close()
-
-    @property
-    def needs_close_notify(self) -> bool:
-        """True: see `shutdown`."""
-        return True
 
     @property
     def socket(self) -> socket.socket | None:
