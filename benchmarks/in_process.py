@@ -23,6 +23,7 @@ from framestream import (
     Exactly,
     FrameDecoder,
     LengthPrefix,
+    Line,
     Msgpack,
     ReadCondition,
     Regex,
@@ -64,6 +65,16 @@ def one_at_a_time(condition: ReadCondition[Any], chunks: list[bytes]) -> Callabl
         return count
 
     return run
+
+
+def made_in_the_call(chunks: list[bytes]) -> int:
+    decoder = FrameDecoder()
+    count = 0
+    for chunk in chunks:
+        decoder.receive_data(chunk)
+        while decoder.next_frame(Line()) is not NEED_DATA:
+            count += 1
+    return count
 
 
 def in_turn(first: ReadCondition[Any], second: ReadCondition[Any], chunks: list[bytes]) -> Callable[[], int]:
@@ -232,6 +243,8 @@ def lines() -> Iterator[tuple[str, list[Contender], str]]:
         Contender("bytes.split and a loop, by hand", lambda: split_lines(chunks)),
         Contender("framestream, by batch", by_batch(newline, chunks)),
         Contender("framestream, one at a time", one_at_a_time(newline, chunks)),
+        Contender("framestream, text, one at a time", one_at_a_time(Line(), chunks)),
+        Contender("framestream, text, Line() made in the call", lambda: made_in_the_call(chunks)),
         Contender("asyncio StreamReader.readuntil", stream_reader(lambda r: r.readuntil(b"\n"), chunks, 64)),
     ]
     if find_spec("twisted"):

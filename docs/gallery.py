@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from framestream import available_framers, get_framer, plugins
-from framestream.cli._drawing import draw
-from framestream.cli._examples import examples_of
+from framestream.cli.plugins import draw, examples_of
 from framestream.registry.lookup import FramerInfo
 from framestream.registry.options import describe_options
 from framestream.testing import SpeedReport, compare_speed

@@ -79,7 +79,8 @@ class Place:
 
     def rest(self) -> memoryview:
         """Return the room for what is to arrive next."""
-        self._let_go()
+        if self._rest is not None:
+            self._rest.release()
         if self.size == self._room:
             room = max(_FACTOR * self.size, min(_FIRST_FACTOR * self.size, _FIRST_ROOM))
             # No small last step: a BytesIO that grows by little takes more than it is asked for, and giving
@@ -92,20 +93,14 @@ class Place:
 
     def take(self) -> bytes:
         """Return what has arrived; the place is of no more use."""
-        if not self._let_go():
-            return bytes(self._file.getbuffer()[: self.size])
-        if self.size < self._room:
-            self._file.truncate(self.size)
-        return self._file.getvalue()
-
-    def _let_go(self) -> bool:
-        # uvloop holds the view until the call that tells of its bytes returns.
         try:
             if self._rest is not None:
                 self._rest.release()
+            self._file.truncate(self.size)
         except BufferError:
-            return False
-        return True
+            # uvloop holds the room until the call that tells of its bytes returns.
+            return bytes(self._file.getbuffer()[: self.size])
+        return self._file.getvalue()
 
 
 class LentPlace(Place):
@@ -188,7 +183,8 @@ class ReceiveBuffer:
             self._joined = False
             size = len(chunk)
         else:
-            chunk = chunk[self.fill(chunk) :]
+            if done := self.fill(chunk):
+                chunk = chunk[done:]
             self.close_place()
             self.settle()
             if chunk:
@@ -337,7 +333,7 @@ class ReceiveBuffer:
             self.settle()
         chunk = self._chunks.popleft()
         self.queued -= len(chunk)
-        return chunk if type(chunk) is bytes else bytes(chunk)
+        return bytes(chunk) if isinstance(chunk, bytearray) else chunk
 
     def _replace_head(self, head: bytes) -> None:
         self.base += len(self.head)
@@ -430,7 +426,7 @@ class ReceiveBuffer:
 
     def _segments(self) -> list[memoryview]:
         self.close_place()
-        segments = [memoryview(self.head)[self.pos :], *(memoryview(chunk) for chunk in self._chunks)]
+        segments = [memoryview(self.head)[self.pos :], *[memoryview(chunk) for chunk in self._chunks]]
         if self.view is not None:
             segments.append(self.view[self.view_at :])
         return segments

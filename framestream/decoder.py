@@ -581,7 +581,7 @@ class Batch:
         """Move the cursor to the frame delivered last."""
         window = Window(self.head, self.at, eof=self._eof)
         while self._seen < delivered:
-            found = self._condition.find(window)
+            found: Any = self._condition.find(window)
             if type(found) is not tuple or not window.start < found[2] <= self.end:
                 framer, offset = str(self._condition), self.base + window.start
                 raise FramerContractError("split and find disagree", framer=framer, offset=offset)
@@ -712,10 +712,9 @@ class FrameDecoder:
         is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
         if is_large:
             self._open_place(1)
-        view = view[buffer.fill(view) :]
-        if (
-            is_large and buffer.size == self._frame.end
-        ):  # but for a whole frame, nothing is there
+        done = buffer.fill(view)  # mypyc would call it twice inside the brackets
+        view = view[done:]
+        if is_large and buffer.size == self._frame.end:  # but for a whole frame, nothing is there
             buffer.borrow(view)
         else:
             self.receive_data(view)
@@ -916,7 +915,7 @@ class FrameDecoder:
         window.start = window.resume = start
         window.eof = self._eof and not buffer.queued
         try:
-            found = condition.find(window)
+            found: Any = condition.find(window)
         except Exception:  # noqa: BLE001 - `_next` meets it again
             return _MISS
         if type(found) is tuple and len(found) == 3:
@@ -950,7 +949,7 @@ class FrameDecoder:
         window.start = window.resume = 0
         window.eof = False
         try:
-            found = condition.find(window)
+            found: Any = condition.find(window)
         except Exception:  # noqa: BLE001 - `_next` meets it again
             return _MISS
         if type(found) is tuple and len(found) == 3:

@@ -39,7 +39,7 @@ from framestream import (
     serve,
 )
 from framestream.errors import describe_os_error
-from framestream.net.process import Program
+from framestream.net.process import LoopPipes
 
 
 def unused_port():
@@ -326,11 +326,11 @@ def test_the_loops_own_pipes_to_a_program_push_and_take_what_it_reads(loop):
     """As a loop is used that cannot watch pipes of ours; here it is the transport alone."""
 
     async def talk():
-        program = Program("cat")
+        program = LoopPipes("cat")
         start = asyncio.get_running_loop().subprocess_exec
         await start(lambda: program, "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        side = Side(program.pipes)
-        assert program.pipes.peer == f"cat[{program.process.get_pid()}]"
+        side = Side(program)
+        assert program.peer == f"cat[{program.process.get_pid()}]"
         sending = asyncio.ensure_future(side.send(b"x" * 1_000_000))
         await asyncio.sleep(0.01)
         assert not sending.done()  # nobody reads

@@ -36,8 +36,7 @@ class Program(asyncio.SubprocessProtocol):
     Attributes:
         name: with its process id.
         exited: done with its exit status, or minus the signal that ended it.
-        process: the loop's transport.
-        pipes: the loop's own pipes to it, if it has any.
+        process: the loop's transport of it.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,38 +44,11 @@ class Program(asyncio.SubprocessProtocol):
         self.exited: asyncio.Future[int] = self._loop.create_future()
         self.process: Any = None
         self.name = name
-        self.pipes: LoopPipes | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Take note of the process; called by the loop."""
         self.process = transport
         self.name += f"[{transport.get_pid()}]"
-        if transport.get_pipe_transport(1) is not None:
-            self.pipes = LoopPipes(self)
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Pass on what the program writes; called by the loop."""
-        assert self.pipes is not None
-        self.pipes.push(data)
-
-    def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
-        """Take note that a pipe has ended; called by the loop."""
-        assert self.pipes is not None
-        if fd == 0:
-            self.pipes.lose_input(error)
-        else:
-            self.pipes.push(b"")
-
-    def pause_writing(self) -> None:
-        """Take note that something has not left; called by the loop."""
-        assert self.pipes is not None
-        self.pipes.is_full = True
-
-    def resume_writing(self) -> None:
-        """Take note that everything has left; called by the loop."""
-        assert self.pipes is not None
-        self.pipes.is_full = False
-        self.pipes.writable.poke()
 
     def process_exited(self) -> None:
         """Take note of the end; called by the loop."""
@@ -116,33 +88,44 @@ class OurPipes(PipeTransport):
         return self._program.name
 
 
-class LoopPipes(Transport):
-    """The loop's own pipes to a program, for a loop that cannot watch ours.
+class LoopPipes(Transport, Program):
+    """A program on the loop's own pipes, for a loop that cannot watch ours.
 
     As in `LoopTransport`, bytes count as sent only when the loop keeps none of them.
     """
 
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self._input = program.process.get_pipe_transport(0)
-        self._output = program.process.get_pipe_transport(1)
-        self._input.set_write_buffer_limits(high=0)
-        self._output.pause_reading()
+    def __init__(self, name: str) -> None:
+        Program.__init__(self, name)
         self._reading = False
         self._arrived = bytearray()  # while nobody read
         self._ended = False
-        self._owed = 0
+        self._full = False  # the loop keeps something
+        self._owed = 0  # of what it keeps, and is not yet reported as sent
         self._error: Exception | None = None
-        self.is_full = False
-        self.writable = Readiness(lambda: self._error is not None or not self.is_full)
+        self._writable = Readiness(lambda: self._error is not None or not self._full)
 
     # From the loop
 
-    def push(self, data: bytes) -> None:
-        """Push what the program has written, or the end, when the sink wants it."""
+    def connection_made(self, transport: Any) -> None:
+        """Take note of the process and its pipes; nothing is read yet."""
+        super().connection_made(transport)
+        self._input, self._output = transport.get_pipe_transport(0), transport.get_pipe_transport(1)
+        self._input.set_write_buffer_limits(high=0)
+        self._output.pause_reading()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Push what the program has written, when the sink wants it."""
         self._arrived += data
-        self._ended = not data
         self._push()
+
+    def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
+        """Push the end of what it writes, or take note that it reads no more."""
+        if fd == 0:
+            self._error = error or BrokenPipeError(errno.EPIPE, "the program reads no more")
+            self._writable.poke()
+        else:
+            self._ended = True
+            self._push()
 
     def _push(self) -> None:
         while self._reading and self._arrived:
@@ -155,10 +138,14 @@ class LoopPipes(Transport):
             self._reading = self._ended = False
             self.sink.eof_received()
 
-    def lose_input(self, error: Exception | None) -> None:
-        """Take note that the program reads no more."""
-        self._error = error or BrokenPipeError(errno.EPIPE, "the program reads no more")
-        self.writable.poke()
+    def pause_writing(self) -> None:
+        """Take note that something has not left."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """Take note that everything has left."""
+        self._full = False
+        self._writable.poke()
 
     # Towards the stream
 
@@ -179,37 +166,37 @@ class LoopPipes(Transport):
         """Hand it to the loop."""
         if self._error is not None:
             raise self._error
-        if not self.is_full and not self._owed:
+        if not self._full and not self._owed:
             data = joined(buffers, _MOST_AT_ONCE)
             self._input.write(data)
             self._owed = len(data)
-        if self.is_full or self._input.get_write_buffer_size():
+        if self._full or self._input.get_write_buffer_size():
             raise BlockingIOError
         taken, self._owed = self._owed, 0
         return taken
 
     def watch_writing(self, wanted: bool) -> None:
         """Call the sink while the loop keeps nothing."""
-        self.writable.watch(self.loop, self.sink.resume_writing if wanted else None)
+        self._writable.watch(self.loop, self.sink.resume_writing if wanted else None)
 
     def shutdown(self) -> None:
         """End the program's input."""
-        if self._input.get_write_buffer_size():
+        if self._full:
             raise BlockingIOError
         self._input.close()
 
     def close(self) -> None:
         """Close the pipes: the program sees the end of its input."""
         self._reading = False
-        self.writable.watch(self.loop, None)
+        self._writable.watch(self.loop, None)
         self._input.close()
         self._output.close()
-        self._program.end_soon()
+        self.end_soon()
 
     @property
     def peer(self) -> str:
         """The program and its process id."""
-        return self._program.name
+        return self.name
 
 
 class ProcessStream(IOStream):
@@ -268,18 +255,17 @@ async def connect_process(
     if stderr == PIPE:
         raise ValueError("stderr=PIPE is read by nobody here; pass a file or subprocess.DEVNULL")
     check_options({name: value for name, value in stream_options.items() if not name.endswith("framer")})
-    program = Program(argv[0])
+    program = Program(argv[0]) if can_watch_descriptors() else LoopPipes(argv[0])
     start = partial(
         asyncio.get_running_loop().subprocess_exec, lambda: program, *argv, stderr=stderr, cwd=cwd, env=env
     )
     transport: Transport
     try:
-        if can_watch_descriptors():
-            transport = OurPipes(*await _start_on_pipes(start), program)
-        else:
+        if isinstance(program, LoopPipes):
             await start(stdin=PIPE, stdout=PIPE)
-            assert program.pipes is not None
-            transport = program.pipes
+            transport = program
+        else:
+            transport = OurPipes(*await _start_on_pipes(start), program)
     except OSError as error:
         why = f"cannot start {argv[0]}: {describe_os_error(error)}"
         raise ConnectError(why, url=argv[0], attempts=((argv[0], error),)) from error
