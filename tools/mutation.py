@@ -11,6 +11,10 @@ one that survived. Other code or other tests are named so::
 
     python tools/mutation.py --sources 'framestream/framers/*.py' --tests 'tests/test_framers_*.py'
 
+Files that `SLOW` names are left out unless ``--skip`` names others. Half of a run is a sample, too, as the
+places come in an order drawn with the seed. At commit 46ec780 of the first build, before the code moved, this
+command was given its places by their names of then, with `tests/test_stream_writes.py` left out as well.
+
 It works on a copy of the tree; results are appended to ``--log`` one by one, and a run that was interrupted
 goes on where it was when it is started again with the same log.
 
@@ -52,9 +56,8 @@ TESTS = (
     "tests/test_decoder*.py",
     "tests/test_buffer.py",
     "tests/test_iterate.py",
-    "tests/test_framers_*.py",
+    "tests/test_framers*.py",
     "tests/test_trailers_and_padding.py",
-    "tests/test_conformance.py",
     "tests/test_spec*.py",
     "tests/test_stream_*.py",
 )

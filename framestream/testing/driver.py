@@ -14,13 +14,7 @@ from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from framestream.decoder import END, FRAME_END, NEED_DATA, End, FrameDecoder, NeedData, OnOversize
-from framestream.errors import (
-    FramerContractError,
-    FrameTooLarge,
-    FramingError,
-    IncompleteFrame,
-    PayloadError,
-)
+from framestream.errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, PayloadError
 from framestream.framer import NeedMore, ReadCondition
 from framestream.iterate import drive, feed
 from framestream.testing.contract import (

@@ -6,20 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from framestream.decoder import OnOversize
-from framestream.errors import (
-    EncodeError,
-    FramingError,
-    IncompleteFrame,
-    PayloadError,
-    SpecError,
-)
+from framestream.errors import EncodeError, FramingError, IncompleteFrame, PayloadError, SpecError
 from framestream.framer import Framer, ReadCondition, Window
 from framestream.iterate import iter_frames
-from framestream.testing.contract import (
-    ConformanceError,
-    describe_error,
-    is_one_frame,
-)
+from framestream.testing.contract import ConformanceError, describe_error, is_one_frame
 from framestream.testing.driver import (
     POLICIES,
     UNLIMITED,
