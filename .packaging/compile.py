@@ -15,26 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # What runs for every frame or every chunk. What users may subclass is not among it: a compiled class cannot
 # be subclassed by one in Python.
-_COMPILED = (
-    "framestream/_events.py",
-    "framestream/_signals.py",
-    "framestream/decoding/_*.py",
-    "framestream/stream/_awaited_read.py",
-    "framestream/stream/_begun.py",
-    "framestream/stream/_callback_reads.py",
-    "framestream/stream/_callbacks.py",
-    "framestream/stream/_closing.py",
-    "framestream/stream/_core.py",
-    "framestream/stream/_cut.py",
-    "framestream/stream/_frame_handler.py",
-    "framestream/stream/_frames.py",
-    "framestream/stream/_idle.py",
-    "framestream/stream/_inbound.py",
-    "framestream/stream/_lingering.py",
-    "framestream/stream/_outbound.py",
-    "framestream/stream/_waiting.py",
-    "framestream/stream/_write_buffer.py",
-)
+_COMPILED = ("framestream/buffer.py", "framestream/decoder.py")
 
 
 class CompileHook(BuildHookInterface[Any]):
@@ -76,17 +57,11 @@ def _compile(root: Path, target: Path) -> list[Path]:
     from setuptools import Distribution
     from setuptools.command.build_ext import build_ext
 
-    paths = sorted(
-        path.relative_to(root).as_posix()
-        for pattern in _COMPILED
-        for path in root.glob(pattern)
-        if path.name != "__init__.py"
-    )
     before = Path.cwd()
     os.chdir(root)  # where the configuration of mypy is, and what the modules' names begin from
     try:
         extensions = mypycify(
-            ["--cache-dir", os.devnull, *paths], group_name="framestream", target_dir=str(target / "c")
+            ["--cache-dir", os.devnull, *_COMPILED], group_name="framestream", target_dir=str(target / "c")
         )
         command = build_ext(Distribution({"name": "framestream", "ext_modules": extensions}))
         command.build_lib = str(target)

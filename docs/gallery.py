@@ -17,16 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from framestream import FramerInfo, available_framers, get_framer, plugins
+import tomllib
+
+from framestream import available_framers, get_framer, plugins
 from framestream.cli._drawing import draw
 from framestream.cli._examples import examples_of
-from framestream.registry._spec import describe_options
+from framestream.registry.lookup import FramerInfo
+from framestream.registry.options import describe_options
 from framestream.testing import SpeedReport, compare_speed
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gallery.md"

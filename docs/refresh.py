@@ -12,8 +12,8 @@ import json
 import re
 from pathlib import Path
 
-from framestream.registry._registry import plugins
-from framestream.registry._spec import describe_options
+from framestream.registry.lookup import plugins
+from framestream.registry.options import describe_options
 
 ROOT = Path(__file__).parents[1]
 TABLE = re.compile(r"(<!-- (captures|options of ([a-z-]+)) -->\n).*?(\n<!-- end -->)", re.DOTALL)

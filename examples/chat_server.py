@@ -11,7 +11,9 @@ import signal
 import sys
 from contextlib import suppress
 
-from framestream import BufferFull, FramedStream, Line, Server, StreamClosed, serve
+from framestream import BufferFull, Line, StreamClosed, serve
+from framestream.net import Server
+from framestream.stream import FramedStream
 
 # A member who does not read gets this much before being shown out.
 PATIENCE = 64 * 1024

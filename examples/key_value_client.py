@@ -14,16 +14,9 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from framestream import (
-    FramedStream,
-    FramestreamError,
-    FramingError,
-    LengthPrefix,
-    Msgpack,
-    Nested,
-    StreamClosed,
-    connect,
-)
+from framestream import FramestreamError, FramingError, LengthPrefix, Msgpack, StreamClosed, connect
+from framestream.framers import Nested
+from framestream.stream import FramedStream
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -13,7 +13,9 @@ from typing import Any
 
 from key_value_client import PROTOCOL
 
-from framestream import FramedStream, FramingError, Server, serve
+from framestream import FramingError, serve
+from framestream.net import Server
+from framestream.stream import FramedStream
 
 
 class Store:

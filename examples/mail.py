@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from framestream import FramingError, IOStream, Line, Server, connect, serve, server_tls
+from framestream import FramingError, IOStream, Line, connect, serve, server_tls
+from framestream.net import Server
 
 if TYPE_CHECKING:
     import ssl

@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from framestream import FramedStream, FramestreamError, FramingError, Msgpack, StreamClosed, connect
+from framestream import FramestreamError, FramingError, Msgpack, StreamClosed, connect
+from framestream.stream import FramedStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

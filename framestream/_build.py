@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from framestream import _signals
+from framestream import decoder
 
 # An extension module is found before the Python module of the same name that lies beside it.
-COMPILED: Final = not str(_signals.__file__).endswith(".py")
+COMPILED: Final = not str(decoder.__file__).endswith(".py")
 """True if what every frame passes through is compiled, see docs/how-to/compile.md."""

@@ -17,6 +17,8 @@ Sizes are in bytes; an ``offset`` counts from the first byte of the stream.
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TypeVar
 
 E = TypeVar("E", bound=BaseException)
@@ -293,6 +295,20 @@ class PluginError(FramestreamError):
     def __init__(self, reason: str, *, plugin: str = "") -> None:
         super().__init__(reason)
         self.plugin = plugin
+
+
+def describe_os_error(error: BaseException) -> str:
+    """Return why something failed in a few words of lower case: the system's own, without the number."""
+    text, origin = str(error), type(error).__module__
+    if origin == "ssl":  # its errno is not the system's
+        known = getattr(error, "verify_message", "") or getattr(error, "reason", "") or text
+        text = known if " " in known else known.replace("_", " ").lower()
+    elif isinstance(error, OSError):
+        # The resolver has numbers of its own, and some errors none.
+        number = 0 if origin == "socket" else error.errno or 0
+        text = os.strerror(number) if number in errno.errorcode else error.strerror or text
+    is_acronym = text[:2].isupper() and text[1:2] != " "
+    return (text if is_acronym else text[:1].lower() + text[1:]) or type(error).__name__
 
 
 def because(error: E, cause: BaseException | None) -> E:

@@ -12,21 +12,50 @@ The simplest complete framer::
             if end < 0:
                 return NeedMore(resume=len(window.data))
             return window.start, end, end + 1
+
+A window is what `find` looks at; every place in it is an index in ``data``::
+
+     ------ - -------- + ------------------ + ----------------
+     others' bytes     | seen last time     | new bytes
+     ------ - -------- + ------------------ + ----------------
+                       ^start               ^resume           ^len(data)
+
+A complete frame is answered with a span, ``(first, stop, end)``. It may end beyond the data::
+
+                       + ------ + ------------ + --------- + ----------
+                       | header | payload      | delimiter | next frame
+                       + ------ + ------------ + --------- + ----------
+                       ^start   ^first         ^stop       ^end
+
+Any other with ``NeedMore(resume=..., settled=...)``: the search goes on from `resume`, and payload before
+`settled` is final::
+
+                       + ------ + ------------------- + ------ +
+                       | header | payload so far      | unclear|
+                       + ------ + ------------------- + ------ +
+                       ^start   ^payload_start        ^settled ^len(data)
+                                                      ^resume
+
+When the frame is streamed, what is settled is passed on and gone. The next window begins behind it, and
+``start - taken`` is where the frame began::
+
+     |<---------- taken ------------------------------>| unclear, and new bytes
+                                                       ^start
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from functools import lru_cache
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, get_args, get_origin
 
-from framestream.errors import FramingError, PayloadError
-from framestream.registry._spec import format_spec
+from framestream.errors import FramingError, PayloadError, SpecError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
 Span: TypeAlias = tuple[int, int, int]
 """Payload start, payload stop, start of the next frame: indices in ``window.data``.
 
@@ -74,7 +103,7 @@ class _Padding(Enum):
 PADDING: Final = _Padding.PADDING
 """The fourth item of a span of bytes that belong to no frame: blank lines, keep-alives, white space.
 
-They are consumed, nothing is delivered for them, and the stream may end behind them. They must be in
+They are consumed, nothing is delivered for them, and the stream may end after them. They must be in
 the data, and no payload of a frame may have been settled.
 """
 
@@ -170,7 +199,7 @@ class NeedMore:
         shown = ", ".join(
             f"{name}={value!r}"
             for name, value in zip(names, self._key(), strict=True)
-            if value not in (None, 0)
+            if value is not None and (name != "size" or value)
         )
         return f"NeedMore({shown})"
 
@@ -208,18 +237,9 @@ class ReadCondition(ABC, Generic[T_co]):
     def decode(self, payload: bytes) -> T_co:
         """Turn a payload into what the reader gets; by default the payload itself.
 
-        A ``ValueError`` becomes a `PayloadError`: the frame is consumed and reading goes on behind it.
+        A ``ValueError`` becomes a `PayloadError`: the frame is consumed and reading goes on after it.
         """
         return payload  # type: ignore[return-value]  # T_co is bytes unless a subclass decodes
-
-    def cut(self, data: bytes, start: int) -> tuple[T_co, int] | None:
-        """Cut the one frame that begins at `start`: return it and where the next begins, or None.
-
-        Override it where a frame that is there whole can be cut faster than by `find` and `decode`, with
-        which it must agree. None leaves the frame to them, and so does anything raised. Other bytes may
-        follow; the limit is not its business.
-        """
-        return None
 
     def split(self, window: Window) -> tuple[list[T_co], int]:
         """Cut every whole frame from ``window.start`` on; return them and where the rest begins.
@@ -261,7 +281,7 @@ class ReadCondition(ABC, Generic[T_co]):
         return ""
 
     def __str__(self) -> str:
-        return format_spec(self)
+        return _spec_string(self)
 
 
 class Framer(ReadCondition[T]):
@@ -274,3 +294,208 @@ class Framer(ReadCondition[T]):
         Raise `EncodeError` for a frame that this framing cannot carry: reading the bytes back gives
         an equal frame.
         """
+
+
+# A condition as text: what `framestream.get_framer` reads back ----------------------------------
+
+
+class Option(NamedTuple):
+    """One option of a condition's class, or of a function that makes one.
+
+    Attributes:
+        key: how it is spelled in a spec string.
+        parameter: how it is spelled in Python.
+        hint: the type it is annotated with.
+        default: the default, or `inspect.Parameter.empty`.
+        kind: how Python passes it: one of `inspect`'s kinds.
+        required: True if nothing can be made without it.
+        repeats: True if it takes any number of values.
+        holds_framers: True if its values are conditions, which may stand in parentheses after the name.
+    """
+
+    key: str
+    parameter: str
+    hint: Any
+    default: Any
+    kind: Any
+    required: bool
+    repeats: bool
+    holds_framers: bool
+
+
+@lru_cache(maxsize=256)
+def options_of(factory: Any) -> tuple[Option, ...]:
+    """Return the options of a condition's class, or of a function that makes one, in their order.
+
+    Raises:
+        SpecError: an annotation names what is not there.
+    """
+    # Imported here: a program that prints no condition does without.
+    from inspect import Parameter, signature  # noqa: PLC0415
+    from typing import get_type_hints  # noqa: PLC0415
+
+    fields = getattr(factory, "__dataclass_fields__", {})
+    annotated: Any = factory
+    if isinstance(factory, type) and not fields:
+        annotated = annotated.__init__
+    try:
+        hints = get_type_hints(annotated, include_extras=True)
+    except NameError as error:
+        raise SpecError(f"the options of {factory.__qualname__} cannot be read: {error}") from error
+    parameters = signature(factory).parameters
+    options = []
+    for name, parameter in parameters.items():
+        if parameter.kind is Parameter.VAR_KEYWORD or name.startswith("_"):
+            continue
+        default = parameter.default
+        if name in fields and callable(make_default := fields[name].default_factory):
+            default = make_default()
+        variadic = parameter.kind is Parameter.VAR_POSITIONAL
+        hint = hints.get(name, Any)
+        members = tuple(_members(hint))
+        options.append(
+            Option(
+                key="max" if name == "max_size" and "max" not in parameters else name.replace("_", "-"),
+                parameter=name,
+                hint=hint,
+                default=() if variadic else default,
+                kind=parameter.kind,
+                required=default is Parameter.empty and not variadic,
+                repeats=variadic or any(get_origin(member) is tuple for member in members),
+                holds_framers=any(map(is_condition_type, members)),
+            )
+        )
+    return tuple(options)
+
+
+def is_condition_type(hint: Any) -> bool:
+    """Tell whether a hint is the type of a read condition."""
+    bare = get_origin(hint) or hint
+    return isinstance(bare, type) and issubclass(bare, ReadCondition)
+
+
+def _members(hint: Any) -> Iterator[Any]:
+    """Yield a hint, and what it is a union, a tuple or an annotation of."""
+    yield hint
+    if isinstance(hint, TypeVar):
+        yield from _members(hint.__bound__)
+    elif not is_condition_type(hint) and get_origin(hint) is not Callable:
+        for member in get_args(hint):
+            yield from _members(member)
+
+
+def _spec_string(condition: ReadCondition[Any]) -> str:
+    """Return the shortest spec string: the name, and the options that are not the default.
+
+    What has no name, or does not keep its options as attributes, is shown by its `repr`.
+    """
+    if not condition.name:
+        return repr(condition)
+    try:
+        options = options_of(type(condition))
+        values = [getattr(condition, option.parameter) for option in options]
+    except (SpecError, AttributeError):
+        return repr(condition)
+    children: list[str] = []
+    texts: list[str] = []
+    in_order = by_position = True
+    keys = [option.key for option in options]
+    for option, value in zip(options, values, strict=True):
+        items = value if isinstance(value, tuple) else (value,)
+        is_default = type(value) is type(option.default) and value == option.default
+        are_conditions = option.holds_framers and all(isinstance(item, ReadCondition) for item in items)
+        if are_conditions and in_order and not is_default:
+            children.extend(map(_child, items))
+            continue
+        in_order = in_order and not option.holds_framers
+        has_place = option.kind.name == "VAR_POSITIONAL" or (
+            option.required and option.kind.name != "KEYWORD_ONLY"
+        )
+        in_place = by_position and has_place and not isinstance(value, bool)
+        by_position = in_place and not option.repeats
+        if is_default:
+            continue
+        if value is True:
+            texts.append(option.key)
+        elif in_place:
+            # A word that is the name of an option would be taken for that one.
+            texts += [f'"{text}"' if text in keys else text for text in map(format_value, items)]
+        else:
+            texts += [f"{option.key}={format_value(item)}" for item in items]
+    inside = f"({', '.join(children)})" if children else ""
+    return f"{condition.name}{inside}{':' if texts else ''}{','.join(texts)}"
+
+
+def _child(condition: ReadCondition[Any]) -> str:
+    """Return a condition's text, in parentheses where a comma in it could be taken for the next child."""
+    text = str(condition)
+    return f"({text})" if _LIKE_THE_NEXT_CHILD.search(text) else text
+
+
+# An option without "key=" after a comma. Between two children there is a space after the comma.
+_LIKE_THE_NEXT_CHILD: Final = re.compile(r",(?=[A-Za-z(])(?![\w-]+=)")
+
+UNITS: Final = {"": 1, "b": 1} | {
+    f"{letter}{unit}": size**power
+    for power, letter in enumerate("kmgt", 1)
+    for unit, size in (("b", 1000), ("ib", 1024))
+}
+"""The units of a size in lower case, and how many bytes each is."""
+
+ESCAPES: Final = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\", '"': '"'}
+"""What stands after a backslash in a spec string, and what it means; ``\\xff`` is any other byte."""
+
+_BARE: Final = re.compile(r"[\w.+*/;|!?$%^&@#~<>\[\]{}-]+")
+# Where an option takes text or something else, these would be taken for the latter.
+_NOT_TEXT: Final = re.compile(
+    r"[+-]?\.?\d.*|[+-]?(inf|infinity|nan)|none|yes|no|true|false|on|off", re.IGNORECASE
+)
+
+
+def format_value(value: Any) -> str:
+    """Return the text of an option's value in a spec string."""
+    if isinstance(value, ReadCondition):
+        text = str(value)
+        return f"({text})" if ":" in text else text
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return format_size(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, str | bytes):
+        return _format_text(value)
+    name = getattr(value, "__name__", None)
+    return f"<{type(value).__name__}>" if name is None else f"<function {name}>"
+
+
+def format_size(size: int) -> str:
+    """Return a whole number with the largest binary unit that divides it: ``64KiB``."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size and size % UNITS[unit.lower()] == 0:
+            return f"{size // UNITS[unit.lower()]}{unit}"
+    return str(size)
+
+
+def _format_text(value: str | bytes) -> str:
+    text = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+    shown = "".join(_escaped(character, isinstance(value, bytes)) for character in text)
+    if _BARE.fullmatch(shown) and not _NOT_TEXT.fullmatch(shown):
+        return shown
+    literal = shown.replace("\\\\", "")
+    if "\\" in shown and "\\" not in literal and "'" not in shown:
+        return "'" + shown.replace("\\\\", "\\") + "'"  # nothing needs an escape but backslashes themselves
+    return '"' + shown.replace('"', '\\"') + '"'
+
+
+def _escaped(character: str, as_bytes: bool) -> str:
+    for letter, meaning in ESCAPES.items():
+        if character == meaning and letter != '"':
+            return "\\" + letter
+    if character.isprintable() or (not as_bytes and character > "\xff"):
+        return character
+    if not as_bytes:
+        return f"\\x{ord(character):02x}"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))

@@ -1,17 +1,27 @@
-"""Front ends without a loop of ours: iterate over the frames of a file, a socket or an iterable."""
+"""Front ends without a loop of ours: iterate over the frames of a file, a socket or an iterable.
+
+`drive` is the loop that asks a decoder until the stream ends. It does not feed: it yields NEED_DATA, and
+whoever runs it feeds in its own way, blocking or awaiting, before it goes on.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
-from framestream._signals import END, NEED_DATA, End, NeedData
-from framestream.decoding._decoder import FrameDecoder
-from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize
+from framestream.decoder import (
+    DEFAULT_MAX_FRAME_SIZE,
+    END,
+    NEED_DATA,
+    End,
+    FrameDecoder,
+    NeedData,
+    OnOversize,
+)
 from framestream.errors import FrameTooLarge, PayloadError
 from framestream.framer import ReadCondition
-from framestream.registry._named import condition_of
 
 T = TypeVar("T")
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
@@ -33,28 +43,22 @@ class Receivable(Protocol):
 
 
 Source: TypeAlias = "str | os.PathLike[str] | BytesLike | Readable | Receivable | Iterable[BytesLike]"
+AsyncSource: TypeAlias = "Callable[[], Awaitable[BytesLike]] | AsyncIterable[BytesLike]"
+
+
+class Options(TypedDict, total=False):
+    """The options of `iter_frames` and `aiter_frames`."""
+
+    max_frame_size: int
+    on_oversize: OnOversize
+    on_discard: Callable[[FrameTooLarge], object] | None
+    on_payload_error: Callable[[PayloadError], object] | None
 
 
 @overload
-def iter_frames(
-    source: Source,
-    condition: ReadCondition[T],
-    *,
-    max_frame_size: int = ...,
-    on_oversize: OnOversize = ...,
-    on_discard: Callable[[FrameTooLarge], object] | None = ...,
-    on_payload_error: Callable[[PayloadError], object] | None = ...,
-) -> Iterator[T]: ...
+def iter_frames(source: Source, condition: ReadCondition[T], **options: Unpack[Options]) -> Iterator[T]: ...
 @overload
-def iter_frames(
-    source: Source,
-    condition: str,
-    *,
-    max_frame_size: int = ...,
-    on_oversize: OnOversize = ...,
-    on_discard: Callable[[FrameTooLarge], object] | None = ...,
-    on_payload_error: Callable[[PayloadError], object] | None = ...,
-) -> Iterator[Any]: ...
+def iter_frames(source: Source, condition: str, **options: Unpack[Options]) -> Iterator[Any]: ...
 def iter_frames(
     source: Source,
     condition: ReadCondition[Any] | str,
@@ -75,7 +79,7 @@ def iter_frames(
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
         on_oversize: what happens to a frame above the limit, see `FrameDecoder`.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated.
-        on_payload_error: called with each `PayloadError`, and the iteration goes on behind the bad
+        on_payload_error: called with each `PayloadError`, and the iteration goes on after the bad
             frame; without it the error is raised and ends the iteration.
 
     Raises:
@@ -84,44 +88,79 @@ def iter_frames(
         PayloadError: see `on_payload_error`.
     """
     decoder = FrameDecoder(max_frame_size=max_frame_size, on_oversize=on_oversize, on_discard=on_discard)
-    return _frames(_chunks(source), condition_of(condition), decoder, on_payload_error)
+    return _frames(decoder, condition_of(condition), _chunks(source), on_payload_error)
 
 
-def _frames(
-    chunks: Iterator[BytesLike],
-    condition: ReadCondition[T],
-    decoder: FrameDecoder,
-    on_payload_error: Callable[[PayloadError], object] | None,
-) -> Iterator[T]:
-    while True:
-        frames = _next_batch(decoder, condition, on_payload_error)
-        if frames is END:
-            return
-        if frames is NEED_DATA:
-            _feed(decoder, next(chunks, None))
-        else:
-            yield from frames
+def drive(
+    ask: Callable[[], T | NeedData | End], on_payload_error: Callable[[PayloadError], object] | None = None
+) -> Iterator[T | NeedData]:
+    """Ask until the answer is END, and yield every other answer; feed the decoder after NEED_DATA.
 
-
-def _next_batch(
-    decoder: FrameDecoder,
-    condition: ReadCondition[T],
-    on_payload_error: Callable[[PayloadError], object] | None,
-) -> list[T] | NeedData | End:
+    Args:
+        ask: a method of a decoder with its condition: ``partial(decoder.next_frame, condition)``.
+        on_payload_error: called with each `PayloadError`; without it the error is raised.
+    """
     while True:
         try:
-            return decoder.next_batch(condition)
+            answer = ask()
         except PayloadError as error:
             if on_payload_error is None:
                 raise
             on_payload_error(error)
+            continue
+        if answer is END:
+            return
+        yield answer
 
 
-def _feed(decoder: FrameDecoder, chunk: BytesLike | None) -> None:
+def feed(decoder: FrameDecoder, chunk: BytesLike | None) -> None:
+    """Give a chunk to the decoder; None is the end of the stream."""
     if chunk is None:
         decoder.receive_eof()
     else:
         decoder.receive_data(chunk)
+
+
+def placed_frames(
+    decoder: FrameDecoder,
+    condition: ReadCondition[T],
+    chunks: Iterable[BytesLike],
+    on_payload_error: Callable[[PayloadError], object] | None = None,
+) -> Iterator[tuple[tuple[int, int], T]]:
+    """Yield each frame with the stream offsets of its first byte and of the byte after it.
+
+    While `on_payload_error` is called, `decoder.frame_span` is that of the bad frame. Errors are those of
+    `iter_frames`.
+    """
+    source = iter(chunks)
+    for frame in drive(partial(decoder.next_frame, condition), on_payload_error):
+        if frame is NEED_DATA:
+            feed(decoder, next(source, None))
+        else:
+            yield decoder.frame_span, frame
+
+
+def _frames(
+    decoder: FrameDecoder,
+    condition: ReadCondition[T],
+    chunks: Iterator[BytesLike],
+    on_payload_error: Callable[[PayloadError], object] | None,
+) -> Iterator[T]:
+    for frames in drive(partial(decoder.next_batch, condition), on_payload_error):
+        if frames is NEED_DATA:
+            feed(decoder, next(chunks, None))
+        else:
+            yield from frames
+
+
+def condition_of(condition: ReadCondition[Any] | str) -> ReadCondition[Any]:
+    """Return the condition itself, or the one that a name or spec string describes."""
+    if isinstance(condition, str):
+        # Only a name needs the registry, and with it pluggy.
+        from framestream.registry.lookup import get_framer  # noqa: PLC0415
+
+        return get_framer(condition)
+    return condition
 
 
 def _chunks(source: Any) -> Iterator[BytesLike]:
@@ -147,26 +186,12 @@ def _read_chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
 
 @overload
 def aiter_frames(
-    source: Callable[[], Awaitable[BytesLike]] | AsyncIterable[BytesLike],
-    condition: ReadCondition[T],
-    *,
-    max_frame_size: int = ...,
-    on_oversize: OnOversize = ...,
-    on_discard: Callable[[FrameTooLarge], object] | None = ...,
-    on_payload_error: Callable[[PayloadError], object] | None = ...,
+    source: AsyncSource, condition: ReadCondition[T], **options: Unpack[Options]
 ) -> AsyncIterator[T]: ...
 @overload
+def aiter_frames(source: AsyncSource, condition: str, **options: Unpack[Options]) -> AsyncIterator[Any]: ...
 def aiter_frames(
-    source: Callable[[], Awaitable[BytesLike]] | AsyncIterable[BytesLike],
-    condition: str,
-    *,
-    max_frame_size: int = ...,
-    on_oversize: OnOversize = ...,
-    on_discard: Callable[[FrameTooLarge], object] | None = ...,
-    on_payload_error: Callable[[PayloadError], object] | None = ...,
-) -> AsyncIterator[Any]: ...
-def aiter_frames(
-    source: Callable[[], Awaitable[BytesLike]] | AsyncIterable[BytesLike],
+    source: AsyncSource,
     condition: ReadCondition[Any] | str,
     *,
     max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
@@ -185,7 +210,7 @@ def aiter_frames(
     """
     decoder = FrameDecoder(max_frame_size=max_frame_size, on_oversize=on_oversize, on_discard=on_discard)
     chunks = source if isinstance(source, AsyncIterable) else _received(source)
-    return _aframes(chunks.__aiter__(), condition_of(condition), decoder, on_payload_error)
+    return _aframes(decoder, condition_of(condition), aiter(chunks), on_payload_error)
 
 
 async def _received(receive: Callable[[], Awaitable[BytesLike]]) -> AsyncIterator[BytesLike]:
@@ -194,20 +219,14 @@ async def _received(receive: Callable[[], Awaitable[BytesLike]]) -> AsyncIterato
 
 
 async def _aframes(
-    chunks: AsyncIterator[BytesLike],
-    condition: ReadCondition[T],
     decoder: FrameDecoder,
+    condition: ReadCondition[T],
+    chunks: AsyncIterator[BytesLike],
     on_payload_error: Callable[[PayloadError], object] | None,
 ) -> AsyncIterator[T]:
-    while True:
-        frames = _next_batch(decoder, condition, on_payload_error)
-        if frames is END:
-            return
+    for frames in drive(partial(decoder.next_batch, condition), on_payload_error):
         if frames is NEED_DATA:
-            try:
-                _feed(decoder, await chunks.__anext__())
-            except StopAsyncIteration:
-                _feed(decoder, None)
+            feed(decoder, await anext(chunks, None))
         else:
             for frame in frames:
                 yield frame

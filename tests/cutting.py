@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from framestream._signals import END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import END, NEED_DATA, FrameDecoder
 from framestream.errors import FramestreamError
 
 if TYPE_CHECKING:

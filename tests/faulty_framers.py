@@ -118,14 +118,6 @@ class SplitsOtherwise(Lines):
         return lines, max(stop, window.start)
 
 
-class CutsWhatIsThere(Lines):
-    """A fast path that takes what is there for the frame."""
-
-    def cut(self, data: bytes, start: int) -> tuple[bytes, int]:
-        line, _, _ = data[start:].partition(b"\r\n")
-        return line, min(start + len(line) + 2, len(data))
-
-
 class SplitsFromZero(Lines):
     """A fast path that forgets that the window may begin elsewhere."""
 

@@ -5,25 +5,21 @@ from __future__ import annotations
 import json
 import re
 import struct
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import msgpack
 
 from framestream.framer import ReadCondition
-from framestream.framers._available import Available
-from framestream.framers._delimiter import Delimiter
-from framestream.framers._exactly import Exactly
-from framestream.framers._first_of import FirstOf
-from framestream.framers._fixed_length import FixedLength
-from framestream.framers._header_then_body import HeaderThenBody
-from framestream.framers._length_prefix import LengthPrefix
-from framestream.framers._line import Line
-from framestream.framers._mapped import Mapped, Nested
-from framestream.framers._msgpack import Msgpack
-from framestream.framers._regex import Regex
-from framestream.framers._sequence import Sequence
-from framestream.framers._until_close import UntilClose
-from framestream.framers._when import When
+from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
+from framestream.framers.choice import FirstOf, When
+from framestream.framers.delimiter import Delimiter
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.line import Line
+from framestream.framers.mapped import Mapped, Nested
+from framestream.framers.msgpack import Msgpack
+from framestream.framers.regex import Regex
+from framestream.framers.sequence import HeaderThenBody, Sequence
 
 
 class Sample(NamedTuple):
@@ -226,12 +222,6 @@ SAMPLES: dict[str, Sample] = {
         incomplete=[b"12", b"x;"],
         slow_frame=lambda size: b"1" * size + b";",
     ),
-    "regex-re2": sample(
-        Regex(rb"END|(a|b)[c-e]{1,2}x?y", engine="re2"),
-        examples={b"xEND.acy.bdexy": [b"xEND", b".acy", b".bdexy"]},
-        incomplete=[b"EN"],
-        slow_frame=lambda size: b"EN" * (size // 2) + b"END",
-    ),
     "regex-match": sample(
         Regex(MATCH.pattern, result="match"),
         examples={b"a=1\n, b=2\n": [MATCH.search(b"a=1\n"), MATCH.search(b", b=2\n")]},
@@ -312,4 +302,12 @@ SAMPLES: dict[str, Sample] = {
         incomplete=[b"1:a"],
     ),
 }
+
+if find_spec("re2"):  # it has no wheel for every Python
+    SAMPLES["regex-re2"] = sample(
+        Regex(rb"END|(a|b)[c-e]{1,2}x?y", engine="re2"),
+        examples={b"xEND.acy.bdexy": [b"xEND", b".acy", b".bdexy"]},
+        incomplete=[b"EN"],
+        slow_frame=lambda size: b"EN" * (size // 2) + b"END",
+    )
 """Name to sample. The name of the framer comes first."""

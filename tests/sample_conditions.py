@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from framestream import Decode, FramingError, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream import FramingError, NeedMore, ReadCondition, Span, Window
+from framestream.framer import Decode, ValueSpan
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from certificates import certificates
 
 from framestream import IOStream
 from framestream.testing import memory_stream_pair
-from framestream.transport._pipe_channel import PipeChannel
+from framestream.transport.descriptor import PipeTransport
 
 KINDS = ["tcp", "unix", "tls", "tlssock", "pipe", "memory"]
 SOCKETS = ["tcp", "unix"]
@@ -26,10 +26,10 @@ def tcp_sockets():
     return first, second
 
 
-def pipe_channels():
+def pipe_transports():
     """Return two channels joined by two pipes."""
     there, back = os.pipe(), os.pipe()
-    return PipeChannel(back[0], there[1]), PipeChannel(there[0], back[1])
+    return PipeTransport(back[0], there[1]), PipeTransport(there[0], back[1])
 
 
 def tls_sockets(*, shaken=True):
@@ -46,19 +46,19 @@ def tls_sockets(*, shaken=True):
     return client, server
 
 
-def channels(kind):
+def transports(kind):
     if kind == "tlssock":
         return tls_sockets()
     if kind == "tcp" or kind == "tls":
         return tcp_sockets()
-    return socket.socketpair() if kind == "unix" else pipe_channels()
+    return socket.socketpair() if kind == "unix" else pipe_transports()
 
 
 async def connected(kind, **options):
     """Return two streams joined by this kind of channel."""
     if kind == "memory":
         return memory_stream_pair(**options)
-    client, server = (IOStream(channel, **options) for channel in channels(kind))
+    client, server = (IOStream(transport, **options) for transport in transports(kind))
     if kind == "tls":
         await tls_between(client, server)
     return client, server

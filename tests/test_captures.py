@@ -17,7 +17,7 @@ import msgpack
 import pytest
 
 from framestream import END, FRAME_END, NEED_DATA, FrameDecoder, iter_frames
-from framestream.registry._registry import get_framer
+from framestream.registry.lookup import get_framer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))

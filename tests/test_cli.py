@@ -766,9 +766,9 @@ def test_plugins_are_listed_with_what_is_wrong(framestream: Command, installed: 
     heading, broken, upto = framestream("plugins").out.splitlines()
 
     assert heading.split()[:5] == ["PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED"]
-    assert "acme-broken 1.0   quarantined   broken " in broken
+    assert "acme-broken 1.0   failed   broken " in broken
     assert broken.endswith("cannot be imported: ModuleNotFoundError: No module named 'nowhere'")
-    assert "acme-upto 1.2     loaded        upto      register_framers" in upto
+    assert "acme-upto 1.2     loaded   upto      register_framers" in upto
 
 
 def test_plugins_are_listed_for_programs(framestream: Command, installed: Site) -> None:

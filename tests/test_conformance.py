@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from framer_examples import SAMPLES
 
-from framestream.framers._built_in import BUILT_IN
+from framestream.framers import BUILT_IN
 from framestream.testing import Check, check_framer, conformance_checks
 
 MAY_BE_UNTRIED = {

@@ -10,7 +10,8 @@ from typing import Any
 import faulty_framers as faulty
 import pytest
 
-from framestream import Decode, FramingError, Msgpack, NeedMore, ReadCondition, Window
+from framestream import FramingError, Msgpack, NeedMore, ReadCondition, Window
+from framestream.framer import Decode
 from framestream.testing import ConformanceError, check_framer, conformance_checks
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
@@ -53,7 +54,6 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.RefusesAtTheEnd(), LINES, "truncation", "bytes that merely break off are refused"),
         (faulty.LosesTheLast(), LINES, "final", "takes an answer back when the stream has ended"),
         (faulty.SplitsOtherwise(), LINES, "split", "split disagrees with find"),
-        (faulty.CutsWhatIsThere(), LINES, "cut", "cut disagrees with find"),
         (faulty.SplitsFromZero(), LINES, "split", "split disagrees with find"),
         (faulty.SplitRaises(), LINES, "split", "split raises IndexError"),
         (faulty.ChunkDependent(), LINES, "chunking", "depend on how the bytes were cut into chunks"),

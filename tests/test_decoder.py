@@ -14,8 +14,8 @@ from framestream import (
     END,
     FRAME_END,
     NEED_DATA,
-    PADDING,
     Delimiter,
+    Exactly,
     FrameDecoder,
     FramerContractError,
     FrameTooLarge,
@@ -28,6 +28,7 @@ from framestream import (
     StreamClosed,
     Window,
 )
+from framestream.framer import PADDING
 
 POLICIES = ["raise", "discard", "truncate", "close"]
 
@@ -929,7 +930,7 @@ def test_missing_says_how_much_must_arrive() -> None:
 
 
 def test_there_is_no_place_for_bytes_of_unknown_frames() -> None:
-    assert FrameDecoder().receive_from(len) is None
+    assert FrameDecoder().get_buffer() is None
 
 
 def test_a_window_shows_what_it_looks_at() -> None:
@@ -942,3 +943,43 @@ def test_the_package_names_what_it_has() -> None:
     assert set(framestream.__all__) <= set(dir(framestream))
     with pytest.raises(AttributeError, match="no attribute 'Lien'"):
         _ = framestream.Lien
+
+
+# Places
+
+
+@pytest.mark.parametrize("before", [b"", b"abc"])
+def test_a_place_that_is_not_filled_is_buffered(before: bytes) -> None:
+    decoder = fed(before)
+    decoder.receive_into(memoryview(bytearray(13)))
+    assert decoder.missing == 13 - len(before)
+    decoder.receive_data(b"defghijkl")
+    assert not decoder.release_place()
+    assert decoder.leftover == before + b"defghijkl"
+    assert decoder.next_frame(Exactly(6 + len(before))) == before + b"defghi"
+    assert decoder.next_frame(Lines()) is NEED_DATA
+    assert decoder.offset == 6 + len(before)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 9])
+def test_bytes_are_taken_into_a_place_from_however_many_chunks(size: int) -> None:
+    decoder = fed(b"abc", b"de", b"f", b"ghi")
+    place = bytearray(size)
+    decoder.take_into(memoryview(place))
+    assert place == b"abcdefghi"[:size]
+    assert decoder.leftover == b"abcdefghi"[size:]
+    assert (decoder.offset, decoder.frame_span) == (size, (0, size))
+
+
+def test_a_place_that_is_full_takes_nothing_more() -> None:
+    decoder = FrameDecoder()
+    place = bytearray(3)
+    decoder.receive_into(memoryview(place))
+    rest = decoder.get_buffer()
+    assert rest is not None
+    rest[:] = b"abc"
+    decoder.buffer_updated(3)
+    assert decoder.get_buffer() is None
+    assert decoder.release_place()
+    assert place == b"abc"
+    assert (decoder.offset, decoder.buffered) == (3, 0)

@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from framestream import _errors
-from framestream.framers._built_in import BUILT_IN
+from framestream import errors
+from framestream.framers import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -256,8 +256,8 @@ def test_the_reference_shows_the_options_of_every_built_in_framer(name: str) -> 
 
 ERRORS = [
     name
-    for name, value in vars(_errors).items()
-    if isinstance(value, type) and value.__module__ == _errors.__name__
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and value.__module__ == errors.__name__
 ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cutting import cut
 
-from framestream.registry._registry import available_framers
+from framestream.registry.lookup import available_framers
 
 _EXAMPLE = re.compile(
     r"^ +(?P<framer>[A-Z]\w+\(.*\)): +(?P<stream>\S.*?)(?P<end>, end)? +-> +(?P<frames>.+)$"

@@ -14,18 +14,14 @@ from framestream import (
     END,
     FRAME_END,
     NEED_DATA,
-    PADDING,
-    Body,
     Delimiter,
     EncodeError,
     Exactly,
-    Fields,
     FrameDecoder,
     Framer,
     FramerContractError,
     FrameTooLarge,
     FramingError,
-    GeneratorFramer,
     IncompleteFrame,
     LengthPrefix,
     Line,
@@ -37,6 +33,8 @@ from framestream import (
     Window,
     iter_frames,
 )
+from framestream.framer import PADDING
+from framestream.framers import Body, Fields, GeneratorFramer
 from framestream.testing import check_framer
 
 PORT = struct.Struct("!H")

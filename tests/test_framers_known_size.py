@@ -8,14 +8,10 @@ import pickle
 import pytest
 from cutting import cut, error, wire
 
-from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame
 from framestream.framer import NeedMore, Window
-from framestream.framers._available import Available
-from framestream.framers._exactly import Exactly
-from framestream.framers._fixed_length import FixedLength
-from framestream.framers._until_close import UntilClose
+from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
 from framestream.testing import check_framer
 
 
@@ -127,15 +123,15 @@ def test_a_short_end_is_incomplete() -> None:
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: Exactly(-1), "size is -1; it must be a whole number, at least 0"),
+        (lambda: Exactly(-1), "size is -1; it must be a whole number, 0 or more"),
         (lambda: Exactly(2.0), "size is 2.0"),
-        (lambda: FixedLength(0), "size is 0; it must be a whole number, at least 1"),
+        (lambda: FixedLength(0), "size is 0; it must be a whole number, 1 or more"),
         (lambda: FixedLength(True), "size is True"),
         (lambda: FixedLength(2, b""), "pad is b''; it must be one byte"),
         (lambda: FixedLength(2, b"ab"), "pad is b'ab'"),
         (lambda: FixedLength(2, " "), "pad is ' '"),
-        (lambda: Available(0), "max_size is 0; it must be a whole number, at least 1"),
-        (lambda: UntilClose(-1), "max_size is -1; it must be a whole number, at least 0"),
+        (lambda: Available(0), "max_size is 0; it must be a whole number, 1 or more"),
+        (lambda: UntilClose(-1), "max_size is -1; it must be a whole number, 0 or more"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_at_once(make, reason) -> None:

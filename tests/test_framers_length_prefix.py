@@ -12,11 +12,11 @@ from cutting import cut, error, wire
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FrameDecoder
 from framestream.errors import EncodeError, FrameTooLarge, FramingError, IncompleteFrame
 from framestream.framer import NeedMore, Window
-from framestream.framers._length_prefix import LengthPrefix
-from framestream.registry._registry import get_framer
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.registry.lookup import get_framer
 from framestream.testing import check_framer
 
 VARINT = LengthPrefix(format="varint")
@@ -156,7 +156,7 @@ def test_a_length_that_counts_its_own_digits_is_right_where_a_digit_is_added(siz
 def test_the_span_is_known_with_the_header() -> None:
     assert LengthPrefix().find(Window(b"--\0\0\0", 2)) == NeedMore(4)
     assert LengthPrefix().find(Window(b"--\0\0\1\0", 2)) == (6, 262, 262)
-    assert VARINT.find(Window(b"\x80")) == NeedMore()
+    assert VARINT.find(Window(b"\x80")) == NeedMore(1)
     assert VARINT.find(Window(b"\x80\x08")) == (2, 1026, 1026)
 
 
@@ -272,8 +272,8 @@ def test_a_function_may_refuse_a_header() -> None:
         ({"format": "hex"}, "a hex length needs a terminator or a size"),
         ({"format": "octal"}, "format is 'octal'; it must be one of binary, varint, decimal, hex"),
         ({"byteorder": "middle"}, "byteorder is 'middle'; it must be one of big, little, native"),
-        ({"offset": -1}, "offset is -1; it must be a whole number, at least 0"),
-        ({"strip": -1}, "strip is -1; it must be a whole number, at least 0"),
+        ({"offset": -1}, "offset is -1; it must be a whole number, 0 or more"),
+        ({"strip": -1}, "strip is -1; it must be a whole number, 0 or more"),
         ({"adjust": 0.5}, "adjust is 0.5; it must be a whole number"),
         ({"max_size": -1}, "max_size is -1"),
         ({"terminator": b":"}, "terminator is b':'; a binary length has no such option"),
@@ -287,7 +287,7 @@ def test_a_function_may_refuse_a_header() -> None:
         ({"format": "decimal", "terminator": ":"}, "terminator is ':'; it must be bytes"),
         ({"format": "decimal", "terminator": b"0:"}, "terminator is b'0:'; it must not begin with a decimal"),
         ({"format": "hex", "terminator": b"f"}, "terminator is b'f'; it must not begin with a hex digit"),
-        ({"length": len}, "size is None; it must be a whole number, at least 1"),
+        ({"length": len}, "size is None; it must be a whole number, 1 or more"),
         ({"length": len, "size": 2, "format": "hex"}, "format is 'hex'; a length that a function reads"),
     ],
 )

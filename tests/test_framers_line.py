@@ -10,11 +10,11 @@ from cutting import cut, error, wire
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FrameDecoder
 from framestream.errors import EncodeError, IncompleteFrame, PayloadError
 from framestream.framer import Window
-from framestream.framers._line import Line
-from framestream.registry._registry import get_framer
+from framestream.framers.line import Line
+from framestream.registry.lookup import get_framer
 from framestream.testing import check_framer
 
 

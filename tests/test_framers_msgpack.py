@@ -17,11 +17,10 @@ from cutting import cut, error, wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FramerContractError, FramingError, IncompleteFrame, PayloadError
 from framestream.framer import NeedMore, Window
-from framestream.framers._msgpack import Msgpack
+from framestream.framers.msgpack import Msgpack
 from framestream.testing import check_framer, chunkings
 
 OBJECTS = [
@@ -367,8 +366,8 @@ def test_it_is_a_value() -> None:
 def test_without_the_c_implementation_it_gives_the_same_frames_in_linear_time() -> None:
     program = (
         "import msgpack\n"
-        "from framestream.decoding._decoder import FrameDecoder\n"
-        "from framestream.framers._msgpack import Msgpack\n"
+        "from framestream.decoder import FrameDecoder\n"
+        "from framestream.framers.msgpack import Msgpack\n"
         "assert not Msgpack.compiled\n"
         "data = msgpack.packb([['x' * 8] * 10, None]) * 2000 + b'\\xa1\\xff' + b'\\x05'\n"
         "decoder = FrameDecoder()\n"

@@ -12,14 +12,12 @@ from framestream import (
     Exactly,
     FixedLength,
     Framer,
-    HeaderThenBody,
     LengthPrefix,
     Line,
-    Mapped,
     Regex,
-    Sequence,
     UntilClose,
 )
+from framestream.framers import HeaderThenBody, Mapped, Sequence
 
 FRAMERS = {name: sample.framer for name, sample in SAMPLES.items() if isinstance(sample.framer, Framer)}
 

@@ -1,22 +1,48 @@
-"""Imports point down only, as docs/design.md says."""
+"""Imports point down only, as docs/design.md says, and nothing is imported before it is needed."""
 
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import framestream
-import framestream.testing
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "framestream"
 
-# What the decoder may not know: event loops, sockets, plugins, the shell.
-OUTSIDE = {"asyncio", "socket", "ssl", "select", "threading", "pluggy", "msgpack", "click", "rich"}
+# Each room, and the rooms it may import. A room is a module or a package here, with its `__init__`,
+# since importing any module of a package runs that.
+ROOMS = {
+    "errors": "",
+    "framer": "errors",
+    "buffer": "errors",
+    "decoder": "errors framer buffer",
+    "iterate": "errors framer decoder",
+    "framers": "errors framer checks",
+    "_events": "",
+    "checks": "",
+    "transport": "errors checks",
+    "stream": "errors framer decoder iterate framers transport _events checks",
+    "net": "errors framer decoder iterate framers transport stream _events checks",
+    "registry": "errors framer framers _events",
+    "testing": "errors framer decoder iterate framers transport stream registry checks",
+    "cli": "errors framer decoder iterate framers transport stream net registry testing _build",
+    "_build": "decoder",
+    "__main__": "cli",
+    "": "errors framer",  # framestream itself: the rest when it is asked for
+}
+# What is imported only once somebody gives a name, or a plugin has to be loaded in a worker.
+WHEN_ASKED = {("iterate", "registry"), ("net", "registry")}
+
+UNIX_ONLY = {"fcntl", "termios", "tty", "pty", "pwd", "grp", "resource"}
 
 
 def statements(body: list[ast.stmt], *, lazy: bool) -> Iterator[ast.stmt]:
@@ -38,60 +64,110 @@ def imports(path: Path, *, lazy: bool = False) -> set[str]:
             found |= {alias.name for alias in statement.names}
         elif isinstance(statement, ast.ImportFrom):
             assert statement.level == 0, f"{path}: imports are absolute"
-            names = {f"framestream.{alias.name}" for alias in statement.names}
             module = statement.module or ""
-            found |= names if module == "framestream" else {module}
+            names = {f"{module}.{alias.name}" for alias in statement.names}
+            found |= {name if name.removeprefix("framestream.") in MODULES else module for name in names}
     return {name.removeprefix("framestream.") for name in found}
 
 
 def module_name(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts).removesuffix("__init__").removesuffix(".")
 
 
 MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 
 
-def everything_below(name: str) -> set[str]:
-    """Return all that is imported when a module is, this package's modules and others."""
-    seen: set[str] = set()
-    todo = [name]
-    while todo:
-        name = todo.pop()
-        if name not in seen:
-            seen.add(name)
-            todo += imports(MODULES[name]) if name in MODULES else []
-    return seen
+def rooms_of(name: str, *, lazy: bool) -> set[str]:
+    """Return the other rooms that a module imports."""
+    names = {"" if name == "framestream" else name for name in imports(MODULES[name], lazy=lazy)} & set(
+        MODULES
+    )
+    return {other.partition(".")[0] for other in names} - {name.partition(".")[0]}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_imports_the_rooms_below_its_own(name: str) -> None:
+    room = name.partition(".")[0]
+    below = set(ROOMS[room].split())
+    if room == "cli":
+        below.add("")  # it uses the public names, too
+
+    assert rooms_of(name, lazy=False) <= below
+    above = {other for one, other in WHEN_ASKED if one in (room, name)}
+    assert rooms_of(name, lazy=True) <= below | above
+    assert imports(MODULES[name]) & UNIX_ONLY == set()
 
 
 def test_no_module_imports_itself_in_a_roundabout_way() -> None:
-    graph = {name: imports(path, lazy=True) & set(MODULES) for name, path in MODULES.items()}
+    graph = {name: imports(path) & set(MODULES) for name, path in MODULES.items()}
     list(TopologicalSorter(graph).static_order())
 
 
-@pytest.mark.parametrize("name", ["decoding._decoder", "iterate", "framer", "decoding._buffer"])
-def test_the_decoder_knows_no_event_loop_no_plugin_and_no_framer(name: str) -> None:
-    below = everything_below(name)
-    assert below & OUTSIDE == set()
-    assert {module for module in below if module.startswith(("framers", "registry", "cli"))} == set()
+CORE = {"framestream", "framestream.errors", "framestream.framer"}
 
 
-@pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith("framers.")))
-def test_built_in_framers_use_the_contract_and_nothing_else(name: str) -> None:
-    ours = imports(MODULES[name], lazy=True) & set(MODULES)
-    allowed = {"framer", "errors"} | ({"registry._hookspecs"} if name == "framers._built_in" else set())
-    assert {module for module in ours if not module.startswith("framers.")} <= allowed
+@pytest.mark.parametrize(
+    ("program", "rooms"),
+    [
+        ("import framestream", set()),
+        ("import framestream; framestream.Line()", {"framers", "checks"}),
+        ("import framestream; framestream.get_framer('line')", {"framers", "checks", "registry", "_events"}),
+        (
+            "import framestream; framestream.FrameDecoder().next_frame(framestream.Line())",
+            {"framers", "checks", "buffer", "decoder"},
+        ),
+        ("import framestream.net", None),
+    ],
+)
+def test_what_a_program_does_not_use_is_not_imported(program: str, rooms: set[str] | None) -> None:
+    show = f"import sys, json; before = set(sys.modules)\n{program}\n"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{show}print(json.dumps(sorted(set(sys.modules) - before)))"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    loaded = set(json.loads(ran.stdout))
+
+    assert loaded & {"pluggy", "msgpack", "importlib.metadata", "click", "rich", "packaging"} == set()
+    if rooms is not None:
+        ours = {name for name in loaded if name.partition(".")[0] == "framestream"} - CORE
+        assert {name.split(".")[1] for name in ours} <= rooms
+        assert loaded & {"asyncio", "ssl", "socket", "select", "logging"} == set()
 
 
-def test_streams_import_neither_pluggy_nor_the_command_line() -> None:
-    below = everything_below("net")
-    assert below & {"pluggy", "click", "rich", "registry._registry"} == set()
+# What is public
 
 
-def test_nothing_but_the_command_line_imports_the_command_line() -> None:
-    users = {
-        name for name, path in MODULES.items() if any(m.startswith("cli") for m in imports(path, lazy=True))
-    }
-    assert {name for name in users if not name.startswith("cli")} == {"__main__"}
+def test_every_public_name_is_there_and_nothing_else_is_shown() -> None:
+    assert [name for name in framestream.__all__ if not hasattr(framestream, name)] == []
+    assert sorted(framestream.__all__) == dir(framestream)
+    with pytest.raises(AttributeError, match="'framestream' has no attribute 'Lines'"):
+        framestream.Lines  # type: ignore[attr-defined]  # noqa: B018
+
+
+PROMISED = """
+    Exactly Available Delimiter Line FixedLength LengthPrefix Regex Msgpack UntilClose
+    ReadCondition Framer Window Span NeedMore hookspec hookimpl
+    FrameDecoder NEED_DATA END iter_frames aiter_frames IOStream connect serve
+    get_framer available_framers plugins
+    FramingError FrameTooLarge IncompleteFrame PayloadError
+    StreamBusy StreamClosed FramerContractError PluginError
+"""
+
+
+def test_the_promised_names_are_public() -> None:
+    assert set(PROMISED.split()) <= set(framestream.__all__)
+
+
+@pytest.mark.parametrize("space", ["framers", "net", "stream", "testing"])
+def test_a_namespace_has_what_it_lists(space: str) -> None:
+    module = import_module(f"framestream.{space}")
+
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+    with pytest.raises(AttributeError):
+        module.Nothing  # noqa: B018
 
 
 PLUGIN_FILES = [p for p in sorted(ROOT.glob("plugins/*/*/**/*.py")) if "tests" not in p.parts]
@@ -100,8 +176,11 @@ PLUGIN_FILES = [p for p in sorted(ROOT.glob("plugins/*/*/**/*.py")) if "tests" n
 @pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_plugins_use_only_public_names(path: Path) -> None:
     for statement in ast.walk(ast.parse(path.read_text())):
-        if isinstance(statement, ast.ImportFrom) and statement.module == "framestream":
-            assert {alias.name for alias in statement.names} <= set(framestream.__all__)
-        elif isinstance(statement, ast.ImportFrom):
-            module = statement.module or ""
-            assert not module.startswith("framestream.") or module == "framestream.testing"
+        if (
+            isinstance(statement, ast.ImportFrom)
+            and (statement.module or "").partition(".")[0] == "framestream"
+        ):
+            place = import_module(statement.module or "")
+            public = getattr(place, "__all__", [name for name in vars(place) if not name.startswith("_")])
+            assert "._" not in place.__name__
+            assert {alias.name for alias in statement.names} <= {*public, *framestream._PLACES}

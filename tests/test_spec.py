@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framestream import NeedMore, ReadCondition, SpecError, Window
-from framestream.registry._grammar import Option, Spec, Word, parse_spec
-from framestream.registry._hints import describe
-from framestream.registry._spec import build_framer, describe_options, format_spec
-from framestream.registry._values import convert, format_size, format_value, no_framers
+from framestream.framer import format_size, options_of
+from framestream.registry.grammar import Option, Spec, Word, parse_spec
+from framestream.registry.lookup import build_framer
+from framestream.registry.options import Takes, describe_options
 
 
 class Whole(ReadCondition[Any]):
@@ -88,44 +88,29 @@ FACTORIES: dict[str, Any] = {cls.name: cls for cls in (Ends, Header, Either, Pai
 def build(spec: str | Spec) -> Any:
     if isinstance(spec, str):
         spec = parse_spec(spec)
-    return build_framer(FACTORIES[spec.name], spec, build)
-
-
-def refusal(spec: str) -> tuple[str, int | None]:
-    with pytest.raises(SpecError) as caught:
-        build(spec)
-    return str(caught.value), caught.value.position
+    return build_framer(FACTORIES.get(spec.name, Whole), spec, build)
 
 
 # Grammar
 
 
-def test_a_tree_holds_names_children_options_and_places() -> None:
+def test_a_tree_holds_names_framers_options_and_places() -> None:
     tree = parse_spec(" a/b-c ( x:1 , (y:2,z) ) : k = v , \"q\" , 'r' ")
 
-    assert tree == Spec(
-        "a/b-c",
-        (
-            Spec("x", options=(Option(None, Word("1", 11), 11),), position=9),
-            Spec(
-                "y", options=(Option(None, Word("2", 18), 18), Option(None, Word("z", 20), 20)), position=16
-            ),
-        ),
-        (
-            Option("k", Word("v", 31), 27),
-            Option(None, Word("q", 35, '"'), 35),
-            Option(None, Word("r", 41, "'"), 41),
-        ),
-        position=1,
+    one, two, z = (
+        Option(None, Word(text, place), place) for text, place in (("1", 11), ("2", 18), ("z", 20))
     )
+    quoted = (Option(None, Word("q", 35, '"'), 35), Option(None, Word("r", 41, "'"), 41))
+    framers = (Spec("x", (), (one,), 9), Spec("y", (), (two, z), 16))
+    assert tree == Spec("a/b-c", framers, (Option("k", Word("v", 31), 27), *quoted), 1)
 
 
-def test_between_parentheses_a_bare_name_behind_a_comma_is_the_next_child() -> None:
+def test_between_parentheses_a_bare_name_after_a_comma_is_the_next_framer() -> None:
     tree = parse_spec('f(a:1,k=2,"s", b, (c:x,y), d())')
 
-    assert [child.name for child in tree.children] == ["a", "b", "c", "d"]
-    assert [option.key for option in tree.children[0].options] == [None, "k", None]
-    assert [len(child.options) for child in tree.children] == [3, 0, 2, 0]
+    assert [framer.name for framer in tree.framers] == ["a", "b", "c", "d"]
+    assert [option.key for option in tree.framers[0].options] == [None, "k", None]
+    assert [len(framer.options) for framer in tree.framers] == [3, 0, 2, 0]
 
 
 def test_a_value_may_be_a_framer() -> None:
@@ -170,93 +155,80 @@ def test_any_text_is_parsed_or_refused_with_a_place_in_it(text: str) -> None:
 
 # Building
 
+MADE = {
+    "header": Header(),
+    "header:2": Header(2),
+    "header:size=2,order=little": Header(2, "little"),
+    "header:2,little": Header(2, "little"),
+    "header:0x10": Header(16),
+    "header:64KiB": Header(65536),
+    "header:1MB": Header(1_000_000),
+    "header:-1_000": Header(-1000),
+    "header:width=varint": Header(width="varint"),
+    "header:width=8": Header(width=8),
+    "header:pace=2.5": Header(pace=2.5),
+    "header:text=none": Header(text=None),
+    'header:text="none"': Header(text="none"),
+    "header:fill=a": Header(fill="a"),
+    "header:names=a,names=b": Header(names=("a", "b")),
+    "header:names=a": Header(names=("a",)),
+    "ends:;": Ends(b";"),
+    r'ends:"\r\n","\n"': Ends((b"\r\n", b"\n")),
+    r"ends:\0": Ends(b"\0"),
+    r'ends:"\xff\"\\\t"': Ends(b'\xff"\\\t'),
+    r"ends:'\d'": Ends(rb"\d"),
+    'ends:"é"': Ends("é".encode()),
+    "ends:a,keep,last=no,max=1KiB": Ends(b"a", keep=True, last=False, max_size=1024),
+    "ends:keep=YES,marks=a,max_size=5": Ends(b"a", keep=True, max_size=5),
+    "ends:a,max-size=5": Ends(b"a", max_size=5),
+    'ends:"keep"': Ends(b"keep"),
+    "either(header, ends:a)": Either((Header(), Ends(b"a"))),
+    "either(header)": Either((Header(),)),
+    "either:parts=header,parts=(ends:a)": Either((Header(), Ends(b"a"))),
+    "either:header,(ends:a),note=x": Either((Header(), Ends(b"a")), "x"),
+    "pair(header, ends:a)": Pair(Header(), Ends(b"a")),
+    "pair:header,tail=(ends:a)": Pair(Header(), tail=Ends(b"a")),
+    "pair(pair(header)):body=none": Pair(Pair(Header())),
+    "varied:1,2,a,b,mode=b": Varied(1, 2, b"a", b"b", mode="b"),
+    "varied:first=1": Varied(1),
+}
 
-@pytest.mark.parametrize(
-    ("spec", "framer"),
-    [
-        ("header", Header()),
-        ("header:2", Header(2)),
-        ("header:size=2,order=little", Header(2, "little")),
-        ("header:2,little", Header(2, "little")),
-        ("header:0x10", Header(16)),
-        ("header:64KiB", Header(65536)),
-        ("header:1MB", Header(1_000_000)),
-        ("header:-1_000", Header(-1000)),
-        ("header:width=varint", Header(width="varint")),
-        ("header:width=8", Header(width=8)),
-        ("header:pace=2.5", Header(pace=2.5)),
-        ("header:text=none", Header(text=None)),
-        ('header:text="none"', Header(text="none")),
-        ("header:fill=a", Header(fill="a")),
-        ("header:names=a,names=b", Header(names=("a", "b"))),
-        ("header:names=a", Header(names=("a",))),
-        ("ends:;", Ends(b";")),
-        (r'ends:"\r\n","\n"', Ends((b"\r\n", b"\n"))),
-        (r"ends:\0", Ends(b"\0")),
-        (r'ends:"\xff\"\\\t"', Ends(b'\xff"\\\t')),
-        (r"ends:'\d'", Ends(rb"\d")),
-        ('ends:"é"', Ends("é".encode())),
-        ("ends:a,keep,last=no,max=1KiB", Ends(b"a", keep=True, last=False, max_size=1024)),
-        ("ends:keep=YES,marks=a,max_size=5", Ends(b"a", keep=True, max_size=5)),
-        ("ends:a,max-size=5", Ends(b"a", max_size=5)),
-        ('ends:"keep"', Ends(b"keep")),
-        ("either(header, ends:a)", Either((Header(), Ends(b"a")))),
-        ("either(header)", Either((Header(),))),
-        ("either:parts=header,parts=(ends:a)", Either((Header(), Ends(b"a")))),
-        ("either:header,(ends:a),note=x", Either((Header(), Ends(b"a")), "x")),
-        ("pair(header, ends:a)", Pair(Header(), Ends(b"a"))),
-        ("pair:header,tail=(ends:a)", Pair(Header(), tail=Ends(b"a"))),
-        ("pair(pair(header)):body=none", Pair(Pair(Header()))),
-        ("varied:1,2,a,b,mode=b", Varied(1, 2, b"a", b"b", mode="b")),
-        ("varied:first=1", Varied(1)),
-    ],
-)
-def test_a_spec_string_makes_the_framer(spec: str, framer: ReadCondition[Any]) -> None:
-    assert framer == build(spec)
+
+@pytest.mark.parametrize("spec", MADE)
+def test_a_spec_string_makes_the_framer_which_makes_it_again(spec: str) -> None:
+    assert MADE[spec] == build(spec) == build(str(MADE[spec]))
 
 
 @pytest.mark.parametrize(
     ("spec", "reason", "position"),
     [
         ("header:siz=2", "header has no option 'siz'; did you mean 'size'? (options: size, order, width", 7),
+        ("whole:x=1", "whole has no option 'x', it takes none", 6),
         ("header:size=two", "size: 'two' is no whole number (write 2, 0x10, 64KiB or 1MB)", 12),
         ("header:size=2XB", "size: '2XB' is no whole number", 12),
-        ("header:order=litle", "order: 'litle' is not one of big, little; did you mean 'little'?", 13),
+        ("header:order=litle", "order: 'litle' is not big or little; did you mean 'little'?", 13),
         ("header:width=varnt", "width: 'varnt' is not whole number or varint or any", 13),
         ("header:width=ends()", "width: ends(...) is not whole number or varint or any", 13),
         ("header:pace=fast", "pace: 'fast' is no number", 12),
-        (
-            "header:reader=len",
-            "reader: this option takes a Python object, which a spec string cannot hold",
-            14,
-        ),
-        ("header:text=ends()", "text: ends(...) is a framer; expected text", 12),
-        ("header:1,2", "order: '2' is not one of big, little", 9),
+        ("header:reader=len", "reader: this option takes a Python object, which a spec", 14),
+        ("header:text=ends()", "text: ends(...) is no text", 12),
+        ("header:1,2", "order: '2' is not big or little", 9),
         ("header:1,big,3", "header has no option for '3' after size, order", 13),
         ("header:1,big,ends()", "header has no option for 'ends' after size, order", 13),
         ("header(ends:a)", "header has no option for 'ends'", 7),
         ("header:size=1,size=2", "size is given twice", 14),
         ("ends", "ends needs marks", 0),
-        ("ends:a,keep=maybe", "keep: 'maybe' is neither yes nor no", 12),
+        ("ends:a,keep=maybe", "keep: 'maybe' is not yes or no", 12),
         (r'ends:"\d"', r"marks: unknown escape \d (write \\d, or the text in single quotes)", 5),
-        (
-            "pair(header, header, header, header)",
-            "pair has no option for 'header' after head, body, tail",
-            29,
-        ),
+        ("pair(header, header, header, ends)", "pair has no option for 'ends' after head, body, tail", 29),
         ("either(ends:a,mxa=1)", "ends has no option 'mxa'; did you mean 'max'?", 14),
     ],
 )
 def test_a_wrong_option_is_refused_with_what_is_allowed(spec: str, reason: str, position: int) -> None:
-    message, place = refusal(spec)
+    with pytest.raises(SpecError, match="^" + re.escape(reason)) as caught:
+        build(spec)
 
-    assert reason in message
-    assert position == place
-
-
-def test_a_framer_without_options_says_so() -> None:
-    with pytest.raises(SpecError, match="whole has no option 'x', it takes none"):
-        build_framer(Whole, parse_spec("whole:x=1"), build)
+    assert position == caught.value.position
 
 
 def test_what_a_framer_itself_refuses_names_the_framer() -> None:
@@ -276,10 +248,8 @@ def test_options_that_cannot_be_read_are_a_spec_error() -> None:
     def broken(size: Missing) -> None:  # type: ignore[name-defined]  # noqa: F821 - that is the point
         ...
 
-    with pytest.raises(
-        SpecError, match=r"the options of .*broken cannot be read: name 'Missing' is not defined"
-    ):
-        describe_options(broken)
+    with pytest.raises(SpecError, match=r"the options of .*broken cannot be read: name 'Missing'"):
+        build_framer(broken, parse_spec("broken"), build)
 
 
 # Printing
@@ -308,7 +278,6 @@ def test_options_that_cannot_be_read_are_a_spec_error() -> None:
         (Ends("é\x85\x00".encode() + b"\xff"), r'ends:"é\xc2\x85\0\xff"'),
         (Either((Header(), Ends(b"a"))), "either(header, ends:a)"),
         (Either((Ends(b"a", keep=True), Header()), "x"), "either((ends:a,keep), header):note=x"),
-        (Either((Header(reader=len),)), "either((header:reader=<function len>))"),
         (Pair(Header(), tail=Header(2)), "pair(header):tail=(header:size=2)"),
         (Pair(Header(), tail=Header()), "pair(header):tail=header"),
         (Varied(1, 3, b"a", mode="b"), "varied:1,second=3,rest=a,mode=b"),
@@ -316,7 +285,7 @@ def test_options_that_cannot_be_read_are_a_spec_error() -> None:
     ],
 )
 def test_a_framer_prints_only_what_is_not_the_default(framer: ReadCondition[Any], text: str) -> None:
-    assert text == str(framer) == format_spec(framer)
+    assert text == str(framer)
 
 
 def test_a_framer_without_a_name_or_without_attributes_prints_its_repr() -> None:
@@ -370,71 +339,48 @@ def test_every_framer_is_made_again_from_its_string(framer: ReadCondition[Any]) 
 
 @given(st.integers())
 def test_sizes_are_written_with_the_largest_unit_that_is_exact(size: int) -> None:
-    assert size == convert(Word(format_size(size)), int, build)
-    assert format_size(0) == "0"
-    assert format_size(3 << 40) == "3TiB"
-    assert format_size(1025) == "1025"
-
-
-def test_a_choice_may_be_any_kind_of_value() -> None:
-    newline = Literal["\r\n", "\n", 5, True]
-
-    assert convert(Word(r"\r\n", quote='"'), newline, build) == "\r\n"
-    assert convert(Word("5"), newline, build) == 5
-    assert convert(Word("yes"), newline, build) is True
-    assert format_value("\r\n", newline) == r'"\r\n"'
+    assert size == Takes(int).convert(Word(format_size(size)))
+    assert [format_size(size) for size in (0, 1025, 3 << 40)] == ["0", "1025", "3TiB"]
 
 
 # Describing
 
 
 def test_options_are_described_from_their_annotations() -> None:
-    marks, keep, last, largest = describe_options(Ends)
-
-    assert ("marks", "bytes, one or more", "", "What ends a frame.", True) == (
-        marks.key,
-        marks.type,
-        marks.default_text,
-        marks.help,
-        marks.required,
+    assert describe_options(Ends) == (
+        ("marks", "bytes, one or more", "", "What ends a frame.", True),
+        ("keep", "yes or no", "no", "Keep it.", False),
+        ("last", "yes or no", "yes", "Take the rest.", False),
+        ("max", "whole number", "none", "The most. Bytes.", False),
     )
-    assert ("keep", "yes or no", "no", False) == (keep.key, keep.type, keep.default_text, keep.required)
-    assert last.default_text == "yes"
-    assert ("max", "max_size", "whole number", "none") == (
-        largest.key,
-        largest.parameter,
-        largest.type,
-        largest.default_text,
-    )
+    assert describe_options(Header)[-1] == ("shared", "text, one or more", "a,b", "", False)
 
 
 def test_max_size_keeps_its_name_where_there_is_another_max() -> None:
     def both(max: int = 1, max_size: int = 2) -> None: ...
 
-    assert ["max", "max-size"] == [info.key for info in describe_options(both)]
-
-
-def test_defaults_that_are_made_anew_are_shown() -> None:
-    shared = describe_options(Header)[-1]
-
-    assert shared.default_text == "a,b"
-    assert shared.help == ""
+    assert ["max", "max-size"] == [option.key for option in options_of(both)]
 
 
 def test_types_are_described_in_words() -> None:
-    bound = TypeVar("bound", bound=int)
-
     class Odd:
         kind: ClassVar[int] = 1
 
-    assert describe(Annotated[int | None, "x"]) == "whole number"
-    assert describe(bound) == "whole number"
-    assert describe(float | Literal["a"]) == "number or a"
-    assert describe(tuple[ReadCondition[Any], ...]) == "framer, one or more"
-    assert describe(Odd) == "Python object"
-    assert describe(Any) == "Python object"
+    words = {
+        Annotated[int | None, "x"]: "whole number",
+        TypeVar("bound", bound=int): "whole number",  # type: ignore[misc]
+        float | Literal["a"]: "number or a",
+        tuple[ReadCondition[Any], ...]: "framer, one or more",
+        Literal["\r\n", 5, True]: r'"\r\n" or 5 or yes',
+        Odd: "Python object",
+        Any: "Python object",
+    }
+    assert list(words.values()) == [str(Takes(hint)) for hint in words]
 
 
-def test_where_no_framer_fits_none_is_made() -> None:
-    with pytest.raises(SpecError, match=r"^line is a framer$"):
-        convert(Word("line"), ReadCondition[Any], no_framers)
+def test_a_choice_may_be_any_kind_of_value() -> None:
+    takes = Takes(Literal["\r\n", "\n", 5, True])
+
+    assert takes.convert(Word(r"\r\n", quote='"')) == "\r\n"
+    assert takes.convert(Word("5")) == 5
+    assert takes.convert(Word("yes")) is True

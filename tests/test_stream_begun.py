@@ -126,7 +126,7 @@ async def test_an_error_behind_a_cancelled_begun_read_is_nobodys():
 
 async def test_a_channel_that_fails_at_once_is_raised_at_once():
     async with joined("unix") as (_, server):
-        server.channel.socket.detach()
+        server.transport.socket.detach()
         with pytest.raises(OSError, match="Bad file descriptor"):
             server.begin_read(Line())
         assert server.closed()

@@ -25,8 +25,8 @@ from framestream import (
 )
 from framestream._events import events
 from framestream.testing import Wire, memory_stream_pair
-from framestream.transport._channel import SocketChannel
-from framestream.transport._pipe_channel import PipeChannel
+from framestream.transport.descriptor import SocketTransport
+from framestream.transport.descriptor import PipeTransport
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -38,7 +38,7 @@ def ours(caplog):
 
 def reset(stream):
     """Close a TCP stream so that its peer sees a reset."""
-    stream.channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.close()
 
 
@@ -243,7 +243,7 @@ async def test_closing_because_of_an_error_over_unread_bytes_is_a_reset():
 # Errors that are none of the peer's
 
 
-class BrokenChannel(SocketChannel):
+class BrokenTransport(SocketTransport):
     """A socket that fails in a way no network does."""
 
     def __init__(self, sock):
@@ -256,7 +256,7 @@ class BrokenChannel(SocketChannel):
 
 async def test_an_inline_read_error_is_raised_at_once_without_a_log(caplog):
     first, second = tcp_sockets()
-    stream = IOStream(BrokenChannel(first))
+    stream = IOStream(BrokenTransport(first))
     with pytest.raises(OSError, match="input/output error"):
         stream.read(Line()).send(None)
     assert stream.closed()
@@ -267,7 +267,7 @@ async def test_an_inline_read_error_is_raised_at_once_without_a_log(caplog):
 
 async def test_an_inline_read_error_of_a_callback_read_is_raised_at_once():
     first, second = tcp_sockets()
-    stream = IOStream(BrokenChannel(first))
+    stream = IOStream(BrokenTransport(first))
     with pytest.raises(OSError, match="input/output error"):
         stream.read(Line(), callback=print)
     assert stream.closed()
@@ -299,7 +299,7 @@ async def test_a_real_error_fails_read_until_close():
 
 
 async def test_a_write_error_is_logged_and_closes(caplog):
-    class Unwritable(SocketChannel):
+    class Unwritable(SocketTransport):
         def send(self, buffers):
             raise OSError(5, "input/output error")
 
@@ -504,7 +504,7 @@ async def test_repr_says_who_and_in_what_state():
 
 async def test_a_stream_that_only_writes_notices_that_nobody_reads_any_more():
     there, back = os.pipe()
-    async with IOStream(PipeChannel(None, back)) as writer:
+    async with IOStream(PipeTransport(None, back)) as writer:
         closing = asyncio.ensure_future(writer.wait_closed())
         await writer.write(b"x")
         await passes()
@@ -566,7 +566,7 @@ class Talking(IOStream):
         self.said.append((problem, type(error)))
 
 
-class Unable(SocketChannel):
+class Unable(SocketTransport):
     """A socket that can send nothing."""
 
     def send(self, buffers):
@@ -596,7 +596,7 @@ async def test_a_subclass_can_log_a_frame_that_is_too_large_in_its_own_words(
 
 async def test_a_subclass_can_log_what_a_channel_or_a_callback_raises_in_its_own_words(caplog):
     first, second = map(Talking, socket.socketpair())
-    first.channel.receive = lambda size: 1 / 0
+    first.transport.receive = lambda size: 1 / 0
     first.set_close_callback(lambda: None)
     second.write(b"x")
     await first.wait_closed()
@@ -619,7 +619,7 @@ async def test_a_subclass_can_log_what_a_channel_or_a_callback_raises_in_its_own
 
 
 async def test_whatever_a_channel_raises_closes_the_stream_and_is_logged_once(caplog):
-    class Odd(SocketChannel):
+    class Odd(SocketTransport):
         def send(self, buffers):
             raise TypeError("not like this")
 
@@ -642,7 +642,7 @@ async def test_whatever_a_channel_raises_closes_the_stream_and_is_logged_once(ca
 
 
 async def cut_by_a_reset(client, server):
-    client.channel.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 
 

@@ -57,12 +57,12 @@ async def test_a_stream_is_made_with_framers():
     async with joined("memory", framer="length-prefix:size=2") as (client, _):
         assert LengthPrefix(2) == client.framer == client.send_framer
     first, second = memory_stream_pair(), memory_stream_pair()
-    stream = IOStream(first[0].channel, framer=Exactly(3), send_framer="line")
+    stream = IOStream(first[0].transport, framer=Exactly(3), send_framer="line")
     assert (Exactly(3), Line()) == (stream.framer, stream.send_framer)
-    stream = IOStream(second[0].channel, framer=Exactly(3))
+    stream = IOStream(second[0].transport, framer=Exactly(3))
     assert stream.send_framer is None
     with pytest.raises(TypeError, match="can only read"):
-        IOStream(second[1].channel, send_framer=Exactly(3))
+        IOStream(second[1].transport, send_framer=Exactly(3))
 
 
 async def test_an_unknown_option_is_a_type_error():

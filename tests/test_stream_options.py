@@ -7,7 +7,7 @@ import pytest
 from stream_pairs import joined
 
 from framestream import IOStream, Line, client_tls, connect, connect_process, serve
-from framestream.stream._stream_options import DEFAULTS, check_options
+from framestream.stream.options import DEFAULTS, check_options
 
 LINE = Line()
 
@@ -129,29 +129,6 @@ async def test_a_server_is_told_its_certificate_not_just_that_it_has_one():
 async def test_a_mistake_in_the_arguments_is_told_before_anybody_is_reached(options, kind, message):
     with pytest.raises(kind, match=message):
         await connect("tcp://127.0.0.1:1", **options)
-
-
-async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(
-    monkeypatch, caplog
-):
-    # What else could go wrong there, nobody knows; that is why it must not cost the server.
-    def refuse(*_):
-        raise MemoryError("no room")
-
-    async def echo(stream):
-        await stream.send(await stream.read(LINE), LINE)
-
-    async with await serve(echo, "tcp://127.0.0.1:0") as server:
-        with monkeypatch.context() as patch:
-            patch.setattr("framestream.net._connections.SocketChannel", refuse)
-            async with await connect(server.url) as lost:
-                assert b"" == await lost.read_until_close()
-        async with await connect(server.url) as client:
-            await client.send("hello", LINE)
-            assert "hello" == await client.read(LINE)
-    stats = server.stats
-    assert (2, 0, 1, 1) == (stats.accepted, stats.open, stats.most_open, stats.handler_failures)
-    assert "no room" in caplog.text
 
 
 NO_TIMES = [float("nan"), float("inf"), -1, "3", True]

@@ -24,7 +24,7 @@ from framestream import (
     UntilClose,
 )
 from framestream.testing import Wire, memory_stream_pair
-from framestream.transport._pipe_channel import PipeChannel
+from framestream.transport.descriptor import PipeTransport
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -524,7 +524,7 @@ async def test_a_condition_that_is_the_default_of_a_delimiter_is_found_in_drips(
 
 def test_a_stream_needs_a_running_loop():
     with pytest.raises(RuntimeError, match="no running event loop"):
-        IOStream(PipeChannel(None))
+        IOStream(PipeTransport(None))
 
 
 async def test_a_buffer_that_cannot_be_written_is_refused_and_nothing_consumed():

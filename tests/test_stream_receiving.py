@@ -8,9 +8,7 @@ import pytest
 from stream_pairs import joined
 
 from framestream import (
-    NEED_DATA,
     Exactly,
-    FrameDecoder,
     FrameTooLarge,
     IncompleteFrame,
     IOStream,
@@ -19,7 +17,7 @@ from framestream import (
     StreamBusy,
     StreamClosed,
 )
-from framestream.transport._channel import Channel
+from framestream.transport.descriptor import Channel
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -179,47 +177,6 @@ async def test_read_into_is_refused_inside_a_frame_that_is_read_in_parts():
             with pytest.raises(StreamBusy):
                 await server.read_into(bytearray(100_000))
             client.write(b"there")
-
-
-@pytest.mark.parametrize("before", [b"", b"abc"])
-def test_bytes_that_come_another_way_than_into_the_place_are_not_lost(before):
-    decoder = FrameDecoder()
-    decoder.receive_data(before)
-    decoder.lend(memoryview(bytearray(10)))
-    decoder.receive_data(b"defghijkl")
-    assert not decoder.take_lent(consume=True)
-    assert before + b"defghijkl" == decoder.leftover
-    assert before + b"defghi" == decoder.next_frame(Exactly(6 + len(before)))
-    assert decoder.next_frame(Line()) is NEED_DATA
-    assert 6 + len(before) == decoder.offset
-
-
-@pytest.mark.parametrize("size", [1, 3, 4, 7, 9])
-def test_bytes_are_taken_into_a_place_from_however_many_chunks(size):
-    decoder = FrameDecoder()
-    for chunk in (b"abc", b"de", b"f", b"ghi"):
-        decoder.receive_data(chunk)
-    place = bytearray(size)
-    decoder.take_into(memoryview(place))
-    assert b"abcdefghi"[:size] == place
-    assert b"abcdefghi"[size:] == decoder.leftover
-    assert size == decoder.offset
-
-
-def test_a_place_that_is_full_takes_nothing_more():
-    decoder = FrameDecoder()
-    place = bytearray(3)
-
-    def receive(rest):
-        rest[:] = b"abc"
-        return 3
-
-    decoder.lend(memoryview(place))
-    assert 3 == decoder.receive_from(receive)
-    assert decoder.receive_from(receive) is None
-    assert decoder.take_lent(consume=True)
-    assert b"abc" == place
-    assert (3, 0) == (decoder.offset, decoder.buffered)
 
 
 async def read_one_by_one(stream):

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from certificates import certificates
-from stream_pairs import channels, connected, joined, passes, tls_sockets
+from stream_pairs import transports, connected, joined, passes, tls_sockets
 
 from framestream import (
     FramingError,
@@ -17,12 +17,12 @@ from framestream import (
     StreamBusy,
     StreamClosed,
     StreamTimeout,
-    TLSSocketChannel,
+    TLSSocketTransport,
 )
 from framestream.testing import Wire, memory_stream_pair
-from framestream.testing._memory_channel import MemoryChannel, memory_channel_pair
-from framestream.transport._channel import Channel, SocketChannel
-from framestream.transport._tls_channel import TLSChannel
+from framestream.testing.memory import MemoryTransport, memory_transport_pair
+from framestream.transport.descriptor import Channel, SocketTransport
+from framestream.transport.tls import TLSTransport
 
 BELOW = pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
 LARGE = os.urandom(2 << 20)
@@ -46,7 +46,7 @@ async def test_tls_starts_in_the_middle_of_a_stream(kind):
         assert [None, None] == await shake_hands(client, server)
         await client.send("secret", Line())
         assert "secret" == await server.read(Line())
-        assert client.channel.tls.version() in ("TLSv1.2", "TLSv1.3")
+        assert client.transport.tls.version() in ("TLSv1.2", "TLSv1.3")
 
 
 @BELOW
@@ -99,26 +99,26 @@ async def test_the_bytes_may_travel_in_any_way(wire):
 async def test_what_a_handshake_leaves_over_is_sent_while_its_side_only_reads(peer):
     client, server = memory_stream_pair(back=Wire(capacity=100))
     assert [None, None] == await shake_hands(client, server)
-    assert server.channel.wants_write
+    assert server.transport.wants_write
     reading = asyncio.ensure_future(server.read(Line()))
     if peer == "reads":
         client.set_close_callback(lambda: None)
         await passes(50)
-        assert not server.channel.wants_write
+        assert not server.transport.wants_write
     client.close()
     with pytest.raises(StreamClosed):
         await reading
 
 
 async def test_a_peer_that_takes_nothing_more_can_still_be_read():
-    first, second = memory_channel_pair(back=Wire(capacity=100))
+    first, second = memory_transport_pair(back=Wire(capacity=100))
     client, server = IOStream(first), IOStream(second)
     assert [None, None] == await shake_hands(client, server)
     reading = asyncio.ensure_future(server.read(Line()))
     await passes()
     first.incoming.abandon()
     await passes()
-    assert not server.channel.wants_write
+    assert not server.transport.wants_write
     await client.write(b"all the same\n")
     assert "all the same" == await reading
 
@@ -143,7 +143,7 @@ async def test_tls_over_tls():
         assert [None, None] == await shake_hands(client, server)
         await client.send("twice", Line())
         assert "twice" == await server.read(Line())
-        assert client.channel.socket is not None
+        assert client.transport.socket is not None
         assert client.peer.startswith("127.0.0.1")
 
 
@@ -156,7 +156,7 @@ async def test_alpn_chooses_a_protocol_of_both():
     await asyncio.gather(
         client.start_tls(ours, server_hostname="localhost"), server.start_tls(theirs, server_side=True)
     )
-    assert "a" == client.channel.tls.selected_alpn_protocol() == server.channel.tls.selected_alpn_protocol()
+    assert "a" == client.transport.tls.selected_alpn_protocol() == server.transport.tls.selected_alpn_protocol()
     client.close()
     server.close()
 
@@ -249,14 +249,14 @@ async def test_a_peer_that_leaves_during_the_handshake_fails_it(kind):
 
 
 async def test_a_handshake_that_waits_lets_the_loop_rest():
-    class Counted(MemoryChannel):
+    class Counted(MemoryTransport):
         tries = 0
 
         def receive(self, size):
             self.tries += 1
             return super().receive(size)
 
-    near, far = memory_channel_pair()
+    near, far = memory_transport_pair()
     counted = Counted(near.incoming, near.outgoing)
     client, server = IOStream(counted), IOStream(far)
     tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
@@ -295,7 +295,7 @@ async def test_closing_during_the_handshake_ends_it(kind, later):
 
 async def test_a_stream_closed_during_the_handshake_is_not_watched_any_more():
     async with joined("tcp") as (client, _):
-        descriptor = client.channel.socket.fileno()
+        descriptor = client.transport.socket.fileno()
         tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
         await passes(5)
         client.close()
@@ -380,7 +380,7 @@ async def test_a_goodbye_is_a_clean_end():
 async def test_without_one_the_stream_was_cut_off(sent):
     async with joined("tls") as (client, server):
         await client.write(sent)
-        client.channel.socket.shutdown(socket.SHUT_RDWR)
+        client.transport.socket.shutdown(socket.SHUT_RDWR)
         got = []
         with pytest.raises(StreamClosed) as caught:
             async for line in server.frames(Line(last=False)):
@@ -395,7 +395,7 @@ async def test_read_until_close_tells_a_cut_off_stream():
     async with joined("tls") as (client, server):
         await client.write(b"all of i")
         await server.peek(8)
-        client.channel.socket.shutdown(socket.SHUT_RDWR)
+        client.transport.socket.shutdown(socket.SHUT_RDWR)
         with pytest.raises(StreamClosed) as caught:
             await server.read_until_close()
         assert isinstance(caught.value.real_error, ssl.SSLEOFError)
@@ -418,7 +418,7 @@ async def test_a_cut_off_stream_can_be_taken_for_ended():
         await server.start_tls(certificates().server(), server_side=True)
         await tls
         await server.write(b"all of it\n")
-        server.channel.socket.shutdown(socket.SHUT_RDWR)
+        server.transport.socket.shutdown(socket.SHUT_RDWR)
         assert ["all of it"] == [line async for line in client.frames(Line())]
         assert client.error is None
 
@@ -469,7 +469,7 @@ class Reluctant:
 
 async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing():
     async with joined("tls") as (client, server):
-        client.channel.tls = Reluctant(client.channel.tls, 3)
+        client.transport.tls = Reluctant(client.transport.tls, 3)
         writing = asyncio.ensure_future(client.write(b"hello\n"))
         await server.write(b"news\n")
         await writing
@@ -478,8 +478,8 @@ async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing()
 
 
 def test_a_tls_channel_is_a_channel_like_others():
-    first, second = channels("tcp")
-    channel = TLSChannel(SocketChannel(first), certificates().client(), server_hostname="localhost")
+    first, second = transports("tcp")
+    channel = TLSTransport(SocketTransport(first), certificates().client(), server_hostname="localhost")
     assert isinstance(channel, Channel)
     assert channel.has_farewell
     assert first is channel.socket
@@ -495,7 +495,7 @@ def test_a_tls_channel_is_a_channel_like_others():
 async def test_a_wrapped_socket_shakes_hands_within_the_first_read_and_write():
     client, server = map(IOStream, tls_sockets(shaken=False))
     async with client, server:
-        assert isinstance(client.channel, TLSSocketChannel)
+        assert isinstance(client.transport, TLSSocketTransport)
         written = client.begin_write(b"hello\n")
         assert not written.done()
         assert "hello" == await server.read(Line())
@@ -503,7 +503,7 @@ async def test_a_wrapped_socket_shakes_hands_within_the_first_read_and_write():
 
 
 async def test_a_wrapped_socket_can_shake_hands_first():
-    client, server = (TLSSocketChannel(sock) for sock in tls_sockets(shaken=False))
+    client, server = (TLSSocketTransport(sock) for sock in tls_sockets(shaken=False))
     sides = {client, server}
     while sides:
         for channel in tuple(sides):
@@ -543,7 +543,7 @@ class Engine:
 
 async def test_a_reader_that_waits_for_sending_goes_on_when_that_is_possible():
     async with joined("tlssock") as (client, server):
-        channel, engine = server.channel, server.channel.tls
+        channel, engine = server.transport, server.transport.tls
         reading = server.begin_read(Line())
         channel.tls = Engine(engine)
         await client.send("hello", Line())
@@ -558,13 +558,13 @@ async def test_a_context_that_checks_host_names_must_be_given_one():
             await client.start_tls(certificates().client())
         assert not client.closed()
         with pytest.raises(ValueError, match="pass server_hostname"):
-            TLSChannel(client.channel, certificates().client())
+            TLSTransport(client.transport, certificates().client())
         await client.write(b"still plain\n")
         assert "still plain" == await server.read(Line())
 
 
 async def test_closing_receives_nothing_more_from_a_peer_that_goes_on_sending():
-    client, server = memory_channel_pair(Wire(capacity=1 << 30))
+    client, server = memory_transport_pair(Wire(capacity=1 << 30))
     received = 0
 
     class Counting(type(server)):
@@ -615,7 +615,7 @@ async def test_half_a_line_before_a_cut_is_no_line():
         await client.write(b"one\npar")
         lines = server.frames(Line())
         assert "one" == await anext(lines)
-        client.channel.socket.shutdown(socket.SHUT_WR)
+        client.transport.socket.shutdown(socket.SHUT_WR)
         with pytest.raises(StreamClosed, match="closed inside a frame"):
             await anext(lines)
         assert b"par" == server.leftover
@@ -624,7 +624,7 @@ async def test_half_a_line_before_a_cut_is_no_line():
 @pytest.mark.parametrize("act", ["handshake", "receive", "send"])
 async def test_whatever_has_to_wait_for_sending_says_so(act):
     async with joined("tlssock") as (client, _):
-        channel, engine = client.channel, client.channel.tls
+        channel, engine = client.transport, client.transport.tls
         channel.tls = Engine(engine)
         with pytest.raises(BlockingIOError):
             getattr(channel, act)(*{"receive": [10], "send": [[b"x"]]}.get(act, []))

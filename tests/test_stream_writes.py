@@ -7,7 +7,7 @@ import os
 import socket
 
 import pytest
-from stream_pairs import KINDS, SOCKETS, joined, passes, pipe_channels, tcp_sockets
+from stream_pairs import KINDS, SOCKETS, joined, passes, pipe_transports, tcp_sockets
 
 from framestream import (
     BufferFull,
@@ -21,14 +21,14 @@ from framestream import (
     StreamTimeout,
 )
 from framestream.testing import Wire, memory_stream_pair
-from framestream.transport._channel import SocketChannel
-from framestream.transport._pipe_channel import PipeChannel
+from framestream.transport.descriptor import SocketTransport
+from framestream.transport.descriptor import PipeTransport
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 LARGE = os.urandom(3 << 20)
 
 
-class NotedChannel(SocketChannel):
+class NotedTransport(SocketTransport):
     """A socket that notes how much each send offers."""
 
     __slots__ = ("sends",)
@@ -137,7 +137,7 @@ async def test_more_buffers_than_the_system_takes_at_once_leave_all_the_same(kin
 
 async def test_small_writes_of_one_pass_leave_together_behind_the_first():
     first, second = tcp_sockets()
-    channel = NotedChannel(first)
+    channel = NotedTransport(first)
     async with IOStream(channel) as client, IOStream(second) as server:
         client.write(b"1")
         assert [[1]] == channel.sends
@@ -151,7 +151,7 @@ async def test_small_writes_of_one_pass_leave_together_behind_the_first():
 
 async def test_the_first_write_of_every_pass_is_sent_at_once():
     first, second = tcp_sockets()
-    channel = NotedChannel(first)
+    channel = NotedTransport(first)
     async with IOStream(channel) as client, IOStream(second):
         for _ in range(5):
             before = len(channel.sends)
@@ -162,7 +162,7 @@ async def test_the_first_write_of_every_pass_is_sent_at_once():
 
 async def test_an_answer_is_sent_at_once():
     first, second = tcp_sockets()
-    channel = NotedChannel(first)
+    channel = NotedTransport(first)
     async with IOStream(channel) as server, IOStream(second) as client:
         for count in range(1, 5):
             client.write(b"ping\n")
@@ -174,7 +174,7 @@ async def test_an_answer_is_sent_at_once():
 
 async def test_awaiting_a_queued_write_sends_it_at_once():
     first, second = tcp_sockets()
-    channel = NotedChannel(first)
+    channel = NotedTransport(first)
     async with IOStream(channel) as client, IOStream(second):
         client.write(b"1")
         await client.write(b"2")
@@ -183,7 +183,7 @@ async def test_awaiting_a_queued_write_sends_it_at_once():
 
 async def test_much_queued_in_one_pass_does_not_wait_for_its_end():
     first, second = tcp_sockets()
-    channel = NotedChannel(first)
+    channel = NotedTransport(first)
     async with IOStream(channel) as client, IOStream(second) as server:
         for _ in range(10):
             client.write(b"x" * 10000)
@@ -296,7 +296,7 @@ async def test_half_close_waits_for_what_is_queued():
 
 async def test_one_descriptor_for_both_directions_cannot_be_half_closed():
     first, second = socket.socketpair()
-    stream = IOStream(PipeChannel(fd := first.detach(), fd))
+    stream = IOStream(PipeTransport(fd := first.detach(), fd))
     with pytest.raises(StreamClosed) as caught:
         await stream.write_eof()
     assert errno.EOPNOTSUPP == caught.value.real_error.errno
@@ -516,7 +516,7 @@ async def test_a_wire_of_small_capacity_takes_turns():
 
 async def test_nodelay_is_set_and_can_be_unset():
     async with joined("tcp") as (client, _):
-        sock = client.channel.socket
+        sock = client.transport.socket
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         client.set_nodelay(False)
         assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -534,7 +534,7 @@ async def test_a_large_write_to_a_peer_that_is_gone_does_not_count_as_sent():
 
 
 async def test_a_pipe_that_can_only_read_refuses_to_write():
-    first, second = pipe_channels()
+    first, second = pipe_transports()
     os.close(first.write_fd)
     first.write_fd = None
     reader = IOStream(first)

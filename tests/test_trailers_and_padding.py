@@ -11,8 +11,6 @@ from framestream import (
     END,
     FRAME_END,
     NEED_DATA,
-    PADDING,
-    Decode,
     FrameDecoder,
     FramerContractError,
     FrameTooLarge,
@@ -20,9 +18,9 @@ from framestream import (
     IncompleteFrame,
     NeedMore,
     ReadCondition,
-    ValueSpan,
     Window,
 )
+from framestream.framer import PADDING, Decode, ValueSpan
 from framestream.testing import check_framer, chunkings
 
 

@@ -12,8 +12,8 @@ import click
 from framestream._build import COMPILED
 from framestream.cli._failures import CLOSED_PIPE, HANDLED, INTERRUPTED, report
 from framestream.cli._standard_output import discard_output, is_full
-from framestream.registry._named_framers import find_config
-from framestream.registry._registry import plugins
+from framestream.registry.lookup import plugins
+from framestream.registry.named import find_config
 
 _COMMANDS = ("cut", "connect", "serve", "framers", "check", "plugins", "new")
 

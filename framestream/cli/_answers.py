@@ -15,14 +15,13 @@ import click
 from framestream.cli._output import OUTPUTS
 from framestream.cli._render import to_json
 from framestream.cli._standard_output import discard_output
-from framestream.errors import EncodeError, FramestreamError
-from framestream.net._reasons import reason
+from framestream.errors import EncodeError, FramestreamError, describe_os_error
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Awaitable
 
-    from framestream.stream._framed import FramedStream
+    from framestream.stream.frames import FramedStream
 
 # Seconds for a killed command's output to end: another process may have it as well.
 _LAST_OUTPUT = 2.0
@@ -155,6 +154,6 @@ class Show:
                 discard_output()  # the command itself has noticed, and ends
                 return
             except OSError as error:
-                click.echo(f"framestream: cannot print: {reason(error)}", err=True)
+                click.echo(f"framestream: cannot print: {describe_os_error(error)}", err=True)
                 return
             place = stream.offset

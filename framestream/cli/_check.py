@@ -14,8 +14,8 @@ import click
 from framestream.cli._conformance import examine
 from framestream.cli._examples import BUILT_IN, frames_in
 from framestream.framer import ReadCondition
-from framestream.registry._grammar import parse_spec
-from framestream.registry._registry import get_framer, plugins
+from framestream.registry.grammar import parse_spec
+from framestream.registry.lookup import get_framer, plugins
 from framestream.testing._material import material_of
 
 _PLACE = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")

@@ -15,18 +15,18 @@ from framestream.cli._parameters import ESCAPED, SECONDS, SIZE, SPEC
 from framestream.cli._render import hexdump
 from framestream.cli._sources import open_source
 from framestream.errors import FramingError, PayloadError, StreamClosed
-from framestream.framers._line import Line
+from framestream.framers.line import Line
 from framestream.iterate import aiter_frames
-from framestream.net._connect import connect as open_stream
-from framestream.net._tls import client_tls
-from framestream.registry._registry import get_framer
+from framestream.net.connect import connect as open_stream
+from framestream.net.streams import client_tls
+from framestream.registry.lookup import get_framer
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Coroutine
 
-    from framestream.decoding._oversize import OnOversize
-    from framestream.stream._stream import IOStream
+    from framestream.decoder import OnOversize
+    from framestream.stream.stream import IOStream
 
 # A frame that was typed is one line, however long.
 _LINE = Line("utf-8", errors="surrogateescape", max_size=1 << 30)

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream._signals import END, NEED_DATA
 from framestream.cli._output import OUTPUTS, Output, Undecoded
 from framestream.cli._parameters import ESCAPED, SIZE, SPEC
 from framestream.cli._progress import Progress
 from framestream.cli._render import hexdump
 from framestream.cli._sources import Source, open_source
-from framestream.decoding._decoder import FrameDecoder
-from framestream.decoding._oversize import DEFAULT_MAX_FRAME_SIZE, OnOversize
+from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, FrameDecoder, OnOversize
 from framestream.errors import FrameTooLarge, FramingError, PayloadError
-from framestream.registry._registry import get_framer
-from framestream.registry._values import format_size
+from framestream.framer import format_size
+from framestream.registry.lookup import get_framer
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition

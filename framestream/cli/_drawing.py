@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from framestream._signals import END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import END, NEED_DATA, FrameDecoder
 from framestream.errors import FramingError, PayloadError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import click
 
 from framestream.errors import EncodeError
 from framestream.framer import Framer, ReadCondition
-from framestream.registry._registry import get_framer
+from framestream.registry.lookup import get_framer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,9 +13,9 @@ from framestream.cli._drawing import draw
 from framestream.cli._examples import examples_of
 from framestream.cli._parameters import SPEC
 from framestream.cli._tables import print_table
-from framestream.registry._named_framers import NamedFramer
-from framestream.registry._registry import available_framers, get_framer, plugins
-from framestream.registry._spec import OptionInfo, describe_options
+from framestream.registry.lookup import available_framers, get_framer, plugins
+from framestream.registry.named import NamedFramer
+from framestream.registry.options import OptionInfo, describe_options
 
 
 @click.command(short_help="List the framers, or explain one.")

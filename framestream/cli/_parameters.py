@@ -9,8 +9,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from framestream.errors import SpecError
-from framestream.registry._grammar import Word
-from framestream.registry._values import convert, no_framers
+from framestream.registry.grammar import Word
+from framestream.registry.options import Takes
 
 if TYPE_CHECKING:
     _Kind = click.ParamType[Any]
@@ -28,7 +28,7 @@ class _Spelled(_Kind):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value, or refuse it as a usage mistake."""
         try:
-            return convert(Word(value), self._hint, no_framers)
+            return Takes(self._hint).convert(Word(value))
         except SpecError as error:
             self.fail(str(error), param, ctx)
 
@@ -42,7 +42,7 @@ class _Spec(_Kind):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Return the framers that begin so."""
-        from framestream.registry._registry import plugins  # noqa: PLC0415
+        from framestream.registry.lookup import plugins  # noqa: PLC0415
 
         return [CompletionItem(name) for name in plugins.names() if name.startswith(incomplete)]
 

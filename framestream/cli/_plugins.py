@@ -12,13 +12,13 @@ import click
 from framestream.cli._conformance import examine
 from framestream.cli._tables import print_table
 from framestream.errors import FramestreamError
-from framestream.registry._registry import get_framer
-from framestream.registry._registry import plugins as host
-from framestream.registry._spec import describe_options
+from framestream.registry.lookup import get_framer
+from framestream.registry.lookup import plugins as host
+from framestream.registry.options import describe_options
 from framestream.testing._material import material_of
 
 if TYPE_CHECKING:
-    from framestream.registry._plugin import Plugin
+    from framestream.registry.plugin import Plugin
 
 
 @click.group(invoke_without_command=True, short_help="List plugins, with what is wrong with them.")
@@ -72,7 +72,7 @@ def check(context: click.Context, names: tuple[str, ...]) -> None:
 @plugins.command(short_help="Tell everything about one plugin.")
 @click.argument("name")
 def show(name: str) -> None:
-    """Tell everything about one plugin, with the traceback if it is in quarantine."""
+    """Tell everything about one plugin, with the traceback if it has failed."""
     host.load()
     for plugin in host.matching(name):
         for key, value in {**_facts(plugin), "load_time": _load_time(plugin)}.items():

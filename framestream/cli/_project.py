@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Final
 
 import framestream
-from framestream.framers._built_in import BUILT_IN
+from framestream.framers import BUILT_IN
 
 # Where each template goes. Templates do not carry these names: tools would take them for their own.
 _FILES: Final = {

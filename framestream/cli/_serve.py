@@ -16,16 +16,16 @@ from framestream.cli._answers import Echo, Execute, Show
 from framestream.cli._entering import writing_framer
 from framestream.cli._parameters import SECONDS, SIZE, SPEC
 from framestream.cli._standard_output import departure
-from framestream.net._serve import serve as open_server
-from framestream.net._server import MOST_WORKERS
-from framestream.net._tls import server_tls
+from framestream.net.serve import MOST_WORKERS
+from framestream.net.serve import serve as open_server
+from framestream.net.streams import server_tls
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
-    from framestream.decoding._oversize import OnOversize
-    from framestream.net._server import Server
+    from framestream.decoder import OnOversize
+    from framestream.net.server import Server
 
 # Seconds for connections to end when nobody reads their frames any more.
 _LAST_FRAMES = 0.5

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from framestream.iterate import CHUNK_SIZE
-from framestream.net._urls import Unix, parse_url
+from framestream.net.urls import Unix, parse_url
 
 # What would take an event loop: TLS, programs, descriptors that may not be read alone.
 _FOR_CONNECT: Final = ("tls:", "exec:", "pipe:", "fd:")

@@ -1,1 +1,73 @@
-"""The built-in read conditions, one small file each; they use only the public contract."""
+"""The built-in framers: small files that know the contract and nothing else of framestream."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
+    from framestream.framers.choice import FirstOf, When
+    from framestream.framers.delimiter import Delimiter
+    from framestream.framers.generator import Body, Fields, GeneratorFramer
+    from framestream.framers.length_prefix import LengthPrefix
+    from framestream.framers.line import Line
+    from framestream.framers.mapped import Mapped, Nested
+    from framestream.framers.msgpack import Msgpack
+    from framestream.framers.regex import Regex
+    from framestream.framers.sequence import HeaderThenBody, Sequence
+
+__all__ = [
+    "Available",
+    "Body",
+    "Delimiter",
+    "Exactly",
+    "Fields",
+    "FirstOf",
+    "FixedLength",
+    "GeneratorFramer",
+    "HeaderThenBody",
+    "LengthPrefix",
+    "Line",
+    "Mapped",
+    "Msgpack",
+    "Nested",
+    "Regex",
+    "Sequence",
+    "UntilClose",
+    "When",
+]
+
+BUILT_IN: Final = {
+    "available": "amounts:Available",
+    "delimiter": "delimiter:Delimiter",
+    "exactly": "amounts:Exactly",
+    "first-of": "choice:FirstOf",
+    "fixed-length": "amounts:FixedLength",
+    "length-prefix": "length_prefix:LengthPrefix",
+    "line": "line:Line",
+    "msgpack": "msgpack:Msgpack",
+    "nested": "mapped:Nested",
+    "regex": "regex:Regex",
+    "sequence": "sequence:Sequence",
+    "until-close": "amounts:UntilClose",
+    "when": "choice:When",
+}
+"""Name to module and class. As text, so that asking for lines does not import msgpack."""
+
+_NAMELESS: Final = (
+    "generator:Body",
+    "generator:Fields",
+    "generator:GeneratorFramer",
+    "sequence:HeaderThenBody",
+    "mapped:Mapped",
+)
+"""Those that no spec string can name: they take functions, or are subclassed."""
+
+_PLACES: Final = {place.partition(":")[2]: place for place in (*BUILT_IN.values(), *_NAMELESS)}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name].partition(':')[0]}"), name)

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from framestream.testing._framer_tests import FramerTests
     from framestream.testing._fuzzing import FuzzReport, fuzz_framer
     from framestream.testing._kit import Check, Report, check_framer, conformance_checks
-    from framestream.testing._memory_channel import Wire
-    from framestream.testing._memory_streams import memory_stream_pair
     from framestream.testing._speed import SpeedReport, compare_speed
     from framestream.testing._transcript import Event, Transcript, transcript
+    from framestream.testing.memory import Wire, memory_stream_pair
 
 _LAZY = {
     "Check": "_kit",
@@ -29,13 +28,13 @@ _LAZY = {
     "Report": "_kit",
     "SpeedReport": "_speed",
     "Transcript": "_transcript",
-    "Wire": "_memory_channel",
+    "Wire": "memory",
     "check_framer": "_kit",
     "chunkings": "_chunkings",
     "compare_speed": "_speed",
     "conformance_checks": "_kit",
     "fuzz_framer": "_fuzzing",
-    "memory_stream_pair": "_memory_streams",
+    "memory_stream_pair": "memory",
     "transcript": "_transcript",
 }
 

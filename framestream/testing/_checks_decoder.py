@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from framestream._signals import Signal
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import FrameDecoder, Signal
 from framestream.errors import FramerContractError, FramingError, IncompleteFrame, PayloadError
 from framestream.framer import ReadCondition
 from framestream.testing._case import Case, lengths

@@ -39,7 +39,7 @@ def check_round_trip(case: Case) -> str | None:
 
 def check_spec_string(case: Case) -> str | None:
     """The framer's string, given to `get_framer`, makes an equal framer."""
-    from framestream.registry._registry import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
+    from framestream.registry.lookup import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
 
     framer = case.framer
     text = str(framer)

@@ -95,33 +95,6 @@ def _check_split(framer: ReadCondition[Any], window: Window) -> None:
         )
 
 
-def check_cut(case: Case) -> None:
-    """`cut` gives the one frame that `find` and `decode` give, or leaves it to them."""
-    if type(case.framer).cut is ReadCondition.cut or case.framer.can_be_empty:
-        return
-    for wire, eof in _split_inputs(case):
-        for before in () if eof else _BEFORE:
-            _check_cut(case.framer, bytes(before) + wire, len(before))
-
-
-def _check_cut(framer: ReadCondition[Any], data: bytes, start: int) -> None:
-    values, stops = _cut_all(framer, Window(data, start))
-    for value, begin, stop in zip([*values, None], stops, [*stops[1:], None], strict=True):
-        try:
-            got = framer.cut(data, begin)
-        except Exception:  # noqa: BLE001 - the decoder leaves such a frame to find
-            got = None
-        if got is not None and not (got[1] == stop and same_frames([value], [got[0]])):
-            raise ConformanceError(
-                "cut disagrees with find",
-                data=data[begin:],
-                expected="None, as no frame is complete" if stop is None else f"{value!r}, to {stop - begin}",
-                got=f"{got[0]!r}, to {got[1] - begin}",
-                hint="return what find and decode give for the frame that begins at start, and the index "
-                "behind it; None for a frame that is not there whole; or leave cut out",
-            )
-
-
 def _cut_all(framer: ReadCondition[Any], window: Window) -> tuple[list[Any], list[int]]:
     """Return the frames that are complete in the window and, from `window.start` on, where each stops."""
     values: list[Any] = []

@@ -105,7 +105,7 @@ def _framer_of(tests: type[FramerTests]) -> ReadCondition[Any]:
     framer = getattr(tests, "framer", None)
     if isinstance(framer, str):
         # What is tested directly needs no plugin host.
-        from framestream.registry._registry import get_framer  # noqa: PLC0415
+        from framestream.registry.lookup import get_framer  # noqa: PLC0415
 
         framer = get_framer(framer)
     if not isinstance(framer, ReadCondition):

@@ -32,7 +32,6 @@ from framestream.testing._checks_frames import check_round_trip, check_spec_stri
 from framestream.testing._checks_limits import check_limits
 from framestream.testing._checks_streams import (
     check_chunking,
-    check_cut,
     check_examples,
     check_split,
 )
@@ -51,7 +50,6 @@ _CHECKS: tuple[Callable[[Case], str | None], ...] = (
     check_sharing,
     check_examples,
     check_settled,
-    check_cut,
     check_split,
     check_round_trip,
     check_resume,

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from framestream._signals import END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import END, NEED_DATA, FrameDecoder
 from framestream.framer import ReadCondition
-from framestream.framers._length_prefix import LengthPrefix
-from framestream.framers._line import Line
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.line import Line
 from framestream.testing._failure import describe_framer
 
 _STREAM = 256 * 1024

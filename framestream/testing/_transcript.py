@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from framestream._signals import END, FRAME_END, NEED_DATA
-from framestream.decoding._decoder import FrameDecoder
+from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import (
     FramerContractError,
     FrameTooLarge,

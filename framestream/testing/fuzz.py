@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from framestream.errors import SpecError
-from framestream.registry._registry import get_framer
+from framestream.registry.lookup import get_framer
 from framestream.testing._failure import ConformanceError
 from framestream.testing._fuzzing import fuzz_framer
 from framestream.testing._seeds import seeds_for

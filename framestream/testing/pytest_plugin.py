@@ -12,7 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
-    from framestream.stream._stream import IOStream
+    from framestream.stream.stream import IOStream
     from framestream.testing._speed import SpeedReport
 
 _SPEEDS = pytest.StashKey[list[str]]()
@@ -58,7 +58,7 @@ def chunkings() -> Callable[..., Iterable[list[bytes]]]:
 @pytest.fixture
 def memory_stream_pair() -> Callable[..., tuple[IOStream, IOStream]]:
     """`framestream.testing.memory_stream_pair`: two streams joined in memory. Call it where a loop runs."""
-    from framestream.testing._memory_streams import memory_stream_pair  # noqa: PLC0415
+    from framestream.testing.memory import memory_stream_pair  # noqa: PLC0415
 
     return memory_stream_pair
 

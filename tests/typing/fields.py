@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing_extensions import assert_type
 
-from framestream import Body, Fields, FrameDecoder, GeneratorFramer, IOStream, Line, iter_frames
-from framestream._signals import End, NeedData
+from framestream import FrameDecoder, IOStream, Line, iter_frames
+from framestream.decoder import End, NeedData
+from framestream.framers import Body, Fields, GeneratorFramer
 
 
 class Pair(GeneratorFramer[tuple[str, int]]):

@@ -6,7 +6,9 @@ from typing import Any
 
 from typing_extensions import assert_type
 
-from framestream import FramedStream, IOStream, Line, Msgpack, Server, connect, connect_process, serve
+from framestream import IOStream, Line, Msgpack, connect, connect_process, serve
+from framestream.net import Server
+from framestream.stream import FramedStream
 
 
 async def takes_a_stream(stream: IOStream) -> None:

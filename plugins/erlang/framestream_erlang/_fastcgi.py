@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Final, NamedTuple
 
-from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, ValueSpan, Window
+from framestream import EncodeError, Framer, FramingError, NeedMore, Window
+from framestream.framer import Decode, ValueSpan
 from framestream_erlang._limits import refuse_larger
 
 _VERSION: Final = 1

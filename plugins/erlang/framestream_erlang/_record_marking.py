@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Final, NamedTuple
 
-from framestream import Decode, Framer, NeedMore, Span, ValueSpan, Window
+from framestream import Framer, NeedMore, Span, Window
+from framestream.framer import Decode, ValueSpan
 from framestream_erlang._limits import refuse_larger
 
 _MARK: Final = 4

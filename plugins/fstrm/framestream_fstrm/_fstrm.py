@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias
 
-from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.framer import Decode, ValueSpan
 from framestream_fstrm._control import MOST_CONTROL, Control, ControlType, parse_control, write_control
 
 Frame: TypeAlias = bytes | Control

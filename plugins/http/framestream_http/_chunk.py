@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
-from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, ValueSpan, Window
+from framestream import EncodeError, Framer, FramingError, NeedMore, Window
+from framestream.framer import Decode, ValueSpan
 from framestream_http._heads import Fields, parse_fields, write_fields
 from framestream_http._lines import field_of, next_line, searched_to
 

@@ -98,28 +98,11 @@ class HttpChunked(Framer[Chunked]):
             pieces.append(chunk.data)
             at = found[2]
 
-    def cut(self, data: bytes, start: int) -> tuple[Chunked, int] | None:
-        """Return the body at this index and where it ends, if it is there; `find` sees to what is refused."""
-        pieces: list[bytes] = []
-        while line := LINE.match(data, start, start + MOST_LINE):
-            first, size = line.end(), int(line[1], 16)
-            if not size:
-                section = FIELD_SECTION.match(data, first, first + MOST_LINE)
-                if section is None:
-                    return None
-                return Chunked(b"".join(pieces), parse_fields(section[1])), section.end()
-            stop = first + size
-            start = stop + len(_CRLF)
-            if data[stop:start] != _CRLF:
-                return None
-            pieces.append(data[first:stop])
-        return None
-
     def split(self, window: Window) -> tuple[list[Chunked], int]:
         """Cut every whole body; `find` is asked about the rest."""
         data, start = bytes(window.data), window.start
         bodies: list[Chunked] = []
-        while (whole := self.cut(data, start)) is not None:
+        while (whole := _body_at(data, start)) is not None:
             body, start = whole
             bodies.append(body)
         return bodies, start
@@ -145,3 +128,21 @@ def _behind_data(data: bytes | bytearray, at: int, left: int) -> tuple[int, int]
     if not _CRLF.startswith(tail):
         raise FramingError(f"chunk ends with {tail!r}, not with CR LF", position=at)
     return (at + len(_CRLF), 0) if tail == _CRLF else (at, len(_CRLF))
+
+
+def _body_at(data: bytes, start: int) -> tuple[Chunked, int] | None:
+    """Return the body at this index and where it ends, if it is there; `find` sees to what is refused."""
+    pieces: list[bytes] = []
+    while line := LINE.match(data, start, start + MOST_LINE):
+        first, size = line.end(), int(line[1], 16)
+        if not size:
+            section = FIELD_SECTION.match(data, first, first + MOST_LINE)
+            if section is None:
+                return None
+            return Chunked(b"".join(pieces), parse_fields(section[1])), section.end()
+        stop = first + size
+        start = stop + len(_CRLF)
+        if data[stop:start] != _CRLF:
+            return None
+        pieces.append(data[first:stop])
+    return None

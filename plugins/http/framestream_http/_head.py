@@ -7,7 +7,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple, TypeVar
 
-from framestream import PADDING, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.framer import PADDING, ValueSpan
 from framestream_http._facts import Facts, facts_of
 from framestream_http._heads import (
     REQUEST_HEAD,
@@ -78,8 +79,8 @@ class _HttpHead(Framer[Head]):
         """Check the first line. ValueError refuses it."""
 
     @abstractmethod
-    def cut(self, data: bytes | bytearray, start: int) -> tuple[Head, int] | None:
-        """Return the head at this index and where it ends, if it is there and plain; else None.
+    def _head_at(self, data: bytes | bytearray, start: int) -> tuple[Head, int] | None:
+        """Return the head at this index and where it ends, if it is all there and plain; else None.
 
         ValueError refuses it: `find` says where.
         """
@@ -90,7 +91,7 @@ class _HttpHead(Framer[Head]):
         if blank < 0:
             return None
         try:
-            parsed = self.cut(data, start)
+            parsed = self._head_at(data, start)
         except ValueError:
             return None  # said again, with its place, when its line is met
         return None if parsed is None else (start, blank + 2, blank + 4, parsed[0])
@@ -100,7 +101,7 @@ class _HttpHead(Framer[Head]):
         data, start = bytes(window.data), window.start
         heads: list[Head] = []
         try:
-            while (parsed := self.cut(data, start)) is not None:
+            while (parsed := self._head_at(data, start)) is not None:
                 head, start = parsed
                 heads.append(head)
         except ValueError:
@@ -190,8 +191,8 @@ class HttpRequest(_HttpHead[RequestHead]):
         check_target(match[1], match[2])
         return Facts(request=True, minor=int(match[3]))
 
-    def cut(self, data: bytes | bytearray, start: int) -> tuple[RequestHead, int] | None:
-        """Return the head at this index and where it ends, if it is there and plain."""
+    def _head_at(self, data: bytes | bytearray, start: int) -> tuple[RequestHead, int] | None:
+        """Return the head at this index and where it ends, if it is all there and plain."""
         match = REQUEST_HEAD.match(data, start)
         if match is None:
             return None
@@ -256,8 +257,8 @@ class HttpResponse(_HttpHead[ResponseHead]):
             raise ValueError(f"{line[:64]!r} is no status line of HTTP/1")
         return Facts(request=False, minor=int(match[1]))
 
-    def cut(self, data: bytes | bytearray, start: int) -> tuple[ResponseHead, int] | None:
-        """Return the head at this index and where it ends, if it is there and plain."""
+    def _head_at(self, data: bytes | bytearray, start: int) -> tuple[ResponseHead, int] | None:
+        """Return the head at this index and where it ends, if it is all there and plain."""
         match = RESPONSE_HEAD.match(data, start)
         if match is None:
             return None

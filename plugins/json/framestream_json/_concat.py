@@ -6,7 +6,8 @@ from codecs import utf_8_decode
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from framestream import PADDING, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream import FramingError, NeedMore, Span, Window
+from framestream.framer import PADDING, ValueSpan
 from framestream_json._scan import START, At, scan
 from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from framestream import PADDING, NeedMore, Span, ValueSpan, Window
+from framestream import NeedMore, Span, Window
+from framestream.framer import PADDING, ValueSpan
 from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
 
 

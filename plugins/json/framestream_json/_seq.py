@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, ClassVar, Final, NoReturn
 
-from framestream import PADDING, Decode, NeedMore, Span, ValueSpan, Window
+from framestream import NeedMore, Span, Window
+from framestream.framer import PADDING, Decode, ValueSpan
 from framestream_json._scan import RS, START, At, Progress, scan
 from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
 

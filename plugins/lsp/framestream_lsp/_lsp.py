@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NoReturn
 
-from framestream import Decode, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream import FramingError, NeedMore, Span, Window
+from framestream.framer import Decode, ValueSpan
 from framestream_json import JsonFramer
 from framestream_lsp._header import MAX_DIGITS, Fields, check_name, read_field
 

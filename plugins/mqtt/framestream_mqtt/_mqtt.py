@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Final
 
-from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.framer import Decode, ValueSpan
 from framestream_mqtt._packet import MOST_LENGTH, Packet, PacketType, Rule, rules_of
 
 _LONGEST_HEADER: Final = 5

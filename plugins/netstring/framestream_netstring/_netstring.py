@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, NoReturn
 
-from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, Span, ValueSpan, Window
+from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.framer import Decode, ValueSpan
 
 MAX_DIGITS: Final = 19
 """Digits a length may have: enough for any size that a file offset can hold."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from framestream import Decode, EncodeError, Framer, NeedMore, Span, ValueSpan, Window
+from framestream import EncodeError, Framer, NeedMore, Span, Window
+from framestream.framer import Decode, ValueSpan
 from framestream_resp._grammar import BULK, CRLF, LONGEST_HEADER, UNKNOWN, number_of
 from framestream_resp._parse import Parser
 from framestream_resp._skim import START, skim

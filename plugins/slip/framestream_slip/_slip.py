@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from framestream import PADDING, EncodeError, Framer, NeedMore, Span, ValueSpan, Window
+from framestream import EncodeError, Framer, NeedMore, Span, Window
+from framestream.framer import PADDING, ValueSpan
 
 END: Final = b"\xc0"
 ESC: Final = b"\xdb"

@@ -17,12 +17,12 @@ from framestream import (
     Channel,
     FrameTooLarge,
     IOStream,
-    Mapped,
     ReadCondition,
     StreamBusy,
     StreamClosed,
     TLSSocketChannel,
 )
+from framestream.framers import Mapped
 from framestream_tornado._channel import StreamChannel
 from framestream_tornado._conditions import some_bytes, until, until_match
 from framestream_tornado._errors import StreamBufferFullError, StreamClosedError, UnsatisfiableReadError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 import ssl
@@ -104,8 +105,7 @@ class IOStream(BaseIOStream):
         except FramestreamError as error:
             raise ValueError("IOStream is not idle; cannot convert to SSL") from error
         if ssl_options is None:
-            purpose = ssl.Purpose.CLIENT_AUTH if server_side else ssl.Purpose.SERVER_AUTH
-            ssl_options = ssl.create_default_context(purpose)
+            ssl_options = default_context(server_side=server_side)
         sock = ssl_wrap_socket(
             self.socket, ssl_options, server_hostname, server_side, do_handshake_on_connect=False
         )
@@ -115,6 +115,15 @@ class IOStream(BaseIOStream):
         future = stream.wait_for_handshake()
         future.add_done_callback(lambda done: stream.close() if done.cancelled() else None)
         return future
+
+
+@functools.cache
+def default_context(*, server_side: bool) -> ssl.SSLContext:
+    """Return the context for streams that are given none; one for the process, as Tornado has.
+
+    Making one loads the platform's certificates, which takes tens of milliseconds.
+    """
+    return ssl.create_default_context(ssl.Purpose.CLIENT_AUTH if server_side else ssl.Purpose.SERVER_AUTH)
 
 
 def settle(future: asyncio.Future[Any] | None, outcome: object) -> None:

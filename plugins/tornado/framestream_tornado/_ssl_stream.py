@@ -13,7 +13,7 @@ from tornado.netutil import ssl_wrap_socket
 from framestream import TLSSocketChannel
 from framestream_tornado._errors import StreamClosedError
 from framestream_tornado._rest import is_reset
-from framestream_tornado._socket_stream import IOStream, settle
+from framestream_tornado._socket_stream import IOStream, default_context, settle
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,7 +34,7 @@ class SSLIOStream(IOStream):
     def __init__(
         self, *args: Any, ssl_options: dict[str, Any] | ssl.SSLContext | None = None, **options: Any
     ) -> None:
-        self._ssl_options = ssl.create_default_context() if ssl_options is None else ssl_options
+        self._ssl_options = ssl_options
         self._server_hostname: str | None = None
         self._shaken = False
         self._handshake: asyncio.Future[Any] | None = None
@@ -66,9 +66,10 @@ class SSLIOStream(IOStream):
 
     def go_on_connected(self) -> None:
         """Wrap the socket and begin the handshake."""
+        options = default_context(server_side=False) if self._ssl_options is None else self._ssl_options
         try:
             self.socket = ssl_wrap_socket(
-                self.socket, self._ssl_options, self._server_hostname, False, do_handshake_on_connect=False
+                self.socket, options, self._server_hostname, False, do_handshake_on_connect=False
             )
         except (OSError, ValueError) as error:
             self.close(error)

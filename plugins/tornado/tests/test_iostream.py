@@ -21,6 +21,7 @@ import trustme  # noqa: E402
 import framestream  # noqa: E402
 import framestream_tornado.iostream  # noqa: E402
 from framestream import LengthPrefix, Line, Msgpack  # noqa: E402
+from framestream_tornado._socket_stream import default_context  # noqa: E402
 from tornado import ioloop, iostream  # noqa: E402
 
 CHUNK = b"x" * 1024
@@ -280,6 +281,26 @@ def test_pipes():
         await closed.wait()
 
     run(test)
+
+
+def test_certificates_of_the_platform_are_loaded_once_and_only_where_they_are_used(monkeypatch):
+    made, make = [], ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda purpose: made.append(purpose) or make(purpose))
+    default_context.cache_clear()
+
+    async def test():
+        client, server = pair()
+        iostream.SSLIOStream(client.detach().socket).close()  # as a server makes them
+        assert [] == made
+        for _ in range(2):
+            client, server = pair()
+            opening = client.start_tls(False, None, "localhost")
+            server.close()
+            with pytest.raises((BrokenPipeError, ssl.SSLError, iostream.StreamClosedError)):
+                await opening
+
+    run(test)
+    assert [ssl.Purpose.SERVER_AUTH] == made
 
 
 def test_tls_begins_in_the_middle_and_frames_go_on():

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final
 
-from framestream import Decode, EncodeError, Framer, FramingError, NeedMore, ValueSpan, Window
+from framestream import EncodeError, Framer, FramingError, NeedMore, Window
+from framestream.framer import Decode, ValueSpan
 from framestream_websocket._frame import Frame, Opcode, Rule, rules_of
 
 _MASK: Final = 0x80

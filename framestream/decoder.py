@@ -1,0 +1,1381 @@
+"""FrameDecoder, sans-IO: bytes in, frames with their places out. It is the only caller of read conditions.
+
+There are two routes for a frame. Where the caller goes on asking for the same thing, frames are cut ahead
+in batches (`ReadCondition.split`) and handed out one by one. Every other frame is the *current frame*: one
+object that knows how far it has got, from the first question to its last byte. Its states:
+
+===========  =====================================  ======================================================
+state        what is known of the frame             goes on to
+===========  =====================================  ======================================================
+FRESH        nothing: nobody has looked at it       SEARCHING, KNOWN; delivered at once if it is whole
+SEARCHING    `NeedMore`: how much, and from where   KNOWN; FRESH after padding, or for another condition
+KNOWN        its extent; its end has to arrive      FRESH when it is delivered, or for another condition
+STREAMING    some of it is handed out in parts      FRESH after the last part; SKIPPING by `skip_frame`
+TRUNCATING   too large: its beginning is gathered   SKIPPING when the beginning is delivered
+SKIPPING     it is thrown away as it arrives        FRESH when all of it is gone
+BROKEN       nothing after it can be read           nothing: the error is raised for ever
+===========  =====================================  ======================================================
+
+::
+
+                 next_frame, next_batch                 find: NeedMore           find: a span
+      ┌───────┐ ─────────────────────────► ┌───────┐ ───────────────► SEARCHING ─────────────► KNOWN
+      │ ahead │     the last one popped    │ FRESH │                      │                      │
+      └───────┘ ◄───────────────────────── └───────┘ ◄────────────────────┴── another condition ─┤
+                          split                ▲ ◄──────── delivered ────────────────────────────┤
+                                               │                                                 │
+                     all of it is gone         │     next_part: STREAMING ──► skip_frame         │
+                                               └──── SKIPPING ◄── TRUNCATING ◄── above the limit ┘
+
+STREAMING, TRUNCATING and SKIPPING may begin before the extent is known, where the condition settles payload.
+Conditions are pure, so asking one again changes nothing: frames that were cut ahead are given back by
+finding their ends once more, and whatever goes wrong on a fast path is left to the slow one to report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, final, get_args
+
+from framestream.buffer import ReceiveBuffer
+from framestream.errors import (
+    FramerContractError,
+    FrameTooLarge,
+    FramingError,
+    IncompleteFrame,
+    PayloadError,
+    StreamBusy,
+    StreamClosed,
+    because,
+)
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
+
+T = TypeVar("T")
+OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
+
+DEFAULT_MAX_FRAME_SIZE: Final = 1 << 20
+_POLICIES: Final = frozenset(get_args(OnOversize))
+# Header, delimiter and padding together may take this much even where the payload limit is smaller.
+_MOST_OVERHEAD: Final = 65536
+# A payload of which this much is missing is received in its final place. For less, receiving a chunk and
+# joining it costs less than preparing the place.
+_LARGE: Final = 1 << 17
+# Looking ahead pays after a few frames of one kind, if a batch has a few. It starts small and doubles, and
+# starts again when frames are given back or one is bad: so what is cut in vain stays in proportion to what
+# is delivered.
+_RUN: Final = 3
+_FEWEST: Final = 4
+_FIRST_QUOTA: Final = 512
+_MOST_AHEAD: Final = 1 << 16
+
+
+class Signal(Enum):
+    """The decoder's answers that are not frames: named, never ``None`` or ``b""``."""
+
+    NEED_DATA = "feed more bytes"
+    END = "the stream ended between two frames"
+    FRAME_END = "the streamed frame is complete"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+NEED_DATA: Final = Signal.NEED_DATA
+END: Final = Signal.END
+FRAME_END: Final = Signal.FRAME_END
+
+NeedData: TypeAlias = Literal[Signal.NEED_DATA]
+End: TypeAlias = Literal[Signal.END]
+FrameEnd: TypeAlias = Literal[Signal.FRAME_END]
+
+
+class State(Enum):
+    """How far the current frame has got; the table stands at the top of the module."""
+
+    FRESH = "nobody has looked at it"
+    SEARCHING = "its end has not been found"
+    KNOWN = "its extent is known"
+    STREAMING = "some of it is handed out"
+    TRUNCATING = "its beginning is gathered"
+    SKIPPING = "it is thrown away"
+    BROKEN = "nothing after it can be read"
+
+
+class Found(Enum):
+    """What a search ends with."""
+
+    EXTENT = "the extent is known"
+    WAITING = "more data is needed"
+    SETTLED = "payload has become final"
+    TOO_LARGE = "the frame shows no end within the limit"
+
+
+FRESH: Final = State.FRESH
+SEARCHING: Final = State.SEARCHING
+KNOWN: Final = State.KNOWN
+STREAMING: Final = State.STREAMING
+TRUNCATING: Final = State.TRUNCATING
+SKIPPING: Final = State.SKIPPING
+BROKEN: Final = State.BROKEN
+EXTENT: Final = Found.EXTENT
+WAITING: Final = Found.WAITING
+SETTLED: Final = Found.SETTLED
+TOO_LARGE: Final = Found.TOO_LARGE
+
+TooLarge: TypeAlias = Literal[Found.TOO_LARGE]
+
+# A decoder has skip_frame(); a stream skips what is left when the block of open_frame() ends.
+IN_PARTS: Final = (
+    "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
+)
+PAYLOAD: Final[Any] = object()  # the value of a frame that `condition.decode` makes from the payload
+_MISS: Final = object()  # the fast path has no answer
+
+
+def check_policy(policy: OnOversize) -> OnOversize:
+    """Return the policy if there is such a one; else raise ValueError."""
+    if policy not in _POLICIES:
+        raise ValueError(f"on_oversize is {policy!r}; it must be one of {', '.join(sorted(_POLICIES))}")
+    return policy
+
+
+class DecoderStats:
+    """Counters of one decoder, in bytes and frames since its creation.
+
+    Attributes:
+        received: bytes given to `receive_data`.
+        frames: frames delivered, those streamed in parts included.
+        oversize: frames above the limit, whatever was done about them.
+        discarded: bytes skipped because their frame was above the limit.
+        payload_errors: frames that could not be decoded.
+        high_water: the most bytes that were ever buffered at once.
+        copied: bytes moved to make frames contiguous, besides the copy that is delivered.
+    """
+
+    __slots__ = ("copied", "discarded", "frames", "high_water", "oversize", "payload_errors", "received")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.frames = 0
+        self.oversize = 0
+        self.discarded = 0
+        self.payload_errors = 0
+        self.high_water = 0
+        self.copied = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"DecoderStats(received={self.received}, frames={self.frames}, oversize={self.oversize}, "
+            f"discarded={self.discarded}, payload_errors={self.payload_errors}, "
+            f"high_water={self.high_water}, copied={self.copied})"
+        )
+
+
+class CurrentFrame:
+    """The frame that begins at the first byte that is not consumed, or has lost some of its bytes already.
+
+    Positions count from the first byte that is not consumed; bytes that are consumed move them.
+
+    Attributes:
+        state: how far it has got.
+        condition: whose frame it is, unless it is FRESH.
+        consumed: bytes of the frame that are gone.
+        extent: whether first, stop and end of the payload and the frame are known.
+        value: with the extent: the frame, a `Decode`, or PAYLOAD.
+        size: the payload's size, if it was known before any of it was passed on.
+        need, resume, memo, settled, payload_start: what `NeedMore` answered, while the extent is not known.
+        error: why it is skipped, if it is too large.
+        report: whether `error` is reported when all of the frame is gone.
+        kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
+    """
+
+    __slots__ = (
+        "buffer",
+        "condition",
+        "consumed",
+        "end",
+        "error",
+        "extent",
+        "first",
+        "kept",
+        "memo",
+        "missing",
+        "need",
+        "payload_start",
+        "report",
+        "resume",
+        "settled",
+        "size",
+        "state",
+        "stop",
+        "value",
+        "window",
+    )
+
+    condition: ReadCondition[Any]
+
+    def __init__(self, buffer: ReceiveBuffer) -> None:
+        self.buffer = buffer
+        self.window = Window(b"")
+        self.kept: list[bytes] = []
+        self.first = self.stop = self.missing = 0
+        self.report = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Be the next frame, of which nothing is known."""
+        self.state = FRESH
+        self.consumed = self.window.taken = 0
+        self.extent = False
+        self.end = 0
+        self.value: Any = PAYLOAD
+        self.size: int | None = None
+        self.need = 0
+        self.resume = 0
+        self.memo: Any = None
+        self.window.memo = None
+        self.settled = 0
+        self.payload_start = 0
+        self.error: FrameTooLarge | None = None
+
+    # Where does it end?
+
+    def search(self, bound: int, eof: bool, *, in_parts: bool = False) -> Found:
+        """Ask about the frame until its extent is known or something is in the way.
+
+        No more than `bound` + 1 bytes that are not settled are ever gathered. With `in_parts`, return
+        SETTLED as soon as payload is final, so that it can be passed on first. Padding is consumed.
+        """
+        buffer = self.buffer
+        while True:
+            if self.extent:
+                if self.value is not PADDING:
+                    return EXTENT
+                buffer.advance(self.end)
+                self.reset()
+                if eof and not buffer.size:
+                    return WAITING
+            if in_parts and self.settled > 0:
+                return SETTLED
+            need = self.need
+            if not need and not self.condition.can_be_empty:
+                need = 1
+            have = len(buffer.head) - buffer.pos
+            if have < need:
+                if have > bound:
+                    return TOO_LARGE
+                if buffer.queued:
+                    buffer.grow(min(need, bound + 1))
+                    continue
+                if not eof:
+                    return WAITING
+            last = eof and not buffer.queued
+            try:
+                found = self._ask(last)
+            except FramingError:
+                # In smaller chunks, what comes before the error would have been judged, or passed on, first.
+                if not in_parts:
+                    if have > bound + 1 and type(self._answer_to(bound + 1)) is NeedMore:
+                        return TOO_LARGE
+                    raise
+                if self._is_undecided_within(bound + 1, have):
+                    return TOO_LARGE
+                found = self._settled_before_error(have)
+                if found is None:
+                    raise
+                self.note(found)
+                self.need = 0
+                continue
+            is_small = type(found) is tuple and len(found) > 2 and found[2] <= buffer.pos + bound + 1
+            if in_parts and not is_small and self._is_undecided_within(bound + 1, have):
+                return TOO_LARGE
+            self.note(found)
+            if not self.extent and last and not (in_parts and self.settled > 0):
+                return TOO_LARGE if have > bound else WAITING
+
+    def _ask(self, eof: bool) -> Any:
+        buffer, window = self.buffer, self.window
+        start = buffer.pos
+        window.data = buffer.head
+        window.start = start
+        window.resume = start + self.resume
+        window.memo = self.memo
+        window.eof = eof
+        window.taken = self.consumed
+        try:
+            return self.condition.find(window)
+        except FramingError as error:
+            self._place(error, start if error.position is None else error.position)
+            raise
+        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+            self._fault(f"find raised {type(error).__name__}: {error}", error)
+
+    def _answer_to(self, size: int) -> Any:
+        """Return what the condition says of the first `size` bytes alone, or None if it is an error.
+
+        In smaller chunks it would have been asked just that. Positions count from the first of them.
+        """
+        start = self.buffer.pos
+        window = Window(bytes(memoryview(self.buffer.head)[start : start + size]))
+        if self.consumed:
+            # The frame's beginning is gone, and only the memo knows of it. Else the memo may be of more
+            # bytes than these, and the question is asked afresh.
+            window.resume, window.memo, window.taken = self.resume, self.memo, self.consumed
+        try:
+            return self.condition.find(window)
+        except FramingError:
+            return None
+
+    def _is_undecided_within(self, size: int, have: int) -> bool:
+        """Tell whether the first `size` bytes settle nothing: in smaller chunks that ends the stream."""
+        if have <= size:
+            return False
+        more = self._answer_to(size)
+        return type(more) is NeedMore and not more.settled
+
+    def _settled_before_error(self, have: int) -> NeedMore | None:
+        """Return the answer to the most bytes that raise no error, if payload is settled in them."""
+        buffer, window = self.buffer, self.window
+        head, start = bytes(buffer.head), buffer.pos
+        good, bad, answer = self.resume, have, None
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            window.data = head[: start + middle]
+            window.eof = False
+            try:
+                answer, good = self.condition.find(window), middle
+            except FramingError:
+                bad = middle
+        return answer if type(answer) is NeedMore and (answer.settled or 0) > start else None
+
+    def note(self, found: Any) -> None:
+        """Keep the answer to the question just asked, and hold its author to the contract."""
+        if type(found) is tuple:
+            self._note_extent(found)
+        elif type(found) is NeedMore:
+            self._note_more(found)
+        else:
+            self._fault(f"find returned {found!r}, not a span or NeedMore")
+
+    def _note_extent(self, found: tuple[Any, ...]) -> None:
+        start = self.buffer.pos
+        if len(found) == 3:
+            first, stop, end = found
+            value = PAYLOAD
+        elif len(found) == 4:
+            first, stop, end, value = found
+        else:
+            self._fault(f"find returned a tuple of {len(found)} items, not 3 or 4")
+        if not start <= first <= stop <= end:
+            self._fault(f"span out of order: {found[:3]} for a frame that starts at {start}")
+        if end == start and not (self.condition.can_be_empty or self.consumed):
+            self._fault("a frame of no bytes, from a condition that is not can_be_empty")
+        if value is PADDING and (self.consumed or not start < end <= len(self.buffer.head)):
+            self._fault(f"padding inside a frame, or beyond the data: {found[:3]}")
+        if type(value) is Decode and value.trailer and len(value.trailer) != end - stop:
+            self._fault(f"a trailer of {len(value.trailer)} bytes in a span that leaves {end - stop} for it")
+        self.first, self.stop, self.end, self.value = first - start, stop - start, end - start, value
+        self.extent = True
+        if not self.consumed:
+            self.size = stop - first
+        if self.state is FRESH or self.state is SEARCHING:
+            self.state = KNOWN
+
+    def _note_more(self, more: NeedMore) -> None:
+        start = self.buffer.pos
+        have = len(self.buffer.head) - start
+        resume = self.resume if more.resume is None else more.resume - start
+        settled = 0 if more.settled is None else more.settled - start
+        if not (0 <= resume <= have and 0 <= settled <= have):
+            self._fault(f"{more!r} points outside the data ({start} to {start + have})")
+        self.resume = max(resume, settled)
+        self.settled = settled
+        self.payload_start = 0 if more.payload_start is None else more.payload_start - start
+        self.memo = more.memo
+        self.need = max(more.size, have + 1)
+        if self.state is FRESH:
+            self.state = SEARCHING
+
+    # Some of it
+
+    def next_part(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | TooLarge:
+        """Return the next part, FRAME_END, NEED_DATA, or TOO_LARGE if over `bound` bytes stay unsettled."""
+        buffer = self.buffer
+        while not self.extent:
+            found = self.search(bound, eof, in_parts=True)
+            if found is SETTLED:
+                # A settled header without payload after it makes no part.
+                if part := self._take_settled():
+                    return part
+            elif found is TOO_LARGE:
+                return found
+            elif found is WAITING:
+                return NEED_DATA
+        if self.first > 0:
+            if buffer.size < self.first:
+                return NEED_DATA
+            self._moved(buffer.drop(self.first))
+        if self.stop > 0:
+            if not buffer.size:
+                return NEED_DATA
+            part = buffer.take_some(self.stop)
+            self._moved(len(part))
+            return part
+        if self.trailer:
+            if buffer.size < self.end:
+                return NEED_DATA
+            self.check_trailer()
+        self._moved(buffer.drop(self.end))
+        return NEED_DATA if self.end else FRAME_END
+
+    def drop(self, bound: int, eof: bool) -> FrameEnd | NeedData | TooLarge:
+        """Throw away what is there of the frame; return FRAME_END when all of it is gone."""
+        while True:
+            if self.extent and self.stop > 0:
+                self._moved(self.buffer.drop(self.stop))
+            part = self.next_part(bound, eof)
+            if not isinstance(part, bytes):
+                return part
+
+    def _take_settled(self) -> bytes:
+        size = self.settled
+        part = self.buffer.take(min(self.payload_start, size), size, size)
+        self.consumed += size
+        self.need = max(self.need - size, 1)
+        self.resume -= size
+        self.settled = self.payload_start = 0
+        return part
+
+    def _moved(self, size: int) -> None:
+        self.consumed += size
+        self.first = max(self.first - size, 0)
+        self.stop = max(self.stop - size, 0)
+        self.end -= size
+
+    def gather(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | TooLarge:
+        """Return the beginning that is to be kept, when it is there; the rest of the frame is skipped."""
+        while self.missing:
+            part = self.next_part(bound, eof)
+            if not isinstance(part, bytes):
+                return part
+            self.kept.append(part[: self.missing])
+            self.missing -= len(self.kept[-1])
+        self.state = SKIPPING
+        kept, self.kept = self.kept, []
+        return b"".join(kept)
+
+    # Limits
+
+    def verdict(self, limit: int) -> FrameTooLarge | None:
+        """Return None if the frame is within the limit, else the error to report.
+
+        The verdict is taken on the frame's first ``limit + overhead + 1`` bytes, however many have arrived,
+        so that it does not depend on the chunking: what counts is whether the condition tells the extent
+        from those.
+        """
+        size, end, buffer = self.stop - self.first, self.end, self.buffer
+        bound = limit + self.condition.overhead
+        if size <= limit and end <= bound + 1:
+            return None
+        probe = min(bound + 1, end - 1)
+        value = self.value
+        declared = len(buffer.head) - buffer.pos < probe
+        if not declared and type(found := self._answer_to(probe)) is tuple:
+            declared, value = True, found[3] if len(found) == 4 else PAYLOAD
+        if declared and size <= limit and end - size <= max(bound, _MOST_OVERHEAD):
+            return None
+        self.value = value  # who decodes what is kept of the frame is judged by the same bytes
+        return self.too_large(limit, size if declared else None)
+
+    def begin_skip(self, error: FrameTooLarge, limit: int, policy: OnOversize) -> None:
+        """Begin to throw away the frame that `error` is about, as the policy has it.
+
+        Raises:
+            FrameTooLarge: that very error, since the policy is to stop here, or the frame cannot be skipped.
+        """
+        if policy == "close" or (policy == "raise" and not error.recoverable):
+            error.recoverable = False
+            error.closing = policy == "close"
+            raise error
+        if not error.recoverable and not self._can_be_skipped(limit + self.condition.overhead):
+            raise self.unskippable(error)
+        error.recoverable = True
+        self.error = error
+        self.report = policy != "raise"
+        self.state = SKIPPING
+        if policy == "truncate":
+            self.state = TRUNCATING
+            self.missing = limit
+
+    def _can_be_skipped(self, bound: int) -> bool:
+        # A frame of undeclared size can be thrown away as it arrives if the condition settles payload. That,
+        # too, is judged by the first `bound` + 1 bytes.
+        if self.extent and self.end <= bound + 1:
+            return True
+        more = self._answer_to(bound + 1)
+        return type(more) is NeedMore and bool(more.settled)
+
+    # Errors
+
+    @property
+    def trailer(self) -> bytes:
+        """The bytes that must follow the payload; empty if any may."""
+        return self.value.trailer if type(self.value) is Decode else b""
+
+    def check_trailer(self) -> None:
+        """Refuse the frame if other bytes than its trailer follow the payload."""
+        trailer = self.trailer
+        found = self.buffer.peek(len(trailer), at=self.stop)
+        if found != trailer:
+            raise FramingError(
+                f"frame ends with {found!r} where {trailer!r} is expected",
+                offset=self.buffer.offset + self.stop,
+                framer=str(self.condition),
+                excerpt=self.buffer.peek(32, at=self.stop),
+            )
+
+    def too_large(self, limit: int, size: int | None = None) -> FrameTooLarge:
+        """Make the error for a frame above the limit; `size` is given if the frame declares it."""
+        error = FrameTooLarge(limit=limit, size=size, recoverable=size is not None)
+        self._place(error, self.buffer.pos)
+        self._explain(error)
+        return error
+
+    def unskippable(self, error: FrameTooLarge) -> FrameTooLarge:
+        """Have the error say that the frame cannot be thrown away either: nothing after it can be read."""
+        error.recoverable = False
+        error.reason += "; it cannot be skipped, because its framer settles no payload early"
+        return error
+
+    def incomplete(self) -> IncompleteFrame:
+        """Make the error for a stream that ended inside the frame."""
+        buffer = self.buffer
+        error = IncompleteFrame(
+            received=self.consumed + buffer.size,
+            expected=self.consumed + self.end if self.extent else None,
+            offset=buffer.offset - self.consumed,
+            framer=str(self.condition),
+            excerpt=buffer.peek(32),
+        )
+        if not self.consumed:
+            self._explain(error)
+        return error
+
+    def _place(self, error: FramingError, position: int) -> None:
+        error.offset = self.buffer.base + position
+        error.framer = str(self.condition)
+        error.excerpt = bytes(self.buffer.head[position : position + 32])
+
+    def _explain(self, error: FramingError) -> None:
+        if hint := self.condition.explain(Window(self.buffer.head, self.buffer.pos)):
+            error.reason = f"{error.reason}; {hint}"
+
+    def _fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
+        framer = str(self.condition)
+        raise because(FramerContractError(reason, framer=framer, offset=self.buffer.offset), cause)
+
+
+class Batch:
+    """Frames that were cut at once: where they are, and how far a cursor has followed their delivery.
+
+    Nobody notes where each frame ends. Who wants to know it, or to have undelivered frames back as bytes,
+    has `find` asked again, once for each frame.
+
+    Attributes:
+        start: index in `head` of the frame found last, padding before it not included.
+        at: index of the first byte after it.
+        end: index of the first byte after the batch.
+        base: stream offset of ``head[0]``.
+        total: how many frames there are.
+        limit: the limit in force when they were cut, in bytes.
+    """
+
+    __slots__ = ("_condition", "_eof", "_seen", "at", "base", "end", "head", "limit", "start", "total")
+
+    def __init__(
+        self,
+        condition: ReadCondition[Any],
+        buffer: ReceiveBuffer,
+        end: int,
+        total: int,
+        limit: int,
+        eof: bool,
+    ) -> None:
+        self._condition = condition
+        self._eof = eof
+        self._seen = 0
+        self.head = buffer.head
+        self.base = buffer.base
+        self.start = self.at = buffer.pos
+        self.end = end
+        self.total = total
+        self.limit = limit
+
+    def follow(self, delivered: int) -> None:
+        """Move the cursor to the frame delivered last."""
+        window = Window(self.head, self.at, eof=self._eof)
+        while self._seen < delivered:
+            found = self._condition.find(window)
+            if type(found) is not tuple or not window.start < found[2] <= self.end:
+                offset = self.base + window.start
+                raise FramerContractError(
+                    "split and find disagree", framer=str(self._condition), offset=offset
+                )
+            if len(found) == 3 or found[3] is not PADDING:
+                self._seen += 1
+                self.start = window.start
+                self.at = found[2]
+            window.start = window.resume = found[2]
+
+
+@final
+class FrameDecoder:
+    """Cut received bytes into frames, each by the condition the caller names.
+
+    The answer never depends on how the bytes were split into chunks, the cost is linear in the bytes,
+    and a frame leaves the buffer only when it is delivered: the condition may change between any two.
+
+    Args:
+        max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
+        on_oversize: what happens to a frame above its limit. ``"raise"`` raises `FrameTooLarge`; if the
+            frame declares its size, the next call goes on after it, else the decoder is broken.
+            ``"discard"`` skips exactly that frame and goes on. ``"truncate"`` delivers the first bytes of
+            the payload, up to the limit, and skips the rest. ``"close"`` raises, and nothing can be read
+            any more.
+        on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated, when all
+            of it is skipped.
+
+    Whoever feeds it from a socket has more to work with, the plumbing: `get_buffer` and `buffer_updated`
+    receive a large frame in its final place, `borrow` and `settle` use a kept buffer where it is,
+    `receive_into` and `release_place` a buffer of the reader's; `missing` tells how much to wait for.
+
+    Attributes:
+        condition: what was asked for last.
+        ahead: frames that were cut ahead by it, the next one last. While there is one,
+            ``decoder.ahead.pop()`` does what ``next_frame(decoder.condition)`` does, with no call. Look
+            the list up each time: a batch is a new one.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_batch",
+        "_buffer",
+        "_cut",
+        "_eof",
+        "_error",
+        "_finished",
+        "_frame",
+        "_quota",
+        "_run",
+        "_size",
+        "_start",
+        "_stats",
+        "ahead",
+        "condition",
+        "max_frame_size",
+        "on_discard",
+        "on_oversize",
+    )
+
+    def __init__(
+        self,
+        *,
+        max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
+        on_oversize: OnOversize = "raise",
+        on_discard: Callable[[FrameTooLarge], object] | None = None,
+    ) -> None:
+        if max_frame_size < 0:
+            raise ValueError(f"max_frame_size is {max_frame_size}; it must not be negative")
+        self.max_frame_size = max_frame_size
+        self.on_oversize: OnOversize = check_policy(on_oversize)
+        self.on_discard = on_discard
+        self.condition: ReadCondition[Any] | None = None
+        self.ahead: list[Any] = []
+        self._batch: Batch | None = None  # what was cut last, if that was the last thing to be delivered
+        self._buffer = ReceiveBuffer()
+        self._frame = CurrentFrame(self._buffer)
+        self._eof = False
+        self._finished = False  # a condition that may be empty has had its frame at the end
+        self._error: Exception | None = None  # raised by the next call; for ever if the frame is BROKEN
+        self._cut = 0  # frames delivered, and those cut ahead
+        self._start = 0  # offset of the frame delivered last, if it was not part of a batch
+        self._size = 0  # bytes it took, header and delimiter included
+        self._run = 0  # frames delivered in a row for one condition
+        self._quota = _FIRST_QUOTA
+        self._stats: DecoderStats | None = None  # made when there is something to count in it
+
+    # Bytes in
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Add received bytes. ``bytes`` are kept without a copy; an empty chunk means nothing.
+
+        Raises:
+            StreamClosed: after `receive_eof`.
+        """
+        if self._eof:
+            raise StreamClosed("data received after the end of the stream")
+        if data:
+            self._buffer.append(data if type(data) is bytes else bytes(data))
+            if self.ahead:
+                self._buffer.note_size(self._held_ahead())
+
+    def receive_eof(self) -> None:
+        """Say that nothing will follow. What is buffered can still be read."""
+        self._eof = True
+
+    def get_buffer(self) -> memoryview | None:
+        """Return where the next bytes belong, if there is such a place: put some at its beginning.
+
+        It is the rest of a large frame that `next_frame` waits for, or of the buffer given to
+        `receive_into`, and never goes beyond that. Then tell `buffer_updated`. None: receive elsewhere.
+        """
+        frame, buffer = self._frame, self._buffer
+        place = buffer.place
+        if place is None:
+            if not self._has_large_rest():
+                return None
+            buffer.open_place(frame.first, frame.stop)
+            place = buffer.place
+            assert place is not None
+        return place.rest() if place.size < place.total and not self._eof else None
+
+    def _has_large_rest(self) -> bool:
+        frame = self._frame
+        if frame.state is not KNOWN or self._eof:
+            return False
+        size = self._buffer.size
+        return frame.first < size and frame.stop - size >= _LARGE
+
+    def buffer_updated(self, size: int) -> None:
+        """Say that so many bytes were put into the place that `get_buffer` returned."""
+        self._buffer.filled(size)
+
+    def borrow(self, view: memoryview) -> None:
+        """Add received bytes that stay in the feeder's own buffer until `settle`.
+
+        Frames of declared size are copied out of it once. Only where a framing has to search, the rest of
+        it is copied as a whole.
+
+        Raises:
+            StreamClosed: after `receive_eof`.
+        """
+        if self._eof:
+            raise StreamClosed("data received after the end of the stream")
+        self._buffer.borrow(view)
+        if self.ahead:
+            self._buffer.note_size(self._held_ahead())
+
+    def settle(self) -> None:
+        """Keep what is not delivered of the borrowed bytes: their buffer will be used for others."""
+        if self._buffer.borrows:
+            if self._has_large_rest():
+                self._buffer.open_place(self._frame.first, self._frame.stop)
+            else:
+                self._buffer.settle()
+
+    # Bytes out, past any condition
+
+    def take_into(self, place: memoryview) -> None:
+        """Consume as many bytes as the place has room for, and put them there; so many must be `buffered`.
+
+        No frame may be on its way out: see `skipping`. Raises what `next_frame` raises before it has looked
+        at anything.
+        """
+        self._look_away()
+        start = self._buffer.offset
+        self._buffer.take_into(place)
+        self._delivered(start, len(place))
+
+    def receive_into(self, place: memoryview) -> None:
+        """As `take_into`, where more is to come: have what is buffered, and what follows, in that place.
+
+        `get_buffer` returns the rest of it. Nothing is consumed before `release_place`.
+        """
+        self._look_away()
+        self._buffer.lend(place)
+
+    def release_place(self, *, consume: bool = True) -> bool:
+        """Give the place back. With `consume`, consume what it holds if it is full, and return True then.
+
+        Otherwise what it holds is buffered, like all that arrives.
+        """
+        buffer = self._buffer
+        start = buffer.offset
+        if not consume or not buffer.consume_lent():
+            buffer.close_place()
+            return False
+        self._delivered(start, buffer.offset - start)
+        return True
+
+    def take_leftover(self) -> bytes:
+        """Consume and return every byte that is received and not delivered; somebody else goes on there."""
+        self._prepare(None, 0)
+        self._frame.reset()
+        leftover = self._buffer.peek(self._buffer.size)
+        self._buffer.drop(len(leftover))
+        return leftover
+
+    def _look_away(self) -> None:
+        self._prepare(None, 0)
+        assert not self.skipping
+        self._frame.reset()
+
+    # Frames out
+
+    # The options are positional, too: a function with keyword-only ones costs a third more to call.
+    def next_frame(
+        self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
+    ) -> T | NeedData | End:
+        """Return the next frame, NEED_DATA if it is not complete, or END if the stream ended before it.
+
+        Consumes exactly the frame. `max_size` and `on_oversize` override the limit and the policy for
+        this call.
+
+        Raises:
+            FramingError: the bytes can be no such frame; every later call raises it again.
+            FrameTooLarge: see `on_oversize`; ``recoverable`` tells whether the next call goes on.
+            IncompleteFrame: the stream ended inside the frame; nothing is consumed.
+            PayloadError: the frame cannot be decoded; it is consumed.
+            StreamBusy: a frame is being streamed in parts; finish it or call `skip_frame`.
+            FramerContractError: the condition is at fault.
+        """
+        ahead: list[T] = self.ahead
+        if ahead and condition is self.condition and max_size is None:
+            return ahead.pop()
+        limit = condition.max_size if max_size is None else max_size
+        if limit is None:
+            limit = self.max_frame_size
+        if ahead or condition is not self.condition or self._error is not None:
+            self._prepare(condition, limit)
+        policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
+        if self.ahead or (self._run >= _RUN and self._look_ahead(condition, limit)):
+            ahead = self.ahead
+            return ahead.pop()
+        frame: T | NeedData | End = self._whole_frame(condition, limit)
+        if frame is _MISS:
+            frame = self._next(condition, limit, policy)
+        return frame
+
+    def next_batch(
+        self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
+    ) -> list[T] | NeedData | End:
+        """Return every frame that is complete, as a list of at least one; else NEED_DATA or END.
+
+        Much cheaper per frame than `next_frame`. Raises the same; an error that comes after complete
+        frames is raised by the next call.
+        """
+        limit = self._limit(condition, max_size)
+        self._prepare(condition, limit)
+        policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
+        frames: list[T] = self.ahead[::-1]
+        if frames:
+            self.ahead = []
+            return frames
+        while True:
+            if self._cut_all(condition, limit, frames):
+                return frames
+            try:
+                frame = self._whole_frame(condition, limit)
+                if frame is _MISS:
+                    frame = self._next(condition, limit, policy)
+            except Exception as error:
+                if not frames:
+                    raise
+                # An incomplete frame is found incomplete again.
+                if not isinstance(error, IncompleteFrame):
+                    self._error = error
+                return frames
+            if frame is NEED_DATA or frame is END:
+                return frames or frame
+            frames.append(frame)
+            if condition.can_be_empty:
+                return frames
+
+    def next_part(self, condition: ReadCondition[Any]) -> bytes | FrameEnd | NeedData | End:
+        """Return the next piece of the current frame's payload, then FRAME_END when the frame is complete.
+
+        Parts are the payload as it is on the wire, not decoded, and never empty. No limit applies to the
+        frame: memory stays within one chunk plus what the condition cannot yet tell payload from
+        delimiter, which is limited as a frame is. END means that no frame begins.
+
+        Raises the same as `next_frame`; `IncompleteFrame` if the stream ends before the frame does.
+        """
+        frame = self._frame
+        limit = self._limit(condition, None)
+        if frame.state is not STREAMING:
+            self._prepare(condition, -1)
+            if frame.state is TRUNCATING:
+                raise self._busy_truncating()
+            if frame.state is SKIPPING and self._go_on(frame.drop) is NEED_DATA:
+                return NEED_DATA
+            if self._at_end(condition):
+                return END
+            frame.condition = condition
+        elif condition is not frame.condition and condition != frame.condition:
+            raise StreamBusy(f"a frame of {frame.condition} is being streamed; finish or skip it first")
+        try:
+            part = frame.next_part(limit + condition.overhead, self._eof)
+        except (FramingError, FramerContractError) as error:
+            self._fail(error)
+        if part is TOO_LARGE:
+            self._fail(frame.too_large(limit))
+        if part is FRAME_END:
+            self._complete(condition)
+            return FRAME_END
+        if frame.consumed:
+            frame.state = STREAMING
+        if part is NEED_DATA and self._eof:
+            if self._at_end(condition) and frame.state is not STREAMING:
+                return END
+            raise frame.incomplete()
+        return part
+
+    def skip_frame(self) -> None:
+        """Throw away the rest of the frame that is being streamed, as it arrives; do nothing if none is."""
+        if self._frame.state is STREAMING:
+            self._frame.state = SKIPPING
+
+    # One frame
+
+    def _whole_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
+        """Return the frame if it is plain, there as a whole, and of a size that nobody could object to.
+
+        Also NEED_DATA if nothing is there. Any other answer is kept for `_next`, which asks again where it
+        was an error, and knows its place.
+        """
+        current, buffer = self._frame, self._buffer
+        if current.state is not FRESH:
+            return _MISS
+        start, head = buffer.pos, buffer.head
+        if start == len(head):
+            if not buffer.queued:
+                return _MISS if self._eof or condition.can_be_empty else NEED_DATA
+            buffer.grow(1)
+            start, head = buffer.pos, buffer.head
+        window = current.window
+        window.data = head
+        window.start = window.resume = start
+        window.eof = self._eof and not buffer.queued
+        try:
+            found = condition.find(window)
+        except Exception:  # noqa: BLE001 - `_next` meets it again
+            return _MISS
+        if type(found) is tuple and len(found) == 3:
+            first, stop, end = found
+            size = end - start
+            if start <= first <= stop <= end and 0 < size <= limit and size <= buffer.size:
+                self._delivered(buffer.base + start, size)
+                payload = buffer.take(first - start, stop - start, size)
+                if self._eof:
+                    self._note_end(condition)
+                try:
+                    return condition.decode(payload)
+                except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+                    self._decode_failed(condition, error, payload)
+        current.condition = condition
+        try:
+            current.note(found)
+        except FramerContractError as error:
+            self._fail(error)
+        return _MISS
+
+    def _next(self, condition: ReadCondition[Any], limit: int, policy: OnOversize) -> Any:
+        frame, buffer = self._frame, self._buffer
+        while True:
+            state = frame.state
+            if state is TRUNCATING:
+                if condition is not frame.condition and condition != frame.condition:
+                    raise self._busy_truncating()
+                beginning = self._go_on(frame.gather)
+                if beginning is NEED_DATA:
+                    return NEED_DATA
+                if isinstance(beginning, bytes):
+                    self._delivered(buffer.offset - frame.consumed, frame.consumed)
+                    # A frame of undeclared size may be delivered before anybody can say who decodes it.
+                    is_declared = frame.error is not None and frame.error.size is not None
+                    value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
+                    return self._decode(condition, beginning, value)
+            elif state is SKIPPING and self._go_on(frame.drop) is NEED_DATA:
+                return NEED_DATA
+            elif state is STREAMING:
+                raise StreamBusy(IN_PARTS)
+            if self._at_end(condition):
+                return END
+            if frame.state is FRESH:
+                frame.condition = condition
+            found = self._search(limit + condition.overhead)
+            if found is TOO_LARGE:
+                self._oversize(frame.too_large(limit), limit, policy)
+            elif found is WAITING:
+                break
+            elif (frame.end > limit) and (error := frame.verdict(limit)) is not None:
+                self._oversize(error, limit, policy)
+            elif frame.end > buffer.size:
+                break
+            else:
+                return self._take(condition)
+        if not self._eof:
+            return NEED_DATA
+        if not self._at_end(condition):
+            raise frame.incomplete()
+        return END
+
+    def _take(self, condition: ReadCondition[Any]) -> Any:
+        frame, buffer = self._frame, self._buffer
+        value, first = frame.value, frame.first
+        if type(value) is Decode:
+            try:
+                frame.check_trailer()
+            except FramingError as error:
+                self._fail(error)
+        elif value is not PAYLOAD:
+            first = frame.stop  # the value is there: nothing of the payload is wanted
+        start, size = buffer.offset, frame.end
+        payload = buffer.take(first, frame.stop, size)
+        frame.reset()
+        self._delivered(start, size)
+        self._note_end(condition)
+        return self._decode(condition, payload, value)
+
+    def _search(self, bound: int) -> Found:
+        try:
+            return self._frame.search(bound, self._eof)
+        except (FramingError, FramerContractError) as error:
+            self._fail(error)
+
+    def _decode(self, condition: ReadCondition[Any], payload: bytes, value: Any) -> Any:
+        if value is not PAYLOAD and type(value) is not Decode:
+            return value
+        try:
+            return condition.decode(payload) if value is PAYLOAD else value.decode(payload)
+        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+            self._decode_failed(condition, error, payload)
+
+    def _decode_failed(self, condition: ReadCondition[Any], error: Exception, payload: bytes) -> NoReturn:
+        framer, offset = str(condition), self._start
+        self._quota = _FIRST_QUOTA
+        if isinstance(error, FramingError):
+            error.offset, error.framer, error.excerpt = offset, framer, payload[:32]
+            self._fail(error)
+        if isinstance(error, PayloadError):
+            self._counters().payload_errors += 1
+            error.offset, error.framer, error.payload = offset, framer, payload
+            raise error
+        if isinstance(error, ValueError):
+            self._counters().payload_errors += 1
+            bad = PayloadError(str(error), payload=payload, offset=offset, framer=framer)
+            raise because(bad, error)
+        reason = f"decode raised {type(error).__name__}: {error}"
+        raise because(FramerContractError(reason, framer=framer, offset=offset), error)
+
+    def _delivered(self, start: int, size: int) -> None:
+        self._cut += 1
+        self._run += 1
+        self._start = start
+        self._size = size
+        self._batch = None
+
+    def _complete(self, condition: ReadCondition[Any]) -> None:
+        frame = self._frame
+        self._delivered(self._buffer.offset - frame.consumed, frame.consumed)
+        frame.reset()
+        self._note_end(condition)
+
+    def _note_end(self, condition: ReadCondition[Any]) -> None:
+        if condition.can_be_empty and self._eof and not self._buffer.size:
+            self._finished = True
+
+    def _at_end(self, condition: ReadCondition[Any]) -> bool:
+        if self._buffer.size or not self._eof:
+            return False
+        return self._finished or not condition.can_be_empty
+
+    # Many frames
+
+    def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
+        """Cut frames ahead if that pays; return whether there are any."""
+        size, buffer = self._size, self._buffer
+        if self._frame.state is not FRESH:
+            return False
+        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD)
+        if quota < _FIRST_QUOTA or _FEWEST * size > quota or buffer.size < 2 * size:
+            return False
+        if len(buffer.head) - buffer.pos < size:
+            buffer.grow(size)
+        frames = self._split(condition, quota, limit)
+        frames.reverse()
+        self.ahead = frames
+        return bool(frames)
+
+    def _cut_all(self, condition: ReadCondition[Any], limit: int, frames: list[Any]) -> bool:
+        """Add to `frames` what can be cut in batches; return True if nothing else is worth asking for."""
+        buffer = self._buffer
+        while limit >= _FIRST_QUOTA and buffer.size:
+            if buffer.pos == len(buffer.head):
+                buffer.grow(1)
+            have = len(buffer.head) - buffer.pos
+            if have < self._size:
+                return False  # mostly the beginning of a frame, or all that is shown of a large one
+            quota = min(max(self._quota, 2 * _FEWEST * self._size), limit)
+            is_whole = have <= quota and not buffer.queued
+            cut = self._split(condition, quota, limit)
+            if not cut:
+                return False
+            frames += cut
+            if is_whole:
+                return True
+        return bool(frames) and not buffer.size
+
+    def _split(self, condition: ReadCondition[Any], most: int, limit: int) -> list[Any]:
+        """Cut whole frames from the first `most` bytes of the head, and consume them.
+
+        A frame that raises ends the batch silently: `find` meets it next, and knows its place.
+        """
+        buffer = self._buffer
+        head, start = buffer.head, buffer.pos
+        if self._frame.state is not FRESH or type(head) is bytearray or condition.can_be_empty:
+            return []
+        data, at, last = head, start, self._eof and not buffer.queued
+        if len(head) - start > most:
+            # The window is never larger than the limit, so that no author of a `split` needs to check it.
+            data, at, last = head[start : start + most], 0, False
+        try:
+            frames, end = condition.split(Window(data, at, eof=last))
+        except (FramingError, PayloadError, ValueError):
+            frames, end = [], at
+        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+            reason = f"split raised {type(error).__name__}: {error}"
+            self._fail(
+                because(FramerContractError(reason, framer=str(condition), offset=buffer.offset), error)
+            )
+        if not at <= end <= len(data) or bool(frames) != (end > at):
+            reason = (
+                f"split returned {len(frames)} frames that end at {end}, of data from {at} to {len(data)}"
+            )
+            self._fail(FramerContractError(reason, framer=str(condition), offset=buffer.offset))
+        if not frames:
+            self._run = 0  # not worth trying again at once
+            return frames
+        end += start - at
+        self._batch = Batch(condition, buffer, end, len(frames), limit, last)
+        self._cut += len(frames)
+        self._quota = max(self._quota, min(2 * most, DEFAULT_MAX_FRAME_SIZE))
+        buffer.advance(end - start)
+        return frames
+
+    def _follow(self) -> Batch:
+        # The cursor of the batch, moved to the frame delivered last.
+        batch = self._batch
+        assert batch is not None
+        try:
+            batch.follow(batch.total - len(self.ahead))
+        except (FramingError, FramerContractError) as error:
+            self._fail(error)
+        return batch
+
+    def _put_back(self) -> None:
+        batch = self._follow()
+        self._buffer.unread(batch.head, batch.at, batch.end)
+        self._cut -= len(self.ahead)
+        self.ahead = []
+        self._batch = None
+        self._start = batch.base + batch.start
+        self._size = batch.at - batch.start
+        self._run = 0
+        self._quota = _FIRST_QUOTA
+
+    # What stands before a read
+
+    def _prepare(self, condition: ReadCondition[Any] | None, limit: int) -> None:
+        """Make sure that nothing is in the way of asking for `condition`, or for none in particular.
+
+        Frames cut ahead stay if they were cut for the same, and within `limit`.
+        """
+        frame = self._frame
+        if self._error is not None:
+            error = self._error
+            if frame.state is BROKEN:
+                raise error.with_traceback(None)
+            self._error = None
+            raise error
+        if frame.state is STREAMING:
+            raise StreamBusy(IN_PARTS)
+        same = condition is self.condition
+        if not same and condition is not None and condition == self.condition:
+            # An equal condition goes on where the other was: `Line()` written anew each time searches no
+            # byte twice. Compared once, it is known by its identity.
+            self.condition = condition
+            same = True
+        if self.ahead and not (same and self._batch is not None and self._batch.limit <= limit):
+            self._put_back()
+        if not same:
+            self._run = 0
+            self.condition = condition
+            if frame.state is SEARCHING or frame.state is KNOWN:
+                self._buffer.close_place()
+                frame.reset()
+
+    def _limit(self, condition: ReadCondition[Any], max_size: int | None) -> int:
+        if max_size is not None:
+            return max_size
+        return self.max_frame_size if condition.max_size is None else condition.max_size
+
+    def _fail(self, error: Exception) -> NoReturn:
+        # A broken stream stays broken, and so does one with a broken framer.
+        self._frame.state = BROKEN
+        self._error = error
+        raise error
+
+    # Frames above the limit
+
+    def _oversize(self, error: FrameTooLarge, limit: int, policy: OnOversize) -> None:
+        self._counters().oversize += 1
+        try:
+            self._frame.begin_skip(error, limit, policy)
+        except FrameTooLarge as fatal:
+            self._fail(fatal)
+        if policy == "raise":
+            raise error
+
+    def _go_on(
+        self, ask: Callable[[int, bool], bytes | FrameEnd | NeedData | TooLarge]
+    ) -> bytes | FrameEnd | NeedData:
+        """Pass on or throw away what is there of a frame that is too large, or that nobody wants."""
+        frame = self._frame
+        limit = self._limit(frame.condition, None) if frame.error is None else frame.error.limit
+        try:
+            outcome = ask(limit + frame.condition.overhead, self._eof)
+        except (FramingError, FramerContractError) as error:
+            self._fail(error)
+        if outcome is TOO_LARGE:
+            self._fail(frame.unskippable(frame.error or frame.too_large(limit)))
+        if outcome is NEED_DATA and self._eof:
+            raise frame.incomplete()
+        if outcome is FRAME_END:
+            self._end_skip()
+        return outcome
+
+    def _end_skip(self) -> None:
+        frame = self._frame
+        condition, error, size = frame.condition, frame.error, frame.consumed
+        frame.reset()
+        self._note_end(condition)
+        if error is not None:
+            error.discarded = size
+            self._counters().discarded += size
+            if frame.report and self.on_discard is not None:
+                self.on_discard(error)
+
+    def _busy_truncating(self) -> StreamBusy:
+        return StreamBusy(f"a truncated frame of {self._frame.condition} is being read; read on with that")
+
+    # What is there
+
+    @property
+    def state(self) -> State:
+        """How far the current frame has got. After NEED_DATA, FRESH means that nothing is there."""
+        return self._frame.state
+
+    @property
+    def streaming(self) -> bool:
+        """True while a frame is being streamed in parts."""
+        return self._frame.state is STREAMING
+
+    @property
+    def skipping(self) -> bool:
+        """True while a frame, or the rest of one, is thrown away as it arrives."""
+        return self._frame.state is SKIPPING or self._frame.state is TRUNCATING
+
+    @property
+    def frame_size(self) -> int | None:
+        """The payload size in bytes of the frame being streamed, if it is known already, else None."""
+        return self._frame.size if self._frame.state is STREAMING else None
+
+    @property
+    def frames(self) -> int:
+        """How many frames were delivered."""
+        return self._cut - len(self.ahead)
+
+    @property
+    def frame_span(self) -> tuple[int, int]:
+        """Where the frame delivered last stood: stream offsets of its first byte and of the byte after it.
+
+        Header and delimiter are included, padding before the frame is not. Of a batch it is the last frame,
+        of a truncated one what has arrived. Before the first frame it is (0, 0).
+        """
+        if self._batch is None:
+            return self._start, self._start + self._size
+        batch = self._follow()
+        return batch.base + batch.start, batch.base + batch.at
+
+    @property
+    def missing(self) -> int:
+        """How many bytes must arrive, after NEED_DATA, before it is worth asking again; at least 1."""
+        frame, buffer = self._frame, self._buffer
+        place = buffer.place
+        if place is not None and place.is_lent:
+            return max(place.total - place.size, 1)
+        if frame.state is SEARCHING:
+            return max(frame.need - buffer.size, 1)
+        return max(frame.end - buffer.size, 1) if frame.state is KNOWN else 1
+
+    @property
+    def eof(self) -> bool:
+        """True after `receive_eof`."""
+        return self._eof
+
+    @property
+    def received(self) -> int:
+        """Bytes ever received."""
+        return self._buffer.received
+
+    @property
+    def offset(self) -> int:
+        """Offset in the stream of the first byte that is not delivered."""
+        if not self.ahead:
+            return self._buffer.offset
+        batch = self._follow()
+        return batch.base + batch.at
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not delivered."""
+        return self._buffer.received - self.offset
+
+    @property
+    def held(self) -> int:
+        """At least as much as `buffered`: frames cut ahead count until the last is delivered. No search."""
+        return self._buffer.size + self._held_ahead()
+
+    def _held_ahead(self) -> int:
+        batch = self._batch
+        return batch.end - batch.at if self.ahead and batch is not None else 0
+
+    @property
+    def leftover(self) -> bytes:
+        """A copy of every byte that is received and not delivered; nothing is consumed."""
+        return self.peek(self._buffer.size + self._held_ahead())
+
+    def peek(self, size: int) -> bytes:
+        """Return a copy of the next `size` bytes, or fewer if fewer are there; nothing is consumed."""
+        if not self.ahead:
+            return self._buffer.peek(size)
+        batch = self._follow()
+        cut = bytes(batch.head[batch.at : min(batch.at + size, batch.end)])
+        return cut + self._buffer.peek(size - len(cut))
+
+    @property
+    def stats(self) -> DecoderStats:
+        """The decoder's counters, up to date."""
+        stats, buffer = self._counters(), self._buffer
+        stats.frames = self.frames
+        stats.received = buffer.received
+        stats.high_water = buffer.high_water
+        stats.copied = buffer.copied
+        return stats
+
+    def _counters(self) -> DecoderStats:
+        if self._stats is None:
+            self._stats = DecoderStats()
+        return self._stats

@@ -1,0 +1,166 @@
+"""Frames by amount: so many bytes, whatever is there, or everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from framestream.checks import check_count
+from framestream.errors import EncodeError
+from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window
+from framestream.framers.values import Interned, check_payload
+
+# Every limit from its size on means the same for a frame of known size. The decoder cuts no batch larger
+# than the limit, so small frames get one that leaves room for a batch.
+_ROOM_FOR_A_BATCH = 1 << 16
+
+
+@dataclass(frozen=True)
+class Exactly(ReadCondition[bytes], metaclass=Interned):
+    r"""Read exactly `size` bytes.
+
+    ::
+
+        Exactly(4):  b"abcdefgh"  ->  b"abcd", b"efgh"
+
+    The caller names the size, so that number is the limit as well: more than the decoder's default
+    limit can be asked for. ``Exactly(0)`` gives ``b""`` and consumes nothing.
+    """
+
+    name = "exactly"
+
+    size: Annotated[int, "How many bytes to read. Bytes."]
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size)
+        object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
+        object.__setattr__(self, "can_be_empty", self.size == 0)
+
+    def find(self, window: Window) -> Span:
+        """Return the span at once, however little has arrived."""
+        stop = window.start + self.size
+        return window.start, stop, stop
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Slice the window into pieces of `size` bytes."""
+        return _slices(window, self.size) if self.size else ([], window.start)
+
+
+@dataclass(frozen=True)
+class FixedLength(Framer[bytes], metaclass=Interned):
+    """Records of exactly `size` bytes each.
+
+    ::
+
+        FixedLength(3):            b"abcdef"     ->  b"abc", b"def"
+        FixedLength(4, pad=b" "):  b"ab  cd  "   ->  b"ab", b"cd"
+
+    With `pad`, shorter payloads are filled up with that byte when written and stripped of it when read;
+    a payload that ends with it cannot be written. The size is the limit as well.
+    """
+
+    name = "fixed-length"
+
+    size: Annotated[int, "Size of every record. Bytes."]
+    pad: Annotated[bytes | None, "Byte that fills up shorter payloads, and is stripped when reading."] = None
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size, least=1)
+        pad: object = self.pad
+        if pad is not None and not (isinstance(pad, bytes) and len(pad) == 1):
+            raise ValueError(f"pad is {self.pad!r}; it must be one byte")
+        object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
+
+    def find(self, window: Window) -> Span:
+        """Return the span at once, however little has arrived."""
+        stop = window.start + self.size
+        return window.start, stop, stop
+
+    def decode(self, payload: bytes) -> bytes:
+        """Return the payload without its padding."""
+        return payload if self.pad is None else payload.rstrip(self.pad)
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Slice the window into records."""
+        records, rest = _slices(window, self.size)
+        return (records if self.pad is None else [record.rstrip(self.pad) for record in records]), rest
+
+    def encode(self, frame: bytes) -> bytes:
+        """Return the payload, padded if that is allowed; refuse any that would be read back otherwise."""
+        check_payload(frame)
+        frame = bytes(frame)
+        size = len(frame)
+        if size > self.size or (size < self.size and self.pad is None):
+            raise EncodeError(f"payload of {size} bytes in records of {self.size}")
+        if self.pad is None:
+            return frame
+        if frame.endswith(self.pad):
+            raise EncodeError(f"payload ends with the pad byte {self.pad!r}, which reading strips")
+        return frame.ljust(self.size, self.pad)
+
+
+def _slices(window: Window, size: int) -> tuple[list[bytes], int]:
+    """Return the window's whole pieces of `size` bytes, and where the rest begins."""
+    data, start = bytes(window.data), window.start
+    rest = len(data) - (len(data) - start) % size
+    return [data[i : i + size] for i in range(start, rest, size)], rest
+
+
+@dataclass(frozen=True)
+class Available(ReadCondition[bytes], metaclass=Interned):
+    """Read what is there: at least one byte, at most `max_size`.
+
+    ::
+
+        Available(4):  b"abcdef"  ->  b"abcd", b"ef"
+
+    The one condition whose frames depend on how the bytes arrive: it is for relaying bytes, not for
+    parsing them. Frames are never cut ahead, so another condition may follow at any byte.
+    """
+
+    name = "available"
+
+    max_size: Annotated[int, "The most to take at a time. Bytes."] = 65536
+
+    def __post_init__(self) -> None:
+        check_count("max_size", self.max_size, least=1)
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return a span over what is there."""
+        stop = min(len(window.data), window.start + self.max_size)
+        return (window.start, stop, stop) if stop > window.start else NeedMore()
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Cut nothing ahead: later there may be more."""
+        return [], window.start
+
+
+@dataclass(frozen=True)
+class UntilClose(Framer[bytes], metaclass=Interned):
+    """Read until the other side closes; the frame is everything up to there, and may be empty.
+
+    ::
+
+        UntilClose():  b"abc", b"def", end  ->  b"abcdef"
+
+    All of it is payload from the start, so streaming it in parts takes constant memory. The limit
+    applies as to any frame: give `max_size`, or stream it.
+    """
+
+    name = "until-close"
+    can_be_empty = True
+
+    max_size: Annotated[int | None, "The largest frame. Bytes."] = None
+
+    def __post_init__(self) -> None:
+        check_count("max_size", self.max_size, optional=True)
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return everything once the stream has ended; until then all of it is settled."""
+        size = len(window.data)
+        return (window.start, size, size) if window.eof else NeedMore(resume=size, settled=size)
+
+    def encode(self, frame: bytes) -> bytes:
+        """Return the payload as it is. What ends the frame is closing the stream: that is the caller's."""
+        check_payload(frame, self.max_size)
+        return frame

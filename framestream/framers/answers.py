@@ -1,0 +1,126 @@
+"""What a condition answers, brought to one form: for everything that is made of other conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, TypeAlias
+
+from framestream.errors import EncodeError, FrameTooLarge, FramingError, PayloadError
+from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, ValueSpan, Window
+
+UNFIT: Final = (ValueError, TypeError, LookupError, AttributeError)
+"""What a function raises that is given another kind of value than it expects."""
+
+Found: TypeAlias = tuple[Any, ...]
+"""A span, of three items or four."""
+
+
+def decoder_of(condition: ReadCondition[Any], found: Found) -> tuple[Callable[[bytes], Any], bytes]:
+    """Return what decodes the payload of a span, and the bytes that must stand after it."""
+    if len(found) == 3:
+        return condition.decode, b""
+    value = found[3]
+    return (value.decode, value.trailer) if type(value) is Decode else (lambda _: value, b"")
+
+
+def complete(condition: ReadCondition[Any], found: Found, data: bytes | bytearray) -> Any:
+    """Return the frame of a span that is all there.
+
+    Raises:
+        FramingError: it ends otherwise than with its trailer.
+    """
+    first, stop, end = found[:3]
+    decode, trailer = decoder_of(condition, found)
+    if not data.endswith(trailer, stop, end):
+        raise FramingError(f"payload ends otherwise than with {trailer!r}", position=stop)
+    return decode(bytes(data[first:stop]))
+
+
+def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) -> tuple[Any, int] | None:
+    """Return the condition's frame that begins here and where it ends, if it is there and as usual.
+
+    `inner` is a window to ask with. What is raised is raised again by `find` and `decode`, in its place.
+    """
+    inner.start = inner.resume = at
+    found: Any = condition.find(inner)
+    limit = condition.max_size
+    if type(found) is not tuple or found[2] > len(data) or (limit is not None and found[2] - at > limit):
+        return None
+    if len(found) == 3:
+        return condition.decode(data[found[0] : found[1]]), found[2]
+    return None if found[3] is PADDING else (complete(condition, found, data), found[2])
+
+
+def split_by(
+    whole_frame: Callable[[bytes, int, Window], tuple[Any, int] | None], window: Window
+) -> tuple[list[Any], int]:
+    """Cut one frame after the other by a function like `whole`, up to the first that is left to `find`."""
+    frames: list[Any] = []
+    data, end = bytes(window.data), window.start
+    inner = Window(data, end, eof=window.eof)
+    try:
+        while (found := whole_frame(data, end, inner)) is not None and found[1] > end:
+            frames.append(found[0])
+            end = found[1]
+    except Exception:  # noqa: BLE001, S110 - `find` or `decode` raises it again, in its place
+        pass
+    return frames, end
+
+
+def when_whole(
+    decode: Callable[[bytes], Any], window: Window, first: int, stop: int, end: int, trailer: bytes = b""
+) -> ValueSpan:
+    """Return a span whose payload is decoded if all of it is there.
+
+    What a truncated frame is must not depend on how much was known about it when it grew too large.
+    """
+    # A frame of which parts are gone is being skipped; what is kept of it is never all.
+    size = -1 if window.taken else stop - first
+
+    def decode_whole(payload: bytes) -> Any:
+        return decode(payload) if len(payload) == size else refuse_truncated(payload)
+
+    return first, stop, end, Decode(decode_whole, trailer=trailer)
+
+
+def refuse_truncated(payload: bytes) -> NoReturn:
+    """Refuse a payload about which no more is known."""
+    raise PayloadError(f"nothing can be made of the first {len(payload)} bytes alone", payload=payload)
+
+
+def still_missing(
+    more: NeedMore, inner: Window, window: Window, memo: Any, *, settles: bool = True
+) -> NeedMore:
+    """Return what a condition lacks that was asked with a window of its own; `memo` takes it in.
+
+    With `settles` false, payload that is final to the condition is not final here.
+    """
+    settled = more.settled if settles else None
+    payload_start = inner.start if more.payload_start is None else more.payload_start
+    return NeedMore(
+        inner.start - window.start + more.size if more.size else 0,
+        resume=inner.resume if more.resume is None else more.resume,
+        memo=memo,
+        settled=settled,
+        payload_start=None if settled is None else payload_start,
+    )
+
+
+def check_own_limit(
+    condition: ReadCondition[Any], data: bytes | bytearray, begin: int, size: int, extent: int
+) -> None:
+    """Hold a part of a frame to its condition's own limit; the decoder holds the whole frame to its limit."""
+    limit = condition.max_size
+    if limit is None or (size <= limit and extent <= limit + condition.overhead):
+        return
+    # The size is told if the part declares it, whatever has arrived by now.
+    probe = Window(bytes(data[begin : begin + limit + condition.overhead + 1]))
+    raise FrameTooLarge(limit=limit, size=size if type(condition.find(probe)) is tuple else None)
+
+
+def pieces_of(condition: ReadCondition[Any], frame: Any) -> list[bytes]:
+    """Return the buffers that the condition writes for a frame; refuse a condition that only reads."""
+    if not isinstance(condition, Framer):
+        raise EncodeError(f"{condition} only reads")
+    encoded = condition.encode(frame)
+    return [bytes(encoded)] if isinstance(encoded, bytes | bytearray | memoryview) else list(encoded)

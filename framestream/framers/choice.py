@@ -1,0 +1,271 @@
+"""FirstOf and When: several framings on one stream, told apart by their bytes."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from framestream.errors import EncodeError, FramingError
+from framestream.framer import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framers.answers import (
+    decoder_of,
+    pieces_of,
+    refuse_truncated,
+    split_by,
+    still_missing,
+    when_whole,
+    whole,
+)
+
+T = TypeVar("T")
+
+# How long an alternative may stay undecided before it is taken for the right one. The limit allows for it,
+# so that what is too large does not depend on whether the byte that decides arrives with the others.
+_SNIFFED = 64
+
+
+class _OtherBeginning(FramingError):
+    """The frame does not begin as the guard wants; nobody has looked further."""
+
+
+@dataclass(frozen=True)
+class When(Framer[T]):
+    r"""Read frames with a condition if they begin with certain bytes, and refuse all others.
+
+    ::
+
+        When(b"$", Line()):                        b"$one\n"  ->  "$one"
+        When((), LengthPrefix(1), one_of=b"\1\2"): b"\2hi"    ->  b"hi"
+
+    It is made for `FirstOf`, which chooses by it alone: once the bytes fit, that alternative is the one.
+    The beginning stays part of what the condition reads. Writing refuses what does not begin so.
+    """
+
+    name = "when"
+
+    beginnings: Annotated[
+        bytes | tuple[bytes, ...], "What the frame begins with: bytes, or several to choose from."
+    ]
+    condition: Annotated[ReadCondition[T], "Reads the frame, from its first byte."]
+    _: KW_ONLY
+    one_of: Annotated[bytes, "Bytes of which each is a beginning, too."] = b""
+
+    _accepted: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+    _longest: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        given = (self.beginnings,) if isinstance(self.beginnings, bytes) else tuple(self.beginnings)
+        accepted = (*given, *(bytes((byte,)) for byte in self.one_of))
+        if not accepted or b"" in accepted:
+            raise ValueError("a guard needs bytes to look for; it is given none, or empty ones")
+        limits = {name: getattr(self.condition, name) for name in ("max_size", "overhead", "can_be_empty")}
+        self.__dict__.update(limits, beginnings=given, _accepted=accepted, _longest=max(map(len, accepted)))
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return what the condition finds, once the bytes are seen to begin as they must."""
+        if window.memo is None and (missing := self._check(window)) is not None:
+            return missing
+        memo = window.memo and window.memo[0]
+        inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
+        found = self.condition.find(inner)
+        if type(found) is NeedMore:
+            # A tuple even around None: the beginning is not looked at again, it may be gone by then.
+            return still_missing(found, inner, window, (found.memo,))
+        return found
+
+    def fits(self, data: bytes | bytearray, start: int) -> bool | None:
+        """Tell whether a frame begins as it must; None if that is not decided yet."""
+        if data.startswith(self._accepted, start):
+            return True
+        seen = bytes(data[start : start + self._longest])
+        undecided = len(seen) < self._longest and any(each.startswith(seen) for each in self._accepted)
+        return None if undecided else False
+
+    def _check(self, window: Window) -> NeedMore | None:
+        fits = self.fits(window.data, window.start)
+        if fits is None:
+            return NeedMore()
+        if not fits:
+            raise _OtherBeginning(self.refusal, position=window.start)
+        return None
+
+    @cached_property
+    def refusal(self) -> str:
+        """What a frame that begins otherwise is told; its bytes are not: how many are there may vary."""
+        more = ", ..." if len(self._accepted) > 5 else ""
+        return f"frame does not begin with {' or '.join(map(repr, self._accepted[:5]))}{more}"
+
+    def decode(self, payload: bytes) -> T:
+        """Return what the condition makes of the payload."""
+        return self.condition.decode(payload)
+
+    def encode(self, frame: T) -> list[bytes]:
+        """Return what the condition writes, if it begins as it must."""
+        pieces = pieces_of(self.condition, frame)
+        try:
+            missing = self._check(Window(b"".join(pieces)))
+        except _OtherBeginning as error:
+            raise EncodeError(error.reason) from error
+        if missing is not None:
+            raise EncodeError("frame is shorter than what it must begin with")
+        return pieces
+
+    def explain(self, window: Window) -> str:
+        """Guess as the condition does."""
+        return self.condition.explain(window)
+
+
+class _Refusal(NamedTuple):
+    """Why an alternative does not take a frame, and how many bytes into it."""
+
+    reason: str
+    place: int
+
+
+@dataclass(frozen=True, init=False)
+class FirstOf(Framer[T]):
+    r"""Read each frame with the first of several conditions that does not refuse it.
+
+    ::
+
+        FirstOf(When(b"\x00", LengthPrefix(2)), Line()):   b"\0\2hione\n"  ->  b"hi", "one"
+
+    The choice is made anew for every frame. An alternative that is undecided is waited for: the bytes are
+    kept, and the next one sees all of them if the first refuses with `FramingError` after all. An
+    alternative that has not refused the first 64 bytes is chosen: what it refuses later is refused. `When`
+    chooses by its first bytes alone. A frame truncated at the limit is a `PayloadError`.
+
+    The limit is the largest of the alternatives', if all have one. Writing takes the first alternative
+    that accepts the frame and would be chosen again when it is read back.
+    """
+
+    name = "first-of"
+
+    alternatives: Annotated[tuple[ReadCondition[T], ...], "The framers to choose from, in order."]
+
+    def __init__(self, *alternatives: ReadCondition[T]) -> None:
+        if not alternatives:
+            raise ValueError("there must be at least one alternative")
+        for alternative in alternatives:
+            if not isinstance(alternative, ReadCondition):
+                raise TypeError(f"{alternative!r} is not a read condition")
+        limits = [alternative.max_size for alternative in alternatives]
+        known = [limit for limit in limits if limit is not None]
+        sniffed = 0 if all(isinstance(each, When) for each in alternatives[:-1]) else _SNIFFED
+        self.__dict__.update(
+            alternatives=alternatives,
+            max_size=max(known) if len(known) == len(limits) else None,
+            overhead=max(sniffed, *(each.overhead for each in alternatives)),
+            can_be_empty=any(each.can_be_empty for each in alternatives),
+        )
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return what the first alternative finds that does not refuse the frame."""
+        number, memo, refusals = window.memo or (0, None, ())
+        inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
+        while number < len(self.alternatives):
+            alternative = self.alternatives[number]
+            found: Any = self._ask(alternative, inner)
+            if type(found) is tuple:
+                if len(found) == 4 and type(found[3]) is not Decode:
+                    return found  # its value, or that it is padding
+                decode, trailer = decoder_of(alternative, found)
+                first, stop, end = found[:3]
+                return when_whole(decode, window, first, stop, end, trailer)
+            if type(found) is NeedMore:
+                return self._wait(number, inner, found, refusals)
+            refusals = (*refusals, found)
+            number += 1
+            inner.resume, inner.memo = inner.start, None
+        raise self._combined(refusals, inner.start)
+
+    def _ask(self, alternative: ReadCondition[T], inner: Window) -> Span | ValueSpan | NeedMore | _Refusal:
+        """Return the alternative's answer, or why another one is to be asked."""
+        if len(self.alternatives) == 1:
+            return alternative.find(inner)
+        if isinstance(alternative, When):
+            # Its guard is asked first: an exception would cost as much as everything else.
+            if inner.memo is None and alternative.fits(inner.data, inner.start) is False:
+                return _Refusal(alternative.refusal, 0)
+            return alternative.find(inner)
+        try:
+            return alternative.find(inner)
+        except FramingError as error:
+            if not _refused_early(alternative, inner):
+                raise
+            place = inner.start if error.position is None else error.position
+            return _Refusal(error.reason, place - inner.start)
+
+    def _wait(self, number: int, inner: Window, more: NeedMore, refusals: tuple[Any, ...]) -> NeedMore:
+        # What an alternative settles is final only if no other one can be asked after it.
+        alternative = self.alternatives[number]
+        seen = len(inner.data) - inner.start + inner.taken
+        final = number + 1 == len(self.alternatives) or isinstance(alternative, When) or seen >= _SNIFFED
+        return still_missing(more, inner, inner, (number, more.memo, refusals), settles=final)
+
+    def split(self, window: Window) -> tuple[list[T], int]:
+        """Cut frames as long as the choice is easy."""
+        return split_by(self._whole, window)
+
+    def _whole(self, data: bytes, at: int, inner: Window) -> tuple[T, int] | None:
+        for alternative in self.alternatives:
+            if not isinstance(alternative, When):
+                return whole(alternative, data, at, inner)
+            if (fits := alternative.fits(data, at)) is not False:
+                return whole(alternative.condition, data, at, inner) if fits else None
+        return None
+
+    def _combined(self, refusals: tuple[_Refusal, ...], start: int) -> FramingError:
+        """Make one error of several, placed where the alternative that came furthest gave up."""
+        pairs = zip(self.alternatives, refusals, strict=True)
+        reasons = "; ".join(f"{alternative}: {refusal.reason}" for alternative, refusal in pairs)
+        furthest = max(refusal.place for refusal in refusals)
+        return FramingError(f"no alternative fits ({reasons})", position=start + furthest)
+
+    def decode(self, payload: bytes) -> T:
+        """Refuse: who decodes a frame is known when it is found, and this one was truncated."""
+        refuse_truncated(payload)
+
+    def encode(self, frame: T) -> list[bytes]:
+        """Return what the first alternative writes that accepts the frame and would read it back."""
+        reasons = []
+        for number, alternative in enumerate(self.alternatives):
+            try:
+                pieces = pieces_of(alternative, frame)
+                chosen = self._chosen(b"".join(pieces))
+            except (EncodeError, TypeError, AttributeError) as error:
+                reasons.append(f"{alternative}: {error}")
+                continue
+            if chosen == number:
+                return pieces
+            reasons.append(f"{alternative}: it would be read as {self.alternatives[chosen]}")
+        raise EncodeError(f"no alternative can write it ({'; '.join(reasons)})")
+
+    def _chosen(self, data: bytes) -> int:
+        """Return which alternative would read these bytes."""
+        for number, alternative in enumerate(self.alternatives[:-1]):
+            try:
+                alternative.find(Window(data))
+            except _OtherBeginning:
+                continue
+            except FramingError:
+                if not isinstance(alternative, When) and _refused_early(alternative, Window(data)):
+                    continue
+            return number
+        return len(self.alternatives) - 1
+
+    def explain(self, window: Window) -> str:
+        """Guess as the first alternative does that has a guess."""
+        return next(filter(None, (each.explain(window) for each in self.alternatives)), "")
+
+
+def _refused_early(alternative: ReadCondition[Any], window: Window) -> bool:
+    """Tell whether an alternative that refuses the frame has refused what may be sniffed of it."""
+    if window.taken or len(window.data) - window.start <= _SNIFFED:
+        return not window.taken
+    try:
+        alternative.find(Window(bytes(window.data[window.start : window.start + _SNIFFED])))
+    except FramingError:
+        return True
+    return False

@@ -1,0 +1,342 @@
+"""GeneratorFramer: frames of many fields, read by a generator that yields what it needs next.
+
+This is the engine of all framings made of parts, `Sequence` and `HeaderThenBody` among them.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Generator
+from struct import Struct
+from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
+
+from framestream.errors import FramingError, PayloadError
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framers.answers import (
+    Found,
+    check_own_limit,
+    complete,
+    decoder_of,
+    refuse_truncated,
+    still_missing,
+    when_whole,
+)
+
+T = TypeVar("T")
+
+
+class Body(Generic[T]):
+    r"""The last field of a frame, returned instead of yielded: it is the frame's payload.
+
+    The limit is judged before the body arrives, and the body can be streamed or skipped. The fields that
+    were yielded before it are the header, which is in neither the limit nor the parts.
+
+    Args:
+        field: its size in bytes, or a condition that reads it.
+        make: turns the body into the frame. A ``ValueError`` becomes a `PayloadError`.
+        trailer: bytes that must stand after a body of known size.
+    """
+
+    __slots__ = ("field", "make", "trailer")
+
+    def __init__(
+        self, field: int | ReadCondition[Any], make: Callable[[Any], T], *, trailer: bytes = b""
+    ) -> None:
+        if trailer and not isinstance(field, int):
+            raise TypeError(f"{field} says itself where it ends; its body takes no trailer")
+        self.field = field
+        self.make = make
+        self.trailer = trailer
+
+
+class LastPart(Body[T]):
+    """A body that is only the last part of the payload, which begins with the payload of the first field."""
+
+    __slots__ = ()
+
+
+class Part(NamedTuple):
+    """A field that may be undecodable: the generator is sent the `Failure` then, and decides."""
+
+    condition: ReadCondition[Any]
+
+
+class Failure(NamedTuple):
+    """What a generator is sent for a `Part` that cannot be decoded."""
+
+    reason: str
+
+
+Field: TypeAlias = int | bytes | Struct | ReadCondition[Any] | Part
+"""What a generator may yield: a number of bytes, a delimiter, a struct of numbers, or a condition."""
+
+
+Fields: TypeAlias = Generator[Field, Any, T | Body[T]]
+"""What a generator of fields is, for its signature: ``def fields(self) -> Fields[Packet]``."""
+
+
+class GeneratorFramer(ReadCondition[T]):
+    r"""Read frames field by field: derive a class, and write `fields` as a generator.
+
+    ::
+
+        class Address(GeneratorFramer[tuple[str, int]]):
+            def fields(self) -> Fields[tuple[str, int]]:
+                [size] = yield 1                    # one byte, unpacked to an int
+                host = yield size                   # so many bytes
+                [port] = yield struct.Struct("!H")  # numbers
+                return host.decode("ascii"), port
+
+    It yields what it needs and is sent that: an int, for so many bytes; bytes, for what stands before that
+    delimiter, which is consumed; a ``struct.Struct``, for the tuple that it unpacks; a condition, for its
+    frame. What it returns is the frame. Its payload is all its bytes, unless it returns a `Body`.
+
+    The generator depends on nothing but what it is sent, and does nothing but compute: it may be run
+    again with the same answers. In the ordinary course it runs once for each frame, in whatever chunks
+    that arrives, and what has arrived is not looked at again.
+
+    A ``ValueError`` in it, or in decoding a field, is a `FramingError` at the field read last, because
+    nobody knows where the frame ends. A `PayloadError` says that the frame ends there and is bad.
+
+    To write frames, derive from `Framer` as well: ``class Address(GeneratorFramer[...], Framer[...])``.
+    """
+
+    overhead = 64
+    """The most bytes of header in front of a `Body`."""
+
+    @abstractmethod
+    def fields(self) -> Fields[T]:
+        """Yield what is needed next, and return the frame."""
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span of the frame, or what its current field lacks."""
+        place: _Place = window.memo or _Place(_Run(self.fields))
+        return _find(place, place.run.after(place.answers), window)
+
+    def decode(self, payload: bytes) -> T:
+        """Refuse: a frame is made by the generator, and this one was truncated."""
+        refuse_truncated(payload)
+
+
+class _Returned(NamedTuple):
+    """The frame that a generator returned."""
+
+    value: Any
+
+
+class _Run:
+    """One pass of a generator through a frame.
+
+    A generator cannot be copied. So a memo refers to a run and to the answers it had had; the run goes on
+    from its latest answer, and whoever comes back to an earlier one gets another run that is given the same
+    answers again. In the ordinary course nobody does.
+
+    Attributes:
+        answers: what the generator was sent: the answers before, and the latest; None before the first.
+        need: what it yielded; a `Body`, `_Returned` or `PayloadError` when it has ended.
+    """
+
+    __slots__ = ("_fields", "_generator", "answers", "need")
+
+    def __init__(self, fields: Callable[[], Fields[Any]]) -> None:
+        self._fields = fields
+        self._generator = fields()
+        self.answers: Answers = None
+        self.need: Any = None
+        self._go_on(None)
+
+    def after(self, answers: Answers) -> _Run:
+        """Return a run that has had these answers: this one, unless it has had more."""
+        if answers is self.answers:
+            return self
+        again, replayed = _Run(self._fields), []
+        while answers is not None:
+            answers, answer = answers
+            replayed.append(answer)
+        for answer in reversed(replayed):
+            again.send(answer)
+        return again
+
+    def send(self, answer: Any) -> None:
+        """Give the generator what it needed."""
+        self.answers = self.answers, answer
+        self._go_on(answer)
+
+    def _go_on(self, answer: Any) -> None:
+        try:
+            self.need = self._generator.send(answer)
+        except StopIteration as stop:
+            self.need = stop.value if isinstance(stop.value, Body) else _Returned(stop.value)
+        except PayloadError as error:
+            self.need = error
+
+
+Answers: TypeAlias = "tuple[Answers, Any] | None"
+
+
+class _Place(NamedTuple):
+    """How far into a frame the search is: the memo, so positions count from the frame's first byte.
+
+    Attributes:
+        run: the generator's pass through the frame.
+        answers: those that it had had.
+        offset: where the current field begins.
+        first: where the payload of the first field begins; None in that one.
+        memo: what the field's condition wants to have back.
+        span: the field's span, if it is known and not complete.
+    """
+
+    run: _Run
+    answers: Answers = None
+    offset: int = 0
+    first: int | None = None
+    memo: Any = None
+    span: Found | None = None
+
+
+def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMore:
+    """Go on with the field that the run needs, and with those after it."""
+    data, origin = window.data, window.start - window.taken
+    size, at = len(data), origin + place.offset
+    last, resume = at, window.resume
+    _, _, _, first, memo, span = place
+    while True:
+        need = run.need
+        kind = type(need)
+        payload = at
+        if kind is int or kind is Struct:
+            length = need if kind is int else need.size
+            if length < 0:
+                raise FramingError(f"a field of {length} bytes", position=last)
+            stop = at + length
+            if stop > size:
+                waiting = _Place(run, run.answers, at - origin, first)
+                return NeedMore(stop - window.start, resume=at, memo=waiting)
+            answer: Any = bytes(data[at:stop]) if kind is int else need.unpack_from(data, at)
+        elif kind is bytes and need:
+            end = data.find(need, max(at, resume))
+            if end < 0:
+                waiting = _Place(run, run.answers, at - origin, first)
+                return NeedMore(resume=max(at, size - len(need) + 1), memo=waiting)
+            answer, stop = bytes(data[at:end]), end + len(need)
+        elif kind is _Returned:
+            return window.start, at, at, need.value
+        elif kind is PayloadError:
+            return window.start, at, at, Decode(_raises(need))
+        elif isinstance(need, Body):
+            break
+        else:
+            condition = _condition_of(need)
+            inner = Window(data, at, max(at, resume), memo, window.eof)
+            found = _ask(condition, inner, first is not None) if span is None else _moved(span, origin)
+            at = inner.start
+            if type(found) is NeedMore:
+                check_own_limit(condition, data, at, 0, size - at)
+                waiting = _Place(run, run.answers, at - origin, first, found.memo)
+                return still_missing(found, inner, window, waiting, settles=False)
+            payload, end, stop, *value = found
+            if value and value[0] is PADDING:
+                return payload, end, stop, PADDING
+            check_own_limit(condition, data, at, end - payload, stop - at)
+            if stop > size:
+                # Its extent is known: it is not asked again.
+                waiting = _Place(run, run.answers, at - origin, first, None, _moved(found, -origin))
+                return NeedMore(stop - window.start, resume=at, memo=waiting)
+            answer = _decoded(condition, found, inner, lenient=kind is Part)
+        last = at
+        if first is None:
+            first = payload - origin
+        _send(run, answer, last)
+        at, memo, span, resume = stop, None, None, 0
+    if type(need.field) is not int:
+        return _find_body(need, _Place(run, run.answers, at - origin, first, memo), window, resume)
+    if need.field < 0:
+        raise FramingError(f"a body of {need.field} bytes", position=last)
+    stop = at + need.field
+    return at, stop, stop + len(need.trailer), Decode(need.make, trailer=need.trailer)
+
+
+def _find_body(body: Body[Any], place: _Place, window: Window, resume: int) -> Span | ValueSpan | NeedMore:
+    """Go on with a body that a condition reads. Only this settles payload.
+
+    If fields before it did, a frame would be skipped or not depending on whether it had arrived when one of
+    them grew too large.
+    """
+    condition, origin = _condition_of(body.field), window.start - window.taken
+    begin = origin + place.offset
+    start = max(begin, window.start)
+    inner = Window(window.data, start, max(start, resume), place.memo, window.eof, start - begin)
+    found = _ask(condition, inner, place.first is not None)
+    covered = place.first if type(body) is LastPart else None
+    payload_start = None if covered is None else max(origin + covered, window.start)
+    if type(found) is NeedMore:
+        offset = inner.start - inner.taken - origin
+        more = still_missing(found, inner, window, place._replace(offset=offset, memo=found.memo))
+        if more.settled is not None and payload_start is not None:
+            more.payload_start = payload_start
+        return more
+    first, stop, end, *value = found
+    if value and value[0] is PADDING:
+        return first, stop, end, PADDING
+    decode, trailer = decoder_of(condition, found)
+    make, skip = body.make, 0 if payload_start is None else first - payload_start
+    return when_whole(lambda data: make(decode(data[skip:])), window, first - skip, stop, end, trailer)
+
+
+def _condition_of(need: Any) -> ReadCondition[Any]:
+    condition = need.condition if type(need) is Part else need
+    if not isinstance(condition, ReadCondition):
+        raise TypeError(f"fields yielded {need!r}, which is no size, delimiter, struct or condition")
+    return condition
+
+
+def _moved(span: Found, by: int) -> Found:
+    first, stop, end, *value = span
+    return (first + by, stop + by, end + by, *value)
+
+
+def _ask(condition: ReadCondition[Any], inner: Window, past_padding: bool) -> Any:
+    """Return what the condition finds.
+
+    Padding in front of the first field is in front of the frame, and the stream may end after it. In front
+    of any other it is passed over.
+    """
+    try:
+        found: Any = condition.find(inner)
+        while past_padding and type(found) is tuple and found[3:] == (PADDING,):
+            inner.start = inner.resume = found[2]
+            inner.memo = None
+            found = condition.find(inner)
+    except FramingError as error:
+        if error.position is None:
+            error.position = inner.start
+        raise
+    return found
+
+
+def _decoded(condition: ReadCondition[Any], found: Found, inner: Window, *, lenient: bool) -> Any:
+    try:
+        return complete(condition, found, inner.data)
+    except (ValueError, PayloadError) as error:
+        if not lenient:
+            raise FramingError(f"a field cannot be decoded: {error}", position=inner.start) from error
+        return Failure(str(error))
+
+
+def _send(run: _Run, answer: Any, position: int) -> None:
+    """Send the generator a field that begins at this position; what it refuses is refused there."""
+    try:
+        run.send(answer)
+    except FramingError as error:
+        if error.position is None:
+            error.position = position
+        raise
+    except ValueError as error:
+        raise FramingError(str(error), position=position) from error
+
+
+def _raises(error: PayloadError) -> Callable[[bytes], NoReturn]:
+    def refuse(_payload: bytes) -> NoReturn:
+        raise error
+
+    return refuse

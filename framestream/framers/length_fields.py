@@ -1,0 +1,200 @@
+"""The ways to write a length: binary, varint, digits, or whatever a function can read."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from struct import Struct
+from typing import Literal
+
+from framestream.errors import EncodeError, FramingError
+
+ByteOrder = Literal["big", "little"]
+
+
+class LengthField(ABC):
+    """How a length is written.
+
+    Attributes:
+        least: bytes the field takes at least.
+        size: bytes it takes at most; the same as `least` where it is fixed.
+        asks_for: bytes without which nothing can be told about it, not even that it is wrong.
+    """
+
+    least: int
+    size: int
+    asks_for: int = 1
+
+    @abstractmethod
+    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+        """Return the length at this index and the index behind it, or None if it is not complete.
+
+        Raise FramingError, with its position, for what can be no length.
+        """
+
+    @abstractmethod
+    def write(self, length: int) -> bytes:
+        """Return the field for a length; raise EncodeError if it does not fit."""
+
+    def explain(self, data: bytes | bytearray, at: int) -> str:
+        """Guess why the length at this index is impossible or too large; "" if it says nothing."""
+        return ""
+
+
+CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+"""Sizes that `struct` has a code for."""
+
+
+class Binary(LengthField):
+    """An unsigned integer of 1 to 8 bytes."""
+
+    def __init__(self, size: int, byteorder: ByteOrder) -> None:
+        self.least = self.size = self.asks_for = size
+        self.byteorder = byteorder
+        self.order = ">" if byteorder == "big" else "<"
+        self._unpack = Struct(self.order + CODES[size]).unpack_from if size in CODES else None
+
+    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+        """Read the integer."""
+        end = at + self.size
+        if len(data) < end:
+            return None
+        if self._unpack is not None:
+            return self._unpack(data, at)[0], end
+        return int.from_bytes(data[at:end], self.byteorder), end
+
+    def write(self, length: int) -> bytes:
+        """Write the integer."""
+        try:
+            return length.to_bytes(self.size, self.byteorder)
+        except OverflowError:
+            raise EncodeError(f"length {length} does not fit into {self.size} bytes") from None
+
+    def explain(self, data: bytes | bytearray, at: int) -> str:
+        """Notice the other byte order: then the highest byte is set, and the lower half is empty."""
+        field = data[at : at + self.size]
+        other: ByteOrder = "little" if self.byteorder == "big" else "big"
+        high = int.from_bytes(field, self.byteorder).bit_length() > 8 * (self.size - 1)
+        length = int.from_bytes(field, other)
+        if self.size == 1 or not high or length.bit_length() > 4 * self.size:
+            return ""
+        return f"read as {other}-endian the length is {length}"
+
+
+class Varint(LengthField):
+    """LEB128: seven bits to an octet, the lowest first, and the top bit set in all but the last."""
+
+    least = 1
+
+    def __init__(self, size: int, *, canonical: bool) -> None:
+        self.size = size
+        self.canonical = canonical
+
+    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+        """Read the varint, of at most 64 bits."""
+        if at < len(data) and data[at] < 0x80:
+            return data[at], at + 1
+        length = shift = 0
+        last = at + self.size - 1
+        for index in range(at, min(last + 1, len(data))):
+            octet = data[index]
+            length |= (octet & 0x7F) << shift
+            if octet < 0x80:
+                if length >> 64:
+                    raise FramingError("varint length of more than 64 bits", position=index)
+                if self.canonical and shift and not octet:
+                    raise FramingError("varint length is longer than necessary", position=index)
+                return length, index + 1
+            shift += 7
+        if len(data) > last:
+            raise FramingError(f"varint length of more than {self.size} bytes", position=last)
+        return None
+
+    def write(self, length: int) -> bytes:
+        """Write the shortest varint."""
+        if length < 0 or length >> min(7 * self.size, 64):
+            raise EncodeError(f"length {length} does not fit into a varint of {self.size} bytes")
+        field = bytearray()
+        while length > 0x7F:
+            field.append(length & 0x7F | 0x80)
+            length >>= 7
+        field.append(length)
+        return bytes(field)
+
+
+_NOTATIONS = {10: ("decimal", b"0123456789"), 16: ("hex", b"0123456789abcdefABCDEF")}
+
+
+class Digits(LengthField):
+    """ASCII digits, either up to a terminator or a fixed number of them.
+
+    Args:
+        digits: how many digits; with a terminator, at most.
+        base: 10 or 16.
+        terminator: what follows the digits; empty if their number is fixed.
+        canonical: refuse leading zeros (which fill up a fixed number: there it makes no sense).
+    """
+
+    def __init__(self, digits: int, base: Literal[10, 16], terminator: bytes, *, canonical: bool) -> None:
+        self.digits = digits
+        self.least = (1 if terminator else digits) + len(terminator)
+        self.size = digits + len(terminator)
+        self.base = base
+        self.terminator = terminator
+        self.canonical = canonical
+        self._kind, self._allowed = _NOTATIONS[base]
+        if terminator and terminator[:1] in self._allowed:
+            raise ValueError(f"terminator is {terminator!r}; it must not begin with a {self._kind} digit")
+        leading = b"(?!0[%b])" % self._allowed if canonical else b""
+        count = b"{1,%d}" % digits if terminator else b"{%d}" % digits
+        self._number = re.compile(b"%b([%b]%b)%b" % (leading, self._allowed, count, re.escape(terminator)))
+
+    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+        """Read the number; a byte that is neither a digit nor the terminator is refused at once."""
+        match = self._number.match(data, at)
+        if match is not None:
+            return int(match[1], self.base), match.end()
+        field = bytes(data[at : at + self.size])
+        behind = field[: self.digits].lstrip(self._allowed) + field[self.digits :]
+        count = len(field) - len(behind)
+        if self.canonical and count > 1 and field[0] == 0x30:
+            raise FramingError(f"{self._kind} length with a leading zero", position=at)
+        if not behind or (count and self.terminator.startswith(behind)):
+            return None
+        raise FramingError(self._surprise(count, behind[:1]), position=at + count)
+
+    def _surprise(self, count: int, byte: bytes) -> str:
+        expected = ["a digit"] if count < self.digits else []
+        if count and self.terminator:
+            expected.append(repr(self.terminator))
+        return f"{self._kind} length has {byte!r} where {' or '.join(expected)} is expected"
+
+    def write(self, length: int) -> bytes:
+        """Write the number, with leading zeros if their number is fixed."""
+        text = b"%d" % length if self.base == 10 else b"%x" % length
+        if length < 0 or len(text) > self.digits:
+            raise EncodeError(f"length {length} does not fit into {self.digits} {self._kind} digits")
+        return text + self.terminator if self.terminator else text.zfill(self.digits)
+
+
+class Custom(LengthField):
+    """Bytes that a function turns into a length. Nothing can be written."""
+
+    def __init__(self, size: int, function: Callable[[bytes], int]) -> None:
+        self.least = self.size = self.asks_for = size
+        self.function = function
+
+    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+        """Ask the function; a ValueError from it refuses the header."""
+        end = at + self.size
+        if len(data) < end:
+            return None
+        try:
+            return self.function(bytes(data[at:end])), end
+        except ValueError as error:
+            raise FramingError(f"header refused: {error}", position=at) from error
+
+    def write(self, length: int) -> bytes:
+        """Refuse: a function only reads."""
+        raise EncodeError("a length that a function reads cannot be written; keep the header with strip=0")

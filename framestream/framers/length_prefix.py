@@ -1,0 +1,232 @@
+"""LengthPrefix: frames that say how long they are."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal, get_args
+
+from framestream.checks import check_choice, check_count
+from framestream.errors import EncodeError, FramingError
+from framestream.framer import Framer, NeedMore, Span, Window
+from framestream.framers.length_fields import CODES, Binary, Custom, Digits, LengthField, Varint
+from framestream.framers.looks_like import looks_like
+from framestream.framers.values import Interned, check_payload
+
+ByteOrder = Literal["big", "little", "native"]
+Format = Literal["binary", "varint", "decimal", "hex"]
+
+
+@dataclass(frozen=True)
+class LengthPrefix(Framer[bytes], metaclass=Interned):
+    r"""Frames with a header that tells their length.
+
+    ::
+
+        |<-- offset -->|<--- size --->|
+        +--------------+--------------+-----------------------+
+        | other header | length field | length + adjust bytes |
+        +--------------+--------------+-----------------------+
+        |<- header, stripped -------->|<- payload ----------->|
+
+        LengthPrefix(2):                                  b"\0\3abc"    ->  b"abc"
+        LengthPrefix(2, "little"):                        b"\3\0abc"    ->  b"abc"
+        LengthPrefix(2, offset=2, strip=0):               b"hi\0\3abc"  ->  b"hi\0\3abc"
+        LengthPrefix(2, includes_header=True):            b"\0\5abc"    ->  b"abc"
+        LengthPrefix(format="varint"):                    b"\3abc"      ->  b"abc"
+        LengthPrefix(format="decimal", terminator=b":"):  b"3:abc"      ->  b"abc"
+        LengthPrefix(4, format="hex"):                    b"0003abc"    ->  b"abc"
+
+    `offset`, `adjust` and `strip` are Netty's lengthFieldOffset, lengthAdjustment and initialBytesToStrip,
+    and tokio's length_field_offset, length_adjustment and num_skip; unlike Netty, the header is stripped
+    unless `strip` says otherwise. With `length`, a function is given the `size` bytes at `offset` and
+    returns the length; what it refuses with a ValueError is a `FramingError`.
+
+    The extent is known with the header: a frame that is too large is refused before its body arrives,
+    and can be skipped. A length that makes the frame end inside its own header breaks the stream.
+
+    Writing puts the length before the payload, which is not copied. A frame that is read with its header
+    (``strip=0``) is written with it, too, and refused if its length field is wrong. Framings that strip
+    more than the length field cannot be written, because nobody knows what was there.
+    """
+
+    name = "length-prefix"
+
+    size: Annotated[
+        int | None,
+        "Size of the length field: 4 unless given. Where it varies, at most: a varint's bytes (10), "
+        "digits before a terminator (20, hex 16). With a function, what it is given. Bytes.",
+    ] = None
+    byteorder: Annotated[ByteOrder, "Byte order of a binary length."] = "big"
+    _: KW_ONLY
+    offset: Annotated[int, "Where the length field begins in the header. Bytes."] = 0
+    adjust: Annotated[int, "Added to the length to get how much follows the length field. Bytes."] = 0
+    includes_header: Annotated[bool, "The length counts everything up to its own end as well."] = False
+    strip: Annotated[int | None, "What to strip from the front: the header unless given. Bytes."] = None
+    format: Annotated[Format, "How the length is written."] = "binary"
+    terminator: Annotated[bytes, "What ends a decimal or hex length that has no fixed size."] = b""
+    canonical: Annotated[bool, "Refuse lengths written longer than needed, such as with leading zeros."] = (
+        False
+    )
+    length: Annotated[
+        Callable[[bytes], int] | None, "Turns the bytes of the length field into the length."
+    ] = None
+    max_size: Annotated[int | None, "The largest payload. Bytes."] = None
+
+    def __post_init__(self) -> None:
+        check_choice("byteorder", self.byteorder, get_args(ByteOrder))
+        check_choice("format", self.format, get_args(Format))
+        check_count("offset", self.offset)
+        check_count("strip", self.strip, optional=True)
+        if type(self.adjust) is not int:
+            raise ValueError(f"adjust is {self.adjust!r}; it must be a whole number")
+        if not isinstance(self.terminator, bytes):
+            raise ValueError(f"terminator is {self.terminator!r}; it must be bytes")
+        check_count("max_size", self.max_size, optional=True)
+        object.__setattr__(self, "overhead", max(self.offset + self._field.size, self.strip or 0))
+
+    @cached_property
+    def _field(self) -> LengthField:
+        if self.length is not None:
+            self._refuse_all_but((), "a length that a function reads")
+            return Custom(self._checked_size(None, None), self.length)
+        if self.format == "binary":
+            self._refuse_all_but(("format", "byteorder"), "a binary length")
+            order = sys.byteorder if self.byteorder == "native" else self.byteorder
+            return Binary(self._checked_size(4, 8), order)
+        if self.format == "varint":
+            self._refuse_all_but(("format", "canonical"), "a varint length")
+            return Varint(self._checked_size(10, 10), canonical=self.canonical)
+        base: Literal[10, 16] = 10 if self.format == "decimal" else 16
+        most = 20 if base == 10 else 16
+        if self.terminator:
+            self._refuse_all_but(("format", "terminator", "canonical"), f"a {self.format} length")
+        else:
+            self._refuse_all_but(("format",), f"a {self.format} length of fixed size")
+            if self.size is None:
+                raise ValueError(f"a {self.format} length needs a terminator or a size")
+        return Digits(self._checked_size(most, most), base, self.terminator, canonical=self.canonical)
+
+    def _refuse_all_but(self, allowed: tuple[str, ...], what: str) -> None:
+        for option in ("byteorder", "format", "terminator", "canonical"):
+            value = getattr(self, option)
+            if option not in allowed and value != getattr(type(self), option):
+                raise ValueError(f"{option} is {value!r}; {what} has no such option")
+
+    def _checked_size(self, usual: int | None, most: int | None) -> Any:
+        size = usual if self.size is None else self.size
+        check_count("size", size, least=1, most=most)
+        return size
+
+    @cached_property
+    def _unpack(self) -> Callable[..., tuple[int]] | None:
+        """Reads the length field of a header, for the sizes that struct has."""
+        field = self._field
+        if not isinstance(field, Binary) or field.size not in CODES:
+            return None
+        return struct.Struct(f"{field.order}{self.offset}x{CODES[field.size]}").unpack_from
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A Struct cannot be pickled; what is worked out is worked out again.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_field", "_unpack")}
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return the span as soon as the header is complete."""
+        data, start, field = window.data, window.start, self._field
+        at = start + self.offset
+        try:
+            found = field.read(data, at) if at < len(data) else None
+        except FramingError as error:
+            error.reason = self._with_hint(error.reason, window)
+            raise
+        if found is None:
+            return NeedMore(self.offset + field.asks_for)
+        length, after = found
+        end = (start if self.includes_header else after) + length + self.adjust
+        first = after if self.strip is None else start + self.strip
+        if end < after or end < first:
+            least = max(after, first) - start
+            reason = f"length {length} makes a frame of {end - start} bytes, less than its header of {least}"
+            raise FramingError(self._with_hint(reason, window))
+        return first, end, end
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Cut every whole frame; one that `find` refuses is left to it."""
+        data, start, unpack = bytes(window.data), window.start, self._unpack
+        size, read, offset, strip = len(data), self._field.read, self.offset, self.strip
+        payloads: list[bytes] = []
+        append = payloads.append
+        try:
+            if unpack is None:
+                while start + offset < size and (found := read(data, start + offset)) is not None:
+                    length, after = found
+                    stop = (start if self.includes_header else after) + length + self.adjust
+                    first = after if strip is None else start + strip
+                    if not first <= stop <= size or stop < after:
+                        break
+                    append(data[first:stop])
+                    start = stop
+            else:
+                # The same for binary lengths, as fast as a loop by hand (in_process.py, lengths): one check
+                # or one name more is measurable. A header that is cut short ends it with an exception.
+                header = offset + self._field.size
+                beyond = self.adjust + (0 if self.includes_header else header)
+                strip = header if strip is None else strip
+                least = max(header, strip)
+                while True:
+                    stop = start + unpack(data, start)[0] + beyond
+                    if not start + least <= stop <= size:
+                        break
+                    append(data[start + strip : stop])
+                    start = stop
+        except (FramingError, struct.error):
+            pass
+        return payloads, start
+
+    def encode(self, frame: bytes) -> bytes | list[bytes]:
+        """Return the length and the payload, uncopied; with ``strip=0``, the frame if its length is right.
+
+        Raise EncodeError for a length that does not fit its field, and for a payload above `max_size`.
+        """
+        check_payload(frame, self.max_size)
+        if self.strip == 0:
+            self._check_header(frame)
+            return frame
+        strips_length = self.strip is None or self.strip == self._field.size == self._field.least
+        if self.offset or not strips_length:
+            raise EncodeError(
+                "reading strips more than the length, which cannot be written; keep the header with strip=0"
+            )
+        return [self._prefix(len(frame)), frame]
+
+    def _check_header(self, frame: bytes) -> None:
+        try:
+            found = self.find(Window(frame))
+        except FramingError as error:
+            raise EncodeError(f"header refused: {error.reason}") from error
+        if not isinstance(found, tuple):
+            raise EncodeError(f"frame of {len(frame)} bytes is shorter than the header it must have")
+        if found[2] != len(frame):
+            raise EncodeError(f"frame of {len(frame)} bytes, but its header says {found[2]}")
+
+    def _prefix(self, size: int) -> bytes:
+        length = size - self.adjust
+        if not self.includes_header:
+            return self._field.write(length)
+        # The length counts its own digits, and one more digit may make it longer again.
+        header = self._field.least
+        while len(prefix := self._field.write(length + header)) != header:
+            header = len(prefix)
+        return prefix
+
+    def explain(self, window: Window) -> str:
+        """Guess which other protocol this is, or that the byte order is the other one."""
+        data, start = window.data, window.start
+        return looks_like(data, start) or self._field.explain(data, start + self.offset)
+
+    def _with_hint(self, reason: str, window: Window) -> str:
+        hint = self.explain(window)
+        return f"{reason}; {hint}" if hint else reason

@@ -1,0 +1,178 @@
+"""Line: lines of text or bytes."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, overload
+
+from framestream.checks import check_choice, check_count
+from framestream.errors import EncodeError
+from framestream.framer import Framer, NeedMore, Span, Window
+from framestream.framers.delimiter import Delimiter, split_lines
+from framestream.framers.looks_like import looks_like
+from framestream.framers.values import Interned, check_payload
+
+LineT = TypeVar("LineT", bound=str | bytes)
+Newline = Literal["any", "lf", "crlf"]
+
+_DELIMITERS = {"any": (b"\n", b"\r\n"), "lf": (b"\n",), "crlf": (b"\r\n",)}
+# In these a block of lines decodes to the lines of the decoded block.
+_STATELESS = ("utf-8", "ascii", "iso8859-1")
+# How much of a batch is decoded at once, so that a line that cannot be decoded costs no more than this.
+_BLOCK = 1 << 15
+# The only error handlers that give back in encoding what they took in decoding.
+_REVERSIBLE = ("surrogateescape", "surrogatepass")
+
+
+@dataclass(frozen=True)
+class Line(Framer[LineT], metaclass=Interned):
+    r"""Lines, as text; as bytes with ``encoding=None``.
+
+    ::
+
+        Line():                  b"one\r\ntwo\nthree", end  ->  "one", "two", "three"
+        Line(newline="crlf"):    b"one\ntwo\r\n"            ->  "one\ntwo"
+        Line(None, keep=True):   b"one\ntwo\r\n"            ->  b"one\n", b"two\r\n"
+
+    The defaults are what reading a text file gives: UTF-8, either newline, and a last line that nothing
+    ends is a line. Most line-based formats say the same, programs that leave out the last newline are
+    many, and losing what they wrote last is the worse surprise. A protocol of commands, where half a line
+    must never be taken for a whole one, asks for ``last=False``: then it is an `IncompleteFrame`.
+
+    A line that cannot be decoded is a `PayloadError`: reading goes on after it. The limit counts bytes.
+
+    Writing appends ``\r\n`` for ``newline="crlf"``, else ``\n``, and refuses what would be read back
+    otherwise: a line with a newline inside it, or one that the encoding cannot hold.
+    """
+
+    name = "line"
+
+    encoding: Annotated[str | None, "Encoding of the text; none gives bytes."] = "utf-8"
+    _: KW_ONLY
+    errors: Annotated[str, "What to do about undecodable bytes: a Python error handler."] = "strict"
+    newline: Annotated[Newline, "What ends a line; any is both."] = "any"
+    keep: Annotated[bool, "Leave the newline at the end of the line."] = False
+    last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
+    max_size: Annotated[int | None, "The longest line. Bytes."] = None
+
+    _delimiter: Delimiter = field(init=False, repr=False, compare=False)
+    _newline: bytes = field(init=False, repr=False, compare=False)
+    _stateless: bool = field(init=False, repr=False, compare=False)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: Line[str],
+            encoding: str = "utf-8",
+            *,
+            errors: str = "strict",
+            newline: Newline = "any",
+            keep: bool = False,
+            last: bool = True,
+            max_size: int | None = None,
+        ) -> None: ...
+        @overload
+        def __init__(
+            self: Line[bytes],
+            encoding: None,
+            *,
+            errors: str = "strict",
+            newline: Newline = "any",
+            keep: bool = False,
+            last: bool = True,
+            max_size: int | None = None,
+        ) -> None: ...
+        def __init__(self, encoding: str | None = "utf-8", **options: Any) -> None: ...
+
+    def __post_init__(self) -> None:
+        check_choice("newline", self.newline, tuple(_DELIMITERS))
+        check_count("max_size", self.max_size, optional=True)
+        delimiter = Delimiter(_DELIMITERS[self.newline], keep=self.keep, last=self.last)
+        self.__dict__.update(
+            overhead=delimiter.overhead,
+            _delimiter=delimiter,
+            _newline=_DELIMITERS[self.newline][0],
+            _stateless=self.encoding is not None and _codec(self.encoding, self.errors) in _STATELESS,
+        )
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return the span up to the first newline."""
+        return self._delimiter.find(window)
+
+    def decode(self, payload: bytes) -> LineT:
+        """Return the line as text, or the bytes themselves."""
+        if self.encoding is None:
+            return cast("LineT", payload)
+        return cast("LineT", str(payload, self.encoding, self.errors))
+
+    def split(self, window: Window) -> tuple[list[LineT], int]:
+        """Cut every line that has its newline, decoding many at once where the encoding allows it."""
+        if self.encoding is None:
+            return cast("tuple[list[LineT], int]", self._delimiter.split(window))
+        if not self._stateless:
+            return super().split(window)
+        data, start = bytes(window.data), window.start
+        lines: list[Any] = []
+        while (end := self._end_of_block(data, start)) > start:
+            block = data[start:end]
+            try:
+                lines += self._split_text(str(block, self.encoding))
+            except UnicodeDecodeError:
+                some, size = super().split(Window(block))
+                lines += some
+                if size < len(block):
+                    return lines, start + size
+            start = end
+        return lines, start
+
+    def _end_of_block(self, data: bytes, start: int) -> int:
+        newline = self._newline
+        last = data.rfind(newline, start, start + _BLOCK)
+        if last < 0:
+            last = data.find(newline, start)
+        return start if last < 0 else last + len(newline)
+
+    def _split_text(self, text: str) -> list[str]:
+        newline = self._newline.decode()
+        if self.newline == "any" and not self.keep:
+            return split_lines(text, "\n", "\r\n")[:-1]
+        lines = text.split(newline)[:-1]
+        return [line + newline for line in lines] if self.keep else lines
+
+    def explain(self, window: Window) -> str:
+        """Guess which binary protocol this is."""
+        return looks_like(window.data, window.start, expecting_text=True)
+
+    def encode(self, frame: LineT) -> bytes:
+        """Return the line with its newline; refuse any that would be read back otherwise."""
+        payload = self._to_bytes(frame) if isinstance(frame, str) else frame
+        check_payload(payload, self.max_size, kind="bytes" if self.encoding is None else "text")
+        return self._delimiter.encode(payload)
+
+    def _to_bytes(self, line: str) -> bytes:
+        if self.encoding is None:
+            raise EncodeError("frame is text; without an encoding it must be bytes")
+        try:
+            payload = line.encode(self.encoding, self.errors if self.errors in _REVERSIBLE else "strict")
+            same = str(payload, self.encoding, self.errors) == line
+        except UnicodeError as error:
+            raise EncodeError(f"line cannot be encoded: {error}") from error
+        if not same:
+            raise EncodeError(f"line would be read back otherwise in encoding {self.encoding}")
+        return payload
+
+
+@lru_cache(maxsize=256)
+def _codec(encoding: str, errors: str) -> str:
+    """Return what Python calls the encoding. Raise ValueError for one that knows no newline."""
+    try:
+        codecs.lookup_error(errors)
+        name, newlines = codecs.lookup(encoding).name, "\r\n".encode(encoding)
+    except (LookupError, UnicodeError, TypeError) as error:
+        raise ValueError(f"encoding is {encoding!r}, errors is {errors!r}: {error}") from error
+    if newlines != b"\r\n":
+        raise ValueError(f"encoding is {encoding!r}; it must write newlines as ASCII does, such as utf-8")
+    return name

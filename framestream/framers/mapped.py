@@ -1,0 +1,139 @@
+"""Mapped and Nested: another condition's frames, turned into something else."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from framestream.errors import EncodeError, FramingError, PayloadError
+from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framers.answers import UNFIT, complete, pieces_of
+
+T = TypeVar("T")
+
+
+class _Over(Framer[T]):
+    """A framer over another condition: the same frames with other values."""
+
+    _cutter: ReadCondition[Any]
+
+    def _adopt(self, condition: ReadCondition[Any]) -> None:
+        """Take over the limits of the condition that finds the frames."""
+        limits = {name: getattr(condition, name) for name in ("max_size", "overhead", "can_be_empty")}
+        self.__dict__.update(limits, _cutter=condition)
+
+    @abstractmethod
+    def _load(self, value: Any) -> T:
+        """Turn the other condition's frame into this one's; a ValueError is a bad payload."""
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return what the other condition finds."""
+        found: Any = self._cutter.find(window)
+        if type(found) is not tuple or len(found) == 3 or found[3] is PADDING:
+            return found  # type: ignore[no-any-return]
+        first, stop, end, value = found
+        load = self._load
+        if type(value) is not Decode:
+            return first, stop, end, Decode(lambda _: load(value))
+        decode = value.decode
+        return first, stop, end, Decode(lambda payload: load(decode(payload)), trailer=value.trailer)
+
+    def decode(self, payload: bytes) -> T:
+        """Return what is made of the other condition's frame."""
+        return self._load(self._cutter.decode(payload))
+
+    def split(self, window: Window) -> tuple[list[T], int]:
+        """Let the other condition cut the batch."""
+        frames, end = self._cutter.split(window)
+        load = self._load
+        try:
+            return [load(frame) for frame in frames], end
+        except Exception:  # noqa: BLE001 - whatever it is, it is raised again with the place of its frame
+            return super().split(window)
+
+    def explain(self, window: Window) -> str:
+        """Guess as the other condition does."""
+        return self._cutter.explain(window)
+
+
+@dataclass(frozen=True)
+class Mapped(_Over[T]):
+    r"""Another condition's frames, each turned into a value by a function.
+
+    ::
+
+        Mapped(Line(), json.loads, json.dumps):   b'{"a": 1}\n'   ->  {"a": 1}
+
+    A ValueError from `load` is a `PayloadError`: the frame is consumed and reading goes on after it. Without
+    `dump` it only reads.
+    """
+
+    name = "mapped"
+
+    condition: Annotated[ReadCondition[Any], "Cuts the frames."]
+    load: Annotated[Callable[[Any], T], "Turns a frame into a value."]
+    dump: Annotated[Callable[[T], Any] | None, "Turns a value back into a frame, for writing."] = None
+
+    def __post_init__(self) -> None:
+        self._adopt(self.condition)
+
+    def _load(self, value: Any) -> T:
+        return self.load(value)
+
+    def encode(self, frame: T) -> list[bytes]:
+        """Return what the condition writes for the dumped value.
+
+        Raises:
+            EncodeError: there is no `dump`, it refuses the value, or the condition refuses what it returns.
+        """
+        if self.dump is None:
+            raise EncodeError("it only reads: no function dumps a value")
+        try:
+            dumped = self.dump(frame)
+        except UNFIT as error:
+            raise EncodeError(str(error)) from error
+        return pieces_of(self.condition, dumped)
+
+
+@dataclass(frozen=True)
+class Nested(_Over[T]):
+    r"""Frames whose payload is exactly one frame of another framing.
+
+    ::
+
+        Nested(LengthPrefix(1), Msgpack()):   b"\x04\x93\1\2\3"   ->  [1, 2, 3]
+
+    A payload that is less, more or other than one inner frame is a `PayloadError`: the outer framing is
+    still in step. The inner framing sees the end of the payload as the end of a stream.
+    """
+
+    name = "nested"
+
+    outer: Annotated[ReadCondition[bytes], "Cuts the payloads."]
+    inner: Annotated[ReadCondition[T], "Reads the one frame in each payload."]
+
+    def __post_init__(self) -> None:
+        self._adopt(self.outer)
+
+    def _load(self, value: Any) -> T:
+        try:
+            found: Any = self.inner.find(Window(value, eof=True))
+        except FramingError as error:
+            raise PayloadError(f"payload is no {self.inner.name or 'frame'}: {error.reason}") from error
+        if isinstance(found, NeedMore) or found[2] > len(value):
+            raise PayloadError(f"payload of {len(value)} bytes is cut short: its inner frame has no end")
+        if found[2] < len(value):
+            raise PayloadError(f"payload of {len(value)} bytes, but its inner frame ends after {found[2]}")
+        if found[3:] == (PADDING,):
+            raise PayloadError("payload holds no frame, only padding")
+        try:
+            frame: T = complete(self.inner, found, value)
+        except FramingError as error:
+            raise PayloadError(error.reason) from error
+        return frame
+
+    def encode(self, frame: T) -> list[bytes]:
+        """Return what the outer framer writes for the inner framer's bytes."""
+        return pieces_of(self.outer, b"".join(pieces_of(self.inner, frame)))

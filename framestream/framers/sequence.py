@@ -1,0 +1,183 @@
+"""Sequence and HeaderThenBody: frames made of other framings' frames, on the engine of `GeneratorFramer`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any, TypeAlias
+
+from framestream.checks import check_count
+from framestream.errors import EncodeError, PayloadError
+from framestream.framer import Framer, ReadCondition, Window
+from framestream.framers.answers import UNFIT, pieces_of, split_by, whole
+from framestream.framers.generator import Failure, Fields, GeneratorFramer, LastPart, Part
+
+Step: TypeAlias = ReadCondition[Any] | Callable[..., ReadCondition[Any]]
+"""A condition, or a function from the values of the parts before to one."""
+
+# What a condition that is not known yet may need besides its payload.
+_UNKNOWN_OVERHEAD = 64
+
+
+class _Parts(GeneratorFramer[Any], Framer[Any]):
+    """Frames of several parts, of which each may depend on the values before."""
+
+    _steps: tuple[Step, ...]
+    _dependent: int
+
+    def _adopt(self, steps: tuple[Step, ...]) -> None:
+        self.__dict__.update(
+            _steps=steps,
+            _dependent=max((i for i, s in enumerate(steps) if not isinstance(s, ReadCondition)), default=0),
+            overhead=sum(getattr(step, "overhead", _UNKNOWN_OVERHEAD) for step in steps),
+            can_be_empty=all(getattr(step, "can_be_empty", False) for step in steps),
+        )
+
+    def _make(self, parts: tuple[Any, ...]) -> Any:
+        """Turn the values of all parts into the frame."""
+        return parts
+
+    def fields(self) -> Fields[Any]:
+        """Yield each part but the last one, which is the body."""
+        values: tuple[Any, ...] = ()
+        failure = ""
+        for number, step in enumerate(self._steps[:-1]):
+            condition = _condition_of(step, values)
+            # What another part depends on must be decodable. Elsewhere only this frame is spoilt.
+            value = yield condition if number < self._dependent else Part(condition)
+            if type(value) is Failure:
+                failure = failure or value.reason
+            values += (value,)
+
+        def make(last: Any) -> Any:
+            if failure:
+                raise PayloadError(failure)
+            return self._make((*values, last))
+
+        return LastPart(_condition_of(self._steps[-1], values), make)
+
+    def split(self, window: Window) -> tuple[list[Any], int]:
+        """Cut every frame that is there whole, without the notes that `find` takes of how far it came."""
+        return split_by(self._whole, window)
+
+    def _whole(self, data: bytes, at: int, inner: Window) -> tuple[Any, int] | None:
+        values: tuple[Any, ...] = ()
+        for step in self._steps:
+            if (found := whole(_condition_of(step, values), data, at, inner)) is None:
+                return None
+            value, at = found
+            values += (value,)
+        return self._make(values), at
+
+    def encode(self, frame: Any) -> list[bytes]:
+        """Return the parts, each as its own framer writes it."""
+        try:
+            values = tuple(frame)
+        except TypeError as error:
+            kind = type(frame).__name__
+            raise EncodeError(f"frame is of type {kind}, not one value for each part") from error
+        if len(values) != len(self._steps):
+            raise EncodeError(f"frame of {len(values)} values for {len(self._steps)} parts")
+        pieces: list[bytes] = []
+        for index, (step, value) in enumerate(zip(self._steps, values, strict=True)):
+            try:
+                condition = _condition_of(step, values[:index])
+            except UNFIT as error:
+                raise EncodeError(f"part {index + 1} does not follow from those before: {error}") from error
+            pieces.extend(pieces_of(condition, value))
+        if self.max_size is not None:
+            found = self.find(Window(b"".join(pieces)))
+            if isinstance(found, tuple) and found[1] - found[0] > self.max_size:
+                raise EncodeError(f"payload of {found[1] - found[0]} bytes exceeds the limit {self.max_size}")
+        return pieces
+
+    def explain(self, window: Window) -> str:
+        """Guess as the first part does."""
+        first = self._steps[0]
+        return first.explain(window) if isinstance(first, ReadCondition) else ""
+
+
+def _condition_of(step: Step, values: tuple[Any, ...]) -> ReadCondition[Any]:
+    """Return the step's condition; a function is given the values before as its arguments."""
+    if isinstance(step, ReadCondition):
+        return step
+    condition = step(*values)
+    if not isinstance(condition, ReadCondition):
+        raise TypeError(f"{step!r} returned {condition!r}, not a read condition")
+    return condition
+
+
+@dataclass(frozen=True, init=False)
+class Sequence(_Parts):
+    r"""Frames made of parts, one after the other; the frame is the tuple of their values.
+
+    ::
+
+        Sequence(Line(), LengthPrefix(2)):                      b"one\n\0\2hi"  ->  ("one", b"hi")
+        Sequence(FixedLength(1), lambda n: Exactly(n[0])):      b"\2hi"         ->  (b"\2", b"hi")
+
+    A part is a condition, or a function that is given the values of all parts before it and returns one.
+    What the function refuses with ValueError is a `FramingError`: nothing after that can be trusted. A
+    part that cannot be decoded makes the frame a `PayloadError`, unless a function depends on it.
+
+    The payload, which the limit counts and which is streamed, goes from the first part's payload to the
+    last one's, with whatever stands between them. Every part but the last must be complete before the next
+    one is looked at, and is held to its own `max_size`; the last one can be streamed or discarded in
+    constant memory. A frame truncated at the limit is a `PayloadError`. Writing takes a tuple with one value
+    for each part, all of which must be framers.
+    """
+
+    name = "sequence"
+
+    steps: Annotated[tuple[ReadCondition[Any], ...], "The parts: framers, in the order of their bytes."]
+    max_size: Annotated[int | None, "The largest payload, all parts together. Bytes."]
+
+    def __init__(self, *steps: Step, max_size: int | None = None) -> None:
+        if not steps:
+            raise ValueError("a sequence needs at least one part")
+        check_count("max_size", max_size, optional=True)
+        self.__dict__.update(steps=steps, max_size=max_size)
+        self._adopt(steps)
+
+
+@dataclass(frozen=True)
+class HeaderThenBody(_Parts):
+    r"""Frames whose header says how to read their body; the frame is the pair of both.
+
+    ::
+
+        HeaderThenBody(Line(), lambda line: Exactly(int(line))):   b"2\nhi"  ->  ("2", b"hi")
+
+    ``combine(header, body)`` makes the frame from both, and ``separate(frame)`` gives both back for
+    writing. A header for which `body` raises ValueError is a `FramingError`; a frame that `combine`
+    refuses with ValueError is a `PayloadError`. It is a `Sequence` of two parts in all else.
+    """
+
+    name = "header-then-body"
+
+    header: Annotated[ReadCondition[Any], "Reads the header."]
+    body: Annotated[
+        Callable[[Any], ReadCondition[Any]], "Given the decoded header, returns what reads the body."
+    ]
+    _: KW_ONLY
+    combine: Annotated[Callable[[Any, Any], Any] | None, "Makes the frame from header and body."] = None
+    separate: Annotated[Callable[[Any], tuple[Any, Any]] | None, "Gives both back from a frame."] = None
+    max_size: Annotated[int | None, "The largest payload, header and body together. Bytes."] = None
+
+    def __post_init__(self) -> None:
+        check_count("max_size", self.max_size, optional=True)
+        self._adopt((self.header, self.body))
+
+    def _make(self, parts: tuple[Any, ...]) -> Any:
+        return parts if self.combine is None else self.combine(*parts)
+
+    def encode(self, frame: Any) -> list[bytes]:
+        """Return header and body, each as its own framer writes it."""
+        if self.separate is not None:
+            try:
+                frame = self.separate(frame)
+            except UNFIT as error:
+                raise EncodeError(f"frame cannot be taken apart: {error}") from error
+        elif self.combine is not None:
+            raise EncodeError("header and body are combined; writing needs separate= to take them apart")
+        return super().encode(frame)

@@ -1,0 +1,55 @@
+"""What the built-in framers share: equal ones are one object, and what they refuse to write."""
+
+from __future__ import annotations
+
+from abc import ABCMeta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from framestream.errors import EncodeError
+
+if TYPE_CHECKING:
+    from inspect import Signature
+
+
+class Interned(ABCMeta):
+    """The metaclass of framers of which equal calls give the same object.
+
+    ``read(Line())`` then costs what reading with a kept `Line` costs (``benchmarks/in_process.py``, the
+    conversation): a call is a look-up in C. The last 256 different calls are remembered, and with them the
+    functions they were given. The arguments must be hashable, as a framer itself is.
+
+    A class derived from a framer is made as often as it is called: it may not be a value.
+    """
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+        """Make the class, without a memory of its calls if it is derived from one that has one."""
+        if any(type(base) is Interned for base in bases):
+            mcs = _Ordinary
+        return super().__new__(mcs, name, bases, namespace)
+
+    if not TYPE_CHECKING:  # to a type checker, classes are called as ever
+        __call__ = lru_cache(maxsize=256, typed=True)(type.__call__)
+
+        @property
+        def __signature__(cls) -> Signature:
+            # `inspect` would show the signature of `__call__`.
+            from inspect import signature  # noqa: PLC0415
+
+            shown = signature(cls.__init__)
+            return shown.replace(parameters=list(shown.parameters.values())[1:])
+
+
+class _Ordinary(Interned):
+    if not TYPE_CHECKING:
+        __call__ = type.__call__
+
+
+def check_payload(payload: object, max_size: int | None = None, *, kind: str = "bytes") -> None:
+    """Raise EncodeError unless the payload is bytes, no more of them than the framer's own limit."""
+    # A view of larger items, or of rows, has another length than its bytes.
+    is_view = isinstance(payload, memoryview) and payload.ndim == payload.itemsize == 1
+    if not is_view and not isinstance(payload, bytes | bytearray):
+        raise EncodeError(f"frame is of type {type(payload).__name__}; it must be {kind}")
+    if max_size is not None and len(payload) > max_size:  # type: ignore[arg-type]  # of bytes by now
+        raise EncodeError(f"payload of {len(payload)} bytes exceeds the limit {max_size}")  # type: ignore[arg-type]

@@ -1,0 +1,320 @@
+"""Open a stream to a URL."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import os
+import socket
+import ssl
+import stat
+from typing import Any, Unpack
+
+from framestream.checks import check_seconds
+from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
+from framestream.framer import Framer, ReadCondition
+from framestream.net.process import connect_process
+from framestream.net.streams import check_watchable, default_client_tls, open_stream, secure
+from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
+from framestream.stream.options import StreamOptions, check_options
+from framestream.stream.stream import IOStream, directions
+from framestream.transport.descriptor import PipeTransport, format_address
+
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds an address has before the next one is tried as well (RFC 8305, section 5)."""
+
+# Seconds between two looks whether anybody reads a FIFO: the system tells only those who ask.
+_FIFO_POLL_INTERVAL = 0.02
+
+
+async def connect(
+    url: str,
+    *,
+    tls: ssl.SSLContext | bool | None = None,
+    server_hostname: str | None = None,
+    alpn: tuple[str, ...] = (),
+    truncation_is_end: bool = False,
+    local_address: tuple[str, int] | None = None,
+    timeout: float | None = None,
+    happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
+    framer: ReadCondition[Any] | str | None = None,
+    send_framer: Framer[Any] | str | None = None,
+    **stream_options: Unpack[StreamOptions],
+) -> IOStream:
+    """Return a stream to what a URL names.
+
+    A host with several addresses is tried at all of them, IPv6 and IPv4 in turn, each a little after the
+    one before (RFC 8305). Cancelling leaves nothing open.
+
+    Args:
+        url: ``tcp://HOST:PORT``, ``tls://HOST:PORT``, ``unix:PATH``, ``fd:N`` or ``fd:READ,WRITE`` for
+            descriptors that are open, ``pipe:PATH`` to read a FIFO and ``pipe:>PATH`` to write one,
+            ``exec:PROGRAM ARGUMENTS`` for a program's standard input and output, or just the path of a
+            socket, FIFO or device.
+        tls: a context, see `client_tls`; True for the platform's defaults, which ``tls://`` implies. The
+            default context is made once for the process.
+        server_hostname: whom the certificate must name, if not the URL's host.
+        alpn: protocols to offer during the handshake (RFC 7301), unless the context says so itself.
+        truncation_is_end: take TLS that ends without its close_notify for an end, see `IOStream.start_tls`.
+        local_address: host and port to connect from.
+        timeout: seconds for everything up to the end of the TLS handshake.
+        happy_eyeballs_delay: seconds an address has before the next one is tried as well.
+        framer: what the stream reads and writes unless told otherwise: a condition, name or spec string.
+        send_framer: what it writes, if that is something else.
+        stream_options: see `StreamOptions`.
+
+    Raises:
+        AddressError: the URL is malformed, or this system or event loop cannot open its kind.
+        ValueError, TypeError: an option has no meaning; nobody was asked.
+        ConnectError: nobody was reached; names each address that was tried, and why it failed.
+            `ConnectTimeout` if the time was over.
+    """
+    endpoint = parse_url(url)
+    context = _context(endpoint, tls, alpn)
+    host = server_hostname
+    if host is None and isinstance(endpoint, Tcp):
+        host = endpoint.host
+    if context is not None:
+        if host:
+            check_host(host, f"server_hostname={host!r}")
+        elif context.check_hostname:
+            what = f"{url} has no host for the certificate to name; pass server_hostname"
+            raise AddressError(what, url=url)
+    check_seconds("timeout", timeout, optional=True)
+    check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
+    match local_address:
+        case (str(local_host), int()):
+            check_host(local_host, f"local_address={local_address!r}")
+        case _ if local_address is not None:
+            raise TypeError(f"local_address is {local_address!r}; it must be (HOST, PORT)")
+    check_options(stream_options)
+    for name, given in (("framer", framer), ("send_framer", send_framer)):
+        if not isinstance(given, ReadCondition | str | None):
+            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
+    reading, sending = directions(framer, send_framer)
+    options = {"framer": reading, "send_framer": send_framer and sending, **stream_options}
+    attempts = Attempts(url, local_address, happy_eyeballs_delay)
+    try:
+        async with asyncio.timeout(timeout):
+            stream = await _open(endpoint, attempts, options)
+            if context is not None:
+                how: dict[str, Any] = {"timeout": None, "truncation_is_end": truncation_is_end}
+                try:
+                    await secure(stream, context, server_hostname=host or None, **how)
+                except (OSError, FramestreamError) as error:
+                    raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
+            return stream
+    except TimeoutError as error:
+        assert timeout is not None
+        raise attempts.timed_out(timeout) from error
+
+
+def _context(
+    endpoint: Endpoint, tls: ssl.SSLContext | bool | None, alpn: tuple[str, ...]
+) -> ssl.SSLContext | None:
+    if not isinstance(tls, ssl.SSLContext | bool | None):
+        raise TypeError(f"tls is {tls!r}; it must be a context, True, False or None")
+    implied = isinstance(endpoint, Tcp) and endpoint.tls
+    if implied and tls is False:
+        raise AddressError(f"{endpoint} asks for TLS, tls=False forbids it", url=str(endpoint))
+    if isinstance(tls, ssl.SSLContext):
+        if alpn:
+            raise TypeError("alpn is given, and so is a context; set it there")
+        return tls
+    return default_client_tls(alpn) if tls or implied else None
+
+
+async def _open(endpoint: Endpoint, attempts: Attempts, options: dict[str, Any]) -> IOStream:
+    match endpoint:
+        case Tcp():
+            return open_stream(await attempts.connect_tcp(endpoint), **options)
+        case Unix():
+            return open_stream(await attempts.connect_unix(endpoint), **options)
+        case Command():
+            return await connect_process(endpoint.argv, **options)
+        case Descriptors():
+            return open_stream(_adopt(endpoint), **options)
+        case Pipe():
+            check_watchable(endpoint)
+            return open_stream(await _open_pipe(endpoint), **options)
+    raise AddressError(f"cannot connect to {endpoint}", url=str(endpoint))
+
+
+# Sockets
+
+Address = tuple[int, Any]
+"""An address family, and an address as the socket module spells it."""
+
+
+class Attempts:
+    """The addresses tried for one URL, and what each of them failed for.
+
+    Attributes:
+        tried: in the order of their start; ``TimeoutError("no answer")`` for those still under way.
+    """
+
+    def __init__(self, url: str, local_address: tuple[str, int] | None, delay: float) -> None:
+        self.tried: dict[Address, OSError] = {}
+        self._url = url
+        self._local_address = local_address
+        self._delay = delay
+
+    async def connect_unix(self, endpoint: Unix) -> socket.socket:
+        """Return a socket connected to a Unix socket."""
+        return await self._first_connected([(socket.AF_UNIX, endpoint.address)], {})
+
+    async def connect_tcp(self, endpoint: Tcp) -> socket.socket:
+        """Return a socket connected to the first address of the host that answers."""
+        families: dict[int, list[Address]] = {}
+        for address in await self._resolve(endpoint.host, endpoint.port):
+            families.setdefault(address[0], []).append(address)
+        # The system orders the addresses (RFC 6724); families take turns, so that one without a route costs
+        # one delay and not many.
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*families.values()))
+        local = [] if self._local_address is None else await self._resolve(*self._local_address)
+        return await self._first_connected([turn for turn in turns if turn], dict(reversed(local)))
+
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise self.failed(f"cannot find the host {host!r}: {describe_os_error(error)}") from error
+        return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
+
+    async def _first_connected(self, addresses: list[Address], local: dict[int, Any]) -> socket.socket:
+        """Return a socket connected to the first address that answers (Happy Eyeballs, RFC 8305, section 5).
+
+        Each address has the delay for itself before the next one is tried as well; when one fails, the next
+        begins at once. The losers are closed, and when this is cancelled, all.
+        """
+        # Not asyncio's create_connection or aiohappyeyeballs: neither tells which address failed for what.
+        waiting = iter(addresses)
+        running: set[asyncio.Task[socket.socket | None]] = set()
+        tasks: list[asyncio.Task[socket.socket | None]] = []
+        winner: socket.socket | None = None
+        try:
+            while winner is None:
+                if (address := next(waiting, None)) is not None:
+                    tasks.append(asyncio.ensure_future(self._connected(address, local)))
+                    running.add(tasks[-1])
+                elif not running:
+                    raise self.failed(self._reasons())
+                pause = self._delay if len(tasks) < len(addresses) else None
+                done, running = await asyncio.wait(
+                    running, timeout=pause, return_when=asyncio.FIRST_COMPLETED
+                )
+                winner = next((sock for task in done if (sock := task.result())), None)
+            return winner
+        finally:
+            for task in tasks:
+                task.cancel()
+            for loser in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(loser, socket.socket) and loser is not winner:
+                    loser.close()
+
+    async def _connected(self, address: Address, local: dict[int, Any]) -> socket.socket | None:
+        self.tried[address] = TimeoutError("no answer")
+        family, place = address
+        with contextlib.ExitStack() as unless_connected:
+            try:
+                if local and family not in local:
+                    raise OSError(errno.EAFNOSUPPORT, "the local address is of another family")
+                sock = unless_connected.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                sock.setblocking(False)
+                if local:
+                    sock.bind(local[family])
+                await asyncio.get_running_loop().sock_connect(sock, place)
+            except OSError as error:
+                self.tried[address] = error
+                return None
+            unless_connected.pop_all()
+            return sock
+
+    def failed(self, reason: str) -> ConnectError:
+        """Return the error that says why nobody was reached."""
+        return ConnectError(f"cannot connect to {self._url}: {reason}", url=self._url, attempts=self._told())
+
+    def timed_out(self, seconds: float) -> ConnectTimeout:
+        """Return the error that says so, with the addresses that gave no answer until then."""
+        reasons = self._reasons()
+        message = f"cannot connect to {self._url} within {seconds:g} s{': ' if reasons else ''}{reasons}"
+        return ConnectTimeout(message, url=self._url, attempts=self._told())
+
+    def _told(self) -> tuple[tuple[str, BaseException], ...]:
+        return tuple((_text(place), error) for (_, place), error in self.tried.items())
+
+    def _reasons(self) -> str:
+        told = self._told()
+        if len(told) == 1:
+            return describe_os_error(told[0][1])
+        return "; ".join(f"{address}: {describe_os_error(error)}" for address, error in told)
+
+
+def _text(place: Any) -> str:
+    return place[0] if isinstance(place, tuple) else format_address(place).replace("\0", "@", 1)
+
+
+# Descriptors, FIFOs, terminals and devices
+
+
+def _adopt(endpoint: Descriptors) -> socket.socket | PipeTransport:
+    for descriptor in (endpoint.read, endpoint.write):
+        try:
+            mode = os.fstat(descriptor).st_mode
+        except OSError as error:
+            raise AddressError(f"descriptor {descriptor} is not open", url=str(endpoint)) from error
+    if endpoint.read == endpoint.write and stat.S_ISSOCK(mode):
+        return socket.socket(fileno=endpoint.read)
+    check_watchable(endpoint)
+    return PipeTransport(endpoint.read, endpoint.write)
+
+
+async def _open_pipe(endpoint: Pipe) -> PipeTransport:
+    """Open a FIFO in one direction, anything else in both; wait until a FIFO has another end.
+
+    For reading, that is until a writer has sent something or has come and gone: the system does not
+    tell sooner, and a FIFO that nobody has opened yet looks like one that has ended.
+    """
+    try:
+        if not stat.S_ISFIFO(os.stat(endpoint.path).st_mode):
+            descriptor = _open_now(endpoint, os.O_RDWR)
+            return PipeTransport(descriptor, descriptor)
+        if endpoint.writes:
+            return PipeTransport(None, await _open_for_writing(endpoint))
+        return PipeTransport(await _open_for_reading(endpoint))
+    except OSError as error:
+        raise ConnectError(
+            f"cannot open {endpoint.path}: {describe_os_error(error)}", url=str(endpoint)
+        ) from error
+
+
+def _open_now(endpoint: Pipe, flags: int) -> int:
+    return os.open(endpoint.path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+async def _open_for_writing(endpoint: Pipe) -> int:
+    while True:
+        try:
+            return _open_now(endpoint, os.O_WRONLY)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nobody reads
+                raise
+        await asyncio.sleep(_FIFO_POLL_INTERVAL)
+
+
+async def _open_for_reading(endpoint: Pipe) -> int:
+    descriptor = _open_now(endpoint, os.O_RDONLY)
+    loop = asyncio.get_running_loop()
+    something = asyncio.Event()
+    loop.add_reader(descriptor, something.set)
+    try:
+        await something.wait()
+    except BaseException:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        raise
+    loop.remove_reader(descriptor)
+    return descriptor

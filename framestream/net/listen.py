@@ -1,0 +1,341 @@
+"""Listening sockets, opened from a URL, inherited, or handed over by the service manager; and accepting."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from framestream.errors import AddressError, describe_os_error
+from framestream.net.urls import Activated, Descriptors, Endpoint, Tcp, Unix
+
+FIRST_ACTIVATED: Final = 3
+"""The first descriptor of socket activation (SD_LISTEN_FDS_START in sd_listen_fds(3))."""
+
+# More descriptors than a number of fewer digits can count, no process has.
+_MOST_DIGITS: Final = 7
+
+# A port the kernel chose for one address may be taken at another; it then chooses again.
+_PORT_TRIES: Final = 20
+# A machine without IPv6 still resolves names to its addresses; one address that works is enough.
+_ABSENT: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+async def listen(endpoint: Endpoint, *, backlog: int, reuse_port: bool) -> list[socket.socket]:
+    """Return non-blocking listening sockets for an endpoint, at least one.
+
+    A host with several addresses has a socket for each, all on the same port.
+
+    Raises:
+        AddressError: nobody can listen there, such as on ``exec:``.
+        OSError: the address is in use or not allowed; the message names it.
+    """
+    match endpoint:
+        case Tcp():
+            return await _listen_tcp(endpoint, backlog, reuse_port)
+        case Unix():
+            return [_listen_unix(endpoint, backlog)]
+        case Descriptors():
+            return [_adopt(endpoint.read)]
+        case Activated():
+            return activated_sockets(endpoint.name)
+    raise AddressError(f"cannot listen on {endpoint}", url=str(endpoint))
+
+
+async def listen_together(endpoint: Endpoint, count: int, *, backlog: int) -> list[list[socket.socket]]:
+    """Return sockets for `count` processes that listen on one endpoint.
+
+    On a TCP port each has sockets of its own, between which the kernel shares the connections out
+    (SO_REUSEPORT); anywhere else they share one.
+    """
+    shares = [await listen(endpoint, backlog=backlog, reuse_port=isinstance(endpoint, Tcp))]
+    if not isinstance(endpoint, Tcp):
+        return shares * count
+    same = replace(endpoint, port=shares[0][0].getsockname()[1])
+    try:
+        while len(shares) < count:
+            shares.append(await listen(same, backlog=backlog, reuse_port=True))
+    except BaseException:
+        for share in shares:
+            close_all(share)
+        raise
+    return shares
+
+
+def close_all(sockets: Sequence[socket.socket]) -> None:
+    """Close every socket."""
+    for sock in sockets:
+        sock.close()
+
+
+# TCP
+
+
+async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[socket.socket]:
+    if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        raise AddressError(f"{endpoint} cannot be shared: this system has no SO_REUSEPORT", url=str(endpoint))
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        places: list[tuple[int, Any]] = list(dict.fromkeys((place[0], place[4]) for place in found))
+        for _ in range(_PORT_TRIES - 1 if endpoint.port == 0 else 0):
+            try:
+                return _bind_all(places, endpoint.port, backlog, reuse_port)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        return _bind_all(places, endpoint.port, backlog, reuse_port)
+    except OSError as error:
+        raise _with_place(error, endpoint) from error
+
+
+def _bind_all(
+    places: list[tuple[int, Any]], port: int, backlog: int, reuse_port: bool
+) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    absent = None
+    try:
+        for family, (host, _, *rest) in places:
+            address: Any = (host, bound[0].getsockname()[1] if bound else port, *rest)
+            try:
+                sock = socket.create_server(address, family=family, backlog=backlog, reuse_port=reuse_port)
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+                absent = error
+            else:
+                sock.setblocking(False)
+                bound.append(sock)
+        if absent is not None and not bound:
+            raise absent
+    except BaseException:
+        close_all(bound)
+        raise
+    return bound
+
+
+def _with_place(error: OSError, endpoint: Endpoint) -> OSError:
+    # Made of the message alone, since Python would print the number in front of it.
+    told = type(error)(f"cannot listen on {endpoint}: {describe_os_error(error)}")
+    told.errno = error.errno
+    return told
+
+
+# Unix sockets
+
+
+def _listen_unix(endpoint: Unix, backlog: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if endpoint.address == endpoint.path:
+            _remove_stale(endpoint.path)
+        sock.bind(endpoint.address)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise _with_place(error, endpoint) from error
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more; leave everything else alone."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        if probe.connect_ex(path) == errno.ECONNREFUSED:
+            os.unlink(path)
+
+
+def file_remover(endpoint: Endpoint) -> Callable[[], None]:
+    """Return what removes the file that listening has made, unless another has taken its place by then."""
+    if not isinstance(endpoint, Unix) or endpoint.address != endpoint.path:
+        return lambda: None
+    made = os.stat(endpoint.path)
+
+    def remove() -> None:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(endpoint.path), made):
+                os.unlink(endpoint.path)
+
+    return remove
+
+
+# Inherited sockets
+
+
+def _adopt(descriptor: int) -> socket.socket:
+    url = f"fd:{descriptor}"
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise AddressError(f"descriptor {descriptor} is no socket: {error.strerror}", url=url) from error
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()
+        raise AddressError(f"descriptor {descriptor} is a socket that does not listen", url=url)
+    sock.setblocking(False)
+    sock.set_inheritable(False)
+    return sock
+
+
+def activated_sockets(name: str = "", environment: Mapping[str, str] = os.environ) -> list[socket.socket]:
+    """Return the listening sockets that the service manager passed, all or those of one name.
+
+    Implements the receiving side of sd_listen_fds(3): LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES.
+
+    Raises:
+        AddressError: none was passed to this process, or none of that name.
+    """
+    url = f"systemd:{name}"
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        raise AddressError(
+            "no socket was passed to this process (LISTEN_PID names another, or none)", url=url
+        )
+    text = environment.get("LISTEN_FDS", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
+        raise AddressError(f"LISTEN_FDS is {text[:40]!r}; it must be the number of sockets passed", url=url)
+    count = int(text)
+    if not count and not name:
+        raise AddressError("no socket was passed to this process: LISTEN_FDS is 0", url=url)
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    names += ["unknown"] * (count - len(names))
+    wanted = [FIRST_ACTIVATED + i for i in range(count) if name in ("", names[i])]
+    if not wanted:
+        raise AddressError(f"none of the {count} sockets passed is named {name!r}", url=url)
+    return [_adopt(descriptor) for descriptor in wanted]
+
+
+# Accepting
+
+# How many connections one wake-up accepts before others get their turn.
+_ACCEPTS_IN_A_ROW: Final = 64
+
+# More than any backlog holds: a flood of new connections does not keep a server from closing.
+_LONGEST_BACKLOG: Final = 1 << 16
+
+# Trouble of one connection that was gone before it was accepted (accept(2), "Error handling").
+_GONE: Final = {
+    *(errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.EPERM),
+    *(errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, getattr(errno, "ENONET", errno.EPROTO)),
+}
+
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 1.0
+
+
+class Acceptor:
+    """Take connections from listening sockets while there is room.
+
+    Where the process or the system is short of descriptors or memory, nothing can be accepted: the
+    acceptor pauses, for longer each time, instead of spinning on sockets that stay readable. Until then
+    connections wait in the kernel's backlog. It begins with the first `poke`.
+
+    It accepts when the loop finds a socket readable, or, where a loop cannot watch sockets (Windows'
+    Proactor), in a task for each socket.
+
+    Args:
+        sockets: listening and non-blocking. They belong to the acceptor from here on.
+        on_connection: takes each accepted socket, and the address of its peer.
+        on_failure: told about each ``OSError`` that stopped the accepting for a while.
+        room: how many more connections may be accepted now.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        *,
+        on_connection: Callable[[socket.socket, Any], object],
+        on_failure: Callable[[OSError], object],
+        room: Callable[[], float],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sockets = sockets
+        self._on_connection = on_connection
+        self._on_failure = on_failure
+        self._room = room
+        self._closed = False
+        self._pause = FIRST_PAUSE
+        self._timer: asyncio.TimerHandle | None = None
+        self._watches: list[Callable[[], object]] = []  # what ends the accepting, while there is any
+        self._in_tasks = False
+
+    def poke(self) -> None:
+        """Accept from now on, if there is room; call it again when a connection has ended."""
+        if not self._closed and not self._watches and self._room() > 0:
+            self._stop_timer()
+            self._watches = [self._watch(sock) for sock in self._sockets]
+
+    def _watch(self, sock: socket.socket) -> Callable[[], object]:
+        try:
+            self._loop.add_reader(sock, self._accept, sock)
+        except NotImplementedError:
+            self._in_tasks = True
+            return self._loop.create_task(self._keep_accepting(sock)).cancel
+        return partial(self._loop.remove_reader, sock)
+
+    async def _keep_accepting(self, sock: socket.socket) -> None:
+        while self._watches:
+            with suppress(OSError):  # what is wrong `_accept` finds as well
+                self._on_connection(*await self._loop.sock_accept(sock))
+            self._accept(sock)
+
+    def close(self, *, take_backlog: bool = True) -> None:
+        """Close the listening sockets. Idempotent.
+
+        What has already connected is accepted before, as far as there is room, since the kernel would
+        reset it, unless another process listens on the same sockets.
+        """
+        if self._closed:
+            return
+        if self._watches and take_backlog:
+            for sock in self._sockets:
+                self._accept(sock, _LONGEST_BACKLOG)
+        self._closed = True
+        self._unwatch()
+        self._stop_timer()
+        if self._in_tasks:
+            # Once the tasks have let go: the loop would take a new socket of this number for the old one.
+            self._loop.call_soon(close_all, self._sockets)
+        else:
+            close_all(self._sockets)
+
+    def _unwatch(self) -> None:
+        watches, self._watches = self._watches, []
+        for end in watches:
+            end()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _accept(self, sock: socket.socket, most: int = _ACCEPTS_IN_A_ROW) -> None:
+        for _ in range(most):
+            if self._room() <= 0:
+                self._unwatch()
+                return
+            try:
+                accepted = sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue
+                self._unwatch()
+                self._timer = self._loop.call_later(self._pause, self.poke)
+                self._pause = min(2 * self._pause, LONGEST_PAUSE)
+                self._on_failure(error)
+                return
+            self._pause = FIRST_PAUSE
+            self._on_connection(*accepted)

@@ -1,0 +1,143 @@
+"""Listen on a URL."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar, Unpack, overload
+
+from framestream.checks import check_count, check_seconds
+from framestream.errors import AddressError
+from framestream.framer import Framer
+from framestream.iterate import condition_of
+from framestream.net.listen import file_remover, listen, listen_together
+from framestream.net.server import DRAIN_TIMEOUT, LocalServer, Server, Service
+from framestream.net.streams import HANDSHAKE_TIMEOUT
+from framestream.net.urls import Tcp, parse_url
+from framestream.stream.frames import FramedStream
+from framestream.stream.options import StreamOptions, check_options
+from framestream.stream.stream import IOStream, writing
+
+T = TypeVar("T")
+
+MOST_WORKERS = 1024
+"""Processes that a server may have: more is a slip of the pen, and starting them would take the machine."""
+
+
+class ServeOptions(StreamOptions, total=False):
+    """The options of `serve`, for its overloads."""
+
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+    handshake_timeout: float
+    truncation_is_end: bool
+    backlog: int
+    reuse_port: bool
+    max_connections: int | None
+    drain_timeout: float
+    workers: int
+
+
+@overload
+async def serve(
+    handler: Callable[[IOStream], object], url: str, *, framer: None = None, **options: Unpack[ServeOptions]
+) -> Server: ...
+@overload
+async def serve(
+    handler: Callable[[FramedStream[T]], object],
+    url: str,
+    *,
+    framer: Framer[T],
+    **options: Unpack[ServeOptions],
+) -> Server: ...
+@overload
+async def serve(
+    handler: Callable[[FramedStream[Any]], object], url: str, *, framer: str, **options: Unpack[ServeOptions]
+) -> Server: ...
+
+
+async def serve(
+    handler: Callable[[Any], Any],
+    url: str,
+    *,
+    framer: Framer[Any] | str | None = None,
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
+    handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    truncation_is_end: bool = False,
+    backlog: int = 1024,
+    reuse_port: bool = False,
+    max_connections: int | None = None,
+    drain_timeout: float = DRAIN_TIMEOUT,
+    workers: int = 0,
+    **stream_options: Any,
+) -> Server:
+    """Listen on a URL and run ``handler(stream)`` in a task for each connection.
+
+    When the handler returns, what it has written is sent and the stream is closed. What it raises is
+    logged with the peer and ends that connection only, when what was written has been sent. A handler that
+    is no coroutine function may set callbacks and return; the connection then lasts as long as the stream.
+
+    Args:
+        handler: called with an `IOStream`, or with a framed stream if there is a `framer`.
+        url: ``tcp://HOST:PORT`` (no host: every interface; port 0: any, see `Server.url`), ``tls://``,
+            ``unix:PATH``, ``fd:N`` for an inherited listening socket, ``systemd:`` or ``systemd:NAME``
+            for sockets that the service manager passed.
+        framer: cuts and builds frames in both directions; a condition, name or spec string.
+        tls: context of the server's side, see `server_tls`, or a function that makes it; required for
+            ``tls://``.
+        handshake_timeout: seconds a client has for the TLS handshake.
+        truncation_is_end: take TLS that ends without its close_notify for an end, see `IOStream.start_tls`.
+        backlog: connections that the kernel keeps until they are accepted.
+        reuse_port: let other processes listen on the same port (SO_REUSEPORT).
+        max_connections: how many are served at once; further ones wait in the backlog. With workers,
+            for each of them.
+        drain_timeout: seconds connections have to finish when the server closes.
+        workers: serve from this many processes instead of this one, 1024 at most, see the how-to page; the
+            handler must then be importable by name.
+        stream_options: for each stream, see `StreamOptions`.
+
+    Raises:
+        AddressError: the URL is malformed, or nobody can listen there.
+        ValueError, TypeError: an option has no meaning.
+        OSError: the address is in use or not allowed.
+    """
+    endpoint = parse_url(url)
+    if isinstance(endpoint, Tcp) and endpoint.tls and tls is None:
+        raise AddressError(f"{url} needs a certificate: pass tls=server_tls(...)", url=url)
+    if not (tls is None or callable(tls) or isinstance(tls, ssl.SSLContext)):
+        raise TypeError(f"tls is {tls!r}; pass server_tls(...), or a function that makes a context")
+    check_seconds("handshake_timeout", handshake_timeout)
+    check_seconds("drain_timeout", drain_timeout)
+    check_count("backlog", backlog)
+    check_count("max_connections", max_connections, least=1, optional=True)
+    check_count("workers", workers, most=MOST_WORKERS)
+    check_options(stream_options)
+    service = Service(
+        handler=handler,
+        framer=None if framer is None else writing(condition_of(framer)),
+        tls=tls,
+        handshake_timeout=handshake_timeout,
+        truncation_is_end=truncation_is_end,
+        max_connections=float("inf") if max_connections is None else max_connections,
+        drain_timeout=drain_timeout,
+        stream_options=stream_options,
+    )
+    server: Server
+    if workers:
+        # Only a server of several processes pays for importing what starts them.
+        from framestream.net.workers import WorkerServer, check_portable  # noqa: PLC0415
+
+        check_portable(service)
+        shares = await listen_together(endpoint, workers, backlog=backlog)
+        server = WorkerServer(endpoint, service, shares, file_remover(endpoint))
+    else:
+        if callable(tls):
+            service = replace(service, tls=tls())  # what is wrong with it is told before anybody listens
+        sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
+        server = LocalServer(endpoint, service, sockets, file_remover(endpoint))
+    try:
+        await server.start()
+    except BaseException:
+        server.close()
+        raise
+    return server

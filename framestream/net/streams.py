@@ -1,0 +1,152 @@
+"""Streams over sockets, under TLS where it is asked for, and the contexts for that."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias
+
+from framestream.errors import AddressError, describe_os_error
+from framestream.stream.stream import IOStream
+from framestream.transport import Transport, transport_over
+from framestream.transport.descriptor import format_address
+
+Path: TypeAlias = "str | os.PathLike[str]"
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds a peer has for the TLS handshake, unless told otherwise."""
+
+
+def open_stream(source: socket.socket | Transport, peer: str = "", **options: Any) -> IOStream:
+    """Return a stream; all that `connect` and `serve` open passes here. The source is closed if it fails.
+
+    Args:
+        source: a connected socket, or a transport. It belongs to the stream from here on.
+        peer: the address of a socket's peer; asked of the system if left out, which forgets it when the peer
+            is gone.
+        options: see `StreamOptions`; also `framer` and `send_framer`.
+    """
+    try:
+        if isinstance(source, socket.socket):
+            if not peer:
+                with suppress(OSError):
+                    peer = format_address(source.getpeername())
+            return IOStream(transport_over(source, peer=peer), **options)
+        return IOStream(source, **options)
+    except BaseException:
+        source.close()
+        raise
+
+
+def check_watchable(endpoint: object) -> None:
+    """Refuse an endpoint whose descriptors the running loop cannot watch, as Windows' Proactor cannot."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.remove_reader((1 << 31) - 1)  # no process has so many descriptors: this only asks
+    except NotImplementedError as error:
+        what = f"{endpoint} needs an event loop with add_reader; {type(loop).__name__} has none"
+        raise AddressError(what, url=str(endpoint)) from error
+
+
+async def secure(stream: IOStream, context: ssl.SSLContext, **how: Any) -> None:
+    """Shake hands on a stream that was just opened; all TLS of `connect` and `serve` begins here.
+
+    Args:
+        stream: to go on under TLS.
+        context: certificates, verification, protocols offered.
+        how: see `IOStream.start_tls`.
+
+    Raises:
+        OSError, FramestreamError: it failed, and the stream is closed.
+    """
+    await stream.start_tls(context, **how)
+
+
+def client_tls(
+    *,
+    ca: Path | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    alpn: Sequence[str] = (),
+) -> ssl.SSLContext:
+    """Return a new context for connecting: the server's certificate and host name are checked.
+
+    Loading the platform's certificates takes tens of milliseconds: keep the context for further connections.
+
+    Args:
+        ca: file of certificates to trust, in PEM; by default those the platform trusts.
+        certificate: file of this client's own certificate chain, for servers that ask for one.
+        key: file of its private key, if it is not in the same file.
+        alpn: protocols to offer, in order of preference (RFC 7301).
+
+    Raises:
+        OSError: a file cannot be read, or holds something else; names it. ``ssl.SSLError`` is one, too.
+    """
+    with _naming(f"the certificates to trust in {ca}"):
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
+    return _completed(context, certificate, key, alpn)
+
+
+def server_tls(
+    certificate: Path, key: Path | None = None, *, client_ca: Path | None = None, alpn: Sequence[str] = ()
+) -> ssl.SSLContext:
+    """Return a context for serving with this certificate chain and key, both PEM files.
+
+    Args:
+        certificate: file of the certificate chain.
+        key: file of the private key, if it is not in the same file.
+        client_ca: file of certificates to trust; given, every client must show one that is signed by them.
+        alpn: protocols to accept, in order of preference (RFC 7301).
+
+    Raises:
+        OSError: as for `client_tls`.
+    """
+    with _naming(f"the certificates to trust in {client_ca}"):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=client_ca)
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return _completed(context, certificate, key, alpn)
+
+
+def default_client_tls(alpn: Sequence[str]) -> ssl.SSLContext:
+    """Return the context that `connect` uses when it is given none: one for the process.
+
+    OpenSSL takes the platform's certificates from where the environment says, so that is part of the key.
+    """
+    return _kept_client_tls(tuple(alpn), os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.lru_cache(maxsize=16)
+def _kept_client_tls(alpn: tuple[str, ...], *_: str | None) -> ssl.SSLContext:
+    return client_tls(alpn=alpn)
+
+
+def _completed(
+    context: ssl.SSLContext, certificate: Path | None, key: Path | None, alpn: Sequence[str]
+) -> ssl.SSLContext:
+    if certificate is not None:
+        with _naming(f"the certificate in {certificate} with the key in {key or certificate}"):
+            context.load_cert_chain(certificate, key)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Name the files in errors of the TLS library, which gives no reason where a file is no PEM."""
+    try:
+        yield
+    except OSError as error:
+        why = "one is missing or no PEM" if "PEM lib" in str(error) else describe_os_error(error)
+        text = f"cannot use {what}: {why}"
+        if isinstance(error, ssl.SSLError):  # prints its arguments unless there are two
+            raise type(error)(error.errno, text) from error
+        told = type(error)(text)
+        told.errno = error.errno
+        raise told from error

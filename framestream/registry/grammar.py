@@ -1,0 +1,188 @@
+"""The grammar of spec strings: text to a tree of names, framers and options.
+
+::
+
+    spec    = name [ framers ] [ ":" option *( "," option ) ]
+    framers = "(" [ framer *( "," framer ) ] ")"
+    framer  = spec / "(" spec ")"
+    option  = [ key "=" ] value
+    value   = word / string / name framers / "(" spec ")"
+    string  = DQUOTE *( char / escape ) DQUOTE / "'" *char "'"
+
+Between parentheses a comma can end an option or a framer. It ends the framer if a bare name without
+``=`` follows, so ``first-of(length-prefix:size=2,max=4KiB, line)`` reads as it looks; a framer that
+needs more is wrapped in parentheses of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, NoReturn, TypeAlias
+
+from framestream.errors import SpecError
+
+NAME = re.compile(r"[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?")
+"""A framer's name, or one qualified by its distribution (``acme-netstring/netstring``)."""
+
+_TOKEN = re.compile(
+    r"""\s*(?P<all>(?P<word>[^\s,()"'=:]+)|"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<raw>[^']*)'|(?P<sign>.)|$)""",
+    re.DOTALL,
+)
+
+
+class Word(NamedTuple):
+    """A value as it was written, without its quotes and with its escapes."""
+
+    text: str
+    position: int = 0
+    quote: str = ""
+
+
+class Spec(NamedTuple):
+    """A framer as it was written: its name, the framers in parentheses, and its options."""
+
+    name: str
+    framers: tuple[Spec, ...] = ()
+    options: tuple[Option, ...] = ()
+    position: int = 0
+
+
+Value: TypeAlias = Word | Spec
+
+
+class Option(NamedTuple):
+    """One option as it was written; `key` is None where only the value was given."""
+
+    key: str | None
+    value: Value
+    position: int = 0
+
+
+def parse_spec(text: str) -> Spec:
+    """Return the tree of a spec string. Raise `SpecError` with the place where it goes wrong."""
+    tokens = _Tokens(text)
+    spec = _spec(tokens, nested=False)
+    if tokens.sign():
+        tokens.fail(f"unexpected {text[tokens.position]!r} (a value with punctuation or spaces is quoted)")
+    return spec
+
+
+def _spec(tokens: _Tokens, *, nested: bool) -> Spec:
+    if not tokens.is_name():
+        tokens.fail("expected the name of a framer")
+    name = tokens.word("a name")
+    framers = _framers(tokens)
+    options = []
+    if tokens.take(":"):
+        options.append(_option(tokens))
+        while tokens.sign() == "," and not (nested and tokens.framer_follows()):
+            tokens.take(",")
+            options.append(_option(tokens))
+    return Spec(name.text, framers, tuple(options), name.position)
+
+
+def _framers(tokens: _Tokens) -> tuple[Spec, ...]:
+    if not tokens.take("(") or tokens.take(")"):
+        return ()
+    found = [_framer(tokens)]
+    while not tokens.take(")"):
+        tokens.expect(",", "',' or ')'")
+        found.append(_framer(tokens))
+    return tuple(found)
+
+
+def _framer(tokens: _Tokens) -> Spec:
+    if not tokens.take("("):
+        return _spec(tokens, nested=True)
+    spec = _spec(tokens, nested=False)
+    tokens.expect(")", "')'")
+    return spec
+
+
+def _option(tokens: _Tokens) -> Option:
+    position, key = tokens.position, None
+    if tokens.sign() == "word" and tokens.sign(1) == "=":
+        key = tokens.word("a key").text
+        tokens.take("=")
+    if tokens.sign() == "(":
+        return Option(key, _framer(tokens), position)
+    named = tokens.is_name()
+    word = tokens.word("a value")
+    if named and tokens.sign() == "(":
+        return Option(key, Spec(word.text, _framers(tokens), (), word.position), position)
+    return Option(key, word, position)
+
+
+class _Tokens:
+    """A spec string as words and signs, and a cursor over them."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.found = list(_TOKEN.finditer(text))
+        self.index = 0
+
+    def sign(self, ahead: int = 0) -> str:
+        """Return the sign that comes next: "word" if it is a word or a string, "" at the end."""
+        match = self.found[self.index + ahead]
+        return match["sign"] or ("word" if match["all"] else "")
+
+    def is_name(self, ahead: int = 0) -> bool:
+        return NAME.fullmatch(self.found[self.index + ahead]["word"] or "") is not None
+
+    def framer_follows(self) -> bool:
+        """Tell whether what follows this comma is the next framer rather than the next option."""
+        return self.sign(2) != "=" if self.is_name(1) else self.sign(1) == "("
+
+    @property
+    def position(self) -> int:
+        return self.found[self.index].start("all")
+
+    def take(self, sign: str) -> bool:
+        taken = self.sign() == sign
+        self.index += taken
+        return taken
+
+    def expect(self, sign: str, what: str) -> None:
+        if not self.take(sign):
+            self.fail("this string is not closed" if self.sign() in ('"', "'") else f"expected {what}")
+
+    def word(self, what: str) -> Word:
+        match, position = self.found[self.index], self.position
+        self.expect("word", what)
+        quote = "" if match["word"] else match["all"][0]
+        return Word(match["word"] or match["text"] or match["raw"] or "", position, quote)
+
+    def fail(self, reason: str) -> NoReturn:
+        place = f"at character {self.position + 1}" if self.sign() else "at the end"
+        raise SpecError(f"{reason} {place} of {self.text!r}", spec=self.text, position=self.position)
+
+
+def names_in(value: Value) -> Iterator[str]:
+    """Yield every name that this tree may refer to. A bare word may be one."""
+    if isinstance(value, Word):
+        yield value.text
+        return
+    yield value.name
+    for part in (*value.framers, *(option.value for option in value.options)):
+        yield from names_in(part)
+
+
+def normalised(distribution: str) -> str:
+    """Return a distribution's name as package indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def nearest(word: str, among: Iterable[str]) -> str | None:
+    """Return the likeliest spelling of a mistyped word, or None."""
+    # Imported when somebody has made a mistake; then a millisecond does not matter.
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    close = get_close_matches(word, list(among), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def did_you_mean(word: str, among: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the likeliest spelling, or nothing."""
+    close = nearest(word, among)
+    return f"; did you mean {close!r}?" if close else ""

@@ -1,0 +1,339 @@
+"""The plugin manager: which plugins there are, which of them answers to a name, and which hear of events."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from framestream._events import EVENTS, Listener, events
+from framestream.errors import PluginError, SpecError, UnknownFramerError
+from framestream.registry.grammar import NAME, did_you_mean, nearest, normalised
+from framestream.registry.named import NamedFramer, named_framer, read_config, refuse_cycles
+
+if TYPE_CHECKING:
+    from framestream.registry.plugin import Factory, Plugin
+
+LOAD_LIMIT = 2.0
+"""Seconds a plugin may take to import and register; ``FRAMESTREAM_LOAD_LIMIT`` says otherwise."""
+
+
+class PluginManager:
+    """Every plugin, and the one place that answers for them; use the instance ``framestream.plugins``.
+
+    Iterating gives a `Plugin` for each that is installed or registered, those that are disabled or have
+    failed included. Nothing is imported before its name is asked for or `load` is called, and no plugin
+    can break the manager or another plugin: see `Plugin`.
+
+    The environment selects. ``FRAMESTREAM_PLUGINS`` names the only plugins allowed (empty: none),
+    ``FRAMESTREAM_DISABLE_PLUGINS`` those that are not. Both take names of entry points and of
+    distributions, separated by commas.
+
+    Attributes:
+        built_in: the names that are nobody's plugin, each with its place as ``"module:attribute"``.
+        generation: how often anything has changed; what was made of names before may be out of date.
+    """
+
+    def __init__(self, built_in: Mapping[str, str]) -> None:
+        self.built_in = built_in
+        self.generation = 0
+        self._installed: list[Plugin] | None = None
+        self._registered: list[Plugin] = []
+        self._notices: list[str] = []
+        self._named: dict[str, NamedFramer] = {}
+
+    def __iter__(self) -> Iterator[Plugin]:
+        if self._installed is None:
+            self.rescan()
+        return iter([*self._registered, *(self._installed or ())])
+
+    # What an application asks for
+
+    def matching(self, name: str) -> list[Plugin]:
+        """Return the plugins of the distribution or entry point of this name; `PluginError` if none is."""
+        found = [plugin for plugin in self if plugin.answers_to(name)]
+        if not found:
+            known = {known for plugin in self for known in (plugin.distribution, *plugin.names)}
+            raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known)}", plugin=name)
+        return found
+
+    def load(self, *names: str) -> None:
+        """Import these plugins, so that their event hooks are called; without names, every plugin.
+
+        Naming one that is missing, disabled or has failed raises `PluginError`.
+        """
+        for plugin in () if names else self:
+            self._load(plugin)
+        for name in names:
+            for plugin in self.matching(name):
+                self._ready(plugin)
+
+    def disable(self, *names: str, reason: str = "disabled by the program") -> None:
+        """Take plugins out of use; `PluginError` if no plugin answers to a name."""
+        for name in names:
+            for plugin in self.matching(name):
+                plugin.disable(reason)
+        self._changed()
+
+    def register(self, plugin: object, name: str = "") -> Plugin:
+        """Use a module, an object with hooks or a framer class of the program itself as a plugin.
+
+        Raise `PluginError`, and do not keep it, if anything is wrong with it.
+        """
+        from framestream.registry.plugin import Plugin  # noqa: PLC0415  # and with it pluggy
+
+        known = name or getattr(plugin, "name", "") or getattr(plugin, "__name__", type(plugin).__name__)
+        added = Plugin("registered", "", known, {known: lambda: plugin})
+        added.load(float("inf"))
+        if added.state == "failed":
+            raise PluginError(f"{known} {added.reason}", plugin=known) from added.error
+        added.names = tuple(added.framers) or added.names
+        self._registered.append(added)
+        self._changed()
+        return added
+
+    def rescan(self, path: Sequence[str] | None = None) -> None:
+        """Look anew for installed plugins, in these directories or on ``sys.path``, and at the environment.
+
+        Modules that are imported stay imported.
+        """
+        # A built-in name needs no plugin: it costs neither pluggy nor the reading of metadata.
+        from framestream.registry.plugin import installed_plugins  # noqa: PLC0415
+
+        found = sorted(installed_plugins(path), key=lambda plugin: normalised(plugin.distribution))
+        self._installed, self._notices = found, _select(found)
+        self._changed()
+
+    def require(self, *requirements: str) -> None:
+        """Make sure that plugins are installed in a version that will do, and work: ``acme-netstring>=1.2``.
+
+        Raise `PluginError` that says what is wrong with the first that is not so.
+        """
+        # Few programs require versions, and every one that asks for a framer by name imports this module.
+        from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
+        from packaging.version import InvalidVersion  # noqa: PLC0415
+
+        for text in requirements:
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement as error:
+                reason = f"{text!r} is no requirement such as 'acme-netstring>=1.2,<2'"
+                raise PluginError(reason) from error
+            for plugin in self.matching(requirement.name):
+                try:
+                    allowed = requirement.specifier.contains(plugin.version, prereleases=True)
+                except InvalidVersion:
+                    allowed = not requirement.specifier
+                if not allowed:
+                    raise PluginError(f"{text} is required, {plugin.title} is installed", plugin=text)
+                self._ready(plugin)
+
+    def define(self, name: str, spec: str) -> None:
+        """Give a spec string a name that can be used like any other, in other spec strings, too."""
+        self._define({name: named_framer(name, spec, "the program")})
+
+    def load_config(self, path: str | os.PathLike[str]) -> None:
+        """Define every named framer of a TOML file, in its table ``tool.framestream.framers`` or ``framers``.
+
+        Raise `SpecError` naming the entry that is wrong; then none of the file is used. What the specs
+        mean is looked at when a name is asked for.
+        """
+        self._define(read_config(path))
+
+    @contextmanager
+    def isolated(self, *plugins: object) -> Iterator[PluginManager]:
+        """See no plugin but these (modules, objects or framer classes) until the block ends; for tests.
+
+        Named framers and what the environment says are put aside as well.
+        """
+        kept = self._installed, self._registered, self._notices, self._named
+        self._installed, self._registered, self._notices, self._named = [], [], [], {}
+        try:
+            self._changed()
+            for plugin in plugins:
+                self.register(plugin)
+            yield self
+        finally:
+            self._installed, self._registered, self._notices, self._named = kept
+            self._changed()
+
+    # Who answers to a name
+
+    def factory(self, name: str) -> Factory | NamedFramer:
+        """Return what makes the framer of this name, importing no more than the plugin that declares it.
+
+        Raise `UnknownFramerError`, or `PluginError` if the plugin it belongs to is out of use or two
+        distributions claim the name. ``distribution/name`` settles that.
+        """
+        distribution, _, short = name.rpartition("/")
+        if distribution and normalised(distribution) != "framestream":
+            return self._qualified(distribution, short)
+        if short in self.built_in:
+            module, _, attribute = self.built_in[short].partition(":")
+            factory: Factory = getattr(import_module(module), attribute)
+            return factory
+        if short in self._named:
+            return self._named[short]
+        if not self.providers(short):
+            # Last resort: a plugin may register a name that it does not declare as an entry point.
+            self.load()
+        providers = self.providers(short)
+        if len(providers) > 1:
+            raise PluginError(_claimed(short, providers))
+        return self._made_by(providers, short)
+
+    def providers(self, name: str) -> list[Plugin]:
+        """Return the plugins in use that declare this name as an entry point, or else have registered it.
+
+        What the program registered itself goes before what is installed.
+        """
+        declared = [plugin for plugin in self if name in plugin.names]
+        found = declared or [plugin for plugin in self if name in plugin.framers]
+        enabled = [plugin for plugin in found if plugin.state != "disabled"]
+        own = [plugin for plugin in enabled if plugin in self._registered]
+        return own or enabled or declared[:1]
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name that can be asked for, as far as is known without importing anything."""
+        found = {*self.built_in, *self._named}
+        for plugin in self:
+            if plugin.state == "loaded":
+                found.update(plugin.framers)
+            elif plugin.state == "installed":
+                found.update(plugin.names)
+        return tuple(sorted(found))
+
+    def problems(self, plugin: Plugin) -> list[str]:
+        """Return what is wrong with a plugin's names: claimed twice, built in, or not declared."""
+        problems = []
+        for name in dict.fromkeys((*plugin.names, *plugin.framers)):
+            others = [other for other in self.providers(name) if other is not plugin]
+            if name in self.built_in:
+                problems.append(f"{name!r} is built in; write {plugin.distribution}/{name} for this one")
+            elif others:
+                problems.append(_claimed(name, [plugin, *others]))
+            elif not NAME.fullmatch(name):
+                problems.append(f"{name!r} is no name that a spec string can hold")
+            elif name not in plugin.names:
+                problems.append(f"{name!r} is no entry point: asking for it imports every plugin")
+        return problems
+
+    def notices(self) -> list[str]:
+        """Return what is wrong with the selection: names in the environment that no plugin answers to."""
+        self.names()
+        return list(self._notices)
+
+    # Inside
+
+    def _define(self, added: dict[str, NamedFramer]) -> None:
+        for name, framer in added.items():
+            if name in self.built_in:
+                raise SpecError(f"{framer.source}: {name!r} is the name of a built-in framer")
+        named = {**self._named, **added}
+        refuse_cycles(named)
+        self._named = named
+        self._changed()
+
+    def _qualified(self, distribution: str, name: str) -> Factory:
+        owned = [plugin for plugin in self if normalised(plugin.distribution) == normalised(distribution)]
+        if not owned:
+            known = {normalised(plugin.distribution) for plugin in self}
+            hint = did_you_mean(normalised(distribution), known)
+            raise PluginError(f"no plugin of a distribution {distribution!r} is installed{hint}")
+        owned.sort(key=lambda plugin: name not in plugin.names)
+        return self._made_by(owned, f"{distribution}/{name}")
+
+    def _made_by(self, plugins: Sequence[Plugin], name: str) -> Factory:
+        """Return what the first of these plugins registered under a name, loading them in this order."""
+        short = name.rpartition("/")[2]
+        for plugin in plugins:
+            self._ready(plugin, f"framer {short!r} is not available: ")
+            if short in plugin.framers:
+                try:
+                    return plugin.factory(short)
+                except PluginError as error:
+                    plugin.fail(str(error), error.__cause__)
+                    self._changed()
+                    raise
+        theirs = sorted(framer for plugin in plugins for framer in plugin.framers)
+        names = self.names() if name == short else tuple(theirs)
+        failed = [plugin.distribution for plugin in self if plugin.state == "failed"]
+        note = f"; failed: {', '.join(failed)} (framestream plugins tells why)" if failed else ""
+        raise UnknownFramerError(name, available=names, suggestion=nearest(short, names), note=note)
+
+    def _ready(self, plugin: Plugin, prefix: str = "") -> None:
+        """Load a plugin; raise PluginError if it is not in use after that."""
+        self._load(plugin)
+        if plugin.state != "loaded":
+            state = "is disabled" if plugin.state == "disabled" else plugin.state
+            what = f"{state}: {plugin.reason}" if plugin.reason else "is being imported at this moment"
+            reason = f"{prefix}plugin {plugin.title} {what}"
+            raise PluginError(reason, plugin=plugin.names[0]) from plugin.error
+
+    def _load(self, plugin: Plugin) -> None:
+        if plugin.state == "installed":
+            plugin.load(_load_limit())
+            self._changed()
+
+    def _changed(self) -> None:
+        """Forget what was made by earlier plugins, and let events call the present ones.
+
+        An event calls the plugins in use that implement its hook, and nobody else: while there is none,
+        its slot is empty, and streams do not even build the arguments.
+        """
+        self.generation += 1
+        known = [*self._registered, *(self._installed or ())]
+        for event in EVENTS:
+            hook = f"framestream_{event}"
+            hearers = [plugin for plugin in known if plugin.state == "loaded" and hook in plugin.hooks]
+            setattr(events, event, self._listener(hook, hearers) if hearers else None)
+
+    def _listener(self, hook: str, hearers: Sequence[Plugin]) -> Listener:
+        def tell(**arguments: Any) -> None:
+            for plugin in hearers:
+                plugin.call(hook, **arguments)
+            if any(plugin.state != "loaded" for plugin in hearers):
+                self._changed()
+
+        return tell
+
+
+def _claimed(name: str, plugins: Sequence[Plugin]) -> str:
+    titles = " and ".join(plugin.title for plugin in plugins)
+    ways = " or ".join(f"{plugin.distribution}/{name}" for plugin in plugins)
+    return f"{name!r} is claimed by {titles}: write {ways}"
+
+
+# What the environment says ---------------------------------------------------------------------
+
+
+def _load_limit() -> float:
+    value = os.environ.get("FRAMESTREAM_LOAD_LIMIT")
+    try:
+        return LOAD_LIMIT if value is None else float(value)
+    except ValueError:
+        raise PluginError(f"FRAMESTREAM_LOAD_LIMIT is {value!r}; it must be a number of seconds") from None
+
+
+def _select(plugins: Sequence[Plugin]) -> list[str]:
+    """Disable what the environment does not allow; return complaints about names that mean nothing."""
+    allowed = _names_in("FRAMESTREAM_PLUGINS")
+    forbidden = _names_in("FRAMESTREAM_DISABLE_PLUGINS") or []
+    for plugin in plugins:
+        if allowed is not None and not any(map(plugin.answers_to, allowed)):
+            plugin.disable("FRAMESTREAM_PLUGINS does not name it")
+        if any(map(plugin.answers_to, forbidden)):
+            plugin.disable("FRAMESTREAM_DISABLE_PLUGINS names it")
+    return [
+        f"no plugin answers to {name!r}, which the environment names"
+        for name in (allowed or []) + forbidden
+        if not any(plugin.answers_to(name) for plugin in plugins)
+    ]
+
+
+def _names_in(variable: str) -> list[str] | None:
+    """Return the names in an environment variable, or None if it is not set."""
+    value = os.environ.get(variable)
+    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]

@@ -1,0 +1,116 @@
+"""Named framers: spec strings to which an application or a user gives names of their own.
+
+::
+
+    [tool.framestream.framers]
+    acme = "length-prefix:size=2,offset=4,adjust=-6,max=1MiB"
+    acme-or-lines = "first-of(acme, line)"
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from framestream.errors import SpecError
+from framestream.registry.grammar import NAME, Spec, names_in, parse_spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TABLE: Final = "tool.framestream.framers"
+
+
+class NamedFramer(NamedTuple):
+    """A spec string with a name.
+
+    Attributes:
+        name: the name.
+        text: the spec string it stands for.
+        source: where the name was given, for messages.
+        spec: the string's tree.
+    """
+
+    name: str
+    text: str
+    source: str
+    spec: Spec
+
+    def with_options(self, asked: Spec) -> Spec:
+        """Return the tree with the options that were given to the name in place of its own."""
+        for option in asked.options:
+            if option.key is None:
+                reason = f"{self.name} stands for {self.text!r}: write its options as key=value"
+                raise SpecError(reason, position=option.position)
+        if asked.framers:
+            reason = f"{self.name} stands for {self.text!r}: it takes no framers"
+            raise SpecError(reason, position=asked.position)
+        given = {option.key for option in asked.options}
+        kept = tuple(option for option in self.spec.options if option.key not in given)
+        return self.spec._replace(options=(*kept, *asked.options))
+
+
+def named_framer(name: str, text: Any, source: str) -> NamedFramer:
+    """Return a named framer; raise `SpecError` if the name or the string is malformed."""
+    if "/" in name or not NAME.fullmatch(name):
+        raise SpecError(f"{source}: {name!r} is no name for a framer")
+    if not isinstance(text, str):
+        raise SpecError(f"{source}: {name} is {text!r}; it must be a spec string")
+    try:
+        return NamedFramer(name, text, source, parse_spec(text))
+    except SpecError as error:
+        raise SpecError(f"{source}: {name}: {error}", spec=text, position=error.position) from error
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
+    """Return the named framers of a TOML file: its table ``tool.framestream.framers``, or else ``framers``.
+
+    Raise `SpecError` naming the file and the entry that is wrong; `OSError` if it cannot be read.
+    """
+    # Few programs name framers, and every one that asks for a framer by name imports this module.
+    from tomllib import load  # noqa: PLC0415
+
+    place = os.fspath(path)
+    try:
+        with open(place, "rb") as file:
+            document = load(file)
+    except ValueError as error:
+        raise SpecError(f"{place}: {error}") from error
+    table: Any = document
+    for key in TABLE.split("."):
+        table = table.get(key) if isinstance(table, Mapping) else None
+    if table is None:
+        table = document.get("framers", {})
+    if not isinstance(table, Mapping):
+        raise SpecError(f"{place}: [{TABLE}] is no table")
+    return {name: named_framer(name, text, place) for name, text in table.items()}
+
+
+def refuse_cycles(named: Mapping[str, NamedFramer]) -> None:
+    """Raise `SpecError` if a name stands for itself, directly or through others."""
+    finished: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            circle = " -> ".join((*path[path.index(name) :], name))
+            raise SpecError(f"{named[name].source}: {circle} is a circle")
+        if name in named and name not in finished:
+            for used in names_in(named[name].spec):
+                visit(used, (*path, name))
+            finished.add(name)
+
+    for name in named:
+        visit(name, ())
+
+
+def find_config(start: Path) -> Path | None:
+    """Return the pyproject.toml with named framers that is nearest: in this directory or above it."""
+    for directory in (start, *start.parents):
+        path = directory / "pyproject.toml"
+        try:
+            if f"[{TABLE}]" in path.read_text("utf-8"):
+                return path
+        except (OSError, UnicodeError):
+            continue
+    return None

@@ -1,0 +1,177 @@
+"""The options of a framer as text: what a word may be read as, and what a type is called in words."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+
+from framestream.errors import SpecError
+from framestream.framer import ESCAPES, UNITS, ReadCondition, format_value, is_condition_type, options_of
+from framestream.registry.grammar import Spec, Value, Word, did_you_mean
+
+_BOOLEANS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(
+    ("no", "false", "off", "0"), False
+)
+
+_INTEGER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\s*([A-Za-z]*)")
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
+
+
+def _integer(word: Word) -> int:
+    match = _INTEGER.fullmatch(word.text)
+    if match is None:
+        raise ValueError
+    digits = match[2].replace("_", "")
+    size = int(digits, 16 if digits[:2] in ("0x", "0X") else 10) * int(UNITS[match[3].lower()])
+    return -size if match[1] == "-" else size
+
+
+def _text(word: Word, byte: int = 0) -> str:
+    def character(match: re.Match[str]) -> str:
+        escape = match[1]
+        if escape in ESCAPES:
+            return ESCAPES[escape]
+        if len(escape) < 3:
+            reason = f"unknown escape \\{escape} (write \\\\{escape}, or the text in single quotes)"
+            raise SpecError(reason, position=word.position)
+        code = int(escape[1:], 16)
+        return chr(code if code < 128 else code + byte)
+
+    return word.text if word.quote == "'" else _ESCAPE.sub(character, word.text)
+
+
+def _bytes(word: Word) -> bytes:
+    # An escaped byte travels as a lone surrogate, which is what "surrogateescape" turns back into it.
+    return _text(word, byte=0xDC00).encode("utf-8", "surrogateescape")
+
+
+_TYPES: dict[Any, tuple[str, Callable[[Word], Any]]] = {
+    int: ("whole number", _integer),
+    float: ("number", lambda word: float(word.text)),
+    bool: ("yes or no", lambda word: _BOOLEANS[word.text.lower()]),
+    str: ("text", _text),
+    bytes: ("bytes", _bytes),
+}
+"""What a word can be read as, from the types that take few words to those that take any: how the type is
+called, and what reads it (any ValueError or LookupError: it is something else)."""
+
+Build = Callable[[Spec], Any]
+"""Makes the framer that a nested spec describes."""
+
+
+class Takes:
+    """What a type hint allows, with its unions and tuples taken apart.
+
+    Attributes:
+        types: keys of the table above, `ReadCondition`, None, or `object` for what no text can give.
+        choices: the values of its `Literal`.
+        one: True if a single value will do.
+        several: True if a tuple of any length will do.
+    """
+
+    def __init__(self, hint: Any) -> None:
+        self.types: dict[Any, None] = {}
+        self.choices: list[Any] = []
+        self.one = self.several = False
+        self._add(hint, several=False)
+
+    def _add(self, hint: Any, *, several: bool) -> None:
+        origin, arguments = get_origin(hint), get_args(hint)
+        if origin is Annotated:
+            self._add(arguments[0], several=several)
+        elif isinstance(hint, TypeVar):
+            self._add(hint.__bound__ or object, several=several)
+        elif origin in (Union, types.UnionType):
+            for member in arguments:
+                self._add(member, several=several)
+        elif origin is tuple:
+            self._add(arguments[0], several=True)
+        elif hint is type(None):
+            self.types[None] = None
+        else:
+            self.several |= several
+            self.one |= not several
+            if origin is Literal:
+                self.choices += [choice for choice in arguments if choice not in self.choices]
+            else:
+                known = ReadCondition if is_condition_type(hint) else hint if hint in _TYPES else object
+                self.types[known] = None
+
+    def __str__(self) -> str:
+        called = {kind: words for kind, (words, _) in _TYPES.items()} | {ReadCondition: "framer"}
+        words = [called.get(kind, "Python object") for kind in self.types if kind is not None]
+        words += map(format_value, self.choices)
+        return " or ".join(words) + (", one or more" if self.several else "")
+
+    def convert(self, value: Value, build: Build | None = None) -> Any:
+        """Return what a word or a nested spec stands for. Raise `SpecError` if that is not allowed.
+
+        A quoted word is text wherever text is allowed; ``none`` without quotes is None.
+        """
+        if isinstance(value, Spec):
+            if ReadCondition in self.types and build is not None:
+                return build(value)
+            raise self._refusal(f"{value.name}(...)", value)
+        if value == Word("none", value.position) and None in self.types:
+            return None
+        for choice in self.choices:
+            with suppress(ValueError, LookupError):
+                found = _TYPES[type(choice)][1](value)
+                if type(found) is type(choice) and found == choice:
+                    return choice
+        quoted = value.quote and not self.types.keys().isdisjoint((str, bytes))
+        for kind, (_, read) in _TYPES.items():
+            if kind not in self.types or (quoted and kind in (int, float, bool)):
+                continue
+            try:
+                return read(value)
+            except SpecError:
+                raise
+            except (ValueError, LookupError):
+                continue
+        if ReadCondition in self.types and build is not None:
+            return build(Spec(value.text, position=value.position))
+        raise self._refusal(repr(value.text), value)
+
+    def _refusal(self, shown: str, value: Value) -> SpecError:
+        if object in self.types:
+            reason = "this option takes a Python object, which a spec string cannot hold"
+        else:
+            words = str(self).removesuffix(", one or more")
+            reason = f"{shown} is {'not' if ' or ' in words else 'no'} {words}"
+            reason += " (write 2, 0x10, 64KiB or 1MB)" if int in self.types else ""
+            reason += did_you_mean(shown.strip("'"), map(format_value, self.choices))
+        return SpecError(reason, position=value.position)
+
+
+class OptionInfo(NamedTuple):
+    """One option of a framer, as the command line explains it.
+
+    Attributes:
+        key: how it is spelled in a spec string.
+        type: what it takes, in words.
+        default_text: its default in spec notation, empty if there is none.
+        help: the text of its `Annotated` hint.
+        required: True if nothing can be made without it.
+    """
+
+    key: str
+    type: str
+    default_text: str
+    help: str
+    required: bool
+
+
+def describe_options(factory: Any) -> tuple[OptionInfo, ...]:
+    """Return the options of a framer's class, or of a function that makes one, in their order."""
+    infos = []
+    for option in options_of(factory):
+        values = option.default if isinstance(option.default, tuple) else (option.default,)
+        default = "" if option.required else ",".join(map(format_value, values))
+        notes = get_args(option.hint)[1:] if get_origin(option.hint) is Annotated else ()
+        text = next((note for note in notes if isinstance(note, str)), "")
+        infos.append(OptionInfo(option.key, str(Takes(option.hint)), default, text, option.required))
+    return tuple(infos)

@@ -1,0 +1,256 @@
+"""One plugin: where it is found, how it is loaded, what it brought, and why it is not in use."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module, metadata
+from threading import RLock
+from time import perf_counter
+from traceback import format_exception
+from typing import Any, Literal, TypeAlias
+
+import pluggy
+
+from framestream.errors import PluginError
+from framestream.framer import ReadCondition
+from framestream.registry import hookspecs
+from framestream.registry.grammar import NAME, did_you_mean, normalised
+
+State: TypeAlias = Literal["installed", "loaded", "disabled", "failed"]
+Factory: TypeAlias = Callable[..., ReadCondition[Any]]
+
+GROUP = "framestream"
+"""The group of entry points that plugins declare."""
+
+CONTRACT = 1
+"""The version of the contract this core knows; a plugin says ``framestream_contract = 1``."""
+
+_logger = logging.getLogger("framestream.plugins")
+
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("framestream_"))
+
+
+class _Defect(PluginError):
+    """What is wrong with a plugin, found by us or raised by the plugin."""
+
+
+class Plugin:
+    """One plugin: a module of one distribution, with everything in it that entry points refer to.
+
+    Nothing in it can hurt another: it has a pluggy manager to itself, and whatever goes wrong while it
+    loads or in one of its hooks takes it out of use, with the reason and the traceback.
+
+    Attributes:
+        names: the entry-point names, which are the framer names it declares.
+        distribution: the distribution it belongs to.
+        version: that distribution's version.
+        module: the module that its entry points refer to, such as ``acme_netstring``.
+        state: installed (not imported so far), loaded, disabled or failed.
+        reason: why it is disabled or has failed.
+        error: the exception that it failed with, if one did it.
+        framers: what it registered, by name.
+        hooks: the hooks it implements.
+        load_time: how long importing and registering took, in seconds; None before that.
+        contract: the contract version it declares; None before it is loaded.
+    """
+
+    def __init__(
+        self, distribution: str, version: str, module: str, points: Mapping[str, Callable[[], Any]]
+    ) -> None:
+        self.distribution = distribution
+        self.version = version
+        self.module = module
+        self.names = tuple(points)
+        self.state: State = "installed"
+        self.reason = ""
+        self.error: BaseException | None = None
+        self.framers: dict[str, Factory | str] = {}
+        self.hooks: tuple[str, ...] = ()
+        self.load_time: float | None = None
+        self.contract: int | None = None
+        self._points = points
+        self._lock = RLock()
+        self._loading = False  # a plugin that asks for its own name while it is imported must not recurse
+        self._manager = pluggy.PluginManager("framestream")
+        self._manager.add_hookspecs(hookspecs)
+
+    def __repr__(self) -> str:
+        return f"<Plugin {self.title} {self.state}>"
+
+    @property
+    def title(self) -> str:
+        """The distribution with its version, for messages."""
+        return f"{self.distribution} {self.version}".strip()
+
+    @property
+    def traceback(self) -> str:
+        """The traceback of `error`, or nothing."""
+        return "" if self.error is None else "".join(format_exception(self.error))
+
+    def answers_to(self, name: str) -> bool:
+        """Tell whether this is its distribution's name or one of its entry-point names."""
+        return name in self.names or normalised(name) == normalised(self.distribution)
+
+    def load(self, limit: float) -> None:
+        """Import it and let it register, unless that was done; it ends up loaded or failed."""
+        with self._lock:
+            if self.state != "installed" or self._loading:
+                return
+            self._loading = True
+            started = perf_counter()
+            try:
+                self._load()
+                self.state = "loaded"
+            except _Defect as error:
+                self.fail(str(error), error.__cause__ or error)
+            finally:
+                self._loading = False
+                self.load_time = perf_counter() - started
+            if self.state == "loaded" and self.load_time > limit:
+                self.fail(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
+
+    def fail(self, reason: str, error: BaseException | None = None) -> None:
+        """Take it out of use, keep the reason, and log it once."""
+        self.state, self.reason, self.error = "failed", reason, error
+        _logger.warning("plugin %s (%s) failed: %s", self.title, self.module, reason)
+
+    def disable(self, reason: str) -> None:
+        """Take it out of use because somebody wants it so."""
+        self.state, self.reason = "disabled", reason
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call its implementation of a hook, if it is in use; it fails if that raises."""
+        if self.state != "loaded":
+            return
+        try:
+            with self._blamed(f"raised in {hook}"):
+                getattr(self._manager.hook, hook)(**arguments)
+        except _Defect as error:
+            self.fail(str(error), error.__cause__)
+
+    def factory(self, name: str) -> Factory:
+        """Return what makes the framer of this name, importing it now if it was registered as a string."""
+        factory = self.framers[name]
+        if isinstance(factory, str):
+            with self._blamed(f"cannot import {factory}"):
+                module, _, attribute = factory.partition(":")
+                factory = getattr(import_module(module), attribute)
+            self._check_factory(name, factory)
+            self.framers[name] = factory
+        return factory
+
+    def _load(self) -> None:
+        for name, find in self._points.items():
+            with self._blamed("cannot be imported"):
+                found = find()
+            with self._blamed("cannot be inspected"):
+                self._check_contract(found)
+            if _is_framer_class(found):
+                self._register(name, found)
+            elif not self._manager.is_registered(found):
+                with self._blamed("has hooks that do not fit"):
+                    self._check_hooks(found)
+                    self._manager.register(found)
+        self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
+        if not self.hooks and not self.framers:
+            raise _Defect("implements no hook and is no framer class")
+        with self._blamed("raised in framestream_register_framers"):
+            self._manager.hook.framestream_register_framers(register=self._register)
+
+    def _check_contract(self, found: object) -> None:
+        module = sys.modules.get(getattr(found, "__module__", ""))
+        contract = getattr(found, "framestream_contract", getattr(module, "framestream_contract", CONTRACT))
+        if not isinstance(contract, int) or contract < 1:
+            raise _Defect(f"framestream_contract is {contract!r}; it must be a number such as {CONTRACT}")
+        self.contract = contract
+        if contract > CONTRACT:
+            known = f"this framestream knows {CONTRACT}: upgrade it"
+            raise _Defect(f"is written for contract version {contract}, {known}")
+
+    def _check_hooks(self, found: object) -> None:
+        """Refuse what pluggy would pass over in silence: misspelt, unmarked and asynchronous hooks."""
+        for name in dir(found):
+            value = getattr(found, name, None)
+            marked = hasattr(value, "framestream_impl")
+            if not marked and not (name.startswith("framestream_") and inspect.isroutine(value)):
+                continue
+            if name not in HOOKS:
+                raise _Defect(f"there is no hook {name}{did_you_mean(name, HOOKS)}")
+            if not marked:
+                raise _Defect(f"{name} is not marked with @hookimpl")
+            if inspect.iscoroutinefunction(value):
+                raise _Defect(f"{name} is a coroutine function; hooks are plain functions")
+
+    def _register(self, name: Any, factory: Any) -> None:
+        if not isinstance(name, str) or "/" in name or not NAME.fullmatch(name):
+            raise _Defect(f"registers {name!r}, which is no name for a framer")
+        if name in self.framers:
+            raise _Defect(f"registers {name!r} twice")
+        if not isinstance(factory, str):
+            self._check_factory(name, factory)
+        self.framers[name] = factory
+
+    def _check_factory(self, name: str, factory: object) -> None:
+        if not callable(factory) or (isinstance(factory, type) and not _is_framer_class(factory)):
+            raise _Defect(f"registers {name!r} as {factory!r}, which is no framer class")
+
+    @contextmanager
+    def _blamed(self, what: str) -> Iterator[None]:
+        """Turn whatever is raised inside into a defect that says what the plugin did."""
+        try:
+            yield
+        except (_Defect, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # even a plugin that calls sys.exit() is contained
+            told = " ".join(f"{what}: {type(error).__name__}: {error}".split())
+            raise _Defect(told) from error
+
+
+def _is_framer_class(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, ReadCondition)
+
+
+def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
+    """Yield a plugin for each module that entry points of the group refer to, on `path` or ``sys.path``.
+
+    None is imported. Several entry points of a distribution that refer to the same module are one plugin
+    with several names. A distribution whose entry points cannot be read yields a plugin that has failed.
+    """
+    where: dict[str, Any] = {} if path is None else {"path": list(path)}
+    seen: set[str] = set()
+    # metadata.entry_points() parses every distribution there is, and one that is broken breaks it:
+    # looking for the group in the text first costs a tenth, and lets each fail alone.
+    for distribution in metadata.distributions(**where):
+        try:
+            text = distribution.read_text("entry_points.txt") or ""
+        except (OSError, UnicodeError):
+            continue
+        if f"[{GROUP}]" not in text:
+            continue
+        try:
+            name = distribution.metadata["Name"]
+            if not name:
+                raise ValueError("it has no name")
+            first = next(iter(metadata.distributions(name=name, **where)), distribution)
+            # Only the copy that comes first on the path can be imported, and a directory that is on the
+            # path twice shows it twice.
+            if name not in seen and first.read_text("entry_points.txt") == text:
+                seen.add(name)
+                yield from _plugins_of(name, first)
+        except Exception as error:  # noqa: BLE001 - broken metadata of any kind belongs to one distribution
+            place = str(getattr(distribution, "_path", "a distribution"))
+            plugin = Plugin(place, "", "entry_points.txt", {place: lambda: None})
+            plugin.fail(f"its metadata cannot be read: {type(error).__name__}: {error}", error)
+            yield plugin
+
+
+def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
+    by_module: dict[str, dict[str, Callable[[], Any]]] = {}
+    for point in distribution.entry_points:
+        if point.group == GROUP:
+            by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
+    return [Plugin(name, distribution.version, module, points) for module, points in by_module.items()]

@@ -1,0 +1,95 @@
+"""What a stream calls: callbacks in order, one by one, and at its end those who wait for it."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from framestream.stream.stream import IOStream
+
+T = TypeVar("T")
+
+
+def in_context(callback: Callable[..., T]) -> Callable[..., T]:
+    """Return `callback` as it is to be called later: in the context it was given in."""
+    return partial(copy_context().run, callback)
+
+
+class Callbacks:
+    """Run a stream's callbacks: each from the loop, in order, none inside another.
+
+    While one is waiting to run, the close callback is put off: a read chained from a callback sees what
+    is buffered first. Made when the first is needed: most streams have none.
+
+    Attributes:
+        pending: callbacks that have still to run.
+        on_close: what is called after them when the stream is closed, or None.
+    """
+
+    __slots__ = ("_loop", "_stream", "_waiters", "on_close", "pending")
+
+    def __init__(self, stream: IOStream, loop: asyncio.AbstractEventLoop) -> None:
+        self._stream = stream
+        self._loop = loop
+        self._waiters: list[asyncio.Future[None]] | None = None  # most who ask give a callback
+        self.pending = 0
+        self.on_close: Callable[[], object] | None = None
+
+    def soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Run a callback in the next pass of the loop."""
+        self.pending += 1
+        self._loop.call_soon(self._run, callback, *args)
+
+    def _run(self, callback: Callable[..., object], *args: Any) -> None:
+        try:
+            callback(*args)
+        except BaseException as error:  # a future that was cancelled raises no Exception
+            self.fail(error)
+            raise
+        finally:
+            self.ran()
+
+    def fail(self, error: BaseException) -> None:
+        """Close the stream because of an exception that came out of a callback, and reaches the loop."""
+        self._stream.log_problem("callback", error)
+        self._stream.close(error)
+
+    def ran(self) -> None:
+        """Take note that a pending callback has run."""
+        self.pending -= 1
+        if self._stream.closed():
+            self.close()
+
+    # The end
+
+    @property
+    def await_end(self) -> bool:
+        """True if anybody wants to know when the stream is closed."""
+        return self.on_close is not None or bool(self._waiters)
+
+    def close(self) -> None:
+        """Run the close callback, if nothing else has still to run, and wake who waits for the end."""
+        for waiter in self._waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+        if self.on_close is not None and not self.pending:
+            callback, self.on_close = self.on_close, None
+            self.soon(callback)
+
+    async def wait_closed(self, watch: Callable[[], object]) -> None:
+        """Wait until the stream, which is open, is closed; `watch` has it notice the peer's end."""
+        # A future each: shielding one for all takes half a KiB more for each connection that waits.
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        if self._waiters is None:
+            self._waiters = []
+        self._waiters.append(waiter)
+        try:
+            watch()
+            await waiter
+        finally:
+            self._waiters.remove(waiter)

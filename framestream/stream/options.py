@@ -1,0 +1,109 @@
+"""The options of a stream, with their defaults: one list for `IOStream`, `connect` and `serve`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+from framestream.checks import check_count, check_rate, check_seconds
+from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize, check_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from framestream.errors import FrameTooLarge
+
+
+class StreamOptions(TypedDict, total=False):
+    """What can be set about a stream. Sizes in bytes, times in seconds, None for no limit.
+
+    Attributes:
+        max_frame_size: limit on a frame's payload, for conditions without their own.
+        on_oversize: what happens to a frame above its limit, see `FrameDecoder`; ``"close"`` also closes the
+            stream.
+        on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated.
+        max_buffer_size: the most to buffer for one read; a read that needs more closes the stream.
+        read_chunk_size: the most to receive at a time, unless a large frame is being received.
+        write_high_water: above this many queued bytes `send` and `drain` wait...
+        write_low_water: ...until no more than these are left; at most `write_high_water`.
+        max_write_buffer_size: a write that would queue more than this raises `BufferFull`.
+        half_open: keep the stream open for writing when the peer has ended its half and a reader has been
+            told so. Otherwise the stream closes then, after what was written before.
+        frame_timeout: limit on each read from its beginning to its frame.
+        idle_timeout: limit on the time without a single byte while a read waits.
+        min_rate: bytes per second that a frame must arrive with on average, once it has begun...
+        rate_grace: ...and this long has passed.
+        write_timeout: limit on the time for which the peer takes nothing of what is queued; the stream is
+            closed, since half a frame may have been sent.
+    """
+
+    max_frame_size: int
+    on_oversize: OnOversize
+    on_discard: Callable[[FrameTooLarge], object] | None
+    max_buffer_size: int
+    read_chunk_size: int
+    write_high_water: int
+    write_low_water: int
+    max_write_buffer_size: int | None
+    half_open: bool
+    frame_timeout: float | None
+    idle_timeout: float | None
+    min_rate: float
+    rate_grace: float
+    write_timeout: float | None
+
+
+def _check_policy(name: str, value: OnOversize) -> None:
+    check_policy(value)
+
+
+def _check_function(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} is {value!r}; it must be a function or None")
+
+
+def _check_truth(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; it must be True or False")
+
+
+_size = partial(check_count, of=" of bytes")
+_room = partial(check_count, of=" of bytes", least=1)
+_limit = partial(check_seconds, optional=True)
+
+_OPTIONS: Final[Mapping[str, tuple[Any, Callable[[str, Any], None]]]] = {
+    "max_frame_size": (DEFAULT_MAX_FRAME_SIZE, _size),
+    "on_oversize": ("raise", _check_policy),
+    "on_discard": (None, _check_function),
+    "max_buffer_size": (100 << 20, _room),
+    "read_chunk_size": (1 << 17, _room),
+    "write_high_water": (1 << 16, _size),
+    "write_low_water": (1 << 14, _size),
+    "max_write_buffer_size": (None, partial(check_count, of=" of bytes", optional=True)),
+    "half_open": (False, _check_truth),
+    "frame_timeout": (None, _limit),
+    "idle_timeout": (None, _limit),
+    "min_rate": (0, check_rate),
+    "rate_grace": (1.0, check_seconds),
+    "write_timeout": (None, _limit),
+}
+
+DEFAULTS: Final[Mapping[str, Any]] = {name: default for name, (default, _) in _OPTIONS.items()}
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse what no stream could use, before it has one.
+
+    Raises:
+        TypeError: no stream has such an option.
+        ValueError: a value has no meaning.
+    """
+    if not options:
+        return
+    if unknown := options.keys() - _OPTIONS.keys():
+        raise TypeError(f"unknown stream option: {', '.join(sorted(unknown))}")
+    for name, value in options.items():
+        _OPTIONS[name][1](name, value)
+    low, high = options.get("write_low_water"), options.get("write_high_water", DEFAULTS["write_high_water"])
+    if low is not None and low > high:
+        raise ValueError(f"write_low_water is {low}, above write_high_water {high}")

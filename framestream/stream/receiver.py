@@ -1,0 +1,436 @@
+"""The receiving half of a stream: a transport pushes bytes in, at most one read waits for them.
+
+::
+
+     asyncio transport ──┐ get_buffer / buffer_updated        ┌─ await read()
+     descriptor        ──┼───────────────► Receiver ──ask──► decoder   frames, batches
+     memory            ──┘ eof_received / connection_lost     └─ callbacks, parts
+
+A push wakes the read that waits, in the same call: no trip through the loop between the bytes and the task.
+
+Where the transport stands, and what happens then:
+
+=========  ==============================  ===========================  ============================
+state      means                           a read needs bytes           bytes are pushed
+=========  ==============================  ===========================  ============================
+PAUSED     the transport keeps them: no    receive what is there, else  kept (only a read that
+           read has needed any yet, or     resume: FLOWING              receives inline pushes here)
+           `READ_AHEAD` wait unread
+FLOWING    it pushes what arrives          wait                         wake the read; else keep them,
+                                                                        PAUSED from `READ_AHEAD` on
+FULL       as FLOWING; the last push       receive more, `TURN` times   as FLOWING
+           filled its buffer, so there     in a row, then wait:
+           is more                         FLOWING
+ENDED      `end` says how; for good        answered from the buffer,    never
+                                           or an error
+=========  ==============================  ===========================  ============================
+
+`reader` is who may read: nobody else begins meanwhile. It is `waiting` from the moment at which the decoder
+has no answer for it until the next push that may hold one, or the end.
+"""
+
+from __future__ import annotations
+
+import ssl
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import WeakKeyDictionary
+
+from framestream.decoder import IN_PARTS, NEED_DATA
+from framestream.errors import BufferFull, StreamBusy, StreamClosed
+from framestream.transport.base import is_reset
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from framestream.decoder import FrameDecoder
+    from framestream.stream.reads import PendingRead
+    from framestream.stream.stream import IOStream
+    from framestream.stream.timeouts import ReadTimeouts, ReadTimer
+    from framestream.transport.base import Transport
+
+READ_AHEAD: Final = 1 << 16
+"""Bytes from which on a stream that nobody reads leaves the rest to the system, and so to the peer."""
+
+# Receives without a trip through the loop, before other streams get their turn.
+TURN: Final = 8
+# A frame of which this much is missing is received in its final place, or into all of the kept buffer.
+LARGE: Final = 1 << 14
+# Up to here a copy costs less than minding whose bytes they are.
+_COPIED: Final = 1 << 14
+
+
+class State(Enum):
+    """Where the transport stands; see the table above."""
+
+    PAUSED = "the transport does not push"
+    FLOWING = "the transport pushes what arrives"
+    FULL = "it does, and more is there for sure"
+    ENDED = "nothing more will arrive"
+
+
+class EndKind(Enum):
+    """How the receiving half of a stream came to its end."""
+
+    EOF = "the peer has ended its half in good order"
+    DRAINED = "no more input was wanted here, between two frames"
+    CLOSED = "the stream was closed here"
+    RESET = "the peer is gone"
+    TRUNCATED = "TLS ended without a close_notify"
+    FAILED = "receiving failed"
+
+
+class End(NamedTuple):
+    """Why nothing more will arrive; set once."""
+
+    kind: EndKind
+    error: BaseException | None = None
+
+    @property
+    def is_clean(self) -> bool:
+        """True if the last byte received is the last of the stream, as far as this side wants to know."""
+        return self.kind in (EndKind.EOF, EndKind.DRAINED)
+
+    @property
+    def ends_rest(self) -> bool:
+        """True if "everything up to the end" is complete: the connection is over, and not by a fault."""
+        return self.is_clean or self.kind is EndKind.RESET or (self.kind is EndKind.CLOSED and not self.error)
+
+
+def lost(error: BaseException | None) -> End:
+    """Return the end that a broken connection is."""
+    if error is None:
+        return End(EndKind.EOF)
+    if not is_reset(error):
+        return End(EndKind.FAILED, error)
+    return End(EndKind.TRUNCATED if isinstance(error, ssl.SSLError) else EndKind.RESET, error)
+
+
+class KeptBuffer:
+    """The one buffer that all streams of a loop receive into, between one wake-up and the next.
+
+    A fresh object for each receive costs more than the framing of what is in it. Who has bytes in it that
+    are not read yet keeps a copy of them when, and only when, the buffer is needed again.
+
+    Attributes:
+        view: the buffer.
+        borrower: the decoder that still looks at it.
+    """
+
+    __slots__ = ("__weakref__", "borrower", "view")
+
+    SIZE: Final = 1 << 18
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(self.SIZE))
+        self.borrower: FrameDecoder | None = None
+
+    def take_back(self) -> None:
+        """Have the borrower keep what it needs."""
+        borrower, self.borrower = self.borrower, None
+        if borrower is not None:
+            borrower.settle()
+
+
+_kept: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, KeptBuffer]] = WeakKeyDictionary()
+
+
+def kept_buffer(loop: asyncio.AbstractEventLoop) -> KeptBuffer:
+    """Return the loop's buffer."""
+    buffer = _kept.get(loop)
+    if buffer is None:
+        buffer = _kept[loop] = KeptBuffer()
+    return buffer
+
+
+class Receiver:
+    """Take what the transport pushes, and wake the one read that waits for it. See the table above.
+
+    Attributes:
+        decoder: where the bytes go.
+        transport: where they come from.
+        state, end: where the transport stands; how the stream ended.
+        reader: the read under way; nobody else may read.
+        waiting: True while it waits to be woken.
+        max_buffer_size: the most to buffer for one read, in bytes.
+        draining: the stream counts as ended as soon as nothing more is there and no frame has begun.
+        pushes: how often bytes were pushed.
+        waits: how often a read had to wait for the loop.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_chunk_size",
+        "_in_place",
+        "_kept",
+        "_loop",
+        "_missing",
+        "_small_size",
+        "_stream",
+        "_timer",
+        "_turn",
+        "decoder",
+        "draining",
+        "end",
+        "max_buffer_size",
+        "pushes",
+        "reader",
+        "state",
+        "transport",
+        "waiting",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        stream: IOStream,
+        transport: Transport,
+        decoder: FrameDecoder,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        chunk_size: int,
+        max_buffer_size: int,
+    ) -> None:
+        self.decoder = decoder
+        self.transport = transport
+        self.state = State.PAUSED
+        self.end: End | None = None
+        self.reader: PendingRead | None = None
+        self.waiting = False
+        self.draining = False
+        self.pushes = 0
+        self.waits = 0
+        self._stream = stream
+        self._loop = loop
+        self._chunk_size = min(chunk_size, KeptBuffer.SIZE)
+        self._small_size = min(chunk_size, READ_AHEAD)
+        self.max_buffer_size = max_buffer_size
+        self._kept = kept_buffer(loop)
+        self._missing = 0  # bytes the read that waits cannot do without
+        self._asked = 0  # size of the buffer that the transport fills
+        self._in_place = False  # it is the place of a large frame
+        self._turn = TURN
+        self._timer: ReadTimer | None = None
+
+    # The sink of the transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return the place of the large frame that is being received, else the kept buffer."""
+        if self._missing >= LARGE:
+            place = self.decoder.get_buffer()
+            if place is not None:
+                self._in_place = True
+                self._asked = len(place)
+                return place
+        self._in_place = False
+        kept = self._kept
+        if kept.borrower is not None:
+            kept.take_back()
+        if self._missing >= LARGE:
+            self._asked = KeptBuffer.SIZE
+        elif self.state is State.FULL and self._missing > 0:
+            # What is delivered in one turn of the loop is bounded by this: small frames may be many.
+            self._asked = self._chunk_size
+        else:
+            self._asked = self._small_size
+        return kept.view[: self._asked]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Give the bytes to the decoder, and wake the read that waits if they may be all it needs."""
+        self.pushes += 1
+        if self._in_place:
+            self.decoder.buffer_updated(nbytes)
+        elif nbytes <= _COPIED:
+            self.decoder.receive_data(bytes(self._kept.view[:nbytes]))
+        else:
+            self.decoder.borrow(self._kept.view[:nbytes])
+            self._kept.borrower = self.decoder
+        if self.state is not State.PAUSED:
+            self.state = State.FULL if nbytes == self._asked else State.FLOWING
+        if self._timer is not None:
+            self._timer.note_arrival()
+        self._missing -= nbytes
+        if self.waiting:
+            if self._missing > 0:
+                return
+            self._turn = TURN
+            self._wake(at_once=True)
+        if not self.waiting and self.state is not State.PAUSED and self.decoder.held >= READ_AHEAD:
+            self._pause()
+
+    def eof_received(self) -> bool:
+        """End: the peer has ended its half. Writing goes on, so the transport stays open."""
+        self.set_end(End(EndKind.EOF), at_once=True)
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End: the connection is broken."""
+        self.set_end(lost(error), at_once=True)
+
+    def resume_writing(self) -> None:
+        """Pass it on to the sending half."""
+        self._stream.sender.resume_writing()
+
+    # One read
+
+    def check_free(self) -> None:
+        """Let a read begin, or raise `StreamBusy`."""
+        reader = self.reader
+        if reader is not None:
+            if not reader.given_up:
+                raise StreamBusy("another read is still under way")
+            self.release()
+        if self.state is State.PAUSED and 0 < self.decoder.held < READ_AHEAD:
+            self._resume()
+        elif self.state is State.ENDED:
+            self._stream.watch_for_end()  # which may come with this very read
+
+    def check_not_in_parts(self) -> None:
+        """Raise `StreamBusy` in the middle of a frame that is read in parts."""
+        if self.decoder.streaming:
+            raise StreamBusy(IN_PARTS)
+
+    def claim(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
+        """Let only `read` read until `release`, within its limits of time."""
+        self.check_free()
+        if timeouts is not None:
+            self._timer = timeouts.begin(self._loop, self.decoder)
+        self.reader = read
+
+    def release(self) -> None:
+        """Let others read again."""
+        self.reader = None
+        self.waiting = False
+        self._missing = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def advance(self, read: PendingRead) -> Any:
+        """Return the decoder's answer to `read`, receiving as long as that needs no waiting.
+
+        NEED_DATA means that the read waits from now on: `PendingRead.on_data` is called once bytes that may
+        hold the answer have arrived, or the stream has ended.
+        """
+        ask = read.ask or self.decoder.next_frame
+        while (answer := ask(read.condition)) is NEED_DATA and self.fill(read):
+            pass
+        return answer
+
+    def fill(self, read: PendingRead) -> bool:
+        """Return True if it is worth asking the decoder again; otherwise `read` waits from now on.
+
+        Raises:
+            StreamClosed: the stream was cut off inside a frame.
+            BufferFull: what the read needs has no room; the stream is closed.
+        """
+        if self.end is not None:
+            return self._fill_at_end(read, self.end)
+        missing = self._missing = read.missing(self.decoder)
+        if missing > 1:
+            self._check_room(missing)
+        if self.state is not State.FLOWING:
+            if self._turn > 0 and self.transport.receive_now():
+                self._turn -= 1
+                return True
+            if self.state is State.PAUSED:
+                self._resume()
+            if self.end is not None:
+                return self._fill_at_end(read, self.end)
+        self._turn = TURN
+        self.state = State.FLOWING
+        self.waits += 1
+        self.waiting = True
+        if self._timer is not None:
+            self._timer.wait(read)
+        if self.draining:
+            self._finish_soon()
+        return False
+
+    def _fill_at_end(self, read: PendingRead, end: End) -> bool:
+        # No framer may take the place where a stream was cut off for its end, and half a line for a line.
+        decoder = self.decoder
+        if not decoder.eof:
+            nothing_begun = not decoder.buffered and not decoder.streaming
+            if not (read.to_end and end.ends_rest) and not (nothing_begun and end.error is None):
+                reason = "stream closed inside a frame" if decoder.buffered else "stream ended"
+                raise StreamClosed(reason, real_error=end.error) from end.error
+            decoder.receive_eof()
+        return True
+
+    def _check_room(self, missing: int) -> None:
+        size = self.decoder.buffered + missing
+        if size > self.max_buffer_size:
+            error = BufferFull("reached maximum read buffer size", size=size, limit=self.max_buffer_size)
+            self._stream.log_problem("buffer", error)
+            self._stream.close(error)
+            raise error
+
+    def _wake(self, *, at_once: bool) -> None:
+        self.waiting = False
+        reader = self.reader
+        if reader is not None:
+            reader.on_data(at_once)
+
+    # The transport
+
+    def watch(self) -> None:
+        """Notice the end of the stream although nobody reads."""
+        if self.state is State.PAUSED and self.decoder.held < READ_AHEAD:
+            self._resume()
+
+    def _resume(self) -> None:
+        self.state = State.FLOWING
+        self.transport.resume_reading()
+
+    def _pause(self) -> None:
+        self.state = State.PAUSED
+        self.transport.pause_reading()
+
+    def receive_rest(self) -> None:
+        """Take in what a peer that is gone has sent before, often the reason; wake nobody at once."""
+        waiting, self.waiting = self.waiting, False
+        while self.end is None and self.decoder.held < self.decoder.max_frame_size:
+            if not self.transport.receive_now():
+                break
+        self.waiting = waiting
+        if waiting and self.end is not None:
+            self._wake(at_once=False)
+
+    def replace_transport(self, transport: Transport) -> None:
+        """Go on over a transport that has taken this one in."""
+        self.transport = transport
+        self.state = State.PAUSED
+        transport.attach(self, self._loop)
+
+    # The end
+
+    def drain(self) -> None:
+        """End when nothing more is there, but not inside a frame."""
+        self.draining = True
+        self.watch()
+        self._finish_soon()
+
+    def _finish_soon(self) -> None:
+        # In two passes: by then whatever has arrived already is pushed.
+        self._loop.call_soon(self._loop.call_soon, self._finish)
+
+    def _finish(self) -> None:
+        if not self.waiting or self.end is not None:
+            return
+        if not self.transport.receive_now() and not self.decoder.buffered and not self.decoder.streaming:
+            self.set_end(End(EndKind.DRAINED), at_once=True)
+
+    def set_end(self, end: End, *, at_once: bool) -> None:
+        """Take note of the end, tell the stream, and wake the read that waits."""
+        if self.end is not None:
+            return
+        self.end = end
+        if self.state is not State.PAUSED:
+            self.transport.pause_reading()
+        self.state = State.ENDED
+        if end.is_clean:
+            self.decoder.receive_eof()
+        self._stream.on_input_end(end)
+        if self.waiting:
+            self._wake(at_once=at_once)

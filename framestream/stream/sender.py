@@ -1,0 +1,573 @@
+"""The sending half of a stream: bytes leave in order, early, and in few system calls.
+
+What the transport does at present, and what happens to what is written then:
+
+=======  =========================================  =====================================================
+state    means                                      a write
+=======  =========================================  =====================================================
+READY    nothing was sent in this pass of the loop  is sent at once; SPENT
+SPENT    this pass has had its direct send          is queued, and leaves with all others of this pass at
+                                                    its end (READY again), or at once above 64 KiB
+BLOCKED  the transport takes nothing                is queued, and leaves when it takes something again
+HELD     a file or a TLS handshake has the          is queued until it is given back
+         transport
+CLOSED   everything is over                         is refused
+=======  =========================================  =====================================================
+
+Positions count the bytes ever written: who waits for its bytes waits for a position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from contextlib import contextmanager
+from enum import Enum
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+from framestream.errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Iterator
+
+    from framestream.stream.receiver import Receiver
+    from framestream.stream.stream import IOStream
+    from framestream.transport.base import Buffer, Transport
+
+BytesLike: TypeAlias = "bytes | bytearray | memoryview"
+
+# What is queued in one pass of the loop is sent at its end, or at once when it gets larger than this.
+_MOST_TO_COALESCE: Final = 1 << 16
+# The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
+_MOST_TO_OFFER: Final = 1 << 20
+_MOST_BUFFERS: Final = 512
+# How often one wake-up sends before others get their turn.
+_SENDS_IN_A_ROW: Final = 16
+_NEVER: Final = 1 << 62
+_ONE: Final = (bytes, bytearray, memoryview, str)
+
+
+class State(Enum):
+    """What the transport does at present; see the table above."""
+
+    READY = "nothing was sent in this pass of the loop"
+    SPENT = "this pass has had its direct send"
+    BLOCKED = "the transport takes nothing"
+    HELD = "a file or a TLS handshake has the transport"
+    CLOSED = "everything is over"
+
+
+class Waiter(Protocol):
+    """Who waits for a position: the part of a future that is needed for that."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: None, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+
+class Sender:
+    """Queue what is written, and send it when the transport takes it. See the table above.
+
+    Attributes:
+        state: what the transport does at present.
+        size: bytes that wait.
+        written: bytes ever written.
+        passed: bytes sent past the queue, from files.
+        most: the most bytes that ever waited.
+        high_water, low_water: `room` makes the writer wait above the first until it is below the second.
+        ended: nothing more may be written.
+    """
+
+    __slots__ = (
+        "_at_end_of_pass",
+        "_eof_due",
+        "_free",
+        "_max_size",
+        "_queue",
+        "_receiver",
+        "_seen_pushes",
+        "_stream",
+        "_timeout",
+        "_timer",
+        "_waited",
+        "_waiters",
+        "ended",
+        "high_water",
+        "low_water",
+        "most",
+        "passed",
+        "size",
+        "state",
+        "transport",
+        "written",
+    )
+
+    def __init__(
+        self,
+        stream: IOStream,
+        transport: Transport,
+        receiver: Receiver,
+        *,
+        high_water: int,
+        low_water: int,
+        max_size: int | None,
+        timeout: float | None,
+    ) -> None:
+        self.transport = transport
+        self.state = State.READY
+        self.size = 0
+        self.written = 0
+        self.passed = 0
+        self.most = 0
+        self.high_water = high_water
+        self.low_water = low_water
+        self.ended = False
+        self._stream = stream
+        self._receiver = receiver
+        self._seen_pushes = 0
+        self._max_size = max_size
+        self._timeout = timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._queue: deque[Buffer] | None = None  # an idle connection does not pay for a deque
+        self._at_end_of_pass: asyncio.Handle | None = None
+        self._eof_due = False  # the end of the stream has still to be sent
+        self._free: asyncio.Future[None] | None = None  # who holds the transport waits for it
+        self._waiters: list[tuple[int, int, Waiter]] | None = None  # a heap: who waits least comes first
+        self._waited = 0
+
+    @property
+    def sent(self) -> int:
+        """Bytes that the transport has taken."""
+        return self.written - self.size
+
+    @property
+    def pending(self) -> bool:
+        """True if something has still to leave: bytes, a file, or the end of the stream."""
+        return bool(self.size) or self._eof_due or self.state is State.HELD
+
+    # Writing
+
+    def write(self, data: bytes | list[Buffer]) -> bool:
+        """Send, or queue, a chunk or several; return True if nothing is left to send.
+
+        Raises:
+            StreamClosed: nothing can be written any more.
+            BufferFull: more than the limit would wait; nothing is written.
+        """
+        if self.ended:
+            raise self._refused()
+        if type(data) is bytes:
+            chunks: list[Buffer] = [data]
+            size = len(data)
+        else:
+            chunks = data  # type: ignore[assignment]  # a list, then
+            size = sum(map(len, chunks))
+        if self._max_size is not None and self.size + size > self._max_size:
+            raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
+        if not size:
+            return not self.size
+        if self.size or not self._may_send() or size > _MOST_TO_OFFER:
+            self._append(chunks, size)
+            self._send_soon()
+            return not self.size and self.state is not State.CLOSED
+        try:
+            taken = self.transport.send(chunks)
+        except (BlockingIOError, InterruptedError):
+            taken = 0
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
+            self._stream.on_write_error(error)
+            return False
+        if taken == size:
+            # The way of most writes: nothing is queued, watched or waited for.
+            self.written += size
+            return True
+        self._append(chunks, size)
+        self._advance(taken)
+        self._send()
+        return False
+
+    def _may_send(self) -> bool:
+        # True once in each pass of the loop. A push since the last direct send tells of a new pass; without
+        # one the loop has to, which costs a request and its answer an extra pass.
+        if self.state is State.READY or self.state is State.SPENT:
+            if self._receiver.pushes != self._seen_pushes:
+                self._seen_pushes = self._receiver.pushes
+                self.state = State.SPENT
+                return True
+            if self.state is State.READY:
+                self.state = State.SPENT
+                self._call_at_end_of_pass()
+                return True
+        return False
+
+    def _append(self, chunks: Sequence[Buffer], size: int) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.extend(chunks)
+        self.written += size
+        self.size += size
+        self.most = max(self.most, self.size)
+
+    def _send_soon(self) -> None:
+        if self.state is State.READY or self.state is State.SPENT:
+            if self.size > _MOST_TO_COALESCE:
+                self._send()
+            else:
+                self.state = State.SPENT
+                self._call_at_end_of_pass()
+
+    def _call_at_end_of_pass(self) -> None:
+        if self._at_end_of_pass is None:
+            self._at_end_of_pass = self._stream.loop.call_soon(self._end_pass)
+
+    def _end_pass(self) -> None:
+        self._at_end_of_pass = None
+        if self.state is State.SPENT:
+            self.state = State.READY
+            if self.size:
+                self._send()
+
+    def _send(self) -> None:
+        """Send what the transport takes; if something stays, hear of it when it takes more."""
+        try:
+            for _ in range(_SENDS_IN_A_ROW):
+                if not self.size or not self._offer(_MOST_TO_OFFER):
+                    break
+            if self._eof_due and not self.size:
+                self._watch(False)  # a pipe closes its descriptor, and none that is closed may be watched
+                self.transport.shutdown()
+                self._eof_due = False
+        except (BlockingIOError, InterruptedError):
+            pass
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
+            self._stream.on_write_error(error)
+            return
+        self._watch(bool(self.size) or self._eof_due)
+        self._wake()
+
+    def _offer(self, most: int) -> bool:
+        # The bytes offered always begin with what was not taken yet, so the same are offered again after a
+        # short or blocked send, as transports demand. Returns True if all that was offered was taken.
+        queue = self._queue
+        assert queue
+        offered: list[Buffer] = []
+        room = most
+        for chunk in queue:
+            offered.append(memoryview(chunk)[:room] if len(chunk) > room else chunk)
+            room -= len(chunk)
+            if room <= 0 or len(offered) == _MOST_BUFFERS:
+                break
+        size = sum(map(len, offered))
+        try:
+            taken = self.transport.send(offered)
+        finally:
+            offered.clear()  # an exception's traceback must not keep the caller's buffers
+        self._advance(taken)
+        return taken == size
+
+    def _advance(self, size: int) -> None:
+        queue = self._queue
+        assert queue is not None
+        self.size -= size
+        while size:
+            chunk = queue.popleft()
+            if len(chunk) > size:
+                queue.appendleft(memoryview(chunk)[size:])
+                return
+            size -= len(chunk)
+
+    def _watch(self, wanted: bool) -> None:
+        if wanted and self.state is not State.BLOCKED:
+            if self.state is not State.HELD:
+                self.state = State.BLOCKED
+            self.transport.watch_writing(True)
+            self._start_timer()
+        elif not wanted and self.state is State.BLOCKED:
+            self.state = State.READY
+            self.transport.watch_writing(False)
+            self._stop_timer()
+
+    def resume_writing(self) -> None:
+        """Send more: the transport takes something again."""
+        if self.state is State.HELD:
+            self._set_free()
+        elif self.state is State.BLOCKED:
+            self._send()
+
+    # The transport in other hands
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Queue what is written until the block ends: the transport is used otherwise."""
+        self.check_not_held()
+        self._watch(False)
+        self.state = State.HELD
+        try:
+            yield
+        finally:
+            if self.state is State.HELD:
+                self.state = State.READY
+                self._send()
+
+    def check_not_held(self) -> None:
+        """Raise `StreamBusy` while a file is sent or TLS begins: the transport is theirs."""
+        if self.state is State.HELD:
+            raise StreamBusy("a file is being sent, or TLS is being started; await that first")
+
+    async def send_held(self, position: int) -> None:
+        """Send, inside `held`, what was written up to `position`, and nothing that was written after it.
+
+        Raises:
+            StreamClosed: it never will leave.
+        """
+        while self.sent < position:
+            if self.state is State.CLOSED:
+                raise self._lost()
+            try:
+                self._offer(min(position - self.sent, _MOST_TO_OFFER))
+            except (BlockingIOError, InterruptedError):
+                await self.writable()
+            except Exception as error:
+                self._stream.on_write_error(error)
+                raise self._lost() from error
+        while self._waiters and self._waiters[0][0] <= position:
+            self._wake_first()
+
+    async def writable(self) -> None:
+        """Wait, inside `held`, until the transport takes something."""
+        self._free = self._stream.loop.create_future()
+        self.transport.watch_writing(True)
+        self._start_timer()
+        try:
+            await self._free
+        finally:
+            self._free = None
+            self._stop_timer()
+            if self.state is State.HELD:
+                self.transport.watch_writing(False)
+
+    def _set_free(self) -> None:
+        if self._free is not None and not self._free.done():
+            self._free.set_result(None)
+
+    def put_first(self, data: memoryview) -> None:
+        """Send these bytes before everything that is queued."""
+        if self.state is not State.CLOSED:
+            self._append((), len(data))
+            assert self._queue is not None
+            self._queue.appendleft(data)
+
+    # Waiting
+
+    def flush(self) -> Awaitable[None]:
+        """Wait until everything written so far has left."""
+        if self.state is State.CLOSED:
+            return Flush(self, _NEVER)
+        return Flush(self, self.written) if self.pending else DONE
+
+    def room(self) -> Awaitable[None]:
+        """Wait, if more than `high_water` bytes are queued, until no more than `low_water` are."""
+        if self.state is State.CLOSED:
+            return Flush(self, _NEVER)
+        return DONE if self.size <= self.high_water else Flush(self, self.written - self.low_water)
+
+    def call_when_room(self, callback: Callable[[], object]) -> None:
+        """Call a function when no more than `low_water` bytes are left to send."""
+        self._add_waiter(self.written - self.low_water, _Call(callback))
+
+    def call_when_sent(self, callback: Callable[[], object]) -> None:
+        """Call a function when everything written so far has left, at once if it has."""
+        if self.pending:
+            self._add_waiter(self.written, _Call(callback))
+        else:
+            callback()
+
+    def settle_when_sent(self, waiter: Waiter) -> None:
+        """Tell `waiter` when everything written so far has left, or that it never will."""
+        if self.state is State.CLOSED:
+            waiter.set_exception(self._lost())
+        elif self.pending:
+            self._add_waiter(self.written, waiter)
+        else:
+            waiter.set_result(None)
+
+    def flushed(self, position: int) -> asyncio.Future[None] | None:
+        """Return a future that is done when the bytes up to `position` have left; None if they have.
+
+        Raises:
+            StreamClosed: they never will.
+        """
+        if not self._is_out(position) and self.state in (State.READY, State.SPENT) and not self.ended:
+            self._send()
+        if self._is_out(position):
+            return None
+        if not self.pending:
+            raise self._lost()
+        waiter: asyncio.Future[None] = self._stream.loop.create_future()
+        self._add_waiter(position, waiter)
+        return waiter
+
+    def _add_waiter(self, position: int, waiter: Waiter) -> None:
+        if self._waiters is None:
+            self._waiters = []
+        self._waited += 1
+        heappush(self._waiters, (position, self._waited, waiter))
+
+    def _is_out(self, position: int) -> bool:
+        return self.sent >= position and not self._eof_due and self.state is not State.HELD
+
+    def _wake(self) -> None:
+        while self._waiters and self._is_out(self._waiters[0][0]):
+            self._wake_first()
+
+    def _wake_first(self) -> None:
+        assert self._waiters is not None
+        _, _, waiter = heappop(self._waiters)
+        if not waiter.done():
+            waiter.set_result(None)
+
+    # The end
+
+    def refuse(self) -> None:
+        """Refuse further writes; what is queued still leaves."""
+        self.ended = True
+
+    def end(self) -> None:
+        """Refuse further writes, and send the end of the stream after what is queued."""
+        if not self.ended:
+            self.ended = True
+            self._eof_due = True
+            if self.state in (State.READY, State.SPENT):
+                self._send()
+
+    def send_rest_of_pass(self) -> None:
+        """Send now what waits for nothing but the end of this pass; what is not taken stays."""
+        if self.state is State.SPENT:
+            try:
+                while self.size:
+                    self._offer(_MOST_TO_OFFER)
+            except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
+                pass
+
+    def close(self) -> None:
+        """Throw away what is queued, and tell who waits for it."""
+        self._wake()
+        if self.state is State.BLOCKED:
+            self._watch(False)
+        elif self.state is State.HELD and self._free is not None:
+            self.transport.watch_writing(False)
+        self.state = State.CLOSED
+        self.ended = True
+        self._eof_due = False
+        self._set_free()
+        if self._at_end_of_pass is not None:
+            self._at_end_of_pass.cancel()
+            self._at_end_of_pass = None
+        for chunk in self._queue or ():
+            if isinstance(chunk, memoryview):
+                chunk.release()  # an exception's traceback may still know it
+        self._queue = None
+        self.written -= self.size
+        self.size = 0
+        waiters, self._waiters = self._waiters, None
+        for _, _, waiter in sorted(waiters or ()):
+            if not waiter.done():
+                waiter.set_exception(self._lost())
+
+    def _refused(self) -> StreamClosed:
+        if self.state is State.CLOSED:
+            return StreamClosed(real_error=self._stream.error)
+        return StreamClosed("this half of the stream is ended: nothing can be written after its end")
+
+    def _lost(self) -> StreamClosed:
+        return StreamClosed("stream closed before everything was written", real_error=self._stream.error)
+
+    # Time
+
+    def _start_timer(self) -> None:
+        if self._timeout is not None:
+            self._timer = self._stream.loop.call_later(self._timeout, self._on_timeout, self.sent)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timeout(self, sent: int) -> None:
+        if self.sent > sent:
+            self._start_timer()
+            return
+        queued = f" of {self.size} bytes" if self.size else ""  # a file, or a handshake, queues none
+        reason = f"peer took nothing{queued} for {self._timeout} s"
+        self._stream.on_write_error(StreamTimeout(reason))
+
+
+class _Done:
+    """An awaitable that is done: what was written has left already."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[Any, None, None]: ...
+    else:
+        # An empty iterator is all that await needs, and this makes one without a call in Python.
+        __await__ = ().__iter__
+
+
+DONE: Final = _Done()
+
+
+class Flush:
+    """Wait until the bytes up to `position` have left; awaiting it sends what is queued at once."""
+
+    __slots__ = ("_position", "_sender")
+
+    def __init__(self, sender: Sender, position: int) -> None:
+        self._sender = sender
+        self._position = position
+
+    def __await__(self) -> Generator[Any, None, None]:
+        waiter = self._sender.flushed(self._position)
+        return (DONE if waiter is None else waiter).__await__()
+
+
+class _Call:
+    """A waiter that calls a function."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self._callback = callback
+
+    def done(self) -> bool:
+        """Return False: it is always worth telling."""
+        return False
+
+    def set_result(self, result: None) -> None:
+        """Call the function: the bytes have left."""
+        self._callback()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Do nothing: they never will, and the close callback tells so."""
+
+
+def as_chunks(data: Any) -> list[Buffer]:
+    """Return the buffers as chunks of bytes, without copying any that is contiguous."""
+    if isinstance(data, bytes):
+        return [data] if data else []
+    parts: Sequence[Any] = data if isinstance(data, Sequence) and not isinstance(data, _ONE) else [data]
+    return [chunk for part in parts if len(chunk := part if isinstance(part, bytes) else _flat(part))]
+
+
+def _flat(data: Any) -> memoryview:
+    try:
+        view = memoryview(data)
+    except TypeError:
+        kind = type(data).__name__
+        raise TypeError(f"write takes bytes, a buffer, or a list of those, not {kind}") from None
+    if not view.c_contiguous:
+        return memoryview(view.tobytes())
+    return view.cast("B") if view.format != "B" or view.ndim != 1 else view

@@ -1,0 +1,1024 @@
+"""IOStream: read and write frames on a transport and an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias, TypedDict, TypeVar, overload
+
+from framestream._events import events
+from framestream.checks import check_rate, check_seconds, check_time
+from framestream.decoder import FrameDecoder, OnOversize
+from framestream.errors import (
+    FrameTooLarge,
+    FramingError,
+    IncompleteFrame,
+    StreamBusy,
+    StreamClosed,
+    StreamTimeout,
+)
+from framestream.framer import Framer, ReadCondition
+from framestream.iterate import condition_of
+from framestream.stream.callbacks import Callbacks, in_context
+from framestream.stream.frames import Batches, FrameBody, FramedStream, Frames
+from framestream.stream.options import DEFAULTS, StreamOptions, check_options
+from framestream.stream.reads import (
+    REST,
+    CallbackRead,
+    FrameHandler,
+    Handshake,
+    Lingering,
+    StreamingRead,
+    bytes_arrived,
+    next_answer,
+)
+from framestream.stream.receiver import End, EndKind, Receiver
+from framestream.stream.send_file import send_file
+from framestream.stream.sender import DONE, BytesLike, Sender, as_chunks
+from framestream.stream.timeouts import ReadTimeouts, within
+from framestream.transport.base import Transport, is_reset
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from types import TracebackType
+    from typing import Self, Unpack
+
+T = TypeVar("T")
+Condition: TypeAlias = "ReadCondition[T] | str | None"
+Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback"]
+
+logger = logging.getLogger("framestream")
+
+# One line in the log for each of a stream's troubles.
+_LINES: Final[dict[str, tuple[int, str]]] = {
+    "read": (logging.WARNING, "error on read: %s"),
+    "write": (logging.WARNING, "error on write: %s"),
+    "buffer": (logging.ERROR, "%s, closing the stream"),
+    "oversize": (logging.INFO, "%s, closing the stream"),
+    "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %r"),
+}
+# Seconds that a TLS handshake has left when no more input is wanted.
+_LAST_FLIGHT: Final = 0.5
+# For less, a chunk that is received and copied costs no more than receiving in place.
+_WORTH_RECEIVING_IN_PLACE: Final = 1 << 14
+
+
+class ReadLimits(TypedDict, total=False):
+    """What can be limited about one read; None leaves it as it is for the stream.
+
+    Attributes:
+        max_size: limit on the payload, in bytes.
+        on_oversize: what happens to a frame above it, see `FrameDecoder`; ``"close"`` also closes the stream.
+        timeout: seconds until the frame must be complete.
+        deadline: the same as a time on the loop's clock.
+        min_rate: bytes per second that the frame must arrive with once it has begun.
+    """
+
+    max_size: int | None
+    on_oversize: OnOversize | None
+    timeout: float | None
+    deadline: float | None
+    min_rate: float | None
+
+
+@dataclass(frozen=True)
+class StreamStats:
+    """Counters of one stream since it was opened.
+
+    Attributes:
+        bytes_received, bytes_sent: bytes from and to the transport, within TLS if there is TLS.
+        frames_received, frames_sent: frames delivered, and frames given to `send`.
+        oversize: frames above the limit.
+        discarded: bytes skipped because their frame was above the limit.
+        payload_errors: frames that could not be decoded.
+        waits: how often a read had to wait for the loop.
+        read_high_water, write_high_water: the most bytes that were ever buffered.
+    """
+
+    bytes_received: int
+    bytes_sent: int
+    frames_received: int
+    frames_sent: int
+    oversize: int
+    discarded: int
+    payload_errors: int
+    waits: int
+    read_high_water: int
+    write_high_water: int
+
+
+class IOStream:
+    """Read and write frames on a connection, each by the condition the caller names.
+
+    One read at a time; writes from anywhere in the loop's thread.
+
+    Args:
+        transport: a connected socket, or any `Transport`; it belongs to the stream from here on.
+        framer: what `read`, `frames` and the others use when they are not given a condition, and, if it
+            can write, what `send` uses.
+        send_framer: what `send` uses, if that is something else.
+        loop: the event loop it belongs to; the running one if left out.
+        options: see `StreamOptions`.
+
+    Attributes:
+        framer, send_framer: the stream's own framers.
+        receiver, sender, timeouts, callbacks: what it is made of; for those who build reads of their own.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_end",
+        "_frames_sent",
+        "_half_open",
+        "_handshake",
+        "framer",
+        "loop",
+        "receiver",
+        "send_framer",
+        "sender",
+        "timeouts",
+    )
+
+    def __init__(
+        self,
+        transport: Transport | socket.socket,
+        *,
+        framer: ReadCondition[Any] | str | None = None,
+        send_framer: Framer[Any] | str | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        self.loop = loop = loop or asyncio.get_running_loop()
+        if isinstance(transport, socket.socket):
+            from framestream.transport import transport_over  # noqa: PLC0415 - most are given a transport
+
+            transport = transport_over(transport, loop)
+        elif not isinstance(transport, Transport):
+            raise TypeError(f"a stream needs a socket or a Transport, not {transport!r}")
+        check_options(options)
+        settings = {**DEFAULTS, **options} if options else DEFAULTS
+        self.framer: ReadCondition[Any] | None = None
+        self.send_framer: Framer[Any] | None = None
+        if framer is not None or send_framer is not None:
+            self.framer, self.send_framer = directions(framer, send_framer)
+        self._end: End | None = None
+        self._frames_sent = 0
+        self._half_open: bool = settings["half_open"]
+        self._handshake: asyncio.Future[None] | None = None
+        self._callbacks: Callbacks | None = None
+        timeouts = ReadTimeouts(
+            settings["frame_timeout"],
+            None,
+            settings["idle_timeout"],
+            settings["min_rate"],
+            settings["rate_grace"],
+        )
+        self.timeouts = timeouts if timeouts.limit_anything else None
+        decoder = FrameDecoder(
+            max_frame_size=settings["max_frame_size"],
+            on_oversize=settings["on_oversize"],
+            on_discard=settings["on_discard"],
+        )
+        self.receiver = Receiver(
+            self,
+            transport,
+            decoder,
+            loop,
+            chunk_size=settings["read_chunk_size"],
+            max_buffer_size=settings["max_buffer_size"],
+        )
+        self.sender = Sender(
+            self,
+            transport,
+            self.receiver,
+            high_water=settings["write_high_water"],
+            low_water=min(settings["write_low_water"], settings["write_high_water"]),
+            max_size=settings["max_write_buffer_size"],
+            timeout=settings["write_timeout"],
+        )
+        transport.attach(self.receiver, loop)
+        events.tell("stream_opened", stream=self)
+
+    def __repr__(self) -> str:
+        return f"<IOStream {self.peer} {'closed' if self.closed() else 'open'}>"
+
+    # Reading frames
+
+    @overload
+    def read(self, condition: ReadCondition[T], **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def read(self, condition: str | None = ..., **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, Any]: ...
+    @overload
+    def read(
+        self,
+        condition: Condition[T] = ...,
+        *,
+        callback: Callable[[T], object],
+        **limits: Unpack[ReadLimits],
+    ) -> None: ...
+    @overload
+    def read(
+        self,
+        condition: Condition[Any] = ...,
+        *,
+        callback: Callable[[bytes], object],
+        streaming_callback: Callable[[bytes], object],
+        **limits: Unpack[ReadLimits],
+    ) -> None: ...
+    @overload
+    def read(
+        self,
+        condition: Condition[Any] = ...,
+        *,
+        streaming_callback: Callable[[bytes], object],
+        **limits: Unpack[ReadLimits],
+    ) -> Awaitable[bytes]: ...
+    def read(self, condition: Condition[Any] = None, **options: Any) -> Any:
+        """Return the next frame, waiting for it if needed. Cancelling consumes nothing.
+
+        Exactly the frame is consumed; what follows it is for the next read, whatever its condition.
+
+        Args:
+            condition: what the frame is: a read condition, or the name or spec string of one; the
+                stream's own framer if left out.
+            max_size, on_oversize, timeout, deadline, min_rate: see `ReadLimits`.
+            callback: called with the frame in a later pass of the loop. There is nothing to await then,
+                and an error other than the end of the stream closes the stream.
+            streaming_callback: called with the payload piece by piece as it becomes final, not decoded;
+                the frame itself is then ``b""``. No limit of size applies.
+
+        Raises:
+            FramingError: the bytes can be no such frame; nothing can be read after it.
+            FrameTooLarge, IncompleteFrame, PayloadError: see `FrameDecoder.next_frame`.
+            StreamClosed: the stream ended before the frame began, or was closed, reset or broken;
+                ``real_error`` tells which. What is already buffered can still be read.
+            StreamTimeout: a limit of time is passed; nothing is consumed, and the stream is usable.
+            StreamBusy: another read is still under way.
+        """
+        if condition is None or type(condition) is str:
+            condition = self._receiving(condition)
+        if options or events.frame_received is not None:
+            return self._read_with(condition, **options)  # type: ignore[arg-type]
+        # The way of most reads: one coroutine, which never waits if the frame is there.
+        return next_answer(self, condition)  # type: ignore[arg-type]
+
+    def _read_with(
+        self,
+        condition: ReadCondition[Any],
+        *,
+        max_size: int | None = None,
+        on_oversize: OnOversize | None = None,
+        timeout: float | None = None,
+        deadline: float | None = None,
+        min_rate: float | None = None,
+        callback: Callable[[Any], object] | None = None,
+        streaming_callback: Callable[[bytes], object] | None = None,
+    ) -> Any:
+        timeouts = self._limits_of_time(timeout, deadline, min_rate)
+        if callback is not None:
+            callback = in_context(callback)
+        if streaming_callback is not None:
+            read = StreamingRead(self, condition, in_context(streaming_callback), callback)
+            read.start(timeouts)
+            return read.future
+        ask = self._asking(max_size, on_oversize)
+        if callback is not None:
+            self.receiver.check_not_in_parts()
+            CallbackRead(self, condition, ask, callback).start(timeouts)
+            return None
+        return self._read_tapped(condition, ask, timeouts)
+
+    def _asking(self, max_size: int | None, on_oversize: OnOversize | None) -> Any:
+        if max_size is None and on_oversize is None:
+            return None
+        return partial(self.receiver.decoder.next_frame, max_size=max_size, on_oversize=on_oversize)
+
+    def _limits_of_time(
+        self, timeout: float | None, deadline: float | None, min_rate: float | None
+    ) -> ReadTimeouts | None:
+        if timeout is deadline is min_rate is None:
+            return None
+        check_seconds("timeout", timeout, optional=True)
+        check_time("deadline", deadline)
+        if min_rate is not None:
+            check_rate("min_rate", min_rate)
+        return (self.timeouts or ReadTimeouts()).but(timeout, deadline, min_rate)
+
+    async def _read_tapped(
+        self, condition: ReadCondition[T], ask: Callable[..., Any] | None, timeouts: ReadTimeouts | None
+    ) -> T:
+        frame: T = await next_answer(self, condition, ask, timeouts)
+        self.tap(condition, frame)
+        return frame
+
+    @overload
+    def frames(self, condition: ReadCondition[T]) -> Frames[T]: ...
+    @overload
+    def frames(self, condition: str | None = ...) -> Frames[Any]: ...
+    def frames(self, condition: Condition[Any] = None) -> Frames[Any]:
+        """Iterate over frames until the stream ends cleanly.
+
+        Leaving the loop is safe at any point: the next read begins with the next frame. Raises what
+        `read` does, but for a clean end.
+        """
+        return Frames(self, self._receiving(condition))
+
+    @overload
+    def batches(self, condition: ReadCondition[T]) -> Batches[T]: ...
+    @overload
+    def batches(self, condition: str | None = ...) -> Batches[Any]: ...
+    def batches(self, condition: Condition[Any] = None) -> Batches[Any]:
+        """Iterate over everything that is there, as lists of frames: the cheapest way to read many."""
+        return Batches(self, self._receiving(condition))
+
+    def open_frame(self, condition: Condition[Any] = None) -> FrameBody:
+        """Read one frame of any size in parts, in constant memory.
+
+        ::
+
+            async with stream.open_frame(LengthPrefix(8)) as body:
+                async for part in body:
+                    ...
+
+        The parts are the payload as it is on the wire. Leaving the block early skips the rest.
+        """
+        return FrameBody(self, self._receiving(condition))
+
+    def on_frame(self, condition: Condition[T], callback: Callable[[T], object]) -> FrameHandler:
+        """Call a function with every frame from now on, straight from the loop: the fastest way to serve.
+
+        Nothing else can read until the returned handler's ``stop()``. No frame is delivered while the
+        handler is paused, nor while more than `write_high_water` bytes are queued. The end of the stream
+        is told by the close callback; an exception in the function closes the stream. The stream's limits
+        of time do not apply: a handler has no read that could take too long.
+        """
+        handler = FrameHandler(self, self._receiving(condition), callback)
+        handler.start()
+        return handler
+
+    def _receiving(self, condition: Condition[Any]) -> ReadCondition[Any]:
+        if condition is not None:
+            return condition_of(condition)
+        if self.framer is None:
+            raise TypeError("no condition given, and the stream has no framer of its own")
+        return self.framer
+
+    # Reading bytes. What takes `options` takes what `read` takes besides the condition, and returns what that
+    # does: something to await, or None where there is a `callback`.
+
+    def read_bytes(self, size: int, *, partial: bool = False, **options: Any) -> Any:
+        """Return exactly `size` bytes; with `partial`, at least one and at most `size`."""
+        return self.read(_exactly(size, partial), **options)
+
+    def read_until(
+        self, delimiter: bytes | tuple[bytes, ...], *, max_bytes: int | None = None, **options: Any
+    ) -> Any:
+        """Return everything up to a delimiter, and the delimiter.
+
+        If that is more than `max_bytes`, it is a `FrameTooLarge` and the stream is closed.
+        """
+        return self.read(_until(delimiter), **_limited(max_bytes, options))
+
+    def read_until_regex(self, pattern: bytes, *, max_bytes: int | None = None, **options: Any) -> Any:
+        """Return everything up to the end of the first match; `max_bytes` is as for `read_until`."""
+        return self.read(_until_regex(pattern), **_limited(max_bytes, options))
+
+    def read_until_close(self, **options: Any) -> Any:
+        """Return everything up to the end of the stream, and close it (unless half open).
+
+        The limit is `max_buffer_size` unless there is a `max_size`. A connection reset by the peer is an
+        end; cut off in any other way it is a `StreamClosed`.
+        """
+        if options.get("streaming_callback") is None:
+            options = {"max_size": self.receiver.max_buffer_size, **options}
+        reading = self.read(REST, **options)
+        return None if reading is None else self._rest(reading)
+
+    async def _rest(self, reading: Awaitable[bytes]) -> bytes:
+        rest = await reading
+        self.note_end()
+        return rest
+
+    async def read_into(self, buffer: bytearray | memoryview, *, partial: bool = False) -> int:
+        """Fill a buffer of the caller's; with `partial`, with at least one byte. Return how many.
+
+        Cancelling consumes nothing.
+        """
+        decoder = self.receiver.decoder
+        with memoryview(buffer) as view, view.cast("B") as place:
+            if place.readonly:
+                raise TypeError("read_into needs a buffer that can be written")
+            if decoder.skipping:
+                await next_answer(self, _exactly(0, False))
+            size = len(place)
+            wanted = min(size, 1) if partial else size
+            if wanted - decoder.buffered >= _WORTH_RECEIVING_IN_PLACE:
+                if await self._receive_in_place(place):
+                    return size
+            else:
+                await bytes_arrived(self, wanted)
+            got = min(size, decoder.buffered)
+            if got < wanted:
+                end = self.receiver.end
+                self.note_end()
+                if got and end is not None and end.is_clean:
+                    raise IncompleteFrame(received=got, expected=size, offset=decoder.offset)
+                raise StreamClosed("stream ended", real_error=self.error)
+            decoder.take_into(place[:got])
+            return got
+
+    async def _receive_in_place(self, place: memoryview) -> bool:
+        # Returns False if the place could not be filled: what is there is buffered.
+        self.receiver.check_free()
+        self.receiver.check_not_in_parts()
+        decoder = self.receiver.decoder
+        decoder.receive_into(place)
+        try:
+            await bytes_arrived(self, len(place))
+        except BaseException:
+            decoder.release_place(consume=False)
+            raise
+        return decoder.release_place(consume=True)
+
+    async def peek(self, size: int) -> bytes:
+        """Return the next `size` bytes, fewer if the stream ends before. Nothing is consumed."""
+        await bytes_arrived(self, size)
+        return self.receiver.decoder.peek(size)
+
+    # Writing
+
+    def write(
+        self, data: BytesLike | Sequence[BytesLike], callback: Callable[[], object] | None = None
+    ) -> Awaitable[None]:
+        """Write bytes; awaiting the result waits until they have left.
+
+        They are queued even if nothing awaits the result, and cancelling the wait does not take them back.
+        No buffer is copied: do not change one before it has left.
+
+        Args:
+            data: a buffer, or several that belong together.
+            callback: called in a later pass of the loop once they have left.
+
+        Raises:
+            StreamClosed: the stream is closed, at once or while waiting.
+            BufferFull: more than `max_write_buffer_size` bytes would be queued; nothing is written.
+        """
+        sender = self.sender
+        is_out = sender.write(data if type(data) is bytes else as_chunks(data))
+        if callback is not None:
+            sender.call_when_sent(partial(self.callbacks.soon, in_context(callback)))
+        return DONE if is_out else sender.flush()
+
+    def send(self, frame: T, framer: Framer[T] | str | None = None) -> Awaitable[None]:
+        """Write one frame; awaiting the result waits only while too much is queued.
+
+        That is: above `write_high_water` bytes, until no more than `write_low_water` are left. So frames
+        sent in a row leave together. The frame is queued even if nothing awaits the result.
+
+        Raises:
+            EncodeError: the frame has no encoding; nothing is written.
+            StreamClosed, BufferFull: as for `write`.
+        """
+        chosen: Any = framer
+        if framer is None or type(framer) is str:
+            chosen = self._sending(framer)
+        try:
+            encode = chosen.encode
+        except AttributeError:
+            encode = writing(chosen).encode
+        data = encode(frame)
+        is_out = self.sender.write(data if type(data) is bytes else as_chunks(data))
+        self._frames_sent += 1
+        if events.frame_sent is not None:
+            events.frame_sent(stream=self, framer=chosen, frame=frame)
+        return DONE if is_out else self.sender.room()
+
+    async def drain(self) -> None:
+        """Wait while too much is queued: above `write_high_water` bytes, until `write_low_water`."""
+        if self._end is not None:
+            raise StreamClosed(real_error=self.error)
+        await self.sender.room()
+
+    async def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:
+        """Send a file, or `count` bytes of it, from `offset` on; return how many bytes that were.
+
+        The system copies where it can (a file into a plain socket). What is written meanwhile leaves
+        after the file. Cancelling leaves off in the middle of it; so does what the file raises.
+        """
+        return await send_file(self, file, offset, count)
+
+    def write_eof(self) -> Awaitable[None]:
+        """End this half of the stream after what is written; awaiting it waits until that has left."""
+        self.sender.end()
+        return self.sender.flush()
+
+    def _sending(self, framer: Framer[Any] | str | None) -> Framer[Any]:
+        chosen = self.send_framer if framer is None else condition_of(framer)
+        if chosen is None:
+            raise TypeError("no framer given, and the stream has none that can write")
+        return writing(chosen)
+
+    # Framing
+
+    @overload
+    def framed(self, framer: Framer[T], send_framer: Framer[T] | str | None = None) -> FramedStream[T]: ...
+    @overload
+    def framed(
+        self, framer: str | None = None, send_framer: Framer[Any] | str | None = None
+    ) -> FramedStream[Any]: ...
+    def framed(
+        self, framer: Framer[Any] | str | None = None, send_framer: Framer[Any] | str | None = None
+    ) -> FramedStream[Any]:
+        """Return an object that sends and receives frames by this framer."""
+        receive: Any = self._receiving(framer)
+        return FramedStream(self, receive, self._sending(send_framer or framer))
+
+    def switch_framing(
+        self,
+        framer: ReadCondition[Any] | str,
+        send_framer: Framer[Any] | str | None = None,
+        *,
+        leftover: Literal["keep", "refuse"] = "keep",
+    ) -> None:
+        """Change the stream's framers for both directions at once, or neither.
+
+        What is received and not yet read goes to the new framer, or, with ``leftover="refuse"``, must
+        not exist: where a protocol forbids to send ahead of the switch, such bytes are an attack.
+
+        Raises:
+            FramingError: there are such bytes; nothing is changed.
+            StreamBusy: a read is under way; nothing is changed.
+        """
+        if self.reading():
+            raise StreamBusy("a read is under way; framing changes between frames")
+        chosen = directions(framer, send_framer)
+        if leftover == "refuse":
+            self._refuse_leftover("the switch of framing")
+        self.framer, self.send_framer = chosen
+
+    def _refuse_leftover(self, what: str) -> None:
+        decoder = self.receiver.decoder
+        if decoder.buffered:
+            reason = f"{decoder.buffered} bytes were sent ahead of {what}"
+            raise FramingError(reason, offset=decoder.offset, excerpt=decoder.peek(32))
+
+    # TLS
+
+    async def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        timeout: float | None = 60.0,
+        leftover: Literal["refuse", "keep"] = "refuse",
+        truncation_is_end: bool = False,
+    ) -> None:
+        """Go on under TLS: flush what is written, then shake hands, within `timeout` seconds.
+
+        What is written meanwhile leaves encrypted. If the handshake fails, or is cancelled, the stream is
+        closed.
+
+        Args:
+            context: certificates, verification, protocols offered; see `client_tls` and `server_tls`.
+            server_side: wait for the peer to begin the handshake.
+            server_hostname: whom the certificate must be for.
+            timeout: seconds for all of it.
+            leftover: what becomes of bytes that were received ahead of the handshake and not read.
+                ``"refuse"`` is for protocols that agree on TLS in plain text (STARTTLS): such bytes are an
+                attack, unless they are the client's part of the handshake, which a server may have received
+                by now. ``"keep"`` takes whatever is there for the beginning of the handshake.
+            truncation_is_end: take a connection that ends without TLS's own goodbye (close_notify) for one
+                that has ended, for peers known to leave it out. Otherwise it has been cut off, perhaps by
+                an attacker, and reads raise `StreamClosed` with an ``ssl.SSLEOFError``.
+
+        Raises:
+            ValueError: the context checks the host name and there is no `server_hostname`, or `timeout` is no
+                time; nothing is done.
+            StreamBusy: a read is under way, or a file is being sent; nothing is done.
+            FramingError: plaintext was received ahead of the handshake. Somebody may have slipped it in, so
+                it is refused and the stream is closed.
+            ssl.SSLError: the handshake failed; ``ssl.SSLCertVerificationError`` for a bad certificate.
+            StreamTimeout, StreamClosed: it took too long; the peer left, or somebody here closed the stream.
+        """
+        from framestream.transport.tls import TLSTransport, check_host_name  # noqa: PLC0415 - most need no TLS
+
+        if self.reading():
+            raise StreamBusy("a read is under way; TLS starts between frames")
+        check_seconds("timeout", timeout, optional=True)
+        check_host_name(context, server_side=server_side, server_hostname=server_hostname)
+        self.sender.check_not_held()
+        receiver, sender = self.receiver, self.sender
+        # The first record of a client's handshake, and nothing else that is text, begins like this (RFC 8446,
+        # section 5.1). It may be here already: the client has had our consent for a while.
+        if leftover == "refuse" and not (server_side and receiver.decoder.peek(2) == b"\x16\x03"):
+            try:
+                self._refuse_leftover("the TLS handshake")
+            except FramingError as error:
+                self.close(error)
+                raise
+        receiver.claim(Handshake(self, REST), None)
+
+        async def shake_hands(written: int) -> None:
+            await sender.send_held(written)
+            tls = TLSTransport(
+                receiver.transport,
+                context,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                truncation_is_end=truncation_is_end,
+                received=receiver.decoder.take_leftover(),
+            )
+            receiver.replace_transport(tls)
+            sender.transport = tls
+            self._handshake = tls.shake_hands()
+            await self._handshake
+
+        try:
+            # From here on nothing that others write may leave before the handshake is done.
+            with sender.held():
+                try:
+                    await within(shake_hands(sender.written), timeout, "TLS handshake")
+                    if self._end is not None:
+                        raise StreamClosed("stream closed during the TLS handshake", real_error=self.error)
+                except BaseException as error:
+                    self.close(error)
+                    raise
+        finally:
+            self._handshake = None
+            receiver.release()
+            self.watch_for_end()
+
+    # The end
+
+    def set_close_callback(self, callback: Callable[[], object] | None) -> None:
+        """Call a function once when the stream is closed, by whomever, after all other callbacks.
+
+        While it is set, an idle stream notices that the peer closes.
+        """
+        self.callbacks.on_close = None if callback is None else in_context(callback)
+        if self._end is not None:
+            self.callbacks.close()
+        elif callback is not None:
+            self.watch_for_end()
+
+    async def wait_closed(self) -> None:
+        """Wait until the stream is closed, by whomever; an idle stream notices that the peer closes.
+
+        Cancelling the wait changes nothing.
+        """
+        if self._end is None:
+            await self.callbacks.wait_closed(self.watch_for_end)
+
+    def watch_for_end(self) -> None:
+        """Notice the end of the stream although nobody reads, if anybody wants to know of it."""
+        if self._end is not None or self._handshake is not None:
+            return
+        if self._callbacks is None or not self._callbacks.await_end:
+            return
+        if self.receiver.end is None:
+            self.receiver.watch()
+        else:
+            self.loop.call_soon(self._close_if_over)
+
+    def _close_if_over(self) -> None:
+        receiver = self.receiver
+        if receiver.end is not None and receiver.reader is None and not receiver.decoder.buffered:
+            self.note_end()
+
+    def end_input(self) -> None:
+        """Take what has arrived for the end: whoever reads sees a clean end after the last frame of it.
+
+        A frame that has begun may still be completed; a TLS handshake that has begun has half a second
+        for that. Writing goes on. This is how a server lets its connections finish what they are at.
+        """
+        self.receiver.drain()
+        if self._handshake is not None:
+            self.loop.call_later(_LAST_FLIGHT, self._give_up, self._handshake)
+
+    def _give_up(self, handshake: asyncio.Future[None]) -> None:
+        if self._handshake is handshake:
+            self.close()
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Close at once, because of `error` if given; do nothing if the stream is closed.
+
+        What the system does not take at once is lost; what is buffered can still be read. A pending read is
+        completed if what is there completes it, else it raises `StreamClosed`.
+        """
+        if self._end is None:
+            self._end = End(EndKind.CLOSED, error)
+            self._close(error)
+
+    def _close(self, error: BaseException | None) -> None:
+        if error is not None:
+            events.tell("stream_failed", stream=self, error=error)
+        if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
+            logger.debug("stream closed", extra={**self._log_fields(), "error": error})
+        transport = self.receiver.transport
+        if not self.loop.is_closed():
+            self.sender.send_rest_of_pass()
+            self._say_goodbye(transport)
+            self._stop()
+            if self._callbacks is not None:
+                self._callbacks.close()
+        transport.close()
+        events.tell("stream_closed", stream=self)
+
+    def _say_goodbye(self, transport: Transport) -> None:
+        # A peer takes a connection that is reset, or one under TLS that ends without a goodbye, for cut off.
+        # So it is ended in good order where that is the truth: everything was sent.
+        if self.error is not None or self.sender.pending:
+            return
+        if transport.needs_close_notify:
+            try:
+                transport.shutdown()
+            except OSError:
+                return
+        end = self.receiver.end
+        if end is None or end.kind is not EndKind.EOF:
+            transport.discard()
+
+    def _stop(self) -> None:
+        assert self._end is not None
+        self.receiver.set_end(self._end, at_once=False)
+        self.sender.close()
+        if self._handshake is not None and not self._handshake.done():
+            self._handshake.set_exception(
+                StreamClosed("stream closed during the TLS handshake", real_error=self.error)
+            )
+
+    def detach(self) -> Transport:
+        """Give the transport away: the stream is closed, and the connection goes on without it.
+
+        The close callback does not run. Whoever takes the transport closes it.
+
+        Raises:
+            StreamClosed: the stream is closed.
+            StreamBusy: a read is under way, or something that was written has still to leave.
+            FramingError: something was received that nobody has read.
+        """
+        if self._end is not None:
+            raise StreamClosed(real_error=self.error)
+        if self.reading() or self.writing():
+            raise StreamBusy("a transport is given away between frames, when everything has left")
+        self._refuse_leftover("giving the transport away")
+        if self._callbacks is not None:
+            self._callbacks.on_close = None
+        self._end = End(EndKind.CLOSED)
+        self._stop()
+        if self._callbacks is not None:
+            self._callbacks.close()
+        events.tell("stream_closed", stream=self)
+        return self.receiver.transport
+
+    async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
+        """Send what is written, then close. After `timeout` seconds, or when cancelled, close anyway.
+
+        With `linger`, a peer that has sent what nobody has read gets the end of the stream first, and so
+        many seconds to notice it; what it sends until then, up to 16 MiB, is thrown away. A connection that
+        is closed in its face is reset, and it may lose the last of what was written.
+
+        Raises nothing if the peer takes no more: there is nobody left to tell.
+        """
+        check_seconds("timeout", timeout, optional=True)
+        check_seconds("linger", linger)
+        sender = self.sender
+        lingering = self._linger() if linger else None
+        try:
+            needs_end = self.receiver.transport.needs_close_notify or lingering is not None
+            if needs_end and self._end is None:
+                sender.end()  # a goodbye is waited for like any other bytes
+            sender.refuse()
+            if sender.pending:
+                await within(sender.flush(), timeout, "closing")
+            if lingering is not None:
+                await within(lingering.done, linger, "lingering")
+        except (StreamClosed, StreamTimeout):
+            pass
+        finally:
+            self.close()
+
+    def _linger(self) -> Lingering | None:
+        # A system that closes a connection over bytes that nobody has read, or gets more of them, resets it,
+        # and then the peer may lose what was sent to it before. A peer that has sent nothing costs nothing.
+        receiver = self.receiver
+        if self._end is not None or receiver.end is not None or self.reading():
+            return None
+        if not receiver.decoder.buffered:
+            receiver.transport.receive_now()
+        if not receiver.decoder.buffered or receiver.end is not None:
+            return None
+        lingering = Lingering(self)
+        lingering.start()
+        return lingering
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, Exception):
+            await self.aclose()
+        else:
+            self.close()
+
+    # What its parts tell it, and ask of it
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """What runs callbacks; made when the first is needed."""
+        if self._callbacks is None:
+            self._callbacks = Callbacks(self, self.loop)
+        return self._callbacks
+
+    def on_input_end(self, end: End) -> None:
+        """Close because of a broken connection; of a clean end, only if nobody is there to read up to it."""
+        if end.is_clean:
+            if self._callbacks is not None and self._callbacks.await_end:
+                self._close_if_over()
+        elif end.kind is not EndKind.CLOSED:
+            if end.kind is EndKind.FAILED and end.error is not None:
+                self.log_problem("read", end.error)
+            self.close(end.error)
+
+    def on_write_error(self, error: BaseException) -> None:
+        """Close, but take in first what a peer that is gone has sent before."""
+        if self._end is None:
+            self._end = End(EndKind.CLOSED, error)
+            if is_reset(error):
+                self.receiver.receive_rest()
+            else:
+                self.log_problem("write", error)
+            self._close(error)
+
+    def ended(self) -> StreamClosed:
+        """Return what to raise when a reader has met the end of the stream, and close if that is due."""
+        self.note_end()
+        return StreamClosed("stream ended", real_error=self.error)
+
+    def note_end(self, error: BaseException | None = None) -> None:
+        """Close, unless half open, when a reader has seen the end: after what is still to be sent."""
+        if self._end is None and not self._half_open:
+            self.sender.refuse()
+            self.sender.call_when_sent(partial(self.close, error))
+
+    def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:
+        """Return what to raise for this error of the decoder, and close the stream if that is its rule.
+
+        With `keep`, the stream keeps a broken off frame as its error: there is nobody to raise it to.
+        """
+        if isinstance(error, IncompleteFrame):
+            end = self.receiver.end
+            if self._end is not None and (self.error is not None or end is None or not end.is_clean):
+                return StreamClosed("stream closed inside a frame", real_error=self.error)
+            self.note_end(error if keep else None)
+        elif isinstance(error, FrameTooLarge) and error.closing:
+            self.log_problem("oversize", error)
+            self.close(error)
+        return error
+
+    def tap(self, condition: ReadCondition[Any], frame: Any) -> None:
+        """Show a frame that is about to be delivered to the plugins that asked for it."""
+        if events.frame_received is not None:
+            events.frame_received(stream=self, condition=condition, frame=frame)
+
+    def log_problem(self, problem: Problem, error: BaseException) -> None:
+        """Log what the stream is about to close for: one line on the logger ``framestream``.
+
+        A subclass may say it elsewhere, or in other words. It must not raise.
+
+        Args:
+            problem: ``"read"`` or ``"write"``: the transport failed, and not because the peer is gone;
+                ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
+                above its limit, and the rule for that is ``"close"``; ``"callback"``: a function of the
+                user's raised.
+            error: the exception at hand.
+        """
+        level, text = _LINES[problem]
+        # Only a callback's error comes with its traceback, since only that is a bug.
+        trace = error if problem == "callback" else None
+        logger.log(level, text, error, exc_info=trace, extra=self._log_fields())
+
+    def _log_fields(self) -> dict[str, Any]:
+        return {"stream": self, "peer": self.peer}
+
+    # What it is
+
+    @property
+    def error(self) -> BaseException | None:
+        """What closed the stream; None while it is open and after an orderly close."""
+        return None if self._end is None else self._end.error
+
+    def closed(self) -> bool:
+        """Tell whether the stream is closed."""
+        return self._end is not None
+
+    def reading(self) -> bool:
+        """Tell whether a read is under way, or a frame is being streamed."""
+        reader = self.receiver.reader
+        return (reader is not None and not reader.given_up) or self.receiver.decoder.streaming
+
+    def writing(self) -> bool:
+        """Tell whether something that was written has still to leave."""
+        return self.sender.pending
+
+    @property
+    def transport(self) -> Transport:
+        """What the stream reads from and writes to."""
+        return self.receiver.transport
+
+    @property
+    def peer(self) -> str:
+        """Who is on the other side, as text."""
+        return self.receiver.transport.peer
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet read."""
+        return self.receiver.decoder.buffered
+
+    @property
+    def offset(self) -> int:
+        """Where in the received stream the next unread byte is, counted from its first."""
+        return self.receiver.decoder.offset
+
+    @property
+    def leftover(self) -> bytes:
+        """A copy of everything received and not yet read; nothing is consumed."""
+        return self.receiver.decoder.leftover
+
+    def set_nodelay(self, value: bool) -> None:
+        """Send small writes at once (True) or let TCP wait for more (False). Without TCP, do nothing."""
+        sock = self.receiver.transport.socket
+        if sock is not None:
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, value)
+            except OSError:
+                return  # no TCP; or a peer that is gone, which who reads or writes next will notice
+
+    @property
+    def stats(self) -> StreamStats:
+        """The counters as they are now."""
+        received, sender = self.receiver.decoder.stats, self.sender
+        return StreamStats(
+            bytes_received=received.received,
+            bytes_sent=sender.sent + sender.passed,
+            frames_received=received.frames,
+            frames_sent=self._frames_sent,
+            oversize=received.oversize,
+            discarded=received.discarded,
+            payload_errors=received.payload_errors,
+            waits=self.receiver.waits,
+            read_high_water=received.high_water,
+            write_high_water=sender.most,
+        )
+
+
+def directions(
+    framer: ReadCondition[Any] | str | None, send_framer: Framer[Any] | str | None
+) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
+    # What to read by and what to write by: the same framer, where it can write.
+    reading = None if framer is None else condition_of(framer)
+    if send_framer is not None:
+        return reading, writing(condition_of(send_framer))
+    return reading, reading if isinstance(reading, Framer) else None
+
+
+def writing(framer: ReadCondition[Any]) -> Framer[Any]:
+    if not isinstance(framer, Framer):
+        raise TypeError(f"{framer} can only read; sending takes a framer")
+    return framer
+
+
+def _limited(max_bytes: int | None, options: dict[str, Any]) -> dict[str, Any]:
+    if max_bytes is None:
+        return options
+    return {"max_size": max_bytes, "on_oversize": "close", **options}
+
+
+# A stream need not load all framers.
+
+
+def _exactly(size: int, partial: bool) -> ReadCondition[bytes]:
+    from framestream.framers import Available, Exactly  # noqa: PLC0415
+
+    return Available(size) if partial and size else Exactly(size)
+
+
+def _until(delimiter: bytes | tuple[bytes, ...]) -> ReadCondition[bytes]:
+    from framestream.framers import Delimiter  # noqa: PLC0415
+
+    return Delimiter(delimiter, keep=True)
+
+
+def _until_regex(pattern: bytes) -> ReadCondition[bytes]:
+    from framestream.framers import Regex  # noqa: PLC0415
+
+    return Regex(pattern)

@@ -1,0 +1,163 @@
+"""Time limits on a read that waits: a deadline for the frame, a silent peer, a peer that trickles."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from framestream.errors import StreamTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from framestream.decoder import FrameDecoder
+    from framestream.stream.reads import PendingRead
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTimeouts:
+    """How long a read may take; None, or 0 for the rate, sets no limit.
+
+    Attributes:
+        timeout: seconds for the whole read, from its beginning.
+        deadline: the latest time for it on the loop's clock.
+        idle: seconds without a single byte.
+        rate: bytes per second, on average since the frame's first byte; looked at once `grace` seconds
+            have passed since then, so that a read may wait for a frame to begin.
+        grace: see `rate`.
+    """
+
+    timeout: float | None = None
+    deadline: float | None = None
+    idle: float | None = None
+    rate: float = 0
+    grace: float = 1.0
+
+    def but(self, timeout: float | None, deadline: float | None, rate: float | None) -> ReadTimeouts:
+        """Return the limits of one read that has some of its own."""
+        if timeout is None and deadline is None:
+            timeout = self.timeout
+        return ReadTimeouts(timeout, deadline, self.idle, self.rate if rate is None else rate, self.grace)
+
+    def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
+        """Begin to watch over a read."""
+        return ReadTimer(loop, self, decoder)
+
+    @property
+    def limit_anything(self) -> bool:
+        """True if any limit is set."""
+        return bool(self.rate) or not self.timeout == self.deadline == self.idle is None
+
+
+class ReadTimer:
+    """Watch over one read, or over one frame that is read in parts.
+
+    One timer of the loop serves all limits: it is set for the earliest, and again if that was not due.
+    Between the parts of a frame no time passes: what its reader does there is not the peer's fault.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_began",
+        "_deadline",
+        "_decoder",
+        "_first",
+        "_handle",
+        "_limits",
+        "_loop",
+        "_offset",
+        "_paused",
+        "_read",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: ReadTimeouts, decoder: FrameDecoder) -> None:
+        now = loop.time()
+        ends = [] if limits.deadline is None else [limits.deadline]
+        if limits.timeout is not None:
+            ends.append(now + limits.timeout)
+        self._read: PendingRead | None = None
+        self._loop = loop
+        self._limits = limits
+        self._decoder = decoder
+        self._offset = decoder.offset  # where the frame begins
+        self._paused: float | None = None
+        self._deadline = min(ends, default=None)
+        self._began = self._arrived = now
+        self._first: float | None = now if decoder.buffered else None  # when the frame's first byte came
+        self._handle: asyncio.TimerHandle | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
+        """Go on with the next part of the frame."""
+        if self._paused is not None:
+            pause, self._paused = loop.time() - self._paused, None
+            self._began += pause
+            self._arrived += pause
+            if self._deadline is not None and self._limits.deadline is None:
+                self._deadline += pause
+            if self._first is not None:
+                self._first += pause
+        return self
+
+    def wait(self, read: PendingRead) -> None:
+        """Give `read` a `StreamTimeout` when a limit is passed before `cancel`."""
+        self._read = read
+        if self._handle is None:
+            self._check()
+
+    def note_arrival(self) -> None:
+        """Take note that bytes have arrived."""
+        self._arrived = self._loop.time()
+        if self._first is None:
+            self._first = self._arrived
+            if self._limits.rate and self._handle is not None:
+                self._stop()
+                self._check()
+
+    def cancel(self) -> None:
+        """Set no more timers: the read, or the part, is done."""
+        self._paused = self._loop.time()
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _check(self) -> None:
+        self._handle = None
+        if self._read is None:
+            return
+        now = self._loop.time()
+        due: list[float] = []
+        for limit, reason in self._due(now):
+            if limit <= now:
+                self._read.fail(StreamTimeout(reason))
+                return
+            due.append(limit)
+        if due:
+            self._handle = self._loop.call_at(min(due), self._check)
+
+    def _due(self, now: float) -> list[tuple[float, str]]:
+        limits, due = self._limits, []
+        if self._deadline is not None:
+            due.append((self._deadline, f"frame not complete after {now - self._began:.3g} s"))
+        if limits.idle is not None:
+            due.append((self._arrived + limits.idle, f"nothing received for {now - self._arrived:.3g} s"))
+        if limits.rate and self._first is not None:
+            # The bytes that came pay for this much time; those passed on already count as well.
+            got = self._decoder.received - self._offset
+            took = f"{now - self._first:.3g} s, minimum {limits.rate:g} bytes/s"
+            paid_until = self._first + max(limits.grace, got / limits.rate)
+            due.append((paid_until, f"only {got} bytes of a frame after {took}"))
+        return due
+
+
+async def within(awaitable: Awaitable[None], timeout: float | None, what: str) -> None:
+    """Wait for `what`, but no longer than `timeout` seconds: then it is a `StreamTimeout`."""
+    try:
+        await asyncio.wait_for(awaitable, timeout)
+    except TimeoutError as error:
+        if isinstance(error, StreamTimeout):
+            raise
+        raise StreamTimeout(f"{what} not done after {timeout:g} s") from error

@@ -1,0 +1,268 @@
+"""Transports over descriptors that the loop can watch: sockets, pipes, terminals, files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from framestream.transport.base import Buffer, PolledTransport, is_reset
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+# The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
+MOST_BUFFERS: Final = 512
+
+# A peer that goes on sending is not waited for.
+_MOST_TO_DISCARD: Final = 1 << 22
+_DISCARDED_AT_ONCE: Final = 1 << 16
+
+
+class SocketTransport(PolledTransport):
+    """A connected stream socket: TCP or Unix. The socket belongs to the transport from here on.
+
+    TCP is told not to wait for more before it sends: what is written in one pass of the loop leaves
+    together anyway.
+
+    Args:
+        sock: the socket.
+        peer: the peer's address as text, where it is known; otherwise the system is asked when it is
+            needed, which knows no peer that is gone.
+    """
+
+    __slots__ = ("_peer", "_socket")
+
+    def __init__(self, sock: socket.socket, peer: str = "") -> None:
+        super().__init__()
+        prepare_socket(sock)
+        self._socket = sock
+        self._peer = peer
+
+    def receive_into(self, buffer: memoryview) -> int:
+        """Receive straight into the buffer."""
+        return self._socket.recv_into(buffer)
+
+    def send(self, buffers: Sequence[Buffer]) -> int:
+        """Send with one system call, however many buffers there are."""
+        if len(buffers) == 1:
+            return self._socket.send(buffers[0])
+        return self._socket.sendmsg(buffers[:MOST_BUFFERS])
+
+    def watch_readable(self, callback: Callable[[], object] | None) -> None:
+        """Register with the loop's selector."""
+        if callback is None:
+            self.loop.remove_reader(self._socket)
+        else:
+            self.loop.add_reader(self._socket, callback)
+
+    def watch_writable(self, callback: Callable[[], object] | None) -> None:
+        """Register with the loop's selector."""
+        if callback is None:
+            self.loop.remove_writer(self._socket)
+        else:
+            self.loop.add_writer(self._socket, callback)
+
+    def shutdown(self) -> None:
+        """Shut the sending half of the socket down."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def discard(self) -> None:
+        """Throw away what has arrived."""
+        discard_received(self._socket)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.pause_reading()
+        self._socket.close()
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket."""
+        return self._socket
+
+    @property
+    def peer(self) -> str:
+        """The peer's address as text; empty if nobody has asked while there was one."""
+        if not self._peer:
+            self._peer = address_of_peer(self._socket)
+        return self._peer
+
+    def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
+        """Send straight from the page cache."""
+        try:
+            return os.sendfile(self._socket.fileno(), file.fileno(), offset, size)
+        except (AttributeError, OSError) as error:
+            if isinstance(error, BlockingIOError | InterruptedError) or is_reset(error):
+                raise
+            raise NotImplementedError from error
+
+
+class PipeTransport(PolledTransport):
+    """Read from one descriptor and write to another, or to the same one: pipes, FIFOs, terminals, files.
+
+    Either may be left out. They are made non-blocking and belong to the transport from here on; what else
+    shares their open file (a terminal's other programs, say) sees that they do not block.
+
+    Args:
+        read_fd: where to read; also a regular file.
+        write_fd: where to write.
+    """
+
+    __slots__ = ("_read_ready", "_write_ready", "read_fd", "write_fd")
+
+    def __init__(self, read_fd: int | None, write_fd: int | None = None) -> None:
+        super().__init__()
+        self.read_fd = read_fd
+        self.write_fd = write_fd
+        self._read_ready: Readiness | None = None
+        self._write_ready: Readiness | None = None
+        for fd in {read_fd, write_fd} - {None}:
+            os.set_blocking(fd, False)  # type: ignore[arg-type]  # None is taken out
+
+    def receive_into(self, buffer: memoryview) -> int:
+        """Read straight into the buffer; a terminal whose other side is gone is at its end."""
+        if self.read_fd is None:
+            return 0
+        try:
+            return os.readv(self.read_fd, [buffer])
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return 0
+            raise
+
+    def send(self, buffers: Sequence[Buffer]) -> int:
+        """Write with one system call, however many buffers there are."""
+        if self.write_fd is None:
+            raise BrokenPipeError(errno.EPIPE, "there is nothing to write to")
+        return os.writev(self.write_fd, buffers[:MOST_BUFFERS])
+
+    def watch_readable(self, callback: Callable[[], object] | None) -> None:
+        """Register with the loop's selector; what cannot be polled, like a regular file, never blocks."""
+        # What can only be written is watched, too: it is readable once nobody is there to read it.
+        fd = self.write_fd if self.read_fd is None else self.read_fd
+        if self._read_ready is not None:
+            self._read_ready.watch(self.loop, callback)
+        elif fd is None:
+            return
+        elif callback is None:
+            self.loop.remove_reader(fd)
+        else:
+            try:
+                self.loop.add_reader(fd, callback)
+            except PermissionError:
+                if self.read_fd is not None:
+                    self._read_ready = always_ready(self.loop, callback)
+
+    def watch_writable(self, callback: Callable[[], object] | None) -> None:
+        """Register with the loop's selector; what cannot be polled, like a regular file, never blocks."""
+        if self._write_ready is not None:
+            self._write_ready.watch(self.loop, callback)
+        elif self.write_fd is None:
+            return
+        elif callback is None:
+            self.loop.remove_writer(self.write_fd)
+        else:
+            try:
+                self.loop.add_writer(self.write_fd, callback)
+            except PermissionError:
+                self._write_ready = always_ready(self.loop, callback)
+
+    def shutdown(self) -> None:
+        """Close the descriptor for writing: that is how the end of a pipe is sent."""
+        if self.write_fd is None:
+            return
+        if self.write_fd == self.read_fd:
+            raise OSError(errno.EOPNOTSUPP, "one descriptor for both directions cannot be half closed")
+        os.close(self.write_fd)
+        self.write_fd = None
+
+    def close(self) -> None:
+        """Close both descriptors."""
+        self.pause_reading()
+        for fd in {self.read_fd, self.write_fd} - {None}:
+            os.close(fd)  # type: ignore[arg-type]  # None is taken out
+        self.read_fd = self.write_fd = None
+
+
+class Readiness:
+    """Do for a transport without a descriptor what the loop's selector does for one.
+
+    The watcher is called once in every pass of the loop in which `is_ready` says so, until it stops
+    watching. Whoever makes the transport ready calls `poke`.
+    """
+
+    __slots__ = ("_callback", "_handle", "_is_ready", "_loop")
+
+    def __init__(self, is_ready: Callable[[], bool]) -> None:
+        self._is_ready = is_ready
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._callback: Callable[[], object] | None = None
+        self._handle: asyncio.Handle | None = None
+
+    def watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object] | None) -> None:
+        """Call `callback` while ready; None: no longer."""
+        self._loop = loop
+        self._callback = callback
+        if callback is not None:
+            self.poke()
+        elif self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def poke(self) -> None:
+        """Call the watcher in the next pass of the loop, if there is one and it is ready."""
+        if self._callback is not None and self._handle is None and self._is_ready():
+            assert self._loop is not None
+            self._handle = self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._handle = None
+        if self._callback is not None and self._is_ready():
+            self._callback()
+        self.poke()
+
+
+def always_ready(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> Readiness:
+    """Return a readiness that never ends, watched already."""
+    ready = Readiness(lambda: True)
+    ready.watch(loop, callback)
+    return ready
+
+
+def prepare_socket(sock: socket.socket) -> None:
+    """Make a socket ready for a transport: it does not block, and TCP does not wait for more."""
+    sock.setblocking(False)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def discard_received(sock: socket.socket) -> None:
+    """Throw away what a socket has received.
+
+    A system that closes a socket over unread bytes resets the connection, and what was sent and is still
+    on its way is lost.
+    """
+    with suppress(OSError, ValueError):  # nothing is there; a TLS socket may know no more than that
+        for _ in range(_MOST_TO_DISCARD // _DISCARDED_AT_ONCE):
+            if not sock.recv(_DISCARDED_AT_ONCE):
+                return
+
+
+def address_of_peer(sock: socket.socket) -> str:
+    """Return the address of a socket's peer as text; empty if the system does not know it any more."""
+    try:
+        return format_address(sock.getpeername())
+    except OSError:
+        return ""
+
+
+def format_address(address: Any) -> str:
+    """Return a socket address as text: ``host:port``, ``[host]:port`` or a path."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return os.fsdecode(address) or "unnamed"

@@ -1,0 +1,434 @@
+"""TLS over any transport, and TLS of a socket that Python's own `ssl` has wrapped.
+
+What comes from below is written into the engine's memory, decrypted straight into the sink's buffer, and
+pushed on. Nothing in here waits. Whatever has to wait is a flag, and `_update` turns the flags into what is
+asked of the transport below::
+
+    the sink reads, or a handshake goes on              ──► read
+    the sink writes, and the engine takes what it has   ──► write
+    the sink writes, and the engine must hear first     ──► read
+    ciphertext was not taken, whatever it is for        ──► write
+"""
+
+from __future__ import annotations
+
+import errno
+import ssl
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from framestream.transport.base import Buffer, Sink, Transport, joined
+from framestream.transport.descriptor import SocketTransport
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable, Sequence
+
+# Received at a time. The engine's memory keeps the size it has once had, so an idle connection may hold on to
+# as much.
+_CHUNK: Final = 1 << 16
+# Encrypted at a time: so much plaintext is committed before the transport below takes any of it.
+_MOST_TO_ENCRYPT: Final = 1 << 16
+# Decrypted at most to say goodbye.
+_MOST_AT_THE_END: Final = 1 << 18
+
+
+class _Ciphertext(threading.local):
+    """Where all connections of a thread receive: the engine copies at once."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(_CHUNK))
+
+
+_ciphertext = _Ciphertext()
+
+
+class TLSTransport(Transport):
+    """Encrypt what goes to, and decrypt what comes from, another transport (RFC 8446, RFC 5246).
+
+    The TLS engine works in memory, so this is the same over a socket, a pipe, a pair in memory, or TLS. It
+    is the sink of the transport below. A peer that ends the connection without saying goodbye (close_notify)
+    has been cut off, perhaps by an attacker: that is a lost connection (``ssl.SSLEOFError``), and only an
+    end that the peer has confirmed is the end of the stream.
+
+    The handshake is made by `shake_hands`, or else within whatever is read and written first.
+
+    Args:
+        inner: the transport to go over; belongs to this one from here on.
+        context: certificates, verification, protocols offered (ALPN).
+        server_side: wait for the peer to begin the handshake.
+        server_hostname: whom to expect (and to ask for, SNI), on the client's side.
+        truncation_is_end: take a missing goodbye for an end, for peers known to leave it out.
+        received: what was received from `inner` already, and belongs to the handshake.
+
+    Raises:
+        ValueError: the context checks the host name, and there is none to check.
+    """
+
+    tls: ssl.SSLObject
+
+    def __init__(
+        self,
+        inner: Transport,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        truncation_is_end: bool = False,
+        received: bytes = b"",
+    ) -> None:
+        check_host_name(context, server_side=server_side, server_hostname=server_hostname)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._incoming.write(received)
+        self._start(
+            inner,
+            context.wrap_bio(
+                self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
+            ),
+            truncation_is_end,
+        )
+
+    def _start(self, inner: Transport, tls: ssl.SSLObject, truncation_is_end: bool) -> None:
+        self._inner = inner
+        self.tls = tls
+        self._truncation_is_end = truncation_is_end
+        self._buffer = _ciphertext.buffer
+        self._shaking: asyncio.Future[None] | None = None
+        # Receiving
+        self._reading = self._held = False
+        self._more = True  # asking the engine may bring something
+        self._read_wants_write = False
+        self._plain = bytearray()  # decrypted ahead of a half-close
+        self._failure: Exception | None = None  # met after decrypted bytes: pushed next
+        self._over = False  # nothing more is pushed
+        # Sending
+        self._writing = False
+        self._write_wants_read = False
+        self._unsent: Buffer = b""  # ciphertext the transport below has not taken
+        self._owed = 0  # plaintext that is encrypted and not yet reported as sent
+        self._broken: OSError | None = None  # what the engine had to say by itself could not be sent
+        self._said_goodbye = False
+
+    def attach(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
+        """Push into `sink`; be the sink of the transport below."""
+        super().attach(sink, loop)
+        self._inner.attach(self, loop)
+
+    # The handshake
+
+    def shake_hands(self) -> asyncio.Future[None]:
+        """Begin the handshake; return a future of its end.
+
+        Its exception is the engine's ``ssl.SSLError``, which the peer has been told of, or the error that
+        broke the connection. What came with the last of the handshake is pushed after it.
+        """
+        self._shaking = future = self.loop.create_future()
+        self._shake()
+        return future
+
+    def _shake(self) -> None:
+        done = False
+        self._read_wants_write = False
+        try:
+            self.tls.do_handshake()
+            done = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLWantWriteError:
+            self._read_wants_write = True
+        except Exception as error:  # noqa: BLE001 - it is the future's
+            self._carry()  # an alert tells the peer why
+            self._end_handshake(error)
+            return
+        self._carry()
+        # What a server sends last in TLS 1.3 are tickets: nobody waits for them. A peer may take nothing
+        # before it has something to read, or be gone, having said all it had to say. In all else the peer
+        # waits for these bytes.
+        optional = done and self.tls.server_side and self.tls.version() == "TLSv1.3"
+        if self._broken is not None and not optional:
+            self._end_handshake(self._broken)
+        elif done and (optional or not self._unsent):
+            self._end_handshake(None)
+
+    def _end_handshake(self, error: Exception | None) -> None:
+        future, self._shaking = self._shaking, None
+        if future is not None and not future.done():
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+                future.exception()  # nobody has to ask for it
+        self._over = self._over or error is not None
+        self._update()
+        self._push_later()
+
+    # Receiving: the sink of the transport below
+
+    def get_buffer(self, sizehint: int, /) -> memoryview:
+        """Return the buffer that all connections of this thread share."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int, /) -> None:
+        """Decrypt, and push as much as the sink wants."""
+        self._incoming.write(self._buffer[:nbytes])
+        self._go_on()
+
+    def eof_received(self) -> None:
+        """Let the engine judge whether this is the end or a truncation."""
+        self._incoming.write_eof()
+        self._go_on()
+
+    def connection_lost(self, error: Exception | None, /) -> None:
+        """Push what can be decrypted, then the error; a connection that was closed below is cut off."""
+        if error is not None and self._shaking is not None:
+            self._end_handshake(error)
+        self._failure = self._failure or error
+        self._write_wants_read = True  # whoever writes shall try, and meet the error
+        self.eof_received()
+
+    def _go_on(self) -> None:
+        self._more = True
+        self._push_all()
+        if self._write_wants_read:
+            self._write_wants_read = False
+            if self._writing:
+                self._update()
+                self.sink.resume_writing()
+
+    def resume_reading(self) -> None:
+        """Push what comes from below, and in the next pass of the loop what is there already."""
+        self._reading = True
+        self._update()
+        self._push_later()
+
+    def pause_reading(self) -> None:
+        """Leave what comes below."""
+        self._reading = False
+        self._update()
+
+    def receive_now(self) -> bool:
+        """Push what has arrived, decrypted already or not."""
+        if self._shaking is not None:
+            return False
+        if not self._push():
+            self._held = True  # so that what comes now is pushed once, by us
+            self._inner.receive_now()
+            self._held = False
+            if not self._push():
+                return False
+        self._push_later()
+        return True
+
+    def _has_more(self) -> bool:
+        return (self._more or self._failure is not None or bool(self._plain)) and not self._over
+
+    def _push_later(self) -> None:
+        if self._reading and self._has_more():
+            self.loop.call_soon(self._push_all)
+
+    def _push_all(self) -> None:
+        if self._shaking is not None:
+            self._shake()
+            return
+        # Each push runs the sink's code, which may pause, close, read or write.
+        while self._reading and not self._held and self._has_more():
+            self._push()
+
+    def _push(self) -> bool:
+        """Decrypt into one buffer of the sink and push it; without bytes, push the end if there is one."""
+        if not self._has_more():
+            return False
+        size = self._decrypt(self.sink.get_buffer(-1))
+        if self._outgoing.pending or self._read_wants_write:
+            self._carry()  # an answer to the peer, such as a new key, or an alert
+        if size:
+            self.sink.buffer_updated(size)
+            return True
+        if self._failure is None:
+            return False
+        self._over = True
+        self._update()
+        if isinstance(self._failure, ssl.SSLZeroReturnError) or (
+            self._truncation_is_end and isinstance(self._failure, ssl.SSLEOFError)
+        ):
+            self.sink.eof_received()
+        else:
+            self.sink.connection_lost(self._failure)
+        return True
+
+    def _decrypt(self, buffer: memoryview) -> int:
+        """Fill the buffer with what has arrived, and keep what went wrong after it."""
+        if self._plain:
+            filled = min(len(self._plain), len(buffer))
+            buffer[:filled] = self._plain[:filled]
+            del self._plain[:filled]
+            return filled
+        size, filled = len(buffer), 0
+        read: Callable[[int, memoryview], int] = self.tls.read  # type: ignore[assignment]  # with a buffer
+        try:
+            while filled < size:
+                received = read(size - filled, buffer[filled:])
+                if not received:
+                    raise ssl.SSLZeroReturnError
+                filled += received
+                # Asking the engine once too often costs an exception.
+                if filled < size and not self._incoming.pending:
+                    self._more = self._incoming.eof
+                    break
+        except ssl.SSLWantReadError:
+            self._more = False
+        except ssl.SSLWantWriteError:
+            self._more, self._read_wants_write = False, True
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing more can be decrypted
+            self._more = False
+            self._failure = self._failure or error
+        return filled
+
+    # Sending
+
+    def send(self, buffers: Sequence[Buffer]) -> int:
+        """Encrypt a part of the buffers and send it; it counts as taken when all its ciphertext has left."""
+        self._flush()
+        if not self._owed:
+            try:
+                self._owed = self.tls.write(joined(buffers, _MOST_TO_ENCRYPT))
+            except ssl.SSLWantReadError:
+                self._write_wants_read = True
+                self._carry()
+                raise BlockingIOError from None
+            except ssl.SSLWantWriteError:
+                raise BlockingIOError from None
+            self._flush()
+        taken, self._owed = self._owed, 0
+        return taken
+
+    def _flush(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+        while self._unsent or self._outgoing.pending:
+            data = self._unsent = self._unsent or self._outgoing.read()
+            taken = self._inner.send((data,))
+            self._unsent = memoryview(data)[taken:] if taken < len(data) else b""
+
+    def _carry(self) -> None:
+        """Send what the engine has to say by itself; nobody waits for that."""
+        try:
+            self._flush()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._broken = error  # whoever sends next meets it
+        self._update()
+
+    def watch_writing(self, wanted: bool) -> None:
+        """Watch the transport below: for writing, or for reading if that is what sending waits for."""
+        self._writing = wanted
+        self._update()
+
+    def resume_writing(self) -> None:
+        """Send what is left over, and let the engine and the sink go on."""
+        self._carry()
+        if self._unsent and self._broken is None:
+            return
+        if self._shaking is not None or self._read_wants_write:
+            self._read_wants_write = False
+            self._more = True
+            self._update()
+            self._push_all()
+        if self._writing and not self._write_wants_read:
+            self.sink.resume_writing()
+
+    def _update(self) -> None:
+        """Ask of the transport below what is wanted of this one."""
+        waits_for_peer = self._writing and self._write_wants_read
+        if self._shaking is not None or ((self._reading or waits_for_peer) and not self._over):
+            self._inner.resume_reading()
+        else:
+            self._inner.pause_reading()
+        owes = self._read_wants_write or (bool(self._unsent) and self._broken is None)
+        self._inner.watch_writing(owes or (self._writing and not waits_for_peer))
+
+    # The end
+
+    def shutdown(self) -> None:
+        """Say goodbye (close_notify): the peer knows that nothing was cut off. Receiving goes on."""
+        if not self._said_goodbye:
+            # The engine would take data of the peer that waits to be read for an error. No more is received
+            # for that, and a limit is set where the engine itself receives: a peer that goes on sending
+            # would never come to an end.
+            with suppress(OSError):
+                while len(self._plain) < _MOST_AT_THE_END and (piece := self.tls.read(_CHUNK)):
+                    self._plain += piece
+            try:
+                self.tls.unwrap()
+                self._failure = self._failure or ssl.SSLZeroReturnError()  # the peer has said it, too
+            except ssl.SSLWantWriteError:
+                raise BlockingIOError from None
+            except ssl.SSLError:
+                pass  # the peer has not, which is the rule, or is gone, which a reader will hear of
+            self._said_goodbye = True
+        self._flush()
+
+    def discard(self) -> None:
+        """Throw away what has arrived below: a server's session tickets, if nothing else."""
+        self._inner.discard()
+
+    def close(self) -> None:
+        """Close the transport below; a handshake that goes on fails."""
+        self._reading = self._writing = self._read_wants_write = False
+        self._unsent = b""
+        self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
+        self._inner.close()
+
+    @property
+    def needs_close_notify(self) -> bool:
+        """True: see `shutdown`."""
+        return True
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket underneath, if there is one."""
+        return self._inner.socket
+
+    @property
+    def peer(self) -> str:
+        """Who is on the other side."""
+        return self._inner.peer
+
+
+class TLSSocketTransport(TLSTransport):
+    """A socket from ``SSLContext.wrap_socket``: for code that has one already, shaken hands or not.
+
+    It belongs to the transport from here on. Whether a missing goodbye is an end or an error is as the socket
+    was made (``suppress_ragged_eofs``).
+    """
+
+    tls: ssl.SSLSocket  # type: ignore[assignment]  # it has the methods of the engine in memory
+
+    def __init__(self, sock: ssl.SSLSocket, peer: str = "") -> None:
+        # The engine receives and sends by itself: nothing passes through its memory here, and only it can
+        # tell that there is no more.
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._incoming.write_eof()
+        self._start(_WatchedSocket(sock, peer), sock, False)  # type: ignore[arg-type]
+
+
+class _WatchedSocket(SocketTransport):
+    """A socket that tells its sink when to receive."""
+
+    __slots__ = ()
+
+    def _on_readable(self) -> bool:
+        self.sink.eof_received()
+        return True
+
+
+def check_host_name(context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None) -> None:
+    """Raise ``ValueError`` where a certificate would be accepted whoever it is for.
+
+    The engine in memory takes a missing name for one that need not be checked.
+    """
+    if context.check_hostname and not server_side and not server_hostname:
+        raise ValueError("the TLS context checks host names: pass server_hostname, whom to expect")

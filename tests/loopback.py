@@ -1,0 +1,118 @@
+"""What the tests of `connect` and `serve` share: handlers, waiting, faults of the system."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import sys
+
+from framestream import Line
+
+LINE = Line()
+HERE = "tcp://127.0.0.1:0"
+
+
+async def echo(stream):
+    """Send every line back."""
+    async for line in stream.frames(LINE):
+        await stream.send(line, LINE)
+
+
+async def greet(stream):
+    """Say one line and end."""
+    await stream.send("hello", LINE)
+
+
+class Gate:
+    """A handler that tells when it was entered, and stays until it is let go."""
+
+    def __init__(self):
+        self.entered = asyncio.Queue()
+        self.open = asyncio.Event()
+
+    async def __call__(self, stream):
+        self.entered.put_nowait(stream)
+        await self.open.wait()
+
+
+async def until(condition):
+    """Let the loop go round until something is true."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def ask(url, question="hello", **options):
+    """Return the answer to one line."""
+    from framestream import connect
+
+    async with await connect(url, **options) as stream:
+        await stream.send(question, LINE)
+        return await stream.read(LINE)
+
+
+async def hear(url, **options):
+    """Return the line that a peer says unasked."""
+    from framestream import connect
+
+    async with await connect(url, **options) as stream:
+        return await stream.read(LINE)
+
+
+def raw_client(server):
+    """Return a blocking socket that is connected to a server."""
+    host, _, port = server.addresses[0].rpartition(":")
+    return socket.create_connection((host, int(port)))
+
+
+def reset_on_close(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def resolve_to(monkeypatch, *addresses):
+    """Make every host name resolve to these addresses; for asyncio's own loops."""
+
+    def getaddrinfo(host, port, *_, **__):
+        family = {address: socket.AF_INET6 if ":" in address else socket.AF_INET for address in addresses}
+        return [(family[address], socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@contextlib.contextmanager
+def no_more_descriptors():
+    """Let opening anything fail with EMFILE."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as probe:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (probe.fileno(), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class LoopWithoutPolling(asyncio.SelectorEventLoop):
+    """A loop that cannot be asked to watch a descriptor, as Windows' Proactor cannot; asyncio itself may."""
+
+    def _refuse(self, name, *arguments):
+        if not sys._getframe(2).f_globals["__name__"].startswith("asyncio."):
+            raise NotImplementedError
+        return getattr(super(), name)(*arguments)
+
+    def add_reader(self, *arguments):
+        return self._refuse("add_reader", *arguments)
+
+    def remove_reader(self, *arguments):
+        return self._refuse("remove_reader", *arguments)
+
+    def add_writer(self, *arguments):
+        return self._refuse("add_writer", *arguments)
+
+    def remove_writer(self, *arguments):
+        return self._refuse("remove_writer", *arguments)

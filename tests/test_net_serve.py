@@ -1,0 +1,643 @@
+"""Servers and their clients over loopback."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import weakref
+from contextlib import suppress
+
+import pytest
+from certificates import certificates
+from conftest import run_on
+from loopback import (
+    HERE,
+    LINE,
+    Gate,
+    LoopWithoutPolling,
+    ask,
+    echo,
+    no_more_descriptors,
+    open_descriptors,
+    raw_client,
+    reset_on_close,
+    until,
+)
+
+from framestream import (
+    ConnectError,
+    Exactly,
+    FramingError,
+    Line,
+    StreamClosed,
+    UnknownFramerError,
+    connect,
+    hookimpl,
+    plugins,
+    serve,
+)
+
+
+def warnings_of_ours(caplog):
+    """Return what was logged as wrong, but for what asyncio's debug mode says about slow machines."""
+    wrong = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    return [record for record in wrong if record.name.startswith("framestream")]
+
+
+async def streams(server, count):
+    """Return the server's streams as soon as there are so many."""
+    await until(lambda: len(server.streams) == count)
+    return server.streams
+
+
+async def test_a_client_and_a_server_exchange_frames_with_and_without_a_framer():
+    async def upper(conversation):
+        async for line in conversation:
+            await conversation.send(line.upper())
+
+    async with await serve(echo, HERE) as server:
+        assert "hello" == await ask(server.url)
+    async with await serve(upper, HERE, framer=LINE) as server:
+        async with await connect(server.url, framer="line") as client:
+            await client.send("hello")
+            assert "HELLO" == await client.read()
+
+
+async def test_the_url_and_addresses_name_the_port_that_was_chosen():
+    async with await serve(echo, HERE) as server:
+        (address,) = server.addresses
+        host, _, port = address.rpartition(":")
+        assert ("127.0.0.1", True) == (host, int(port) > 0)
+        assert f"tcp://{address}" == server.url == str(server)
+        assert f"<Server tcp://{address}, 0 connections>" == repr(server)
+    assert f"<Server tcp://{address}, closed>" == repr(server)
+
+
+async def test_a_unix_socket_file_comes_and_goes_with_its_server_alone(tmp_path):
+    path = tmp_path / "socket"
+    async with await serve(echo, f"unix:{path}") as server:
+        assert "hello" == await ask(server.url)
+    assert not path.exists()
+    async with await serve(echo, f"unix:{path}"):
+        path.unlink()
+    async with await serve(echo, f"unix:{path}"):
+        path.unlink()
+        second = await serve(echo, f"unix:{path}")
+    assert path.exists()  # another server took the place
+    await second.aclose()
+    assert not path.exists()
+
+
+async def test_an_inherited_listening_descriptor_is_served_and_its_file_left(tmp_path):
+    path = tmp_path / "socket"
+    inherited = socket.socket(socket.AF_UNIX)
+    inherited.bind(str(path))
+    inherited.listen()
+    async with await serve(echo, f"fd:{inherited.detach()}") as server:
+        assert f"unix:{path}" == server.url
+    assert path.exists()
+    inherited = socket.create_server(("127.0.0.1", 0))
+    url = f"tcp://127.0.0.1:{inherited.getsockname()[1]}"
+    async with await serve(echo, f"fd:{inherited.detach()}") as server:
+        assert url == server.url
+
+
+async def test_what_no_connection_could_use_is_refused_before_anybody_connects():
+    with pytest.raises(TypeError, match="unknown stream option: max_fame_size"):
+        await serve(echo, HERE, max_fame_size=1)
+    with pytest.raises(UnknownFramerError, match="no framer named 'lien'; did you mean 'line'"):
+        await serve(echo, HERE, framer="lien")
+    with pytest.raises(TypeError, match="available can only read"):
+        await serve(echo, HERE, framer="available")
+
+
+# What the handler does
+
+
+async def test_what_a_handler_has_written_is_sent_when_it_returns():
+    async def speak(stream):
+        stream.write(b"x" * 1_000_000)
+
+    async with await serve(speak, HERE) as server, await connect(server.url) as client:
+        assert 1_000_000 == len(await client.read_until_close(max_size=2_000_000))
+
+
+async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplog):
+    async def fail(stream):
+        line = await stream.read(LINE)
+        if line == "fail":
+            raise KeyError(line)
+        await stream.send(line, LINE)
+
+    async with await serve(fail, HERE) as server:
+        async with await connect(server.url) as bad, await connect(server.url) as good:
+            address = "{}:{}".format(*bad.channel.socket.getsockname())
+            await bad.send("fail", LINE)
+            with pytest.raises(StreamClosed):
+                await bad.read(LINE)
+            await good.send("hello", LINE)
+            assert "hello" == await good.read(LINE)
+        assert 1 == server.stats.handler_failures
+    (record,) = warnings_of_ours(caplog)
+    assert f"{address}: handler failed: KeyError('fail')" == record.getMessage()
+    assert (address, server.url, KeyError) == (record.peer, record.server, record.exc_info[0])
+
+
+async def close_and_fail(stream):
+    async with stream:
+        raise KeyError("fail")
+
+
+async def fail_after_a_reset(stream):
+    await stream.read(LINE)
+    await stream.wait_closed()
+    raise KeyError("fail")
+
+
+@pytest.mark.parametrize("handler", [close_and_fail, fail_after_a_reset])
+async def test_a_peer_is_named_when_it_is_gone(handler, caplog):
+    async with await serve(handler, HERE) as server:
+        with raw_client(server) as client:
+            address = "{}:{}".format(*client.getsockname())
+            reset_on_close(client)
+            client.sendall(b"hello\n")
+        await until(lambda: server.stats.handler_failures)
+        async with await connect(server.url) as client:
+            pass
+        assert server.addresses[0] == client.peer
+    assert address == warnings_of_ours(caplog)[0].peer
+
+
+class Outcome(BaseException):
+    """As test frameworks raise them."""
+
+
+def cancelled():
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    return future
+
+
+@pytest.mark.parametrize(
+    ("error", "failures"), [(KeyError("two"), 1), (FramingError("two"), 0), (Outcome(), 1), (None, 1)]
+)
+async def test_what_a_handler_has_written_before_it_fails_is_sent(error, failures, caplog):
+    async def fail(stream):
+        stream.send("one", LINE)
+        stream.send("ERROR: two", LINE)
+        if error is None:
+            await cancelled()  # by nobody who meant the handler
+        raise error
+
+    async with await serve(fail, HERE) as server, await connect(server.url) as client:
+        assert b"one\nERROR: two\n" == await client.read_until_close()
+        await until(lambda: not server.stats.open)
+        assert (failures, 1 - failures) == (server.stats.handler_failures, server.stats.peer_failures)
+    assert failures == len(warnings_of_ours(caplog))
+
+
+async def test_a_failed_handlers_last_answers_are_not_waited_for_long(monkeypatch, caplog):
+    async def fail(stream):
+        stream.write(b"x" * 10_000_000)
+        raise KeyError("fail")
+
+    async with await serve(fail, HERE) as server, await connect(server.url):
+        await until(lambda: server.stats.handler_failures)
+        await server.aclose(drain_timeout=0)  # quietly
+        assert 0 == server.stats.open
+    monkeypatch.setattr("framestream.net.server.FLUSH_TIMEOUT", 0.02)
+    async with await serve(fail, HERE) as server, await connect(server.url):
+        await until(lambda: server.stats.accepted and not server.stats.open)
+
+
+@pytest.mark.parametrize("sent", [b"\xff\n", b"incomplete"])
+async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, caplog):
+    condition = Line(last=False)
+
+    async def read(stream):
+        await stream.read(condition)
+
+    async with await serve(read, HERE) as server:
+        async with await connect(server.url, half_open=True) as client:
+            client.write(sent)
+            await client.write_eof()
+            with pytest.raises(StreamClosed):
+                await client.read(LINE)
+        await server.aclose()
+        assert (1, 0) == (server.stats.peer_failures, server.stats.handler_failures)
+    assert not warnings_of_ours(caplog)
+
+
+async def test_a_reset_is_the_peers_doing():
+    async with await serve(echo, HERE) as server:
+        with raw_client(server) as client:
+            await until(lambda: server.stats.open)
+            reset_on_close(client)
+        await until(lambda: not server.stats.open)
+        assert (1, 0) == (server.stats.peer_failures, server.stats.handler_failures)
+
+
+async def flood(stream):
+    while True:
+        await stream.send("x" * 100_000, LINE)
+
+
+@pytest.mark.parametrize(("handler", "limit"), [(flood, "write_timeout"), (echo, "idle_timeout")])
+async def test_a_peer_that_takes_or_says_nothing_is_given_up(handler, limit):
+    async with await serve(handler, HERE, **{limit: 0.02}) as server:
+        async with await connect(server.url):
+            await until(lambda: server.stats.peer_failures)
+        assert 0 == server.stats.handler_failures
+
+
+async def test_a_handler_without_coroutines_lasts_as_long_as_its_stream():
+    def echo_by_callbacks(stream):
+        stream.on_frame(LINE, lambda line: stream.send(line, LINE))
+
+    def nothing(stream):
+        """Does not even read."""
+
+    async with await serve(echo_by_callbacks, HERE) as server, await connect(server.url) as client:
+        for word in ("one", "two"):
+            await client.send(word, LINE)
+            assert word == await client.read(LINE)
+    async with await serve(nothing, HERE) as server:
+        async with await connect(server.url):
+            (stream,) = await streams(server, 1)
+        await stream.wait_closed()
+
+
+async def test_a_handler_that_cancels_itself_costs_its_connection_only():
+    async def give_up(stream):
+        asyncio.current_task().cancel()
+        await stream.read(LINE)
+
+    async with await serve(give_up, HERE) as server:
+        for _ in range(2):
+            async with await connect(server.url) as client:
+                with pytest.raises(StreamClosed):
+                    await client.read(LINE)
+        await until(lambda: not server.stats.open)
+
+
+# Accepting
+
+
+async def test_connections_above_the_limit_wait_until_one_ends():
+    gate = Gate()
+    async with await serve(gate, HERE, max_connections=1) as server:
+        async with await connect(server.url) as first, await connect(server.url) as second:
+            await gate.entered.get()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert gate.entered.empty()
+            gate.open.set()
+            await gate.entered.get()
+            for client in (first, second):
+                with pytest.raises(StreamClosed):
+                    await client.read(LINE)
+        assert (2, 1) == (server.stats.accepted, server.stats.most_open)
+
+
+async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog):
+    async with await serve(echo, HERE) as server:
+        async with await connect(server.url) as first:
+            await until(lambda: server.stats.open)
+            host, _, port = server.addresses[0].rpartition(":")
+            with socket.socket() as second:
+                second.setblocking(False)
+                second.connect_ex((host, int(port)))
+                with no_more_descriptors():
+                    await until(lambda: server.stats.accept_failures)
+                    await first.send("hello", LINE)
+                    assert "hello" == await first.read(LINE)  # nobody else notices
+                await first.aclose()  # no need to wait for the pause to be over
+                await until(lambda: server.stats.accepted == 2)
+    assert any("cannot accept for now: [Errno 24] " in record.getMessage() for record in caplog.records)
+
+
+async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(
+    monkeypatch, caplog
+):
+    def refuse(*_):
+        raise MemoryError("no room")
+
+    async with await serve(echo, HERE) as server:
+        with monkeypatch.context() as patch, raw_client(server) as lost:
+            patch.setattr("framestream.net.streams.IOStream", refuse)
+            await until(lambda: server.stats.accepted)
+            assert b"" == lost.recv(1)
+        assert "hello" == await ask(server.url)
+    stats = server.stats
+    assert (2, 0, 1, 1) == (stats.accepted, stats.open, stats.most_open, stats.handler_failures)
+    assert "no room" in caplog.text
+
+
+async def test_nothing_is_left_of_many_connections(tmp_path):
+    seen = weakref.WeakSet()
+
+    async def note_and_echo(stream):
+        seen.add(stream)
+        await echo(stream)
+
+    async with await serve(note_and_echo, f"unix:{tmp_path}/socket") as server:
+        before = open_descriptors(), len(asyncio.all_tasks())
+        for _ in range(4):
+            assert ["hello"] * 50 == await asyncio.gather(*(ask(server.url) for _ in range(50)))
+        await until(lambda: not server.stats.open)
+        assert before == (open_descriptors(), len(asyncio.all_tasks()))
+        assert 200 == server.stats.accepted
+    gc.collect()
+    assert not seen
+
+
+# The end
+
+
+async def test_draining_ends_idle_connections_at_once_and_lets_the_others_finish():
+    gate = Gate()
+
+    async def answer(stream):
+        async for line in stream.frames(LINE):
+            await gate(stream)
+            await stream.send(line.upper(), LINE)
+
+    async with await serve(answer, HERE) as server:
+        async with await connect(server.url) as idle, await connect(server.url) as busy:
+            gate.open.set()
+            await idle.send("once", LINE)
+            assert "ONCE" == await idle.read(LINE)
+            gate.open.clear()
+            await busy.send("busy", LINE)
+            await gate.entered.get()
+            await gate.entered.get()
+            draining = asyncio.ensure_future(server.aclose())
+            with pytest.raises(StreamClosed):
+                await idle.read(LINE)
+            assert not draining.done()
+            gate.open.set()
+            assert "BUSY" == await busy.read(LINE)
+            await draining
+    assert 0 == server.stats.open
+
+
+@pytest.mark.parametrize("begun", ["", "hel"])
+async def test_draining_hears_out_who_has_just_connected_or_begun_a_frame(begun):
+    async with await serve(echo, HERE) as server, await connect(server.url) as client:
+        await client.write(begun.encode())
+        (stream,) = await streams(server, 1)
+        await until(lambda: stream.buffered == len(begun))
+        draining = asyncio.ensure_future(server.aclose())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await client.write(b"hello\n"[len(begun) :])
+        assert "hello" == await client.read(LINE)
+        await client.aclose()
+        await draining
+
+
+async def test_draining_serves_however_many_wait_in_the_backlog():
+    server = await serve(echo, HERE)
+    clients = [raw_client(server) for _ in range(100)]
+    for client in clients:
+        client.sendall(b"hello\n")
+    await server.aclose()
+    assert [b"hello\n"] * 100 == [client.recv(100) for client in clients]
+    for client in clients:
+        client.close()
+
+
+async def test_what_takes_longer_than_the_time_to_drain_is_cancelled_and_has_not_failed(caplog):
+    gate = Gate()
+    async with await serve(gate, HERE, drain_timeout=0) as server, await connect(server.url) as client:
+        await gate.entered.get()
+        await server.aclose()
+        with pytest.raises(StreamClosed):
+            await client.read(LINE)
+    assert 0 == server.stats.handler_failures == server.stats.open
+    (record,) = warnings_of_ours(caplog)
+    assert f"{server.url}: the time to drain is over, 1 connections are cut" == record.getMessage()
+
+
+async def test_a_handler_that_ignores_cancellation_loses_its_stream(caplog, monkeypatch):
+    monkeypatch.setattr("framestream.net.server.CANCEL_TIMEOUT", 0.01)
+    gate = Gate()
+
+    async def stubborn(stream):
+        while not gate.open.is_set():
+            with suppress(asyncio.CancelledError):
+                await gate(stream)
+
+    async with await serve(stubborn, HERE, drain_timeout=0) as server, await connect(server.url) as client:
+        stream = await gate.entered.get()
+        await server.aclose()
+        with pytest.raises(StreamClosed):
+            await client.read(LINE)
+        assert stream.closed()
+    assert "goes on although it was cancelled" in caplog.text
+    gate.open.set()
+    await until(lambda: not server.stats.open)
+
+
+async def test_a_connection_that_is_cancelled_before_it_had_a_turn_is_closed(caplog):
+    server = await serve(echo, HERE, drain_timeout=0)
+    with raw_client(server) as client:
+        before = asyncio.all_tasks()
+        server.close()  # accepts what waits in the backlog
+        (stream,) = server.streams
+        (task,) = asyncio.all_tasks() - before
+        task.cancel()  # as asyncio.run does on Ctrl-C
+        await server.aclose()
+        assert stream.closed()
+        assert b"" == client.recv(1)
+    assert (1, 0) == (server.stats.accepted, server.stats.open)
+    assert not warnings_of_ours(caplog)
+
+
+async def test_closing_ends_the_listening_and_leaves_connections():
+    async with await serve(echo, HERE) as server, await connect(server.url) as client:
+        await streams(server, 1)
+        server.close()
+        server.close()
+        assert server.closed
+        await client.send("hello", LINE)
+        assert "hello" == await client.read(LINE)
+        with pytest.raises(ConnectError, match="connection refused"):
+            await connect(server.url)
+
+
+@pytest.mark.parametrize("how", ["aclose", "cancel", "signal"])
+async def test_serving_for_ever_ends_with_the_server(how):
+    server = await serve(echo, HERE)
+    server.close_on(signal.SIGUSR1, signal.SIGUSR2)
+    serving = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)
+    if how == "aclose":
+        await server.aclose()
+    elif how == "cancel":
+        serving.cancel()
+    else:
+        os.kill(os.getpid(), signal.SIGUSR1)
+    with suppress(asyncio.CancelledError):
+        await serving
+    assert server.closed
+    assert signal.SIG_DFL == signal.getsignal(signal.SIGUSR1)
+
+
+async def test_a_handler_may_close_its_server_without_waiting_for_itself(caplog):
+    gate = Gate()
+
+    async def handler(stream):
+        if "end" == await stream.read(LINE):
+            await server.aclose()
+            await stream.send("closing", LINE)
+        else:
+            await gate(stream)
+
+    async with await serve(handler, HERE) as server:
+        async with await connect(server.url) as waiting, await connect(server.url) as client:
+            async with await connect(server.url) as second:
+                await waiting.send("wait", LINE)
+                await gate.entered.get()
+                for closer in (client, second):
+                    await closer.send("end", LINE)
+                for closer in (client, second):
+                    assert "closing" == await closer.read(LINE)
+                assert server.closed
+                assert 1 <= server.stats.open  # the draining waits for the others, too
+                gate.open.set()
+                await server.serve_forever()
+    assert 0 == server.stats.open
+    assert [] == warnings_of_ours(caplog)
+
+
+# A client that is still sending when its handler ends
+
+PLACES = [HERE, "unix:{}/socket", "tls://127.0.0.1:0"]
+
+
+async def answer_at_once(stream):
+    with suppress(FramingError):
+        await stream.read(LINE, max_size=1000)
+    stream.write(b"y" * 200_000)
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_client_that_is_still_sending_gets_the_whole_answer(place, tmp_path):
+    options = {"tls": certificates().server} if place.startswith("tls") else {}
+    trust = {"tls": certificates().client()} if place.startswith("tls") else {}
+    async with await serve(answer_at_once, place.format(tmp_path), **options) as server:
+        async with await connect(server.url, **trust) as client:
+            await client.write(b"go\nmore")
+            sending = asyncio.ensure_future(client.write(b"x" * 12_000_000))
+            assert 200_000 == len(await client.read_until_close())
+            await sending
+        await until(lambda: not server.stats.open)
+        assert 0 == server.stats.peer_failures == server.stats.handler_failures
+
+
+async def test_a_failed_handlers_last_answer_reaches_a_client_that_is_still_sending():
+    async def refuse(stream):
+        await answer_at_once(stream)
+        raise FramingError("refused")
+
+    async with await serve(refuse, HERE) as server, await connect(server.url) as client:
+        sending = asyncio.ensure_future(client.write(b"x" * 12_000_000))
+        assert 200_000 == len(await client.read_until_close())
+        await sending
+
+
+async def test_a_client_that_does_not_notice_the_end_is_not_waited_for_long(monkeypatch):
+    monkeypatch.setattr("framestream.net.server.LINGER", 0.01)
+    async with await serve(answer_at_once, HERE) as server, await connect(server.url) as client:
+        await client.write(b"go\nmore")
+        await until(lambda: server.stats.accepted and not server.stats.open)
+
+
+async def test_nobody_lingers_for_a_client_that_has_sent_nothing_more_or_when_the_drain_is_over(monkeypatch):
+    monkeypatch.setattr("framestream.net.server.LINGER", 1000.0)
+    async with await serve(answer_at_once, HERE) as server:
+        async with await connect(server.url) as client:
+            await client.write(b"go\n")
+            await until(lambda: server.stats.accepted and not server.stats.open)
+            assert 200_000 == len(await client.read_until_close())
+        async with await connect(server.url) as client:
+            await client.write(b"go\nmore")
+            await client.read(Exactly(200_000))
+            assert 1 == server.stats.open
+            await server.aclose(drain_timeout=0)
+            assert 0 == server.stats.open
+
+
+async def test_lingering_goes_on_while_the_server_drains():
+    async with await serve(answer_at_once, HERE) as server:
+        async with await connect(server.url, half_open=True) as client:
+            await client.write(b"go\nmore")
+            assert 200_000 == len(await client.read_until_close())
+            closing = asyncio.ensure_future(server.aclose())
+            for _ in range(10):
+                await client.write(b"x" * 1_000_000)
+            assert not closing.done()
+        await closing
+
+
+# What it tells
+
+
+async def test_the_counters_of_closed_connections_are_kept():
+    async with await serve(echo, HERE) as server:
+        for _ in range(2):
+            await ask(server.url)
+        await server.aclose()
+    stats = server.stats
+    assert (2, 0) == (stats.accepted, stats.open)
+    assert (12, 12) == (stats.bytes_received, stats.bytes_sent)
+    assert (2, 2) == (stats.frames_received, stats.frames_sent)
+
+
+class Observer:
+    """A plugin that notes what it is told."""
+
+    def __init__(self):
+        self.heard = []
+
+    @hookimpl
+    def framestream_server_opened(self, server):
+        self.heard.append(("opened", server.url))
+
+    @hookimpl
+    def framestream_server_closed(self, server):
+        self.heard.append(("closed", server.url))
+
+    @hookimpl
+    def framestream_server_failed(self, server, error):
+        self.heard.append(("failed", server.url, repr(error)))
+
+
+async def test_plugins_hear_of_a_server_and_of_what_fails_in_it(caplog):
+    observer = Observer()
+    with plugins.isolated():
+        plugins.register(observer, "observer")
+        async with await serve(close_and_fail, HERE) as server, await connect(server.url) as client:
+            with pytest.raises(StreamClosed):
+                await client.read(LINE)
+    failed = ("failed", server.url, "KeyError('fail')")
+    assert [("opened", server.url), failed, ("closed", server.url)] == observer.heard
+
+
+# On a loop that cannot watch descriptors
+
+
+def test_what_a_loop_without_signal_handlers_cannot_do_is_one_line(monkeypatch):
+    def refuse(*_):
+        raise NotImplementedError
+
+    async def close_on_signals():
+        async with await serve(echo, HERE) as server:
+            with pytest.raises(NotImplementedError, match="has no signal handlers; call aclose"):
+                server.close_on(signal.SIGTERM)
+
+    monkeypatch.setattr(LoopWithoutPolling, "add_signal_handler", refuse)
+    run_on(LoopWithoutPolling, close_on_signals, {}, True)

@@ -1,0 +1,203 @@
+"""Servers of several processes. Each test starts interpreters, so there are few."""
+
+import asyncio
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from certificates import certificates
+from distributions import site
+from loopback import HERE, LINE, ask, open_descriptors
+from worker_handlers import Conditional, Fickle, OwnTLS, Unstartable, answer, block, converse
+
+from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve
+
+
+async def test_workers_share_a_port_and_their_counters_are_added_up():
+    async with await serve(answer, HERE, workers=2) as server:
+        pids = {await ask(server.url, "pid") for _ in range(40)}
+        assert {str(pid) for pid in server.worker_pids} == pids
+        assert [] == server.streams
+    assert 40 == server.stats.accepted == server.stats.frames_received
+    assert 0 == server.stats.open
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_drains(caplog):
+    async with await serve(answer, HERE, workers=1) as server:
+        (old,) = server.worker_pids
+        with pytest.raises(StreamClosed):
+            await ask(server.url, "die")
+        pid = await ask(server.url, "pid")  # what waits in the backlog is served
+        assert str(old) != pid
+        async with await connect(server.url) as stream:
+            await stream.send("hello", LINE)
+            assert "hello" == await stream.read(LINE)
+            os.kill(int(pid), signal.SIGINT)  # as Ctrl-C does to the whole group; it is ours to decide
+            os.kill(int(pid), signal.SIGTERM)
+            with pytest.raises(StreamClosed):
+                await stream.read(LINE)
+    assert f"worker {old} of {server.url} ended with exit code 3" in caplog.text
+
+
+@pytest.mark.asyncio_only
+async def test_the_service_of_the_how_to_page_reloads_and_ends_when_it_is_told(tmp_path):
+    page = Path(__file__).parents[1] / "docs" / "how-to" / "graceful-restart.md"
+    code = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    (service,) = [text for text in code if "def reloading_service" in text]
+    names = {"serve": serve, "Line": Line, "asyncio": asyncio, "signal": signal}
+    exec(service.replace("workers=4", "workers=1"), names)
+    url = f"unix:{tmp_path}/socket"
+    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    serving = asyncio.ensure_future(names["reloading_service"](url, converse))
+    while signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        await asyncio.sleep(0.005)
+    before = await ask(url, "pid")
+    os.kill(os.getpid(), signal.SIGHUP)
+    while before == await ask(url, "pid"):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+    signal.signal(signal.SIGHUP, kept)
+    assert [] == multiprocessing.active_children()
+
+
+@pytest.mark.asyncio_only
+async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
+    async with await serve(answer, f"unix:{tmp_path}/socket", workers=2) as server:
+        before = set(server.worker_pids)
+        async with await connect(server.url) as busy:
+            await busy.send("pid", LINE)
+            assert int(await busy.read(LINE)) in before
+            reloading = asyncio.ensure_future(server.reload())
+            while not reloading.done():
+                assert "hello" == await ask(server.url)
+            await reloading
+            with pytest.raises(StreamClosed):
+                await busy.read(LINE)  # the old worker has drained
+        assert not before & set(server.worker_pids)
+        assert 2 == len(server.worker_pids)
+        reloading = asyncio.ensure_future(server.reload())
+        await asyncio.sleep(0)
+        await server.aclose()
+        await reloading
+    assert [] == multiprocessing.active_children()
+    assert not (tmp_path / "socket").exists()
+
+
+@pytest.mark.asyncio_only
+async def test_new_code_that_does_not_start_leaves_the_old_workers_serving(tmp_path):
+    async with await serve(Conditional(str(tmp_path / "broken")), HERE, workers=1) as server:
+        before = server.worker_pids
+        (tmp_path / "broken").touch()
+        with pytest.raises(WorkerError, match="the new worker ended with exit code 7; the old ones stay"):
+            await server.reload()
+        assert before == server.worker_pids
+        assert "hello" == await ask(server.url)
+
+
+WITNESS = """
+import os
+from framestream import hookimpl
+
+@hookimpl
+def framestream_stream_opened(stream):
+    if stream.peer.startswith("127."):
+        with open(os.environ["WITNESS"], "a") as notes:
+            notes.write(f"{os.getpid()}\\n")
+"""
+
+
+@pytest.mark.asyncio_only
+async def test_workers_make_their_own_tls_context_and_plugins_in_use_hear_of_their_streams(
+    tmp_path, monkeypatch
+):
+    notes = tmp_path / "notes"
+    monkeypatch.setenv("WITNESS", str(notes))
+    with site(tmp_path) as place, plugins.isolated():
+        place.install("witness-plugin", WITNESS, "witness")
+        plugins.load("witness")
+        plugins.register(Line, "our-own")  # cannot be found from another process, and is not sought
+        async with await serve(answer, "tls://127.0.0.1:0", workers=1, tls=OwnTLS()) as server:
+            assert "hello" == await ask(server.url, tls=certificates().client())
+            (pid,) = server.worker_pids
+    assert {str(pid), str(os.getpid())} == set(notes.read_text().split())
+
+
+@pytest.mark.asyncio_only
+async def test_what_cannot_be_sent_to_a_worker_is_refused_with_what_to_do(monkeypatch):
+    for options, message in {
+        ("handler", None): r"handler .* cannot be sent to a worker process; define it at the top",
+        ("tls", certificates().server()): "pass a function that makes the context",
+        ("on_discard", lambda error: None): "stream_options",
+    }.items():
+        handler = (lambda stream: None) if options[0] == "handler" else answer
+        with pytest.raises(WorkerError, match=message):
+            await serve(handler, HERE, workers=1, **({} if options[1] is None else dict([options])))
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(WorkerError, match="they need a Unix system"):
+        await serve(answer, HERE, workers=1)
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_that_cannot_start_fails_the_server_and_leaves_nothing_open():
+    before = open_descriptors()
+    with pytest.raises(WorkerError, match="a worker ended with exit code 7 before it served"):
+        await serve(Unstartable(), HERE, workers=1)
+    with pytest.raises(ValueError, match="not again"):
+        await serve(Fickle(), HERE, workers=1)
+    assert open_descriptors() <= before
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_whose_handler_blocks_it_is_killed(monkeypatch):
+    monkeypatch.setattr("framestream.net.workers.KILL_DELAY", 0)
+    async with await serve(block, HERE, workers=1, drain_timeout=0) as server:
+        async with await connect(server.url) as stream:
+            assert "blocking" == await stream.read(LINE)
+            await server.aclose()
+            with pytest.raises(StreamClosed):
+                await stream.read(LINE)
+
+
+PARENT = """
+import asyncio, sys
+from framestream import serve
+from worker_handlers import answer
+
+async def main():
+    server = await serve(answer, "tcp://127.0.0.1:0", workers=1)
+    print(server.url, *server.worker_pids, flush=True)
+    await server.serve_forever()
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_whose_parent_is_killed_ends_by_itself(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(tmp_path / "parent.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
+        url, pid = parent.stdout.readline().decode().split()
+        assert pid == await ask(url, "pid")
+        parent.kill()
+        # Standard output is the parent's and the worker's: it ends when both have.
+        await asyncio.to_thread(parent.stdout.read)
+    with pytest.raises(ConnectError):
+        await connect(url)
+
+
+@pytest.mark.asyncio_only
+async def test_a_server_in_this_process_has_no_workers_to_reload():
+    async with await serve(answer, HERE) as server:
+        assert [] == server.worker_pids
+        with pytest.raises(TypeError, match="only a server with workers can be reloaded"):
+            await server.reload()

@@ -1,0 +1,501 @@
+"""The plugin manager: nothing a plugin does can hurt it, and nothing that goes wrong is silent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from distributions import Site, healthy, site
+
+from framestream import (
+    NeedMore,
+    PluginError,
+    ReadCondition,
+    UnknownFramerError,
+    Window,
+    available_framers,
+    get_framer,
+    hookimpl,
+    plugins,
+)
+from framestream._events import EVENTS, events
+from framestream.registry.plugin import Plugin
+
+
+@dataclass(frozen=True)
+class Everything(ReadCondition[bytes]):
+    """Take what is there."""
+
+    name = "everything"
+
+    def find(self, window: Window) -> tuple[int, int, int] | NeedMore:
+        return (window.start, len(window.data), len(window.data)) if window.data else NeedMore()
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[Site]:
+    """A directory of distributions; the manager sees those in it, and none that the machine has."""
+    with site(tmp_path) as place, plugins.isolated():
+        yield place
+
+
+def reason(name: str) -> str:
+    """Return what `get_framer` says about a name it cannot give."""
+    with pytest.raises((PluginError, UnknownFramerError)) as caught:
+        get_framer(name)
+    return str(caught.value)
+
+
+def plugin(name: str) -> Plugin:
+    (found,) = plugins.matching(name)
+    return found
+
+
+# What works
+
+
+def test_an_installed_name_imports_only_its_own_plugin(installed: Site) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+    other = installed.install("acme-other", "raise SystemExit('imported')", "other")
+
+    assert str(get_framer("upto:keep")) == "upto:keep"
+    assert other not in sys.modules
+    assert ["installed", "loaded"] == [plugin.state for plugin in plugins]
+
+
+def test_a_built_in_name_stays_built_in_and_imports_no_plugin(installed: Site) -> None:
+    module = installed.install("acme-line", healthy("line"), "line")
+
+    assert type(get_framer("line")).__module__.startswith("framestream.")
+    assert module not in sys.modules
+    assert plugins.problems(plugin("acme-line")) == ["'line' is built in; write acme-line/line for this one"]
+    assert type(get_framer("acme-line/line")).__module__ == "acme_line"
+
+
+def test_an_entry_point_may_be_the_framer_class_itself(installed: Site) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto", "until-semicolon", target="acme_upto:Upto")
+
+    assert get_framer("upto") == get_framer("until-semicolon")
+    assert ("upto", "until-semicolon") == plugin("acme-upto").names
+    assert plugin("acme-upto").contract == 1
+
+
+def test_a_module_with_several_names_is_imported_once(installed: Site) -> None:
+    both = healthy("a") + "    register('b', 'acme_both:Upto')\n"
+    installed.install("acme-both", both, "a", "b")
+
+    assert get_framer("a") == get_framer("b")
+    assert len(list(plugins)) == 1
+    assert plugins.problems(plugin("a")) == []
+
+
+def test_a_name_that_is_no_entry_point_is_found_last(installed: Site) -> None:
+    installed.install("acme-upto", healthy("undeclared"), "upto", "up to")
+
+    assert get_framer("undeclared").name == "undeclared"
+    assert "no framer named 'upto'" in reason("upto")
+    assert plugins.problems(plugin("upto")) == [
+        "'up to' is no name that a spec string can hold",
+        "'undeclared' is no entry point: asking for it imports every plugin",
+    ]
+
+
+def test_a_framer_can_be_asked_for_by_its_distribution(installed: Site) -> None:
+    installed.install("Acme_Upto", healthy("upto"), "upto")
+
+    assert get_framer("acme-upto/upto") == get_framer("upto")
+    assert str(get_framer("framestream/line")) == "line"
+    assert "no framer named 'acme-upto/upt'; did you mean 'upto'?" in reason("acme-upto/upt")
+    assert reason("acme-uptu/upto") == (
+        "no plugin of a distribution 'acme-uptu' is installed; did you mean 'acme-upto'?"
+    )
+
+
+def test_every_framer_is_listed_with_where_it_comes_from(installed: Site) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+    installed.install("acme-broken", "import nowhere", "broken")
+    installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
+
+    found = {info.name: info for info in available_framers()}
+
+    assert ("acme-upto", "Read up to a semicolon.") == (found["upto"].distribution, found["upto"].summary)
+    assert found["line"].distribution == "framestream"
+    assert {"broken", "late"}.isdisjoint(found)
+
+
+def test_the_first_copy_of_a_distribution_on_the_path_counts(installed: Site, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    older.mkdir()
+    with site(older) as shadowed, plugins.isolated():
+        sys.path.remove(str(older))
+        sys.path.append(str(older))
+        installed.install("acme-upto", healthy("upto"), "upto", version="2.0")
+        shadowed.install("acme-upto", healthy("upto"), "upto")
+        plugins.rescan([str(tmp_path), str(older)])
+
+        assert ["2.0"] == [plugin.version for plugin in plugins]
+
+
+def test_an_unknown_name_lists_what_is_there_and_the_nearest(installed: Site) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+    installed.install("acme-broken", "import nowhere", "broken")
+
+    message = reason("uptoo")
+
+    assert "no framer named 'uptoo'; did you mean 'upto'? (available: available, delimiter," in message
+    assert message.endswith("; failed: acme-broken (framestream plugins tells why)")
+
+
+# What goes wrong
+
+HOSTILE = {
+    "import": ("import nowhere", "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
+    "exit": ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
+    "hook": (
+        healthy("hook").replace("    register(", "    1 / 0 or register("),
+        "raised in framestream_register_framers: ZeroDivisionError",
+    ),
+    "future": (
+        healthy("future") + "framestream_contract = 7",
+        "is written for contract version 7, this framestream knows 1: upgrade it",
+    ),
+    "oracle": (healthy("oracle") + "framestream_contract = '1'", "framestream_contract is '1'; it must be"),
+    "misspelt": (
+        healthy("misspelt").replace("framers(", "framer("),
+        "there is no hook framestream_register_framer; did you mean 'framestream_register_framers'?",
+    ),
+    "unmarked": (
+        healthy("unmarked").replace("@hookimpl", ""),
+        "framestream_register_framers is not marked with @hookimpl",
+    ),
+    "later": (
+        healthy("later").replace("(register)", "(register, more)"),
+        "has hooks that do not fit: PluginValidationError: Plugin",
+    ),
+    "async": (
+        healthy("async") + "@hookimpl\nasync def framestream_stream_opened(stream): ...",
+        "framestream_stream_opened is a coroutine function; hooks are plain functions",
+    ),
+    "nothing": ("", "implements no hook and is no framer class"),
+    "number": (
+        healthy("number").replace("Upto)", "42)"),
+        "registers 'number' as 42, which is no framer class",
+    ),
+    "klass": (
+        healthy("klass").replace("Upto)", "dict)"),
+        "registers 'klass' as <class 'dict'>, which is no framer class",
+    ),
+    "twice": (healthy("twice") + "    register('twice', Upto)", "registers 'twice' twice"),
+    "nameless": (
+        healthy("nameless") + "    register('a b', Upto)",
+        "registers 'a b', which is no name for a framer",
+    ),
+}
+
+
+def test_hostile_plugins_fail_with_the_reason_and_hurt_no_other(
+    installed: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    for kind, (source, _) in HOSTILE.items():
+        installed.install(f"acme-{kind}", source, kind)
+    installed.install("acme-upto", healthy("upto"), "upto")
+
+    plugins.load()
+
+    for kind, (_, why) in HOSTILE.items():
+        assert plugin(kind).state == "failed"
+        assert why in plugin(kind).reason
+        assert f"framer {kind!r} is not available: plugin acme-{kind} 1.0 failed: {plugin(kind).reason}" in (
+            reason(kind)
+        )
+        assert plugin(kind).load_time is not None
+        told = f"plugin acme-{kind} 1.0 (acme_{kind}) failed: {plugin(kind).reason}"
+        assert [record.getMessage() for record in caplog.records].count(told) == 1
+    assert str(get_framer("upto")) == "upto"
+    names = {info.name for info in available_framers()}
+    assert {"line", "upto"} <= names
+    assert names.isdisjoint(HOSTILE)
+
+
+def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+
+    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "soon")
+    assert reason("upto") == "FRAMESTREAM_LOAD_LIMIT is 'soon'; it must be a number of seconds"
+    assert str(get_framer("line")) == "line"
+
+    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0")
+    assert reason("upto").endswith(" s to load, limit 0 s")
+
+
+def test_a_framer_class_is_held_to_the_contract_version_of_its_module(installed: Site) -> None:
+    source = healthy("upto") + "framestream_contract = 2"
+    installed.install("acme-upto", source, "upto", target="acme_upto:Upto")
+
+    assert "is written for contract version 2" in reason("upto")
+
+
+def test_the_traceback_of_a_failure_is_kept(installed: Site) -> None:
+    installed.install("acme-deep", "def fall(): raise OSError('deep')\nfall()", "deep")
+
+    with pytest.raises(PluginError) as caught:
+        get_framer("deep")
+
+    assert isinstance(caught.value.__cause__, OSError)
+    assert "in fall" in plugin("deep").traceback
+    assert plugin("deep").traceback.endswith("OSError: deep\n")
+
+
+def test_a_plugin_fails_when_its_framer_cannot_be_imported_later(installed: Site) -> None:
+    installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
+    installed.install("acme-odd", healthy("odd").replace("Upto)", "'os:sep')"), "odd")
+
+    assert reason("late") == "cannot import nowhere:At: ModuleNotFoundError: No module named 'nowhere'"
+    assert reason("odd") == "registers 'odd' as '/', which is no framer class"
+    assert {plugin.state for plugin in plugins} == {"failed"}
+    assert plugin("odd").traceback == ""
+
+
+def test_what_a_registered_function_makes_must_be_a_framer(installed: Site) -> None:
+    installed.install("acme-made", healthy("made").replace("Upto)", "lambda: 42)"), "made")
+
+    assert reason("made") == "'made' makes 42, which is no framer"
+
+
+def test_a_plugin_that_asks_for_its_own_name_while_it_is_imported_does_not_recurse(installed: Site) -> None:
+    source = "import framestream\nframestream.get_framer('selfish')\n" + healthy("selfish")
+    installed.install("acme-selfish", source, "selfish")
+
+    assert reason("selfish").endswith(
+        "cannot be imported: PluginError: framer 'selfish' is not available: "
+        "plugin acme-selfish 1.0 is being imported at this moment"
+    )
+
+
+def test_a_keyboard_interrupt_is_not_taken_for_a_failure(installed: Site) -> None:
+    installed.install("acme-held", "raise KeyboardInterrupt", "held")
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            get_framer("held")
+        assert plugin("held").state == "installed"
+
+
+def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Site) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+    garbled = installed.write_metadata("acme-garbled", "1.0", {})
+    (garbled / "entry_points.txt").write_text("[framestream]\nnonsense\n")
+    nameless = installed.write_metadata("acme-nameless", "1.0", {"x": "y"})
+    (nameless / "METADATA").write_text("Version: 1.0\n")
+    binary = installed.write_metadata("acme-binary", "1.0", {})
+    (binary / "entry_points.txt").write_bytes(b"\xff\xfe")
+    installed.scan()
+
+    assert get_framer("upto").name == "upto"
+    broken = [plugin for plugin in plugins if plugin.state == "failed"]
+    assert sorted(Path(plugin.distribution).name for plugin in broken) == [
+        "acme_garbled-1.0.dist-info",
+        "acme_nameless-1.0.dist-info",
+    ]
+    assert all(plugin.reason.startswith("its metadata cannot be read: ") for plugin in broken)
+
+
+# Names that two claim
+
+
+def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: Site) -> None:
+    modules = [installed.install(name, healthy("upto"), "upto") for name in ("acme-upto", "best-upto")]
+
+    assert reason("upto") == (
+        "'upto' is claimed by acme-upto 1.0 and best-upto 1.0: write acme-upto/upto or best-upto/upto"
+    )
+    assert sys.modules.keys().isdisjoint(modules)
+    assert get_framer("acme-upto/upto").name == "upto"
+    assert len(plugins.problems(plugin("best-upto"))) == 1
+    assert "best_upto" not in sys.modules
+
+    plugins.disable("acme-upto")
+
+    assert type(get_framer("upto")).__module__ == "best_upto"
+    assert plugins.problems(plugin("best-upto")) == []
+
+
+def test_a_name_that_two_register_without_declaring_it_is_refused_with_both(installed: Site) -> None:
+    installed.install("acme-a", healthy("upto"), "a")
+    installed.install("acme-b", healthy("upto"), "b")
+
+    assert (
+        reason("upto") == "'upto' is claimed by acme-a 1.0 and acme-b 1.0: write acme-a/upto or acme-b/upto"
+    )
+    assert get_framer("acme-b/upto").name == "upto"
+    assert "upto" not in {info.name for info in available_framers()}
+    assert "is claimed by acme-b 1.0 and acme-a 1.0" in plugins.problems(plugin("b"))[-1]
+
+
+# Selection
+
+
+def test_the_environment_selects(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("upto", "other", "third"):
+        installed.install(f"acme-{name}", healthy(name), name)
+    monkeypatch.setenv("FRAMESTREAM_PLUGINS", "acme_upto, typo, third")
+    monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "third")
+    installed.scan()
+
+    assert get_framer("upto").name == "upto"
+    disabled = "framer {0!r} is not available: plugin acme-{0} 1.0 is disabled: {1}"
+    assert reason("other") == disabled.format("other", "FRAMESTREAM_PLUGINS does not name it")
+    assert reason("third") == disabled.format("third", "FRAMESTREAM_DISABLE_PLUGINS names it")
+    assert {"other", "third"}.isdisjoint(plugins.names())
+    assert plugins.notices() == ["no plugin answers to 'typo', which the environment names"]
+
+    monkeypatch.setenv("FRAMESTREAM_PLUGINS", "")
+    installed.scan()
+    plugins.register(Everything)
+
+    assert ["loaded", "disabled", "disabled", "disabled"] == [plugin.state for plugin in plugins]
+    assert get_framer("everything") == Everything()
+
+
+def test_a_program_disables_a_plugin_that_is_already_in_use(installed: Site) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+    get_framer("upto")
+
+    plugins.disable("upto", reason="-p no:upto")
+
+    assert "is disabled: -p no:upto" in reason("upto")
+    with pytest.raises(PluginError, match=r"no plugin 'uptoo' is installed; did you mean 'upto'\?"):
+        plugins.disable("uptoo")
+
+
+def test_loading_by_name_raises_what_loading_everything_does_not(installed: Site) -> None:
+    installed.install("acme-broken", "import nowhere", "broken")
+
+    plugins.load()
+
+    with pytest.raises(PluginError, match=r"plugin acme-broken 1\.0 failed: cannot be imported"):
+        plugins.load("broken")
+
+
+def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto", version="1.4.2")
+    installed.install("acme-broken", "import nowhere", "broken")
+    installed.install("acme-odd", healthy("odd"), "odd", version="yesterday")
+
+    plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4", "acme-odd")
+
+    for requirement, why in {
+        "acme-upto>=2": "acme-upto>=2 is required, acme-upto 1.4.2 is installed",
+        "acme-odd>=1": "acme-odd>=1 is required, acme-odd yesterday is installed",
+        "acme-missing": "no plugin 'acme-missing' is installed",
+        "acme-broken": "plugin acme-broken 1.0 failed: cannot be imported",
+        "acme>=": "'acme>=' is no requirement such as 'acme-netstring>=1.2,<2'",
+    }.items():
+        with pytest.raises(PluginError) as caught:
+            plugins.require(requirement)
+        assert str(caught.value).startswith(why)
+
+
+def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_installed(installed: Site) -> None:
+    installed.install("acme-everything", healthy("everything"), "everything")
+
+    with plugins.isolated():
+        added = plugins.register(Everything)
+
+        assert get_framer("everything") == Everything()
+        assert ("everything",) == added.names
+        with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is no framer class$"):
+            plugins.register(SimpleNamespace(), "nothing-at-all")
+
+    assert get_framer("everything") != Everything()
+    plugins.register(Everything)
+    assert get_framer("everything") == Everything()
+
+
+def test_isolation_is_undone_also_after_a_failure() -> None:
+    before = list(plugins)
+
+    with pytest.raises(PluginError), plugins.isolated(Everything, ModuleType("empty")):
+        raise AssertionError("not reached")  # pragma: no cover
+
+    assert before == list(plugins)
+
+
+# Events
+
+
+class Listener:
+    """A plugin that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    @hookimpl
+    def framestream_stream_opened(self, stream: str) -> None:
+        self.told.append(("opened", stream))
+
+    @hookimpl
+    def framestream_frame_received(self, frame: bytes) -> None:
+        self.told.append(("frame", frame))
+
+
+class Raiser:
+    """A plugin whose hook raises."""
+
+    @hookimpl
+    def framestream_stream_opened(self, stream: str) -> None:
+        raise RuntimeError(f"cannot stand {stream}")
+
+
+def test_nothing_is_called_while_nobody_listens() -> None:
+    with plugins.isolated(Everything):
+        assert [None] * len(EVENTS) == [getattr(events, event) for event in EVENTS]
+        events.tell("stream_opened", stream="nobody hears")
+        assert ["<Plugin registered loaded>"] == [repr(found) for found in plugins]
+
+
+def test_a_listener_is_told_the_arguments_it_asks_for() -> None:
+    listener = Listener()
+    with plugins.isolated(listener):
+        assert events.frame_received is not None
+        events.frame_received(stream="s", condition="c", frame=b"f")
+        events.tell("stream_opened", stream="s")
+
+    assert [("frame", b"f"), ("opened", "s")] == listener.told
+    assert events.frame_received is None
+
+
+def test_a_listener_that_raises_has_failed_and_the_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    listener = Listener()
+    with plugins.isolated(Raiser(), listener):
+        begun_before = events.stream_opened
+        events.tell("stream_opened", stream="a")
+        assert begun_before is not None
+        begun_before(stream="b")
+        raiser = plugin("Raiser")
+
+        assert [("opened", "a"), ("opened", "b")] == listener.told
+        assert raiser.state == "failed"
+        assert raiser.reason == "raised in framestream_stream_opened: RuntimeError: cannot stand a"
+    assert len(caplog.records) == 1
+
+
+def test_a_plugin_can_be_loaded_for_its_hooks(installed: Site) -> None:
+    installed.install(
+        "acme-tap",
+        "from framestream import hookimpl\nheard = []\n"
+        "@hookimpl\ndef framestream_frame_received(frame): heard.append(frame)",
+        "tap",
+    )
+    assert events.frame_received is None
+
+    plugins.load("tap")
+    events.tell("frame_received", stream="s", condition="c", frame=b"f")
+
+    assert sys.modules["acme_tap"].heard == [b"f"]
+    assert plugin("tap").hooks == ("framestream_frame_received",)
