@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -441,6 +442,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("compare: ended"))  # and the server with it
     options.loops = options.loops or [loop for loop in LOOPS if loop == "asyncio" or find_spec(loop)]
     unknown = set(options.scenarios) - set(SCENARIOS)
     if unknown:
