@@ -126,7 +126,7 @@ NETWORK = {
     ),
     "prefix-64": Scenario(
         "64 bytes after a 4-byte length", "ns per frame", "prefix", stream("prefix", 64, 40), SMALL,
-        as_before(batches=0.7, frames=1.1, read=1.4),
+        as_before(batches=0.7, frames=1.2, read=1.6),
     ),
     "prefix-64k": Scenario(
         "64 KiB after a 4-byte length", "us per frame", "prefix", stream("prefix", 1 << 16, 1000), LARGE,
