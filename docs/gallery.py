@@ -12,16 +12,14 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import tomllib
-
 from framestream import available_framers, get_framer, plugins
-from framestream.cli._drawing import draw
-from framestream.cli._examples import examples_of
+from framestream.cli.plugins import draw, examples_of
 from framestream.registry.lookup import FramerInfo
 from framestream.registry.options import describe_options
 from framestream.testing import SpeedReport, compare_speed

@@ -6,27 +6,23 @@ Goals
   memoryview of a bytearray.
 * Every byte is copied a bounded number of times on its way from the feeder to the frame; `copied` counts
   all copies but the delivered slices themselves.
-* A large frame is received in its final place, and bytes in a feeder's own buffer are used where they are.
+* A large frame is received in its final place, and copied once out of a buffer that a feeder lends.
 * Bytes that arrive one at a time take little more than a byte each.
 
 Plan
 ----
 The bytes that are not consumed are, in the order of the stream::
 
-    head[pos:]   chunks           small            place          or view[view_at:]
-    +---------+  +-----+-------+  +-------------+  +------+.....+  +-------------+
-    | bytes   |  |     |       |  | (joined)    |  | part of a  |  | borrowed    |
-    +---------+  +-----+-------+  +-------------+  | large frame|  +-------------+
-                                                   +------+.....+
+    head[pos:]    chunks                place            or   view[view_at:]
+    +----------+  +------+----------+   +--------+.......+    +----------------+
+    | bytes    |  |      |  |||||||||   | part of a      |    | borrowed from  |
+    +----------+  +------+----------+   | large frame    |    | the feeder     |
+                         tiny: joined   +--------+.......+    +----------------+
 
 Most of the time there is only a head, and the next chunk becomes the head as it is. A frame that straddles
 two chunks costs one join. Only a frame of unknown end that needs a third chunk turns the head into a
-growing bytearray, until that frame is consumed. A frame whose extent is known is never searched: its
+growing bytearray, until that frame is consumed. A frame whose extent is known is not searched any more: its
 payload is joined straight from the chunks.
-
-Of a borrowed view, the head is a copy of the next few bytes: enough to show the header of a large frame,
-whose payload is then copied out of the view once. The head doubles where it shows small frames, or the
-search goes on, so that these soon have all of the view in the head.
 
 Invariants
 ----------
@@ -34,7 +30,7 @@ Invariants
 * ``base + pos`` is the stream offset of the first byte that is not consumed.
 * The head is a bytearray only while a frame at `pos` is being searched; `advance` turns it back.
 * There is a place or a view, not both, and nothing follows either.
-* If only the view follows the head, the head's last bytes are a copy of those before ``view[view_at]``.
+* Whoever wants more than the head has the place closed and the view copied; `take_borrowed` is the way round.
 """
 
 from __future__ import annotations
@@ -48,11 +44,7 @@ from typing import Final
 _TINY: Final = 512
 _SMALL: Final = 4096
 # An empty deque takes 600 bytes: connections that wait for their first byte share one.
-_NO_CHUNKS: Final[deque[bytes]] = deque(maxlen=0)
-# A borrowed view of at most so many bytes is copied: that costs less than looking at it in steps.
-_WORTH_BORROWING: Final = 1 << 15
-# The first look at a borrowed view is enough for nearly every header.
-_FIRST_LOOK: Final = 512
+_NO_CHUNKS: Final[deque[bytes | bytearray]] = deque(maxlen=0)
 # A place has room for so many times what has arrived, up to a MiB at once and beyond that: the size that a
 # peer declares is never allocated before it has sent a good part of it, and bytes move but a few times.
 _FIRST_FACTOR: Final = 16
@@ -69,56 +61,46 @@ class Place:
     Attributes:
         size: bytes that have arrived.
         total: bytes of the whole payload.
-        is_lent: it is the reader's own buffer.
+        is_lent: it is a buffer of the reader's.
     """
 
     __slots__ = ("_file", "_rest", "_room", "is_lent", "size", "total")
 
-    def __init__(self, arrived: list[bytes | memoryview], total: int) -> None:
-        self._file = BytesIO()
-        self._file.writelines(arrived)
-        self.size = self._room = self._file.tell()
+    def __init__(self, total: int, *, is_lent: bool = False) -> None:
+        self.size = self._room = 0
         self.total = total
-        self.is_lent = False
+        self.is_lent = is_lent
+        self._file = BytesIO()
         self._rest: memoryview | None = None
+
+    def put(self, piece: bytes | bytearray | memoryview) -> None:
+        """Add what has arrived already."""
+        self.size = self._room = self.size + self._file.write(piece)
 
     def rest(self) -> memoryview:
         """Return the room for what is to arrive next."""
-        self._let_go()
+        if self._rest is not None:
+            self._rest.release()
         if self.size == self._room:
-            self._grow()
+            room = max(_FACTOR * self.size, min(_FIRST_FACTOR * self.size, _FIRST_ROOM))
+            # No small last step: a BytesIO that grows by little takes more than it is asked for, and giving
+            # that back at the end makes the allocator start with fresh memory each time (30 times slower).
+            self._room = room if 2 * room <= self.total else self.total
+            self._file.seek(self._room - 1)
+            self._file.write(b"\0")
         self._rest = self._file.getbuffer()[self.size : self._room]
         return self._rest
 
-    def _grow(self) -> None:
-        room = max(_FACTOR * self.size, min(_FIRST_FACTOR * self.size, _FIRST_ROOM))
-        # No small last step: a BytesIO that grows by little takes more than it is asked for, and giving
-        # that back at the end makes the allocator start with fresh memory each time (30 times slower).
-        self._room = room if 2 * room <= self.total else self.total
-        self._file.seek(self._room - 1)
-        self._file.write(b"\0")
-
     def take(self) -> bytes:
         """Return what has arrived; the place is of no more use."""
-        if not self._let_go():
-            # uvloop holds the view until the call that tells of the bytes returns.
-            return bytes(self._file.getbuffer()[: self.size])
-        if self.size < self._room:
-            self._file.truncate(self.size)
-        return self._file.getvalue()
-
-    def arrived(self) -> bytes:
-        """Return a copy of what has arrived."""
-        return bytes(self._file.getbuffer()[: self.size])
-
-    def _let_go(self) -> bool:
-        if self._rest is not None:
-            try:
+        try:
+            if self._rest is not None:
                 self._rest.release()
-            except BufferError:
-                return False
-            self._rest = None
-        return True
+            self._file.truncate(self.size)
+        except BufferError:
+            # uvloop holds the room until the call that tells of its bytes returns.
+            return bytes(self._file.getbuffer()[: self.size])
+        return self._file.getvalue()
 
 
 class LentPlace(Place):
@@ -126,13 +108,14 @@ class LentPlace(Place):
 
     __slots__ = ("_whole",)
 
-    def __init__(self, arrived: list[bytes | memoryview], whole: memoryview) -> None:
-        super().__init__([], len(whole))
-        for piece in arrived:
-            whole[self.size : self.size + len(piece)] = piece
-            self.size += len(piece)
-        self.is_lent = True
+    def __init__(self, whole: memoryview) -> None:
+        super().__init__(len(whole), is_lent=True)
         self._whole = whole
+
+    def put(self, piece: bytes | bytearray | memoryview) -> None:
+        """Add what has arrived already."""
+        self._whole[self.size : self.size + len(piece)] = piece
+        self.size += len(piece)
 
     def rest(self) -> memoryview:
         """Return the room for what is to arrive next."""
@@ -140,10 +123,6 @@ class LentPlace(Place):
 
     def take(self) -> bytes:
         """Return a copy of what has arrived, and let go of the buffer."""
-        return bytes(self._whole[: self.size])
-
-    def arrived(self) -> bytes:
-        """Return a copy of what has arrived."""
         return bytes(self._whole[: self.size])
 
 
@@ -158,37 +137,22 @@ class ReceiveBuffer:
         copied: bytes moved to make the head contiguous.
         high_water: the most bytes that were ever there.
         place: a part of a frame that is being received in its final place.
+        view: a buffer of the feeder's, of which nothing after `view_at` is copied yet.
     """
 
+    # fmt: off
     __slots__ = (
-        "_chunks",
-        "_joined",
-        "_look",
-        "_small",
-        "_view",
-        "_view_at",
-        "base",
-        "copied",
-        "head",
-        "high_water",
-        "place",
-        "pos",
-        "queued",
+        "_chunks", "_joined", "base", "copied", "head", "high_water", "place", "pos", "queued", "view",
+        "view_at",
     )
+    # fmt: on
 
     def __init__(self) -> None:
         self.head: bytes | bytearray = b""
-        self.pos = 0
-        self.queued = 0
-        self.base = 0
-        self.copied = 0
-        self.high_water = 0
+        self.pos = self.queued = self.base = self.copied = self.high_water = self.view_at = 0
         self.place: Place | None = None
+        self.view: memoryview | None = None
         self._chunks = _NO_CHUNKS
-        self._small: bytearray | None = None
-        self._view: memoryview | None = None
-        self._view_at = 0
-        self._look = _FIRST_LOOK
         self._joined = False  # the head was joined while the frame at `pos` 0 was being searched
 
     @property
@@ -206,23 +170,27 @@ class ReceiveBuffer:
         """Stream offset of the first byte that is not consumed."""
         return self.base + self.pos
 
-    @property
-    def borrows(self) -> bool:
-        """Whether some of them stay in a buffer of the feeder's."""
-        return self._view is not None
-
     # Bytes in
 
     def append(self, chunk: bytes) -> None:
-        """Add a chunk after everything else; a large one is not copied."""
-        if self.queued or self.pos != len(self.head) or self.place is not None:
-            self.settle()
-            if self.place is not None:
-                chunk = self._fill_place(chunk)
-            self._queue(chunk)
+        """Add a chunk after everything else; only a tiny one is ever copied."""
+        size = len(self.head)
+        if self.pos == size and not self.queued and self.place is None:
+            # As `_replace_head`, without the call: most chunks are received when all before is read.
+            self.base += size
+            self.head = chunk
+            self.pos = 0
+            self._joined = False
+            size = len(chunk)
         else:
-            self._replace_head(chunk)  # most chunks are received when all before is read
-        self.note_size()
+            if done := self.fill(chunk):
+                chunk = chunk[done:]
+            self.close_place()
+            self.settle()
+            if chunk:
+                self._queue(chunk)
+            size = self.size
+        self.high_water = max(self.high_water, size)
 
     def note_size(self, more: int = 0) -> None:
         """Have `high_water` count what is there, and `more`."""
@@ -230,71 +198,50 @@ class ReceiveBuffer:
 
     def _queue(self, chunk: bytes) -> None:
         self.queued += len(chunk)
-        if len(chunk) < _TINY:
-            if self._small is None:
-                self._small = bytearray()
-            self._small += chunk
-            if len(self._small) < _SMALL:
-                return
-            self._flush_small()
-        else:
-            self._flush_small()
-            self._push(chunk)
-
-    def _flush_small(self) -> None:
-        small, self._small = self._small, None
-        if small:
-            self.copied += len(small)
-            self._push(bytes(small))
-
-    def _push(self, chunk: bytes) -> None:
         if self._chunks is _NO_CHUNKS:
             self._chunks = deque()
-        self._chunks.append(chunk)
+        if len(chunk) >= _TINY:
+            self._chunks.append(chunk)
+        elif self._chunks and type(last := self._chunks[-1]) is bytearray and len(last) < _SMALL:
+            last += chunk
+        else:
+            self._chunks.append(bytearray(chunk))
 
     def unread(self, data: bytes | bytearray, start: int, end: int) -> None:
         """Have ``data[start:end]`` once more: they were consumed last, and `data` was the head then."""
-        if data is self.head and self.pos == end:
-            self.pos = start
-            return
-        rest = bytes(memoryview(self.head)[self.pos :])
-        if rest:
-            self._push(rest)
-            self._chunks.rotate()
+        if data is not self.head:
+            # It was consumed to its end, and what followed it is the head now.
+            rest, self.base = bytes(memoryview(self.head)[self.pos :]), self.offset - end
+            self._chunks = deque((rest, *self._chunks))
             self.queued += len(rest)
-        self.base += self.pos - (end - start)
-        self.head = bytes(memoryview(data)[start:end])
-        self.pos = 0
-        self._joined = False
-        self.copied += end - start
+            self.head = data
+        self.pos = start
 
-    # Bytes received in a place of their own
+    # Bytes in a place of their own
 
-    def open_place(self, start: int, stop: int) -> None:
-        """Have a place for the bytes from `start` to `stop`, of which some have arrived and more will.
-
-        Both count from the first byte that is not consumed. What has arrived of them is moved there, so
-        that the place is one chunk, from the payload's first byte to its last.
-        """
-        self._move_to(Place(self._segments(start), stop - start), start)
-
-    def lend(self, whole: memoryview) -> None:
-        """Have what is there, and what follows, in a place that is larger than what is there."""
-        self._move_to(LentPlace(self._segments(0), whole), 0)
-
-    def _move_to(self, place: Place, start: int) -> None:
-        # What has arrived before the place is the head now.
+    def open_place(self, place: Place, start: int) -> None:
+        """Have what is there after the first `start` bytes, and what follows, in `place`."""
         head = self.peek(start)
+        for segment in self._segments():
+            place.put(segment[start:])
+            start = max(start - len(segment), 0)
         self.copied += place.size
         self.base += self.pos
-        self.head = head
-        self.pos = 0
-        self._joined = False
+        self.head, self.pos, self._joined = head, 0, False
         self._chunks = _NO_CHUNKS
-        self._small = None
-        self._view = None
-        self.place = place
-        self.queued = place.size
+        self.view = None
+        self.place, self.queued = place, place.size
+
+    def fill(self, data: bytes | memoryview) -> int:
+        """Put as much of `data` into the place as belongs there; return how much."""
+        done = 0
+        while (place := self.place) is not None and done < len(data) and place.size < place.total:
+            rest = place.rest()
+            size = min(len(rest), len(data) - done)
+            rest[:size] = data[done : done + size]
+            self.filled(size)
+            done += size
+        return done
 
     def filled(self, size: int) -> None:
         """Note that bytes were put into the place."""
@@ -305,21 +252,6 @@ class ReceiveBuffer:
         self.note_size()
         if place.size == place.total and not place.is_lent:
             self.close_place()
-
-    def _fill_place(self, chunk: bytes) -> bytes:
-        # Whoever has bytes of the place elsewhere has them moved there; return what is too much.
-        place = self.place
-        assert place is not None
-        while chunk and place.size < place.total:
-            rest = place.rest()
-            size = min(len(rest), len(chunk))
-            rest[:size] = memoryview(chunk)[:size]
-            chunk = chunk[size:]
-            self.copied += size
-            self.filled(size)
-        if chunk:
-            self.close_place()
-        return chunk
 
     def close_place(self) -> None:
         """Make what has arrived in the place a chunk like others."""
@@ -335,94 +267,50 @@ class ReceiveBuffer:
             self.close_place()
             return False
         self.place = None
-        self.base += len(self.head) + place.total
-        self.head = b""
-        self.pos = self.queued = 0
+        self.base += place.total
+        self.queued = 0
         return True
 
     # Bytes in a buffer of the feeder's
 
     def borrow(self, view: memoryview) -> None:
         """Add bytes that stay where they are until `settle`."""
-        if len(view) <= _WORTH_BORROWING or self.place is not None:
-            self.append(bytes(view))
-            return
+        self.close_place()
         self.settle()
-        self._flush_small()
-        was_empty = not self.size
-        self._view = view
-        self._view_at = 0
+        self.view, self.view_at = view, 0
         self.queued += len(view)
         self.note_size()
-        if was_empty:
-            self._replace_head(self._next_chunk())
+
+    @property
+    def only_borrows(self) -> bool:
+        """Whether all there is, and that is something, is borrowed."""
+        return self.view is not None and self.pos == len(self.head) and not self._chunks
+
+    def look(self, size: int) -> bytes:
+        """Return a copy of up to `size` of the borrowed bytes."""
+        assert self.view is not None
+        return bytes(self.view[self.view_at : self.view_at + size])
+
+    def take_borrowed(self, start: int, stop: int, end: int) -> bytes:
+        """Do as `take`, where `only_borrows`."""
+        view, at = self.view, self.view_at
+        assert view is not None
+        payload = bytes(view[at + start : at + stop])
+        self.view_at += end
+        self.queued -= end
+        self.base += end
+        if not self.queued:
+            self.view = None
+        return payload
 
     def settle(self) -> None:
         """Keep a copy of what is not consumed of the borrowed bytes."""
-        view = self._view
-        if view is None:
-            return
-        if self._only_view_follows() and (at := self._index_in_view()) >= 0:
-            self._see_view(at, len(view))
-            return
-        self._view = None
-        self.queued -= len(view) - self._view_at
-        self._queue(bytes(view[self._view_at :]))
-
-    def _only_view_follows(self) -> bool:
-        return self._view is not None and not self._chunks
-
-    def _index_in_view(self) -> int:
-        # Where the first byte that is not consumed is in the view; negative if it is not there.
-        return self._view_at - (len(self.head) - self.pos)
-
-    def _see_view(self, at: int, size: int) -> None:
-        """Have the head begin at index `at` of the view, and show `size` bytes of it."""
-        view = self._view
-        assert view is not None
-        stop = at + size
-        if len(view) - stop <= _WORTH_BORROWING:
-            stop = len(view)
-        self.base = self.base + len(self.head) + at - self._view_at
-        self.head = bytes(view[at:stop])
-        self.pos = 0
-        self._joined = False
-        self.copied += stop - at
-        self._end_look_at(stop)
-
-    def _end_look_at(self, stop: int) -> None:
-        view = self._view
-        assert view is not None
-        self._view_at = stop
-        self.queued = len(view) - stop
-        if not self.queued:
-            self._view = None
+        view, self.view = self.view, None
+        if view is not None:
+            self.queued -= len(view) - self.view_at
+            self._queue(bytes(view[self.view_at :]))
 
     # Contiguous bytes
-
-    def _next_chunk(self) -> bytes:
-        if self._chunks:
-            chunk = self._chunks.popleft()
-        elif self._small:
-            chunk = bytes(self._small)
-            self._small = None
-            self.copied += len(chunk)
-        elif self._view is not None:
-            view, at = self._view, self._view_at
-            stop = at + self._look
-            self._look *= 2
-            if len(view) - stop <= _WORTH_BORROWING:
-                stop = len(view)
-            chunk = bytes(view[at:stop])
-            self.copied += len(chunk)
-            self._end_look_at(stop)
-            return chunk
-        else:
-            self.close_place()
-            chunk = self._chunks.popleft() if self._chunks else bytes(self._small or b"")
-            self._small = None
-        self.queued -= len(chunk)
-        return chunk
 
     def grow(self, size: int) -> None:
         """Join some of what follows to the head, until `size` bytes are contiguous or all are."""
@@ -430,36 +318,37 @@ class ReceiveBuffer:
             self._replace_head(self._next_chunk())
         have = len(self.head) - self.pos
         target = max(size, have + 1, _SMALL)
-        if not self.queued or (have >= size and have >= _SMALL):
-            return
-        if self._only_view_follows() and (at := self._index_in_view()) >= 0:
-            if have < size:
-                self._see_view(at, max(size, 2 * have))
+        if have >= size and have >= _SMALL:
             return
         pieces: list[bytes] = []
         while self.queued and have < target:
-            piece = self._next_chunk()
-            pieces.append(piece)
-            have += len(piece)
-        self._join(pieces)
+            pieces.append(self._next_chunk())
+            have += len(pieces[-1])
+        if pieces:
+            self._join(pieces)
+
+    def _next_chunk(self) -> bytes:
+        if not self._chunks:
+            self.close_place()
+            self.settle()
+        chunk = self._chunks.popleft()
+        self.queued -= len(chunk)
+        return bytes(chunk) if isinstance(chunk, bytearray) else chunk
 
     def _replace_head(self, head: bytes) -> None:
         self.base += len(self.head)
-        self.head = head
-        self.pos = 0
-        self._joined = False
+        self.head, self.pos, self._joined = head, 0, False
 
     def _join(self, pieces: list[bytes]) -> None:
         head = self.head
-        if type(head) is not bytearray:
-            if not (self._joined and self.pos == 0):
-                # One plain join keeps the head immutable: most frames that straddle chunks straddle two.
-                self.head = b"".join((memoryview(head)[self.pos :], *pieces))
-                self.base += self.pos
-                self.pos = 0
-                self._joined = True
-                self.copied += len(self.head)
-                return
+        if type(head) is bytes and not (self._joined and self.pos == 0):
+            # One plain join keeps the head immutable: most frames that straddle chunks straddle only two.
+            self.base += self.pos
+            self.head = b"".join((memoryview(head)[self.pos :], *pieces))
+            self.pos, self._joined = 0, True
+            self.copied += len(self.head)
+            return
+        if type(head) is bytes:
             self.head = head = bytearray(head)
             self.copied += len(head)
         for piece in pieces:
@@ -474,9 +363,7 @@ class ReceiveBuffer:
         if type(self.head) is bytearray:
             rest = bytes(memoryview(self.head)[self.pos :])
             self.base += self.pos
-            self.head = rest
-            self.pos = 0
-            self._joined = False
+            self.head, self.pos, self._joined = rest, 0, False
             self.copied += len(rest)
 
     def take(self, start: int, stop: int, end: int) -> bytes:
@@ -484,82 +371,43 @@ class ReceiveBuffer:
 
         All three count from the first byte that is not consumed; `end` bytes must be there.
         """
-        head, pos = self.head, self.pos
-        if pos + end > len(head):
-            return self._gather(start, stop, end)
-        if type(head) is bytes:
-            self.pos = pos + end
-            return head[pos + start : pos + stop]
-        payload = bytes(memoryview(head)[pos + start : pos + stop])
-        self.advance(end)
-        return payload
-
-    def _gather(self, start: int, stop: int, end: int) -> bytes:
-        # The chunk in which the frame ends becomes the next head as it is.
+        # The frame's payload is joined straight from the chunks, and the chunk in which it ends becomes the
+        # next head as it is.
         pieces: list[bytes | memoryview] = []
-        while end > (have := len(self.head) - self.pos):
-            if self._only_view_follows():
-                return self._take_from_view(pieces, start, stop, end)
-            self._add_piece(pieces, start, min(stop, have))
+        while True:
+            have = len(self.head) - self.pos
+            low, high = self.pos + max(start, 0), self.pos + min(stop, have)
+            if low < high:
+                head = self.head
+                is_whole = type(head) is bytes and high - low == len(head)
+                pieces.append(head if is_whole else memoryview(head)[low:high])  # type: ignore[arg-type]
+            if end <= have:
+                break
             start, stop, end = start - have, stop - have, end - have
             self._replace_head(self._next_chunk())
-        self._add_piece(pieces, start, stop)
         self.advance(end)
         return b"".join(pieces)
 
-    def _add_piece(self, pieces: list[bytes | memoryview], start: int, stop: int) -> None:
-        start, stop = max(start, 0) + self.pos, stop + self.pos
-        if start < stop:
-            whole = start == 0 and stop == len(self.head) and type(self.head) is bytes
-            pieces.append(self.head if whole else memoryview(self.head)[start:stop])  # type: ignore[arg-type]
-
-    def _take_from_view(self, pieces: list[bytes | memoryview], start: int, stop: int, end: int) -> bytes:
-        view, at = self._view, self._index_in_view()
-        assert view is not None
-        low, high = at + max(start, 0), at + stop
-        if low < 0:
-            self._add_piece(pieces, start, min(stop, -at))
-            low = 0
-        payload: bytes
-        if pieces:
-            if low < high:
-                pieces.append(view[low:high])
-            payload = b"".join(pieces)
-        else:
-            payload = bytes(view[low:high])
-        self._look = _FIRST_LOOK
-        self._see_view(at + end, _FIRST_LOOK)
-        return payload
-
     def take_into(self, place: memoryview) -> None:
         """Consume as many bytes as `place` has room for, and copy them there; so many must be there."""
-        room = len(place)
-        for segment in self._segments(0):
-            size = min(room, len(segment))
-            place[len(place) - room : len(place) - room + size] = segment[:size]
-            room -= size
-        self.drop(len(place))
+        at = 0
+        for segment in self._segments():
+            piece = segment[: len(place) - at]
+            place[at : at + len(piece)] = piece
+            at += len(piece)
+        self.drop(at)
 
     def take_some(self, limit: int) -> bytes:
         """Consume and return at least one and at most `limit` bytes; copies only what must be cut."""
-        if self._only_view_follows():
-            size = min(limit, self.size)
-            return self.take(0, size, size)
         if self.pos == len(self.head):
             self._replace_head(self._next_chunk())
         size = min(limit, len(self.head) - self.pos)
-        if size == len(self.head) and type(self.head) is bytes:
-            self.pos = size
-            return self.head
         return self.take(0, size, size)
 
     def drop(self, limit: int) -> int:
         """Consume up to `limit` bytes without looking at them; return how many."""
         todo = size = min(limit, self.size)
         while todo > (rest := len(self.head) - self.pos):
-            if self._only_view_follows():
-                self._see_view(self._index_in_view() + todo, _FIRST_LOOK)
-                return size
             todo -= rest
             self._replace_head(self._next_chunk())
         self.advance(todo)
@@ -567,26 +415,18 @@ class ReceiveBuffer:
 
     def peek(self, size: int, *, at: int = 0) -> bytes:
         """Return a copy of up to `size` bytes that are not consumed, after the first `at` of them."""
-        pieces: list[bytes | memoryview] = []
-        for segment in self._segments(at):
-            pieces.append(segment[:size])
-            size -= len(pieces[-1])
+        pieces: list[memoryview] = []
+        for segment in self._segments():
             if size <= 0:
                 break
+            pieces.append(segment[at : at + size])
+            at = max(at - len(segment), 0)
+            size -= len(pieces[-1])
         return b"".join(pieces)
 
-    def _segments(self, at: int) -> list[bytes | memoryview]:
-        # What is not consumed, but for the first `at` bytes of it.
-        segments: list[bytes | memoryview] = [memoryview(self.head)[self.pos :], *self._chunks]
-        if self._small:
-            segments.append(bytes(self._small))
-        if self._view is not None:
-            segments.append(self._view[self._view_at :])
-        if self.place is not None:
-            segments.append(self.place.arrived())
-        rest: list[bytes | memoryview] = []
-        for segment in segments:
-            if at < len(segment):
-                rest.append(memoryview(segment)[at:] if at else segment)
-            at = max(at - len(segment), 0)
-        return rest
+    def _segments(self) -> list[memoryview]:
+        self.close_place()
+        segments = [memoryview(self.head)[self.pos :], *[memoryview(chunk) for chunk in self._chunks]]
+        if self.view is not None:
+            segments.append(self.view[self.view_at :])
+        return segments

@@ -35,10 +35,11 @@ finding their ends once more, and whatever goes wrong on a fast path is left to 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, final, get_args
 
-from framestream.buffer import ReceiveBuffer
+from framestream.buffer import LentPlace, Place, ReceiveBuffer
 from framestream.errors import (
     FramerContractError,
     FrameTooLarge,
@@ -52,6 +53,7 @@ from framestream.errors import (
 from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
 
 T = TypeVar("T")
+E = TypeVar("E", bound=FramingError)
 OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 
 DEFAULT_MAX_FRAME_SIZE: Final = 1 << 20
@@ -61,6 +63,10 @@ _MOST_OVERHEAD: Final = 65536
 # A payload of which this much is missing is received in its final place. For less, receiving a chunk and
 # joining it costs less than preparing the place.
 _LARGE: Final = 1 << 17
+# Frames of this size are copied out of a borrowed buffer one by one; where they are smaller, all of it is
+# copied at once. The first look shows the header of nearly every frame.
+_WORTH_BORROWING: Final = 1 << 15
+_FIRST_LOOK: Final = 512
 # Looking ahead pays after a few frames of one kind, if a batch has a few. It starts small and doubles, and
 # starts again when frames are given back or one is bad: so what is cut in vain stays in proportion to what
 # is delivered.
@@ -140,6 +146,7 @@ def check_policy(policy: OnOversize) -> OnOversize:
     return policy
 
 
+@dataclass
 class DecoderStats:
     """Counters of one decoder, in bytes and frames since its creation.
 
@@ -153,23 +160,13 @@ class DecoderStats:
         copied: bytes moved to make frames contiguous, besides the copy that is delivered.
     """
 
-    __slots__ = ("copied", "discarded", "frames", "high_water", "oversize", "payload_errors", "received")
-
-    def __init__(self) -> None:
-        self.received = 0
-        self.frames = 0
-        self.oversize = 0
-        self.discarded = 0
-        self.payload_errors = 0
-        self.high_water = 0
-        self.copied = 0
-
-    def __repr__(self) -> str:
-        return (
-            f"DecoderStats(received={self.received}, frames={self.frames}, oversize={self.oversize}, "
-            f"discarded={self.discarded}, payload_errors={self.payload_errors}, "
-            f"high_water={self.high_water}, copied={self.copied})"
-        )
+    received: int = 0
+    frames: int = 0
+    oversize: int = 0
+    discarded: int = 0
+    payload_errors: int = 0
+    high_water: int = 0
+    copied: int = 0
 
 
 class CurrentFrame:
@@ -190,28 +187,12 @@ class CurrentFrame:
         kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
     """
 
+    # fmt: off
     __slots__ = (
-        "buffer",
-        "condition",
-        "consumed",
-        "end",
-        "error",
-        "extent",
-        "first",
-        "kept",
-        "memo",
-        "missing",
-        "need",
-        "payload_start",
-        "report",
-        "resume",
-        "settled",
-        "size",
-        "state",
-        "stop",
-        "value",
-        "window",
+        "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept", "memo", "missing",
+        "need", "payload_start", "report", "resume", "settled", "size", "state", "stop", "value", "window",
     )
+    # fmt: on
 
     condition: ReadCondition[Any]
 
@@ -228,15 +209,10 @@ class CurrentFrame:
         self.state = FRESH
         self.consumed = self.window.taken = 0
         self.extent = False
-        self.end = 0
         self.value: Any = PAYLOAD
         self.size: int | None = None
-        self.need = 0
-        self.resume = 0
-        self.memo: Any = None
-        self.window.memo = None
-        self.settled = 0
-        self.payload_start = 0
+        self.need = self.resume = self.settled = self.payload_start = self.end = 0
+        self.memo = self.window.memo = None
         self.error: FrameTooLarge | None = None
 
     # Where does it end?
@@ -306,7 +282,7 @@ class CurrentFrame:
         try:
             return self.condition.find(window)
         except FramingError as error:
-            self._place(error, start if error.position is None else error.position)
+            self.placed(error, 0 if error.position is None else error.position - start)
             raise
         except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
             self._fault(f"find raised {type(error).__name__}: {error}", error)
@@ -528,19 +504,12 @@ class CurrentFrame:
         trailer = self.trailer
         found = self.buffer.peek(len(trailer), at=self.stop)
         if found != trailer:
-            raise FramingError(
-                f"frame ends with {found!r} where {trailer!r} is expected",
-                offset=self.buffer.offset + self.stop,
-                framer=str(self.condition),
-                excerpt=self.buffer.peek(32, at=self.stop),
-            )
+            error = FramingError(f"frame ends with {found!r} where {trailer!r} is expected")
+            raise self.placed(error, self.stop)
 
     def too_large(self, limit: int, size: int | None = None) -> FrameTooLarge:
         """Make the error for a frame above the limit; `size` is given if the frame declares it."""
-        error = FrameTooLarge(limit=limit, size=size, recoverable=size is not None)
-        self._place(error, self.buffer.pos)
-        self._explain(error)
-        return error
+        return self._explained(FrameTooLarge(limit=limit, size=size, recoverable=size is not None))
 
     def unskippable(self, error: FrameTooLarge) -> FrameTooLarge:
         """Have the error say that the frame cannot be thrown away either: nothing after it can be read."""
@@ -550,30 +519,31 @@ class CurrentFrame:
 
     def incomplete(self) -> IncompleteFrame:
         """Make the error for a stream that ended inside the frame."""
-        buffer = self.buffer
-        error = IncompleteFrame(
-            received=self.consumed + buffer.size,
-            expected=self.consumed + self.end if self.extent else None,
-            offset=buffer.offset - self.consumed,
-            framer=str(self.condition),
-            excerpt=buffer.peek(32),
-        )
-        if not self.consumed:
-            self._explain(error)
+        size = self.consumed + self.buffer.size
+        error = IncompleteFrame(received=size, expected=self.consumed + self.end if self.extent else None)
+        return self.placed(error, -self.consumed) if self.consumed else self._explained(error)
+
+    def placed(self, error: E, at: int) -> E:
+        """Add to the error where it is, counted from the first byte that is not consumed."""
+        error.offset = self.buffer.offset + at
+        error.framer = str(self.condition)
+        error.excerpt = self.buffer.peek(32, at=max(at, 0))
         return error
 
-    def _place(self, error: FramingError, position: int) -> None:
-        error.offset = self.buffer.base + position
-        error.framer = str(self.condition)
-        error.excerpt = bytes(self.buffer.head[position : position + 32])
-
-    def _explain(self, error: FramingError) -> None:
+    def _explained(self, error: E) -> E:
         if hint := self.condition.explain(Window(self.buffer.head, self.buffer.pos)):
             error.reason = f"{error.reason}; {hint}"
+        return self.placed(error, 0)
 
-    def _fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
-        framer = str(self.condition)
-        raise because(FramerContractError(reason, framer=framer, offset=self.buffer.offset), cause)
+    def _fault(self, reason: str, cause: Exception | None = None) -> NoReturn:
+        raise self.fault(self.condition, reason, cause)
+
+    def fault(
+        self, condition: ReadCondition[Any], reason: str, cause: Exception | None = None
+    ) -> FramerContractError:
+        """Make the error for a mistake of the condition's author."""
+        error = FramerContractError(reason, framer=str(condition), offset=self.buffer.offset)
+        return because(error, cause)
 
 
 class Batch:
@@ -602,26 +572,19 @@ class Batch:
         limit: int,
         eof: bool,
     ) -> None:
-        self._condition = condition
-        self._eof = eof
-        self._seen = 0
-        self.head = buffer.head
-        self.base = buffer.base
+        self._condition, self._eof, self._seen = condition, eof, 0
+        self.head, self.base, self.end = buffer.head, buffer.base, end
         self.start = self.at = buffer.pos
-        self.end = end
-        self.total = total
-        self.limit = limit
+        self.total, self.limit = total, limit
 
     def follow(self, delivered: int) -> None:
         """Move the cursor to the frame delivered last."""
         window = Window(self.head, self.at, eof=self._eof)
         while self._seen < delivered:
-            found = self._condition.find(window)
+            found: Any = self._condition.find(window)
             if type(found) is not tuple or not window.start < found[2] <= self.end:
-                offset = self.base + window.start
-                raise FramerContractError(
-                    "split and find disagree", framer=str(self._condition), offset=offset
-                )
+                framer, offset = str(self._condition), self.base + window.start
+                raise FramerContractError("split and find disagree", framer=framer, offset=offset)
             if len(found) == 3 or found[3] is not PADDING:
                 self._seen += 1
                 self.start = window.start
@@ -657,26 +620,13 @@ class FrameDecoder:
             the list up each time: a batch is a new one.
     """
 
+    # fmt: off
     __slots__ = (
-        "__weakref__",
-        "_batch",
-        "_buffer",
-        "_cut",
-        "_eof",
-        "_error",
-        "_finished",
-        "_frame",
-        "_quota",
-        "_run",
-        "_size",
-        "_start",
-        "_stats",
-        "ahead",
-        "condition",
-        "max_frame_size",
-        "on_discard",
-        "on_oversize",
+        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_finished", "_frame",
+        "_other", "_oversized", "_quota", "_run", "_size", "_start", "_undecodable", "ahead", "condition",
+        "max_frame_size", "on_discard", "on_oversize",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -691,6 +641,7 @@ class FrameDecoder:
         self.on_oversize: OnOversize = check_policy(on_oversize)
         self.on_discard = on_discard
         self.condition: ReadCondition[Any] | None = None
+        self._other: ReadCondition[Any] | None = None  # asked for before that, and another one
         self.ahead: list[Any] = []
         self._batch: Batch | None = None  # what was cut last, if that was the last thing to be delivered
         self._buffer = ReceiveBuffer()
@@ -703,7 +654,7 @@ class FrameDecoder:
         self._size = 0  # bytes it took, header and delimiter included
         self._run = 0  # frames delivered in a row for one condition
         self._quota = _FIRST_QUOTA
-        self._stats: DecoderStats | None = None  # made when there is something to count in it
+        self._oversized = self._discarded = self._undecodable = 0  # see `stats`
 
     # Bytes in
 
@@ -730,22 +681,18 @@ class FrameDecoder:
         It is the rest of a large frame that `next_frame` waits for, or of the buffer given to
         `receive_into`, and never goes beyond that. Then tell `buffer_updated`. None: receive elsewhere.
         """
-        frame, buffer = self._frame, self._buffer
-        place = buffer.place
-        if place is None:
-            if not self._has_large_rest():
-                return None
-            buffer.open_place(frame.first, frame.stop)
-            place = buffer.place
-            assert place is not None
-        return place.rest() if place.size < place.total and not self._eof else None
+        self._open_place(_LARGE)
+        place = self._buffer.place
+        if place is None or self._eof or place.total - place.size < (1 if place.is_lent else _LARGE):
+            return None
+        return place.rest()
 
-    def _has_large_rest(self) -> bool:
-        frame = self._frame
-        if frame.state is not KNOWN or self._eof:
-            return False
-        size = self._buffer.size
-        return frame.first < size and frame.stop - size >= _LARGE
+    def _open_place(self, missing: int) -> None:
+        frame, buffer = self._frame, self._buffer
+        if frame.state is KNOWN and buffer.place is None:
+            size = buffer.size
+            if frame.first < size and frame.stop - size >= missing:
+                buffer.open_place(Place(frame.stop - frame.first), frame.first)
 
     def buffer_updated(self, size: int) -> None:
         """Say that so many bytes were put into the place that `get_buffer` returned."""
@@ -754,25 +701,29 @@ class FrameDecoder:
     def borrow(self, view: memoryview) -> None:
         """Add received bytes that stay in the feeder's own buffer until `settle`.
 
-        Frames of declared size are copied out of it once. Only where a framing has to search, the rest of
-        it is copied as a whole.
+        Large frames of declared size are copied out of it once, and it costs nothing else.
 
         Raises:
             StreamClosed: after `receive_eof`.
         """
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
-        self._buffer.borrow(view)
-        if self.ahead:
-            self._buffer.note_size(self._held_ahead())
+        buffer = self._buffer
+        is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
+        if is_large:
+            self._open_place(1)
+        done = buffer.fill(view)  # mypyc would call it twice inside the brackets
+        view = view[done:]
+        if is_large and buffer.size == self._frame.end:  # but for a whole frame, nothing is there
+            buffer.borrow(view)
+        else:
+            self.receive_data(view)
 
     def settle(self) -> None:
         """Keep what is not delivered of the borrowed bytes: their buffer will be used for others."""
-        if self._buffer.borrows:
-            if self._has_large_rest():
-                self._buffer.open_place(self._frame.first, self._frame.stop)
-            else:
-                self._buffer.settle()
+        if self._buffer.view is not None:
+            self._open_place(1)
+            self._buffer.settle()
 
     # Bytes out, past any condition
 
@@ -793,7 +744,7 @@ class FrameDecoder:
         `get_buffer` returns the rest of it. Nothing is consumed before `release_place`.
         """
         self._look_away()
-        self._buffer.lend(place)
+        self._buffer.open_place(LentPlace(place), 0)
 
     def release_place(self, *, consume: bool = True) -> bool:
         """Give the place back. With `consume`, consume what it holds if it is full, and return True then.
@@ -810,14 +761,14 @@ class FrameDecoder:
 
     def take_leftover(self) -> bytes:
         """Consume and return every byte that is received and not delivered; somebody else goes on there."""
-        self._prepare(None, 0)
+        self._prepare(None, -1)
         self._frame.reset()
         leftover = self._buffer.peek(self._buffer.size)
         self._buffer.drop(len(leftover))
         return leftover
 
     def _look_away(self) -> None:
-        self._prepare(None, 0)
+        self._prepare(None, -1)
         assert not self.skipping
         self._frame.reset()
 
@@ -849,7 +800,7 @@ class FrameDecoder:
         if ahead or condition is not self.condition or self._error is not None:
             self._prepare(condition, limit)
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
-        if self.ahead or (self._run >= _RUN and self._look_ahead(condition, limit)):
+        if self.ahead:
             ahead = self.ahead
             return ahead.pop()
         frame: T | NeedData | End = self._whole_frame(condition, limit)
@@ -868,13 +819,13 @@ class FrameDecoder:
         limit = self._limit(condition, max_size)
         self._prepare(condition, limit)
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
-        frames: list[T] = self.ahead[::-1]
-        if frames:
-            self.ahead = []
-            return frames
+        self._run = max(self._run, _RUN)  # who asks for a batch goes on asking
+        frames: list[T] = []
         while True:
-            if self._cut_all(condition, limit, frames):
-                return frames
+            if self.ahead:
+                self.ahead.reverse()
+                frames += self.ahead
+                self.ahead = []
             try:
                 frame = self._whole_frame(condition, limit)
                 if frame is _MISS:
@@ -914,14 +865,14 @@ class FrameDecoder:
             frame.condition = condition
         elif condition is not frame.condition and condition != frame.condition:
             raise StreamBusy(f"a frame of {frame.condition} is being streamed; finish or skip it first")
-        try:
-            part = frame.next_part(limit + condition.overhead, self._eof)
-        except (FramingError, FramerContractError) as error:
-            self._fail(error)
+        part: bytes | FrameEnd | NeedData | TooLarge
+        part = self._guard(frame.next_part, limit + condition.overhead, self._eof)
         if part is TOO_LARGE:
             self._fail(frame.too_large(limit))
         if part is FRAME_END:
-            self._complete(condition)
+            self._delivered(self._buffer.offset - frame.consumed, frame.consumed)
+            frame.reset()
+            self._note_end(condition)
             return FRAME_END
         if frame.consumed:
             frame.state = STREAMING
@@ -941,32 +892,45 @@ class FrameDecoder:
     def _whole_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
         """Return the frame if it is plain, there as a whole, and of a size that nobody could object to.
 
-        Also NEED_DATA if nothing is there. Any other answer is kept for `_next`, which asks again where it
-        was an error, and knows its place.
+        Others are cut ahead if that pays. The answer is NEED_DATA if nothing is there. Any other is kept for
+        `_next`, which asks again where it was an error, and knows its place.
         """
         current, buffer = self._frame, self._buffer
         if current.state is not FRESH:
             return _MISS
-        start, head = buffer.pos, buffer.head
-        if start == len(head):
+        head, start = buffer.head, buffer.pos
+        have = len(head) - start
+        if not have:
             if not buffer.queued:
                 return _MISS if self._eof or condition.can_be_empty else NEED_DATA
+            if buffer.only_borrows:
+                return self._borrowed_frame(condition, limit)
             buffer.grow(1)
-            start, head = buffer.pos, buffer.head
+            head, start = buffer.head, buffer.pos
+            have = len(head) - start
+        if self._run >= _RUN and have >= 2 * self._size and self._look_ahead(condition, limit):
+            return self.ahead.pop()
         window = current.window
         window.data = head
         window.start = window.resume = start
         window.eof = self._eof and not buffer.queued
         try:
-            found = condition.find(window)
+            found: Any = condition.find(window)
         except Exception:  # noqa: BLE001 - `_next` meets it again
             return _MISS
         if type(found) is tuple and len(found) == 3:
             first, stop, end = found
             size = end - start
-            if start <= first <= stop <= end and 0 < size <= limit and size <= buffer.size:
-                self._delivered(buffer.base + start, size)
-                payload = buffer.take(first - start, stop - start, size)
+            if start <= first <= stop <= end and 0 < size <= limit and size <= have + buffer.queued:
+                # Here, each call would cost a tenth of what a small frame costs.
+                self._start, self._size, self._batch = buffer.base + start, size, None
+                self._cut += 1
+                self._run += 1
+                if size <= have and type(head) is bytes:
+                    payload = head[first:stop]
+                    buffer.pos = end
+                else:
+                    payload = buffer.take(first - start, stop - start, size)
                 if self._eof:
                     self._note_end(condition)
                 try:
@@ -974,11 +938,32 @@ class FrameDecoder:
                 except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
                     self._decode_failed(condition, error, payload)
         current.condition = condition
-        try:
-            current.note(found)
-        except FramerContractError as error:
-            self._fail(error)
+        self._guard(current.note, found)
         return _MISS
+
+    def _borrowed_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
+        """Do as `_whole_frame` with borrowed bytes: look at the first of them, and copy the payload once."""
+        current, buffer = self._frame, self._buffer
+        window = current.window
+        window.data = buffer.look(_FIRST_LOOK)
+        window.start = window.resume = 0
+        window.eof = False
+        try:
+            found: Any = condition.find(window)
+        except Exception:  # noqa: BLE001 - `_next` meets it again
+            return _MISS
+        if type(found) is tuple and len(found) == 3:
+            first, stop, end = found
+            if 0 <= first <= stop <= end and 0 < end <= limit:
+                if end <= buffer.queued:
+                    self._delivered(buffer.offset, end)
+                    return self._decode(condition, buffer.take_borrowed(first, stop, end), PAYLOAD)
+                at = buffer.pos
+                current.condition = condition
+                self._guard(current.note, (first + at, stop + at, end + at))
+                return _MISS
+        buffer.settle()
+        return self._whole_frame(condition, limit)
 
     def _next(self, condition: ReadCondition[Any], limit: int, policy: OnOversize) -> Any:
         frame, buffer = self._frame, self._buffer
@@ -1004,7 +989,7 @@ class FrameDecoder:
                 return END
             if frame.state is FRESH:
                 frame.condition = condition
-            found = self._search(limit + condition.overhead)
+            found = self._guard(frame.search, limit + condition.overhead, self._eof)
             if found is TOO_LARGE:
                 self._oversize(frame.too_large(limit), limit, policy)
             elif found is WAITING:
@@ -1025,10 +1010,7 @@ class FrameDecoder:
         frame, buffer = self._frame, self._buffer
         value, first = frame.value, frame.first
         if type(value) is Decode:
-            try:
-                frame.check_trailer()
-            except FramingError as error:
-                self._fail(error)
+            self._guard(frame.check_trailer)
         elif value is not PAYLOAD:
             first = frame.stop  # the value is there: nothing of the payload is wanted
         start, size = buffer.offset, frame.end
@@ -1037,12 +1019,6 @@ class FrameDecoder:
         self._delivered(start, size)
         self._note_end(condition)
         return self._decode(condition, payload, value)
-
-    def _search(self, bound: int) -> Found:
-        try:
-            return self._frame.search(bound, self._eof)
-        except (FramingError, FramerContractError) as error:
-            self._fail(error)
 
     def _decode(self, condition: ReadCondition[Any], payload: bytes, value: Any) -> Any:
         if value is not PAYLOAD and type(value) is not Decode:
@@ -1058,14 +1034,11 @@ class FrameDecoder:
         if isinstance(error, FramingError):
             error.offset, error.framer, error.excerpt = offset, framer, payload[:32]
             self._fail(error)
-        if isinstance(error, PayloadError):
-            self._counters().payload_errors += 1
-            error.offset, error.framer, error.payload = offset, framer, payload
-            raise error
-        if isinstance(error, ValueError):
-            self._counters().payload_errors += 1
-            bad = PayloadError(str(error), payload=payload, offset=offset, framer=framer)
-            raise because(bad, error)
+        if isinstance(error, (PayloadError, ValueError)):
+            bad = error if isinstance(error, PayloadError) else because(PayloadError(str(error)), error)
+            bad.offset, bad.framer, bad.payload = offset, framer, payload
+            self._undecodable += 1
+            raise bad
         reason = f"decode raised {type(error).__name__}: {error}"
         raise because(FramerContractError(reason, framer=framer, offset=offset), error)
 
@@ -1075,12 +1048,6 @@ class FrameDecoder:
         self._start = start
         self._size = size
         self._batch = None
-
-    def _complete(self, condition: ReadCondition[Any]) -> None:
-        frame = self._frame
-        self._delivered(self._buffer.offset - frame.consumed, frame.consumed)
-        frame.reset()
-        self._note_end(condition)
 
     def _note_end(self, condition: ReadCondition[Any]) -> None:
         if condition.can_be_empty and self._eof and not self._buffer.size:
@@ -1094,38 +1061,15 @@ class FrameDecoder:
     # Many frames
 
     def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
-        """Cut frames ahead if that pays; return whether there are any."""
-        size, buffer = self._size, self._buffer
-        if self._frame.state is not FRESH:
-            return False
+        """Cut frames ahead from the head if that pays; return whether there are any."""
+        size = self._size
         quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD)
-        if quota < _FIRST_QUOTA or _FEWEST * size > quota or buffer.size < 2 * size:
+        if quota < _FIRST_QUOTA or _FEWEST * size > quota:
             return False
-        if len(buffer.head) - buffer.pos < size:
-            buffer.grow(size)
         frames = self._split(condition, quota, limit)
         frames.reverse()
         self.ahead = frames
         return bool(frames)
-
-    def _cut_all(self, condition: ReadCondition[Any], limit: int, frames: list[Any]) -> bool:
-        """Add to `frames` what can be cut in batches; return True if nothing else is worth asking for."""
-        buffer = self._buffer
-        while limit >= _FIRST_QUOTA and buffer.size:
-            if buffer.pos == len(buffer.head):
-                buffer.grow(1)
-            have = len(buffer.head) - buffer.pos
-            if have < self._size:
-                return False  # mostly the beginning of a frame, or all that is shown of a large one
-            quota = min(max(self._quota, 2 * _FEWEST * self._size), limit)
-            is_whole = have <= quota and not buffer.queued
-            cut = self._split(condition, quota, limit)
-            if not cut:
-                return False
-            frames += cut
-            if is_whole:
-                return True
-        return bool(frames) and not buffer.size
 
     def _split(self, condition: ReadCondition[Any], most: int, limit: int) -> list[Any]:
         """Cut whole frames from the first `most` bytes of the head, and consume them.
@@ -1134,7 +1078,7 @@ class FrameDecoder:
         """
         buffer = self._buffer
         head, start = buffer.head, buffer.pos
-        if self._frame.state is not FRESH or type(head) is bytearray or condition.can_be_empty:
+        if type(head) is bytearray or condition.can_be_empty:
             return []
         data, at, last = head, start, self._eof and not buffer.queued
         if len(head) - start > most:
@@ -1145,22 +1089,17 @@ class FrameDecoder:
         except (FramingError, PayloadError, ValueError):
             frames, end = [], at
         except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-            reason = f"split raised {type(error).__name__}: {error}"
-            self._fail(
-                because(FramerContractError(reason, framer=str(condition), offset=buffer.offset), error)
-            )
+            self._fail(self._frame.fault(condition, f"split raised {type(error).__name__}: {error}", error))
         if not at <= end <= len(data) or bool(frames) != (end > at):
-            reason = (
-                f"split returned {len(frames)} frames that end at {end}, of data from {at} to {len(data)}"
-            )
-            self._fail(FramerContractError(reason, framer=str(condition), offset=buffer.offset))
+            where = f"{len(frames)} frames that end at {end}, of data from {at} to {len(data)}"
+            self._fail(self._frame.fault(condition, f"split returned {where}"))
         if not frames:
             self._run = 0  # not worth trying again at once
             return frames
         end += start - at
         self._batch = Batch(condition, buffer, end, len(frames), limit, last)
         self._cut += len(frames)
-        self._quota = max(self._quota, min(2 * most, DEFAULT_MAX_FRAME_SIZE))
+        self._quota = max(self._quota, 2 * most)
         buffer.advance(end - start)
         return frames
 
@@ -1168,10 +1107,7 @@ class FrameDecoder:
         # The cursor of the batch, moved to the frame delivered last.
         batch = self._batch
         assert batch is not None
-        try:
-            batch.follow(batch.total - len(self.ahead))
-        except (FramingError, FramerContractError) as error:
-            self._fail(error)
+        self._guard(batch.follow, batch.total - len(self.ahead))
         return batch
 
     def _put_back(self) -> None:
@@ -1202,16 +1138,16 @@ class FrameDecoder:
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
         same = condition is self.condition
-        if not same and condition is not None and condition == self.condition:
+        if not same and condition is not self._other and condition == self.condition:
             # An equal condition goes on where the other was: `Line()` written anew each time searches no
-            # byte twice. Compared once, it is known by its identity.
+            # byte twice. Compared once, each is known by its identity.
             self.condition = condition
             same = True
         if self.ahead and not (same and self._batch is not None and self._batch.limit <= limit):
             self._put_back()
         if not same:
             self._run = 0
-            self.condition = condition
+            self._other, self.condition = self.condition, condition
             if frame.state is SEARCHING or frame.state is KNOWN:
                 self._buffer.close_place()
                 frame.reset()
@@ -1220,6 +1156,12 @@ class FrameDecoder:
         if max_size is not None:
             return max_size
         return self.max_frame_size if condition.max_size is None else condition.max_size
+
+    def _guard(self, ask: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return ask(*args)
+        except (FramingError, FramerContractError) as error:
+            self._fail(error)
 
     def _fail(self, error: Exception) -> NoReturn:
         # A broken stream stays broken, and so does one with a broken framer.
@@ -1230,11 +1172,8 @@ class FrameDecoder:
     # Frames above the limit
 
     def _oversize(self, error: FrameTooLarge, limit: int, policy: OnOversize) -> None:
-        self._counters().oversize += 1
-        try:
-            self._frame.begin_skip(error, limit, policy)
-        except FrameTooLarge as fatal:
-            self._fail(fatal)
+        self._oversized += 1
+        self._guard(self._frame.begin_skip, error, limit, policy)
         if policy == "raise":
             raise error
 
@@ -1244,10 +1183,8 @@ class FrameDecoder:
         """Pass on or throw away what is there of a frame that is too large, or that nobody wants."""
         frame = self._frame
         limit = self._limit(frame.condition, None) if frame.error is None else frame.error.limit
-        try:
-            outcome = ask(limit + frame.condition.overhead, self._eof)
-        except (FramingError, FramerContractError) as error:
-            self._fail(error)
+        outcome: bytes | FrameEnd | NeedData | TooLarge
+        outcome = self._guard(ask, limit + frame.condition.overhead, self._eof)
         if outcome is TOO_LARGE:
             self._fail(frame.unskippable(frame.error or frame.too_large(limit)))
         if outcome is NEED_DATA and self._eof:
@@ -1263,7 +1200,7 @@ class FrameDecoder:
         self._note_end(condition)
         if error is not None:
             error.discarded = size
-            self._counters().discarded += size
+            self._discarded += size
             if frame.report and self.on_discard is not None:
                 self.on_discard(error)
 
@@ -1367,15 +1304,14 @@ class FrameDecoder:
 
     @property
     def stats(self) -> DecoderStats:
-        """The decoder's counters, up to date."""
-        stats, buffer = self._counters(), self._buffer
-        stats.frames = self.frames
-        stats.received = buffer.received
-        stats.high_water = buffer.high_water
-        stats.copied = buffer.copied
-        return stats
-
-    def _counters(self) -> DecoderStats:
-        if self._stats is None:
-            self._stats = DecoderStats()
-        return self._stats
+        """The decoder's counters."""
+        buffer = self._buffer
+        return DecoderStats(
+            received=buffer.received,
+            frames=self.frames,
+            oversize=self._oversized,
+            discarded=self._discarded,
+            payload_errors=self._undecodable,
+            high_water=buffer.high_water,
+            copied=buffer.copied,
+        )

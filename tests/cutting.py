@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from framestream.decoder import END, NEED_DATA, FrameDecoder
-from framestream.errors import FramestreamError
+from framestream.errors import FramestreamError, PayloadError
 
 if TYPE_CHECKING:
     from framestream.framer import Framer, ReadCondition
@@ -29,6 +29,24 @@ def cut(condition: ReadCondition[Any], *chunks: bytes, eof: bool = True) -> list
         out.append(type(error))
     if decoder.leftover:
         out.append(("left", decoder.leftover))
+    return out
+
+
+def told(condition: ReadCondition[Any], chunks: Iterable[bytes]) -> list[Any]:
+    """Return the frames, for a bad one what it is told, and last what the stream is told if it breaks."""
+    decoder, out = FrameDecoder(), []
+    for chunk in [*chunks, None]:
+        decoder.receive_eof() if chunk is None else decoder.receive_data(chunk)
+        while True:
+            try:
+                frame = decoder.next_frame(condition)
+            except PayloadError as error:
+                frame = f"bad: {error.reason}"
+            except FramestreamError as error:
+                return [*out, str(error)]
+            if frame is NEED_DATA or frame is END:
+                break
+            out.append(frame)
     return out
 
 

@@ -58,6 +58,9 @@ SAMPLES: dict[str, Sample] = {
         examples={b"abcd": [b"abcd"], b"\r\n\0\0efgh": [b"\r\n\0\0", b"efgh"]},
         incomplete=[b"abc"],
     ),
+    "fixed-length-padded": sample(
+        FixedLength(4, pad=b" "), examples={b"ab  cdef    ": [b"ab", b"cdef", b""]}, incomplete=[b"ab "]
+    ),
     "delimiter": sample(
         Delimiter(b"\0"),
         examples={b"one\0\0three\0": [b"one", b"", b"three"]},
@@ -97,6 +100,19 @@ SAMPLES: dict[str, Sample] = {
         malformed={b"123456\n": "exceeds the limit of 5", b"a\n1234567": "exceeds"},
         incomplete=[b"12345"],
     ),
+    "delimiter-overlapping": sample(
+        Delimiter(b"aab"),
+        examples={b"aaabaabxaab": [b"a", b"", b"x"]},
+        incomplete=[b"aa"],
+        slow_frame=lambda size: b"a" * size + b"b",
+    ),
+    "delimiter-kept-last": sample(
+        Delimiter((b"abc", b"bd", b"bbd"), keep=True, last=True),
+        examples={b"ababdabcabbdab": [b"ababd", b"abc", b"abbd", b"ab"]},
+    ),
+    "delimiter-nested": sample(
+        Delimiter((b"--\n", b"\n", b"==\n")), examples={b"a--\nb==\nc-\n": [b"a", b"b", b"c-"]}
+    ),
     "line": sample(
         Line(),
         examples={
@@ -118,6 +134,9 @@ SAMPLES: dict[str, Sample] = {
     ),
     "line-replace": sample(
         Line("shift-jis", errors="replace"), examples={"日本\nx".encode("shift-jis"): ["日本", "x"]}
+    ),
+    "line-escapes": sample(
+        Line("ascii", errors="surrogateescape"), examples={b"\xe9\r\nb\n": ["\udce9", "b"]}
     ),
     "length-prefix": sample(
         LengthPrefix(),
@@ -150,6 +169,28 @@ SAMPLES: dict[str, Sample] = {
         LengthPrefix(1, strip=3, adjust=2),
         examples={b"\1abxyz"[:4] + b"\0ab": [b"x", b""]},
         incomplete=[b"\1abc"[:3]],
+    ),
+    "length-prefix-whole-record": sample(
+        LengthPrefix(2, offset=4, adjust=-6, strip=0),
+        examples={b"HDR:\0\7x": [b"HDR:\0\7x"]},
+        malformed={b"HDR:\0\5": "a frame of 5 bytes"},
+    ),
+    "length-prefix-strips-payload": sample(
+        LengthPrefix(3, includes_header=True, strip=4),
+        examples={b"\0\0\5ab": [b"b"]},
+        malformed={b"\0\0\3": "less than its header of 4"},
+    ),
+    "varint-kept": sample(
+        LengthPrefix(4, format="varint", canonical=True, offset=1, strip=0),
+        examples={b"\x10\3abc\x20\0": [b"\x10\3abc", b"\x20\0"]},
+        malformed={b"\x10\x80\0": "longer than necessary", b"\x10\x80\x80\x80\x80": "more than 4 bytes"},
+        incomplete=[b"\x10", b"\x10\x80"],
+    ),
+    "hex-counts-itself": sample(
+        LengthPrefix(4, format="hex", includes_header=True),
+        examples={b"0009hello0004": [b"hello", b""]},
+        malformed={b"0003": "less than its header of 4", b"00g": "b'g' where a digit is expected"},
+        incomplete=[b"000", b"0005"],
     ),
     "varint": sample(
         LengthPrefix(format="varint"),
@@ -210,6 +251,11 @@ SAMPLES: dict[str, Sample] = {
         incomplete=[b"\x81\1"],
         slow_frame=lambda size: b"\x91" * 500 + packed("x" * size),
     ),
+    "msgpack-pairs": sample(
+        Msgpack(object_pairs_hook=dict, max_array_len=4000),
+        examples={packed({"a": [1] * 4}): [{"a": [1] * 4}]},
+        slow_frame=lambda size: packed([[1.5] * 4] * (size // 37)),
+    ),
     "regex": sample(
         Regex(rb"\r?\n\r?\n"),
         examples={b"a: 1\r\nb: 2\r\n\r\nc\n\nd\n\r\n": [b"a: 1\r\nb: 2\r\n\r\n", b"c\n\n", b"d\n\r\n"]},
@@ -222,15 +268,19 @@ SAMPLES: dict[str, Sample] = {
         incomplete=[b"12", b"x;"],
         slow_frame=lambda size: b"1" * size + b";",
     ),
+    "regex-overlapping": sample(
+        Regex(rb"x[0-9]{1,3}[^0-9]{1,40};"),
+        examples={b"ax1a;bx23bbb;;": [b"ax1a;", b"bx23bbb;"]},
+        incomplete=[b"x1;", b"x1ab"],
+        slow_frame=lambda size: b"x1" * (size // 2) + b"x1a;",
+    ),
     "regex-match": sample(
         Regex(MATCH.pattern, result="match"),
         examples={b"a=1\n, b=2\n": [MATCH.search(b"a=1\n"), MATCH.search(b", b=2\n")]},
         incomplete=[b"a=1"],
     ),
     "until-close": sample(
-        UntilClose(),
-        examples={b"": [b""], b"abc\r\n": [b"abc\r\n"]},
-        slow_frame=lambda size: b"\n" * size,
+        UntilClose(), examples={b"": [b""], b"abc\r\n": [b"abc\r\n"]}, slow_frame=lambda size: b"\n" * size
     ),
     "first-of": sample(
         FirstOf(When(b"\0", LengthPrefix(2)), Line(last=False)),
@@ -260,15 +310,27 @@ SAMPLES: dict[str, Sample] = {
         slow_frame=lambda size: b"x" * size + b"\n\0\0",
     ),
     "sequence-of-one": sample(
-        Sequence(Delimiter(b"--")),
-        examples={b"a--b-c--": [(b"a",), (b"b-c",)]},
-        incomplete=[b"a-"],
+        Sequence(Delimiter(b"--")), examples={b"a--b-c--": [(b"a",), (b"b-c",)]}, incomplete=[b"a-"]
     ),
     "sequence-dependent": sample(
         Sequence(FixedLength(1), lambda size: Exactly(size[0]), Delimiter((b"\r\n", b"\n"))),
         examples={b"\2hirest\r\n\0\n": [(b"\2", b"hi", b"rest"), (b"\0", b"", b"")]},
         incomplete=[b"\2h", b"\1xrest\r"],
         slow_frame=lambda size: b"\1x" + b"\r" * size + b"\n",
+    ),
+    "sequence-searched-last": sample(
+        Sequence(LengthPrefix(2), Delimiter(b"\n")),
+        examples={b"\0\2hione\n\0\0\n": [(b"hi", b"one"), (b"", b"")]},
+        incomplete=[b"\0", b"\0\2h", b"\0\2hi", b"\0\2hia"],
+        slow_frame=lambda size: b"\0\1a" + b"x" * size + b"\n",
+    ),
+    "sequence-mixed": sample(
+        Sequence(Msgpack(), FirstOf(When(b"\0", LengthPrefix(2)), Delimiter(b"\n")), Msgpack()),
+        examples={b"\1\0\2hi\x92\1\2\xa1aone\n\xc0": [(1, b"hi", [1, 2]), ("a", b"one", None)]},
+        slow_frame=lambda size: b"\1a\n\xdc" + size.to_bytes(2, "big") + b"\1" * size,
+    ),
+    "sequence-to-the-end": sample(
+        Sequence(Delimiter(b"\n"), UntilClose()), examples={b"a\nxyz": [(b"a", b"xyz")]}, incomplete=[b"a"]
     ),
     "header-then-body": sample(
         HeaderThenBody(Line(last=False), body_of),
@@ -294,6 +356,10 @@ SAMPLES: dict[str, Sample] = {
         examples={b"\4\x93\1\2\3\1\xc0": [[1, 2, 3], None]},
         malformed=[b"\0", b"\1\xc1", b"\2\1\1", b"\1\x91"],
         incomplete=[b"\1", b"\2\1"],
+    ),
+    "nested-sequence": sample(
+        Nested(LengthPrefix(2), Sequence(Delimiter(b"\n"), UntilClose())),
+        examples={b"\0\4a\nbc\0\2a\n": [(b"a", b"bc"), (b"a", b"")]},
     ),
     "nested-in-lines": sample(
         Nested(Delimiter(b"\n"), LengthPrefix(format="decimal", terminator=b":")),

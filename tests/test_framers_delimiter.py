@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 
 import pytest
@@ -11,45 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
-from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame
+from framestream.errors import EncodeError, FrameTooLarge
 from framestream.framer import NeedMore, Window
 from framestream.framers.delimiter import Delimiter
 from framestream.framers.line import Line
-from framestream.testing import check_framer, chunkings
 
 NEWLINES = Delimiter((b"\r\n", b"\n"))
-UNLIKE = Delimiter((b";", b"END", b"+;"))
-
-
-def test_every_kind_of_set_passes_the_conformance_kit() -> None:
-    check_framer(
-        Delimiter(b"aab"),
-        examples={b"aaab" + b"aab" + b"xaab": [b"a", b"", b"x"]},
-        incomplete=[b"aa"],
-        slow_frame=lambda size: b"a" * size + b"b",
-    )
-    check_framer(
-        NEWLINES,
-        examples={b"a\r\nb\n\n\r\n\r\r\n": [b"a", b"b", b"", b"", b"\r"]},
-        incomplete=[b"ab\r"],
-        slow_frame=lambda size: b"\r" * size + b"\n",
-    )
-    check_framer(
-        UNLIKE,
-        examples={b"a;bEND+;EN+ENDEN;": [b"a", b"b", b"", b"EN+", b"EN"]},
-        incomplete=[b"EN"],
-        slow_frame=lambda size: b"EN" * (size // 2) + b"END",
-    )
-    check_framer(
-        Delimiter((b"abc", b"bd", b"bbd"), keep=True, last=True),
-        examples={b"ababdabcabbdab": [b"ababd", b"abc", b"abbd", b"ab"]},
-    )
-    check_framer(Delimiter((b"--\n", b"\n", b"==\n")), examples={b"a--\nb==\nc-\n": [b"a", b"b", b"c-"]})
-
-
-def test_the_longest_delimiter_wins_however_the_bytes_arrive() -> None:
-    for chunks in chunkings(b"a\r\n\r\nb\r\r\n\n"):
-        assert cut(NEWLINES, *chunks) == [b"a", b"", b"b\r", b""]
 
 
 def test_a_byte_that_may_begin_a_delimiter_is_not_settled() -> None:
@@ -62,35 +28,12 @@ def test_a_byte_that_may_begin_a_delimiter_is_not_settled() -> None:
     assert [*parts, decoder.next_part(NEWLINES)] == [b"abc", NEED_DATA, FRAME_END]
 
 
-def test_the_delimiter_is_kept_on_request() -> None:
-    assert cut(Delimiter((b"\r\n", b"\n"), keep=True), b"a\r\nb\n") == [b"a\r\n", b"b\n"]
-    assert cut(Delimiter((b";", b"END"), keep=True), b"a;bEND") == [b"a;", b"bEND"]
-
-
-def test_a_batch_keeps_its_delimiters_too() -> None:
-    assert Delimiter((b"\r\n", b"\n"), keep=True).split(Window(b"a\r\nb\nc")) == ([b"a\r\n", b"b\n"], 5)
-    assert Delimiter((b";", b"END"), keep=True).split(Window(b"-a;bENDc", 1)) == ([b"a;", b"bEND"], 7)
-
-
-@pytest.mark.parametrize("delimiters", [b"\n", (b"\r\n", b"\n"), b";", (b"+;", b";"), (b";", b"\n")])
-@pytest.mark.parametrize("data", [b"", b"a", b"\n", b";", b"a\n\nb;;", b"a\r\n;b", b"+;\na\r\n"])
-def test_a_batch_with_kept_delimiters_is_what_single_reads_give(delimiters, data) -> None:
-    framer = Delimiter(delimiters, keep=True)
-    assert framer.split(Window(data)) == super(Delimiter, framer).split(Window(data))
-
-
 @pytest.mark.parametrize(
     "ends", [[b"\r\n"] * 600 + [b"\n"], [b"\n"] * 600 + [b"\r\n"], [b"\n", b"\r\n"] * 300]
 )
 def test_line_ends_may_change_in_the_middle_of_a_batch(ends) -> None:
     data = b"".join(b"x%b" % end for end in ends)
     assert NEWLINES.split(Window(data)) == ([b"x"] * len(ends), len(data))
-
-
-def test_an_unfinished_end_is_a_last_frame_on_request() -> None:
-    assert cut(Delimiter(b";", last=True), b"a;b") == [b"a", b"b"]
-    assert cut(Delimiter(b";", last=True), b"a;") == [b"a"]
-    assert cut(Delimiter(b";"), b"a;b") == [b"a", IncompleteFrame, ("left", b"b")]
 
 
 def test_a_last_frame_whose_bytes_are_all_passed_on_still_ends() -> None:
@@ -161,13 +104,6 @@ def test_a_payload_that_would_be_read_back_otherwise_is_refused(framer, payload,
 def test_delimiters_that_can_never_win_are_refused(delimiters, reason) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         Delimiter(delimiters)
-
-
-def test_framers_are_values() -> None:
-    assert Delimiter(b"\n") == Delimiter((b"\n",))
-    assert str(Delimiter((b"\r\n", b"\n"), keep=True)) == 'delimiter:"\\r\\n","\\n",keep'
-    twin = pickle.loads(pickle.dumps(NEWLINES))
-    assert (twin, twin.overhead, hash(twin)) == (NEWLINES, 2, hash(NEWLINES))
 
 
 def frames_by_definition(data: bytes, delimiters: list[bytes]) -> tuple[list[bytes], bytes]:

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
-
 import pytest
-from cutting import cut, error, wire
+from cutting import cut, wire
 
 from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
-from framestream.errors import EncodeError, FrameTooLarge, IncompleteFrame
+from framestream.errors import EncodeError, FrameTooLarge
 from framestream.framer import NeedMore, Window
 from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
-from framestream.testing import check_framer
-
-
-def test_every_one_of_them_passes_the_conformance_kit() -> None:
-    check_framer(Exactly(3), examples={b"abcdef": [b"abc", b"def"]}, incomplete=[b"a"])
-    check_framer(Exactly(0), examples={b"": [b""]})
-    check_framer(FixedLength(2), examples={b"abcd": [b"ab", b"cd"]}, incomplete=[b"a"])
-    check_framer(
-        FixedLength(4, pad=b" "), examples={b"ab  cdef    ": [b"ab", b"cdef", b""]}, incomplete=[b"ab "]
-    )
-    check_framer(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, pieces=True)
-    check_framer(UntilClose(), examples={b"abc": [b"abc"]}, slow_frame=lambda size: b"x" * size)
 
 
 def test_exactly_consumes_nothing_more() -> None:
@@ -54,12 +39,6 @@ def test_records_are_cut_in_batches_however_small() -> None:
     decoder.receive_data(b"ab" * 1000 + b"x")
     assert decoder.next_batch(FixedLength(2)) == [b"ab"] * 1000
     assert FixedLength(2).split(Window(bytearray(b"-ababx"), 1)) == ([b"ab", b"ab"], 5)
-
-
-def test_the_pad_byte_is_stripped_when_reading_and_added_when_writing() -> None:
-    padded = FixedLength(4, b"\0")
-    assert wire(padded, b"ab", b"", b"abcd") == b"ab\0\0\0\0\0\0abcd"
-    assert cut(padded, b"ab\0\0\0\0\0\0", b"abcd") == [b"ab", b"", b"abcd"]
 
 
 @pytest.mark.parametrize(
@@ -113,13 +92,6 @@ def test_until_close_settles_all_that_arrives() -> None:
     assert (parts, decoder.next_part(UntilClose())) == ([b"abc", b"def", b"ghi"], FRAME_END)
 
 
-def test_a_short_end_is_incomplete() -> None:
-    assert cut(Exactly(3), b"ab") == [IncompleteFrame, ("left", b"ab")]
-    failure = error(FixedLength(3), b"abcd")
-    assert isinstance(failure, IncompleteFrame)
-    assert (failure.received, failure.expected, failure.offset) == (1, 3, 3)
-
-
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -137,16 +109,6 @@ def test_a_short_end_is_incomplete() -> None:
 def test_options_that_make_no_sense_are_refused_at_once(make, reason) -> None:
     with pytest.raises(ValueError, match=reason):
         make()
-
-
-@pytest.mark.parametrize(
-    "condition", [Exactly(3), FixedLength(3, b" "), Available(9), UntilClose(max_size=5)]
-)
-def test_conditions_are_values(condition) -> None:
-    for twin in (pickle.loads(pickle.dumps(condition)), copy.deepcopy(condition)):
-        assert twin == condition
-        assert hash(twin) == hash(condition)
-        assert (twin.max_size, twin.can_be_empty) == (condition.max_size, condition.can_be_empty)
 
 
 @pytest.mark.parametrize(("policy", "frames"), [("discard", []), ("truncate", [b"ab"])])

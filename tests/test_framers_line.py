@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 
 import pytest
-from cutting import cut, error, wire
+from cutting import cut, error
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,27 +13,6 @@ from framestream.decoder import FrameDecoder
 from framestream.errors import EncodeError, IncompleteFrame, PayloadError
 from framestream.framer import Window
 from framestream.framers.line import Line
-from framestream.registry.lookup import get_framer
-from framestream.testing import check_framer
-
-
-def test_every_kind_of_line_passes_the_conformance_kit() -> None:
-    check_framer(
-        Line(),
-        examples={"é\r\nb\n\nlast".encode(): ["é", "b", "", "last"]},
-        malformed=[(b"a\n\xff\n", "utf-8")],
-        slow_frame=lambda size: b"\r" * size + b"\n",
-    )
-    check_framer(
-        Line(None, last=False, newline="crlf"),
-        examples={b"a\r\nb\n\r\n": [b"a", b"b\n"]},
-        incomplete=[b"a\r", b"a\n"],
-    )
-    check_framer(
-        Line("latin-1", newline="lf", keep=True), examples={b"\xe9\r\nb\n": ["é\r\n", "b\n"], b"x": ["x"]}
-    )
-    check_framer(Line("ascii", errors="surrogateescape"), examples={b"\xe9\r\nb\n": ["\udce9", "b"]})
-    check_framer(Line("shift_jis", keep=True), examples={b"\x83\x41\r\n\x83\x5c\n": ["ア\r\n", "ソ\n"]})
 
 
 def test_the_defaults_read_a_text_file() -> None:
@@ -95,23 +73,6 @@ def test_a_batch_stops_before_a_bad_line_and_goes_on_over_a_mended_one() -> None
 
 
 @pytest.mark.parametrize(
-    ("line", "text", "encoded"),
-    [
-        (Line(), "été", "été\n".encode()),
-        (Line(newline="crlf"), "a\nb", b"a\nb\r\n"),
-        (Line(newline="lf"), "a\r", b"a\r\n"),
-        (Line("latin-1"), "é", b"\xe9\n"),
-        (Line("ascii", errors="surrogateescape"), "\udce9", b"\xe9\n"),
-        (Line(None), b"\xff", b"\xff\n"),
-        (Line(keep=True), "a\r\n", b"a\r\n"),
-    ],
-)
-def test_a_line_is_written_with_its_newline(line, text, encoded) -> None:
-    assert wire(line, text) == encoded
-    assert cut(line, encoded) == [text]
-
-
-@pytest.mark.parametrize(
     ("line", "text", "reason"),
     [
         (Line(), "a\nb", "would be read back as 1: a delimiter ends at byte 2"),
@@ -146,15 +107,6 @@ def test_a_line_that_would_be_read_back_otherwise_is_refused(line, text, reason)
 def test_options_that_make_no_sense_are_refused_at_once(make, reason) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         make()
-
-
-def test_lines_are_values_and_can_be_typed() -> None:
-    line = Line("ascii", newline="crlf", last=False, max_size=1024)
-    assert str(line) == "line:encoding=ascii,newline=crlf,last=no,max=1KiB"
-    assert get_framer(str(line)) == line
-    assert get_framer("line:encoding=none") == Line(None)
-    twin = pickle.loads(pickle.dumps(line))
-    assert (twin, twin.overhead) == (line, 2)
 
 
 @given(st.lists(st.binary(max_size=8).map(lambda raw: bytes(b"a\r\n\xc3\xa9\xff"[byte % 6] for byte in raw))))

@@ -64,6 +64,7 @@ def test_an_installed_name_imports_only_its_own_plugin(installed: Site) -> None:
     other = installed.install("acme-other", "raise SystemExit('imported')", "other")
 
     assert str(get_framer("upto:keep")) == "upto:keep"
+    assert {"upto", "other", "line"} <= set(plugins.names())
     assert other not in sys.modules
     assert ["installed", "loaded"] == [plugin.state for plugin in plugins]
 
@@ -77,21 +78,23 @@ def test_a_built_in_name_stays_built_in_and_imports_no_plugin(installed: Site) -
     assert type(get_framer("acme-line/line")).__module__ == "acme_line"
 
 
-def test_an_entry_point_may_be_the_framer_class_itself(installed: Site) -> None:
+def test_entry_points_refer_to_a_framer_class_or_to_a_module(
+    installed: Site,
+) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", "until-semicolon", target="acme_upto:Upto")
 
     assert get_framer("upto") == get_framer("until-semicolon")
     assert ("upto", "until-semicolon") == plugin("acme-upto").names
     assert plugin("acme-upto").contract == 1
 
-
-def test_a_module_with_several_names_is_imported_once(installed: Site) -> None:
     both = healthy("a") + "    register('b', 'acme_both:Upto')\n"
     installed.install("acme-both", both, "a", "b")
-
     assert get_framer("a") == get_framer("b")
-    assert len(list(plugins)) == 1
-    assert plugins.problems(plugin("a")) == []
+    assert plugins.problems(plugin("acme-both")) == []
+
+    later = healthy("later") + "framestream_contract = 2"
+    installed.install("acme-later", later, "later", target="acme_later:Upto")
+    assert "is written for contract version 2" in reason("later")
 
 
 def test_a_name_that_is_no_entry_point_is_found_last(installed: Site) -> None:
@@ -114,18 +117,6 @@ def test_a_framer_can_be_asked_for_by_its_distribution(installed: Site) -> None:
     assert reason("acme-uptu/upto") == (
         "no plugin of a distribution 'acme-uptu' is installed; did you mean 'acme-upto'?"
     )
-
-
-def test_every_framer_is_listed_with_where_it_comes_from(installed: Site) -> None:
-    installed.install("acme-upto", healthy("upto"), "upto")
-    installed.install("acme-broken", "import nowhere", "broken")
-    installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
-
-    found = {info.name: info for info in available_framers()}
-
-    assert ("acme-upto", "Read up to a semicolon.") == (found["upto"].distribution, found["upto"].summary)
-    assert found["line"].distribution == "framestream"
-    assert {"broken", "late"}.isdisjoint(found)
 
 
 def test_the_first_copy_of_a_distribution_on_the_path_counts(installed: Site, tmp_path: Path) -> None:
@@ -216,10 +207,14 @@ def test_hostile_plugins_fail_with_the_reason_and_hurt_no_other(
         assert plugin(kind).load_time is not None
         told = f"plugin acme-{kind} 1.0 (acme_{kind}) failed: {plugin(kind).reason}"
         assert [record.getMessage() for record in caplog.records].count(told) == 1
+    with pytest.raises(PluginError, match=r"plugin acme-exit 1\.0 failed: cannot be imported"):
+        plugins.load("exit")
     assert str(get_framer("upto")) == "upto"
     names = {info.name for info in available_framers()}
     assert {"line", "upto"} <= names
     assert names.isdisjoint(HOSTILE)
+    (upto,) = [info for info in available_framers() if info.name == "upto"]
+    assert ("acme-upto", "Read up to a semicolon.") == (upto.distribution, upto.summary)
 
 
 def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,13 +228,6 @@ def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -
     assert reason("upto").endswith(" s to load, limit 0 s")
 
 
-def test_a_framer_class_is_held_to_the_contract_version_of_its_module(installed: Site) -> None:
-    source = healthy("upto") + "framestream_contract = 2"
-    installed.install("acme-upto", source, "upto", target="acme_upto:Upto")
-
-    assert "is written for contract version 2" in reason("upto")
-
-
 def test_the_traceback_of_a_failure_is_kept(installed: Site) -> None:
     installed.install("acme-deep", "def fall(): raise OSError('deep')\nfall()", "deep")
 
@@ -251,20 +239,16 @@ def test_the_traceback_of_a_failure_is_kept(installed: Site) -> None:
     assert plugin("deep").traceback.endswith("OSError: deep\n")
 
 
-def test_a_plugin_fails_when_its_framer_cannot_be_imported_later(installed: Site) -> None:
+def test_what_a_plugin_registers_must_make_framers(installed: Site) -> None:
+    installed.install("acme-made", healthy("made").replace("Upto)", "lambda: 42)"), "made")
     installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
     installed.install("acme-odd", healthy("odd").replace("Upto)", "'os:sep')"), "odd")
 
     assert reason("late") == "cannot import nowhere:At: ModuleNotFoundError: No module named 'nowhere'"
     assert reason("odd") == "registers 'odd' as '/', which is no framer class"
-    assert {plugin.state for plugin in plugins} == {"failed"}
-    assert plugin("odd").traceback == ""
-
-
-def test_what_a_registered_function_makes_must_be_a_framer(installed: Site) -> None:
-    installed.install("acme-made", healthy("made").replace("Upto)", "lambda: 42)"), "made")
-
+    assert {plugin("late").state, plugin("odd").state} == {"failed"}
     assert reason("made") == "'made' makes 42, which is no framer"
+    assert plugin("odd").traceback == ""
 
 
 def test_a_plugin_that_asks_for_its_own_name_while_it_is_imported_does_not_recurse(installed: Site) -> None:
@@ -373,15 +357,6 @@ def test_a_program_disables_a_plugin_that_is_already_in_use(installed: Site) -> 
         plugins.disable("uptoo")
 
 
-def test_loading_by_name_raises_what_loading_everything_does_not(installed: Site) -> None:
-    installed.install("acme-broken", "import nowhere", "broken")
-
-    plugins.load()
-
-    with pytest.raises(PluginError, match=r"plugin acme-broken 1\.0 failed: cannot be imported"):
-        plugins.load("broken")
-
-
 def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", version="1.4.2")
     installed.install("acme-broken", "import nowhere", "broken")
@@ -459,30 +434,22 @@ def test_nothing_is_called_while_nobody_listens() -> None:
         assert ["<Plugin registered loaded>"] == [repr(found) for found in plugins]
 
 
-def test_a_listener_is_told_the_arguments_it_asks_for() -> None:
-    listener = Listener()
-    with plugins.isolated(listener):
-        assert events.frame_received is not None
-        events.frame_received(stream="s", condition="c", frame=b"f")
-        events.tell("stream_opened", stream="s")
-
-    assert [("frame", b"f"), ("opened", "s")] == listener.told
-    assert events.frame_received is None
-
-
 def test_a_listener_that_raises_has_failed_and_the_others_are_told(caplog: pytest.LogCaptureFixture) -> None:
     listener = Listener()
     with plugins.isolated(Raiser(), listener):
+        assert events.frame_received is not None
+        events.frame_received(stream="s", condition="c", frame=b"f")
         begun_before = events.stream_opened
         events.tell("stream_opened", stream="a")
         assert begun_before is not None
         begun_before(stream="b")
         raiser = plugin("Raiser")
 
-        assert [("opened", "a"), ("opened", "b")] == listener.told
+        assert [("frame", b"f"), ("opened", "a"), ("opened", "b")] == listener.told
         assert raiser.state == "failed"
         assert raiser.reason == "raised in framestream_stream_opened: RuntimeError: cannot stand a"
     assert len(caplog.records) == 1
+    assert events.frame_received is None
 
 
 def test_a_plugin_can_be_loaded_for_its_hooks(installed: Site) -> None:

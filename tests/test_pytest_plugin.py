@@ -7,12 +7,12 @@ import sys
 from collections.abc import Callable
 from textwrap import dedent
 
+import framestream.testing._memory_streams
 import pytest
 
 # What the inner runs import first would be forgotten behind them, and then exist twice.
 import framestream.testing._framer_tests
 import framestream.testing._kit
-import framestream.testing._memory_streams
 import framestream.testing._speed
 import framestream.testing.strategies
 

@@ -25,8 +25,7 @@ from framestream import (
 )
 from framestream._events import events
 from framestream.testing import Wire, memory_stream_pair
-from framestream.transport.descriptor import SocketTransport
-from framestream.transport.descriptor import PipeTransport
+from framestream.transport.descriptor import PipeTransport, SocketTransport
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 

@@ -21,8 +21,7 @@ from framestream import (
     StreamTimeout,
 )
 from framestream.testing import Wire, memory_stream_pair
-from framestream.transport.descriptor import SocketTransport
-from framestream.transport.descriptor import PipeTransport
+from framestream.transport.descriptor import PipeTransport, SocketTransport
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 LARGE = os.urandom(3 << 20)

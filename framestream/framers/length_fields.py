@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from struct import Struct
-from typing import Literal
+from typing import Any, Literal
 
 from framestream.errors import EncodeError, FramingError
 
@@ -20,15 +20,17 @@ class LengthField(ABC):
         least: bytes the field takes at least.
         size: bytes it takes at most; the same as `least` where it is fixed.
         asks_for: bytes without which nothing can be told about it, not even that it is wrong.
+        unpack: ``struct``'s ``unpack_from``, where that reads it.
     """
 
     least: int
     size: int
     asks_for: int = 1
+    unpack: Callable[..., tuple[Any, ...]] | None = None
 
     @abstractmethod
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Return the length at this index and the index behind it, or None if it is not complete.
+        """Return the length at this index and the index after it, or None if it is not complete.
 
         Raise FramingError, with its position, for what can be no length.
         """
@@ -42,8 +44,7 @@ class LengthField(ABC):
         return ""
 
 
-CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-"""Sizes that `struct` has a code for."""
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
 class Binary(LengthField):
@@ -52,16 +53,16 @@ class Binary(LengthField):
     def __init__(self, size: int, byteorder: ByteOrder) -> None:
         self.least = self.size = self.asks_for = size
         self.byteorder = byteorder
-        self.order = ">" if byteorder == "big" else "<"
-        self._unpack = Struct(self.order + CODES[size]).unpack_from if size in CODES else None
+        if size in _CODES:
+            self.unpack = Struct((">" if byteorder == "big" else "<") + _CODES[size]).unpack_from
 
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         """Read the integer."""
         end = at + self.size
         if len(data) < end:
             return None
-        if self._unpack is not None:
-            return self._unpack(data, at)[0], end
+        if self.unpack is not None:
+            return self.unpack(data, at)[0], end
         return int.from_bytes(data[at:end], self.byteorder), end
 
     def write(self, length: int) -> bytes:
@@ -156,13 +157,13 @@ class Digits(LengthField):
         if match is not None:
             return int(match[1], self.base), match.end()
         field = bytes(data[at : at + self.size])
-        behind = field[: self.digits].lstrip(self._allowed) + field[self.digits :]
-        count = len(field) - len(behind)
+        after = field[: self.digits].lstrip(self._allowed) + field[self.digits :]
+        count = len(field) - len(after)
         if self.canonical and count > 1 and field[0] == 0x30:
             raise FramingError(f"{self._kind} length with a leading zero", position=at)
-        if not behind or (count and self.terminator.startswith(behind)):
+        if not after or (count and self.terminator.startswith(after)):
             return None
-        raise FramingError(self._surprise(count, behind[:1]), position=at + count)
+        raise FramingError(self._surprise(count, after[:1]), position=at + count)
 
     def _surprise(self, count: int, byte: bytes) -> str:
         expected = ["a digit"] if count < self.digits else []

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError, FramingError
 from framestream.framer import Framer, NeedMore, Span, Window
-from framestream.framers.length_fields import CODES, Binary, Custom, Digits, LengthField, Varint
+from framestream.framers.length_fields import Binary, Custom, Digits, LengthField, Varint
 from framestream.framers.looks_like import looks_like
 from framestream.framers.values import Interned, check_payload
 
@@ -122,16 +122,12 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         return size
 
     @cached_property
-    def _unpack(self) -> Callable[..., tuple[int]] | None:
-        """Reads the length field of a header, for the sizes that struct has."""
-        field = self._field
-        if not isinstance(field, Binary) or field.size not in CODES:
-            return None
-        return struct.Struct(f"{field.order}{self.offset}x{CODES[field.size]}").unpack_from
+    def _is_plain(self) -> bool:
+        return self.strip is None and not (self.offset or self.adjust or self.includes_header)
 
     def __getstate__(self) -> dict[str, Any]:
         # A Struct cannot be pickled; what is worked out is worked out again.
-        return {name: value for name, value in self.__dict__.items() if name not in ("_field", "_unpack")}
+        return {name: value for name, value in self.__dict__.items() if name != "_field"}
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span as soon as the header is complete."""
@@ -155,36 +151,33 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every whole frame; one that `find` refuses is left to it."""
-        data, start, unpack = bytes(window.data), window.start, self._unpack
-        size, read, offset, strip = len(data), self._field.read, self.offset, self.strip
-        payloads: list[bytes] = []
-        append = payloads.append
+        data, start, field = bytes(window.data), window.start, self._field
+        size, read, offset, strip = len(data), field.read, self.offset, self.strip
+        frames: list[bytes] = []
+        append = frames.append
         try:
-            if unpack is None:
-                while start + offset < size and (found := read(data, start + offset)) is not None:
-                    length, after = found
-                    stop = (start if self.includes_header else after) + length + self.adjust
-                    first = after if strip is None else start + strip
-                    if not first <= stop <= size or stop < after:
-                        break
+            if field.unpack is not None and self._is_plain:
+                # The commonest header, as fast as by hand (in_process.py, lengths): one check or one name
+                # more is measurable. A header that is cut short ends the loop with an exception.
+                unpack, header = field.unpack, field.size
+                while True:
+                    first = start + header
+                    stop = first + unpack(data, start)[0]
+                    if stop > size:
+                        return frames, start
                     append(data[first:stop])
                     start = stop
-            else:
-                # The same for binary lengths, as fast as a loop by hand (in_process.py, lengths): one check
-                # or one name more is measurable. A header that is cut short ends it with an exception.
-                header = offset + self._field.size
-                beyond = self.adjust + (0 if self.includes_header else header)
-                strip = header if strip is None else strip
-                least = max(header, strip)
-                while True:
-                    stop = start + unpack(data, start)[0] + beyond
-                    if not start + least <= stop <= size:
-                        break
-                    append(data[start + strip : stop])
-                    start = stop
+            while start + offset < size and (found := read(data, start + offset)) is not None:
+                length, after = found
+                stop = (start if self.includes_header else after) + length + self.adjust
+                first = after if strip is None else start + strip
+                if not first <= stop <= size or stop < after:
+                    break
+                append(data[first:stop])
+                start = stop
         except (FramingError, struct.error):
             pass
-        return payloads, start
+        return frames, start
 
     def encode(self, frame: bytes) -> bytes | list[bytes]:
         """Return the length and the payload, uncopied; with ``strip=0``, the frame if its length is right.

@@ -12,12 +12,11 @@ would be longer and would differ. `_node` is all that knows it; what `_node` doe
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 _parser: Any = import_module("re._parser")
 
@@ -46,32 +45,17 @@ class _TooManyWordsError(Exception):
     """More byte strings match than are worth a list."""
 
 
-class Node(ABC):
-    """A pattern, or a part of one."""
-
-    @abstractmethod
-    def spell(self) -> str:
-        """Return it as a pattern without flags, classes or shorthands, which every engine reads alike."""
-
-    @abstractmethod
-    def cost(self) -> Cost:
-        """Return what a match takes. Raise ValueError if that is not bounded, or engines differ about it."""
-
-    @abstractmethod
-    def words(self) -> frozenset[bytes]:
-        """Return every byte string that matches."""
-
-    @abstractmethod
-    def needed(self) -> Node:
-        """Return it without what a match may begin with or not: its matches end at the same bytes."""
-
-    @abstractmethod
-    def loose_end(self) -> Repeat | None:
-        """Return a repeat at its end that could go on where a shorter match is complete."""
+# A pattern, or a part of one, is a node of four kinds, each with the same five questions:
+#
+#   spell()      it as a pattern without flags, classes or shorthands, which every engine reads alike
+#   cost()       what a match takes; ValueError if that is not bounded, or if engines differ about it
+#   words()      every byte string that matches
+#   needed()     it without what a match may begin with or not: its matches end at the same bytes
+#   loose_end()  a repeat at its end that could go on where a shorter match is complete
 
 
 @dataclass(frozen=True)
-class OneOf(Node):
+class OneOf:
     """One byte out of a set."""
 
     allowed: frozenset[int]
@@ -101,7 +85,7 @@ class OneOf(Node):
 
 
 @dataclass(frozen=True)
-class Series(Node):
+class Series:
     """One part after the other; with a `group`, which may have a name, they are captured."""
 
     parts: tuple[Node, ...] = ()
@@ -145,7 +129,7 @@ _NOTHING: Final = Series()
 
 
 @dataclass(frozen=True)
-class Choice(Node):
+class Choice:
     """The first alternative that leads to a match."""
 
     options: tuple[Node, ...]
@@ -169,7 +153,7 @@ class Choice(Node):
 
 
 @dataclass(frozen=True)
-class Repeat(Node):
+class Repeat:
     """A part several times, as often as possible or, if it is `lazy`, as seldom."""
 
     part: Node
@@ -232,6 +216,9 @@ class Repeat(Node):
 
     def loose_end(self) -> Repeat | None:
         return self if self.least < self.most else self.part.loose_end()
+
+
+Node: TypeAlias = OneOf | Series | Choice | Repeat
 
 
 def _few(words: Iterable[bytes]) -> frozenset[bytes]:
@@ -376,7 +363,7 @@ def analyse(pattern: bytes, *, whole: bool) -> Analysis:
         instead = loose.exactly(loose.least).spell() if loose.least else "nothing there"
         raise ValueError(
             f"the frame ends at the shortest match, so {loose.spell()} at the end never goes beyond"
-            f" {loose.least}; write {instead}, or add what stands behind it"
+            f" {loose.least}; write {instead}, or add what stands after it"
         )
     try:
         words = _last_words(ending.words())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from inspect import getdoc
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from framestream.errors import FramestreamError, PluginError, SpecError
@@ -63,8 +64,6 @@ class FramerInfo(NamedTuple):
 
 def available_framers() -> tuple[FramerInfo, ...]:
     """Return every framer there is, by name. Imports every plugin; those that fail have no entry."""
-    from inspect import getdoc  # noqa: PLC0415
-
     plugins.load()
     found = []
     for name in plugins.names():
@@ -75,11 +74,9 @@ def available_framers() -> tuple[FramerInfo, ...]:
         if isinstance(factory, NamedFramer):
             found.append(FramerInfo(name, factory.source, factory, factory.text))
         else:
-            owners = [plugin.distribution for plugin in plugins if plugin.framers.get(name) is factory]
+            owners = (plugin.distribution for plugin in plugins if plugin.framers.get(name) is factory)
             summary = (getdoc(factory) or "").partition("\n")[0]
-            found.append(
-                FramerInfo(name, "framestream" if name in plugins.built_in else owners[0], factory, summary)
-            )
+            found.append(FramerInfo(name, next(owners, "framestream"), factory, summary))
     return tuple(found)
 
 
@@ -129,7 +126,7 @@ def build_framer(factory: Callable[..., Any], spec: Spec, build: Callable[[Spec]
     for places, word, shown, position in asked:
         key, value = word, shown
         if key is None and isinstance(value, Word) and not value.quote and value.text in flags:
-            key, value = value.text, Word("yes", position)
+            key, value = value.text, Word("yes", position)  # "keep" alone is "keep=yes"
         option = _by_key(options, spec, key, position) if key else _next_open(places, given, spec, value)
         if option.key in given and not option.repeats:
             raise SpecError(f"{option.key} is given twice", position=position)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -122,10 +122,9 @@ class PluginManager:
                 reason = f"{text!r} is no requirement such as 'acme-netstring>=1.2,<2'"
                 raise PluginError(reason) from error
             for plugin in self.matching(requirement.name):
-                try:
+                allowed = not requirement.specifier
+                with suppress(InvalidVersion):  # older releases of packaging raise it, newer say no
                     allowed = requirement.specifier.contains(plugin.version, prereleases=True)
-                except InvalidVersion:
-                    allowed = not requirement.specifier
                 if not allowed:
                     raise PluginError(f"{text} is required, {plugin.title} is installed", plugin=text)
                 self._ready(plugin)

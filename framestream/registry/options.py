@@ -12,9 +12,8 @@ from framestream.errors import SpecError
 from framestream.framer import ESCAPES, UNITS, ReadCondition, format_value, is_condition_type, options_of
 from framestream.registry.grammar import Spec, Value, Word, did_you_mean
 
-_BOOLEANS = dict.fromkeys(("yes", "true", "on", "1"), True) | dict.fromkeys(
-    ("no", "false", "off", "0"), False
-)
+_TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
+_BOOLEANS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 
 _INTEGER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\s*([A-Za-z]*)")
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
@@ -95,7 +94,7 @@ class Takes:
             self.several |= several
             self.one |= not several
             if origin is Literal:
-                self.choices += [choice for choice in arguments if choice not in self.choices]
+                self.choices += arguments
             else:
                 known = ReadCondition if is_condition_type(hint) else hint if hint in _TYPES else object
                 self.types[known] = None
@@ -122,6 +121,7 @@ class Takes:
                 found = _TYPES[type(choice)][1](value)
                 if type(found) is type(choice) and found == choice:
                     return choice
+        # The narrowest type wins: of `int | str`, 5 is a number, and "5" is text because somebody quoted it.
         quoted = value.quote and not self.types.keys().isdisjoint((str, bytes))
         for kind, (_, read) in _TYPES.items():
             if kind not in self.types or (quoted and kind in (int, float, bool)):

@@ -229,6 +229,8 @@ def joined(buffers: Sequence[Buffer], size: int) -> Buffer:
     first = buffers[0]
     if len(first) > size:
         return memoryview(first)[:size]
+    if len(buffers) == 1:
+        return first
     count, total = 1, len(first)
     for buffer in buffers[1:]:
         total += len(buffer)

@@ -26,8 +26,8 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
     The loop's transport keeps what it cannot send at once. So that nothing is kept twice and `send` means
     what it says, bytes count as taken only when none of them is left in there.
 
-    Without a socket this is a protocol for whatever makes transports in another way, such as
-    ``loop.create_pipe_connection``; it can be attached before or after that.
+    Without a socket this is a protocol for whatever else makes transports that go both ways, such as the
+    Proactor loop's ``create_pipe_connection``; it can be attached before or after that.
 
     Args:
         sock: a connected stream socket; belongs to the transport from here on.
@@ -87,9 +87,11 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         if self._closed:
             transport.abort()
             return
-        if hasattr(transport, "set_write_buffer_limits"):
-            transport.set_write_buffer_limits(high=0)
-        if not self._reading and hasattr(transport, "pause_reading"):
+        # TLS may have begun since the loop was asked for its transport: then a loop (uvloop) has kept the
+        # methods of the sink before.
+        transport.set_protocol(self)
+        transport.set_write_buffer_limits(high=0)
+        if not self._reading:
             transport.pause_reading()
         self.resume_writing()
 
@@ -111,6 +113,7 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Push the loss; called by the loop."""
+        self._blocked = True
         self._error = error or ConnectionResetError(errno.ECONNRESET, "the connection was closed")
         if not self._closed:
             self.sink.connection_lost(error)
@@ -133,23 +136,22 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Hand it to the loop, which sends at once what it can."""
-        if self._error is not None:
-            raise self._error
-        if not self._can_send():
-            raise BlockingIOError
+        transport = self._transport
+        # A loop's transport that closes by itself has met an error, and tells in the next pass.
+        if self._blocked or transport.is_closing():
+            raise self._error or BlockingIOError
         if self._owed:
             taken, self._owed = self._owed, 0
             return taken
         # One buffer, since `writelines` forgets to call `pause_writing` in Python up to 3.12.8 and 3.13.1.
         data = joined(buffers, _MOST_AT_ONCE)
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size():
+        transport.write(data)
+        if transport.get_write_buffer_size():
             self._owed = len(data)
             raise BlockingIOError
         return len(data)
 
     def _can_send(self) -> bool:
-        # A loop's transport that closes by itself has met an error, and will tell in the next pass.
         return self._error is not None or not (self._blocked or self._transport.is_closing())
 
     def watch_writing(self, wanted: bool) -> None:
@@ -162,10 +164,8 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def shutdown(self) -> None:
         """Have the loop end the sending half."""
-        if self._error is not None:
-            raise self._error
-        if not self._can_send():
-            raise BlockingIOError
+        if self._blocked or self._transport.is_closing():
+            raise self._error or BlockingIOError
         if not self._transport.can_write_eof():
             raise OSError(errno.EOPNOTSUPP, "this transport of the loop cannot be half closed")
         self._transport.write_eof()
@@ -178,6 +178,9 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
     def close(self) -> None:
         """Close the loop's transport, and drop what it has not sent."""
         self._closed = True
+        # The Proactor loop hands on what it has received in pieces, whatever happens in between.
+        self.get_buffer = lambda sizehint: memoryview(bytearray(max(sizehint, 1)))
+        self.buffer_updated = lambda nbytes: None
         if self._writable is not None:
             self._writable.watch(self.loop, None)
         if self._transport is None:

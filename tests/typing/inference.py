@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
-
-from typing_extensions import assert_type
+from typing import Any, assert_type
 
 from framestream import (
     END,

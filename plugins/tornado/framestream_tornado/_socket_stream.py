@@ -17,7 +17,7 @@ from framestream_tornado._base import BaseIOStream
 from framestream_tornado._errors import StreamClosedError
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from framestream_tornado._ssl_stream import SSLIOStream
 

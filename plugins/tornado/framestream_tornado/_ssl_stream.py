@@ -16,7 +16,7 @@ from framestream_tornado._rest import is_reset
 from framestream_tornado._socket_stream import IOStream, default_context, settle
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 
 class SSLIOStream(IOStream):
