@@ -27,6 +27,8 @@ from framestream._events import events
 from framestream.testing import Wire, memory_stream_pair
 from framestream.transport.descriptor import PipeTransport, SocketTransport
 
+pytestmark = pytest.mark.every_loop
+
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 

@@ -26,6 +26,8 @@ from framestream import (
 from framestream.testing import Wire, memory_stream_pair
 from framestream.transport.descriptor import PipeTransport
 
+pytestmark = pytest.mark.every_loop
+
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 

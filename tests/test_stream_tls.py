@@ -22,6 +22,8 @@ from framestream.testing import Wire, memory_stream_pair
 from framestream.testing.memory import MemoryTransport, memory_transport_pair
 from framestream.transport.tls import TLSSocketTransport, TLSTransport
 
+pytestmark = pytest.mark.every_loop
+
 BELOW = pytest.mark.parametrize("kind", ["tcp", "memory"])
 LARGE = os.urandom(2 << 20)
 

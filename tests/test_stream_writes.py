@@ -23,6 +23,8 @@ from framestream import (
 from framestream.testing import Wire, memory_stream_pair
 from framestream.transport.descriptor import PipeTransport, SocketTransport
 
+pytestmark = pytest.mark.every_loop
+
 every_kind = pytest.mark.parametrize("kind", KINDS)
 LARGE = os.urandom(3 << 20)
 
