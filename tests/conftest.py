@@ -82,11 +82,14 @@ def run_on(new_loop: Callable[[], Any], test: Any, arguments: dict[str, Any], de
     loop.set_debug(debug)
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(asyncio.wait_for(test(**arguments), PATIENCE))
+        patience = PATIENCE * 1000 if isinstance(loop, LoopWithoutWaiting) else PATIENCE
+        loop.run_until_complete(asyncio.wait_for(test(**arguments), patience))
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        for _ in range(3):  # a loop closes its own transports in a later pass
+            loop.run_until_complete(asyncio.sleep(0))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:

@@ -14,11 +14,16 @@ from loops import LoopWithoutPolling
 
 from framestream import IOStream
 from framestream.testing import memory_stream_pair
-from framestream.transport.descriptor import PipeTransport
+from framestream.transport import LoopTransport, PipeTransport
 
 KINDS = ["tcp", "unix", "tls", "tlssock", "pipe", "memory"]
 SOCKETS = ["tcp", "unix"]
-_POLLED = {"tlssock": "a socket that ssl has wrapped", "pipe": "a pipe"}
+
+
+def needs_polling(what):
+    """Skip a test on a loop that does not watch descriptors."""
+    if isinstance(asyncio.get_running_loop(), LoopWithoutPolling):
+        pytest.skip(f"{what} needs a loop that watches descriptors")
 
 
 def tcp_sockets():
@@ -61,12 +66,11 @@ async def connected(kind, **options):
     """Return two streams joined by this kind of transport."""
     if kind == "memory":
         return memory_stream_pair(**options)
-    polls = not isinstance(asyncio.get_running_loop(), LoopWithoutPolling)
-    if kind in _POLLED and not polls:
-        pytest.skip(f"{_POLLED[kind]} needs a loop that watches descriptors")
+    if kind in ("tlssock", "pipe"):
+        needs_polling("a pipe, or a socket that ssl has wrapped,")
     client, server = (IOStream(transport, **options) for transport in transports(kind))
-    if not polls:
-        await passes(5)  # by then the loop has made transports of its own
+    if isinstance(client.transport, LoopTransport):
+        await passes(5)  # by then the loop has made its own
     if kind == "tls":
         await tls_between(client, server)
     return client, server

@@ -7,7 +7,7 @@ import os
 import socket
 
 import pytest
-from stream_pairs import KINDS, SOCKETS, joined, passes, pipe_transports, tcp_sockets
+from stream_pairs import KINDS, SOCKETS, joined, needs_polling, passes, pipe_transports
 
 from framestream import (
     BufferFull,
@@ -21,7 +21,8 @@ from framestream import (
     StreamTimeout,
 )
 from framestream.testing import Wire, memory_stream_pair
-from framestream.transport.descriptor import PipeTransport, SocketTransport
+from framestream.testing.memory import MemoryTransport, memory_transport_pair
+from framestream.transport.descriptor import PipeTransport
 
 pytestmark = pytest.mark.every_loop
 
@@ -29,13 +30,13 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 LARGE = os.urandom(3 << 20)
 
 
-class NotedTransport(SocketTransport):
-    """A socket that notes how much each send offers."""
+class NotedTransport(MemoryTransport):
+    """A transport that notes how much each send offers."""
 
     __slots__ = ("sends",)
 
-    def __init__(self, sock):
-        super().__init__(sock)
+    def __init__(self, incoming, outgoing):
+        super().__init__(incoming, outgoing)
         self.sends = []
 
     def send(self, buffers):
@@ -133,63 +134,60 @@ async def test_more_buffers_than_the_system_takes_at_once_leave_all_the_same(kin
         await writing
 
 
+def noted():
+    """Return a stream, what its sends offer, and its peer."""
+    first, second = memory_transport_pair()
+    transport = NotedTransport(first.incoming, first.outgoing)
+    return IOStream(transport), transport.sends, IOStream(second)
+
+
 # Together, without delaying the first
 
 
-async def test_small_writes_of_one_pass_leave_together_behind_the_first():
-    first, second = tcp_sockets()
-    channel = NotedTransport(first)
-    async with IOStream(channel) as client, IOStream(second) as server:
-        client.write(b"1")
-        assert [[1]] == channel.sends
-        for _ in range(4):
-            client.write(b"22")
-        assert [[1]] == channel.sends
-        await passes(1)
-        assert [[1], [2, 2, 2, 2]] == channel.sends
-        assert b"122222222" == await server.read_bytes(9)
+async def test_small_writes_of_one_pass_leave_together_after_the_first():
+    client, sends, server = noted()
+    client.write(b"1")
+    assert [[1]] == sends
+    for _ in range(4):
+        client.write(b"22")
+    assert [[1]] == sends
+    await passes(1)
+    assert [[1], [2, 2, 2, 2]] == sends
+    assert b"122222222" == await server.read_bytes(9)
 
 
 async def test_the_first_write_of_every_pass_is_sent_at_once():
-    first, second = tcp_sockets()
-    channel = NotedTransport(first)
-    async with IOStream(channel) as client, IOStream(second):
-        for _ in range(5):
-            before = len(channel.sends)
-            client.write(b"x")
-            assert before + 1 == len(channel.sends)
-            await passes(2)
+    client, sends, _ = noted()
+    for _ in range(5):
+        before = len(sends)
+        client.write(b"x")
+        assert before + 1 == len(sends)
+        await passes(2)
 
 
 async def test_an_answer_is_sent_at_once():
-    first, second = tcp_sockets()
-    channel = NotedTransport(first)
-    async with IOStream(channel) as server, IOStream(second) as client:
-        for count in range(1, 5):
-            client.write(b"ping\n")
-            await server.read(Line())
-            server.write(b"pong\n")
-            assert count == len(channel.sends)
-            assert "pong" == await client.read(Line())
+    server, sends, client = noted()
+    for count in range(1, 5):
+        client.write(b"ping\n")
+        await server.read(Line())
+        server.write(b"pong\n")
+        assert count == len(sends)
+        assert "pong" == await client.read(Line())
 
 
 async def test_awaiting_a_queued_write_sends_it_at_once():
-    first, second = tcp_sockets()
-    channel = NotedTransport(first)
-    async with IOStream(channel) as client, IOStream(second):
-        client.write(b"1")
-        await client.write(b"2")
-        assert [[1], [1]] == channel.sends
+    client, sends, _ = noted()
+    client.write(b"1")
+    await client.write(b"2")
+    assert [[1], [1]] == sends
 
 
 async def test_much_queued_in_one_pass_does_not_wait_for_its_end():
-    first, second = tcp_sockets()
-    channel = NotedTransport(first)
-    async with IOStream(channel) as client, IOStream(second) as server:
-        for _ in range(10):
-            client.write(b"x" * 10000)
-        assert len(channel.sends) > 1
-        await server.read_bytes(100_000)
+    client, sends, server = noted()
+    for _ in range(10):
+        client.write(b"x" * 10000)
+    assert len(sends) > 1
+    await server.read_bytes(100_000)
 
 
 # Frames
@@ -296,6 +294,7 @@ async def test_half_close_waits_for_what_is_queued():
 
 
 async def test_one_descriptor_for_both_directions_cannot_be_half_closed():
+    needs_polling("a pipe")
     first, second = socket.socketpair()
     stream = IOStream(PipeTransport(fd := first.detach(), fd))
     with pytest.raises(StreamClosed) as caught:
@@ -359,21 +358,21 @@ async def test_close_throws_away_what_is_queued():
 @every_kind
 async def test_close_sends_what_only_waited_for_the_end_of_the_pass(kind):
     async with joined(kind) as (client, server):
-        waits = [client.begin_write(data) for data in (b"a", b"b", b"c")]
+        waits = [client.write(data) for data in (b"a", b"b", b"c")]
         client.close()
         assert b"abc" == await server.read_until_close()
         assert [None] * 3 == await asyncio.gather(*waits)
 
 
 async def test_close_does_not_mind_a_peer_that_is_gone():
-    async with joined("unix") as (client, server):
-        first, second = client.begin_write(b"a"), client.begin_write(b"b")
-        server.close()
-        client.close()
-        assert client.error is None
-        await first
-        with pytest.raises(StreamClosed):
-            await second
+    client, server = memory_stream_pair()
+    first, second = client.write(b"a"), client.write(b"b")
+    server.close()
+    client.close()
+    assert client.error is None
+    await first
+    with pytest.raises(StreamClosed):
+        await second
 
 
 class Counted:
@@ -396,7 +395,8 @@ async def test_many_waiters_cost_no_more_than_a_few_each():
     async with joined("unix") as (client, server):
         Counted.asked = Counted.told = 0
         for _ in range(2000):
-            client.begin_write(bytes(1000), settle=Counted())
+            client.write(bytes(1000))
+            client.sender.settle_when_sent(Counted())
         await server.read_bytes(2000 * 1000, max_size=1 << 30)
         await passes()
         assert 2000 == Counted.told
@@ -535,6 +535,7 @@ async def test_a_large_write_to_a_peer_that_is_gone_does_not_count_as_sent():
 
 
 async def test_a_pipe_that_can_only_read_refuses_to_write():
+    needs_polling("a pipe")
     first, second = pipe_transports()
     os.close(first.write_fd)
     first.write_fd = None
