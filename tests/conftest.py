@@ -18,7 +18,7 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from loops import LoopWithoutPolling, LoopWithoutWaiting  # noqa: E402 - found by the line above
+from loops import LoopWithoutPolling, LoopWithoutWaiting
 
 PATIENCE = 20.0  # seconds until a test counts as stuck
 

@@ -1,4 +1,4 @@
-"""Event loops for tests: one that cannot watch descriptors, one whose time passes only while nothing happens."""
+"""Event loops for tests: one cannot watch descriptors, one never waits."""
 
 from __future__ import annotations
 

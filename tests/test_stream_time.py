@@ -1,4 +1,4 @@
-"""Limits of time: for a frame, for a silent peer, for one that trickles. No time passes but the loop's own."""
+"""Limits of time: for a frame, for a silent peer, for one that trickles; on a clock of the test's own."""
 
 import asyncio
 
