@@ -15,7 +15,7 @@ from framestream._events import events
 from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import FramestreamError, FrameTooLarge, IncompleteFrame, StreamClosed
 from framestream.framers.amounts import UntilClose
-from framestream.stream.receiver import State
+from framestream.stream.receiver import ENDED, PAUSED
 
 if TYPE_CHECKING:
     import asyncio
@@ -111,10 +111,16 @@ async def next_answer(
     Where the stream has ended it raises what ends a read, or with `iterating` what ends an iteration.
     """
     receiver = stream.receiver
-    if receiver.reader is not None or receiver.state is State.PAUSED or receiver.state is State.ENDED:
+    if receiver.reader is not None or receiver.state is PAUSED or receiver.state is ENDED:
         receiver.check_free()
     try:
-        answer = receiver.decoder.next_frame(condition) if ask is None else ask(condition)
+        if ask is None:
+            decoder = receiver.decoder
+            if decoder.ahead and decoder.condition is condition:
+                return decoder.ahead.pop()
+            answer = decoder.next_frame(condition)
+        else:
+            answer = ask(condition)
         if answer is NEED_DATA:
             answer = await AwaitedRead(stream, condition, ask, timeouts or stream.timeouts)
     except (IncompleteFrame, FrameTooLarge) as error:
