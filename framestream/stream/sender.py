@@ -483,6 +483,13 @@ class Sender:
                 waiter.set_exception(self._lost())
 
 
+    def check_can_write(self) -> None:
+        """Raise `StreamClosed` if nothing can be written any more."""
+        if self.state is CLOSED:
+            raise StreamClosed(real_error=self._stream.error)
+        if self.ended:
+            raise StreamClosed("this half of the stream is ended: nothing can be written after its end")
+
     def _lost(self) -> StreamClosed:
         return StreamClosed("stream closed before everything was written", real_error=self._stream.error)
 
