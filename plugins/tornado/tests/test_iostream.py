@@ -21,7 +21,7 @@ import trustme  # noqa: E402
 import framestream  # noqa: E402
 import framestream_tornado.iostream  # noqa: E402
 from framestream import LengthPrefix, Line, Msgpack  # noqa: E402
-from framestream_tornado._socket_stream import default_context  # noqa: E402
+from framestream_tornado.iostream import default_context  # noqa: E402
 from tornado import ioloop, iostream  # noqa: E402
 
 CHUNK = b"x" * 1024
@@ -259,7 +259,7 @@ def test_a_stream_of_ones_own_moves_bytes_as_it_likes():
         server.write(b"x" * (1 << 18) + b"\n")
         assert (1 << 18) + 1 == len(await client.read_until(b"\n"))
         with pytest.raises(OSError, match="half closed"):
-            client.channel.shutdown()
+            client.transport.shutdown()
         client.close()
         bare = iostream.BaseIOStream
         for name in ("fileno", "close_fd"):
