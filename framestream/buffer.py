@@ -30,7 +30,7 @@ Invariants
 * ``base + pos`` is the stream offset of the first byte that is not consumed.
 * The head is a bytearray only while a frame at `pos` is being searched; `advance` turns it back.
 * There is a place or a view, not both, and nothing follows either.
-* Whoever wants more than the head has the place closed and the view copied; `take_borrowed` is the way round.
+* Whoever wants more than the head has the place closed and the view copied, but for `take` and `look`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class Place:
 
     def rest(self) -> memoryview:
         """Return the room for what is to arrive next."""
-        self._let_go()
+        if self._rest is not None:
+            self._rest.release()
         if self.size == self._room:
             room = max(_FACTOR * self.size, min(_FIRST_FACTOR * self.size, _FIRST_ROOM))
             # No small last step: a BytesIO that grows by little takes more than it is asked for, and giving
@@ -92,20 +93,14 @@ class Place:
 
     def take(self) -> bytes:
         """Return what has arrived; the place is of no more use."""
-        if not self._let_go():
-            return bytes(self._file.getbuffer()[: self.size])
-        if self.size < self._room:
-            self._file.truncate(self.size)
-        return self._file.getvalue()
-
-    def _let_go(self) -> bool:
-        # uvloop holds the view until the call that tells of its bytes returns.
         try:
             if self._rest is not None:
                 self._rest.release()
+            self._file.truncate(self.size)
         except BufferError:
-            return False
-        return True
+            # uvloop holds the room until the call that tells of its bytes returns.
+            return bytes(self._file.getbuffer()[: self.size])
+        return self._file.getvalue()
 
 
 class LentPlace(Place):
@@ -187,8 +182,11 @@ class ReceiveBuffer:
             self.pos = 0
             self._joined = False
             size = len(chunk)
+            if size <= self.high_water:
+                return
         else:
-            chunk = chunk[self.fill(chunk) :]
+            if done := self.fill(chunk):
+                chunk = chunk[done:]
             self.close_place()
             self.settle()
             if chunk:
@@ -295,18 +293,6 @@ class ReceiveBuffer:
         assert self.view is not None
         return bytes(self.view[self.view_at : self.view_at + size])
 
-    def take_borrowed(self, start: int, stop: int, end: int) -> bytes:
-        """Do as `take`, where `only_borrows`."""
-        view, at = self.view, self.view_at
-        assert view is not None
-        payload = bytes(view[at + start : at + stop])
-        self.view_at += end
-        self.queued -= end
-        self.base += end
-        if not self.queued:
-            self.view = None
-        return payload
-
     def settle(self) -> None:
         """Keep a copy of what is not consumed of the borrowed bytes."""
         view, self.view = self.view, None
@@ -337,7 +323,7 @@ class ReceiveBuffer:
             self.settle()
         chunk = self._chunks.popleft()
         self.queued -= len(chunk)
-        return chunk if type(chunk) is bytes else bytes(chunk)
+        return bytes(chunk) if isinstance(chunk, bytearray) else chunk
 
     def _replace_head(self, head: bytes) -> None:
         self.base += len(self.head)
@@ -388,9 +374,25 @@ class ReceiveBuffer:
             if end <= have:
                 break
             start, stop, end = start - have, stop - have, end - have
+            if self.view is not None and not self._chunks:
+                return self._take_borrowed(pieces, max(start, 0), stop, end)
             self._replace_head(self._next_chunk())
         self.advance(end)
         return b"".join(pieces)
+
+    def _take_borrowed(self, pieces: list[bytes | memoryview], start: int, stop: int, end: int) -> bytes:
+        view, at = self.view, self.view_at
+        assert view is not None
+        if start < stop:
+            pieces.append(view[at + start : at + stop])
+        payload = b"".join(pieces)
+        self._replace_head(b"")
+        self.base += end
+        self.view_at += end
+        self.queued -= end
+        if not self.queued:
+            self.view = None
+        return payload
 
     def take_into(self, place: memoryview) -> None:
         """Consume as many bytes as `place` has room for, and copy them there; so many must be there."""
@@ -430,7 +432,7 @@ class ReceiveBuffer:
 
     def _segments(self) -> list[memoryview]:
         self.close_place()
-        segments = [memoryview(self.head)[self.pos :], *(memoryview(chunk) for chunk in self._chunks)]
+        segments = [memoryview(self.head)[self.pos :], *[memoryview(chunk) for chunk in self._chunks]]
         if self.view is not None:
             segments.append(self.view[self.view_at :])
         return segments

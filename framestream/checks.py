@@ -11,13 +11,7 @@ if TYPE_CHECKING:
 
 
 def check_count(
-    name: str,
-    value: object,
-    *,
-    least: int = 0,
-    most: int | None = None,
-    of: str = "",
-    optional: bool = False,
+    name: str, value: object, *, least: int = 0, most: int | None = None, of: str = "", optional: bool = False
 ) -> None:
     """Raise ValueError unless `value` is a whole number, of bytes say, or None where that is no limit."""
     # True is an int to Python, and a slip of the pen to everybody else.

@@ -36,7 +36,7 @@ Any other with ``NeedMore(resume=..., settled=...)``: the search goes on from `r
                        ^start   ^payload_start        ^settled ^len(data)
                                                       ^resume
 
-When the frame is streamed, what is settled is passed on and gone. The next window begins behind it, and
+When the frame is streamed, what is settled is passed on and gone. The next window begins after it, and
 ``start - taken`` is where the frame began::
 
      |<---------- taken ------------------------------>| unclear, and new bytes

@@ -45,8 +45,8 @@ LINES = b"one\r\ntwo\nthree\r\n\r\n\nfour\rfive\n"
 MATCH = re.compile(rb"([a-z]=[0-9])\n")
 
 SAMPLES: dict[str, Sample] = {
-    "available": sample(Available(), examples={b"abc": [b"abc"]}, pieces=True),
-    "available-little": sample(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, pieces=True),
+    "available": sample(Available(), examples={b"abc": [b"abc"]}, chunk_dependent=True),
+    "available-little": sample(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, chunk_dependent=True),
     "exactly": sample(
         Exactly(3),
         examples={b"": [], b"abc": [b"abc"], b"abcdef": [b"abc", b"def"]},
@@ -280,9 +280,7 @@ SAMPLES: dict[str, Sample] = {
         incomplete=[b"a=1"],
     ),
     "until-close": sample(
-        UntilClose(),
-        examples={b"": [b""], b"abc\r\n": [b"abc\r\n"]},
-        slow_frame=lambda size: b"\n" * size,
+        UntilClose(), examples={b"": [b""], b"abc\r\n": [b"abc\r\n"]}, slow_frame=lambda size: b"\n" * size
     ),
     "first-of": sample(
         FirstOf(When(b"\0", LengthPrefix(2)), Line(last=False)),
@@ -312,9 +310,7 @@ SAMPLES: dict[str, Sample] = {
         slow_frame=lambda size: b"x" * size + b"\n\0\0",
     ),
     "sequence-of-one": sample(
-        Sequence(Delimiter(b"--")),
-        examples={b"a--b-c--": [(b"a",), (b"b-c",)]},
-        incomplete=[b"a-"],
+        Sequence(Delimiter(b"--")), examples={b"a--b-c--": [(b"a",), (b"b-c",)]}, incomplete=[b"a-"]
     ),
     "sequence-dependent": sample(
         Sequence(FixedLength(1), lambda size: Exactly(size[0]), Delimiter((b"\r\n", b"\n"))),

@@ -233,11 +233,7 @@ CONTENTS: list[tuple[str, str, Callable[[list[Any]], bool]]] = [
         lambda f: all(b" ID%d - order %d shipped" % (n, n) in m for n, m in enumerate(f)),
     ),
     ("erlang-packet-1", "length-prefix:size=1", lambda f: f == [bytes([n]) * n for n in range(256)]),
-    (
-        "jq-json-lines",
-        "line",
-        lambda f: [json.loads(line)["n"] for line in f] == list(range(100)),
-    ),
+    ("jq-json-lines", "line", lambda f: [json.loads(line)["n"] for line in f] == list(range(100))),
     (
         "git-paths",
         r'delimiter:"\0"',

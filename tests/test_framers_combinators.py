@@ -11,12 +11,7 @@ import pytest
 from cutting import cut, error, told, wire
 
 from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
-from framestream.errors import (
-    EncodeError,
-    FramerContractError,
-    FramingError,
-    PayloadError,
-)
+from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
 from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
 from framestream.framers.amounts import Exactly, FixedLength, UntilClose
 from framestream.framers.choice import FirstOf, When

@@ -301,16 +301,8 @@ READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
     (Headed(Padded()), b"a \n\nb\nc d\n", [(b"a", b"b"), (b"c", b"d")]),
     (two(Padded()), b"\n\na\n\n\nb\n", [(b"a", b"b")]),
     (of(pings), b"ping\nhello\nping\n", [b"hello"]),
-    (
-        two(Delimiter(b"\n", max_size=3)),
-        b"abc\n\nabcd\n",
-        [(b"abc", b""), ABOVE_3 % 5],
-    ),
-    (
-        two(LengthPrefix(1, max_size=3)),
-        b"\3abc\0\4abcd",
-        [(b"abc", b""), ABOVE_3 % 5],
-    ),
+    (two(Delimiter(b"\n", max_size=3)), b"abc\n\nabcd\n", [(b"abc", b""), ABOVE_3 % 5]),
+    (two(LengthPrefix(1, max_size=3)), b"\3abc\0\4abcd", [(b"abc", b""), ABOVE_3 % 5]),
     (of(small_numbers), b"ab1;ab10;", [1, "too many (at offset 6)"]),
     (of(small_numbers), b"ab6;", ["too many by far (at offset 0)"]),
     (of(small_numbers), b"ab5;ab1;", ["bad: five", 1]),
@@ -318,19 +310,11 @@ READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
     (of(negative("field")), b"\xfd", ["a field of -3 bytes (at offset 0)"]),
     (of(negative("body")), b"\xfd", ["a body of -3 bytes (at offset 0)"]),
     (Headed(Refuses()), b"put x", ["no (at offset 4)"]),
-    (
-        Headed(Delimiter(b"\n"), int),
-        b"put 1\nput x\nput 2\n",
-        [(b"put", 1), NO_NUMBER, (b"put", 2)],
-    ),
+    (Headed(Delimiter(b"\n"), int), b"put 1\nput x\nput 2\n", [(b"put", 1), NO_NUMBER, (b"put", 2)]),
     (Netstring(), b"5:hello,0:;", [b"hello", "frame ends with b';' where b',' is expected (at offset 10)"]),
     (two(Netstring()), b"5:hello,0:,", [(b"hello", b"")]),
     (two(Netstring()), b"5:hello;", ["payload ends otherwise than with b',' (at offset 7)"]),
-    (
-        two(Line()),
-        b"a\n\xff\n",
-        [NO_TEXT],
-    ),
+    (two(Line()), b"a\n\xff\n", [NO_TEXT]),
 ]
 
 

@@ -61,11 +61,7 @@ def test_the_span_is_known_with_the_header() -> None:
         (LengthPrefix(2, length=len), b"abc", "keep the header with strip=0"),
         (LengthPrefix(2, strip=0), b"\0", "frame of 1 bytes is shorter than the header it must have"),
         (LengthPrefix(2, strip=0), b"\0\4abc", "frame of 5 bytes, but its header says 6"),
-        (
-            LengthPrefix(2, strip=0, adjust=-5),
-            b"\0\4abc",
-            "refused: length 4 makes a frame of 1 bytes",
-        ),
+        (LengthPrefix(2, strip=0, adjust=-5), b"\0\4abc", "refused: length 4 makes a frame of 1 bytes"),
     ],
 )
 def test_what_would_be_read_back_otherwise_is_refused(framer, payload, reason) -> None:
@@ -152,10 +148,7 @@ def test_a_function_may_refuse_a_header() -> None:
         ({"max_size": -1}, "max_size is -1"),
         ({"terminator": b":"}, "terminator is b':'; a binary length has no such option"),
         ({"canonical": True}, "canonical is True; a binary length has no such option"),
-        (
-            {"format": "varint", "byteorder": "little"},
-            "byteorder is 'little'; a varint length has no",
-        ),
+        ({"format": "varint", "byteorder": "little"}, "byteorder is 'little'; a varint length has no"),
         ({"format": "varint", "terminator": b":"}, "terminator is b':'; a varint length has no such option"),
         ({"format": "hex", "size": 4, "canonical": True}, "canonical is True; a hex length of fixed size"),
         ({"format": "decimal", "terminator": ":"}, "terminator is ':'; it must be bytes"),

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from sample_conditions import Bracketed, Lines, cut
 
-from framestream import FrameTooLarge, IncompleteFrame, PayloadError, aiter_frames, iter_frames
+from framestream import FrameDecoder, FrameTooLarge, IncompleteFrame, PayloadError, aiter_frames, iter_frames
+from framestream.iterate import placed_frames
 
 DATA = b"one\ntwo\nthree\n"
 FRAMES = [b"one", b"two", b"three"]
@@ -92,6 +93,18 @@ def test_bad_payloads_end_the_iteration_unless_somebody_takes_them() -> None:
     assert [e.payload for e in bad] == [b"\xff"]
 
 
+def test_frames_come_with_their_places_and_bad_ones_have_theirs() -> None:
+    decoder, bad = FrameDecoder(), []
+    frames = placed_frames(
+        decoder,
+        Bracketed(),
+        cut(b"<one><\xff><two>", 4),
+        lambda error: bad.append((decoder.frame_span, error.offset)),
+    )
+    assert list(frames) == [((0, 5), "one"), ((8, 13), "two")]
+    assert bad == [((5, 8), 5)]
+
+
 def receiver(chunks: list[bytes]) -> Callable[[], Awaitable[bytes]]:
     async def receive() -> bytes:
         await asyncio.sleep(0)
@@ -115,13 +128,5 @@ def test_frames_come_from_an_asynchronous_iterable() -> None:
             yield chunk
 
     assert asyncio.run(collect(aiter_frames(source(), "line"))) == ["one", "two", "three"]
-
-
-def test_asynchronous_bad_payloads_are_handed_over_or_raised() -> None:
-    data = b"<one><\xff><two>"
     with pytest.raises(PayloadError):
-        asyncio.run(collect(aiter_frames(receiver([data]), Bracketed())))
-    bad: list[PayloadError] = []
-    frames = aiter_frames(receiver([data]), Bracketed(), on_payload_error=bad.append)
-    assert asyncio.run(collect(frames)) == ["one", "two"]
-    assert len(bad) == 1
+        asyncio.run(collect(aiter_frames(receiver([b"<\xff>"]), Bracketed())))

@@ -25,6 +25,7 @@ from loopback import (
     open_descriptors,
     resolve_to,
 )
+from test_transports import Side, passes
 
 from framestream import (
     AddressError,
@@ -38,6 +39,7 @@ from framestream import (
     serve,
 )
 from framestream.errors import describe_os_error
+from framestream.net.process import LoopPipes
 
 
 def unused_port():
@@ -141,7 +143,7 @@ async def test_a_host_that_does_not_exist_is_reported():
 async def test_the_local_address_can_be_chosen_and_tcp_does_not_hold_small_writes_back():
     async with await serve(greet, HERE) as server:
         async with await connect(server.url, local_address=("127.0.0.3", 0)) as stream:
-            sock = stream.channel.socket
+            sock = stream.transport.socket
             assert "127.0.0.3" == sock.getsockname()[0]
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     with pytest.raises(ConnectError, match="address family not supported"):
@@ -181,7 +183,7 @@ async def test_an_open_socket_is_adopted():
     async with await connect(f"fd:{ours.detach()}") as stream:
         theirs.sendall(b"hello\n")
         assert "hello" == await stream.read(LINE)
-        assert stream.channel.socket is not None
+        assert stream.transport.socket is not None
     theirs.close()
 
 
@@ -319,6 +321,31 @@ async def test_a_program_whose_framer_does_not_exist_is_let_go():
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("loop", [LoopWithoutPolling, asyncio.SelectorEventLoop])
+def test_the_loops_own_pipes_to_a_program_push_and_take_what_it_reads(loop):
+    """As a loop is used that cannot watch pipes of ours; here it is the transport alone."""
+
+    async def talk():
+        program = LoopPipes("cat")
+        start = asyncio.get_running_loop().subprocess_exec
+        await start(lambda: program, "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        side = Side(program)
+        assert program.peer == f"cat[{program.process.get_pid()}]"
+        sending = asyncio.ensure_future(side.send(b"x" * 1_000_000))
+        await asyncio.sleep(0.01)
+        assert not sending.done()  # nobody reads
+        side.transport.resume_reading()
+        await sending
+        await side.act(side.transport.shutdown)
+        await side.until(lambda: side.told)
+        assert (["end"], b"x" * 1_000_000) == (side.told, side.data)
+        side.transport.close()
+        assert 0 == await program.exited
+        await passes()
+
+    run_on(loop, talk, {}, True)
+
+
 def programs_of_ours(name):
     """Return the processes of this name that this process started and has not reaped."""
     found = []
@@ -333,7 +360,7 @@ def programs_of_ours(name):
 def test_what_a_loop_cannot_wait_for_is_refused_in_one_line(fifo):
     async def reach():
         before = open_descriptors()
-        for url in (f"pipe:{fifo}", "/dev/null", "exec:cat", "fd:0,1"):
+        for url in (f"pipe:{fifo}", "/dev/null", "fd:0,1"):
             with pytest.raises(
                 AddressError, match="needs an event loop with add_reader; LoopWithoutPolling has"
             ):

@@ -9,10 +9,8 @@ import pytest
 
 from framestream import (
     END,
-    FRAME_END,
     NEED_DATA,
     FrameDecoder,
-    FramerContractError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -21,7 +19,7 @@ from framestream import (
     Window,
 )
 from framestream.framer import PADDING, Decode, ValueSpan
-from framestream.testing import check_framer, chunkings
+from framestream.testing import check_framer
 
 
 @dataclass(frozen=True)
@@ -95,14 +93,6 @@ def test_a_frame_that_must_have_a_trailer_is_refused_by_its_size_before_it_arriv
     assert (caught.value.size, caught.value.recoverable) == (200, True)
 
 
-@pytest.mark.parametrize("chunks", list(chunkings(b"\1a--\2bcx-\1d--")))
-def test_a_wrong_trailer_is_a_framing_error_at_its_place(chunks: list[bytes]) -> None:
-    expected = [b"a", ("FramingError", 7)]
-    *frames, (kind, offset, leftover) = read(Counted(), chunks)
-    assert expected == [*frames, (kind, offset)]
-    assert leftover.startswith(b"\2bcx-")
-
-
 def test_a_wrong_trailer_is_noticed_behind_a_frame_passed_on_in_parts() -> None:
     decoder = FrameDecoder()
     parts = []
@@ -115,12 +105,6 @@ def test_a_wrong_trailer_is_noticed_behind_a_frame_passed_on_in_parts() -> None:
         decoder.next_part(Counted())
 
 
-def test_a_right_trailer_ends_a_frame_passed_on_in_parts() -> None:
-    decoder = FrameDecoder()
-    decoder.receive_data(b"\1a--")
-    assert [decoder.next_part(Counted()) for _ in range(2)] == [b"a", FRAME_END]
-
-
 def test_a_batch_stops_before_a_wrong_trailer() -> None:
     decoder = FrameDecoder()
     decoder.receive_data(b"\1a--" * 200 + b"\1ax-")
@@ -128,11 +112,6 @@ def test_a_batch_stops_before_a_wrong_trailer() -> None:
     with pytest.raises(FramingError) as caught:
         decoder.next_batch(Counted())
     assert caught.value.offset == 802
-
-
-@pytest.mark.parametrize("chunks", list(chunkings(b"  ab.   c. d.  ")))
-def test_padding_is_consumed_and_the_stream_may_end_behind_it(chunks: list[bytes]) -> None:
-    assert read(Words(), chunks) == [b"ab", b"c", b"d", END]
 
 
 def test_padding_counts_against_no_limit() -> None:
@@ -143,23 +122,6 @@ def test_padding_in_front_of_an_incomplete_frame_is_no_part_of_it() -> None:
     assert read(Words(), [b"  ", b"ab"]) == [("IncompleteFrame", 2, b"ab")]
 
 
-def test_frames_between_padding_are_put_back_exactly() -> None:
-    decoder = FrameDecoder()
-    decoder.receive_data(b" a." * 300)
-    for count in range(1, 101):
-        decoder.next_frame(Words())
-        if count % 10 == 0:
-            assert 3 * count == decoder.offset
-
-
-def test_no_frame_in_parts_begins_with_padding() -> None:
-    decoder = FrameDecoder()
-    decoder.receive_data(b"  ")
-    assert NEED_DATA is decoder.next_part(Words())
-    decoder.receive_eof()
-    assert END is decoder.next_part(Words())
-
-
 def test_a_frame_that_breaks_off_in_parts_is_incomplete() -> None:
     decoder = FrameDecoder()
     decoder.receive_data(b"  a")
@@ -167,28 +129,6 @@ def test_a_frame_that_breaks_off_in_parts_is_incomplete() -> None:
     decoder.receive_eof()
     with pytest.raises(IncompleteFrame):
         decoder.next_part(Words())
-
-
-@dataclass(frozen=True)
-class Answer(ReadCondition[bytes]):
-    answer: tuple[Any, ...]
-
-    def find(self, window: Window) -> Any:
-        return self.answer
-
-
-@pytest.mark.parametrize(
-    ("answer", "complaint"),
-    [
-        ((0, 0, 9, PADDING), "padding inside a frame, or beyond the data"),
-        ((0, 1, 2, Decode(bytes, trailer=b"--")), "a trailer of 2 bytes in a span that leaves 1 for it"),
-    ],
-)
-def test_authors_are_held_to_both(answer: tuple[Any, ...], complaint: str) -> None:
-    decoder = FrameDecoder()
-    decoder.receive_data(b"abc")
-    with pytest.raises(FramerContractError, match=complaint):
-        decoder.next_frame(Answer(answer))
 
 
 def test_they_can_be_told_apart_in_messages() -> None:

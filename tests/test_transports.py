@@ -2,9 +2,12 @@
 
 import asyncio
 import errno
+import io
 import os
+import pty
 import socket
 import ssl
+import tty
 
 import pytest
 from certificates import certificates
@@ -20,7 +23,7 @@ from framestream.transport import (
     transport_over,
 )
 from framestream.transport.base import is_reset, joined
-from framestream.transport.descriptor import Readiness
+from framestream.transport.descriptor import Readiness, format_address
 
 LARGE = os.urandom(700_000)
 
@@ -618,10 +621,11 @@ def test_half_close_keeps_what_the_peer_goes_on_sending(on_loop, kind):
     async def main():
         left, right = await sides(kind, size=1000)
         sending = asyncio.ensure_future(right.send(LARGE))
+        left.on_push = left.transport.pause_reading
         left.transport.resume_reading()
         await left.until(lambda: left.data)
-        left.transport.pause_reading()
         await left.act(left.transport.shutdown)
+        left.on_push = lambda: None
         left.transport.resume_reading()
         right.transport.resume_reading()
         await right.until(lambda: right.told)
@@ -633,6 +637,35 @@ def test_half_close_keeps_what_the_peer_goes_on_sending(on_loop, kind):
         await closed(left, right)
 
     on_loop(main)
+
+
+@every_tls
+def test_goodbyes_may_cross(on_loop, kind):
+    async def main():
+        both = await sides(kind)
+        for side in both:
+            await side.act(side.transport.shutdown)
+        await passes(10)
+        for side in both:
+            side.transport.resume_reading()
+            await side.until(lambda side=side: side.told)
+            assert ["end"] == side.told
+        await closed(*both)
+
+    on_loop(main)
+
+
+async def test_a_handshake_that_cannot_be_sent_fails_and_nothing_is_received_during_one():
+    near, far = memory()
+    waiting = Side(TLSTransport(far, certificates().server(), server_side=True))
+    shaking = waiting.transport.shake_hands()
+    assert not waiting.transport.receive_now()
+    far.close()
+    client = Side(TLSTransport(near, certificates().client(), server_hostname="localhost"))
+    with pytest.raises(BrokenPipeError):
+        await client.transport.shake_hands()
+    shaking.cancel()
+    waiting.transport.close()
 
 
 class Reluctant:
@@ -794,6 +827,88 @@ async def test_without_a_socket_it_is_a_protocol_of_whatever_makes_transports(at
     assert (None, "") == (transport.socket, transport.peer)
     await closed(side)
     second.close()
+
+
+# Descriptors
+
+
+async def test_a_regular_file_is_read_to_its_end_and_written(tmp_path):
+    path = tmp_path / "file"
+    writer = Side(PipeTransport(None, os.open(path, os.O_WRONLY | os.O_CREAT)))
+    writer.transport.resume_reading()  # there is nothing to read, and nobody to go away
+    writer.transport.watch_writing(True)
+    writer.transport.watch_writing(False)
+    await writer.send(LARGE, b"end")
+    writer.transport.shutdown()
+    writer.transport.shutdown()
+    writer.transport.close()
+    reader = Side(PipeTransport(os.open(path, os.O_RDONLY)))
+    reader.transport.resume_reading()
+    reader.transport.pause_reading()
+    reader.transport.resume_reading()
+    await reader.until(lambda: reader.told)
+    assert (LARGE + b"end", ["end"]) == (reader.data, reader.told)
+    with pytest.raises(BrokenPipeError):
+        reader.transport.send([b"x"])
+    reader.transport.close()
+
+
+async def test_a_terminal_whose_other_side_is_gone_is_at_its_end():
+    mother, child = pty.openpty()
+    tty.setraw(child)
+    side = Side(PipeTransport(mother, mother))
+    side.transport.resume_reading()
+    os.write(child, b"hello")
+    await side.received(b"hello")
+    with pytest.raises(OSError, match="half closed"):
+        side.transport.shutdown()
+    os.close(child)
+    await side.until(lambda: side.told)
+    assert ["end"] == side.told
+    side.transport.close()
+
+
+async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):
+    side = Side(PipeTransport(os.open(tmp_path, os.O_RDONLY)))
+    side.transport.resume_reading()
+    await side.until(lambda: side.told)
+    assert isinstance(side.told[0], IsADirectoryError)
+    side.transport.close()
+    nowhere = Side(PipeTransport(None))
+    nowhere.transport.resume_reading()
+    nowhere.transport.watch_writing(True)
+    assert nowhere.transport.receive_now()
+    assert ["end"] == nowhere.told
+
+
+async def test_a_socket_sends_a_file_without_copying_it(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(LARGE)
+    left, right = await sides("unix")
+    with path.open("rb") as file, pytest.raises(NotImplementedError):
+        right.transport.resume_reading()
+        at = 0
+        while sent := await left.act(left.transport.send_file, file, at, len(LARGE)):
+            at += sent
+        await right.received(LARGE)
+        await left.act(left.transport.send_file, io.BytesIO(), 0, 1)
+    left.transport.close()
+    assert "" == left.transport.peer, "nobody has asked in time"
+    right.transport.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("127.0.0.1", 80), "127.0.0.1:80"),
+        (("::1", 80, 0, 0), "[::1]:80"),
+        ("/run/x.sock", "/run/x.sock"),
+        (b"\0abstract", "\0abstract"),
+        ("", "unnamed"),
+    ],
+)
+def test_addresses_read_as_people_write_them(address, text):
+    assert text == format_address(address)
 
 
 # What they are

@@ -1,40 +1,59 @@
-"""Look at framers, plugins and streams from a shell. Needs the extra ``framestream[cli]``."""
+"""Look at framers, plugins and streams from a shell. Needs the extra ``framestream[cli]``.
+
+Each command is one function in a module that is imported when the command runs: ``framestream --help``
+imports none of them, and ``framestream cut`` no event loop. Exit statuses: 1 the data or the system,
+2 the way the command was called, 130 Ctrl-C, 141 a closed pipe.
+"""
 
 from __future__ import annotations
 
+import errno
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from framestream._build import COMPILED
-from framestream.cli._failures import CLOSED_PIPE, HANDLED, INTERRUPTED, report
-from framestream.cli._standard_output import discard_output, is_full
-from framestream.registry.lookup import plugins
-from framestream.registry.named import find_config
+from framestream.cli.output import complain, discard_output
+from framestream.errors import AddressError, FramestreamError, SpecError, UnknownFramerError
 
-_COMMANDS = ("cut", "connect", "serve", "framers", "check", "plugins", "new")
+FAILED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+CLOSED_PIPE: Final = 141
+
+_COMMANDS: Final = {
+    "cut": ("cut", "Cut a stream into frames and print them."),
+    "connect": ("connect", "Connect to a server; send and see frames."),
+    "serve": ("serve", "Serve frames: echo them, run a command for each, or print them."),
+    "framers": ("plugins", "List the framers, or explain one."),
+    "check": ("plugins", "Hold framers to the contract."),
+    "plugins": ("plugins", "List plugins, with what is wrong with them."),
+    "new": ("new", "Write the project of a new plugin."),
+}
+"""The module that each command is in, and what it does."""
 
 
 class _Commands(click.Group):
     """The commands, each imported when it is used; Ctrl-C and a closed pipe end them quietly."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command and return it."""
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"framestream.cli._{cmd_name}")
+        module = importlib.import_module(f"framestream.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -43,14 +62,17 @@ class _Commands(click.Group):
             discard_output()
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except OSError as error:
-            if not is_full(error):
+            # What writes to files names them in its errors; without a name it is standard output.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename is not None:
                 raise click.ClickException(str(error)) from error
             discard_output()
             raise click.ClickException(f"standard output: {error.strerror}") from error
 
 
 @click.group(
-    cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(
     package_name="framestream", message="%(package)s %(version)s" + (", compiled" if COMPILED else "")
@@ -60,7 +82,7 @@ class _Commands(click.Group):
     "selection",
     multiple=True,
     metavar="[no:]NAME",
-    help="Load a plugin so that its hooks are called, or disable one. May be repeated.",
+    help="Load a plugin, or disable it. May be repeated.",
 )
 @click.option(
     "--config",
@@ -74,6 +96,10 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
         return
+    # Imported here: neither --help nor --version needs them.
+    from framestream import plugins  # noqa: PLC0415
+    from framestream.registry.named import find_config  # noqa: PLC0415
+
     path = config or find_config(Path.cwd())
     if path is not None:
         plugins.load_config(path)
@@ -85,9 +111,27 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line with these arguments; return the exit status."""
+    """Run the command line with these arguments; return the exit status.
+
+    An error that is no click or framestream error is a bug, and raised.
+    """
     try:
-        status: int | None = commands.main(list(arguments), prog_name="framestream", standalone_mode=False)
-    except HANDLED as error:
-        return report(error)
-    return status or 0
+        return int(commands.main(list(arguments), prog_name="framestream", standalone_mode=False) or 0)
+    except (click.ClickException, FramestreamError) as error:
+        complain(error.format_message() if isinstance(error, click.ClickException) else str(error))
+        for line in _hints(error):
+            click.echo(line, err=True)
+        return USAGE if isinstance(error, click.UsageError | SpecError | AddressError) else FAILED
+
+
+def _hints(error: Exception) -> Iterator[str]:
+    if isinstance(error, click.UsageError):
+        yield f"hint: {error.ctx.command_path if error.ctx else 'framestream'} --help"
+    if not isinstance(error, SpecError):
+        return
+    if error.spec and error.position is not None:
+        yield f"  {error.spec}\n  {' ' * error.position}^"
+    if isinstance(error, UnknownFramerError):
+        yield "hint: a plugin's framers have names once it is installed; framestream plugins lists them"
+    else:
+        yield "hint: framestream framers NAME explains a framer's options"

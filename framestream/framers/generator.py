@@ -221,10 +221,10 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
             answer, stop = bytes(data[at:end]), end + len(need)
         elif kind is _Returned:
             return window.start, at, at, need.value
-        elif kind is PayloadError:
-            return window.start, at, at, Decode(_raises(need))
         elif isinstance(need, Body):
             break
+        elif isinstance(need, PayloadError):
+            return window.start, at, at, Decode(_raises(need))
         else:
             condition = _condition_of(need)
             inner = Window(data, at, max(at, resume), memo, window.eof)

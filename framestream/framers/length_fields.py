@@ -30,7 +30,7 @@ class LengthField(ABC):
 
     @abstractmethod
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Return the length at this index and the index behind it, or None if it is not complete.
+        """Return the length at this index and the index after it, or None if it is not complete.
 
         Raise FramingError, with its position, for what can be no length.
         """
@@ -157,13 +157,13 @@ class Digits(LengthField):
         if match is not None:
             return int(match[1], self.base), match.end()
         field = bytes(data[at : at + self.size])
-        behind = field[: self.digits].lstrip(self._allowed) + field[self.digits :]
-        count = len(field) - len(behind)
+        after = field[: self.digits].lstrip(self._allowed) + field[self.digits :]
+        count = len(field) - len(after)
         if self.canonical and count > 1 and field[0] == 0x30:
             raise FramingError(f"{self._kind} length with a leading zero", position=at)
-        if not behind or (count and self.terminator.startswith(behind)):
+        if not after or (count and self.terminator.startswith(after)):
             return None
-        raise FramingError(self._surprise(count, behind[:1]), position=at + count)
+        raise FramingError(self._surprise(count, after[:1]), position=at + count)
 
     def _surprise(self, count: int, byte: bytes) -> str:
         expected = ["a digit"] if count < self.digits else []

@@ -363,7 +363,7 @@ def analyse(pattern: bytes, *, whole: bool) -> Analysis:
         instead = loose.exactly(loose.least).spell() if loose.least else "nothing there"
         raise ValueError(
             f"the frame ends at the shortest match, so {loose.spell()} at the end never goes beyond"
-            f" {loose.least}; write {instead}, or add what stands behind it"
+            f" {loose.least}; write {instead}, or add what stands after it"
         )
     try:
         words = _last_words(ending.words())

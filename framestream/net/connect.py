@@ -16,7 +16,7 @@ from framestream.checks import check_seconds
 from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
 from framestream.framer import Framer, ReadCondition
 from framestream.net.process import connect_process
-from framestream.net.streams import check_watchable, default_client_tls, open_stream, secure
+from framestream.net.streams import can_watch_descriptors, default_client_tls, open_stream, secure
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
@@ -137,7 +137,7 @@ async def _open(endpoint: Endpoint, attempts: Attempts, options: dict[str, Any])
         case Descriptors():
             return open_stream(_adopt(endpoint), **options)
         case Pipe():
-            check_watchable(endpoint)
+            _check_watchable(endpoint)
             return open_stream(await _open_pipe(endpoint), **options)
     raise AddressError(f"cannot connect to {endpoint}", url=str(endpoint))
 
@@ -260,6 +260,13 @@ def _text(place: Any) -> str:
 # Descriptors, FIFOs, terminals and devices
 
 
+def _check_watchable(endpoint: Pipe | Descriptors) -> None:
+    if not can_watch_descriptors():
+        loop = type(asyncio.get_running_loop()).__name__
+        what = f"{endpoint} needs an event loop with add_reader; {loop} has none"
+        raise AddressError(what, url=str(endpoint))
+
+
 def _adopt(endpoint: Descriptors) -> socket.socket | PipeTransport:
     for descriptor in (endpoint.read, endpoint.write):
         try:
@@ -268,7 +275,7 @@ def _adopt(endpoint: Descriptors) -> socket.socket | PipeTransport:
             raise AddressError(f"descriptor {descriptor} is not open", url=str(endpoint)) from error
     if endpoint.read == endpoint.write and stat.S_ISSOCK(mode):
         return socket.socket(fileno=endpoint.read)
-    check_watchable(endpoint)
+    _check_watchable(endpoint)
     return PipeTransport(endpoint.read, endpoint.write)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-from asyncio.subprocess import Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from subprocess import PIPE
 from typing import IO, Any
 
 from framestream.errors import ConnectError, describe_os_error
-from framestream.net.streams import check_watchable
+from framestream.net.streams import can_watch_descriptors
 from framestream.stream.options import check_options
 from framestream.stream.stream import IOStream
-from framestream.transport.descriptor import PipeTransport
+from framestream.transport.base import Buffer, Transport, joined
+from framestream.transport.descriptor import PipeTransport, Readiness
 
 TERMINATE_DELAY = 5.0
 """Seconds a program has to end by itself after its input has ended; then it is terminated."""
@@ -21,58 +23,205 @@ TERMINATE_DELAY = 5.0
 KILL_DELAY = 2.0
 """Seconds a program has to end after it was told to terminate; then it is killed."""
 
+# Handed to the loop at once: it keeps what the pipe does not take.
+_MOST_AT_ONCE = 1 << 18
 
-class ProcessTransport(PipeTransport):
-    """The pipes to a program, which has a while to end when they close.
+
+class Program(asyncio.SubprocessProtocol):
+    """A running program: when it ends, and how it is made to.
+
+    Args:
+        name: for messages.
 
     Attributes:
-        process: the program.
-        peer: its name and process id.
+        name: with its process id.
+        exited: done with its exit status, or minus the signal that ended it.
+        process: the loop's transport of it.
     """
 
-    __slots__ = ("_loop", "peer", "process")
-
-    peer: str
-
-    def __init__(self, read_fd: int, write_fd: int, process: Process, name: str) -> None:
-        super().__init__(read_fd, write_fd)
-        self.process = process
-        self.peer = f"{name}[{process.pid}]"
+    def __init__(self, name: str) -> None:
         self._loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[int] = self._loop.create_future()
+        self.process: Any = None
+        self.name = name
 
-    def close(self) -> None:
-        """Close the pipes: the program sees the end of its input."""
-        super().close()
+    def connection_made(self, transport: Any) -> None:
+        """Take note of the process; called by the loop."""
+        self.process = transport
+        self.name += f"[{transport.get_pid()}]"
+
+    def process_exited(self) -> None:
+        """Take note of the end; called by the loop."""
+        self.exited.set_result(self.process.get_returncode())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Let go of the process, when its pipes have ended as well; called by the loop."""
+        self.process.close()
+
+    def end_soon(self) -> None:
+        """Have it terminated, and at last killed, if it does not end by itself."""
         self._loop.call_later(TERMINATE_DELAY, self._end, self.process.terminate)
         self._loop.call_later(TERMINATE_DELAY + KILL_DELAY, self._end, self.process.kill)
 
     def _end(self, how: Callable[[], None]) -> None:
-        if self.process.returncode is None:
+        if not self.exited.done():
             how()
+
+
+class OurPipes(PipeTransport):
+    """Pipes of ours to a program, which has a while to end when they close."""
+
+    __slots__ = ("_program",)
+
+    def __init__(self, read_fd: int, write_fd: int, program: Program) -> None:
+        super().__init__(read_fd, write_fd)
+        self._program = program
+
+    def close(self) -> None:
+        """Close the pipes: the program sees the end of its input."""
+        super().close()
+        self._program.end_soon()
+
+    @property
+    def peer(self) -> str:
+        """The program and its process id."""
+        return self._program.name
+
+
+class LoopPipes(Transport, Program):
+    """A program on the loop's own pipes, for a loop that cannot watch ours.
+
+    As in `LoopTransport`, bytes count as sent only when the loop keeps none of them.
+    """
+
+    def __init__(self, name: str) -> None:
+        Program.__init__(self, name)
+        self._reading = False
+        self._arrived = bytearray()  # while nobody read
+        self._ended = False
+        self._full = False  # the loop keeps something
+        self._owed = 0  # of what it keeps, and is not yet reported as sent
+        self._error: Exception | None = None
+        self._writable = Readiness(lambda: self._error is not None or not self._full)
+
+    # From the loop
+
+    def connection_made(self, transport: Any) -> None:
+        """Take note of the process and its pipes; nothing is read yet."""
+        super().connection_made(transport)
+        self._input, self._output = transport.get_pipe_transport(0), transport.get_pipe_transport(1)
+        self._input.set_write_buffer_limits(high=0)
+        self._output.pause_reading()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Push what the program has written, when the sink wants it."""
+        self._arrived += data
+        self._push()
+
+    def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
+        """Push the end of what it writes, or take note that it reads no more."""
+        if fd == 0:
+            self._error = error or BrokenPipeError(errno.EPIPE, "the program reads no more")
+            self._writable.poke()
+        else:
+            self._ended = True
+            self._push()
+
+    def _push(self) -> None:
+        while self._reading and self._arrived:
+            place = self.sink.get_buffer(len(self._arrived))
+            size = min(len(place), len(self._arrived))
+            place[:size] = self._arrived[:size]
+            del self._arrived[:size]
+            self.sink.buffer_updated(size)
+        if self._reading and self._ended:
+            self._reading = self._ended = False
+            self.sink.eof_received()
+
+    def pause_writing(self) -> None:
+        """Take note that something has not left."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """Take note that everything has left."""
+        self._full = False
+        self._writable.poke()
+
+    # Towards the stream
+
+    def resume_reading(self) -> None:
+        """Have the loop read, and push from its next pass on."""
+        self._reading = True
+        if not self._output.is_closing():
+            self._output.resume_reading()
+        self.loop.call_soon(self._push)
+
+    def pause_reading(self) -> None:
+        """Have the loop read nothing."""
+        self._reading = False
+        if not self._output.is_closing():
+            self._output.pause_reading()
+
+    def send(self, buffers: Sequence[Buffer]) -> int:
+        """Hand it to the loop."""
+        if self._error is not None:
+            raise self._error
+        if not self._full and not self._owed:
+            data = joined(buffers, _MOST_AT_ONCE)
+            self._input.write(data)
+            self._owed = len(data)
+        if self._full or self._input.get_write_buffer_size():
+            raise BlockingIOError
+        taken, self._owed = self._owed, 0
+        return taken
+
+    def watch_writing(self, wanted: bool) -> None:
+        """Call the sink while the loop keeps nothing."""
+        self._writable.watch(self.loop, self.sink.resume_writing if wanted else None)
+
+    def shutdown(self) -> None:
+        """End the program's input."""
+        if self._full:
+            raise BlockingIOError
+        self._input.close()
+
+    def close(self) -> None:
+        """Close the pipes: the program sees the end of its input."""
+        self._reading = False
+        self._writable.watch(self.loop, None)
+        self._input.close()
+        self._output.close()
+        self.end_soon()
+
+    @property
+    def peer(self) -> str:
+        """The program and its process id."""
+        return self.name
 
 
 class ProcessStream(IOStream):
     """A stream to a program: what is written is its standard input, what is read its standard output."""
 
-    __slots__ = ("_process",)
+    __slots__ = ("_program",)
 
-    def __init__(self, transport: ProcessTransport, **options: Any) -> None:
+    def __init__(self, transport: Transport, program: Program, **options: Any) -> None:
         super().__init__(transport, **options)
-        self._process = transport.process
+        self._program = program
 
     @property
     def pid(self) -> int:
         """The program's process id."""
-        return self._process.pid
+        pid: int = self._program.process.get_pid()
+        return pid
 
     @property
     def exit_code(self) -> int | None:
         """The program's exit status, or minus the signal that ended it; None while it runs."""
-        return self._process.returncode
+        return self._program.exited.result() if self._program.exited.done() else None
 
     async def wait_exit(self) -> int:
         """Return the exit status when the program has ended. Cancelling leaves it running."""
-        return await self._process.wait()
+        return await asyncio.shield(self._program.exited)
 
     async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
         """Send what is written, end the program's input, and wait until it has ended.
@@ -106,26 +255,38 @@ async def connect_process(
     if stderr == PIPE:
         raise ValueError("stderr=PIPE is read by nobody here; pass a file or subprocess.DEVNULL")
     check_options({name: value for name, value in stream_options.items() if not name.endswith("framer")})
-    check_watchable(f"exec:{argv[0]}")
+    program = Program(argv[0]) if can_watch_descriptors() else LoopPipes(argv[0])
+    start = partial(
+        asyncio.get_running_loop().subprocess_exec, lambda: program, *argv, stderr=stderr, cwd=cwd, env=env
+    )
+    transport: Transport
+    try:
+        if isinstance(program, LoopPipes):
+            await start(stdin=PIPE, stdout=PIPE)
+            transport = program
+        else:
+            transport = OurPipes(*await _start_on_pipes(start), program)
+    except OSError as error:
+        why = f"cannot start {argv[0]}: {describe_os_error(error)}"
+        raise ConnectError(why, url=argv[0], attempts=((argv[0], error),)) from error
+    try:
+        return ProcessStream(transport, program, **stream_options)
+    except BaseException:
+        transport.close()
+        raise
+
+
+async def _start_on_pipes(start: Callable[..., Awaitable[object]]) -> tuple[int, int]:
+    """Start a program on pipes of ours; return where to read and write."""
     their_input, our_output = os.pipe()
     our_input, their_output = os.pipe()
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, stdin=their_input, stdout=their_output, stderr=stderr, cwd=cwd, env=env
-        )
-    except BaseException as error:
+        await start(stdin=their_input, stdout=their_output)
+    except BaseException:
         os.close(our_input)
         os.close(our_output)
-        if isinstance(error, OSError):
-            why = f"cannot start {argv[0]}: {describe_os_error(error)}"
-            raise ConnectError(why, url=argv[0], attempts=((argv[0], error),)) from error
         raise
     finally:
         os.close(their_input)
         os.close(their_output)
-    transport = ProcessTransport(our_input, our_output, process, argv[0])
-    try:
-        return ProcessStream(transport, **stream_options)
-    except BaseException:
-        transport.close()
-        raise
+    return our_input, our_output

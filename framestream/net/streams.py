@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
-from framestream.errors import AddressError, describe_os_error
+from framestream.errors import describe_os_error
 from framestream.stream.stream import IOStream
 from framestream.transport import Transport, transport_over
 from framestream.transport.descriptor import format_address
@@ -43,14 +43,13 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
         raise
 
 
-def check_watchable(endpoint: object) -> None:
-    """Refuse an endpoint whose descriptors the running loop cannot watch, as Windows' Proactor cannot."""
-    loop = asyncio.get_running_loop()
+def can_watch_descriptors() -> bool:
+    """Tell whether the running loop can watch descriptors of ours; Windows' Proactor cannot."""
     try:
-        loop.remove_reader((1 << 31) - 1)  # no process has so many descriptors: this only asks
-    except NotImplementedError as error:
-        what = f"{endpoint} needs an event loop with add_reader; {type(loop).__name__} has none"
-        raise AddressError(what, url=str(endpoint)) from error
+        asyncio.get_running_loop().remove_reader((1 << 31) - 1)  # no process has so many: this only asks
+    except NotImplementedError:
+        return False
+    return True
 
 
 async def secure(stream: IOStream, context: ssl.SSLContext, **how: Any) -> None:

@@ -69,6 +69,13 @@ class State(Enum):
     ENDED = "nothing more will arrive"
 
 
+# As names of the module: a member is looked up in its class by Python code.
+PAUSED: Final = State.PAUSED
+FLOWING: Final = State.FLOWING
+FULL: Final = State.FULL
+ENDED: Final = State.ENDED
+
+
 class EndKind(Enum):
     """How the receiving half of a stream came to its end."""
 
@@ -164,6 +171,7 @@ class Receiver:
         "_asked",
         "_chunk_size",
         "_in_place",
+        "_inline",
         "_kept",
         "_loop",
         "_missing",
@@ -195,7 +203,7 @@ class Receiver:
     ) -> None:
         self.decoder = decoder
         self.transport = transport
-        self.state = State.PAUSED
+        self.state: State = PAUSED
         self.end: End | None = None
         self.reader: PendingRead | None = None
         self.waiting = False
@@ -211,6 +219,7 @@ class Receiver:
         self._missing = 0  # bytes the read that waits cannot do without
         self._asked = 0  # size of the buffer that the transport fills
         self._in_place = False  # it is the place of a large frame
+        self._inline = False  # a read receives, in its own call
         self._turn = TURN
         self._timer: ReadTimer | None = None
 
@@ -232,7 +241,7 @@ class Receiver:
             self._asked = KeptBuffer.SIZE
             return kept.view
         # What is delivered in one turn of the loop is bounded by this: small frames may be many.
-        if self.state is State.FULL and self._missing > 0:
+        if self.state is FULL and self._missing > 0:
             self._asked = self._chunk_size
             return kept.view[: self._chunk_size]
         self._asked = self._small_size
@@ -248,8 +257,8 @@ class Receiver:
         else:
             self.decoder.borrow(self._kept.view[:nbytes])
             self._kept.borrower = self.decoder
-        if self.state is not State.PAUSED:
-            self.state = State.FULL if nbytes == self._asked else State.FLOWING
+        if self.state is not PAUSED:
+            self.state = FULL if nbytes == self._asked else FLOWING
         if self._timer is not None:
             self._timer.note_arrival()
         self._missing -= nbytes
@@ -259,7 +268,9 @@ class Receiver:
             self._turn = TURN
             self.waiting = False
             self.reader.on_data(True)  # type: ignore[union-attr]  # somebody waits
-        if not self.waiting and self.state is not State.PAUSED and self.decoder.held >= READ_AHEAD:
+        elif self._inline:
+            return  # a read that does not wait for it takes what it gets
+        if not self.waiting and self.state is not PAUSED and self.decoder.held >= READ_AHEAD:
             self._pause()
 
     def eof_received(self) -> bool:
@@ -284,9 +295,9 @@ class Receiver:
             if not reader.given_up:
                 raise StreamBusy("another read is still under way")
             self.release()
-        if self.state is State.PAUSED and 0 < self.decoder.held < READ_AHEAD:
+        if self.state is PAUSED and 0 < self.decoder.held < READ_AHEAD:
             self._resume()
-        elif self.state is State.ENDED:
+        elif self.state is ENDED:
             self._stream.watch_for_end()  # which may come with this very read
 
     def check_not_in_parts(self) -> None:
@@ -297,13 +308,13 @@ class Receiver:
     def claim(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
         """Let only `read` read until `release`, within its limits of time."""
         self.check_free()
-        self.begin(read, timeouts)
-
-    def begin(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
-        """Do as `claim`, where `check_free` was asked in this very call."""
-        if timeouts is not None:
-            self._timer = timeouts.begin(self._loop, self.decoder)
         self.reader = read
+        if timeouts is not None:
+            self.start_timer(timeouts)
+
+    def start_timer(self, timeouts: ReadTimeouts | ReadTimer) -> None:
+        """Watch over the read that has just begun."""
+        self._timer = timeouts.begin(self._loop, self.decoder)
 
     def release(self) -> None:
         """Let others read again."""
@@ -320,10 +331,16 @@ class Receiver:
         NEED_DATA means that the read waits from now on: `PendingRead.on_data` is called once bytes that may
         hold the answer have arrived, or the stream has ended.
         """
-        ask = read.ask or self.decoder.next_frame
-        while (answer := ask(read.condition)) is NEED_DATA and self.fill(read):
-            pass
-        return answer
+        answer = (read.ask or self.decoder.next_frame)(read.condition)
+        return self.go_on(read) if answer is NEED_DATA else answer
+
+    def go_on(self, read: PendingRead) -> Any:
+        """Do as `advance`, after the decoder has said NEED_DATA."""
+        while self.fill(read):
+            answer = (read.ask or self.decoder.next_frame)(read.condition)
+            if answer is not NEED_DATA:
+                return answer
+        return NEED_DATA
 
     def fill(self, read: PendingRead) -> bool:
         """Return True if it is worth asking the decoder again; otherwise `read` waits from now on.
@@ -338,15 +355,15 @@ class Receiver:
         self._missing = missing = decoder.missing if read.ask is None else read.missing(decoder)
         if missing > 1:
             self._check_room(missing)
-        if self.state is not State.FLOWING:
-            if self._turn > 0 and self.transport.receive_now():
+        if self.state is not FLOWING:
+            if self._turn > 0 and self._receive_inline():
                 self._turn -= 1
                 return True
-            if self.state is State.PAUSED:
+            if self.state is PAUSED:
                 self._resume()
             if self.end is not None:
                 return self._fill_at_end(read, self.end)
-            self.state = State.FLOWING
+            self.state = FLOWING
         self._turn = TURN
         self.waits += 1
         self.waiting = True
@@ -355,6 +372,13 @@ class Receiver:
         if self.draining:
             self._finish_soon()
         return False
+
+    def _receive_inline(self) -> bool:
+        self._inline = True
+        try:
+            return self.transport.receive_now()
+        finally:
+            self._inline = False
 
     def _fill_at_end(self, read: PendingRead, end: End) -> bool:
         # No framer may take the place where a stream was cut off for its end, and half a line for a line.
@@ -385,15 +409,15 @@ class Receiver:
 
     def watch(self) -> None:
         """Notice the end of the stream although nobody reads."""
-        if self.state is State.PAUSED and self.decoder.held < READ_AHEAD:
+        if self.state is PAUSED and self.decoder.held < READ_AHEAD:
             self._resume()
 
     def _resume(self) -> None:
-        self.state = State.FLOWING
+        self.state = FLOWING
         self.transport.resume_reading()
 
     def _pause(self) -> None:
-        self.state = State.PAUSED
+        self.state = PAUSED
         self.transport.pause_reading()
 
     def receive_rest(self) -> None:
@@ -409,7 +433,7 @@ class Receiver:
     def replace_transport(self, transport: Transport) -> None:
         """Go on over a transport that has taken this one in."""
         self.transport = transport
-        self.state = State.PAUSED
+        self.state = PAUSED
         transport.attach(self, self._loop)
 
     # The end
@@ -427,6 +451,8 @@ class Receiver:
     def _finish(self) -> None:
         if not self.waiting or self.end is not None:
             return
+        if self.reader is not None and not self.reader.ends_by_drain:
+            return
         if not self.transport.receive_now() and not self.decoder.buffered and not self.decoder.streaming:
             self.set_end(End(EndKind.DRAINED), at_once=True)
 
@@ -435,9 +461,9 @@ class Receiver:
         if self.end is not None:
             return
         self.end = end
-        if self.state is not State.PAUSED:
+        if self.state is not PAUSED:
             self.transport.pause_reading()
-        self.state = State.ENDED
+        self.state = ENDED
         if end.is_clean:
             self.decoder.receive_eof()
         self._stream.on_input_end(end)

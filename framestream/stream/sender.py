@@ -59,6 +59,14 @@ class State(Enum):
     CLOSED = "everything is over"
 
 
+# As names of the module: a member is looked up in its class by Python code.
+READY: Final = State.READY
+SPENT: Final = State.SPENT
+BLOCKED: Final = State.BLOCKED
+HELD: Final = State.HELD
+CLOSED: Final = State.CLOSED
+
+
 class Waiter(Protocol):
     """Who waits for a position: the part of a future that is needed for that."""
 
@@ -116,7 +124,7 @@ class Sender:
         timeout: float | None,
     ) -> None:
         self.transport = transport
-        self.state = State.READY
+        self.state: State = READY
         self.size = 0
         self.written = 0
         self.passed = 0
@@ -145,7 +153,7 @@ class Sender:
     @property
     def pending(self) -> bool:
         """True if something has still to leave: bytes, a file, or the end of the stream."""
-        return bool(self.size) or self._eof_due or self.state is State.HELD
+        return bool(self.size) or self._eof_due or self.state is HELD
 
     # Writing
 
@@ -166,12 +174,24 @@ class Sender:
             size = sum(map(len, chunks))
         if self._max_size is not None and self.size + size > self._max_size:
             raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
-        if not size:
-            return not self.size
-        if self.size or not self._may_send() or size > _MOST_TO_OFFER:
-            self._append(chunks, size)
-            self._send_soon()
-            return not self.size and self.state is not State.CLOSED
+        state = self.state
+        if self.size or not 0 < size <= _MOST_TO_OFFER or state is BLOCKED or state is HELD:
+            may_send = False
+        elif self._receiver.pushes != self._seen_pushes:
+            # A push since the last direct send tells of a new pass; without one the loop has to, which costs
+            # a request and its answer an extra pass.
+            self._seen_pushes = self._receiver.pushes
+            self.state = SPENT
+            may_send = True
+        else:
+            may_send = state is READY
+            self._call_at_end_of_pass()
+            self.state = SPENT
+        if not may_send:
+            if size:
+                self._append(chunks, size)
+                self._send_soon()
+            return not self.size and self.state is not CLOSED
         try:
             taken = self.transport.send(chunks)
         except (BlockingIOError, InterruptedError):
@@ -188,20 +208,6 @@ class Sender:
         self._send()
         return False
 
-    def _may_send(self) -> bool:
-        # True once in each pass of the loop. A push since the last direct send tells of a new pass; without
-        # one the loop has to, which costs a request and its answer an extra pass.
-        if self.state is State.READY or self.state is State.SPENT:
-            if self._receiver.pushes != self._seen_pushes:
-                self._seen_pushes = self._receiver.pushes
-                self.state = State.SPENT
-                return True
-            if self.state is State.READY:
-                self.state = State.SPENT
-                self._call_at_end_of_pass()
-                return True
-        return False
-
     def _append(self, chunks: Sequence[Buffer], size: int) -> None:
         if self._queue is None:
             self._queue = deque()
@@ -211,11 +217,11 @@ class Sender:
         self.most = max(self.most, self.size)
 
     def _send_soon(self) -> None:
-        if self.state is State.READY or self.state is State.SPENT:
+        if self.state is READY or self.state is SPENT:
             if self.size > _MOST_TO_COALESCE:
                 self._send()
             else:
-                self.state = State.SPENT
+                self.state = SPENT
                 self._call_at_end_of_pass()
 
     def _call_at_end_of_pass(self) -> None:
@@ -224,8 +230,8 @@ class Sender:
 
     def _end_pass(self) -> None:
         self._at_end_of_pass = None
-        if self.state is State.SPENT:
-            self.state = State.READY
+        if self.state is SPENT:
+            self.state = READY
             if self.size:
                 self._send()
 
@@ -279,21 +285,21 @@ class Sender:
             size -= len(chunk)
 
     def _watch(self, wanted: bool) -> None:
-        if wanted and self.state is not State.BLOCKED:
-            if self.state is not State.HELD:
-                self.state = State.BLOCKED
+        if wanted and self.state is not BLOCKED:
+            if self.state is not HELD:
+                self.state = BLOCKED
             self.transport.watch_writing(True)
             self._start_timer()
-        elif not wanted and self.state is State.BLOCKED:
-            self.state = State.READY
+        elif not wanted and self.state is BLOCKED:
+            self.state = READY
             self.transport.watch_writing(False)
             self._stop_timer()
 
     def resume_writing(self) -> None:
         """Send more: the transport takes something again."""
-        if self.state is State.HELD:
+        if self.state is HELD:
             self._set_free()
-        elif self.state is State.BLOCKED:
+        elif self.state is BLOCKED:
             self._send()
 
     # The transport in other hands
@@ -303,17 +309,17 @@ class Sender:
         """Queue what is written until the block ends: the transport is used otherwise."""
         self.check_not_held()
         self._watch(False)
-        self.state = State.HELD
+        self.state = HELD
         try:
             yield
         finally:
-            if self.state is State.HELD:
-                self.state = State.READY
+            if self.state is HELD:
+                self.state = READY
                 self._send()
 
     def check_not_held(self) -> None:
         """Raise `StreamBusy` while a file is sent or TLS begins: the transport is theirs."""
-        if self.state is State.HELD:
+        if self.state is HELD:
             raise StreamBusy("a file is being sent, or TLS is being started; await that first")
 
     async def send_held(self, position: int) -> None:
@@ -323,7 +329,7 @@ class Sender:
             StreamClosed: it never will leave.
         """
         while self.sent < position:
-            if self.state is State.CLOSED:
+            if self.state is CLOSED:
                 raise self._lost()
             try:
                 self._offer(min(position - self.sent, _MOST_TO_OFFER))
@@ -345,7 +351,7 @@ class Sender:
         finally:
             self._free = None
             self._stop_timer()
-            if self.state is State.HELD:
+            if self.state is HELD:
                 self.transport.watch_writing(False)
 
     def _set_free(self) -> None:
@@ -354,7 +360,7 @@ class Sender:
 
     def put_first(self, data: memoryview) -> None:
         """Send these bytes before everything that is queued."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self._append((), len(data))
             assert self._queue is not None
             self._queue.appendleft(data)
@@ -363,13 +369,13 @@ class Sender:
 
     def flush(self) -> Awaitable[None]:
         """Wait until everything written so far has left."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return Flush(self, _NEVER)
         return Flush(self, self.written) if self.pending else DONE
 
     def room(self) -> Awaitable[None]:
         """Wait, if more than `high_water` bytes are queued, until no more than `low_water` are."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return Flush(self, _NEVER)
         return DONE if self.size <= self.high_water else Flush(self, self.written - self.low_water)
 
@@ -386,7 +392,7 @@ class Sender:
 
     def settle_when_sent(self, waiter: Waiter) -> None:
         """Tell `waiter` when everything written so far has left, or that it never will."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             waiter.set_exception(self._lost())
         elif self.pending:
             self._add_waiter(self.written, waiter)
@@ -399,7 +405,7 @@ class Sender:
         Raises:
             StreamClosed: they never will.
         """
-        if not self._is_out(position) and self.state in (State.READY, State.SPENT) and not self.ended:
+        if not self._is_out(position) and self.state in (READY, SPENT) and not self.ended:
             self._send()
         if self._is_out(position):
             return None
@@ -416,7 +422,7 @@ class Sender:
         heappush(self._waiters, (position, self._waited, waiter))
 
     def _is_out(self, position: int) -> bool:
-        return self.sent >= position and not self._eof_due and self.state is not State.HELD
+        return self.sent >= position and not self._eof_due and self.state is not HELD
 
     def _wake(self) -> None:
         while self._waiters and self._is_out(self._waiters[0][0]):
@@ -439,12 +445,12 @@ class Sender:
         if not self.ended:
             self.ended = True
             self._eof_due = True
-            if self.state in (State.READY, State.SPENT):
+            if self.state in (READY, SPENT):
                 self._send()
 
     def send_rest_of_pass(self) -> None:
         """Send now what waits for nothing but the end of this pass; what is not taken stays."""
-        if self.state is State.SPENT:
+        if self.state is SPENT:
             try:
                 while self.size:
                     self._offer(_MOST_TO_OFFER)
@@ -454,11 +460,11 @@ class Sender:
     def close(self) -> None:
         """Throw away what is queued, and tell who waits for it."""
         self._wake()
-        if self.state is State.BLOCKED:
+        if self.state is BLOCKED:
             self._watch(False)
-        elif self.state is State.HELD and self._free is not None:
+        elif self.state is HELD and self._free is not None:
             self.transport.watch_writing(False)
-        self.state = State.CLOSED
+        self.state = CLOSED
         self.ended = True
         self._eof_due = False
         self._set_free()
@@ -477,7 +483,7 @@ class Sender:
                 waiter.set_exception(self._lost())
 
     def _refused(self) -> StreamClosed:
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return StreamClosed(real_error=self._stream.error)
         return StreamClosed("this half of the stream is ended: nothing can be written after its end")
 

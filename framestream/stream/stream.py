@@ -626,6 +626,8 @@ class IOStream:
 
         async def shake_hands(written: int) -> None:
             await sender.send_held(written)
+            if self._end is not None:
+                return
             tls = TLSTransport(
                 receiver.transport,
                 context,

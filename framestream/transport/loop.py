@@ -87,6 +87,9 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         if self._closed:
             transport.abort()
             return
+        # TLS may have begun since the loop was asked for its transport: then a loop (uvloop) has kept the
+        # methods of the sink before.
+        transport.set_protocol(self)
         transport.set_write_buffer_limits(high=0)
         if not self._reading:
             transport.pause_reading()

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 17
 # Encrypted at a time: so much plaintext is committed before the transport below takes any of it.
 _MOST_TO_ENCRYPT: Final = 1 << 16
-# Decrypted at most to say goodbye.
-_MOST_AT_THE_END: Final = 1 << 18
+# Decrypted at most to say goodbye, where the engine itself receives: a peer that goes on sending would never
+# come to an end. Kernels hold less for a socket.
+_MOST_AT_THE_END: Final = 1 << 23
 
 
 class _Ciphertext(threading.local):
@@ -356,11 +357,12 @@ class TLSTransport(Transport):
         """Say goodbye (close_notify): the peer knows that nothing was cut off. Receiving goes on."""
         if not self._said_goodbye:
             # The engine would take data of the peer that waits to be read for an error. No more is received
-            # for that, and a limit is set where the engine itself receives: a peer that goes on sending
-            # would never come to an end.
+            # for that, except where the engine itself receives.
             with suppress(OSError):
                 while len(self._plain) < _MOST_AT_THE_END and (piece := self.tls.read(_CHUNK)):
                     self._plain += piece
+            if len(self._plain) >= _MOST_AT_THE_END:
+                raise BlockingIOError  # until some of it is pushed
             try:
                 self.tls.unwrap()
                 self._failure = self._failure or ssl.SSLZeroReturnError()  # the peer has said it, too

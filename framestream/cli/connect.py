@@ -1,0 +1,184 @@
+"""``framestream connect``: type frames, see frames."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import framestream
+from framestream import EncodeError, Framer, FramingError, Line, PayloadError, StreamClosed
+from framestream.cli import options
+from framestream.cli.input import open_source
+from framestream.cli.output import Printer, to_bytes
+
+if TYPE_CHECKING:
+    from framestream import IOStream, ReadCondition
+
+# A frame that was typed is one line, however long.
+_LINE: Final = Line("utf-8", errors="surrogateescape", max_size=1 << 30)
+_ENTRY: Final = click.Choice(["text", "json", "hex"])
+
+
+def _frame(entry: str, line: str, framer: Framer[Any]) -> Any:
+    """Return the frame that a line means: text as the framer takes it, as text or else as UTF-8."""
+    if entry == "hex":
+        return bytes.fromhex(line)
+    frame = json.loads(line, object_hook=_bytes_of) if entry == "json" else line
+    return frame if not isinstance(frame, str) or _takes(framer, frame) else to_bytes(frame)
+
+
+def _bytes_of(value: dict[str, Any]) -> Any:
+    """Return ``{"hex": "00ff"}`` as bytes, as ``cut`` prints them."""
+    is_hex = value.keys() == {"hex"} and isinstance(value["hex"], str)
+    return bytes.fromhex(value["hex"]) if is_hex else value
+
+
+def _takes(framer: Framer[Any], frame: Any) -> bool:
+    try:
+        data = framer.encode(frame)
+        return isinstance(data, bytes) or isinstance(b"".join(data), bytes)
+    except (EncodeError, TypeError, AttributeError):
+        return False
+
+
+@click.command()
+@click.argument("url")
+@options.framer
+@options.spec("--send-framer", help="How frames are sent, if differently.")
+@click.option("-i", "--input", "entry", type=_ENTRY, default="text", help="What each line to send is.")
+@click.option("-o", "--output", type=options.FORM, default="text", help="What to print.")
+@options.count
+@options.max_size
+@options.on_oversize
+@click.option("--timeout", type=options.seconds, help="How long connecting may take.")
+@click.option("--ca", type=options.FILE, help="Trust these certificates (PEM).")
+@click.option("--server-hostname", metavar="NAME", help="Whom the certificate must name.")
+@options.separator
+def connect(
+    url: str, spec: str, send_framer: str | None, entry: str, output: str, count: int | None, **settings: Any
+) -> int:
+    """Connect to URL, send each line of standard input as a frame, print each frame that arrives.
+
+    URL is tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, exec:'PROGRAM ARGUMENTS', pipe:PATH or fd:N. When
+    standard input ends, so does the sending half of the connection; what still arrives is printed until
+    the other side closes.
+
+    The exit status is 1 if something could not be sent, what arrived is malformed or the program failed.
+
+    \b
+    Examples:
+      framestream connect tcp://localhost:6379 --framer line
+      echo '{"op": "list"}' | framestream connect unix:/run/app -f msgpack -i json
+      framestream connect exec:'ssh host app' --framer length-prefix:4
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    framer = framestream.get_framer(spec)
+    writer = framer if send_framer is None else options.writing_framer(send_framer)
+    settings["tls"] = framestream.client_tls(ca=ca) if (ca := settings.pop("ca")) else None
+    printer = Printer(output, settings.pop("separator"))
+
+    async def converse() -> None:
+        async with await framestream.connect(url, framer=framer, half_open=True, **settings) as stream:
+            conversation = Conversation(url, stream, printer, framer, writer, entry)
+            await conversation.run(count)
+        code = getattr(stream, "exit_code", None)  # of a program
+        if code and (code > 0 or count is None):  # one that we have left may have died of that
+            printer.complain(url, f"the program ended with exit status {code}")
+
+    asyncio.run(converse())
+    return printer.status
+
+
+@dataclass
+class Conversation:
+    """Both directions of one stream: typed lines are sent, received frames are printed."""
+
+    name: str
+    stream: IOStream
+    printer: Printer
+    framer: ReadCondition[Any]
+    send_framer: ReadCondition[Any]
+    entry: str
+
+    async def run(self, count: int | None) -> None:
+        """Print frames until the stream ends or `count` are printed, or sending has failed."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                sending = group.create_task(self.send())
+                await self.receive(count)
+                sending.cancel()  # what nobody waits for is lost
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    async def send(self) -> None:
+        """Send the lines of standard input until it ends, then end this half of the stream."""
+        with suppress(StreamClosed, OSError):  # the receiving half tells how the stream ended
+            try:
+                with open_source("-") as source:
+                    async for line in framestream.aiter_frames(partial(read_stdin, source.read), _LINE):
+                        await self._send(line)
+            except click.ClickException as error:
+                self.printer.complain(self.name, error.format_message())
+            await self.stream.write_eof()
+
+    async def _send(self, line: str) -> None:
+        if not isinstance(self.send_framer, Framer):
+            self.printer.complain(self.name, f"{self.send_framer} can only read; name a --send-framer")
+            return
+        try:
+            await self.stream.send(_frame(self.entry, line, self.send_framer), self.send_framer)
+        except (StreamClosed, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever ails this frame, or its framer, others are sent
+            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            if isinstance(error, RecursionError):
+                reason = "it is nested too deeply"
+            self.printer.complain(self.name, f"cannot send {line[:40]!r}: {reason}")
+
+    async def receive(self, count: int | None) -> None:
+        """Print frames until the stream ends, `count` are printed, or the stream is broken."""
+        stream, frames = self.stream, self.stream.frames(self.printer.condition(self.framer))
+        printed, place = 0, 0
+        while printed != count:
+            try:
+                frame = await anext(frames)
+            except StopAsyncIteration:
+                break
+            except (FramingError, PayloadError, StreamClosed) as error:
+                self.printer.complain(self.name, error)
+                if not (isinstance(error, PayloadError) or getattr(error, "recoverable", False)):
+                    break
+            else:
+                self.printer.write(frame, place, stream.offset)
+                printed += 1
+            place = stream.offset
+            if not stream.buffered:
+                self.printer.stream.flush()
+        self.printer.stream.flush()
+
+
+async def read_stdin(read: Callable[[], bytes]) -> bytes:
+    """Return what `read` gives, while the event loop goes on.
+
+    A thread reads, since a terminal cannot be made non-blocking without doing the same to the shell that lent
+    it; a daemon, for which the end of the process does not wait.
+    """
+    done: Future[bytes] = Future()
+    done.set_running_or_notify_cancel()  # nobody can take it back from the thread
+
+    def work() -> None:
+        try:
+            done.set_result(read())
+        except Exception as error:  # noqa: BLE001  # it is raised where somebody waits
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="standard input", daemon=True).start()
+    return await asyncio.wrap_future(done)

@@ -1,0 +1,122 @@
+"""``framestream cut``: cut a stream into frames and print them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+import click
+
+from framestream import NEED_DATA, FrameDecoder, FrameTooLarge, FramingError, get_framer
+from framestream.cli import options
+from framestream.cli.input import Source, open_source
+from framestream.cli.output import Printer, complain
+from framestream.iterate import drive, feed
+
+_LONG: Final = 8 << 20
+"""Bytes of a file that takes long enough to wonder."""
+
+
+@click.command()
+@click.argument("spec", shell_complete=options.complete_framer)
+@click.argument("file", default="-")
+@click.option("-o", "--output", type=options.FORM, default="json", help="What to print.")
+@click.option(
+    "--max-size",
+    "max_frame_size",
+    type=options.size,
+    help="Largest payload, such as 64KiB.  [default: the framer's own, or 1MiB]",
+)
+@options.on_oversize
+@options.count
+@click.option("--stats", is_flag=True, help="Report counts and speed at the end.")
+@options.separator
+def cut(
+    spec: str, file: str, output: str, separator: bytes | None, count: int | None, stats: bool, **limits: Any
+) -> int:
+    """Cut FILE into frames by SPEC and print them.
+
+    FILE is a path, - for standard input (the default), tcp://host:port or unix:path. Frames are printed
+    as they arrive. SPEC is a framer with its options; "framestream framers" lists them.
+
+    The exit status is 1 if the stream is malformed or ends inside a frame, after everything before that
+    place has been printed. Frames that are discarded or truncated are reported, too.
+
+    \b
+    Examples:
+      framestream cut line app.log --output text
+      framestream cut length-prefix:size=2,byteorder=little --output hex < messages.bin
+      tail -f app.log | framestream cut 'delimiter:"\\r\\n"'
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    printer = Printer(output, separator)
+    condition = printer.condition(get_framer(spec))
+    started = time.monotonic()
+    with open_source(file) as source, _progress(source, printer) as read:
+
+        def tell_skipped(error: FrameTooLarge) -> None:
+            printer.stream.flush()
+            complain(f"{source.name}: {error}; {error.discarded} bytes skipped")
+
+        decoder = FrameDecoder(on_oversize=limits["on_oversize"], on_discard=tell_skipped)
+        ask = partial(decoder.next_frame, condition, max_size=limits["max_frame_size"])
+        printed = 0
+        try:
+            for frame in drive(ask, partial(printer.complain, source.name)):
+                if frame is NEED_DATA:
+                    feed(decoder, read() or None)
+                    continue
+                printer.write(frame, *(decoder.frame_span if printer.placed else (0, 0)))
+                printed += 1
+                if printed == count:
+                    break
+        except FramingError as error:
+            printer.complain(source.name, error)
+        finally:
+            printer.stream.flush()
+            if stats:
+                _print_stats(decoder, time.monotonic() - started)
+    return printer.status
+
+
+def _print_stats(decoder: FrameDecoder, seconds: float) -> None:
+    """Print the decoder's counters, in frames and bytes, and the speed to standard error."""
+    stats = decoder.stats
+    for name in ("frames", "received", "oversize", "discarded", "payload_errors", "high_water"):
+        click.echo(f"{name.replace('_', ' '):<16}{getattr(stats, name)}", err=True)
+    speed = stats.received / max(seconds, 1e-9) / 1e6
+    click.echo(f"left over       {decoder.buffered}", err=True)
+    click.echo(f"time            {seconds:.3f} s, {speed:.1f} MB/s", err=True)
+
+
+@contextmanager
+def _progress(source: Source, printer: Printer) -> Iterator[Callable[[], bytes]]:
+    """Give what reads the source, after showing what has been printed if that may take a while.
+
+    A long file has a bar on a terminal that the frames do not use.
+    """
+
+    def read() -> bytes:
+        if not source.is_ready():
+            printer.stream.flush()
+        return source.read()
+
+    if (source.size or 0) < _LONG or printer.stream.isatty() or not sys.stderr.isatty():
+        yield read
+        return
+    # Imported here: rich takes longer to import than most files to cut.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(source.name, total=source.size)
+
+        def read_on() -> bytes:
+            chunk = read()
+            bar.advance(task, len(chunk))
+            return chunk
+
+        yield read_on

@@ -1,0 +1,86 @@
+"""Arguments and options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from typing import Any, Final
+
+import click
+
+from framestream import Framer, SpecError, get_framer
+
+
+def complete_framer(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of framers that begin so, for the shell."""
+    from framestream import plugins  # noqa: PLC0415  # only a shell that completes needs them here
+
+    return [name for name in plugins.names() if name.startswith(incomplete)]
+
+
+def writing_framer(spec: str) -> Framer[Any]:
+    """Return the framer of a spec string; refuse one that can only read as a usage mistake."""
+    framer = get_framer(spec)
+    if not isinstance(framer, Framer):
+        raise click.UsageError(f"{framer} can only read; what is sent takes a framer that writes")
+    return framer
+
+
+# The names of these functions are what the help calls a value.
+
+
+def size(text: str) -> int:
+    """Return a number of bytes, with or without a unit, as spec strings spell it."""
+    if (number := int(_spelled(text, int))) < 0:
+        raise click.BadParameter(f"{text!r} is no size: it is negative")
+    return number
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds that a clock can count."""
+    with suppress(ValueError):
+        if 0 <= (number := float(text)) < inf:
+            return number
+    raise click.BadParameter(f"{text!r} is no number of seconds")
+
+
+def text(text: str) -> bytes:
+    """Return text in which a backslash means what it means in spec strings."""
+    return bytes(_spelled(text, bytes))
+
+
+def _spelled(text: str, kind: type) -> Any:
+    from framestream.registry.grammar import Word  # noqa: PLC0415  # --help does without
+    from framestream.registry.options import Takes  # noqa: PLC0415
+
+    try:
+        return Takes(kind).convert(Word(text))
+    except SpecError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def spec(*names: str, **settings: Any) -> Callable[..., Any]:
+    """Return an option that takes a spec string."""
+    return click.option(*names, metavar="SPEC", shell_complete=complete_framer, **settings)
+
+
+FORM: Final = click.Choice(["json", "hex", "text", "raw"])
+FILE: Final = click.Path(exists=True, dir_okay=False)
+
+framer: Final = spec("-f", "--framer", "spec", required=True, help="How frames are cut.")
+max_size: Final = click.option(
+    "--max-size", "max_frame_size", type=size, default="1MiB", help="Largest payload."
+)
+on_oversize: Final = click.option(
+    "--on-oversize",
+    type=click.Choice(["raise", "discard", "truncate", "close"]),
+    default="raise",
+    help="What to do with a larger frame.",
+)
+count: Final = click.option("-n", "--count", type=click.IntRange(min=1), help="Stop after so many frames.")
+separator: Final = click.option(
+    "--separator",
+    type=text,
+    help=r"What follows each frame in text and raw output.  [default: \n in text, nothing in raw]",
+)

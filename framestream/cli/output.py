@@ -1,0 +1,212 @@
+"""What is printed: frames, tables and complaints, and what becomes of them where nobody reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from math import isfinite
+from typing import IO, Any, Final
+
+import click
+
+from framestream.errors import PayloadError
+from framestream.framer import NeedMore, ReadCondition, Span, ValueSpan, Window
+
+_PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
+# json.dumps makes a new encoder for every call that asks for anything but the defaults.
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_LAYOUT: Final = frozenset("\t\r\n")
+# Control characters and the overrides of direction, which a terminal obeys instead of showing them.
+_OBEYED: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class Printer:
+    """Prints frames to standard output, and complaints about them in their order to standard error.
+
+    Attributes:
+        stream: standard output.
+        decoded: what is printed is decoded; otherwise it is the payload as it is in the stream.
+        placed: where each frame is gets printed, too.
+        status: the exit status so far.
+    """
+
+    def __init__(self, form: str, separator: bytes | None = None) -> None:
+        self.stream: IO[bytes] = sys.stdout.buffer
+        self.decoded = form in ("json", "text")
+        self.placed = form in ("json", "hex")
+        self.status = 0
+        self._form = form
+        self._separator = (b"\n" if form == "text" else b"") if separator is None else separator
+        self._shown = visible if self.stream.isatty() else str
+
+    def condition(self, condition: ReadCondition[Any]) -> ReadCondition[Any]:
+        """Return the condition that reads what is printed."""
+        return condition if self.decoded else Undecoded(condition)
+
+    def write(self, frame: Any, start: int = 0, end: int = 0) -> None:
+        """Print the frame that begins and ends at these places in the stream."""
+        if self._form == "json":
+            line = f'{{"offset":{start},"size":{end - start},"frame":{to_json(frame)}}}\n'
+            # A lone surrogate becomes the escape that JSON has for it.
+            data = self._shown(line).encode("utf-8", "backslashreplace")
+        elif self._form == "text":
+            data = to_bytes(self._shown(to_text(frame))) + self._separator
+        elif self._form == "hex":
+            lines = f"frame at {start}, {end - start} bytes, payload {len(frame)}", *hexdump(frame), ""
+            data = "\n".join(lines).encode()
+        else:
+            data = frame + self._separator
+        self.stream.write(data)
+
+    def complain(self, name: str, error: object) -> None:
+        """Print what is wrong, after everything that was printed before it, with the bytes at fault."""
+        self.status = 1
+        self.stream.flush()
+        complain(f"{name}: {error}")
+        payload = error.payload[:32] if isinstance(error, PayloadError) else b""
+        for line in hexdump(payload or getattr(error, "excerpt", b""), getattr(error, "offset", 0) or 0):
+            click.echo(line, err=True)
+
+
+class Undecoded(ReadCondition[bytes]):
+    """Another condition's frames, with the payload as it is in the stream instead of what it decodes to."""
+
+    def __init__(self, condition: ReadCondition[Any]) -> None:
+        self.condition = condition
+        self.name = condition.name
+        self.max_size = condition.max_size
+        self.overhead = condition.overhead
+        self.can_be_empty = condition.can_be_empty
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the other condition's span, without the value."""
+        found = self.condition.find(window)
+        return found[:3] if isinstance(found, tuple) else found
+
+    def explain(self, window: Window) -> str:
+        """Say what the other condition would say."""
+        return self.condition.explain(window)
+
+    def __str__(self) -> str:
+        return str(self.condition)
+
+
+# Values --------------------------------------------------------------------------------------------
+
+
+def hexdump(data: bytes, offset: int = 0) -> Iterator[str]:
+    """Yield lines of 16 bytes: where in the stream, the bytes in hexadecimal, the bytes as text."""
+    for start in range(0, len(data), 16):
+        row = data[start : start + 16]
+        left, right = row[:8].hex(" "), row[8:].hex(" ")
+        yield f"{offset + start:08x}  {left:<23}  {right:<23}  |{row.translate(_PRINTABLE).decode('ascii')}|"
+
+
+def visible(text: str) -> str:
+    """Return text whose control characters are shown by a terminal, not obeyed."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def to_json(value: Any) -> str:
+    """Return one line of JSON. Bytes become text if they are readable, else ``{"hex": "00ff"}``."""
+    try:
+        return _ENCODE(_plain(value))
+    except RecursionError:
+        return _ENCODE({"error": "nested too deeply to be shown"})
+
+
+def to_text(value: Any) -> str:
+    """Return a frame as one piece of text: text as it is, bytes as UTF-8, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    return to_json(value)
+
+
+def to_bytes(text: str) -> bytes:
+    """Return text in UTF-8, with the bytes that were no UTF-8 restored, and a lone surrogate escaped."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
+def _plain(value: Any) -> Any:
+    """Return the value as dictionaries, lists, text, numbers, booleans and None."""
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        text = _readable(bytes(value))
+        return {"hex": bytes(value).hex()} if text is None else text
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _plain(value._asdict())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, re.Match):
+        return {"match": _plain(value[0]), "groups": _plain(value.groupdict() or value.groups())}
+    return str(value)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, bytes):
+        return _readable(key) or key.hex()
+    return to_json(key)
+
+
+def _readable(data: bytes) -> str | None:
+    """Return the bytes as text if they are UTF-8 that a terminal can show, else None."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if text.isprintable() or all(c.isprintable() or c in _LAYOUT for c in text) else None
+
+
+# Tables and complaints -----------------------------------------------------------------------------
+
+
+def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print rows under headings: wrapped on a terminal, one whole line for each row in a pipe."""
+    # Imported here: rich takes longer to import than most files to cut.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=not table.columns)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1 << 20)
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def complain(what: str) -> None:
+    """Print one complaint to standard error."""
+    shown = visible(what) if sys.stderr.isatty() else what
+    click.echo(f"{click.style('framestream:', fg='red')} {shown}", err=True)
+
+
+def discard_output() -> None:
+    """Send what is printed from here on, and what is still buffered, nowhere.
+
+    Otherwise the interpreter would complain about it when it exits.
+    """
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

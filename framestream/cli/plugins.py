@@ -1,0 +1,346 @@
+"""``framestream framers``, ``check`` and ``plugins``: what there is, and whether it keeps its promises."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import os
+import pkgutil
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from textwrap import fill, indent
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import framestream
+from framestream import FrameDecoder, FramestreamError, FramingError, ReadCondition, get_framer
+from framestream import plugins as manager
+from framestream.cli.options import complete_framer
+from framestream.cli.output import complain, print_table, visible
+from framestream.iterate import placed_frames
+from framestream.registry.named import NamedFramer
+from framestream.registry.options import describe_options
+from framestream.testing.suite import arguments_of
+
+if TYPE_CHECKING:
+    from framestream.registry.options import OptionInfo
+    from framestream.registry.plugin import Plugin
+
+EXAMPLES: Final[tuple[tuple[str, bytes], ...]] = (
+    ("available:max=4", b"abcdefghij"),
+    ('delimiter:"\\r\\n","\\n"', b"PING\r\nPONG\n"),
+    ("delimiter:;,keep", b"a=1;b=2;"),
+    ("exactly:4", b"\x00\x01\x02\x03"),
+    ('first-of(when(length-prefix:2):"\\0", line)', b"\x00\x02hihello\n"),
+    ("fixed-length:3", b"abcdef"),
+    ('fixed-length:4,pad=" "', b"ab  cd  "),
+    ("length-prefix:2", b"\x00\x03abc\x00\x02hi"),
+    ("length-prefix:format=varint", b"\x03abc\x02hi"),
+    ('length-prefix:format=decimal,terminator=":"', b"3:abc2:hi"),
+    ("line", b"hello\r\nworld\n"),
+    ("line:newline=crlf", b"hello\r\n"),
+    ("msgpack", b"\x82\xa2op\xa3add\xa1n\x01\x93\x01\x02\xc0"),
+    ("nested(length-prefix:1, msgpack)", b"\x04\x93\x01\x02\x03"),
+    ('regex:"\\r\\n\\r\\n"', b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("sequence(length-prefix:1, line)", b"\x02hiline\n"),
+    ("until-close", b"everything there is"),
+    ("when(line):$", b"$1\n$2\n"),
+)
+"""Examples of every built-in framer: a spec string, and a stream that it cuts."""
+
+_FACTS: Final = "distribution version names module state reason problems framers hooks load_time contract"
+_PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
+
+
+# framers -------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_framer)
+def framers(name: str | None) -> None:
+    """List every framer there is; with NAME, explain that one: options, examples, a drawing."""
+    if name is None:
+        rows = (
+            (info.name, info.distribution, _prose(info.summary)) for info in framestream.available_framers()
+        )
+        print_table(("NAME", "FROM", "WHAT IT CUTS"), rows)
+        return
+    factory = manager.factory(name)
+    if isinstance(factory, NamedFramer):
+        click.echo(f"{name} = {factory.text!r}, from {factory.source}\n{get_framer(name)!r}")
+        return
+    click.echo(name)
+    click.echo("\n\n".join(map(_wrapped, _prose(inspect.getdoc(factory) or "").split("\n\n"))))
+    if described := describe_options(factory):
+        click.echo("\nOptions")
+        print_table(("  NAME", "TAKES", "DEFAULT", "MEANING"), map(_option_row, described))
+    for spec, stream in examples_of(name, factory):
+        click.echo(f"\n{spec}\n{draw(get_framer(spec), stream)}")
+
+
+def _prose(text: str) -> str:
+    """Return text without the marks of reStructuredText that only its tools need."""
+    return re.sub("^::\n\n|`", "", text, flags=re.MULTILINE)
+
+
+def _wrapped(paragraph: str) -> str:
+    if re.search("^[ *-]", paragraph, re.MULTILINE):  # a drawing, or a list
+        return indent(paragraph, "  ")
+    width = shutil.get_terminal_size().columns - len("  ")
+    return indent(fill(paragraph, width, break_on_hyphens=False), "  ")
+
+
+def _option_row(option: OptionInfo) -> tuple[str, ...]:
+    default = "required" if option.required else option.default_text
+    return f"  {option.key}", option.type, default, option.help
+
+
+def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
+    """Return the examples of a framer: ours, or what its class carries.
+
+    A framer's class says ``examples = {b"3:abc,": [b"abc"]}``, the streams that the conformance kit takes,
+    and ``example_spec = "netstring:max=1KiB"`` if its name alone does not make one.
+    """
+    own = tuple(example for example in EXAMPLES if re.split("[:(]", example[0])[0] == name)
+    spec = getattr(factory, "example_spec", name)
+    return own or tuple((spec, bytes(stream)) for stream in getattr(factory, "examples", ()))
+
+
+def draw(condition: ReadCondition[Any], stream: bytes, width: int = 100) -> str:
+    """Return a drawing made by cutting the stream: a box for each frame, input above, decoded below."""
+    # Bytes as they are written between quotes in Python, which is what readers know.
+    cells = [(repr(data)[2:-1], text) for data, text in _pieces(condition, stream)]
+    widths = [max(map(len, cell)) for cell in cells]
+    if sum(widths) + 3 * len(widths) + 10 > width:
+        return "\n".join(f"INPUT    {above}\nDECODED  {below}" for above, below in cells)
+    rule = "         +" + "+".join("-" * (size + 2) for size in widths) + "+"
+    above, below = (
+        "|".join(f" {cell[row]:<{size}} " for cell, size in zip(cells, widths, strict=True)) for row in (0, 1)
+    )
+    return "\n".join((rule, f"INPUT    |{above}|", rule, f"DECODED  |{below}|", rule))
+
+
+def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, str]]:
+    """Return the pieces of the stream, and what became of each."""
+    decoder = FrameDecoder()
+    pieces: list[tuple[bytes, str]] = []
+    place = 0
+
+    def add(frame: Any) -> None:
+        nonlocal place
+        start, place = place, decoder.frame_span[1]
+        pieces.append((stream[start:place], repr(frame)))
+
+    try:
+        for _, frame in placed_frames(decoder, condition, [stream], add):
+            add(frame)
+    except FramingError as error:
+        pieces.append((stream[place:], str(error)))
+    return pieces
+
+
+# check ---------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("targets", metavar="FRAMER...", nargs=-1, required=True)
+@click.option("-q", "--quiet", is_flag=True, help="Print what is broken, and the verdicts.")
+def check(targets: tuple[str, ...], quiet: bool) -> int:
+    """Run the conformance kit on framers.
+
+    FRAMER is MODULE:ATTRIBUTE, a framer or its class, or a spec string. What to try it on is taken from
+    attributes of the class or else of the module: examples, malformed, incomplete, slow_frame, which are
+    the arguments of framestream.testing.check_framer. The exit status is 1 if a promise is broken.
+    """
+    broken = False
+    for target in targets:
+        outcome = Outcome(target, *_find(target))
+        broken = broken or bool(outcome.broken)
+        click.echo("\n".join(outcome.lines(quiet=quiet)))
+    return int(broken)
+
+
+def _find(target: str) -> tuple[ReadCondition[Any], Mapping[str, Any]]:
+    """Return the framer that a target means, and what to try it on."""
+    place = _PLACE.fullmatch(target)
+    if place is not None and place[1] not in manager.names():
+        found = _import(target)
+        return _make(found, target), arguments_of(found, sys.modules[place[1]])
+    framer = get_framer(target)
+    material = arguments_of(type(framer))
+    own = dict(EXAMPLES).get(target)
+    if own is not None:
+        material.setdefault("examples", {own: list(framestream.iter_frames(own, framer))})
+    if framer.name == "available":
+        material["chunk_dependent"] = True
+    return framer, material
+
+
+def _import(target: str) -> Any:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return pkgutil.resolve_name(target)
+    except (ImportError, AttributeError) as error:
+        raise click.UsageError(f"{target}: {error}") from error
+
+
+def _make(found: Any, target: str) -> ReadCondition[Any]:
+    try:
+        framer = found() if callable(found) else found
+    except TypeError as error:
+        raise click.UsageError(f"{target}: {error}; name an instance, such as {target.lower()}") from error
+    if not isinstance(framer, ReadCondition):
+        raise click.UsageError(f"{target} gives {framer!r:.60}, which is no framer")
+    return framer
+
+
+class Outcome:
+    """What the conformance kit found about a framer: the name of each check, and the promise or the fault."""
+
+    def __init__(self, title: str, framer: ReadCondition[Any], material: Mapping[str, Any]) -> None:
+        from framestream.testing import ConformanceError, conformance_checks  # noqa: PLC0415
+
+        self.kept: list[tuple[str, str]] = []
+        self.untried: list[tuple[str, str]] = []
+        self.broken: list[tuple[str, str]] = []
+        # A framer that raises does so in nearly every check: the first tells all, the others refer to it.
+        raised: dict[str, str] = {}
+        for check in conformance_checks(framer, **material):
+            try:
+                reason = check.run()
+            except ConformanceError as error:
+                first = raised.setdefault(error.defect, check.name) if error.__cause__ else check.name
+                text = str(error) if first == check.name else f"{error.framer}: the same as in {first}"
+                self.broken.append((check.name, text))
+                continue
+            if reason is None:
+                self.kept.append((check.name, check.promise))
+            else:
+                self.untried.append((check.name, f"not tried: {reason}"))
+        counts = f"{len(self.kept)} promises kept, {len(self.untried)} not tried, {len(self.broken)} broken"
+        self.title, self.verdict = title, f"{title}: {counts}"
+
+    def lines(self, *, quiet: bool = False) -> Iterator[str]:
+        """Yield the report, and the verdict at the end."""
+        if not quiet:
+            yield self.title
+        found = [] if quiet else [("ok", self.kept), ("-", self.untried)]
+        for mark, checks in [*found, ("BROKEN", self.broken)]:
+            for name, text in checks:
+                yield f"  {mark:<6}  {name:<14}  {text}".replace("\n", "\n          ")
+        yield self.verdict
+
+
+# plugins -------------------------------------------------------------------------------------------
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.pass_context
+def plugins(context: click.Context, as_json: bool) -> None:
+    """List the plugins with what they bring and what is wrong with them."""
+    # Every command here prints the reasons itself.
+    logging.getLogger("framestream.plugins").addHandler(logging.NullHandler())
+    manager.load()
+    if context.invoked_subcommand is not None:
+        return
+    if as_json:
+        click.echo(json.dumps([_facts(plugin) for plugin in manager], indent=2))
+        return
+    if rows := [_row(plugin) for plugin in manager]:
+        print_table(("PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED IN", "CONTRACT"), rows)
+    else:
+        click.echo("no plugin is installed")
+    for plugin in manager:
+        for complaint in _complaints(plugin):
+            click.echo(f"{plugin.title}: {complaint}")
+    for notice in manager.notices():
+        complain(notice)
+
+
+@plugins.command("check", short_help="Try each plugin and each of its framers.")
+@click.argument("names", nargs=-1)
+def check_plugins(names: tuple[str, ...]) -> int:
+    """Check that plugins load, that their names are theirs, and that their framers keep the contract.
+
+    The exit status is 1 if anything is wrong.
+    """
+    chosen = [plugin for name in names for plugin in manager.matching(name)] if names else list(manager)
+    wrong = 0
+    for plugin in chosen:
+        click.echo(f"{plugin.title} ({plugin.module}): {plugin.state}")
+        for report, broken in _findings(plugin):
+            wrong += broken
+            click.echo(f"  {report}")
+    for notice in manager.notices():
+        wrong += 1
+        click.echo(f"wrong: {notice}")
+    click.echo(f"{len(chosen)} plugin{'' if len(chosen) == 1 else 's'}, {wrong} wrong")
+    return int(wrong > 0)
+
+
+@plugins.command(short_help="Tell everything about one plugin.")
+@click.argument("name")
+def show(name: str) -> None:
+    """Tell everything about one plugin, with the traceback if it could not be loaded."""
+    for plugin in manager.matching(name):
+        for key, value in {**_facts(plugin), "load_time": _load_time(plugin)}.items():
+            shown = ", ".join(value) if isinstance(value, list) else value
+            click.echo(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())
+        if plugin.traceback:
+            click.echo(f"\n{visible(plugin.traceback)}")
+
+
+def _facts(plugin: Plugin) -> dict[str, Any]:
+    facts = {name: getattr(plugin, name) for name in _FACTS.split() if name != "problems"}
+    return {**facts, "framers": list(plugin.framers), "problems": manager.problems(plugin)}
+
+
+def _row(plugin: Plugin) -> tuple[str, ...]:
+    return (
+        plugin.title,
+        plugin.state,
+        ", ".join(plugin.framers or plugin.names),
+        ", ".join(hook.removeprefix("framestream_") for hook in plugin.hooks),
+        _load_time(plugin),
+        "" if plugin.contract is None else str(plugin.contract),
+    )
+
+
+def _load_time(plugin: Plugin) -> str:
+    return "" if plugin.load_time is None else f"{plugin.load_time * 1000:.0f} ms"
+
+
+def _complaints(plugin: Plugin) -> list[str]:
+    return [visible(told) for told in (plugin.reason, *manager.problems(plugin)) if told]
+
+
+def _findings(plugin: Plugin) -> Iterator[tuple[str, bool]]:
+    """Yield lines about a plugin and each of its framers, if it is in use, and whether each is a fault."""
+    for complaint in _complaints(plugin):
+        yield f"wrong: {complaint}", True
+    for name in plugin.framers if plugin.state == "loaded" else ():
+        try:
+            factory = plugin.factory(name)
+            spec = getattr(factory, "example_spec", name)
+            missing = [option.key for option in describe_options(factory) if option.required]
+            if spec == name and missing:
+                needs = " and ".join(missing)
+                yield f"{name}: not tried, it needs {needs}; its class may say example_spec", False
+                continue
+            framer = get_framer(spec if ":" in spec or name != spec else f"{plugin.distribution}/{name}")
+        except FramestreamError as error:
+            yield f"wrong: {name}: {error}", True
+            continue
+        own = getattr(factory, "name", "")
+        if own and own not in plugin.framers:
+            yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
+        outcome = Outcome(name, framer, arguments_of(factory))
+        yield outcome.verdict, bool(outcome.broken)
+        for _, message in outcome.broken:
+            yield f"wrong: {message}".replace("\n", "\n    "), False

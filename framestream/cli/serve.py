@@ -1,0 +1,293 @@
+"""``framestream serve``: answer frames. Handlers are values, so that workers can have them, too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shlex
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from subprocess import PIPE
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import framestream
+from framestream import EncodeError
+from framestream.cli import options
+from framestream.cli.output import Printer, complain, discard_output, to_bytes, to_json
+from framestream.errors import describe_os_error
+
+if TYPE_CHECKING:
+    import ssl
+    from asyncio.subprocess import Process
+
+    from framestream.net import Server
+    from framestream.stream import FramedStream
+
+# Seconds for connections to end when nobody reads their frames any more.
+_LAST_FRAMES: Final = 0.5
+# Seconds for a killed command's output to end: another process may have it as well.
+_LAST_OUTPUT: Final = 2.0
+
+
+Command = tuple[str, ...]
+
+
+def command(text: str) -> Command:
+    """Return the words of a command; the name of this function is what the help calls it."""
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: {str(error).lower()}") from error
+    if not words:
+        raise click.BadParameter("it names no command")
+    if shutil.which(words[0]) is None:
+        raise click.BadParameter(f"there is no program {words[0]!r}")
+    return words
+
+
+@click.command()
+@click.argument("url")
+@options.framer
+@click.option("--echo", is_flag=True, help="Send every frame back.")
+@click.option("--exec", "command", type=command, help="Run this for each frame; its output is the answer.")
+@click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", help="What to print.")
+@options.max_size
+@options.on_oversize
+@click.option("--idle-timeout", type=options.seconds, help="Close connections that are silent for so long.")
+@click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Serve so many at once.")
+@click.option("--workers", type=click.IntRange(0), default=0, metavar="N", help="Serve from N processes.")
+@click.option("--cert", type=options.FILE, help="Certificate chain (PEM), for TLS.")
+@click.option("--key", type=options.FILE, help="Its key, if in another file.")
+@click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish when told to end.")
+@click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
+def serve(
+    url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
+) -> None:
+    """Listen on URL and answer the frames of every connection.
+
+    URL is tcp://HOST:PORT (port 0: any that is free), tls://HOST:PORT, unix:PATH, fd:N or systemd:NAME.
+    Where it listens is printed to standard error. SIGTERM ends it when every connection has finished what
+    it had begun; so does Ctrl-C. With neither --echo nor --exec, frames are printed and not answered.
+
+    COMMAND is run without a shell. Its standard input is the frame: bytes as they are, text with a newline,
+    anything else as JSON; its output is read the same way, and bounded by --max-size.
+
+    \b
+    Examples:
+      framestream serve tcp://:4000 --framer line
+      framestream serve unix:/run/upper.sock --framer line --exec 'tr a-z A-Z'
+      framestream serve tls://:4000 -f msgpack --echo --cert chain.pem --key key.pem
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    if echo and command is not None:
+        raise click.UsageError("--echo and --exec exclude each other")
+    handler: Any = Echo() if echo else Show(output)
+    if command is not None:
+        handler = Execute(command, settings["max_frame_size"])
+    settings["framer"] = options.writing_framer(spec)
+    settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
+    with _log(logging.INFO if verbose else logging.WARNING):
+        asyncio.run(_serve(handler, url, settings))
+
+
+def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ssl.SSLContext] | None:
+    if cert is None and key is not None:
+        raise click.UsageError("--key goes with --cert")
+    if cert is None and url.startswith("tls:"):
+        raise click.UsageError("tls:// needs a certificate: --cert FILE")
+    if cert is None:
+        return None
+    make = partial(framestream.server_tls, cert, key)
+    make()  # what is wrong with the files is told here, and not by each worker
+    return make
+
+
+class _Log(logging.Handler):
+    """Prints what is logged, as any other complaint."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(self.format(record))
+
+
+@contextmanager
+def _log(level: int) -> Iterator[None]:
+    """Print what the package logs to standard error."""
+    logger = logging.getLogger("framestream")
+    logger.addHandler(handler := _Log())
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+
+async def _serve(handler: Any, url: str, settings: dict[str, Any]) -> None:
+    try:
+        opened = await framestream.serve(handler, url, **settings)
+    except ValueError as error:  # a setting that makes no sense
+        raise click.UsageError(str(error)) from error
+    async with opened as server:
+        server.close_on(signal.SIGTERM)
+        click.echo(f"listening on {server.url}", err=True)
+        piped = stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode) and sys.platform != "win32"
+        if isinstance(handler, Show) and piped:
+            await _serve_a_reader(server)
+        else:
+            await server.serve_forever()
+
+
+async def _serve_a_reader(server: Server) -> None:
+    """Serve until the server is closed, or nobody reads what it prints: a closed pipe, as for any command."""
+    serving, leaving = asyncio.create_task(server.serve_forever()), asyncio.create_task(_departure())
+    await asyncio.wait([serving, leaving], return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        return await serving
+    for stream in server.streams:
+        stream.close()
+    await server.aclose(drain_timeout=_LAST_FRAMES)
+    raise BrokenPipeError
+
+
+async def _departure() -> None:
+    """Return when the last reader of standard output, a pipe, leaves."""
+    loop, gone = asyncio.get_running_loop(), asyncio.Event()
+    # A descriptor of its own goes on watching the pipe when the output is discarded.
+    watched = os.dup(sys.stdout.fileno())
+    try:
+        loop.add_reader(watched, gone.set)  # there is nothing to read at this end: it is an error then
+        await gone.wait()
+    finally:
+        loop.remove_reader(watched)
+        os.close(watched)
+
+
+# What becomes of frames --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Send every frame back."""
+
+    async def __call__(self, conversation: FramedStream[Any]) -> None:
+        async for frame in conversation:
+            await conversation.send(frame)
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print every frame as `output` says, and answer nothing."""
+
+    output: str
+
+    async def __call__(self, conversation: FramedStream[Any]) -> None:
+        printer = Printer(self.output)
+        stream, place = conversation.stream, 0
+        async for frame in conversation:
+            try:
+                printer.write(frame, place, stream.offset)
+                if not stream.buffered:
+                    printer.stream.flush()
+            except BrokenPipeError:
+                discard_output()  # the command itself has noticed, and ends
+                return
+            except OSError as error:
+                complain(f"cannot print: {describe_os_error(error)}")
+                return
+            place = stream.offset
+
+
+class CommandFailed(Exception):
+    """The command of ``--exec`` gave no answer; the connection ends, since its order is lost."""
+
+
+@dataclass(frozen=True)
+class Execute:
+    """Run a command for each frame: the frame is its input, its output is the answer.
+
+    Attributes:
+        argv: the command.
+        max_size: the most bytes of an answer, besides a newline at its end.
+    """
+
+    argv: Command
+    max_size: int
+
+    async def __call__(self, conversation: FramedStream[Any]) -> None:
+        async for frame in conversation:
+            try:
+                answer = self._as_frame(await self._run(_as_input(frame)), frame)
+                sent = conversation.send(answer)
+            except EncodeError as error:
+                complaint = f"gave no answer that {conversation.send_framer} can send: {error}"
+            except CommandFailed as error:
+                complaint = str(error)
+            else:
+                await sent
+                continue
+            complain(f"{conversation.stream.peer}: {self.argv[0]} {complaint}")
+            return
+
+    async def _run(self, data: bytes) -> bytes:
+        try:
+            process = await asyncio.create_subprocess_exec(*self.argv, stdin=PIPE, stdout=PIPE)
+        except OSError as error:
+            raise CommandFailed(f"cannot be started: {error.strerror}") from error
+        feeding = asyncio.ensure_future(_feed(process, data))
+        try:
+            output = await self._output(process)
+            await process.wait()
+        except BaseException:
+            with suppress(ProcessLookupError):  # it has just ended
+                process.kill()
+            # asyncio waits for the end of what it has written, too: take what is left.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.communicate(), _LAST_OUTPUT)
+            raise
+        finally:
+            feeding.cancel()
+        if process.returncode:
+            raise CommandFailed(f"ended with exit status {process.returncode}")
+        return output
+
+    async def _output(self, process: Process) -> bytes:
+        assert process.stdout is not None
+        try:
+            await process.stdout.readexactly(self.max_size + len("\n") + 1)
+        except asyncio.IncompleteReadError as end:
+            return end.partial
+        raise CommandFailed(f"gave more than {self.max_size} bytes, the limit of --max-size")
+
+    def _as_frame(self, output: bytes, like: Any) -> Any:
+        if isinstance(like, bytes):
+            return output
+        text = output.decode("utf-8", "surrogateescape")
+        if isinstance(like, str):
+            return text.removesuffix("\n")
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise CommandFailed(f"gave no JSON: {error}") from error
+
+
+async def _feed(process: Process, data: bytes) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError, ConnectionResetError):  # it may end without having read everything
+        process.stdin.write(data)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+def _as_input(frame: Any) -> bytes:
+    if isinstance(frame, bytes):
+        return frame
+    return to_bytes(frame if isinstance(frame, str) else to_json(frame)) + b"\n"

@@ -1,0 +1,73 @@
+"""Running the command line in the process of a test, and what it leaves behind."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import pytest
+
+from framestream import plugins
+from framestream.cli import run
+
+
+class Printed(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    raw: bytes
+    err: str
+
+    @property
+    def out(self):
+        return self.raw.decode("utf-8", "replace")
+
+    @property
+    def frames(self):
+        return [json.loads(line)["frame"] for line in self.out.splitlines()]
+
+    @property
+    def offsets(self):
+        return [json.loads(line)["offset"] for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def framestream(capfdbinary, tmp_path, monkeypatch):
+    """Run the command line in this process, in an empty folder; only plugins of the test's own are there."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments, stdin=b""):
+        with standard_input(stdin):
+            status = run([str(argument) for argument in arguments])
+        sys.stdout.flush()
+        captured = capfdbinary.readouterr()
+        return Printed(status, captured.out, captured.err.decode())
+
+    with plugins.isolated():
+        yield command
+
+
+@contextmanager
+def standard_input(source):
+    """Let standard input be these bytes, or this descriptor, which is closed."""
+    kept = os.dup(0)
+    descriptor = source
+    if isinstance(source, bytes):
+        descriptor, writer = os.pipe()
+        os.write(writer, source)
+        os.close(writer)
+    os.dup2(descriptor, 0)
+    os.close(descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+
+
+def start(*arguments, **options):
+    """Start the real command in a process of its own."""
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-m", "framestream", *arguments], **{**streams, **options})

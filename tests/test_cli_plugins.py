@@ -1,0 +1,287 @@
+"""``framestream framers``, ``check`` and ``plugins``."""
+
+import json
+import re
+import sys
+
+import command_line
+import pytest
+from distributions import healthy, site
+
+from framestream import ReadCondition, get_framer, plugins
+from framestream.cli.plugins import EXAMPLES, draw
+
+framestream = command_line.framestream
+
+UPTO = healthy("upto") + "    Upto.examples = {b'a;b;': [b'a', b'b']}\n"
+
+
+@pytest.fixture
+def installed(tmp_path):
+    directory = tmp_path / "site"
+    directory.mkdir()
+    with site(directory) as place:
+        yield place
+
+
+# framers
+
+
+def test_the_framers_are_listed(framestream):
+    heading, *rows = framestream("framers").out.splitlines()
+
+    assert heading.split() == ["NAME", "FROM", "WHAT", "IT", "CUTS"]
+    assert "line" in [row.split()[0] for row in rows]
+    assert not any(row.endswith(" ") for row in rows)
+
+
+def test_a_framer_is_explained_with_options_and_a_drawing_that_was_made(framestream):
+    out = framestream("framers", "length-prefix").out
+
+    assert "  Frames with a header that tells their length.\n" in out
+    assert "  byteorder         big or little or native" in out
+    assert (
+        """
+length-prefix:2
+         +-------------+------------+
+INPUT    | \\x00\\x03abc | \\x00\\x02hi |
+         +-------------+------------+
+DECODED  | b'abc'      | b'hi'      |
+         +-------------+------------+
+"""
+        in out
+    )
+
+
+def test_every_built_in_is_explained(framestream):
+    for name in plugins.names():
+        own = [spec for spec, _ in EXAMPLES if re.split("[:(]", spec)[0] == name]
+        printed = framestream("framers", name)
+
+        assert (0, True) == (printed.status, bool(own))
+        for spec in own:
+            drawing = printed.out.partition(f"\n\n{spec}\n")[2].partition("\n\n")[0]
+            assert "INPUT" in drawing
+            assert "Error" not in drawing
+
+
+def test_a_drawing_shows_what_was_refused_and_is_a_list_if_it_is_wide():
+    assert "frame of 65 bytes exceeds the limit 9" in draw(get_framer("length-prefix:1,max=9"), b"Abcdef")
+    assert "PayloadError" in draw(get_framer("line"), b"\xff\nok\n", width=200)
+    assert draw(get_framer("line"), b"abc\nde\n", width=10) == (
+        "INPUT    abc\\n\nDECODED  'abc'\nINPUT    de\\n\nDECODED  'de'"
+    )
+
+
+class Optionless(ReadCondition[bytes]):
+    """Everything up to the end of the data."""
+
+    name = "optionless"
+
+    def find(self, window):
+        return window.start, len(window.data), len(window.data)
+
+
+def test_a_framer_of_a_plugin_is_explained_with_what_it_has(framestream, installed):
+    installed.install("acme-upto", UPTO, "upto")
+    plugins.register(Optionless)
+
+    assert framestream("framers", "optionless").out == "optionless\n  Everything up to the end of the data.\n"
+    assert framestream("framers", "upto").out.endswith("DECODED  | b'a' | b'b' |\n         +------+------+\n")
+
+
+def test_a_named_framer_is_explained_by_what_it_stands_for(framestream, tmp_path):
+    (tmp_path / "pyproject.toml").write_text("[tool.framestream.framers]\nacme = 'delimiter:;'\n")
+    (tmp_path / "other.toml").write_text("[framers]\nother = 'delimiter:x'\n")
+
+    out = framestream("framers", "acme").out
+
+    assert out.startswith(f"acme = 'delimiter:;', from {tmp_path / 'pyproject.toml'}\nDelimiter(")
+    assert framestream("cut", "acme", stdin=b"a;b;").frames == ["a", "b"]
+    assert framestream("--config", "other.toml", "cut", "other", stdin=b"axbx").frames == ["a", "b"]
+
+
+# check
+
+CHECKED = """
+from dataclasses import dataclass
+from framestream import NeedMore, ReadCondition
+
+examples = {b"a;b;": [b"a", b"b"]}
+malformed = []
+
+@dataclass(frozen=True)
+class Good(ReadCondition[bytes]):
+    def find(self, window):
+        end = window.data.find(b";", window.resume)
+        if end < 0:
+            return NeedMore(resume=len(window.data))
+        return window.start, end, end + 1
+
+class Bad(Good):
+    def decode(self, payload):
+        return payload[:1]
+    examples = {b"ab;": [b"ab"]}
+
+class Raising(Good):
+    def find(self, window):
+        return window.data[99]
+
+class Needy(Good):
+    def __init__(self, size): ...
+
+good = Good()
+number = 42
+def make(): return number
+"""
+
+
+@pytest.fixture
+def checked(tmp_path, monkeypatch):
+    (tmp_path / "checked.py").write_text(CHECKED)
+    yield
+    sys.modules.pop("checked", None)
+    sys.path[:] = [entry for entry in sys.path if entry != str(tmp_path)]
+
+
+@pytest.mark.usefixtures("checked")
+def test_the_kit_checks_a_framer_of_a_module_with_its_examples(framestream):
+    printed = framestream("check", "checked:Good", "checked:good")
+
+    assert printed.status == 0
+    assert "  ok      chunking " in printed.out
+    assert "  -       malformed " in printed.out
+    assert re.match(r"checked:good: .* 0 broken\Z", printed.out.splitlines()[-1])
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_broken_promise_is_told_and_what_a_framer_raises_once_with_its_place(framestream):
+    printed = framestream("check", "-q", "checked:Good", "checked:Bad", "checked:Raising")
+
+    assert (1, "checked:Good: ") == (printed.status, printed.out[:14])
+    assert "  ok " not in printed.out
+    assert "  BROKEN  examples " in printed.out
+    assert printed.out.count("find raises IndexError") == 1
+    assert "at:       checked.py, line 23, in find: return window.data[99]" in printed.out
+    assert re.search(r"  BROKEN  purity +Raising\(\): the same as in answers\n", printed.out)
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("checked:number", "checked:number gives 42, which is no framer"),
+        ("checked:Needy", "missing 1 required positional argument: 'size'; name an instance"),
+        ("checked:make", "checked:make gives 42, which is no framer"),
+        ("checked:none", "has no attribute 'none'"),
+    ],
+)
+def test_what_is_no_framer_cannot_be_checked(target, message, framestream):
+    printed = framestream("check", target)
+
+    assert (2, "") == (printed.status, printed.out)
+    assert message in printed.err
+
+
+def test_a_spec_string_can_be_checked(framestream):
+    printed = framestream("check", "-q", "length-prefix:2", "available:max=4")
+
+    assert (0, 2) == (printed.status, len(printed.out.splitlines()))
+
+
+# plugins
+
+
+def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
+    assert framestream("plugins").out == "no plugin is installed\n"
+    installed.install("acme-upto", UPTO, "upto", version="1.2")
+    installed.install("acme-broken", "import nowhere", "broken")
+
+    heading, broken, upto, wrong = framestream("plugins").out.splitlines()
+
+    assert heading.split()[:5] == ["PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED"]
+    assert re.match("acme-broken 1.0   failed +broken ", broken)
+    reason = "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
+    assert f"acme-broken 1.0: {reason}" == wrong
+    assert re.match("acme-upto 1.2     loaded +upto +register_framers", upto)
+
+
+def test_plugins_are_listed_for_programs(framestream, installed):
+    installed.install("acme-upto", UPTO, "upto", version="1.2")
+
+    (facts,) = json.loads(framestream("plugins", "--json").out)
+
+    assert 0 < facts.pop("load_time") < 10
+    assert facts == {
+        "distribution": "acme-upto",
+        "version": "1.2",
+        "names": ["upto"],
+        "module": "acme_upto",
+        "state": "loaded",
+        "reason": "",
+        "problems": [],
+        "framers": ["upto"],
+        "hooks": ["framestream_register_framers"],
+        "contract": 1,
+    }
+
+
+def test_a_healthy_plugin_is_checked_and_one_that_needs_an_option_is_left_out(framestream, installed):
+    needy = UPTO.replace("keep: bool = False", "end: bytes")
+    installed.install("acme-needy", needy.replace("upto", "needy"), "needy")
+    told = needy.replace("upto", "told") + "    Upto.example_spec = 'told:x'\n"
+    installed.install("acme-told", told, "told")
+    installed.install("acme-upto", UPTO, "upto")
+
+    printed = framestream("plugins", "check")
+
+    assert printed.status == 0
+    assert printed.out.splitlines()[0] == "acme-needy 1.0 (acme_needy): loaded"
+    assert "  needy: not tried, it needs end; its class may say example_spec\n" in printed.out
+    assert re.search(r"  told: .* 0 broken\n.*\n  upto: .* 0 broken\n3 plugins, 0 wrong\n\Z", printed.out)
+
+
+def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):
+    installed.install("acme-broken", "import nowhere", "broken")
+    installed.install("acme-line", healthy("line"), "line")
+    installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
+    installed.install("acme-wrong", UPTO.replace("[b'a', b'b']", "[b'c']").replace("upto", "wrong"), "wrong")
+    installed.install("acme-upto", UPTO + "    Upto.name = 'up_to'\n", "upto")
+    monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "typo")
+    installed.scan()
+
+    printed = framestream("plugins", "check")
+
+    assert printed.status == 1
+    for told in (
+        "  wrong: cannot be imported: ModuleNotFoundError",
+        "  wrong: 'line' is built in; write acme-line/line for this one",
+        "  wrong: late: cannot import nowhere:At",
+        "check:    examples",
+        "  wrong: upto: its class calls itself 'up_to', a name that nobody can ask for\n",
+        "wrong: no plugin answers to 'typo', which the environment names",
+        "\n5 plugins, 7 wrong\n",
+    ):
+        assert told in printed.out
+    assert framestream("plugins", "check", "acme-line").status == 1
+    assert "no plugin answers to 'typo'" in framestream("plugins").err
+
+
+def test_one_plugin_is_shown_with_its_traceback(framestream, installed):
+    installed.install("acme-broken", "def fall(): raise OSError\nfall()", "broken")
+    installed.install("acme-upto", UPTO, "upto")
+
+    assert "in fall" in framestream("plugins", "show", "broken").out
+    shown = framestream("plugins", "show", "upto").out
+    assert "distribution:  acme-upto\n" in shown
+    assert re.search(r"load_time: +\d+ ms\n", shown)
+    assert "Traceback" not in shown
+
+
+def test_plugins_are_disabled_and_loaded_by_argument(framestream, installed):
+    installed.install("acme-upto", UPTO, "upto")
+
+    assert framestream("-p", "upto", "cut", "upto", stdin=b"a;").frames == ["a"]
+    printed = framestream("-p", "no:upto", "cut", "upto", stdin=b"a;")
+    assert printed.status == 1
+    assert "plugin acme-upto 1.0 is disabled: -p no:upto" in printed.err
