@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import functools
+import inspect
 import io
 import os
 import pty
@@ -46,15 +47,18 @@ class Refusing(asyncio.SelectorEventLoop):
 class Side:
     """A sink that keeps what it is told, and sends."""
 
-    def __init__(self, transport, *, size=1 << 16):
+    def __init__(self, transport, *, size=1 << 16, reads=False):
         self.transport = transport
         self.buffer = memoryview(bytearray(size))
         self.data = bytearray()
         self.told = []  # the end, and the loss
         self.pushes = 0
+        self.closed = False
         self.on_push = lambda: None
         self._changed = asyncio.Event()
         transport.attach(self, asyncio.get_running_loop())
+        if reads:
+            transport.resume_reading()
 
     def get_buffer(self, sizehint):
         return self.buffer
@@ -101,6 +105,18 @@ class Side:
             assert taken
             buffers = [memoryview(b"".join(buffers))[taken:]]
             buffers = [buffer for buffer in buffers if len(buffer)]
+
+    async def shutdown(self):
+        await self.act(self.transport.shutdown)
+
+    async def end(self):
+        await self.until(lambda: self.told)
+        return self.told
+
+    def close(self):
+        if not self.closed:
+            self.closed = True
+            self.transport.close()
 
     async def received(self, data):
         await self.until(lambda: len(self.data) >= len(data) or self.told)
@@ -153,15 +169,11 @@ def tls_over(inner, **options):
 
 def tls_sockets():
     first, second = tcp()
-    keys = certificates()
-    return (
-        TLSSocketTransport(
-            keys.client().wrap_socket(first, server_hostname="localhost", do_handshake_on_connect=False)
-        ),
-        TLSSocketTransport(
-            keys.server().wrap_socket(second, server_side=True, do_handshake_on_connect=False)
-        ),
+    client = (
+        certificates().client().wrap_socket(first, server_hostname="localhost", do_handshake_on_connect=False)
     )
+    server = certificates().server().wrap_socket(second, server_side=True, do_handshake_on_connect=False)
+    return TLSSocketTransport(client), TLSSocketTransport(server)
 
 
 def pair_of(kind):
@@ -198,15 +210,30 @@ KINDS = [
 
 
 def on_loops(kinds):
-    """Run a test on the loop of each of these kinds."""
+    """Run a test on the loop of each of these kinds, with the two sides or with the kind."""
 
     def decorate(test):
+        names = [
+            "kind",
+            *(name for name in inspect.signature(test).parameters if name not in "left right kind"),
+        ]
+
+        async def main(kind, **arguments):
+            if "left" not in inspect.signature(test).parameters:
+                await test(kind, **arguments)
+                return
+            left, right = await sides(kind)
+            left.kind = kind
+            await test(left, right, **arguments)
+            await closed(left, right)
+
         @pytest.mark.parametrize("kind", kinds)
         @functools.wraps(test)
         def run(kind, **arguments):
             loop, kind = kind.split()
-            run_on(LOOPS_HERE[loop], test, {"kind": kind, **arguments}, debug=True)
+            run_on(LOOPS_HERE[loop], main, {"kind": kind, **arguments}, debug=True)
 
+        run.__signature__ = inspect.Signature([inspect.Parameter(name, 3) for name in names])
         return run
 
     return decorate
@@ -218,45 +245,33 @@ every_tls = on_loops([kind for kind in KINDS if " tls" in kind])
 
 async def closed(*both):
     for side in both:
-        side.transport.close()
+        side.close()
     told = [list(side.told) for side in both]
     await passes()
     assert told == [side.told for side in both], "nothing is pushed after close"
 
 
 @every
-@pytest.mark.parametrize("sizes", [[1, 100, 3, 16384, 1, 16385], [len(LARGE)]], ids=str)
-async def test_bytes_arrive_in_order_in_both_directions_at_once(kind, sizes):
-    left, right = await sides(kind)
+@pytest.mark.parametrize(("sizes", "room"), [
+    ([1, 100, 3, 16384, 1, 16385], 1 << 16), ([len(LARGE)], 1 << 16), ([1, 999], 7),
+], ids=str)  # fmt: skip
+async def test_bytes_arrive_in_order_in_both_directions_at_once(left, right, sizes, room):
     data, whole = [], LARGE[: sum(sizes)]
     for size in sizes:
         data.append(LARGE[sum(map(len, data)) :][:size])
+    right.buffer = right.buffer[:room]
     left.transport.resume_reading()
     right.transport.resume_reading()
     await asyncio.gather(left.send(*data), right.send(whole), left.received(whole), right.received(whole))
-    await left.act(left.transport.shutdown)
-    await right.until(lambda: right.told)
-    assert ["end"] == right.told
-    if kind != "pipe":
+    await left.shutdown()
+    assert ["end"] == await right.end()
+    if left.kind != "pipe":
         await right.send(b"after the end of the other half")
         await left.received(b"after the end of the other half")
-    await closed(left, right)
 
 
 @every
-async def test_bytes_arrive_in_a_small_buffer_of_the_sink(kind):
-    left, right = await sides(kind, size=7)
-    right.transport.resume_reading()
-    await asyncio.gather(left.send(LARGE[:1000]), right.received(LARGE[:1000]))
-    await left.act(left.transport.shutdown)
-    await right.until(lambda: right.told)
-    assert ["end"] == right.told
-    await closed(left, right)
-
-
-@every
-async def test_a_new_transport_and_a_paused_one_push_nothing(kind):
-    left, right = await sides(kind)
+async def test_a_new_transport_and_a_paused_one_push_nothing(left, right):
     await left.send(b"one")
     await passes(10)
     assert not right.data
@@ -270,15 +285,14 @@ async def test_a_new_transport_and_a_paused_one_push_nothing(kind):
     right.transport.resume_reading()
     assert not right.data
     await right.received(b"two")
-    await closed(left, right)
 
 
 @every
 @pytest.mark.parametrize("action", ["pause_reading", "close"])
-async def test_what_a_sink_does_inside_a_push_holds_at_once(kind, action):
-    left, right = await sides(kind, size=10)
+async def test_what_a_sink_does_inside_a_push_holds_at_once(left, right, action):
+    right.buffer = right.buffer[:10]
     await left.send(b"x" * 1000)
-    right.on_push = getattr(right.transport, action)
+    right.on_push = right.close if action == "close" else right.transport.pause_reading
     right.transport.resume_reading()
     await right.until(lambda: right.data)
     await passes(10)
@@ -287,13 +301,10 @@ async def test_what_a_sink_does_inside_a_push_holds_at_once(kind, action):
         right.on_push = lambda: None
         right.transport.resume_reading()
         await right.received(b"x" * 1000)
-        await closed(right)
-    await closed(left)
 
 
 @every
-async def test_receive_now_pushes_inside_the_call_where_that_is_possible(kind):
-    left, right = await sides(kind)
+async def test_receive_now_pushes_inside_the_call_where_that_is_possible(left, right):
     assert not right.transport.receive_now()
     await left.send(b"now")
     await passes(10)
@@ -302,18 +313,16 @@ async def test_receive_now_pushes_inside_the_call_where_that_is_possible(kind):
         right.on_push = right.transport.receive_now
         assert not right.transport.receive_now()
     else:
-        assert "loop" in kind
+        assert "loop" in left.kind
         assert not right.data
     right.transport.resume_reading()
     right.on_push = right.transport.receive_now
     await left.send(b"!" * 50_000)
     await right.until(lambda: right.data.endswith(b"!" * 50_000))
-    await closed(left, right)
 
 
 @every
-async def test_another_sink_takes_over_in_mid_stream(kind):
-    left, right = await sides(kind)
+async def test_another_sink_takes_over_in_mid_stream(left, right):
     right.transport.resume_reading()
     await left.send(b"for the first")
     await right.received(b"for the first")
@@ -321,24 +330,20 @@ async def test_another_sink_takes_over_in_mid_stream(kind):
     await left.send(b"for the second")
     await second.received(b"for the second")
     assert not right.data
-    await closed(left, second)
 
 
 @every
-async def test_sending_to_a_peer_that_is_gone_fails(kind):
-    left, right = await sides(kind)
-    right.transport.close()
+async def test_sending_to_a_peer_that_is_gone_fails(left, right):
+    right.close()
     left.transport.resume_reading()
     with pytest.raises(OSError) as caught:  # noqa: PT011 - which one is up to the system
         for _ in range(1000):
             await left.send(LARGE)
     assert is_reset(caught.value)
-    await closed(left)
 
 
 @every
-async def test_closing_drops_what_the_peer_does_not_take(kind):
-    left, right = await sides(kind)
+async def test_closing_drops_what_the_peer_does_not_take(left, right):
     sending = asyncio.ensure_future(left.send(LARGE * 10))
     await passes(10)
     sending.cancel()
@@ -355,22 +360,20 @@ async def test_a_transport_that_is_closed_at_once_leaves_nothing_behind(kind):
 
 
 @every_tls
-async def test_a_connection_that_ends_without_goodbye_is_lost_after_all_that_arrived(kind):
-    left, right = await sides(kind)
+async def test_a_connection_that_ends_without_goodbye_is_lost_after_all_that_arrived(left, right):
     await left.send(b"all of it?")
-    if kind == "tls-socket":
+    if left.kind == "tls-socket":
         left.transport.socket.shutdown(socket.SHUT_WR)
     else:
         await left.act(left.transport._inner.shutdown)
     right.transport.resume_reading()
-    await right.until(lambda: right.told)
+    await right.end()
     assert b"all of it?" == right.data
-    if kind == "tls-socket":  # a socket of Python's takes it for an end, unless it is told not to
+    if left.kind == "tls-socket":  # a socket of Python's takes it for an end, unless it is told not to
         assert ["end"] == right.told
     else:
         assert isinstance(right.told[0], ssl.SSLEOFError)
         assert is_reset(right.told[0])
-    await closed(left, right)
 
 
 async def test_a_missing_goodbye_can_be_taken_for_an_end():
@@ -378,7 +381,7 @@ async def test_a_missing_goodbye_can_be_taken_for_an_end():
     await left.send(b"all of it")
     left.transport._inner.shutdown()
     right.transport.resume_reading()
-    await right.until(lambda: right.told)
+    await right.end()
     assert (b"all of it", ["end"]) == (right.data, right.told)
 
 
@@ -389,14 +392,14 @@ async def test_a_spoilt_record_is_a_lost_connection_after_what_came_before_it(be
         await left.send(before)
     await Side.send(Bare(left.transport._inner), b"\x17\x03\x03\x00\x20" + bytes(32))
     right.transport.resume_reading()
-    await right.until(lambda: right.told)
+    await right.end()
     assert before == right.data
     assert isinstance(right.told[0], ssl.SSLError)
     assert not is_reset(right.told[0])
     with pytest.raises(OSError):  # noqa: PT011 - the engine's word for it
         await right.send(b"anything")
     left.transport.resume_reading()
-    await left.until(lambda: left.told)
+    await left.end()
     assert "alert" in str(left.told[0]).lower(), "the peer is told why"
 
 
@@ -436,7 +439,7 @@ async def test_a_handshake_that_fails_says_so_to_both(kind, whose):
         assert isinstance(failed, ssl.SSLCertVerificationError)
         server.transport.resume_reading()
         if refused is None:  # in TLS 1.3 a server may be done by then
-            await server.until(lambda: server.told)
+            await server.end()
             refused = server.told[0]
         assert "alert" in str(refused).lower()
         await closed(client, server)
@@ -472,7 +475,7 @@ async def test_data_in_one_piece_with_the_end_of_the_handshake_is_pushed_after_i
     if not early:
         server.transport.resume_reading()
         assert not server.data
-    await server.until(lambda: server.told)
+    await server.end()
     assert (b"at once", ["end"]) == (server.data, server.told)
     assert ["handshake", "data"] == order
 
@@ -535,15 +538,15 @@ async def test_half_close_keeps_what_the_peer_goes_on_sending(kind):
     left.on_push = left.transport.pause_reading
     left.transport.resume_reading()
     await left.until(lambda: left.data)
-    await left.act(left.transport.shutdown)
+    await left.shutdown()
     left.on_push = lambda: None
     left.transport.resume_reading()
     right.transport.resume_reading()
-    await right.until(lambda: right.told)
+    await right.end()
     await sending
     await left.received(LARGE)
-    await right.act(right.transport.shutdown)
-    await left.until(lambda: left.told)
+    await right.shutdown()
+    await left.end()
     assert (["end"], ["end"]) == (left.told, right.told)
     await closed(left, right)
 
@@ -552,7 +555,7 @@ async def test_half_close_keeps_what_the_peer_goes_on_sending(kind):
 async def test_goodbyes_may_cross(kind):
     both = await sides(kind)
     for side in both:
-        await side.act(side.transport.shutdown)
+        await side.shutdown()
     await passes(10)
     for side in both:
         side.transport.resume_reading()
@@ -596,8 +599,7 @@ class Reluctant:
 
 
 @every_tls
-async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing(kind):
-    left, right = await sides(kind)
+async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing(left, right):
     Reluctant(left.transport, 3, write=ssl.SSLWantReadError())
     right.transport.resume_reading()
     sending = asyncio.ensure_future(left.send(b"hello"))
@@ -610,7 +612,6 @@ async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing(k
     assert not left.data, "it is not reading"
     left.transport.resume_reading()
     await left.received(b"news" * news)
-    await closed(left, right)
 
 
 @pytest.mark.parametrize("what", ["read", "write", "do_handshake", "unwrap"])
@@ -625,9 +626,8 @@ async def test_an_engine_that_wants_to_write_first_is_asked_again(what):
     left.transport.resume_reading()
     right.transport.resume_reading()
     await asyncio.gather(left.send(b"to"), right.send(b"fro"), left.received(b"fro"), right.received(b"to"))
-    await left.act(left.transport.shutdown)
-    await right.until(lambda: right.told)
-    assert ["end"] == right.told
+    await left.shutdown()
+    assert ["end"] == await right.end()
     await closed(left, right)
 
 
@@ -639,9 +639,8 @@ async def test_tls_over_tls_however_the_bytes_travel(most):
     shaking = [side.transport.shake_hands() for side in (left, right)]
     await asyncio.gather(*shaking)
     await asyncio.gather(left.send(LARGE[:5000]), right.received(LARGE[:5000]))
-    await left.act(left.transport.shutdown)
-    await right.until(lambda: right.told)
-    assert ["end"] == right.told
+    await left.shutdown()
+    assert ["end"] == await right.end()
 
 
 async def test_an_error_from_below_comes_after_what_is_decrypted_and_when_it_is_wanted():
@@ -687,7 +686,7 @@ async def test_a_socket_that_the_loop_does_not_take_is_a_lost_connection():
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     side = Side(LoopTransport(sock))
     side.transport.resume_reading()
-    await side.until(lambda: side.told)
+    await side.end()
     assert isinstance(side.told[0], ValueError)
     assert -1 == sock.fileno()
     with pytest.raises(ValueError, match="Stream Socket"):
@@ -704,7 +703,7 @@ async def test_a_reset_is_told_and_raised_again():
     await side.received(b"x")
     second.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     second.close()
-    await side.until(lambda: side.told)
+    await side.end()
     assert is_reset(side.told[0])
     for act in (side.transport.shutdown, lambda: side.transport.send([b"x"])):
         with pytest.raises(ConnectionResetError):
@@ -749,7 +748,7 @@ async def test_a_regular_file_is_read_to_its_end_and_written(tmp_path):
     reader.transport.resume_reading()
     reader.transport.pause_reading()
     reader.transport.resume_reading()
-    await reader.until(lambda: reader.told)
+    await reader.end()
     assert (LARGE + b"end", ["end"]) == (reader.data, reader.told)
     with pytest.raises(BrokenPipeError):
         reader.transport.send([b"x"])
@@ -766,15 +765,14 @@ async def test_a_terminal_whose_other_side_is_gone_is_at_its_end():
     with pytest.raises(OSError, match="half closed"):
         side.transport.shutdown()
     os.close(child)
-    await side.until(lambda: side.told)
-    assert ["end"] == side.told
+    assert ["end"] == await side.end()
     side.transport.close()
 
 
 async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):
     side = Side(PipeTransport(os.open(tmp_path, os.O_RDONLY)))
     side.transport.resume_reading()
-    await side.until(lambda: side.told)
+    await side.end()
     assert isinstance(side.told[0], IsADirectoryError)
     side.transport.close()
     nowhere = Side(PipeTransport(None))
@@ -800,16 +798,13 @@ async def test_a_socket_sends_a_file_without_copying_it(tmp_path):
     right.transport.close()
 
 
-@pytest.mark.parametrize(
-    ("address", "text"),
-    [
-        (("127.0.0.1", 80), "127.0.0.1:80"),
-        (("::1", 80, 0, 0), "[::1]:80"),
-        ("/run/x.sock", "/run/x.sock"),
-        (b"\0abstract", "\0abstract"),
-        ("", "unnamed"),
-    ],
-)
+@pytest.mark.parametrize(("address", "text"), [
+    (("127.0.0.1", 80), "127.0.0.1:80"),
+    (("::1", 80, 0, 0), "[::1]:80"),
+    ("/run/x.sock", "/run/x.sock"),
+    (b"\0abstract", "\0abstract"),
+    ("", "unnamed"),
+])  # fmt: skip
 def test_addresses_read_as_people_write_them(address, text):
     assert text == format_address(address)
 
@@ -818,34 +813,27 @@ def test_addresses_read_as_people_write_them(address, text):
 
 
 @every
-async def test_a_transport_tells_what_it_is(kind):
-    left, right = await sides(kind)
-    names = kind.partition(":")[2] or kind
+async def test_a_transport_tells_what_it_is(left, right):
+    names = left.kind.partition(":")[2] or left.kind
     has_socket = "tcp" in names or "unix" in names or "socket" in names
     assert has_socket == isinstance(left.transport.socket, socket.socket)
-    assert kind.startswith("tls") == left.transport.needs_close_notify
-    assert kind.startswith("tls") == (left.transport.tls is not None)
+    assert left.kind.startswith("tls") == left.transport.needs_close_notify
+    assert left.kind.startswith("tls") == (left.transport.tls is not None)
     if "tcp" in names or "socket" in names:
         assert left.transport.peer.startswith("127.0.0.1:")
     elif "unix" in names:
         assert "unnamed" == left.transport.peer
     await left.send(b"never read")
     right.transport.discard()
-    await closed(left, right)
 
 
-@pytest.mark.parametrize(
-    ("loop", "kind"),
-    [("asyncio", SocketTransport), ("uvloop", SocketTransport), ("refusing", LoopTransport)],
-)
-def test_a_socket_gets_the_transport_that_suits_the_loop(loop, kind):
-    async def main():
-        for sock in tcp():
-            transport = transport_over(sock)
-            assert kind is type(transport)
-            await closed(Side(transport))
-
-    run_on({**LOOPS, "refusing": Refusing}[loop], main, {}, debug=True)
+@on_loops([f"{loop} tcp" for loop in LOOPS_HERE])
+async def test_a_socket_gets_the_transport_that_suits_the_loop(kind):
+    refuses = isinstance(asyncio.get_running_loop(), Refusing)
+    for sock in tcp():
+        transport = transport_over(sock)
+        assert (LoopTransport if refuses else SocketTransport) is type(transport)
+        await closed(Side(transport))
 
 
 async def test_a_wrapped_socket_is_left_to_its_engine():
@@ -857,15 +845,12 @@ async def test_a_wrapped_socket_is_left_to_its_engine():
         await closed(Side(transport))
 
 
-@pytest.mark.parametrize(
-    ("buffers", "size", "expected"),
-    [
-        ([b"abc"], 3, b"abc"),
-        ([b"abc"], 2, b"ab"),
-        ([b"a", b"bc"], 3, b"abc"),
-        ([b"a", b"bc"], 2, b"a"),
-        ([memoryview(b"abc"), b"d"], 9, b"abcd"),
-    ],
-)
+@pytest.mark.parametrize(("buffers", "size", "expected"), [
+    ([b"abc"], 3, b"abc"),
+    ([b"abc"], 2, b"ab"),
+    ([b"a", b"bc"], 3, b"abc"),
+    ([b"a", b"bc"], 2, b"a"),
+    ([memoryview(b"abc"), b"d"], 9, b"abcd"),
+])  # fmt: skip
 def test_buffers_are_joined_up_to_a_size(buffers, size, expected):
     assert expected == joined(buffers, size)
