@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 try:
     import uvloop
@@ -23,6 +24,11 @@ PATIENCE = 20.0  # seconds until a test counts as stuck
 LOOPS: dict[str, Any] = {"asyncio": asyncio.SelectorEventLoop}
 if uvloop is not None:
     LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+# The first draw of a run reads the constants of every module that is loaded; busy machines are slow at times.
+settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
