@@ -18,13 +18,13 @@ from conftest import run_on
 from loopback import (
     HERE,
     LINE,
-    LoopWithoutPolling,
     greet,
     hear,
     no_more_descriptors,
     open_descriptors,
     resolve_to,
 )
+from loops import LoopWithoutPolling
 from test_transports import Side, passes
 
 from framestream import (

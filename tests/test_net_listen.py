@@ -10,7 +10,8 @@ import sys
 
 import pytest
 from conftest import run_on
-from loopback import LoopWithoutPolling, no_more_descriptors, resolve_to
+from loopback import no_more_descriptors, resolve_to
+from loops import LoopWithoutPolling
 
 from framestream.errors import AddressError
 from framestream.net.listen import Acceptor, activated_sockets, close_all, listen
