@@ -482,7 +482,6 @@ class Sender:
             if not waiter.done():
                 waiter.set_exception(self._lost())
 
-
     def check_can_write(self) -> None:
         """Raise `StreamClosed` if nothing can be written any more."""
         if self.state is CLOSED:
