@@ -12,7 +12,6 @@ from stream_pairs import connected, joined, needs_polling, passes, tls_sockets
 from framestream import (
     FramingError,
     IOStream,
-    LengthPrefix,
     Line,
     StreamBusy,
     StreamClosed,
@@ -59,17 +58,6 @@ async def test_what_was_written_before_leaves_as_plaintext(kind):
         await tls
 
 
-@BELOW
-async def test_what_is_written_during_the_handshake_leaves_encrypted(kind):
-    async with joined(kind) as (client, server):
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
-        await passes()
-        client.write(b"early\n")
-        await server.start_tls(certificates().server(), server_side=True)
-        await tls
-        assert "early" == await server.read(Line())
-
-
 @pytest.mark.parametrize(
     "wire",
     [
@@ -103,13 +91,6 @@ async def test_both_directions_at_once():
         await asyncio.gather(*writing)
 
 
-async def test_small_reads_of_large_records_need_no_wake_up_each():
-    async with joined("tls") as (client, server):
-        await client.write(b"x" * 16000)
-        for _ in range(16000):
-            assert b"x" == await server.read_bytes(1)
-
-
 async def test_tls_over_tls():
     async with joined("tls") as (client, server):
         assert [None, None] == await shake_hands(client, server)
@@ -138,20 +119,64 @@ async def test_alpn_chooses_a_protocol_of_both():
 # What must fail
 
 
-async def test_a_wrong_host_name_fails_and_closes_both():
-    client, server = await connected("unix")
-    failed, refused = await shake_hands(client, server, server_hostname="elsewhere.example")
-    assert isinstance(failed, ssl.SSLCertVerificationError)
-    assert isinstance(refused, ssl.SSLError)
-    assert client.closed()
-    assert server.closed()
-    assert failed is client.error
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"server_hostname": "elsewhere.example"}, ssl.SSLCertVerificationError),
+        ({"context": ssl.create_default_context()}, ssl.SSLCertVerificationError),
+    ],
+    ids=["host name", "authority"],
+)
+async def test_a_wrong_certificate_fails_and_closes_both(options, error):
+    async with joined("unix") as (client, server):
+        failed, refused = await shake_hands(client, server, **options)
+        assert isinstance(failed, error)
+        assert isinstance(refused, ssl.SSLError)
+        assert client.closed()
+        assert server.closed()
+        assert failed is client.error
 
 
-async def test_an_unknown_authority_fails():
-    client, server = await connected("unix")
-    failed, _ = await shake_hands(client, server, context=ssl.create_default_context())
-    assert isinstance(failed, ssl.SSLCertVerificationError)
+async def test_tls_and_reads_do_not_overlap():
+    async with joined("unix") as (_, server):
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes()
+        with pytest.raises(StreamBusy):
+            await server.start_tls(certificates().server(), server_side=True)
+        assert not server.closed()
+        reading.cancel()
+        await asyncio.wait([reading])
+        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
+        await passes()
+        for begin in (
+            server.read(Line()),
+            server.sendfile(None),
+            server.start_tls(ssl.create_default_context()),
+        ):
+            with pytest.raises((StreamBusy, ValueError)):
+                await begin
+        tls.cancel()
+        await asyncio.wait([tls])
+        assert server.closed(), "a handshake that was cancelled closes"
+
+
+async def test_a_handshake_that_hangs_times_out_and_closes():
+    _, server = memory_stream_pair()
+    with pytest.raises(StreamTimeout, match=r"^TLS handshake not done after 0\.01 s$"):
+        await server.start_tls(certificates().server(), server_side=True, timeout=0.01)
+    assert isinstance(server.error, StreamTimeout)
+
+
+async def test_a_stream_that_is_closed_starts_no_tls():
+    client, _ = memory_stream_pair()
+    client.close()
+    for waiting in (
+        lambda: client.start_tls(certificates().client(), server_hostname="localhost"),
+        lambda: client.write(b"x"),
+        lambda: client.sender.flush(),
+    ):
+        with pytest.raises(StreamClosed, match="stream (is )?closed"):
+            await waiting()
 
 
 async def test_a_host_name_is_not_checked_if_the_context_says_so():
@@ -170,44 +195,6 @@ async def test_plaintext_sent_ahead_of_the_handshake_is_refused():
         assert "STARTTLS" == await server.read(Line())
         with pytest.raises(FramingError, match="21 bytes were sent ahead of the TLS handshake"):
             await server.start_tls(certificates().server(), server_side=True)
-        assert server.closed()
-
-
-async def test_tls_does_not_start_under_a_read():
-    async with joined("unix") as (_, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
-        with pytest.raises(StreamBusy):
-            await server.start_tls(certificates().server(), server_side=True)
-        assert not server.closed()
-        reading.cancel()
-        await asyncio.wait([reading])
-
-
-async def test_nobody_reads_during_the_handshake():
-    async with joined("unix") as (_, server):
-        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
-        await passes()
-        with pytest.raises(StreamBusy):
-            await server.read(Line())
-        tls.cancel()
-        await asyncio.wait([tls])
-
-
-async def test_a_handshake_that_hangs_times_out_and_closes():
-    async with joined("unix") as (_, server):
-        with pytest.raises(StreamTimeout, match=r"^TLS handshake not done after 0\.01 s$"):
-            await server.start_tls(certificates().server(), server_side=True, timeout=0.01)
-        assert server.closed()
-        assert isinstance(server.error, StreamTimeout)
-
-
-async def test_a_cancelled_handshake_closes():
-    async with joined("unix") as (_, server):
-        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
-        await passes()
-        tls.cancel()
-        await asyncio.wait([tls])
         assert server.closed()
 
 
@@ -343,14 +330,6 @@ async def test_a_peer_that_speaks_something_else_fails_the_handshake():
 # The end
 
 
-async def test_a_goodbye_is_a_clean_end():
-    async with joined("tls") as (client, server):
-        await client.write(b"a\n")
-        await client.aclose()
-        assert ["a"] == [line async for line in server.frames(Line())]
-        assert server.error is None
-
-
 @pytest.mark.parametrize("sent", [b"a\n", b"a\nhalf"])
 async def test_without_one_the_stream_was_cut_off(sent):
     async with joined("tls") as (client, server):
@@ -398,15 +377,6 @@ async def test_half_close_keeps_what_the_peer_has_sent_already():
         lines = [line async for line in client.frames(Line())]
         assert ["pushed"] * 999 + ["last"] == lines
         assert client.error is None
-
-
-async def test_large_frames_and_parts_pass_through_tls():
-    async with joined("tls", max_frame_size=4 << 20) as (client, server):
-        client.send(LARGE, LengthPrefix(4))
-        client.send(LARGE, LengthPrefix(4))
-        assert LARGE == await server.read(LengthPrefix(4))
-        async with server.open_frame(LengthPrefix(4)) as body:
-            assert LARGE == b"".join([part async for part in body])
 
 
 # Sockets that are wrapped already
