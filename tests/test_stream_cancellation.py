@@ -6,7 +6,7 @@ import random
 import pytest
 from stream_pairs import joined, passes
 
-from framestream import Available, Exactly, LengthPrefix, Line, StreamTimeout, UntilClose
+from framestream import Available, Exactly, LengthPrefix, Line, UntilClose
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop
@@ -104,28 +104,6 @@ async def test_cancelling_at_many_random_waits_changes_no_answer():
         chosen = random.Random(seed)
         got, _ = await dripping(wire, {at for at in range(3 * waits) if chosen.random() < 0.3})
         assert expected == got
-
-
-@pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
-async def test_a_read_that_times_out_again_and_again_gets_its_frame_in_the_end(kind):
-    async with joined(kind) as (client, server):
-        sending = asyncio.ensure_future(drip(client, LengthPrefix(4).encode(b"x" * 40)))
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                frame = await server.read(LengthPrefix(4), timeout=0.002)
-                break
-            except StreamTimeout:
-                continue
-        assert b"x" * 40 == frame
-        await sending
-
-
-async def drip(stream, data):
-    for byte in b"".join(data) if not isinstance(data, bytes) else data:
-        await stream.write(bytes([byte]))
-        await asyncio.sleep(0.0005)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])

@@ -29,42 +29,29 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @every_kind
-async def test_each_read_takes_exactly_its_frame(kind):
+async def test_each_read_takes_exactly_its_bytes(kind):
     async with joined(kind) as (client, server):
-        await client.write(b"hello\n\x00\x02abrest")
+        await client.write(b"hello\n\x00\x02ababcdef" + b"0123456789" * 30)
         assert "hello" == await server.read(Line())
         assert b"ab" == await server.read(LengthPrefix(2))
-        assert b"rest" == await server.read(Exactly(4))
-
-
-@every_kind
-async def test_a_zero_byte_read_is_done_at_once(kind):
-    async with joined(kind) as (_, server):
-        assert b"" == await server.read_bytes(0)
-        assert b"" == await server.read_bytes(0, partial=True)
-        assert 0 == await server.read_into(bytearray())
-
-
-@every_kind
-async def test_a_partial_read_returns_what_is_there_and_no_more_than_asked(kind):
-    async with joined(kind) as (client, server):
-        await client.write(b"abcdef")
+        assert b"" == await server.read_bytes(0) == await server.read_bytes(0, partial=True)
         assert b"abcd" == await server.read_bytes(4, partial=True)
-        assert b"ef" == await server.read_bytes(4, partial=True)
-
-
-@every_kind
-async def test_read_into_fills_the_buffer_and_counts(kind):
-    async with joined(kind) as (client, server):
-        await client.write(b"0123456789" * 30)
-        assert b"012" == await server.read_bytes(3)
+        assert b"ef" == await server.read_bytes(2)
+        assert 0 == await server.read_into(bytearray())
         buffer = bytearray(5)
         assert 5 == await server.read_into(buffer)
-        assert b"34567" == bytes(buffer)
+        assert b"01234" == bytes(buffer)
         buffer.extend(b"resizable again")
+        await server.peek(295)
         large = bytearray(1000)
-        assert 292 == await server.read_into(large, partial=True)
-        assert b"89" == bytes(large[:2])
+        assert 295 == await server.read_into(large, partial=True)
+        assert b"56" == bytes(large[:2])
+        await client.write(b"last\nrest")
+        assert b"last" == await server.read(Exactly(4))
+        await client.aclose()
+        assert b"\nrest" == await server.read_until_close()
+        assert server.closed()
+        assert server.error is None
 
 
 @every_kind
@@ -111,17 +98,6 @@ async def test_more_than_max_bytes_close_the_stream_and_say_so(read, sent, caplo
         ]
 
 
-@every_kind
-async def test_read_until_close_returns_the_rest(kind):
-    async with joined(kind) as (client, server):
-        await client.write(b"first\nrest")
-        assert "first" == await server.read(Line())
-        await client.aclose()
-        assert b"rest" == await server.read_until_close()
-        assert server.closed()
-        assert server.error is None
-
-
 async def test_read_until_close_works_on_a_closed_stream_and_then_no_more():
     async with joined("unix") as (client, server):
         await client.write(b"abc")
@@ -140,19 +116,6 @@ async def test_peek_waits_for_all_of_it_or_the_end():
         assert not peeking.done()
         client.close()
         assert b"ab" == await peeking
-
-
-async def test_peek_does_not_wait_for_what_a_given_up_read_missed():
-    async with joined("unix") as (client, server):
-        await client.write(b"\x00\x00\xff\xffab")
-        giving_up = asyncio.ensure_future(server.read(LengthPrefix(4)))
-        await passes()
-        giving_up.cancel()
-        await passes()
-        peeking = asyncio.ensure_future(server.peek(8))
-        await passes()
-        await client.write(b"cd")
-        assert b"\x00\x00\xff\xffabcd" == await peeking
 
 
 async def test_every_way_to_read_takes_exactly_what_it_says():
@@ -222,24 +185,6 @@ async def test_read_until_close_has_a_limit_of_its_own():
 # Where a frame is read by name, by default, one after the other
 
 
-async def test_without_a_condition_the_stream_reads_by_its_own_framer():
-    async with joined("memory", framer="line") as (client, server):
-        await client.send("hello")
-        assert "hello" == await server.read()
-        await client.send("a")
-        await client.send("b")
-        await client.aclose()
-        assert ["a", "b"] == [line async for line in server.frames()]
-
-
-@every_kind
-async def test_frames_end_with_the_stream(kind):
-    async with joined(kind) as (client, server):
-        await client.write(b"a\nb\nc\n")
-        await client.aclose()
-        assert ["a", "b", "c"] == [line async for line in server.frames(Line())]
-
-
 @every_kind
 async def test_batches_give_every_frame_once(kind):
     async with joined(kind) as (client, server):
@@ -275,34 +220,34 @@ async def test_an_undecodable_payload_leaves_the_stream_usable():
         assert 1 == server.stats.payload_errors
 
 
-async def test_a_declared_frame_above_the_limit_is_skipped():
-    async with joined("memory", max_frame_size=4) as (client, server):
+@pytest.mark.parametrize(
+    ("policy", "expected", "errors", "seen"),
+    [("raise", [b"ok"], 1, 0), ("discard", [b"ok"], 0, 9), ("truncate", [b"1234", b"ok"], 0, None)],
+)
+async def test_frames_above_the_limit_are_dealt_with_by_the_policy(policy, expected, errors, seen):
+    """The policy is the stream's, or that of one read."""
+    told = []
+    for per_read in (False, True):
+        options = {} if per_read else {"max_frame_size": 4, "on_oversize": policy}
+        limits = {"max_size": 4, "on_oversize": policy} if per_read else {}
+        client, server = memory_stream_pair(on_discard=told.append, **options)
         await client.write(b"\x09123456789\x02ok")
-        with pytest.raises(FrameTooLarge) as caught:
-            await server.read(LengthPrefix(1))
-        assert caught.value.recoverable
-        assert b"ok" == await server.read(LengthPrefix(1))
-
-
-@pytest.mark.parametrize("policy", ["discard", "truncate"])
-async def test_oversize_policies_hold_for_streams(policy):
-    seen = []
-    async with joined("memory", max_frame_size=4, on_oversize=policy, on_discard=seen.append) as (
-        client,
-        server,
-    ):
-        await client.write(b"\x09123456789\x02ok")
-        expected = [b"1234", b"ok"] if policy == "truncate" else [b"ok"]
-        assert expected == [await server.read(LengthPrefix(1)) for _ in expected]
-        assert 10 == sum(error.discarded for error in seen)
+        for _ in range(errors):
+            with pytest.raises(FrameTooLarge) as caught:
+                await server.read(LengthPrefix(1), **limits)
+            assert caught.value.recoverable
+        assert expected == [await server.read(LengthPrefix(1), **limits) for _ in expected]
         assert 1 == server.stats.oversize
+    assert seen is None or (seen > 0) == bool(told)
 
 
-async def test_a_limit_and_a_policy_can_be_given_for_one_read():
-    async with joined("memory") as (client, server):
-        await client.write(b"12345678\nok\n")
-        assert "1234" == await server.read(Line(), max_size=4, on_oversize="truncate")
-        assert "ok" == await server.read(Line(), max_size=4)
+async def test_a_stream_reads_by_its_own_framer_where_it_is_given_none():
+    client, server = memory_stream_pair(framer="line")
+    for line in "abc":
+        await client.send(line)
+    assert "a" == await server.read()
+    await client.aclose()
+    assert ["b", "c"] == [line async for line in server.frames()]
 
 
 # One read at a time, and none that nobody asked for
