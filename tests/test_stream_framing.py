@@ -46,6 +46,14 @@ async def test_each_direction_may_have_its_own_framer():
         assert "answer" == await conversation.receive()
 
 
+async def test_framed_uses_the_streams_own_framers_by_default_and_closes_it():
+    client, server = memory_stream_pair(framer="line")
+    async with client.framed() as conversation:
+        await conversation.send("hello")
+    assert "hello" == await server.framed().receive()
+    assert client.closed()
+
+
 async def test_a_stream_is_made_with_framers():
     async with joined("memory", framer="length-prefix:size=2") as (client, _):
         assert LengthPrefix(2) == client.framer == client.send_framer
