@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -59,13 +59,11 @@ async def listen_together(endpoint: Endpoint, count: int, *, backlog: int) -> li
     if not isinstance(endpoint, Tcp):
         return shares * count
     same = replace(endpoint, port=shares[0][0].getsockname()[1])
-    try:
+    with ExitStack() as unless_all:
         while len(shares) < count:
+            unless_all.callback(close_all, shares[-1])
             shares.append(await listen(same, backlog=backlog, reuse_port=True))
-    except BaseException:
-        for share in shares:
-            close_all(share)
-        raise
+        unless_all.pop_all()
     return shares
 
 
@@ -86,13 +84,14 @@ async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[soc
             endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         places: list[tuple[int, Any]] = list(dict.fromkeys((place[0], place[4]) for place in found))
-        for _ in range(_PORT_TRIES - 1 if endpoint.port == 0 else 0):
+        tries = _PORT_TRIES if endpoint.port == 0 else 1
+        while True:
+            tries -= 1
             try:
                 return _bind_all(places, endpoint.port, backlog, reuse_port)
             except OSError as error:
-                if error.errno != errno.EADDRINUSE:
+                if error.errno != errno.EADDRINUSE or not tries:
                     raise
-        return _bind_all(places, endpoint.port, backlog, reuse_port)
     except OSError as error:
         raise _with_place(error, endpoint) from error
 
@@ -102,7 +101,7 @@ def _bind_all(
 ) -> list[socket.socket]:
     bound: list[socket.socket] = []
     absent = None
-    try:
+    with ExitStack() as unless_bound:
         for family, (host, _, *rest) in places:
             address: Any = (host, bound[0].getsockname()[1] if bound else port, *rest)
             try:
@@ -111,14 +110,12 @@ def _bind_all(
                 if error.errno not in _ABSENT:
                     raise
                 absent = error
-            else:
-                sock.setblocking(False)
-                bound.append(sock)
+                continue
+            sock.setblocking(False)
+            bound.append(unless_bound.enter_context(sock))
         if absent is not None and not bound:
             raise absent
-    except BaseException:
-        close_all(bound)
-        raise
+        unless_bound.pop_all()
     return bound
 
 
