@@ -12,14 +12,10 @@ from framestream.net.urls import Activated, Command, Descriptors, Pipe, Tcp, Uni
 URLS = {
     "tcp://localhost:4000": Tcp("localhost", 4000),
     "tcp://127.0.0.1:0/": Tcp("127.0.0.1", 0),
-    "tcp://[::1]:4000": Tcp("::1", 4000),
     "tcp://[fe80::1%eth0]:4000": Tcp("fe80::1%eth0", 4000),
     "tcp://:4000": Tcp("", 4000),
-    "tls://example.org:443": Tcp("example.org", 443, tls=True),
-    "tcp://example.org.:443": Tcp("example.org.", 443),
-    "tcp://b\u00fccher.example:1": Tcp("b\u00fccher.example", 1),
-    "tcp://under_score:1": Tcp("under_score", 1),
-    "unix:/run/app.sock": Unix("/run/app.sock"),
+    "tls://example.org.:443": Tcp("example.org.", 443, tls=True),
+    "tcp://b\u00fccher_.example:1": Tcp("b\u00fccher_.example", 1),
     "unix:app.sock": Unix("app.sock"),
     "unix:///run/app.sock": Unix("/run/app.sock"),
     "unix:@app": Unix("@app"),
@@ -78,26 +74,18 @@ def test_a_malformed_url_is_refused_with_what_to_write(url, reason):
     assert (reason, url) == (str(caught.value), caught.value.url)
 
 
-def test_a_url_is_text():
-    with pytest.raises(TypeError, match="url is 5; it must be text"):
-        parse_url(5)
-
-
-def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path):
+def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path, monkeypatch):
     fifo, path = str(tmp_path / "fifo"), str(tmp_path / "socket")
     os.mkfifo(fifo)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
-        assert Unix(path) == parse_url(path)
-    assert Pipe(fifo) == parse_url(fifo)
-    assert Pipe("/dev/null") == parse_url("/dev/null")
+    assert [Unix(path), Pipe(fifo), Pipe("/dev/null")] == [parse_url(it) for it in (path, fifo, "/dev/null")]
     with pytest.raises(AddressError, match="is no socket, FIFO or device"):
         parse_url(str(tmp_path))
     with pytest.raises(AddressError, match=r"cannot look at .*: no such file or directory"):
         parse_url(str(tmp_path / "nothing"))
-
-
-def test_a_system_without_unix_sockets_says_so(monkeypatch):
+    with pytest.raises(TypeError, match="url is 5; it must be text"):
+        parse_url(5)
     monkeypatch.delattr(socket, "AF_UNIX")
     with pytest.raises(AddressError, match="'unix:/x' asks for a Unix socket, and this system has none"):
         parse_url("unix:/x")

@@ -61,7 +61,7 @@ def command(text: str) -> Command:
 @click.option("--echo", is_flag=True, help="Send every frame back.")
 @click.option("--exec", "command", type=command, help="Run this for each frame; its output is the answer.")
 @click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", help="What to print.")
-@options.max_size
+@options.max_size(default="1MiB", help="Largest payload.")
 @options.on_oversize
 @click.option("--idle-timeout", type=options.seconds, help="Close connections that are silent for so long.")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Serve so many at once.")
@@ -148,27 +148,25 @@ async def _serve(handler: Any, url: str, settings: dict[str, Any]) -> None:
 
 async def _serve_a_reader(server: Server) -> None:
     """Serve until the server is closed, or nobody reads what it prints: a closed pipe, as for any command."""
-    serving, leaving = asyncio.create_task(server.serve_forever()), asyncio.create_task(_departure())
-    await asyncio.wait([serving, leaving], return_when=asyncio.FIRST_COMPLETED)
-    if serving.done():
-        return await serving
-    for stream in server.streams:
-        stream.close()
-    await server.aclose(drain_timeout=_LAST_FRAMES)
-    raise BrokenPipeError
+    loop = asyncio.get_running_loop()
+    leaving: list[asyncio.Task[None]] = []
 
+    def leave() -> None:
+        loop.remove_reader(watched)
+        for stream in server.streams:
+            stream.close()
+        leaving.append(loop.create_task(server.aclose(drain_timeout=_LAST_FRAMES)))
 
-async def _departure() -> None:
-    """Return when the last reader of standard output, a pipe, leaves."""
-    loop, gone = asyncio.get_running_loop(), asyncio.Event()
     # A descriptor of its own goes on watching the pipe when the output is discarded.
     watched = os.dup(sys.stdout.fileno())
+    loop.add_reader(watched, leave)  # there is nothing to read at this end: it is an error then
     try:
-        loop.add_reader(watched, gone.set)  # there is nothing to read at this end: it is an error then
-        await gone.wait()
+        await server.serve_forever()
     finally:
         loop.remove_reader(watched)
         os.close(watched)
+    if leaving:
+        raise BrokenPipeError
 
 
 # What becomes of frames --------------------------------------------------------------------------------

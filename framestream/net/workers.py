@@ -16,9 +16,10 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 from framestream.errors import FramestreamError, StreamClosed, WorkerError
 from framestream.framers.line import Line
@@ -55,31 +56,19 @@ which a successor does otherwise."""
 
 
 def run(
-    endpoint: Endpoint,
-    service: Service,
-    sockets: Sequence[socket.socket],
-    control: socket.socket,
+    serve: Callable[[], Coroutine[Any, Any, None]],
     new_loop: Callable[[], asyncio.AbstractEventLoop],
     plugins_to_load: Sequence[str],
 ) -> None:
-    """Serve until the parent asks to shut down, or dies, or SIGTERM comes.
-
-    Args:
-        endpoint: what is served.
-        service: what to do with each connection.
-        sockets: where to accept.
-        control: the worker's end of the control stream.
-        new_loop: makes an event loop of the parent's kind.
-        plugins_to_load: distributions whose hooks are to be called here as well.
-    """
+    """Serve on a loop of the parent's kind until the parent asks to shut down, or dies, or SIGTERM comes."""
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if plugins_to_load:
+    if plugins_to_load:  # so that the hooks of these distributions are called here as well
         from framestream.registry.lookup import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
 
         plugins.load(*plugins_to_load)
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_serve(endpoint, service, sockets, control))
+        runner.run(serve())
 
 
 async def _serve(
@@ -141,10 +130,12 @@ class Worker:
         self.ended = asyncio.Event()
         self.started_at = loop.time()
         ours, theirs = socket.socketpair()
-        arguments = (endpoint, service, sockets, theirs, type(loop), plugins_in_use())
+        serving = partial(_serve, endpoint, service, sockets, theirs)
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
         spawn = multiprocessing.get_context("spawn")
-        self.process = spawn.Process(target=run, args=arguments, name=f"worker of {endpoint}")
+        self.process = spawn.Process(
+            target=run, args=(serving, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
+        )
         self._control = open_stream(ours)
         try:
             self.process.start()
