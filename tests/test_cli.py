@@ -135,7 +135,6 @@ def test_malformed_input_is_reported_with_its_place_after_what_came_before_it(
     spec, stream, frames, complaint, framestream
 ):
     printed = framestream("cut", *spec.split(), stdin=stream)
-
     assert (1, frames) == (printed.status, printed.frames)
     assert printed.err.startswith("framestream: standard input: ")
     assert complaint in printed.err
@@ -201,7 +200,6 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
 )
 def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestream):
     printed = framestream(*arguments.split())
-
     assert (status, b"") == (printed.status, printed.raw)
     assert message in printed.err
     assert printed.err.startswith("framestream: ")
@@ -210,7 +208,6 @@ def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestre
 
 def test_help_is_there_for_all_and_for_each_command(framestream):
     printed = framestream()
-
     assert (0, "") == (printed.status, printed.err)
     commands = re.findall(r"^  (\w+)  ", printed.out.partition("Commands:\n")[2], re.MULTILINE)
     assert ["cut", "connect", "serve", "framers", "check", "plugins", "new"] == commands
@@ -294,7 +291,6 @@ def test_a_full_disk_takes_one_line(lines, monkeypatch, capfd):
         monkeypatch.undo()
         with suppress(OSError):
             full.close()
-
     assert "framestream: standard output: No space left on device\n" == capfd.readouterr().err
 
 
@@ -411,7 +407,6 @@ def test_control_characters_are_shown_on_a_terminal_and_not_obeyed(form, monkeyp
     with terminal(monkeypatch, "stdout") as shown, plugins.isolated():
         assert run(["cut", "line", str(file), "-o", form]) == 0
         text = shown()
-
     assert r"\u001b]0;title\u0007 \u009b31m \u202e é" in text
     assert not re.search("[\x1b\x07\x9b\u202e]", text)
 

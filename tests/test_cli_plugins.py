@@ -78,7 +78,6 @@ class Optionless(ReadCondition[bytes]):
 def test_a_framer_of_a_plugin_is_explained_with_what_it_has(framestream, installed):
     installed.install("acme-upto", UPTO, "upto")
     plugins.register(Optionless)
-
     assert framestream("framers", "optionless").out == "optionless\n  Everything up to the end of the data.\n"
     assert framestream("framers", "upto").out.endswith("DECODED  | b'a' | b'b' |\n         +------+------+\n")
 

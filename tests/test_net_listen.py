@@ -9,8 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import run_on
-from loopback import LoopWithoutPolling, no_more_descriptors, resolve_to
+from loopback import resolve_to
 
 from framestream.errors import AddressError
 from framestream.net.listen import Acceptor, activated_sockets, close_all, listen
@@ -149,94 +148,6 @@ async def test_a_url_for_activated_sockets_needs_them():
 # Accepting
 
 
-class Door:
-    """An acceptor on a listening socket, and what comes through it."""
-
-    def __init__(self, sock, room=1000):
-        self.room = room
-        self.came = asyncio.Queue()
-        self.failures = asyncio.Queue()
-        self.address = sock.getsockname()
-        self.acceptor = Acceptor(
-            [sock], on_connection=self._let_in, on_failure=self.failures.put_nowait, room=lambda: self.room
-        )
-        self.acceptor.poke()
-
-    def _let_in(self, connection, _):
-        self.room -= 1
-        connection.close()
-        self.came.put_nowait(connection)
-
-
-def clients(address, count):
-    return [socket.create_connection(address) for _ in range(count)]
-
-
-async def accept_while_there_is_room():
-    (sock,) = await listening("tcp://127.0.0.1:0")
-    door = Door(sock, room=1)
-    waiting = clients(door.address, 2)
-    await door.came.get()
-    door.acceptor.poke()  # there is still no room
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert door.came.empty()
-    door.room = 1000
-    door.acceptor.poke()
-    await door.came.get()
-    waiting += clients(door.address, 80)  # in more than one turn
-    for _ in range(80):
-        await door.came.get()
-    door.acceptor.close()
-    door.acceptor.close()
-    door.acceptor.poke()
-    await asyncio.sleep(0)
-    assert -1 == sock.fileno()
-    close_all(waiting)
-
-
-async def pause_while_out_of_descriptors():
-    (sock,) = await listening("tcp://127.0.0.1:0")
-    door = Door(sock)
-    waiting = clients(door.address, 1)
-    with no_more_descriptors():
-        errors = [await door.failures.get(), await door.failures.get()]  # it tries again by itself
-        assert [errno.EMFILE, errno.EMFILE] == [error.errno for error in errors]
-        assert door.came.empty()
-    door.acceptor.poke()  # a connection has ended: no need to wait for the pause to be over
-    await door.came.get()
-    waiting += clients(door.address, 1)
-    with no_more_descriptors():
-        await door.failures.get()
-    door.acceptor.close()  # it ends the pause for good
-    await asyncio.sleep(0)
-    assert -1 == sock.fileno()
-    close_all(waiting)
-
-
-async def test_connections_wait_in_the_backlog_until_there_is_room():
-    await accept_while_there_is_room()
-
-
-@pytest.mark.parametrize(("room", "accepted"), [(1000, 200), (80, 80)])
-async def test_those_who_wait_are_accepted_before_the_end_as_far_as_there_is_room(room, accepted):
-    (sock,) = await listening("tcp://127.0.0.1:0")
-    waiting = clients(sock.getsockname(), 200)
-    door = Door(sock, room=room)
-    door.acceptor.close()
-    assert accepted == door.came.qsize()
-    close_all(waiting)
-
-
-async def test_a_process_out_of_descriptors_goes_on_when_it_has_some_again():
-    await pause_while_out_of_descriptors()
-
-
-@pytest.mark.parametrize("what", [accept_while_there_is_room, pause_while_out_of_descriptors])
-def test_accepting_works_on_a_loop_that_cannot_watch_sockets(what):
-    run_on(LoopWithoutPolling, what, {}, True)
-
-
 class Unlucky(socket.socket):
     """A listening socket whose first connection was gone before it was accepted."""
 
@@ -253,9 +164,15 @@ class Unlucky(socket.socket):
 
 async def test_a_connection_that_was_gone_before_it_was_accepted_is_nothing_to_pause_for():
     (sock,) = await listening("tcp://127.0.0.1:0")
-    door = Door(Unlucky(fileno=sock.detach()))
-    waiting = clients(door.address, 2)
-    await door.came.get()
-    assert door.failures.empty()
-    door.acceptor.close()
-    close_all(waiting)
+    came, failures = asyncio.Queue(), []
+    acceptor = Acceptor(
+        [Unlucky(fileno=sock.detach())],
+        on_connection=lambda connection, _: came.put_nowait(connection),
+        on_failure=failures.append,
+        room=lambda: 1000,
+    )
+    acceptor.poke()
+    waiting = [socket.create_connection(acceptor._sockets[0].getsockname()) for _ in range(2)]
+    close_all([await came.get(), *waiting])
+    assert [] == failures
+    acceptor.close()
