@@ -9,7 +9,7 @@ import resource
 import socket
 import sys
 
-from framestream import Line
+from framestream import Line, connect
 
 LINE = Line()
 HERE = "tcp://127.0.0.1:0"
@@ -46,8 +46,6 @@ async def until(condition):
 
 async def ask(url, question="hello", **options):
     """Return the answer to one line."""
-    from framestream import connect
-
     async with await connect(url, **options) as stream:
         await stream.send(question, LINE)
         return await stream.read(LINE)
@@ -55,8 +53,6 @@ async def ask(url, question="hello", **options):
 
 async def hear(url, **options):
     """Return the line that a peer says unasked."""
-    from framestream import connect
-
     async with await connect(url, **options) as stream:
         return await stream.read(LINE)
 

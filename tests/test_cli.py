@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import re
-import runpy
 import select
 import signal
 import socket
@@ -207,6 +206,7 @@ def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestre
 
 
 def test_help_is_there_for_all_and_for_each_command(framestream):
+    assert framestream("--version").out.startswith("framestream ")
     printed = framestream()
     assert (0, "") == (printed.status, printed.err)
     commands = re.findall(r"^  (\w+)  ", printed.out.partition("Commands:\n")[2], re.MULTILINE)
@@ -294,48 +294,25 @@ def test_a_full_disk_takes_one_line(lines, monkeypatch, capfd):
     assert "framestream: standard output: No space left on device\n" == capfd.readouterr().err
 
 
-def test_ctrl_c_and_a_closed_pipe_have_their_statuses(tmp_path, monkeypatch):
-    (tmp_path / "held.py").write_text("raise KeyboardInterrupt")
-    monkeypatch.chdir(tmp_path)
-    reader, writer = os.pipe()
-    os.close(reader)
-    with plugins.isolated(), os.fdopen(writer, "w") as closed:
-        assert run(["check", "held:framer"]) == 130
-        monkeypatch.setattr(sys, "stdout", closed)
-        assert run(["framers"]) == 141
-        monkeypatch.undo()
-
-
-def test_the_module_is_a_command(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["framestream", "--version"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(entry.__file__, run_name="__main__")
-    assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith("framestream ")
-
-
 def test_a_missing_extra_is_told_from_a_bug_and_an_interrupt_is_quiet(capsys, monkeypatch, tmp_path):
-    def forget(*names):
-        for name in [name for name in sys.modules if name.startswith(names)]:
-            monkeypatch.delitem(sys.modules, name)
+    def main_without(module):
+        with monkeypatch.context() as patched:
+            for name in [name for name in sys.modules if name.startswith(("framestream.cli", "click"))]:
+                patched.delitem(sys.modules, name)
+            if module:
+                patched.setitem(sys.modules, module, None)
+            return entry.main()
 
-    with monkeypatch.context() as patched:
-        forget("framestream.cli")
-        patched.setitem(sys.modules, "click", None)
-        assert entry.main() == 2
-        assert capsys.readouterr().err == (
-            "framestream: the command line needs click, which is not installed\n"
-            "hint: pip install 'framestream[cli]'\n"
-        )
-    with monkeypatch.context() as patched:
-        forget("framestream.cli")
-        patched.setitem(sys.modules, "importlib", None)
-        with pytest.raises(ModuleNotFoundError):
-            entry.main()
-    forget("framestream.cli", "click")
+    assert main_without("click") == 2
+    assert capsys.readouterr().err == (
+        "framestream: the command line needs click, which is not installed\n"
+        "hint: pip install 'framestream[cli]'\n"
+    )
+    with pytest.raises(ModuleNotFoundError):
+        main_without("importlib")
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
     monkeypatch.syspath_prepend(tmp_path)
-    assert entry.main() == 130
+    assert main_without(None) == 130
 
 
 def test_help_imports_no_command_cutting_a_file_no_event_loop_and_nothing_a_module_of_unix(lines):
