@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
+import inspect
+import platform
 import struct
-import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
-from timing import Contender, interpreter, race, table
 
 from framestream import (
     NEED_DATA,
@@ -31,6 +33,54 @@ from framestream import (
 
 FRAMES = 16_384
 CHUNK = 65_536
+COMPILED = not inspect.isfunction(FrameDecoder.receive_data)
+
+# Each contender does all of the work and returns how many frames it saw.
+Contenders = dict[str, Callable[[], int]]
+
+
+class Workload(NamedTuple):
+    title: str
+    contenders: Contenders
+    reference: str
+
+
+def interpreter() -> str:
+    """Say which interpreter the figures are from: builds without PGO differ by up to two times."""
+    build = "compiled" if COMPILED else "pure Python"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{python} on {platform.machine()}, framestream as {build}"
+
+
+def race(contenders: Contenders, rounds: int = 15) -> dict[str, float]:
+    """Run all contenders in turn, `rounds` times over; return the best CPU time of each, in ns per frame."""
+    for name, run in contenders.items():
+        seen = run()
+        if seen != FRAMES:
+            raise AssertionError(f"{name} saw {seen} frames of {FRAMES}")
+    best = dict.fromkeys(contenders, float("inf"))
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name, run in contenders.items():
+                started = time.process_time_ns()
+                run()
+                best[name] = min(best[name], (time.process_time_ns() - started) / FRAMES)
+            gc.collect()
+    finally:
+        gc.enable()
+    return best
+
+
+def table(workload: Workload, figures: dict[str, float]) -> str:
+    """Return the figures as a Markdown table; ratios are against the workload's reference."""
+    base = figures[workload.reference]
+    lines = [f"### {workload.title}", "", "| contender | CPU per frame, ns | ratio |", "|---|---:|---:|"]
+    lines += [
+        f"| {name} | {figure:.0f} | {figure / base:.2f} |"
+        for name, figure in sorted(figures.items(), key=lambda item: item[1])
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def chunks_of(data: bytes) -> list[bytes]:
@@ -65,16 +115,6 @@ def one_at_a_time(condition: ReadCondition[Any], chunks: list[bytes]) -> Callabl
         return count
 
     return run
-
-
-def made_in_the_call(chunks: list[bytes]) -> int:
-    decoder = FrameDecoder()
-    count = 0
-    for chunk in chunks:
-        decoder.receive_data(chunk)
-        while decoder.next_frame(Line()) is not NEED_DATA:
-            count += 1
-    return count
 
 
 def in_turn(first: ReadCondition[Any], second: ReadCondition[Any], chunks: list[bytes]) -> Callable[[], int]:
@@ -236,25 +276,23 @@ def easynetwork_lines(chunks: list[bytes]) -> Callable[[], int]:
 # The workloads
 
 
-def lines() -> Iterator[tuple[str, list[Contender], str]]:
+def lines() -> Workload:
     chunks = chunks_of((b"x" * 63 + b"\n") * FRAMES)
     newline = Delimiter(b"\n")
-    contenders = [
-        Contender("bytes.split and a loop, by hand", lambda: split_lines(chunks)),
-        Contender("framestream, by batch", by_batch(newline, chunks)),
-        Contender("framestream, one at a time", one_at_a_time(newline, chunks)),
-        Contender("framestream, text, one at a time", one_at_a_time(Line(), chunks)),
-        Contender("framestream, text, Line() made in the call", lambda: made_in_the_call(chunks)),
-        Contender("asyncio StreamReader.readuntil", stream_reader(lambda r: r.readuntil(b"\n"), chunks, 64)),
-    ]
+    contenders: Contenders = {
+        "bytes.split and a loop, by hand": lambda: split_lines(chunks),
+        "framestream, by batch": by_batch(newline, chunks),
+        "framestream, one at a time": one_at_a_time(newline, chunks),
+        "asyncio StreamReader.readuntil": stream_reader(lambda r: r.readuntil(b"\n"), chunks, 64),
+    }
     if find_spec("twisted"):
-        contenders.append(Contender("Twisted LineOnlyReceiver", twisted_lines(chunks)))
+        contenders["Twisted LineOnlyReceiver"] = twisted_lines(chunks)
     if find_spec("easynetwork"):
-        contenders.append(Contender("EasyNetwork StringLineSerializer", easynetwork_lines(chunks)))
-    yield "Lines of 64 bytes", contenders, "bytes.split and a loop, by hand"
+        contenders["EasyNetwork StringLineSerializer"] = easynetwork_lines(chunks)
+    return Workload("Lines of 64 bytes", contenders, "bytes.split and a loop, by hand")
 
 
-def lengths() -> Iterator[tuple[str, list[Contender], str]]:
+def lengths() -> Workload:
     chunks = chunks_of((struct.pack(">I", 60) + b"x" * 60) * FRAMES)
     prefix = LengthPrefix(4)
 
@@ -262,29 +300,29 @@ def lengths() -> Iterator[tuple[str, list[Contender], str]]:
         size = await reader.readexactly(4)
         return await reader.readexactly(int.from_bytes(size, "big"))
 
-    contenders = [
-        Contender("unpack_from loop, by hand", lambda: unpack_lengths(chunks)),
-        Contender("framestream, by batch", by_batch(prefix, chunks)),
-        Contender("framestream, one at a time", one_at_a_time(prefix, chunks)),
-        Contender("asyncio StreamReader.readexactly twice", stream_reader(read, chunks, 64)),
-    ]
+    contenders: Contenders = {
+        "unpack_from loop, by hand": lambda: unpack_lengths(chunks),
+        "framestream, by batch": by_batch(prefix, chunks),
+        "framestream, one at a time": one_at_a_time(prefix, chunks),
+        "asyncio StreamReader.readexactly twice": stream_reader(read, chunks, 64),
+    }
     if find_spec("twisted"):
-        contenders.append(Contender("Twisted Int32StringReceiver", twisted_lengths(chunks)))
-    yield "Length-prefixed frames of 64 bytes", contenders, "unpack_from loop, by hand"
+        contenders["Twisted Int32StringReceiver"] = twisted_lengths(chunks)
+    return Workload("Length-prefixed frames of 64 bytes", contenders, "unpack_from loop, by hand")
 
 
-def records() -> Iterator[tuple[str, list[Contender], str]]:
+def records() -> Workload:
     chunks = chunks_of(b"x" * 64 * FRAMES)
     exactly = Exactly(64)
-    contenders = [
-        Contender("framestream, one at a time", one_at_a_time(exactly, chunks)),
-        Contender("framestream, by batch", by_batch(exactly, chunks)),
-        Contender("asyncio StreamReader.readexactly", stream_reader(lambda r: r.readexactly(64), chunks, 64)),
-    ]
-    yield "Exactly 64 bytes", contenders, "asyncio StreamReader.readexactly"
+    contenders: Contenders = {
+        "framestream, one at a time": one_at_a_time(exactly, chunks),
+        "framestream, by batch": by_batch(exactly, chunks),
+        "asyncio StreamReader.readexactly": stream_reader(lambda r: r.readexactly(64), chunks, 64),
+    }
+    return Workload("Exactly 64 bytes", contenders, "asyncio StreamReader.readexactly")
 
 
-def conversation() -> Iterator[tuple[str, list[Contender], str]]:
+def conversation() -> Workload:
     chunks = chunks_of((b"x" * 63 + b"\n") * FRAMES)
     turn = 0
 
@@ -293,53 +331,70 @@ def conversation() -> Iterator[tuple[str, list[Contender], str]]:
         turn = 1 - turn
         await (reader.readuntil(b"\n") if turn else reader.readexactly(64))
 
-    contenders = [
-        Contender("framestream", in_turn(Delimiter(b"\n"), Exactly(64), chunks)),
-        Contender("asyncio StreamReader", stream_reader(read, chunks, 64)),
-    ]
-    yield "A line, then exactly 64 bytes, in turn", contenders, "asyncio StreamReader"
+    contenders: Contenders = {
+        "framestream": in_turn(Delimiter(b"\n"), Exactly(64), chunks),
+        "asyncio StreamReader": stream_reader(read, chunks, 64),
+    }
+    return Workload("A line, then exactly 64 bytes, in turn", contenders, "asyncio StreamReader")
 
 
-def objects() -> Iterator[tuple[str, list[Contender], str]]:
+def objects() -> Workload:
     chunks = chunks_of(msgpack.packb({"id": 7, "op": "get", "key": "some key", "flags": [1, 2]}) * FRAMES)
-    contenders = [
-        Contender("bare msgpack.Unpacker", lambda: bare_unpacker(chunks)),
-        Contender("bare msgpack.Unpacker, a list per chunk", lambda: unpacker_into_lists(chunks)),
-        Contender("framestream, by batch", by_batch(Msgpack(), chunks)),
-        Contender("framestream, one at a time", one_at_a_time(Msgpack(), chunks)),
-    ]
-    yield "msgpack maps of 4 keys", contenders, "bare msgpack.Unpacker, a list per chunk"
+    contenders: Contenders = {
+        "bare msgpack.Unpacker": lambda: bare_unpacker(chunks),
+        "bare msgpack.Unpacker, a list per chunk": lambda: unpacker_into_lists(chunks),
+        "framestream, by batch": by_batch(Msgpack(), chunks),
+        "framestream, one at a time": one_at_a_time(Msgpack(), chunks),
+    }
+    return Workload("msgpack maps of 4 keys", contenders, "bare msgpack.Unpacker, a list per chunk")
 
 
-def heads() -> Iterator[tuple[str, list[Contender], str]]:
+def heads() -> Workload:
     record = b"".join(b"header-%d: some value of it\r\n" % i for i in range(7))[:200] + b"\r\n\r\n"
     chunks = chunks_of(record * FRAMES)
     blank = Regex(rb"\r?\n\r?\n")
-    contenders = [
-        Contender("framestream, by batch", by_batch(blank, chunks)),
-        Contender("framestream, one at a time", one_at_a_time(blank, chunks)),
-        Contender(
-            "asyncio StreamReader.readuntil",
-            stream_reader(lambda r: r.readuntil(b"\r\n\r\n"), chunks, len(record)),
+    contenders: Contenders = {
+        "framestream, by batch": by_batch(blank, chunks),
+        "framestream, one at a time": one_at_a_time(blank, chunks),
+        "asyncio StreamReader.readuntil": stream_reader(
+            lambda r: r.readuntil(b"\r\n\r\n"), chunks, len(record)
         ),
-    ]
-    yield f"Records of {len(record)} bytes to a blank line", contenders, "asyncio StreamReader.readuntil"
+    }
+    title = f"Records of {len(record)} bytes to a blank line"
+    return Workload(title, contenders, "asyncio StreamReader.readuntil")
 
 
-WORKLOADS = (lines, lengths, records, conversation, objects, heads)
+def made() -> Workload:
+    """Lines by a framer that is kept, and by one that is made in each call, as the pages write it."""
+    chunks = chunks_of((b"x" * 63 + b"\n") * FRAMES)
+
+    def made_in_the_call() -> int:
+        decoder = FrameDecoder()
+        count = 0
+        for chunk in chunks:
+            decoder.receive_data(chunk)
+            while decoder.next_frame(Line()) is not NEED_DATA:
+                count += 1
+        return count
+
+    contenders: Contenders = {"kept": one_at_a_time(Line(), chunks), "made in the call": made_in_the_call}
+    return Workload("next_frame(Line())", contenders, "kept")
+
+
+WORKLOADS = {
+    workload.__name__: workload for workload in (lines, lengths, records, conversation, objects, heads, made)
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help=f"workloads: {', '.join(w.__name__ for w in WORKLOADS)}")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("only", nargs="*", help=f"workloads: {', '.join(WORKLOADS)}")
     parser.add_argument("--rounds", type=int, default=15, help="times each contender runs (default: 15)")
     options = parser.parse_args()
     print(f"{interpreter()}, {FRAMES} frames in chunks of {CHUNK} bytes, best of {options.rounds}\n")
-    for workload in WORKLOADS:
-        if not options.only or workload.__name__ in options.only:
-            for title, contenders, reference in workload():
-                print(table(title, race(contenders, FRAMES, options.rounds), reference))
-                sys.stdout.flush()
+    for name in options.only or WORKLOADS:
+        workload = WORKLOADS[name]()
+        print(table(workload, race(workload.contenders, options.rounds)), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 Everything comes from somewhere: names from the entry points in each pyproject.toml, summaries and options
 from the classes, drawings from cutting the examples that the classes carry, programs from the table in
 plugins/README.md, speed from measuring it here and now. Run this after changing a plugin; a test tells
-when it is due. Timings may differ, and are not compared.
+when one is missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from framestream.testing import SpeedReport, compare_speed
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gallery.md"
 OURS = "framestream"
-TIMING = re.compile(r"\d+\.\d x|CPython [0-9.a-z+]+")
 
 HEAD = """\
 # Gallery
@@ -93,19 +92,19 @@ def peers() -> dict[str, list[str]]:
     return found
 
 
-def _measured(info: FramerInfo, rounds: int) -> SpeedReport | None:
+def _measured(info: FramerInfo) -> SpeedReport | None:
     """Return how fast a framer is on its first example, if it has one that can be repeated."""
     for spec, stream in examples_of(info.name, info.factory)[:1]:
         with suppress(ValueError):
-            return compare_speed(get_framer(spec), stream, rounds=rounds)
+            return compare_speed(get_framer(spec), stream)
     return None
 
 
-def generated(rounds: int = 7) -> str:
-    """Return the page; each framer's speed is the best of so many rounds."""
+def generated() -> str:
+    """Return the page."""
     with repository_plugins():
         ours = [info for info in available_framers() if info.distribution != OURS]
-        speeds = {info.name: _measured(info, rounds) for info in ours}
+        speeds = {info.name: _measured(info) for info in ours}
         proven = peers()
         interpreters = {speed.interpreter for speed in speeds.values() if speed}
         head = HEAD.format(interpreter=", ".join(interpreters))
@@ -153,11 +152,6 @@ def _own_limit(factory: Any) -> str:
 def _escaped(text: str) -> str:
     """Return text of a docstring as it is written in a table of Markdown."""
     return text.replace("``", "`").replace("|", "\\|")
-
-
-def without_timings(page: str) -> str:
-    """Return a page with nothing in it that depends on the machine."""
-    return TIMING.sub("", page)
 
 
 def main() -> None:

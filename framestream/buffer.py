@@ -30,7 +30,7 @@ Invariants
 * ``base + pos`` is the stream offset of the first byte that is not consumed.
 * The head is a bytearray only while a frame at `pos` is being searched; `advance` turns it back.
 * There is a place or a view, not both, and nothing follows either.
-* Whoever wants more than the head has the place closed and the view copied; `take_borrowed` is the way round.
+* Whoever wants more than the head has the place closed and the view copied, but for `take` and `look`.
 """
 
 from __future__ import annotations
@@ -182,6 +182,8 @@ class ReceiveBuffer:
             self.pos = 0
             self._joined = False
             size = len(chunk)
+            if size <= self.high_water:
+                return
         else:
             if done := self.fill(chunk):
                 chunk = chunk[done:]
@@ -291,18 +293,6 @@ class ReceiveBuffer:
         assert self.view is not None
         return bytes(self.view[self.view_at : self.view_at + size])
 
-    def take_borrowed(self, start: int, stop: int, end: int) -> bytes:
-        """Do as `take`, where `only_borrows`."""
-        view, at = self.view, self.view_at
-        assert view is not None
-        payload = bytes(view[at + start : at + stop])
-        self.view_at += end
-        self.queued -= end
-        self.base += end
-        if not self.queued:
-            self.view = None
-        return payload
-
     def settle(self) -> None:
         """Keep a copy of what is not consumed of the borrowed bytes."""
         view, self.view = self.view, None
@@ -384,9 +374,25 @@ class ReceiveBuffer:
             if end <= have:
                 break
             start, stop, end = start - have, stop - have, end - have
+            if self.view is not None and not self._chunks:
+                return self._take_borrowed(pieces, max(start, 0), stop, end)
             self._replace_head(self._next_chunk())
         self.advance(end)
         return b"".join(pieces)
+
+    def _take_borrowed(self, pieces: list[bytes | memoryview], start: int, stop: int, end: int) -> bytes:
+        view, at = self.view, self.view_at
+        assert view is not None
+        if start < stop:
+            pieces.append(view[at + start : at + stop])
+        payload = b"".join(pieces)
+        self._replace_head(b"")
+        self.base += end
+        self.view_at += end
+        self.queued -= end
+        if not self.queued:
+            self.view = None
+        return payload
 
     def take_into(self, place: memoryview) -> None:
         """Consume as many bytes as `place` has room for, and copy them there; so many must be there."""

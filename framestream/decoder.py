@@ -137,6 +137,7 @@ IN_PARTS: Final = (
 )
 PAYLOAD: Final[Any] = object()  # the value of a frame that `condition.decode` makes from the payload
 _MISS: Final = object()  # the fast path has no answer
+_NOTHING: Final[list[Any]] = []  # one for all that have none, and never added to: an idle decoder is small
 
 
 def check_policy(policy: OnOversize) -> OnOversize:
@@ -199,7 +200,7 @@ class CurrentFrame:
     def __init__(self, buffer: ReceiveBuffer) -> None:
         self.buffer = buffer
         self.window = Window(b"")
-        self.kept: list[bytes] = []
+        self.kept: list[bytes] = _NOTHING
         self.first = self.stop = self.missing = 0
         self.report = False
         self.reset()
@@ -438,7 +439,7 @@ class CurrentFrame:
             self.kept.append(part[: self.missing])
             self.missing -= len(self.kept[-1])
         self.state = SKIPPING
-        kept, self.kept = self.kept, []
+        kept, self.kept = self.kept, _NOTHING
         return b"".join(kept)
 
     # Limits
@@ -482,6 +483,7 @@ class CurrentFrame:
         self.state = SKIPPING
         if policy == "truncate":
             self.state = TRUNCATING
+            self.kept = []
             self.missing = limit
 
     def _can_be_skipped(self, bound: int) -> bool:
@@ -642,7 +644,7 @@ class FrameDecoder:
         self.on_discard = on_discard
         self.condition: ReadCondition[Any] | None = None
         self._other: ReadCondition[Any] | None = None  # asked for before that, and another one
-        self.ahead: list[Any] = []
+        self.ahead: list[Any] = _NOTHING
         self._batch: Batch | None = None  # what was cut last, if that was the last thing to be delivered
         self._buffer = ReceiveBuffer()
         self._frame = CurrentFrame(self._buffer)
@@ -681,17 +683,17 @@ class FrameDecoder:
         It is the rest of a large frame that `next_frame` waits for, or of the buffer given to
         `receive_into`, and never goes beyond that. Then tell `buffer_updated`. None: receive elsewhere.
         """
-        self._open_place(_LARGE)
+        self._open_place()
         place = self._buffer.place
         if place is None or self._eof or place.total - place.size < (1 if place.is_lent else _LARGE):
             return None
         return place.rest()
 
-    def _open_place(self, missing: int) -> None:
+    def _open_place(self) -> None:
         frame, buffer = self._frame, self._buffer
         if frame.state is KNOWN and buffer.place is None:
             size = buffer.size
-            if frame.first < size and frame.stop - size >= missing:
+            if frame.first < size and frame.stop - size >= _LARGE:
                 buffer.open_place(Place(frame.stop - frame.first), frame.first)
 
     def buffer_updated(self, size: int) -> None:
@@ -709,12 +711,10 @@ class FrameDecoder:
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
         buffer = self._buffer
-        is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
-        if is_large:
-            self._open_place(1)
         done = buffer.fill(view)  # mypyc would call it twice inside the brackets
         view = view[done:]
-        if is_large and buffer.size == self._frame.end:  # but for a whole frame, nothing is there
+        is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
+        if is_large and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
         else:
             self.receive_data(view)
@@ -722,7 +722,7 @@ class FrameDecoder:
     def settle(self) -> None:
         """Keep what is not delivered of the borrowed bytes: their buffer will be used for others."""
         if self._buffer.view is not None:
-            self._open_place(1)
+            self._open_place()
             self._buffer.settle()
 
     # Bytes out, past any condition
@@ -797,16 +797,18 @@ class FrameDecoder:
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
+        policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
         if ahead or condition is not self.condition or self._error is not None:
             self._prepare(condition, limit)
-        policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
-        if self.ahead:
-            ahead = self.ahead
-            return ahead.pop()
+            if self.ahead:
+                ahead = self.ahead
+                return ahead.pop()
+        buffer = self._buffer
+        is_empty = buffer.pos == len(buffer.head) and not buffer.queued and self._frame.state is FRESH
+        if is_empty and not self._eof and not condition.can_be_empty:
+            return NEED_DATA  # the way of every read that waits
         frame: T | NeedData | End = self._whole_frame(condition, limit)
-        if frame is _MISS:
-            frame = self._next(condition, limit, policy)
-        return frame
+        return self._next(condition, limit, policy) if frame is _MISS else frame
 
     def next_batch(
         self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
@@ -825,7 +827,7 @@ class FrameDecoder:
             if self.ahead:
                 self.ahead.reverse()
                 frames += self.ahead
-                self.ahead = []
+                self.ahead = _NOTHING
             try:
                 frame = self._whole_frame(condition, limit)
                 if frame is _MISS:
@@ -957,7 +959,7 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take_borrowed(first, stop, end), PAYLOAD)
+                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
@@ -1114,7 +1116,7 @@ class FrameDecoder:
         batch = self._follow()
         self._buffer.unread(batch.head, batch.at, batch.end)
         self._cut -= len(self.ahead)
-        self.ahead = []
+        self.ahead = _NOTHING
         self._batch = None
         self._start = batch.base + batch.start
         self._size = batch.at - batch.start

@@ -45,8 +45,8 @@ LINES = b"one\r\ntwo\nthree\r\n\r\n\nfour\rfive\n"
 MATCH = re.compile(rb"([a-z]=[0-9])\n")
 
 SAMPLES: dict[str, Sample] = {
-    "available": sample(Available(), examples={b"abc": [b"abc"]}, pieces=True),
-    "available-little": sample(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, pieces=True),
+    "available": sample(Available(), examples={b"abc": [b"abc"]}, chunk_dependent=True),
+    "available-little": sample(Available(4), examples={b"abcdef": [b"abcd", b"ef"]}, chunk_dependent=True),
     "exactly": sample(
         Exactly(3),
         examples={b"": [], b"abc": [b"abc"], b"abcdef": [b"abc", b"def"]},

@@ -7,7 +7,6 @@ import contextlib
 import os
 import resource
 import socket
-import sys
 
 from framestream import Line, connect
 
@@ -91,24 +90,3 @@ def no_more_descriptors():
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-class LoopWithoutPolling(asyncio.SelectorEventLoop):
-    """A loop that cannot be asked to watch a descriptor, as Windows' Proactor cannot; asyncio itself may."""
-
-    def _refuse(self, name, *arguments):
-        if not sys._getframe(2).f_globals["__name__"].startswith("asyncio."):
-            raise NotImplementedError
-        return getattr(super(), name)(*arguments)
-
-    def add_reader(self, *arguments):
-        return self._refuse("add_reader", *arguments)
-
-    def remove_reader(self, *arguments):
-        return self._refuse("remove_reader", *arguments)
-
-    def add_writer(self, *arguments):
-        return self._refuse("add_writer", *arguments)
-
-    def remove_writer(self, *arguments):
-        return self._refuse("remove_writer", *arguments)

@@ -19,7 +19,6 @@ from conftest import run_on
 from loopback import (
     HERE,
     LINE,
-    LoopWithoutPolling,
     greet,
     hear,
     no_more_descriptors,
@@ -27,6 +26,7 @@ from loopback import (
     resolve_to,
     until,
 )
+from loops import LoopWithoutPolling
 from test_transports import Side, passes
 
 from framestream import (

@@ -16,7 +16,6 @@ from loopback import (
     HERE,
     LINE,
     Gate,
-    LoopWithoutPolling,
     ask,
     echo,
     no_more_descriptors,
@@ -25,6 +24,7 @@ from loopback import (
     reset_on_close,
     until,
 )
+from loops import LoopWithoutPolling
 
 from framestream import (
     ConnectError,

@@ -9,6 +9,8 @@ from stream_pairs import KINDS, joined, passes
 from framestream import Available, Exactly, LengthPrefix, Line, StreamTimeout, UntilClose
 from framestream.testing import Wire, memory_stream_pair
 
+pytestmark = pytest.mark.every_loop
+
 LARGE = random.Random(1).randbytes(300_000)
 CONVERSATION = (
     b"hello\n"

@@ -8,6 +8,8 @@ from stream_pairs import connected, joined, passes
 from framestream import IncompleteFrame, LengthPrefix, Line, Msgpack, StreamClosed
 from framestream.testing import Wire, memory_stream_pair
 
+pytestmark = pytest.mark.every_loop
+
 LINES = [f"line {number}" for number in range(50)]
 WIRE = "".join(f"{line}\n" for line in LINES).encode()
 

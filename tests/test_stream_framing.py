@@ -20,6 +20,8 @@ from framestream import (
 )
 from framestream.testing import Wire, memory_stream_pair
 
+pytestmark = pytest.mark.every_loop
+
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 

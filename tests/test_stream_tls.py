@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from certificates import certificates
-from stream_pairs import connected, joined, passes, tls_sockets
+from stream_pairs import connected, joined, needs_polling, passes, tls_sockets
 
 from framestream import (
     FramingError,
@@ -21,6 +21,8 @@ from framestream import (
 from framestream.testing import Wire, memory_stream_pair
 from framestream.testing.memory import MemoryTransport, memory_transport_pair
 from framestream.transport.tls import TLSSocketTransport, TLSTransport
+
+pytestmark = pytest.mark.every_loop
 
 BELOW = pytest.mark.parametrize("kind", ["tcp", "memory"])
 LARGE = os.urandom(2 << 20)
@@ -266,6 +268,7 @@ async def test_closing_during_the_handshake_ends_it(kind, later):
 
 
 async def test_a_stream_closed_during_the_handshake_is_not_watched_any_more():
+    needs_polling("asking what is watched")
     async with joined("tcp") as (client, _):
         descriptor = client.transport.socket.fileno()
         tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
@@ -410,6 +413,7 @@ async def test_large_frames_and_parts_pass_through_tls():
 
 
 async def test_a_wrapped_socket_shakes_hands_within_the_first_read_and_write():
+    needs_polling("a socket that ssl has wrapped")
     client, server = map(IOStream, tls_sockets(shaken=False))
     async with client, server:
         assert isinstance(client.transport, TLSSocketTransport)

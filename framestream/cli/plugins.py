@@ -24,7 +24,7 @@ from framestream.cli.output import complain, print_table, visible
 from framestream.iterate import placed_frames
 from framestream.registry.named import NamedFramer
 from framestream.registry.options import describe_options
-from framestream.testing._material import material_of
+from framestream.testing.suite import arguments_of
 
 if TYPE_CHECKING:
     from framestream.registry.options import OptionInfo
@@ -169,14 +169,14 @@ def _find(target: str) -> tuple[ReadCondition[Any], Mapping[str, Any]]:
     place = _PLACE.fullmatch(target)
     if place is not None and place[1] not in manager.names():
         found = _import(target)
-        return _make(found, target), material_of(found, sys.modules[place[1]])
+        return _make(found, target), arguments_of(found, sys.modules[place[1]])
     framer = get_framer(target)
-    material = material_of(type(framer))
+    material = arguments_of(type(framer))
     own = dict(EXAMPLES).get(target)
     if own is not None:
         material.setdefault("examples", {own: list(framestream.iter_frames(own, framer))})
     if framer.name == "available":
-        material["pieces"] = True
+        material["chunk_dependent"] = True
     return framer, material
 
 
@@ -340,7 +340,7 @@ def _findings(plugin: Plugin) -> Iterator[tuple[str, bool]]:
         own = getattr(factory, "name", "")
         if own and own not in plugin.framers:
             yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
-        outcome = Outcome(name, framer, material_of(factory))
+        outcome = Outcome(name, framer, arguments_of(factory))
         yield outcome.verdict, bool(outcome.broken)
         for _, message in outcome.broken:
             yield f"wrong: {message}".replace("\n", "\n    "), False

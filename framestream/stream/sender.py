@@ -165,7 +165,7 @@ class Sender:
             BufferFull: more than the limit would wait; nothing is written.
         """
         if self.ended:
-            raise self._refused()
+            self.check_can_write()
         if type(data) is bytes:
             chunks: list[Buffer] = [data]
             size = len(data)
@@ -482,10 +482,12 @@ class Sender:
             if not waiter.done():
                 waiter.set_exception(self._lost())
 
-    def _refused(self) -> StreamClosed:
+    def check_can_write(self) -> None:
+        """Raise `StreamClosed` if nothing can be written any more."""
         if self.state is CLOSED:
-            return StreamClosed(real_error=self._stream.error)
-        return StreamClosed("this half of the stream is ended: nothing can be written after its end")
+            raise StreamClosed(real_error=self._stream.error)
+        if self.ended:
+            raise StreamClosed("this half of the stream is ended: nothing can be written after its end")
 
     def _lost(self) -> StreamClosed:
         return StreamClosed("stream closed before everything was written", real_error=self._stream.error)

@@ -10,60 +10,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framestream.testing._chunkings import chunkings
-    from framestream.testing._failure import ConformanceError
-    from framestream.testing._framer_tests import FramerTests
-    from framestream.testing._fuzzing import FuzzReport, fuzz_framer
-    from framestream.testing._kit import Check, Report, check_framer, conformance_checks
-    from framestream.testing._speed import SpeedReport, compare_speed
-    from framestream.testing._transcript import Event, Transcript, transcript
+    from framestream.testing.contract import ConformanceError
+    from framestream.testing.cost import SpeedReport, compare_speed
+    from framestream.testing.driver import Event, Transcript, transcript
+    from framestream.testing.fuzz import FuzzReport, fuzz_framer
+    from framestream.testing.kit import Check, Report, check_framer, conformance_checks
     from framestream.testing.memory import Wire, memory_stream_pair
+    from framestream.testing.pytest_plugin import FramerTests
+    from framestream.testing.suite import chunkings
 
-_LAZY = {
-    "Check": "_kit",
-    "ConformanceError": "_failure",
-    "Event": "_transcript",
-    "FramerTests": "_framer_tests",
-    "FuzzReport": "_fuzzing",
-    "Report": "_kit",
-    "SpeedReport": "_speed",
-    "Transcript": "_transcript",
-    "Wire": "memory",
-    "check_framer": "_kit",
-    "chunkings": "_chunkings",
-    "compare_speed": "_speed",
-    "conformance_checks": "_kit",
-    "fuzz_framer": "_fuzzing",
-    "memory_stream_pair": "memory",
-    "transcript": "_transcript",
+_MODULES = {
+    "contract": ("ConformanceError",),
+    "cost": ("SpeedReport", "compare_speed"),
+    "driver": ("Event", "Transcript", "transcript"),
+    "fuzz": ("FuzzReport", "fuzz_framer"),
+    "kit": ("Check", "Report", "check_framer", "conformance_checks"),
+    "memory": ("Wire", "memory_stream_pair"),
+    "pytest_plugin": ("FramerTests",),
+    "suite": ("chunkings",),
 }
 
+# fmt: off
 __all__ = [
-    "Check",
-    "ConformanceError",
-    "Event",
-    "FramerTests",
-    "FuzzReport",
-    "Report",
-    "SpeedReport",
-    "Transcript",
-    "Wire",
-    "check_framer",
-    "chunkings",
-    "compare_speed",
-    "conformance_checks",
-    "fuzz_framer",
-    "memory_stream_pair",
-    "transcript",
+    "Check", "ConformanceError", "Event", "FramerTests", "FuzzReport", "Report", "SpeedReport", "Transcript",
+    "Wire", "check_framer", "chunkings", "compare_speed", "conformance_checks", "fuzz_framer",
+    "memory_stream_pair", "transcript",
 ]
+# fmt: on
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'framestream.testing' has no attribute {name!r}")
-    value = getattr(import_module(f"framestream.testing.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
+    for module, names in _MODULES.items():
+        if name in names:
+            value = getattr(import_module(f"framestream.testing.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'framestream.testing' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

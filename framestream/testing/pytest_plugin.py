@@ -1,19 +1,22 @@
-"""The pytest plugin: chunkings, streams in memory, fuzz runs and comparisons of speed, for tests of framers.
+"""The pytest plugin: `FramerTests`, chunkings, streams in memory, fuzz runs and comparisons of speed.
 
 It is imported by every pytest in an environment with framestream, so it imports nothing before it is used.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
     from framestream.stream.stream import IOStream
-    from framestream.testing._speed import SpeedReport
+    from framestream.testing.cost import SpeedReport
+    from framestream.testing.kit import Check
+    from framestream.testing.suite import Examples, Malformed, SlowFrame, Suite
 
 _SPEEDS = pytest.StashKey[list[str]]()
 
@@ -42,7 +45,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that is marked with ``chunkings`` once for each of them."""
     marker = metafunc.definition.get_closest_marker("chunkings")
     if marker is not None:
-        from framestream.testing._chunkings import chunkings, describe_chunks  # noqa: PLC0415
+        from framestream.testing.contract import describe_chunks  # noqa: PLC0415
+        from framestream.testing.suite import chunkings  # noqa: PLC0415
 
         metafunc.parametrize("chunks", list(chunkings(*marker.args, **marker.kwargs)), ids=describe_chunks)
 
@@ -50,7 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def chunkings() -> Callable[..., Iterable[list[bytes]]]:
     """`framestream.testing.chunkings`: ways to cut the same bytes."""
-    from framestream.testing._chunkings import chunkings  # noqa: PLC0415
+    from framestream.testing.suite import chunkings  # noqa: PLC0415
 
     return chunkings
 
@@ -66,7 +70,7 @@ def memory_stream_pair() -> Callable[..., tuple[IOStream, IOStream]]:
 @pytest.fixture
 def framer_benchmark(request: pytest.FixtureRequest) -> Callable[..., SpeedReport]:
     """`framestream.testing.compare_speed`; what it measures is shown at the end of the run."""
-    from framestream.testing._speed import compare_speed  # noqa: PLC0415
+    from framestream.testing.cost import compare_speed  # noqa: PLC0415
 
     shown = request.config.stash[_SPEEDS]
 
@@ -84,3 +88,85 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("speed of framers")
     for text in config.stash[_SPEEDS]:
         terminalreporter.write_line(text)
+
+
+class FramerTests:
+    """Test a framer: derive a class whose name begins with ``Test``, and say what to try it on.
+
+    ::
+
+        class TestNetstring(FramerTests):
+            framer = Netstring()
+            examples = {b"5:hello,0:,": [b"hello", b""]}
+            malformed = [b"05:hello,"]
+
+    pytest then runs one test for each promise of the contract, ``test_conformance[linear-cost]`` and so
+    on; a promise that there is nothing to try with is skipped and says what is missing. With
+    ``--framestream-fuzz=SECONDS`` there is one more, ``test_conformance[fuzz]``.
+
+    The attributes are the arguments of `check_framer`. Those that are missing are looked for in the
+    framer's class, and then in its module. A framer may also be given as a spec string.
+    """
+
+    framer: ClassVar[ReadCondition[Any] | str]
+    examples: ClassVar[Examples]
+    malformed: ClassVar[Malformed]
+    incomplete: ClassVar[Iterable[bytes]]
+    slow_frame: ClassVar[SlowFrame]
+    chunk_dependent: ClassVar[bool]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make a test for each promise."""
+        if metafunc.function is type(self).test_conformance:
+            seconds = metafunc.config.getoption("--framestream-fuzz", default=None)
+            checks = _checks_of(type(self), seconds)
+            metafunc.parametrize("check", checks, ids=lambda check: check.name)
+
+    def test_conformance(self, check: Check) -> None:
+        """Hold the framer to one promise."""
+        from framestream.testing.contract import ConformanceError  # noqa: PLC0415
+
+        try:
+            reason, broken = check.run(), ""
+        except ConformanceError as error:
+            broken = f"{error}\n  promise:  {check.promise}"
+        if broken:
+            # The traceback leads through the kit, not through the framer; the text says all there is.
+            pytest.fail(broken, pytrace=False)
+        if reason is not None:
+            pytest.skip(reason)
+
+
+def _checks_of(tests: type[FramerTests], seconds: float | None) -> list[Check]:
+    from framestream.testing.kit import Check, conformance_checks  # noqa: PLC0415
+    from framestream.testing.suite import Suite, arguments_of, seeds_for  # noqa: PLC0415
+
+    framer = _framer_of(tests)
+    arguments = arguments_of(tests, type(framer), sys.modules[type(framer).__module__])
+    checks = conformance_checks(framer, **arguments)
+
+    def check_fuzz(suite: Suite) -> None:
+        """Whatever bytes arrive, every way of reading them agrees."""
+        from framestream.testing.fuzz import fuzz_framer  # noqa: PLC0415
+
+        fuzz_framer(suite.framer, suite.wires or seeds_for(suite.framer), seconds=seconds)
+
+    # What depends on the chunks by its nature is just what a fuzz run complains about.
+    if seconds is not None and not arguments.get("chunk_dependent"):
+        checks.append(Check.of(check_fuzz, Suite(framer, **arguments)))
+    return checks
+
+
+def _framer_of(tests: type[FramerTests]) -> ReadCondition[Any]:
+    from framestream.framer import ReadCondition  # noqa: PLC0415
+
+    framer: Any = getattr(tests, "framer", None)
+    if isinstance(framer, str):
+        # What is tested directly needs no plugin host.
+        from framestream.registry.lookup import get_framer  # noqa: PLC0415
+
+        framer = get_framer(framer)
+    if not isinstance(framer, ReadCondition):
+        hint = "; write an instance" if isinstance(framer, type) else ""
+        pytest.fail(f"{tests.__name__}.framer is {framer!r}, not a framer{hint}", pytrace=False)
+    return framer

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from framestream.testing.suite import TELLING, cut_at
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from framestream.framer import Framer
 
 _MOST_CUTS = 8
@@ -61,9 +64,38 @@ def wire_streams(
     return st.lists(frames, max_size=max_frames).flatmap(write)
 
 
+def spoilt_streams(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    """Return streams made of runs of one of the seeds, with bytes left out and put in between them."""
+    return st.sampled_from(seeds).flatmap(
+        lambda seed: st.lists(_runs(seed), max_size=_MOST_CUTS).map(_join(seed))
+    )
+
+
+def _runs(seed: bytes) -> st.SearchStrategy[tuple[int, int, bytes]]:
+    """Draw how many bytes to keep, how many to leave out before them, and what to put in before.
+
+    The size comes first: hypothesis then shortens a run from its beginning, too, as it leaves out more.
+    """
+    telling = st.sampled_from([bytes([byte]) for byte in TELLING])
+    inserted = st.just(b"") | telling | st.binary(max_size=4)
+    return st.tuples(st.integers(0, len(seed)), st.integers(0, 8), inserted)
+
+
+def _join(seed: bytes) -> Callable[[list[tuple[int, int, bytes]]], bytes]:
+    def join(runs: list[tuple[int, int, bytes]]) -> bytes:
+        at, parts = 0, []
+        for size, skipped, inserted in runs:
+            at += skipped
+            parts += [inserted, seed[at : at + size]]
+            at += size
+        return b"".join(parts)
+
+    return join
+
+
 def _cut(data: bytes) -> st.SearchStrategy[list[bytes]]:
-    places = st.lists(st.integers(0, len(data)), max_size=_MOST_CUTS).map(sorted)
-    return places.map(lambda cuts: [data[one:other] for one, other in pairwise([0, *cuts, len(data)])])
+    places = st.lists(st.integers(0, len(data)), max_size=_MOST_CUTS)
+    return places.map(lambda cuts: cut_at(data, cuts))
 
 
 def _written(framer: Framer[Any], frame: Any) -> bytes:

@@ -1,7 +1,7 @@
 """What carries a stream's bytes, for those who bring a transport of their own, or a socket of their own.
 
 `Transport` says what a stream asks of one and `Sink` what a stream is to it; `PolledTransport` is the usual
-way to write one.
+way to write one; `is_reset`, `joined` and `address_of_peer` help with that.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import asyncio
 import socket
 import ssl
 
-from framestream.transport.base import PolledTransport, Sink, Transport
-from framestream.transport.descriptor import PipeTransport, SocketTransport
+from framestream.transport.base import PolledTransport, Sink, Transport, is_reset, joined
+from framestream.transport.descriptor import PipeTransport, SocketTransport, address_of_peer
 from framestream.transport.loop import LoopTransport
 from framestream.transport.tls import TLSSocketTransport, TLSTransport
 
@@ -24,6 +24,9 @@ __all__ = [
     "TLSSocketTransport",
     "TLSTransport",
     "Transport",
+    "address_of_peer",
+    "is_reset",
+    "joined",
     "transport_over",
 ]
 

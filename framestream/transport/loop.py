@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from framestream.transport.base import Buffer, Sink, Transport, joined
+from framestream.transport.base import Buffer, Sink, Transport, is_reset, joined
 from framestream.transport.descriptor import Readiness, address_of_peer, discard_received, prepare_socket
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # Handed to the loop at once: it keeps what the socket does not take, and copies it for that in places.
 _MOST_AT_ONCE: Final = 1 << 18
+# Receives from a peer that is gone: a frame or so.
+_MOST_OF_A_REST: Final = 16
 
 
 class LoopTransport(Transport, asyncio.BufferedProtocol):
@@ -115,10 +118,24 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         """Push the loss; called by the loop."""
         self._blocked = True
         self._error = error or ConnectionResetError(errno.ECONNRESET, "the connection was closed")
+        if is_reset(error):
+            self._push_rest()
         if not self._closed:
             self.sink.connection_lost(error)
         if self._writable is not None:
             self._writable.poke()
+
+    def _push_rest(self) -> None:
+        # The loop has failed to write, and receives no more. What the peer has sent before it left is there
+        # still, often the reason. The loop closes the socket when it is told of the loss, not before.
+        with suppress(OSError, ValueError):
+            for _ in range(_MOST_OF_A_REST):
+                if self._closed or self._socket is None:
+                    return
+                received = self._socket.recv_into(self.get_buffer(-1))
+                if not received:
+                    return
+                self.buffer_updated(received)
 
     # Towards the stream
 
@@ -146,6 +163,8 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         # One buffer, since `writelines` forgets to call `pause_writing` in Python up to 3.12.8 and 3.13.1.
         data = joined(buffers, _MOST_AT_ONCE)
         transport.write(data)
+        if transport.is_closing():
+            raise BlockingIOError
         if transport.get_write_buffer_size():
             self._owed = len(data)
             raise BlockingIOError

@@ -1,0 +1,261 @@
+"""Checks of single answers: their form, that they are final and pure, and that the framer is a value."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from framestream.errors import FramingError
+from framestream.framer import NeedMore, ReadCondition, Window
+from framestream.testing.contract import (
+    Answer,
+    ConformanceError,
+    ask,
+    describe_answer,
+    describe_error,
+    drip,
+    is_padding,
+    same_answer,
+)
+from framestream.testing.driver import Cut
+from framestream.testing.suite import Suite, prefix_lengths
+
+_START = 6
+_RELATIVE = (
+    "every index counts from the beginning of window.data, but the frame begins at window.start, and in "
+    "another place at the next question: a memo must count from window.start"
+)
+_SETTLE = "settle only what cannot be part of a delimiter or trailer, and set payload_start after the header"
+_PURE = "find is a function of the window alone: keep progress in NeedMore(resume=..., memo=...)"
+
+
+def check_answers(suite: Suite) -> None:
+    """Whatever has arrived of a frame, `find` answers in the form of the contract."""
+    for frame in suite.situations():
+        for size in prefix_lengths(len(frame)):
+            for eof in (False, True):
+                ask(suite.framer, Window(frame[:size], eof=eof))
+                ask(suite.framer, Window(bytearray(b"\r\n\0" + frame[:size]), 3, eof=eof))
+
+
+def check_purity(suite: Suite) -> None:
+    """The same window gives the same answer, and asking changes nothing."""
+    for frame in suite.situations():
+        ask(suite.framer, Window(frame[:200]))  # what the framer prepares for itself once is prepared by now
+        for _ in drip(suite.framer, frame[:200], b"\0\1", kind=bytearray, ask=_ask_twice):
+            pass
+
+
+def check_sharing(suite: Suite) -> None:
+    """Two streams that are read in turns through one framer are read as each of them alone."""
+    frames = [frame[:200] for frame in suite.situations()]
+    for frame, other in zip(frames, [*frames[1:], *frames[:1]], strict=True):
+        for progress, window, answer in drip(suite.framer, frame):
+            ask(suite.framer, Window(other))
+            again = ask(suite.framer, progress.window(bytes(window.data)))
+            if not same_answer(answer, again):
+                raise ConformanceError(
+                    "two streams read in turns through one framer disturb each other",
+                    data=bytes(window.data),
+                    expected=f"{describe_answer(answer)}, as before a question about {other!r}",
+                    got=describe_answer(again),
+                    hint=_PURE,
+                )
+
+
+def check_value(suite: Suite) -> None:
+    """A framer can be hashed and copied, and equals its copy."""
+    framer = suite.framer
+    try:
+        twin = copy.copy(framer)
+        same = framer == twin and hash(framer) == hash(twin)
+    except TypeError as error:
+        raise ConformanceError(
+            f"it cannot be hashed: {describe_error(error)}",
+            expected="a value, usable as the key of a dict",
+            hint="make it @dataclass(frozen=True), with tuples instead of lists in its fields",
+        ) from error
+    if not same:
+        raise ConformanceError(
+            "it does not equal its own copy",
+            expected="two framers with the same options are equal and have the same hash",
+            hint="make it @dataclass(frozen=True)",
+        )
+
+
+def check_final(suite: Suite) -> None:
+    """An answer is given only when no further byte can change it."""
+    for frame in (*suite.situations(), *_corrupted(suite)):
+        known: tuple[int, Answer] | None = None
+        for size in prefix_lengths(len(frame)):
+            answer = ask(suite.framer, Window(frame[:size]))
+            if is_padding(answer):
+                break  # no frame begins here; how much padding is passed over at once is free
+            if known is None:
+                known = None if isinstance(answer, NeedMore) else (size, answer)
+            elif not same_answer(known[1], answer):
+                raise _changed(frame[:size], *known, answer)
+        if known is not None:
+            at_end = ask(suite.framer, Window(frame, eof=True))
+            if not same_answer(known[1], at_end):
+                raise ConformanceError(
+                    "find takes an answer back when the stream has ended",
+                    data=frame,
+                    expected=f"{describe_answer(known[1])}, as without window.eof",
+                    got=f"{describe_answer(at_end)} with window.eof",
+                    hint="let window.eof decide only about a frame that is not complete",
+                )
+
+
+def check_moving_window(suite: Suite) -> None:
+    """The answer does not depend on where in ``window.data`` the frame begins."""
+    for whole in suite.situations():
+        for progress, window, answer in drip(suite.framer, whole[:200], bytes(_START)):
+            frame, expected = bytes(window.data[_START:]), _counted_from_start(answer)
+            cause: ConformanceError | None = None
+            try:
+                moved = ask(suite.framer, progress.window(frame))
+                got = describe_answer(moved)
+            except ConformanceError as error:
+                cause, got = error, error.got or error.defect
+            if cause or not same_answer(expected, moved):
+                raise ConformanceError(
+                    "the answer depends on where in window.data the frame begins",
+                    data=frame,
+                    expected=f"{describe_answer(expected)} with window.start = 0, as before with {_START}",
+                    got=got,
+                    hint=_RELATIVE,
+                ) from cause
+
+
+def check_size(suite: Suite) -> None:
+    """`NeedMore.size` never asks for bytes after the frame: a reader would wait for them for ever."""
+    for frame, _, part, need in _needs(suite):
+        if need.size > len(frame) and not isinstance(ask(suite.framer, Window(frame)), NeedMore):
+            raise ConformanceError(
+                f"NeedMore asks for {need.size} bytes of a frame of {len(frame)}",
+                data=part,
+                expected=f"NeedMore.size of at most {len(frame)}: the frame is {frame!r}",
+                got=describe_answer(need),
+                hint="size counts from window.start and is a lower bound of what the frame takes",
+            )
+
+
+def check_settled(suite: Suite) -> str | None:
+    """Payload that is reported as settled is the beginning of the frame's payload and stays it."""
+    reported = False
+    for _, cut, part, need in _needs(suite):
+        if need.settled is None:
+            continue
+        reported = True
+        first, last = cut.payload_start - cut.start, cut.payload_stop - cut.start
+        settled, begin = need.settled, need.payload_start or 0
+        if settled > last:
+            wrong = f"settled={settled}, but the payload ends at {last}"
+        elif settled > begin and begin != first:
+            wrong = f"payload_start={begin}, but the payload begins at {first}"
+        else:
+            continue
+        raise ConformanceError(
+            f"bytes are reported as settled payload that are none: {wrong}",
+            data=part,
+            expected=f"the payload {cut.payload!r}",
+            got=describe_answer(need),
+            hint=_SETTLE,
+        )
+    return None if reported else "it never reports settled payload"
+
+
+def _needs(suite: Suite) -> Iterator[tuple[bytes, Cut, bytes, NeedMore]]:
+    """Yield each frame of the examples, its cut, and each beginning that is answered by `NeedMore`."""
+    for wire, cut in suite.cuts():
+        for size in prefix_lengths(cut.stop - cut.start):
+            part = wire[cut.start : cut.start + size]
+            answer = ask(suite.framer, Window(part))
+            if isinstance(answer, NeedMore):
+                yield wire[cut.start : cut.stop], cut, part, answer
+
+
+def _corrupted(suite: Suite) -> Iterator[bytes]:
+    """Yield the frames of the examples with one byte changed, the bytes of a trailer first."""
+    for wire, cut in suite.cuts():
+        frame = wire[cut.start : cut.stop]
+        trailer = range(cut.payload_stop - cut.start, len(frame))
+        payload = prefix_lengths(cut.payload_stop - cut.start)[:-1]
+        for at in (*trailer[:32], *payload[-16:], *payload[:16]):
+            for flip in (0xFF, 0x01):
+                yield frame[:at] + bytes([frame[at] ^ flip]) + wire[cut.start + at + 1 :]
+
+
+def _changed(frame: bytes, size: int, answer: Answer, last: Answer) -> ConformanceError:
+    if isinstance(answer, FramingError):
+        defect = "find refuses bytes that are not wrong once more of them have arrived"
+        hint = "raise FramingError only when no further byte can make a frame of it, always at the same place"
+    elif isinstance(last, FramingError):
+        defect = "find returns the span early, although bytes after it must still be checked"
+        hint = "return NeedMore(size=...) until the trailer has arrived, check it, then return the span"
+    else:
+        defect = "find is greedy: it returns a span that further bytes change"
+        hint = "return NeedMore() as long as the next byte may belong to the frame, unless window.eof"
+    return ConformanceError(
+        defect,
+        data=frame,
+        expected=f"{describe_answer(answer)}, as from the first {size} byte{'s' * (size != 1)} of it",
+        got=f"{describe_answer(last)}, from {len(frame)} bytes",
+        hint=hint,
+    )
+
+
+def _counted_from_start(answer: Answer) -> Answer:
+    """Return the answer that fits a window in which nothing lies before the frame."""
+
+    def back(place: int | None) -> int | None:
+        return None if place is None else place - _START
+
+    if isinstance(answer, NeedMore):
+        return NeedMore(answer.size, resume=back(answer.resume), settled=back(answer.settled))
+    if isinstance(answer, FramingError):
+        moved = copy.copy(answer)
+        moved.position = back(answer.position)
+        return moved
+    return (*(index - _START for index in answer[:3]), *answer[3:])
+
+
+def _ask_twice(framer: ReadCondition[Any], window: Window) -> Answer:
+    seen, memo, before = _look(window), window.memo, _state(framer)
+    first = ask(framer, window)
+    after = _state(framer)
+    frame = bytes(window.data[window.start :])
+    if before != after:
+        names = ", ".join(sorted({name for name, _ in before.items() ^ after.items()}))
+        defect = f"find keeps state in self: asking changes the attribute {names}"
+        raise ConformanceError(defect, data=frame, hint=_PURE)
+    if _look(window) != seen or window.memo is not memo:
+        raise ConformanceError(
+            "find changes the window it was given",
+            data=frame,
+            expected=f"{seen}, as before the question",
+            got=_look(window),
+            hint="look at the window, do not touch it",
+        )
+    second = ask(framer, window)
+    if not same_answer(first, second):
+        raise ConformanceError(
+            "find answers differently when it is asked the same question again",
+            data=frame,
+            expected=f"{describe_answer(first)}, the first answer",
+            got=describe_answer(second),
+            hint=_PURE + "; treat the memo as immutable",
+        )
+    return first
+
+
+def _look(window: Window) -> str:
+    shown = ", ".join(f"{name}={getattr(window, name)}" for name in ("start", "resume", "eof", "taken"))
+    return f"data={bytes(window.data)!r}, {shown}"
+
+
+def _state(framer: object) -> dict[str, str]:
+    slots = [name for kind in type(framer).__mro__ for name in getattr(kind, "__slots__", ())]
+    return {name: repr(getattr(framer, name, None)) for name in (*getattr(framer, "__dict__", ()), *slots)}

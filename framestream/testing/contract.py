@@ -1,0 +1,275 @@
+"""The contract, question by question: ask a framer, hold its answer to the form, and say what is wrong."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from framestream.errors import FramingError, PayloadError
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
+
+Answer: TypeAlias = "tuple[Any, ...] | NeedMore | FramingError"
+Ask: TypeAlias = "Callable[[ReadCondition[Any], Window], Answer]"
+
+_SHOWN_BYTES = 72
+
+
+class ConformanceError(AssertionError):
+    """A framer breaks a promise of the contract.
+
+    Its text names the defect, shows the input and the chunking that bring it to light, and says
+    how to mend it; where the framer raised something, the line of its code.
+
+    Attributes:
+        check: name of the check that failed, such as ``"linear-cost"``.
+        framer: the framer, as its spec string.
+        defect: what is wrong, one clause.
+        data: the bytes that show it, or None.
+        chunks: how they were cut, or None where that does not matter.
+        expected: what the contract asks for, in words or as a value's repr; empty if there is none.
+        got: what came instead.
+        hint: how to mend it.
+    """
+
+    check = ""
+    framer = ""
+
+    def __init__(
+        self,
+        defect: str,
+        *,
+        data: bytes | None = None,
+        chunks: Sequence[bytes] | None = None,
+        expected: object = "",
+        got: object = "",
+        hint: str = "",
+    ) -> None:
+        super().__init__(defect)
+        self.defect = defect
+        self.data = b"".join(chunks) if data is None and chunks is not None else data
+        self.chunks = chunks
+        self.expected = str(expected)
+        self.got = str(got)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        details = {
+            "check": self.check,
+            "input": "" if self.data is None else _show_bytes(self.data),
+            "chunks": "" if self.chunks is None else describe_chunks(self.chunks),
+            "expected": _shorten(self.expected),
+            "got": _shorten(self.got),
+            "at": "" if self.__cause__ is None else _place(self.__cause__),
+            "mend": self.hint,
+        }
+        lines = [f"  {label + ':':<9} {text}" for label, text in details.items() if text]
+        return "\n".join([f"{self.framer or 'framer'}: {self.defect}", *lines])
+
+
+def ask(framer: ReadCondition[Any], window: Window) -> Answer:
+    """Return what `find` answers, a `FramingError` it raises included.
+
+    Raises:
+        ConformanceError: `find` raised anything else, or the answer is no span and no `NeedMore`
+            that this window allows.
+    """
+    try:
+        answer = framer.find(window)
+    except FramingError as error:
+        return error
+    except Exception as error:
+        raise ConformanceError(
+            f"find raises {describe_error(error)}",
+            data=bytes(window.data[window.start :]),
+            expected="a span, NeedMore, or FramingError for bytes that can be no frame",
+            got=f"{type(error).__name__} for {len(window.data) - window.start} bytes of a frame",
+            hint="return NeedMore() while the bytes that find looks at have not arrived; "
+            "raise FramingError for what is wrong",
+        ) from error
+    if complaint := _complaint(framer, window, answer):
+        raise ConformanceError(
+            complaint,
+            data=bytes(window.data[window.start :]),
+            expected=f"indices in window.data, whose frame begins at {window.start} "
+            f"and whose bytes end at {len(window.data)}",
+            got=describe_answer(answer),
+            hint="answer (payload start, payload stop, start of the next frame) or NeedMore(...)",
+        )
+    return answer
+
+
+class Progress:
+    """What is remembered about one frame between two questions; places count from its first byte.
+
+    Attributes:
+        size: bytes of the frame that must be there before it is worth asking again.
+        resume: where to go on searching.
+        memo: what `NeedMore` carried.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.resume = 0
+        self.memo: Any = None
+
+    def window(self, frame: bytes, before: bytes = b"", *, eof: bool = False, kind: Any = bytes) -> Window:
+        """Show a frame's bytes as a decoder would, after bytes that belong to somebody else."""
+        start = len(before)
+        return Window(kind(before + frame), start, start + self.resume, self.memo, eof)
+
+    def note(self, need: NeedMore, window: Window) -> None:
+        """Keep what `find` answered about this window; no `resume` leaves it where it was."""
+        self.size = need.size
+        if need.resume is not None:
+            self.resume = need.resume - window.start
+        self.memo = need.memo
+
+
+def drip(
+    framer: ReadCondition[Any], frame: bytes, before: bytes = b"", *, kind: Any = bytes, ask: Ask = ask
+) -> Iterator[tuple[Progress, Window, Answer]]:
+    """Let one frame arrive byte by byte; yield each question with its answer until the frame's end is known.
+
+    The progress is that with which the question was asked.
+    """
+    progress = Progress()
+    for size in range(1, len(frame) + 1):
+        if size >= progress.size:
+            window = progress.window(frame[:size], before, kind=kind)
+            answer = ask(framer, window)
+            yield progress, window, answer
+            if not isinstance(answer, NeedMore):
+                return
+            progress.note(answer, window)
+
+
+def same_answer(one: Answer, other: Answer) -> bool:
+    """Compare two answers; of errors the class and the place count, not the wording."""
+
+    def key(answer: Answer) -> tuple[Any, ...]:
+        if isinstance(answer, FramingError):
+            return type(answer), answer.position
+        if isinstance(answer, NeedMore):
+            return NeedMore, answer.size, answer.resume, answer.settled
+        return answer[:3]
+
+    return key(one) == key(other)
+
+
+def is_padding(answer: Answer | None) -> bool:
+    """Tell whether an answer says that bytes belong to no frame."""
+    return isinstance(answer, tuple) and answer[3:] == (PADDING,)
+
+
+def is_one_frame(framer: ReadCondition[Any], data: bytes, *, eof: bool = False) -> bool:
+    """Tell whether these bytes are exactly one frame; one that ends by itself, unless `eof` is given."""
+    answer = ask(framer, Window(data, eof=eof))
+    return isinstance(answer, tuple) and answer[2] == len(data) and not is_padding(answer)
+
+
+def trailer_of(span: tuple[Any, ...]) -> bytes:
+    """Return the bytes that must follow the payload; empty if any may."""
+    return span[3].trailer if len(span) == 4 and type(span[3]) is Decode else b""
+
+
+def value_of(framer: ReadCondition[Any], span: tuple[Any, ...], payload: bytes) -> Any:
+    """Return the frame that a span stands for, or the error of decoding it."""
+    if len(span) == 4 and type(span[3]) is not Decode:
+        return span[3]
+    decode = span[3].decode if len(span) == 4 else framer.decode
+    try:
+        return decode(payload)
+    except (ValueError, PayloadError, FramingError) as error:
+        return error
+    except Exception as error:
+        raise ConformanceError(
+            f"decode raises {describe_error(error)}",
+            data=payload,
+            expected="a frame, or ValueError for a payload that cannot be decoded",
+            hint="raise ValueError, or PayloadError with a reason",
+        ) from error
+
+
+def describe_chunks(chunks: Sequence[bytes]) -> str:
+    """Say in a few words how the bytes were cut: ``"3 chunks of 5 + 1 + 80 bytes"``."""
+    sizes = [len(chunk) for chunk in chunks]
+    if len(sizes) < 2:
+        return "all in one chunk"
+    if set(sizes) == {1}:
+        return "one byte at a time"
+    shown = " + ".join(map(str, sizes[:12])) + (" + ..." if len(sizes) > 12 else "")
+    return f"{len(sizes)} chunks of {shown} bytes"
+
+
+def describe_framer(framer: object) -> str:
+    """Name a framer by its spec string, or by its class if it cannot even print itself."""
+    try:
+        text = str(framer)
+        return type(framer).__name__ if not text or " object at 0x" in text else text
+    except Exception as error:  # noqa: BLE001  # the framer under test may be broken in any way
+        return f"{type(framer).__name__} (str() raises {describe_error(error)})"
+
+
+def describe_error(error: BaseException) -> str:
+    """Show an exception as its class and its text."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def describe_answer(answer: Any) -> str:
+    """Show an answer of `find`: a span, a `NeedMore` or the error it raised."""
+    return f"raised {describe_error(answer)}" if isinstance(answer, BaseException) else repr(answer)
+
+
+def _complaint(framer: ReadCondition[Any], window: Window, answer: Any) -> str:
+    """Say what is wrong with the form of an answer; empty if nothing is."""
+    begin, end = window.start, len(window.data)
+    if isinstance(answer, NeedMore):
+        if type(answer.size) is not int or answer.size < 0:
+            return "NeedMore.size is not a number of bytes"
+        places = {name: getattr(answer, name) for name in ("resume", "settled", "payload_start")}
+        outside = [name for name, at in places.items() if at is not None and not begin <= at <= end]
+        return f"NeedMore.{outside[0]} lies outside the window" if outside else ""
+    if type(answer) is not tuple or len(answer) not in (3, 4):
+        return "find returns neither a tuple of three (or four) nor NeedMore"
+    if not all(type(index) is int for index in answer[:3]):
+        return "find returns a span of something other than int"
+    start, stop, following = answer[:3]
+    if not begin <= start <= stop <= following:
+        return "find returns a span out of order"
+    if following == begin and not framer.can_be_empty:
+        return "find returns a frame of no bytes at all, so reading would never advance"
+    if len(answer) == 4 and type(answer[3]) is not Decode and following > end:
+        return "find hands over a value before the frame's last byte has arrived"
+    if trailer_of(answer) and len(trailer_of(answer)) != following - stop:
+        return "find returns a span that leaves another size for the trailer than the trailer has"
+    return ""
+
+
+def _place(error: BaseException) -> str:
+    """Return the line of the framer's code at which an exception came up; nothing if it has none in Python.
+
+    The first frame is the kit's own. Of those below it the last one in the framer's file tells most: what
+    that called, in ``re`` or ``json``, is not the author's to mend.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    if not frames:
+        return ""
+    last = [frame for frame in frames if frame.filename == frames[0].filename][-1]
+    path, here = Path(last.filename), Path.cwd()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"{shown}, line {last.lineno}, in {last.name}: {last.line}"
+
+
+def _show_bytes(data: bytes) -> str:
+    """Show bytes as a literal; of long ones the beginning, the end and the size."""
+    if len(data) <= _SHOWN_BYTES:
+        return repr(bytes(data))
+    half = _SHOWN_BYTES // 2
+    return f"{bytes(data[:half])!r} ... {bytes(data[-half:])!r} ({len(data)} bytes)"
+
+
+def _shorten(text: str, most: int = 300) -> str:
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"

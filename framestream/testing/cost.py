@@ -1,0 +1,419 @@
+"""What a framer costs: counted by the checks, for a count is the same everywhere, and timed for people.
+
+Twice the bytes may cost twice as much, and no more.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+import timeit
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from framestream.decoder import END, NEED_DATA, FrameDecoder
+from framestream.framer import Framer, ReadCondition, Window
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.line import Line
+from framestream.testing.contract import (
+    Answer,
+    ConformanceError,
+    Progress,
+    ask,
+    describe_answer,
+    describe_framer,
+    drip,
+    is_one_frame,
+    same_answer,
+)
+from framestream.testing.streams import encode
+from framestream.testing.suite import Suite, in_chunks, prefix_lengths
+
+# Twice the work may cost twice as much, and as many bytes for each byte of the stream may be noise.
+_FACTOR = 2.05
+_NOISE = {"examined": 4, "entitled": 4, "allocated": 16}
+_NAMES = {
+    "examined": "bytes examined",
+    "entitled": "bytes between resume and the end of the data",
+    "allocated": "bytes allocated",
+}
+_HEADER = 64
+
+# Long enough for a square to stand out, short enough to be dripped in a few milliseconds.
+_SIZES = (512, 128, 32)
+
+# Short frames are repeated to streams of this size and its double, much longer than what a framer may
+# look at in one bounded glance.
+_STREAM = 6144
+_MOST_QUESTIONS = 128
+
+# A few parser objects and buffers may be made; a declared size goes far beyond.
+_MOST_ALLOCATED = 4 << 20
+_MOST_STARTS = 8
+
+# What `compare_speed` reads.
+_TIMED = 256 * 1024
+_CHUNK = 64 * 1024
+_LARGEST = 1 << 30
+
+_NO_SLOW_FRAME = "no slow_frame was given and none could be grown from the examples"
+_RESUME = (
+    "search from window.resume instead of window.start, and return NeedMore(resume=...) with the index up "
+    "to which nothing was found; where a header tells the size, return the span at once, for it may end "
+    "beyond the data"
+)
+_SLICE = "look at window.data in place, with indices: a slice or bytes(window.data) copies all of it"
+
+
+class CountedBytes(bytes):
+    """Bytes that count how many of them their methods look at or copy; what these return is plain bytes.
+
+    Code in C that goes through the buffer protocol, such as a regex, is not seen. The kit catches
+    that by other means: by the memory it allocates, and by decoys put where it must not look.
+    """
+
+    examined = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("__") or name == "examined":
+            return found
+
+        def counting(*arguments: Any, **options: Any) -> Any:
+            result = found(*arguments, **options)
+            self.examined += _examined(len(self), name, arguments, result)
+            return result
+
+        return counting
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        self.examined += len(found) if isinstance(found, bytes) else 1
+        return found
+
+    def __iter__(self) -> Iterator[int]:
+        for byte in super().__iter__():
+            self.examined += 1
+            yield byte
+
+    def __contains__(self, item: Any) -> bool:
+        self.examined += len(self)
+        return super().__contains__(item)
+
+
+def _examined(size: int, name: str, arguments: tuple[Any, ...], found: Any) -> int:
+    """Return how many bytes of so many a method has looked at, given what it was asked and has answered."""
+    if name in ("startswith", "endswith"):
+        return 1
+    if name not in ("find", "rfind", "index", "rindex", "count"):
+        return size
+    first, last, _ = slice(*(*arguments[1:3], None, None)[:2]).indices(size)
+    if name == "count" or found < 0:
+        return max(0, last - first)
+    return int(last - found if name.startswith("r") else found + 1 - first)
+
+
+class _Meter:
+    """Asks about counted bytes and sums up what that takes; to be used in ``with``."""
+
+    def __init__(self) -> None:
+        self.examined = 0
+        self.allocated = 0  # at most at a time in each question
+        self.entitled = 0  # between resume and the end: what a framer may look at by what it answered itself
+        self.questions = 0
+
+    def __enter__(self) -> _Meter:
+        self.traced_before = tracemalloc.is_tracing()
+        if not self.traced_before:
+            tracemalloc.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.traced_before:
+            tracemalloc.stop()
+
+    def ask(self, framer: ReadCondition[Any], window: Window) -> Answer:
+        """Ask, and count."""
+        data: Any = window.data
+        examined = data.examined
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        answer = ask(framer, window)
+        self.allocated += max(0, tracemalloc.get_traced_memory()[1] - before)
+        self.examined += data.examined - examined
+        self.entitled += len(data) - window.resume
+        self.questions += 1
+        return answer
+
+
+class _Pair(NamedTuple):
+    """Two streams of one framing, each a frame or the beginning of one, the second about twice as long."""
+
+    short: bytes
+    long: bytes
+
+
+def check_linear_cost(suite: Suite) -> str | None:
+    """A frame that arrives byte by byte costs twice as much if it is twice as long."""
+    pair = _slow_frames(suite)
+    if pair is None:
+        return _NO_SLOW_FRAME
+    meters = _Meter(), _Meter()
+    for meter, frame in zip(meters, pair, strict=True):
+        with meter:
+            for _ in drip(suite.framer, frame, kind=CountedBytes, ask=meter.ask):
+                pass
+    what = "a frame that arrives byte by byte"
+    _compare(pair, meters, "entitled", f"find rescans {what}: resume stays where it was", _RESUME)
+    _compare(pair, meters, "examined", f"find rescans {what}", _RESUME)
+    _compare(pair, meters, "allocated", f"find copies {what} again and again", _SLICE)
+    return None
+
+
+def check_resume(suite: Suite) -> str | None:
+    """What lies before `resume` is not looked at again, except for the first 64 bytes of the frame."""
+    pair = _slow_frames(suite)
+    if pair is None:
+        return _NO_SLOW_FRAME
+    frame = pair.long
+    asked = set(prefix_lengths(len(frame))[1:-1])
+    for progress, window, answer in drip(suite.framer, frame):
+        if progress.resume > _HEADER and len(window.data) in asked:
+            _try_decoys(suite.framer, frame, len(window.data), progress, answer)
+    return None
+
+
+def check_many_frames(suite: Suite) -> str | None:
+    """Many short frames that arrive together cost twice as much if they are twice as many."""
+    framer = suite.framer
+    frames = [frame for frame in suite.frames() if len(frame) <= _STREAM // 64]
+    if not frames:
+        return "the examples have no short frame that ends by itself"
+    size, count = len(frames[-1]), _STREAM // len(frames[-1])
+    pair = _Pair(frames[-1] * count, frames[-1] * count * 2)
+    meters = _Meter(), _Meter()
+    for meter, stream in zip(meters, map(CountedBytes, pair), strict=True):
+        with meter:
+            for start in range(0, len(stream), size * (count // _MOST_QUESTIONS or 1)):
+                answer = meter.ask(framer, Window(stream, start))
+                if not isinstance(answer, tuple) or answer[2] != start + size:
+                    return "frames of the examples cannot be repeated: one takes the next for its own"
+    what = f"{2 * count} short frames in one chunk cost more and more"
+    for counted in ("examined", "allocated"):
+        hint = "stop searching at the frame's end, and slice nothing but the frame"
+        _compare(pair, meters, counted, f"find looks far beyond the frame: {what}", hint)
+    wholes = CountedBytes(pair.short), CountedBytes(pair.long)
+    for data in wholes:
+        framer.split(Window(data))
+    hint = "go through the window once, and do not cut off its beginning"
+    _compare(pair, wholes, "examined", f"split looks at the same bytes again: {what}", hint)
+    return None
+
+
+def check_declared_sizes(suite: Suite) -> None:
+    """No size that a frame declares makes `find` allocate memory before the bytes are there."""
+    starts = dict.fromkeys(frame[:_HEADER] for frame in suite.situations())
+    with _Meter() as meter:
+        for data in (spoilt for frame in list(starts)[:_MOST_STARTS] for spoilt in _with_huge_numbers(frame)):
+            meter.allocated = 0
+            meter.ask(suite.framer, Window(CountedBytes(data)))
+            if meter.allocated > _MOST_ALLOCATED:
+                raise ConformanceError(
+                    "find allocates memory for a size that a frame merely declares",
+                    data=data,
+                    expected=f"at most {_MOST_ALLOCATED} bytes for the {len(data)} that are there",
+                    got=f"{meter.allocated} bytes allocated",
+                    hint="return the span without making anything of that size: the decoder checks the "
+                    "limit, and gathers the bytes as they arrive",
+                )
+
+
+def _with_huge_numbers(frame: bytes) -> Iterator[bytes]:
+    for at in range(min(len(frame), 8)):
+        for width in (1, 2, 4, 8):
+            for digit in (b"\x7f", b"\xff", b"9"):
+                yield frame[:at] + digit * width + frame[at + width :]
+
+
+def _compare(pair: _Pair, counts: tuple[object, object], counted: str, defect: str, hint: str) -> None:
+    low, high = (getattr(count, counted) for count in counts)
+    short, long = len(pair.short), len(pair.long)
+    if high > low * _FACTOR * long / (2 * short) + _NOISE[counted] * long:
+        raise ConformanceError(
+            defect,
+            data=pair.long,
+            expected=f"at most {_FACTOR} times the cost for twice the bytes",
+            got=f"{_NAMES[counted]}: {low} for {short} bytes, {high} for {long} bytes "
+            f"({high / max(1, low):.1f} times)",
+            hint=hint,
+        )
+
+
+def _try_decoys(
+    framer: ReadCondition[Any], frame: bytes, size: int, progress: Progress, answer: Answer
+) -> None:
+    """Ask again with the end of the frame written all over what must not be looked at."""
+    hidden = progress.resume - _HEADER
+    for width in (1, 2, 4, 8, 16):
+        end = frame[-width:]
+        decoy = (end * (hidden // width + 1))[-hidden:]
+        shown = frame[:_HEADER] + decoy + frame[progress.resume : size]
+        again = ask(framer, progress.window(shown))
+        if not same_answer(again, answer):
+            raise ConformanceError(
+                "find rescans: it looks again at bytes before resume",
+                data=shown,
+                expected=f"{describe_answer(answer)}, as with other bytes before index {progress.resume}",
+                got=describe_answer(again),
+                hint=_RESUME,
+            )
+
+
+def _slow_frames(suite: Suite) -> _Pair | None:
+    """Return two long frames to compare, or None if the framing has none that could be found."""
+    given = suite.slow_frame
+    if isinstance(given, bytes):
+        return _Pair(given[: len(given) // 2], given)
+    for size in _SIZES:
+        if given is None:
+            for pair in _grown(suite, size):
+                return pair
+        elif is_one_frame(suite.framer, given(2 * size), eof=True):
+            return _Pair(given(size), given(2 * size))
+    if given is not None:
+        raise ConformanceError(
+            "slow_frame does not make one frame",
+            data=given(_SIZES[-1]),
+            expected="a function from a number of bytes to the bytes of one frame of about that size",
+        )
+    return None
+
+
+def _grown(suite: Suite, size: int) -> Iterator[_Pair]:
+    """Grow frames of the examples to `size` bytes and to twice as many: by encoding, or by one byte."""
+    framer = suite.framer
+    for wire, cut in suite.cuts():
+        frame = wire[cut.start : cut.stop]
+        candidates = [_encoded(framer, cut.value, size), _encoded(framer, cut.value, 2 * size)]
+        if all(candidates):
+            yield _Pair(*candidates)
+        for at in range(min(len(frame), 64)):
+            short, long = (frame[:at] + frame[at : at + 1] * count + frame[at:] for count in (size, 2 * size))
+            if is_one_frame(framer, short, eof=True) and is_one_frame(framer, long, eof=True):
+                yield _Pair(short, long)
+
+
+def _encoded(framer: ReadCondition[Any], frame: Any, size: int) -> bytes:
+    """Return a long frame of the same kind as `frame`, or nothing if it cannot be encoded or read."""
+    grown = _enlarged(frame, size)
+    wire = encode(framer, grown) if isinstance(framer, Framer) and grown is not None else None
+    return wire if wire and len(wire) >= size and is_one_frame(framer, wire, eof=True) else b""
+
+
+def _enlarged(frame: Any, size: int) -> Any:
+    if isinstance(frame, (bytes, str, list)):
+        some: Any = frame or (b"x" if isinstance(frame, bytes) else "x" if isinstance(frame, str) else [0])
+        return some * (size // len(some) + 1)
+    return {str(number): number for number in range(size)} if isinstance(frame, dict) else None
+
+
+@dataclass(frozen=True)
+class SpeedReport:
+    """What `compare_speed` measured.
+
+    Attributes:
+        speeds: CPU time per frame in nanoseconds, one frame at a time and by batch, by the framer's spec
+            string: the framer's own first, then the built-in ones'.
+        frames: frames in each stream.
+        size: bytes per frame, header and delimiter included, on average.
+        interpreter: what it was measured on. Figures of different interpreters cannot be compared.
+    """
+
+    speeds: dict[str, tuple[float, float]]
+    frames: int
+    size: float
+    interpreter: str
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """How many times the CPU time of ``length-prefix`` a frame takes: one at a time, by batch."""
+        own, reference, *_ = self.speeds.values()
+        return own[0] / reference[0], own[1] / reference[1]
+
+    def __str__(self) -> str:
+        width = max(map(len, (*self.speeds, "beside length-prefix")))
+        lines = [
+            f"{self.frames} frames of {self.size:.0f} bytes, CPU time per frame on {self.interpreter}",
+            f"  {'':<{width}}  one at a time  by batch",
+            *(
+                f"  {name:<{width}}  {one:>10.0f} ns {many:>6.0f} ns"
+                for name, (one, many) in self.speeds.items()
+            ),
+            "  {:<{width}}  {:>10.1f} x  {:>6.1f} x".format(
+                "beside length-prefix", *self.ratios, width=width
+            ),
+        ]
+        return "\n".join(lines)
+
+
+def compare_speed(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7) -> SpeedReport:
+    """Measure a framer on a stream beside ``length-prefix`` and ``line`` on frames of the same sizes.
+
+    Args:
+        framer: a read condition or framer.
+        stream: whole frames of typical sizes. It is repeated until there is enough of it.
+        rounds: how often each is timed; the best round counts.
+
+    Raises:
+        ValueError: the stream does not consist of whole frames, or cannot be repeated.
+        FramingError, PayloadError: it cannot be read.
+    """
+    if not stream or sum(sizes := _frame_sizes(framer, stream)) != len(stream):
+        raise ValueError(
+            f"whole frames end at {sum(sizes) if stream else 0} of {len(stream)} bytes of the stream"
+        )
+    times = max(1, _TIMED // len(stream))
+    sizes, stream = sizes * times, stream * times
+    prefixed = b"".join(max(0, size - 4).to_bytes(4, "big") + b"x" * (size - 4) for size in sizes)
+    lines = b"".join(b"x" * (size - 1) + b"\n" for size in sizes)
+    speeds = {}
+    for condition, wire in ((framer, stream), (LengthPrefix(), prefixed), (Line(None), lines)):
+        chunks = in_chunks(wire, _CHUNK)
+        found = _read_all(condition, chunks, by_batch=False)
+        if found != len(sizes):
+            raise ValueError(
+                f"{found} frames in the repeated stream, {len(sizes)} expected; it cannot be repeated"
+            )
+        one, many = (_seconds(condition, chunks, by_batch, rounds) for by_batch in (False, True))
+        speeds[describe_framer(condition)] = one / found * 1e9, many / found * 1e9
+    interpreter = f"{platform.python_implementation()} {platform.python_version()}"
+    return SpeedReport(speeds, len(sizes), len(stream) / len(sizes), interpreter)
+
+
+def _frame_sizes(framer: ReadCondition[Any], stream: bytes) -> list[int]:
+    """Return how many bytes each frame takes, up to what is no whole frame."""
+    decoder, ends = FrameDecoder(max_frame_size=_LARGEST), [0]
+    decoder.receive_data(stream)
+    while decoder.next_frame(framer) is not NEED_DATA:
+        ends.append(decoder.offset)
+    return [stop - start for start, stop in pairwise(ends)]
+
+
+def _read_all(condition: ReadCondition[Any], chunks: list[bytes], by_batch: bool) -> int:
+    """Read a stream; return how many frames are in it."""
+    decoder, count = FrameDecoder(max_frame_size=_LARGEST), 0
+    take: Any = decoder.next_batch if by_batch else decoder.next_frame
+    for chunk in chunks:
+        decoder.receive_data(chunk)
+        while (found := take(condition)) is not NEED_DATA and found is not END:
+            count += len(found) if by_batch else 1
+    return count
+
+
+def _seconds(condition: ReadCondition[Any], chunks: list[bytes], by_batch: bool, rounds: int) -> float:
+    """Return the CPU time of the quickest round."""
+    timer = timeit.Timer(lambda: _read_all(condition, chunks, by_batch), timer=time.process_time)
+    return min(timer.repeat(rounds, number=1))

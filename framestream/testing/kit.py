@@ -1,0 +1,134 @@
+"""The conformance kit: all checks, one after the other, on one framer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, Unpack
+
+from framestream.framer import ReadCondition
+from framestream.testing import answers, cost, streams
+from framestream.testing.contract import ConformanceError, describe_framer
+from framestream.testing.suite import Arguments, Suite
+
+Function: TypeAlias = "Callable[[Suite], str | None]"
+
+# What is the cause of other failures comes first, so that the first message is the best one.
+# fmt: off
+_CHECKS: tuple[Function, ...] = (
+    answers.check_answers, answers.check_purity, answers.check_value, answers.check_moving_window,
+    answers.check_size, answers.check_final, answers.check_sharing, streams.check_chunking,
+    streams.check_examples, answers.check_settled, streams.check_split, streams.check_round_trip,
+    cost.check_resume, cost.check_linear_cost, cost.check_many_frames, cost.check_declared_sizes,
+    streams.check_decoder, streams.check_truncation, streams.check_malformed, streams.check_incomplete,
+    streams.check_spoilt_bytes, streams.check_limits, streams.check_spec_string,
+)
+_NOT_IF_CHUNK_DEPENDENT = (
+    answers.check_final, streams.check_chunking, streams.check_round_trip, streams.check_decoder,
+    streams.check_truncation, streams.check_limits,
+)
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise that a framer is held to.
+
+    Attributes:
+        name: what it is called in messages, such as ``"linear-cost"``.
+        promise: the promise, one sentence.
+    """
+
+    name: str
+    promise: str
+    _check: Function = field(repr=False)
+    _suite: Suite = field(repr=False)
+
+    @classmethod
+    def of(cls, function: Function, suite: Suite) -> Check:
+        """Make a check of a function; its docstring is the promise."""
+        name = function.__name__.removeprefix("check_").replace("_", "-")
+        return cls(name, (function.__doc__ or "").strip().splitlines()[0], function, suite)
+
+    def run(self) -> str | None:
+        """Try the promise. Return why it could not be tried, or None if it is kept.
+
+        Raises:
+            ConformanceError: it is broken.
+        """
+        if self._suite.chunk_dependent and self._check in _NOT_IF_CHUNK_DEPENDENT:
+            return "its frames are whatever has arrived"
+        try:
+            return self._check(self._suite)
+        except ConformanceError as error:
+            error.check = self.name
+            error.framer = describe_framer(self._suite.framer)
+            raise
+
+
+@dataclass
+class Report:
+    """What `check_framer` did.
+
+    Attributes:
+        framer: the framer, as its spec string.
+        kept: names of the checks that passed.
+        untried: names of the checks that could not be tried, with the reason.
+    """
+
+    framer: str
+    kept: list[str] = field(default_factory=list)
+    untried: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{self.framer}: {len(self.kept)} checks passed"]
+        lines += [f"  not tried: {name} ({reason})" for name, reason in self.untried.items()]
+        return "\n".join(lines)
+
+
+def conformance_checks(framer: ReadCondition[Any], **arguments: Unpack[Arguments]) -> list[Check]:
+    """Return the checks that `check_framer` runs, to be run one by one, such as by a parametrised test.
+
+    The arguments are those of `check_framer`.
+    """
+    suite = Suite(framer, **arguments)
+    return [Check.of(function, suite) for function in _CHECKS]
+
+
+def check_framer(framer: ReadCondition[Any], **arguments: Unpack[Arguments]) -> Report:
+    r"""Hold a framer to every promise of the contract; a plain function, for any test runner::
+
+        check_framer(
+            Delimiter(b"\n"),
+            examples={b"a\nbc\n": [b"a", b"bc"]},
+            incomplete=[b"abc"],
+            slow_frame=lambda size: b"x" * size + b"\n",
+        )
+
+    Args:
+        framer: a read condition or framer.
+        examples: streams, each with the list of frames that are in it: a mapping, or pairs.
+        malformed: streams that must raise `FramingError` or `PayloadError`; a mapping to, or pairs with,
+            a text that the error must contain.
+        incomplete: streams that end inside a frame.
+        slow_frame: a function that makes the bytes of one frame of about so many bytes, to count the cost
+            with; preferably a frame that is hard to search, full of beginnings of delimiters. Or one long
+            frame. If it is left out, frames are grown from the examples, if that succeeds.
+        chunk_dependent: the frames are whatever has arrived, as with `Available`; what depends on the
+            chunks by nature is not checked.
+        seed: for everything random. The same seed tries the same bytes.
+
+    Returns:
+        A report of what was checked and what could not be, because there was nothing to check it with.
+
+    Raises:
+        ConformanceError: the framer breaks a promise; the message names the defect.
+    """
+    report = Report(describe_framer(framer))
+    for check in conformance_checks(framer, **arguments):
+        reason = check.run()
+        if reason is None:
+            report.kept.append(check.name)
+        else:
+            report.untried[check.name] = reason
+    return report

@@ -1,0 +1,379 @@
+"""Checks of whole streams: however the bytes arrive and are asked for, the same frames come, and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from framestream.decoder import OnOversize
+from framestream.errors import EncodeError, FramingError, IncompleteFrame, PayloadError, SpecError
+from framestream.framer import Framer, ReadCondition, Window
+from framestream.iterate import iter_frames
+from framestream.testing.contract import ConformanceError, describe_error, is_one_frame
+from framestream.testing.driver import (
+    POLICIES,
+    UNLIMITED,
+    WAYS,
+    By,
+    Cut,
+    Event,
+    Reader,
+    Reading,
+    Transcript,
+    difference,
+    read_chunks,
+    same_frame,
+    same_frames,
+    transcript,
+)
+from framestream.testing.suite import Suite, in_chunks, prefix_lengths
+
+_RESUME = (
+    "resume must not move past what may be the beginning of a delimiter, and a memo must not hold "
+    "indices of window.data, because the window moves: count from window.start"
+)
+_TAKEN = (
+    "a condition that reports settled payload is shown the frame without it: window.start has moved on "
+    "and window.taken bytes are gone"
+)
+_OVERHEAD = "declare in overhead how many bytes a frame takes besides its payload"
+_AT_THE_END = "answer NeedMore when window.eof is set and the frame is not complete"
+_HOW = {"frame": "one at a time", "batch": "in batches", "part": "in parts", "mixed": "in mixed ways"}
+_BUFFERS = (bytes, bytearray, memoryview)
+
+
+def check_examples(suite: Suite) -> str | None:
+    """Every example gives its frames."""
+    if not suite.given:
+        return f"no examples were given; tried on what it writes itself: {len(suite.examples)} streams"
+    for wire, frames in suite.given:
+        reading = suite.reading(wire)
+        if reading.malformed or not same_frames(frames, reading.values()):
+            raise ConformanceError(
+                "an example does not give the frames that its author names",
+                data=wire,
+                expected=repr(frames),
+                got=reading,
+                hint="mend find and decode, or the example",
+            )
+    return None
+
+
+def check_chunking(suite: Suite) -> None:
+    """Every chunking of a stream gives the same frames, the same outcome and the same leftover."""
+    for wire in suite.wires:
+        whole = suite.reading(wire)
+        for number, chunks in enumerate(suite.chunkings(wire)):
+            got = read_chunks(suite.framer, chunks, before=wire[-5:], mutable=number % 2 == 1)
+            if not same_frame(whole, got):
+                raise ConformanceError(
+                    "the frames depend on how the bytes were cut into chunks",
+                    chunks=chunks,
+                    expected=f"{whole}, as in one chunk",
+                    got=got,
+                    hint=_RESUME,
+                )
+
+
+def check_split(suite: Suite) -> None:
+    """`split` cuts the same frames as repeated `find` and `decode`, and stops in the same place."""
+    for wire in (*suite.wires, *suite.spoilt(24)):
+        broken = [wire[:size] for size in prefix_lengths(len(wire))[:-1:2]]
+        for data in (wire, wire + wire, *broken, *(wire + part for part in broken[1::2])):
+            _check_split(suite.framer, data, Reader(suite.framer).feed(data), eof=False)
+        _check_split(suite.framer, wire, suite.reading(wire), eof=True)
+
+
+def _check_split(framer: ReadCondition[Any], data: bytes, reading: Reading, *, eof: bool) -> None:
+    values, stops = [], [0]
+    for cut in reading.cuts:
+        if isinstance(cut.value, Exception) or cut.stop == cut.start:
+            break
+        values.append(cut.value)
+        stops.append(cut.stop)
+    for before in (b"", b"\n\0\xff"):
+        start = len(before)
+        try:
+            frames, rest = framer.split(Window(before + data, start, eof=eof))
+        except Exception as error:
+            raise ConformanceError(
+                f"split raises {describe_error(error)}",
+                data=data,
+                expected=f"the frames before the one that cannot be cut: {values!r}",
+                hint="stop before a frame that raises; the decoder then asks find about it",
+            ) from error
+        count = len(frames)
+        if rest - start != stops[min(count, len(values))] or not same_frames(values[:count], frames):
+            raise ConformanceError(
+                "split disagrees with find",
+                data=data,
+                expected=f"{values!r}, with the rest beginning at {start + stops[-1]}",
+                got=f"{frames!r}, with the rest beginning at {rest}",
+                hint=f"return what repeated find and decode give from window.start on ({start} here), "
+                "and where the first frame begins that is not returned; or leave split out",
+            )
+
+
+def check_round_trip(suite: Suite) -> str | None:
+    """A frame that is encoded is read back equal, or `encode` refuses it."""
+    framer = suite.framer
+    if not isinstance(framer, Framer):
+        return "it cannot encode: it is a ReadCondition, not a Framer"
+    read = [value for wire, _ in suite.examples for value in suite.reading(wire).values()]
+    frames = [value for value in read if not isinstance(value, Exception)]
+    written = [(frame, wire) for frame in frames if (wire := encode(framer, frame)) is not None]
+    if not written:
+        return "encode refuses every frame of the examples"
+    joined = [(frame, wire) for frame, wire in written if is_one_frame(framer, wire)]
+    if joined:
+        _check_read_back(framer, [frame for frame, _ in joined], b"".join(wire for _, wire in joined))
+    for frame in (*frames, *_telling_frames(suite, frames)):
+        if (wire := encode(framer, frame)) is not None:
+            _check_read_back(framer, [frame], wire)
+    return None
+
+
+def encode(framer: Framer[Any], frame: Any) -> bytes | None:
+    """Return the bytes for a frame, or None if `encode` refuses it.
+
+    Raises:
+        ConformanceError: `encode` raises something else, or returns something else than buffers.
+    """
+    try:
+        encoded = framer.encode(frame)
+    except EncodeError:
+        return None
+    except Exception as error:
+        raise ConformanceError(
+            f"encode raises {describe_error(error)}",
+            expected="bytes, a sequence of buffers, or EncodeError",
+            got=f"{type(error).__name__} for the frame {frame!r}",
+            hint="raise EncodeError for a frame that this framing cannot carry",
+        ) from error
+    buffers = [encoded] if isinstance(encoded, _BUFFERS) else encoded
+    if not isinstance(buffers, (list, tuple)) or not all(isinstance(one, _BUFFERS) for one in buffers):
+        raise ConformanceError(
+            "encode returns something else than bytes or a sequence of buffers",
+            expected="bytes, or a list or tuple of bytes to be sent in order",
+            got=f"{encoded!r} for the frame {frame!r}",
+            hint='return b"".join(...) or a list of the parts; text must be encoded',
+        )
+    return b"".join(buffers)
+
+
+def _check_read_back(framer: Framer[Any], frames: list[Any], wire: bytes) -> None:
+    reading = read_chunks(framer, [wire])
+    if not same_frames(frames, reading.values()) or reading.leftover:
+        raise ConformanceError(
+            "what encode writes is read back as something else",
+            data=wire,
+            expected=f"{frames!r}, and nothing left over",
+            got=f"{reading.values()!r}, left over: {reading.leftover!r}",
+            hint="make find and encode agree; raise EncodeError for a frame that this framing cannot carry, "
+            "such as a payload that contains the delimiter or a length that does not fit",
+        )
+
+
+def _telling_frames(suite: Suite, frames: list[Any]) -> Iterator[Any]:
+    """Yield frames that an encoder may trip over: empty ones, and ones made of the framing's own bytes."""
+    kinds = {type(frame) for frame in frames}
+    raw = [b"", b"\0", b"\r", b"\n", b" ", b"\xff" * 3, *suite.wires[:12], *suite.spoilt(12)]
+    for data in (*raw, *(wire[-size:] for wire in suite.wires[:12] for size in (1, 2, 3))):
+        if bytes in kinds:
+            yield data
+        if str in kinds:
+            yield data.decode("latin-1")
+
+
+def check_spec_string(suite: Suite) -> str | None:
+    """The framer's string, given to `get_framer`, makes an equal framer."""
+    from framestream.registry.lookup import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
+
+    framer, text = suite.framer, str(suite.framer)
+    if not framer.name:
+        return "it has no name, so it is not registered"
+    try:
+        again = get_framer(text)
+    except SpecError as error:
+        return f"{text!r} cannot be parsed here: {error}"
+    if again != framer:
+        raise ConformanceError(
+            "its string does not make it again",
+            expected=f"get_framer({text!r}) == {framer!r}",
+            got=repr(again),
+            hint="let every option be a dataclass field that a spec string can spell",
+        )
+    return None
+
+
+def check_decoder(suite: Suite) -> None:
+    """Frame by frame, in batches, in parts and in any mixture, a decoder reads the same frames."""
+    for wire, _ in suite.examples:
+        for number, chunks in enumerate(suite.chunkings(wire)):
+            for by in WAYS:
+                _check_reading(suite.framer, suite.reading(wire), chunks, by, number)
+
+
+def check_truncation(suite: Suite) -> None:
+    """A stream that breaks off gives the frames before the break, and is incomplete, not malformed."""
+    for wire, _ in suite.examples:
+        for size in prefix_lengths(len(wire))[:-1]:
+            reading = read_chunks(suite.framer, [wire[:size]])
+            if reading.malformed:
+                raise ConformanceError(
+                    "bytes that merely break off are refused as malformed",
+                    data=wire[:size],
+                    expected="NeedMore: the decoder then raises IncompleteFrame",
+                    got=reading.outcome,
+                    hint=_AT_THE_END,
+                )
+            for chunks in ([wire[:size]], in_chunks(wire[:size], 1)):
+                _check_reading(suite.framer, reading, chunks, "frame")
+
+
+def check_malformed(suite: Suite) -> str | None:
+    """Malformed bytes are refused with the same error at the same place under every chunking."""
+    if not suite.malformed:
+        return "no malformed bytes were given"
+    for wire, text in suite.malformed:
+        error = _first_error(suite.framer, wire)
+        told = "no error" if error is None else describe_error(error)
+        if error is None or isinstance(error, IncompleteFrame):
+            raise ConformanceError(
+                "malformed bytes are accepted",
+                data=wire,
+                expected="FramingError from find, or ValueError from decode",
+                got=told,
+                hint="check what the framing prescribes in find, and the payload in decode",
+            )
+        if text not in str(error):
+            raise ConformanceError(
+                "malformed bytes are refused for another reason than the author names",
+                data=wire,
+                expected=f"an error with {text!r} in its text",
+                got=told,
+            )
+        _check_every_chunking(suite, wire)
+    return None
+
+
+def check_incomplete(suite: Suite) -> str | None:
+    """A stream that ends inside a frame is reported as incomplete, and its bytes are left over."""
+    if not suite.incomplete:
+        return "no incomplete streams were given"
+    for wire in suite.incomplete:
+        error = _first_error(suite.framer, wire)
+        if not isinstance(error, IncompleteFrame):
+            raise ConformanceError(
+                "a stream that ends inside a frame is not reported as incomplete",
+                data=wire,
+                expected="IncompleteFrame",
+                got="no error" if error is None else describe_error(error),
+                hint=_AT_THE_END,
+            )
+        _check_every_chunking(suite, wire)
+    return None
+
+
+def check_spoilt_bytes(suite: Suite) -> None:
+    """Random and spoilt bytes raise framing errors only, the same ones under every chunking."""
+    for wire in suite.spoilt(12):
+        _check_every_chunking(suite, wire, few=True)
+
+
+def _first_error(framer: ReadCondition[Any], wire: bytes) -> FramingError | PayloadError | None:
+    """Return the first error that reading this stream to its end raises, or None."""
+    transcript(framer, [wire])  # what the decoder refuses is the framer's fault, and told so
+    try:
+        for _ in iter_frames([wire], framer):
+            pass
+    except (FramingError, PayloadError) as error:
+        return error
+    return None
+
+
+def _check_every_chunking(suite: Suite, wire: bytes, *, few: bool = False) -> None:
+    for by in () if suite.chunk_dependent else WAYS[:3]:
+        whole = transcript(suite.framer, [wire], by=by)
+        for chunks in suite.chunkings(wire, few=few):
+            _hold(whole, transcript(suite.framer, chunks, by=by), chunks, by)
+
+
+def _check_reading(
+    framer: ReadCondition[Any], reading: Reading, chunks: Sequence[bytes], by: By, seed: int = 0
+) -> None:
+    _hold(reading, transcript(framer, chunks, by=by, seed=seed, max_frame_size=UNLIMITED), chunks, by)
+
+
+def _hold(expected: Transcript | Reading, got: Transcript, chunks: Sequence[bytes], by: By) -> None:
+    unlike = difference(expected, got)
+    if unlike is not None:
+        raise ConformanceError(
+            f"read {_HOW[by]}, this chunking gives another transcript",
+            chunks=chunks,
+            expected=unlike[0],
+            got=unlike[1],
+            hint="split must agree with find; see check 'split'" if by == "batch" else _TAKEN,
+        )
+
+
+def check_limits(suite: Suite) -> None:
+    """At a limit just below, at and above a payload's size, every chunking and policy gives one verdict."""
+    for wire, _ in suite.examples:
+        reading = suite.reading(wire)
+        sizes = sorted({len(cut.payload) for cut in reading.cuts})
+        chosen = {*sizes[:1], *sizes[len(sizes) // 2 :][:1], *sizes[-1:]}
+        for limit in sorted({size + step for size in chosen for step in (-1, 0, 1)} - {-1}):
+            for policy in POLICIES:
+                _check_limit(suite, wire, reading.cuts, limit, policy)
+    # Hold each frame to its own size, too: in a row, a larger one in front may already have ended the stream.
+    for frame in suite.frames():
+        cuts = suite.reading(frame).cuts
+        limit = len(cuts[0].payload)
+        _check_verdict(suite.framer, frame, cuts, limit, transcript(suite.framer, [frame], max_size=limit))
+
+
+def _check_limit(suite: Suite, wire: bytes, cuts: list[Cut], limit: int, policy: OnOversize) -> None:
+    framer = suite.framer
+    whole = transcript(framer, [wire], max_size=limit, on_oversize=policy)
+    _check_verdict(framer, wire, cuts, limit, whole)
+    if policy == "discard" and not any(event.kind == "FrameTooLarge" for event in whole.events):
+        # A framer that passes the other checks cannot fail here; this watches the decoder, and found a bug.
+        kept = [cut for cut in cuts if len(cut.payload) <= limit and not isinstance(cut.value, Exception)]
+        skipped: list[tuple[int | None, int, int]] = [
+            (cut.start, limit, cut.stop - cut.start) for cut in cuts if len(cut.payload) > limit
+        ]
+        frames = [event for event in whole.events if event.kind == "frame"]
+        expected = Transcript([Event("frame", cut.value) for cut in kept], skipped, None)
+        _hold(expected, whole._replace(events=frames), [wire], "frame")
+    for number, chunks in enumerate(suite.chunkings(wire, few=True)):
+        by: By = "batch" if number % 2 else "frame"
+        per_call = number % 3 == 0 or framer.max_size is not None
+        sizes = {"max_size" if per_call else "max_frame_size": limit}
+        unlike = difference(whole, transcript(framer, chunks, by=by, on_oversize=policy, **sizes))
+        if unlike is not None:
+            raise ConformanceError(
+                f"the verdict on a limit of {limit} bytes (on_oversize={policy!r}) depends on the chunking",
+                chunks=chunks,
+                expected=f"{unlike[0]}, as in one chunk",
+                got=f"{unlike[1]}, by {by}",
+                hint=f"{_OVERHEAD}; report settled payload if frames of undeclared size are to be skipped",
+            )
+
+
+def _check_verdict(
+    framer: ReadCondition[Any], wire: bytes, cuts: Iterable[Cut], limit: int, got: Transcript
+) -> None:
+    refused = {event.offset for event in got.events if event.kind == "FrameTooLarge"}
+    refused |= {place for place, _, _ in got.discards}
+    for cut in cuts:
+        size = len(cut.payload)
+        if size <= limit and cut.start in refused:
+            besides = cut.stop - cut.start - size
+            raise ConformanceError(
+                f"a frame with a payload of {size} bytes is too large for a limit of {limit}",
+                data=wire[cut.start : cut.stop],
+                expected="a limit counts bytes of payload, delimiters and headers do not count",
+                got=f"overhead = {framer.overhead}, but the frame takes {besides} bytes besides its payload",
+                hint=_OVERHEAD,
+            )

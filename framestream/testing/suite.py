@@ -1,0 +1,257 @@
+"""`Suite`: one framer together with the bytes that it is tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import islice, pairwise
+from random import Random
+from typing import Any, NamedTuple, TypeAlias, TypedDict
+
+from framestream.framer import Framer, ReadCondition
+from framestream.testing.contract import is_one_frame
+from framestream.testing.driver import Cut, Reading, read_chunks, same_frames
+
+Examples: TypeAlias = "Mapping[bytes, list[Any]] | Iterable[tuple[bytes, list[Any]]]"
+Malformed: TypeAlias = "Mapping[bytes, str] | Iterable[bytes | tuple[bytes, str]]"
+SlowFrame: TypeAlias = "bytes | Callable[[int], bytes]"
+
+_MOST_SITUATIONS = 40
+_NEAR = 48
+_SIZES = (1, 2, 3, 7)
+
+# Values that length fields, delimiters and type bytes are likely to treat in their own way.
+TELLING = bytes([0, 1, 9, 10, 13, 32, 34, 48, 57, 58, 127, 128, 129, 192, 220, 254, 255])
+
+# Frames of the kinds that framers commonly carry, and streams of common protocols.
+# fmt: off
+FRAMES: tuple[Any, ...] = (
+    b"", b"a", b"hello, world", b"\0\xff" * 20, "", "text", "zwölf Boxkämpfer", 0, -1, 1 << 40, 1.5, None,
+    True, [], [1, "two", [3.0, None]], {}, {"key": "value", "list": [1, 2, 3]}, {"deep": {"er": [[[]]]}},
+)
+_STREAMS = (
+    b"one\ntwo\r\nthree\r\n\r\nfour", b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", b"0005hello0000",
+    b"\0\0\0\5hello\0\0\0\0\0\0\0\1!", b"\5\0hello\0\0\1\0!", b"\5hello\0\1!\x80\1" + b"x" * 128,
+    b"5:hello,0:,1:!,", b"5\r\nhello\r\n0\r\n\r\n", b"a;b;;END c;EN--END--", b"$2\r\nhi\r\n*2\r\n:1\r\n+\r\n",
+    b"\x93\1\xa3two\xc0\x82\xa1a\1\xa1b\x90\xc4\2\0\1\xcb?\xf8\0\0\0\0\0\0", b'{"a": 1}\n[2, "}"]\n"x"\n',
+    b"temp=21;hum=4000;;1;a=1\nb=2\n, bdexy acy xEND.", b"\x1b[m<1>Oct 11 22:14:15 su: failed\0$\n*two\r\n",
+)
+# fmt: on
+
+
+class Arguments(TypedDict, total=False):
+    """What a framer is tried on: arguments of `check_framer`, attributes of framers and of test classes."""
+
+    examples: Examples
+    malformed: Malformed
+    incomplete: Iterable[bytes]
+    slow_frame: SlowFrame | None
+    chunk_dependent: bool
+    seed: int
+
+
+def arguments_of(*owners: Any) -> Arguments:
+    """Return the arguments that these say in attributes, the first that has one being asked first."""
+    found: Any = {}
+    for name in Arguments.__annotations__.keys() - {"seed"}:
+        for owner in reversed(owners):
+            if hasattr(owner, name):
+                found[name] = getattr(owner, name)
+    arguments: Arguments = found
+    return arguments
+
+
+class Example(NamedTuple):
+    """A stream, and the frames that are in it."""
+
+    wire: bytes
+    frames: list[Any]
+
+
+class Suite:
+    """One framer and what it is tried on; what is derived is always the same for the same arguments.
+
+    Attributes:
+        framer: the framer under test.
+        given: the author's examples: streams with the frames that are in them.
+        malformed: streams that must be refused, each with a text that the error must contain.
+        incomplete: streams that end inside a frame.
+        slow_frame: one long frame, or a function that makes one of about so many bytes, or None.
+        chunk_dependent: the frames are whatever has arrived, cut wherever the chunks happen to end.
+        seed: for everything random.
+    """
+
+    def __init__(
+        self,
+        framer: ReadCondition[Any],
+        *,
+        examples: Examples = (),
+        malformed: Malformed = (),
+        incomplete: Iterable[bytes] = (),
+        slow_frame: SlowFrame | None = None,
+        chunk_dependent: bool = False,
+        seed: int = 0,
+    ) -> None:
+        pairs = examples.items() if isinstance(examples, Mapping) else examples
+        refused = malformed.items() if isinstance(malformed, Mapping) else malformed
+        named = [item if isinstance(item, tuple) else (item, "") for item in refused]
+        self.framer = framer
+        self.given = tuple(Example(bytes(wire), list(frames)) for wire, frames in pairs)
+        self.malformed = tuple((bytes(wire), text) for wire, text in named)
+        self.incomplete = tuple(map(bytes, incomplete))
+        self.slow_frame = slow_frame
+        self.chunk_dependent = chunk_dependent
+        self.seed = seed
+        self._readings: dict[bytes, Reading] = {}
+
+    @cached_property
+    def examples(self) -> tuple[Example, ...]:
+        """The author's examples; if there are none, frames that the framer writes and reads back."""
+        if self.given:
+            return self.given
+        written = [(try_to_encode(self.framer, frame), frame) for frame in FRAMES]
+        alone = [Example(wire, [frame]) for wire, frame in written if wire is not None]
+        alone = [example for example in alone if self._is_read_back(example)]
+        in_a_row = Example(b"".join(wire for wire, _ in alone), [frame for _, [frame] in alone])
+        return (*alone, in_a_row) if alone and self._is_read_back(in_a_row) else tuple(alone)
+
+    @property
+    def wires(self) -> list[bytes]:
+        """Every stream that the author gave."""
+        given = [example.wire for example in self.examples]
+        return [*given, *(wire for wire, _ in self.malformed), *self.incomplete]
+
+    def reading(self, wire: bytes) -> Reading:
+        """Return what the literal driver makes of a stream that is there from the beginning."""
+        if wire not in self._readings:
+            self._readings[wire] = read_chunks(self.framer, [wire])
+        return self._readings[wire]
+
+    def cuts(self) -> Iterator[tuple[bytes, Cut]]:
+        """Yield each stream of the examples with each frame in it, up to a bounded number."""
+        pairs = ((wire, cut) for wire, _ in self.examples for cut in self.reading(wire).cuts)
+        return islice(pairs, _MOST_SITUATIONS)
+
+    def frames(self) -> list[bytes]:
+        """Return the bytes of distinct frames in the examples that end by themselves, shortest first."""
+        distinct = {wire[cut.start : cut.stop] for wire, cut in self.cuts() if cut.stop > cut.start}
+        return sorted(
+            (frame for frame in distinct if is_one_frame(self.framer, frame)), key=lambda f: (len(f), f)
+        )
+
+    def situations(self) -> list[bytes]:
+        """Return the bytes from each frame's start to the end of its stream, spoilt streams included."""
+        found: dict[bytes, None] = {}
+        for wire in (*self.wires, *self.spoilt(12)):
+            reading = self.reading(wire)
+            starts = [cut.start for cut in reading.cuts] + reading.padding
+            if reading.malformed or reading.leftover:
+                starts.append(len(wire) - len(reading.leftover))
+            found.update(dict.fromkeys(wire[start:] for start in starts))
+        return list(found)[: 2 * _MOST_SITUATIONS]
+
+    def spoilt(self, count: int) -> list[bytes]:
+        """Return streams spoilt at random."""
+        wires = [wire for wire in self.wires if len(wire) <= 4096] or [b"\0framestream\r\n"]
+        source = Random(self.seed)  # noqa: S311  # reproducible, not secret
+        return [_spoil(wires[number % len(wires)], source, wires) for number in range(count)]
+
+    def chunkings(self, data: bytes, *, few: bool = False) -> Iterator[list[bytes]]:
+        """Yield ways to cut a stream: enough of them, and not too many for the kit to stay quick."""
+        if few or len(data) > 600:
+            return chunkings(data, two_way=6, random=2, empty=len(data) < 200, seed=self.seed)
+        return chunkings(data, two_way=40, seed=self.seed)
+
+    def _is_read_back(self, example: Example) -> bool:
+        return same_frames(self.reading(example.wire).values(), example.frames)
+
+
+def chunkings(
+    data: bytes, *, two_way: int = 64, random: int = 8, empty: bool = True, seed: int = 0
+) -> Iterator[list[bytes]]:
+    """Yield lists of chunks, each of which joins to `data`; the first is the whole in one chunk.
+
+    Then come chunks of 1, 2, 3 and 7 bytes, cuts in two, cuts at random places, and a drip with
+    empty chunks in between. The same arguments give the same chunkings. A list is cut when it is
+    asked for, so taking a few of many costs little.
+
+    Args:
+        data: what to cut.
+        two_way: how many cuts in two at most: every one if the data is that short, else evenly
+            spread and always the ones nearest to both ends.
+        random: how many random chunkings.
+        empty: whether to include empty chunks.
+        seed: for the random ones.
+    """
+    size = len(data)
+    yield [data]
+    for width in _SIZES:
+        if width < size:
+            yield in_chunks(data, width)
+    for cut in _two_way_cuts(size, two_way):
+        yield [data[:cut], data[cut:]]
+    source = Random(seed)  # noqa: S311  # reproducible, not secret
+    for _ in range(random if size > 2 else 0):
+        yield cut_at(data, [source.randrange(size) for _ in range(source.randint(1, 7))])
+    if empty:
+        yield [b"", *(chunk for byte in in_chunks(data, 1) for chunk in (byte, b""))]
+
+
+def in_chunks(data: bytes, size: int) -> list[bytes]:
+    """Cut `data` into chunks of `size` bytes, the last one possibly shorter."""
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def cut_at(data: bytes, places: Iterable[int]) -> list[bytes]:
+    """Cut `data` at these places; chunks may turn out empty."""
+    return [data[start:stop] for start, stop in pairwise([0, *sorted(places), len(data)])]
+
+
+def prefix_lengths(size: int) -> list[int]:
+    """Return the prefix lengths worth trying: all of a short frame, of a long one both ends and some."""
+    if size <= 3 * _NEAR:
+        return list(range(size + 1))
+    middle = range(_NEAR, size - _NEAR, max(1, size // _NEAR))
+    return [*range(_NEAR), *middle, *range(size - _NEAR, size + 1)]
+
+
+def seeds_for(framer: ReadCondition[Any]) -> list[bytes]:
+    """Return streams to begin with: frames that this framer encodes, one and all, and real protocols."""
+    written = [wire for frame in FRAMES if (wire := try_to_encode(framer, frame)) is not None]
+    return [*written, b"".join(written), *_STREAMS]
+
+
+def try_to_encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
+    """Return the bytes for a frame, or None if this framer cannot carry it."""
+    if not isinstance(framer, Framer):
+        return None
+    try:
+        encoded = framer.encode(frame)
+        return b"".join([encoded] if isinstance(encoded, bytes) else encoded)
+    except Exception:  # noqa: BLE001  # a frame of a kind that this framer does not carry fails in any way
+        return None
+
+
+def _two_way_cuts(size: int, most: int) -> list[int]:
+    if size - 1 <= most:
+        return list(range(1, size))
+    ends = {cut for near in range(1, most // 4 + 1) for cut in (near, size - near)}
+    rest = max(1, most - len(ends))
+    return sorted(ends | {1 + step * (size - 2) // rest for step in range(rest)})
+
+
+def _spoil(data: bytes, source: Random, donors: Sequence[bytes]) -> bytes:
+    """Return `data` with one to four changes: bytes taken away, put in, replaced, or the end cut off."""
+    for _ in range(source.randint(1, 4)):
+        at, donor = source.randint(0, len(data)), source.choice(donors)
+        piece = source.randint(0, len(donor))
+        inserts = (
+            b"",
+            bytes([source.choice(TELLING)]),
+            source.randbytes(1),
+            donor[piece : piece + 16],
+            data[at:][:8],
+        )
+        gone = source.choice((0, 1, 1, 1, 6, len(data)))
+        data = data[:at] + source.choice(inserts) + data[at + gone :]
+    return data
