@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Final
 
 from framestream.errors import AddressError, describe_os_error
+from framestream.net.streams import retold
 from framestream.net.urls import Activated, Descriptors, Endpoint, Tcp, Unix
 
 FIRST_ACTIVATED: Final = 3
@@ -120,10 +121,7 @@ def _bind_all(
 
 
 def _with_place(error: OSError, endpoint: Endpoint) -> OSError:
-    # Made of the message alone, since Python would print the number in front of it.
-    told = type(error)(f"cannot listen on {endpoint}: {describe_os_error(error)}")
-    told.errno = error.errno
-    return told
+    return retold(error, f"cannot listen on {endpoint}: {describe_os_error(error)}")
 
 
 # Unix sockets
@@ -237,7 +235,7 @@ class Acceptor:
 
     Where the process or the system is short of descriptors or memory, nothing can be accepted: the
     acceptor pauses, for longer each time, instead of spinning on sockets that stay readable. Until then
-    connections wait in the kernel's backlog. It begins with the first `poke`.
+    connections wait in the kernel's backlog. It begins in the loop's next pass, or with the first `poke`.
 
     It accepts when the loop finds a socket readable, or, where a loop cannot watch sockets (Windows'
     Proactor), in a task for each socket.
@@ -264,14 +262,14 @@ class Acceptor:
         self._room = room
         self._closed = False
         self._pause = FIRST_PAUSE
-        self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.Handle = self._loop.call_soon(self.poke)
         self._watches: list[Callable[[], object]] = []  # what ends the accepting, while there is any
         self._in_tasks = False
 
     def poke(self) -> None:
         """Accept from now on, if there is room; call it again when a connection has ended."""
         if not self._closed and not self._watches and self._room() > 0:
-            self._stop_timer()
+            self._retry.cancel()
             self._watches = [self._watch(sock) for sock in self._sockets]
 
     def _watch(self, sock: socket.socket) -> Callable[[], object]:
@@ -301,7 +299,7 @@ class Acceptor:
                 self._accept(sock, _LONGEST_BACKLOG)
         self._closed = True
         self._unwatch()
-        self._stop_timer()
+        self._retry.cancel()
         if self._in_tasks:
             # Once the tasks have let go: the loop would take a new socket of this number for the old one.
             self._loop.call_soon(close_all, self._sockets)
@@ -312,10 +310,6 @@ class Acceptor:
         watches, self._watches = self._watches, []
         for end in watches:
             end()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
 
     def _accept(self, sock: socket.socket, most: int = _ACCEPTS_IN_A_ROW) -> None:
         for _ in range(most):
@@ -330,7 +324,7 @@ class Acceptor:
                 if error.errno in _GONE:
                     continue
                 self._unwatch()
-                self._timer = self._loop.call_later(self._pause, self.poke)
+                self._retry = self._loop.call_later(self._pause, self.poke)
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
                 self._on_failure(error)
                 return

@@ -95,6 +95,13 @@ def server_tls(
     return _completed(context, certificate, key, alpn)
 
 
+def retold(error: OSError, text: str) -> OSError:
+    """Return the same error in these words."""
+    told = type(error)(text)  # of the text alone, since Python would print the number in front of it
+    told.errno = error.errno
+    return told
+
+
 def default_client_tls(alpn: Sequence[str]) -> ssl.SSLContext:
     """Return the context that `connect` uses when it is given none: one for the process.
 
@@ -129,6 +136,4 @@ def _naming(what: str) -> Iterator[None]:
         text = f"cannot use {what}: {why}"
         if isinstance(error, ssl.SSLError):  # prints its arguments unless there are two
             raise type(error)(error.errno, text) from error
-        told = type(error)(text)
-        told.errno = error.errno
-        raise told from error
+        raise retold(error, text) from error
