@@ -24,6 +24,10 @@ async def test_workers_share_a_port_and_their_counters_are_added_up():
         assert {str(pid) for pid in server.worker_pids} == pids
         assert [] == server.streams
     assert (40, 40, 0) == (server.stats.accepted, server.stats.frames_received, server.stats.open)
+    async with await serve(answer, HERE) as server:
+        assert [] == server.worker_pids
+        with pytest.raises(TypeError, match="only a server with workers can be reloaded"):
+            await server.reload()
 
 
 @pytest.mark.asyncio_only
@@ -187,11 +191,3 @@ async def test_a_worker_whose_parent_is_killed_ends_by_itself(tmp_path):
         await asyncio.to_thread(parent.stdout.read)
     with pytest.raises(ConnectError):
         await connect(url)
-
-
-@pytest.mark.asyncio_only
-async def test_a_server_in_this_process_has_no_workers_to_reload():
-    async with await serve(answer, HERE) as server:
-        assert [] == server.worker_pids
-        with pytest.raises(TypeError, match="only a server with workers can be reloaded"):
-            await server.reload()
