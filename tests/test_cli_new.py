@@ -53,6 +53,7 @@ def test_a_new_project_passes_its_own_tests_and_works_by_name(new, tmp_path):
     assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "1 plugin, 0 wrong")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (installed("ruff") and installed("mypy")), reason="ruff or mypy is not installed")
 def test_new_projects_are_clean_and_typed_strictly_whatever_their_names_and_frames(new, tmp_path):
     for name in ("x", "acme-frames", "framer", "none", "a-name-as-long-as-any-one-may-be"):
