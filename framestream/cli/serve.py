@@ -28,7 +28,6 @@ from framestream.errors import describe_os_error
 
 if TYPE_CHECKING:
     import ssl
-    from asyncio.subprocess import Process
 
     from framestream.net import Server
     from framestream.stream import FramedStream
@@ -223,26 +222,22 @@ class Execute:
     async def __call__(self, conversation: FramedStream[Any]) -> None:
         async for frame in conversation:
             try:
-                answer = self._as_frame(await self._run(_as_input(frame)), frame)
-                sent = conversation.send(answer)
-            except EncodeError as error:
-                complaint = f"gave no answer that {conversation.send_framer} can send: {error}"
-            except CommandFailed as error:
-                complaint = str(error)
-            else:
-                await sent
-                continue
-            complain(f"{conversation.stream.peer}: {self.argv[0]} {complaint}")
-            return
+                sent = conversation.send(self._as_frame(await self._run(_as_input(frame)), frame))
+            except (EncodeError, CommandFailed) as error:
+                no_answer = f"gave no answer that {conversation.send_framer} can send: "
+                complaint = f"{no_answer if isinstance(error, EncodeError) else ''}{error}"
+                complain(f"{conversation.stream.peer}: {self.argv[0]} {complaint}")
+                return
+            await sent
 
     async def _run(self, data: bytes) -> bytes:
         try:
             process = await asyncio.create_subprocess_exec(*self.argv, stdin=PIPE, stdout=PIPE)
         except OSError as error:
             raise CommandFailed(f"cannot be started: {error.strerror}") from error
-        feeding = asyncio.ensure_future(_feed(process, data))
+        feeding = asyncio.ensure_future(_feed(process.stdin, data))
         try:
-            output = await self._output(process)
+            output = await self._output(process.stdout)
             await process.wait()
         except BaseException:
             with suppress(ProcessLookupError):  # it has just ended
@@ -257,12 +252,11 @@ class Execute:
             raise CommandFailed(f"ended with exit status {process.returncode}")
         return output
 
-    async def _output(self, process: Process) -> bytes:
-        assert process.stdout is not None
+    async def _output(self, source: Any) -> bytes:
         try:
-            await process.stdout.readexactly(self.max_size + len("\n") + 1)
+            await source.readexactly(self.max_size + len("\n") + 1)
         except asyncio.IncompleteReadError as end:
-            return end.partial
+            return bytes(end.partial)
         raise CommandFailed(f"gave more than {self.max_size} bytes, the limit of --max-size")
 
     def _as_frame(self, output: bytes, like: Any) -> Any:
@@ -277,12 +271,11 @@ class Execute:
             raise CommandFailed(f"gave no JSON: {error}") from error
 
 
-async def _feed(process: Process, data: bytes) -> None:
-    assert process.stdin is not None
+async def _feed(target: Any, data: bytes) -> None:
     with suppress(BrokenPipeError, ConnectionResetError):  # it may end without having read everything
-        process.stdin.write(data)
-        await process.stdin.drain()
-    process.stdin.close()
+        target.write(data)
+        await target.drain()
+    target.close()
 
 
 def _as_input(frame: Any) -> bytes:
