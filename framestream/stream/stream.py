@@ -129,20 +129,12 @@ class IOStream:
         receiver, sender, timeouts, callbacks: what it is made of; for those who build reads of their own.
     """
 
+    # fmt: off
     __slots__ = (
-        "__weakref__",
-        "_callbacks",
-        "_end",
-        "_frames_sent",
-        "_half_open",
-        "_handshake",
-        "framer",
-        "loop",
-        "receiver",
-        "send_framer",
-        "sender",
-        "timeouts",
+        "__weakref__", "_callbacks", "_end", "_frames_sent", "_half_open", "_handshake", "framer", "loop",
+        "receiver", "send_framer", "sender", "timeouts",
     )
+    # fmt: on
 
     def __init__(
         self,
