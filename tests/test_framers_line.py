@@ -5,23 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from cutting import cut, error
+from cutting import cut
 from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream.decoder import FrameDecoder
-from framestream.errors import EncodeError, IncompleteFrame, PayloadError
+from framestream.errors import EncodeError, PayloadError
 from framestream.framer import Window
 from framestream.framers.line import Line
-
-
-def test_the_defaults_read_a_text_file() -> None:
-    assert cut(Line(), "été\r\n\nlast".encode()) == ["été", "", "last"]
-    assert cut(Line(None), b"\xff\r\n\nlast") == [b"\xff", b"", b"last"]
-
-
-def test_half_a_line_is_refused_on_request() -> None:
-    assert cut(Line(last=False), b"one\nDELETE /tm") == ["one", IncompleteFrame, ("left", b"DELETE /tm")]
 
 
 @pytest.mark.parametrize(
@@ -47,11 +38,6 @@ def test_a_line_that_cannot_be_decoded_costs_only_that_line() -> None:
         decoder.next_batch(Line())
     assert (caught.value.payload, caught.value.offset) == (b"tw\xff", 4)
     assert decoder.next_batch(Line()) == ["three"]
-
-
-def test_a_character_cut_in_two_by_a_newline_is_two_bad_lines() -> None:
-    assert isinstance(error(Line(), b"\xc3\n\xa9\n"), PayloadError)
-    assert cut(Line(errors="replace"), b"\xc3\n\xa9\n") == ["\ufffd", "\ufffd"]
 
 
 def test_many_lines_are_decoded_a_block_at_a_time() -> None:
