@@ -346,23 +346,6 @@ def test_the_limit_is_the_largest_of_the_alternatives_if_all_have_one() -> None:
     assert FirstOf(Delimiter(b"\n", max_size=5), Delimiter(b";")).max_size is None
 
 
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (FirstOf, "at least one alternative"),
-        (Sequence, "at least one part"),
-        (lambda: FirstOf(5), "5 is not a read condition"),  # type: ignore[arg-type, type-var]
-        (lambda: When((), LINE), "none, or empty ones"),
-        (lambda: When(b"", LINE), "none, or empty ones"),
-        (lambda: Sequence(LINE, max_size=-1), "max_size is -1"),
-        (lambda: HeaderThenBody(LINE, sized, max_size=-1), "max_size is -1"),
-    ],
-)
-def test_wrong_parts_are_refused_at_once(make: Any, reason: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=reason):
-        make()
-
-
 def test_guesses_about_refused_frames_come_from_the_parts() -> None:
     window = Window(b"a")
     for condition in (

@@ -278,23 +278,6 @@ def test_what_has_no_form_is_not_written(frame: Any) -> None:
         Msgpack(max_size=8).encode(frame)
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"max_str_len": -1}, "max_str_len is -1"),
-        ({"timestamp": 7}, "timestamp"),
-        ({"unicode_errors": "often"}, "unknown error handler"),
-        ({"object_hook": 5}, "object_hook"),
-        ({"default": 5}, "default"),
-        ({"max_size": -1}, "max_size is -1"),
-        ({"object_hook": dict, "object_pairs_hook": dict}, "mutually exclusive"),
-    ],
-)
-def test_wrong_options_are_refused_at_once(options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        Msgpack(**options)
-
-
 def test_without_the_c_implementation_it_gives_the_same_frames_in_linear_time() -> None:
     program = (
         "import msgpack\n"

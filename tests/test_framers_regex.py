@@ -194,19 +194,6 @@ def test_a_match_is_held_to_more_than_where_it_ends() -> None:
         Regex(rb"(?:a|a){0,20};", result="match")
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"engine": "pcre"}, "engine is 'pcre'"),
-        ({"result": "str"}, "result is 'str'"),
-        ({"max_size": -1}, "max_size is -1"),
-    ],
-)
-def test_wrong_options_are_refused_at_once(options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        Regex(b"a", **options)
-
-
 def test_re2_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
