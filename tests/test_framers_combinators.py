@@ -9,10 +9,11 @@ from typing import Any
 import msgpack
 import pytest
 from cutting import cut, error, told, wire
+from sample_conditions import Spaced
 
 from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
-from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
+from framestream.framer import Decode, NeedMore, ReadCondition, Window
 from framestream.framers.amounts import Exactly, FixedLength, UntilClose
 from framestream.framers.choice import FirstOf, When
 from framestream.framers.delimiter import Delimiter
@@ -38,23 +39,6 @@ class Netstring(ReadCondition[str]):
             return NeedMore()
         stop = colon + 1 + int(window.data[window.start : colon])
         return colon + 1, stop, stop + 1, Decode(lambda payload: payload.decode(), trailer=b",")
-
-
-@dataclass(frozen=True)
-class Spaced(ReadCondition[bytes]):
-    """Lines, with blanks before them that belong to no frame."""
-
-    def find(self, window: Window) -> Any:
-        data, start = window.data, window.start
-        first = start
-        while first < len(data) and data[first] == 32:
-            first += 1
-        if first > start:
-            return start, start, first, PADDING
-        return LINE.find(window)
-
-    def explain(self, window: Window) -> str:
-        return "looks like poetry"
 
 
 @dataclass(frozen=True)
