@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from itertools import takewhile
 from typing import Any
 
 import msgpack
@@ -89,7 +90,8 @@ def test_any_bytes_are_cut_as_the_c_parser_cuts_them(data: bytes) -> None:
     condition = Msgpack(strict_map_key=False, raw=True)
     for chunks in ([data], [data[i : i + 1] for i in range(len(data))]):
         assert list(map(repr, cut(condition, *chunks)))[: len(expected)] == expected
-        assert list(map(repr, batches(condition, *chunks)))[: len(expected)] == expected
+        good = takewhile(lambda told: not told.startswith("('bad', "), map(repr, batches(condition, *chunks)))
+        assert list(good) == expected
 
 
 def test_a_small_object_has_its_value_at_first_sight() -> None:
