@@ -16,10 +16,11 @@ from framestream.checks import check_seconds
 from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
 from framestream.framer import Framer, ReadCondition
 from framestream.net.process import connect_process
-from framestream.net.streams import can_watch_descriptors, default_client_tls, open_stream
+from framestream.net.streams import default_client_tls, open_stream
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
+from framestream.transport import can_watch_descriptors
 from framestream.transport.descriptor import PipeTransport, format_address
 
 HAPPY_EYEBALLS_DELAY = 0.25

@@ -11,9 +11,9 @@ from subprocess import PIPE
 from typing import IO, Any
 
 from framestream.errors import ConnectError, describe_os_error
-from framestream.net.streams import can_watch_descriptors
 from framestream.stream.options import check_options
 from framestream.stream.stream import IOStream
+from framestream.transport import can_watch_descriptors
 from framestream.transport.base import Buffer, Transport, joined
 from framestream.transport.descriptor import PipeTransport, Readiness
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import socket
@@ -38,15 +37,6 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
     except BaseException:
         source.close()
         raise
-
-
-def can_watch_descriptors() -> bool:
-    """Tell whether the running loop can watch descriptors of ours; Windows' Proactor cannot."""
-    try:
-        asyncio.get_running_loop().remove_reader((1 << 31) - 1)  # no process has so many: this only asks
-    except NotImplementedError:
-        return False
-    return True
 
 
 def client_tls(
