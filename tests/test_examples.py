@@ -25,8 +25,6 @@ import mail  # noqa: E402
 import memcached  # noqa: E402
 import neovim  # noqa: E402
 
-LINE = Line()
-
 
 def needs(program):
     found = shutil.which(program)
@@ -60,7 +58,7 @@ async def running(*command):
 
 
 async def introduced(server, name):
-    member = await connect(server.url, framer=LINE)
+    member = await connect(server.url, framer=Line())
     assert "* what is your name?" == await member.read()
     await member.send(name)
     assert f"* {name} is here" == await member.read()
@@ -80,7 +78,7 @@ async def test_chat_everybody_hears_what_anybody_says():
 
 async def test_chat_names_are_new_names():
     async with await chat_server.open_room("tcp://127.0.0.1:0") as server:
-        async with await introduced(server, "ann"), await connect(server.url, framer=LINE) as other:
+        async with await introduced(server, "ann"), await connect(server.url, framer=Line()) as other:
             await other.read()
             for name in ("ann", "", "not a name"):
                 await other.send(name)
@@ -272,7 +270,7 @@ async def imitation(answers):
     heard = []
 
     async def answer(stream):
-        async for line in stream.frames(memcached.LINE):
+        async for line in stream.frames(Line(newline="crlf")):
             heard.append(line)
             await stream.write(await answers.get())
 
