@@ -57,7 +57,7 @@ def _takes(framer: Framer[Any], frame: Any) -> bool:
 @click.option("-i", "--input", "entry", type=_ENTRY, default="text", help="What each line to send is.")
 @click.option("-o", "--output", type=options.FORM, default="text", help="What to print.")
 @options.count
-@options.max_size
+@options.max_size(default="1MiB", help="Largest payload.")
 @options.on_oversize
 @click.option("--timeout", type=options.seconds, help="How long connecting may take.")
 @click.option("--ca", type=options.FILE, help="Trust these certificates (PEM).")

@@ -13,8 +13,7 @@ from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError, FramingError
 from framestream.framer import Framer, NeedMore, Span, Window
 from framestream.framers.length_fields import Binary, Custom, Digits, LengthField, Varint
-from framestream.framers.looks_like import looks_like
-from framestream.framers.values import Interned, check_payload
+from framestream.framers.values import Interned, check_payload, looks_like
 
 ByteOrder = Literal["big", "little", "native"]
 Format = Literal["binary", "varint", "decimal", "hex"]

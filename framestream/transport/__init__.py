@@ -30,7 +30,7 @@ __all__ = [
     "transport_over",
 ]
 
-_watching: dict[type[asyncio.AbstractEventLoop], bool] = {}
+_watching: dict[type[asyncio.AbstractEventLoop], bool] = {}  # asking costs as much as a system call
 
 
 def transport_over(
@@ -45,18 +45,19 @@ def transport_over(
     """
     if isinstance(sock, ssl.SSLSocket):
         return TLSSocketTransport(sock, peer)
-    if _watches_descriptors(loop or asyncio.get_running_loop(), sock):
+    if can_watch_descriptors(loop):
         return SocketTransport(sock, peer)
     return LoopTransport(sock, peer)
 
 
-def _watches_descriptors(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bool:
+def can_watch_descriptors(loop: asyncio.AbstractEventLoop | None = None) -> bool:
+    """Tell whether a loop, by default the running one, can watch descriptors; Windows' Proactor cannot."""
+    loop = loop or asyncio.get_running_loop()
     kind = type(loop)
     if kind not in _watching:
         try:
-            loop.add_reader(sock, int)
-            loop.remove_reader(sock)
+            loop.remove_reader((1 << 31) - 1)  # no process has so many: this only asks
             _watching[kind] = True
-        except NotImplementedError:  # the Proactor loop of Windows
+        except NotImplementedError:
             _watching[kind] = False
     return _watching[kind]
