@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 try:
     import uvloop
@@ -36,6 +37,11 @@ _MARKERS = {
     "no_waiting": "run on a loop of which the clock jumps instead",
     "slow": "about time, memory and descriptors of many: left out unless asked for with -m slow",
 }
+
+
+# The first draw of a run reads the constants of every module that is loaded; busy machines are slow at times.
+settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:

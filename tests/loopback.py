@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 
-from framestream import Line
+from framestream import Line, connect
 
 LINE = Line()
 HERE = "tcp://127.0.0.1:0"
@@ -45,8 +45,6 @@ async def until(condition):
 
 async def ask(url, question="hello", **options):
     """Return the answer to one line."""
-    from framestream import connect
-
     async with await connect(url, **options) as stream:
         await stream.send(question, LINE)
         return await stream.read(LINE)
@@ -54,8 +52,6 @@ async def ask(url, question="hello", **options):
 
 async def hear(url, **options):
     """Return the line that a peer says unasked."""
-    from framestream import connect
-
     async with await connect(url, **options) as stream:
         return await stream.read(LINE)
 

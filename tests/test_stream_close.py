@@ -9,6 +9,7 @@ import struct
 import weakref
 
 import pytest
+from certificates import certificates
 from stream_pairs import KINDS, connected, joined, needs_polling, passes
 
 from framestream import (
@@ -98,13 +99,6 @@ async def test_the_end_by_the_peer_completes_what_it_can_and_a_reader_who_has_se
         assert server.error is None
 
 
-async def test_half_open_it_stays_open():
-    async with joined("unix", half_open=True) as (client, server):
-        await client.write_eof()
-        assert [] == [line async for line in server.frames(Line())]
-        assert not server.closed()
-
-
 async def test_answers_to_everything_before_the_end_still_leave():
     async with joined("unix") as (client, server):
         await client.write(b"a\nb\n")
@@ -116,15 +110,6 @@ async def test_answers_to_everything_before_the_end_still_leave():
             server.write(b"too late")
         assert 2_000_002 == len(await client.read_until_close())
         await server.wait_closed()
-
-
-async def test_a_frame_cut_off_by_the_peer_is_incomplete_and_closes():
-    async with joined("unix") as (client, server):
-        await client.write(b"\x00\x05ab")
-        client.close()
-        with pytest.raises(IncompleteFrame):
-            await server.read(LengthPrefix(2))
-        assert server.closed()
 
 
 # Resets
@@ -145,15 +130,6 @@ async def test_a_reset_is_a_close_with_the_error_kept_and_nothing_logged(caplog)
         assert server.closed()
         assert caught.value.real_error is server.error
         assert [] == ours(caplog)
-
-
-async def test_a_reset_ends_read_until_close_normally():
-    async with joined("tcp") as (client, server):
-        await client.write(b"abc")
-        await server.peek(3)
-        reset(client)
-        assert b"abc" == await server.read_until_close()
-        assert isinstance(server.error, ConnectionResetError)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
@@ -303,18 +279,6 @@ async def test_a_frame_that_breaks_off_is_kept_as_the_error_after_what_is_still_
 # Who waits for the end
 
 
-async def test_an_end_seen_ahead_of_unread_data_closes_when_that_is_read():
-    async with joined("unix") as (client, server):
-        closed = []
-        server.set_close_callback(lambda: closed.append(True))
-        await client.write(b"a\nb\n")
-        client.close()
-        assert b"a\nb\n" == await server.peek(100)
-        assert ["a", "b"] == [await server.read(Line()), await server.read(Line())]
-        await passes()
-        assert [True] == closed
-
-
 async def test_an_end_seen_ahead_without_a_close_callback_is_left_to_the_reader():
     async with joined("unix") as (client, server):
         server.set_close_callback(lambda: None)
@@ -420,12 +384,70 @@ async def test_the_loop_lets_go_of_a_closed_stream():
     assert alive() is None
 
 
-async def test_repr_says_who_and_in_what_state():
-    async with joined("tcp") as (_, server):
-        assert repr(server).startswith("<IOStream 127.0.0.1:")
-        assert repr(server).endswith(" open>")
-        server.close()
-        assert repr(server).endswith(" closed>")
+# When no more input is wanted
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_stream_that_drains_ends_after_what_has_arrived(kind, waits):
+    async with joined(kind) as (client, server):
+        lines = server.frames(Line())
+        if waits:
+            await client.write(b"a\n")
+            assert "a" == await anext(lines)
+            reading = asyncio.ensure_future(anext(lines))
+            await passes()
+        else:
+            await client.write(b"a\nb\nhal")
+            assert "a" == await anext(lines)
+        server.end_input()
+        if waits:
+            with pytest.raises(StopAsyncIteration):
+                await reading
+        else:
+            assert "b" == await anext(lines)
+            reading = asyncio.ensure_future(anext(lines))
+            await passes(10)
+            assert not reading.done(), "the frame has begun"
+            client.write(b"f\nmore\n")
+            assert ["half", "more"] == [await reading, *[line async for line in lines]]
+        assert server.error is None
+        await server.wait_closed()
+
+
+async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_is_wanted():
+    client, server = memory_stream_pair()
+    keys = certificates()
+    shaking = asyncio.ensure_future(server.start_tls(keys.server(), server_side=True))
+    await passes()
+    server.end_input()
+    await client.start_tls(keys.client(), server_hostname="localhost")
+    await shaking
+    client, server = memory_stream_pair()
+    shaking = asyncio.ensure_future(server.start_tls(keys.server(), server_side=True))
+    await passes()
+    server.end_input()
+    with pytest.raises(StreamClosed):
+        await asyncio.wait_for(shaking, 5)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_who_lingers_throws_away_what_the_peer_still_sends(ends):
+    needs_polling("asking whether something has arrived that nobody reads")
+    async with joined("tcp", half_open=True) as (client, server):
+        await client.write(b"unread")
+        await passes()
+        await server.write(b"too much of this\n")
+        closing = asyncio.ensure_future(server.aclose(linger=5 if ends else 0.01))
+        await client.write(bytes(100_000))
+        assert "too much of this" == await client.read(Line())
+        assert b"" == await client.read_until_close()
+        if ends:
+            assert not closing.done()
+            await client.aclose()
+        await closing
+        assert server.closed()
+        assert server.error is None
 
 
 # What plugins are told

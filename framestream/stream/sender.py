@@ -88,29 +88,13 @@ class Sender:
         ended: nothing more may be written.
     """
 
+    # fmt: off
     __slots__ = (
-        "_at_end_of_pass",
-        "_eof_due",
-        "_free",
-        "_max_size",
-        "_queue",
-        "_receiver",
-        "_seen_pushes",
-        "_stream",
-        "_timeout",
-        "_timer",
-        "_waited",
-        "_waiters",
-        "ended",
-        "high_water",
-        "low_water",
-        "most",
-        "passed",
-        "size",
-        "state",
-        "transport",
-        "written",
+        "_at_end_of_pass", "_eof_due", "_free", "_max_size", "_queue", "_receiver", "_seen_pushes", "_stream",
+        "_timeout", "_timer", "_waited", "_waiters", "ended", "high_water", "low_water", "most", "passed",
+        "size", "state", "transport", "written",
     )
+    # fmt: on
 
     def __init__(
         self,

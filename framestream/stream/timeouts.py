@@ -57,19 +57,12 @@ class ReadTimer:
     Between the parts of a frame no time passes: what its reader does there is not the peer's fault.
     """
 
+    # fmt: off
     __slots__ = (
-        "_arrived",
-        "_began",
-        "_deadline",
-        "_decoder",
-        "_first",
-        "_handle",
-        "_limits",
-        "_loop",
-        "_offset",
-        "_paused",
-        "_read",
+        "_arrived", "_began", "_deadline", "_decoder", "_first", "_handle", "_limits", "_loop", "_offset",
+        "_paused", "_read",
     )
+    # fmt: on
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: ReadTimeouts, decoder: FrameDecoder) -> None:
         now = loop.time()

@@ -30,6 +30,8 @@ __all__ = [
     "transport_over",
 ]
 
+_watching: dict[type[asyncio.AbstractEventLoop], bool] = {}  # asking costs as much as a system call
+
 
 def transport_over(
     sock: socket.socket, loop: asyncio.AbstractEventLoop | None = None, peer: str = ""
@@ -51,8 +53,11 @@ def transport_over(
 def can_watch_descriptors(loop: asyncio.AbstractEventLoop | None = None) -> bool:
     """Tell whether a loop, by default the running one, can watch descriptors; Windows' Proactor cannot."""
     loop = loop or asyncio.get_running_loop()
-    try:
-        loop.remove_reader((1 << 31) - 1)  # no process has so many: this only asks
-    except NotImplementedError:
-        return False
-    return True
+    kind = type(loop)
+    if kind not in _watching:
+        try:
+            loop.remove_reader((1 << 31) - 1)  # no process has so many: this only asks
+            _watching[kind] = True
+        except NotImplementedError:
+            _watching[kind] = False
+    return _watching[kind]

@@ -218,11 +218,19 @@ def watch(
     file: socket.socket | int,
     callback: Callable[[], object] | None,
 ) -> None:
-    """Register a callback with the loop's selector in place of the one before; None: no longer."""
+    """Register a callback with the loop's selector in place of the one before; None: no longer.
+
+    Raises:
+        NotImplementedError: the loop has none; says what to do.
+    """
     if callback is None:
         getattr(loop, f"remove_{kind}")(file)
-    else:
+        return
+    try:
         getattr(loop, f"add_{kind}")(file, callback)
+    except NotImplementedError:
+        what = f"{type(loop).__name__} cannot watch descriptors"
+        raise NotImplementedError(f"{what}: use transport_over(sock), and start_tls for TLS") from None
 
 
 def prepare_socket(sock: socket.socket) -> None:

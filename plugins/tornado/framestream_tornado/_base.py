@@ -1,4 +1,6 @@
 """BaseIOStream: Tornado's methods on one of our streams."""
+# mypy: disable-error-code="override"
+# What is a coroutine there gives a future here.
 
 from __future__ import annotations
 
@@ -19,12 +21,14 @@ from framestream_tornado._futures import FutureRead, RestRead, WriteFuture
 from framestream_tornado._transport import DescriptorTransport
 
 if TYPE_CHECKING:
-    import asyncio
     import re
-    import socket
+    from asyncio import Future
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from framestream import ReadCondition
+
+    BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 # Less at a time would cost a call for each piece of what is there anyway.
 _LEAST_CHUNK = 1 << 12
@@ -48,7 +52,7 @@ class BaseIOStream(IOStream):
         plain_read: the `read_from_fd` that leaves to the system what does not fit into its buffer.
     """
 
-    socket: socket.socket | None = None
+    socket: Any = None
     plain_read: Any = None
 
     def __init__(
@@ -101,35 +105,29 @@ class BaseIOStream(IOStream):
 
     # Reading
 
-    def read_bytes(  # type: ignore[override]  # a future
-        self, num_bytes: int, partial: bool = False, **callbacks: Any
-    ) -> asyncio.Future[bytes]:
+    def read_bytes(self, num_bytes: int, partial: bool = False, **callbacks: Any) -> Future[bytes]:
         """Return a future of so many bytes; with `partial`, of at least one and at most so many."""
         assert isinstance(num_bytes, numbers.Integral)
         return self._read(some_bytes(num_bytes, partial), **callbacks)
 
-    def read_until(  # type: ignore[override]  # a future
-        self, delimiter: bytes, max_bytes: int | None = None, **callbacks: Any
-    ) -> asyncio.Future[bytes]:
+    def read_until(self, delimiter: bytes, max_bytes: int | None = None, **callbacks: Any) -> Future[bytes]:
         """Return a future of everything up to a delimiter; more than `max_bytes` closes the stream."""
         return self._read(until(delimiter), delimiter, max_bytes, **callbacks)
 
-    def read_until_regex(  # type: ignore[override]  # a future
+    def read_until_regex(
         self, regex: bytes | re.Pattern[bytes], max_bytes: int | None = None, **callbacks: Any
-    ) -> asyncio.Future[bytes]:
+    ) -> Future[bytes]:
         """Return a future of everything up to the end of a match; more than `max_bytes` closes the stream."""
         return self._read(until_match(regex), regex, max_bytes, **callbacks)
 
-    def read_until_close(self, **callbacks: Any) -> asyncio.Future[bytes]:
+    def read_until_close(self, **callbacks: Any) -> Future[bytes]:
         """Return a future of everything up to the end, which closes the stream; a reset is an end."""
         if any(callbacks.values()):
             super().read_until_close(**callbacks)
             return self.loop.create_future()
         return self._begin(RestRead(self, REST, self.max_buffer_size, partial(self._in_words, None)))
 
-    def read_into(  # type: ignore[override]  # a future
-        self, buf: bytearray | memoryview, partial: bool = False
-    ) -> asyncio.Future[int]:
+    def read_into(self, buf: bytearray | memoryview, partial: bool = False) -> Future[int]:
         """Return a future of how many bytes were put into `buf`; with `partial`, that may be just one."""
 
         def put(data: bytes) -> int:
@@ -148,14 +146,14 @@ class BaseIOStream(IOStream):
         max_bytes: int | None = None,
         convert: Callable[[bytes], Any] = bytes,
         **callbacks: Any,
-    ) -> asyncio.Future[Any]:
+    ) -> Future[Any]:
         limit = self.max_buffer_size if max_bytes is None else min(max_bytes, self.max_buffer_size)
         if callbacks and any(callbacks.values()):
             self.read(condition, max_size=limit, on_oversize="close", **callbacks)
             return self.loop.create_future()
         return self._begin(FutureRead(self, condition, limit, partial(self._in_words, wanted), convert))
 
-    def _begin(self, read: FutureRead) -> asyncio.Future[Any]:
+    def _begin(self, read: FutureRead) -> Future[Any]:
         was_closed = self.closed()
         self._beginning = True
         try:
@@ -184,9 +182,7 @@ class BaseIOStream(IOStream):
 
     # Writing
 
-    def write(  # type: ignore[override]  # a future
-        self, data: bytes | bytearray | memoryview, callback: Callable[[], object] | None = None
-    ) -> asyncio.Future[None]:
+    def write(self, data: BytesLike, callback: Callable[[], object] | None = None) -> Future[None]:
         """Write; return a future that is done when the bytes have left."""
         try:
             super().write(data, callback)

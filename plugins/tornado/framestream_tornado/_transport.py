@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import ssl
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tornado.ioloop import IOLoop
 
 from framestream.transport import PolledTransport, address_of_peer, joined
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Sequence
 
     Callback: TypeAlias = Callable[[], object]
@@ -21,32 +20,20 @@ _READ, _WRITE = IOLoop.READ, IOLoop.WRITE
 _MOST_TO_SEND = 1 << 17
 
 
-class Descriptor(Protocol):
-    """The methods that move the bytes, which a subclass or the user of one stream may replace."""
-
-    io_loop: IOLoop
-    socket: socket.socket | None
-
-    def fileno(self) -> Any: ...
-    def read_from_fd(self, buf: memoryview, /) -> int | None: ...
-    def write_to_fd(self, data: memoryview, /) -> int: ...
-    def close_fd(self) -> None: ...
-    def fail_to_open(self) -> None: ...
-
-
 class DescriptorTransport(PolledTransport):
     """Move bytes with a stream's `read_from_fd` and `write_to_fd`.
 
     While the stream is being opened (`hold`), nothing moves: what is written waits, and so does who reads.
 
     Args:
-        stream: whose methods to use.
+        stream: whose methods to use; they are looked up at each call, since the user of a stream may
+            replace them.
         hides: `read_from_fd` may have more even where it did not fill the buffer it was given.
     """
 
     __slots__ = ("_events", "_hides", "_more", "_on_read", "_on_write", "_opening", "_stream")
 
-    def __init__(self, stream: Descriptor, hides: bool) -> None:
+    def __init__(self, stream: Any, hides: bool) -> None:
         super().__init__()
         self._stream = stream
         self._hides = hides
@@ -60,7 +47,7 @@ class DescriptorTransport(PolledTransport):
         """Receive by the stream's method."""
         if self._opening is not None:
             raise BlockingIOError
-        received = self._stream.read_from_fd(buffer)
+        received: int | None = self._stream.read_from_fd(buffer)
         self._more = received == len(buffer) or (self._hides and bool(received))
         if received is None:
             raise BlockingIOError
@@ -73,7 +60,7 @@ class DescriptorTransport(PolledTransport):
         if self._opening is not None:
             raise BlockingIOError
         with memoryview(joined(buffers, _MOST_TO_SEND)) as data:
-            sent = self._stream.write_to_fd(data)
+            sent: int = self._stream.write_to_fd(data)
         if not sent:
             raise BlockingIOError
         return sent
@@ -149,7 +136,7 @@ class DescriptorTransport(PolledTransport):
     # What it is
 
     @property
-    def socket(self) -> socket.socket | None:
+    def socket(self) -> Any:
         """The socket underneath, if there is one."""
         return self._stream.socket
 

@@ -83,7 +83,7 @@ class IOStream(BaseIOStream):
     def __init__(self, socket: socket.socket, *args: Any, **options: Any) -> None:
         self.socket = socket
         socket.setblocking(False)
-        self._connecting: asyncio.Future[Any] | None = None
+        self._opening: asyncio.Future[Any] | None = None  # who waits for that
         super().__init__(*args, **options)
         self.set_nodelay(True)
 
@@ -118,7 +118,7 @@ class IOStream(BaseIOStream):
 
     def connect(self, address: Any, server_hostname: str | None = None) -> asyncio.Future[Self]:
         """Return a future of this stream, connected. What is written meanwhile leaves afterwards."""
-        self._connecting = future = self.loop.create_future()
+        self._opening = future = self.loop.create_future()
         self.descriptor.hold(self._on_connected, IOLoop.WRITE)
         try:
             self.socket.connect(address)
@@ -132,18 +132,22 @@ class IOStream(BaseIOStream):
         error = self.get_fd_error()
         if isinstance(error, OSError) and error.errno:
             self.close(error)
-            return
-        settle(self._connecting, self)
-        self._connecting = None
-        self.go_on_connected()
+        else:
+            self.go_on_connected()
 
     def go_on_connected(self) -> None:
-        """Let the bytes move: the socket is connected."""
+        """Let the bytes move: the socket is connected, and that is all."""
         self.descriptor.go_on()
+        self.tell_open(self)
+
+    def tell_open(self, outcome: object) -> None:
+        """Tell who waits for the stream to open how that ended."""
+        settle(self._opening, outcome)
+        self._opening = None
 
     def fail_to_open(self) -> None:
         """Fail the future of `connect`."""
-        settle(self._connecting, StreamClosedError(real_error=self.error))
+        self.tell_open(StreamClosedError(real_error=self.error))
 
     # TLS
 
@@ -161,7 +165,7 @@ class IOStream(BaseIOStream):
             ValueError: something is under way, or buffered.
         """
         try:
-            if self._connecting is not None:
+            if self._opening is not None:
                 raise FramestreamError("the stream is not connected")
             self.detach()
         except FramestreamError as error:
@@ -194,7 +198,6 @@ class SSLIOStream(IOStream):
         self._ssl_options = ssl_options
         self._server_hostname: str | None = None
         self._shaken = False
-        self._shaking: asyncio.Future[Any] | None = None
         super().__init__(*args, **options)
         if isinstance(self.socket, ssl.SSLSocket):
             # In the loop: whoever gets the stream can still say what it is to wait for.
@@ -219,8 +222,7 @@ class SSLIOStream(IOStream):
     def connect(self, address: Any, server_hostname: str | None = None) -> asyncio.Future[Self]:
         """Return a future of this stream, connected and past its handshake."""
         self._server_hostname = server_hostname
-        super().connect(address)
-        return self.wait_for_handshake()
+        return super().connect(address)
 
     def wait_for_handshake(self) -> asyncio.Future[Self]:
         """Return a future of this stream, past its handshake; its exception is the handshake's own.
@@ -228,13 +230,13 @@ class SSLIOStream(IOStream):
         Raises:
             RuntimeError: somebody waits already.
         """
-        if self._shaking is not None:
+        if self._opening is not None:
             raise RuntimeError("Already waiting")
-        self._shaking = future = self.loop.create_future()
+        self._opening = future = self.loop.create_future()
         if self.closed():
             self.fail_to_open()
         elif self._shaken:
-            self._tell_shaken()
+            super().go_on_connected()
         return future
 
     def go_on_connected(self) -> None:
@@ -264,17 +266,11 @@ class SSLIOStream(IOStream):
             self.close(error)
         else:
             self._shaken = True
-            self.descriptor.go_on()
-            self._tell_shaken()
-
-    def _tell_shaken(self) -> None:
-        settle(self._shaking, self)
-        self._shaking = None
+            super().go_on_connected()
 
     def fail_to_open(self) -> None:
-        """Fail the futures of `connect` and `wait_for_handshake`."""
-        super().fail_to_open()
-        settle(self._shaking, self.error or StreamClosedError())
+        """Fail the future of `connect` or `wait_for_handshake`, with the handshake's own exception."""
+        self.tell_open(self.error or StreamClosedError())
 
 
 @functools.cache
