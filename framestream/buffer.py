@@ -71,7 +71,7 @@ class Place:
         self.total = total
         self.is_lent = is_lent
         self._file = BytesIO()
-        self._rest: memoryview | None = None
+        self._rest = memoryview(b"")
 
     def put(self, piece: bytes | bytearray | memoryview) -> None:
         """Add what has arrived already."""
@@ -79,8 +79,7 @@ class Place:
 
     def rest(self) -> memoryview:
         """Return the room for what is to arrive next."""
-        if self._rest is not None:
-            self._rest.release()
+        self._rest.release()
         if self.size == self._room:
             room = max(_FACTOR * self.size, min(_FIRST_FACTOR * self.size, _FIRST_ROOM))
             # No small last step: a BytesIO that grows by little takes more than it is asked for, and giving
@@ -94,8 +93,7 @@ class Place:
     def take(self) -> bytes:
         """Return what has arrived; the place is of no more use."""
         try:
-            if self._rest is not None:
-                self._rest.release()
+            self._rest.release()
             self._file.truncate(self.size)
         except BufferError:
             # uvloop holds the room until the call that tells of its bytes returns.
@@ -375,24 +373,21 @@ class ReceiveBuffer:
                 break
             start, stop, end = start - have, stop - have, end - have
             if self.view is not None and not self._chunks:
-                return self._take_borrowed(pieces, max(start, 0), stop, end)
+                pieces.append(self.view[self.view_at :][max(start, 0) : max(stop, 0)])
+                payload = b"".join(pieces)
+                self._consume_borrowed(end)
+                return payload
             self._replace_head(self._next_chunk())
         self.advance(end)
         return b"".join(pieces)
 
-    def _take_borrowed(self, pieces: list[bytes | memoryview], start: int, stop: int, end: int) -> bytes:
-        view, at = self.view, self.view_at
-        assert view is not None
-        if start < stop:
-            pieces.append(view[at + start : at + stop])
-        payload = b"".join(pieces)
+    def _consume_borrowed(self, size: int) -> None:
         self._replace_head(b"")
-        self.base += end
-        self.view_at += end
-        self.queued -= end
+        self.base += size
+        self.view_at += size
+        self.queued -= size
         if not self.queued:
             self.view = None
-        return payload
 
     def take_into(self, place: memoryview) -> None:
         """Consume as many bytes as `place` has room for, and copy them there; so many must be there."""

@@ -137,6 +137,7 @@ IN_PARTS: Final = (
 )
 PAYLOAD: Final[Any] = object()  # the value of a frame that `condition.decode` makes from the payload
 _MISS: Final = object()  # the fast path has no answer
+_NOTHING: Final[list[Any]] = []  # one for all that have none, and never added to: an idle decoder is small
 
 
 def check_policy(policy: OnOversize) -> OnOversize:
@@ -199,7 +200,7 @@ class CurrentFrame:
     def __init__(self, buffer: ReceiveBuffer) -> None:
         self.buffer = buffer
         self.window = Window(b"")
-        self.kept: list[bytes] = []
+        self.kept: list[bytes] = _NOTHING
         self.first = self.stop = self.missing = 0
         self.report = False
         self.reset()
@@ -438,7 +439,7 @@ class CurrentFrame:
             self.kept.append(part[: self.missing])
             self.missing -= len(self.kept[-1])
         self.state = SKIPPING
-        kept, self.kept = self.kept, []
+        kept, self.kept = self.kept, _NOTHING
         return b"".join(kept)
 
     # Limits
@@ -482,6 +483,7 @@ class CurrentFrame:
         self.state = SKIPPING
         if policy == "truncate":
             self.state = TRUNCATING
+            self.kept = []
             self.missing = limit
 
     def _can_be_skipped(self, bound: int) -> bool:
@@ -642,7 +644,7 @@ class FrameDecoder:
         self.on_discard = on_discard
         self.condition: ReadCondition[Any] | None = None
         self._other: ReadCondition[Any] | None = None  # asked for before that, and another one
-        self.ahead: list[Any] = []
+        self.ahead: list[Any] = _NOTHING
         self._batch: Batch | None = None  # what was cut last, if that was the last thing to be delivered
         self._buffer = ReceiveBuffer()
         self._frame = CurrentFrame(self._buffer)
@@ -825,7 +827,7 @@ class FrameDecoder:
             if self.ahead:
                 self.ahead.reverse()
                 frames += self.ahead
-                self.ahead = []
+                self.ahead = _NOTHING
             try:
                 frame = self._whole_frame(condition, limit)
                 if frame is _MISS:
@@ -1114,7 +1116,7 @@ class FrameDecoder:
         batch = self._follow()
         self._buffer.unread(batch.head, batch.at, batch.end)
         self._cut -= len(self.ahead)
-        self.ahead = []
+        self.ahead = _NOTHING
         self._batch = None
         self._start = batch.base + batch.start
         self._size = batch.at - batch.start

@@ -11,15 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
-from framestream.decoder import (
-    DEFAULT_MAX_FRAME_SIZE,
-    END,
-    NEED_DATA,
-    End,
-    FrameDecoder,
-    NeedData,
-    OnOversize,
-)
+from framestream.decoder import END, NEED_DATA, End, FrameDecoder, NeedData, OnOversize
 from framestream.errors import FrameTooLarge, PayloadError
 from framestream.framer import ReadCondition
 
@@ -44,6 +36,7 @@ class Receivable(Protocol):
 
 Source: TypeAlias = "str | os.PathLike[str] | BytesLike | Readable | Receivable | Iterable[BytesLike]"
 AsyncSource: TypeAlias = "Callable[[], Awaitable[BytesLike]] | AsyncIterable[BytesLike]"
+OnPayloadError: TypeAlias = Callable[[PayloadError], object]
 
 
 class Options(TypedDict, total=False):
@@ -52,7 +45,7 @@ class Options(TypedDict, total=False):
     max_frame_size: int
     on_oversize: OnOversize
     on_discard: Callable[[FrameTooLarge], object] | None
-    on_payload_error: Callable[[PayloadError], object] | None
+    on_payload_error: OnPayloadError | None
 
 
 @overload
@@ -63,10 +56,8 @@ def iter_frames(
     source: Source,
     condition: ReadCondition[Any] | str,
     *,
-    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
-    on_oversize: OnOversize = "raise",
-    on_discard: Callable[[FrameTooLarge], object] | None = None,
-    on_payload_error: Callable[[PayloadError], object] | None = None,
+    on_payload_error: OnPayloadError | None = None,
+    **options: Any,
 ) -> Iterator[Any]:
     """Yield the frames of a blocking source until it ends.
 
@@ -87,12 +78,11 @@ def iter_frames(
         IncompleteFrame: the source ended inside a frame.
         PayloadError: see `on_payload_error`.
     """
-    decoder = FrameDecoder(max_frame_size=max_frame_size, on_oversize=on_oversize, on_discard=on_discard)
-    return _frames(decoder, condition_of(condition), _chunks(source), on_payload_error)
+    return _frames(FrameDecoder(**options), condition_of(condition), _chunks(source), on_payload_error)
 
 
 def drive(
-    ask: Callable[[], T | NeedData | End], on_payload_error: Callable[[PayloadError], object] | None = None
+    ask: Callable[[], T | NeedData | End], on_payload_error: OnPayloadError | None = None
 ) -> Iterator[T | NeedData]:
     """Ask until the answer is END, and yield every other answer; feed the decoder after NEED_DATA.
 
@@ -125,7 +115,7 @@ def placed_frames(
     decoder: FrameDecoder,
     condition: ReadCondition[T],
     chunks: Iterable[BytesLike],
-    on_payload_error: Callable[[PayloadError], object] | None = None,
+    on_payload_error: OnPayloadError | None = None,
 ) -> Iterator[tuple[tuple[int, int], T]]:
     """Yield each frame with the stream offsets of its first byte and of the byte after it.
 
@@ -144,7 +134,7 @@ def _frames(
     decoder: FrameDecoder,
     condition: ReadCondition[T],
     chunks: Iterator[BytesLike],
-    on_payload_error: Callable[[PayloadError], object] | None,
+    on_payload_error: OnPayloadError | None,
 ) -> Iterator[T]:
     for frames in drive(partial(decoder.next_batch, condition), on_payload_error):
         if frames is NEED_DATA:
@@ -194,10 +184,8 @@ def aiter_frames(
     source: AsyncSource,
     condition: ReadCondition[Any] | str,
     *,
-    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
-    on_oversize: OnOversize = "raise",
-    on_discard: Callable[[FrameTooLarge], object] | None = None,
-    on_payload_error: Callable[[PayloadError], object] | None = None,
+    on_payload_error: OnPayloadError | None = None,
+    **options: Any,
 ) -> AsyncIterator[Any]:
     """Yield the frames of an asynchronous source, under any event loop (asyncio, trio, anyio).
 
@@ -208,9 +196,8 @@ def aiter_frames(
     The other arguments and the errors are those of `iter_frames`. Cancelling a pending step loses no
     byte that was received, but it ends this iterator: a decoder of your own outlives a cancellation.
     """
-    decoder = FrameDecoder(max_frame_size=max_frame_size, on_oversize=on_oversize, on_discard=on_discard)
     chunks = source if isinstance(source, AsyncIterable) else _received(source)
-    return _aframes(decoder, condition_of(condition), aiter(chunks), on_payload_error)
+    return _aframes(FrameDecoder(**options), condition_of(condition), aiter(chunks), on_payload_error)
 
 
 async def _received(receive: Callable[[], Awaitable[BytesLike]]) -> AsyncIterator[BytesLike]:
@@ -222,7 +209,7 @@ async def _aframes(
     decoder: FrameDecoder,
     condition: ReadCondition[T],
     chunks: AsyncIterator[BytesLike],
-    on_payload_error: Callable[[PayloadError], object] | None,
+    on_payload_error: OnPayloadError | None,
 ) -> AsyncIterator[T]:
     for frames in drive(partial(decoder.next_batch, condition), on_payload_error):
         if frames is NEED_DATA:

@@ -1,4 +1,4 @@
-"""Make the modules beside the tests importable by name, and run ``async def`` tests on every loop."""
+"""Make the modules beside the tests importable by name, and run ``async def`` tests on several loops."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 try:
     import uvloop
@@ -18,25 +19,47 @@ except ImportError:
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from loops import LoopWithoutPolling, LoopWithoutWaiting
+
 PATIENCE = 20.0  # seconds until a test counts as stuck
 
+# What tests run on, in asyncio's debug mode unless they are marked.
 LOOPS: dict[str, Any] = {"asyncio": asyncio.SelectorEventLoop}
 if uvloop is not None:
     LOOPS["uvloop"] = uvloop.new_event_loop
+EVERY_LOOP = {**LOOPS, "no-debug": asyncio.SelectorEventLoop, "transports": LoopWithoutPolling}
+_BY_NAME = {**EVERY_LOOP, "no-waiting": LoopWithoutWaiting}
+
+_MARKERS = {
+    "no_debug": "run without asyncio's debug mode, for tests of speed or size",
+    "asyncio_only": "not repeated on uvloop",
+    "every_loop": "also run without debug mode, and on a loop that cannot watch descriptors",
+    "no_waiting": "run on a loop of which the clock jumps instead",
+    "slow": "about time, memory and descriptors of many: left out unless asked for with -m slow",
+}
+
+
+# The first draw of a run reads the constants of every module that is loaded; busy machines are slow at times.
+settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "no_debug: run without asyncio's debug mode, for tests of speed or size"
-    )
-    config.addinivalue_line("markers", "asyncio_only: not repeated on uvloop")
+    for name, what in _MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {what}")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not inspect.iscoroutinefunction(metafunc.function):
         return
-    one = metafunc.definition.get_closest_marker("asyncio_only")
-    metafunc.parametrize("event_loop_name", ["asyncio"] if one else list(LOOPS), indirect=True)
+    marked = metafunc.definition.get_closest_marker
+    if marked("no_waiting"):
+        names = ["no-waiting"]
+    elif marked("asyncio_only"):
+        names = ["asyncio"]
+    else:
+        names = list(EVERY_LOOP if marked("every_loop") else LOOPS)
+    metafunc.parametrize("event_loop_name", names, indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +74,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
-    debug = pyfuncitem.get_closest_marker("no_debug") is None
-    run_on(LOOPS[pyfuncitem.callspec.params["event_loop_name"]], pyfuncitem.obj, arguments, debug)
+    name = pyfuncitem.callspec.params["event_loop_name"]
+    debug = name != "no-debug" and pyfuncitem.get_closest_marker("no_debug") is None
+    run_on(_BY_NAME[name], pyfuncitem.obj, arguments, debug)
     return True
 
 
@@ -64,11 +88,14 @@ def run_on(new_loop: Callable[[], Any], test: Any, arguments: dict[str, Any], de
     loop.set_debug(debug)
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(asyncio.wait_for(test(**arguments), PATIENCE))
+        patience = PATIENCE * 1000 if isinstance(loop, LoopWithoutWaiting) else PATIENCE
+        loop.run_until_complete(asyncio.wait_for(test(**arguments), patience))
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        for _ in range(3):  # a loop closes its own transports in a later pass
+            loop.run_until_complete(asyncio.sleep(0))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:

@@ -7,9 +7,8 @@ import contextlib
 import os
 import resource
 import socket
-import sys
 
-from framestream import Line
+from framestream import Line, connect
 
 LINE = Line()
 HERE = "tcp://127.0.0.1:0"
@@ -46,8 +45,6 @@ async def until(condition):
 
 async def ask(url, question="hello", **options):
     """Return the answer to one line."""
-    from framestream import connect
-
     async with await connect(url, **options) as stream:
         await stream.send(question, LINE)
         return await stream.read(LINE)
@@ -55,8 +52,6 @@ async def ask(url, question="hello", **options):
 
 async def hear(url, **options):
     """Return the line that a peer says unasked."""
-    from framestream import connect
-
     async with await connect(url, **options) as stream:
         return await stream.read(LINE)
 
@@ -95,24 +90,3 @@ def no_more_descriptors():
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-class LoopWithoutPolling(asyncio.SelectorEventLoop):
-    """A loop that cannot be asked to watch a descriptor, as Windows' Proactor cannot; asyncio itself may."""
-
-    def _refuse(self, name, *arguments):
-        if not sys._getframe(2).f_globals["__name__"].startswith("asyncio."):
-            raise NotImplementedError
-        return getattr(super(), name)(*arguments)
-
-    def add_reader(self, *arguments):
-        return self._refuse("add_reader", *arguments)
-
-    def remove_reader(self, *arguments):
-        return self._refuse("remove_reader", *arguments)
-
-    def add_writer(self, *arguments):
-        return self._refuse("add_writer", *arguments)
-
-    def remove_writer(self, *arguments):
-        return self._refuse("remove_writer", *arguments)

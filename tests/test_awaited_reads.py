@@ -10,6 +10,7 @@ from stream_pairs import joined, passes
 from framestream import LengthPrefix, Line, StreamClosed
 from framestream.testing import Wire, memory_stream_pair
 
+pytestmark = pytest.mark.every_loop
 NAME = contextvars.ContextVar("NAME", default="nobody")
 
 

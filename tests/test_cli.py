@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import re
-import runpy
 import select
 import signal
 import socket
@@ -42,16 +41,15 @@ def lines(tmp_path):
 # cut: what is printed
 
 
-def test_json_lines_have_offset_size_and_frame(framestream, lines):
+def test_json_lines_have_offset_size_and_frame_and_standard_input_is_the_default(framestream, lines):
     printed = framestream("cut", "line", lines)
-
-    assert [
-        {"offset": 0, "size": 4, "frame": "one"},
-        {"offset": 4, "size": 5, "frame": "two"},
-        {"offset": 9, "size": 1, "frame": ""},
-        {"offset": 10, "size": 5, "frame": "four"},
-    ] == [json.loads(line) for line in printed.out.splitlines()]
+    assert [(0, 4, "one"), (4, 5, "two"), (9, 1, ""), (10, 5, "four")] == [
+        tuple(json.loads(line).values()) for line in printed.out.splitlines()
+    ]
+    assert ["offset", "size", "frame"] == list(json.loads(printed.out.splitlines()[0]))
     assert (0, "") == (printed.status, printed.err)
+    assert printed == framestream("cut", "line", stdin=LINES)
+    assert framestream("cut", "delimiter:;", "-", stdin=b"a;\x00;").frames == ["a", {"hex": "00"}]
 
 
 class Spaced(ReadCondition[str]):
@@ -69,19 +67,12 @@ class Spaced(ReadCondition[str]):
         return payload.decode() + "\ud800"
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
-def test_padding_is_no_part_of_a_frame_and_a_lone_surrogate_is_printed_as_its_escape(form, framestream):
+def test_padding_is_no_part_of_a_frame_and_a_lone_surrogate_is_printed_as_its_escape(framestream):
     plugins.register(Spaced)
-    printed = framestream("cut", "spaced", "-o", form, stdin=b"ab  cd")
-
+    printed = framestream("cut", "spaced", stdin=b"ab  cd")
     assert (0, 2) == (printed.status, printed.out.count(r"\ud800"))
-    if form == "json":
-        assert [(0, "ab\ud800"), (4, "cd\ud800")] == list(zip(printed.offsets, printed.frames, strict=True))
-
-
-def test_standard_input_is_the_default(framestream):
-    assert framestream("cut", "line", stdin=LINES).frames == ["one", "two", "", "four"]
-    assert framestream("cut", "delimiter:;", "-", stdin=b"a;\x00;").frames == ["a", {"hex": "00"}]
+    assert [(0, "ab\ud800"), (4, "cd\ud800")] == list(zip(printed.offsets, printed.frames, strict=True))
+    assert "ab\\ud800\ncd\\ud800\n" == framestream("cut", "spaced", "-o", "text", stdin=b"ab  cd").out
 
 
 @pytest.mark.parametrize(
@@ -115,9 +106,7 @@ def test_stats_go_to_standard_error_and_memory_does_not_grow_with_the_input(fram
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(16 << 20)
-
     printed = framestream("cut", "fixed-length:64KiB", large, "--stats", "-o", "raw")
-
     stats = dict(re.split(" {2,}", line) for line in printed.err.splitlines())
     assert ("256", str(16 << 20), "0") == (stats["frames"], stats["received"], stats["left over"])
     assert int(stats["high water"]) <= 128 << 10
@@ -145,7 +134,6 @@ def test_malformed_input_is_reported_with_its_place_after_what_came_before_it(
     spec, stream, frames, complaint, framestream
 ):
     printed = framestream("cut", *spec.split(), stdin=stream)
-
     assert (1, frames) == (printed.status, printed.frames)
     assert printed.err.startswith("framestream: standard input: ")
     assert complaint in printed.err
@@ -156,10 +144,8 @@ def test_malformed_input_is_reported_with_its_place_after_what_came_before_it(
     [("discard", [(0, "ab"), (10, "cd")]), ("truncate", [(0, "ab"), (3, "abc"), (10, "cd")])],
 )
 def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, places, framestream):
-    stream = b"ab\nabcdef\ncd\n"
-
-    printed = framestream("cut", "line", "--max-size", "3", "--on-oversize", policy, stdin=stream)
-
+    arguments = ["--max-size", "3", "--on-oversize", policy]
+    printed = framestream("cut", "line", *arguments, stdin=b"ab\nabcdef\ncd\n")
     assert places == list(zip(printed.offsets, printed.frames, strict=True))
     told = "standard input: frame exceeds the limit of 3 bytes (at offset 3); 7 bytes skipped"
     assert (0, f"framestream: {told}\n") == (printed.status, printed.err)
@@ -175,17 +161,10 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
         ("cut line -o xml", 2, "Invalid value for '-o' / '--output': 'xml' is not one of"),
         ("cut line --max-size big", 2, "'big' is no whole number"),
         ("cut line no-such-file", 1, "framestream: no-such-file: No such file or directory\n"),
-        ("cut line .", 1, "framestream: .: Is a directory\n"),
-        ("cut line tcp://localhost", 2, "'tcp://localhost' is no address such as tcp://localhost:4000"),
-        ("cut line tcp://x..y:1", 2, "'tcp://x..y:1' is no address"),
-        ("cut line tcp://[::1", 2, "'tcp://[::1' is no address"),
-        (
-            "cut line tls://a:4000",
-            2,
-            "not connect there: framestream connect tls://a:4000 --framer SPEC\n",
-        ),
+        ("cut line tcp://localhost", 2, "no port in 'tcp://localhost'; write tcp://HOST:PORT\n"),
+        ("cut line tls://a:4000", 2, "there: framestream connect tls://a:4000 --framer SPEC\n"),
         ("cut line exec:cat&file", 2, "framestream connect 'exec:cat&file' --framer SPEC\n"),
-        (f"cut line unix:{'x' * 200}", 2, "AF_UNIX path too long\n"),
+        (f"cut line unix:{'x' * 200}", 2, "bytes; a Unix socket's has "),
         ("cut line unix:no-such-socket", 1, "unix:no-such-socket: No such file or directory\n"),
         ("cut line:kep=yes", 2, "\n  line:kep=yes\n       ^\nhint: framestream framers NAME explains"),
         ("cut lnie", 2, "did you mean 'line'?"),
@@ -195,16 +174,7 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
         ("plugins show x", 1, "framestream: no plugin 'x' is installed\n"),
         ("-p x framers", 1, "framestream: no plugin 'x' is installed\n"),
         ("connect tcp://127.0.0.1:1 -f line", 1, "cannot connect to tcp://127.0.0.1:1: connection refused"),
-        ("connect unix:/nowhere -f line --timeout 1", 1, "cannot connect to unix:/nowhere: no such file"),
         ("connect localhost -f line", 2, "'localhost' begins with none of the schemes"),
-        ("connect tcp://x..y:1 -f line", 2, "'x..y' in 'tcp://x..y:1' is no host name"),
-        (
-            "connect tls://a:1 -f line --server-hostname x..y",
-            2,
-            "'x..y' in server_hostname='x..y' is no host",
-        ),
-        ("connect tcp://a:1", 2, "Missing option '-f' / '--framer'."),
-        ("connect tcp://a:1 -f lien", 2, "no framer named 'lien'; did you mean 'line'?"),
         ("connect tcp://a:1 -f line --send-framer available", 2, "available can only read"),
         ("connect tcp://a:1 -f line --timeout nan", 2, "'--timeout': 'nan' is no number of seconds"),
         (f"connect tls://a:1 -f line --ca {__file__}", 1, f"the certificates to trust in {__file__}: "),
@@ -215,8 +185,6 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
         ("serve tcp://:0 -f line --exec=", 2, "'--exec': it names no command"),
         ("serve tcp://:0 -f available", 2, "available can only read; what is sent takes a framer that"),
         ("serve tcp://:0 -f line --max-size=-5", 2, "'--max-size': '-5' is no size: it is negative"),
-        ("serve tcp://:0 -f line --idle-timeout nan", 2, "'--idle-timeout': 'nan' is no number of seconds"),
-        ("serve tcp://:0 -f line --drain-timeout inf", 2, "'--drain-timeout': 'inf' is no number of seconds"),
         (f"serve tcp://:0 -f line --key {__file__}", 2, "--key goes with --cert"),
         ("serve tls://:0 -f line", 2, "tls:// needs a certificate: --cert FILE\n"),
         (f"serve tls://:0 -f line --cert {__file__}", 1, "one is missing or no PEM\n"),
@@ -224,7 +192,6 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
 )
 def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestream):
     printed = framestream(*arguments.split())
-
     assert (status, b"") == (printed.status, printed.raw)
     assert message in printed.err
     assert printed.err.startswith("framestream: ")
@@ -232,8 +199,8 @@ def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestre
 
 
 def test_help_is_there_for_all_and_for_each_command(framestream):
+    assert framestream("--version").out.startswith("framestream ")
     printed = framestream()
-
     assert (0, "") == (printed.status, printed.err)
     commands = re.findall(r"^  (\w+)  ", printed.out.partition("Commands:\n")[2], re.MULTILINE)
     assert ["cut", "connect", "serve", "framers", "check", "plugins", "new"] == commands
@@ -261,20 +228,17 @@ def connection(serve, family=socket.AF_INET, address=("127.0.0.1", 0)):
         thread.join()
 
 
-def test_connections_are_cut(framestream, tmp_path):
+def test_connections_are_cut_and_one_that_is_refused_or_reset_takes_one_line(framestream, tmp_path):
     def say_lines(accepted):
         accepted.sendall(LINES)
+
+    def reset(accepted):
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     with connection(say_lines) as (host, port):
         assert framestream("cut", "line", f"tcp://{host}:{port}").frames == ["one", "two", "", "four"]
     with connection(say_lines, socket.AF_UNIX, str(tmp_path / "socket")) as path:
         assert framestream("cut", "line", f"unix:{path}").frames == ["one", "two", "", "four"]
-
-
-def test_a_connection_that_is_refused_or_reset_takes_one_line(framestream):
-    def reset(accepted):
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
     with connection(reset) as (host, port):
         url = f"tcp://{host}:{port}"
         assert (1, b"", f"framestream: {url}: Connection reset by peer\n") == framestream("cut", "line", url)
@@ -292,29 +256,23 @@ def test_a_descriptor_that_cannot_be_asked_counts_as_not_ready():
 
 def test_frames_appear_as_they_arrive_and_ctrl_c_ends_quietly():
     # A shell that starts a job in the background lets it ignore the signal; here it must not.
-    with start(
-        "cut", "line", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
-    ) as process:
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    with start("cut", "line", bufsize=0, **heed) as process:
         for word in ("one", "two"):
-            process.stdin.write(f"{word}\nhalf".encode()[: len(word) + 1])
-            process.stdin.flush()
+            process.stdin.write(f"{word}\n".encode())
             assert json.loads(process.stdout.readline())["frame"] == word
         process.send_signal(signal.SIGINT)
-        assert (b"", b"") == process.communicate(timeout=10)
-    assert process.returncode == 130
+        assert (b"", b"", 130) == (*process.communicate(timeout=10), process.returncode)
 
 
 def test_a_closed_pipe_ends_quietly():
-    with start("cut", "line") as process:
+    with start("cut", "line", bufsize=0) as process:
         process.stdin.write(b"one\n")
-        process.stdin.flush()
         process.stdout.readline()
         process.stdout.close()
         with suppress(BrokenPipeError):
             process.stdin.write(b"two\n" * 100_000)
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        process.stdin = None
+        process.stdin.close()
         assert (b"", 141) == (process.stderr.read(), process.wait(10))
 
 
@@ -326,58 +284,34 @@ def test_a_full_disk_takes_one_line(lines, monkeypatch, capfd):
         monkeypatch.undo()
         with suppress(OSError):
             full.close()
-
     assert "framestream: standard output: No space left on device\n" == capfd.readouterr().err
 
 
-def test_ctrl_c_and_a_closed_pipe_have_their_statuses(tmp_path, monkeypatch):
-    (tmp_path / "held.py").write_text("raise KeyboardInterrupt")
-    monkeypatch.chdir(tmp_path)
-    reader, writer = os.pipe()
-    os.close(reader)
-    with plugins.isolated():
-        assert run(["check", "held:framer"]) == 130
-        with os.fdopen(writer, "w") as closed:
-            monkeypatch.setattr(sys, "stdout", closed)
-            assert run(["framers"]) == 141
-            monkeypatch.undo()
-
-
-def test_the_module_is_a_command(capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["framestream", "--version"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(entry.__file__, run_name="__main__")
-    assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith("framestream ")
-
-
 def test_a_missing_extra_is_told_from_a_bug_and_an_interrupt_is_quiet(capsys, monkeypatch, tmp_path):
-    def forget(*names):
-        for name in [name for name in sys.modules if name.startswith(names)]:
-            monkeypatch.delitem(sys.modules, name)
+    def main_without(module):
+        with monkeypatch.context() as patched:
+            for name in [name for name in sys.modules if name.startswith(("framestream.cli", "click"))]:
+                patched.delitem(sys.modules, name)
+            if module:
+                patched.setitem(sys.modules, module, None)
+            return entry.main()
 
-    with monkeypatch.context() as patched:
-        forget("framestream.cli")
-        patched.setitem(sys.modules, "click", None)
-        assert entry.main() == 2
-        assert capsys.readouterr().err == (
-            "framestream: the command line needs click, which is not installed\n"
-            "hint: pip install 'framestream[cli]'\n"
-        )
-    with monkeypatch.context() as patched:
-        forget("framestream.cli")
-        patched.setitem(sys.modules, "importlib", None)
-        with pytest.raises(ModuleNotFoundError):
-            entry.main()
-    forget("framestream.cli", "click")
+    assert main_without("click") == 2
+    assert capsys.readouterr().err == (
+        "framestream: the command line needs click, which is not installed\n"
+        "hint: pip install 'framestream[cli]'\n"
+    )
+    with pytest.raises(ModuleNotFoundError):
+        main_without("importlib")
     (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
     monkeypatch.syspath_prepend(tmp_path)
-    assert entry.main() == 130
+    assert main_without(None) == 130
 
 
-def test_help_imports_no_command_and_cutting_a_file_no_event_loop(lines):
+def test_help_imports_no_command_cutting_a_file_no_event_loop_and_nothing_a_module_of_unix(lines):
     script = """
 import sys
+sys.modules.update(dict.fromkeys(("fcntl", "grp", "pty", "pwd", "resource", "termios", "tty")))
 before = set(sys.modules)
 from framestream.cli import run
 
@@ -389,6 +323,8 @@ assert not {"registry", "cli.cut", "cli.options"} & imported(), imported()
 run(["cut", "line", sys.argv[1]])
 assert not {"net", "stream", "transport", "testing", "cli.connect", "cli.plugins"} & imported(), imported()
 assert not {"asyncio", "ssl", "socket", "rich", "msgpack"} & imported(), imported()
+from framestream.cli import connect, new, plugins, serve
+from framestream.net import workers
 """
     done = subprocess.run([sys.executable, "-c", script, lines], capture_output=True, text=True, check=False)
     assert (0, "") == (done.returncode, done.stderr)
@@ -418,11 +354,9 @@ def terminal(monkeypatch, name):
 
 
 @pytest.mark.parametrize(("long", "bar"), [(15, True), (16, False)])
-def test_a_long_file_has_a_progress_bar_on_a_terminal_and_a_short_one_has_none(
-    long, bar, lines, monkeypatch, tmp_path
-):
+def test_a_long_file_has_a_progress_bar_on_a_terminal_and_a_short_one_has_none(long, bar, lines, monkeypatch):
     monkeypatch.setattr("framestream.cli.cut._LONG", long)
-    with (tmp_path / "printed").open("w") as output, terminal(monkeypatch, "stderr") as shown:
+    with open(os.devnull, "w") as output, terminal(monkeypatch, "stderr") as shown:
         monkeypatch.setattr(sys, "stdout", output)
         assert run(["cut", "line", str(lines), "-o", "raw"]) == 0
         assert ("test_a_long_file" in shown()) == bar
@@ -432,7 +366,6 @@ def test_tables_are_wrapped_on_a_terminal(monkeypatch):
     with terminal(monkeypatch, "stdout") as shown, plugins.isolated():
         assert run(["framers"]) == 0
         text = re.sub(r"\x1b\[\d*m", "", shown())
-
     assert "length-prefix" in text
     assert max(map(len, text.splitlines())) <= 60
 
@@ -444,7 +377,6 @@ def test_control_characters_are_shown_on_a_terminal_and_not_obeyed(form, monkeyp
     with terminal(monkeypatch, "stdout") as shown, plugins.isolated():
         assert run(["cut", "line", str(file), "-o", form]) == 0
         text = shown()
-
     assert r"\u001b]0;title\u0007 \u009b31m \u202e é" in text
     assert not re.search("[\x1b\x07\x9b\u202e]", text)
 
@@ -457,24 +389,22 @@ def test_values_become_json_that_any_program_reads():
     for _ in range(5000):
         deep = [deep]
     (match,) = iter_frames(b"GET\n", Regex(rb"(?P<verb>\w{3})\n", result="match"))
-
-    assert to_json({1: b"a", b"k": b"\xff", b"\xff": frozenset({3}), "f": float("inf")}) == (
-        '{"1":"a","k":{"hex":"ff"},"ff":[3],"f":"inf"}'
-    )
-    assert to_json([None, True, 1.5, "é", (1, 2), object]) == '[null,true,1.5,"é",[1,2],"<class \'object\'>"]'
-    assert to_json(match) == '{"match":"GET\\n","groups":{"verb":"GET"}}'
+    for value, text in (
+        ({1: b"a", b"k": b"\xff", b"\xff": frozenset({3})}, '{"1":"a","k":{"hex":"ff"},"ff":[3]}'),
+        ([None, True, 1.5, "é", (1, 2), object], '[null,true,1.5,"é",[1,2],"<class \'object\'>"]'),
+        (match, '{"match":"GET\\n","groups":{"verb":"GET"}}'),
+        (Printed(1, b"a", "b"), '{"status":1,"raw":"a","err":"b"}'),
+        (float("inf"), '"inf"'),
+        (deep, '{"error":"nested too deeply to be shown"}'),
+    ):
+        assert text == to_json(value)
     assert to_json(os.stat_result(range(10)))[:3] == "[0,"
-    assert to_json(Printed(1, b"a", "b")) == '{"status":1,"raw":"a","err":"b"}'
-    assert to_json(deep) == '{"error":"nested too deeply to be shown"}'
-    assert to_text(memoryview(b"a\xff")) == "a\\xff"
-    assert to_text(5) == "5"
+    assert ["a\\xff", "5"] == [to_text(memoryview(b"a\xff")), to_text(5)]
 
 
 def test_a_hex_dump_begins_where_it_is_told():
-    assert list(hexdump(b"", 5)) == []
-    assert list(hexdump(b"\x00~\x7f", 255)) == [
-        "000000ff  00 7e 7f                                          |.~.|"
-    ]
+    assert [] == list(hexdump(b"", 5))
+    assert [f"000000ff  00 7e 7f{' ' * 42}|.~.|"] == list(hexdump(b"\x00~\x7f", 255))
 
 
 def test_names_complete_in_the_shell(monkeypatch, capsys):

@@ -82,14 +82,18 @@ def test_lines_of_standard_input_are_sent_as_frames_and_frames_are_printed(
     assert printed is None or ran.raw.endswith(printed)
 
 
+DEEP, TOO_DEEP = sys.version_info >= (3, 14), "it is nested too deeply"
+
+
 @pytest.mark.parametrize(
     ("typed", "reason"),
     [
         (b"{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         (b'{"a": 1}', "frame is of type dict; it must be text"),
         (b'"a\\nb"', "payload of 3 bytes would be read back as 1: a delimiter ends at byte 2"),
-        (b"[" * 60_000, "it is nested too deeply"),
-        (b'{"hex": "0"}', "non-hexadecimal number found in fromhex() arg at position 1"),
+        # Python 3.14 follows this deep, by the size of its stack.
+        (b"[" * 30_000 + b"]" * 30_000, "frame is of type list; it must be text" if DEEP else TOO_DEEP),
+        (b'{"hex": "0"}', "bytes are written as pairs of hexadecimal digits"),
     ],
 )
 def test_what_cannot_be_sent_is_reported_and_the_rest_is_sent(framestream, typed, reason):
@@ -128,17 +132,14 @@ def test_what_goes_wrong_with_the_input_ends_the_conversation(monkeypatch, frame
         framestream("connect", url, "-f", "line", stdin=b"one\n")
 
 
-@pytest.mark.parametrize(
-    ("path", "flags", "complaint"),
-    [
+def test_standard_input_that_cannot_be_read_is_reported_and_is_an_end(framestream):
+    for path, flags, complaint in (
         ("/", os.O_RDONLY, "-: Is a directory"),
         (os.devnull, os.O_WRONLY, "standard input: Bad file descriptor"),
-    ],
-)
-def test_standard_input_that_cannot_be_read_is_reported_and_is_an_end(framestream, path, flags, complaint):
-    with conversation() as (url, _):
-        ran = framestream("connect", url, "-f", "line", stdin=os.open(path, flags))
-    assert (1, b"", f"framestream: {url}: {complaint}\n") == ran
+    ):
+        with conversation() as (url, _):
+            ran = framestream("connect", url, "-f", "line", stdin=os.open(path, flags))
+        assert (1, b"", f"framestream: {url}: {complaint}\n") == ran
 
 
 @pytest.mark.parametrize(
@@ -207,12 +208,12 @@ def ask(port, data, *, patience=None, tls=None):
 def serving(framestream, question, *arguments, **how):
     """Run the command and ask it one thing; return what it left behind, and its answer."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
+        place = sock.getsockname()
     answers = []
 
     def client():
         try:
-            answers.append(ask(port, question, **how))
+            answers.append(ask(place[1], question, **how))
         except Exception as error:  # noqa: BLE001  # it fails the test, where it is looked at
             answers.append(error)
         finally:
@@ -220,7 +221,8 @@ def serving(framestream, question, *arguments, **how):
 
     thread = threading.Thread(target=client)
     thread.start()
-    ran = framestream("serve", f"{'tls' if how.get('tls') else 'tcp'}://127.0.0.1:{port}", *arguments)
+    url = "{}://{}:{}".format("tls" if how.get("tls") else "tcp", *place)
+    ran = framestream("serve", url, *arguments)
     thread.join()
     return ran, answers[0]
 
@@ -250,7 +252,6 @@ def test_serving_answers_each_frame(framestream, arguments, question, answer):
         ("line", b"one\n", "./script", "./script cannot be started: No such file or directory"),
         ("line", b"one\n", "printf 'a\\nb\\n'", "printf gave no answer that line can send: payload of 3"),
         ("msgpack", b"\x01", "echo notjson", "echo gave no JSON: Expecting value: line 1 column 1"),
-        ("msgpack", b"\x01", "printf '\\377'", "printf gave no JSON: "),
         ("line", b"one\n", "yes", "yes gave more than 100 bytes, the limit of --max-size"),
         ("line", b"one\n", "printf '\\377\\n'", "line can send: line cannot be encoded: 'utf-8' codec"),
     ],
@@ -261,8 +262,7 @@ def test_a_command_without_an_answer_ends_the_connection_and_is_named(
     (tmp_path / "script").write_text("#!/no/such/interpreter\n")
     (tmp_path / "script").chmod(0o755)
     ran, answer = serving(framestream, question, "-f", spec, "--exec", command, "--max-size", "100")
-    assert (b"", 2) == (answer, ran.err.count("\n"))
-    assert complaint in ran.err
+    assert (b"", 2, True) == (answer, ran.err.count("\n"), complaint in ran.err)
 
 
 def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(framestream):
@@ -272,27 +272,22 @@ def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(framestrea
     assert "the time to drain is over, 1 connections are cut" in ran.err
 
 
-def test_serving_prints_frames_when_it_is_not_told_to_answer(framestream):
+def test_serving_prints_frames_when_it_is_not_told_to_answer_and_logs_when_asked(framestream):
     assert b"one\ntwo\n" == serving(framestream, b"one\ntwo\n", "-f", "line", "-o", "text")[0].raw
-    assert [0, 4] == serving(framestream, b"one\ntwo\n", "-f", "line")[0].offsets
+    ran, _ = serving(framestream, b"one\ntwo\n\xff\n", "-f", "line", "-v")
+    assert [0, 4] == ran.offsets
+    assert "connection ended: " in ran.err
 
 
-def test_serving_over_tls(framestream):
-    files = certificates()
-    arguments = ["-f", "line", "--echo", "--cert", files.certificate, "--key", files.key]
-    assert b"hello\n" == serving(framestream, b"hello\n", *arguments, tls=certificates().client())[1]
-
-
-def test_a_key_that_is_none_is_named_also_before_workers_start(framestream):
-    cert, key = certificates().certificate, __file__
-    for more in ((), ("--workers", "1")):
-        ran = framestream("serve", "tls://127.0.0.1:0", "-f", "line", *more, "--cert", cert, "--key", key)
-        assert f"framestream: cannot use the certificate in {cert} with the key in {key}: " in ran.err
+def test_serving_over_tls_and_a_key_that_is_none_is_named_also_before_workers_start(framestream):
+    cert, key = certificates().certificate, certificates().key
+    arguments = ["-f", "line", "--echo", "--cert", cert, "--key"]
+    answer = serving(framestream, b"hello\n", *arguments, key, tls=certificates().client())[1]
+    assert b"hello\n" == answer
+    for workers in ("0", "1"):
+        ran = framestream("serve", "tls://127.0.0.1:0", "--workers", workers, *arguments, __file__)
+        assert f"framestream: cannot use the certificate in {cert} with the key in {__file__}: " in ran.err
         assert (1, 1) == (ran.status, ran.err.count("\n"))
-
-
-def test_connections_that_end_badly_are_logged_when_asked(framestream):
-    assert "connection ended: " in serving(framestream, b"\xff\n", "-f", "line", "--echo", "-v")[0].err
 
 
 # In a shell
@@ -303,17 +298,20 @@ def listening(server):
     return server.stderr.readline().decode().split()[-1]
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_both_ends_in_a_shell_and_their_ends_are_quiet(workers):
+def port(url):
+    return int(url.rpartition(":")[2])
+
+
+@pytest.mark.parametrize(("workers", "end", "status"), [("0", "SIGINT", 130), ("2", "SIGTERM", 0)])
+def test_both_ends_in_a_shell_and_their_ends_are_quiet(workers, end, status):
     with start("serve", "tcp://127.0.0.1:0", "-f", "line", "--echo", "--workers", workers) as server:
-        with start("connect", listening(server), "-f", "line") as client:
+        with start("connect", listening(server), "-f", "line", bufsize=0) as client:
             client.stdin.write(b"hello\n")
-            client.stdin.flush()
             assert b"hello\n" == client.stdout.readline()
             client.send_signal(signal.SIGINT)  # while it waits for standard input
             assert (b"", b"", 130) == (*client.communicate(), client.returncode)
-        server.send_signal(signal.SIGINT if workers == "0" else signal.SIGTERM)
-        assert (b"", b"", 130 if workers == "0" else 0) == (*server.communicate(), server.returncode)
+        server.send_signal(signal.Signals[end])
+        assert (b"", b"", status) == (*server.communicate(), server.returncode)
 
 
 def test_a_reader_of_the_output_that_leaves_ends_the_command_quietly():
@@ -325,8 +323,7 @@ def test_a_reader_of_the_output_that_leaves_ends_the_command_quietly():
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_server_whose_output_has_no_reader_any_more_ends(workers):
     with start("serve", "tcp://127.0.0.1:0", "-f", "line", "-o", "text", "--workers", workers) as server:
-        port = int(listening(server).rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as client:
+        with socket.create_connection(("127.0.0.1", port(listening(server)))) as client:
             client.sendall(b"one\n")
             assert b"one\n" == server.stdout.readline()
             server.stdout.close()
@@ -338,7 +335,7 @@ def test_a_server_whose_output_has_no_reader_any_more_ends(workers):
 def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported():
     arguments = ["serve", "tcp://127.0.0.1:0", "-f", "line"]
     with open("/dev/full", "wb") as full, start(*arguments, stdout=full) as server:
-        assert b"" == ask(int(listening(server).rpartition(":")[2]), b"one\n")
+        assert b"" == ask(port(listening(server)), b"one\n")
         assert b"framestream: cannot print: no space left on device\n" == server.stderr.readline()
         server.terminate()
         assert b"" == server.stderr.read()

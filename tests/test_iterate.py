@@ -29,20 +29,10 @@ class RawReader:
         return self.chunks.pop(0) if self.chunks else b""
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        DATA,
-        bytearray(DATA),
-        memoryview(DATA),
-        cut(DATA, 2),
-        iter(cut(DATA, 1)),
-        io.BytesIO(DATA),
-        io.BufferedReader(io.BytesIO(DATA)),  # type: ignore[arg-type]
-        RawReader(cut(DATA, 5)),
-    ],
-    ids=lambda s: type(s).__name__,
-)
+@pytest.mark.parametrize("source", [
+    DATA, bytearray(DATA), memoryview(DATA), cut(DATA, 2), iter(cut(DATA, 1)), io.BytesIO(DATA),
+    io.BufferedReader(io.BytesIO(DATA)), RawReader(cut(DATA, 5)),  # type: ignore[arg-type]
+], ids=lambda s: type(s).__name__)  # fmt: skip
 def test_frames_come_from_anything_that_gives_bytes(source: Any) -> None:
     assert list(iter_frames(source, Lines())) == FRAMES
 
@@ -50,8 +40,7 @@ def test_frames_come_from_anything_that_gives_bytes(source: Any) -> None:
 def test_frames_come_from_a_path(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     path.write_bytes(DATA)
-    assert list(iter_frames(path, Lines())) == FRAMES
-    assert list(iter_frames(str(path), Lines())) == FRAMES
+    assert list(iter_frames(path, Lines())) == list(iter_frames(str(path), Lines())) == FRAMES
 
 
 def test_frames_come_from_a_socket_as_they_arrive() -> None:
@@ -70,7 +59,7 @@ def test_a_condition_may_be_named() -> None:
     assert list(iter_frames(DATA, "line")) == ["one", "two", "three"]
 
 
-def test_errors_come_behind_the_frames_before_them() -> None:
+def test_errors_come_after_the_frames_before_them() -> None:
     frames = iter_frames(b"one\ntw", Lines())
     assert next(frames) == b"one"
     with pytest.raises(IncompleteFrame):
@@ -99,13 +88,15 @@ def test_frames_come_with_their_places_and_bad_ones_have_theirs() -> None:
         decoder,
         Bracketed(),
         cut(b"<one><\xff><two>", 4),
-        lambda error: bad.append((decoder.frame_span, error.offset)),
+        lambda e: bad.append((decoder.frame_span, e.offset)),
     )
     assert list(frames) == [((0, 5), "one"), ((8, 13), "two")]
     assert bad == [((5, 8), 5)]
 
 
-def receiver(chunks: list[bytes]) -> Callable[[], Awaitable[bytes]]:
+def receive_from(data: bytes, size: int) -> Callable[[], Awaitable[bytes]]:
+    chunks = cut(data, size)
+
     async def receive() -> bytes:
         await asyncio.sleep(0)
         return chunks.pop(0) if chunks else b""
@@ -113,13 +104,16 @@ def receiver(chunks: list[bytes]) -> Callable[[], Awaitable[bytes]]:
     return receive
 
 
-async def collect(frames: AsyncIterator[Any]) -> list[Any]:
-    return [frame async for frame in frames]
+def collect(frames: AsyncIterator[Any]) -> list[Any]:
+    async def gather() -> list[Any]:
+        return [frame async for frame in frames]
+
+    return asyncio.run(gather())
 
 
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_frames_come_from_an_awaitable_receive(size: int) -> None:
-    assert asyncio.run(collect(aiter_frames(receiver(cut(DATA, size)), Lines()))) == FRAMES
+    assert collect(aiter_frames(receive_from(DATA, size), Lines())) == FRAMES
 
 
 def test_frames_come_from_an_asynchronous_iterable() -> None:
@@ -127,6 +121,15 @@ def test_frames_come_from_an_asynchronous_iterable() -> None:
         for chunk in cut(DATA, 3):
             yield chunk
 
-    assert asyncio.run(collect(aiter_frames(source(), "line"))) == ["one", "two", "three"]
-    with pytest.raises(PayloadError):
-        asyncio.run(collect(aiter_frames(receiver([b"<\xff>"]), Bracketed())))
+    assert collect(aiter_frames(source(), "line")) == ["one", "two", "three"]
+
+
+def test_options_are_those_of_a_decoder_and_the_same_for_both() -> None:
+    bad: list[PayloadError] = []
+    for options, expected in (({}, ["one"]), ({"max_frame_size": 2}, [])):
+        with pytest.raises(PayloadError if expected else FrameTooLarge):
+            collect(aiter_frames(receive_from(b"<one><\xff>", 4), Bracketed(), **options))  # type: ignore[call-overload]
+    frames = aiter_frames(receive_from(b"<\xff><one>", 4), Bracketed(), on_payload_error=bad.append)
+    assert (collect(frames), [error.payload for error in bad]) == (["one"], [b"\xff"])
+    with pytest.raises(TypeError, match="max_size"):
+        iter_frames(DATA, Lines(), max_size=3)  # type: ignore[call-overload]

@@ -9,8 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import run_on
-from loopback import LoopWithoutPolling, no_more_descriptors, resolve_to
+from loopback import resolve_to
 
 from framestream.errors import AddressError
 from framestream.net.listen import Acceptor, activated_sockets, close_all, listen
@@ -28,13 +27,15 @@ async def test_port_0_is_one_free_port_for_every_address_of_the_host():
     assert port
 
 
-async def test_an_address_in_use_is_reported_with_the_url():
+async def test_an_address_in_use_or_a_host_that_does_not_resolve_is_reported_with_the_url():
     (taken,) = await listening("tcp://127.0.0.1:0")
     url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(OSError, match=f"^cannot listen on {url}: address already in use$") as caught:
         await listening(url)
     close_all([taken])
     assert errno.EADDRINUSE == caught.value.errno
+    with pytest.raises(OSError, match=r"^cannot listen on tcp://nowhere\.invalid:0: "):
+        await listening("tcp://nowhere.invalid:0")
 
 
 async def test_two_can_listen_on_one_port_when_both_say_so(monkeypatch):
@@ -45,11 +46,6 @@ async def test_two_can_listen_on_one_port_when_both_say_so(monkeypatch):
     monkeypatch.delattr(socket, "SO_REUSEPORT")
     with pytest.raises(AddressError, match="cannot be shared: this system has no SO_REUSEPORT"):
         await listening("tcp://127.0.0.1:0", reuse_port=True)
-
-
-async def test_a_host_that_does_not_resolve_is_reported():
-    with pytest.raises(OSError, match=r"^cannot listen on tcp://nowhere\.invalid:0: "):
-        await listening("tcp://nowhere.invalid:0")
 
 
 @pytest.mark.asyncio_only
@@ -80,12 +76,7 @@ async def test_a_stale_socket_file_is_replaced_and_everything_else_left_alone(tm
     assert "precious" == precious.read_text()
 
 
-async def test_a_listening_descriptor_is_adopted_and_any_other_refused_and_left_open():
-    original = socket.create_server(("127.0.0.1", 0))
-    name = original.getsockname()
-    (sock,) = await listening(f"fd:{original.detach()}")
-    assert name == sock.getsockname()
-    sock.close()
+async def test_what_cannot_listen_is_refused_and_left_open():
     with socket.socket() as unbound, pytest.raises(AddressError, match="is a socket that does not listen"):
         await listening(f"fd:{unbound.fileno()}")
     with open(os.devnull) as file, pytest.raises(AddressError, match=r"descriptor \d+ is no socket"):
@@ -113,21 +104,17 @@ for name in sys.argv[1:]:
 def activate(*names, **environment):
     """Return what a process finds that was started with two listening sockets as descriptors 3 and 4."""
     with socket.create_server(("127.0.0.1", 0)) as web, socket.create_server(("127.0.0.1", 0)) as admin:
-        # Numbers out of the way of 3 and 4, so that moving one does not overwrite the other.
-        for sock, number in ((web, 50), (admin, 51)):
-            os.dup2(sock.fileno(), number, inheritable=True)
-        try:
-            return subprocess.run(
-                ["/bin/bash", "-c", 'exec "$@" 3<&50 4<&51', "bash", sys.executable, "-c", ACTIVATED, *names],
-                env={**os.environ, **environment},
-                pass_fds=[50, 51],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            ).stdout.splitlines()
-        finally:
-            os.close(50)
-            os.close(51)
+        # By way of numbers out of the way of 3 and 4, so that moving one does not overwrite the other.
+        moves = f"exec 50<&{web.fileno()} 51<&{admin.fileno()}; exec 3<&50 4<&51"
+        ran = subprocess.run(
+            ["/bin/bash", "-c", f'{moves}; exec "$@"', "bash", sys.executable, "-c", ACTIVATED, *names],
+            env={**os.environ, **environment},
+            pass_fds=[web.fileno(), admin.fileno()],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return ran.stdout.splitlines()
 
 
 def test_the_sockets_the_service_manager_passed_are_found():
@@ -136,21 +123,21 @@ def test_the_sockets_the_service_manager_passed_are_found():
     assert ["[3, 4]"] == activate("", LISTEN_FDS="2")
 
 
-@pytest.mark.parametrize("count", ["abc", "-1", "", "\u0663", "9" * 5000])
-def test_a_number_of_sockets_that_is_none_is_refused(count):
-    environment = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}
-    with pytest.raises(AddressError, match=f"LISTEN_FDS is {count[:40]!r}; it must be the number of sockets"):
-        activated_sockets("", environment)
-
-
-def test_no_sockets_or_those_of_another_process_are_not_enough():
-    mine = {"LISTEN_PID": str(os.getpid())}
-    with pytest.raises(AddressError, match=r"^none of the 0 sockets passed is named 'web'$"):
-        activated_sockets("web", mine)
-    with pytest.raises(AddressError, match=r"^no socket was passed to this process: LISTEN_FDS is 0$"):
-        activated_sockets("", mine)
-    with pytest.raises(AddressError, match="no socket was passed to this process"):
-        activated_sockets("", {"LISTEN_PID": "1", "LISTEN_FDS": "1"})
+@pytest.mark.parametrize(
+    ("name", "variables", "message"),
+    [
+        ("web", {}, r"^none of the 0 sockets passed is named 'web'$"),
+        ("", {}, r"^no socket was passed to this process: LISTEN_FDS is 0$"),
+        ("", {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, "no socket was passed to this process"),
+        *(
+            ("", {"LISTEN_FDS": count}, f"LISTEN_FDS is {count[:40]!r}; it must be the number of sockets")
+            for count in ("abc", "-1", "", "\u0663", "9" * 5000)
+        ),
+    ],
+)
+def test_no_sockets_or_those_of_another_process_are_not_enough(name, variables, message):
+    with pytest.raises(AddressError, match=message):
+        activated_sockets(name, {"LISTEN_PID": str(os.getpid()), **variables})
 
 
 async def test_a_url_for_activated_sockets_needs_them():
@@ -159,99 +146,6 @@ async def test_a_url_for_activated_sockets_needs_them():
 
 
 # Accepting
-
-
-class Door:
-    """An acceptor on a listening socket, and what comes through it."""
-
-    def __init__(self, sock, room=1000):
-        self.room = room
-        self.came = asyncio.Queue()
-        self.failures = asyncio.Queue()
-        self.address = sock.getsockname()
-        self.acceptor = Acceptor(
-            [sock], on_connection=self._let_in, on_failure=self.failures.put_nowait, room=lambda: self.room
-        )
-        self.acceptor.poke()
-
-    def _let_in(self, connection, _):
-        self.room -= 1
-        connection.close()
-        self.came.put_nowait(connection)
-
-
-def clients(address, count):
-    return [socket.create_connection(address) for _ in range(count)]
-
-
-async def accept_while_there_is_room():
-    (sock,) = await listening("tcp://127.0.0.1:0")
-    door = Door(sock, room=1)
-    waiting = clients(door.address, 2)
-    await door.came.get()
-    door.acceptor.poke()  # there is still no room
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert door.came.empty()
-    door.room = 1000
-    door.acceptor.poke()
-    await door.came.get()
-    waiting += clients(door.address, 80)  # in more than one turn
-    for _ in range(80):
-        await door.came.get()
-    door.acceptor.close()
-    door.acceptor.close()
-    door.acceptor.poke()
-    await asyncio.sleep(0)
-    assert -1 == sock.fileno()
-    close_all(waiting)
-
-
-async def take_the_backlog_at_the_end(*, room, accepted):
-    (sock,) = await listening("tcp://127.0.0.1:0")
-    waiting = clients(sock.getsockname(), 200)
-    door = Door(sock, room=room)
-    door.acceptor.close()
-    assert accepted == door.came.qsize()
-    await asyncio.sleep(0)
-    close_all(waiting)
-
-
-async def pause_while_out_of_descriptors():
-    (sock,) = await listening("tcp://127.0.0.1:0")
-    door = Door(sock)
-    waiting = clients(door.address, 1)
-    with no_more_descriptors():
-        errors = [await door.failures.get(), await door.failures.get()]  # it tries again by itself
-        assert [errno.EMFILE, errno.EMFILE] == [error.errno for error in errors]
-        assert door.came.empty()
-    door.acceptor.poke()  # a connection has ended: no need to wait for the pause to be over
-    await door.came.get()
-    waiting += clients(door.address, 1)
-    with no_more_descriptors():
-        await door.failures.get()
-    door.acceptor.close()  # it ends the pause for good
-    await asyncio.sleep(0)
-    assert -1 == sock.fileno()
-    close_all(waiting)
-
-
-async def test_connections_wait_in_the_backlog_until_there_is_room():
-    await accept_while_there_is_room()
-
-
-@pytest.mark.parametrize(("room", "accepted"), [(1000, 200), (80, 80)])
-async def test_those_who_wait_are_accepted_before_the_end_as_far_as_there_is_room(room, accepted):
-    await take_the_backlog_at_the_end(room=room, accepted=accepted)
-
-
-async def test_a_process_out_of_descriptors_goes_on_when_it_has_some_again():
-    await pause_while_out_of_descriptors()
-
-
-@pytest.mark.parametrize("what", [accept_while_there_is_room, pause_while_out_of_descriptors])
-def test_accepting_works_on_a_loop_that_cannot_watch_sockets(what):
-    run_on(LoopWithoutPolling, what, {}, True)
 
 
 class Unlucky(socket.socket):
@@ -270,9 +164,15 @@ class Unlucky(socket.socket):
 
 async def test_a_connection_that_was_gone_before_it_was_accepted_is_nothing_to_pause_for():
     (sock,) = await listening("tcp://127.0.0.1:0")
-    door = Door(Unlucky(fileno=sock.detach()))
-    waiting = clients(door.address, 2)
-    await door.came.get()
-    assert door.failures.empty()
-    door.acceptor.close()
-    close_all(waiting)
+    came, failures = asyncio.Queue(), []
+    acceptor = Acceptor(
+        [Unlucky(fileno=sock.detach())],
+        on_connection=lambda connection, _: came.put_nowait(connection),
+        on_failure=failures.append,
+        room=lambda: 1000,
+    )
+    acceptor.poke()
+    waiting = [socket.create_connection(acceptor._sockets[0].getsockname()) for _ in range(2)]
+    close_all([await came.get(), *waiting])
+    assert [] == failures
+    acceptor.close()

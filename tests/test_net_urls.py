@@ -12,14 +12,10 @@ from framestream.net.urls import Activated, Command, Descriptors, Pipe, Tcp, Uni
 URLS = {
     "tcp://localhost:4000": Tcp("localhost", 4000),
     "tcp://127.0.0.1:0/": Tcp("127.0.0.1", 0),
-    "tcp://[::1]:4000": Tcp("::1", 4000),
     "tcp://[fe80::1%eth0]:4000": Tcp("fe80::1%eth0", 4000),
     "tcp://:4000": Tcp("", 4000),
-    "tls://example.org:443": Tcp("example.org", 443, tls=True),
-    "tcp://example.org.:443": Tcp("example.org.", 443),
-    "tcp://b\u00fccher.example:1": Tcp("b\u00fccher.example", 1),
-    "tcp://under_score:1": Tcp("under_score", 1),
-    "unix:/run/app.sock": Unix("/run/app.sock"),
+    "tls://example.org.:443": Tcp("example.org.", 443, tls=True),
+    "tcp://b\u00fccher_.example:1": Tcp("b\u00fccher_.example", 1),
     "unix:app.sock": Unix("app.sock"),
     "unix:///run/app.sock": Unix("/run/app.sock"),
     "unix:@app": Unix("@app"),
@@ -42,28 +38,20 @@ SCHEMES = "begins with none of the schemes tcp, tls, unix, fd, pipe, exec, syste
 NO_HOST = "is no host name; each part of one has 1 to 63 letters, digits or hyphens"
 REFUSED = {
     "http://x:1": f"'http://x:1' {SCHEMES}",
-    "localhost": f"'localhost' {SCHEMES}",
     "localhost:80": f"'localhost:80' {SCHEMES}; did you mean 'tcp://localhost:80'?",
-    "[::1]:80": f"'[::1]:80' {SCHEMES}; did you mean 'tcp://[::1]:80'?",
     "tcp:localhost:1": "no // in 'tcp:localhost:1'; write tcp://HOST:PORT",
     "tls://localhost": "no port in 'tls://localhost'; write tls://HOST:PORT",
-    "tcp://[::1]": "no port in 'tcp://[::1]'; write tcp://HOST:PORT",
     "tcp://::1:80": "the IPv6 address in 'tcp://::1:80' needs brackets; write tcp://[::1]:PORT",
     "tcp://[::1:80": "the IPv6 address in 'tcp://[::1:80' needs brackets; write tcp://[::1]:PORT",
     "tcp://x:http": "port 'http' in 'tcp://x:http' is no number from 0 to 65535",
     "tcp://x:65536": "port '65536' in 'tcp://x:65536' is no number from 0 to 65535",
-    "tcp://x:": "port '' in 'tcp://x:' is no number from 0 to 65535",
     "tcp://x..y:80": f"'x..y' in 'tcp://x..y:80' {NO_HOST}",
-    f"tls://{'x' * 64}:80": f"'{'x' * 64}' in 'tls://{'x' * 64}:80' {NO_HOST}",
     "tcp://\udcff:80": f"'\\udcff' in 'tcp://\\udcff:80' {NO_HOST}",
     "tcp://[x]:80": "no IPv6 address in the brackets of 'tcp://[x]:80'; write tcp://[::1]:PORT",
     "tcp://u:p@x:80": "a user in 'tcp://u:p@x:80', which nobody would ask for; write tcp://HOST:PORT",
-    "unix:a\0b": "a NUL character in 'unix:a\\x00b'",
     "/a\0b": "a NUL character in '/a\\x00b'",
     "unix:": "no path in 'unix:'; write unix:/PATH or unix:@NAME",
     "fd:2147483648": "'fd:2147483648' names no descriptor; write fd:N or fd:READ,WRITE",
-    "fd:x": "'fd:x' names no descriptor; write fd:N or fd:READ,WRITE",
-    "fd:1,": "'fd:1,' names no descriptor; write fd:N or fd:READ,WRITE",
     "fd:\u0661": "'fd:\u0661' names no descriptor; write fd:N or fd:READ,WRITE",
     "pipe:>": "no path in 'pipe:>'; write pipe:/PATH or pipe:>/PATH",
     "exec:": "no program in 'exec:'; write exec:PROGRAM ARGUMENTS",
@@ -78,26 +66,18 @@ def test_a_malformed_url_is_refused_with_what_to_write(url, reason):
     assert (reason, url) == (str(caught.value), caught.value.url)
 
 
-def test_a_url_is_text():
-    with pytest.raises(TypeError, match="url is 5; it must be text"):
-        parse_url(5)
-
-
-def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path):
+def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path, monkeypatch):
     fifo, path = str(tmp_path / "fifo"), str(tmp_path / "socket")
     os.mkfifo(fifo)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
-        assert Unix(path) == parse_url(path)
-    assert Pipe(fifo) == parse_url(fifo)
-    assert Pipe("/dev/null") == parse_url("/dev/null")
+    assert [Unix(path), Pipe(fifo), Pipe("/dev/null")] == [parse_url(it) for it in (path, fifo, "/dev/null")]
     with pytest.raises(AddressError, match="is no socket, FIFO or device"):
         parse_url(str(tmp_path))
     with pytest.raises(AddressError, match=r"cannot look at .*: no such file or directory"):
         parse_url(str(tmp_path / "nothing"))
-
-
-def test_a_system_without_unix_sockets_says_so(monkeypatch):
+    with pytest.raises(TypeError, match="url is 5; it must be text"):
+        parse_url(5)
     monkeypatch.delattr(socket, "AF_UNIX")
     with pytest.raises(AddressError, match="'unix:/x' asks for a Unix socket, and this system has none"):
         parse_url("unix:/x")

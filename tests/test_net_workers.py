@@ -13,7 +13,7 @@ import pytest
 from certificates import certificates
 from distributions import site
 from loopback import HERE, LINE, ask, open_descriptors
-from worker_handlers import Conditional, Fickle, OwnTLS, Unstartable, answer, block, converse
+from worker_handlers import Fickle, Unstartable, answer, block, converse, own_tls
 
 from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve
 
@@ -23,8 +23,11 @@ async def test_workers_share_a_port_and_their_counters_are_added_up():
         pids = {await ask(server.url, "pid") for _ in range(40)}
         assert {str(pid) for pid in server.worker_pids} == pids
         assert [] == server.streams
-    assert 40 == server.stats.accepted == server.stats.frames_received
-    assert 0 == server.stats.open
+    assert (40, 40, 0) == (server.stats.accepted, server.stats.frames_received, server.stats.open)
+    async with await serve(answer, HERE) as server:
+        assert [] == server.worker_pids
+        with pytest.raises(TypeError, match="only a server with workers can be reloaded"):
+            await server.reload()
 
 
 @pytest.mark.asyncio_only
@@ -43,6 +46,17 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
             with pytest.raises(StreamClosed):
                 await stream.read(LINE)
     assert f"worker {old} of {server.url} ended with exit code 3" in caplog.text
+
+
+@pytest.mark.asyncio_only
+async def test_a_worker_that_dies_while_it_is_replaced_leaves_one_worker():
+    async with await serve(answer, HERE, workers=1) as server:
+        reloading = asyncio.ensure_future(server.reload())
+        await asyncio.sleep(0)
+        os.kill(server.worker_pids[0], signal.SIGKILL)
+        await reloading
+        assert await ask(server.url, "pid") == str(server.worker_pids[0])
+    assert [] == multiprocessing.active_children()
 
 
 @pytest.mark.asyncio_only
@@ -69,7 +83,7 @@ async def test_the_service_of_the_how_to_page_reloads_and_ends_when_it_is_told(t
 
 @pytest.mark.asyncio_only
 async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
-    async with await serve(answer, f"unix:{tmp_path}/socket", workers=2) as server:
+    async with await serve(Unstartable(f"{tmp_path}/no"), f"unix:{tmp_path}/socket", workers=2) as server:
         before = set(server.worker_pids)
         async with await connect(server.url) as busy:
             await busy.send("pid", LINE)
@@ -80,25 +94,20 @@ async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
             await reloading
             with pytest.raises(StreamClosed):
                 await busy.read(LINE)  # the old worker has drained
-        assert not before & set(server.worker_pids)
-        assert 2 == len(server.worker_pids)
+        after = server.worker_pids
+        assert (2, set()) == (len(after), before & set(after))
+        (tmp_path / "no").touch()
+        with pytest.raises(WorkerError, match="the new worker ended with exit code 7; the old ones stay"):
+            await server.reload()
+        assert after == server.worker_pids
+        assert "hello" == await ask(server.url)
+        (tmp_path / "no").unlink()
         reloading = asyncio.ensure_future(server.reload())
         await asyncio.sleep(0)
         await server.aclose()
         await reloading
     assert [] == multiprocessing.active_children()
     assert not (tmp_path / "socket").exists()
-
-
-@pytest.mark.asyncio_only
-async def test_new_code_that_does_not_start_leaves_the_old_workers_serving(tmp_path):
-    async with await serve(Conditional(str(tmp_path / "broken")), HERE, workers=1) as server:
-        before = server.worker_pids
-        (tmp_path / "broken").touch()
-        with pytest.raises(WorkerError, match="the new worker ended with exit code 7; the old ones stay"):
-            await server.reload()
-        assert before == server.worker_pids
-        assert "hello" == await ask(server.url)
 
 
 WITNESS = """
@@ -117,28 +126,28 @@ def framestream_stream_opened(stream):
 async def test_workers_make_their_own_tls_context_and_plugins_in_use_hear_of_their_streams(
     tmp_path, monkeypatch
 ):
-    notes = tmp_path / "notes"
-    monkeypatch.setenv("WITNESS", str(notes))
+    notes, files = tmp_path / "notes", certificates()
+    for name, value in {"WITNESS": notes, "CERTIFICATE": files.certificate, "KEY": files.key}.items():
+        monkeypatch.setenv(name, str(value))
     with site(tmp_path) as place, plugins.isolated():
         place.install("witness-plugin", WITNESS, "witness")
         plugins.load("witness")
         plugins.register(Line, "our-own")  # cannot be found from another process, and is not sought
-        async with await serve(answer, "tls://127.0.0.1:0", workers=1, tls=OwnTLS()) as server:
-            assert "hello" == await ask(server.url, tls=certificates().client())
+        async with await serve(answer, "tls://127.0.0.1:0", workers=1, tls=own_tls) as server:
+            assert "hello" == await ask(server.url, tls=files.client())
             (pid,) = server.worker_pids
     assert {str(pid), str(os.getpid())} == set(notes.read_text().split())
 
 
 @pytest.mark.asyncio_only
 async def test_what_cannot_be_sent_to_a_worker_is_refused_with_what_to_do(monkeypatch):
-    for options, message in {
-        ("handler", None): r"handler .* cannot be sent to a worker process; define it at the top",
-        ("tls", certificates().server()): "pass a function that makes the context",
-        ("on_discard", lambda error: None): "stream_options",
-    }.items():
-        handler = (lambda stream: None) if options[0] == "handler" else answer
+    for handler, options, message in (
+        (lambda stream: None, {}, "handler .* cannot be sent to a worker process; define it at the top"),
+        (answer, {"tls": certificates().server()}, "pass a function that makes the context"),
+        (answer, {"on_discard": lambda error: None}, "stream_options"),
+    ):
         with pytest.raises(WorkerError, match=message):
-            await serve(handler, HERE, workers=1, **({} if options[1] is None else dict([options])))
+            await serve(handler, HERE, workers=1, **options)
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(WorkerError, match="they need a Unix system"):
         await serve(answer, HERE, workers=1)
@@ -193,11 +202,3 @@ async def test_a_worker_whose_parent_is_killed_ends_by_itself(tmp_path):
         await asyncio.to_thread(parent.stdout.read)
     with pytest.raises(ConnectError):
         await connect(url)
-
-
-@pytest.mark.asyncio_only
-async def test_a_server_in_this_process_has_no_workers_to_reload():
-    async with await serve(answer, HERE) as server:
-        assert [] == server.worker_pids
-        with pytest.raises(TypeError, match="only a server with workers can be reloaded"):
-            await server.reload()

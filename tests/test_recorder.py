@@ -27,17 +27,14 @@ def test_a_missing_program_is_named_with_its_package(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_capture_is_written_with_its_index_entry(tmp_path: Path) -> None:
+def test_a_capture_is_written_with_its_index_entry_and_half_a_frame_is_not(tmp_path: Path) -> None:
     lines = recipe("sh", b"one\ntwo\n", cut=cutters.delimited(b"\n"))
     assert record_captures.record_all([lines], tmp_path) == 0
     assert (tmp_path / "sample.bin").read_bytes() == b"one\ntwo\n"
     assert record_captures.read_index(tmp_path)["sample"]["cuts"] == [{"spec": "line", "frames": 2}]
-
-
-def test_a_capture_that_stops_inside_a_frame_is_not_written(tmp_path: Path) -> None:
     half = recipe("sh", b"one\ntw", cut=cutters.delimited(b"\n"))
     assert record_captures.record_all([half], tmp_path) == 1
-    assert not (tmp_path / "sample.bin").exists()
+    assert (tmp_path / "sample.bin").read_bytes() == b"one\ntwo\n"
 
 
 @pytest.mark.parametrize("stubborn", ["", "trap '' TERM;"])
@@ -46,9 +43,6 @@ def test_a_program_is_gone_when_its_block_is_left(stubborn: str, monkeypatch: py
     with programs.running("sh", "-c", f"{stubborn} while :; do read line; done < /dev/zero") as process:
         assert process.poll() is None
     assert process.returncode is not None
-
-
-def test_a_program_that_ends_while_it_is_waited_for_is_reported() -> None:
     with (
         programs.running("sh", "-c", "exit 3") as process,
         pytest.raises(RuntimeError, match="ended with status 3"),

@@ -4,10 +4,12 @@ import asyncio
 import random
 
 import pytest
-from stream_pairs import KINDS, joined, passes
+from stream_pairs import joined, passes
 
-from framestream import Available, Exactly, LengthPrefix, Line, StreamTimeout, UntilClose
+from framestream import Available, Exactly, LengthPrefix, Line, UntilClose
 from framestream.testing import Wire, memory_stream_pair
+
+pytestmark = pytest.mark.every_loop
 
 LARGE = random.Random(1).randbytes(300_000)
 CONVERSATION = (
@@ -98,35 +100,13 @@ async def test_cancelling_at_any_wait_changes_no_answer(chunks):
 async def test_cancelling_at_many_random_waits_changes_no_answer():
     wire = Wire(chunks=[1, 2, 3, 5000], blocks=[True, False])
     expected, waits = await dripping(wire, ())
-    for seed in range(30):
+    for seed in range(12):
         chosen = random.Random(seed)
         got, _ = await dripping(wire, {at for at in range(3 * waits) if chosen.random() < 0.3})
         assert expected == got
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_read_that_times_out_again_and_again_gets_its_frame_in_the_end(kind):
-    async with joined(kind) as (client, server):
-        sending = asyncio.ensure_future(drip(client, LengthPrefix(4).encode(b"x" * 40)))
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                frame = await server.read(LengthPrefix(4), timeout=0.002)
-                break
-            except StreamTimeout:
-                continue
-        assert b"x" * 40 == frame
-        await sending
-
-
-async def drip(stream, data):
-    for byte in b"".join(data) if not isinstance(data, bytes) else data:
-        await stream.write(bytes([byte]))
-        await asyncio.sleep(0.0005)
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 async def test_a_cancelled_frame_in_parts_is_left_where_it_was(kind):
     async with joined(kind) as (client, server):
         await client.write(b"\x00\x0aabc")
@@ -141,7 +121,7 @@ async def test_a_cancelled_frame_in_parts_is_left_where_it_was(kind):
             assert b"defghij" == b"".join([part async for part in body])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 async def test_a_cancelled_write_still_leaves(kind):
     async with joined(kind) as (client, server):
         data = random.Random(2).randbytes(5 << 20)
@@ -153,7 +133,7 @@ async def test_a_cancelled_write_still_leaves(kind):
         assert data + b"behind" == await server.read_bytes(len(data) + 6)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 async def test_cancelling_around_the_moment_the_frame_arrives_loses_nothing(kind):
     async with joined(kind) as (client, server):
         outcomes = set()

@@ -9,10 +9,12 @@ import struct
 import weakref
 
 import pytest
-from stream_pairs import KINDS, connected, joined, passes, tcp_sockets
+from certificates import certificates
+from stream_pairs import KINDS, connected, joined, needs_polling, passes
 
 from framestream import (
     BufferFull,
+    Exactly,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -25,9 +27,12 @@ from framestream import (
 )
 from framestream._events import events
 from framestream.testing import Wire, memory_stream_pair
-from framestream.transport.descriptor import PipeTransport, SocketTransport
+from framestream.testing.memory import MemoryTransport, memory_transport_pair
+from framestream.transport import PipeTransport
 
+pytestmark = pytest.mark.every_loop
 every_kind = pytest.mark.parametrize("kind", KINDS)
+FAULT = OSError(5, "input/output error")
 
 
 def ours(caplog):
@@ -42,26 +47,19 @@ def reset(stream):
 
 
 @every_kind
-async def test_close_is_idempotent_and_the_first_error_stays(kind):
+async def test_close_is_idempotent_the_first_error_stays_and_ends_a_pending_read(kind):
     async with joined(kind) as (_, server):
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes()
         first = RuntimeError("first")
         server.close(first)
         server.close(RuntimeError("second"))
         assert server.closed()
         assert first is server.error
         await server.wait_closed()
-
-
-@every_kind
-async def test_a_pending_read_fails_when_the_stream_is_closed(kind):
-    async with joined(kind) as (_, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
-        reason = RuntimeError("shut down")
-        server.close(reason)
         with pytest.raises(StreamClosed) as caught:
             await reading
-        assert reason is caught.value.real_error
+        assert first is caught.value.real_error
 
 
 @every_kind
@@ -88,32 +86,20 @@ async def test_what_is_buffered_can_be_read_after_close(kind):
 
 
 @every_kind
-async def test_the_end_by_the_peer_completes_pending_reads_that_can_be(kind):
+async def test_the_end_by_the_peer_completes_what_it_can_and_a_reader_who_has_seen_it_closes(kind):
     async with joined(kind) as (client, server):
         await client.write(b"last line")
         reading = asyncio.ensure_future(server.read(Line()))
         await passes()
         await client.aclose()
         assert "last line" == await reading
-
-
-@every_kind
-async def test_a_stream_closes_when_a_reader_has_seen_the_end(kind):
-    async with joined(kind) as (client, server):
-        await client.aclose()
+        assert not server.closed()
         assert [] == [line async for line in server.frames(Line())]
         assert server.closed()
         assert server.error is None
 
 
-async def test_half_open_it_stays_open():
-    async with joined("unix", half_open=True) as (client, server):
-        await client.write_eof()
-        assert [] == [line async for line in server.frames(Line())]
-        assert not server.closed()
-
-
-async def test_what_was_written_before_the_end_was_seen_still_leaves():
+async def test_answers_to_everything_before_the_end_still_leave():
     async with joined("unix") as (client, server):
         await client.write(b"a\nb\n")
         await client.write_eof()
@@ -122,28 +108,8 @@ async def test_what_was_written_before_the_end_was_seen_still_leaves():
         assert not server.closed()
         with pytest.raises(StreamClosed):
             server.write(b"too late")
-        got = await client.read_until_close()
-        assert 2_000_002 == len(got)
-        await passes()
-        assert server.closed()
-
-
-async def test_answers_to_everything_before_the_end_can_be_written():
-    async with joined("unix", half_open=False) as (client, server):
-        await client.write(b"".join(b"%d\n" % number for number in range(100)))
-        await client.write_eof()
-        async for line in server.frames(Line()):
-            await server.send(line, Line())
-        assert [str(number) for number in range(100)] == [line async for line in client.frames(Line())]
-
-
-async def test_a_frame_cut_off_by_the_peer_is_incomplete_and_closes():
-    async with joined("unix") as (client, server):
-        await client.write(b"\x00\x05ab")
-        client.close()
-        with pytest.raises(IncompleteFrame):
-            await server.read(LengthPrefix(2))
-        assert server.closed()
+        assert 2_000_002 == len(await client.read_until_close())
+        await server.wait_closed()
 
 
 # Resets
@@ -151,45 +117,19 @@ async def test_a_frame_cut_off_by_the_peer_is_incomplete_and_closes():
 
 async def test_a_reset_is_a_close_with_the_error_kept_and_nothing_logged(caplog):
     caplog.set_level(logging.INFO)
-    client, server = await connected("tcp")
-    reading = asyncio.ensure_future(server.read(Line()))
-    await passes()
-    reset(client)
-    with pytest.raises(StreamClosed) as caught:
-        await reading
-    assert isinstance(caught.value.real_error, ConnectionResetError)
-    assert server.closed()
-    assert caught.value.real_error is server.error
-    assert [] == ours(caplog)
-
-
-async def test_a_reset_is_no_clean_end_for_a_loop_over_frames():
-    client, server = await connected("tcp")
-    await client.write(b"a\n")
-    assert "a" == await server.read(Line())
-    reset(client)
-    with pytest.raises(StreamClosed):
-        async for _ in server.frames(Line()):
-            pass
-
-
-async def test_a_reset_ends_read_until_close_normally():
-    client, server = await connected("tcp")
-    await client.write(b"abc")
-    await server.peek(3)
-    reset(client)
-    assert b"abc" == await server.read_until_close()
-    assert isinstance(server.error, ConnectionResetError)
-
-
-async def test_a_frame_cut_off_by_a_reset_is_closed_not_incomplete():
-    client, server = await connected("tcp")
-    await client.write(b"\x00\x05ab")
-    await server.peek(2)
-    reset(client)
-    with pytest.raises(StreamClosed) as caught:
-        await server.read(LengthPrefix(2))
-    assert isinstance(caught.value.real_error, ConnectionResetError)
+    async with joined("tcp") as (client, server):
+        await client.write(b"a\n")
+        lines = server.frames(Line())
+        assert "a" == await anext(lines)
+        reading = asyncio.ensure_future(anext(lines))  # no clean end for a loop over frames
+        await passes()
+        reset(client)
+        with pytest.raises(StreamClosed) as caught:
+            await reading
+        assert isinstance(caught.value.real_error, ConnectionResetError)
+        assert server.closed()
+        assert caught.value.real_error is server.error
+        assert [] == ours(caplog)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
@@ -205,12 +145,14 @@ async def test_writing_to_a_peer_that_is_gone_closes_and_the_wait_says_so(kind):
         assert caught.value.real_error in (None, client.error)
 
 
-async def test_what_the_peer_said_before_it_left_is_read_although_writing_failed():
-    async with joined("unix") as (client, server):
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+async def test_what_the_peer_said_before_it_left_is_read_although_writing_failed(kind):
+    async with joined(kind) as (client, server):
         await server.write(b"error: too many requests\n")
         server.close()
         with pytest.raises(StreamClosed):
-            await client.write(b"x" * 1_000_000)
+            while True:
+                await client.write(b"x" * 1_000_000)
         assert "error: too many requests" == await client.read(Line())
 
 
@@ -239,125 +181,22 @@ async def test_closing_because_of_an_error_over_unread_bytes_is_a_reset():
         assert isinstance(caught.value.real_error, ConnectionResetError)
 
 
-# Errors that are none of the peer's
-
-
-class BrokenTransport(SocketTransport):
-    """A socket that fails in a way no network does."""
-
-    def __init__(self, sock):
-        super().__init__(sock)
-        self.receive = self.fail
-
-    def fail(self, size):
-        raise OSError(5, "input/output error")
-
-
-async def test_an_inline_read_error_is_raised_at_once_without_a_log(caplog):
-    first, second = tcp_sockets()
-    stream = IOStream(BrokenTransport(first))
-    with pytest.raises(OSError, match="input/output error"):
-        stream.read(Line()).send(None)
-    assert stream.closed()
-    assert isinstance(stream.error, OSError)
-    assert [] == ours(caplog)
-    second.close()
-
-
-async def test_an_inline_read_error_of_a_callback_read_is_raised_at_once():
-    first, second = tcp_sockets()
-    stream = IOStream(BrokenTransport(first))
-    with pytest.raises(OSError, match="input/output error"):
-        stream.read(Line(), callback=print)
-    assert stream.closed()
-    assert not stream.reading()
-    second.close()
-
-
-async def test_a_later_read_error_is_logged_once_and_closes(caplog):
-    fault = OSError(5, "input/output error")
-    client, server = memory_stream_pair(Wire(blocks=[True, fault]))
-    reading = asyncio.ensure_future(server.read(Line()))
-    await passes()
-    client.write(b"x")
-    with pytest.raises(StreamClosed) as caught:
-        await reading
-    assert fault is caught.value.real_error is server.error
-    assert ["error on read: [Errno 5] input/output error"] == ours(caplog)
-
-
-async def test_a_real_error_fails_read_until_close():
-    fault = OSError(5, "input/output error")
-    client, server = memory_stream_pair(Wire(errors={3: fault}))
-    client.write(b"abc")
-    await server.peek(3)
-    reading = asyncio.ensure_future(server.read_until_close())
-    with pytest.raises((StreamClosed, OSError)):
-        await reading
-    assert fault is server.error
-
-
-async def test_a_write_error_is_logged_and_closes(caplog):
-    class Unwritable(SocketTransport):
-        def send(self, buffers):
-            raise OSError(5, "input/output error")
-
-    first, second = tcp_sockets()
-    stream = IOStream(Unwritable(first))
-    with pytest.raises(StreamClosed):
-        await stream.write(b"x")
-    assert ["error on write: [Errno 5] input/output error"] == ours(caplog)
-    second.close()
-
-
-async def test_a_read_error_on_an_idle_stream_closes_it(caplog):
-    fault = OSError(5, "input/output error")
-    client, server = memory_stream_pair(Wire(blocks=[fault]))
-    server.set_close_callback(lambda: None)
-    client.write(b"x")
-    await passes()
-    assert fault is server.error
-    assert ["error on read: [Errno 5] input/output error"] == ours(caplog)
-
-
 async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
-    reset_by_peer = ConnectionResetError(104, "connection reset by peer")
-    client, server = memory_stream_pair(back=Wire(errors={0: reset_by_peer}))
+    client, server = memory_stream_pair(back=Wire(errors={0: ConnectionResetError(104, "reset")}))
     server.close()
     with pytest.raises(StreamClosed):
         await client.write(b"x")
     assert isinstance(client.error, BrokenPipeError)
 
 
-async def test_an_end_seen_ahead_of_unread_data_closes_when_that_is_read():
-    async with joined("unix") as (client, server):
-        closed = []
-        server.set_close_callback(lambda: closed.append(True))
-        await client.write(b"a\nb\n")
-        client.close()
-        assert b"a\nb\n" == await server.peek(100)
-        assert ["a", "b"] == [await server.read(Line()), await server.read(Line())]
-        await passes()
-        assert [True] == closed
-
-
-async def test_an_end_seen_ahead_without_a_close_callback_is_left_to_the_reader():
-    async with joined("unix") as (client, server):
-        await client.write(b"a\n")
-        client.close()
-        assert b"a\n" == await server.peek(100)
-        assert "a" == await server.read(Line())
-        assert not server.closed()
-        with pytest.raises(StreamClosed):
-            await server.read(Line())
-        assert server.closed()
-
-
 async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent():
     async with joined("unix") as (client, server):
         server.close()
+        await passes()
         with pytest.raises(StreamClosed):
             await client.send("x", Line())
+            await client.write(b"")  # a loop's own transport tells what has failed in the next pass
+        assert 0 == client.stats.bytes_sent
 
 
 async def test_a_peer_that_left_after_its_half_is_a_close_like_any(caplog):
@@ -365,62 +204,151 @@ async def test_a_peer_that_left_after_its_half_is_a_close_like_any(caplog):
         await server.write_eof()
         assert b"" == await client.read_until_close()
         server.close()
+        await passes()
         with pytest.raises(StreamClosed):
             await client.write(b"x")
         assert isinstance(client.error, BrokenPipeError)
         assert [] == ours(caplog)
 
 
-async def test_a_close_callback_taken_back_is_minded_no_more():
+# Where a stream is cut off
+
+
+def cut_by_closing(client, server):
+    server.close()
+
+
+def cut_by_an_error(client, server):
+    server.close(RuntimeError("cut"))
+
+
+@pytest.mark.parametrize("cut", [lambda client, _: reset(client), cut_by_closing, cut_by_an_error])
+@pytest.mark.parametrize("condition", [Line(), UntilClose(), LengthPrefix(1)], ids=str)
+async def test_no_frame_ends_where_a_stream_is_cut_off(cut, condition):
+    async with joined("tcp") as (client, server):
+        await client.write(b"par")
+        await server.peek(3)
+        reading = asyncio.ensure_future(server.read(condition))
+        await passes()
+        cut(client, server)
+        with pytest.raises(StreamClosed, match="closed inside a frame") as caught:
+            await reading
+        assert server.error is caught.value.real_error
+        with pytest.raises(StreamClosed, match="closed inside a frame"):
+            async for _ in server.frames(condition):
+                pytest.fail("half a frame was delivered")
+        assert b"par" == server.leftover
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("cut")], ids=str)
+@pytest.mark.parametrize("how", ["read_until_close", "callback"])
+async def test_read_until_close_is_complete_when_it_was_closed_without_an_error(how, error):
+    async with joined("unix") as (client, server):
+        await client.write(b"rest")
+        await server.peek(4)
+        got = []
+        if how == "callback":
+            server.read_until_close(callback=got.append)
+            server.close(error)
+            await passes(4)
+        else:
+            reading = asyncio.ensure_future(server.read_until_close())
+            await passes()
+            server.close(error)
+            got = await asyncio.gather(reading, return_exceptions=True)
+        assert (error is None) == (got == [b"rest"])
+
+
+@pytest.mark.parametrize("how", ["on_frame", "callback", "parts"])
+async def test_a_frame_that_breaks_off_is_kept_as_the_error_after_what_is_still_to_be_sent(how):
+    async with joined("unix") as (client, server):
+        server.write(b"x" * (4 << 20))
+        if how == "on_frame":
+            server.on_frame(LengthPrefix(4), lambda frame: None)
+        elif how == "callback":
+            server.read(LengthPrefix(4), callback=lambda frame: None)
+        else:
+            server.read(LengthPrefix(4), callback=lambda _: None, streaming_callback=lambda _: None)
+        await client.write((100).to_bytes(4, "big") + b"half")
+        client.write_eof()
+        assert 4 << 20 == len(await client.read_bytes(4 << 20))
+        await server.wait_closed()
+        assert isinstance(server.error, IncompleteFrame)
+
+
+# Who waits for the end
+
+
+async def test_an_end_seen_ahead_without_a_close_callback_is_left_to_the_reader():
     async with joined("unix") as (client, server):
         server.set_close_callback(lambda: None)
         await client.write(b"a\n")
-        await passes(10)
-        await client.write(b"b\n")
-        await passes(10)
-        server.set_close_callback(None)
-        assert "a" == await server.read(Line())
         client.close()
-        await passes(10)
+        server.set_close_callback(None)
+        assert b"a\n" == await server.peek(100)
+        assert "a" == await server.read(Line())
+        await passes()
         assert not server.closed()
+        with pytest.raises(StreamClosed):
+            await server.read(Line())
+        assert server.closed()
 
 
-# With blocks, the loop, and who listens
+@pytest.mark.parametrize("condition", [UntilClose(), Line()], ids=str)
+async def test_an_end_that_is_known_already_ends_the_wait_for_it(condition):
+    async with joined("unix") as (client, server):
+        await client.write(b"all")
+        await client.aclose()
+        await server.read(condition)
+        await server.wait_closed()
 
 
-async def test_a_with_block_sends_what_is_written_and_closes():
-    client, server = await connected("unix")
-    async with server:
-        server.write(b"bye\n")
-    assert server.closed()
-    assert "bye" == await client.read(Line())
-    client.close()
+async def test_a_close_callback_set_after_the_last_frame_runs():
+    async with joined("unix") as (client, server):
+        await client.write(b"all")
+        await client.aclose()
+        await server.peek(100)
+        await server.read_bytes(3)
+        closed = asyncio.Event()
+        server.set_close_callback(closed.set)
+        await closed.wait()
 
 
-async def test_a_with_block_left_by_an_error_still_sends_what_is_written():
-    client, server = await connected("unix")
-    with pytest.raises(ZeroDivisionError):
-        async with server:
-            server.write(b"x")
-            server.write(b"sorry\n")
-            raise ZeroDivisionError
-    assert "xsorry" == await client.read(Line())
-    client.close()
+async def test_a_stream_that_only_writes_notices_that_nobody_reads_any_more():
+    needs_polling("a pipe")
+    there, back = os.pipe()
+    async with IOStream(PipeTransport(None, back)) as writer:
+        closing = asyncio.ensure_future(writer.wait_closed())
+        await writer.write(b"x")
+        await passes()
+        assert not closing.done()
+        os.close(there)
+        await asyncio.wait_for(closing, 5)
 
 
-async def test_a_cancelled_with_block_closes_at_once():
+# With blocks, and the loop
+
+
+@pytest.mark.parametrize("error", [None, ZeroDivisionError, asyncio.CancelledError])
+async def test_a_with_block_sends_what_is_written_and_closes_at_once_only_when_cancelled(error):
     client, server = await connected("unix")
 
     async def work():
         async with server:
-            server.write(b"x" * (1 << 22))
-            await asyncio.Event().wait()
+            server.write(b"x" * (1 << 20))
+            if error:
+                raise error
 
-    task = asyncio.ensure_future(work())
+    working = asyncio.ensure_future(work())
     await passes()
-    task.cancel()
-    await asyncio.wait([task])
-    assert server.closed()
+    if error is asyncio.CancelledError:
+        assert working.cancelled()
+        assert server.closed()
+    else:
+        assert 1 << 20 == len(await client.read_until_close())
+        await asyncio.wait([working])
+        assert server.closed()
+        assert error is (type(working.exception()) if working.exception() else None)
     client.close()
 
 
@@ -439,6 +367,90 @@ def test_a_loop_closed_under_a_stream_harms_nobody(kind):
     server.close()
     assert client.closed()
     assert server.closed()
+
+
+async def test_the_loop_lets_go_of_a_closed_stream():
+    asyncio.get_running_loop().slow_callback_duration = 100.0  # a warning would be kept, and the task in it
+    client, server = await connected("unix")
+    reading = asyncio.ensure_future(server.read(Line()))
+    await passes()
+    client.close()
+    await asyncio.wait([reading])
+    reading.exception()
+    await passes()
+    alive = weakref.ref(server)
+    del server, reading
+    gc.collect()
+    assert alive() is None
+
+
+# When no more input is wanted
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_stream_that_drains_ends_after_what_has_arrived(kind, waits):
+    async with joined(kind) as (client, server):
+        lines = server.frames(Line())
+        if waits:
+            await client.write(b"a\n")
+            assert "a" == await anext(lines)
+            reading = asyncio.ensure_future(anext(lines))
+            await passes()
+        else:
+            await client.write(b"a\nb\nhal")
+            assert "a" == await anext(lines)
+        server.end_input()
+        if waits:
+            with pytest.raises(StopAsyncIteration):
+                await reading
+        else:
+            assert "b" == await anext(lines)
+            reading = asyncio.ensure_future(anext(lines))
+            await passes(10)
+            assert not reading.done(), "the frame has begun"
+            client.write(b"f\nmore\n")
+            assert ["half", "more"] == [await reading, *[line async for line in lines]]
+        assert server.error is None
+        await server.wait_closed()
+
+
+async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_is_wanted():
+    client, server = memory_stream_pair()
+    keys = certificates()
+    shaking = asyncio.ensure_future(server.start_tls(keys.server(), server_side=True))
+    await passes()
+    server.end_input()
+    await client.start_tls(keys.client(), server_hostname="localhost")
+    await shaking
+    client, server = memory_stream_pair()
+    shaking = asyncio.ensure_future(server.start_tls(keys.server(), server_side=True))
+    await passes()
+    server.end_input()
+    with pytest.raises(StreamClosed):
+        await asyncio.wait_for(shaking, 5)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_who_lingers_throws_away_what_the_peer_still_sends(ends):
+    needs_polling("asking whether something has arrived that nobody reads")
+    async with joined("tcp", half_open=True) as (client, server):
+        await client.write(b"unread")
+        await passes()
+        await server.write(b"too much of this\n")
+        closing = asyncio.ensure_future(server.aclose(linger=5 if ends else 0.01))
+        await client.write(bytes(100_000))
+        assert "too much of this" == await client.read(Line())
+        assert b"" == await client.read_until_close()
+        if ends:
+            assert not closing.done()
+            await client.aclose()
+        await closing
+        assert server.closed()
+        assert server.error is None
+
+
+# What plugins are told
 
 
 async def test_open_close_and_failure_are_told_to_who_listens(monkeypatch):
@@ -479,44 +491,11 @@ async def test_frames_are_shown_to_who_asks_for_them(monkeypatch):
     assert list("abcdefghi") == seen == sent
 
 
-async def test_the_loop_lets_go_of_a_closed_stream():
-    asyncio.get_running_loop().slow_callback_duration = 100.0  # a warning would be kept, and the task in it
-    client, server = await connected("unix")
-    reading = asyncio.ensure_future(server.read(Line()))
-    await passes()
-    client.close()
-    await asyncio.wait([reading])
-    reading.exception()
-    alive = weakref.ref(server)
-    del server, reading
-    gc.collect()
-    assert alive() is None
-
-
-async def test_repr_says_who_and_in_what_state():
-    async with joined("tcp") as (_, server):
-        assert repr(server).startswith("<IOStream 127.0.0.1:")
-        assert repr(server).endswith(" open>")
-        server.close()
-        assert repr(server).endswith(" closed>")
-
-
-async def test_a_stream_that_only_writes_notices_that_nobody_reads_any_more():
-    there, back = os.pipe()
-    async with IOStream(PipeTransport(None, back)) as writer:
-        closing = asyncio.ensure_future(writer.wait_closed())
-        await writer.write(b"x")
-        await passes()
-        assert not closing.done()
-        os.close(there)
-        await asyncio.wait_for(closing, 5)
-
-
-# Giving the channel away
+# Giving the transport away
 
 
 @every_kind
-async def test_a_detached_channel_goes_on_without_the_stream(kind):
+async def test_a_detached_transport_goes_on_without_the_stream(kind):
     async with joined(kind) as (client, server):
         told = []
         server.set_close_callback(lambda: told.append("closed"))
@@ -534,14 +513,15 @@ async def test_a_detached_channel_goes_on_without_the_stream(kind):
         heir.close()
 
 
-async def test_a_stream_that_is_busy_or_closed_keeps_its_channel():
+async def test_a_stream_that_is_busy_or_closed_keeps_its_transport():
     async with joined("unix") as (client, server):
-        reading = server.begin_read(Line())
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes()
         with pytest.raises(StreamBusy):
             server.detach()
         await client.write(b"a\nrest")
         await reading
-        with pytest.raises(FramingError, match="4 bytes were sent ahead of giving the channel away"):
+        with pytest.raises(FramingError, match="4 bytes were sent ahead of giving the transport away"):
             server.detach()
         client.write(bytes(8 << 20))
         with pytest.raises(StreamBusy):
@@ -551,25 +531,59 @@ async def test_a_stream_that_is_busy_or_closed_keeps_its_channel():
             client.detach()
 
 
-# What is logged
+# Errors that are none of the peer's, and what is logged
+
+
+@pytest.mark.parametrize("how", ["inline", "inline callback", "later", "idle", "until close"])
+async def test_an_error_on_read_is_logged_once_closes_and_ends_reads(how, caplog):
+    at = 3 if how == "until close" else 0
+    client, server = memory_stream_pair(Wire(errors={at: FAULT}))
+    if how == "later":
+        server.transport.incoming.plan = Wire()
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes()
+        server.transport.incoming.plan = Wire(errors={0: FAULT})
+    client.write(b"x" * 10)
+    if how == "idle":
+        server.set_close_callback(lambda: None)
+        await server.wait_closed()
+    elif how == "inline callback":
+        server.read(Line(), callback=print)
+        assert not server.reading()
+    else:
+        with pytest.raises(StreamClosed) as caught:
+            if how == "later":
+                await reading
+            elif how == "inline":
+                server.read(Line()).send(None)
+            else:
+                await server.read_until_close()
+        assert FAULT is caught.value.real_error
+    assert server.closed()
+    assert FAULT is server.error
+    assert b"xxx"[:at] == server.leftover
+    assert ["error on read: [Errno 5] input/output error"] == ours(caplog)
 
 
 class Talking(IOStream):
     """A stream that keeps what others would log."""
 
-    def __init__(self, channel, **options):
-        super().__init__(channel, **options)
+    def __init__(self, transport, **options):
+        super().__init__(transport, **options)
         self.said = []
 
     def log_problem(self, problem, error):
         self.said.append((problem, type(error)))
 
 
-class Unable(SocketTransport):
-    """A socket that can send nothing."""
+class Unable(MemoryTransport):
+    """A transport that breaks its promises."""
 
     def send(self, buffers):
-        raise OSError("unable")
+        raise TypeError("not like this")
+
+    def receive_into(self, buffer):
+        return 1 / 0
 
 
 @pytest.mark.parametrize(
@@ -582,149 +596,37 @@ class Unable(SocketTransport):
 async def test_a_subclass_can_log_a_frame_that_is_too_large_in_its_own_words(
     problem, error, limits, options, caplog
 ):
-    first, second = socket.socketpair()
-    with second:
-        stream = Talking(first, **options)
-        reading = stream.begin_read(Line(), **limits)
-        second.send(b"hello there")
-        with pytest.raises(error):
-            await reading
+    first, second = memory_transport_pair()
+    stream, peer = Talking(first, **options), IOStream(second)
+    peer.write(b"hello there")
+    with pytest.raises(error):
+        await stream.read(Exactly(100), **limits)
     assert [(problem, error)] == stream.said
     assert [] == ours(caplog)
 
 
-async def test_a_subclass_can_log_what_a_channel_or_a_callback_raises_in_its_own_words(caplog):
-    first, second = map(Talking, socket.socketpair())
-    first.transport.receive = lambda size: 1 / 0
-    first.set_close_callback(lambda: None)
-    second.write(b"x")
-    await first.wait_closed()
-    second.close()
-    unable = Talking(Unable(socket.socket()))
-    unable.write(b"x")
-    calling, peer = map(Talking, socket.socketpair())
-    calling.read_bytes(1, callback=lambda _: 1 / 0)
+@pytest.mark.parametrize("kind", [IOStream, Talking])
+async def test_whatever_a_transport_or_a_callback_raises_closes_the_stream_and_is_logged_once(kind, caplog):
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    peer.write(b"x")
+    pairs = [memory_transport_pair() for _ in range(3)]
+    reader, writer = (kind(Unable(first.incoming, first.outgoing)) for first, _ in pairs[:2])
+    calling = kind(pairs[2][0])
+    peers = [IOStream(second) for _, second in pairs]
+    for peer in peers:
+        peer.write(b"x")
+    with pytest.raises(StreamClosed):
+        await reader.read(Line())
+    with pytest.raises(StreamClosed):
+        await writer.write(b"x")
+    calling.read_bytes(1, callback=lambda _: 1 / 0)
     await calling.wait_closed()
-    peer.close()
-    assert [("read", ZeroDivisionError)] == first.said
-    assert [("write", OSError)] == unable.said
-    assert [("callback", ZeroDivisionError)] == calling.said
-    assert [] == ours(caplog)
-
-
-# Channels that break their promises
-
-
-async def test_whatever_a_channel_raises_closes_the_stream_and_is_logged_once(caplog):
-    class Odd(SocketTransport):
-        def send(self, buffers):
-            raise TypeError("not like this")
-
-    first, second = socket.socketpair()
-    channel = Odd(first)
-    stream, peer = IOStream(channel), IOStream(second)
-    reading = stream.begin_read(Line())
-    channel.receive = lambda size: 1 / 0
-    peer.write(b"x")
-    with pytest.raises(StreamClosed):
-        await reading
-    assert isinstance(stream.error, ZeroDivisionError)
-    assert ["error on read: division by zero"] == ours(caplog)
-
-    writing = IOStream(Odd(second))
-    with pytest.raises(StreamClosed):
-        await writing.write(b"x")
-    assert isinstance(writing.error, TypeError)
-    peer.close()
-
-
-async def cut_by_a_reset(client, server):
-    client.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
-
-
-async def cut_by_closing(client, server):
-    server.close()
-
-
-async def cut_by_an_error(client, server):
-    server.close(RuntimeError("cut"))
-
-
-@pytest.mark.parametrize("cut", [cut_by_a_reset, cut_by_closing, cut_by_an_error])
-@pytest.mark.parametrize("condition", [Line(), UntilClose()], ids=str)
-async def test_no_frame_ends_where_a_stream_is_cut_off(cut, condition):
-    async with joined("tcp") as (client, server):
-        await client.write(b"par")
-        await server.peek(3)
-        reading = asyncio.ensure_future(server.read(condition))
-        await passes()
-        await cut(client, server)
-        with pytest.raises(StreamClosed, match="closed inside a frame"):
-            await reading
-        with pytest.raises(StreamClosed, match="closed inside a frame"):
-            async for _ in server.frames(condition):
-                pytest.fail("half a frame was delivered")
-        assert b"par" == server.leftover
-
-
-@pytest.mark.parametrize("how", ["read_until_close", "callback"])
-async def test_read_until_close_is_one_by_a_callback_as_well_as_awaited(how):
-    for error, expected in ((None, [b"rest"]), (RuntimeError("cut"), [])):
-        async with joined("unix") as (client, server):
-            await client.write(b"rest")
-            await server.peek(4)
-            got = []
-            if how == "callback":
-                server.read_until_close(callback=got.append)
-                server.close(error)
-                await passes(4)
-            else:
-                reading = asyncio.ensure_future(server.read_until_close())
-                await passes()
-                server.close(error)
-                got += [
-                    value
-                    for value in await asyncio.gather(reading, return_exceptions=True)
-                    if value == b"rest"
-                ]
-            assert expected == got
-
-
-async def test_an_end_that_is_known_already_ends_the_wait_for_it():
-    for condition in (UntilClose(), Line()):
-        async with joined("unix") as (client, server):
-            await client.write(b"all")
-            await client.aclose()
-            await server.read(condition)
-            await server.wait_closed()
-
-
-async def test_a_close_callback_set_behind_the_last_frame_runs():
-    async with joined("unix") as (client, server):
-        await client.write(b"all")
-        await client.aclose()
-        await server.peek(100)
-        await server.read_bytes(3)
-        closed = asyncio.Event()
-        server.set_close_callback(closed.set)
-        await closed.wait()
-
-
-@pytest.mark.parametrize("how", ["on_frame", "callback", "parts"])
-async def test_a_frame_that_breaks_off_is_kept_as_the_error_behind_what_is_still_to_be_sent(how):
-    async with joined("unix") as (client, server):
-        server.write(b"x" * (4 << 20))
-        if how == "on_frame":
-            server.on_frame(LengthPrefix(4), lambda frame: None)
-        elif how == "callback":
-            server.read(LengthPrefix(4), callback=lambda frame: None)
-        else:
-            server.read(LengthPrefix(4), callback=lambda _: None, streaming_callback=lambda _: None)
-        await client.write((100).to_bytes(4, "big") + b"half")
-        client.write_eof()
-        assert 4 << 20 == len(await client.read_bytes(4 << 20))
-        await server.wait_closed()
-        assert isinstance(server.error, IncompleteFrame)
+    errors = [ZeroDivisionError, TypeError, ZeroDivisionError]
+    assert errors == [type(stream.error) for stream in (reader, writer, calling)]
+    if kind is Talking:
+        said = [pair for stream in (reader, writer, calling) for pair in stream.said]
+        assert list(zip(["read", "write", "callback"], errors, strict=True)) == said
+        assert [] == ours(caplog)
+    else:
+        first, second, third = ours(caplog)
+        assert ("error on read: division by zero", "error on write: not like this") == (first, second)
+        assert third.startswith("uncaught exception in a callback, closing the stream: ZeroDivision")

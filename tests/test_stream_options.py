@@ -9,6 +9,7 @@ from stream_pairs import joined
 from framestream import IOStream, Line, client_tls, connect, connect_process, serve
 from framestream.stream.options import DEFAULTS, check_options
 
+pytestmark = pytest.mark.asyncio_only
 LINE = Line()
 
 WRONG = {
@@ -45,20 +46,8 @@ WRONG = {
 }
 
 
-@pytest.fixture(params=WRONG.values(), ids=WRONG)
-def wrong(request):
-    return request.param
-
-
-async def test_a_value_without_meaning_is_refused_by_the_stream(wrong):
-    name, value, message = wrong
-    ours, theirs = socket.socketpair()
-    with ours, theirs, pytest.raises(ValueError, match=message):
-        IOStream(ours, **{name: value})
-
-
-async def test_a_value_without_meaning_is_refused_before_anybody_is_reached(wrong):
-    name, value, message = wrong
+@pytest.mark.parametrize(("name", "value", "message"), WRONG.values(), ids=WRONG)
+async def test_a_value_without_meaning_is_refused_before_anybody_is_reached(name, value, message):
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(ValueError, match=message):
         await connect("tcp://127.0.0.1:1", **{name: value})
@@ -67,6 +56,9 @@ async def test_a_value_without_meaning_is_refused_before_anybody_is_reached(wron
     with pytest.raises(ValueError, match=message):
         await serve(print, "tcp://127.0.0.1:0", **{name: value})
     assert before == len(os.listdir("/proc/self/fd"))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(ValueError, match=message):
+        IOStream(ours, **{name: value})
 
 
 def test_the_low_mark_lies_below_the_high_one():
@@ -136,7 +128,7 @@ TIMED = {
     "a read's timeout": ("timeout", lambda stream, value: stream.read(LINE, timeout=value)),
     "a read's rate": ("min_rate", lambda stream, value: stream.read(LINE, min_rate=value)),
     "a read of bytes": ("timeout", lambda stream, value: stream.read_bytes(5, timeout=value)),
-    "a begun read": ("timeout", lambda stream, value: stream.begin_read(LINE, timeout=value)),
+    "a read by callback": ("timeout", lambda stream, value: stream.read(LINE, timeout=value, callback=print)),
     "a framed read": ("timeout", lambda stream, value: stream.framed(LINE).receive(timeout=value)),
     "closing": ("timeout", lambda stream, value: stream.aclose(value)),
     "a handshake": (

@@ -1,13 +1,17 @@
-"""How a stream receives: how much at a time, and where to."""
+"""How a stream receives: when, how much at a time, and where to."""
 
 import asyncio
+import random
+import socket
+import tracemalloc
 from contextlib import suppress
-from itertools import pairwise
 
 import pytest
-from stream_pairs import joined
+from stream_pairs import connected, joined, passes
 
 from framestream import (
+    Available,
+    Delimiter,
     Exactly,
     FrameTooLarge,
     IncompleteFrame,
@@ -17,114 +21,210 @@ from framestream import (
     StreamBusy,
     StreamClosed,
 )
-from framestream.transport.descriptor import Channel
+from framestream.stream.receiver import READ_AHEAD, TURN, kept_buffer
+from framestream.transport import PolledTransport
+from framestream.transport.descriptor import Readiness
 
+pytestmark = pytest.mark.every_loop
 KIB = 1 << 10
 MIB = 1 << 20
 
 
-class Script(Channel):
+class Script(PolledTransport):
     """A peer that has sent `data`, of which each receive finds so many bytes as `grants` says, and then ends.
 
     Attributes:
         asked: how much each receive would have taken.
-        in_place: bytes that were received into a buffer.
+        in_place: bytes that were received elsewhere than into the buffer that all streams share.
+        reading: True while somebody waits for more.
     """
 
-    def __init__(self, data, grants):
+    def __init__(self, data, grants=()):
+        super().__init__()
         self.data = memoryview(data)
         self.grants = iter(grants)
         self.asked = []
         self.in_place = 0
-        self.watcher = None
-
-    def receive(self, size):
-        self.asked.append(size)
-        grant = next(self.grants, MIB)
-        if grant == 0:
-            raise BlockingIOError
-        data, self.data = self.data[: min(size, grant)], self.data[min(size, grant) :]
-        return bytes(data)
+        self.ready = Readiness(lambda: True)
+        self.reading = False
 
     def receive_into(self, buffer):
-        data = self.receive(len(buffer))
-        buffer[: len(data)] = data
-        self.in_place += len(data)
-        return len(data)
+        self.asked.append(len(buffer))
+        size = min(next(self.grants, MIB), len(buffer), len(self.data)) if self.data else 0
+        if not size and self.data:
+            raise BlockingIOError
+        buffer[:size] = self.data[:size]
+        self.data = self.data[size:]
+        if buffer.obj is not kept_buffer(self.loop).view.obj:
+            self.in_place += size
+        return size
+
+    def watch_readable(self, callback):
+        self.reading = callback is not None
+        self.ready.watch(self.loop, callback)
 
     def send(self, buffers):
         raise BrokenPipeError
 
-    def watch_read(self, loop, callback):
-        self.watcher = callback
-        if callback is not None:
-            loop.call_soon(self.wake, loop)
-
-    def wake(self, loop):
-        if self.watcher is not None:
-            self.watcher()
-            self.watch_read(loop, self.watcher)
-
-    def watch_write(self, loop, callback):
+    def watch_writable(self, callback):
         pass
 
     def shutdown(self):
         pass
 
     def close(self):
-        pass
+        self.pause_reading()
 
 
 def payload(size):
     return bytes(range(256)) * (size // 256)
 
 
-async def test_chunks_get_larger_only_while_they_come_in_full():
-    channel = Script(b"x" * (8 * MIB), [100, MIB, MIB, MIB, 100, 100])
-    async with IOStream(channel) as stream:
-        async for _ in stream.batches(Exactly(100)):
-            if len(channel.asked) > 5:
-                break
-    assert [64 * KIB, 64 * KIB, 128 * KIB, 128 * KIB, 128 * KIB, 64 * KIB] == channel.asked[:6]
+# When
 
 
-async def test_no_more_is_received_at_a_time_than_the_option_says():
-    channel = Script(b"x" * MIB, [])
-    async with IOStream(channel, read_chunk_size=1000) as stream:
-        assert 5000 == len(await stream.read(Exactly(5000)))
-    assert {1000} == set(channel.asked)
+@pytest.mark.parametrize("kind", ["tcp", "tls", "pipe", "memory"])
+async def test_a_stream_that_was_never_read_takes_nothing(kind):
+    async with joined(kind) as (client, server):
+        client.write(b"x" * (4 * MIB))
+        await passes(20)
+        assert 0 == server.stats.bytes_received
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls", "pipe", "memory"])
+async def test_a_stream_that_nobody_reads_any_more_takes_bytes_up_to_a_mark(kind):
+    async with joined(kind, max_frame_size=8 * MIB) as (client, server):
+        client.write(b"!" + payload(4 * MIB))
+        assert b"!" == await server.read_bytes(1)
+        await passes(50)
+        taken = server.stats.bytes_received
+        await passes(50)
+        assert taken == server.stats.bytes_received <= 2 * READ_AHEAD
+        assert payload(4 * MIB) == await server.read_bytes(4 * MIB)
+
+
+async def test_the_transport_is_paused_at_the_mark_and_resumed_when_it_is_read_again():
+    async with IOStream(script := Script(payload(MIB), [10, 0, *[10 * KIB] * 1000])) as stream:
+        reading = asyncio.ensure_future(stream.read_bytes(20))
+        await reading
+        await passes(20)
+        assert not script.reading
+        assert READ_AHEAD <= stream.buffered < READ_AHEAD + 10 * KIB
+        await stream.read_bytes(READ_AHEAD)
+        waits = stream.stats.waits
+        await stream.peek(READ_AHEAD - 1)
+        assert stream.stats.waits - waits <= 1
+
+
+async def test_frames_cut_ahead_count_for_the_mark():
+    async with joined("unix") as (client, server):
+        client.write(b"line\n" * MIB)
+        assert "line" == await server.read(Line())
+        assert "line" == await anext(server.frames(Line()))
+        await passes(50)
+        assert server.stats.bytes_received < 2 * READ_AHEAD + 10
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+async def test_a_stream_that_was_read_notices_a_lost_connection_although_nobody_reads(kind):
+    async with joined(kind) as (client, server):
+        client.write(b"a\n")
+        assert "a" == await server.read(Line())
+        reading = asyncio.ensure_future(server.read(Line()))
+        await passes()
+        reading.cancel()
+        client.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close(RuntimeError("cut"))  # and so with a reset
+        await asyncio.wait_for(server.wait_closed(), 5)
+        assert isinstance(server.error, OSError)
+
+
+async def test_others_get_their_turn_while_bytes_flood_in():
+    receives = []
+
+    class Counting(Script):
+        def receive_into(self, buffer):
+            receives.append(now)
+            return super().receive_into(buffer)
+
+    now, over = 0, False
+
+    async def other():
+        nonlocal now
+        while not over:
+            now += 1
+            await asyncio.sleep(0)
+
+    async with IOStream(Counting(b"x\n" * 50_000, [100] * 2000)) as stream:
+        waiting = asyncio.ensure_future(other())
+        with suppress(StreamClosed):
+            while True:
+                await stream.read(Line())
+        over = True
+        await waiting
+    assert max(receives.count(at) for at in set(receives)) <= TURN + 1
+    assert len(receives) > 100 > TURN
+
+
+# How much
+
+
+@pytest.mark.parametrize("size", [1, 1000, 100_000, MIB])
+async def test_no_more_is_received_at_a_time_than_the_option_says(size):
+    async with IOStream(script := Script(b"x\n" * (MIB // 2)), read_chunk_size=size) as stream:
+        for _ in range(2000):
+            await stream.read(Line())
+    assert max(script.asked) <= size
+    assert max(script.asked) <= 128 * KIB
+
+
+# Where to
 
 
 @pytest.mark.parametrize("grant", [3000, 10_000, 100_000])
-async def test_the_rest_of_a_large_frame_is_received_where_its_beginning_is(grant):
+async def test_the_rest_of_a_large_frame_is_received_in_its_final_place(grant):
     body = payload(MIB)
-    channel = Script(len(body).to_bytes(4, "big") + body, [grant] * 1000)
-    async with IOStream(channel) as stream:
+    script = Script(len(body).to_bytes(4, "big") + body, [grant] * 1000)
+    async with IOStream(script) as stream:
         assert body == await stream.read(LengthPrefix(4))
-        assert channel.in_place >= MIB - 2 * 64 * KIB
+        assert script.in_place >= MIB - 4 * READ_AHEAD
+
+
+async def test_a_declared_size_is_not_allocated_before_bytes_arrive():
+    client, server = await connected("unix", max_frame_size=1 << 30)
+    tracemalloc.start()
+    reading = asyncio.ensure_future(server.read(LengthPrefix(4)))
+    await client.write((1 << 30).to_bytes(4, "big") + b"x" * 20_000)
+    await passes(10)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < MIB
+    reading.cancel()
+    await asyncio.wait([reading])
+    client.close()
+    server.close()
 
 
 @pytest.mark.parametrize("buffered", [0, 1, 5000])
 @pytest.mark.parametrize("grant", [3000, 64 * KIB, MIB])
 async def test_read_into_receives_straight_into_the_buffer(buffered, grant):
     body = payload(MIB)
-    channel = Script(b"!" + body + b"line\n", [1 + buffered, *[grant, 0] * 1000])
-    async with IOStream(channel) as stream:
+    script = Script(b"!" + body + b"line\n", [1 + buffered, *[grant, 0] * 1000])
+    async with IOStream(script) as stream:
         await stream.read(Exactly(1))
         place = bytearray(MIB)
         assert MIB == await stream.read_into(place)
         assert body == place
-        assert MIB - buffered == channel.in_place
+        assert script.in_place >= MIB - 2 * READ_AHEAD
         assert "line" == await stream.read(Line())
         assert MIB + 6 == stream.stats.bytes_received
-        assert 3 == stream.stats.frames_received
 
 
 @pytest.mark.parametrize("sent", [0, 1, 10_000, 99_999])
 async def test_read_into_that_is_cancelled_leaves_what_has_come_for_the_next_reader(sent):
-    body = payload(256 * 400)[:100_000]
+    body = payload(100_096)
     async with joined("unix") as (client, server):
-        place = bytearray(100_000)
+        place = bytearray(len(body))
         reading = asyncio.ensure_future(server.read_into(place))
         await client.write(body[:sent])
         while server.stats.bytes_received < sent:
@@ -133,15 +233,14 @@ async def test_read_into_that_is_cancelled_leaves_what_has_come_for_the_next_rea
         with pytest.raises(asyncio.CancelledError):
             await reading
         client.write(body[sent:] + b"line\n")
-        assert body == await server.read(Exactly(100_000))
+        assert body == await server.read(Exactly(len(body)))
         assert "line" == await server.read(Line())
         place.append(0)  # nobody holds on to it
 
 
 async def test_read_into_that_meets_the_end_says_so_and_what_has_come_can_be_read():
-    body = payload(256 * 200)
-    channel = Script(body, [len(body)])
-    async with IOStream(channel) as stream:
+    body = payload(50 * KIB)
+    async with IOStream(Script(body)) as stream:
         with pytest.raises(IncompleteFrame) as caught:
             await stream.read_into(bytearray(100_000))
         assert (len(body), 100_000, 0) == (caught.value.received, caught.value.expected, caught.value.offset)
@@ -158,7 +257,7 @@ async def test_read_into_gives_up_at_a_limit_of_time_and_keeps_what_has_come():
 
 
 @pytest.mark.parametrize("size", [4, 100_000])
-async def test_read_into_begins_behind_a_frame_that_was_too_large(size):
+async def test_read_into_begins_after_a_frame_that_was_too_large(size):
     async with joined("unix") as (client, server):
         client.write((50_000).to_bytes(4, "big") + b"x" * 20_000)
         with pytest.raises(FrameTooLarge):
@@ -179,46 +278,145 @@ async def test_read_into_is_refused_inside_a_frame_that_is_read_in_parts():
             client.write(b"there")
 
 
-async def read_one_by_one(stream):
-    with suppress(StreamClosed):
-        while True:
-            await stream.read(Line())
-            yield
+# One buffer for all streams: none ever sees what another received
 
 
-async def iterate(stream):
-    async for _ in stream.frames(Line()):
-        yield
+def own_bytes(number, seed):
+    """Return chunks of bytes that no other stream has, of all sizes that take a way of their own."""
+    chance = random.Random(seed * 1000 + number)
+    sizes = [chance.choice([1, 30, 3000, 15_000, 17_000, 40_000, 65_536, 150_000]) for _ in range(12)]
+    return [bytes([number]) * size for size in sizes]
 
 
-@pytest.mark.parametrize("consume", [read_one_by_one, iterate])
-@pytest.mark.parametrize("line", [b"\n", b"x\n", b"xxx\n"])
-async def test_others_get_their_turn_while_frames_flood_in_however_small(line, consume):
-    delivered, turns, over = 0, [], False
-
-    async def other():
-        while not over:
-            turns.append(delivered)
-            await asyncio.sleep(0)
-
-    async with IOStream(Script(line * (144 * KIB), [])) as stream:
-        waiting = asyncio.ensure_future(other())
-        async for _ in consume(stream):
-            delivered += 1
-        over = True
-        await waiting
-    in_a_row = [after - before for before, after in pairwise(turns)]
-    # It takes the first chunk to see how small they are.
-    assert 64 * KIB >= max(in_a_row)
-    assert 16 * KIB == max(in_a_row[3:])
+async def read_lengths(stream, chunks):
+    return [await stream.read(LengthPrefix(4)) for _ in chunks]
 
 
-async def test_chunks_get_larger_again_when_frames_do():
-    channel = Script(b"\n" * (128 * KIB) + b"x" * MIB, [])
-    async with IOStream(channel) as stream:
-        for _ in range(128 * KIB):
-            await stream.read(Line())
-        assert 16 * KIB == channel.asked[-1]
-        async for _ in stream.batches(Exactly(64)):
-            pass
-    assert 128 * KIB == max(channel.asked[-5:])
+async def read_lines(stream, chunks):
+    return [line async for line in stream.frames(Delimiter(b"\n", max_size=MIB))]
+
+
+async def read_batches(stream, chunks):
+    return [frame async for batch in stream.batches(LengthPrefix(4)) for frame in batch]
+
+
+async def read_parts(stream, chunks):
+    got = []
+    for _ in chunks:
+        async with stream.open_frame(LengthPrefix(4)) as body:
+            parts = []
+            async for part in body:
+                parts.append(part)
+                await asyncio.sleep(0)
+            got.append(b"".join(parts))
+    return got
+
+
+async def read_places(stream, chunks):
+    got = []
+    for chunk in chunks:
+        assert len(chunk) == int.from_bytes(await stream.read_bytes(4), "big")
+        place = bytearray(len(chunk))
+        await stream.read_into(place)
+        got.append(bytes(place))
+    return got
+
+
+async def read_peeking(stream, chunks):
+    got = []
+    for chunk in chunks:
+        head = await stream.peek(4 + min(len(chunk), 10))
+        await asyncio.sleep(0)
+        assert head[4:] == chunk[:10]
+        await stream.read_bytes(4)
+        got.append(await stream.read_bytes(len(chunk)))
+    return got
+
+
+async def relay_pieces(stream, chunks):
+    size = sum(len(chunk) + 4 for chunk in chunks)
+    pieces = []
+    while size:
+        piece = await stream.read(Available(30_000))
+        pieces.append(piece)
+        size -= len(piece)
+        await asyncio.sleep(0)
+    rest, got = b"".join(pieces), []
+    while rest:
+        end = 4 + int.from_bytes(rest[:4], "big")
+        got.append(rest[4:end])
+        rest = rest[end:]
+    return got
+
+
+WAYS = [read_lengths, read_lines, read_batches, read_parts, read_places, read_peeking, relay_pieces]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
+async def test_streams_in_turns_never_see_the_bytes_of_another(kind, seed):
+    chance = random.Random(seed)
+
+    async def send(stream, way, chunks):
+        framed = [chunk + b"\n" if way is read_lines else LengthPrefix(4).encode(chunk) for chunk in chunks]
+        data = b"".join(piece if isinstance(piece, bytes) else b"".join(piece) for piece in framed)
+        while data:
+            size = chance.choice([1, 100, 20_000, 70_000, 300_000])
+            await stream.write(data[:size])
+            data = data[size:]
+            await passes(chance.randrange(3))
+        await stream.aclose()
+
+    async def converse(number):
+        way = WAYS[number % len(WAYS)]
+        chunks = own_bytes(ord("A") + number, seed)
+        async with joined(kind, read_chunk_size=chance.choice([1000, 50_000, 131_072])) as (client, server):
+            sending = asyncio.ensure_future(send(client, way, chunks))
+            assert chunks == await way(server, chunks), way
+            await sending
+
+    await asyncio.gather(*map(converse, range(len(WAYS) + 3)))
+
+
+@pytest.mark.parametrize("size", [100, 20_000, 60_000])
+@pytest.mark.parametrize("kind", ["tcp", "memory"])
+async def test_a_stream_read_while_another_delivers_takes_nothing_from_it(kind, size):
+    """The first still looks at the shared buffer when the second needs it."""
+    async with joined(kind) as (client, server), joined(kind) as (other, second):
+        lines, inner = [], []
+
+        def on_line(line):
+            lines.append(line)
+            second.read(Exactly(size), callback=inner.append)  # receives, inside this very call
+
+        handler = server.on_frame(Delimiter(b"\n"), on_line)
+        for number in range(5):
+            await other.write(bytes([65 + number]) * size)
+            await client.write(b"a" * size + b"\n" + b"b" * (size // 3))
+            while len(inner) <= number:
+                await asyncio.sleep(0)
+            handler.pause()
+            await client.write(b"b" * (size - size // 3))
+            await passes()
+            handler.stop()
+            assert b"b" * size == await server.read_bytes(size)
+            handler = server.on_frame(Delimiter(b"\n"), on_line)
+        assert [b"a" * size] * 5 == lines
+        assert [bytes([65 + number]) * size for number in range(5)] == inner
+        handler.stop()
+
+
+async def test_what_is_unread_survives_whatever_others_receive():
+    async with joined("tcp") as (client, server), joined("tcp") as (other, second):
+        data = payload(50 * KIB)
+        client.write(b"!" + data)
+        assert b"!" == await server.read_bytes(1)
+        while server.buffered < len(data):
+            await server.peek(server.buffered + 1)
+        await other.write(b"\0" * 60_000)
+        assert b"\0" * 60_000 == await second.read_bytes(60_000)
+        assert data == server.leftover
+        server.close()
+        await other.write(b"\1" * 60_000)
+        assert b"\1" * 60_000 == await second.read_bytes(60_000)
+        assert data == server.leftover == await server.read_until_close()

@@ -1,4 +1,4 @@
-"""What streams cost: memory for each that waits, nothing for those that are gone, little for a gigabyte."""
+"""What streams cost: memory for each that waits, nothing for those that are gone, little for bulk."""
 
 import asyncio
 import gc
@@ -7,16 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-import tracemalloc
 from contextlib import suppress
 
 import pytest
 from conftest import LOOPS
 from stream_pairs import connected, passes
 
-from framestream import Available, IOStream, LengthPrefix, Line, StreamClosed
+from framestream import Available, IOStream, Line, StreamClosed
 
-MIB = 1 << 20
+pytestmark = pytest.mark.slow
 
 
 def descriptors():
@@ -63,13 +62,12 @@ asyncio.run(main(4000))
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_an_idle_connection_with_a_read_pending_costs_at_most_4_kib(loop):
+def test_an_idle_connection_with_a_read_pending_costs_at_most_three_and_a_half_kib(loop):
     # Measuring coverage has a price per frame of a coroutine.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     command = [sys.executable, "-c", IDLE, loop]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=plain)
-    # CPython 3.10 has larger frames for what waits, and a dict for each object without slots.
-    assert int(ran.stdout) <= (4096 if sys.version_info >= (3, 11) else 5120)
+    assert int(ran.stdout) <= 3584
 
 
 async def converse(kind):
@@ -84,9 +82,7 @@ async def converse(kind):
 
 
 @pytest.mark.no_debug
-@pytest.mark.parametrize(
-    ("kind", "count"), [("unix", 10_000), ("tls", 100), ("pipe", 1000), ("memory", 1000)]
-)
+@pytest.mark.parametrize(("kind", "count"), [("unix", 1000), ("tls", 50), ("pipe", 200), ("memory", 200)])
 async def test_nothing_leaks_over_many_connections(kind, count):
     for _ in range(20):
         await converse(kind)
@@ -106,7 +102,7 @@ GROWTH = """
 import asyncio, resource, socket, sys
 from framestream import Available, IOStream, LengthPrefix, StreamClosed
 
-SIZE = 1 << 30
+SIZE = 100 << 20
 BLOCK = bytes(1 << 20)
 
 
@@ -156,17 +152,17 @@ asyncio.run(main(sys.argv[1]))
 
 
 @pytest.mark.parametrize("how", ["open_frame", "relay"])
-def test_a_gigabyte_passes_in_less_than_4_mib(how):
+def test_much_passes_in_less_than_4_mib(how):
     ran = subprocess.run(
         [sys.executable, "-c", GROWTH, how], capture_output=True, text=True, check=True, timeout=120
     )
-    assert int(ran.stdout) < 4 * MIB
+    assert int(ran.stdout) < 4 << 20
 
 
 @pytest.mark.no_debug
 @pytest.mark.asyncio_only
 async def test_many_slow_senders_do_not_slow_a_fast_one():
-    slow = [socket.socketpair() for _ in range(2000)]
+    slow = [socket.socketpair() for _ in range(400)]
 
     async def fast():
         client, server = await connected("unix")
@@ -193,18 +189,3 @@ async def test_many_slow_senders_do_not_slow_a_fast_one():
     await asyncio.wait(tasks)
     # A fifth is what is promised; the rest is for the noise of a shared machine.
     assert together < 1.6 * alone
-
-
-async def test_a_declared_size_is_not_allocated_before_bytes_arrive():
-    client, server = await connected("unix", max_frame_size=1 << 30)
-    tracemalloc.start()
-    reading = asyncio.ensure_future(server.read(LengthPrefix(4)))
-    await client.write((1 << 30).to_bytes(4, "big") + b"x" * 10_000)
-    await passes(10)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < MIB
-    reading.cancel()
-    await asyncio.wait([reading])
-    client.close()
-    server.close()

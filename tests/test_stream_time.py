@@ -1,11 +1,18 @@
-"""Limits of time: for a frame, for a silent peer, for one that trickles."""
+"""Limits of time: for a frame, for a silent peer, for one that trickles; on a clock of the test's own."""
 
 import asyncio
 
 import pytest
 from stream_pairs import joined, passes
 
-from framestream import Exactly, FramestreamError, LengthPrefix, Line, StreamTimeout
+from framestream import Exactly, FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
+from framestream.testing import memory_stream_pair
+
+pytestmark = pytest.mark.no_waiting
+
+
+def now():
+    return asyncio.get_running_loop().time()
 
 
 async def feed(stream, pieces, pause):
@@ -14,177 +21,222 @@ async def feed(stream, pieces, pause):
         await asyncio.sleep(pause)
 
 
-async def test_a_frame_must_be_complete_within_its_timeout():
-    async with joined("unix") as (client, server):
+async def fails_after(seconds, waiting):
+    """Check that this gives up then, on the loop's clock, and return why."""
+    began = now()
+    with pytest.raises(StreamTimeout) as caught:
+        await waiting
+    assert pytest.approx(seconds, abs=1e-6) == now() - began
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["unix", "memory"])
+async def test_a_frame_must_be_complete_within_its_timeout(kind):
+    async with joined(kind) as (client, server):
         await client.write(b"half")
-        with pytest.raises(StreamTimeout, match="frame not complete after"):
-            await server.read(Line(), timeout=0.005)
+        assert "frame not complete after 3 s" == await fails_after(3, server.read(Line(), timeout=3))
         await client.write(b" and half\n")
         assert "half and half" == await server.read(Line(), timeout=1)
 
 
 async def test_a_deadline_is_a_time_on_the_loops_clock():
-    async with joined("unix") as (_, server):
-        with pytest.raises(StreamTimeout):
-            await server.read(Line(), deadline=server.loop.time() + 0.005)
-        with pytest.raises(StreamTimeout):
-            await server.read(Line(), deadline=server.loop.time() - 1)
-
-
-async def test_what_is_there_is_read_even_behind_its_deadline():
-    async with joined("unix") as (client, server):
-        await client.write(b"a\n")
-        assert "a" == await server.read(Line(), deadline=0)
+    client, server = memory_stream_pair()
+    await fails_after(2, server.read(Line(), deadline=now() + 2))
+    await fails_after(0, server.read(Line(), deadline=now() - 1))
+    await fails_after(2, server.read(Line(), deadline=now() + 2, timeout=5))
+    await client.write(b"there\n")
+    assert "there" == await server.read(Line(), deadline=0), "what is there is read even after its deadline"
 
 
 async def test_a_trickle_does_not_put_the_timeout_off():
-    async with joined("unix") as (client, server):
-        feeding = asyncio.ensure_future(feed(client, [b"x"] * 50, 0.002))
-        with pytest.raises(StreamTimeout):
-            await server.read(Line(), timeout=0.02)
-        feeding.cancel()
-        await asyncio.wait([feeding])
+    client, server = memory_stream_pair()
+    feeding = asyncio.ensure_future(feed(client, [b"x"] * 9, 1))
+    await fails_after(2.5, server.read(Line(), timeout=2.5))
+    await feeding
 
 
-async def test_a_silent_peer_is_idle():
-    async with joined("unix", idle_timeout=0.01) as (_, server):
-        with pytest.raises(StreamTimeout, match="nothing received for"):
-            await server.read(Line())
+async def test_a_silent_peer_is_idle_and_a_trickle_is_not():
+    client, server = memory_stream_pair(idle_timeout=2)
+    assert "nothing received for 2 s" == await fails_after(2, server.read(Line()))
+    feeding = asyncio.ensure_future(feed(client, [b"x"] * 15 + [b"\n"], 1.5))
+    assert "x" * 15 == await server.read(Line())
+    await feeding
 
 
-async def test_a_trickle_is_not_idle():
-    async with joined("unix", idle_timeout=0.1) as (client, server):
-        feeding = asyncio.ensure_future(feed(client, [b"x"] * 15 + [b"\n"], 0.01))
-        assert "x" * 15 == await server.read(Line())
-        await feeding
-
-
-async def test_a_frame_below_the_minimum_rate_is_cut_off():
-    async with joined("unix", min_rate=100_000, rate_grace=0.02) as (client, server):
-        feeding = asyncio.ensure_future(feed(client, [b"\x00\x00\xff\xff"] + [b"x"] * 200, 0.001))
-        with pytest.raises(StreamTimeout, match="minimum 100000 bytes/s"):
-            await server.read(LengthPrefix(4))
-        feeding.cancel()
-        await asyncio.wait([feeding])
-
-
-async def test_a_frame_above_the_minimum_rate_is_not():
-    async with joined("unix", min_rate=1000, rate_grace=0.01) as (client, server):
-        feeding = asyncio.ensure_future(feed(client, [b"x" * 500] * 10, 0.005))
-        assert 5000 == len(await server.read(Exactly(5000)))
-        await feeding
+@pytest.mark.parametrize(("bytes_per_second", "late"), [(90, True), (110, False)])
+async def test_a_frame_below_the_minimum_rate_is_cut_off(bytes_per_second, late):
+    client, server = memory_stream_pair(min_rate=100, rate_grace=2)
+    feeding = asyncio.ensure_future(feed(client, [b"x" * bytes_per_second] * 10, 1))
+    reading = server.read(Exactly(bytes_per_second * 10))
+    if late:
+        with pytest.raises(StreamTimeout, match=r"bytes of a frame after .* s, minimum 100 bytes/s"):
+            await reading
+    else:
+        assert 10 * bytes_per_second == len(await reading)
+    await feeding
 
 
 async def test_waiting_for_a_frame_to_begin_has_no_rate():
-    async with joined("unix", min_rate=1000, rate_grace=0.005) as (client, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await asyncio.sleep(0.03)
-        await client.write(b"hello\n")
-        assert "hello" == await reading
+    client, server = memory_stream_pair(min_rate=1000, rate_grace=0.5)
+    reading = asyncio.ensure_future(server.read(Line()))
+    await asyncio.sleep(30)
+    await client.write(b"hello\n")
+    assert "hello" == await reading
 
 
 async def test_a_frame_that_has_begun_before_the_read_has_a_rate_at_once():
-    async with joined("unix") as (client, server):
-        await client.write(b"half")
-        await server.peek(4)
-        with pytest.raises(StreamTimeout, match="only 4 bytes of a frame"):
-            await server.read(Line(), min_rate=1_000_000, timeout=5)
-
-
-async def test_limits_of_a_stream_hold_for_every_read_and_yield_to_those_of_one():
-    async with joined("unix", frame_timeout=0.005) as (client, server):
-        for waiting in (server.read(Line()), server.peek(3), server.read_into(bytearray(3))):
-            with pytest.raises(StreamTimeout):
-                await waiting
-        with pytest.raises(StreamTimeout):
-            async for _ in server.frames(Line()):
-                pass
-        reading = asyncio.ensure_future(server.read(Line(), timeout=5))
-        await asyncio.sleep(0.02)
-        await client.write(b"a\n")
-        assert "a" == await reading
-
-
-async def test_a_timeout_is_a_timeout_error_and_one_of_ours():
-    async with joined("unix") as (_, server):
-        with pytest.raises(TimeoutError):
-            await server.read(Line(), timeout=0)
-        with pytest.raises(FramestreamError):
-            await server.read(Line(), timeout=0)
-
-
-async def test_no_timer_is_left_behind_by_a_read_that_is_done():
-    async with joined("unix") as (client, server):
-        reading = asyncio.ensure_future(server.read(Line(), timeout=0.5))
-        await passes()
-        await client.write(b"a\n")
-        assert "a" == await reading
-        reading = asyncio.ensure_future(server.read(Line()))
-        await asyncio.sleep(0.55)
-        assert not reading.done()
-        reading.cancel()
-        await asyncio.wait([reading])
+    client, server = memory_stream_pair()
+    await client.write(b"half")
+    await server.peek(4)
+    why = await fails_after(1, server.read(Line(), min_rate=1_000_000, timeout=5))
+    assert "only 4 bytes of a frame after 1 s, minimum 1e+06 bytes/s" == why
 
 
 async def test_a_rate_begins_with_the_frame_even_where_other_limits_are_watched():
-    async with joined("unix", frame_timeout=5, min_rate=1_000_000, rate_grace=0.01) as (client, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await asyncio.sleep(0.03)
-        await client.write(b"half")
-        with pytest.raises(StreamTimeout, match="only 4 bytes"):
-            await reading
-        with pytest.raises(StreamTimeout, match="minimum 2e"):
-            await server.read(Line(), min_rate=2_000_000)
+    client, server = memory_stream_pair(frame_timeout=50, min_rate=1_000_000, rate_grace=1)
+    reading = asyncio.ensure_future(server.read(Line()))
+    await asyncio.sleep(7)
+    await client.write(b"half")
+    assert "only 4 bytes" in await fails_after(1, reading)
+    assert "minimum 2e+06" in await fails_after(1, server.read(Line(), min_rate=2_000_000))
 
 
-async def trickling(client, size, pause):
-    while not client.closed():
+async def test_limits_of_a_stream_hold_for_every_read_and_yield_to_those_of_one():
+    client, server = memory_stream_pair(frame_timeout=3)
+    frames, batches = server.frames(Line()), server.batches(Line())
+    for begin in (
+        lambda: server.read(Line()),
+        lambda: server.peek(3),
+        lambda: server.read_into(bytearray(3)),
+        lambda: server.read_into(bytearray(30_000)),
+        lambda: anext(frames),
+        lambda: anext(batches),
+    ):
+        await fails_after(3, begin())
+    reading = asyncio.ensure_future(server.read(Line(), timeout=20))
+    await asyncio.sleep(15)
+    await client.write(b"a\n")
+    assert "a" == await reading
+
+
+async def test_a_timeout_is_a_timeout_error_and_one_of_ours():
+    _, server = memory_stream_pair()
+    with pytest.raises(TimeoutError):
+        await server.read(Line(), timeout=0)
+    with pytest.raises(FramestreamError):
+        await server.read(Line(), timeout=0)
+
+
+async def test_no_timer_is_left_behind_by_a_read_that_is_done():
+    client, server = memory_stream_pair()
+    reading = asyncio.ensure_future(server.read(Line(), timeout=5))
+    await passes()
+    await client.write(b"a\n")
+    assert "a" == await reading
+    reading = asyncio.ensure_future(server.read(Line()))
+    await asyncio.sleep(6)
+    assert not reading.done()
+    reading.cancel()
+
+
+async def test_a_read_that_times_out_again_and_again_gets_its_frame_in_the_end():
+    client, server = memory_stream_pair()
+    feeding = asyncio.ensure_future(feed(client, [b"\0\0\0\x28", *[b"x"] * 40], 1))
+    timed_out = 0
+    while True:
+        try:
+            assert b"x" * 40 == await server.read(LengthPrefix(4), timeout=1.5)
+            break
+        except StreamTimeout:
+            timed_out += 1
+    assert timed_out > 20
+    await feeding
+
+
+# Callbacks
+
+
+@pytest.mark.parametrize("options", [{"idle_timeout": 2}, {"frame_timeout": 2}, {}], ids=str)
+async def test_a_callback_read_that_takes_too_long_closes_the_stream(options):
+    _, server = memory_stream_pair(**options)
+    server.read(Line(), callback=print, **({} if options else {"timeout": 2}))
+    began = now()
+    await server.wait_closed()
+    assert isinstance(server.error, StreamTimeout)
+    assert pytest.approx(2) == now() - began
+
+
+# Frames in parts
+
+
+async def trickle(client, size, count):
+    for _ in range(count):
         client.write(b"x" * size)
-        await asyncio.sleep(pause)
+        await asyncio.sleep(1)
 
 
-@pytest.mark.parametrize("limits", [{"frame_timeout": 0.2}, {"min_rate": 1000, "rate_grace": 0.2}], ids=str)
+@pytest.mark.parametrize("limits", [{"frame_timeout": 7}, {"min_rate": 1000, "rate_grace": 7}], ids=str)
 async def test_a_frame_read_in_parts_is_limited_as_a_whole(limits):
-    async with joined("unix", **limits) as (client, server):
-        sending = asyncio.ensure_future(trickling(client, 1, 0.02))
-        client.write((1 << 20).to_bytes(4, "big"))
-        with pytest.raises(StreamTimeout):
-            async with server.open_frame(LengthPrefix(4)) as body:
-                async for _ in body:
-                    pass
-        sending.cancel()
-        await asyncio.wait([sending])
+    client, server = memory_stream_pair(**limits)
+    sending = asyncio.ensure_future(trickle(client, 1, 10))
+    client.write((1 << 20).to_bytes(4, "big"))
 
-
-async def test_the_time_a_reader_takes_between_parts_is_not_held_against_the_peer():
-    async with joined("unix", min_rate=1000, rate_grace=0.05, frame_timeout=0.15) as (client, server):
-        client.write((3).to_bytes(4, "big") + b"a")
+    async def read():
         async with server.open_frame(LengthPrefix(4)) as body:
-            assert b"a" == await anext(body)
-            await asyncio.sleep(0.3)
-            client.write(b"bc")
-            assert b"bc" == await anext(body)
+            async for _ in body:
+                pass
+
+    await fails_after(7, read())
+    await sending
+
+
+@pytest.mark.parametrize("limits", [{"min_rate": 1000, "rate_grace": 2}, {"frame_timeout": 2}], ids=str)
+async def test_the_time_a_reader_takes_between_parts_is_not_held_against_the_peer(limits):
+    client, server = memory_stream_pair(**limits)
+    client.write((3).to_bytes(4, "big") + b"a")
+    async with server.open_frame(LengthPrefix(4)) as body:
+        assert b"a" == await anext(body)
+        await asyncio.sleep(10)
+        client.write(b"b")
+        assert b"b" == await anext(body)
+        await fails_after(2, anext(body))
 
 
 async def test_what_was_passed_on_already_counts_for_the_rate():
-    async with joined("unix", min_rate=10_000, rate_grace=0.1) as (client, server):
-        sending = asyncio.ensure_future(trickling(client, 4096, 0.01))
-        size = 0
-
-        def on_part(part):
-            nonlocal size
-            size += len(part)
-
-        client.write((100 * 4096).to_bytes(4, "big"))
-        await server.read(LengthPrefix(4), streaming_callback=on_part)
-        assert 100 * 4096 == size
-        sending.cancel()
-        await asyncio.wait([sending])
+    client, server = memory_stream_pair(min_rate=1000, rate_grace=1)
+    client.write((100 * 1024).to_bytes(4, "big"))
+    sending = asyncio.ensure_future(trickle(client, 1024, 100))
+    parts = []
+    await server.read(LengthPrefix(4), streaming_callback=parts.append)
+    assert 100 * 1024 == sum(map(len, parts))
+    await sending
 
 
-async def test_a_limit_that_is_none_leaves_the_stream_usable():
+# Writing, and the end
+
+
+async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is_not():
+    async with joined("unix", write_timeout=5) as (client, server):
+        writing = asyncio.ensure_future(client.write(bytes(3 << 20)))
+        await passes()
+        for _ in range(12):
+            await server.read_bytes(1 << 18)
+            await asyncio.sleep(1)
+        await writing
+        began = now()
+        with pytest.raises(StreamClosed) as caught:
+            await client.write(bytes(3 << 20))
+        assert isinstance(caught.value.real_error, StreamTimeout)
+        assert "peer took nothing of " in str(client.error)
+        assert pytest.approx(5) == now() - began
+
+
+@pytest.mark.parametrize("linger", [0, 3])
+async def test_aclose_gives_up_after_its_timeout(linger):
     async with joined("unix") as (client, server):
-        with pytest.raises(ValueError, match="timeout is 'soon'"):
-            await server.read(Line(), timeout="soon")
-        await client.write(b"fine\n")
-        assert "fine" == await server.read(Line())
+        await server.write(b"unread")
+        client.write(bytes(3 << 20))
+        began = now()
+        await client.aclose(timeout=2, linger=linger)
+        assert client.closed()
+        assert pytest.approx(2) == now() - began

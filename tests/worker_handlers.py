@@ -3,8 +3,6 @@
 import os
 import time
 
-from certificates import certificates
-
 from framestream import Line, server_tls
 
 LINE = Line()
@@ -25,14 +23,16 @@ async def converse(conversation):
 
 
 class Unstartable:
-    """A handler that cannot be made again in another process."""
+    """A handler that cannot be made in another process: never, or once a file exists."""
+
+    def __init__(self, path="/"):
+        self.path = path
+
+    async def __call__(self, stream):
+        await answer(stream)
 
     def __reduce__(self):
-        return _fail, ()
-
-
-def _fail():
-    raise SystemExit(7)
+        return _unless, (self.path,)
 
 
 class Fickle:
@@ -50,23 +50,10 @@ class Fickle:
         return Fickle, ()
 
 
-class Conditional:
-    """Answers lines, but cannot be made in another process once a file exists."""
-
-    def __init__(self, path):
-        self.path = path
-
-    async def __call__(self, stream):
-        await answer(stream)
-
-    def __reduce__(self):
-        return _unless, (self.path,)
-
-
 def _unless(path):
     if os.path.exists(path):
         raise SystemExit(7)
-    return Conditional(path)
+    return Unstartable(path)
 
 
 async def block(stream):
@@ -75,12 +62,6 @@ async def block(stream):
     time.sleep(60)
 
 
-class OwnTLS:
-    """Makes a context from files, in the process that needs it."""
-
-    def __init__(self):
-        files = certificates()
-        self.arguments = files.certificate, files.key
-
-    def __call__(self):
-        return server_tls(*self.arguments)
+def own_tls():
+    """Make a context in the process that needs it; the certificate is the parent's, who says where."""
+    return server_tls(os.environ["CERTIFICATE"], os.environ["KEY"])

@@ -25,12 +25,7 @@ _LONG: Final = 8 << 20
 @click.argument("spec", shell_complete=options.complete_framer)
 @click.argument("file", default="-")
 @click.option("-o", "--output", type=options.FORM, default="json", help="What to print.")
-@click.option(
-    "--max-size",
-    "max_frame_size",
-    type=options.size,
-    help="Largest payload, such as 64KiB.  [default: the framer's own, or 1MiB]",
-)
+@options.max_size(help="Largest payload, such as 64KiB.  [default: the framer's own, or 1MiB]")
 @options.on_oversize
 @options.count
 @click.option("--stats", is_flag=True, help="Report counts and speed at the end.")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import shlex
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from io import FileIO
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 
 CHUNK_SIZE: Final = 1 << 16
 
-# What would take an event loop: TLS, programs, descriptors that may not be read alone.
-_FOR_CONNECT: Final = ("tls:", "exec:", "pipe:", "fd:")
-_TCP: Final = re.compile(r"tcp://(\[[^]]+\]|[^][:/]+):(\d+)/?")
+_URLS: Final = ("tcp:", "tls:", "unix:", "exec:", "pipe:", "fd:")
 
 
 class Source:
@@ -69,36 +66,26 @@ def open_source(place: str) -> Iterator[Source]:
 def _open(place: str) -> FileIO | socket.socket:
     if place == "-":
         return FileIO(0, closefd=False)
-    if place.startswith(("tcp:", "unix:")):
-        return _connect(place)
-    if place.startswith(_FOR_CONNECT) and not os.path.exists(place):
-        hint = f"framestream connect {shlex.quote(place)} --framer SPEC"
-        raise click.UsageError(f"{place!r} is no file, and cut does not connect there: {hint}")
-    return FileIO(place)
+    if not place.startswith(_URLS) or os.path.exists(place):
+        return FileIO(place)
+    # Imported here: files need neither sockets nor an event loop.
+    import socket  # noqa: PLC0415
 
+    from framestream.net.urls import Tcp, Unix, parse_url  # noqa: PLC0415
 
-def _connect(place: str) -> socket.socket:
-    import socket  # noqa: PLC0415  # files need none
-
-    if place.startswith("tcp:"):
-        address = _TCP.fullmatch(place)
-        with suppress(UnicodeError, OverflowError):  # what can be no name, and no port
-            if address:
-                return socket.create_connection((address[1].strip("[]"), int(address[2])))
-        raise click.UsageError(f"{place!r} is no address such as tcp://localhost:4000")
-    path = place.removeprefix("unix:").removeprefix("//")
-    if not hasattr(socket, "AF_UNIX"):
-        raise click.UsageError(f"{place!r}: there are no Unix sockets here")
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.connect("\0" + path[1:] if path.startswith("@") else path)
-    except OSError:
-        connection.close()
-        raise
-    return connection
+    match parse_url(place):
+        case Tcp(host, port, tls=False):
+            return socket.create_connection((host or None, port))
+        case Unix() as endpoint:
+            with ExitStack() as unless_connected:
+                connection = unless_connected.enter_context(socket.socket(socket.AF_UNIX))
+                connection.connect(endpoint.address)
+                unless_connected.pop_all()
+            return connection
+    # It would take an event loop: TLS, programs, descriptors that may not be read alone.
+    hint = f"framestream connect {shlex.quote(place)} --framer SPEC"
+    raise click.UsageError(f"{place!r} is no file, and cut does not connect there: {hint}")
 
 
 def _refusal(place: str, error: OSError) -> click.ClickException:
-    # An error without a number is Python's: the path is too long for a Unix socket.
-    kind = click.ClickException if error.errno else click.UsageError
-    return kind(f"{place}: {error.strerror or error}")
+    return click.ClickException(f"{place}: {error.strerror or error}")

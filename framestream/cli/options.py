@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any, Final
 
@@ -69,9 +70,7 @@ FORM: Final = click.Choice(["json", "hex", "text", "raw"])
 FILE: Final = click.Path(exists=True, dir_okay=False)
 
 framer: Final = spec("-f", "--framer", "spec", required=True, help="How frames are cut.")
-max_size: Final = click.option(
-    "--max-size", "max_frame_size", type=size, default="1MiB", help="Largest payload."
-)
+max_size: Final = partial(click.option, "--max-size", "max_frame_size", type=size)
 on_oversize: Final = click.option(
     "--on-oversize",
     type=click.Choice(["raise", "discard", "truncate", "close"]),

@@ -10,6 +10,7 @@ import pkgutil
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any, Final
@@ -205,9 +206,7 @@ class Outcome:
     def __init__(self, title: str, framer: ReadCondition[Any], material: Mapping[str, Any]) -> None:
         from framestream.testing import ConformanceError, conformance_checks  # noqa: PLC0415
 
-        self.kept: list[tuple[str, str]] = []
-        self.untried: list[tuple[str, str]] = []
-        self.broken: list[tuple[str, str]] = []
+        found: list[tuple[str, str, str]] = []
         # A framer that raises does so in nearly every check: the first tells all, the others refer to it.
         raised: dict[str, str] = {}
         for check in conformance_checks(framer, **material):
@@ -216,22 +215,23 @@ class Outcome:
             except ConformanceError as error:
                 first = raised.setdefault(error.defect, check.name) if error.__cause__ else check.name
                 text = str(error) if first == check.name else f"{error.framer}: the same as in {first}"
-                self.broken.append((check.name, text))
-                continue
-            if reason is None:
-                self.kept.append((check.name, check.promise))
+                found.append(("BROKEN", check.name, text))
             else:
-                self.untried.append((check.name, f"not tried: {reason}"))
-        counts = f"{len(self.kept)} promises kept, {len(self.untried)} not tried, {len(self.broken)} broken"
-        self.title, self.verdict = title, f"{title}: {counts}"
+                told = ("ok", check.promise) if reason is None else ("-", f"not tried: {reason}")
+                found.append((told[0], check.name, told[1]))
+        # Kept promises first, and broken ones last, where a reader's eye is.
+        self.found = sorted(found, key=lambda it: ("ok", "-", "BROKEN").index(it[0]))
+        self.broken = [text for mark, _, text in found if mark == "BROKEN"]
+        counts = Counter(mark for mark, *_ in found)
+        told_of = f"{counts['ok']} promises kept, {counts['-']} not tried, {counts['BROKEN']} broken"
+        self.title, self.verdict = title, f"{title}: {told_of}"
 
     def lines(self, *, quiet: bool = False) -> Iterator[str]:
         """Yield the report, and the verdict at the end."""
         if not quiet:
             yield self.title
-        found = [] if quiet else [("ok", self.kept), ("-", self.untried)]
-        for mark, checks in [*found, ("BROKEN", self.broken)]:
-            for name, text in checks:
+        for mark, name, text in self.found:
+            if mark == "BROKEN" or not quiet:
                 yield f"  {mark:<6}  {name:<14}  {text}".replace("\n", "\n          ")
         yield self.verdict
 
@@ -342,5 +342,5 @@ def _findings(plugin: Plugin) -> Iterator[tuple[str, bool]]:
             yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
         outcome = Outcome(name, framer, arguments_of(factory))
         yield outcome.verdict, bool(outcome.broken)
-        for _, message in outcome.broken:
+        for message in outcome.broken:
             yield f"wrong: {message}".replace("\n", "\n    "), False

@@ -28,7 +28,6 @@ from framestream.errors import describe_os_error
 
 if TYPE_CHECKING:
     import ssl
-    from asyncio.subprocess import Process
 
     from framestream.net import Server
     from framestream.stream import FramedStream
@@ -61,7 +60,7 @@ def command(text: str) -> Command:
 @click.option("--echo", is_flag=True, help="Send every frame back.")
 @click.option("--exec", "command", type=command, help="Run this for each frame; its output is the answer.")
 @click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", help="What to print.")
-@options.max_size
+@options.max_size(default="1MiB", help="Largest payload.")
 @options.on_oversize
 @click.option("--idle-timeout", type=options.seconds, help="Close connections that are silent for so long.")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Serve so many at once.")
@@ -148,27 +147,25 @@ async def _serve(handler: Any, url: str, settings: dict[str, Any]) -> None:
 
 async def _serve_a_reader(server: Server) -> None:
     """Serve until the server is closed, or nobody reads what it prints: a closed pipe, as for any command."""
-    serving, leaving = asyncio.create_task(server.serve_forever()), asyncio.create_task(_departure())
-    await asyncio.wait([serving, leaving], return_when=asyncio.FIRST_COMPLETED)
-    if serving.done():
-        return await serving
-    for stream in server.streams:
-        stream.close()
-    await server.aclose(drain_timeout=_LAST_FRAMES)
-    raise BrokenPipeError
+    loop = asyncio.get_running_loop()
+    leaving: list[asyncio.Task[None]] = []
 
+    def leave() -> None:
+        loop.remove_reader(watched)
+        for stream in server.streams:
+            stream.close()
+        leaving.append(loop.create_task(server.aclose(drain_timeout=_LAST_FRAMES)))
 
-async def _departure() -> None:
-    """Return when the last reader of standard output, a pipe, leaves."""
-    loop, gone = asyncio.get_running_loop(), asyncio.Event()
     # A descriptor of its own goes on watching the pipe when the output is discarded.
     watched = os.dup(sys.stdout.fileno())
+    loop.add_reader(watched, leave)  # there is nothing to read at this end: it is an error then
     try:
-        loop.add_reader(watched, gone.set)  # there is nothing to read at this end: it is an error then
-        await gone.wait()
+        await server.serve_forever()
     finally:
         loop.remove_reader(watched)
         os.close(watched)
+    if leaving:
+        raise BrokenPipeError
 
 
 # What becomes of frames --------------------------------------------------------------------------------
@@ -225,26 +222,22 @@ class Execute:
     async def __call__(self, conversation: FramedStream[Any]) -> None:
         async for frame in conversation:
             try:
-                answer = self._as_frame(await self._run(_as_input(frame)), frame)
-                sent = conversation.send(answer)
-            except EncodeError as error:
-                complaint = f"gave no answer that {conversation.send_framer} can send: {error}"
-            except CommandFailed as error:
-                complaint = str(error)
-            else:
-                await sent
-                continue
-            complain(f"{conversation.stream.peer}: {self.argv[0]} {complaint}")
-            return
+                sent = conversation.send(self._as_frame(await self._run(_as_input(frame)), frame))
+            except (EncodeError, CommandFailed) as error:
+                no_answer = f"gave no answer that {conversation.send_framer} can send: "
+                complaint = f"{no_answer if isinstance(error, EncodeError) else ''}{error}"
+                complain(f"{conversation.stream.peer}: {self.argv[0]} {complaint}")
+                return
+            await sent
 
     async def _run(self, data: bytes) -> bytes:
         try:
             process = await asyncio.create_subprocess_exec(*self.argv, stdin=PIPE, stdout=PIPE)
         except OSError as error:
             raise CommandFailed(f"cannot be started: {error.strerror}") from error
-        feeding = asyncio.ensure_future(_feed(process, data))
+        feeding = asyncio.ensure_future(_feed(process.stdin, data))
         try:
-            output = await self._output(process)
+            output = await self._output(process.stdout)
             await process.wait()
         except BaseException:
             with suppress(ProcessLookupError):  # it has just ended
@@ -259,12 +252,11 @@ class Execute:
             raise CommandFailed(f"ended with exit status {process.returncode}")
         return output
 
-    async def _output(self, process: Process) -> bytes:
-        assert process.stdout is not None
+    async def _output(self, source: Any) -> bytes:
         try:
-            await process.stdout.readexactly(self.max_size + len("\n") + 1)
+            await source.readexactly(self.max_size + len("\n") + 1)
         except asyncio.IncompleteReadError as end:
-            return end.partial
+            return bytes(end.partial)
         raise CommandFailed(f"gave more than {self.max_size} bytes, the limit of --max-size")
 
     def _as_frame(self, output: bytes, like: Any) -> Any:
@@ -279,12 +271,11 @@ class Execute:
             raise CommandFailed(f"gave no JSON: {error}") from error
 
 
-async def _feed(process: Process, data: bytes) -> None:
-    assert process.stdin is not None
+async def _feed(target: Any, data: bytes) -> None:
     with suppress(BrokenPipeError, ConnectionResetError):  # it may end without having read everything
-        process.stdin.write(data)
-        await process.stdin.drain()
-    process.stdin.close()
+        target.write(data)
+        await target.drain()
+    target.close()
 
 
 def _as_input(frame: Any) -> bytes:

@@ -15,8 +15,17 @@ from framestream.framers.values import Interned, check_payload
 _ROOM_FOR_A_BATCH = 1 << 16
 
 
+class _Sized(ReadCondition[bytes]):
+    size: int
+
+    def find(self, window: Window) -> Span:
+        """Return the span at once, however little has arrived."""
+        stop = window.start + self.size
+        return window.start, stop, stop
+
+
 @dataclass(frozen=True)
-class Exactly(ReadCondition[bytes], metaclass=Interned):
+class Exactly(_Sized, metaclass=Interned):
     r"""Read exactly `size` bytes.
 
     ::
@@ -36,18 +45,13 @@ class Exactly(ReadCondition[bytes], metaclass=Interned):
         object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
         object.__setattr__(self, "can_be_empty", self.size == 0)
 
-    def find(self, window: Window) -> Span:
-        """Return the span at once, however little has arrived."""
-        stop = window.start + self.size
-        return window.start, stop, stop
-
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Slice the window into pieces of `size` bytes."""
         return _slices(window, self.size) if self.size else ([], window.start)
 
 
 @dataclass(frozen=True)
-class FixedLength(Framer[bytes], metaclass=Interned):
+class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
     """Records of exactly `size` bytes each.
 
     ::
@@ -70,11 +74,6 @@ class FixedLength(Framer[bytes], metaclass=Interned):
         if pad is not None and not (isinstance(pad, bytes) and len(pad) == 1):
             raise ValueError(f"pad is {self.pad!r}; it must be one byte")
         object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
-
-    def find(self, window: Window) -> Span:
-        """Return the span at once, however little has arrived."""
-        stop = window.start + self.size
-        return window.start, stop, stop
 
     def decode(self, payload: bytes) -> bytes:
         """Return the payload without its padding."""

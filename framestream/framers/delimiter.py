@@ -3,64 +3,39 @@
 from __future__ import annotations
 
 import re
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from io import BytesIO
-from typing import Annotated, AnyStr
+from itertools import product
+from typing import Annotated, Any, AnyStr, TypeVar
 
 from framestream.checks import check_count
 from framestream.errors import EncodeError
 from framestream.framer import Framer, NeedMore, Span, Window
-from framestream.framers.looks_like import looks_like
-from framestream.framers.values import Interned, check_payload
+from framestream.framers.values import Interned, check_payload, looks_like
+
+T = TypeVar("T")
 
 _SAMPLE = 512
 
 
-@dataclass(frozen=True)
-class Delimiter(Framer[bytes], metaclass=Interned):
-    r"""Frames that end with a delimiter, or with one of several.
+class DelimiterSearch(Framer[T]):
+    """What `Delimiter` and `Line` share: where the first of several delimiters ends the frame."""
 
-    ::
+    keep: bool
+    last: bool
+    _written: bytes
+    _shortest: bytes
+    _longer: tuple[bytes, ...]
+    _any: re.Pattern[bytes]
+    _nested: bool
 
-        Delimiter(b"\0"):             b"one\0two\0"      ->  b"one", b"two"
-        Delimiter((b"\r\n", b"\n")):  b"one\r\ntwo\n"    ->  b"one", b"two"
-        Delimiter(b";", keep=True):   b"one;two;"       ->  b"one;", b"two;"
-        Delimiter(b";", last=True):   b"one;two", end   ->  b"one", b"two"
-
-    The delimiter that ends first wins, and of those that end at the same byte the longest. One that has
-    another inside it, other than at its end, could never win and is refused. The limit counts the
-    payload, so it counts delimiters that are kept.
-
-    Writing appends the first delimiter (with `keep`, the payload brings its own), and refuses a payload
-    that would be read back otherwise: one that contains a delimiter, or whose end makes another delimiter
-    together with the one appended.
-    """
-
-    name = "delimiter"
-
-    delimiters: Annotated[
-        bytes | tuple[bytes, ...], "What ends a frame: bytes, or several of which the first is written."
-    ]
-    _: KW_ONLY
-    keep: Annotated[bool, "Leave the delimiter at the end of the payload."] = False
-    last: Annotated[bool, "At the end of the stream, take what has no delimiter as a last frame."] = False
-    max_size: Annotated[int | None, "The largest payload. Bytes."] = None
-
-    _shortest: bytes = field(init=False, repr=False, compare=False)
-    _longer: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
-    _any: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
-    _nested: bool = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        check_count("max_size", self.max_size, optional=True)
-        delimiters = self.delimiters if isinstance(self.delimiters, tuple) else (self.delimiters,)
-        _check(delimiters)
+    def _adopt(self, delimiters: tuple[bytes, ...]) -> None:
         shortest, *longer = sorted(set(delimiters), key=len)
         self.__dict__.update(
-            delimiters=delimiters,
             # Counted even where delimiters are kept and so are payload: what may be the beginning of one
             # is not yet too much.
             overhead=max(map(len, delimiters)),
+            _written=b"" if self.keep else delimiters[0],
             _shortest=shortest,
             _longer=tuple(reversed(longer)),
             # No delimiter has another inside it except at its end, so the match that starts first also ends
@@ -99,8 +74,7 @@ class Delimiter(Framer[bytes], metaclass=Interned):
         unclear = max(window.start, size - self.overhead + 1)
         return NeedMore(resume=unclear, settled=unclear)
 
-    def split(self, window: Window) -> tuple[list[bytes], int]:
-        """Cut every frame that has its delimiter."""
+    def _split_bytes(self, window: Window) -> tuple[list[bytes], int]:
         data = bytes(window.data)
         payloads = self._split_all(data[window.start :])
         rest = payloads.pop()
@@ -127,11 +101,9 @@ class Delimiter(Framer[bytes], metaclass=Interned):
         """Guess which binary protocol this is."""
         return looks_like(window.data, window.start, expecting_text=True)
 
-    def encode(self, frame: bytes) -> bytes:
+    def _with_delimiter(self, payload: bytes) -> bytes:
         """Return the payload with its delimiter; refuse any that would be read back otherwise."""
-        check_payload(frame, self.max_size)
-        payload = bytes(frame)
-        wire = payload if self.keep else payload + self.delimiters[0]  # type: ignore[operator]  # a tuple by now
+        wire = payload + self._written
         found = self.find(Window(wire))
         if not isinstance(found, tuple):
             raise EncodeError(f"payload of {len(payload)} bytes has to keep its delimiter at its end")
@@ -142,6 +114,64 @@ class Delimiter(Framer[bytes], metaclass=Interned):
                 f"a delimiter ends at byte {end}"
             )
         return wire
+
+
+@dataclass(frozen=True)
+class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
+    r"""Frames that end with a delimiter, or with one of several.
+
+    ::
+
+        Delimiter(b"\0"):             b"one\0two\0"      ->  b"one", b"two"
+        Delimiter((b"\r\n", b"\n")):  b"one\r\ntwo\n"    ->  b"one", b"two"
+        Delimiter(b";", keep=True):   b"one;two;"       ->  b"one;", b"two;"
+        Delimiter(b";", last=True):   b"one;two", end   ->  b"one", b"two"
+
+    The delimiter that ends first wins, and of those that end at the same byte the longest. One that has
+    another inside it, other than at its end, could never win and is refused. The limit counts the
+    payload, so it counts delimiters that are kept.
+
+    Writing appends the first delimiter (with `keep`, the payload brings its own), and refuses a payload
+    that would be read back otherwise: one that contains a delimiter, or whose end makes another delimiter
+    together with the one appended.
+    """
+
+    name = "delimiter"
+
+    delimiters: Annotated[
+        bytes | tuple[bytes, ...], "What ends a frame: bytes, or several of which the first is written."
+    ]
+    _: KW_ONLY
+    keep: Annotated[bool, "Leave the delimiter at the end of the payload."] = False
+    last: Annotated[bool, "At the end of the stream, take what has no delimiter as a last frame."] = False
+    max_size: Annotated[int | None, "The largest payload. Bytes."] = None
+
+    def __post_init__(self) -> None:
+        check_count("max_size", self.max_size, optional=True)
+        delimiters: tuple[Any, ...] = (
+            self.delimiters if isinstance(self.delimiters, tuple) else (self.delimiters,)
+        )
+        if not delimiters:
+            raise ValueError("no delimiter is given")
+        for delimiter in delimiters:
+            if not isinstance(delimiter, bytes) or not delimiter:
+                raise ValueError(f"delimiter {delimiter!r} is not bytes, one or more")
+        for delimiter, other in product(delimiters, repeat=2):
+            if other in delimiter[:-1]:
+                raise ValueError(
+                    f"delimiter {delimiter!r} can never end a frame: {other!r} in it ends one first"
+                )
+        object.__setattr__(self, "delimiters", delimiters)
+        self._adopt(delimiters)
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Cut every frame that has its delimiter."""
+        return self._split_bytes(window)
+
+    def encode(self, frame: bytes) -> bytes:
+        """Return the payload with its delimiter; refuse any that would be read back otherwise."""
+        check_payload(frame, self.max_size)
+        return self._with_delimiter(bytes(frame))
 
 
 def split_lines(block: AnyStr, short: AnyStr, long: AnyStr) -> list[AnyStr]:
@@ -161,19 +191,3 @@ def split_lines(block: AnyStr, short: AnyStr, long: AnyStr) -> list[AnyStr]:
     parts = [part[:-1] if part.endswith(head) else part for part in parts]
     parts.append(rest)
     return parts
-
-
-def _check(delimiters: tuple[object, ...]) -> None:
-    if not delimiters:
-        raise ValueError("no delimiter is given")
-    known: list[bytes] = []
-    for delimiter in delimiters:
-        if not isinstance(delimiter, bytes) or not delimiter:
-            raise ValueError(f"delimiter {delimiter!r} is not bytes, one or more")
-        known.append(delimiter)
-    for delimiter in known:
-        for other in known:
-            if other in delimiter[:-1]:
-                raise ValueError(
-                    f"delimiter {delimiter!r} can never end a frame: {other!r} in it ends one first"
-                )

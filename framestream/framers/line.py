@@ -5,13 +5,12 @@ from __future__ import annotations
 import codecs
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError
-from framestream.framer import Framer, NeedMore, Span, Window
-from framestream.framers.delimiter import Delimiter, split_lines
-from framestream.framers.looks_like import looks_like
+from framestream.framer import Window
+from framestream.framers.delimiter import DelimiterSearch, split_lines
 from framestream.framers.values import Interned, check_payload
 
 LineT = TypeVar("LineT", bound=str | bytes)
@@ -26,8 +25,16 @@ _BLOCK = 1 << 15
 _REVERSIBLE = ("surrogateescape", "surrogatepass")
 
 
+class _Options(TypedDict, total=False):
+    errors: str
+    newline: Newline
+    keep: bool
+    last: bool
+    max_size: int | None
+
+
 @dataclass(frozen=True)
-class Line(Framer[LineT], metaclass=Interned):
+class Line(DelimiterSearch[LineT], metaclass=Interned):
     r"""Lines, as text; as bytes with ``encoding=None``.
 
     ::
@@ -57,61 +64,33 @@ class Line(Framer[LineT], metaclass=Interned):
     last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
     max_size: Annotated[int | None, "The longest line. Bytes."] = None
 
-    _delimiter: Delimiter = field(init=False, repr=False, compare=False)
-    _newline: bytes = field(init=False, repr=False, compare=False)
     _stateless: bool = field(init=False, repr=False, compare=False)
 
     if TYPE_CHECKING:
 
         @overload
-        def __init__(
-            self: Line[str],
-            encoding: str = "utf-8",
-            *,
-            errors: str = "strict",
-            newline: Newline = "any",
-            keep: bool = False,
-            last: bool = True,
-            max_size: int | None = None,
-        ) -> None: ...
+        def __init__(self: Line[str], encoding: str = "utf-8", **options: Unpack[_Options]) -> None: ...
         @overload
-        def __init__(
-            self: Line[bytes],
-            encoding: None,
-            *,
-            errors: str = "strict",
-            newline: Newline = "any",
-            keep: bool = False,
-            last: bool = True,
-            max_size: int | None = None,
-        ) -> None: ...
+        def __init__(self: Line[bytes], encoding: None, **options: Unpack[_Options]) -> None: ...
         def __init__(self, encoding: str | None = "utf-8", **options: Any) -> None: ...
 
     def __post_init__(self) -> None:
         check_choice("newline", self.newline, tuple(_DELIMITERS))
         check_count("max_size", self.max_size, optional=True)
-        delimiter = Delimiter(_DELIMITERS[self.newline], keep=self.keep, last=self.last)
-        self.__dict__.update(
-            overhead=delimiter.overhead,
-            _delimiter=delimiter,
-            _newline=_DELIMITERS[self.newline][0],
-            _stateless=self.encoding is not None and _codec(self.encoding, self.errors) in _STATELESS,
-        )
-
-    def find(self, window: Window) -> Span | NeedMore:
-        """Return the span up to the first newline."""
-        return self._delimiter.find(window)
+        self._adopt(_DELIMITERS[self.newline])
+        stateless = self.encoding is not None and _codec(self.encoding, self.errors) in _STATELESS
+        object.__setattr__(self, "_stateless", stateless)
 
     def decode(self, payload: bytes) -> LineT:
         """Return the line as text, or the bytes themselves."""
         if self.encoding is None:
-            return cast("LineT", payload)
-        return cast("LineT", str(payload, self.encoding, self.errors))
+            return payload  # type: ignore[return-value]  # LineT is bytes: see __init__
+        return str(payload, self.encoding, self.errors)  # type: ignore[return-value]  # and here it is str
 
     def split(self, window: Window) -> tuple[list[LineT], int]:
         """Cut every line that has its newline, decoding many at once where the encoding allows it."""
         if self.encoding is None:
-            return cast("tuple[list[LineT], int]", self._delimiter.split(window))
+            return self._split_bytes(window)  # type: ignore[return-value]  # LineT is bytes: see __init__
         if not self._stateless:
             return super().split(window)
         data, start = bytes(window.data), window.start
@@ -129,28 +108,24 @@ class Line(Framer[LineT], metaclass=Interned):
         return lines, start
 
     def _end_of_block(self, data: bytes, start: int) -> int:
-        newline = self._newline
+        newline = _DELIMITERS[self.newline][0]
         last = data.rfind(newline, start, start + _BLOCK)
         if last < 0:
             last = data.find(newline, start)
         return start if last < 0 else last + len(newline)
 
     def _split_text(self, text: str) -> list[str]:
-        newline = self._newline.decode()
+        newline = _DELIMITERS[self.newline][0].decode()
         if self.newline == "any" and not self.keep:
             return split_lines(text, "\n", "\r\n")[:-1]
         lines = text.split(newline)[:-1]
         return [line + newline for line in lines] if self.keep else lines
 
-    def explain(self, window: Window) -> str:
-        """Guess which binary protocol this is."""
-        return looks_like(window.data, window.start, expecting_text=True)
-
     def encode(self, frame: LineT) -> bytes:
         """Return the line with its newline; refuse any that would be read back otherwise."""
         payload = self._to_bytes(frame) if isinstance(frame, str) else frame
         check_payload(payload, self.max_size, kind="bytes" if self.encoding is None else "text")
-        return self._delimiter.encode(payload)
+        return self._with_delimiter(bytes(payload))
 
     def _to_bytes(self, line: str) -> bytes:
         if self.encoding is None:

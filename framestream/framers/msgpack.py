@@ -94,15 +94,9 @@ class Msgpack(Framer[Any], metaclass=Interned):
     """Whether msgpack's C implementation is installed; without it batches are cut object by object."""
 
     def __post_init__(self) -> None:
-        for limit in (
-            "max_size",
-            "max_str_len",
-            "max_bin_len",
-            "max_array_len",
-            "max_map_len",
-            "max_ext_len",
-        ):
-            check_count(limit, getattr(self, limit), optional=True)
+        for option in self.__dataclass_fields__:
+            if option.startswith("max_"):
+                check_count(option, getattr(self, option), optional=True)
         try:
             codecs.lookup_error(self.unicode_errors)
             msgpack.Unpacker(**self._careful)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
 from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError
 from framestream.framer import Framer, NeedMore, Span, Window
-from framestream.framers.regex_pattern import MOST_STEPS, Analysis, analyse
+from framestream.framers.regex_pattern import MOST_STEPS, TOO_MANY, Analysis, analyse
 from framestream.framers.values import Interned, check_payload
 
 T = TypeVar("T")
@@ -77,8 +77,9 @@ class Regex(Framer[T], metaclass=Interned):
         try:
             analysis = self._analysis
             if self.engine == "re" and analysis.steps > MOST_STEPS:
+                steps = analysis.steps if analysis.steps < TOO_MANY else "more than 4 billion"
                 raise ValueError(
-                    f"it may take {_at_most(analysis.steps)} steps at one byte, limit {MOST_STEPS}; choose"
+                    f"it may take {steps} steps at one byte, limit {MOST_STEPS}; choose"
                     ' engine="re2" (pip install framestream[re2]), or repeat less'
                 )
             # Compiled now, so that neither fails later.
@@ -188,10 +189,6 @@ def _as_bytes(pattern: bytes | str) -> bytes:
     except UnicodeEncodeError as error:
         reason = f"{pattern[error.start]!r} is not one byte in every encoding; give the pattern as bytes"
         raise ValueError(f"regex {pattern!r}: {reason}") from error
-
-
-def _at_most(steps: int) -> str:
-    return str(steps) if steps < 1 << 32 else "more than 4 billion"
 
 
 @lru_cache(maxsize=256)

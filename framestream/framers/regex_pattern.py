@@ -4,9 +4,10 @@ A frame ends at the earliest byte by which the pattern matches. For that to be f
 arrived, going back a bounded number of bytes, a match must be bounded in length and depend on its own
 bytes only; for it to be what the author means, no alternative may hide behind a shorter one.
 
-The standard library's own parser reads the pattern, so that a pattern means here what it means in `re`. It
-is not a public module (``re._parser``, as it is called from 3.11 to 3.15 at least), but a parser of our own
-would be longer and would differ. `_node` is all that knows it; what `_node` does not know is refused.
+The standard library's own parser reads the pattern, so that a pattern means here what it means in `re`, and
+its compiler says which bytes a set holds. They are not public (``re._parser`` and ``re._compiler``, as they
+are called from 3.11 to 3.15 at least), but a parser of our own would be longer and would differ. `_node` and
+`_set_of` are all that know them; what `_node` does not know is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeAlias
 
 _parser: Any = import_module("re._parser")
+_compiler: Any = import_module("re._compiler")
 
 LONGEST: Final = 4096
 """Most bytes a match may take: that much is searched again when more data arrives."""
@@ -28,8 +30,8 @@ MOST_STEPS: Final = 1000
 
 _UNBOUNDED: Final[int] = int(_parser.MAXREPEAT)
 _MOST_WORDS: Final = 64
-_TOO_MANY: Final = 1 << 32
-_EVERY_BYTE: Final = frozenset(range(256))
+TOO_MANY: Final = 1 << 32
+_EVERY_BYTE: Final = bytes(range(256))
 
 
 class Cost(NamedTuple):
@@ -104,8 +106,8 @@ class Series:
         for part in self.parts:
             cost = part.cost()
             least, most = least + cost.least, most + cost.most
-            steps = min(steps + ways * cost.steps, _TOO_MANY)
-            ways = min(ways * cost.ways, _TOO_MANY)
+            steps = min(steps + ways * cost.steps, TOO_MANY)
+            ways = min(ways * cost.ways, TOO_MANY)
         return Cost(least, most, ways, steps)
 
     def words(self) -> frozenset[bytes]:
@@ -139,7 +141,7 @@ class Choice:
 
     def cost(self) -> Cost:
         least, most, ways, steps = zip(*(option.cost() for option in self.options), strict=True)
-        return Cost(min(least), max(most), min(sum(ways), _TOO_MANY), min(sum(steps), _TOO_MANY))
+        return Cost(min(least), max(most), min(sum(ways), TOO_MANY), min(sum(steps), TOO_MANY))
 
     def words(self) -> frozenset[bytes]:
         return _few(word for option in self.options for word in option.words())
@@ -192,15 +194,15 @@ class Repeat:
             )
         least, most = part.least * self.least, part.most * self.most
         if most > LONGEST:
-            return Cost(least, most, _TOO_MANY, _TOO_MANY)
+            return Cost(least, most, TOO_MANY, TOO_MANY)
         # Each further round is tried from every way the rounds before it matched.
         ways, steps, reached = 0, 0, 1
         for count in range(self.most + 1):
             if count >= self.least:
-                ways = min(ways + reached, _TOO_MANY)
+                ways = min(ways + reached, TOO_MANY)
             if count < self.most:
-                steps = min(steps + reached * part.steps, _TOO_MANY)
-            reached = min(reached * part.ways, _TOO_MANY)
+                steps = min(steps + reached * part.steps, TOO_MANY)
+            reached = min(reached * part.ways, TOO_MANY)
         return Cost(least, most, ways, steps)
 
     def words(self) -> frozenset[bytes]:
@@ -237,11 +239,6 @@ def _spell_byte(byte: int) -> str:
 
 # From the standard library's tree ---------------------------------------------------------------
 
-_CATEGORIES: Final = {
-    "CATEGORY_DIGIT": rb"\d", "CATEGORY_NOT_DIGIT": rb"\D", "CATEGORY_SPACE": rb"\s",
-    "CATEGORY_NOT_SPACE": rb"\S", "CATEGORY_WORD": rb"\w", "CATEGORY_NOT_WORD": rb"\W",
-}  # fmt: skip
-
 _REFUSED: Final = {
     "AT": "an anchor or boundary (^ $ \\A \\Z \\b \\B) depends on more than the bytes that match; match the"
     " bytes themselves, such as \\n; the search begins at the frame's start anyway",
@@ -275,11 +272,12 @@ def parse(pattern: bytes) -> Node:
 
 
 def _series(tree: Any, flags: int, names: dict[int, str]) -> Node:
-    parts = tuple(_node(str(op), argument, flags, names) for op, argument in tree)
+    parts = tuple(_node(code, argument, flags, names) for code, argument in tree)
     return parts[0] if len(parts) == 1 else Series(parts)
 
 
-def _node(op: str, argument: Any, flags: int, names: dict[int, str]) -> Node:
+def _node(code: Any, argument: Any, flags: int, names: dict[int, str]) -> Node:
+    op = str(code)
     if op == "BRANCH":
         return Choice(tuple(_series(option, flags, names) for option in argument[1]))
     if op == "SUBPATTERN":
@@ -291,34 +289,19 @@ def _node(op: str, argument: Any, flags: int, names: dict[int, str]) -> Node:
         return Repeat(_series(tree, flags, names), int(least), int(most), op == "MIN_REPEAT")
     if op in _REFUSED:
         raise ValueError(_REFUSED[op])
-    if op == "ANY":
-        allowed = _EVERY_BYTE if flags & re.DOTALL else _EVERY_BYTE - {ord("\n")}
-    elif op in ("LITERAL", "NOT_LITERAL", "IN"):
-        items = argument if op == "IN" else [("LITERAL", argument)]
-        allowed = _set_of([(str(kind), value) for kind, value in items], flags)
-        if op == "NOT_LITERAL":
-            allowed = _EVERY_BYTE - allowed
-    else:
+    if op not in ("ANY", "LITERAL", "NOT_LITERAL", "IN"):
         raise ValueError(f"{op.lower()} is not supported; write it with literals, sets and bounded repeats")
-    if not allowed:
+    return OneOf(_set_of(code, argument, flags))
+
+
+def _set_of(code: Any, argument: Any, flags: int) -> frozenset[int]:
+    """Return the bytes that a node for one byte stands for: those that `re` says it matches."""
+    state = _parser.State()
+    state.flags = flags
+    one_byte = _compiler.compile(_parser.SubPattern(state, [(code, argument)]))
+    if not (allowed := frozenset(b"".join(one_byte.findall(_EVERY_BYTE)))):
         raise ValueError("it has a set that no byte is in, so it never matches; leave the set out")
-    return OneOf(allowed)
-
-
-def _set_of(items: list[tuple[str, Any]], flags: int) -> frozenset[int]:
-    allowed: set[int] = set()
-    for kind, argument in items:
-        if kind == "RANGE":
-            allowed.update(range(argument[0], argument[1] + 1))
-        elif kind == "CATEGORY":
-            escape = _CATEGORIES[str(argument)]
-            allowed.update(byte for byte in range(256) if re.match(escape, bytes((byte,))))
-        elif kind == "LITERAL":
-            allowed.add(argument)
-    if flags & re.IGNORECASE:
-        letters = bytes(sorted(allowed))
-        allowed.update(letters.lower() + letters.upper())
-    return _EVERY_BYTE - allowed if ("NEGATE", None) in items else frozenset(allowed)
+    return allowed
 
 
 # What there is to know --------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from framestream.checks import check_seconds
 from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
 from framestream.framer import Framer, ReadCondition
 from framestream.net.process import connect_process
-from framestream.net.streams import can_watch_descriptors, default_client_tls, open_stream, secure
+from framestream.net.streams import default_client_tls, open_stream
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
+from framestream.transport import can_watch_descriptors
 from framestream.transport.descriptor import PipeTransport, format_address
 
 HAPPY_EYEBALLS_DELAY = 0.25
@@ -73,9 +74,7 @@ async def connect(
     """
     endpoint = parse_url(url)
     context = _context(endpoint, tls, alpn)
-    host = server_hostname
-    if host is None and isinstance(endpoint, Tcp):
-        host = endpoint.host
+    host = getattr(endpoint, "host", None) if server_hostname is None else server_hostname
     if context is not None:
         if host:
             check_host(host, f"server_hostname={host!r}")
@@ -100,9 +99,13 @@ async def connect(
         async with asyncio.timeout(timeout):
             stream = await _open(endpoint, attempts, options)
             if context is not None:
-                how: dict[str, Any] = {"timeout": None, "truncation_is_end": truncation_is_end}
                 try:
-                    await secure(stream, context, server_hostname=host or None, **how)
+                    await stream.start_tls(
+                        context,
+                        server_hostname=host or None,
+                        timeout=None,
+                        truncation_is_end=truncation_is_end,
+                    )
                 except (OSError, FramestreamError) as error:
                     raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
             return stream
@@ -128,16 +131,13 @@ def _context(
 
 async def _open(endpoint: Endpoint, attempts: Attempts, options: dict[str, Any]) -> IOStream:
     match endpoint:
-        case Tcp():
-            return open_stream(await attempts.connect_tcp(endpoint), **options)
-        case Unix():
-            return open_stream(await attempts.connect_unix(endpoint), **options)
         case Command():
             return await connect_process(endpoint.argv, **options)
+        case Tcp() | Unix():
+            return open_stream(await attempts.connect(endpoint), **options)
         case Descriptors():
             return open_stream(_adopt(endpoint), **options)
         case Pipe():
-            _check_watchable(endpoint)
             return open_stream(await _open_pipe(endpoint), **options)
     raise AddressError(f"cannot connect to {endpoint}", url=str(endpoint))
 
@@ -161,12 +161,10 @@ class Attempts:
         self._local_address = local_address
         self._delay = delay
 
-    async def connect_unix(self, endpoint: Unix) -> socket.socket:
-        """Return a socket connected to a Unix socket."""
-        return await self._first_connected([(socket.AF_UNIX, endpoint.address)], {})
-
-    async def connect_tcp(self, endpoint: Tcp) -> socket.socket:
-        """Return a socket connected to the first address of the host that answers."""
+    async def connect(self, endpoint: Tcp | Unix) -> socket.socket:
+        """Return a socket connected to a Unix socket, or to the first address of a host that answers."""
+        if isinstance(endpoint, Unix):
+            return await self._first_connected([(socket.AF_UNIX, endpoint.address)], {})
         families: dict[int, list[Address]] = {}
         for address in await self._resolve(endpoint.host, endpoint.port):
             families.setdefault(address[0], []).append(address)
@@ -285,6 +283,7 @@ async def _open_pipe(endpoint: Pipe) -> PipeTransport:
     For reading, that is until a writer has sent something or has come and gone: the system does not
     tell sooner, and a FIFO that nobody has opened yet looks like one that has ended.
     """
+    _check_watchable(endpoint)
     try:
         if not stat.S_ISFIFO(os.stat(endpoint.path).st_mode):
             descriptor = _open_now(endpoint, os.O_RDWR)
@@ -314,14 +313,13 @@ async def _open_for_writing(endpoint: Pipe) -> int:
 
 async def _open_for_reading(endpoint: Pipe) -> int:
     descriptor = _open_now(endpoint, os.O_RDONLY)
-    loop = asyncio.get_running_loop()
-    something = asyncio.Event()
-    loop.add_reader(descriptor, something.set)
-    try:
-        await something.wait()
-    except BaseException:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        raise
-    loop.remove_reader(descriptor)
+    loop, something = asyncio.get_running_loop(), asyncio.Event()
+    with contextlib.ExitStack() as unless_open:
+        unless_open.callback(os.close, descriptor)
+        loop.add_reader(descriptor, something.set)
+        try:
+            await something.wait()
+        finally:
+            loop.remove_reader(descriptor)
+        unless_open.pop_all()
     return descriptor

@@ -8,12 +8,13 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from framestream.errors import AddressError, describe_os_error
+from framestream.net.streams import retold
 from framestream.net.urls import Activated, Descriptors, Endpoint, Tcp, Unix
 
 FIRST_ACTIVATED: Final = 3
@@ -59,13 +60,11 @@ async def listen_together(endpoint: Endpoint, count: int, *, backlog: int) -> li
     if not isinstance(endpoint, Tcp):
         return shares * count
     same = replace(endpoint, port=shares[0][0].getsockname()[1])
-    try:
+    with ExitStack() as unless_all:
         while len(shares) < count:
+            unless_all.callback(close_all, shares[-1])
             shares.append(await listen(same, backlog=backlog, reuse_port=True))
-    except BaseException:
-        for share in shares:
-            close_all(share)
-        raise
+        unless_all.pop_all()
     return shares
 
 
@@ -86,13 +85,14 @@ async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[soc
             endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         places: list[tuple[int, Any]] = list(dict.fromkeys((place[0], place[4]) for place in found))
-        for _ in range(_PORT_TRIES - 1 if endpoint.port == 0 else 0):
+        tries = _PORT_TRIES if endpoint.port == 0 else 1
+        while True:
+            tries -= 1
             try:
                 return _bind_all(places, endpoint.port, backlog, reuse_port)
             except OSError as error:
-                if error.errno != errno.EADDRINUSE:
+                if error.errno != errno.EADDRINUSE or not tries:
                     raise
-        return _bind_all(places, endpoint.port, backlog, reuse_port)
     except OSError as error:
         raise _with_place(error, endpoint) from error
 
@@ -102,7 +102,7 @@ def _bind_all(
 ) -> list[socket.socket]:
     bound: list[socket.socket] = []
     absent = None
-    try:
+    with ExitStack() as unless_bound:
         for family, (host, _, *rest) in places:
             address: Any = (host, bound[0].getsockname()[1] if bound else port, *rest)
             try:
@@ -111,22 +111,17 @@ def _bind_all(
                 if error.errno not in _ABSENT:
                     raise
                 absent = error
-            else:
-                sock.setblocking(False)
-                bound.append(sock)
+                continue
+            sock.setblocking(False)
+            bound.append(unless_bound.enter_context(sock))
         if absent is not None and not bound:
             raise absent
-    except BaseException:
-        close_all(bound)
-        raise
+        unless_bound.pop_all()
     return bound
 
 
 def _with_place(error: OSError, endpoint: Endpoint) -> OSError:
-    # Made of the message alone, since Python would print the number in front of it.
-    told = type(error)(f"cannot listen on {endpoint}: {describe_os_error(error)}")
-    told.errno = error.errno
-    return told
+    return retold(error, f"cannot listen on {endpoint}: {describe_os_error(error)}")
 
 
 # Unix sockets
@@ -240,7 +235,7 @@ class Acceptor:
 
     Where the process or the system is short of descriptors or memory, nothing can be accepted: the
     acceptor pauses, for longer each time, instead of spinning on sockets that stay readable. Until then
-    connections wait in the kernel's backlog. It begins with the first `poke`.
+    connections wait in the kernel's backlog. It begins in the loop's next pass, or with the first `poke`.
 
     It accepts when the loop finds a socket readable, or, where a loop cannot watch sockets (Windows'
     Proactor), in a task for each socket.
@@ -267,14 +262,14 @@ class Acceptor:
         self._room = room
         self._closed = False
         self._pause = FIRST_PAUSE
-        self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.Handle = self._loop.call_soon(self.poke)
         self._watches: list[Callable[[], object]] = []  # what ends the accepting, while there is any
         self._in_tasks = False
 
     def poke(self) -> None:
         """Accept from now on, if there is room; call it again when a connection has ended."""
         if not self._closed and not self._watches and self._room() > 0:
-            self._stop_timer()
+            self._retry.cancel()
             self._watches = [self._watch(sock) for sock in self._sockets]
 
     def _watch(self, sock: socket.socket) -> Callable[[], object]:
@@ -304,7 +299,7 @@ class Acceptor:
                 self._accept(sock, _LONGEST_BACKLOG)
         self._closed = True
         self._unwatch()
-        self._stop_timer()
+        self._retry.cancel()
         if self._in_tasks:
             # Once the tasks have let go: the loop would take a new socket of this number for the old one.
             self._loop.call_soon(close_all, self._sockets)
@@ -315,10 +310,6 @@ class Acceptor:
         watches, self._watches = self._watches, []
         for end in watches:
             end()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
 
     def _accept(self, sock: socket.socket, most: int = _ACCEPTS_IN_A_ROW) -> None:
         for _ in range(most):
@@ -333,7 +324,7 @@ class Acceptor:
                 if error.errno in _GONE:
                     continue
                 self._unwatch()
-                self._timer = self._loop.call_later(self._pause, self.poke)
+                self._retry = self._loop.call_later(self._pause, self.poke)
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
                 self._on_failure(error)
                 return

@@ -11,9 +11,9 @@ from subprocess import PIPE
 from typing import IO, Any
 
 from framestream.errors import ConnectError, describe_os_error
-from framestream.net.streams import can_watch_descriptors
 from framestream.stream.options import check_options
 from framestream.stream.stream import IOStream
+from framestream.transport import can_watch_descriptors
 from framestream.transport.base import Buffer, Transport, joined
 from framestream.transport.descriptor import PipeTransport, Readiness
 
@@ -99,10 +99,9 @@ class LoopPipes(Transport, Program):
         self._reading = False
         self._arrived = bytearray()  # while nobody read
         self._ended = False
-        self._full = False  # the loop keeps something
-        self._owed = 0  # of what it keeps, and is not yet reported as sent
+        self._owed = 0  # of what the loop keeps, and is not yet reported as sent
         self._error: Exception | None = None
-        self._writable = Readiness(lambda: self._error is not None or not self._full)
+        self._writable = Readiness(lambda: self._error is not None or not self._is_full())
 
     # From the loop
 
@@ -138,14 +137,12 @@ class LoopPipes(Transport, Program):
             self._reading = self._ended = False
             self.sink.eof_received()
 
-    def pause_writing(self) -> None:
-        """Take note that something has not left."""
-        self._full = True
-
     def resume_writing(self) -> None:
         """Take note that everything has left."""
-        self._full = False
         self._writable.poke()
+
+    def _is_full(self) -> bool:
+        return bool(self._input.get_write_buffer_size())
 
     # Towards the stream
 
@@ -166,11 +163,11 @@ class LoopPipes(Transport, Program):
         """Hand it to the loop."""
         if self._error is not None:
             raise self._error
-        if not self._full and not self._owed:
+        if not self._owed:
             data = joined(buffers, _MOST_AT_ONCE)
             self._input.write(data)
             self._owed = len(data)
-        if self._full or self._input.get_write_buffer_size():
+        if self._is_full():
             raise BlockingIOError
         taken, self._owed = self._owed, 0
         return taken
@@ -181,7 +178,7 @@ class LoopPipes(Transport, Program):
 
     def shutdown(self) -> None:
         """End the program's input."""
-        if self._full:
+        if self._is_full():
             raise BlockingIOError
         self._input.close()
 

@@ -12,7 +12,7 @@ from framestream.errors import AddressError
 from framestream.framer import Framer
 from framestream.iterate import condition_of
 from framestream.net.listen import file_remover, listen, listen_together
-from framestream.net.server import DRAIN_TIMEOUT, LocalServer, Server, Service
+from framestream.net.server import DRAIN_TIMEOUT, Server, Service
 from framestream.net.streams import HANDSHAKE_TIMEOUT
 from framestream.net.urls import Tcp, parse_url
 from framestream.stream.frames import FramedStream
@@ -122,19 +122,18 @@ async def serve(
         drain_timeout=drain_timeout,
         stream_options=stream_options,
     )
-    server: Server
     if workers:
         # Only a server of several processes pays for importing what starts them.
         from framestream.net.workers import WorkerServer, check_portable  # noqa: PLC0415
 
         check_portable(service)
         shares = await listen_together(endpoint, workers, backlog=backlog)
-        server = WorkerServer(endpoint, service, shares, file_remover(endpoint))
+        server: Server = WorkerServer(endpoint, service, shares, file_remover(endpoint))
     else:
         if callable(tls):
             service = replace(service, tls=tls())  # what is wrong with it is told before anybody listens
         sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
-        server = LocalServer(endpoint, service, sockets, file_remover(endpoint))
+        server = Server(endpoint, service, sockets, file_remover(endpoint))
     try:
         await server.start()
     except BaseException:

@@ -1,4 +1,4 @@
-"""A server: where it listens, how it goes, and how it ends; and the kind that serves from this process."""
+"""A server: where it listens, how it answers, and how it ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from inspect import isawaitable
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from framestream.checks import check_seconds
 from framestream.errors import FramestreamError, FramingError, PayloadError, StreamClosed, StreamTimeout
 from framestream.framer import Framer
 from framestream.net.listen import Acceptor
-from framestream.net.streams import open_stream, secure
+from framestream.net.streams import open_stream
 from framestream.net.urls import Endpoint, Tcp, Unix
 from framestream.stream.stream import IOStream
 from framestream.transport.base import is_reset
@@ -84,28 +84,33 @@ class Service:
     """What a server does with each connection; the same in every process that shares the work."""
 
     handler: Callable[[Any], Any]
-    framer: Framer[Any] | str | None = None
-    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None
-    handshake_timeout: float = 10.0
-    truncation_is_end: bool = False
-    max_connections: float = float("inf")
-    drain_timeout: float = DRAIN_TIMEOUT
-    stream_options: dict[str, Any] = field(default_factory=dict)
+    framer: Framer[Any] | None
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+    handshake_timeout: float
+    truncation_is_end: bool
+    max_connections: float
+    drain_timeout: float
+    stream_options: dict[str, Any]
 
 
 class Server:
-    """Something that listens. Made by `serve`; an async context manager that drains and closes at its end.
+    """What `serve` returns: a task for each connection, counted, logged and drained.
+
+    It is an async context manager that drains and closes at its end.
 
     Args:
         endpoint: what it was asked to listen on.
         service: what to do with each connection.
-        sockets: where it listens.
+        sockets: listening and non-blocking; they belong to it.
         remove_file: called when it has stopped listening.
 
     Attributes:
         url: where to connect, with the port that the system chose for port 0.
         addresses: each address it listens on, as text.
+        takes_backlog: accept, at the end, what has already connected.
     """
+
+    takes_backlog = True
 
     def __init__(
         self,
@@ -132,17 +137,6 @@ class Server:
         self._signals: list[signal.Signals] = []
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
 
-    # What a kind of server does in its own way
-
-    async def _start(self) -> None:
-        """Begin to accept."""
-
-    def _stop_listening(self) -> None:
-        """Accept nothing more; what is connected goes on."""
-
-    async def _drain(self, timeout: float) -> None:
-        """Let every connection finish what it has begun, for at most `timeout` seconds."""
-
     @property
     def stats(self) -> ServerStats:
         """Counters since it began to listen."""
@@ -163,8 +157,6 @@ class Server:
             WorkerError: a fresh one does not start; the old ones go on.
         """
         raise TypeError("only a server with workers can be reloaded")
-
-    # What all do
 
     async def start(self) -> None:
         """Begin to accept. `serve` has done so already."""
@@ -255,17 +247,7 @@ class Server:
         state = f"{self.stats.open} connections" if self._listens else "closed"
         return f"<Server {self.url}, {state}>"
 
-
-class LocalServer(Server):
-    """A server that serves from this process: a task for each connection, counted, logged and drained.
-
-    Its sockets are listening and non-blocking, and belong to it.
-
-    Attributes:
-        takes_backlog: accept, at the end, what has already connected.
-    """
-
-    takes_backlog = True
+    # How it serves; one with workers does this in its own way
 
     async def _start(self) -> None:
         service = self._service
@@ -358,8 +340,7 @@ class LocalServer(Server):
     async def _shake_hands(self, stream: IOStream, context: ssl.SSLContext) -> bool:
         service = self._service
         try:
-            await secure(
-                stream,
+            await stream.start_tls(
                 context,
                 server_side=True,
                 timeout=service.handshake_timeout,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from framestream.errors import describe_os_error
 from framestream.stream.stream import IOStream
 from framestream.transport import Transport, transport_over
-from framestream.transport.descriptor import format_address
+from framestream.transport.descriptor import address_of_peer
 
 Path: TypeAlias = "str | os.PathLike[str]"
 
@@ -33,37 +32,11 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
     """
     try:
         if isinstance(source, socket.socket):
-            if not peer:
-                with suppress(OSError):
-                    peer = format_address(source.getpeername())
-            return IOStream(transport_over(source, peer=peer), **options)
+            return IOStream(transport_over(source, peer=peer or address_of_peer(source)), **options)
         return IOStream(source, **options)
     except BaseException:
         source.close()
         raise
-
-
-def can_watch_descriptors() -> bool:
-    """Tell whether the running loop can watch descriptors of ours; Windows' Proactor cannot."""
-    try:
-        asyncio.get_running_loop().remove_reader((1 << 31) - 1)  # no process has so many: this only asks
-    except NotImplementedError:
-        return False
-    return True
-
-
-async def secure(stream: IOStream, context: ssl.SSLContext, **how: Any) -> None:
-    """Shake hands on a stream that was just opened; all TLS of `connect` and `serve` begins here.
-
-    Args:
-        stream: to go on under TLS.
-        context: certificates, verification, protocols offered.
-        how: see `IOStream.start_tls`.
-
-    Raises:
-        OSError, FramestreamError: it failed, and the stream is closed.
-    """
-    await stream.start_tls(context, **how)
 
 
 def client_tls(
@@ -112,6 +85,13 @@ def server_tls(
     return _completed(context, certificate, key, alpn)
 
 
+def retold(error: OSError, text: str) -> OSError:
+    """Return the same error in these words."""
+    told = type(error)(text)  # of the text alone, since Python would print the number in front of it
+    told.errno = error.errno
+    return told
+
+
 def default_client_tls(alpn: Sequence[str]) -> ssl.SSLContext:
     """Return the context that `connect` uses when it is given none: one for the process.
 
@@ -146,6 +126,4 @@ def _naming(what: str) -> Iterator[None]:
         text = f"cannot use {what}: {why}"
         if isinstance(error, ssl.SSLError):  # prints its arguments unless there are two
             raise type(error)(error.errno, text) from error
-        told = type(error)(text)
-        told.errno = error.errno
-        raise told from error
+        raise retold(error, text) from error

@@ -16,14 +16,15 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 from framestream.errors import FramestreamError, StreamClosed, WorkerError
 from framestream.framers.line import Line
 from framestream.net.listen import close_all
-from framestream.net.server import LocalServer, Server, ServerStats, Service
+from framestream.net.server import Server, ServerStats, Service
 from framestream.net.streams import open_stream
 from framestream.net.urls import Endpoint
 from framestream.stream.stream import IOStream
@@ -46,66 +47,41 @@ KILL_DELAY = 10.0
 
 _LINE = Line()
 
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """All that a worker has to know. It is pickled on its way.
-
-    Attributes:
-        endpoint: what is served.
-        service: what to do with each connection.
-        sockets: where to accept.
-        control: the worker's end of the control stream.
-        new_loop: makes an event loop of the parent's kind.
-        plugins: distributions of plugins to load, so that their hooks are called here as well.
-    """
-
-    endpoint: Endpoint
-    service: Service
-    sockets: list[socket.socket]
-    control: socket.socket
-    new_loop: Callable[[], asyncio.AbstractEventLoop]
-    plugins: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ShutdownRequest:
-    """How a worker is to end.
-
-    Attributes:
-        drain_timeout: seconds for connections to finish; None: as the server was told.
-        take_backlog: also serve what has connected and is not accepted; False if a successor does.
-    """
-
-    drain_timeout: float | None
-    take_backlog: bool
+ShutdownRequest = tuple[float | None, bool]
+"""Seconds for connections to finish (None: as the server was told); and whether to serve the backlog as well,
+which a successor does otherwise."""
 
 
 # In the worker
 
 
-def run(config: WorkerConfig) -> None:
-    """Serve until the parent asks to shut down, or dies, or SIGTERM comes."""
+def run(
+    serve: Callable[[], Coroutine[Any, Any, None]],
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+    plugins_to_load: Sequence[str],
+) -> None:
+    """Serve on a loop of the parent's kind until the parent asks to shut down, or dies, or SIGTERM comes."""
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if config.plugins:
+    if plugins_to_load:  # so that the hooks of these distributions are called here as well
         from framestream.registry.lookup import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
 
-        plugins.load(*config.plugins)
-    with asyncio.Runner(loop_factory=config.new_loop) as runner:
-        runner.run(_serve(config))
+        plugins.load(*plugins_to_load)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(serve())
 
 
-async def _serve(config: WorkerConfig) -> None:
-    control = open_stream(config.control)
-    server = LocalServer(config.endpoint, config.service, config.sockets)
+async def _serve(
+    endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], socket_to_parent: socket.socket
+) -> None:
+    control = open_stream(socket_to_parent)
+    server = Server(endpoint, service, sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server.stats))
-    request = await _shutdown_request(control)
-    server.takes_backlog = request.take_backlog
-    await server.aclose(drain_timeout=request.drain_timeout)
+    drain_timeout, server.takes_backlog = await _shutdown_request(control)
+    await server.aclose(drain_timeout=drain_timeout)
     reports.cancel()
-    await _send(control, server.stats)
+    await _send(control, asdict(server.stats))
     await control.aclose()
 
 
@@ -113,11 +89,12 @@ async def _shutdown_request(control: IOStream) -> ShutdownRequest:
     reading = asyncio.ensure_future(control.read(_LINE))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, reading.cancel)
     try:
-        return ShutdownRequest(**json.loads(await reading))
+        drain_timeout, takes_backlog = json.loads(await reading)
     except asyncio.CancelledError:  # by SIGTERM, so the parent will start another
-        return ShutdownRequest(None, take_backlog=False)
+        return None, False
     except StreamClosed:  # the parent died
-        return ShutdownRequest(None, take_backlog=True)
+        return None, True
+    return drain_timeout, takes_backlog
 
 
 async def _report(control: IOStream, stats: ServerStats) -> None:
@@ -125,13 +102,13 @@ async def _report(control: IOStream, stats: ServerStats) -> None:
     while True:
         if told != stats:
             told = replace(stats)
-            await _send(control, told)
+            await _send(control, asdict(told))
         await asyncio.sleep(REPORT_INTERVAL)
 
 
-async def _send(control: IOStream, message: ServerStats | ShutdownRequest) -> None:
+async def _send(control: IOStream, message: dict[str, int] | ShutdownRequest) -> None:
     with contextlib.suppress(FramestreamError):
-        await control.send(json.dumps(asdict(message)), _LINE)
+        await control.send(json.dumps(message), _LINE)
 
 
 # In the parent
@@ -153,10 +130,12 @@ class Worker:
         self.ended = asyncio.Event()
         self.started_at = loop.time()
         ours, theirs = socket.socketpair()
-        config = WorkerConfig(endpoint, service, list(sockets), theirs, type(loop), plugins_in_use())
+        serving = partial(_serve, endpoint, service, sockets, theirs)
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
         spawn = multiprocessing.get_context("spawn")
-        self.process = spawn.Process(target=run, args=(config,), name=f"worker of {endpoint}")
+        self.process = spawn.Process(
+            target=run, args=(serving, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
+        )
         self._control = open_stream(ours)
         try:
             self.process.start()
@@ -184,7 +163,7 @@ class Worker:
 
     async def shut_down(self, drain_timeout: float, *, take_backlog: bool = True) -> None:
         """Ask it to shut down, wait until it has, and kill the process if it does not."""
-        await _send(self._control, ShutdownRequest(drain_timeout, take_backlog))
+        await _send(self._control, (drain_timeout, take_backlog))
         try:
             async with asyncio.timeout(drain_timeout + KILL_DELAY):
                 await self.ended.wait()
@@ -247,20 +226,23 @@ class WorkerServer(Server):
         while True:
             worker = self._workers[place]
             await worker.ended.wait()
+            if worker is not self._workers[place]:
+                continue  # `reload` has replaced it
             pid, code = worker.process.pid, worker.process.exitcode
             log.error("worker %s of %s ended with exit code %s", pid, self.url, code)
             early = asyncio.get_running_loop().time() - worker.started_at < EARLY_DEATH
             self._delay = min(2 * self._delay, LONGEST_RESTART_DELAY) if early else FIRST_RESTART_DELAY
             await asyncio.sleep(self._delay)
-            self._keep_counters_of(worker)
-            self._workers[place] = self._start_worker[place]()
+            if worker is self._workers[place]:
+                self._keep_counters_of(worker)
+                self._workers[place] = self._start_worker[place]()
 
     def _keep_counters_of(self, worker: Worker) -> None:
         self._stats.add(replace(worker.stats, open=0))  # nothing is open in it any more
 
     async def reload(self) -> None:
         """Replace each worker by a fresh one, which accepts before the old one drains."""
-        for place, old in enumerate(self._workers):
+        for place in range(len(self._workers)):
             if self.closed:
                 return
             fresh = self._start_worker[place]()
@@ -272,9 +254,8 @@ class WorkerServer(Server):
             if not ready:
                 code = fresh.process.exitcode
                 raise WorkerError(f"the new worker ended with exit code {code}; the old ones stay")
-            self._monitors[place].cancel()
-            self._workers[place] = fresh
-            self._monitors[place] = asyncio.ensure_future(self._monitor(place))
+            # Not the one of before: it may have died meanwhile, and been replaced.
+            old, self._workers[place] = self._workers[place], fresh
             # A task of its own: cancelling the reload does not interrupt it.
             retiring = asyncio.ensure_future(self._retire(old))
             self._retiring.add(retiring)

@@ -172,11 +172,8 @@ class AwaitedRead(PendingRead):
             answer = receiver.go_on(self)
             if answer is not NEED_DATA:
                 return answer
-            if self._error is None:
-                self._asyncio_future_blocking = True
-                yield self
-            else:  # a limit of time had passed before the wait began
-                self.result()
+            self._asyncio_future_blocking = True
+            yield self
             return self._answer
         finally:
             receiver.release()

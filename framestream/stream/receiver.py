@@ -167,29 +167,13 @@ class Receiver:
         waits: how often a read had to wait for the loop.
     """
 
+    # fmt: off
     __slots__ = (
-        "_asked",
-        "_chunk_size",
-        "_in_place",
-        "_inline",
-        "_kept",
-        "_loop",
-        "_missing",
-        "_small_size",
-        "_stream",
-        "_timer",
-        "_turn",
-        "decoder",
-        "draining",
-        "end",
-        "max_buffer_size",
-        "pushes",
-        "reader",
-        "state",
-        "transport",
-        "waiting",
-        "waits",
+        "_asked", "_chunk_size", "_in_place", "_inline", "_kept", "_loop", "_missing", "_small_size",
+        "_stream", "_timer", "_turn", "decoder", "draining", "end", "max_buffer_size", "pushes", "reader",
+        "state", "transport", "waiting", "waits",
     )
+    # fmt: on
 
     def __init__(
         self,

@@ -18,8 +18,7 @@ _MOST_AT_ONCE: Final = 1 << 18
 async def send_file(stream: IOStream, file: BinaryIO, offset: int, count: int | None) -> int:
     """Send `count` bytes of a file, or all of it from `offset` on; return how many were sent."""
     sender = stream.sender
-    sender.check_not_held()
-    await sender.flush()
+    sender.check_can_write()
     end = None if count is None else offset + count
     at = offset
     piece = memoryview(b"")  # read and not yet sent, where the system cannot send the file
@@ -33,8 +32,10 @@ async def send_file(stream: IOStream, file: BinaryIO, offset: int, count: int | 
         piece = piece[sent:]
         return sent
 
+    # From here on nothing that others write may leave before the file.
     with sender.held():
         try:
+            await sender.send_held(sender.written)
             while end is None or at < end:
                 size = _MOST_AT_ONCE if end is None else min(_MOST_AT_ONCE, end - at)
                 if not system_can and not piece:

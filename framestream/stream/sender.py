@@ -88,29 +88,13 @@ class Sender:
         ended: nothing more may be written.
     """
 
+    # fmt: off
     __slots__ = (
-        "_at_end_of_pass",
-        "_eof_due",
-        "_free",
-        "_max_size",
-        "_queue",
-        "_receiver",
-        "_seen_pushes",
-        "_stream",
-        "_timeout",
-        "_timer",
-        "_waited",
-        "_waiters",
-        "ended",
-        "high_water",
-        "low_water",
-        "most",
-        "passed",
-        "size",
-        "state",
-        "transport",
-        "written",
+        "_at_end_of_pass", "_eof_due", "_free", "_max_size", "_queue", "_receiver", "_seen_pushes", "_stream",
+        "_timeout", "_timer", "_waited", "_waiters", "ended", "high_water", "low_water", "most", "passed",
+        "size", "state", "transport", "written",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -165,7 +149,7 @@ class Sender:
             BufferFull: more than the limit would wait; nothing is written.
         """
         if self.ended:
-            raise self._refused()
+            self.check_can_write()
         if type(data) is bytes:
             chunks: list[Buffer] = [data]
             size = len(data)
@@ -482,10 +466,12 @@ class Sender:
             if not waiter.done():
                 waiter.set_exception(self._lost())
 
-    def _refused(self) -> StreamClosed:
+    def check_can_write(self) -> None:
+        """Raise `StreamClosed` if nothing can be written any more."""
         if self.state is CLOSED:
-            return StreamClosed(real_error=self._stream.error)
-        return StreamClosed("this half of the stream is ended: nothing can be written after its end")
+            raise StreamClosed(real_error=self._stream.error)
+        if self.ended:
+            raise StreamClosed("this half of the stream is ended: nothing can be written after its end")
 
     def _lost(self) -> StreamClosed:
         return StreamClosed("stream closed before everything was written", real_error=self._stream.error)

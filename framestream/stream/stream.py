@@ -129,20 +129,12 @@ class IOStream:
         receiver, sender, timeouts, callbacks: what it is made of; for those who build reads of their own.
     """
 
+    # fmt: off
     __slots__ = (
-        "__weakref__",
-        "_callbacks",
-        "_end",
-        "_frames_sent",
-        "_half_open",
-        "_handshake",
-        "framer",
-        "loop",
-        "receiver",
-        "send_framer",
-        "sender",
-        "timeouts",
+        "__weakref__", "_callbacks", "_end", "_frames_sent", "_half_open", "_handshake", "framer", "loop",
+        "receiver", "send_framer", "sender", "timeouts",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -612,6 +604,7 @@ class IOStream:
             raise StreamBusy("a read is under way; TLS starts between frames")
         check_seconds("timeout", timeout, optional=True)
         check_host_name(context, server_side=server_side, server_hostname=server_hostname)
+        self.sender.check_can_write()
         self.sender.check_not_held()
         receiver, sender = self.receiver, self.sender
         # The first record of a client's handshake, and nothing else that is text, begins like this (RFC 8446,

@@ -57,19 +57,12 @@ class ReadTimer:
     Between the parts of a frame no time passes: what its reader does there is not the peer's fault.
     """
 
+    # fmt: off
     __slots__ = (
-        "_arrived",
-        "_began",
-        "_deadline",
-        "_decoder",
-        "_first",
-        "_handle",
-        "_limits",
-        "_loop",
-        "_offset",
-        "_paused",
-        "_read",
+        "_arrived", "_began", "_deadline", "_decoder", "_first", "_handle", "_limits", "_loop", "_offset",
+        "_paused", "_read",
     )
+    # fmt: on
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: ReadTimeouts, decoder: FrameDecoder) -> None:
         now = loop.time()
@@ -85,7 +78,7 @@ class ReadTimer:
         self._deadline = min(ends, default=None)
         self._began = self._arrived = now
         self._first: float | None = now if decoder.buffered else None  # when the frame's first byte came
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: asyncio.Handle | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
         """Go on with the next part of the frame."""
@@ -103,7 +96,7 @@ class ReadTimer:
         """Give `read` a `StreamTimeout` when a limit is passed before `cancel`."""
         self._read = read
         if self._handle is None:
-            self._check()
+            self._set()
 
     def note_arrival(self) -> None:
         """Take note that bytes have arrived."""
@@ -112,7 +105,7 @@ class ReadTimer:
             self._first = self._arrived
             if self._limits.rate and self._handle is not None:
                 self._stop()
-                self._check()
+                self._set()
 
     def cancel(self) -> None:
         """Set no more timers: the read, or the part, is done."""
@@ -124,19 +117,28 @@ class ReadTimer:
             self._handle.cancel()
             self._handle = None
 
+    def _set(self) -> None:
+        now = self._loop.time()
+        due = min((limit for limit, _ in self._due(now)), default=None)
+        if due is None:
+            return
+        if due > now:
+            self._handle = self._loop.call_at(due, self._check)
+        else:
+            # In two passes: by then whatever has arrived already is pushed.
+            self._handle = self._loop.call_soon(self._check_soon)
+
+    def _check_soon(self) -> None:
+        self._handle = self._loop.call_soon(self._check)
+
     def _check(self) -> None:
         self._handle = None
-        if self._read is None:
-            return
         now = self._loop.time()
-        due: list[float] = []
         for limit, reason in self._due(now):
-            if limit <= now:
+            if limit <= now and self._read is not None:
                 self._read.fail(StreamTimeout(reason))
                 return
-            due.append(limit)
-        if due:
-            self._handle = self._loop.call_at(min(due), self._check)
+        self._set()
 
     def _due(self, now: float) -> list[tuple[float, str]]:
         limits, due = self._limits, []

@@ -1,7 +1,7 @@
 """What carries a stream's bytes, for those who bring a transport of their own, or a socket of their own.
 
 `Transport` says what a stream asks of one and `Sink` what a stream is to it; `PolledTransport` is the usual
-way to write one.
+way to write one; `is_reset`, `joined` and `address_of_peer` help with that.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import asyncio
 import socket
 import ssl
 
-from framestream.transport.base import PolledTransport, Sink, Transport
-from framestream.transport.descriptor import PipeTransport, SocketTransport
+from framestream.transport.base import PolledTransport, Sink, Transport, is_reset, joined
+from framestream.transport.descriptor import PipeTransport, SocketTransport, address_of_peer
 from framestream.transport.loop import LoopTransport
 from framestream.transport.tls import TLSSocketTransport, TLSTransport
 
@@ -24,10 +24,13 @@ __all__ = [
     "TLSSocketTransport",
     "TLSTransport",
     "Transport",
+    "address_of_peer",
+    "is_reset",
+    "joined",
     "transport_over",
 ]
 
-_watching: dict[type[asyncio.AbstractEventLoop], bool] = {}
+_watching: dict[type[asyncio.AbstractEventLoop], bool] = {}  # asking costs as much as a system call
 
 
 def transport_over(
@@ -42,18 +45,19 @@ def transport_over(
     """
     if isinstance(sock, ssl.SSLSocket):
         return TLSSocketTransport(sock, peer)
-    if _watches_descriptors(loop or asyncio.get_running_loop(), sock):
+    if can_watch_descriptors(loop):
         return SocketTransport(sock, peer)
     return LoopTransport(sock, peer)
 
 
-def _watches_descriptors(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> bool:
+def can_watch_descriptors(loop: asyncio.AbstractEventLoop | None = None) -> bool:
+    """Tell whether a loop, by default the running one, can watch descriptors; Windows' Proactor cannot."""
+    loop = loop or asyncio.get_running_loop()
     kind = type(loop)
     if kind not in _watching:
         try:
-            loop.add_reader(sock, int)
-            loop.remove_reader(sock)
+            loop.remove_reader((1 << 31) - 1)  # no process has so many: this only asks
             _watching[kind] = True
-        except NotImplementedError:  # the Proactor loop of Windows
+        except NotImplementedError:
             _watching[kind] = False
     return _watching[kind]

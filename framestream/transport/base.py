@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import ssl
 from abc import ABC, abstractmethod
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ class Sink(Protocol):
 
 class Transport(ABC):
     """Push what arrives into a sink, and send without blocking. Sizes are in bytes.
+
+    `resume_reading`, `pause_reading`, `watch_writing` are told what is wanted, not what has changed: saying
+    the same twice changes nothing. TLS works out what it wants anew after each step, and need not remember.
 
     Attributes:
         sink: whom to push into; set by `attach`.
@@ -231,10 +235,5 @@ def joined(buffers: Sequence[Buffer], size: int) -> Buffer:
         return memoryview(first)[:size]
     if len(buffers) == 1:
         return first
-    count, total = 1, len(first)
-    for buffer in buffers[1:]:
-        total += len(buffer)
-        if total > size:
-            break
-        count += 1
+    count = sum(1 for _ in takewhile(size.__ge__, accumulate(map(len, buffers))))
     return first if count == 1 else b"".join(buffers[:count])

@@ -6,13 +6,15 @@ import errno
 import os
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
 
 from framestream.transport.base import Buffer, PolledTransport, is_reset
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
+
+Kind: TypeAlias = Literal["reader", "writer"]
 
 # The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
 MOST_BUFFERS: Final = 512
@@ -53,17 +55,11 @@ class SocketTransport(PolledTransport):
 
     def watch_readable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
-        if callback is None:
-            self.loop.remove_reader(self._socket)
-        else:
-            self.loop.add_reader(self._socket, callback)
+        watch(self.loop, "reader", self._socket, callback)
 
     def watch_writable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
-        if callback is None:
-            self.loop.remove_writer(self._socket)
-        else:
-            self.loop.add_writer(self._socket, callback)
+        watch(self.loop, "writer", self._socket, callback)
 
     def shutdown(self) -> None:
         """Shut the sending half of the socket down."""
@@ -111,14 +107,16 @@ class PipeTransport(PolledTransport):
         write_fd: where to write.
     """
 
-    __slots__ = ("_read_ready", "_write_ready", "read_fd", "write_fd")
+    __slots__ = ("_always_readable", "_always_writable", "read_fd", "write_fd")
 
     def __init__(self, read_fd: int | None, write_fd: int | None = None) -> None:
         super().__init__()
         self.read_fd = read_fd
         self.write_fd = write_fd
-        self._read_ready: Readiness | None = None
-        self._write_ready: Readiness | None = None
+        # For what cannot be polled, like a regular file: it never blocks. What can only be written has no end
+        # to be read either.
+        self._always_readable = Readiness(lambda: read_fd is not None)
+        self._always_writable = Readiness(lambda: True)
         for fd in {read_fd, write_fd} - {None}:
             os.set_blocking(fd, False)  # type: ignore[arg-type]  # None is taken out
 
@@ -140,35 +138,24 @@ class PipeTransport(PolledTransport):
         return os.writev(self.write_fd, buffers[:MOST_BUFFERS])
 
     def watch_readable(self, callback: Callable[[], object] | None) -> None:
-        """Register with the loop's selector; what cannot be polled, like a regular file, never blocks."""
+        """Register with the loop's selector."""
         # What can only be written is watched, too: it is readable once nobody is there to read it.
         fd = self.write_fd if self.read_fd is None else self.read_fd
-        if self._read_ready is not None:
-            self._read_ready.watch(self.loop, callback)
-        elif fd is None:
-            return
-        elif callback is None:
-            self.loop.remove_reader(fd)
-        else:
-            try:
-                self.loop.add_reader(fd, callback)
-            except PermissionError:
-                if self.read_fd is not None:
-                    self._read_ready = always_ready(self.loop, callback)
+        self._watch("reader", fd, callback, self._always_readable)
 
     def watch_writable(self, callback: Callable[[], object] | None) -> None:
-        """Register with the loop's selector; what cannot be polled, like a regular file, never blocks."""
-        if self._write_ready is not None:
-            self._write_ready.watch(self.loop, callback)
-        elif self.write_fd is None:
-            return
-        elif callback is None:
-            self.loop.remove_writer(self.write_fd)
-        else:
+        """Register with the loop's selector."""
+        self._watch("writer", self.write_fd, callback, self._always_writable)
+
+    def _watch(
+        self, kind: Kind, fd: int | None, callback: Callable[[], object] | None, always: Readiness
+    ) -> None:
+        always.watch(self.loop, None)
+        if fd is not None:
             try:
-                self.loop.add_writer(self.write_fd, callback)
+                watch(self.loop, kind, fd, callback)
             except PermissionError:
-                self._write_ready = always_ready(self.loop, callback)
+                always.watch(self.loop, callback)
 
     def shutdown(self) -> None:
         """Close the descriptor for writing: that is how the end of a pipe is sent."""
@@ -225,11 +212,25 @@ class Readiness:
         self.poke()
 
 
-def always_ready(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> Readiness:
-    """Return a readiness that never ends, watched already."""
-    ready = Readiness(lambda: True)
-    ready.watch(loop, callback)
-    return ready
+def watch(
+    loop: asyncio.AbstractEventLoop,
+    kind: Kind,
+    file: socket.socket | int,
+    callback: Callable[[], object] | None,
+) -> None:
+    """Register a callback with the loop's selector in place of the one before; None: no longer.
+
+    Raises:
+        NotImplementedError: the loop has none; says what to do.
+    """
+    if callback is None:
+        getattr(loop, f"remove_{kind}")(file)
+        return
+    try:
+        getattr(loop, f"add_{kind}")(file, callback)
+    except NotImplementedError:
+        what = f"{type(loop).__name__} cannot watch descriptors"
+        raise NotImplementedError(f"{what}: use transport_over(sock), and start_tls for TLS") from None
 
 
 def prepare_socket(sock: socket.socket) -> None:

@@ -1,13 +1,29 @@
 """TLS over any transport, and TLS of a socket that Python's own `ssl` has wrapped.
 
 What comes from below is written into the engine's memory, decrypted straight into the sink's buffer, and
-pushed on. Nothing in here waits. Whatever has to wait is a flag, and `_update` turns the flags into what is
-asked of the transport below::
+pushed on. Nothing in here waits: `_update` turns what is wanted, and what is in its way, into what is asked
+of the transport below, after each step.
 
-    the sink reads, or a handshake goes on              ──► read
-    the sink writes, and the engine takes what it has   ──► write
-    the sink writes, and the engine must hear first     ──► read
-    ciphertext was not taken, whatever it is for        ──► write
+======================================================  ========  ========
+asked of the transport below                            to read   to write
+======================================================  ========  ========
+a handshake goes on                                     yes
+the sink reads, and the end was not pushed (not OVER)   yes
+the sink writes, and the engine must HEAR first         yes
+the sink writes, otherwise                                        yes
+ciphertext was not taken, or the engine must SPEAK                yes
+======================================================  ========  ========
+
+=====  ======================================================================================
+state  asking the engine for bytes
+=====  ======================================================================================
+EMPTY  is of no use before something comes from below (MORE)
+MORE   may bring bytes (MORE), nothing (EMPTY), or what comes after all of them (OVER)
+OVER   is of no use any more: the end or the loss of the connection was pushed
+=====  ======================================================================================
+
+The engine HEARs and SPEAKs by itself where it works on a socket: what it cannot send or receive at once it
+says when it is asked for something else. In memory it never has to SPEAK, as there is always room.
 """
 
 from __future__ import annotations
@@ -16,6 +32,7 @@ import errno
 import ssl
 import threading
 from contextlib import suppress
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from framestream.transport.base import Buffer, Sink, Transport, joined
@@ -34,6 +51,22 @@ _MOST_TO_ENCRYPT: Final = 1 << 16
 # Decrypted at most to say goodbye, where the engine itself receives: a peer that goes on sending would never
 # come to an end. Kernels hold less for a socket.
 _MOST_AT_THE_END: Final = 1 << 23
+
+
+class State(Enum):
+    """What asking the engine for bytes may bring; see the table above."""
+
+    EMPTY = "nothing before more arrives"
+    MORE = "bytes, or what comes after them"
+    OVER = "nothing more"
+
+
+class Wish(Enum):
+    """What the engine needs before it does what it was asked."""
+
+    NONE = "nothing"
+    HEAR = "something of the peer, to write"
+    SPEAK = "room to send, to read"
 
 
 class _Ciphertext(threading.local):
@@ -68,6 +101,14 @@ class TLSTransport(Transport):
         ValueError: the context checks the host name, and there is none to check.
     """
 
+    # fmt: off
+    __slots__ = (
+        "_broken", "_buffer", "_failure", "_held", "_incoming", "_inner", "_outgoing", "_owed", "_plain",
+        "_reading", "_said_goodbye", "_shaking", "_state", "_truncation_is_end", "_unsent", "_wish",
+        "_writing", "tls",
+    )
+    # fmt: on
+
     tls: ssl.SSLObject
     needs_close_notify = True
 
@@ -98,16 +139,15 @@ class TLSTransport(Transport):
         self._truncation_is_end = truncation_is_end
         self._buffer = _ciphertext.buffer
         self._shaking: asyncio.Future[None] | None = None
+        self._wish = Wish.NONE
         # Receiving
-        self._reading = self._held = False
-        self._more = True  # asking the engine may bring something
-        self._read_wants_write = False
+        self._reading = False
+        self._held = False  # `receive_now` is about to push
+        self._state = State.MORE
         self._plain = bytearray()  # decrypted ahead of a half-close
         self._failure: Exception | None = None  # met after decrypted bytes: pushed next
-        self._over = False  # nothing more is pushed
         # Sending
         self._writing = False
-        self._write_wants_read = False
         self._unsent: Buffer = b""  # ciphertext the transport below has not taken
         self._owed = 0  # plaintext that is encrypted and not yet reported as sent
         self._broken: OSError | None = None  # what the engine had to say by itself could not be sent
@@ -131,15 +171,14 @@ class TLSTransport(Transport):
         return future
 
     def _shake(self) -> None:
-        done = False
-        self._read_wants_write = False
+        done, self._wish = False, Wish.NONE
         try:
             self.tls.do_handshake()
             done = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLWantWriteError:
-            self._read_wants_write = True
+            self._wish = Wish.SPEAK
         except Exception as error:  # noqa: BLE001 - it is the future's
             self._carry()  # an alert tells the peer why
             self._end_handshake(error)
@@ -162,7 +201,8 @@ class TLSTransport(Transport):
             else:
                 future.set_exception(error)
                 future.exception()  # nobody has to ask for it
-        self._over = self._over or error is not None
+        if error is not None:
+            self._state = State.OVER
         self._update()
         self._push_later()
 
@@ -187,17 +227,21 @@ class TLSTransport(Transport):
         if error is not None and self._shaking is not None:
             self._end_handshake(error)
         self._failure = self._failure or error
-        self._write_wants_read = True  # whoever writes shall try, and meet the error
+        self._wish = Wish.HEAR  # so whoever writes tries again, and meets the error
         self.eof_received()
 
     def _go_on(self) -> None:
-        self._more = True
+        self._expect_more()
         self._push_all()
-        if self._write_wants_read:
-            self._write_wants_read = False
+        if self._wish is Wish.HEAR:
+            self._wish = Wish.NONE
             if self._writing:
                 self._update()
                 self.sink.resume_writing()
+
+    def _expect_more(self) -> None:
+        if self._state is State.EMPTY:
+            self._state = State.MORE
 
     def resume_reading(self) -> None:
         """Push what comes from below, and in the next pass of the loop what is there already."""
@@ -223,11 +267,8 @@ class TLSTransport(Transport):
         self._push_later()
         return True
 
-    def _has_more(self) -> bool:
-        return (self._more or self._failure is not None or bool(self._plain)) and not self._over
-
     def _push_later(self) -> None:
-        if self._reading and self._has_more():
+        if self._reading and self._state is State.MORE:
             self.loop.call_soon(self._push_all)
 
     def _push_all(self) -> None:
@@ -235,56 +276,57 @@ class TLSTransport(Transport):
             self._shake()
             return
         # Each push runs the sink's code, which may pause, close, read or write.
-        while self._reading and not self._held and self._has_more():
+        while self._reading and not self._held and self._state is State.MORE:
             self._push()
 
     def _push(self) -> bool:
         """Decrypt into one buffer of the sink and push it; without bytes, push the end if there is one."""
-        if not self._has_more():
+        if self._state is not State.MORE:
             return False
         size = self._decrypt(self.sink.get_buffer(-1))
-        if self._outgoing.pending or self._read_wants_write:
+        if self._outgoing.pending or self._wish is Wish.SPEAK:
             self._carry()  # an answer to the peer, such as a new key, or an alert
         if size:
             self.sink.buffer_updated(size)
             return True
-        if self._failure is None:
+        failure = self._failure
+        if failure is None:
             return False
-        self._over = True
+        self._state = State.OVER
         self._update()
-        if isinstance(self._failure, ssl.SSLZeroReturnError) or (
-            self._truncation_is_end and isinstance(self._failure, ssl.SSLEOFError)
+        if isinstance(failure, ssl.SSLZeroReturnError) or (
+            self._truncation_is_end and isinstance(failure, ssl.SSLEOFError)
         ):
             self.sink.eof_received()
         else:
-            self.sink.connection_lost(self._failure)
+            self.sink.connection_lost(failure)
         return True
 
     def _decrypt(self, buffer: memoryview) -> int:
         """Fill the buffer with what has arrived, and keep what went wrong after it."""
+        size = len(buffer)
         if self._plain:
-            filled = min(len(self._plain), len(buffer))
+            filled = min(len(self._plain), size)
             buffer[:filled] = self._plain[:filled]
             del self._plain[:filled]
             return filled
-        size, filled = len(buffer), 0
+        filled, incoming = 0, self._incoming
         read: Callable[[int, memoryview], int] = self.tls.read  # type: ignore[assignment]  # with a buffer
         try:
             while filled < size:
+                if filled and not incoming.pending and not incoming.eof:
+                    self._state = State.EMPTY  # asking the engine once too often costs an exception
+                    break
                 received = read(size - filled, buffer[filled:])
                 if not received:
                     raise ssl.SSLZeroReturnError
                 filled += received
-                # Asking the engine once too often costs an exception.
-                if filled < size and not self._incoming.pending:
-                    self._more = self._incoming.eof
-                    break
         except ssl.SSLWantReadError:
-            self._more = False
+            if self._failure is None:
+                self._state = State.EMPTY
         except ssl.SSLWantWriteError:
-            self._more, self._read_wants_write = False, True
+            self._state, self._wish = State.EMPTY, Wish.SPEAK
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more can be decrypted
-            self._more = False
             self._failure = self._failure or error
         return filled
 
@@ -296,7 +338,7 @@ class TLSTransport(Transport):
             try:
                 self._owed = self.tls.write(joined(buffers, _MOST_TO_ENCRYPT))
             except ssl.SSLWantReadError:
-                self._write_wants_read = True
+                self._wish = Wish.HEAR
                 self._carry()
                 raise BlockingIOError from None
             except ssl.SSLWantWriteError:
@@ -333,23 +375,24 @@ class TLSTransport(Transport):
         self._carry()
         if self._unsent and self._broken is None:
             return
-        if self._shaking is not None or self._read_wants_write:
-            self._read_wants_write = False
-            self._more = True
+        if self._shaking is not None or self._wish is Wish.SPEAK:
+            self._wish = Wish.NONE
+            self._expect_more()
             self._update()
             self._push_all()
-        if self._writing and not self._write_wants_read:
+        if self._writing and self._wish is not Wish.HEAR:
             self.sink.resume_writing()
 
     def _update(self) -> None:
-        """Ask of the transport below what is wanted of this one."""
-        waits_for_peer = self._writing and self._write_wants_read
-        if self._shaking is not None or ((self._reading or waits_for_peer) and not self._over):
+        """Ask of the transport below what is wanted of this one; see the table above."""
+        must_hear = self._writing and self._wish is Wish.HEAR
+        reads = self._reading and self._state is not State.OVER
+        if self._shaking is not None or reads or must_hear:
             self._inner.resume_reading()
         else:
             self._inner.pause_reading()
-        owes = self._read_wants_write or (bool(self._unsent) and self._broken is None)
-        self._inner.watch_writing(owes or (self._writing and not waits_for_peer))
+        owes = self._wish is Wish.SPEAK or (bool(self._unsent) and self._broken is None)
+        self._inner.watch_writing(owes or (self._writing and not must_hear))
 
     # The end
 
@@ -371,6 +414,9 @@ class TLSTransport(Transport):
             except ssl.SSLError:
                 pass  # the peer has not, which is the rule, or is gone, which a reader will hear of
             self._said_goodbye = True
+            if self._plain or self._failure is not None:
+                self._expect_more()
+                self._push_later()
         self._flush()
 
     def discard(self) -> None:
@@ -379,8 +425,8 @@ class TLSTransport(Transport):
 
     def close(self) -> None:
         """Close the transport below; a handshake that goes on fails."""
-        self._reading = self._writing = self._read_wants_write = False
-        self._unsent = b""
+        self._reading = self._writing = False
+        self._wish, self._unsent = Wish.NONE, b""
         self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
         self._inner.close()
 
@@ -401,6 +447,8 @@ class TLSSocketTransport(TLSTransport):
     It belongs to the transport from here on. Whether a missing goodbye is an end or an error is as the socket
     was made (``suppress_ragged_eofs``).
     """
+
+    __slots__ = ()
 
     tls: ssl.SSLSocket  # type: ignore[assignment]  # it has the methods of the engine in memory
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, assert_type
 
@@ -13,7 +12,6 @@ from framestream import (
     Delimiter,
     Exactly,
     FrameDecoder,
-    IOStream,
     LengthPrefix,
     Line,
     Msgpack,
@@ -49,13 +47,6 @@ def a_part_is_bytes_or_a_signal(decoder: FrameDecoder) -> None:
     part = decoder.next_part(Line())
     if part is not NEED_DATA and part is not END and part is not FRAME_END:
         assert_type(part, bytes)
-
-
-def a_begun_read_is_a_future_of_the_frame(stream: IOStream, settle: asyncio.Future[object]) -> None:
-    assert_type(stream.begin_read(Line()), asyncio.Future[str])
-    assert_type(stream.begin_read("line"), asyncio.Future[Any])
-    assert_type(stream.begin_read(Line(), settle=settle), asyncio.Future[object])
-    assert_type(stream.begin_write(b""), asyncio.Future[None])
 
 
 def iterators_yield_frames() -> None:

@@ -53,7 +53,7 @@ async def connecting_gives_a_stream() -> None:
     async with await connect("tcp://localhost:1", framer=Line(), timeout=5, idle_timeout=60) as stream:
         assert_type(stream, IOStream)
         assert_type(await stream.read(Line()), str)
-        if (tls := stream.channel.tls) is not None:
+        if (tls := stream.transport.tls) is not None:
             assert_type(tls.version(), str | None)
     async with await connect_process(["cat"]) as program:
         assert_type(await program.wait_exit(), int)

@@ -12,15 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Adopting", "TCPServer", "adopt", "install"]
 
 
-def install() -> None:
-    """Put `framestream_tornado.iostream` in the place of tornado.iostream, for the whole process.
-
-    Call it before anything of Tornado's is imported. Calling it again does nothing.
-
-    Raises:
-        RuntimeError: tornado.iostream is imported already.
-    """
-    place.take()
+install = place.take
 
 
 def __getattr__(name: str) -> Any:

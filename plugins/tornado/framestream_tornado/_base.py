@@ -1,36 +1,34 @@
 """BaseIOStream: Tornado's methods on one of our streams."""
+# mypy: disable-error-code="override"
+# What is a coroutine there gives a future here.
 
 from __future__ import annotations
 
 import numbers
-import re
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tornado.ioloop import IOLoop
 from tornado.log import gen_log
 
-from framestream import (
-    BufferFull,
-    Channel,
-    FrameTooLarge,
-    IOStream,
-    ReadCondition,
-    StreamBusy,
-    StreamClosed,
-    TLSSocketChannel,
-)
-from framestream.framers import Mapped
-from framestream_tornado._channel import StreamChannel
+from framestream import BufferFull, FrameTooLarge, IncompleteFrame, IOStream, StreamBusy, StreamClosed
+from framestream.stream import REST
+from framestream.transport import is_reset
 from framestream_tornado._conditions import some_bytes, until, until_match
 from framestream_tornado._errors import StreamBufferFullError, StreamClosedError, UnsatisfiableReadError
-from framestream_tornado._rest import Rest
+from framestream_tornado._futures import FutureRead, RestRead, WriteFuture
+from framestream_tornado._transport import DescriptorTransport
 
 if TYPE_CHECKING:
-    import asyncio
-    import socket
+    import re
+    from asyncio import Future
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from framestream import ReadCondition
+
+    BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 # Less at a time would cost a call for each piece of what is there anyway.
 _LEAST_CHUNK = 1 << 12
@@ -41,17 +39,21 @@ _SPARE = 1 << 16
 class BaseIOStream(IOStream):
     """A stream with the methods, futures, errors and log lines of Tornado's, and the reads of ours.
 
-    A subclass has `fileno`, and either a channel of ours, `inner`, or its own `close_fd`, `write_to_fd` and
-    `read_from_fd`.
+    A subclass has `fileno`, `close_fd`, `write_to_fd` and `read_from_fd`.
 
     Args:
         max_buffer_size: the most to buffer for one read; 100 MiB if left out.
         read_chunk_size: the most to receive at a time; 64 KiB if left out.
         max_write_buffer_size: the most that may wait to be sent; no limit if left out.
         options: what a stream of ours takes besides, such as ``framer`` and ``max_frame_size``.
+
+    Attributes:
+        descriptor: the stream's transport, which calls these methods.
+        plain_read: the `read_from_fd` that leaves to the system what does not fit into its buffer.
     """
 
-    inner: Channel | None = None
+    socket: Any = None
+    plain_read: Any = None
 
     def __init__(
         self,
@@ -64,12 +66,11 @@ class BaseIOStream(IOStream):
         self.max_buffer_size = max_buffer_size or 100 << 20
         self.read_chunk_size = min(read_chunk_size or 1 << 16, self.max_buffer_size // 2)
         self.max_write_buffer_size = max_write_buffer_size
+        self.descriptor = DescriptorTransport(self, type(self).read_from_fd is not type(self).plain_read)
         self._on_close: Callable[[], object] | None = None
         self._minds_end = self._beginning = False
-        self._wanted: object = None  # what the present read looks for
-        self.fds = StreamChannel(self)
         super().__init__(
-            self.fds,
+            self.descriptor,
             loop=self.io_loop.asyncio_loop,  # type: ignore[attr-defined]  # every IOLoop has had one since 6.0
             max_buffer_size=self.max_buffer_size + _SPARE,
             read_chunk_size=max(self.read_chunk_size, min(_LEAST_CHUNK, self.max_buffer_size // 2)),
@@ -79,46 +80,21 @@ class BaseIOStream(IOStream):
 
     # How bytes move
 
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(name, value)
-        if name in ("read_from_fd", "write_to_fd"):
-            self.fds.choose()
-
-    @property
-    def straight(self) -> Channel | None:
-        """The channel that bytes may take past `read_from_fd` and `write_to_fd`: they are not replaced."""
-        own = type(self).read_from_fd is _READ and type(self).write_to_fd is _WRITE
-        if own and self.__dict__.keys().isdisjoint(("read_from_fd", "write_to_fd")):
-            return None if isinstance(self.inner, TLSSocketChannel) else self.inner
-        return None
-
-    @property
-    def _channel(self) -> Channel:
-        if self.inner is None:
-            raise NotImplementedError
-        return self.inner
-
-    def fileno(self) -> int | socket.socket:
+    def fileno(self) -> Any:
         """Return the descriptor, or what has one."""
         raise NotImplementedError
 
     def close_fd(self) -> None:
         """Close the descriptor; only the stream calls this."""
-        self._channel.close()
+        raise NotImplementedError
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         """Read into `buf`; return how many bytes, None for none at present, 0 at the end."""
-        try:
-            return self._channel.receive_into(buf)  # type: ignore[arg-type]  # either will do
-        except BlockingIOError:
-            return None
+        raise NotImplementedError
 
     def write_to_fd(self, data: memoryview) -> int:
         """Write; return how many bytes were taken, 0 for none at present."""
-        try:
-            return self._channel.send([data])
-        except BlockingIOError:
-            return 0
+        raise NotImplementedError
 
     def get_fd_error(self) -> Exception | None:
         """Return what is wrong with the descriptor, if that can be known."""
@@ -129,97 +105,93 @@ class BaseIOStream(IOStream):
 
     # Reading
 
-    def read_bytes(  # type: ignore[override]  # a future
-        self, num_bytes: int, partial: bool = False, **callbacks: Any
-    ) -> asyncio.Future[bytes]:
+    def read_bytes(self, num_bytes: int, partial: bool = False, **callbacks: Any) -> Future[bytes]:
         """Return a future of so many bytes; with `partial`, of at least one and at most so many."""
         assert isinstance(num_bytes, numbers.Integral)
-        return self._read(some_bytes(num_bytes, partial), None, None, callbacks)
+        return self._read(some_bytes(num_bytes, partial), **callbacks)
 
-    def read_until(  # type: ignore[override]  # a future
-        self, delimiter: bytes, max_bytes: int | None = None, **callbacks: Any
-    ) -> asyncio.Future[bytes]:
+    def read_until(self, delimiter: bytes, max_bytes: int | None = None, **callbacks: Any) -> Future[bytes]:
         """Return a future of everything up to a delimiter; more than `max_bytes` closes the stream."""
-        return self._read(until(delimiter), delimiter, max_bytes, callbacks)
+        return self._read(until(delimiter), delimiter, max_bytes, **callbacks)
 
-    def read_until_regex(  # type: ignore[override]  # a future
+    def read_until_regex(
         self, regex: bytes | re.Pattern[bytes], max_bytes: int | None = None, **callbacks: Any
-    ) -> asyncio.Future[bytes]:
+    ) -> Future[bytes]:
         """Return a future of everything up to the end of a match; more than `max_bytes` closes the stream."""
-        return self._read(until_match(regex), regex, max_bytes, callbacks)
+        return self._read(until_match(regex), regex, max_bytes, **callbacks)
 
-    def read_until_close(self, **callbacks: Any) -> asyncio.Future[bytes]:
+    def read_until_close(self, **callbacks: Any) -> Future[bytes]:
         """Return a future of everything up to the end, which closes the stream; a reset is an end."""
         if any(callbacks.values()):
             super().read_until_close(**callbacks)
             return self.loop.create_future()
-        rest = Rest(self)
-        begin = partial(self.begin_read_until_close, settle=rest, max_size=self.max_buffer_size)
-        self._begin(begin, rest.future)
-        return rest.future
+        return self._begin(RestRead(self, REST, self.max_buffer_size, partial(self._in_words, None)))
 
-    def read_into(  # type: ignore[override]  # a future
-        self, buf: bytearray | memoryview, partial: bool = False
-    ) -> asyncio.Future[int]:
+    def read_into(self, buf: bytearray | memoryview, partial: bool = False) -> Future[int]:
         """Return a future of how many bytes were put into `buf`; with `partial`, that may be just one."""
 
         def put(data: bytes) -> int:
             buf[: len(data)] = data
             return len(data)
 
-        future = self._read(Mapped(some_bytes(len(buf), partial), put), None, None, {})
+        future = self._read(some_bytes(len(buf), partial), convert=put)
         if not future.done():
             put(self.leftover)
         return future
 
     def _read(
-        self, condition: ReadCondition[Any], wanted: object, max_bytes: int | None, callbacks: dict[str, Any]
-    ) -> asyncio.Future[Any]:
-        limit = self.max_buffer_size
-        if max_bytes is not None and max_bytes < limit:
-            limit = max_bytes
-        future: asyncio.Future[Any] = self.loop.create_future()
+        self,
+        condition: ReadCondition[bytes],
+        wanted: object = None,
+        max_bytes: int | None = None,
+        convert: Callable[[bytes], Any] = bytes,
+        **callbacks: Any,
+    ) -> Future[Any]:
+        limit = self.max_buffer_size if max_bytes is None else min(max_bytes, self.max_buffer_size)
         if callbacks and any(callbacks.values()):
             self.read(condition, max_size=limit, on_oversize="close", **callbacks)
-        else:
-            self._wanted = wanted
-            self._begin(partial(self.begin_read, condition, settle=future, max_size=limit), future)
-        return future
+            return self.loop.create_future()
+        return self._begin(FutureRead(self, condition, limit, partial(self._in_words, wanted), convert))
 
-    def _begin(self, begin: Callable[[], object], future: asyncio.Future[Any]) -> None:
+    def _begin(self, read: FutureRead) -> Future[Any]:
         was_closed = self.closed()
         self._beginning = True
         try:
-            begin()
+            self.receiver.check_not_in_parts()
+            read.start()
         except StreamBusy:
             if was_closed:
                 raise StreamClosedError(real_error=self.error) from None
             raise AssertionError("Already reading") from None
         finally:
             self._beginning = False
-        if future.done():
-            error: Any = future.exception()
-            if error is not None and was_closed:
+        future = read.future
+        if not future.done():
+            if not self._minds_end:
+                self.mind_end()
+            return future
+        error = future.exception()
+        if isinstance(error, StreamClosedError):
+            if was_closed:
                 raise error
-            if error is not None and isinstance(error.real_error, StreamBufferFullError):
-                raise error.real_error
-        elif not self._minds_end:
-            self.mind_end()
+            # What goes wrong at once is raised at once.
+            cause = error.real_error
+            if cause is not None and not isinstance(cause, UnsatisfiableReadError) and not is_reset(cause):
+                raise cause
+        return future
 
     # Writing
 
-    def write(  # type: ignore[override]  # a future
-        self, data: bytes | bytearray | memoryview, callback: Callable[[], object] | None = None
-    ) -> asyncio.Future[None]:
+    def write(self, data: BytesLike, callback: Callable[[], object] | None = None) -> Future[None]:
         """Write; return a future that is done when the bytes have left."""
         try:
-            future = self.begin_write(data)
-            if callback is not None:
-                super().write(b"", callback)
-        except StreamClosed as error:
-            raise self.translate_error(error) from None
+            super().write(data, callback)
+        except StreamClosed:
+            raise StreamClosedError(real_error=self.error) from None
         except BufferFull:
             raise StreamBufferFullError("Reached maximum write buffer size") from None
+        future = WriteFuture(loop=self.loop)
+        self.sender.settle_when_sent(future)
         return future
 
     # The end
@@ -245,30 +217,31 @@ class BaseIOStream(IOStream):
             exc_info = sys.exc_info()
         super().close(exc_info[1] if isinstance(exc_info, tuple) else exc_info or None)
 
-    def translate_error(self, error: BaseException) -> BaseException:
-        """Close the stream, if it is not, and tell so in Tornado's words."""
-        if isinstance(error, FrameTooLarge):
-            self._close_for(error.limit)
-        return StreamClosedError(real_error=self.error)
+    # In Tornado's words
 
-    def _close_for(self, limit: int) -> None:
+    def _in_words(self, wanted: object, error: BaseException) -> BaseException:
+        if isinstance(error, FrameTooLarge):
+            self._close_for(wanted, error.limit)
+        if self.closed() or isinstance(error, StreamClosed | IncompleteFrame):
+            return StreamClosedError(real_error=self.error)
+        return error
+
+    def _close_for(self, wanted: object, limit: int) -> None:
         if limit < self.max_buffer_size:
-            unsatisfiable = UnsatisfiableReadError(
-                f"delimiter {self._wanted!r} not found within {limit} bytes"
-            )
+            unsatisfiable = UnsatisfiableReadError(f"delimiter {wanted!r} not found within {limit} bytes")
             self.log_problem("oversize", unsatisfiable)
             self.close(unsatisfiable)
             return
         full = StreamBufferFullError("Reached maximum read buffer size")
         self.log_problem("buffer", full)
         self.close(full)
-        if not self._beginning:  # or it is raised
-            self.log_problem("read", full)
+        self.log_problem("read", full)
 
     def log_problem(self, problem: str, error: BaseException) -> None:
         """Log on Tornado's general logger, in its words."""
         if problem == "read":
-            gen_log.warning("error on read: %s", error)
+            if not self._beginning:  # or it is raised
+                gen_log.warning("error on read: %s", error)
         elif problem == "write":
             gen_log.warning("Write error on %s: %s", self.fileno(), error)
         elif problem == "buffer":
@@ -277,6 +250,3 @@ class BaseIOStream(IOStream):
             gen_log.info("Unsatisfiable read, closing connection: %s", error)
         else:
             gen_log.error("Uncaught exception, closing connection.", exc_info=error)
-
-
-_READ, _WRITE = BaseIOStream.read_from_fd, BaseIOStream.write_to_fd

@@ -1,4 +1,4 @@
-"""The read conditions behind Tornado's kinds of read; one object for each, so that searches go on."""
+"""What Tornado's reads look for, as read conditions; one object for each, so that a search goes on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from functools import lru_cache
 from framestream import Available, Delimiter, Exactly, NeedMore, ReadCondition, Regex, Span, Window
 
 
-@lru_cache(maxsize=256)
 def some_bytes(size: int, partial: bool) -> ReadCondition[bytes]:
     """Return the condition of exactly `size` bytes, or of one at least."""
     return Available(size) if partial and size else Exactly(size)
@@ -18,22 +17,30 @@ def some_bytes(size: int, partial: bool) -> ReadCondition[bytes]:
 @lru_cache(maxsize=256)
 def until(delimiter: bytes) -> ReadCondition[bytes]:
     """Return the condition of everything up to a delimiter, included."""
-    return _judged_at_its_limit(Delimiter(delimiter, keep=True))
+    return Until(Delimiter(delimiter, keep=True))
 
 
 @lru_cache(maxsize=256)
 def until_match(pattern: bytes | re.Pattern[bytes]) -> ReadCondition[bytes]:
     """Return the condition of everything up to the end of a match, whatever the pattern."""
     try:
-        return _judged_at_its_limit(Regex(pattern))  # type: ignore[arg-type]  # one compiled is a TypeError
+        return Until(Regex(pattern))  # type: ignore[arg-type]  # one compiled is a TypeError
     except (TypeError, ValueError):
         return UntilMatch(re.compile(pattern))
 
 
-def _judged_at_its_limit(condition: ReadCondition[bytes]) -> ReadCondition[bytes]:
-    # All of the frame counts, so one byte more than the limit is too many, whatever it may begin.
-    object.__setattr__(condition, "overhead", 0)
-    return condition
+@dataclass(frozen=True)
+class Until(ReadCondition[bytes]):
+    """Find what another condition finds, and count all of it: one byte above the limit is too many.
+
+    Others allow for a delimiter that may have begun there.
+    """
+
+    condition: Delimiter | Regex[bytes]
+
+    def find(self, window: Window) -> Span | NeedMore:
+        """Return what the condition does."""
+        return self.condition.find(window)
 
 
 @dataclass(frozen=True)

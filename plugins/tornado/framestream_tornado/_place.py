@@ -18,7 +18,13 @@ class Place:
     taken = False
 
     def take(self) -> None:
-        """Put `framestream_tornado.iostream` there."""
+        """Put `framestream_tornado.iostream` there, for the whole process.
+
+        Call it before anything of Tornado's is imported. Calling it again does nothing.
+
+        Raises:
+            RuntimeError: tornado.iostream is imported already.
+        """
         if self.taken:
             return
         if NAME in sys.modules:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tornado.tcpserver
 
-from framestream_tornado._socket_stream import IOStream
-from framestream_tornado._ssl_stream import SSLIOStream
+from framestream_tornado.iostream import IOStream, SSLIOStream
 
 if TYPE_CHECKING:
     from tornado.iostream import IOStream as Original

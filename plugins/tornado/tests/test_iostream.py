@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -21,7 +22,7 @@ import trustme  # noqa: E402
 import framestream  # noqa: E402
 import framestream_tornado.iostream  # noqa: E402
 from framestream import LengthPrefix, Line, Msgpack  # noqa: E402
-from framestream_tornado._socket_stream import default_context  # noqa: E402
+from framestream_tornado.iostream import default_context  # noqa: E402
 from tornado import ioloop, iostream  # noqa: E402
 
 CHUNK = b"x" * 1024
@@ -96,6 +97,60 @@ def test_a_cancelled_read_loses_nothing_and_wedges_nothing():
     run(test)
 
 
+@pytest.mark.parametrize("notice", [True, False])
+def test_after_a_cancelled_read_the_end_is_noticed_and_closing_is_harmless(notice):
+    async def test():
+        client, server = pair()
+        over = asyncio.Event()
+        server.set_close_callback(over.set)
+        server.read_until(b"\n").cancel()
+        if notice:
+            client.close()
+            await over.wait()
+        server.close()
+        with pytest.raises(iostream.StreamClosedError):
+            await server.read_until(b"\n")
+
+    run(test)
+
+
+def test_a_limit_of_time_leaves_the_stream_usable_and_is_nobodys_after_a_cancelled_read():
+    async def test():
+        client, server = pair(frame_timeout=0.01)
+        with pytest.raises(framestream.StreamTimeout):
+            await server.read_until(b"\n")
+        server.read_until(b"\n").cancel()
+        await asyncio.sleep(0.03)
+        await client.write(b"line\n")
+        assert b"line\n" == await server.read_until(b"\n")
+
+    run(test)
+
+
+def test_what_goes_wrong_with_the_descriptor_is_raised_at_once_and_not_logged(caplog):
+    async def test():
+        _, server = pair()
+        os.close(server.socket.detach())
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            server.read_bytes(1)
+        assert server.closed()
+
+    run(test)
+    assert [] == [record for record in caplog.records if record.name != "asyncio"]
+
+
+def test_nobody_need_look_at_what_went_wrong():
+    async def test():
+        client, server = pair()
+        server.read_until(b"\n")
+        client.write(CHUNK * 4096)
+        client.close()
+        await passes()
+        gc.collect()  # the loop would complain, which fails the test
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("read", "end"),
     [
@@ -131,10 +186,20 @@ def test_patterns_that_need_look_around_are_searched_as_tornado_does(pattern):
 
 def test_a_second_read_is_refused():
     async def test():
-        _, server = pair()
-        server.read_bytes(1)
+        client, server = pair()
+        waiting = server.read_bytes(1)
         with pytest.raises(AssertionError, match="Already reading"):
             server.read_bytes(1)
+        with pytest.raises(framestream.StreamBusy):
+            await server.read("line")
+        client.write(b"1\0\4x")
+        await waiting
+        async with server.open_frame(LengthPrefix(2)) as body:
+            assert b"x" == await anext(body)
+            with pytest.raises(AssertionError, match="Already reading"):
+                server.read_bytes(1)
+            client.write(b"yz.rest")
+        assert b"rest" == await server.read_bytes(4)
 
     run(test)
 
@@ -259,12 +324,65 @@ def test_a_stream_of_ones_own_moves_bytes_as_it_likes():
         server.write(b"x" * (1 << 18) + b"\n")
         assert (1 << 18) + 1 == len(await client.read_until(b"\n"))
         with pytest.raises(OSError, match="half closed"):
-            client.channel.shutdown()
+            client.transport.shutdown()
         client.close()
         bare = iostream.BaseIOStream
         for name in ("fileno", "close_fd"):
             with pytest.raises(NotImplementedError):
                 getattr(bare, name)(type("Bare", (bare,), {"__init__": lambda self: None})())
+
+    run(test)
+
+
+def test_what_a_read_from_fd_of_ones_own_keeps_is_fetched():
+    class Hoarder(iostream.IOStream):
+        hoard = b""
+
+        def read_from_fd(self, buf):
+            received = bytearray(1 << 10)
+            got = super().read_from_fd(received)
+            if got is None and not self.hoard:
+                return None
+            self.hoard += received[: got or 0]
+            buf[:1], self.hoard = self.hoard[:1], self.hoard[1:]
+            return 1
+
+    async def test():
+        client, theirs = socket.socketpair()
+        server = Hoarder(theirs)
+        OPEN.append(server)
+        client.send(b"0123456789")
+        assert [b"0123", b"45678", b"9"] == [await server.read_bytes(size) for size in (4, 5, 1)]
+        client.close()
+
+    run(test)
+
+
+def test_a_write_is_done_when_its_bytes_have_left_and_told_when_they_never_will():
+    async def test():
+        client, server = pair()
+        large = CHUNK * 4096
+        writes = [client.write(data) for data in (b"a", large, b"", b"b")]
+        assert [True, False] == [future.done() for future in writes[:2]]
+        assert b"a" + large + b"b" == await server.read_bytes(len(large) + 2)
+        assert [None] * 4 == await asyncio.gather(*writes)
+        server.close()
+        with pytest.raises(iostream.StreamClosedError) as caught:
+            await client.write(b"x")
+        assert isinstance(caught.value.real_error, BrokenPipeError)
+        assert client.error is caught.value.real_error
+
+    run(test)
+
+
+def test_a_plain_socket_can_be_half_closed():
+    async def test():
+        client, server = pair()
+        client.write(b"question")
+        await client.write_eof()
+        assert b"question" == await server.read(framestream.UntilClose())
+        with pytest.raises(iostream.StreamClosedError):
+            client.write(b"more")
 
     run(test)
 
@@ -323,13 +441,19 @@ def test_tls_begins_in_the_middle_and_frames_go_on():
         OPEN.append(server)
         assert isinstance(client, iostream.SSLIOStream)
         assert client.socket.version().startswith("TLS")
+        # A stream that nobody reads leaves the rest of a record in the engine, of which no loop can know.
+        server.write(b"y" * (1 << 18))
+        await client.read_bytes(1)
+        await asyncio.sleep(0.05)
+        assert (1 << 18) - 1 == len(await client.read_bytes((1 << 18) - 1))
         client.write(b"x" * (1 << 20) + msgpack.packb([1, 2]))
         assert 1 << 20 == len(await server.read_bytes(1 << 20))
         assert [1, 2] == await server.read("msgpack")
         assert client is await client.wait_for_handshake()
         client.close()
-        with pytest.raises(iostream.StreamClosedError):
-            await client.wait_for_handshake()
+        for _ in range(2):
+            with pytest.raises(iostream.StreamClosedError):
+                await client.wait_for_handshake()
 
     run(test)
 

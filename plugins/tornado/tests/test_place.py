@@ -109,4 +109,4 @@ async def main():
 
 asyncio.run(main())
 """
-    assert run(program) == "framestream_tornado._socket_stream\n"
+    assert run(program) == "framestream_tornado.iostream\n"

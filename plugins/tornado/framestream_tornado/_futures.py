@@ -1,0 +1,112 @@
+"""Reads and writes that settle a future, as Tornado's do."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from framestream import FrameTooLarge
+from framestream.stream import CallbackRead
+from framestream.transport import is_reset
+from framestream_tornado._errors import StreamClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from framestream import IOStream, ReadCondition
+
+
+class FutureRead(CallbackRead):
+    """One pending read that ends in a future. Cancelling the future consumes nothing.
+
+    Args:
+        stream: what to read from.
+        condition: what to read.
+        max_size: the most bytes that it may take.
+        translate: makes an error of ours what the future ends with.
+        convert: makes the bytes what the future ends with.
+
+    Attributes:
+        future: whoever began the read has it.
+    """
+
+    __slots__ = ("_translate", "future")
+
+    is_untold = False
+
+    def __init__(
+        self,
+        stream: IOStream,
+        condition: ReadCondition[bytes],
+        max_size: int,
+        translate: Callable[[BaseException], BaseException],
+        convert: Callable[[bytes], Any] = bytes,
+    ) -> None:
+        ask = partial(stream.receiver.decoder.next_frame, max_size=max_size, on_oversize="raise")
+        super().__init__(stream, condition, ask, convert)
+        self._translate = translate
+        self.future: asyncio.Future[Any] = stream.loop.create_future()
+
+    @property
+    def given_up(self) -> bool:
+        """True if the future was cancelled."""
+        return self.future.done()
+
+    def on_data(self, at_once: bool) -> None:
+        """Ask again, unless nobody waits any more."""
+        if self.future.done():
+            self.stream.receiver.release()
+            self.stream.watch_for_end()
+        else:
+            self.go_on()
+
+    def deliver(self, frame: bytes) -> None:
+        """End the read with a frame."""
+        self.stream.tap(self.condition, frame)
+        settle(self.future, self.callback(frame))
+
+    def end_with(self, error: BaseException) -> None:
+        """End the read with an error, in Tornado's words."""
+        settle(self.future, self._translate(error))
+
+
+class RestRead(FutureRead):
+    """Read everything up to the end, which closes the stream; a reset is an end, too."""
+
+    __slots__ = ()
+
+    def deliver(self, frame: bytes) -> None:
+        """Close the stream, and end the read."""
+        self.stream.close()
+        super().deliver(frame)
+
+    def end_with(self, error: BaseException) -> None:
+        """Close the stream; what is left of it is the rest, unless there is too much or it was cut off."""
+        stream = self.stream
+        if not isinstance(error, FrameTooLarge):
+            stream.close()
+            if stream.error is None or is_reset(stream.error):
+                settle(self.future, stream.receiver.decoder.take_leftover())
+                return
+        super().end_with(error)
+
+
+class WriteFuture(asyncio.Future[None]):
+    """Done when the bytes have left; if they never will, nobody need look at it."""
+
+    def set_exception(self, error: Any, /) -> None:
+        """End with an error of ours, in Tornado's words."""
+        super().set_exception(StreamClosedError(real_error=error.real_error))
+        self.exception()
+
+
+def settle(future: asyncio.Future[Any] | None, outcome: object) -> None:
+    """End a future, if somebody waits for it; nobody need look at an exception."""
+    if future is None or future.done():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+        future.exception()
+    else:
+        future.set_result(outcome)

@@ -1,0 +1,58 @@
+"""Event loops for tests: one cannot watch descriptors, one never waits."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import sys
+
+
+class LoopWithoutPolling(asyncio.SelectorEventLoop):
+    """A loop that cannot be asked to watch a descriptor, as Windows' Proactor cannot; asyncio itself may."""
+
+    def _refuse(self, name, *arguments):
+        if not sys._getframe(2).f_globals["__name__"].startswith("asyncio."):
+            raise NotImplementedError
+        return getattr(super(), name)(*arguments)
+
+    def add_reader(self, *arguments):
+        return self._refuse("add_reader", *arguments)
+
+    def remove_reader(self, *arguments):
+        return self._refuse("remove_reader", *arguments)
+
+    def add_writer(self, *arguments):
+        return self._refuse("add_writer", *arguments)
+
+    def remove_writer(self, *arguments):
+        return self._refuse("remove_writer", *arguments)
+
+
+class LoopWithoutWaiting(asyncio.SelectorEventLoop):
+    """A loop that never waits: where it would, its clock jumps to the next timer.
+
+    Real time has no say, so limits of time can be tested exactly and at once.
+    """
+
+    def __init__(self):
+        super().__init__(_Impatient(self))
+        self.now = 1000.0
+
+    def time(self):
+        return self.now
+
+
+class _Impatient(selectors.DefaultSelector):
+    """A selector that lets its loop's clock pass instead of waiting."""
+
+    def __init__(self, loop):
+        super().__init__()
+        self.loop = loop
+
+    def select(self, timeout=None):
+        if timeout is None:
+            return super().select()
+        ready = super().select(0)
+        if not ready:
+            self.loop.now += timeout
+        return ready
