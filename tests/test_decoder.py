@@ -219,7 +219,7 @@ def test_end_is_told_apart_from_waiting() -> None:
     decoder.receive_eof()
     assert decoder.eof
     assert [read(Lines()) for read in reads] == [END] * 3
-    assert decoder.stats == DecoderStats()
+    assert (decoder.stats, decoder.frame_span) == (DecoderStats(), (0, 0))
     assert ["NEED_DATA", "END", "FRAME_END"] == [repr(s) for s in (NEED_DATA, END, FRAME_END)]
 
 
@@ -270,6 +270,18 @@ def test_frames_cut_ahead_are_put_back_when_the_condition_changes(taken: int) ->
     assert decoder.peek(len(rest) + 2) == rest + b"mo"
     decoder.receive_eof()
     assert decoder.next_frame(Rest()) == rest + b"more"
+
+
+def test_a_frame_keeps_its_place_when_what_was_cut_after_it_is_put_back() -> None:
+    decoder = fed(b"x\n" * 3)
+    for _ in range(3):
+        decoder.next_frame(Lines())
+    decoder.receive_data(b"yy\n" * 50)
+    for _ in range(21):
+        decoder.next_frame(Lines())
+    assert decoder.ahead
+    assert decoder.next_frame(Rest()) is NEED_DATA
+    assert (decoder.frame_span, decoder.ahead) == ((66, 69), [])
 
 
 def test_padding_is_no_part_of_a_frames_place() -> None:
