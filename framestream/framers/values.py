@@ -54,8 +54,8 @@ def check_payload(payload: object, max_size: int | None = None, *, kind: str = "
         raise EncodeError(f"payload of {len(payload)} bytes exceeds the limit {max_size}")  # type: ignore[arg-type]
 
 
-# What the first bytes of a refused frame are: most often, another protocol on this port. Patterns, here and in
-# `framer`, are compiled when they are needed: all of them take a tenth of an import.
+# What the first bytes of a refused frame are: most often, another protocol on this port. These patterns, and
+# those in `framer`, are compiled when they are needed: all of them take a tenth of an import.
 _BINARY = (
     (rb"\x16\x03[\x00-\x04]", "a TLS handshake"),
     (rb"\x15\x03[\x00-\x04]", "a TLS alert"),
