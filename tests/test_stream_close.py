@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 from certificates import certificates
-from stream_pairs import KINDS, connected, joined, needs_polling, passes
+from stream_pairs import KINDS, begun, connected, joined, needs_polling, passes
 
 from framestream import (
     BufferFull,
@@ -49,8 +49,7 @@ def reset(stream):
 @every_kind
 async def test_close_is_idempotent_the_first_error_stays_and_ends_a_pending_read(kind):
     async with joined(kind) as (_, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         first = RuntimeError("first")
         server.close(first)
         server.close(RuntimeError("second"))
@@ -89,8 +88,7 @@ async def test_what_is_buffered_can_be_read_after_close(kind):
 async def test_the_end_by_the_peer_completes_what_it_can_and_a_reader_who_has_seen_it_closes(kind):
     async with joined(kind) as (client, server):
         await client.write(b"last line")
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         await client.aclose()
         assert "last line" == await reading
         assert not server.closed()
@@ -228,8 +226,7 @@ async def test_no_frame_ends_where_a_stream_is_cut_off(cut, condition):
     async with joined("tcp") as (client, server):
         await client.write(b"par")
         await server.peek(3)
-        reading = asyncio.ensure_future(server.read(condition))
-        await passes()
+        reading = await begun(server.read(condition))
         cut(client, server)
         with pytest.raises(StreamClosed, match="closed inside a frame") as caught:
             await reading
@@ -252,8 +249,7 @@ async def test_read_until_close_is_complete_when_it_was_closed_without_an_error(
             server.close(error)
             await passes(4)
         else:
-            reading = asyncio.ensure_future(server.read_until_close())
-            await passes()
+            reading = await begun(server.read_until_close())
             server.close(error)
             got = await asyncio.gather(reading, return_exceptions=True)
         assert (error is None) == (got == [b"rest"])
@@ -339,8 +335,7 @@ async def test_a_with_block_sends_what_is_written_and_closes_at_once_only_when_c
             if error:
                 raise error
 
-    working = asyncio.ensure_future(work())
-    await passes()
+    working = await begun(work())
     if error is asyncio.CancelledError:
         assert working.cancelled()
         assert server.closed()
@@ -372,8 +367,7 @@ def test_a_loop_closed_under_a_stream_harms_nobody(kind):
 async def test_the_loop_lets_go_of_a_closed_stream():
     asyncio.get_running_loop().slow_callback_duration = 100.0  # a warning would be kept, and the task in it
     client, server = await connected("unix")
-    reading = asyncio.ensure_future(server.read(Line()))
-    await passes()
+    reading = await begun(server.read(Line()))
     client.close()
     await asyncio.wait([reading])
     reading.exception()
@@ -395,8 +389,7 @@ async def test_a_stream_that_drains_ends_after_what_has_arrived(kind, waits):
         if waits:
             await client.write(b"a\n")
             assert "a" == await anext(lines)
-            reading = asyncio.ensure_future(anext(lines))
-            await passes()
+            reading = await begun(anext(lines))
         else:
             await client.write(b"a\nb\nhal")
             assert "a" == await anext(lines)
@@ -418,14 +411,12 @@ async def test_a_stream_that_drains_ends_after_what_has_arrived(kind, waits):
 async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_is_wanted():
     client, server = memory_stream_pair()
     keys = certificates()
-    shaking = asyncio.ensure_future(server.start_tls(keys.server(), server_side=True))
-    await passes()
+    shaking = await begun(server.start_tls(keys.server(), server_side=True))
     server.end_input()
     await client.start_tls(keys.client(), server_hostname="localhost")
     await shaking
     client, server = memory_stream_pair()
-    shaking = asyncio.ensure_future(server.start_tls(keys.server(), server_side=True))
-    await passes()
+    shaking = await begun(server.start_tls(keys.server(), server_side=True))
     server.end_input()
     with pytest.raises(StreamClosed):
         await asyncio.wait_for(shaking, 5)
@@ -515,8 +506,7 @@ async def test_a_detached_transport_goes_on_without_the_stream(kind):
 
 async def test_a_stream_that_is_busy_or_closed_keeps_its_transport():
     async with joined("unix") as (client, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         with pytest.raises(StreamBusy):
             server.detach()
         await client.write(b"a\nrest")
@@ -540,8 +530,7 @@ async def test_an_error_on_read_is_logged_once_closes_and_ends_reads(how, caplog
     client, server = memory_stream_pair(Wire(errors={at: FAULT}))
     if how == "later":
         server.transport.incoming.plan = Wire()
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         server.transport.incoming.plan = Wire(errors={0: FAULT})
     client.write(b"x" * 10)
     if how == "idle":

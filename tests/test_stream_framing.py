@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stream_pairs import joined, passes
+from stream_pairs import begun, joined, passes
 
 from framestream import (
     Exactly,
@@ -104,8 +104,7 @@ async def test_switching_changes_both_directions_or_neither():
 
 async def test_switching_under_a_read_is_refused():
     async with joined("memory", framer="line") as (client, server):
-        reading = asyncio.ensure_future(server.read())
-        await passes()
+        reading = await begun(server.read())
         with pytest.raises(StreamBusy):
             server.switch_framing("msgpack")
         await client.send("a")
@@ -153,8 +152,7 @@ async def test_leaving_a_frame_early_skips_the_rest_of_it():
         async with server.open_frame(LengthPrefix(2)) as body:
             async for _ in body:
                 break
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         await client.write(b"defghijnext\n")
         assert "next" == await reading
 
@@ -186,8 +184,7 @@ async def test_the_counters_tell_what_happened():
     assert (6, 2, 0) == (sent.bytes_sent, sent.frames_sent, sent.bytes_received)
     assert (6, 2, 0) == (received.bytes_received, received.frames_received, received.bytes_sent)
     assert 5 >= received.read_high_water
-    reading = asyncio.ensure_future(server.read(Line()))
-    await passes()
+    reading = await begun(server.read(Line()))
     client.write(b"x\n")
     await reading
     assert received.waits + 1 == server.stats.waits

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stream_pairs import KINDS, joined, passes
+from stream_pairs import KINDS, begun, joined, passes
 
 from framestream import (
     Available,
@@ -256,8 +256,7 @@ async def test_a_stream_reads_by_its_own_framer_where_it_is_given_none():
 @every_kind
 async def test_a_second_read_is_busy_at_once_and_harms_nothing(kind):
     async with joined(kind) as (client, server):
-        first = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        first = await begun(server.read(Line()))
         assert server.reading()
         for second in (server.read(Line()), server.peek(1), server.read_into(bytearray(1))):
             with pytest.raises(StreamBusy):

@@ -7,7 +7,7 @@ import tracemalloc
 from contextlib import suppress
 
 import pytest
-from stream_pairs import connected, joined, passes
+from stream_pairs import begun, connected, joined, passes
 
 from framestream import (
     Available,
@@ -130,8 +130,7 @@ async def test_a_stream_that_was_read_notices_a_lost_connection_although_nobody_
     async with joined(kind) as (client, server):
         client.write(b"a\n")
         assert "a" == await server.read(Line())
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         reading.cancel()
         client.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close(RuntimeError("cut"))  # and so with a reset

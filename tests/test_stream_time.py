@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stream_pairs import joined, passes
+from stream_pairs import begun, joined
 
 from framestream import Exactly, FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
 from framestream.testing import memory_stream_pair
@@ -129,8 +129,7 @@ async def test_a_timeout_is_a_timeout_error_and_one_of_ours():
 
 async def test_no_timer_is_left_behind_by_a_read_that_is_done():
     client, server = memory_stream_pair()
-    reading = asyncio.ensure_future(server.read(Line(), timeout=5))
-    await passes()
+    reading = await begun(server.read(Line(), timeout=5))
     await client.write(b"a\n")
     assert "a" == await reading
     reading = asyncio.ensure_future(server.read(Line()))
@@ -217,8 +216,7 @@ async def test_what_was_passed_on_already_counts_for_the_rate():
 
 async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is_not():
     async with joined("unix", write_timeout=5) as (client, server):
-        writing = asyncio.ensure_future(client.write(bytes(3 << 20)))
-        await passes()
+        writing = await begun(client.write(bytes(3 << 20)))
         for _ in range(12):
             await server.read_bytes(1 << 18)
             await asyncio.sleep(1)

@@ -7,7 +7,7 @@ import ssl
 
 import pytest
 from certificates import certificates
-from stream_pairs import connected, joined, needs_polling, passes, tls_sockets
+from stream_pairs import begun, connected, joined, needs_polling, passes, tls_sockets
 
 from framestream import (
     FramingError,
@@ -122,15 +122,13 @@ async def test_a_wrong_certificate_fails_and_closes_both(options, error):
 
 async def test_tls_and_reads_do_not_overlap():
     async with joined("unix") as (_, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         with pytest.raises(StreamBusy):
             await server.start_tls(certificates().server(), server_side=True)
         assert not server.closed()
         reading.cancel()
         await asyncio.wait([reading])
-        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
-        await passes()
+        tls = await begun(server.start_tls(certificates().server(), server_side=True))
         for begin in (
             server.read(Line()),
             server.sendfile(None),
@@ -241,8 +239,7 @@ async def test_a_stream_closed_during_the_handshake_is_not_watched_any_more():
 async def test_closing_before_the_handshake_has_begun_prevents_it():
     async with joined("unix") as (client, server):
         client.write(LARGE)
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
-        await passes()
+        tls = await begun(client.start_tls(certificates().client(), server_hostname="localhost"))
         client.close()
         with pytest.raises(StreamClosed, match="before everything was written"):
             await tls
@@ -254,8 +251,7 @@ async def test_who_waits_for_the_end_does_not_disturb_the_handshake(kind):
     async with joined(kind) as (client, server):
         tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
         await passes(5)
-        waiting = asyncio.ensure_future(client.wait_closed())
-        await passes()
+        waiting = await begun(client.wait_closed())
         await server.start_tls(certificates().server(), server_side=True)
         await tls
         assert not waiting.done()
@@ -283,8 +279,7 @@ async def test_what_is_written_while_plaintext_is_flushed_leaves_encrypted(kind)
 async def test_a_handshake_whose_plaintext_cannot_be_sent_fails():
     async with joined("unix") as (client, server):
         client.write(LARGE)
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
-        await passes()
+        tls = await begun(client.start_tls(certificates().client(), server_hostname="localhost"))
         server.close()
         with pytest.raises(StreamClosed) as caught:
             await tls
@@ -295,8 +290,7 @@ async def test_a_handshake_whose_plaintext_cannot_be_sent_fails():
 @pytest.mark.parametrize("how", ["leaves", "resets", "speaks"])
 async def test_a_peer_that_makes_no_handshake_fails_it(kind, how):
     async with joined(kind) as (client, server):
-        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
-        await passes()
+        tls = await begun(server.start_tls(certificates().server(), server_side=True))
         if how == "speaks":
             await client.write(b"GET / HTTP/1.1\r\n\r\n")
         elif how == "resets" and kind == "tcp":

@@ -7,7 +7,7 @@ import os
 import socket
 
 import pytest
-from stream_pairs import KINDS, joined, needs_polling, passes
+from stream_pairs import KINDS, begun, joined, needs_polling, passes
 
 from framestream import (
     BufferFull,
@@ -88,8 +88,7 @@ async def test_what_are_no_bytes_is_refused_by_its_type_and_nothing_is_nothing()
 async def test_a_buffer_is_let_go_when_it_has_left_or_never_will(end):
     async with joined("unix") as (client, server):
         buffer = bytearray(3 << 20)
-        writing = asyncio.ensure_future(client.write(buffer))
-        await passes()
+        writing = await begun(client.write(buffer))
         with pytest.raises(BufferError):
             buffer.append(0)
         if end == "flushed":
@@ -222,8 +221,7 @@ async def test_sending_waits_only_above_the_high_water_mark():
         framer = LengthPrefix(4)
         await client.send(b"x" * 800_000, framer)
         assert client.writing()
-        sending = asyncio.ensure_future(client.send(b"x" * 900_000, framer))
-        await passes()
+        sending = await begun(client.send(b"x" * 900_000, framer))
         assert not sending.done()
         draining = asyncio.ensure_future(client.drain())
         await server.read_bytes(800_004 + 900_004)
@@ -291,8 +289,7 @@ async def test_who_waits_for_less_is_told_first():
 async def test_half_close_waits_for_what_is_queued_and_lets_the_answer_through(kind):
     async with joined(kind, half_open=True) as (client, server):
         client.write(LARGE * 4)
-        ending = asyncio.ensure_future(client.write_eof())
-        await passes()
+        ending = await begun(client.write_eof())
         assert not ending.done() or kind == "memory"
         assert LARGE * 4 == await server.read_until_close()
         await ending
@@ -332,8 +329,7 @@ async def test_aclose_sends_what_is_written(kind):
 async def test_aclose_refuses_further_writes_at_once_and_cancelled_closes_at_once():
     async with joined("unix") as (client, _):
         client.write(LARGE)
-        closing = asyncio.ensure_future(client.aclose())
-        await passes()
+        closing = await begun(client.aclose())
         with pytest.raises(StreamClosed):
             client.write(b"x")
         closing.cancel()
@@ -405,8 +401,7 @@ def large_file(tmp_path):
 async def test_sendfile_sends_a_file_in_its_turn(kind, large_file):
     async with joined(kind) as (client, server):
         client.write(LARGE)
-        sending = asyncio.ensure_future(client.sendfile(large_file))
-        await passes()
+        sending = await begun(client.sendfile(large_file))
         with pytest.raises(StreamBusy):
             await client.sendfile(large_file)
         client.write(b"after")
@@ -464,8 +459,7 @@ async def test_a_cancelled_sendfile_eats_nothing_of_what_is_written_next(kind, l
 @pytest.mark.parametrize("kind", ["tcp", "tls"])
 async def test_aclose_waits_for_a_file(kind, large_file):
     async with joined(kind) as (client, server):
-        sending = asyncio.ensure_future(client.sendfile(large_file))
-        await passes()
+        sending = await begun(client.sendfile(large_file))
         closing = asyncio.ensure_future(client.aclose())
         assert LARGE == await server.read_until_close()
         await closing
