@@ -145,6 +145,19 @@ async def test_nothing_is_received_before_the_callback_has_run():
     assert list(range(10, 1001, 10)) == held
 
 
+@once
+async def test_a_cancelled_streaming_read_skips_the_rest_of_its_frame():
+    client, server = memory_stream_pair()
+    parts, on_part = called()
+    reading = server.read(LengthPrefix(1), streaming_callback=on_part)
+    await client.write(b"\x0a12345")
+    await until(lambda: parts)
+    reading.cancel()
+    await passes()
+    await client.write(b"67890\x02ok")
+    assert b"ok" == await server.read(LengthPrefix(1))
+
+
 async def test_an_awaited_streaming_read_raises_what_goes_wrong():
     for sent, error in ((b"\x0a12345", IncompleteFrame), (b"", StreamClosed)):
         async with joined("unix") as (client, server):
