@@ -63,6 +63,7 @@ async def test_callbacks_are_never_nested():
         inside = False
 
     server.read(Line(), callback=on_line)
+    assert [] == notes, "a callback runs on a later pass, although the frame is there"
     await until(lambda: len(notes) == 1000 or server.closed())
     assert ["x"] * 1000 == notes
 

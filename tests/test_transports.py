@@ -312,13 +312,17 @@ async def test_receive_now_pushes_inside_the_call_where_that_is_possible(left, r
     assert not right.transport.receive_now()
     await left.send(b"now")
     await passes(10)
+    room, right.buffer = right.buffer, right.buffer[:2]
     if right.transport.receive_now():
+        assert b"no" == right.data
+        assert right.transport.receive_now()
         assert b"now" == right.data
         right.on_push = right.transport.receive_now
         assert not right.transport.receive_now()
     else:
         assert "loop" in left.kind
         assert not right.data
+    right.buffer = room
     read(right)
     right.on_push = right.transport.receive_now
     await left.send(b"!" * 50_000)
@@ -547,6 +551,15 @@ async def test_half_close_keeps_what_the_peer_goes_on_sending(kind):
     await right.shutdown()
     assert ["end"] == await left.end()
     await closed(left, right)
+
+
+@every_tls
+async def test_what_has_just_arrived_when_one_says_goodbye_is_pushed(left, right):
+    read(left)
+    await passes()
+    await right.send(b"just now")
+    await left.shutdown()
+    await left.received(b"just now")
 
 
 @every_tls
