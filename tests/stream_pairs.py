@@ -115,7 +115,7 @@ async def begun(waiting):
     return task
 
 
-def reset(stream):
+def reset(stream, error=None):
     """Close a TCP stream so that its peer sees a reset."""
     stream.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.close()
+    stream.close(error)
