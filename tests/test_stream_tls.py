@@ -140,10 +140,6 @@ async def test_tls_and_reads_do_not_overlap():
         tls.cancel()
         await asyncio.wait([tls])
         assert server.closed(), "a handshake that was cancelled closes"
-
-
-@once
-async def test_a_handshake_that_hangs_times_out_and_closes():
     _, server = memory_stream_pair()
     with pytest.raises(StreamTimeout, match=r"^TLS handshake not done after 0\.01 s$"):
         await answer_tls(server, timeout=0.01)
