@@ -18,7 +18,7 @@ from framestream.testing import memory_stream_pair
 from framestream.transport import LoopTransport, PipeTransport
 
 KINDS = ["tcp", "unix", "tls", "tlssock", "pipe", "memory"]
-SOCKETS = ["tcp", "unix"]
+once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
 
 
 def needs_polling(what):

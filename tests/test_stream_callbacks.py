@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 import pytest
-from stream_pairs import begun, joined, passes, until
+from stream_pairs import begun, joined, once, passes, until
 
 from framestream import (
     Exactly,
@@ -19,7 +19,6 @@ from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop
 
-once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
 every_kind = pytest.mark.parametrize("kind", ["tcp", "tls", "pipe", "memory"])
 
 

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 from certificates import certificates
-from stream_pairs import KINDS, begun, connected, joined, needs_polling, passes, reset
+from stream_pairs import KINDS, begun, connected, joined, needs_polling, once, passes, reset
 
 from framestream import (
     BufferFull,
@@ -30,7 +30,6 @@ from framestream.transport import PipeTransport
 
 pytestmark = pytest.mark.every_loop
 every_kind = pytest.mark.parametrize("kind", KINDS)
-once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
 FAULT = OSError(5, "input/output error")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stream_pairs import begun, joined, passes
+from stream_pairs import begun, joined, once, passes
 
 from framestream import (
     Exactly,
@@ -20,7 +20,6 @@ from framestream import (
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop
-once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
 every_kind = pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 
 

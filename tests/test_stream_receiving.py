@@ -6,7 +6,7 @@ import tracemalloc
 from contextlib import suppress
 
 import pytest
-from stream_pairs import begun, joined, passes, reset, until
+from stream_pairs import begun, joined, once, passes, reset, until
 
 from framestream import (
     Available,
@@ -25,7 +25,6 @@ from framestream.transport import PolledTransport
 from framestream.transport.descriptor import Readiness
 
 pytestmark = pytest.mark.every_loop
-once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
 KIB = 1 << 10
 MIB = 1 << 20
 
@@ -261,8 +260,40 @@ def own_bytes(number, seed):
     return [bytes([number]) * size for size in sizes]
 
 
-async def read_lengths(stream, chunks):
-    return [await stream.read(LengthPrefix(4)) for _ in chunks]
+async def read_frame(stream, size):
+    return await stream.read(LengthPrefix(4))
+
+
+async def read_parts(stream, size):
+    parts = []
+    async with stream.open_frame(LengthPrefix(4)) as body:
+        async for part in body:
+            parts.append(part)
+            await asyncio.sleep(0)
+    return b"".join(parts)
+
+
+async def read_place(stream, size):
+    assert size == int.from_bytes(await stream.read_bytes(4), "big")
+    place = bytearray(size)
+    await stream.read_into(place)
+    return bytes(place)
+
+
+async def read_peeking(stream, size):
+    head = await stream.peek(4 + min(size, 10))
+    await asyncio.sleep(0)
+    await stream.read_bytes(4)
+    frame = await stream.read_bytes(size)
+    assert head[4:] == frame[:10]
+    return frame
+
+
+def each(read_one):
+    async def read(stream, chunks):
+        return [await read_one(stream, len(chunk)) for chunk in chunks]
+
+    return read
 
 
 async def read_lines(stream, chunks):
@@ -271,39 +302,6 @@ async def read_lines(stream, chunks):
 
 async def read_batches(stream, chunks):
     return [frame async for batch in stream.batches(LengthPrefix(4)) for frame in batch]
-
-
-async def read_parts(stream, chunks):
-    got = []
-    for _ in chunks:
-        async with stream.open_frame(LengthPrefix(4)) as body:
-            parts = []
-            async for part in body:
-                parts.append(part)
-                await asyncio.sleep(0)
-            got.append(b"".join(parts))
-    return got
-
-
-async def read_places(stream, chunks):
-    got = []
-    for chunk in chunks:
-        assert len(chunk) == int.from_bytes(await stream.read_bytes(4), "big")
-        place = bytearray(len(chunk))
-        await stream.read_into(place)
-        got.append(bytes(place))
-    return got
-
-
-async def read_peeking(stream, chunks):
-    got = []
-    for chunk in chunks:
-        head = await stream.peek(4 + min(len(chunk), 10))
-        await asyncio.sleep(0)
-        assert head[4:] == chunk[:10]
-        await stream.read_bytes(4)
-        got.append(await stream.read_bytes(len(chunk)))
-    return got
 
 
 async def relay_pieces(stream, chunks):
@@ -316,7 +314,12 @@ async def relay_pieces(stream, chunks):
     return list(iter_frames(pieces, LengthPrefix(4)))
 
 
-WAYS = [read_lengths, read_lines, read_batches, read_parts, read_places, read_peeking, relay_pieces]
+WAYS = [
+    read_lines,
+    read_batches,
+    relay_pieces,
+    *map(each, (read_frame, read_parts, read_place, read_peeking)),
+]
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from certificates import certificates
-from stream_pairs import begun, joined, needs_polling, passes, tls_sockets
+from stream_pairs import begun, joined, needs_polling, once, passes, tls_sockets
 
 from framestream import (
     FramingError,
@@ -24,7 +24,6 @@ from framestream.transport.tls import TLSSocketTransport, TLSTransport
 
 pytestmark = pytest.mark.every_loop
 
-once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
 BELOW = pytest.mark.parametrize("kind", ["tcp", "memory"])
 LARGE = os.urandom(2 << 20)
 

@@ -9,7 +9,7 @@ import tempfile
 from types import SimpleNamespace
 
 import pytest
-from stream_pairs import KINDS, begun, joined, needs_polling, passes
+from stream_pairs import KINDS, begun, joined, needs_polling, once, passes
 
 from framestream import (
     BufferFull,
@@ -27,7 +27,6 @@ from framestream.testing.memory import MemoryTransport
 from framestream.transport import PipeTransport
 
 pytestmark = pytest.mark.every_loop
-once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
 every_kind = pytest.mark.parametrize("kind", KINDS)
 LARGE = os.urandom(3 << 20)
 
