@@ -179,34 +179,38 @@ async def test_a_read_may_be_waited_for_with_asyncio_wait_for():
 # What a task awaits
 
 
+class Steps:
+    """What a task awaits, as its loop sees it: every step of the task is one `send`."""
+
+    def __init__(self, coroutine):
+        self.coroutine = coroutine
+        self.count = 0
+
+    def __await__(self):
+        while True:
+            self.count += 1
+            try:
+                waited = self.coroutine.send(None)
+            except StopIteration as end:
+                return end.value
+            yield waited
+
+
 @pytest.mark.asyncio_only
-async def test_a_frame_that_trickles_in_runs_its_task_once():
-    class Noted:
-        """What a task awaits, as its loop sees it: every step of the task is one `send`."""
+@pytest.mark.parametrize(
+    ("wire", "size"), [(Wire(chunks=[1]), 50), (Wire(chunks=[1000], blocks=[False, True]), 300_000)], ids=str
+)
+async def test_a_frame_that_trickles_in_runs_its_task_once(wire, size):
+    client, server = memory_stream_pair(wire, framer=LengthPrefix(4))
 
-        def __init__(self, coroutine):
-            self.coroutine = coroutine
-            self.steps = 0
+    async def read(steps):
+        return await steps
 
-        def __await__(self):
-            while True:
-                self.steps += 1
-                try:
-                    waited = self.coroutine.send(None)
-                except StopIteration as end:
-                    return end.value
-                yield waited
-
-    client, server = memory_stream_pair(Wire(chunks=[1]))
-    read = Noted(server.read(LengthPrefix(1)))
-
-    async def reading():
-        return await read
-
-    task = await begun(reading())
-    client.send(b"x" * 50, LengthPrefix(1))
-    assert b"x" * 50 == await task
-    assert 2 == read.steps
+    task = await begun(read(steps := Steps(server.read())))
+    client.send(b"x" * size)
+    assert b"x" * size == await task
+    assert 2 == steps.count
+    assert server.stats.waits <= 3
 
 
 async def test_a_reader_keeps_its_context_and_is_the_current_task():

@@ -237,16 +237,6 @@ async def test_frames_above_the_limit_are_dealt_with_by_the_policy(policy, expec
     assert told == len(heard)
 
 
-@once
-async def test_a_stream_reads_by_its_own_framer_where_it_is_given_none():
-    client, server = memory_stream_pair(framer="line")
-    for line in "abc":
-        await client.send(line)
-    assert "a" == await server.read()
-    await client.aclose()
-    assert ["b", "c"] == [line async for line in server.frames()]
-
-
 # One read at a time, and none that nobody asked for
 
 
@@ -318,14 +308,6 @@ async def test_a_busy_sender_does_not_starve_the_loop():
     while not reading.done():
         passed.append(await asyncio.sleep(0))
     assert len(passed) > 10
-
-
-@once
-async def test_a_large_frame_does_not_wake_its_reader_for_each_chunk():
-    client, server = memory_stream_pair(Wire(chunks=[1000], blocks=[False, True]))
-    client.send(b"x" * 300_000, LengthPrefix(4))
-    assert b"x" * 300_000 == await server.read(LengthPrefix(4))
-    assert server.stats.waits <= 3
 
 
 @pytest.mark.parametrize("size", [131_072, 1 << 20])

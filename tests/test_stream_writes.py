@@ -22,7 +22,7 @@ from framestream import (
     StreamClosed,
     StreamTimeout,
 )
-from framestream.testing import Wire, memory_stream_pair
+from framestream.testing import memory_stream_pair
 from framestream.testing.memory import MemoryTransport
 from framestream.transport import PipeTransport
 
@@ -101,21 +101,6 @@ async def test_a_buffer_is_let_go_when_it_has_left_or_never_will(end):
         await asyncio.gather(writing, return_exceptions=True)
         await passes()
         buffer.append(0)
-
-
-@once
-@pytest.mark.parametrize(
-    "wire",
-    [*(Wire(takes=takes) for takes in ([1, 0], [0, 0, 3], [7, 1, 0])), Wire(capacity=10)],
-    ids=str,
-)
-async def test_short_and_blocked_sends_lose_nothing(wire):
-    client, server = memory_stream_pair(wire)
-    data = os.urandom(2000)
-    client.write(data[:1000])
-    writing = asyncio.ensure_future(client.write([data[1000:1500], data[1500:]]))
-    assert data == await server.read_bytes(2000)
-    await writing
 
 
 # Together, without delaying the first
