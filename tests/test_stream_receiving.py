@@ -224,7 +224,7 @@ async def test_read_into_that_is_cancelled_leaves_what_has_come_for_the_next_rea
             await reading
         client.write(body[sent:] + b"line\n")
         assert body == await server.read(Exactly(len(body)), timeout=10)
-        assert "line" == await server.read(Line())
+        assert "line" == await server.read(Line(), timeout=10)
         place.append(0)  # nobody holds on to it
 
 
