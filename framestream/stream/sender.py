@@ -312,6 +312,7 @@ class Sender:
         Raises:
             StreamClosed: it never will leave.
         """
+        before = self._waited
         while self.sent < position:
             if self.state is CLOSED:
                 raise self._lost()
@@ -322,7 +323,8 @@ class Sender:
             except Exception as error:
                 self._stream.on_write_error(error)
                 raise self._lost() from error
-        while self._waiters and self._waiters[0][0] <= position:
+        # Who began to wait since then waits for what comes after these bytes, too: a file, say.
+        while self._waiters and self._waiters[0] < (position, before + 1):
             self._wake_first()
 
     async def writable(self) -> None:
