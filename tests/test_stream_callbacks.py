@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 from stream_pairs import joined, passes
@@ -466,3 +467,14 @@ async def test_open_and_close_are_logged_with_the_stream(caplog):
         (record,) = [r for r in caplog.records if r.getMessage() == "stream closed"]
         assert record.stream is server
         assert record.peer.startswith("127.0.0.1:")
+
+
+async def test_no_callback_tells_that_bytes_have_left_which_never_will():
+    async with joined("unix") as (client, server):
+        called = []
+        server.close()
+        await passes()
+        client.write(b"lost", partial(called.append, "left"))
+        await passes(10)
+        assert client.closed()
+        assert not called
