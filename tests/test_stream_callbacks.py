@@ -478,3 +478,22 @@ async def test_no_callback_tells_that_bytes_have_left_which_never_will():
         await passes(10)
         assert client.closed()
         assert not called
+
+
+async def test_a_handler_paused_and_resumed_within_a_flood_runs_once_in_each_pass():
+    async with joined("memory") as (client, server):
+        seen = []
+        passed = []
+
+        def take(frame):
+            seen.append(frame)
+            handler.pause()
+            handler.resume()
+
+        client.write(b"x\n" * 20_000)
+        handler = server.on_frame(Line(), take)
+        while len(seen) < 20_000:
+            before = len(seen)
+            await asyncio.sleep(0)
+            passed.append(len(seen) - before)
+        assert max(passed) <= 2048
