@@ -566,6 +566,11 @@ class Lingering(PendingRead):
         self.stream.receiver.claim(self, None)
         self.on_data(at_once=False)
 
+    @property
+    def given_up(self) -> bool:
+        """True when it is over: the next read meets what became of the stream."""
+        return self.done.done()
+
     def missing(self, decoder: FrameDecoder) -> int:
         """Return 1: whatever arrives goes."""
         return 1
