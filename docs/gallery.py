@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from framestream import available_framers, get_framer, plugins
+from framestream import FramingError, available_framers, get_framer, plugins
 from framestream.cli.plugins import draw, examples_of
 from framestream.registry.lookup import FramerInfo
 from framestream.registry.options import describe_options
@@ -95,7 +95,7 @@ def peers() -> dict[str, list[str]]:
 def _measured(info: FramerInfo) -> SpeedReport | None:
     """Return how fast a framer is on its first example, if it has one that can be repeated."""
     for spec, stream in examples_of(info.name, info.factory)[:1]:
-        with suppress(ValueError):
+        with suppress(ValueError, FramingError):
             return compare_speed(get_framer(spec), stream)
     return None
 

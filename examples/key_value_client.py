@@ -4,7 +4,7 @@
         await store.set("colour", "green")
         await asyncio.gather(*(store.get(key) for key in keys))    # one round trip, not one for each
 
-A request is ``[id, operation, arguments...]``, its reply ``[id, error or nil, result]``: msgpack behind a
+A request is ``[id, operation, arguments...]``, its reply ``[id, error or nil, result]``: msgpack after a
 length of four bytes. Replies may come in any order, so many requests can be under way at once.
 """
 

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from framestream import FramingError, IOStream, Line, connect, serve, server_tls
 from framestream.net import Server
+from framestream.stream import FramedStream
 
 if TYPE_CHECKING:
     import ssl
 
+# Of commands and answers, on both ends.
 LINE: Line[str] = Line(newline="crlf", last=False, max_size=1000)
-TEXT: Line[bytes] = Line(None, newline="crlf", last=False, max_size=1000)
 LARGEST = 1 << 20
 
 
@@ -46,40 +47,40 @@ class MailServer:
         self.mails: list[Mail] = []
         self._tls = tls
 
-    async def converse(self, stream: IOStream) -> None:
+    async def converse(self, client: FramedStream[str]) -> None:
         """Serve one client: the handler of a connection."""
-        await stream.send("220 mail.example framestream", LINE)
+        await client.send("220 mail.example framestream")
         mail = Mail("")
         secure = False
-        async for line in stream.frames(LINE):
+        async for line in client:
             verb, _, argument = line.partition(" ")
             match verb.upper():
                 case "EHLO":
-                    await stream.send("250-mail.example", LINE)
-                    await stream.send("250 HELP" if secure else "250 STARTTLS", LINE)
+                    await client.send("250-mail.example")
+                    await client.send("250 HELP" if secure else "250 STARTTLS")
                 case "STARTTLS":
-                    await stream.send("220 go ahead", LINE)
+                    await client.send("220 go ahead")
                     # Whatever a client, or somebody in between, has sent ahead is refused here.
-                    await stream.start_tls(self._tls, server_side=True, timeout=10)
+                    await client.stream.start_tls(self._tls, server_side=True, timeout=10)
                     secure = True
                 case "MAIL" | "RCPT" | "DATA" if not secure:
-                    await stream.send("530 must issue a STARTTLS command first", LINE)
+                    await client.send("530 must issue a STARTTLS command first")
                 case "MAIL":
                     mail = Mail(_address(argument))
-                    await stream.send("250 ok", LINE)
+                    await client.send("250 ok")
                 case "RCPT":
                     mail.recipients.append(_address(argument))
-                    await stream.send("250 ok", LINE)
+                    await client.send("250 ok")
                 case "DATA":
-                    await stream.send("354 end with a dot on a line of its own", LINE)
-                    mail.text = await _message(stream)
+                    await client.send("354 end with a dot on a line of its own")
+                    mail.text = await _message(client.stream)
                     self.mails.append(mail)
-                    await stream.send("250 taken", LINE)
+                    await client.send("250 taken")
                 case "QUIT":
-                    await stream.send("221 bye", LINE)
+                    await client.send("221 bye")
                     return
                 case _:
-                    await stream.send("500 what?", LINE)
+                    await client.send("500 what?")
 
 
 def _address(argument: str) -> str:
@@ -88,7 +89,7 @@ def _address(argument: str) -> str:
 
 async def _message(stream: IOStream) -> bytes:
     text = bytearray()
-    while (line := await stream.read(TEXT)) != b".":
+    while (line := await stream.read(Line(None, newline="crlf", last=False, max_size=1000))) != b".":
         # A line that begins with a dot is sent with two (RFC 5321, section 4.5.2).
         text += line.removeprefix(b".") + b"\r\n"
         if len(text) > LARGEST:
@@ -98,7 +99,7 @@ async def _message(stream: IOStream) -> bytes:
 
 async def send_mail(url: str, mail: Mail, tls: ssl.SSLContext, server_hostname: str) -> None:
     """Send one message, under TLS."""
-    async with await connect(url, frame_timeout=30) as stream:
+    async with await connect(url, framer=LINE, frame_timeout=30) as stream:
         await _expect(stream, "220")
         await _ask(stream, "EHLO client.example", "250")
         await _ask(stream, "STARTTLS", "220")
@@ -114,12 +115,12 @@ async def send_mail(url: str, mail: Mail, tls: ssl.SSLContext, server_hostname: 
 
 
 async def _ask(stream: IOStream, command: str, code: str) -> None:
-    await stream.send(command, LINE)
+    await stream.send(command)
     await _expect(stream, code)
 
 
 async def _expect(stream: IOStream, code: str) -> None:
-    while (line := await stream.read(LINE))[3:4] == "-":
+    while (line := await stream.read())[3:4] == "-":
         pass  # another line of the same answer follows
     if not line.startswith(code):
         raise FramingError(f"the server answered {line!r}")
@@ -127,7 +128,7 @@ async def _expect(stream: IOStream, code: str) -> None:
 
 async def open_mail_server(server: MailServer, url: str, **options: Any) -> Server:
     """Serve mail."""
-    return await serve(server.converse, url, idle_timeout=300, **options)
+    return await serve(server.converse, url, framer=LINE, idle_timeout=300, **options)
 
 
 async def main(url: str, certificate: str, key: str) -> None:

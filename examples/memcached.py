@@ -2,11 +2,11 @@
 
     python examples/memcached.py tcp://127.0.0.1:11211
 
-The protocol alternates two framings, and each read names the one it expects:
+The protocol alternates two framings. The stream's own is lines; a read that expects another names it:
 
-    VALUE greeting 0 5\\r\\n     await stream.read(LINE)
+    VALUE greeting 0 5\\r\\n     await stream.read()
     hello\\r\\n                  await stream.read(Exactly(5 + 2))
-    END\\r\\n                    await stream.read(LINE)
+    END\\r\\n                    await stream.read()
 
 See doc/protocol.txt in memcached's sources.
 """
@@ -23,9 +23,6 @@ from framestream import Exactly, IOStream, Line, connect
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
-
-LINE: Line[str] = Line(newline="crlf", last=False)
-
 
 # doc/protocol.txt, "Keys": longer ones are refused, and a space or newline would end them.
 MAX_KEY = 250
@@ -56,7 +53,7 @@ class Memcached:
     @classmethod
     async def connect(cls, url: str) -> Memcached:
         """Return a client that is connected."""
-        return cls(await connect(url, timeout=5, frame_timeout=5))
+        return cls(await connect(url, framer=Line(newline="crlf", last=False), timeout=5, frame_timeout=5))
 
     async def set(self, key: str, value: bytes, *, expires: int = 0) -> bool:
         """Store a value; return whether the server took it."""
@@ -93,7 +90,7 @@ class Memcached:
         """Take a turn: send a request, then let the block read its answer."""
         async with self._turn:
             try:
-                self._stream.send(command, LINE)
+                self._stream.send(command)
                 await self._stream.write(data)
                 yield
             except MemcachedError:  # that was a whole answer
@@ -103,7 +100,7 @@ class Memcached:
                 raise
 
     async def _answer(self) -> str:
-        line = await self._stream.read(LINE)
+        line: str = await self._stream.read()
         if line.partition(" ")[0] in ("ERROR", "CLIENT_ERROR", "SERVER_ERROR"):
             raise MemcachedError(line)
         return line

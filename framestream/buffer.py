@@ -295,8 +295,10 @@ class ReceiveBuffer:
         """Keep a copy of what is not consumed of the borrowed bytes."""
         view, self.view = self.view, None
         if view is not None:
-            self.queued -= len(view) - self.view_at
-            self._queue(bytes(view[self.view_at :]))
+            rest = bytes(view[self.view_at :])
+            self.queued -= len(rest)
+            self.copied += len(rest)
+            self._queue(rest)
 
     # Contiguous bytes
 

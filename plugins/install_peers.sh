@@ -1,9 +1,8 @@
 #!/bin/sh
-# Install the real programs, and the independent implementations, that the plugins' tests talk to (Debian 12).
+# Install the real programs, and the independent implementations, that the plugins' tests talk to (Debian 12, as
+# root; the implementations into the virtual environment that is active, or where PYTHON says).
 # Then run, for example:  FRAMESTREAM_REAL_PEERS=1 python -m pytest plugins/netstring
 set -eu
-
-export DEBIAN_FRONTEND=noninteractive
 
 # netstring: nginx (SCGI), postfix (socketmap)
 debian="nginx postfix"
@@ -32,5 +31,16 @@ debian="$debian fstrm-bin unbound"
 debian="$debian prometheus-node-exporter"
 pypi="$pypi protobuf>=5.28"
 
-apt-get install -y --no-install-recommends $debian
+# Only the programs are wanted: no service of this machine is started, and none that runs is touched.
+refuse=/usr/sbin/policy-rc.d
+if [ ! -e "$refuse" ]; then
+    trap 'rm -f "$refuse"' EXIT
+    printf '#!/bin/sh\nexit 101\n' > "$refuse"
+    chmod +x "$refuse"
+fi
+
+apt-get update
+# shellcheck disable=SC2086 # the lists are meant to be split
+DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $debian
+# shellcheck disable=SC2086
 "${PYTHON:-python3}" -m pip install $pypi

@@ -68,5 +68,7 @@ def error(condition: ReadCondition[Any], *chunks: bytes) -> FramestreamError:
 
 def wire(framer: Framer[Any], *frames: Any) -> bytes:
     """Return the bytes that carry these frames."""
-    encoded: Iterable[bytes | list[bytes] | tuple[bytes, ...]] = map(framer.encode, frames)
-    return b"".join(piece if isinstance(piece, bytes) else b"".join(piece) for piece in encoded)
+    encoded: Iterable[Any] = map(framer.encode, frames)
+    return b"".join(
+        each if isinstance(each, bytes | bytearray | memoryview) else b"".join(each) for each in encoded
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from framestream import FramingError, NeedMore, ReadCondition, Span, Window
-from framestream.framer import Decode, ValueSpan
+from framestream.framer import PADDING, Decode, ValueSpan
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,23 @@ class Rest(ReadCondition[bytes]):
     def find(self, window: Window) -> Span | NeedMore:
         end = len(window.data)
         return (window.start, end, end) if window.eof else NeedMore(resume=end, settled=end)
+
+
+@dataclass(frozen=True)
+class Spaced(ReadCondition[bytes]):
+    """Lines, with blanks before them that belong to no frame."""
+
+    def find(self, window: Window) -> Any:
+        data, start = window.data, window.start
+        first = start
+        while first < len(data) and data[first] == 32:
+            first += 1
+        if first > start:
+            return start, start, first, PADDING
+        return Plain().find(window)
+
+    def explain(self, window: Window) -> str:
+        return "looks like poetry"
 
 
 def prefixed(*payloads: bytes, padding: bytes = b"") -> bytes:

@@ -43,6 +43,13 @@ def test_a_large_frame_is_copied_once() -> None:
     assert buffer.copied == 0
 
 
+def test_a_borrowed_frame_is_copied_once_and_its_lender_let_go() -> None:
+    buffer, body = ReceiveBuffer(), b"x" * 65_536
+    buffer.borrow(memoryview(b"head" + body))
+    assert buffer.take(4, 65_540, 65_540) == body
+    assert (buffer.copied, buffer.size, buffer.view) == (0, 0, None)
+
+
 WAYS = ["append", "append", "borrow", "take", "some", "drop", "grow", "unread"]
 
 

@@ -25,7 +25,7 @@ from framestream import (
     StreamClosed,
     Window,
 )
-from framestream.decoder import State
+from framestream.decoder import DecoderStats, State
 from framestream.framer import PADDING, Decode
 from framestream.testing import check_framer
 
@@ -72,6 +72,25 @@ class Counted(ReadCondition[str]):
             stop + 2,
             Decode(lambda payload: payload.decode("ascii"), trailer=b"--"),
         )
+
+
+@dataclass(frozen=True)
+class Labelled(ReadCondition[bytes]):
+    """A label of any length up to a colon, and then the payload, up to a semicolon."""
+
+    def find(self, window: Window) -> Any:
+        start = window.start
+        if not window.taken:
+            colon = window.data.find(b":", start)
+            if window.data.find(b"!", start) >= 0:
+                raise FramingError("no exclamation")
+            if colon < 0:
+                return NeedMore()
+            start = colon + 1
+        end = window.data.find(b";", start)
+        if end < 0:
+            return NeedMore(settled=len(window.data), payload_start=start)
+        return start, end, end + 1
 
 
 # What a stream gives by a condition: frames, errors as text, END; then what was discarded, as (offset, size,
@@ -132,8 +151,11 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "closed": (Prefixed(), LONG, CLOSE, [b"ok", large(6, 12)], [], 24),
     "discarded": (Lines(), b"ok\nfar too long\nfine\n", DISCARD, [b"ok", b"fine", END], [(3, None, 13)], 0),
     "discarded, declared": (Prefixed(), LONG, DISCARD, [b"ok", b"fine", END], [(6, 12, 16)], 0),
+    "discarded by what follows a label":
+        (Labelled(), b"abc:defghijk;o:k;", DISCARD, [b"k", END], [(0, None, 13)], 0),
     "discarded at the end": (Rest(), b"far too long", DISCARD, [END], [(0, None, 12)], 0),
     "discarded with an end inside": (Prefixed(), LONG[:20], DISCARD, [b"ok", cut_off(6, 14, 16)], [], 0),
+    "malformed within the limit, and too large": (Words(), b"abc\0too long.", SMALL, [refused(3)], [], 13),
     "truncated": (Lines(), b"far too long\nfine\n", TRUNCATE, [b"far t", b"fine", END], [(0, None, 13)], 0),
     "truncated before it is malformed":
         (Words(), b"far too\0long.", TRUNCATE, [b"far t", refused(7)], [], 6),
@@ -197,6 +219,7 @@ def test_end_is_told_apart_from_waiting() -> None:
     decoder.receive_eof()
     assert decoder.eof
     assert [read(Lines()) for read in reads] == [END] * 3
+    assert (decoder.stats, decoder.frame_span) == (DecoderStats(), (0, 0))
     assert ["NEED_DATA", "END", "FRAME_END"] == [repr(s) for s in (NEED_DATA, END, FRAME_END)]
 
 
@@ -244,8 +267,21 @@ def test_frames_cut_ahead_are_put_back_when_the_condition_changes(taken: int) ->
     decoder.receive_data(b"more")
     assert decoder.stats.high_water >= len(rest) + 4
     assert len(decoder.ahead) == ahead
+    assert decoder.peek(len(rest) + 2) == rest + b"mo"
     decoder.receive_eof()
     assert decoder.next_frame(Rest()) == rest + b"more"
+
+
+def test_a_frame_keeps_its_place_when_what_was_cut_after_it_is_put_back() -> None:
+    decoder = fed(b"x\n" * 3)
+    for _ in range(3):
+        decoder.next_frame(Lines())
+    decoder.receive_data(b"yy\n" * 50)
+    for _ in range(21):
+        decoder.next_frame(Lines())
+    assert decoder.ahead
+    assert decoder.next_frame(Rest()) is NEED_DATA
+    assert (decoder.frame_span, decoder.ahead) == ((66, 69), [])
 
 
 def test_padding_is_no_part_of_a_frames_place() -> None:
@@ -676,25 +712,6 @@ def test_what_is_final_before_an_error_is_passed_on_first(wire: bytes, size: int
         while isinstance(part := decoder.next_part(Words()), bytes):
             seen += part
     assert (seen, caught.value.offset) == (b"fine", 4 if b"\0" in wire else 0)
-
-
-@dataclass(frozen=True)
-class Labelled(ReadCondition[bytes]):
-    """A label of any length up to a colon, and then the payload, up to a semicolon."""
-
-    def find(self, window: Window) -> Any:
-        start = window.start
-        if not window.taken:
-            colon = window.data.find(b":", start)
-            if window.data.find(b"!", start) >= 0:
-                raise FramingError("no exclamation")
-            if colon < 0:
-                return NeedMore()
-            start = colon + 1
-        end = window.data.find(b";", start)
-        if end < 0:
-            return NeedMore(settled=len(window.data), payload_start=start)
-        return start, end, end + 1
 
 
 @pytest.mark.parametrize(

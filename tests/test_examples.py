@@ -26,7 +26,7 @@ import memcached  # noqa: E402
 import neovim  # noqa: E402
 from key_value_client import PROTOCOL, KeyValueClient, KeyValueError  # noqa: E402
 
-HERE, LINE = "tcp://127.0.0.1:0", Line()
+HERE = "tcp://127.0.0.1:0"
 
 
 def needs(program):
@@ -55,7 +55,7 @@ async def running(url, *command):
 
 
 async def introduced(server, name):
-    member = await connect(server.url, framer=LINE)
+    member = await connect(server.url, framer=Line())
     assert "* what is your name?" == await member.read()
     await member.send(name)
     assert f"* {name} is here" == await member.read()
@@ -69,7 +69,7 @@ async def test_chat_everybody_hears_what_anybody_says_and_names_are_new_names():
             await bob.send("hello")
             assert "bob: hello" == await ann.read() == await bob.read()
         assert "* bob has left" == await ann.read()
-        async with await connect(server.url, framer=LINE) as other:
+        async with await connect(server.url, framer=Line()) as other:
             await other.read()
             for name in ("ann", "", "not a name"):
                 await other.send(name)
@@ -239,7 +239,7 @@ async def imitation(*answers):
         ready.put_nowait(prepared)
 
     async def answer(stream):
-        async for line in stream.frames(memcached.LINE):
+        async for line in stream.frames(Line(newline="crlf")):
             heard.append(line)
             await stream.write(await ready.get())
 

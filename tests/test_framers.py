@@ -7,7 +7,6 @@ import copy
 import inspect
 import pickle
 import re
-from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -33,13 +32,10 @@ from framestream.framers import (
     Delimiter,
     Exactly,
     FixedLength,
-    HeaderThenBody,
     LengthPrefix,
     Line,
-    Mapped,
     Msgpack,
     Regex,
-    Sequence,
     UntilClose,
 )
 from framestream.testing import check_framer, conformance_checks
@@ -220,37 +216,3 @@ def test_any_value_is_written_as_bytes_or_refused(value: Any) -> None:
         with suppress(EncodeError):
             written = framer.encode(value)
             b"".join([written] if isinstance(written, bytes | bytearray | memoryview) else written)
-
-
-@pytest.mark.parametrize(
-    ("framer", "value", "reason"),
-    [
-        (Line(), 5, "frame is of type int; it must be text"),
-        (Line(None), "one", "frame is text; without an encoding it must be bytes"),
-        (LengthPrefix(4), "one", "frame is of type str; it must be bytes"),
-        (LengthPrefix(4), memoryview(array("I", [1])), "frame is of type memoryview; it must be bytes"),
-        (Sequence(Line(), Line()), 5, "frame is of type int, not one value for each part"),
-        (Mapped(Line(), str, lambda value: value["name"]), {}, "'name'"),
-        (
-            HeaderThenBody(Line(), lambda line: Exactly(int(line)), separate=lambda frame: frame.parts),
-            b"",
-            "frame cannot be taken apart: 'bytes' object has no attribute 'parts'",
-        ),
-    ],
-)
-def test_a_refusal_says_what_the_framer_takes(framer: Any, value: Any, reason: str) -> None:
-    with pytest.raises(EncodeError, match=f"^{reason}$"):
-        framer.encode(value)
-
-
-@pytest.mark.parametrize(
-    "framer",
-    [Delimiter(b";"), FixedLength(3), LengthPrefix(2), Line(), Line(None), Regex("e"), UntilClose()],
-    ids=str,
-)
-def test_every_kind_of_bytes_is_written_alike(framer: Any) -> None:
-    def wire(frame: Any) -> bytes:
-        written = framer.encode(frame)
-        return bytes(written) if isinstance(written, bytes | bytearray | memoryview) else b"".join(written)
-
-    assert wire(b"one") == wire(bytearray(b"one")) == wire(memoryview(b"one"))

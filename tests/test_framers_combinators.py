@@ -9,10 +9,11 @@ from typing import Any
 import msgpack
 import pytest
 from cutting import cut, error, told, wire
+from sample_conditions import Spaced
 
 from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
-from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
+from framestream.framer import Decode, NeedMore, ReadCondition, Window
 from framestream.framers.amounts import Exactly, FixedLength, UntilClose
 from framestream.framers.choice import FirstOf, When
 from framestream.framers.delimiter import Delimiter
@@ -38,23 +39,6 @@ class Netstring(ReadCondition[str]):
             return NeedMore()
         stop = colon + 1 + int(window.data[window.start : colon])
         return colon + 1, stop, stop + 1, Decode(lambda payload: payload.decode(), trailer=b",")
-
-
-@dataclass(frozen=True)
-class Spaced(ReadCondition[bytes]):
-    """Lines, with blanks before them that belong to no frame."""
-
-    def find(self, window: Window) -> Any:
-        data, start = window.data, window.start
-        first = start
-        while first < len(data) and data[first] == 32:
-            first += 1
-        if first > start:
-            return start, start, first, PADDING
-        return LINE.find(window)
-
-    def explain(self, window: Window) -> str:
-        return "looks like poetry"
 
 
 @dataclass(frozen=True)
@@ -344,23 +328,6 @@ def test_an_alternative_is_streamed_as_soon_as_it_is_chosen() -> None:
 def test_the_limit_is_the_largest_of_the_alternatives_if_all_have_one() -> None:
     assert FirstOf(Delimiter(b"\n", max_size=5), Delimiter(b";", max_size=7)).max_size == 7
     assert FirstOf(Delimiter(b"\n", max_size=5), Delimiter(b";")).max_size is None
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (FirstOf, "at least one alternative"),
-        (Sequence, "at least one part"),
-        (lambda: FirstOf(5), "5 is not a read condition"),  # type: ignore[arg-type, type-var]
-        (lambda: When((), LINE), "none, or empty ones"),
-        (lambda: When(b"", LINE), "none, or empty ones"),
-        (lambda: Sequence(LINE, max_size=-1), "max_size is -1"),
-        (lambda: HeaderThenBody(LINE, sized, max_size=-1), "max_size is -1"),
-    ],
-)
-def test_wrong_parts_are_refused_at_once(make: Any, reason: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=reason):
-        make()
 
 
 def test_guesses_about_refused_frames_come_from_the_parts() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from cutting import cut, error, wire
 from hypothesis import given
@@ -69,41 +67,6 @@ def test_a_frame_that_never_ends_is_said_to_look_like_tls() -> None:
 def test_writing_appends_the_first_delimiter() -> None:
     assert wire(NEWLINES, b"a", b"", b"b") == b"a\r\n\r\nb\r\n"
     assert wire(Delimiter(b";", keep=True), b"a;", b";") == b"a;;"
-
-
-@pytest.mark.parametrize(
-    ("framer", "payload", "reason"),
-    [
-        (Delimiter(b"\n"), b"a\nb", "payload of 3 bytes would be read back as 1: a delimiter ends at byte 2"),
-        (NEWLINES, b"a\nb", "would be read back as 1"),
-        (Delimiter((b"\n", b"\r\n")), b"ab\r", "payload of 3 bytes would be read back as 2"),
-        (Delimiter(b"aa"), b"xa", "payload of 2 bytes would be read back as 1"),
-        (Delimiter(b"\n", max_size=3), b"abcd", "payload of 4 bytes exceeds the limit 3"),
-        (Delimiter(b";", keep=True), b"ab", "payload of 2 bytes has to keep its delimiter at its end"),
-        (Delimiter(b";", keep=True), b"a;b;", "payload of 4 bytes would be read back as 2"),
-        (Delimiter(b";", keep=True), b"a;b", "payload of 3 bytes would be read back as 2"),
-    ],
-)
-def test_a_payload_that_would_be_read_back_otherwise_is_refused(framer, payload, reason) -> None:
-    with pytest.raises(EncodeError, match=re.escape(reason)):
-        framer.encode(payload)
-
-
-@pytest.mark.parametrize(
-    ("delimiters", "reason"),
-    [
-        ((), "no delimiter is given"),
-        (b"", "delimiter b'' is not bytes, one or more"),
-        ("\r\n", "delimiter '\\r\\n' is not bytes, one or more"),
-        (10, "delimiter 10 is not bytes"),
-        ((b"\n", "\r\n"), "delimiter '\\r\\n' is not bytes, one or more"),
-        ((b"\n", b"\n\n"), "delimiter b'\\n\\n' can never end a frame: b'\\n' in it ends one first"),
-        ((b"ab", b"xaby"), "delimiter b'xaby' can never end a frame"),
-    ],
-)
-def test_delimiters_that_can_never_win_are_refused(delimiters, reason) -> None:
-    with pytest.raises(ValueError, match=re.escape(reason)):
-        Delimiter(delimiters)
 
 
 def frames_by_definition(data: bytes, delimiters: list[bytes]) -> tuple[list[bytes], bytes]:

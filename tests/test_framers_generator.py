@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cutting import told
+from sample_conditions import Spaced
 
 from framestream import (
     FRAME_END,
@@ -163,23 +164,6 @@ def test_it_keeps_the_contract(framer: GeneratorFramer[Any], material: dict[str,
     check_framer(framer, **material)
 
 
-class Padded(ReadCondition[bytes]):
-    """Lines; empty ones are nothing."""
-
-    overhead = 1
-
-    def find(self, window: Window) -> Any:
-        if window.data[window.start : window.start + 1] == b"\n" and not window.taken:
-            return window.start, window.start, window.start + 1, PADDING
-        return Delimiter(b"\n").find(window)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Padded)
-
-    def __hash__(self) -> int:
-        return 1
-
-
 # Limits, parts, policies
 
 
@@ -298,8 +282,8 @@ READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
         b"12word, \1\0\2line\n\x92\1\2\1p",
         [(b"12", b"word", (1, 2), "line", [1, 2], b"p", b"")],
     ),
-    (Headed(Padded()), b"a \n\nb\nc d\n", [(b"a", b"b"), (b"c", b"d")]),
-    (two(Padded()), b"\n\na\n\n\nb\n", [(b"a", b"b")]),
+    (Headed(Spaced()), b"a   b\nc d\n", [(b"a", b"b"), (b"c", b"d")]),
+    (two(Spaced()), b"  a\n   b\n", [(b"a", b"b")]),
     (of(pings), b"ping\nhello\nping\n", [b"hello"]),
     (two(Delimiter(b"\n", max_size=3)), b"abc\n\nabcd\n", [(b"abc", b""), ABOVE_3 % 5]),
     (two(LengthPrefix(1, max_size=3)), b"\3abc\0\4abcd", [(b"abc", b""), ABOVE_3 % 5]),

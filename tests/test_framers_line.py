@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from cutting import cut, error
+from cutting import cut
 from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream.decoder import FrameDecoder
-from framestream.errors import EncodeError, IncompleteFrame, PayloadError
+from framestream.errors import PayloadError
 from framestream.framer import Window
 from framestream.framers.line import Line
-
-
-def test_the_defaults_read_a_text_file() -> None:
-    assert cut(Line(), "été\r\n\nlast".encode()) == ["été", "", "last"]
-    assert cut(Line(None), b"\xff\r\n\nlast") == [b"\xff", b"", b"last"]
-
-
-def test_half_a_line_is_refused_on_request() -> None:
-    assert cut(Line(last=False), b"one\nDELETE /tm") == ["one", IncompleteFrame, ("left", b"DELETE /tm")]
 
 
 @pytest.mark.parametrize(
@@ -49,11 +38,6 @@ def test_a_line_that_cannot_be_decoded_costs_only_that_line() -> None:
     assert decoder.next_batch(Line()) == ["three"]
 
 
-def test_a_character_cut_in_two_by_a_newline_is_two_bad_lines() -> None:
-    assert isinstance(error(Line(), b"\xc3\n\xa9\n"), PayloadError)
-    assert cut(Line(errors="replace"), b"\xc3\n\xa9\n") == ["\ufffd", "\ufffd"]
-
-
 def test_many_lines_are_decoded_a_block_at_a_time() -> None:
     lines = [f"{number} é".rjust(number % 90) for number in range(3000)]
     long = "x" * 200_000
@@ -70,43 +54,6 @@ def test_a_batch_stops_before_a_bad_line_and_goes_on_over_a_mended_one() -> None
     assert Line().split(Window(data))[1] == len(good)
     lines, end = Line(errors="replace").split(Window(data))
     assert (len(lines), lines[20_000], lines[-1], end) == (40_001, "\ufffd", "line 19999", len(data))
-
-
-@pytest.mark.parametrize(
-    ("line", "text", "reason"),
-    [
-        (Line(), "a\nb", "would be read back as 1: a delimiter ends at byte 2"),
-        (Line(), "a\r", "payload of 2 bytes would be read back as 1"),
-        (Line(newline="crlf"), "a\r\nb", "would be read back as 1"),
-        (Line(None), b"a\nb", "would be read back as 1"),
-        (Line("ascii"), "é", "line cannot be encoded: 'ascii' codec can't encode"),
-        (Line(errors="replace"), "\ud800", "line cannot be encoded"),
-        (Line(errors="surrogateescape"), "\udcc3\udca9", "line would be read back otherwise"),
-        (Line("raw_unicode_escape"), "\\u0041", "line would be read back otherwise"),
-        (Line(max_size=3), "éé", "payload of 4 bytes exceeds the limit 3"),
-    ],
-)
-def test_a_line_that_would_be_read_back_otherwise_is_refused(line, text, reason) -> None:
-    with pytest.raises(EncodeError, match=re.escape(reason)):
-        line.encode(text)
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda: Line("utf-16"), "encoding is 'utf-16'; it must write newlines as ASCII does"),
-        (lambda: Line("utf-8-sig"), "encoding is 'utf-8-sig'; it must write newlines"),
-        (lambda: Line("cp037"), "encoding is 'cp037'; it must write newlines"),
-        (lambda: Line("klingon"), "unknown encoding: klingon"),
-        (lambda: Line("rot13"), "'rot13' is not a text encoding"),
-        (lambda: Line(errors="shrug"), "unknown error handler name 'shrug'"),
-        (lambda: Line(newline="cr"), "newline is 'cr'; it must be one of any, lf, crlf"),
-        (lambda: Line(max_size="9"), "max_size is '9'; it must be a whole number"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused_at_once(make, reason) -> None:
-    with pytest.raises(ValueError, match=re.escape(reason)):
-        make()
 
 
 @given(st.lists(st.binary(max_size=8).map(lambda raw: bytes(b"a\r\n\xc3\xa9\xff"[byte % 6] for byte in raw))))

@@ -92,7 +92,6 @@ def test_a_module_imports_the_rooms_below_its_own(name: str) -> None:
     below = set(ROOMS[room].split())
     if room == "cli":
         below.add("")  # it uses the public names, too
-
     assert rooms_of(name, lazy=False) <= below
     above = {other for one, other in WHEN_ASKED if one in (room, name)}
     assert rooms_of(name, lazy=True) <= below | above
@@ -129,7 +128,6 @@ def test_what_a_program_does_not_use_is_not_imported(program: str, rooms: set[st
         text=True,
     )
     loaded = set(json.loads(ran.stdout))
-
     assert loaded & {"pluggy", "msgpack", "importlib.metadata", "click", "rich", "packaging"} == set()
     if rooms is not None:
         ours = {name for name in loaded if name.partition(".")[0] == "framestream"} - CORE
@@ -164,7 +162,6 @@ def test_the_promised_names_are_public() -> None:
 @pytest.mark.parametrize("space", ["framers", "net", "stream", "testing"])
 def test_a_namespace_has_what_it_lists(space: str) -> None:
     module = import_module(f"framestream.{space}")
-
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
     with pytest.raises(AttributeError):
         module.Nothing  # noqa: B018

@@ -49,6 +49,17 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
 
 
 @pytest.mark.asyncio_only
+async def test_a_worker_that_dies_while_it_is_replaced_leaves_one_worker():
+    async with await serve(answer, HERE, workers=1) as server:
+        reloading = asyncio.ensure_future(server.reload())
+        await asyncio.sleep(0)
+        os.kill(server.worker_pids[0], signal.SIGKILL)
+        await reloading
+        assert await ask(server.url, "pid") == str(server.worker_pids[0])
+    assert [] == multiprocessing.active_children()
+
+
+@pytest.mark.asyncio_only
 async def test_the_service_of_the_how_to_page_reloads_and_ends_when_it_is_told(tmp_path):
     page = Path(__file__).parents[1] / "docs" / "how-to" / "graceful-restart.md"
     code = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)

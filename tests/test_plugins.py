@@ -62,7 +62,6 @@ def plugin(name: str) -> Plugin:
 def test_an_installed_name_imports_only_its_own_plugin(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto")
     other = installed.install("acme-other", "raise SystemExit('imported')", "other")
-
     assert str(get_framer("upto:keep")) == "upto:keep"
     assert {"upto", "other", "line"} <= set(plugins.names())
     assert other not in sys.modules
@@ -71,7 +70,6 @@ def test_an_installed_name_imports_only_its_own_plugin(installed: Site) -> None:
 
 def test_a_built_in_name_stays_built_in_and_imports_no_plugin(installed: Site) -> None:
     module = installed.install("acme-line", healthy("line"), "line")
-
     assert type(get_framer("line")).__module__.startswith("framestream.")
     assert module not in sys.modules
     assert plugins.problems(plugin("acme-line")) == ["'line' is built in; write acme-line/line for this one"]
@@ -82,16 +80,13 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(
     installed: Site,
 ) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", "until-semicolon", target="acme_upto:Upto")
-
     assert get_framer("upto") == get_framer("until-semicolon")
     assert ("upto", "until-semicolon") == plugin("acme-upto").names
     assert plugin("acme-upto").contract == 1
-
     both = healthy("a") + "    register('b', 'acme_both:Upto')\n"
     installed.install("acme-both", both, "a", "b")
     assert get_framer("a") == get_framer("b")
     assert plugins.problems(plugin("acme-both")) == []
-
     later = healthy("later") + "framestream_contract = 2"
     installed.install("acme-later", later, "later", target="acme_later:Upto")
     assert "is written for contract version 2" in reason("later")
@@ -99,7 +94,6 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(
 
 def test_a_name_that_is_no_entry_point_is_found_last(installed: Site) -> None:
     installed.install("acme-upto", healthy("undeclared"), "upto", "up to")
-
     assert get_framer("undeclared").name == "undeclared"
     assert "no framer named 'upto'" in reason("upto")
     assert plugins.problems(plugin("upto")) == [
@@ -110,7 +104,6 @@ def test_a_name_that_is_no_entry_point_is_found_last(installed: Site) -> None:
 
 def test_a_framer_can_be_asked_for_by_its_distribution(installed: Site) -> None:
     installed.install("Acme_Upto", healthy("upto"), "upto")
-
     assert get_framer("acme-upto/upto") == get_framer("upto")
     assert str(get_framer("framestream/line")) == "line"
     assert "no framer named 'acme-upto/upt'; did you mean 'upto'?" in reason("acme-upto/upt")
@@ -128,16 +121,13 @@ def test_the_first_copy_of_a_distribution_on_the_path_counts(installed: Site, tm
         installed.install("acme-upto", healthy("upto"), "upto", version="2.0")
         shadowed.install("acme-upto", healthy("upto"), "upto")
         plugins.rescan([str(tmp_path), str(older)])
-
         assert ["2.0"] == [plugin.version for plugin in plugins]
 
 
 def test_an_unknown_name_lists_what_is_there_and_the_nearest(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto")
     installed.install("acme-broken", "import nowhere", "broken")
-
     message = reason("uptoo")
-
     assert "no framer named 'uptoo'; did you mean 'upto'? (available: available, delimiter," in message
     assert message.endswith("; failed: acme-broken (framestream plugins tells why)")
 
@@ -195,9 +185,7 @@ def test_hostile_plugins_fail_with_the_reason_and_hurt_no_other(
     for kind, (source, _) in HOSTILE.items():
         installed.install(f"acme-{kind}", source, kind)
     installed.install("acme-upto", healthy("upto"), "upto")
-
     plugins.load()
-
     for kind, (_, why) in HOSTILE.items():
         assert plugin(kind).state == "failed"
         assert why in plugin(kind).reason
@@ -219,21 +207,17 @@ def test_hostile_plugins_fail_with_the_reason_and_hurt_no_other(
 
 def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     installed.install("acme-upto", healthy("upto"), "upto")
-
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "soon")
     assert reason("upto") == "FRAMESTREAM_LOAD_LIMIT is 'soon'; it must be a number of seconds"
     assert str(get_framer("line")) == "line"
-
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0")
     assert reason("upto").endswith(" s to load, limit 0 s")
 
 
 def test_the_traceback_of_a_failure_is_kept(installed: Site) -> None:
     installed.install("acme-deep", "def fall(): raise OSError('deep')\nfall()", "deep")
-
     with pytest.raises(PluginError) as caught:
         get_framer("deep")
-
     assert isinstance(caught.value.__cause__, OSError)
     assert "in fall" in plugin("deep").traceback
     assert plugin("deep").traceback.endswith("OSError: deep\n")
@@ -243,7 +227,6 @@ def test_what_a_plugin_registers_must_make_framers(installed: Site) -> None:
     installed.install("acme-made", healthy("made").replace("Upto)", "lambda: 42)"), "made")
     installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
     installed.install("acme-odd", healthy("odd").replace("Upto)", "'os:sep')"), "odd")
-
     assert reason("late") == "cannot import nowhere:At: ModuleNotFoundError: No module named 'nowhere'"
     assert reason("odd") == "registers 'odd' as '/', which is no framer class"
     assert {plugin("late").state, plugin("odd").state} == {"failed"}
@@ -254,7 +237,6 @@ def test_what_a_plugin_registers_must_make_framers(installed: Site) -> None:
 def test_a_plugin_that_asks_for_its_own_name_while_it_is_imported_does_not_recurse(installed: Site) -> None:
     source = "import framestream\nframestream.get_framer('selfish')\n" + healthy("selfish")
     installed.install("acme-selfish", source, "selfish")
-
     assert reason("selfish").endswith(
         "cannot be imported: PluginError: framer 'selfish' is not available: "
         "plugin acme-selfish 1.0 is being imported at this moment"
@@ -263,7 +245,6 @@ def test_a_plugin_that_asks_for_its_own_name_while_it_is_imported_does_not_recur
 
 def test_a_keyboard_interrupt_is_not_taken_for_a_failure(installed: Site) -> None:
     installed.install("acme-held", "raise KeyboardInterrupt", "held")
-
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             get_framer("held")
@@ -279,7 +260,6 @@ def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Sit
     binary = installed.write_metadata("acme-binary", "1.0", {})
     (binary / "entry_points.txt").write_bytes(b"\xff\xfe")
     installed.scan()
-
     assert get_framer("upto").name == "upto"
     broken = [plugin for plugin in plugins if plugin.state == "failed"]
     assert sorted(Path(plugin.distribution).name for plugin in broken) == [
@@ -294,7 +274,6 @@ def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Sit
 
 def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: Site) -> None:
     modules = [installed.install(name, healthy("upto"), "upto") for name in ("acme-upto", "best-upto")]
-
     assert reason("upto") == (
         "'upto' is claimed by acme-upto 1.0 and best-upto 1.0: write acme-upto/upto or best-upto/upto"
     )
@@ -302,9 +281,7 @@ def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: S
     assert get_framer("acme-upto/upto").name == "upto"
     assert len(plugins.problems(plugin("best-upto"))) == 1
     assert "best_upto" not in sys.modules
-
     plugins.disable("acme-upto")
-
     assert type(get_framer("upto")).__module__ == "best_upto"
     assert plugins.problems(plugin("best-upto")) == []
 
@@ -312,7 +289,6 @@ def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: S
 def test_a_name_that_two_register_without_declaring_it_is_refused_with_both(installed: Site) -> None:
     installed.install("acme-a", healthy("upto"), "a")
     installed.install("acme-b", healthy("upto"), "b")
-
     assert (
         reason("upto") == "'upto' is claimed by acme-a 1.0 and acme-b 1.0: write acme-a/upto or acme-b/upto"
     )
@@ -330,18 +306,15 @@ def test_the_environment_selects(installed: Site, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("FRAMESTREAM_PLUGINS", "acme_upto, typo, third")
     monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "third")
     installed.scan()
-
     assert get_framer("upto").name == "upto"
     disabled = "framer {0!r} is not available: plugin acme-{0} 1.0 is disabled: {1}"
     assert reason("other") == disabled.format("other", "FRAMESTREAM_PLUGINS does not name it")
     assert reason("third") == disabled.format("third", "FRAMESTREAM_DISABLE_PLUGINS names it")
     assert {"other", "third"}.isdisjoint(plugins.names())
     assert plugins.notices() == ["no plugin answers to 'typo', which the environment names"]
-
     monkeypatch.setenv("FRAMESTREAM_PLUGINS", "")
     installed.scan()
     plugins.register(Everything)
-
     assert ["loaded", "disabled", "disabled", "disabled"] == [plugin.state for plugin in plugins]
     assert get_framer("everything") == Everything()
 
@@ -349,9 +322,7 @@ def test_the_environment_selects(installed: Site, monkeypatch: pytest.MonkeyPatc
 def test_a_program_disables_a_plugin_that_is_already_in_use(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto")
     get_framer("upto")
-
     plugins.disable("upto", reason="-p no:upto")
-
     assert "is disabled: -p no:upto" in reason("upto")
     with pytest.raises(PluginError, match=r"no plugin 'uptoo' is installed; did you mean 'upto'\?"):
         plugins.disable("uptoo")
@@ -361,9 +332,7 @@ def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", version="1.4.2")
     installed.install("acme-broken", "import nowhere", "broken")
     installed.install("acme-odd", healthy("odd"), "odd", version="yesterday")
-
     plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4", "acme-odd")
-
     for requirement, why in {
         "acme-upto>=2": "acme-upto>=2 is required, acme-upto 1.4.2 is installed",
         "acme-odd>=1": "acme-odd>=1 is required, acme-odd yesterday is installed",
@@ -378,15 +347,12 @@ def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
 
 def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_installed(installed: Site) -> None:
     installed.install("acme-everything", healthy("everything"), "everything")
-
     with plugins.isolated():
         added = plugins.register(Everything)
-
         assert get_framer("everything") == Everything()
         assert ("everything",) == added.names
         with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is no framer class$"):
             plugins.register(SimpleNamespace(), "nothing-at-all")
-
     assert get_framer("everything") != Everything()
     plugins.register(Everything)
     assert get_framer("everything") == Everything()
@@ -394,10 +360,8 @@ def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_insta
 
 def test_isolation_is_undone_also_after_a_failure() -> None:
     before = list(plugins)
-
     with pytest.raises(PluginError), plugins.isolated(Everything, ModuleType("empty")):
         raise AssertionError("not reached")  # pragma: no cover
-
     assert before == list(plugins)
 
 
@@ -444,7 +408,6 @@ def test_a_listener_that_raises_has_failed_and_the_others_are_told(caplog: pytes
         assert begun_before is not None
         begun_before(stream="b")
         raiser = plugin("Raiser")
-
         assert [("frame", b"f"), ("opened", "a"), ("opened", "b")] == listener.told
         assert raiser.state == "failed"
         assert raiser.reason == "raised in framestream_stream_opened: RuntimeError: cannot stand a"
@@ -460,9 +423,7 @@ def test_a_plugin_can_be_loaded_for_its_hooks(installed: Site) -> None:
         "tap",
     )
     assert events.frame_received is None
-
     plugins.load("tap")
     events.tell("frame_received", stream="s", condition="c", frame=b"f")
-
     assert sys.modules["acme_tap"].heard == [b"f"]
     assert plugin("tap").hooks == ("framestream_frame_received",)

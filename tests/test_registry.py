@@ -36,7 +36,6 @@ def refusal(spec: str) -> SpecError:
 
 def test_every_built_in_name_is_listed_with_its_class_and_summary() -> None:
     listed = {info.name: info for info in available_framers()}
-
     assert set(plugins.built_in) == set(listed)
     for name, info in listed.items():
         assert isinstance(info.factory, type)
@@ -54,13 +53,10 @@ def test_the_same_string_gives_the_same_object() -> None:
 
 def test_an_error_has_its_place_in_the_whole_string() -> None:
     error = refusal("lenght-prefix:2")
-
     assert isinstance(error, UnknownFramerError)
     assert ("lenght-prefix", "length-prefix", 0) == (error.name, error.suggestion, error.position)
     assert {"line", "regex"} <= set(error.available)
-
     error = refusal("first-of(length-prefix:2,little)")
-
     assert ("first-of(length-prefix:2,little)", 25) == (error.spec, error.position)
     assert str(error).endswith("; between parentheses, options after the first are written key=value")
 
@@ -85,14 +81,12 @@ def test_any_text_makes_a_framer_that_prints_itself_or_is_refused(text: str) -> 
 def test_a_spec_string_can_have_a_name() -> None:
     plugins.define("semicolons", "delimiter:;")
     plugins.define("either", "first-of(semicolons, line)")
-
     assert str(get_framer("semicolons:keep=yes")) == "delimiter:;,keep"
     assert str(get_framer("either")) == "first-of(delimiter:;, line)"
 
 
 def test_options_given_to_a_name_replace_its_own() -> None:
     plugins.define("acme", "length-prefix:size=2,max=1MiB")
-
     assert str(get_framer("acme:max=2MiB,adjust=1")) == "length-prefix:size=2,adjust=1,max=2MiB"
     stands = "acme stands for 'length-prefix:size=2,max=1MiB': "
     assert f"{stands}write its options as key=value" == str(refusal("acme:4"))
@@ -103,9 +97,7 @@ def test_pyproject_has_a_table_for_them_and_they_are_listed_with_where_they_come
     path = tmp_path / "pyproject.toml"
     path.write_text('[framers]\nwrong = "one"\n[tool.framestream.framers]\nacme = "line"\n')
     plugins.load_config(path)
-
     (acme,) = [info for info in available_framers() if info.name == "acme"]
-
     assert (str(path), "line") == (acme.distribution, acme.summary)
     assert isinstance(acme.factory, NamedFramer)
     assert get_framer("acme") == Line()
@@ -114,9 +106,7 @@ def test_pyproject_has_a_table_for_them_and_they_are_listed_with_where_they_come
 
 def test_a_wrong_option_of_a_named_framer_names_where_it_comes_from() -> None:
     plugins.define("acme", "length-prefix:siz=2")
-
     error = refusal("first-of(acme, line)")
-
     assert "acme = 'length-prefix:siz=2' in the program: length-prefix has no option 'siz'" in str(error)
     assert error.position == 9
 
@@ -139,10 +129,8 @@ def test_a_wrong_entry_is_refused_and_nothing_of_the_file_is_used(
 ) -> None:
     path = tmp_path / "framings.toml"
     path.write_text(text + "\n")
-
     with pytest.raises(SpecError) as caught:
         plugins.load_config(path)
-
     assert reason in str(caught.value)
     assert str(path) in str(caught.value)
     assert set(plugins.built_in) == set(plugins.names())
@@ -153,7 +141,6 @@ def test_the_nearest_pyproject_with_framers_counts(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text('[tool.framestream.framers]\nacme = "line"\n')
     (tmp_path / "a" / "pyproject.toml").write_text("[project]\n")
-
     assert find_config(inner) == tmp_path / "pyproject.toml"
     (tmp_path / "pyproject.toml").write_bytes(b"\xff")
     assert find_config(inner) is None

@@ -96,7 +96,6 @@ def build(spec: str | Spec) -> Any:
 
 def test_a_tree_holds_names_framers_options_and_places() -> None:
     tree = parse_spec(" a/b-c ( x:1 , (y:2,z) ) : k = v , \"q\" , 'r' ")
-
     one, two, z = (
         Option(None, Word(text, place), place) for text, place in (("1", 11), ("2", 18), ("z", 20))
     )
@@ -107,7 +106,6 @@ def test_a_tree_holds_names_framers_options_and_places() -> None:
 
 def test_between_parentheses_a_bare_name_after_a_comma_is_the_next_framer() -> None:
     tree = parse_spec('f(a:1,k=2,"s", b, (c:x,y), d())')
-
     assert [framer.name for framer in tree.framers] == ["a", "b", "c", "d"]
     assert [option.key for option in tree.framers[0].options] == [None, "k", None]
     assert [len(framer.options) for framer in tree.framers] == [3, 0, 2, 0]
@@ -134,7 +132,6 @@ def test_between_parentheses_a_bare_name_after_a_comma_is_the_next_framer() -> N
 def test_a_malformed_string_is_refused_with_the_place(text: str, reason: str, position: int) -> None:
     with pytest.raises(SpecError, match=re.escape(reason)) as caught:
         parse_spec(text)
-
     assert (position, text) == (caught.value.position, caught.value.spec)
 
 
@@ -145,7 +142,6 @@ def test_any_text_is_parsed_or_refused_with_a_place_in_it(text: str) -> None:
         parse_spec(text)
     except SpecError as error:
         place = -1 if error.position is None else error.position
-
     assert 0 <= place <= len(text)
 
 
@@ -232,7 +228,6 @@ def test_a_framer_prints_the_shortest_string_that_makes_it() -> None:
 def test_a_wrong_option_is_refused_with_what_is_allowed(spec: str, reason: str, position: int) -> None:
     with pytest.raises(SpecError, match="^" + re.escape(reason)) as caught:
         build(spec)
-
     assert position == caught.value.position
 
 
@@ -345,7 +340,6 @@ def test_types_are_described_in_words() -> None:
         Any: "Python object",
     }
     assert list(words.values()) == [str(Takes(hint)) for hint in words]
-
     choices = Takes(Literal["\r\n", "\n", 5, True])
     written = Word(r"\r\n", quote='"'), Word("5"), Word("yes")
     assert ["\r\n", 5, True] == [choices.convert(word) for word in written]

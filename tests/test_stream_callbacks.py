@@ -76,6 +76,7 @@ async def test_callbacks_are_never_nested():
             depth -= 1
 
         server.read(Line(), callback=on_line)
+        assert 0 == count, "a callback runs on a later pass, although the frame is there"
         await until(lambda: count == 1000)
         assert 1 == deepest
 

@@ -132,6 +132,15 @@ async def test_a_reset_is_a_close_with_the_error_kept_and_nothing_logged(caplog)
         assert [] == ours(caplog)
 
 
+async def test_read_until_close_takes_a_reset_for_the_end():
+    async with joined("tcp") as (client, server):
+        await client.write(b"abc")
+        await server.peek(3)
+        reset(client)
+        assert b"abc" == await server.read_until_close()
+        assert isinstance(server.error, ConnectionResetError)
+
+
 @pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
 async def test_writing_to_a_peer_that_is_gone_closes_and_the_wait_says_so(kind):
     async with joined(kind) as (client, server):

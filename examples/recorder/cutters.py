@@ -1,6 +1,6 @@
 """Where frames end, worked out the naive way on a complete capture.
 
-A cutter takes all the bytes and returns the offset just behind each frame. It raises ``ValueError`` if
+A cutter takes all the bytes and returns the offset just after each frame. It raises ``ValueError`` if
 the bytes stop in the middle of one. The recorder uses cutters to know when a conversation is complete,
 and the tests compare framestream with them, so they share no code with it.
 """
@@ -26,7 +26,7 @@ def repeated(end_of_frame: EndOfFrame) -> Cutter:
             except IndexError:
                 at = len(data) + 1
             if at > len(data):
-                raise ValueError(f"incomplete frame behind offset {ends[-1] if ends else 0}")
+                raise ValueError(f"incomplete frame after offset {ends[-1] if ends else 0}")
             ends.append(at)
         return ends
 
@@ -65,7 +65,7 @@ def fixed(size: int) -> Cutter:
 
 
 def prefixed(size: int, *, offset: int = 0, adjust: int = 0, little: bool = False) -> Cutter:
-    """Read a length of `size` bytes behind `offset` bytes of header; `adjust` bytes more follow it."""
+    """Read a length of `size` bytes after `offset` bytes of header; `adjust` bytes more follow it."""
 
     def end(data: bytes, at: int) -> int:
         body = at + offset + size
@@ -78,7 +78,7 @@ def prefixed(size: int, *, offset: int = 0, adjust: int = 0, little: bool = Fals
 
 
 def varint_prefixed(offset: int = 0) -> Cutter:
-    """Read a LEB128 length behind `offset` bytes of header."""
+    """Read a LEB128 length after `offset` bytes of header."""
 
     def end(data: bytes, at: int) -> int:
         at += offset
@@ -126,7 +126,7 @@ def _items(data: bytes, at: int, count: int) -> int:
     return at
 
 
-# Bytes behind the type byte: floats, integers, extensions of fixed size.
+# Bytes after the type byte: floats, integers, extensions of fixed size.
 _FIXED = dict(zip(range(0xCA, 0xD4), (4, 8, 1, 2, 4, 8, 1, 2, 4, 8), strict=True))
 _FIXED |= {0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17}
 # Width of the count, and objects per count (0: it counts bytes): bin, ext, str, array, map.

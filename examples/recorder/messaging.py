@@ -55,7 +55,7 @@ def mosquitto_mqtt(folder: Path) -> bytes:
 
 
 def _last_message_number(seen: bytes) -> bytes:
-    """Return the packet identifier of the last PUBLISH: behind its header and its topic of 9 letters."""
+    """Return the packet identifier of the last PUBLISH: after its header and its topic of 9 letters."""
     ends = [0, *PACKETS(seen)]
     start = max(at for at in ends[:-1] if seen[at] & 0xF0 == 0x30)
     topic = seen.index(b"\0\x09weather/", start)
@@ -119,7 +119,7 @@ def _erlang(packet: int, frames: str) -> bytes:
     cuts={"length-prefix": cutters.prefixed(4)},
 )
 def erlang_packet_4(_folder: Path) -> bytes:
-    """Terms in the external format behind 4-byte lengths, written by Erlang's {packet, 4}."""
+    """Terms in the external format after 4-byte lengths, written by Erlang's {packet, 4}."""
     return _erlang(4, "[term_to_binary({point, N, [{x, N * 1.5}, {y, -N}]}) || N <- lists:seq(1, 50)]")
 
 

@@ -16,7 +16,7 @@ FRAMES = cutters.prefixed(4)
 
 
 def query(number: int, name: str, kind: int) -> bytes:
-    """Return a DNS query behind its 2-byte length (RFC 1035, sections 4.1 and 4.2.2)."""
+    """Return a DNS query after its 2-byte length (RFC 1035, sections 4.1 and 4.2.2)."""
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     head = number.to_bytes(2, "big") + b"\0\0\0\1" + bytes(6)
     message = head + labels + b"\0" + kind.to_bytes(2, "big") + b"\0\1"
@@ -59,7 +59,7 @@ ACCEPT, START, STOP, READY, FINISH = 1, 2, 3, 4, 5
 
 
 def control(kind: int) -> bytes:
-    """Return a Frame Streams control frame behind its escape; STOP and FINISH name no content type."""
+    """Return a Frame Streams control frame after its escape; STOP and FINISH name no content type."""
     body = kind.to_bytes(4, "big")
     if kind not in {STOP, FINISH}:
         body += (1).to_bytes(4, "big") + len(CONTENT).to_bytes(4, "big") + CONTENT

@@ -31,7 +31,7 @@ _ENTRY: Final = click.Choice(["text", "json", "hex"])
 def _frame(entry: str, line: str, framer: Framer[Any]) -> Any:
     """Return the frame that a line means: text as the framer takes it, as text or else as UTF-8."""
     if entry == "hex":
-        return bytes.fromhex(line)
+        return _from_hex(line)
     frame = json.loads(line, object_hook=_bytes_of) if entry == "json" else line
     return frame if not isinstance(frame, str) or _takes(framer, frame) else to_bytes(frame)
 
@@ -39,7 +39,14 @@ def _frame(entry: str, line: str, framer: Framer[Any]) -> Any:
 def _bytes_of(value: dict[str, Any]) -> Any:
     """Return ``{"hex": "00ff"}`` as bytes, as ``cut`` prints them."""
     is_hex = value.keys() == {"hex"} and isinstance(value["hex"], str)
-    return bytes.fromhex(value["hex"]) if is_hex else value
+    return _from_hex(value["hex"]) if is_hex else value
+
+
+def _from_hex(digits: str) -> bytes:
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:  # whose text differs from one Python to the next
+        raise ValueError("bytes are written as pairs of hexadecimal digits") from None
 
 
 def _takes(framer: Framer[Any], frame: Any) -> bool:

@@ -25,10 +25,6 @@ T = TypeVar("T")
 _SNIFFED = 64
 
 
-class _OtherBeginning(FramingError):
-    """The frame does not begin as the guard wants; nobody has looked further."""
-
-
 @dataclass(frozen=True)
 class When(Framer[T]):
     r"""Read frames with a condition if they begin with certain bytes, and refuse all others.
@@ -64,8 +60,10 @@ class When(Framer[T]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the condition finds, once the bytes are seen to begin as they must."""
-        if window.memo is None and (missing := self._check(window)) is not None:
-            return missing
+        if window.memo is None and not (fits := self.fits(window.data, window.start)):
+            if fits is None:
+                return NeedMore()
+            raise FramingError(self.refusal, position=window.start)
         memo = window.memo and window.memo[0]
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
         found = self.condition.find(inner)
@@ -82,14 +80,6 @@ class When(Framer[T]):
         undecided = len(seen) < self._longest and any(each.startswith(seen) for each in self._accepted)
         return None if undecided else False
 
-    def _check(self, window: Window) -> NeedMore | None:
-        fits = self.fits(window.data, window.start)
-        if fits is None:
-            return NeedMore()
-        if not fits:
-            raise _OtherBeginning(self.refusal, position=window.start)
-        return None
-
     @cached_property
     def refusal(self) -> str:
         """What a frame that begins otherwise is told; its bytes are not: how many are there may vary."""
@@ -103,12 +93,9 @@ class When(Framer[T]):
     def encode(self, frame: T) -> list[bytes]:
         """Return what the condition writes, if it begins as it must."""
         pieces = pieces_of(self.condition, frame)
-        try:
-            missing = self._check(Window(b"".join(pieces)))
-        except _OtherBeginning as error:
-            raise EncodeError(error.reason) from error
-        if missing is not None:
-            raise EncodeError("frame is shorter than what it must begin with")
+        if not (fits := self.fits(b"".join(pieces), 0)):
+            short = "frame is shorter than what it must begin with"
+            raise EncodeError(short if fits is None else self.refusal)
         return pieces
 
     def explain(self, window: Window) -> str:
@@ -246,13 +233,10 @@ class FirstOf(Framer[T]):
         """Return which alternative would read these bytes."""
         for number, alternative in enumerate(self.alternatives[:-1]):
             try:
-                alternative.find(Window(data))
-            except _OtherBeginning:
-                continue
+                if type(self._ask(alternative, Window(data))) is not _Refusal:
+                    return number
             except FramingError:
-                if not isinstance(alternative, When) and _refused_early(alternative, Window(data)):
-                    continue
-            return number
+                return number
         return len(self.alternatives) - 1
 
     def explain(self, window: Window) -> str:

@@ -185,7 +185,14 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         """
         check_payload(frame, self.max_size)
         if self.strip == 0:
-            self._check_header(frame)
+            try:
+                found = self.find(Window(frame))
+            except FramingError as error:
+                raise EncodeError(f"header refused: {error.reason}") from error
+            if not isinstance(found, tuple):
+                raise EncodeError(f"frame of {len(frame)} bytes is shorter than the header it must have")
+            if found[2] != len(frame):
+                raise EncodeError(f"frame of {len(frame)} bytes, but its header says {found[2]}")
             return frame
         strips_length = self.strip is None or self.strip == self._field.size == self._field.least
         if self.offset or not strips_length:
@@ -193,16 +200,6 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
                 "reading strips more than the length, which cannot be written; keep the header with strip=0"
             )
         return [self._prefix(len(frame)), frame]
-
-    def _check_header(self, frame: bytes) -> None:
-        try:
-            found = self.find(Window(frame))
-        except FramingError as error:
-            raise EncodeError(f"header refused: {error.reason}") from error
-        if not isinstance(found, tuple):
-            raise EncodeError(f"frame of {len(frame)} bytes is shorter than the header it must have")
-        if found[2] != len(frame):
-            raise EncodeError(f"frame of {len(frame)} bytes, but its header says {found[2]}")
 
     def _prefix(self, size: int) -> bytes:
         length = size - self.adjust

@@ -26,6 +26,7 @@ _FEED: Final = 1 << 20
 # The C parser allocates an array as declared, before its elements, in up to 1024 nested ones: until an
 # object is known to be complete, all arrays together may declare no more than this (4 MiB of pointers).
 _UNPROVEN_ELEMENTS: Final = 1 << 19
+_UNPROVEN_ARRAY: Final = _UNPROVEN_ELEMENTS // MAX_DEPTH
 
 # `Unpacker.tell` knows where an object ends only until the next one is begun. Asking once per group of
 # objects, and not once per object, makes a batch as fast as a bare Unpacker (in_process.py, objects); the
@@ -130,7 +131,9 @@ class Msgpack(Framer[Any], metaclass=Interned):
         data, start = window.data, window.start
         while True:
             stop = min(start + _FEED, len(data))
-            end, refused = self._pull(data, start, stop, frames)
+            end, refused = self._pull(data, start, stop, frames, _UNPROVEN_ARRAY)
+            if refused:
+                end, refused = self._pull(data, end, stop, frames, self._longest_harmless(data, end, stop))
             if stop == len(data) and not refused:
                 return frames, end
             if end == start and (end := self._take_one(data, start, frames)) == start:
@@ -152,7 +155,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
         for size in _LOOKS:
-            unpacker = _fed(self._careful, data[start : start + size])
+            unpacker = self._unpacker(data[start : start + size], _UNPROVEN_ARRAY)
             try:
                 value = unpacker.unpack()
             except msgpack.OutOfData:
@@ -165,11 +168,11 @@ class Msgpack(Framer[Any], metaclass=Interned):
                 return start, end, end, value
         return None
 
-    def _pull(self, data: bytes | bytearray, start: int, stop: int, frames: list[Any]) -> tuple[int, bool]:
+    def _pull(
+        self, data: bytes | bytearray, start: int, stop: int, frames: list[Any], longest: int
+    ) -> tuple[int, bool]:
         """Append the objects that the Unpacker gives; return where the rest begins and whether it refused."""
-        heads = sum(data.count(head, start, stop) for head in self._preallocating)
-        longest = _UNPROVEN_ELEMENTS // max(1, min(heads, MAX_DEPTH))
-        unpacker = _fed(self._limited(longest), memoryview(data)[start:stop])
+        unpacker = self._unpacker(memoryview(data)[start:stop], longest)
         end, known, group, refused = start, len(frames), 1, False
         try:
             while True:
@@ -182,6 +185,18 @@ class Msgpack(Framer[Any], metaclass=Interned):
         except Exception:  # noqa: BLE001 - hooks may raise anything; `find` and `decode` raise it in its place
             refused = True
         return _end_of(data, end, stop, len(frames) - known), refused
+
+    def _unpacker(self, data: bytes | bytearray | memoryview, longest: int) -> Any:
+        """Return an Unpacker of this data that refuses arrays declared longer than `longest` elements."""
+        options = self._careful if longest == _UNPROVEN_ARRAY else self._limited(longest)
+        unpacker = msgpack.Unpacker(**options)
+        unpacker.feed(data)
+        return unpacker
+
+    def _longest_harmless(self, data: bytes | bytearray, start: int, stop: int) -> int:
+        """Return what every array here may declare without going over `_UNPROVEN_ELEMENTS` together."""
+        heads = sum(data.count(head, start, stop) for head in self._preallocating)
+        return _UNPROVEN_ELEMENTS // max(1, min(heads, MAX_DEPTH))
 
     def _take_one(self, data: bytes | bytearray, start: int, frames: list[Any]) -> int:
         """Append the one object at `start`, if it is complete and good, and return where it ends."""
@@ -204,7 +219,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     @cached_property
     def _careful(self) -> dict[str, Any]:
-        return self._limited(_UNPROVEN_ELEMENTS // MAX_DEPTH)
+        return self._limited(_UNPROVEN_ARRAY)
 
     @cached_property
     def _preallocating(self) -> dict[bytes, str]:
@@ -225,17 +240,12 @@ class Msgpack(Framer[Any], metaclass=Interned):
         return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name].default}
 
 
-def _fed(options: dict[str, Any], data: bytes | bytearray | memoryview) -> Any:
-    unpacker = msgpack.Unpacker(**options)
-    unpacker.feed(data)
-    return unpacker
-
-
 def _end_of(data: bytes | bytearray, start: int, stop: int, count: int) -> int:
     """Return where the last of `count` complete objects ends."""
     if not count:
         return start
-    unpacker = _fed({"max_buffer_size": 0, "read_size": _LOOKS[0]}, memoryview(data)[start:stop])
+    unpacker = msgpack.Unpacker(max_buffer_size=0, read_size=_LOOKS[0])
+    unpacker.feed(memoryview(data)[start:stop])
     for _ in range(count):
         unpacker.skip()
     end: int = start + unpacker.tell()

@@ -4,10 +4,10 @@ A frame ends at the earliest byte by which the pattern matches. For that to be f
 arrived, going back a bounded number of bytes, a match must be bounded in length and depend on its own
 bytes only; for it to be what the author means, no alternative may hide behind a shorter one.
 
-The standard library's own parser reads the pattern, so that a pattern means here what it means in `re`. It
-is not a public module (``re._parser``, and ``re._compiler`` for what is in a set, as they are called from
-3.11 to 3.15 at least), but a parser of our own
-would be longer and would differ. `_node` is all that knows it; what `_node` does not know is refused.
+The standard library's own parser reads the pattern, so that a pattern means here what it means in `re`, and
+its compiler says which bytes a set holds. They are not public (``re._parser`` and ``re._compiler``, as they
+are called from 3.11 to 3.15 at least), but a parser of our own would be longer and would differ. `_node` and
+`_set_of` are all that know them; what `_node` does not know is refused.
 """
 
 from __future__ import annotations

@@ -226,20 +226,23 @@ class WorkerServer(Server):
         while True:
             worker = self._workers[place]
             await worker.ended.wait()
+            if worker is not self._workers[place]:
+                continue  # `reload` has replaced it
             pid, code = worker.process.pid, worker.process.exitcode
             log.error("worker %s of %s ended with exit code %s", pid, self.url, code)
             early = asyncio.get_running_loop().time() - worker.started_at < EARLY_DEATH
             self._delay = min(2 * self._delay, LONGEST_RESTART_DELAY) if early else FIRST_RESTART_DELAY
             await asyncio.sleep(self._delay)
-            self._keep_counters_of(worker)
-            self._workers[place] = self._start_worker[place]()
+            if worker is self._workers[place]:
+                self._keep_counters_of(worker)
+                self._workers[place] = self._start_worker[place]()
 
     def _keep_counters_of(self, worker: Worker) -> None:
         self._stats.add(replace(worker.stats, open=0))  # nothing is open in it any more
 
     async def reload(self) -> None:
         """Replace each worker by a fresh one, which accepts before the old one drains."""
-        for place, old in enumerate(self._workers):
+        for place in range(len(self._workers)):
             if self.closed:
                 return
             fresh = self._start_worker[place]()
@@ -251,9 +254,8 @@ class WorkerServer(Server):
             if not ready:
                 code = fresh.process.exitcode
                 raise WorkerError(f"the new worker ended with exit code {code}; the old ones stay")
-            self._monitors[place].cancel()
-            self._workers[place] = fresh
-            self._monitors[place] = asyncio.ensure_future(self._monitor(place))
+            # Not the one of before: it may have died meanwhile, and been replaced.
+            old, self._workers[place] = self._workers[place], fresh
             # A task of its own: cancelling the reload does not interrupt it.
             retiring = asyncio.ensure_future(self._retire(old))
             self._retiring.add(retiring)

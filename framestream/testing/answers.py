@@ -15,8 +15,8 @@ from framestream.testing.contract import (
     describe_answer,
     describe_error,
     drip,
+    hold_same,
     is_padding,
-    same_answer,
 )
 from framestream.testing.driver import Cut
 from framestream.testing.suite import Suite, prefix_lengths
@@ -53,15 +53,14 @@ def check_sharing(suite: Suite) -> None:
     for frame, other in zip(frames, [*frames[1:], *frames[:1]], strict=True):
         for progress, window, answer in drip(suite.framer, frame):
             ask(suite.framer, Window(other))
-            again = ask(suite.framer, progress.window(bytes(window.data)))
-            if not same_answer(answer, again):
-                raise ConformanceError(
-                    "two streams read in turns through one framer disturb each other",
-                    data=bytes(window.data),
-                    expected=f"{describe_answer(answer)}, as before a question about {other!r}",
-                    got=describe_answer(again),
-                    hint=_PURE,
-                )
+            hold_same(
+                answer,
+                ask(suite.framer, progress.window(bytes(window.data))),
+                "two streams read in turns through one framer disturb each other",
+                data=window.data,
+                told=f"as before a question about {other!r}",
+                hint=_PURE,
+            )
 
 
 def check_value(suite: Suite) -> None:
@@ -94,39 +93,34 @@ def check_final(suite: Suite) -> None:
                 break  # no frame begins here; how much padding is passed over at once is free
             if known is None:
                 known = None if isinstance(answer, NeedMore) else (size, answer)
-            elif not same_answer(known[1], answer):
-                raise _changed(frame[:size], *known, answer)
+                continue
+            first, early = known
+            defect, hint = _change(early, answer)
+            told = f"as from the first {first} byte{'s' * (first != 1)} of it"
+            hold_same(early, answer, defect, data=frame[:size], told=told, hint=hint)
         if known is not None:
-            at_end = ask(suite.framer, Window(frame, eof=True))
-            if not same_answer(known[1], at_end):
-                raise ConformanceError(
-                    "find takes an answer back when the stream has ended",
-                    data=frame,
-                    expected=f"{describe_answer(known[1])}, as without window.eof",
-                    got=f"{describe_answer(at_end)} with window.eof",
-                    hint="let window.eof decide only about a frame that is not complete",
-                )
+            hold_same(
+                known[1],
+                ask(suite.framer, Window(frame, eof=True)),
+                "find takes an answer back when the stream has ended",
+                data=frame,
+                told="as without window.eof",
+                hint="let window.eof decide only about a frame that is not complete",
+            )
 
 
 def check_moving_window(suite: Suite) -> None:
     """The answer does not depend on where in ``window.data`` the frame begins."""
     for whole in suite.situations():
         for progress, window, answer in drip(suite.framer, whole[:200], bytes(_START)):
-            frame, expected = bytes(window.data[_START:]), _counted_from_start(answer)
-            cause: ConformanceError | None = None
+            frame, told = bytes(window.data[_START:]), f"as with window.start = {_START} instead of 0"
+            defect = "the answer depends on where in window.data the frame begins"
             try:
                 moved = ask(suite.framer, progress.window(frame))
-                got = describe_answer(moved)
-            except ConformanceError as error:
-                cause, got = error, error.got or error.defect
-            if cause or not same_answer(expected, moved):
-                raise ConformanceError(
-                    "the answer depends on where in window.data the frame begins",
-                    data=frame,
-                    expected=f"{describe_answer(expected)} with window.start = 0, as before with {_START}",
-                    got=got,
-                    hint=_RELATIVE,
-                ) from cause
+            except ConformanceError as error:  # an index of the other window fits this one badly
+                error.defect, error.hint = defect, _RELATIVE
+                raise
+            hold_same(answer, moved, defect, data=frame, told=told, hint=_RELATIVE)
 
 
 def check_size(suite: Suite) -> None:
@@ -188,7 +182,8 @@ def _corrupted(suite: Suite) -> Iterator[bytes]:
                 yield frame[:at] + bytes([frame[at] ^ flip]) + wire[cut.start + at + 1 :]
 
 
-def _changed(frame: bytes, size: int, answer: Answer, last: Answer) -> ConformanceError:
+def _change(answer: Answer, last: Answer) -> tuple[str, str]:
+    """Say what is wrong if the second answer took the place of the first, and how to mend it."""
     if isinstance(answer, FramingError):
         defect = "find refuses bytes that are not wrong once more of them have arrived"
         hint = "raise FramingError only when no further byte can make a frame of it, always at the same place"
@@ -198,28 +193,7 @@ def _changed(frame: bytes, size: int, answer: Answer, last: Answer) -> Conforman
     else:
         defect = "find is greedy: it returns a span that further bytes change"
         hint = "return NeedMore() as long as the next byte may belong to the frame, unless window.eof"
-    return ConformanceError(
-        defect,
-        data=frame,
-        expected=f"{describe_answer(answer)}, as from the first {size} byte{'s' * (size != 1)} of it",
-        got=f"{describe_answer(last)}, from {len(frame)} bytes",
-        hint=hint,
-    )
-
-
-def _counted_from_start(answer: Answer) -> Answer:
-    """Return the answer that fits a window in which nothing lies before the frame."""
-
-    def back(place: int | None) -> int | None:
-        return None if place is None else place - _START
-
-    if isinstance(answer, NeedMore):
-        return NeedMore(answer.size, resume=back(answer.resume), settled=back(answer.settled))
-    if isinstance(answer, FramingError):
-        moved = copy.copy(answer)
-        moved.position = back(answer.position)
-        return moved
-    return (*(index - _START for index in answer[:3]), *answer[3:])
+    return defect, hint
 
 
 def _ask_twice(framer: ReadCondition[Any], window: Window) -> Answer:
@@ -239,15 +213,9 @@ def _ask_twice(framer: ReadCondition[Any], window: Window) -> Answer:
             got=_look(window),
             hint="look at the window, do not touch it",
         )
-    second = ask(framer, window)
-    if not same_answer(first, second):
-        raise ConformanceError(
-            "find answers differently when it is asked the same question again",
-            data=frame,
-            expected=f"{describe_answer(first)}, the first answer",
-            got=describe_answer(second),
-            hint=_PURE + "; treat the memo as immutable",
-        )
+    defect = "find answers differently when it is asked the same question again"
+    hint = f"{_PURE}; treat the memo as immutable"
+    hold_same(first, ask(framer, window), defect, data=frame, told="the first answer", hint=hint)
     return first
 
 

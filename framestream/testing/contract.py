@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from framestream.errors import FramingError, PayloadError
-from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
+from framestream.errors import EncodeError, FramingError, PayloadError
+from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Window
 
 Answer: TypeAlias = "tuple[Any, ...] | NeedMore | FramingError"
 Ask: TypeAlias = "Callable[[ReadCondition[Any], Window], Answer]"
 
 _SHOWN_BYTES = 72
+_PLACES = ("resume", "settled", "payload_start")
+_BUFFERS = (bytes, bytearray, memoryview)
 
 
 class ConformanceError(AssertionError):
@@ -69,16 +72,19 @@ class ConformanceError(AssertionError):
 
 
 def ask(framer: ReadCondition[Any], window: Window) -> Answer:
-    """Return what `find` answers, a `FramingError` it raises included.
+    """Return what `find` answers, a `FramingError` it raises included; every place counts from the frame.
 
     Raises:
         ConformanceError: `find` raised anything else, or the answer is no span and no `NeedMore`
             that this window allows.
     """
+    start = window.start
     try:
         answer = framer.find(window)
     except FramingError as error:
-        return error
+        moved = copy.copy(error)
+        moved.position = None if error.position is None else error.position - start
+        return moved
     except Exception as error:
         raise ConformanceError(
             f"find raises {describe_error(error)}",
@@ -97,7 +103,11 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
             got=describe_answer(answer),
             hint="answer (payload start, payload stop, start of the next frame) or NeedMore(...)",
         )
-    return answer
+    if isinstance(answer, NeedMore):
+        places = {name: getattr(answer, name) for name in _PLACES}
+        counted = {name: None if at is None else at - start for name, at in places.items()}
+        return NeedMore(answer.size, memo=answer.memo, **counted)
+    return (*(index - start for index in answer[:3]), *answer[3:])
 
 
 class Progress:
@@ -119,12 +129,11 @@ class Progress:
         start = len(before)
         return Window(kind(before + frame), start, start + self.resume, self.memo, eof)
 
-    def note(self, need: NeedMore, window: Window) -> None:
-        """Keep what `find` answered about this window; no `resume` leaves it where it was."""
-        self.size = need.size
+    def note(self, need: NeedMore) -> None:
+        """Keep what was answered; no `resume` leaves it where it was."""
+        self.size, self.memo = need.size, need.memo
         if need.resume is not None:
-            self.resume = need.resume - window.start
-        self.memo = need.memo
+            self.resume = need.resume
 
 
 def drip(
@@ -142,11 +151,17 @@ def drip(
             yield progress, window, answer
             if not isinstance(answer, NeedMore):
                 return
-            progress.note(answer, window)
+            progress.note(answer)
 
 
-def same_answer(one: Answer, other: Answer) -> bool:
-    """Compare two answers; of errors the class and the place count, not the wording."""
+def hold_same(
+    expected: Answer, got: Answer, defect: str, *, data: bytes | bytearray, told: str, hint: str
+) -> None:
+    """Raise a `ConformanceError` unless two answers agree; of errors class and place count, not the wording.
+
+    Args:
+        told: where the expected answer comes from, for the message.
+    """
 
     def key(answer: Answer) -> tuple[Any, ...]:
         if isinstance(answer, FramingError):
@@ -155,7 +170,14 @@ def same_answer(one: Answer, other: Answer) -> bool:
             return NeedMore, answer.size, answer.resume, answer.settled
         return answer[:3]
 
-    return key(one) == key(other)
+    if key(expected) != key(got):
+        raise ConformanceError(
+            defect,
+            data=bytes(data),
+            expected=f"{describe_answer(expected)}, {told}",
+            got=describe_answer(got),
+            hint=hint,
+        )
 
 
 def is_padding(answer: Answer | None) -> bool:
@@ -190,6 +212,36 @@ def value_of(framer: ReadCondition[Any], span: tuple[Any, ...], payload: bytes) 
             expected="a frame, or ValueError for a payload that cannot be decoded",
             hint="raise ValueError, or PayloadError with a reason",
         ) from error
+
+
+def encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
+    """Return the bytes for a frame, or None if there is no `encode`, or it refuses the frame.
+
+    Raises:
+        ConformanceError: `encode` raises something else, or returns something else than buffers.
+    """
+    if not isinstance(framer, Framer):
+        return None
+    try:
+        encoded = framer.encode(frame)
+    except EncodeError:
+        return None
+    except Exception as error:
+        raise ConformanceError(
+            f"encode raises {describe_error(error)}",
+            expected="bytes, a sequence of buffers, or EncodeError",
+            got=f"{type(error).__name__} for the frame {frame!r}",
+            hint="raise EncodeError for a frame that this framing cannot carry",
+        ) from error
+    buffers = [encoded] if isinstance(encoded, _BUFFERS) else encoded
+    if not isinstance(buffers, (list, tuple)) or not all(isinstance(one, _BUFFERS) for one in buffers):
+        raise ConformanceError(
+            "encode returns something else than bytes or a sequence of buffers",
+            expected="bytes, or a list or tuple of bytes to be sent in order",
+            got=f"{encoded!r} for the frame {frame!r}",
+            hint='return b"".join(...) or a list of the parts; text must be encoded',
+        )
+    return b"".join(buffers)
 
 
 def describe_chunks(chunks: Sequence[bytes]) -> str:
@@ -229,7 +281,7 @@ def _complaint(framer: ReadCondition[Any], window: Window, answer: Any) -> str:
     if isinstance(answer, NeedMore):
         if type(answer.size) is not int or answer.size < 0:
             return "NeedMore.size is not a number of bytes"
-        places = {name: getattr(answer, name) for name in ("resume", "settled", "payload_start")}
+        places = {name: getattr(answer, name) for name in _PLACES}
         outside = [name for name, at in places.items() if at is not None and not begin <= at <= end]
         return f"NeedMore.{outside[0]} lies outside the window" if outside else ""
     if type(answer) is not tuple or len(answer) not in (3, 4):

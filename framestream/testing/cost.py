@@ -10,35 +10,33 @@ import time
 import timeit
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 
-from framestream.decoder import END, NEED_DATA, FrameDecoder
-from framestream.framer import Framer, ReadCondition, Window
+from framestream.decoder import NEED_DATA, FrameDecoder
+from framestream.framer import ReadCondition, Window
 from framestream.framers.length_prefix import LengthPrefix
 from framestream.framers.line import Line
+from framestream.iterate import placed_frames
 from framestream.testing.contract import (
     Answer,
     ConformanceError,
-    Progress,
     ask,
-    describe_answer,
     describe_framer,
     drip,
+    encode,
+    hold_same,
     is_one_frame,
-    same_answer,
 )
-from framestream.testing.streams import encode
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
 # Twice the work may cost twice as much, and as many bytes for each byte of the stream may be noise.
 _FACTOR = 2.05
-_NOISE = {"examined": 4, "entitled": 4, "allocated": 16}
-_NAMES = {
-    "examined": "bytes examined",
-    "entitled": "bytes between resume and the end of the data",
-    "allocated": "bytes allocated",
+_COUNTED = {
+    "examined": ("bytes examined", 4),
+    "entitled": ("bytes between resume and the end of the data", 4),
+    "allocated": ("bytes allocated", 16),
 }
 _HEADER = 64
 
@@ -116,24 +114,25 @@ def _examined(size: int, name: str, arguments: tuple[Any, ...], found: Any) -> i
     return int(last - found if name.startswith("r") else found + 1 - first)
 
 
+@contextmanager
+def _tracing() -> Iterator[None]:
+    """Have allocations traced; somebody else's tracing goes on."""
+    traced = tracemalloc.is_tracing()
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        if not traced:
+            tracemalloc.stop()
+
+
 class _Meter:
-    """Asks about counted bytes and sums up what that takes; to be used in ``with``."""
+    """Asks about counted bytes and sums up what that takes, while allocations are traced."""
 
     def __init__(self) -> None:
         self.examined = 0
         self.allocated = 0  # at most at a time in each question
         self.entitled = 0  # between resume and the end: what a framer may look at by what it answered itself
-        self.questions = 0
-
-    def __enter__(self) -> _Meter:
-        self.traced_before = tracemalloc.is_tracing()
-        if not self.traced_before:
-            tracemalloc.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self.traced_before:
-            tracemalloc.stop()
 
     def ask(self, framer: ReadCondition[Any], window: Window) -> Answer:
         """Ask, and count."""
@@ -145,7 +144,6 @@ class _Meter:
         self.allocated += max(0, tracemalloc.get_traced_memory()[1] - before)
         self.examined += data.examined - examined
         self.entitled += len(data) - window.resume
-        self.questions += 1
         return answer
 
 
@@ -162,8 +160,8 @@ def check_linear_cost(suite: Suite) -> str | None:
     if pair is None:
         return _NO_SLOW_FRAME
     meters = _Meter(), _Meter()
-    for meter, frame in zip(meters, pair, strict=True):
-        with meter:
+    with _tracing():
+        for meter, frame in zip(meters, pair, strict=True):
             for _ in drip(suite.framer, frame, kind=CountedBytes, ask=meter.ask):
                 pass
     what = "a frame that arrives byte by byte"
@@ -178,11 +176,21 @@ def check_resume(suite: Suite) -> str | None:
     pair = _slow_frames(suite)
     if pair is None:
         return _NO_SLOW_FRAME
-    frame = pair.long
-    asked = set(prefix_lengths(len(frame))[1:-1])
+    frame, asked = pair.long, set(prefix_lengths(len(pair.long))[1:-1])
     for progress, window, answer in drip(suite.framer, frame):
-        if progress.resume > _HEADER and len(window.data) in asked:
-            _try_decoys(suite.framer, frame, len(window.data), progress, answer)
+        hidden, size = progress.resume - _HEADER, len(window.data)
+        # Ask again with the end of the frame written all over what must not be looked at.
+        for width in (1, 2, 4, 8, 16) if hidden > 0 and size in asked else ():
+            decoy = (frame[-width:] * (hidden // width + 1))[-hidden:]
+            shown = frame[:_HEADER] + decoy + frame[progress.resume : size]
+            hold_same(
+                answer,
+                ask(suite.framer, progress.window(shown)),
+                "find rescans: it looks again at bytes before resume",
+                data=shown,
+                told=f"as with other bytes before index {progress.resume}",
+                hint=_RESUME,
+            )
     return None
 
 
@@ -194,20 +202,22 @@ def check_many_frames(suite: Suite) -> str | None:
         return "the examples have no short frame that ends by itself"
     size, count = len(frames[-1]), _STREAM // len(frames[-1])
     pair = _Pair(frames[-1] * count, frames[-1] * count * 2)
-    meters = _Meter(), _Meter()
-    for meter, stream in zip(meters, map(CountedBytes, pair), strict=True):
-        with meter:
+    meters, wholes = (_Meter(), _Meter()), (CountedBytes(pair.short), CountedBytes(pair.long))
+    with _tracing():
+        for meter, stream in zip(meters, map(CountedBytes, pair), strict=True):
             for start in range(0, len(stream), size * (count // _MOST_QUESTIONS or 1)):
                 answer = meter.ask(framer, Window(stream, start))
-                if not isinstance(answer, tuple) or answer[2] != start + size:
+                if not isinstance(answer, tuple) or answer[2] != size:
                     return "frames of the examples cannot be repeated: one takes the next for its own"
-    what = f"{2 * count} short frames in one chunk cost more and more"
-    for counted in ("examined", "allocated"):
-        hint = "stop searching at the frame's end, and slice nothing but the frame"
-        _compare(pair, meters, counted, f"find looks far beyond the frame: {what}", hint)
-    wholes = CountedBytes(pair.short), CountedBytes(pair.long)
     for data in wholes:
         framer.split(Window(data))
+    what = f"{2 * count} short frames in one chunk cost more and more"
+    beyond, hint = (
+        f"find looks far beyond the frame: {what}",
+        "stop at the frame's end, and slice nothing else",
+    )
+    _compare(pair, meters, "examined", beyond, hint)
+    _compare(pair, meters, "allocated", beyond, hint)
     hint = "go through the window once, and do not cut off its beginning"
     _compare(pair, wholes, "examined", f"split looks at the same bytes again: {what}", hint)
     return None
@@ -216,9 +226,9 @@ def check_many_frames(suite: Suite) -> str | None:
 def check_declared_sizes(suite: Suite) -> None:
     """No size that a frame declares makes `find` allocate memory before the bytes are there."""
     starts = dict.fromkeys(frame[:_HEADER] for frame in suite.situations())
-    with _Meter() as meter:
+    with _tracing():
         for data in (spoilt for frame in list(starts)[:_MOST_STARTS] for spoilt in _with_huge_numbers(frame)):
-            meter.allocated = 0
+            meter = _Meter()
             meter.ask(suite.framer, Window(CountedBytes(data)))
             if meter.allocated > _MOST_ALLOCATED:
                 raise ConformanceError(
@@ -239,37 +249,17 @@ def _with_huge_numbers(frame: bytes) -> Iterator[bytes]:
 
 
 def _compare(pair: _Pair, counts: tuple[object, object], counted: str, defect: str, hint: str) -> None:
+    name, noise = _COUNTED[counted]
     low, high = (getattr(count, counted) for count in counts)
     short, long = len(pair.short), len(pair.long)
-    if high > low * _FACTOR * long / (2 * short) + _NOISE[counted] * long:
+    if high > low * _FACTOR * long / (2 * short) + noise * long:
         raise ConformanceError(
             defect,
             data=pair.long,
             expected=f"at most {_FACTOR} times the cost for twice the bytes",
-            got=f"{_NAMES[counted]}: {low} for {short} bytes, {high} for {long} bytes "
-            f"({high / max(1, low):.1f} times)",
+            got=f"{name}: {low} for {short} bytes, {high} for {long} bytes ({high / max(1, low):.1f} times)",
             hint=hint,
         )
-
-
-def _try_decoys(
-    framer: ReadCondition[Any], frame: bytes, size: int, progress: Progress, answer: Answer
-) -> None:
-    """Ask again with the end of the frame written all over what must not be looked at."""
-    hidden = progress.resume - _HEADER
-    for width in (1, 2, 4, 8, 16):
-        end = frame[-width:]
-        decoy = (end * (hidden // width + 1))[-hidden:]
-        shown = frame[:_HEADER] + decoy + frame[progress.resume : size]
-        again = ask(framer, progress.window(shown))
-        if not same_answer(again, answer):
-            raise ConformanceError(
-                "find rescans: it looks again at bytes before resume",
-                data=shown,
-                expected=f"{describe_answer(answer)}, as with other bytes before index {progress.resume}",
-                got=describe_answer(again),
-                hint=_RESUME,
-            )
 
 
 def _slow_frames(suite: Suite) -> _Pair | None:
@@ -297,9 +287,9 @@ def _grown(suite: Suite, size: int) -> Iterator[_Pair]:
     framer = suite.framer
     for wire, cut in suite.cuts():
         frame = wire[cut.start : cut.stop]
-        candidates = [_encoded(framer, cut.value, size), _encoded(framer, cut.value, 2 * size)]
-        if all(candidates):
-            yield _Pair(*candidates)
+        pair = _Pair(_encoded(framer, cut.value, size), _encoded(framer, cut.value, 2 * size))
+        if all(pair):
+            yield pair
         for at in range(min(len(frame), 64)):
             short, long = (frame[:at] + frame[at : at + 1] * count + frame[at:] for count in (size, 2 * size))
             if is_one_frame(framer, short, eof=True) and is_one_frame(framer, long, eof=True):
@@ -308,16 +298,13 @@ def _grown(suite: Suite, size: int) -> Iterator[_Pair]:
 
 def _encoded(framer: ReadCondition[Any], frame: Any, size: int) -> bytes:
     """Return a long frame of the same kind as `frame`, or nothing if it cannot be encoded or read."""
-    grown = _enlarged(frame, size)
-    wire = encode(framer, grown) if isinstance(framer, Framer) and grown is not None else None
-    return wire if wire and len(wire) >= size and is_one_frame(framer, wire, eof=True) else b""
-
-
-def _enlarged(frame: Any, size: int) -> Any:
-    if isinstance(frame, (bytes, str, list)):
+    if isinstance(frame, dict):
+        frame = {str(number): number for number in range(size)}
+    elif isinstance(frame, (bytes, str, list)):
         some: Any = frame or (b"x" if isinstance(frame, bytes) else "x" if isinstance(frame, str) else [0])
-        return some * (size // len(some) + 1)
-    return {str(number): number for number in range(size)} if isinstance(frame, dict) else None
+        frame = some * (size // len(some) + 1)
+    wire = encode(framer, frame) or b""
+    return wire if len(wire) >= size and is_one_frame(framer, wire, eof=True) else b""
 
 
 @dataclass(frozen=True)
@@ -345,18 +332,12 @@ class SpeedReport:
 
     def __str__(self) -> str:
         width = max(map(len, (*self.speeds, "beside length-prefix")))
-        lines = [
-            f"{self.frames} frames of {self.size:.0f} bytes, CPU time per frame on {self.interpreter}",
-            f"  {'':<{width}}  one at a time  by batch",
-            *(
-                f"  {name:<{width}}  {one:>10.0f} ns {many:>6.0f} ns"
-                for name, (one, many) in self.speeds.items()
-            ),
-            "  {:<{width}}  {:>10.1f} x  {:>6.1f} x".format(
-                "beside length-prefix", *self.ratios, width=width
-            ),
-        ]
-        return "\n".join(lines)
+        rows = [("", "one at a time", "by batch")]
+        rows += [(name, f"{one:.0f} ns", f"{many:.0f} ns") for name, (one, many) in self.speeds.items()]
+        rows += [("beside length-prefix", f"{self.ratios[0]:.1f} x ", f"{self.ratios[1]:.1f} x")]
+        lines = [f"  {name:<{width}}  {one:>13}  {many:>8}" for name, one, many in rows]
+        head = f"{self.frames} frames of {self.size:.0f} bytes, CPU time per frame on {self.interpreter}"
+        return "\n".join([head, *lines])
 
 
 def compare_speed(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7) -> SpeedReport:
@@ -368,38 +349,25 @@ def compare_speed(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7)
         rounds: how often each is timed; the best round counts.
 
     Raises:
-        ValueError: the stream does not consist of whole frames, or cannot be repeated.
+        ValueError: the stream has no frames, or cannot be repeated.
         FramingError, PayloadError: it cannot be read.
     """
-    if not stream or sum(sizes := _frame_sizes(framer, stream)) != len(stream):
-        raise ValueError(
-            f"whole frames end at {sum(sizes) if stream else 0} of {len(stream)} bytes of the stream"
-        )
-    times = max(1, _TIMED // len(stream))
+    decoder = FrameDecoder(max_frame_size=_LARGEST)
+    sizes = [stop - start for (start, stop), _ in placed_frames(decoder, framer, [stream])]
+    times = max(1, _TIMED // max(1, len(stream)))
     sizes, stream = sizes * times, stream * times
     prefixed = b"".join(max(0, size - 4).to_bytes(4, "big") + b"x" * (size - 4) for size in sizes)
     lines = b"".join(b"x" * (size - 1) + b"\n" for size in sizes)
     speeds = {}
     for condition, wire in ((framer, stream), (LengthPrefix(), prefixed), (Line(None), lines)):
         chunks = in_chunks(wire, _CHUNK)
-        found = _read_all(condition, chunks, by_batch=False)
-        if found != len(sizes):
-            raise ValueError(
-                f"{found} frames in the repeated stream, {len(sizes)} expected; it cannot be repeated"
-            )
+        count = _read_all(condition, chunks, by_batch=False)
+        if count != len(sizes) or not count:
+            raise ValueError(f"{count} frames in the stream, {len(sizes)} expected; it cannot be repeated")
         one, many = (_seconds(condition, chunks, by_batch, rounds) for by_batch in (False, True))
-        speeds[describe_framer(condition)] = one / found * 1e9, many / found * 1e9
+        speeds[describe_framer(condition)] = one / count * 1e9, many / count * 1e9
     interpreter = f"{platform.python_implementation()} {platform.python_version()}"
     return SpeedReport(speeds, len(sizes), len(stream) / len(sizes), interpreter)
-
-
-def _frame_sizes(framer: ReadCondition[Any], stream: bytes) -> list[int]:
-    """Return how many bytes each frame takes, up to what is no whole frame."""
-    decoder, ends = FrameDecoder(max_frame_size=_LARGEST), [0]
-    decoder.receive_data(stream)
-    while decoder.next_frame(framer) is not NEED_DATA:
-        ends.append(decoder.offset)
-    return [stop - start for start, stop in pairwise(ends)]
 
 
 def _read_all(condition: ReadCondition[Any], chunks: list[bytes], by_batch: bool) -> int:
@@ -408,7 +376,7 @@ def _read_all(condition: ReadCondition[Any], chunks: list[bytes], by_batch: bool
     take: Any = decoder.next_batch if by_batch else decoder.next_frame
     for chunk in chunks:
         decoder.receive_data(chunk)
-        while (found := take(condition)) is not NEED_DATA and found is not END:
+        while (found := take(condition)) is not NEED_DATA:
             count += len(found) if by_batch else 1
     return count
 

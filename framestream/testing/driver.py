@@ -1,8 +1,8 @@
 """Two drivers for one stream, and how to hold them against each other.
 
-`Reader` reads the contract literally, with no buffer, no limits and no cleverness. `transcript` writes down
-all that a `FrameDecoder` says. They share no code but what asks one question, so that neither can hide a
-fault of the other.
+`read_chunks` reads the contract literally, with no buffer, no limits and no cleverness. `transcript` writes
+down all that a `FrameDecoder` says. They share no code but what asks one question, so that neither can hide
+a fault of the other.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from itertools import zip_longest
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from framestream.decoder import END, FRAME_END, NEED_DATA, End, FrameDecoder, NeedData, OnOversize
+from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder, OnOversize
 from framestream.errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, PayloadError
 from framestream.framer import NeedMore, ReadCondition
-from framestream.iterate import drive, feed
+from framestream.iterate import feed
 from framestream.testing.contract import (
     Answer,
     ConformanceError,
@@ -39,7 +39,7 @@ _SHIFTS = (0, 5, 2)
 
 
 class Cut(NamedTuple):
-    """One frame as `Reader` cut it; places count from the start of the stream."""
+    """One frame as `read_chunks` cut it; places count from the start of the stream."""
 
     start: int
     payload_start: int
@@ -51,7 +51,7 @@ class Cut(NamedTuple):
 
 @dataclass
 class Reading:
-    """What `Reader` made of a stream.
+    """What `read_chunks` made of a stream.
 
     Attributes:
         cuts: the frames, in order.
@@ -81,53 +81,62 @@ class Reading:
         return f"{self.values()!r}, then {outcome}"
 
 
-class Reader:
-    """One pass of one framer over one stream, fed chunk by chunk.
+def read_chunks(
+    framer: ReadCondition[Any],
+    chunks: Iterable[bytes],
+    *,
+    before: bytes = b"",
+    mutable: bool = False,
+    ends: bool = True,
+) -> Reading:
+    """Cut a stream that arrives in chunks, and then ends unless `ends` is false.
 
     Args:
         framer: the condition that is asked.
+        chunks: the stream.
         before: bytes to show in the window before the frame; they belong to somebody else.
         mutable: whether the window shows a bytearray instead of bytes.
+        ends: whether the framer is told of the end.
     """
+    reader = _Reader(framer, before, bytearray if mutable else bytes)
+    for chunk in chunks:
+        reader.data += chunk
+        reader.read(eof=False)
+    if ends:
+        reader.read(eof=True)
+    reader.reading.leftover = reader.data[reader.start :]
+    return reader.reading
 
-    def __init__(self, framer: ReadCondition[Any], *, before: bytes = b"", mutable: bool = False) -> None:
+
+class _Reader:
+    """One pass of one framer over one stream."""
+
+    def __init__(self, framer: ReadCondition[Any], before: bytes, kind: type[bytes | bytearray]) -> None:
         self.framer = framer
         self.before = before
-        self.kind = bytearray if mutable else bytes
+        self.kind = kind
         self.data = b""
         self.reading = Reading()
-        self.shift = 0  # where the frame began in the last window
         self._begin(0)
-
-    def feed(self, chunk: bytes) -> Reading:
-        """Add a chunk and cut the frames that are whole by now."""
-        self.data += chunk
-        return self._read(eof=False)
-
-    def finish(self) -> Reading:
-        """Let the stream end; return what was made of it."""
-        return self._read(eof=True)
 
     def _begin(self, start: int) -> None:
         self.start = start
         self.progress = Progress()
         self.asked = -1  # how many bytes were there when `find` was last asked about this frame
-        self.span: tuple[Any, ...] | None = None  # counted from the frame's first byte
+        self.span: tuple[Any, ...] | None = None
 
-    def _read(self, *, eof: bool) -> Reading:
+    def read(self, *, eof: bool) -> None:
+        """Cut the frames that are whole by now."""
         while not self.reading.outcome:
             answer = self._answer(eof)
             if isinstance(answer, tuple) and self.start + answer[2] <= len(self.data):
                 self._take(answer, eof)
             elif isinstance(answer, FramingError):
-                at = 0 if answer.position is None else answer.position - self.shift
-                self._end(type(answer).__name__, self.start + at)
+                self._end(type(answer).__name__, self.start + (answer.position or 0))
             elif eof:
                 self._end(IncompleteFrame.__name__ if len(self.data) > self.start else "end", self.start)
             else:
                 break
-        self.reading.leftover = self.data[self.start :]
-        return self.reading
 
     def _answer(self, eof: bool) -> Answer | None:
         """Return what is known of the frame, asking again if there is reason to; None if there is none."""
@@ -140,13 +149,12 @@ class Reader:
             return None
         self.asked = there
         before = self.before[: _SHIFTS[there % 3]]
-        shift = self.shift = len(before)
         window = self.progress.window(self.data[self.start :], before, eof=eof, kind=self.kind)
         answer = ask(self.framer, window)
         if isinstance(answer, NeedMore):
-            self.progress.note(answer, window)
+            self.progress.note(answer)
         elif isinstance(answer, tuple):
-            answer = self.span = (*(index - shift for index in answer[:3]), *answer[3:])
+            self.span = answer
         return answer
 
     def _take(self, span: tuple[Any, ...], eof: bool) -> None:
@@ -170,16 +178,6 @@ class Reader:
 
     def _end(self, outcome: str, place: int) -> None:
         self.reading.outcome, self.reading.offset = outcome, place
-
-
-def read_chunks(
-    framer: ReadCondition[Any], chunks: Iterable[bytes], *, before: bytes = b"", mutable: bool = False
-) -> Reading:
-    """Cut a whole stream that arrives in chunks; see `Reader`."""
-    reader = Reader(framer, before=before, mutable=mutable)
-    for chunk in chunks:
-        reader.feed(chunk)
-    return reader.finish()
 
 
 class Event(NamedTuple):
@@ -247,83 +245,59 @@ def transcript(
     Raises:
         ConformanceError: the framer breaks the contract and the decoder noticed.
     """
-    listener = _Listener(framer, by, max_size, seed, max_frame_size=max_frame_size, on_oversize=on_oversize)
-    try:
-        listener.listen(iter(chunks))
-    except FramerContractError as error:
-        raise ConformanceError(f"the decoder refuses it: {error}") from error
-    leftover = None if listener.parts is not None else listener.decoder.leftover
-    return Transcript(listener.events, listener.discards, leftover)
-
-
-class _Listener:
-    """Takes all that a decoder has to give, by one of its methods, and writes it down."""
-
-    def __init__(
-        self, framer: ReadCondition[Any], by: By, max_size: int | None, seed: int, **options: Any
-    ) -> None:
-        self.decoder = FrameDecoder(on_discard=self._discarded, **options)
-        self.framer = framer
-        self.by: By = by
-        self.max_size = max_size
-        self.draw = Random(seed).choice  # noqa: S311  # reproducible, not secret
-        self.events: list[Event] = []
-        self.discards: list[tuple[int | None, int, int]] = []
-        self.parts: list[bytes] | None = None  # of the frame that is passed on in parts
-        self.place = 0
-
-    def listen(self, chunks: Iterator[bytes]) -> None:
-        """Write down what the decoder says, up to what nothing can follow; what still comes is left over."""
-        goes_on = True
-        while goes_on:
-            try:
-                goes_on = self._listen(chunks)
-            except (FramingError, PayloadError) as error:
-                self.events.append(_error_event(error))
-                goes_on = isinstance(error, PayloadError) or getattr(error, "recoverable", False)
-        for chunk in chunks:
-            self.decoder.receive_data(chunk)
-
-    def _listen(self, chunks: Iterator[bytes]) -> bool:
-        for said in drive(self._take):
-            if said is NEED_DATA:
-                feed(self.decoder, next(chunks, None))
-                continue
-            self.events += said
-            # Of frames without bytes one is enough: there would be no end of them.
-            if said and self.framer.can_be_empty:
-                place, self.place = self.place, self.decoder.offset
-                if place == self.place:
-                    break
-        self.events.append(Event("end"))
-        return False
-
-    def _take(self) -> list[Event] | NeedData | End:
-        """Return what the next call gives, as events."""
-        by: str = self.by
+    discards: list[tuple[int | None, int, int]] = []
+    decoder = FrameDecoder(
+        max_frame_size=max_frame_size,
+        on_oversize=on_oversize,
+        on_discard=lambda error: discards.append((error.offset, error.limit, error.discarded)),
+    )
+    source, draw = iter(chunks), Random(seed).choice  # noqa: S311  # reproducible, not secret
+    events: list[Event] = []
+    parts: list[bytes] = []  # of the frame that is passed on in parts
+    in_parts = False
+    place, way = 0, str(by)
+    said: Any = None
+    while said is not END:
         if by == "mixed":
-            by = "part" if self.parts is not None else self.draw(("frame", "place", "batch", "part"))
-        if by == "part":
-            return self._take_part()
-        take = self.decoder.next_batch if by == "batch" else self.decoder.next_frame
-        found: Any = take(self.framer, max_size=self.max_size)
-        if found is NEED_DATA or found is END:
-            return found
-        place = self.decoder.offset if by == "place" else None
-        return [Event("frame", frame, place) for frame in (found if by == "batch" else [found])]
-
-    def _take_part(self) -> list[Event] | NeedData | End:
-        parts = self.parts = self.parts or []
-        part = self.decoder.next_part(self.framer)
-        if isinstance(part, bytes):
-            parts.append(part)
-            return []
-        if part is not NEED_DATA:
-            self.parts = None
-        return [Event("payload", b"".join(parts), self.decoder.offset)] if part is FRAME_END else part
-
-    def _discarded(self, error: FrameTooLarge) -> None:
-        self.discards.append((error.offset, error.limit, error.discarded))
+            way = "part" if in_parts else draw(("frame", "place", "batch", "part"))
+        try:
+            if way == "part":
+                in_parts = True
+                said = decoder.next_part(framer)
+            elif way == "batch":
+                said = decoder.next_batch(framer, max_size=max_size)
+            else:
+                said = decoder.next_frame(framer, max_size=max_size)
+        except FramerContractError as error:
+            raise ConformanceError(f"the decoder refuses it: {error}") from error
+        except (FramingError, PayloadError) as error:
+            events.append(_error_event(error))
+            if isinstance(error, PayloadError) or getattr(error, "recoverable", False):
+                continue
+            break
+        if said is NEED_DATA:
+            feed(decoder, next(source, None))
+            continue
+        if way != "part":
+            at = decoder.offset if way == "place" else None
+            frames = [] if said is END else said if way == "batch" else [said]
+            events += [Event("frame", frame, at) for frame in frames]
+        elif isinstance(said, bytes):
+            parts.append(said)
+            continue
+        else:
+            if said is FRAME_END:
+                events.append(Event("payload", b"".join(parts), decoder.offset))
+            in_parts, parts = False, []
+        # Of frames without bytes one is enough: there would be no end of them.
+        if framer.can_be_empty and said is not END:
+            before, place = place, decoder.offset
+            said = END if place == before else said
+    if said is END:
+        events.append(Event("end"))
+    for chunk in source:  # what still comes is left over
+        decoder.receive_data(chunk)
+    return Transcript(events, discards, None if in_parts else decoder.leftover)
 
 
 def _error_event(error: FramingError | PayloadError) -> Event:

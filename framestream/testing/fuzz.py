@@ -172,8 +172,7 @@ def _compare(
     else:
         expected = read_chunks(framer, whole)
         got = transcript(framer, chunks, by="mixed", seed=draws, max_frame_size=UNLIMITED)
-    unlike = difference(expected, got)
-    if unlike is not None:
+    if unlike := difference(expected, got):
         defect = "two readings of the same bytes disagree"
         raise ConformanceError(defect, chunks=chunks, expected=unlike[0], got=unlike[1])
     report.iterations += 1
@@ -184,45 +183,34 @@ def _compare(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz each framer in turn; return 0 if none failed, 1 if one did, 2 if one does not exist."""
-    options = _parser().parse_args(arguments)
-    share = len(options.spec)
-    try:
-        framers = [get_framer(spec) for spec in options.spec]
-    except SpecError as error:
-        print(f"{_PROGRAM}: {error}", file=sys.stderr)
-        return 2
-    streams = [Path(name).read_bytes() for name in options.seeds]
-    status = 0
-    for framer in framers:
-        try:
-            report = fuzz_framer(
-                framer,
-                streams or seeds_for(framer),
-                iterations=-(-options.iterations // share),
-                seconds=None if options.seconds is None else options.seconds / share,
-                seed=options.seed,
-            )
-        except ConformanceError as error:
-            print(error, flush=True)
-            status = 1
-        else:
-            print(report, flush=True)
-    return status
-
-
-_PROGRAM = "python -m framestream.testing.fuzz"
-
-
-def _parser() -> argparse.ArgumentParser:
     about = "Spoil streams, cut them anywhere, and see that every reading of them agrees."
-    parser = argparse.ArgumentParser(prog=_PROGRAM, description=about)
+    parser = argparse.ArgumentParser(prog="python -m framestream.testing.fuzz", description=about)
     add = parser.add_argument
     add("spec", nargs="*", default=BUILT_IN_SPECS, help="a framer; every built-in if none is given")
     add("--iterations", type=int, default=20_000, help="streams to try, all framers together")
     add("--seconds", type=float, help="how long to go on, all framers together, instead")
     add("--seed", type=int, default=0, help="another seed tries other streams")
     add("--seeds", nargs="+", default=(), metavar="FILE", help="streams to start from")
-    return parser
+    options = parser.parse_args(arguments)
+    share = len(options.spec)
+    try:
+        framers = [get_framer(spec) for spec in options.spec]
+    except SpecError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    streams = [Path(name).read_bytes() for name in options.seeds]
+    seconds = None if options.seconds is None else options.seconds / share
+    status = 0
+    for framer in framers:
+        seeds, iterations = streams or seeds_for(framer), -(-options.iterations // share)
+        try:
+            found: object = fuzz_framer(
+                framer, seeds, iterations=iterations, seconds=seconds, seed=options.seed
+            )
+        except ConformanceError as error:
+            found, status = error, 1
+        print(found, flush=True)
+    return status
 
 
 if __name__ == "__main__":  # pragma: no cover  # all it does is in main

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from framestream.testing.suite import TELLING, cut_at
+from framestream.testing.contract import encode
+from framestream.testing.suite import TELLING, cut_at, spliced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from framestream.framer import Framer
 
@@ -53,51 +54,32 @@ def wire_streams(
 
     Args:
         framer: writes the frames.
-        frames: the frames; such that the framer can carry.
+        frames: the frames; those that the framer refuses are not drawn.
         max_frames: how many there are at most.
     """
+    written = frames.map(lambda frame: (frame, encode(framer, frame)))
+    carried = written.filter(lambda pair: pair[1] is not None)
 
-    def write(some: list[Any]) -> st.SearchStrategy[WireStream]:
-        wire = b"".join(_written(framer, frame) for frame in some)
-        return chunkings(wire).map(lambda chunks: WireStream(chunks, some))
+    def cut(pairs: list[tuple[Any, Any]]) -> st.SearchStrategy[WireStream]:
+        wire = b"".join(encoded for _, encoded in pairs)
+        return chunkings(wire).map(lambda chunks: WireStream(chunks, [frame for frame, _ in pairs]))
 
-    return st.lists(frames, max_size=max_frames).flatmap(write)
+    return st.lists(carried, max_size=max_frames).flatmap(cut)
 
 
 def spoilt_streams(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Return streams made of runs of one of the seeds, with bytes left out and put in between them."""
-    return st.sampled_from(seeds).flatmap(
-        lambda seed: st.lists(_runs(seed), max_size=_MOST_CUTS).map(_join(seed))
-    )
+    return st.sampled_from(seeds).flatmap(_spoilt)
 
 
-def _runs(seed: bytes) -> st.SearchStrategy[tuple[int, int, bytes]]:
-    """Draw how many bytes to keep, how many to leave out before them, and what to put in before.
-
-    The size comes first: hypothesis then shortens a run from its beginning, too, as it leaves out more.
-    """
+def _spoilt(seed: bytes) -> st.SearchStrategy[bytes]:
     telling = st.sampled_from([bytes([byte]) for byte in TELLING])
     inserted = st.just(b"") | telling | st.binary(max_size=4)
-    return st.tuples(st.integers(0, len(seed)), st.integers(0, 8), inserted)
-
-
-def _join(seed: bytes) -> Callable[[list[tuple[int, int, bytes]]], bytes]:
-    def join(runs: list[tuple[int, int, bytes]]) -> bytes:
-        at, parts = 0, []
-        for size, skipped, inserted in runs:
-            at += skipped
-            parts += [inserted, seed[at : at + size]]
-            at += size
-        return b"".join(parts)
-
-    return join
+    # The size comes first: hypothesis then shortens a run from its beginning, too, as it leaves out more.
+    runs = st.lists(st.tuples(st.integers(0, len(seed)), st.integers(0, 8), inserted), max_size=_MOST_CUTS)
+    return runs.map(lambda drawn: spliced(seed, drawn))
 
 
 def _cut(data: bytes) -> st.SearchStrategy[list[bytes]]:
     places = st.lists(st.integers(0, len(data)), max_size=_MOST_CUTS)
     return places.map(lambda cuts: cut_at(data, cuts))
-
-
-def _written(framer: Framer[Any], frame: Any) -> bytes:
-    encoded = framer.encode(frame)
-    return encoded if isinstance(encoded, bytes) else b"".join(encoded)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice, pairwise
 from random import Random
 from typing import Any, NamedTuple, TypeAlias, TypedDict
 
-from framestream.framer import Framer, ReadCondition
-from framestream.testing.contract import is_one_frame
+from framestream.framer import ReadCondition
+from framestream.testing.contract import ConformanceError, encode, is_one_frame
 from framestream.testing.driver import Cut, Reading, read_chunks, same_frames
 
 Examples: TypeAlias = "Mapping[bytes, list[Any]] | Iterable[tuple[bytes, list[Any]]]"
@@ -109,8 +110,7 @@ class Suite:
         """The author's examples; if there are none, frames that the framer writes and reads back."""
         if self.given:
             return self.given
-        written = [(try_to_encode(self.framer, frame), frame) for frame in FRAMES]
-        alone = [Example(wire, [frame]) for wire, frame in written if wire is not None]
+        alone = [Example(wire, [frame]) for wire, frame in written_frames(self.framer)]
         alone = [example for example in alone if self._is_read_back(example)]
         in_a_row = Example(b"".join(wire for wire, _ in alone), [frame for _, [frame] in alone])
         return (*alone, in_a_row) if alone and self._is_read_back(in_a_row) else tuple(alone)
@@ -154,7 +154,7 @@ class Suite:
         """Return streams spoilt at random."""
         wires = [wire for wire in self.wires if len(wire) <= 4096] or [b"\0framestream\r\n"]
         source = Random(self.seed)  # noqa: S311  # reproducible, not secret
-        return [_spoil(wires[number % len(wires)], source, wires) for number in range(count)]
+        return [_spoil(wires[number % len(wires)], source) for number in range(count)]
 
     def chunkings(self, data: bytes, *, few: bool = False) -> Iterator[list[bytes]]:
         """Yield ways to cut a stream: enough of them, and not too many for the kit to stay quick."""
@@ -217,19 +217,17 @@ def prefix_lengths(size: int) -> list[int]:
 
 def seeds_for(framer: ReadCondition[Any]) -> list[bytes]:
     """Return streams to begin with: frames that this framer encodes, one and all, and real protocols."""
-    written = [wire for frame in FRAMES if (wire := try_to_encode(framer, frame)) is not None]
+    written = [wire for wire, _ in written_frames(framer)]
     return [*written, b"".join(written), *_STREAMS]
 
 
-def try_to_encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
-    """Return the bytes for a frame, or None if this framer cannot carry it."""
-    if not isinstance(framer, Framer):
-        return None
-    try:
-        encoded = framer.encode(frame)
-        return b"".join([encoded] if isinstance(encoded, bytes) else encoded)
-    except Exception:  # noqa: BLE001  # a frame of a kind that this framer does not carry fails in any way
-        return None
+def written_frames(framer: ReadCondition[Any]) -> Iterator[tuple[bytes, Any]]:
+    """Yield frames of common kinds that this framer carries, each after its bytes."""
+    for frame in FRAMES:
+        with suppress(ConformanceError):  # a frame of another kind fails in any way
+            wire = encode(framer, frame)
+            if wire is not None:
+                yield wire, frame
 
 
 def _two_way_cuts(size: int, most: int) -> list[int]:
@@ -240,18 +238,24 @@ def _two_way_cuts(size: int, most: int) -> list[int]:
     return sorted(ends | {1 + step * (size - 2) // rest for step in range(rest)})
 
 
-def _spoil(data: bytes, source: Random, donors: Sequence[bytes]) -> bytes:
-    """Return `data` with one to four changes: bytes taken away, put in, replaced, or the end cut off."""
-    for _ in range(source.randint(1, 4)):
-        at, donor = source.randint(0, len(data)), source.choice(donors)
-        piece = source.randint(0, len(donor))
-        inserts = (
-            b"",
-            bytes([source.choice(TELLING)]),
-            source.randbytes(1),
-            donor[piece : piece + 16],
-            data[at:][:8],
-        )
-        gone = source.choice((0, 1, 1, 1, 6, len(data)))
-        data = data[:at] + source.choice(inserts) + data[at + gone :]
-    return data
+def spliced(data: bytes, runs: Iterable[tuple[int, int, bytes]]) -> bytes:
+    """Return runs of `data`, each of so many bytes, after leaving out so many and putting some in."""
+    at, parts = 0, []
+    for size, skipped, inserted in runs:
+        at += skipped
+        parts += [inserted, data[at : at + size]]
+        at += size
+    return b"".join(parts)
+
+
+def _spoil(data: bytes, source: Random) -> bytes:
+    """Return `data` with up to four changes, and sometimes without its end."""
+    inserts = (
+        b"",
+        bytes([source.choice(TELLING)]),
+        source.randbytes(1),
+        data[source.randint(0, len(data)) :][:16],
+    )
+    sizes = [source.randint(0, len(data)) for _ in range(source.randint(1, 4))]
+    runs = [(size, source.choice((0, 1, 1, 6)), source.choice(inserts)) for size in sizes]
+    return spliced(data, [(source.randint(0, len(data)), 0, b""), *runs])

@@ -322,8 +322,7 @@ class TLSTransport(Transport):
                     raise ssl.SSLZeroReturnError
                 filled += received
         except ssl.SSLWantReadError:
-            if self._failure is None:
-                self._state = State.EMPTY
+            self._state = State.EMPTY
         except ssl.SSLWantWriteError:
             self._state, self._wish = State.EMPTY, Wish.SPEAK
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more can be decrypted

@@ -23,7 +23,7 @@ class Cobs(Framer[bytes]):
         DECODED   11 22 00 33               00              11 22 33 44
 
     A zero is the end of a packet wherever it stands, so that reading gets in step at the first
-    one, and a packet that is cut off or damaged costs no other: it is a `PayloadError`. A zero behind a
+    one, and a packet that is cut off or damaged costs no other: it is a `PayloadError`. A zero after a
     zero ends nothing, and belongs to no frame; the empty packet is ``01 00``.
 
     The limit counts stuffed bytes: a byte for the packet, and one more for each 254 of it at most.

@@ -1,9 +1,9 @@
 """Stuffing: what takes the zeros out of a packet, and puts them back in.
 
 S. Cheshire and M. Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Transactions on Networking 7(2),
-1999: a packet, with a zero added in thought, is cut behind every zero. A piece of up to 253
+1999: a packet, with a zero added in thought, is cut after every zero. A piece of up to 253
 bytes and its zero become a code, one more than the number of bytes, and the bytes. Code 255 stands for 254
-bytes and no zero behind them.
+bytes and no zero after them.
 """
 
 from __future__ import annotations

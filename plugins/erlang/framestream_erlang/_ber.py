@@ -45,7 +45,7 @@ class Ber(Framer[bytes]):
             return NeedMore(2)
         at = start + 1
         if data[start] & _HIGH_TAG == _HIGH_TAG:
-            at = self._behind_tag(data, at)
+            at = self._after_tag(data, at)
         if not start < at < size:
             return NeedMore()
         length, first = data[at], at + 1
@@ -57,7 +57,7 @@ class Ber(Framer[bytes]):
             first += octets
         return start, first + length, first + length
 
-    def _behind_tag(self, data: bytes | bytearray, at: int) -> int:
+    def _after_tag(self, data: bytes | bytearray, at: int) -> int:
         """Return where a tag number in several octets ends, or 0 if it is not all there (8.1.2.4)."""
         octets = data[at : at + _MOST_TAG]
         for index, octet in enumerate(octets):

@@ -21,7 +21,7 @@ class _Progress(NamedTuple):
 
     Attributes:
         first: the first fragment's size.
-        gap: how far behind the place to resume from the next mark is.
+        gap: how far after the place to resume from the next mark is.
     """
 
     first: int
@@ -40,7 +40,7 @@ class RecordMarking(Framer[bytes]):
     "A record is composed of one or more record fragments": each has a mark of four bytes, of which the
     highest bit says that it is the last one and the others how long it is. NFS, rpcbind and NDMP use it.
 
-    The limit holds for the record as a whole: the payload is everything behind the first mark, so the marks
+    The limit holds for the record as a whole: the payload is everything after the first mark, so the marks
     between fragments count, and endless empty fragments come to an end. A record of one fragment is refused
     by its mark; any record can be skipped, and streamed, with the marks between fragments in it.
     """

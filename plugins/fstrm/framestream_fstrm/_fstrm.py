@@ -1,4 +1,4 @@
-"""Fstrm: data frames, and control frames behind an escape."""
+"""Fstrm: data frames, and control frames after an escape."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Fstrm(Framer[Frame]):
         DECODED   Control(START)             b"hello"        Control(STOP)
 
     A data frame is a big-endian length of four bytes, not zero, and as many bytes. Four bytes of zero are
-    the escape: behind them are the length of a control frame, and its content, a type and content types
+    the escape: after them come the length of a control frame, and its content, a type and content types
     (fstrm/control.h). `Reading` and `Writing` are the handshake on top.
 
     Every frame is refused by its length if it is too large, and can be skipped or streamed. A control frame

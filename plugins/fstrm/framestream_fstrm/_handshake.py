@@ -23,9 +23,9 @@ class HandshakeError(FramingError):
 class _State(Enum):
     BEGUN = "before START"
     READY = "between READY and START"
-    STARTED = "behind START"
-    STOPPED = "behind STOP"
-    FINISHED = "behind FINISH"
+    STARTED = "after START"
+    STOPPED = "after STOP"
+    FINISHED = "after FINISH"
 
 
 class Reading:
@@ -45,7 +45,7 @@ class Reading:
 
     @property
     def finished(self) -> bool:
-        """True behind STOP: nothing may follow."""
+        """True after STOP: nothing may follow."""
         return self._state is _State.STOPPED
 
     def add(self, frame: Frame) -> Frame | None:

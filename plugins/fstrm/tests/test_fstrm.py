@@ -164,9 +164,9 @@ def test_content_types_need_not_be_named() -> None:
         ([Control(READY), Control(READY)], "READY between READY and START"),
         ([Control(STOP)], "STOP before START"),
         ([Control(ACCEPT)], "ACCEPT before START"),
-        ([Control(START), Control(START)], "START behind START"),
-        ([Control(START), Control(STOP), b"data"], "data behind STOP"),
-        ([Control(START), Control(STOP), Control(STOP)], "STOP behind STOP"),
+        ([Control(START), Control(START)], "START after START"),
+        ([Control(START), Control(STOP), b"data"], "data after STOP"),
+        ([Control(START), Control(STOP), Control(STOP)], "STOP after STOP"),
         ([Control(READY, (b"other",))], "content types .*other.*, not b'protobuf:dnstap.Dnstap'"),
         ([Control(READY, (b"other", DNSTAP)), Control(START, (b"other",))], "content types"),
     ],
@@ -184,8 +184,8 @@ def test_a_reader_refuses_what_cannot_stand_there(frames: list[bytes | Control],
     [
         ([b"data"], "data between READY and START"),
         ([Control(FINISH)], "FINISH between READY and START"),
-        ([Control(ACCEPT), Control(ACCEPT)], "ACCEPT behind START"),
-        ([Control(ACCEPT), Control(FINISH), Control(FINISH)], "FINISH behind FINISH"),
+        ([Control(ACCEPT), Control(ACCEPT)], "ACCEPT after START"),
+        ([Control(ACCEPT), Control(FINISH), Control(FINISH)], "FINISH after FINISH"),
         ([Control(ACCEPT, (b"other",))], "content types .*other.*, not"),
     ],
 )
@@ -202,7 +202,7 @@ def test_it_is_found_by_name() -> None:
 
 
 def test_spoilt_streams_read_alike_however_they_arrive() -> None:
-    assert fuzz_framer(Fstrm(), list(EXAMPLES), iterations=300).iterations == 300
+    assert fuzz_framer(Fstrm(), list(EXAMPLES), iterations=100).iterations == 100
 
 
 def test_the_readme_tells_the_truth() -> None:

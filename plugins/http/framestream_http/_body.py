@@ -1,4 +1,4 @@
-"""How to read the body behind a head (RFC 9112 6.3)."""
+"""How to read the body after a head (RFC 9112 6.3)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _WITHOUT_BODY: Final = frozenset((204, 304))
 
 
 def body_of(head: RequestHead | ResponseHead, *, method: bytes = b"GET") -> ReadCondition[Any] | None:
-    """Return what reads the body behind this head, or None if there is none.
+    """Return what reads the body after this head, or None if there is none.
 
     That is ``Exactly``, or ``HttpChunk`` to be read until a chunk is the ``last``, or ``UntilClose``. For a
     response, `method` is the request's. A body may be of any size: bound it where it is read.
 
-    Behind a successful response to CONNECT, and behind one of status 101, None stands for another protocol.
+    After a successful response to CONNECT, and after one of status 101, None stands for another protocol.
 
     Raises:
         ValueError: the head contradicts itself; none that was read does.

@@ -21,7 +21,7 @@ _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
 LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s\r\n" % _EXTENSIONS)
 _PLAIN: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 _EXTENSIONS_ONLY: Final = re.compile(_EXTENSIONS)
-_BEHIND_SIZE: Final = (b"", b"\r", b";", b" ", b"\t")
+_AFTER_SIZE: Final = (b"", b"\r", b";", b" ", b"\t")
 
 
 class Chunk(NamedTuple):
@@ -29,8 +29,8 @@ class Chunk(NamedTuple):
 
     Attributes:
         data: its bytes; none in the last chunk.
-        extensions: what stands behind its size, semicolons included (RFC 9112 7.1.1).
-        trailers: the fields behind the last chunk (7.1.2).
+        extensions: what stands after its size, semicolons included (RFC 9112 7.1.1).
+        trailers: the fields after the last chunk (7.1.2).
     """
 
     data: bytes
@@ -44,7 +44,7 @@ class Chunk(NamedTuple):
 
 
 class _Trailer(NamedTuple):
-    """The memo of a last chunk: its trailer section begins `first` bytes behind the frame's start."""
+    """The memo of a last chunk: its trailer section begins `first` bytes after the frame's start."""
 
     first: int
     extensions: bytes
@@ -61,10 +61,10 @@ class HttpChunk(Framer[Chunk]):
         DECODED   Chunk(b"hello")  Chunk(b"you", b";a=b")  Chunk(b"", trailers=((b"X", b"y"),))
 
     Ask for chunks until one is ``last``; the next head follows. The payload, which the limit counts and which
-    can be streamed, is a chunk's data, and the trailer section behind the last one.
+    can be streamed, is a chunk's data, and the trailer section after the last one.
 
     These break the stream (`FramingError`), as request smuggling lives on them: a size that is no number of
-    at most 16 hexadecimal digits; anything but well-formed extensions behind it, or more than 4096 bytes of
+    at most 16 hexadecimal digits; anything but well-formed extensions after it, or more than 4096 bytes of
     them; lines that end with a line feed alone, in every case; data that does not end where its size says;
     in trailers what is wrong in a head, and lines of more than 4096 bytes.
     """
@@ -97,16 +97,16 @@ class HttpChunk(Framer[Chunk]):
     def _incomplete(self, window: Window, feed: int) -> NeedMore:
         data, start = window.data, window.start
         size = _SIZE.match(data, start)
-        behind = start if size is None else size.end()
-        if size is None or data[behind : behind + 1] not in _BEHIND_SIZE:
+        after = start if size is None else size.end()
+        if size is None or data[after : after + 1] not in _AFTER_SIZE:
             if start == len(data):
                 return NeedMore()
-            byte = bytes(data[behind : behind + 1])
-            raise FramingError(f"{byte!r} in a chunk's size, or behind it", position=behind)
+            byte = bytes(data[after : after + 1])
+            raise FramingError(f"{byte!r} in a chunk's size, or after it", position=after)
         if feed >= 0:
-            line = bytes(data[behind:feed])
+            line = bytes(data[after:feed])
             reason = f"{line[:-1][:32]!r} is no chunk extension" if line.endswith(b"\r") else "LF without CR"
-            raise FramingError(reason, position=behind)
+            raise FramingError(reason, position=after)
         if len(data) >= start + MOST_LINE:
             raise FramingError(f"no end of a chunk's first line in {MOST_LINE} bytes", position=start)
         return NeedMore(resume=len(data))
@@ -141,7 +141,7 @@ class HttpChunk(Framer[Chunk]):
         """Return the chunk's first line, its data uncopied, and what ends it.
 
         Raises:
-            EncodeError: trailers behind a chunk that is not the last; extensions or trailers that are none;
+            EncodeError: trailers after a chunk that is not the last; extensions or trailers that are none;
                 more of them, or of data, than the limits allow.
         """
         data, extensions, trailers = frame
@@ -149,7 +149,7 @@ class HttpChunk(Framer[Chunk]):
         if not _EXTENSIONS_ONLY.fullmatch(extensions) or len(head) > MOST_LINE:
             raise EncodeError(f"{extensions[:32]!r} are no chunk extensions of at most {MOST_LINE} bytes")
         if data and trailers:
-            raise EncodeError("trailers behind a chunk that is not the last")
+            raise EncodeError("trailers after a chunk that is not the last")
         section = write_fields(trailers)
         size = len(data) + len(section)
         if self.max_size is not None and size > self.max_size:

@@ -18,7 +18,7 @@ class Chunked(NamedTuple):
 
     Attributes:
         data: what its chunks hold, joined.
-        trailers: the fields behind the last chunk.
+        trailers: the fields after the last chunk.
     """
 
     data: bytes
@@ -29,8 +29,8 @@ class _Progress(NamedTuple):
     """The memo of a body that arrives in pieces.
 
     Attributes:
-        left: bytes to come of a chunk's data with the CR LF behind it; 0 between chunks.
-        searched: how far behind `window.resume` the search in the next chunk has come.
+        left: bytes to come of a chunk's data with the CR LF after it; 0 between chunks.
+        searched: how far after `window.resume` the search in the next chunk has come.
         memo: what that search has for a memo, in the trailers.
     """
 
@@ -65,12 +65,12 @@ class HttpChunked(Framer[Chunked]):
     max_size: Annotated[int | None, "The largest body, with the chunks' own lines. Bytes."] = None
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return the span up to the empty line behind the last chunk."""
+        """Return the span up to the empty line after the last chunk."""
         data, at = window.data, window.resume
         left, searched, memo = window.memo or _Progress()
         while True:
             if left:
-                at, left = _behind_data(data, at, left)
+                at, left = _after_data(data, at, left)
                 if left:
                     return NeedMore(resume=at, settled=at, memo=_Progress(left))
             found: Any = _CHUNK.find(Window(data, at, at + searched, memo))
@@ -117,7 +117,7 @@ class HttpChunked(Framer[Chunked]):
         return pieces
 
 
-def _behind_data(data: bytes | bytearray, at: int, left: int) -> tuple[int, int]:
+def _after_data(data: bytes | bytearray, at: int, left: int) -> tuple[int, int]:
     """Skip what is there of a chunk's data; return where to go on, and how much is left with its CR LF."""
     size = max(left - len(_CRLF), 0)
     have = len(data) - at

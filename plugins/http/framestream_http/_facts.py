@@ -69,7 +69,7 @@ class Facts(NamedTuple):
             if coding != _CHUNKED and coding.split(b";")[0].strip(b" \t") == _CHUNKED:
                 raise ValueError("Transfer-Encoding chunked with a parameter")
         if _CHUNKED in (*self.codings, *codings)[:-1]:
-            raise ValueError("Transfer-Encoding with a coding behind chunked")
+            raise ValueError("Transfer-Encoding with a coding after chunked")
         return codings
 
     def _host(self, value: bytes) -> Facts:

@@ -32,7 +32,7 @@ class _Progress(NamedTuple):
     """The memo of a head that arrives in pieces: its lines before `window.resume` are checked.
 
     Attributes:
-        searched: how far behind `window.resume` no line end is.
+        searched: how far after `window.resume` no line end is.
         facts: what the lines before say; None in the first line.
     """
 
@@ -223,7 +223,7 @@ class HttpResponse(_HttpHead[ResponseHead]):
         DECODED   ResponseHead(200, b"OK", ((b"Content-Length", b"5"),))
 
     Read the body with what `body_of` gives, then the next head. Refused is what `HttpRequest` refuses, as
-    far as it applies. A status line may lack the space behind its status, which some servers leave out.
+    far as it applies. A status line may lack the space after its status, which some servers leave out.
     """
 
     name = "http-response"

@@ -89,9 +89,9 @@ SMUGGLING: dict[bytes, str] = {
     request(b"Content-Length: 10000000000000000000\r\n"): "is no number of at most 19 digits",
     request(b"Transfer-Encoding: xchunked\r\n"): "does not end with chunked",
     request(b"Transfer-Encoding: identity\r\n"): "does not end with chunked",
-    request(b"Transfer-Encoding: chunked, identity\r\n"): "a coding behind chunked",
-    request(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"): "a coding behind chunked",
-    request(b"Transfer-Encoding: chunked, chunked\r\n"): "a coding behind chunked",
+    request(b"Transfer-Encoding: chunked, identity\r\n"): "a coding after chunked",
+    request(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"): "a coding after chunked",
+    request(b"Transfer-Encoding: chunked, chunked\r\n"): "a coding after chunked",
     request(b"Transfer-Encoding: chunked;q=1\r\n"): "chunked with a parameter",
     request(b'Transfer-Encoding: "chunked"\r\n'): "is no list of codings",
     request(b"Transfer-Encoding: ,chunked\r\n"): "is no list of codings",
@@ -327,7 +327,7 @@ def test_they_are_found_by_name() -> None:
 
 @pytest.mark.parametrize("kind", [HttpChunk, HttpChunked, HttpRequest, HttpResponse])
 def test_spoilt_streams_read_alike_however_they_arrive(kind: type[Any]) -> None:
-    assert fuzz_framer(kind(), list(kind.examples), iterations=300).iterations == 300
+    assert fuzz_framer(kind(), list(kind.examples), iterations=100).iterations == 100
 
 
 def test_the_readme_tells_the_truth() -> None:

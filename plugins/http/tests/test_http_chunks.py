@@ -34,7 +34,7 @@ CHUNKS: dict[bytes, list[Chunk]] = {
     b"": [],
 }
 MALFORMED: dict[bytes, str] = {
-    b"\r\n": "b'\\r' in a chunk's size, or behind it",
+    b"\r\n": "b'\\r' in a chunk's size, or after it",
     b"x\r\n": "b'x' in a chunk's size",
     b"-1\r\n": "b'-' in a chunk's size",
     b"+1\r\na\r\n": "b'+' in a chunk's size",
@@ -42,7 +42,7 @@ MALFORMED: dict[bytes, str] = {
     b"0x1\r\na\r\n": "b'x' in a chunk's size",
     b"1_0\r\n": "b'_' in a chunk's size",
     b"10000000000000000\r\n": "b'0' in a chunk's size",
-    b"1\na\r\n": "b'\\n' in a chunk's size, or behind it",
+    b"1\na\r\n": "b'\\n' in a chunk's size, or after it",
     b"1;\na\r\n": "LF without CR",
     b"1;a\na\r\n": "LF without CR",
     b"1;\r\na\r\n": "b';' is no chunk extension",
@@ -190,7 +190,7 @@ def test_data_that_runs_over_its_size_is_refused_at_its_place() -> None:
         (HttpChunk(), Chunk(b"a", b"x"), "are no chunk extensions"),
         (HttpChunk(), Chunk(b"a", b";x\r\n"), "are no chunk extensions"),
         (HttpChunk(), Chunk(b"a", b";" + b"x" * 4096), "of at most 4096 bytes"),
-        (HttpChunk(), Chunk(b"a", trailers=((b"X", b"y"),)), "behind a chunk that is not the last"),
+        (HttpChunk(), Chunk(b"a", trailers=((b"X", b"y"),)), "after a chunk that is not the last"),
         (HttpChunk(), Chunk(b"", trailers=((b"X y", b"z"),)), "trailers cannot be written: .* is no field"),
         (
             HttpChunk(),

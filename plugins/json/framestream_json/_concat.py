@@ -31,8 +31,8 @@ class JsonConcat(JsonFramer):
     texts belongs to no frame. No byte is scanned twice: progress is the number of open brackets.
 
     A text that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (section 6) is a
-    `PayloadError`, and reading goes on behind it. Where no text can begin (``]``, ``}``, ``,``, ``:``), and
-    at a byte 0x1e anywhere, the stream is broken (`FramingError`). Texts are written with an LF behind them.
+    `PayloadError`, and reading goes on after it. Where no text can begin (``]``, ``}``, ``,``, ``:``), and
+    at a byte 0x1e anywhere, the stream is broken (`FramingError`). Texts are written with an LF after them.
     """
 
     name = "json-concat"

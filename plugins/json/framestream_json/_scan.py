@@ -1,7 +1,7 @@
 """Where one JSON text ends, told without building it: for texts that have no delimiter.
 
 RFC 8259, section 2: an array, object or string ends with its last byte, a number or name with the byte
-behind it. RS (0x1e) stands in no text: RFC 7464 builds on that.
+after it. RS (0x1e) stands in no text: RFC 7464 builds on that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RS: Final = 0x1E
 class At(Enum):
     """Where in a text a scan has got to.
 
-    A number or name is over if there is a byte behind it, which is not scanned.
+    A number or name is over if there is a byte after it, which is not scanned.
     """
 
     START = auto()
@@ -45,7 +45,7 @@ _NO_START: Final = b"]},:\x1e"
 def scan(data: bytes | bytearray, position: int, progress: Progress) -> tuple[int, Progress]:
     """Go on from `position`; return how far the scan got, and where in the text that is.
 
-    The scan stops behind the text, in front of a byte that no text can have there, or where the data ends
+    The scan stops after the text, before a byte that no text can have there, or where the data ends
     (in front of a backslash, if that may escape what comes next).
     """
     at, depth = progress

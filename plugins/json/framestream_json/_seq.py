@@ -13,7 +13,7 @@ from framestream.framer import PADDING, Decode, ValueSpan
 from framestream_json._scan import RS, START, At, Progress, scan
 from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
 
-# An RS with another one behind it begins nothing (section 2.1), nor does what separates texts.
+# An RS with another one after it begins nothing (section 2.1), nor does what separates texts.
 _BETWEEN: Final = re.compile(rb"(?:[ \t\r\n]|\x1e(?=\x1e))+")
 _SPACE: Final = b" \t\r\n"
 _UNFINISHED: Final = (At.START, At.INSIDE, At.STRING)
@@ -38,10 +38,10 @@ class JsonSeq(JsonFramer):
     Whatever goes wrong, the next RS begins a new text (sections 2.1 and 2.3): a text that is no JSON in
     UTF-8, is cut off or is nested too deep is a `PayloadError`, and so are bytes outside of any text, as
     when reading begins in the middle; nothing but a text above the limit breaks the stream, and that can be
-    discarded. A number or a name with no white space behind it may be cut off, and is refused for it (section
+    discarded. A number or a name with no white space after it may be cut off, and is refused for it (section
     2.4). White space between texts, and an RS in front of another one, belong to no frame (section 2.1).
 
-    A text is given out as soon as the byte behind it is there, which is the LF (section 2.2), and not only
+    A text is given out as soon as the byte after it is there, which is the LF (section 2.2), and not only
     with the RS of the next one. What follows on its heels without an RS is reported by itself.
     """
 
@@ -52,7 +52,7 @@ class JsonSeq(JsonFramer):
     }
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span of the text, without its RS and the byte behind it."""
+        """Return the span of the text, without its RS and the byte after it."""
         data, start, memo = window.data, window.start, window.memo
         if memo is None:
             between = _BETWEEN.match(data, start)
@@ -77,10 +77,10 @@ class JsonSeq(JsonFramer):
         at = progress[0]
         if at in _UNFINISHED or (position == size and not window.eof):
             return NeedMore(resume=position, memo=progress, settled=position, payload_start=first)
-        behind = data[position : position + 1]
-        if behind and behind in _SPACE:
+        following = data[position : position + 1]
+        if following and following in _SPACE:
             return first, position, position + 1
-        if behind in (b"", b"\x1e"):
+        if following in (b"", b"\x1e"):
             return (first, position, position, _CUT_OFF) if at is At.SCALAR else (first, position, position)
         return self._resync(window, first, position, _Resync.BROKEN)
 
@@ -107,13 +107,13 @@ class JsonSeq(JsonFramer):
             while True:
                 index = _next_record(text, index)
                 value, stop = parse(text, index)
-                behind = text[stop]
-                if behind not in " \t\r\n" and (behind != "\x1e" or text[index] not in '[{"'):
+                following = text[stop]
+                if following not in " \t\r\n" and (following != "\x1e" or text[index] not in '[{"'):
                     break
                 if stop - index > harmless and self.is_too_deep(text[index:stop].encode()):
                     break
                 append(value)
-                index = end = stop + (behind != "\x1e")
+                index = end = stop + (following != "\x1e")
         except (ValueError, IndexError, RecursionError):
             pass  # nothing whole is left, or `find` and `decode` say what is wrong with it
         return values, window.start + size_of(text, end)
@@ -124,7 +124,7 @@ class JsonSeq(JsonFramer):
 
 
 def _next_record(text: str, index: int) -> int:
-    """Return where the text behind the next RS begins; ValueError if something else comes first."""
+    """Return where the text after the next RS begins; ValueError if something else comes first."""
     if text[index] != "\x1e":
         index = skip_space(text, index)
     while text[index] == "\x1e":
@@ -141,7 +141,7 @@ def _refuse_outside(_: bytes) -> NoReturn:
 
 
 def _refuse_cut_off(_: bytes) -> NoReturn:
-    raise ValueError("a number or name with no white space behind it may be cut off")
+    raise ValueError("a number or name with no white space after it may be cut off")
 
 
 _OUTSIDE: Final = Decode(_refuse_outside)

@@ -1,4 +1,4 @@
-"""The base protocol of LSP and DAP for framestream: JSON behind a Content-Length header."""
+"""The base protocol of LSP and DAP for framestream: JSON after a Content-Length header."""
 
 from framestream_lsp._lsp import Lsp
 

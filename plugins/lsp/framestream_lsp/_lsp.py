@@ -35,7 +35,7 @@ class Lsp(JsonFramer):
 
     Content part: JSON in UTF-8, for which ``utf8`` is another name. A Content-Type that says anything else,
     and content that is no JSON or is nested too deep, is a `PayloadError`, which the protocol wants to be
-    answered: reading goes on behind the message.
+    answered: reading goes on after the message.
     """
 
     name = "lsp"
@@ -84,7 +84,7 @@ class Lsp(JsonFramer):
             position = end + 1
 
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Cut every whole message with the usual header; take what comes behind another one slowly."""
+        """Cut every whole message with the usual header; take what comes after another one slowly."""
         data, start = bytes(window.data), window.start
         messages: list[Any] = []
         append, match, decode = messages.append, _PLAIN.match, self.decode

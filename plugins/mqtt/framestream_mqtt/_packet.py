@@ -30,7 +30,7 @@ class PacketType(IntEnum):
 
 
 class Packet(NamedTuple):
-    """A control packet: the fixed header's two halves, and everything behind it.
+    """A control packet: the fixed header's two halves, and everything after it.
 
     Attributes:
         type: what kind of packet it is.

@@ -35,7 +35,7 @@ class Netstring(Framer[bytes]):
     The size is known with the colon: a frame above the limit is refused before its first byte arrives,
     and can be skipped or streamed. These break the stream (`FramingError`): a length of more than 19
     digits, or none; "extra zeros at the front of [len] are prohibited"; a byte other than the comma
-    behind the string.
+    after the string.
     """
 
     name = "netstring"

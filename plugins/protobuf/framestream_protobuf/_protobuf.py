@@ -1,4 +1,4 @@
-"""Protobuf: messages behind their size, as parseDelimitedFrom reads them."""
+"""Protobuf: messages, each after its size, as parseDelimitedFrom reads them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ M = TypeVar("M", bound=Message, default=Raw)
 
 @dataclass(frozen=True)
 class Protobuf(Framer[M]):
-    r"""Cut protobuf messages that stand behind their size, decoded.
+    r"""Cut protobuf messages, each after its size, and decode them.
 
     ::
 

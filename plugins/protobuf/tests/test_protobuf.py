@@ -155,12 +155,8 @@ def test_a_wrong_name_is_a_wrong_spec() -> None:
 
 
 def test_spoilt_streams_read_alike_however_they_arrive() -> None:
-    assert (
-        fuzz_framer(
-            Protobuf(Text), [delimited("hello") + delimited("") + delimited("x" * 100)], iterations=300
-        ).iterations
-        == 300
-    )
+    seed = delimited("hello") + delimited("") + delimited("x" * 100)
+    assert fuzz_framer(Protobuf(Text), [seed], iterations=100).iterations == 100
 
 
 def test_the_readme_tells_the_truth() -> None:

@@ -1,4 +1,4 @@
-"""The type bytes of RESP, and the numbers behind them."""
+"""The type bytes of RESP, and the numbers after them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PART, END = b";."
 LINES: Final = frozenset(b"+-:_,#(")
 """Types that end with their line."""
 BODIES: Final = frozenset(b"$!=")
-"""Types whose line says how many bytes follow, and a CR LF behind those."""
+"""Types whose line says how many bytes follow, and a CR LF after those."""
 AGGREGATES: Final = frozenset(b"*%~>|")
 """Types whose line says how many values follow."""
 STREAMED: Final = frozenset(b"$*%~")

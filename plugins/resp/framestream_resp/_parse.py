@@ -186,7 +186,7 @@ def _boolean(line: bytes) -> bool:
 
 def _null(line: bytes) -> None:
     if line:
-        raise ValueError(f"{line[:40]!r} behind a null")
+        raise ValueError(f"{line[:40]!r} after a null")
 
 
 def _verbatim(body: bytes) -> Verbatim:

@@ -30,7 +30,7 @@ class Resp(Framer[Any]):
     https://github.com/redis/redis-specifications/blob/master/protocol/RESP3.md (streamed values and
     attributes): simple strings are str, bulk strings bytes, integers and big numbers int, doubles float,
     booleans bool, all nulls None, arrays lists, maps dicts, sets sets; errors, simple or bulk, are
-    `ErrorReply`, verbatim strings `Verbatim`, pushes `Push`; a value behind attributes is `Attributed`.
+    `ErrorReply`, verbatim strings `Verbatim`, pushes `Push`; a value after attributes is `Attributed`.
     Streamed strings and aggregates are read as plain ones. A list or set inside a key or a set is a tuple
     or frozenset, and a set with a map in it is a list. Text that is not UTF-8 keeps its bytes as surrogates.
 
@@ -42,7 +42,7 @@ class Resp(Framer[Any]):
     Headers that break the grammar break the stream (`FramingError`): an unknown type, a size with a sign,
     leading zeros or more than 19 digits, a missing CR LF, more than `max_depth` open aggregates. A number
     or boolean that is none, a map as a key, and more than 1000 big numbers or aggregates as keys (whose
-    hashes collide if somebody wants them to) are a `PayloadError`: reading goes on behind the reply.
+    hashes collide if somebody wants them to) are a `PayloadError`: reading goes on after the reply.
     Inline commands are refused.
     """
 
@@ -114,7 +114,7 @@ class Resp(Framer[Any]):
         """Return the value of a reply. ValueError for a number, boolean or key that is none."""
         value, end = self._parser.parse(payload, 0, self.max_depth)
         if end != len(payload):
-            raise ValueError(f"{len(payload) - end} bytes behind a reply")
+            raise ValueError(f"{len(payload) - end} bytes after a reply")
         return value
 
     def split(self, window: Window) -> tuple[list[Any], int]:

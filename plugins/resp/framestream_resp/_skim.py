@@ -48,7 +48,7 @@ def skim(
 
     Raises:
         FramingError: a byte that begins no type (or none that can stand here), a size that is none, a body
-            without CR LF behind it, a line that ends with LF alone, more than `max_depth` open aggregates.
+            without CR LF after it, a line that ends with LF alone, more than `max_depth` open aggregates.
     """
     walk = _Walk(data, position, progress, max_depth, RESP2 if version == 2 else None)
     while walk.step():

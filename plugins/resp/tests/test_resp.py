@@ -96,7 +96,7 @@ MALFORMED = {
     b"#x\r\n": "is no boolean",
     b",1,5\r\n": "is no double",
     b",infinity\r\n": "is no double",
-    b"_x\r\n": "behind a null",
+    b"_x\r\n": "after a null",
     b"(" + b"9" * 4097 + b"\r\n": "is no number of at most 4096 digits",
     b"=3\r\ntxt\r\n": "is no format of a verbatim string",
     b"+a\rb\r\n": "holds a CR or an LF",
@@ -261,7 +261,7 @@ def test_a_bad_value_costs_its_reply_and_no_other() -> None:
 
 
 def test_a_payload_is_one_reply() -> None:
-    with pytest.raises(ValueError, match="4 bytes behind a reply"):
+    with pytest.raises(ValueError, match="4 bytes after a reply"):
         Resp().decode(b":1\r\n:2\r\n")
 
 

@@ -32,7 +32,7 @@ class Slip(Framer[bytes]):
     ESC_ESC (db dd). Drivers may begin a packet with END, too, which flushes line noise as a packet of its
     own: packets of no bytes are passed over, and `leading` writes that END. OSC 1.1 does so.
 
-    An ESC with anything else behind it is a protocol violation, and here a `PayloadError`, which costs that
+    An ESC with anything else after it is a protocol violation, and here a `PayloadError`, which costs that
     packet only. The driver in the RFC leaves the byte alone and puts it into the packet: ``strict=no`` does.
 
     The limit counts bytes as they are sent, escapes included.
@@ -67,8 +67,8 @@ class Slip(Framer[bytes]):
             # The second byte of an escape is never ESC, so that every match is one.
             return payload.replace(ESCAPED_END, END).replace(ESCAPED_ESC, ESC)
         if self.strict:
-            behind = payload[bad.end() : bad.end() + 1]
-            raise ValueError(f"ESC at {bad.start()} with {behind!r} behind it")
+            following = payload[bad.end() : bad.end() + 1]
+            raise ValueError(f"ESC at {bad.start()} with {following!r} after it")
         return _ESCAPE.sub(_leniently, payload)
 
     def split(self, window: Window) -> tuple[list[bytes], int]:

@@ -26,9 +26,9 @@ def test_conformance() -> None:
         Slip(),
         examples=EXAMPLES,
         malformed={
-            b"a\xdbb\xc0": "ESC at 1 with b'b' behind it",
-            b"\xdb\xc0": "ESC at 0 with b'' behind it",
-            b"\xdb\xdb\xdc\xc0": "ESC at 0 with b'\\xdb' behind it",
+            b"a\xdbb\xc0": "ESC at 1 with b'b' after it",
+            b"\xdb\xc0": "ESC at 0 with b'' after it",
+            b"\xdb\xdb\xdc\xc0": "ESC at 0 with b'\\xdb' after it",
         },
         incomplete=[b"a", b"a\xc0\xdb", b"\xdb\xdc"],
         slow_frame=lambda size: b"a\xdb\xdc" * (size // 3) + b"\xc0",

@@ -1,4 +1,4 @@
-"""Syslog: messages behind their length, or in front of a line feed."""
+"""Syslog: messages after their length, or before a line feed."""
 
 from __future__ import annotations
 

@@ -222,9 +222,8 @@ def test_it_is_found_by_name() -> None:
     "framer", [Syslog(), Syslog(trailer=b"\r\n"), Syslog("octet-counting"), Syslog("non-transparent")]
 )
 def test_spoilt_streams_read_alike_however_they_arrive(framer: Syslog) -> None:
-    assert (
-        fuzz_framer(framer, [b"<34>a\n5 hello<1>x\r\n12 hello world!<2>\n"], iterations=300).iterations == 300
-    )
+    seed = b"<34>a\n5 hello<1>x\r\n12 hello world!<2>\n"
+    assert fuzz_framer(framer, [seed], iterations=100).iterations == 100
 
 
 def test_the_readme_tells_the_truth() -> None:

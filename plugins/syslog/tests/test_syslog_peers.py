@@ -30,7 +30,7 @@ pytestmark = [
 TIMEOUT = 20
 PATH = os.environ.get("PATH", "") + ":/usr/sbin"
 
-# Messages are passed on as they came: to a file, with ~~ behind each, and to us.
+# Messages are passed on as they came: to a file, with ~~ after each, and to us.
 RSYSLOG = """
 global(workDirectory="{home}" maxMessageSize="64k" parser.escapeControlCharactersOnReceive="off"
        parser.dropTrailingLFOnReception="off")

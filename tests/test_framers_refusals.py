@@ -1,0 +1,196 @@
+"""What the built-in framers refuse: options that make no sense, frames that would be read back otherwise."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cutting import wire
+
+from framestream import EncodeError
+from framestream.framers import (
+    Available,
+    Delimiter,
+    Exactly,
+    FirstOf,
+    FixedLength,
+    HeaderThenBody,
+    LengthPrefix,
+    Line,
+    Mapped,
+    Msgpack,
+    Regex,
+    Sequence,
+    UntilClose,
+    When,
+)
+
+OPTIONS: list[tuple[Callable[[], Any], str]] = [
+    (lambda: Line("utf-16"), "encoding is 'utf-16'; it must write newlines as ASCII does"),
+    (lambda: Line("utf-8-sig"), "encoding is 'utf-8-sig'; it must write newlines"),
+    (lambda: Line("cp037"), "encoding is 'cp037'; it must write newlines"),
+    (lambda: Line("klingon"), "unknown encoding: klingon"),
+    (lambda: Line("rot13"), "'rot13' is not a text encoding"),
+    (lambda: Line(errors="shrug"), "unknown error handler name 'shrug'"),
+    (lambda: Line(newline="cr"), "newline is 'cr'; it must be one of any, lf, crlf"),
+    (lambda: Line(max_size="9"), "max_size is '9'; it must be a whole number"),
+    (lambda: Exactly(-1), "size is -1; it must be a whole number, 0 or more"),
+    (lambda: Exactly(2.0), "size is 2.0"),
+    (lambda: FixedLength(0), "size is 0; it must be a whole number, 1 or more"),
+    (lambda: FixedLength(True), "size is True"),
+    (lambda: FixedLength(2, b""), "pad is b''; it must be one byte"),
+    (lambda: FixedLength(2, b"ab"), "pad is b'ab'"),
+    (lambda: FixedLength(2, " "), "pad is ' '"),
+    (lambda: Available(0), "max_size is 0; it must be a whole number, 1 or more"),
+    (lambda: UntilClose(-1), "max_size is -1; it must be a whole number, 0 or more"),
+    (lambda: Delimiter(()), "no delimiter is given"),
+    (lambda: Delimiter(b""), "delimiter b'' is not bytes, one or more"),
+    (lambda: Delimiter("\r\n"), "delimiter '\\r\\n' is not bytes, one or more"),
+    (lambda: Delimiter(10), "delimiter 10 is not bytes"),
+    (lambda: Delimiter((b"\n", "\r\n")), "delimiter '\\r\\n' is not bytes, one or more"),
+    (
+        lambda: Delimiter((b"\n", b"\n\n")),
+        "delimiter b'\\n\\n' can never end a frame: b'\\n' in it ends one first",
+    ),
+    (lambda: Delimiter((b"ab", b"xaby")), "delimiter b'xaby' can never end a frame"),
+    (lambda: LengthPrefix(size=0), "size is 0; it must be a whole number, from 1 to 8"),
+    (lambda: LengthPrefix(size=9), "size is 9; it must be a whole number, from 1 to 8"),
+    (lambda: LengthPrefix(size=11, format="varint"), "size is 11; it must be a whole number, from 1 to 10"),
+    (lambda: LengthPrefix(size=21, format="decimal"), "size is 21; it must be a whole number, from 1 to 20"),
+    (lambda: LengthPrefix(format="hex"), "a hex length needs a terminator or a size"),
+    (
+        lambda: LengthPrefix(format="octal"),
+        "format is 'octal'; it must be one of binary, varint, decimal, hex",
+    ),
+    (
+        lambda: LengthPrefix(byteorder="middle"),
+        "byteorder is 'middle'; it must be one of big, little, native",
+    ),
+    (lambda: LengthPrefix(offset=-1), "offset is -1; it must be a whole number, 0 or more"),
+    (lambda: LengthPrefix(strip=-1), "strip is -1; it must be a whole number, 0 or more"),
+    (lambda: LengthPrefix(adjust=0.5), "adjust is 0.5; it must be a whole number"),
+    (lambda: LengthPrefix(max_size=-1), "max_size is -1"),
+    (lambda: LengthPrefix(terminator=b":"), "terminator is b':'; a binary length has no such option"),
+    (lambda: LengthPrefix(canonical=True), "canonical is True; a binary length has no such option"),
+    (
+        lambda: LengthPrefix(format="varint", byteorder="little"),
+        "byteorder is 'little'; a varint length has no",
+    ),
+    (
+        lambda: LengthPrefix(format="varint", terminator=b":"),
+        "terminator is b':'; a varint length has no such option",
+    ),
+    (
+        lambda: LengthPrefix(format="hex", size=4, canonical=True),
+        "canonical is True; a hex length of fixed size",
+    ),
+    (lambda: LengthPrefix(format="decimal", terminator=":"), "terminator is ':'; it must be bytes"),
+    (
+        lambda: LengthPrefix(format="decimal", terminator=b"0:"),
+        "terminator is b'0:'; it must not begin with a decimal",
+    ),
+    (
+        lambda: LengthPrefix(format="hex", terminator=b"f"),
+        "terminator is b'f'; it must not begin with a hex digit",
+    ),
+    (lambda: LengthPrefix(length=len), "size is None; it must be a whole number, 1 or more"),
+    (
+        lambda: LengthPrefix(length=len, size=2, format="hex"),
+        "format is 'hex'; a length that a function reads",
+    ),
+    (lambda: Regex(b"a", engine="pcre"), "engine is 'pcre'"),
+    (lambda: Regex(b"a", result="str"), "result is 'str'"),
+    (lambda: Regex(b"a", max_size=-1), "max_size is -1"),
+    (lambda: Msgpack(max_str_len=-1), "max_str_len is -1"),
+    (lambda: Msgpack(timestamp=7), "timestamp"),
+    (lambda: Msgpack(unicode_errors="often"), "unknown error handler"),
+    (lambda: Msgpack(object_hook=5), "object_hook"),
+    (lambda: Msgpack(default=5), "default"),
+    (lambda: Msgpack(max_size=-1), "max_size is -1"),
+    (lambda: Msgpack(object_hook=dict, object_pairs_hook=dict), "mutually exclusive"),
+    (FirstOf, "at least one alternative"),
+    (Sequence, "at least one part"),
+    (lambda: FirstOf(5), "5 is not a read condition"),
+    (lambda: When((), Line()), "none, or empty ones"),
+    (lambda: When(b"", Line()), "none, or empty ones"),
+    (lambda: Sequence(Line(), max_size=-1), "max_size is -1"),
+    (lambda: HeaderThenBody(Line(), str, max_size=-1), "max_size is -1"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), OPTIONS)
+def test_options_that_make_no_sense_are_refused_at_once(make: Callable[[], Any], reason: str) -> None:
+    with pytest.raises((ValueError, TypeError)) as caught:
+        make()
+    assert reason in str(caught.value)
+
+
+FRAMES: list[tuple[Any, Any, str]] = [
+    (Line(), "a\nb", "would be read back as 1: a delimiter ends at byte 2"),
+    (Line(), "a\r", "payload of 2 bytes would be read back as 1"),
+    (Line(newline="crlf"), "a\r\nb", "would be read back as 1"),
+    (Line(None), b"a\nb", "would be read back as 1"),
+    (Line("ascii"), "é", "line cannot be encoded: 'ascii' codec can't encode"),
+    (Line(errors="replace"), "\ud800", "line cannot be encoded"),
+    (Line(errors="surrogateescape"), "\udcc3\udca9", "line would be read back otherwise"),
+    (Line("raw_unicode_escape"), "\\u0041", "line would be read back otherwise"),
+    (Line(max_size=3), "éé", "payload of 4 bytes exceeds the limit 3"),
+    (Delimiter(b"\n"), b"a\nb", "payload of 3 bytes would be read back as 1: a delimiter ends at byte 2"),
+    (Delimiter((b"\r\n", b"\n")), b"a\nb", "would be read back as 1"),
+    (Delimiter((b"\n", b"\r\n")), b"ab\r", "payload of 3 bytes would be read back as 2"),
+    (Delimiter(b"aa"), b"xa", "payload of 2 bytes would be read back as 1"),
+    (Delimiter(b"\n", max_size=3), b"abcd", "payload of 4 bytes exceeds the limit 3"),
+    (Delimiter(b";", keep=True), b"ab", "payload of 2 bytes has to keep its delimiter at its end"),
+    (Delimiter(b";", keep=True), b"a;b;", "payload of 4 bytes would be read back as 2"),
+    (Delimiter(b";", keep=True), b"a;b", "payload of 3 bytes would be read back as 2"),
+    (FixedLength(3), b"ab", "payload of 2 bytes in records of 3"),
+    (FixedLength(3), b"abcd", "payload of 4 bytes in records of 3"),
+    (FixedLength(3, b" "), b"abcd", "payload of 4 bytes in records of 3"),
+    (FixedLength(3, b" "), b"a ", "ends with the pad byte b' '"),
+    (UntilClose(max_size=2), b"abc", "payload of 3 bytes exceeds the limit 2"),
+    (LengthPrefix(1), b"x" * 256, "length 256 does not fit into 1 bytes"),
+    (LengthPrefix(1, includes_header=True), b"x" * 255, "length 256 does not fit into 1 bytes"),
+    (LengthPrefix(2, adjust=3), b"ab", "length -1 does not fit into 2 bytes"),
+    (LengthPrefix(1, format="varint"), b"x" * 128, "length 128 does not fit into a varint of 1 bytes"),
+    (LengthPrefix(format="varint", adjust=1), b"", "length -1 does not fit into a varint"),
+    (LengthPrefix(2, format="decimal"), b"x" * 100, "length 100 does not fit into 2 decimal digits"),
+    (LengthPrefix(1, format="hex", terminator=b":"), b"x" * 16, "does not fit into 1 hex digits"),
+    (LengthPrefix(adjust=1, format="decimal", terminator=b":"), b"", "length -1 does not fit into 20"),
+    (LengthPrefix(max_size=2), b"abc", "payload of 3 bytes exceeds the limit 2"),
+    (LengthPrefix(2, offset=2), b"abc", "keep the header with strip=0"),
+    (LengthPrefix(2, strip=1), b"abc", "keep the header with strip=0"),
+    (LengthPrefix(strip=10, format="varint"), b"abc", "keep the header with strip=0"),
+    (LengthPrefix(2, length=len), b"abc", "keep the header with strip=0"),
+    (LengthPrefix(2, strip=0), b"\0", "frame of 1 bytes is shorter than the header it must have"),
+    (LengthPrefix(2, strip=0), b"\0\4abc", "frame of 5 bytes, but its header says 6"),
+    (LengthPrefix(2, strip=0, adjust=-5), b"\0\4abc", "refused: length 4 makes a frame of 1 bytes"),
+    (Line(), 5, "frame is of type int; it must be text"),
+    (Line(None), "one", "frame is text; without an encoding it must be bytes"),
+    (LengthPrefix(4), "one", "frame is of type str; it must be bytes"),
+    (LengthPrefix(4), memoryview(array("I", [1])), "frame is of type memoryview; it must be bytes"),
+    (Sequence(Line(), Line()), 5, "frame is of type int, not one value for each part"),
+    (Mapped(Line(), str, lambda value: value["name"]), {}, "'name'"),
+    (
+        HeaderThenBody(Line(), lambda line: Exactly(int(line)), separate=lambda frame: frame.parts),
+        b"",
+        "frame cannot be taken apart: 'bytes' object has no attribute 'parts'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("framer", "frame", "reason"), FRAMES)
+def test_what_would_be_read_back_otherwise_is_not_written(framer: Any, frame: Any, reason: str) -> None:
+    with pytest.raises(EncodeError) as caught:
+        framer.encode(frame)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "framer",
+    [Delimiter(b";"), FixedLength(3), LengthPrefix(2), Line(), Line(None), Regex("e"), UntilClose()],
+    ids=str,
+)
+def test_every_kind_of_bytes_is_written_alike(framer: Any) -> None:
+    assert wire(framer, b"one") == wire(framer, bytearray(b"one")) == wire(framer, memoryview(b"one"))
