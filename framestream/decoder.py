@@ -761,8 +761,9 @@ class FrameDecoder:
 
     def take_leftover(self) -> bytes:
         """Consume and return every byte that is received and not delivered; somebody else goes on there."""
-        self._prepare(None, -1)
-        self._frame.reset()
+        if self._frame.state is not BROKEN:  # which it stays
+            self._prepare(None, -1)
+            self._frame.reset()
         leftover = self._buffer.peek(self._buffer.size)
         self._buffer.drop(len(leftover))
         return leftover

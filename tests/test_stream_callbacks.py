@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 from stream_pairs import begun, joined, once, passes, until
@@ -403,3 +404,33 @@ async def test_open_and_close_are_logged_with_the_stream(caplog):
         (record,) = [r for r in caplog.records if r.getMessage() == "stream closed"]
         assert record.stream is server
         assert record.peer.startswith("127.0.0.1:")
+
+
+async def test_no_callback_tells_that_bytes_have_left_which_never_will():
+    async with joined("unix") as (client, server):
+        called = []
+        server.close()
+        await passes()
+        client.write(b"lost", partial(called.append, "left"))
+        await passes(10)
+        assert client.closed()
+        assert not called
+
+
+async def test_a_handler_paused_and_resumed_within_a_flood_runs_once_in_each_pass():
+    async with joined("memory") as (client, server):
+        seen = []
+        passed = []
+
+        def take(frame):
+            seen.append(frame)
+            handler.pause()
+            handler.resume()
+
+        client.write(b"x\n" * 20_000)
+        handler = server.on_frame(Line(), take)
+        while len(seen) < 20_000:
+            before = len(seen)
+            await asyncio.sleep(0)
+            passed.append(len(seen) - before)
+        assert max(passed) <= 2048

@@ -596,3 +596,29 @@ async def test_whatever_a_transport_or_a_callback_raises_closes_the_stream_and_i
         first, second, third = ours(caplog)
         assert ("error on read: division by zero", "error on write: not like this") == (first, second)
         assert third.startswith("uncaught exception in a callback, closing the stream: ZeroDivision")
+
+
+async def test_who_lingers_after_bytes_that_are_no_frame_leaves_the_error_for_the_next_read():
+    client, server = memory_stream_pair(max_frame_size=4)
+    client.write(bytes(100_000))
+    with pytest.raises(FrameTooLarge):
+        await server.read(Line())
+    closing = asyncio.ensure_future(server.aclose(linger=5))
+    assert b"" == await client.read_until_close()
+    await closing
+    with pytest.raises(FrameTooLarge):
+        await server.read(Line())
+
+
+async def test_a_read_after_lingering_meets_the_end():
+    needs_polling("asking whether something has arrived that nobody reads")
+    async with joined("tcp") as (client, server):
+        await client.write(b"hello")
+        await passes(5)
+        closing = asyncio.ensure_future(server.aclose(linger=5))
+        await passes(5)
+        assert not closing.done()
+        assert b"" == await client.read_until_close()
+        await closing
+        with pytest.raises(StreamClosed):
+            await server.read_bytes(1)

@@ -390,3 +390,20 @@ async def test_what_is_unread_survives_whatever_others_receive():
         await other.write(b"\1" * 60_000)
         assert b"\1" * 60_000 == await second.read_bytes(60_000)
         assert data == server.leftover == await server.read_until_close()
+
+
+async def test_a_stream_closed_by_the_reader_of_a_large_push_has_ended_for_good():
+    async with joined("unix") as (client, server):
+
+        async def look_and_close():
+            await server.peek(100_000)
+            server.close()
+
+        waiting = asyncio.ensure_future(look_and_close())
+        await passes()
+        client.write(payload(180 * KIB))
+        await waiting
+        held = server.buffered
+        assert held > READ_AHEAD
+        await server.read_bytes(held - 10)
+        assert 4 == len(await server.read_bytes(4))

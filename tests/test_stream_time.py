@@ -208,3 +208,14 @@ async def test_aclose_gives_up_after_its_timeout(linger):
         await client.aclose(timeout=2, linger=linger)
         assert client.closed()
         assert pytest.approx(2) == now() - began
+
+
+async def test_a_reader_may_take_its_time_over_a_part_that_was_there_already():
+    client, server = memory_stream_pair(frame_timeout=1.0)
+    client.write(b"\0\0\0\4ab")
+    await server.peek(6)
+    async with server.open_frame(LengthPrefix(4)) as body:
+        assert b"ab" == await anext(body)
+        await asyncio.sleep(5)
+        asyncio.get_running_loop().call_later(0.5, client.write, b"cd")
+        assert b"cd" == await anext(body)

@@ -430,7 +430,7 @@ class FrameHandler(PendingRead):
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_callback", "_callbacks", "_context", "_paused", "_waits_for_room")
+    __slots__ = ("_callback", "_callbacks", "_context", "_due", "_paused", "_waits_for_room")
 
     def __init__(
         self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]
@@ -440,6 +440,7 @@ class FrameHandler(PendingRead):
         self._callbacks = stream.callbacks
         self._context = copy_context()
         self._paused = False
+        self._due = False  # the next pass delivers
         self._waits_for_room = False
 
     def start(self) -> None:
@@ -482,7 +483,13 @@ class FrameHandler(PendingRead):
             self.stream.close(error)
 
     def _soon(self) -> None:
-        self.stream.loop.call_soon(self._deliver, context=self._context)
+        if not self._due:
+            self._due = True
+            self.stream.loop.call_soon(self._deliver_due, context=self._context)
+
+    def _deliver_due(self) -> None:
+        self._due = False
+        self._deliver()
 
     def _deliver(self) -> None:
         stream, condition, callback = self.stream, self.condition, self._callback
@@ -558,6 +565,11 @@ class Lingering(PendingRead):
         """Take the stream's reading over."""
         self.stream.receiver.claim(self, None)
         self.on_data(at_once=False)
+
+    @property
+    def given_up(self) -> bool:
+        """True when it is over: the next read meets what became of the stream."""
+        return self.done.done()
 
     def missing(self, decoder: FrameDecoder) -> int:
         """Return 1: whatever arrives goes."""

@@ -254,7 +254,8 @@ class Receiver:
             self.reader.on_data(True)  # type: ignore[union-attr]  # somebody waits
         elif self._inline:
             return  # a read that does not wait for it takes what it gets
-        if not self.waiting and self.state is not PAUSED and self.decoder.held >= READ_AHEAD:
+        # The reader may have closed the stream: an end stays one.
+        if not self.waiting and self.state in (FLOWING, FULL) and self.decoder.held >= READ_AHEAD:
             self._pause()
 
     def eof_received(self) -> bool:

@@ -50,6 +50,7 @@ async def send_file(stream: IOStream, file: BinaryIO, offset: int, count: int | 
                     break
                 at += sent
                 sender.passed += sent
+                await asyncio.sleep(0)  # a peer that takes everything at once leaves others their turn
         finally:
             if piece:  # offered and not taken: it has to leave before all else
                 sender.put_first(piece)
@@ -61,12 +62,9 @@ async def _send_some(stream: IOStream, send: Callable[[int], int], size: int) ->
         if stream.closed():
             raise StreamClosed("stream closed before the file was sent", real_error=stream.error)
         try:
-            sent = send(size)
+            return send(size)
         except (BlockingIOError, InterruptedError):
             await stream.sender.writable()
-            continue
         except OSError as error:
             stream.close(error)
             raise StreamClosed("stream closed before the file was sent", real_error=error) from error
-        await asyncio.sleep(0)  # a peer that takes everything at once leaves others their turn
-        return sent

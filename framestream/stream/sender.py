@@ -371,10 +371,7 @@ class Sender:
 
     def call_when_sent(self, callback: Callable[[], object]) -> None:
         """Call a function when everything written so far has left, at once if it has."""
-        if self.pending:
-            self._add_waiter(self.written, _Call(callback))
-        else:
-            callback()
+        self.settle_when_sent(_Call(callback))
 
     def settle_when_sent(self, waiter: Waiter) -> None:
         """Tell `waiter` when everything written so far has left, or that it never will."""

@@ -74,7 +74,7 @@ class ReadTimer:
         self._limits = limits
         self._decoder = decoder
         self._offset = decoder.offset  # where the frame begins
-        self._paused: float | None = None
+        self._paused: float | None = now
         self._deadline = min(ends, default=None)
         self._began = self._arrived = now
         self._first: float | None = now if decoder.buffered else None  # when the frame's first byte came
