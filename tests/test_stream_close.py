@@ -622,3 +622,15 @@ async def test_a_read_after_lingering_meets_the_end():
         await closing
         with pytest.raises(StreamClosed):
             await server.read_bytes(1)
+
+
+async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away():
+    client, server = memory_stream_pair(half_open=True)
+    server.end_input()
+    with pytest.raises(StreamClosed):
+        await server.read(Line())
+    server.receiver.get_buffer(-1)[:5] = b"late\n"
+    server.receiver.buffer_updated(5)
+    assert not server.buffered
+    assert not server.closed()
+    client.close()

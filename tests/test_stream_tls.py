@@ -334,3 +334,14 @@ async def test_a_handshake_that_came_after_a_header_is_gone_on_with(leftover):
         await shaking
         await client.write(b"secret\n")
         assert "secret" == await server.read(Line())
+
+
+async def test_no_handshake_is_waited_for_after_the_peer_has_ended_its_half():
+    client, server = memory_stream_pair(half_open=True)
+    client.write_eof()
+    with pytest.raises(StreamClosed):
+        await server.read(Line())
+    with pytest.raises(StreamClosed, match="during the TLS handshake"):
+        await server.start_tls(certificates().client(), server_hostname="localhost", timeout=None)
+    assert server.closed()
+    client.close()

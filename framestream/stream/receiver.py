@@ -21,7 +21,7 @@ FLOWING    it pushes what arrives          wait                         wake the
 FULL       as FLOWING; the last push       receive more, `TURN` times   as FLOWING
            filled its buffer, so there     in a row, then wait:
            is more                         FLOWING
-ENDED      `end` says how; for good        answered from the buffer,    never
+ENDED      `end` says how; for good        answered from the buffer,    thrown away
                                            or an error
 =========  ==============================  ===========================  ============================
 
@@ -233,6 +233,8 @@ class Receiver:
 
     def buffer_updated(self, nbytes: int) -> None:
         """Give the bytes to the decoder, and wake the read that waits if they may be all it needs."""
+        if self.end is not None:
+            return  # a loop's transport pushes what is left when it fails, wanted or not
         self.pushes += 1
         if self._in_place:
             self.decoder.buffer_updated(nbytes)

@@ -619,8 +619,8 @@ class IOStream:
 
         async def shake_hands(written: int) -> None:
             await sender.send_held(written)
-            if self._end is not None:
-                return
+            if receiver.end is not None:
+                return  # nobody is there to shake hands with
             tls = TLSTransport(
                 receiver.transport,
                 context,
@@ -639,7 +639,7 @@ class IOStream:
             with sender.held():
                 try:
                     await within(shake_hands(sender.written), timeout, "TLS handshake")
-                    if self._end is not None:
+                    if receiver.end is not None:
                         raise StreamClosed("stream closed during the TLS handshake", real_error=self.error)
                 except BaseException as error:
                     self.close(error)
