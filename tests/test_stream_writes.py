@@ -22,7 +22,7 @@ from framestream import (
     StreamClosed,
     StreamTimeout,
 )
-from framestream.testing import memory_stream_pair
+from framestream.testing import Wire, memory_stream_pair
 from framestream.testing.memory import MemoryTransport
 from framestream.transport import PipeTransport
 
