@@ -861,7 +861,7 @@ class FrameDecoder:
             self._prepare(condition, -1)
             if frame.state is TRUNCATING:
                 raise self._busy_truncating()
-            if frame.state is SKIPPING and self._go_on(frame.drop) is NEED_DATA:
+            if frame.state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
                 return NEED_DATA
             if self._at_end(condition):
                 return END
@@ -975,7 +975,7 @@ class FrameDecoder:
             if state is TRUNCATING:
                 if condition is not frame.condition and condition != frame.condition:
                     raise self._busy_truncating()
-                beginning = self._go_on(frame.gather)
+                beginning = self._resume(frame.gather)
                 if beginning is NEED_DATA:
                     return NEED_DATA
                 if isinstance(beginning, bytes):
@@ -984,7 +984,7 @@ class FrameDecoder:
                     is_declared = frame.error is not None and frame.error.size is not None
                     value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
                     return self._decode(condition, beginning, value)
-            elif state is SKIPPING and self._go_on(frame.drop) is NEED_DATA:
+            elif state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
                 return NEED_DATA
             elif state is STREAMING:
                 raise StreamBusy(IN_PARTS)
@@ -1180,7 +1180,7 @@ class FrameDecoder:
         if policy == "raise":
             raise error
 
-    def _go_on(
+    def _resume(
         self, ask: Callable[[int, bool], bytes | FrameEnd | NeedData | TooLarge]
     ) -> bytes | FrameEnd | NeedData:
         """Pass on or throw away what is there of a frame that is too large, or that nobody wants."""

@@ -143,7 +143,7 @@ class _Run:
         self._generator = fields()
         self.answers: Answers = None
         self.need: Any = None
-        self._go_on(None)
+        self._resume(None)
 
     def after(self, answers: Answers) -> _Run:
         """Return a run that has had these answers: this one, unless it has had more."""
@@ -160,9 +160,9 @@ class _Run:
     def send(self, answer: Any) -> None:
         """Give the generator what it needed."""
         self.answers = self.answers, answer
-        self._go_on(answer)
+        self._resume(answer)
 
-    def _go_on(self, answer: Any) -> None:
+    def _resume(self, answer: Any) -> None:
         try:
             self.need = self._generator.send(answer)
         except StopIteration as stop:

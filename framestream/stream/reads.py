@@ -169,7 +169,7 @@ class AwaitedRead(PendingRead):
         if self._timeouts is not None:
             receiver.start_timer(self._timeouts)
         try:
-            answer = receiver.go_on(self)
+            answer = receiver.poll(self)
             if answer is not NEED_DATA:
                 return answer
             self._asyncio_future_blocking = True
@@ -190,7 +190,7 @@ class AwaitedRead(PendingRead):
         try:
             # Most wake-ups have the answer: `advance` is for the others ("echo" in benchmarks/).
             answer = (self.ask or receiver.decoder.next_frame)(self.condition)
-            if answer is NEED_DATA and (answer := receiver.go_on(self)) is NEED_DATA:
+            if answer is NEED_DATA and (answer := receiver.poll(self)) is NEED_DATA:
                 return
             self._answer = answer
         except Exception as error:  # noqa: BLE001 - the task meets it where it awaits
@@ -295,18 +295,18 @@ class CallbackRead(PendingRead):
     def start(self, timeouts: ReadTimeouts | None = None) -> None:
         """Begin to read; what is there is read at once."""
         self.stream.receiver.claim(self, timeouts or self.stream.timeouts)
-        self.go_on()
+        self.poll()
 
     def on_data(self, at_once: bool) -> None:
         """Ask again; the callback runs in a later pass in any case."""
-        self.go_on()
+        self.poll()
 
     def fail(self, error: BaseException) -> None:
         """End the read with an error."""
         self.stream.receiver.release()
         self.end_with(error)
 
-    def go_on(self) -> None:
+    def poll(self) -> None:
         """Ask the decoder; end the read if there is an answer."""
         stream, receiver = self.stream, self.stream.receiver
         try:
@@ -398,7 +398,7 @@ class StreamingRead(CallbackRead):
 
     def _resume(self) -> None:
         if self.stream.receiver.reader is self:
-            self.go_on()
+            self.poll()
 
     def deliver(self, frame: Any) -> None:
         """End the read: all parts are on their way."""

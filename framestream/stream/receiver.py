@@ -319,9 +319,9 @@ class Receiver:
         hold the answer have arrived, or the stream has ended.
         """
         answer = (read.ask or self.decoder.next_frame)(read.condition)
-        return self.go_on(read) if answer is NEED_DATA else answer
+        return self.poll(read) if answer is NEED_DATA else answer
 
-    def go_on(self, read: PendingRead) -> Any:
+    def poll(self, read: PendingRead) -> Any:
         """Do as `advance`, after the decoder has said NEED_DATA."""
         while self.fill(read):
             answer = (read.ask or self.decoder.next_frame)(read.condition)

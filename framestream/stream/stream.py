@@ -62,7 +62,7 @@ _LINES: Final[dict[str, tuple[int, str]]] = {
     "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %r"),
 }
 # Seconds that a TLS handshake has left when no more input is wanted.
-_LAST_FLIGHT: Final = 0.5
+_HANDSHAKE_GRACE: Final = 0.5
 # For less, a chunk that is received and copied costs no more than receiving in place.
 _WORTH_RECEIVING_IN_PLACE: Final = 1 << 14
 
@@ -694,7 +694,7 @@ class IOStream:
         """
         self.receiver.drain()
         if self._handshake is not None:
-            self.loop.call_later(_LAST_FLIGHT, self._give_up, self._handshake)
+            self.loop.call_later(_HANDSHAKE_GRACE, self._give_up, self._handshake)
 
     def _give_up(self, handshake: asyncio.Future[None]) -> None:
         if self._handshake is handshake:

@@ -215,12 +215,12 @@ class TLSTransport(Transport):
     def buffer_updated(self, nbytes: int, /) -> None:
         """Decrypt, and push as much as the sink wants."""
         self._incoming.write(self._buffer[:nbytes])
-        self._go_on()
+        self._advance()
 
     def eof_received(self) -> None:
         """Let the engine judge whether this is the end or a truncation."""
         self._incoming.write_eof()
-        self._go_on()
+        self._advance()
 
     def connection_lost(self, error: Exception | None, /) -> None:
         """Push what can be decrypted, then the error; a connection that was closed below is cut off."""
@@ -230,7 +230,7 @@ class TLSTransport(Transport):
         self._wish = Wish.HEAR  # so whoever writes tries again, and meets the error
         self.eof_received()
 
-    def _go_on(self) -> None:
+    def _advance(self) -> None:
         self._expect_more()
         self._push_all()
         if self._wish is Wish.HEAR:

@@ -59,7 +59,7 @@ class FutureRead(CallbackRead):
             self.stream.receiver.release()
             self.stream.watch_for_end()
         else:
-            self.go_on()
+            self.poll()
 
     def deliver(self, frame: bytes) -> None:
         """End the read with a frame."""

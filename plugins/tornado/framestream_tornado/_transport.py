@@ -68,11 +68,11 @@ class DescriptorTransport(PolledTransport):
     # When they move: Tornado's loop closes what it knows when it is closed itself
 
     def hold(self, callback: Callback, events: int) -> None:
-        """Move nothing, and call `callback` on these events, until `go_on`."""
+        """Move nothing, and call `callback` on these events, until `resume`."""
         self._opening = callback
         self._watch(events)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Move bytes again."""
         self._opening = None
         self._watch_both()

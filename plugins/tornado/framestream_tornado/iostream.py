@@ -137,7 +137,7 @@ class IOStream(BaseIOStream):
 
     def go_on_connected(self) -> None:
         """Let the bytes move: the socket is connected, and that is all."""
-        self.descriptor.go_on()
+        self.descriptor.resume()
         self.tell_open(self)
 
     def tell_open(self, outcome: object) -> None:
