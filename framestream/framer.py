@@ -429,11 +429,11 @@ def _spec_string(condition: ReadCondition[Any]) -> str:
 def _child(condition: ReadCondition[Any]) -> str:
     """Return a condition's text, in parentheses where a comma in it could be taken for the next child."""
     text = str(condition)
-    return f"({text})" if _LIKE_THE_NEXT_CHILD.search(text) else text
+    return f"({text})" if re.search(_LIKE_THE_NEXT_CHILD, text) else text
 
 
 # An option without "key=" after a comma. Between two children there is a space after the comma.
-_LIKE_THE_NEXT_CHILD: Final = re.compile(r",(?=[A-Za-z(])(?![\w-]+=)")
+_LIKE_THE_NEXT_CHILD: Final = r",(?=[A-Za-z(])(?![\w-]+=)"
 
 UNITS: Final = {"": 1, "b": 1} | {
     f"{letter}{unit}": size**power
@@ -445,11 +445,9 @@ UNITS: Final = {"": 1, "b": 1} | {
 ESCAPES: Final = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\", '"': '"'}
 """What stands after a backslash in a spec string, and what it means; ``\\xff`` is any other byte."""
 
-_BARE: Final = re.compile(r"[\w.+*/;|!?$%^&@#~<>\[\]{}-]+")
+_BARE: Final = r"[\w.+*/;|!?$%^&@#~<>\[\]{}-]+"
 # Where an option takes text or something else, these would be taken for the latter.
-_NOT_TEXT: Final = re.compile(
-    r"[+-]?\.?\d.*|[+-]?(inf|infinity|nan)|none|yes|no|true|false|on|off", re.IGNORECASE
-)
+_NOT_TEXT: Final = r"(?i:[+-]?\.?\d.*|[+-]?(inf|infinity|nan)|none|yes|no|true|false|on|off)"
 
 
 def format_value(value: Any) -> str:
@@ -482,7 +480,7 @@ def format_size(size: int) -> str:
 def _format_text(value: str | bytes) -> str:
     text = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
     shown = "".join(_escaped(character, isinstance(value, bytes)) for character in text)
-    if _BARE.fullmatch(shown) and not _NOT_TEXT.fullmatch(shown):
+    if re.fullmatch(_BARE, shown) and not re.fullmatch(_NOT_TEXT, shown):
         return shown
     literal = shown.replace("\\\\", "")
     if "\\" in shown and "\\" not in literal and "'" not in shown:

@@ -27,13 +27,14 @@ PATIENCE = 20.0  # seconds until a test counts as stuck
 LOOPS: dict[str, Any] = {"asyncio": asyncio.SelectorEventLoop}
 if uvloop is not None:
     LOOPS["uvloop"] = uvloop.new_event_loop
-EVERY_LOOP = {**LOOPS, "no-debug": asyncio.SelectorEventLoop, "transports": LoopWithoutPolling}
+# The last two without debug mode: the first as a program runs it, the second as on Windows' Proactor.
+EVERY_LOOP = {**LOOPS, "plain": asyncio.SelectorEventLoop, "transports": LoopWithoutPolling}
 _BY_NAME = {**EVERY_LOOP, "no-waiting": LoopWithoutWaiting}
 
 _MARKERS = {
     "no_debug": "run without asyncio's debug mode, for tests of speed or size",
     "asyncio_only": "not repeated on uvloop",
-    "every_loop": "also run without debug mode, and on a loop that cannot watch descriptors",
+    "every_loop": "also run without debug mode: on asyncio, and on a loop that cannot watch descriptors",
     "no_waiting": "run on a loop of which the clock jumps instead",
     "slow": "about time, memory and descriptors of many: left out unless asked for with -m slow",
 }
@@ -75,7 +76,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     name = pyfuncitem.callspec.params["event_loop_name"]
-    debug = name != "no-debug" and pyfuncitem.get_closest_marker("no_debug") is None
+    debug = name not in ("plain", "transports") and pyfuncitem.get_closest_marker("no_debug") is None
     run_on(_BY_NAME[name], pyfuncitem.obj, arguments, debug)
     return True
 

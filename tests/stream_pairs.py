@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -17,7 +18,7 @@ from framestream.testing import memory_stream_pair
 from framestream.transport import LoopTransport, PipeTransport
 
 KINDS = ["tcp", "unix", "tls", "tlssock", "pipe", "memory"]
-SOCKETS = ["tcp", "unix"]
+once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
 
 
 def needs_polling(what):
@@ -99,3 +100,22 @@ async def passes(count=3):
     """Let the loop go round a few times."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def until(condition):
+    """Let the loop go round until this is true."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def begun(waiting):
+    """Return a task that waits for this, and has begun to."""
+    task = asyncio.ensure_future(waiting)
+    await passes()
+    return task
+
+
+def reset(stream, error=None):
+    """Close a TCP stream so that its peer sees a reset."""
+    stream.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close(error)

@@ -171,7 +171,7 @@ async def test_a_connection_that_was_gone_before_it_was_accepted_is_nothing_to_p
         on_failure=failures.append,
         room=lambda: 1000,
     )
-    acceptor.poke()
+    acceptor.notify()
     waiting = [socket.create_connection(acceptor._sockets[0].getsockname()) for _ in range(2)]
     close_all([await came.get(), *waiting])
     assert [] == failures

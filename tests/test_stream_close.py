@@ -4,13 +4,11 @@ import asyncio
 import gc
 import logging
 import os
-import socket
-import struct
 import weakref
 
 import pytest
 from certificates import certificates
-from stream_pairs import KINDS, connected, joined, needs_polling, passes
+from stream_pairs import KINDS, begun, connected, joined, needs_polling, once, passes, reset
 
 from framestream import (
     BufferFull,
@@ -40,17 +38,10 @@ def ours(caplog):
     return [record.getMessage() for record in caplog.records if record.name == "framestream"]
 
 
-def reset(stream):
-    """Close a TCP stream so that its peer sees a reset."""
-    stream.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.close()
-
-
 @every_kind
 async def test_close_is_idempotent_the_first_error_stays_and_ends_a_pending_read(kind):
     async with joined(kind) as (_, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         first = RuntimeError("first")
         server.close(first)
         server.close(RuntimeError("second"))
@@ -60,16 +51,6 @@ async def test_close_is_idempotent_the_first_error_stays_and_ends_a_pending_read
         with pytest.raises(StreamClosed) as caught:
             await reading
         assert first is caught.value.real_error
-
-
-@every_kind
-async def test_a_pending_read_completes_if_what_is_there_completes_it(kind):
-    async with joined(kind) as (client, server):
-        reading = asyncio.ensure_future(server.read_until_close())
-        await client.write(b"no newline")
-        await passes(10)
-        server.close()
-        assert b"no newline" == await reading
 
 
 @every_kind
@@ -89,8 +70,7 @@ async def test_what_is_buffered_can_be_read_after_close(kind):
 async def test_the_end_by_the_peer_completes_what_it_can_and_a_reader_who_has_seen_it_closes(kind):
     async with joined(kind) as (client, server):
         await client.write(b"last line")
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         await client.aclose()
         assert "last line" == await reading
         assert not server.closed()
@@ -115,21 +95,25 @@ async def test_answers_to_everything_before_the_end_still_leave():
 # Resets
 
 
-async def test_a_reset_is_a_close_with_the_error_kept_and_nothing_logged(caplog):
+@pytest.mark.parametrize("how", ["reset", "closed because of an error"])
+async def test_a_reset_is_a_close_with_the_error_kept_and_nothing_logged(how, caplog):
     caplog.set_level(logging.INFO)
     async with joined("tcp") as (client, server):
+        await server.write(b"unread\n")
         await client.write(b"a\n")
         lines = server.frames(Line())
         assert "a" == await anext(lines)
-        reading = asyncio.ensure_future(anext(lines))  # no clean end for a loop over frames
-        await passes()
-        reset(client)
+        reading = await begun(anext(lines))  # no clean end for a loop over frames
+        if how == "reset":
+            reset(client)
+        else:
+            client.close(RuntimeError("mine"))  # over bytes that nobody has read
         with pytest.raises(StreamClosed) as caught:
             await reading
         assert isinstance(caught.value.real_error, ConnectionResetError)
         assert server.closed()
         assert caught.value.real_error is server.error
-        assert [] == ours(caplog)
+        assert how != "reset" or [] == ours(caplog)
 
 
 async def test_read_until_close_takes_a_reset_for_the_end():
@@ -180,16 +164,7 @@ async def test_closing_over_unread_bytes_loses_nothing_that_was_sent(kind):
         assert caught.value.real_error is None
 
 
-async def test_closing_because_of_an_error_over_unread_bytes_is_a_reset():
-    async with joined("tcp") as (client, server):
-        await server.write(b"unread\n")
-        await passes()
-        client.close(RuntimeError("mine"))
-        with pytest.raises(StreamClosed) as caught:
-            await server.read_bytes(1)
-        assert isinstance(caught.value.real_error, ConnectionResetError)
-
-
+@once
 async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
     client, server = memory_stream_pair(back=Wire(errors={0: ConnectionResetError(104, "reset")}))
     server.close()
@@ -198,24 +173,16 @@ async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
     assert isinstance(client.error, BrokenPipeError)
 
 
-async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent():
-    async with joined("unix") as (client, server):
-        server.close()
-        await passes()
-        with pytest.raises(StreamClosed):
-            await client.send("x", Line())
-            await client.write(b"")  # a loop's own transport tells what has failed in the next pass
-        assert 0 == client.stats.bytes_sent
-
-
-async def test_a_peer_that_left_after_its_half_is_a_close_like_any(caplog):
+async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing_is_logged(caplog):
     async with joined("unix", half_open=True) as (client, server):
         await server.write_eof()
         assert b"" == await client.read_until_close()
         server.close()
         await passes()
         with pytest.raises(StreamClosed):
-            await client.write(b"x")
+            await client.send("x", Line())
+            await client.write(b"")  # a loop's own transport tells what has failed in the next pass
+        assert 0 == client.stats.bytes_sent
         assert isinstance(client.error, BrokenPipeError)
         assert [] == ours(caplog)
 
@@ -223,61 +190,55 @@ async def test_a_peer_that_left_after_its_half_is_a_close_like_any(caplog):
 # Where a stream is cut off
 
 
-def cut_by_closing(client, server):
-    server.close()
-
-
-def cut_by_an_error(client, server):
-    server.close(RuntimeError("cut"))
-
-
-@pytest.mark.parametrize("cut", [lambda client, _: reset(client), cut_by_closing, cut_by_an_error])
+@pytest.mark.parametrize("cut", ["by the peer", None, RuntimeError("cut")], ids=str)
 @pytest.mark.parametrize("condition", [Line(), UntilClose(), LengthPrefix(1)], ids=str)
 async def test_no_frame_ends_where_a_stream_is_cut_off(cut, condition):
     async with joined("tcp") as (client, server):
         await client.write(b"par")
         await server.peek(3)
-        reading = asyncio.ensure_future(server.read(condition))
-        await passes()
-        cut(client, server)
+        reading = await begun(server.read(condition))
+        if cut == "by the peer":
+            reset(client)
+        else:
+            server.close(cut)
         with pytest.raises(StreamClosed, match="closed inside a frame") as caught:
             await reading
         assert server.error is caught.value.real_error
         with pytest.raises(StreamClosed, match="closed inside a frame"):
-            async for _ in server.frames(condition):
-                pytest.fail("half a frame was delivered")
+            await anext(server.frames(condition))
         assert b"par" == server.leftover
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("cut")], ids=str)
-@pytest.mark.parametrize("how", ["read_until_close", "callback"])
-async def test_read_until_close_is_complete_when_it_was_closed_without_an_error(how, error):
-    async with joined("unix") as (client, server):
-        await client.write(b"rest")
-        await server.peek(4)
-        got = []
-        if how == "callback":
-            server.read_until_close(callback=got.append)
-            server.close(error)
-            await passes(4)
-        else:
-            reading = asyncio.ensure_future(server.read_until_close())
-            await passes()
-            server.close(error)
-            got = await asyncio.gather(reading, return_exceptions=True)
-        assert (error is None) == (got == [b"rest"])
+async def test_read_until_close_is_complete_when_it_was_closed_without_an_error(error):
+    for callback in (True, False):
+        async with joined("unix") as (client, server):
+            await client.write(b"rest")
+            await server.peek(4)
+            got = []
+            if callback:
+                server.read_until_close(callback=got.append)
+                server.close(error)
+                await passes(4)
+            else:
+                reading = await begun(server.read_until_close())
+                server.close(error)
+                got = await asyncio.gather(reading, return_exceptions=True)
+            assert (error is None) == (got == [b"rest"])
 
 
-@pytest.mark.parametrize("how", ["on_frame", "callback", "parts"])
-async def test_a_frame_that_breaks_off_is_kept_as_the_error_after_what_is_still_to_be_sent(how):
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda stream: stream.on_frame(LengthPrefix(4), print),
+        lambda stream: stream.read(LengthPrefix(4), callback=print),
+        lambda stream: stream.read(LengthPrefix(4), callback=print, streaming_callback=lambda _: None),
+    ],
+)
+async def test_a_frame_that_breaks_off_is_kept_as_the_error_after_what_is_still_to_be_sent(begin):
     async with joined("unix") as (client, server):
         server.write(b"x" * (4 << 20))
-        if how == "on_frame":
-            server.on_frame(LengthPrefix(4), lambda frame: None)
-        elif how == "callback":
-            server.read(LengthPrefix(4), callback=lambda frame: None)
-        else:
-            server.read(LengthPrefix(4), callback=lambda _: None, streaming_callback=lambda _: None)
+        begin(server)
         await client.write((100).to_bytes(4, "big") + b"half")
         client.write_eof()
         assert 4 << 20 == len(await client.read_bytes(4 << 20))
@@ -303,21 +264,17 @@ async def test_an_end_seen_ahead_without_a_close_callback_is_left_to_the_reader(
         assert server.closed()
 
 
-@pytest.mark.parametrize("condition", [UntilClose(), Line()], ids=str)
-async def test_an_end_that_is_known_already_ends_the_wait_for_it(condition):
+@pytest.mark.parametrize("condition", [UntilClose(), Line(), Exactly(3)], ids=str)
+async def test_an_end_that_is_known_already_ends_the_wait_for_it_and_runs_a_close_callback(condition):
     async with joined("unix") as (client, server):
         await client.write(b"all")
         await client.aclose()
-        await server.read(condition)
-        await server.wait_closed()
-
-
-async def test_a_close_callback_set_after_the_last_frame_runs():
-    async with joined("unix") as (client, server):
-        await client.write(b"all")
-        await client.aclose()
-        await server.peek(100)
-        await server.read_bytes(3)
+        if condition == Exactly(3):
+            await server.peek(100)
+            await server.read(condition)
+        else:
+            await server.read(condition)
+            await server.wait_closed()
         closed = asyncio.Event()
         server.set_close_callback(closed.set)
         await closed.wait()
@@ -348,8 +305,7 @@ async def test_a_with_block_sends_what_is_written_and_closes_at_once_only_when_c
             if error:
                 raise error
 
-    working = asyncio.ensure_future(work())
-    await passes()
+    working = await begun(work())
     if error is asyncio.CancelledError:
         assert working.cancelled()
         assert server.closed()
@@ -381,8 +337,7 @@ def test_a_loop_closed_under_a_stream_harms_nobody(kind):
 async def test_the_loop_lets_go_of_a_closed_stream():
     asyncio.get_running_loop().slow_callback_duration = 100.0  # a warning would be kept, and the task in it
     client, server = await connected("unix")
-    reading = asyncio.ensure_future(server.read(Line()))
-    await passes()
+    reading = await begun(server.read(Line()))
     client.close()
     await asyncio.wait([reading])
     reading.exception()
@@ -397,47 +352,46 @@ async def test_the_loop_lets_go_of_a_closed_stream():
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
-@pytest.mark.parametrize("waits", [True, False])
-async def test_a_stream_that_drains_ends_after_what_has_arrived(kind, waits):
+async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
     async with joined(kind) as (client, server):
+        await client.write(b"a\n")
         lines = server.frames(Line())
-        if waits:
-            await client.write(b"a\n")
-            assert "a" == await anext(lines)
-            reading = asyncio.ensure_future(anext(lines))
-            await passes()
-        else:
-            await client.write(b"a\nb\nhal")
-            assert "a" == await anext(lines)
+        assert "a" == await anext(lines)
+        reading = await begun(anext(lines))
         server.end_input()
-        if waits:
-            with pytest.raises(StopAsyncIteration):
-                await reading
-        else:
-            assert "b" == await anext(lines)
-            reading = asyncio.ensure_future(anext(lines))
-            await passes(10)
-            assert not reading.done(), "the frame has begun"
-            client.write(b"f\nmore\n")
-            assert ["half", "more"] == [await reading, *[line async for line in lines]]
+        with pytest.raises(StopAsyncIteration):
+            await reading
         assert server.error is None
         await server.wait_closed()
+    async with joined(kind) as (client, server):
+        await client.write(b"a\nb\nhal")
+        lines = server.frames(Line())
+        assert "a" == await anext(lines)
+        server.end_input()
+        assert "b" == await anext(lines)
+        reading = asyncio.ensure_future(anext(lines))
+        await passes(10)
+        assert not reading.done(), "the frame has begun"
+        client.write(b"f\nmore\n")
+        assert ["half", "more"] == [await reading, *[line async for line in lines]]
+        assert server.error is None
 
 
+@pytest.mark.no_waiting
 async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_is_wanted():
-    client, server = memory_stream_pair()
-    keys = certificates()
-    shaking = asyncio.ensure_future(server.start_tls(keys.server(), server_side=True))
-    await passes()
-    server.end_input()
-    await client.start_tls(keys.client(), server_hostname="localhost")
-    await shaking
-    client, server = memory_stream_pair()
-    shaking = asyncio.ensure_future(server.start_tls(keys.server(), server_side=True))
-    await passes()
-    server.end_input()
-    with pytest.raises(StreamClosed):
-        await asyncio.wait_for(shaking, 5)
+    for comes in (True, False):
+        client, server = memory_stream_pair()
+        keys = certificates()
+        shaking = await begun(server.start_tls(keys.server(), server_side=True))
+        server.end_input()
+        if comes:
+            await client.start_tls(keys.client(), server_hostname="localhost")
+            await shaking
+        else:
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(StreamClosed):
+                await shaking
+            assert pytest.approx(0.5) == asyncio.get_running_loop().time() - began
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -462,6 +416,7 @@ async def test_who_lingers_throws_away_what_the_peer_still_sends(ends):
 # What plugins are told
 
 
+@once
 async def test_open_close_and_failure_are_told_to_who_listens(monkeypatch):
     heard = []
     for event in ("stream_opened", "stream_closed", "stream_failed"):
@@ -479,6 +434,7 @@ async def test_open_close_and_failure_are_told_to_who_listens(monkeypatch):
     ] == heard
 
 
+@once
 async def test_frames_are_shown_to_who_asks_for_them(monkeypatch):
     seen, sent = [], []
     client, server = memory_stream_pair(framer="line")
@@ -524,8 +480,7 @@ async def test_a_detached_transport_goes_on_without_the_stream(kind):
 
 async def test_a_stream_that_is_busy_or_closed_keeps_its_transport():
     async with joined("unix") as (client, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         with pytest.raises(StreamBusy):
             server.detach()
         await client.write(b"a\nrest")
@@ -543,14 +498,14 @@ async def test_a_stream_that_is_busy_or_closed_keeps_its_transport():
 # Errors that are none of the peer's, and what is logged
 
 
+@once
 @pytest.mark.parametrize("how", ["inline", "inline callback", "later", "idle", "until close"])
 async def test_an_error_on_read_is_logged_once_closes_and_ends_reads(how, caplog):
     at = 3 if how == "until close" else 0
     client, server = memory_stream_pair(Wire(errors={at: FAULT}))
     if how == "later":
         server.transport.incoming.plan = Wire()
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         server.transport.incoming.plan = Wire(errors={0: FAULT})
     client.write(b"x" * 10)
     if how == "idle":
@@ -595,6 +550,7 @@ class Unable(MemoryTransport):
         return 1 / 0
 
 
+@once
 @pytest.mark.parametrize(
     ("problem", "error", "limits", "options"),
     [
@@ -614,6 +570,7 @@ async def test_a_subclass_can_log_a_frame_that_is_too_large_in_its_own_words(
     assert [] == ours(caplog)
 
 
+@once
 @pytest.mark.parametrize("kind", [IOStream, Talking])
 async def test_whatever_a_transport_or_a_callback_raises_closes_the_stream_and_is_logged_once(kind, caplog):
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stream_pairs import joined, passes
+from stream_pairs import begun, joined, once, passes
 
 from framestream import (
     Exactly,
@@ -20,7 +20,6 @@ from framestream import (
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop
-
 every_kind = pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 
 
@@ -37,79 +36,63 @@ async def test_framed_sends_and_receives_objects(kind):
         assert [1] == [message async for message in answers]
 
 
-async def test_each_direction_may_have_its_own_framer():
-    async with joined("memory") as (client, server):
-        conversation = client.framed(Line(), LengthPrefix(2))
-        await conversation.send(b"question")
-        assert b"question" == await server.read(LengthPrefix(2))
-        await server.send("answer", Line())
-        assert "answer" == await conversation.receive()
-
-
-async def test_framed_uses_the_streams_own_framers_by_default_and_closes_it():
+@once
+async def test_each_direction_may_have_its_own_framer_and_the_streams_are_the_default():
     client, server = memory_stream_pair(framer="line")
+    conversation = client.framed(Line(), LengthPrefix(2))
+    await conversation.send(b"question")
+    assert b"question" == await server.read(LengthPrefix(2))
+    await server.send("answer")
+    assert "answer" == await conversation.receive()
     async with client.framed() as conversation:
         await conversation.send("hello")
     assert "hello" == await server.framed().receive()
     assert client.closed()
 
 
+@once
 async def test_a_stream_is_made_with_framers():
-    async with joined("memory", framer="length-prefix:size=2") as (client, _):
-        assert LengthPrefix(2) == client.framer == client.send_framer
-    first, second = memory_stream_pair(), memory_stream_pair()
-    stream = IOStream(first[0].transport, framer=Exactly(3), send_framer="line")
-    assert (Exactly(3), Line()) == (stream.framer, stream.send_framer)
-    stream = IOStream(second[0].transport, framer=Exactly(3))
-    assert stream.send_framer is None
+    client, _ = memory_stream_pair(framer="length-prefix:size=2")
+    assert LengthPrefix(2) == client.framer == client.send_framer
+    for options, framer in (({"send_framer": "line"}, Line()), ({}, None)):
+        stream = IOStream(memory_stream_pair()[0].transport, framer=Exactly(3), **options)
+        assert (Exactly(3), framer) == (stream.framer, stream.send_framer)
     with pytest.raises(TypeError, match="can only read"):
-        IOStream(second[1].transport, send_framer=Exactly(3))
-
-
-async def test_an_unknown_option_is_a_type_error():
+        memory_stream_pair(send_framer=Exactly(3))
     with pytest.raises(TypeError, match="max_frame"):
         memory_stream_pair(max_frame=3)
 
 
-async def test_switching_hands_the_leftover_to_the_new_framer():
-    async with joined("memory", framer="line") as (client, server):
-        await client.write(b"UPGRADE\n\x00\x02hi")
-        assert "UPGRADE" == await server.read()
-        server.switch_framing(LengthPrefix(2))
-        assert b"hi" == await server.read()
-        await server.send(b"yo")
-        assert b"\x00\x02yo" == await client.read_bytes(4)
+@once
+async def test_switching_hands_the_leftover_to_the_new_framer_but_not_under_a_read():
+    client, server = memory_stream_pair(framer="line")
+    reading = await begun(server.read())
+    with pytest.raises(StreamBusy):
+        server.switch_framing("msgpack")
+    await client.write(b"UPGRADE\n\x00\x02hi")
+    assert "UPGRADE" == await reading
+    server.switch_framing(LengthPrefix(2))
+    assert b"hi" == await server.read()
+    await server.send(b"yo")
+    assert b"\x00\x02yo" == await client.read_bytes(4)
 
 
-async def test_switching_can_refuse_a_leftover_and_then_changes_nothing():
-    async with joined("memory", framer="line") as (client, server):
-        await client.write(b"UPGRADE\nsmuggled")
-        assert "UPGRADE" == await server.read()
-        with pytest.raises(FramingError, match="8 bytes were sent ahead") as caught:
-            server.switch_framing(LengthPrefix(2), leftover="refuse")
-        assert (8, b"smuggled") == (caught.value.offset, caught.value.excerpt)
-        assert Line() == server.framer == server.send_framer
-
-
+@once
 async def test_switching_changes_both_directions_or_neither():
-    async with joined("memory", framer="line") as (_, server):
-        with pytest.raises(SpecError):
-            server.switch_framing("length-prefix:size=2", "no-such-framer")
-        with pytest.raises(TypeError):
-            server.switch_framing("length-prefix:size=2", Exactly(1))
-        assert Line() == server.framer == server.send_framer
-        server.switch_framing("length-prefix:size=2", "msgpack", leftover="refuse")
-        assert (LengthPrefix(2), Msgpack()) == (server.framer, server.send_framer)
-
-
-async def test_switching_under_a_read_is_refused():
-    async with joined("memory", framer="line") as (client, server):
-        reading = asyncio.ensure_future(server.read())
-        await passes()
-        with pytest.raises(StreamBusy):
-            server.switch_framing("msgpack")
-        await client.send("a")
-        assert "a" == await reading
+    client, server = memory_stream_pair(framer="line")
+    await client.write(b"UPGRADE\nsmuggled")
+    assert "UPGRADE" == await server.read()
+    with pytest.raises(FramingError, match="8 bytes were sent ahead") as caught:
+        server.switch_framing(LengthPrefix(2), leftover="refuse")
+    assert (8, b"smuggled") == (caught.value.offset, caught.value.excerpt)
+    with pytest.raises(SpecError):
+        server.switch_framing("length-prefix:size=2", "no-such-framer")
+    with pytest.raises(TypeError):
+        server.switch_framing("length-prefix:size=2", Exactly(1))
+    assert Line() == server.framer == server.send_framer
+    assert b"smuggled" == await server.read_bytes(8)
+    server.switch_framing("length-prefix:size=2", "msgpack", leftover="refuse")
+    assert (LengthPrefix(2), Msgpack()) == (server.framer, server.send_framer)
 
 
 # Frames in parts
@@ -131,52 +114,43 @@ async def test_a_frame_of_any_condition_is_read_in_parts(kind, condition):
         await writing
 
 
-async def test_the_size_of_a_frame_in_parts_is_known_when_it_is_declared():
-    async with joined("memory", framer=LengthPrefix(2)) as (client, server):
-        async with server.open_frame() as body:
-            assert body.size is None
-            await client.write(b"\x00\x05ab")
-            assert b"ab" == await body.__anext__()
-            assert 5 == body.size
-            assert server.reading()
-            with pytest.raises(StreamBusy):
-                await server.read(Line())
-            await client.write(b"cde")
-            assert [b"cde"] == [part async for part in body]
-            with pytest.raises(StopAsyncIteration):
-                await body.__anext__()
-
-
-async def test_leaving_a_frame_early_skips_the_rest_of_it():
-    async with joined("memory") as (client, server):
-        await client.write(b"\x00\x0aabc")
-        async with server.open_frame(LengthPrefix(2)) as body:
-            async for _ in body:
-                break
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
-        await client.write(b"defghijnext\n")
-        assert "next" == await reading
-
-
-async def test_a_frame_that_never_begins_is_closed_and_one_cut_off_incomplete():
-    async with joined("unix") as (client, server):
+@once
+async def test_the_size_of_a_frame_in_parts_is_known_when_it_is_declared_and_leaving_early_skips_the_rest():
+    client, server = memory_stream_pair(framer=LengthPrefix(2))
+    async with server.open_frame() as body:
+        assert body.size is None
         await client.write(b"\x00\x05ab")
+        assert b"ab" == await anext(body)
+        assert 5 == body.size
+        assert server.reading()
+        with pytest.raises(StreamBusy):
+            await server.read(Line())
+        await client.write(b"cde\x00\x0aabc")
+        assert [b"cde"] == [part async for part in body]
+        with pytest.raises(StopAsyncIteration):
+            await anext(body)
+    async with server.open_frame() as body:
+        assert b"abc" == await anext(body)
+    reading = await begun(server.read(Line()))
+    await client.write(b"defghijnext\n")
+    assert "next" == await reading
+
+
+@pytest.mark.parametrize(("sent", "error"), [(b"\x00\x05ab", IncompleteFrame), (b"", StreamClosed)])
+async def test_a_frame_that_never_begins_is_closed_and_one_cut_off_incomplete(sent, error):
+    async with joined("unix") as (client, server):
+        await client.write(sent)
         client.close()
-        with pytest.raises(IncompleteFrame):
+        with pytest.raises(error):
             async with server.open_frame(LengthPrefix(2)) as body:
                 async for _ in body:
                     pass
-    async with joined("unix") as (client, server):
-        client.close()
-        with pytest.raises(StreamClosed):
-            async with server.open_frame(LengthPrefix(2)) as body:
-                await body.__anext__()
 
 
 # Counters
 
 
+@once
 async def test_the_counters_tell_what_happened():
     client, server = memory_stream_pair(Wire(chunks=[5]), max_frame_size=5)
     for line in ("ab", "cd"):
@@ -186,13 +160,13 @@ async def test_the_counters_tell_what_happened():
     assert (6, 2, 0) == (sent.bytes_sent, sent.frames_sent, sent.bytes_received)
     assert (6, 2, 0) == (received.bytes_received, received.frames_received, received.bytes_sent)
     assert 5 >= received.read_high_water
-    reading = asyncio.ensure_future(server.read(Line()))
-    await passes()
+    reading = await begun(server.read(Line()))
     client.write(b"x\n")
     await reading
     assert received.waits + 1 == server.stats.waits
 
 
+@once
 async def test_a_handler_resumed_too_early_gets_no_frame_before_there_is_room():
     client, server = memory_stream_pair(back=Wire(takes=[0]), write_high_water=10)
     seen = []

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stream_pairs import joined, passes
+from stream_pairs import begun, joined
 
 from framestream import Exactly, FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
 from framestream.testing import memory_stream_pair
@@ -27,14 +27,17 @@ async def fails_after(seconds, waiting):
     with pytest.raises(StreamTimeout) as caught:
         await waiting
     assert pytest.approx(seconds, abs=1e-6) == now() - began
+    assert isinstance(caught.value, TimeoutError)
+    assert isinstance(caught.value, FramestreamError)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["unix", "memory"])
 async def test_a_frame_must_be_complete_within_its_timeout(kind):
     async with joined(kind) as (client, server):
-        await client.write(b"half")
-        assert "frame not complete after 3 s" == await fails_after(3, server.read(Line(), timeout=3))
+        feeding = asyncio.ensure_future(feed(client, [b"h", b"a", b"l", b"f"], 1))
+        assert "frame not complete after 2.5 s" == await fails_after(2.5, server.read(Line(), timeout=2.5))
+        await feeding
         await client.write(b" and half\n")
         assert "half and half" == await server.read(Line(), timeout=1)
 
@@ -46,13 +49,6 @@ async def test_a_deadline_is_a_time_on_the_loops_clock():
     await fails_after(2, server.read(Line(), deadline=now() + 2, timeout=5))
     await client.write(b"there\n")
     assert "there" == await server.read(Line(), deadline=0), "what is there is read even after its deadline"
-
-
-async def test_a_trickle_does_not_put_the_timeout_off():
-    client, server = memory_stream_pair()
-    feeding = asyncio.ensure_future(feed(client, [b"x"] * 9, 1))
-    await fails_after(2.5, server.read(Line(), timeout=2.5))
-    await feeding
 
 
 async def test_a_silent_peer_is_idle_and_a_trickle_is_not():
@@ -76,29 +72,17 @@ async def test_a_frame_below_the_minimum_rate_is_cut_off(bytes_per_second, late)
     await feeding
 
 
-async def test_waiting_for_a_frame_to_begin_has_no_rate():
-    client, server = memory_stream_pair(min_rate=1000, rate_grace=0.5)
+@pytest.mark.parametrize("limits", [{}, {"frame_timeout": 50}], ids=str)
+async def test_a_rate_begins_with_the_frame_even_where_other_limits_are_watched(limits):
+    client, server = memory_stream_pair(min_rate=1_000_000, rate_grace=1, **limits)
     reading = asyncio.ensure_future(server.read(Line()))
     await asyncio.sleep(30)
-    await client.write(b"hello\n")
-    assert "hello" == await reading
-
-
-async def test_a_frame_that_has_begun_before_the_read_has_a_rate_at_once():
-    client, server = memory_stream_pair()
     await client.write(b"half")
-    await server.peek(4)
-    why = await fails_after(1, server.read(Line(), min_rate=1_000_000, timeout=5))
-    assert "only 4 bytes of a frame after 1 s, minimum 1e+06 bytes/s" == why
-
-
-async def test_a_rate_begins_with_the_frame_even_where_other_limits_are_watched():
-    client, server = memory_stream_pair(frame_timeout=50, min_rate=1_000_000, rate_grace=1)
-    reading = asyncio.ensure_future(server.read(Line()))
-    await asyncio.sleep(7)
-    await client.write(b"half")
-    assert "only 4 bytes" in await fails_after(1, reading)
+    assert "only 4 bytes of a frame after 1 s, minimum 1e+06 bytes/s" == await fails_after(1, reading)
     assert "minimum 2e+06" in await fails_after(1, server.read(Line(), min_rate=2_000_000))
+    reading = asyncio.ensure_future(server.read(Line()))
+    await client.write(b" and half\n")
+    assert "half and half" == await reading
 
 
 async def test_limits_of_a_stream_hold_for_every_read_and_yield_to_those_of_one():
@@ -119,18 +103,9 @@ async def test_limits_of_a_stream_hold_for_every_read_and_yield_to_those_of_one(
     assert "a" == await reading
 
 
-async def test_a_timeout_is_a_timeout_error_and_one_of_ours():
-    _, server = memory_stream_pair()
-    with pytest.raises(TimeoutError):
-        await server.read(Line(), timeout=0)
-    with pytest.raises(FramestreamError):
-        await server.read(Line(), timeout=0)
-
-
 async def test_no_timer_is_left_behind_by_a_read_that_is_done():
     client, server = memory_stream_pair()
-    reading = asyncio.ensure_future(server.read(Line(), timeout=5))
-    await passes()
+    reading = await begun(server.read(Line(), timeout=5))
     await client.write(b"a\n")
     assert "a" == await reading
     reading = asyncio.ensure_future(server.read(Line()))
@@ -169,17 +144,11 @@ async def test_a_callback_read_that_takes_too_long_closes_the_stream(options):
 # Frames in parts
 
 
-async def trickle(client, size, count):
-    for _ in range(count):
-        client.write(b"x" * size)
-        await asyncio.sleep(1)
-
-
 @pytest.mark.parametrize("limits", [{"frame_timeout": 7}, {"min_rate": 1000, "rate_grace": 7}], ids=str)
 async def test_a_frame_read_in_parts_is_limited_as_a_whole(limits):
     client, server = memory_stream_pair(**limits)
-    sending = asyncio.ensure_future(trickle(client, 1, 10))
     client.write((1 << 20).to_bytes(4, "big"))
+    sending = asyncio.ensure_future(feed(client, [b"x"] * 10, 1))
 
     async def read():
         async with server.open_frame(LengthPrefix(4)) as body:
@@ -205,7 +174,7 @@ async def test_the_time_a_reader_takes_between_parts_is_not_held_against_the_pee
 async def test_what_was_passed_on_already_counts_for_the_rate():
     client, server = memory_stream_pair(min_rate=1000, rate_grace=1)
     client.write((100 * 1024).to_bytes(4, "big"))
-    sending = asyncio.ensure_future(trickle(client, 1024, 100))
+    sending = asyncio.ensure_future(feed(client, [bytes(1024)] * 100, 1))
     parts = []
     await server.read(LengthPrefix(4), streaming_callback=parts.append)
     assert 100 * 1024 == sum(map(len, parts))
@@ -217,8 +186,7 @@ async def test_what_was_passed_on_already_counts_for_the_rate():
 
 async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is_not():
     async with joined("unix", write_timeout=5) as (client, server):
-        writing = asyncio.ensure_future(client.write(bytes(3 << 20)))
-        await passes()
+        writing = await begun(client.write(bytes(3 << 20)))
         for _ in range(12):
             await server.read_bytes(1 << 18)
             await asyncio.sleep(1)

@@ -4,10 +4,11 @@ import asyncio
 import os
 import socket
 import ssl
+from contextlib import suppress
 
 import pytest
 from certificates import certificates
-from stream_pairs import connected, joined, needs_polling, passes, tls_sockets
+from stream_pairs import begun, joined, needs_polling, once, passes, tls_sockets
 
 from framestream import (
     FramingError,
@@ -18,7 +19,7 @@ from framestream import (
     StreamTimeout,
 )
 from framestream.testing import Wire, memory_stream_pair
-from framestream.testing.memory import MemoryTransport, memory_transport_pair
+from framestream.testing.memory import MemoryTransport
 from framestream.transport.tls import TLSSocketTransport, TLSTransport
 
 pytestmark = pytest.mark.every_loop
@@ -27,12 +28,19 @@ BELOW = pytest.mark.parametrize("kind", ["tcp", "memory"])
 LARGE = os.urandom(2 << 20)
 
 
+def ask_tls(stream, **options):
+    return stream.start_tls(certificates().client(), server_hostname="localhost", **options)
+
+
+def answer_tls(stream, **options):
+    return stream.start_tls(certificates().server(), server_side=True, **options)
+
+
 async def shake_hands(client, server, **options):
-    keys = certificates()
-    context = options.pop("context", None) or keys.client()
+    context = options.pop("context", None) or certificates().client()
     return await asyncio.gather(
         client.start_tls(context, **{"server_hostname": "localhost", **options}),
-        server.start_tls(keys.server(), server_side=True),
+        answer_tls(server),
         return_exceptions=True,
     )
 
@@ -48,16 +56,7 @@ async def test_tls_starts_in_the_middle_of_a_stream(kind):
         assert client.transport.tls.version() in ("TLSv1.2", "TLSv1.3")
 
 
-@BELOW
-async def test_what_was_written_before_leaves_as_plaintext(kind):
-    async with joined(kind, read_chunk_size=1) as (client, server):
-        client.write(b"x" * 3_000 + b"\n")
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
-        assert 3_000 == len(await server.read(Line()))
-        await server.start_tls(certificates().server(), server_side=True)
-        await tls
-
-
+@once
 @pytest.mark.parametrize(
     "wire",
     [
@@ -83,20 +82,21 @@ async def test_the_bytes_may_travel_in_any_way(wire):
     await ending
 
 
-async def test_alpn_chooses_a_protocol_of_both():
-    client, server = await connected("unix")
-    keys = certificates()
-    ours, theirs = keys.client(), keys.server()
-    ours.set_alpn_protocols(["b", "a"])
-    theirs.set_alpn_protocols(["a", "c"])
-    await asyncio.gather(
-        client.start_tls(ours, server_hostname="localhost"), server.start_tls(theirs, server_side=True)
-    )
-    assert (
-        "a" == client.transport.tls.selected_alpn_protocol() == server.transport.tls.selected_alpn_protocol()
-    )
-    client.close()
-    server.close()
+async def test_alpn_chooses_a_protocol_of_both_and_a_context_may_leave_host_names_alone():
+    async with joined("unix") as (client, server):
+        context, theirs = ssl.create_default_context(), certificates().server()
+        with pytest.raises(ValueError, match="pass server_hostname"):
+            await client.start_tls(context)
+        with pytest.raises(ValueError, match="pass server_hostname"):
+            TLSTransport(client.transport, context)
+        await client.write(b"still plain\n")
+        assert "still plain" == await server.read(Line())
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols(["b", "a"])
+        theirs.set_alpn_protocols(["a", "c"])
+        await asyncio.gather(client.start_tls(context), server.start_tls(theirs, server_side=True))
+        assert ["a"] * 2 == [end.transport.tls.selected_alpn_protocol() for end in (client, server)]
 
 
 # What must fail
@@ -122,15 +122,13 @@ async def test_a_wrong_certificate_fails_and_closes_both(options, error):
 
 async def test_tls_and_reads_do_not_overlap():
     async with joined("unix") as (_, server):
-        reading = asyncio.ensure_future(server.read(Line()))
-        await passes()
+        reading = await begun(server.read(Line()))
         with pytest.raises(StreamBusy):
-            await server.start_tls(certificates().server(), server_side=True)
+            await answer_tls(server)
         assert not server.closed()
         reading.cancel()
         await asyncio.wait([reading])
-        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
-        await passes()
+        tls = await begun(answer_tls(server))
         for begin in (
             server.read(Line()),
             server.sendfile(None),
@@ -141,35 +139,10 @@ async def test_tls_and_reads_do_not_overlap():
         tls.cancel()
         await asyncio.wait([tls])
         assert server.closed(), "a handshake that was cancelled closes"
-
-
-async def test_a_handshake_that_hangs_times_out_and_closes():
     _, server = memory_stream_pair()
     with pytest.raises(StreamTimeout, match=r"^TLS handshake not done after 0\.01 s$"):
-        await server.start_tls(certificates().server(), server_side=True, timeout=0.01)
+        await answer_tls(server, timeout=0.01)
     assert isinstance(server.error, StreamTimeout)
-
-
-async def test_a_stream_that_is_closed_starts_no_tls():
-    client, _ = memory_stream_pair()
-    client.close()
-    for waiting in (
-        lambda: client.start_tls(certificates().client(), server_hostname="localhost"),
-        lambda: client.write(b"x"),
-        client.sender.flush,
-    ):
-        with pytest.raises(StreamClosed, match=r"stream (is )?closed"):
-            await waiting()
-
-
-async def test_a_host_name_is_not_checked_if_the_context_says_so():
-    client, server = await connected("unix")
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    assert [None, None] == await shake_hands(client, server, context=context, server_hostname=None)
-    client.close()
-    server.close()
 
 
 async def test_plaintext_sent_ahead_of_the_handshake_is_refused():
@@ -177,26 +150,24 @@ async def test_plaintext_sent_ahead_of_the_handshake_is_refused():
         await client.write(b"STARTTLS\nMAIL FROM:<attacker>\n")
         assert "STARTTLS" == await server.read(Line())
         with pytest.raises(FramingError, match="21 bytes were sent ahead of the TLS handshake"):
-            await server.start_tls(certificates().server(), server_side=True)
+            await answer_tls(server)
         assert server.closed()
 
 
-async def test_a_handshake_that_waits_lets_the_loop_rest():
-    class Counted(MemoryTransport):
-        tries = 0
-
-        def receive_into(self, buffer):
-            self.tries += 1
-            return super().receive_into(buffer)
-
-    near, far = memory_transport_pair()
-    counted = Counted(near.incoming, near.outgoing)
-    client, server = IOStream(counted), IOStream(far)
-    tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+@once
+async def test_a_handshake_that_waits_lets_the_loop_rest(monkeypatch):
+    tries = []
+    receive = MemoryTransport.receive_into
+    monkeypatch.setattr(
+        MemoryTransport, "receive_into", lambda end, buffer: tries.append(end) or receive(end, buffer)
+    )
+    client, server = memory_stream_pair()
+    tls = asyncio.ensure_future(ask_tls(client))
     await passes(50)
-    assert counted.tries < 5
-    await server.start_tls(certificates().server(), server_side=True)
+    assert len(tries) < 5
+    await answer_tls(server)
     await tls
+    assert tries
     client.close()
     server.close()
 
@@ -207,8 +178,8 @@ async def test_what_comes_with_the_last_of_the_handshake_is_heard_of(kind):
     async with joined(kind) as (client, server):
         heard = asyncio.Event()
         server.set_close_callback(heard.set)
-        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
-        await client.start_tls(certificates().client(), server_hostname="localhost")
+        tls = asyncio.ensure_future(answer_tls(server))
+        await ask_tls(client)
         await client.aclose()
         await tls
         await heard.wait()
@@ -218,45 +189,41 @@ async def test_what_comes_with_the_last_of_the_handshake_is_heard_of(kind):
 @pytest.mark.parametrize("later", [1, 2, 5])
 async def test_closing_during_the_handshake_ends_it(kind, later):
     async with joined(kind) as (client, _):
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        descriptor = client.transport.socket.fileno() if kind == "tcp" else None
+        tls = asyncio.ensure_future(ask_tls(client))
         await passes(later)
         client.close()
-        with pytest.raises(StreamClosed, match=r"^stream closed during the TLS handshake$"):
-            await tls
+        with suppress(NotImplementedError):  # of a loop that watches nothing
+            assert descriptor is None or not asyncio.get_running_loop().remove_reader(descriptor)
+        for late in (lambda: tls, lambda: ask_tls(client), lambda: client.write(b"x"), client.sender.flush):
+            with pytest.raises(StreamClosed, match=r"^stream (is )?closed"):
+                await late()
+        assert "stream closed during the TLS handshake" == str(tls.exception())
         assert client.error is None
 
 
-async def test_a_stream_closed_during_the_handshake_is_not_watched_any_more():
-    needs_polling("asking what is watched")
-    async with joined("tcp") as (client, _):
-        descriptor = client.transport.socket.fileno()
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
-        await passes(5)
-        client.close()
-        assert not asyncio.get_running_loop().remove_reader(descriptor)
-        await asyncio.wait([tls])
-        assert isinstance(tls.exception(), StreamClosed)
-
-
-async def test_closing_before_the_handshake_has_begun_prevents_it():
+@pytest.mark.parametrize("end", ["here", "peer"])
+async def test_closing_before_the_handshake_has_begun_prevents_it(end):
     async with joined("unix") as (client, server):
         client.write(LARGE)
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
-        await passes()
-        client.close()
-        with pytest.raises(StreamClosed, match="before everything was written"):
+        tls = await begun(ask_tls(client))
+        (client if end == "here" else server).close()
+        with pytest.raises(StreamClosed) as caught:
             await tls
-        assert not (await server.read_until_close()).strip(LARGE)
+        if end == "peer":
+            assert isinstance(caught.value.real_error, OSError)
+        else:
+            assert "before everything was written" in str(caught.value)
+            assert not (await server.read_until_close()).strip(LARGE)
 
 
 @BELOW
 async def test_who_waits_for_the_end_does_not_disturb_the_handshake(kind):
     async with joined(kind) as (client, server):
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        tls = asyncio.ensure_future(ask_tls(client))
         await passes(5)
-        waiting = asyncio.ensure_future(client.wait_closed())
-        await passes()
-        await server.start_tls(certificates().server(), server_side=True)
+        waiting = await begun(client.wait_closed())
+        await answer_tls(server)
         await tls
         assert not waiting.done()
         await server.aclose()
@@ -268,35 +235,23 @@ async def test_what_is_written_while_plaintext_is_flushed_leaves_encrypted(kind)
     async with joined(kind, max_frame_size=1 << 22) as (client, server):
         told = []
         client.write(LARGE, callback=lambda: told.append("flushed"))
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
+        tls = asyncio.ensure_future(ask_tls(client))
         await passes(5)
         client.write(b"secret\n")
         assert LARGE == await server.read_bytes(len(LARGE))
         assert b"\x16\x03" == await server.peek(2)  # a handshake record (RFC 8446, section 5.1)
         await passes()
         assert ["flushed"] == told
-        await server.start_tls(certificates().server(), server_side=True, leftover="keep")
+        await answer_tls(server, leftover="keep")
         await tls
         assert "secret" == await server.read(Line())
-
-
-async def test_a_handshake_whose_plaintext_cannot_be_sent_fails():
-    async with joined("unix") as (client, server):
-        client.write(LARGE)
-        tls = asyncio.ensure_future(client.start_tls(certificates().client(), server_hostname="localhost"))
-        await passes()
-        server.close()
-        with pytest.raises(StreamClosed) as caught:
-            await tls
-        assert isinstance(caught.value.real_error, OSError)
 
 
 @BELOW
 @pytest.mark.parametrize("how", ["leaves", "resets", "speaks"])
 async def test_a_peer_that_makes_no_handshake_fails_it(kind, how):
     async with joined(kind) as (client, server):
-        tls = asyncio.ensure_future(server.start_tls(certificates().server(), server_side=True))
-        await passes()
+        tls = await begun(answer_tls(server))
         if how == "speaks":
             await client.write(b"GET / HTTP/1.1\r\n\r\n")
         elif how == "resets" and kind == "tcp":
@@ -311,21 +266,20 @@ async def test_a_peer_that_makes_no_handshake_fails_it(kind, how):
 # The end
 
 
-@pytest.mark.parametrize("ask", ["frames", "frames, half", "until close"])
-async def test_without_a_goodbye_the_stream_was_cut_off(ask):
-    async with joined("tls") as (client, server):
-        await client.write(b"a\nhalf" if ask == "frames, half" else b"a\n")
-        got = []
-        if ask == "until close":
-            await server.peek(2)
-        client.transport.socket.shutdown(socket.SHUT_RDWR)
-        with pytest.raises(StreamClosed) as caught:
-            if ask == "until close":
-                await server.read_until_close()
-            async for line in server.frames(Line()):  # which half a line may end where a stream ends well
-                got.append(line)  # noqa: PERF401 - it raises half-way
-        assert ask == "until close" or ["a"] == got
-        assert isinstance(caught.value.real_error, ssl.SSLEOFError)
+@pytest.mark.parametrize("sent", [b"a\n", b"a\nhalf"])
+async def test_without_a_goodbye_the_stream_was_cut_off(sent):
+    async with joined("tls") as (client, server), joined("tls") as (other, second):
+        for end in (client, other):
+            await end.write(sent)
+        await second.peek(2)
+        for end in (client, other):
+            end.transport.socket.shutdown(socket.SHUT_RDWR)
+        lines = server.frames(Line())  # which half a line may end where a stream ends well
+        assert "a" == await anext(lines)
+        for read in (lambda: anext(lines), second.read_until_close):
+            with pytest.raises(StreamClosed) as caught:
+                await read()
+            assert isinstance(caught.value.real_error, ssl.SSLEOFError)
         assert server.closed()
 
 
@@ -364,17 +318,6 @@ async def test_a_wrapped_socket_shakes_hands_within_the_first_read_and_write():
         written = client.write(b"hello\n")
         assert "hello" == await server.read(Line())
         await written
-
-
-async def test_a_context_that_checks_host_names_must_be_given_one():
-    async with joined("unix") as (client, server):
-        with pytest.raises(ValueError, match="pass server_hostname"):
-            await client.start_tls(certificates().client())
-        assert not client.closed()
-        with pytest.raises(ValueError, match="pass server_hostname"):
-            TLSTransport(client.transport, certificates().client())
-        await client.write(b"still plain\n")
-        assert "still plain" == await server.read(Line())
 
 
 @pytest.mark.parametrize("leftover", ["keep", "refuse"])

@@ -235,7 +235,7 @@ class Acceptor:
 
     Where the process or the system is short of descriptors or memory, nothing can be accepted: the
     acceptor pauses, for longer each time, instead of spinning on sockets that stay readable. Until then
-    connections wait in the kernel's backlog. It begins in the loop's next pass, or with the first `poke`.
+    connections wait in the kernel's backlog. It begins in the loop's next pass, or with the first `notify`.
 
     It accepts when the loop finds a socket readable, or, where a loop cannot watch sockets (Windows'
     Proactor), in a task for each socket.
@@ -262,11 +262,11 @@ class Acceptor:
         self._room = room
         self._closed = False
         self._pause = FIRST_PAUSE
-        self._retry: asyncio.Handle = self._loop.call_soon(self.poke)
+        self._retry: asyncio.Handle = self._loop.call_soon(self.notify)
         self._watches: list[Callable[[], object]] = []  # what ends the accepting, while there is any
         self._in_tasks = False
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Accept from now on, if there is room; call it again when a connection has ended."""
         if not self._closed and not self._watches and self._room() > 0:
             self._retry.cancel()
@@ -324,7 +324,7 @@ class Acceptor:
                 if error.errno in _GONE:
                     continue
                 self._unwatch()
-                self._retry = self._loop.call_later(self._pause, self.poke)
+                self._retry = self._loop.call_later(self._pause, self.notify)
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
                 self._on_failure(error)
                 return

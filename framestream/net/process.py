@@ -121,7 +121,7 @@ class LoopPipes(Transport, Program):
         """Push the end of what it writes, or take note that it reads no more."""
         if fd == 0:
             self._error = error or BrokenPipeError(errno.EPIPE, "the program reads no more")
-            self._writable.poke()
+            self._writable.notify()
         else:
             self._ended = True
             self._push()
@@ -139,7 +139,7 @@ class LoopPipes(Transport, Program):
 
     def resume_writing(self) -> None:
         """Take note that everything has left."""
-        self._writable.poke()
+        self._writable.notify()
 
     def _is_full(self) -> bool:
         return bool(self._input.get_write_buffer_size())

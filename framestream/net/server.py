@@ -258,7 +258,7 @@ class Server:
             room=lambda: service.max_connections - len(self._tasks),
         )
         self._tls = service.tls() if callable(service.tls) else service.tls
-        self._acceptor.poke()
+        self._acceptor.notify()
 
     def _stop_listening(self) -> None:
         self._acceptor.close(take_backlog=self.takes_backlog)
@@ -315,7 +315,7 @@ class Server:
         stream.close()
         self._stats.open -= 1
         self._stats.add(stream.stats)
-        self._acceptor.poke()
+        self._acceptor.notify()
 
     async def _converse(self, stream: IOStream) -> None:
         task = asyncio.current_task()

@@ -322,8 +322,8 @@ class Sender:
             except Exception as error:
                 self._stream.on_write_error(error)
                 raise self._lost() from error
-        # Who began to wait since then waits for what comes after these bytes, too: a file, say.
-        while self._waiters and self._waiters[0] < (position, before + 1):
+        # Who has begun to wait since then waits for the file, too.
+        while self._waiters and self._waiters[0][:2] <= (position, before):
             self._wake_first()
 
     async def writable(self) -> None:

@@ -77,7 +77,7 @@ class MemoryWire:
             self._hidden.append([taken, lag])
             if len(self._hidden) == 1:
                 asyncio.get_running_loop().call_soon(self._tick)
-        self.readable.poke()
+        self.readable.notify()
         return taken
 
     def receive(self, size: int) -> bytes:
@@ -94,7 +94,7 @@ class MemoryWire:
             data = bytes(self.data[:size])
             del self.data[:size]
             self.received += size
-            self.writable.poke()
+            self.writable.notify()
             return data
         if self.ended and not self._hidden:
             return b""
@@ -103,12 +103,12 @@ class MemoryWire:
     def end(self) -> None:
         """Send the end of the direction."""
         self.ended = True
-        self.readable.poke()
+        self.readable.notify()
 
     def abandon(self) -> None:
         """Refuse what is still sent: nobody will receive it."""
         self.reader_gone = True
-        self.writable.poke()
+        self.writable.notify()
 
     @property
     def _visible(self) -> int:
@@ -136,7 +136,7 @@ class MemoryWire:
         self._hidden[0][1] -= 1
         if self._hidden[0][1] == 0:
             del self._hidden[0]
-            self.readable.poke()
+            self.readable.notify()
         if self._hidden:
             asyncio.get_running_loop().call_soon(self._tick)
 

@@ -178,7 +178,7 @@ class Readiness:
     """Do for a transport without a descriptor what the loop's selector does for one.
 
     The watcher is called once in every pass of the loop in which `is_ready` says so, until it stops
-    watching. Whoever makes the transport ready calls `poke`.
+    watching. Whoever makes the transport ready calls `notify`.
     """
 
     __slots__ = ("_callback", "_handle", "_is_ready", "_loop")
@@ -194,12 +194,12 @@ class Readiness:
         self._loop = loop
         self._callback = callback
         if callback is not None:
-            self.poke()
+            self.notify()
         elif self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Call the watcher in the next pass of the loop, if there is one and it is ready."""
         if self._callback is not None and self._handle is None and self._is_ready():
             assert self._loop is not None
@@ -209,7 +209,7 @@ class Readiness:
         self._handle = None
         if self._callback is not None and self._is_ready():
             self._callback()
-        self.poke()
+        self.notify()
 
 
 def watch(

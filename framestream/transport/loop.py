@@ -106,7 +106,7 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         """Take note that everything has left; called by the loop."""
         self._blocked = False
         if self._writable is not None:
-            self._writable.poke()
+            self._writable.notify()
 
     def eof_received(self) -> bool:
         """Push the end, and keep the other half open; called by the loop."""
@@ -123,7 +123,7 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         if not self._closed:
             self.sink.connection_lost(error)
         if self._writable is not None:
-            self._writable.poke()
+            self._writable.notify()
 
     def _push_rest(self, sock: socket.socket) -> None:
         # The loop has failed to write, and receives no more. What the peer has sent before it left is there
