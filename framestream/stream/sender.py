@@ -270,8 +270,7 @@ class Sender:
 
     def _watch(self, wanted: bool) -> None:
         if wanted and self.state is not BLOCKED:
-            if self.state is not HELD:
-                self.state = BLOCKED
+            self.state = BLOCKED
             self.transport.watch_writing(True)
             self._start_timer()
         elif not wanted and self.state is BLOCKED:
