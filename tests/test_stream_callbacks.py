@@ -14,6 +14,7 @@ from framestream import (
     LengthPrefix,
     Line,
     StreamClosed,
+    StreamTimeout,
 )
 from framestream.stream.receiver import READ_AHEAD
 from framestream.testing import Wire, memory_stream_pair
@@ -434,3 +435,14 @@ async def test_a_handler_paused_and_resumed_within_a_flood_runs_once_in_each_pas
             await asyncio.sleep(0)
             passed.append(len(seen) - before)
         assert max(passed) <= 2048
+
+
+async def test_after_a_streaming_read_ran_out_of_time_the_next_read_begins_after_its_frame():
+    client, server = memory_stream_pair()
+    parts = []
+    client.write([b"\0\0\0\5", b"ab"])
+    with pytest.raises(StreamTimeout):
+        await server.read(LengthPrefix(4), streaming_callback=parts.append, timeout=0.01)
+    client.write([b"cde", b"next\n"])
+    assert "next" == await server.read(Line())
+    assert [b"ab"] == parts

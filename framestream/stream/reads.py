@@ -412,6 +412,11 @@ class StreamingRead(CallbackRead):
         elif not self._done.done():
             self._done.set_exception(error)
 
+    def fail(self, error: BaseException) -> None:
+        """End the read with an error of time; what is left of a frame that has begun is skipped."""
+        self.stream.receiver.decoder.skip_frame()
+        super().fail(error)
+
     def _settle(self, frame: bytes) -> None:
         if self._done is not None and not self._done.done():
             self._done.set_result(frame)
