@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import contextmanager
 from enum import Enum
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from framestream.errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout
@@ -46,6 +46,7 @@ _MOST_BUFFERS: Final = 512
 # How often one wake-up sends before others get their turn.
 _SENDS_IN_A_ROW: Final = 16
 _NEVER: Final = 1 << 62
+_FEW_WAITERS: Final = 64
 _ONE: Final = (bytes, bytearray, memoryview, str)
 
 
@@ -90,9 +91,9 @@ class Sender:
 
     # fmt: off
     __slots__ = (
-        "_at_end_of_pass", "_eof_due", "_free", "_max_size", "_queue", "_receiver", "_seen_pushes", "_stream",
-        "_timeout", "_timer", "_waited", "_waiters", "ended", "high_water", "low_water", "most", "passed",
-        "size", "state", "transport", "written",
+        "_at_end_of_pass", "_eof_due", "_free", "_max_size", "_most_waiters", "_queue", "_receiver",
+        "_seen_pushes", "_stream", "_timeout", "_timer", "_waited", "_waiters", "ended", "high_water",
+        "low_water", "most", "passed", "size", "state", "transport", "written",
     )
     # fmt: on
 
@@ -128,6 +129,7 @@ class Sender:
         self._free: asyncio.Future[None] | None = None  # who holds the transport waits for it
         self._waiters: list[tuple[int, int, Waiter]] | None = None  # a heap: who waits least comes first
         self._waited = 0
+        self._most_waiters = _FEW_WAITERS
 
     @property
     def sent(self) -> int:
@@ -400,6 +402,11 @@ class Sender:
     def _add_waiter(self, position: int, waiter: Waiter) -> None:
         if self._waiters is None:
             self._waiters = []
+        elif len(self._waiters) >= self._most_waiters:
+            # Those that were cancelled: a peer that takes nothing must not have them pile up.
+            self._waiters = [entry for entry in self._waiters if not entry[2].done()]
+            heapify(self._waiters)
+            self._most_waiters = max(_FEW_WAITERS, 2 * len(self._waiters))
         self._waited += 1
         heappush(self._waiters, (position, self._waited, waiter))
 
