@@ -68,6 +68,9 @@ def standard_input(source):
 
 
 def start(*arguments, **options):
-    """Start the real command in a process of its own."""
+    """Start the real command in a process of its own, with buffered output, as users have it."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen([sys.executable, "-m", "framestream", *arguments], **{**streams, **options})
+    return subprocess.Popen(
+        [sys.executable, "-m", "framestream", *arguments], **{"env": env, **streams, **options}
+    )

@@ -143,6 +143,10 @@ async def _serve(handler: Any, url: str, settings: dict[str, Any]) -> None:
             await _serve_a_reader(server)
         else:
             await server.serve_forever()
+    try:
+        sys.stdout.flush()
+    except OSError:  # told when the frame could not be printed
+        discard_output()
 
 
 async def _serve_a_reader(server: Server) -> None:
