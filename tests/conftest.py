@@ -36,7 +36,6 @@ _MARKERS = {
     "asyncio_only": "not repeated on uvloop",
     "every_loop": "also run without debug mode: on asyncio, and on a loop that cannot watch descriptors",
     "no_waiting": "run on a loop of which the clock jumps instead",
-    "slow": "about time, memory and descriptors of many: left out unless asked for with -m slow",
 }
 
 
