@@ -213,7 +213,8 @@ class CurrentFrame:
         self.value: Any = PAYLOAD
         self.size: int | None = None
         self.need = self.resume = self.settled = self.payload_start = self.end = 0
-        self.memo = self.window.memo = None
+        self.memo: Any = None  # annotated: compiled, it could hold nothing else
+        self.window.memo = None
         self.error: FrameTooLarge | None = None
 
     # Where does it end?
