@@ -38,7 +38,7 @@ from framestream.errors import (
     UnknownFramerError,
     WorkerError,
 )
-from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window
+from framestream.framer import PADDING, Framer, NeedMore, ReadCondition, Span, Window
 
 if TYPE_CHECKING:
     from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
@@ -49,7 +49,9 @@ if TYPE_CHECKING:
         FixedLength,
         LengthPrefix,
         Line,
+        Mapped,
         Msgpack,
+        Nested,
         Regex,
         UntilClose,
     )
@@ -62,7 +64,9 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "decoder": "END FRAME_END NEED_DATA FrameDecoder",
-    "framers": "Available Delimiter Exactly FixedLength LengthPrefix Line Msgpack Regex UntilClose",
+    "framers": (
+        "Available Delimiter Exactly FixedLength LengthPrefix Line Mapped Msgpack Nested Regex UntilClose"
+    ),
     "iterate": "aiter_frames iter_frames",
     "net": "client_tls connect connect_process serve server_tls",
     "registry.hookspecs": "hookimpl hookspec",
@@ -77,6 +81,7 @@ __all__ = [
     "END",
     "FRAME_END",
     "NEED_DATA",
+    "PADDING",
     "AddressError",
     "Available",
     "BufferFull",
@@ -96,8 +101,10 @@ __all__ = [
     "IncompleteFrame",
     "LengthPrefix",
     "Line",
+    "Mapped",
     "Msgpack",
     "NeedMore",
+    "Nested",
     "PayloadError",
     "PluginError",
     "ReadCondition",

@@ -311,6 +311,34 @@ def describe_os_error(error: BaseException) -> str:
     return (text if is_acronym else text[:1].lower() + text[1:]) or type(error).__name__
 
 
+def printable(text: str, *, keep: str = "") -> str:
+    """Return text that a peer or a plugin may have chosen, safe for a terminal or a line of a log.
+
+    What does not print is shown as its escape: control characters (C0, C1), marks that change the direction
+    of writing, lone surrogates, line breaks.
+
+    Args:
+        keep: characters to leave as they are, a line feed for instance.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character in keep
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the error's own words, printable; its type's name where it has none, or its ``str`` raises."""
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001  # whatever a class of somebody else raises
+        text = f"{type(error).__name__}, whose str() raises {type(broken).__name__}"
+    return printable(text) or type(error).__name__
+
+
 def because(error: E, cause: BaseException | None) -> E:
     """Return `error` with its cause, to be raised: as ``raise error from cause``.
 

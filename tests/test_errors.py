@@ -18,6 +18,7 @@ from framestream import (
     StreamClosed,
     UnknownFramerError,
 )
+from framestream.errors import describe_error, printable
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,18 @@ def test_errors_carry_data() -> None:
     assert PluginError("x", plugin="acme").plugin == "acme"
     cause = OSError()
     assert StreamClosed(real_error=cause).real_error is cause
+
+
+def test_what_a_stranger_says_is_shown_without_reaching_the_terminal() -> None:
+    assert printable("a\x1b[31m\x9b\u202eb\ud800\n") == "a\\x1b[31m\\x9b\\u202eb\\ud800\\n"
+    assert printable("two\nlines\t", keep="\n\t") == "two\nlines\t"
+
+
+def test_an_error_is_described_even_if_it_has_no_working_str() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    assert describe_error(OSError("reset\x1b[2J")) == "reset\\x1b[2J"
+    assert describe_error(KeyError()) == "KeyError"
+    assert describe_error(Mute()) == "Mute, whose str() raises RuntimeError"
