@@ -3,15 +3,20 @@
 import json
 import re
 import sys
+import tomllib
+from pathlib import Path
 
 import command_line
 import pytest
 from distributions import healthy, site
 
-from framestream import ReadCondition, get_framer, plugins
+from framestream import ReadCondition, UnknownFramerError, get_framer, plugins
 from framestream.cli.plugins import EXAMPLES, draw
+from framestream.registry.manager import FIRST_PARTY
 
 framestream = command_line.framestream
+
+ROOT = Path(__file__).parents[1]
 
 UPTO = healthy("upto") + "    Upto.examples = {b'a;b;': [b'a', b'b']}\n"
 
@@ -80,6 +85,22 @@ def test_a_framer_of_a_plugin_is_explained_with_what_it_has(framestream, install
     plugins.register(Optionless)
     assert framestream("framers", "optionless").out == "optionless\n  Everything up to the end of the data.\n"
     assert framestream("framers", "upto").out.endswith("DECODED  | b'a' | b'b' |\n         +------+------+\n")
+
+
+def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_install(framestream):
+    projects = [tomllib.loads(path.read_text())["project"] for path in ROOT.glob("plugins/*/pyproject.toml")]
+    missing = {
+        framer: project["name"]
+        for project in projects
+        for framer in project.get("entry-points", {"framestream": ()})["framestream"]
+    }
+    assert missing == FIRST_PARTY
+    told = "no framer named 'resp'; it comes with framestream-resp: pip install framestream-resp"
+    printed = framestream("cut", "resp")
+    assert (2, b"", f"framestream: {told}\n  resp\n  ^\n") == printed
+    with pytest.raises(UnknownFramerError, match=told) as caught:
+        get_framer("resp")
+    assert "framestream-resp" == caught.value.distribution
 
 
 def test_a_named_framer_is_explained_by_what_it_stands_for(framestream, tmp_path):

@@ -131,7 +131,7 @@ def _hints(error: Exception) -> Iterator[str]:
         return
     if error.spec and error.position is not None:
         yield f"  {error.spec}\n  {' ' * error.position}^"
-    if isinstance(error, UnknownFramerError):
+    if isinstance(error, UnknownFramerError) and error.distribution is None:
         yield "hint: a plugin's framers have names once it is installed; framestream plugins lists them"
-    else:
+    elif not isinstance(error, UnknownFramerError):
         yield "hint: framestream framers NAME explains a framer's options"
