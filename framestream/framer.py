@@ -296,6 +296,29 @@ class Framer(ReadCondition[T]):
         """
 
 
+def check_condition(value: object, name: str = "") -> None:
+    """Raise TypeError unless a value, an argument of this name, is a read condition; say what was meant.
+
+    People bring what other libraries take: a number of bytes, a delimiter, a framing's name, or the class.
+    """
+    if isinstance(value, ReadCondition):
+        return
+    shown = repr(value)[:80]
+    meant = ""
+    if isinstance(value, type) and issubclass(value, ReadCondition):
+        shown = f"the class {value.__name__}"
+        meant = f"; make one of it: {value.__name__}(...)"
+    elif isinstance(value, int):
+        meant = f"; Exactly({shown}) reads so many bytes"
+    elif isinstance(value, bytes):
+        meant = f"; Delimiter({shown}) reads up to that"
+    elif isinstance(value, str):
+        meant = f"; get_framer({shown}) makes one of its name"
+    raise TypeError(
+        f"{name}{' is ' if name else ''}{shown}{', not' if name else ' is not'} a read condition{meant}"
+    )
+
+
 # For authors: what nearly every framer of bytes, or of lengths in digits, does ------------------
 
 
