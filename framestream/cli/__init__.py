@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import errno
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from framestream._build import COMPILED
-from framestream.cli.output import complain, discard_output
-from framestream.errors import AddressError, FramestreamError, SpecError, UnknownFramerError
+from framestream.cli.output import complain, discard_output, tell
+from framestream.errors import (
+    AddressError,
+    FramestreamError,
+    SpecError,
+    UnknownFramerError,
+    describe_error,
+    printable,
+)
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -86,7 +93,7 @@ class _Commands(click.Group):
 )
 @click.option(
     "--config",
-    type=click.Path(exists=True, dir_okay=False),
+    type=click.Path(),
     envvar="FRAMESTREAM_CONFIG",
     help="TOML file with named framers.  [default: the pyproject.toml here or above]",
 )
@@ -98,6 +105,7 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
         return
     # Imported here: neither --help nor --version needs them.
     from framestream import plugins  # noqa: PLC0415
+    from framestream.cli.options import matching  # noqa: PLC0415
     from framestream.registry.named import find_config  # noqa: PLC0415
 
     path = config or find_config(Path.cwd())
@@ -106,7 +114,7 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
     for name in selection:
         if name.startswith("no:"):
             plugins.disable(name.removeprefix("no:"), reason=f"-p {name}")
-        else:
+        elif matching(name):
             plugins.load(name)
 
 
@@ -117,21 +125,27 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         return int(commands.main(list(arguments), prog_name="framestream", standalone_mode=False) or 0)
-    except (click.ClickException, FramestreamError) as error:
-        complain(error.format_message() if isinstance(error, click.ClickException) else str(error))
-        for line in _hints(error):
-            click.echo(line, err=True)
-        return USAGE if isinstance(error, click.UsageError | SpecError | AddressError) else FAILED
+    except click.ClickException as error:
+        complain(error.format_message(), keep="\n\t")
+        if isinstance(error, click.UsageError):
+            tell("hint:", f"{error.ctx.command_path if error.ctx else 'framestream'} --help", "cyan")
+        return error.exit_code
+    except FramestreamError as error:
+        complain(describe_error(error))
+        if isinstance(error, SpecError):
+            _explain(error)
+        return USAGE if isinstance(error, SpecError | AddressError) else FAILED
 
 
-def _hints(error: Exception) -> Iterator[str]:
-    if isinstance(error, click.UsageError):
-        yield f"hint: {error.ctx.command_path if error.ctx else 'framestream'} --help"
-    if not isinstance(error, SpecError):
-        return
+def _explain(error: SpecError) -> None:
     if error.spec and error.position is not None:
-        yield f"  {error.spec}\n  {' ' * error.position}^"
-    if isinstance(error, UnknownFramerError) and error.distribution is None:
-        yield "hint: a plugin's framers have names once it is installed; framestream plugins lists them"
-    elif not isinstance(error, UnknownFramerError):
-        yield "hint: framestream framers NAME explains a framer's options"
+        shown, before = printable(error.spec), printable(error.spec[: error.position])
+        click.echo(f"  {shown}\n  {' ' * len(before)}^", err=True)
+    if not isinstance(error, UnknownFramerError):
+        tell("hint:", "framestream framers NAME explains a framer's options", "cyan")
+    elif error.distribution is None:
+        tell(
+            "hint:",
+            "a plugin's framers have names once it is installed; framestream plugins lists them",
+            "cyan",
+        )

@@ -102,16 +102,11 @@ def _progress(source: Source, printer: Printer) -> Iterator[Callable[[], bytes]]
     if (source.size or 0) < _LONG or printer.stream.isatty() or not sys.stderr.isatty():
         yield read
         return
-    # Imported here: rich takes longer to import than most files to cut.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(source.name, total=source.size)
+    with click.progressbar(length=source.size, label=source.name, file=sys.stderr) as bar:
 
         def read_on() -> bytes:
             chunk = read()
-            bar.advance(task, len(chunk))
+            bar.update(len(chunk))
             return chunk
 
         yield read_on
