@@ -26,7 +26,7 @@ class _Over(Framer[T]):
 
     @abstractmethod
     def _load(self, value: Any) -> T:
-        """Turn the other condition's frame into this one's; a ValueError is a bad payload."""
+        """Turn the other condition's frame into this one's; what it raises is a bad payload."""
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the other condition finds."""
@@ -66,8 +66,8 @@ class Mapped(_Over[T]):
 
         Mapped(Line(), json.loads, json.dumps):   b'{"a": 1}\n'   ->  {"a": 1}
 
-    A ValueError from `load` is a `PayloadError`: the frame is consumed and reading goes on after it. Without
-    `dump` it only reads.
+    What `load` raises is a `PayloadError`: the frame is consumed and reading goes on after it. Without `dump`
+    it only reads.
     """
 
     name = "mapped"
