@@ -10,8 +10,10 @@ import pytest
 from cutting import wire
 
 from framestream import EncodeError
+from framestream.framer import read_digits
 from framestream.framers import (
     Available,
+    Body,
     Delimiter,
     Exactly,
     FirstOf,
@@ -21,6 +23,7 @@ from framestream.framers import (
     Line,
     Mapped,
     Msgpack,
+    Nested,
     Regex,
     Sequence,
     UntilClose,
@@ -29,7 +32,6 @@ from framestream.framers import (
 
 OPTIONS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Line("utf-16"), "encoding is 'utf-16'; it must write newlines as ASCII does"),
-    (lambda: Line("utf-8-sig"), "encoding is 'utf-8-sig'; it must write newlines"),
     (lambda: Line("cp037"), "encoding is 'cp037'; it must write newlines"),
     (lambda: Line("klingon"), "unknown encoding: klingon"),
     (lambda: Line("rot13"), "'rot13' is not a text encoding"),
@@ -112,11 +114,21 @@ OPTIONS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Msgpack(object_hook=dict, object_pairs_hook=dict), "mutually exclusive"),
     (FirstOf, "at least one alternative"),
     (Sequence, "at least one part"),
-    (lambda: FirstOf(5), "5 is not a read condition"),
     (lambda: When((), Line()), "none, or empty ones"),
     (lambda: When(b"", Line()), "none, or empty ones"),
     (lambda: Sequence(Line(), max_size=-1), "max_size is -1"),
     (lambda: HeaderThenBody(Line(), str, max_size=-1), "max_size is -1"),
+    (lambda: Sequence(Line(), "line"), "part is 'line', not a read condition"),
+    (lambda: HeaderThenBody(Line(), 5), "part is 5, not a read condition"),
+    (lambda: HeaderThenBody(Line(), Exactly, combine=5), "combine is 5; it must be a function"),
+    (lambda: HeaderThenBody(Line(), Exactly, separate=5), "separate is 5; it must be a function"),
+    (lambda: Mapped(Line(), None), "load is None; it must be a function"),
+    (lambda: Mapped(Line(), str, 5), "dump is 5; it must be a function"),
+    (lambda: LengthPrefix(length=5), "length is 5; it must be a function"),
+    (lambda: When("$", Line()), "beginning '$' is not bytes"),
+    (lambda: When((b"$", 5), Line()), "beginning 5 is not bytes"),
+    (lambda: When((), Line(), one_of="$"), "beginning '$' is not bytes"),
+    (lambda: Body("line", str), "body is 'line', not a read condition"),
 ]
 
 
@@ -125,6 +137,35 @@ def test_options_that_make_no_sense_are_refused_at_once(make: Callable[[], Any],
     with pytest.raises((ValueError, TypeError)) as caught:
         make()
     assert reason in str(caught.value)
+
+
+NO_CONDITIONS: list[tuple[Any, str]] = [
+    (5, "5, not a read condition; Exactly(5) reads so many bytes"),
+    (b"\n", "b'\\n', not a read condition; Delimiter(b'\\n') reads up to that"),
+    ("line", "'line', not a read condition; get_framer('line') makes one of its name"),
+    (Line, "the class Line, not a read condition; make one of it: Line(...)"),
+    ([Line()], "not a read condition"),
+    (None, "None, not a read condition"),
+]
+CONDITIONS: list[tuple[str, Callable[[Any], Any]]] = [
+    ("alternative", lambda condition: FirstOf(Line(), condition)),
+    ("condition", lambda condition: When(b"a", condition)),
+    ("condition", lambda condition: Mapped(condition, str)),
+    ("condition", lambda condition: Nested(condition, Line())),
+    ("inner", lambda condition: Nested(Line(None), condition)),
+    ("header", lambda condition: HeaderThenBody(condition, Exactly)),
+]
+
+
+@pytest.mark.parametrize(("name", "make"), CONDITIONS)
+@pytest.mark.parametrize(("value", "meant"), NO_CONDITIONS)
+def test_what_is_no_condition_is_named_with_what_was_meant(
+    name: str, make: Callable[[Any], Any], value: Any, meant: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        make(value)
+    assert f"{name} is " in str(caught.value)
+    assert meant in str(caught.value)
 
 
 FRAMES: list[tuple[Any, Any, str]] = [
@@ -169,7 +210,12 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (Line(), 5, "frame is of type int; it must be text"),
     (Line(None), "one", "frame is text; without an encoding it must be bytes"),
     (LengthPrefix(4), "one", "frame is of type str; it must be bytes"),
-    (LengthPrefix(4), memoryview(array("I", [1])), "frame is of type memoryview; it must be bytes"),
+    (Line(), b"\xff", "line cannot be encoded: 'utf-8' codec can't decode byte 0xff"),
+    (Line(errors="replace"), b"\xff", "line cannot be encoded"),
+    (Line("utf-8-sig"), "\ufeffone", "line would be read back otherwise"),
+    (Line("utf-8-sig"), b"\xef\xbb\xbfone", "line would be read back otherwise"),
+    (FixedLength(1), array("I", [1]), "payload of 4 bytes in records of 1"),
+    (LengthPrefix(max_size=1), array("I", [1]), "payload of 4 bytes exceeds the limit 1"),
     (Sequence(Line(), Line()), 5, "frame is of type int, not one value for each part"),
     (Mapped(Line(), str, lambda value: value["name"]), {}, "'name'"),
     (
@@ -189,8 +235,43 @@ def test_what_would_be_read_back_otherwise_is_not_written(framer: Any, frame: An
 
 @pytest.mark.parametrize(
     "framer",
-    [Delimiter(b";"), FixedLength(3), LengthPrefix(2), Line(), Line(None), Regex("e"), UntilClose()],
+    [
+        Delimiter(b";"),
+        FixedLength(6),
+        LengthPrefix(2),
+        LengthPrefix(1, offset=5, strip=0, length=lambda field: 0),
+        Line(),
+        Line(None),
+        Regex("ceee"),
+        UntilClose(),
+        When(b"o", Line()),
+        FirstOf(LengthPrefix(4)),
+        Nested(LengthPrefix(1), Line()),
+    ],
     ids=str,
 )
 def test_every_kind_of_bytes_is_written_alike(framer: Any) -> None:
-    assert wire(framer, b"one") == wire(framer, bytearray(b"one")) == wire(framer, memoryview(b"one"))
+    kinds = (
+        bytearray(b"onceee"),
+        memoryview(b"onceee"),
+        memoryview(b"o n c e e e ")[::2],
+        memoryview(b"onceee").cast("H"),
+        memoryview(b"onceee").cast("B", (2, 3)),
+        array("H", b"onceee"),
+    )
+    assert {wire(framer, kind) for kind in kinds} == {wire(framer, b"onceee")}
+
+
+@pytest.mark.parametrize(
+    ("field", "base", "number"), [(b"042", 10, 42), ("fF", 16, 255), (bytearray(b"0"), 10, 0)]
+)
+def test_digits_are_read_as_a_number(field: Any, base: int, number: int) -> None:
+    assert read_digits(field, base) == number
+
+
+@pytest.mark.parametrize(
+    "field", [b"", b" 5", b"5 ", b"+5", b"-0", b"1_0", b"0x5", b"f", b"5\n", "\u0665", "\uff15", b"\xb2"]
+)
+def test_only_digits_are_a_number(field: Any) -> None:
+    with pytest.raises(ValueError, match="is not a number in digits"):
+        read_digits(field)

@@ -7,8 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+from framestream.checks import check_function
 from framestream.errors import EncodeError, FramingError, PayloadError
-from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framer import (
+    PADDING,
+    Decode,
+    Framer,
+    NeedMore,
+    ReadCondition,
+    Span,
+    ValueSpan,
+    Window,
+    check_condition,
+)
 from framestream.framers.answers import UNFIT, complete, pieces_of
 
 T = TypeVar("T")
@@ -21,6 +32,7 @@ class _Over(Framer[T]):
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
         """Take over the limits of the condition that finds the frames."""
+        check_condition(condition, "condition")
         limits = {name: getattr(condition, name) for name in ("max_size", "overhead", "can_be_empty")}
         self.__dict__.update(limits, _cutter=condition)
 
@@ -78,6 +90,8 @@ class Mapped(_Over[T]):
 
     def __post_init__(self) -> None:
         self._adopt(self.condition)
+        check_function("load", self.load)
+        check_function("dump", self.dump, optional=True)
 
     def _load(self, value: Any) -> T:
         return self.load(value)
@@ -116,6 +130,7 @@ class Nested(_Over[T]):
 
     def __post_init__(self) -> None:
         self._adopt(self.outer)
+        check_condition(self.inner, "inner")
 
     def _load(self, value: Any) -> T:
         try:
