@@ -49,6 +49,7 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     because,
+    describe_error,
 )
 from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
 
@@ -611,6 +612,9 @@ class FrameDecoder:
             any more.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated, when all
             of it is skipped.
+        on_payload_error: called with the `PayloadError` of each frame that cannot be decoded, when all
+            frames before it are delivered; `frame_span` is that of the bad frame, and reading goes on after
+            it. Without one the error is raised instead.
 
     Whoever feeds it from a socket has more to work with, the plumbing: `get_buffer` and `buffer_updated`
     receive a large frame in its final place, `borrow` and `settle` use a kept buffer where it is,
@@ -625,9 +629,9 @@ class FrameDecoder:
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_finished", "_frame",
-        "_other", "_oversized", "_quota", "_run", "_size", "_start", "_undecodable", "ahead", "condition",
-        "max_frame_size", "on_discard", "on_oversize",
+        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
+        "_finished", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_start", "_undecodable",
+        "ahead", "condition", "max_frame_size", "on_discard", "on_oversize", "on_payload_error",
     )
     # fmt: on
 
@@ -637,12 +641,14 @@ class FrameDecoder:
         max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
         on_oversize: OnOversize = "raise",
         on_discard: Callable[[FrameTooLarge], object] | None = None,
+        on_payload_error: Callable[[PayloadError], object] | None = None,
     ) -> None:
         if max_frame_size < 0:
             raise ValueError(f"max_frame_size is {max_frame_size}; it must not be negative")
         self.max_frame_size = max_frame_size
         self.on_oversize: OnOversize = check_policy(on_oversize)
         self.on_discard = on_discard
+        self.on_payload_error = on_payload_error
         self.condition: ReadCondition[Any] | None = None
         self._other: ReadCondition[Any] | None = None  # asked for before that, and another one
         self.ahead: list[Any] = _NOTHING
@@ -652,6 +658,7 @@ class FrameDecoder:
         self._eof = False
         self._finished = False  # a condition that may be empty has had its frame at the end
         self._error: Exception | None = None  # raised by the next call; for ever if the frame is BROKEN
+        self._error_place = (0, 0)  # offset and size of the bad frame that it is about
         self._cut = 0  # frames delivered, and those cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
         self._size = 0  # bytes it took, header and delimiter included
@@ -789,7 +796,7 @@ class FrameDecoder:
             FramingError: the bytes can be no such frame; every later call raises it again.
             FrameTooLarge: see `on_oversize`; ``recoverable`` tells whether the next call goes on.
             IncompleteFrame: the stream ended inside the frame; nothing is consumed.
-            PayloadError: the frame cannot be decoded; it is consumed.
+            PayloadError: the frame cannot be decoded; it is consumed. See `on_payload_error`.
             StreamBusy: a frame is being streamed in parts; finish it or call `skip_frame`.
             FramerContractError: the condition is at fault.
         """
@@ -800,17 +807,21 @@ class FrameDecoder:
         if limit is None:
             limit = self.max_frame_size
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
-        if ahead or condition is not self.condition or self._error is not None:
-            self._prepare(condition, limit)
-            if self.ahead:
-                ahead = self.ahead
-                return ahead.pop()
-        buffer = self._buffer
-        is_empty = buffer.pos == len(buffer.head) and not buffer.queued and self._frame.state is FRESH
-        if is_empty and not self._eof and not condition.can_be_empty:
-            return NEED_DATA  # the way of every read that waits
-        frame: T | NeedData | End = self._whole_frame(condition, limit)
-        return self._next(condition, limit, policy) if frame is _MISS else frame
+        while True:
+            if self.ahead or condition is not self.condition or self._error is not None:
+                self._prepare(condition, limit)
+                if self.ahead:
+                    ahead = self.ahead
+                    return ahead.pop()
+            buffer = self._buffer
+            is_empty = buffer.pos == len(buffer.head) and not buffer.queued and self._frame.state is FRESH
+            if is_empty and not self._eof and not condition.can_be_empty:
+                return NEED_DATA  # the way of every read that waits
+            try:
+                frame: T | NeedData | End = self._whole_frame(condition, limit)
+                return self._next(condition, limit, policy) if frame is _MISS else frame
+            except PayloadError as error:
+                self._report(error)
 
     def next_batch(
         self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
@@ -830,17 +841,22 @@ class FrameDecoder:
                 self.ahead.reverse()
                 frames += self.ahead
                 self.ahead = _NOTHING
+            place = self._start, self._size, self._batch
             try:
                 frame = self._whole_frame(condition, limit)
                 if frame is _MISS:
                     frame = self._next(condition, limit, policy)
             except Exception as error:
-                if not frames:
+                if frames:
+                    # An incomplete frame is found incomplete again.
+                    if not isinstance(error, IncompleteFrame):
+                        self._error, self._error_place = error, (self._start, self._size)
+                    self._start, self._size, self._batch = place
+                    return frames
+                if not isinstance(error, PayloadError):
                     raise
-                # An incomplete frame is found incomplete again.
-                if not isinstance(error, IncompleteFrame):
-                    self._error = error
-                return frames
+                self._report(error)
+                continue
             if frame is NEED_DATA or frame is END:
                 return frames or frame
             frames.append(frame)
@@ -1035,16 +1051,25 @@ class FrameDecoder:
     def _decode_failed(self, condition: ReadCondition[Any], error: Exception, payload: bytes) -> NoReturn:
         framer, offset = str(condition), self._start
         self._quota = _FIRST_QUOTA
+        if isinstance(error, FramerContractError):
+            self._fail(error)
         if isinstance(error, FramingError):
             error.offset, error.framer, error.excerpt = offset, framer, payload[:32]
             self._fail(error)
-        if isinstance(error, (PayloadError, ValueError)):
-            bad = error if isinstance(error, PayloadError) else because(PayloadError(str(error)), error)
-            bad.offset, bad.framer, bad.payload = offset, framer, payload
-            self._undecodable += 1
-            raise bad
-        reason = f"decode raised {type(error).__name__}: {error}"
-        raise because(FramerContractError(reason, framer=framer, offset=offset), error)
+        if isinstance(error, PayloadError):
+            bad = error
+        else:
+            # A ValueError is written for whoever sent the payload; another kind needs its name.
+            kind = "" if isinstance(error, ValueError) else f"decode raised {type(error).__name__}: "
+            bad = because(PayloadError(kind + describe_error(error)), error)
+        bad.offset, bad.framer, bad.payload = offset, framer, payload
+        self._undecodable += 1
+        raise bad
+
+    def _report(self, error: PayloadError) -> None:
+        if self.on_payload_error is None:
+            raise error
+        self.on_payload_error(error)
 
     def _delivered(self, start: int, size: int) -> None:
         self._cut += 1
@@ -1138,7 +1163,11 @@ class FrameDecoder:
             if frame.state is BROKEN:
                 raise error.with_traceback(None)
             self._error = None
-            raise error
+            if not isinstance(error, PayloadError):
+                raise error
+            self._start, self._size = self._error_place
+            self._batch = None
+            self._report(error)
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
         same = condition is self.condition

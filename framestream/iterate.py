@@ -36,7 +36,6 @@ class Receivable(Protocol):
 
 Source: TypeAlias = "str | os.PathLike[str] | BytesLike | Readable | Receivable | Iterable[BytesLike]"
 AsyncSource: TypeAlias = "Callable[[], Awaitable[BytesLike]] | AsyncIterable[BytesLike]"
-OnPayloadError: TypeAlias = Callable[[PayloadError], object]
 
 
 class Options(TypedDict, total=False):
@@ -45,7 +44,7 @@ class Options(TypedDict, total=False):
     max_frame_size: int
     on_oversize: OnOversize
     on_discard: Callable[[FrameTooLarge], object] | None
-    on_payload_error: OnPayloadError | None
+    on_payload_error: Callable[[PayloadError], object] | None
 
 
 @overload
@@ -55,9 +54,7 @@ def iter_frames(source: Source, condition: str, **options: Unpack[Options]) -> I
 def iter_frames(
     source: Source,
     condition: ReadCondition[Any] | str,
-    *,
-    on_payload_error: OnPayloadError | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Iterator[Any]:
     """Yield the frames of a blocking source until it ends.
 
@@ -78,28 +75,16 @@ def iter_frames(
         IncompleteFrame: the source ended inside a frame.
         PayloadError: see `on_payload_error`.
     """
-    return _frames(FrameDecoder(**options), condition_of(condition), _chunks(source), on_payload_error)
+    return _frames(FrameDecoder(**options), condition_of(condition), _chunks(source))
 
 
-def drive(
-    ask: Callable[[], T | NeedData | End], on_payload_error: OnPayloadError | None = None
-) -> Iterator[T | NeedData]:
+def drive(ask: Callable[[], T | NeedData | End]) -> Iterator[T | NeedData]:
     """Ask until the answer is END, and yield every other answer; feed the decoder after NEED_DATA.
 
     Args:
         ask: a method of a decoder with its condition: ``partial(decoder.next_frame, condition)``.
-        on_payload_error: called with each `PayloadError`; without it the error is raised.
     """
-    while True:
-        try:
-            answer = ask()
-        except PayloadError as error:
-            if on_payload_error is None:
-                raise
-            on_payload_error(error)
-            continue
-        if answer is END:
-            return
+    while (answer := ask()) is not END:
         yield answer
 
 
@@ -115,15 +100,13 @@ def placed_frames(
     decoder: FrameDecoder,
     condition: ReadCondition[T],
     chunks: Iterable[BytesLike],
-    on_payload_error: OnPayloadError | None = None,
 ) -> Iterator[tuple[tuple[int, int], T]]:
     """Yield each frame with the stream offsets of its first byte and of the byte after it.
 
-    While `on_payload_error` is called, `decoder.frame_span` is that of the bad frame. Errors are those of
-    `iter_frames`.
+    Errors are those of `iter_frames`.
     """
     source = iter(chunks)
-    for frame in drive(partial(decoder.next_frame, condition), on_payload_error):
+    for frame in drive(partial(decoder.next_frame, condition)):
         if frame is NEED_DATA:
             feed(decoder, next(source, None))
         else:
@@ -134,9 +117,8 @@ def _frames(
     decoder: FrameDecoder,
     condition: ReadCondition[T],
     chunks: Iterator[BytesLike],
-    on_payload_error: OnPayloadError | None,
 ) -> Iterator[T]:
-    for frames in drive(partial(decoder.next_batch, condition), on_payload_error):
+    for frames in drive(partial(decoder.next_batch, condition)):
         if frames is NEED_DATA:
             feed(decoder, next(chunks, None))
         else:
@@ -183,9 +165,7 @@ def aiter_frames(source: AsyncSource, condition: str, **options: Unpack[Options]
 def aiter_frames(
     source: AsyncSource,
     condition: ReadCondition[Any] | str,
-    *,
-    on_payload_error: OnPayloadError | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> AsyncIterator[Any]:
     """Yield the frames of an asynchronous source, under any event loop (asyncio, trio, anyio).
 
@@ -197,7 +177,7 @@ def aiter_frames(
     byte that was received, but it ends this iterator: a decoder of your own outlives a cancellation.
     """
     chunks = source if isinstance(source, AsyncIterable) else _received(source)
-    return _aframes(FrameDecoder(**options), condition_of(condition), aiter(chunks), on_payload_error)
+    return _aframes(FrameDecoder(**options), condition_of(condition), aiter(chunks))
 
 
 async def _received(receive: Callable[[], Awaitable[BytesLike]]) -> AsyncIterator[BytesLike]:
@@ -209,9 +189,8 @@ async def _aframes(
     decoder: FrameDecoder,
     condition: ReadCondition[T],
     chunks: AsyncIterator[BytesLike],
-    on_payload_error: OnPayloadError | None,
 ) -> AsyncIterator[T]:
-    for frames in drive(partial(decoder.next_batch, condition), on_payload_error):
+    for frames in drive(partial(decoder.next_batch, condition)):
         if frames is NEED_DATA:
             feed(decoder, await anext(chunks, None))
         else:

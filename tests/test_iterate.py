@@ -83,13 +83,9 @@ def test_bad_payloads_end_the_iteration_unless_somebody_takes_them() -> None:
 
 
 def test_frames_come_with_their_places_and_bad_ones_have_theirs() -> None:
-    decoder, bad = FrameDecoder(), []
-    frames = placed_frames(
-        decoder,
-        Bracketed(),
-        cut(b"<one><\xff><two>", 4),
-        lambda e: bad.append((decoder.frame_span, e.offset)),
-    )
+    bad = []
+    decoder = FrameDecoder(on_payload_error=lambda e: bad.append((decoder.frame_span, e.offset)))
+    frames = placed_frames(decoder, Bracketed(), cut(b"<one><\xff><two>", 4))
     assert list(frames) == [((0, 5), "one"), ((8, 13), "two")]
     assert bad == [((5, 8), 5)]
 

@@ -56,11 +56,15 @@ def cut(
             printer.stream.flush()
             complain(f"{source.name}: {error}; {error.discarded} bytes skipped")
 
-        decoder = FrameDecoder(on_oversize=limits["on_oversize"], on_discard=tell_skipped)
+        decoder = FrameDecoder(
+            on_oversize=limits["on_oversize"],
+            on_discard=tell_skipped,
+            on_payload_error=partial(printer.complain, source.name),
+        )
         ask = partial(decoder.next_frame, condition, max_size=limits["max_frame_size"])
         printed = 0
         try:
-            for frame in drive(ask, partial(printer.complain, source.name)):
+            for frame in drive(ask):
                 if frame is NEED_DATA:
                     feed(decoder, read() or None)
                     continue

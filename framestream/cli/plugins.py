@@ -127,7 +127,6 @@ def draw(condition: ReadCondition[Any], stream: bytes, width: int = 100) -> str:
 
 def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, str]]:
     """Return the pieces of the stream, and what became of each."""
-    decoder = FrameDecoder()
     pieces: list[tuple[bytes, str]] = []
     place = 0
 
@@ -136,8 +135,9 @@ def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, s
         start, place = place, decoder.frame_span[1]
         pieces.append((stream[start:place], repr(frame)))
 
+    decoder = FrameDecoder(on_payload_error=add)
     try:
-        for _, frame in placed_frames(decoder, condition, [stream], add):
+        for _, frame in placed_frames(decoder, condition, [stream]):
             add(frame)
     except FramingError as error:
         pieces.append((stream[place:], str(error)))

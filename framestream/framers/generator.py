@@ -11,7 +11,16 @@ from struct import Struct
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from framestream.errors import FramingError, PayloadError
-from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framer import (
+    PADDING,
+    Decode,
+    NeedMore,
+    ReadCondition,
+    Span,
+    ValueSpan,
+    Window,
+    check_condition,
+)
 from framestream.framers.answers import (
     Found,
     check_own_limit,
@@ -44,6 +53,8 @@ class Body(Generic[T]):
     ) -> None:
         if trailer and not isinstance(field, int):
             raise TypeError(f"{field} says itself where it ends; its body takes no trailer")
+        if type(field) is not int:
+            check_condition(field, "body")
         self.field = field
         self.make = make
         self.trailer = trailer

@@ -7,8 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+from framestream.checks import check_function
 from framestream.errors import EncodeError, FramingError, PayloadError
-from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framer import (
+    PADDING,
+    Decode,
+    Framer,
+    NeedMore,
+    ReadCondition,
+    Span,
+    ValueSpan,
+    Window,
+    check_condition,
+)
 from framestream.framers.answers import UNFIT, complete, pieces_of
 
 T = TypeVar("T")
@@ -21,12 +32,13 @@ class _Over(Framer[T]):
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
         """Take over the limits of the condition that finds the frames."""
+        check_condition(condition, "condition")
         limits = {name: getattr(condition, name) for name in ("max_size", "overhead", "can_be_empty")}
         self.__dict__.update(limits, _cutter=condition)
 
     @abstractmethod
     def _load(self, value: Any) -> T:
-        """Turn the other condition's frame into this one's; a ValueError is a bad payload."""
+        """Turn the other condition's frame into this one's; what it raises is a bad payload."""
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the other condition finds."""
@@ -66,8 +78,8 @@ class Mapped(_Over[T]):
 
         Mapped(Line(), json.loads, json.dumps):   b'{"a": 1}\n'   ->  {"a": 1}
 
-    A ValueError from `load` is a `PayloadError`: the frame is consumed and reading goes on after it. Without
-    `dump` it only reads.
+    What `load` raises is a `PayloadError`: the frame is consumed and reading goes on after it. Without `dump`
+    it only reads.
     """
 
     name = "mapped"
@@ -78,6 +90,8 @@ class Mapped(_Over[T]):
 
     def __post_init__(self) -> None:
         self._adopt(self.condition)
+        check_function("load", self.load)
+        check_function("dump", self.dump, optional=True)
 
     def _load(self, value: Any) -> T:
         return self.load(value)
@@ -116,6 +130,7 @@ class Nested(_Over[T]):
 
     def __post_init__(self) -> None:
         self._adopt(self.outer)
+        check_condition(self.inner, "inner")
 
     def _load(self, value: Any) -> T:
         try:

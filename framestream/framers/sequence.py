@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, TypeAlias
 
-from framestream.checks import check_count
+from framestream.checks import check_count, check_function
 from framestream.errors import EncodeError, PayloadError
-from framestream.framer import Framer, ReadCondition, Window
+from framestream.framer import Framer, ReadCondition, Window, check_condition
 from framestream.framers.answers import UNFIT, pieces_of, split_by, whole
 from framestream.framers.generator import Failure, Fields, GeneratorFramer, LastPart, Part
 
@@ -26,6 +26,9 @@ class _Parts(GeneratorFramer[Any], Framer[Any]):
     _dependent: int
 
     def _adopt(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            if not callable(step):
+                check_condition(step, "part")
         self.__dict__.update(
             _steps=steps,
             _dependent=max((i for i, s in enumerate(steps) if not isinstance(s, ReadCondition)), default=0),
@@ -166,7 +169,10 @@ class HeaderThenBody(_Parts):
 
     def __post_init__(self) -> None:
         check_count("max_size", self.max_size, optional=True)
+        check_condition(self.header, "header")
         self._adopt((self.header, self.body))
+        check_function("combine", self.combine, optional=True)
+        check_function("separate", self.separate, optional=True)
 
     def _make(self, parts: tuple[Any, ...]) -> Any:
         return parts if self.combine is None else self.combine(*parts)
