@@ -873,13 +873,19 @@ class IOStream(Generic[F]):
             self.close(end.error)
 
     def on_write_error(self, error: BaseException) -> None:
-        """Close, but take in first what a peer that is gone has sent before."""
-        if self._end is None:
-            self._end = End(EndKind.CLOSED, error)
-            if is_reset(error):
-                self.receiver.receive_rest()
-            else:
-                self.log_problem("write", error)
+        """Close, unless the peer only takes no more: what it has sent, or goes on sending, is read."""
+        if self._end is not None:
+            return
+        if not is_reset(error):
+            self.log_problem("write", error)
+            self.close(error)
+            return
+        self.sender.fail(error)
+        self._end = End(EndKind.CLOSED, error)  # if the end has arrived, this is what led to it
+        self.receiver.receive_rest()
+        if self.receiver.end is None:
+            self._end = None
+        else:
             self._close(error)
 
     def ended(self) -> StreamClosed:
@@ -889,7 +895,11 @@ class IOStream(Generic[F]):
 
     def note_end(self, error: BaseException | None = None) -> None:
         """Close, unless half open, when a reader has seen the end: after what is still to be sent."""
-        if self._end is None and not self._half_open:
+        if self._end is not None:
+            return
+        if self.sender.error is not None:
+            self.close(error)
+        elif not self._half_open:
             self.sender.refuse()
             self.sender.call_when_sent(partial(self.close, error))
 
