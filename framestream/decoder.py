@@ -51,7 +51,7 @@ from framestream.errors import (
     because,
     describe_error,
 )
-from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window, check_condition
 
 T = TypeVar("T")
 E = TypeVar("E", bound=FramingError)
@@ -146,6 +146,21 @@ def check_policy(policy: OnOversize) -> OnOversize:
     if policy not in _POLICIES:
         raise ValueError(f"on_oversize is {policy!r}; it must be one of {', '.join(sorted(_POLICIES))}")
     return policy
+
+
+def _bytes_of(data: Any) -> bytes:
+    # `bytes` itself makes 5 zero bytes of the number 5.
+    try:
+        return memoryview(data).tobytes()
+    except TypeError as error:
+        kind = type(data).__name__
+        hint = {
+            "str": "; open files in binary mode, or encode the text",
+            "coroutine": "; await it, or use aiter_frames",
+            "NoneType": "; leave out what brings nothing, and tell the end with receive_eof()",
+        }
+        message = f"received data is of type {kind}; it must be bytes{hint.get(kind, '')}"
+        raise because(TypeError(message), error)
 
 
 @dataclass
@@ -673,15 +688,18 @@ class FrameDecoder:
     # Bytes in
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Add received bytes. ``bytes`` are kept without a copy; an empty chunk means nothing.
+        """Add received bytes, or those of any buffer. ``bytes`` are kept without a copy; none mean nothing.
 
         Raises:
             StreamClosed: after `receive_eof`.
+            TypeError: it is no buffer.
         """
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
+        if type(data) is not bytes:
+            data = _bytes_of(data)
         if data:
-            self._buffer.append(data if type(data) is bytes else bytes(data))
+            self._buffer.append(data)
             if self.ahead:
                 self._buffer.note_size(self._held_ahead())
 
@@ -723,6 +741,8 @@ class FrameDecoder:
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
         buffer = self._buffer
+        if view.itemsize != 1:
+            view = view.cast("B")
         done = buffer.fill(view)  # mypyc would call it twice inside the brackets
         view = view[done:]
         is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
@@ -807,12 +827,16 @@ class FrameDecoder:
         ahead: list[T] = self.ahead
         if ahead and condition is self.condition and max_size is None:
             return ahead.pop()
+        is_other = condition is not self.condition
+        if is_other and condition is not self._other:
+            check_condition(condition)
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
         while True:
-            if self.ahead or condition is not self.condition or self._error is not None:
+            if is_other or self.ahead or self._error is not None:
+                is_other = False
                 self._prepare(condition, limit)
                 if self.ahead:
                     ahead = self.ahead
@@ -835,6 +859,8 @@ class FrameDecoder:
         Much cheaper per frame than `next_frame`. Raises the same; an error that comes after complete
         frames is raised by the next call.
         """
+        if condition is not self.condition:
+            check_condition(condition)
         limit = self._limit(condition, max_size)
         self._prepare(condition, limit)
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
@@ -877,6 +903,8 @@ class FrameDecoder:
         Raises the same as `next_frame`; `IncompleteFrame` if the stream ends before the frame does.
         """
         frame = self._frame
+        if condition is not self.condition:
+            check_condition(condition)
         limit = self._limit(condition, None)
         if frame.state is not STREAMING:
             self._prepare(condition, -1)
