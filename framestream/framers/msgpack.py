@@ -12,9 +12,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgpack
 
 from framestream.checks import check_count
-from framestream.errors import EncodeError
+from framestream.errors import EncodeError, PayloadError
 from framestream.framer import Framer, NeedMore, Span, ValueSpan, Window, bytes_of
-from framestream.framers.answers import reason_of
 from framestream.framers.msgpack_scan import MAX_DEPTH, START, scan
 from framestream.framers.values import Interned
 
@@ -119,7 +118,10 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     def decode(self, payload: bytes) -> Any:
         """Return the object. The payload holds exactly one, so its declared lengths are covered by it."""
-        return msgpack.unpackb(payload, **self._reading)
+        try:
+            return msgpack.unpackb(payload, **self._reading)
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise PayloadError(str(error) or type(error).__name__, payload=payload) from error
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Pull objects from one Unpacker; what it refuses, `find` looks at again."""
@@ -146,8 +148,8 @@ class Msgpack(Framer[Any], metaclass=Interned):
         """
         try:
             packed: bytes = msgpack.packb(frame, **self._writing)
-        except Exception as error:
-            raise EncodeError(f"msgpack cannot write it: {reason_of(error)}") from error
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise EncodeError(f"msgpack cannot write it: {error}") from error
         return bytes_of(packed, self.max_size)
 
     def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
