@@ -130,6 +130,7 @@ class PayloadError(FramestreamError):
         reason: what is wrong.
         payload: the payload as it was received.
         offset: where in the stream the frame began; None until a decoder has seen it.
+        payload_offset: where in the stream its payload began, after its header.
         framer: the condition whose `decode` refused, as its spec string.
     """
 
@@ -145,6 +146,7 @@ class PayloadError(FramestreamError):
         self.reason = reason
         self.payload = payload
         self.offset = offset
+        self.payload_offset = offset
         self.framer = framer
 
     def __str__(self) -> str:
