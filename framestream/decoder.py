@@ -203,11 +203,13 @@ class CurrentFrame:
         error: why it is skipped, if it is too large.
         report: whether `error` is reported when all of the frame is gone.
         kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
+        kept_at: where in the stream that beginning begins.
     """
 
     # fmt: off
     __slots__ = (
         "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
+        "kept_at",
         "memo", "missing", "need", "payload_start", "report", "resume", "settled", "size", "state", "stop",
         "value", "window",
     )
@@ -221,7 +223,7 @@ class CurrentFrame:
         self._named: ReadCondition[Any] | None = None
         self._name = ""
         self.kept: list[bytes] = _NOTHING
-        self.first = self.stop = self.missing = 0
+        self.first = self.stop = self.missing = self.kept_at = 0
         self.report = False
         self.reset()
 
@@ -457,6 +459,8 @@ class CurrentFrame:
             part = self.next_part(bound, eof)
             if not isinstance(part, bytes):
                 return part
+            if not self.kept:
+                self.kept_at = self.buffer.offset - len(part)
             self.kept.append(part[: self.missing])
             self.missing -= len(self.kept[-1])
         self.state = SKIPPING
@@ -995,7 +999,7 @@ class FrameDecoder:
                 try:
                     return condition.decode(payload)
                 except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-                    self._decode_failed(condition, error, payload)
+                    self._decode_failed(condition, error, payload, first - start)
         current.condition = condition
         self._guard(current.note, found)
         return _MISS
@@ -1016,7 +1020,7 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD)
+                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD, first)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
@@ -1035,11 +1039,12 @@ class FrameDecoder:
                 if beginning is NEED_DATA:
                     return NEED_DATA
                 if isinstance(beginning, bytes):
-                    self._delivered(buffer.offset - frame.consumed, frame.consumed)
+                    start = buffer.offset - frame.consumed
+                    self._delivered(start, frame.consumed)
                     # A frame of undeclared size may be delivered before anybody can say who decodes it.
                     is_declared = frame.error is not None and frame.error.size is not None
                     value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
-                    return self._decode(condition, beginning, value)
+                    return self._decode(condition, beginning, value, frame.kept_at - start)
             elif state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
                 return NEED_DATA
             elif state is STREAMING:
@@ -1077,23 +1082,25 @@ class FrameDecoder:
         frame.reset()
         self._delivered(start, size)
         self._note_end(condition)
-        return self._decode(condition, payload, value)
+        return self._decode(condition, payload, value, first)
 
-    def _decode(self, condition: ReadCondition[Any], payload: bytes, value: Any) -> Any:
+    def _decode(self, condition: ReadCondition[Any], payload: bytes, value: Any, first: int) -> Any:
         if value is not PAYLOAD and type(value) is not Decode:
             return value
         try:
             return condition.decode(payload) if value is PAYLOAD else value.decode(payload)
         except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-            self._decode_failed(condition, error, payload)
+            self._decode_failed(condition, error, payload, first)
 
-    def _decode_failed(self, condition: ReadCondition[Any], error: Exception, payload: bytes) -> NoReturn:
+    def _decode_failed(
+        self, condition: ReadCondition[Any], error: Exception, payload: bytes, first: int
+    ) -> NoReturn:
         framer, offset = self._frame.name_of(condition), self._start
         self._run = self._quota = 0
         if isinstance(error, FramerContractError):
             self._fail(error)
         if isinstance(error, FramingError):
-            error.offset, error.framer, error.excerpt = offset, framer, payload[:32]
+            error.offset, error.framer, error.excerpt = offset + first, framer, payload[:32]
             self._fail(error)
         if isinstance(error, PayloadError):
             bad = error
@@ -1101,7 +1108,7 @@ class FrameDecoder:
             # A ValueError is written for whoever sent the payload; another kind needs its name.
             kind = "" if isinstance(error, ValueError) else f"decode raised {type(error).__name__}: "
             bad = because(PayloadError(kind + describe_error(error)), error)
-        bad.offset, bad.framer, bad.payload = offset, framer, payload
+        bad.offset, bad.framer, bad.payload, bad.payload_offset = offset, framer, payload, offset + first
         self._undecodable += 1
         raise bad
 

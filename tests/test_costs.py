@@ -173,7 +173,7 @@ def test_bad_frames_cost_what_good_ones_do_whatever_follows_them(
     copies = 700 // len(wire)
     assert (taken, len(refused)) == (copies * wire.count(b"+"), copies * wire.count(b"!"))
     assert counting.asked <= 2 * (taken + len(refused))
-    assert counting.examined <= 4 * len(stream)
+    assert counting.examined <= 4 * len(stream) + 1024  # the first look ahead
 
 
 @pytest.mark.parametrize("method", ["next_frame", "next_batch"])

@@ -110,7 +110,9 @@ class Requests(Generic[T]):
         return answer  # type: ignore[no-any-return]  # T
 
     def _lost(self) -> StreamClosed:
-        return StreamClosed("stream ended before the answer came", real_error=self._error or self._stream.error)
+        return StreamClosed(
+            "stream ended before the answer came", real_error=self._error or self._stream.error
+        )
 
     async def _read(self, frames: Frames[T]) -> None:
         try:
