@@ -103,10 +103,21 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     assert "framestream-resp" == caught.value.distribution
 
 
+def test_a_framer_that_raises_anything_ends_no_command(framestream, installed):
+    installed.install(
+        "acme-odd", healthy("odd") + "    register('leave', leave)\ndef leave(): raise SystemExit(7)\n", "odd"
+    )
+    installed.install("acme-upto", UPTO, "upto")
+    found = framestream("plugins", "check")
+    assert "wrong: leave: 'acme-odd/leave' of acme-odd 1.0 makes no framer: SystemExit: 7" in found.out
+    assert "upto: " in found.out
+    assert found.status == 1
+
+
 def test_a_named_framer_is_explained_by_what_it_stands_for(framestream, tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool.framestream.framers]\nacme = 'delimiter:;'\n")
     (tmp_path / "other.toml").write_text("[framers]\nother = 'delimiter:x'\n")
-    told = f"acme = 'delimiter:;', from {tmp_path / 'pyproject.toml'}\nDelimiter("
+    told = f"acme = 'delimiter:;', from {tmp_path / 'pyproject.toml'}\nIn full: delimiter:;\n"
     assert framestream("framers", "acme").out.startswith(told)
     assert framestream("cut", "acme", stdin=b"a;b;").frames == ["a", "b"]
     assert framestream("--config", "other.toml", "cut", "other", stdin=b"axbx").frames == ["a", "b"]
@@ -210,9 +221,9 @@ def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
     }
     installed.install("acme-broken", "import nowhere", "broken")
     heading, broken, upto, wrong = framestream("plugins").out.splitlines()
-    assert heading.split()[:5] == ["PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED"]
-    assert re.match("acme-broken 1.0   failed +broken ", broken)
-    assert re.match("acme-upto 1.2     loaded +upto +register_framers", upto)
+    assert heading.split() == ["PLUGIN", "STATE", "FRAMERS"]
+    assert "acme-broken 1.0   failed   broken" == broken
+    assert "acme-upto 1.2     loaded   upto" == upto
     reason = "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
     assert f"acme-broken 1.0: {reason}" == wrong
 

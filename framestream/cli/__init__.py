@@ -23,6 +23,7 @@ from framestream.errors import (
     SpecError,
     UnknownFramerError,
     describe_error,
+    describe_os_error,
     printable,
 )
 
@@ -70,10 +71,12 @@ class _Commands(click.Group):
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except OSError as error:
             # What writes to files names them in its errors; without a name it is standard output.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename is not None:
+            if error.filename is not None:
+                raise click.ClickException(f"{error.filename}: {describe_os_error(error)}") from error
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise click.ClickException(str(error)) from error
             discard_output()
-            raise click.ClickException(f"standard output: {error.strerror}") from error
+            raise click.ClickException(f"standard output: {describe_os_error(error)}") from error
 
 
 @click.group(
@@ -112,9 +115,10 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
     if path is not None:
         plugins.load_config(path)
     for name in selection:
+        matching(name.removeprefix("no:"))
         if name.startswith("no:"):
             plugins.disable(name.removeprefix("no:"), reason=f"-p {name}")
-        elif matching(name):
+        else:
             plugins.load(name)
 
 

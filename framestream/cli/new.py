@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 import framestream
+from framestream.errors import describe_os_error
 
 # The tree of the project to be. Every name ends with ".txt" and a leading dot is spelled "dot-", since tools
 # would take these files for their own. MODULE in a name is the package, {{word}} in a text one of the words.
@@ -94,7 +95,7 @@ def _write(folder: Path, words: dict[str, str]) -> list[Path]:
             for entry in Path(draft).iterdir():
                 entry.rename(folder / entry.name)
     except OSError as error:
-        raise click.ClickException(f"{folder}: {error.strerror or error}; nothing was written") from error
+        raise click.ClickException(f"{folder}: {describe_os_error(error)}; nothing was written") from error
     return written
 
 

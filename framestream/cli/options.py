@@ -90,6 +90,12 @@ on_oversize: Final = click.option(
     default="raise",
     help="What to do with a larger frame.",
 )
+on_payload_error: Final = click.option(
+    "--on-payload-error",
+    type=click.Choice(["skip", "close"]),
+    default="skip",
+    help="What to do after a frame that cannot be decoded.",
+)
 count: Final = click.option("-n", "--count", type=click.IntRange(min=1), help="Stop after so many frames.")
 separator: Final = click.option(
     "--separator",

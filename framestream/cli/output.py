@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 
 import click
 
-from framestream.errors import PayloadError, counted, describe_error, printable
+from framestream.errors import FrameTooLarge, PayloadError, counted, describe_error, printable
 from framestream.framer import NeedMore, ReadCondition, Span, ValueSpan, Window
 
 _PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
@@ -71,14 +71,19 @@ class Printer:
             data = frame + self._separator
         self.stream.write(data)
 
-    def complain(self, name: str, error: Exception) -> None:
+    def write_all(self, frames: list[Any]) -> None:
+        """Print frames whose places are not printed."""
+        if self._form == "raw":
+            self.stream.writelines(frame + self._separator for frame in frames)
+        else:
+            shown, separator = self._shown, self._separator
+            self.stream.writelines(to_bytes(shown(to_text(frame))) + separator for frame in frames)
+
+    def complain(self, name: str, error: Exception | str) -> None:
         """Print what is wrong, after everything that was printed before it, with the bytes at fault."""
         self.status = 1
         self.stream.flush()
-        complain(f"{name}: {describe_error(error)}")
-        payload = error.payload[:32] if isinstance(error, PayloadError) else b""
-        for line in hexdump(payload or getattr(error, "excerpt", b""), getattr(error, "offset", 0) or 0):
-            click.echo(line, err=True)
+        report(name, error)
 
 
 class Undecoded(ReadCondition[bytes]):
@@ -189,7 +194,8 @@ def say(text: str) -> None:
     """Print lines to standard output: what it would obey, or cannot write, as escapes."""
     if sys.stdout.isatty():
         text = visible(text)
-    click.echo(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -207,7 +213,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def wrapped(text: str, start: str, indent: str, columns: int) -> str:
-    """Return lines of whole words within so many columns: the first after `start`, the others after `indent`."""
+    """Return lines of whole words within so many columns: the first after `start`, others after `indent`."""
     lines = textwrap.wrap(
         text,
         columns,
@@ -217,6 +223,20 @@ def wrapped(text: str, start: str, indent: str, columns: int) -> str:
         break_on_hyphens=False,
     )
     return "\n".join(lines) if lines else start.rstrip()
+
+
+def report(name: str, error: Exception | str) -> None:
+    """Print what is wrong with a stream to standard error, with the bytes at fault."""
+    complain(f"{name}: {error if isinstance(error, str) else describe_error(error)}")
+    payload = error.payload[:32] if isinstance(error, PayloadError) else b""
+    for line in hexdump(payload or getattr(error, "excerpt", b""), getattr(error, "offset", 0) or 0):
+        click.echo(line, err=True)
+
+
+def report_skipped(name: str, error: FrameTooLarge) -> None:
+    """Print which frame was skipped to standard error, after everything that was printed before it."""
+    sys.stdout.flush()
+    complain(f"{name}: {error}; {counted(error.discarded, 'byte')} skipped")
 
 
 def complain(what: str, *, keep: str = "") -> None:

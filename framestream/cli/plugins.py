@@ -22,7 +22,7 @@ from framestream import FrameDecoder, FramestreamError, FramingError, ReadCondit
 from framestream import plugins as manager
 from framestream.cli.options import complete_framer, matching
 from framestream.cli.output import complain, print_table, say, wrapped
-from framestream.errors import counted, describe_error, printable
+from framestream.errors import blame, counted, describe_error, printable
 from framestream.iterate import placed_frames
 from framestream.registry.named import NamedFramer
 from framestream.registry.options import describe_options
@@ -134,7 +134,6 @@ def draw(condition: ReadCondition[Any], stream: bytes, width: int = 100) -> str:
 
 def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, str]]:
     """Return the pieces of the stream, and what became of each."""
-    decoder = FrameDecoder()
     pieces: list[tuple[bytes, str]] = []
     place = 0
 
@@ -143,8 +142,9 @@ def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, s
         start, place = place, decoder.frame_span[1]
         pieces.append((stream[start:place], repr(frame)))
 
+    decoder = FrameDecoder(on_payload_error=add)
     try:
-        for _, frame in placed_frames(decoder, condition, [stream], add):
+        for _, frame in placed_frames(decoder, condition, [stream]):
             add(frame)
     except FramingError as error:
         pieces.append((stream[place:], describe_error(error)))
@@ -197,28 +197,22 @@ def _import(target: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return pkgutil.resolve_name(target)
+        with blame(f"{target} cannot be imported", ours=(ModuleNotFoundError, AttributeError)):
+            return pkgutil.resolve_name(target)
     except (ModuleNotFoundError, AttributeError) as error:
         raise click.UsageError(f"{target}: {describe_error(error)}") from error
-    except Exception as error:
-        raise _defect(f"{target} cannot be imported", error) from error
 
 
 def _make(found: Any, target: str) -> ReadCondition[Any]:
     try:
-        framer = found() if callable(found) else found
+        with blame(f"{target} cannot be made", ours=(TypeError,)):
+            framer = found() if callable(found) else found
     except TypeError as error:
         reason = f"{target}: {describe_error(error)}; name an instance, such as {target.lower()}"
         raise click.UsageError(reason) from error
-    except Exception as error:
-        raise _defect(f"{target} cannot be made", error) from error
     if not isinstance(framer, ReadCondition):
         raise click.UsageError(f"{target} gives {framer!r:.60}, which is no framer")
     return framer
-
-
-def _defect(what: str, error: Exception) -> click.ClickException:
-    return click.ClickException(f"{what}: {type(error).__name__}: {describe_error(error)}")
 
 
 class Outcome:
@@ -353,23 +347,28 @@ def _findings(plugin: Plugin) -> Iterator[tuple[str, bool]]:
     """Yield lines about a plugin and each of its framers, if it is in use, and whether each is a fault."""
     for complaint in _complaints(plugin):
         yield f"wrong: {complaint}", True
-    for name in plugin.framers if plugin.state == "loaded" else ():
+    for name in list(plugin.framers) if plugin.state == "loaded" else ():
         try:
-            factory = plugin.factory(name)
-            spec = getattr(factory, "example_spec", name)
-            missing = [option.key for option in describe_options(factory) if option.required]
-            if spec == name and missing:
-                needs = " and ".join(missing)
-                yield f"{name}: not tried, it needs {needs}; its class may say example_spec", False
-                continue
-            framer = get_framer(spec if ":" in spec or name != spec else f"{plugin.distribution}/{name}")
+            with blame("cannot be tried", ours=(FramestreamError,)):
+                found = list(_tried(plugin, name))
         except FramestreamError as error:
-            yield f"wrong: {name}: {describe_error(error)}", True
-            continue
-        own = getattr(factory, "name", "")
-        if own and own not in plugin.framers:
-            yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
-        outcome = Outcome(name, framer, arguments_of(factory))
-        yield outcome.verdict, bool(outcome.broken)
-        for message in outcome.broken:
-            yield f"wrong: {message}".replace("\n", "\n    "), False
+            found = [(f"wrong: {name}: {describe_error(error)}", True)]
+        yield from found
+
+
+def _tried(plugin: Plugin, name: str) -> Iterator[tuple[str, bool]]:
+    factory = plugin.factory(name)
+    spec = getattr(factory, "example_spec", name)
+    missing = [option.key for option in describe_options(factory) if option.required]
+    if spec == name and missing:
+        needs = " and ".join(missing)
+        yield f"{name}: not tried, it needs {needs}; its class may say example_spec", False
+        return
+    framer = get_framer(spec if ":" in spec or name != spec else f"{plugin.distribution}/{name}")
+    own = getattr(factory, "name", "")
+    if own and own not in plugin.framers:
+        yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
+    outcome = Outcome(name, framer, arguments_of(factory))
+    yield outcome.verdict, bool(outcome.broken)
+    for message in outcome.broken:
+        yield f"wrong: {message}".replace("\n", "\n    "), False
