@@ -45,7 +45,24 @@ class Attributed:
     """
 
     value: Any
-    attributes: dict[Any, Any]
+    attributes: dict[Any, Any] | Pairs
+
+
+class Pairs(list[tuple[Any, Any]]):
+    """A map that is no dict, as pairs of key and value in the server's order, so that none of them is lost.
+
+    Its keys are equal in Python (``:1``, ``#t`` and ``,1`` are, and a key that is sent twice), or are maps
+    themselves, or more than 100 of them are numbers: those could be chosen to make a dict slow.
+    """
+
+    __slots__ = ()
+
+    def items(self) -> Pairs:
+        """Return the pairs, as a dict does."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"Pairs({super().__repr__()})"
 
 
 class Push(list[Any]):

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from framestream import EncodeError
 from framestream_resp._parse import MAX_DIGITS
-from framestream_resp._values import Attributed, ErrorReply, Push, Verbatim
+from framestream_resp._values import Attributed, ErrorReply, Pairs, Push, Verbatim
 
 _TOO_LARGE: Final = 10 ** (MAX_DIGITS - 1)
 
@@ -37,7 +37,7 @@ class Writer:
             self._integer(value)
         elif isinstance(value, ErrorReply):
             self._error(value.message)
-        elif isinstance(value, (list, tuple)) and not isinstance(value, Push):
+        elif isinstance(value, (list, tuple)) and not isinstance(value, (Push, Pairs)):
             self._aggregate(b"*", len(value), value)
         elif self._resp2:
             raise EncodeError(f"RESP2 has no form for {type(value).__name__}")
@@ -49,7 +49,7 @@ class Writer:
             self.pieces.append(b"#t\r\n" if value else b"#f\r\n")
         elif isinstance(value, float):
             self.pieces.append(b",%b\r\n" % repr(value).encode())
-        elif isinstance(value, dict):
+        elif isinstance(value, (dict, Pairs)):
             self._aggregate(b"%", len(value), (item for pair in value.items() for item in pair))
         elif isinstance(value, (set, frozenset)):
             self._aggregate(b"~", len(value), value)
