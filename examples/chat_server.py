@@ -11,9 +11,8 @@ import signal
 import sys
 from contextlib import suppress
 
-from framestream import BufferFull, Line, StreamClosed, serve
+from framestream import BufferFull, IOStream, Line, StreamClosed, serve
 from framestream.net import Server
-from framestream.stream import FramedStream
 
 # A member who does not read gets this much before being shown out.
 PATIENCE = 64 * 1024
@@ -23,9 +22,9 @@ class Room:
     """Everybody who is here hears what anybody says."""
 
     def __init__(self) -> None:
-        self.members: dict[str, FramedStream[str]] = {}
+        self.members: dict[str, IOStream[str]] = {}
 
-    async def visit(self, member: FramedStream[str]) -> None:
+    async def visit(self, member: IOStream[str]) -> None:
         """Let somebody in, for as long as they stay: the handler of a connection."""
         name = await self.introduce(member)
         self.members[name] = member
@@ -37,11 +36,11 @@ class Room:
             del self.members[name]
             self.say(f"* {name} has left")
 
-    async def introduce(self, member: FramedStream[str]) -> str:
+    async def introduce(self, member: IOStream[str]) -> str:
         """Ask for a name until it is a new one."""
         await member.send("* what is your name?")
         while True:
-            name = (await member.receive(timeout=60)).strip()
+            name = (await member.read(timeout=60)).strip()
             if name.isalnum() and name not in self.members:
                 return name
             await member.send("* that name is taken, or is none; another?")
@@ -52,7 +51,7 @@ class Room:
             try:
                 member.send(line)
             except BufferFull as error:
-                member.stream.close(error)
+                member.close(error)
             except StreamClosed:
                 pass  # is leaving just now
 

@@ -14,9 +14,8 @@ import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from framestream import FramestreamError, FramingError, LengthPrefix, Msgpack, StreamClosed, connect
+from framestream import FramestreamError, FramingError, IOStream, LengthPrefix, Msgpack, StreamClosed, connect
 from framestream.framers import Nested
-from framestream.stream import FramedStream
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,8 +30,8 @@ class KeyValueError(Exception):
 class KeyValueClient:
     """A connection to a key-value server, shared by any number of tasks."""
 
-    def __init__(self, conversation: FramedStream[Any]) -> None:
-        self._conversation = conversation
+    def __init__(self, stream: IOStream[Any]) -> None:
+        self._stream = stream
         self._ids = count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._receiving = asyncio.ensure_future(self._receive())
@@ -62,7 +61,7 @@ class KeyValueClient:
         number = next(self._ids)
         reply = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            await self._conversation.send([number, operation, *arguments])
+            await self._stream.send([number, operation, *arguments])
             return await reply
         finally:
             # Whoever gave up waiting is forgotten; the reply, when it comes, is for nobody.
@@ -71,11 +70,11 @@ class KeyValueClient:
     async def _receive(self) -> None:
         error: Exception = StreamClosed("the server closed the connection")
         try:
-            async for message in self._conversation:
+            async for message in self._stream:
                 self._settle(message)
         except FramestreamError as failure:
             error = failure
-        self._conversation.stream.close(error)  # nobody reads any more replies
+        self._stream.close(error)  # nobody reads any more replies
         for reply in self._waiting.values():
             if not reply.done():
                 reply.set_exception(error)
@@ -95,7 +94,7 @@ class KeyValueClient:
 
     async def aclose(self) -> None:
         """Close the connection; whoever still waits is told."""
-        await self._conversation.aclose()
+        await self._stream.aclose()
         await self._receiving
 
     async def __aenter__(self) -> KeyValueClient:

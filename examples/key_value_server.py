@@ -13,9 +13,8 @@ from typing import Any
 
 from key_value_client import PROTOCOL
 
-from framestream import FramingError, serve
+from framestream import FramingError, IOStream, serve
 from framestream.net import Server
-from framestream.stream import FramedStream
 
 
 class Store:
@@ -24,7 +23,7 @@ class Store:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
 
-    async def converse(self, client: FramedStream[Any]) -> None:
+    async def converse(self, client: IOStream[Any]) -> None:
         """Answer requests in order: the handler of a connection.
 
         Replies of requests that arrived together leave together, and a client that does not read its

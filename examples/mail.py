@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from framestream import FramingError, IOStream, Line, connect, serve, server_tls
 from framestream.net import Server
-from framestream.stream import FramedStream
 
 if TYPE_CHECKING:
     import ssl
@@ -47,7 +46,7 @@ class MailServer:
         self.mails: list[Mail] = []
         self._tls = tls
 
-    async def converse(self, client: FramedStream[str]) -> None:
+    async def converse(self, client: IOStream[str]) -> None:
         """Serve one client: the handler of a connection."""
         await client.send("220 mail.example framestream")
         mail = Mail("")
@@ -61,7 +60,7 @@ class MailServer:
                 case "STARTTLS":
                     await client.send("220 go ahead")
                     # Whatever a client, or somebody in between, has sent ahead is refused here.
-                    await client.stream.start_tls(self._tls, server_side=True, timeout=10)
+                    await client.start_tls(self._tls, server_side=True, timeout=10)
                     secure = True
                 case "MAIL" | "RCPT" | "DATA" if not secure:
                     await client.send("530 must issue a STARTTLS command first")
@@ -73,7 +72,7 @@ class MailServer:
                     await client.send("250 ok")
                 case "DATA":
                     await client.send("354 end with a dot on a line of its own")
-                    mail.text = await _message(client.stream)
+                    mail.text = await _message(client)
                     self.mails.append(mail)
                     await client.send("250 taken")
                 case "QUIT":

@@ -14,8 +14,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from framestream import FramestreamError, FramingError, Msgpack, StreamClosed, connect
-from framestream.stream import FramedStream
+from framestream import FramestreamError, FramingError, IOStream, Msgpack, StreamClosed, connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,9 +40,9 @@ class Neovim:
         notifications: what it told without being asked.
     """
 
-    def __init__(self, conversation: FramedStream[Any]) -> None:
+    def __init__(self, stream: IOStream[Any]) -> None:
         self.notifications: asyncio.Queue[Notification] = asyncio.Queue()
-        self._conversation = conversation
+        self._stream = stream
         self._ids = count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
@@ -51,16 +50,16 @@ class Neovim:
         """Call an API function, such as ``nvim_eval``; see ``:help api`` in Neovim."""
         number = next(self._ids)
         reply = self._waiting[number] = asyncio.get_running_loop().create_future()
-        await self._conversation.send([REQUEST, number, method, list(arguments)])
+        await self._stream.send([REQUEST, number, method, list(arguments)])
         return await reply
 
     async def listen(self) -> None:
         """Take what Neovim sends until it ends."""
         try:
-            async for message in self._conversation:
+            async for message in self._stream:
                 self._take(message)
         except FramestreamError as error:
-            self._conversation.stream.close(error)
+            self._stream.close(error)
             self._give_up(error)
         else:
             self._give_up(StreamClosed("Neovim has ended"))

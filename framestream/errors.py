@@ -84,10 +84,10 @@ class FrameTooLarge(FramingError):
         framer: str = "",
         excerpt: bytes = b"",
     ) -> None:
-        what = "frame" if size is None else f"frame of {size} bytes"
-        verb = "exceeds the limit of" if size is None else "exceeds the limit"
-        unit = f"{limit} bytes" if size is None else f"{limit}"
-        super().__init__(f"{what} {verb} {unit}", offset=offset, framer=framer, excerpt=excerpt)
+        what = f"frame exceeds the limit of {counted(limit, 'byte')}"
+        if size is not None:
+            what = f"frame of {counted(size, 'byte')} exceeds the limit {limit}"
+        super().__init__(what, offset=offset, framer=framer, excerpt=excerpt)
         self.limit = limit
         self.size = size
         self.discarded = discarded
@@ -112,8 +112,8 @@ class IncompleteFrame(FramingError):
         framer: str = "",
         excerpt: bytes = b"",
     ) -> None:
-        of = "" if expected is None else f" of {expected}"
-        reason = f"stream ended inside a frame: {received}{of} bytes arrived"
+        some = counted(received, "byte") if expected is None else f"{received} of {counted(expected, 'byte')}"
+        reason = f"stream ended inside a frame: {some} arrived"
         super().__init__(reason, offset=offset, framer=framer, excerpt=excerpt)
         self.received = received
         self.expected = expected
@@ -266,7 +266,7 @@ class BufferFull(FramestreamError):
     """
 
     def __init__(self, reason: str, *, size: int, limit: int) -> None:
-        super().__init__(f"{reason}: {size} bytes, limit {limit}")
+        super().__init__(f"{reason}: {counted(size, 'byte')}, limit {limit}")
         self.size = size
         self.limit = limit
 
@@ -295,6 +295,11 @@ class PluginError(FramestreamError):
     def __init__(self, reason: str, *, plugin: str = "") -> None:
         super().__init__(reason)
         self.plugin = plugin
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with what it counts: ``1 byte``, ``2 bytes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def describe_os_error(error: BaseException) -> str:

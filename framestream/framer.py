@@ -52,7 +52,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, get_args, get_origin
 
-from framestream.errors import FramingError, PayloadError, SpecError
+from framestream.errors import EncodeError, FramingError, PayloadError, SpecError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -294,6 +294,51 @@ class Framer(ReadCondition[T]):
         Raise `EncodeError` for a frame that this framing cannot carry: reading the bytes back gives
         an equal frame.
         """
+
+
+# For authors: what nearly every framer of bytes, or of lengths in digits, does ------------------
+
+
+def bytes_of(frame: object, max_size: int | None = None, *, copy: bool = True, kind: str = "bytes") -> bytes:
+    """Return the bytes that an encoder was given, whatever bytes-like object holds them.
+
+    What is `bytes` already is not copied. ``len`` of the result counts bytes, where that of an array or a
+    view of larger items counts items.
+
+    Args:
+        max_size: the most bytes that are accepted; None for any number.
+        copy: with False, what is not `bytes` is given as a contiguous view of bytes.
+        kind: what the frame should have been, for the message.
+
+    Raises:
+        EncodeError: the frame is not bytes-like, or too large.
+    """
+    if not isinstance(frame, bytes):
+        try:
+            view = memoryview(frame)  # type: ignore[arg-type]  # it may be anything
+        except TypeError:
+            raise EncodeError(f"frame is of type {type(frame).__name__}; it must be {kind}") from None
+        frame = view.tobytes() if copy or not view.c_contiguous else view.cast("B")
+    size = len(frame)
+    if max_size is not None and size > max_size:
+        raise EncodeError(f"payload of {size} bytes exceeds the limit {max_size}")
+    return frame  # type: ignore[return-value]  # a view does for whoever asks for one
+
+
+def read_digits(field: bytes | bytearray | str, base: int = 10) -> int:
+    """Return the number that ASCII digits write, and nothing but digits.
+
+    ``int`` takes more: signs, spaces, underscores, ``0x`` and the digits of other scripts. A peer that sends
+    those is wrong, and two programs that disagree about a length can be played against each other.
+
+    Raises:
+        ValueError: there is no digit, or anything else.
+    """
+    text = field if isinstance(field, str) else field.decode("latin-1")
+    allowed = "0123456789abcdefABCDEF" if base == 16 else "0123456789"[:base]
+    if not text or text.strip(allowed):
+        raise ValueError(f"{text[:32]!r} is not a number in digits")
+    return int(text, base)
 
 
 # A condition as text: what `framestream.get_framer` reads back ----------------------------------

@@ -18,7 +18,7 @@ from framestream import (
     StreamClosed,
     UnknownFramerError,
 )
-from framestream.errors import describe_error, printable
+from framestream.errors import counted, describe_error, printable
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,9 @@ from framestream.errors import describe_error, printable
         (FramingError("bad", offset=7), "bad (at offset 7)"),
         (FrameTooLarge(limit=5, size=9, offset=0), "frame of 9 bytes exceeds the limit 5 (at offset 0)"),
         (FrameTooLarge(limit=5), "frame exceeds the limit of 5 bytes"),
+        (FrameTooLarge(limit=1), "frame exceeds the limit of 1 byte"),
         (IncompleteFrame(received=3), "stream ended inside a frame: 3 bytes arrived"),
+        (IncompleteFrame(received=1), "stream ended inside a frame: 1 byte arrived"),
         (IncompleteFrame(received=3, expected=9), "stream ended inside a frame: 3 of 9 bytes arrived"),
         (PayloadError("bad"), "bad"),
         (PayloadError("bad", offset=7), "bad (frame at offset 7)"),
@@ -76,6 +78,10 @@ def test_errors_carry_data() -> None:
     assert PluginError("x", plugin="acme").plugin == "acme"
     cause = OSError()
     assert StreamClosed(real_error=cause).real_error is cause
+
+
+def test_what_is_counted_agrees_with_its_number() -> None:
+    assert [counted(number, "byte") for number in (0, 1, 2)] == ["0 bytes", "1 byte", "2 bytes"]
 
 
 def test_what_a_stranger_says_is_shown_without_reaching_the_terminal() -> None:

@@ -10,6 +10,7 @@ import pytest
 from cutting import wire
 
 from framestream import EncodeError
+from framestream.framer import read_digits
 from framestream.framers import (
     Available,
     Delimiter,
@@ -21,6 +22,7 @@ from framestream.framers import (
     Line,
     Mapped,
     Msgpack,
+    Nested,
     Regex,
     Sequence,
     UntilClose,
@@ -29,7 +31,6 @@ from framestream.framers import (
 
 OPTIONS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Line("utf-16"), "encoding is 'utf-16'; it must write newlines as ASCII does"),
-    (lambda: Line("utf-8-sig"), "encoding is 'utf-8-sig'; it must write newlines"),
     (lambda: Line("cp037"), "encoding is 'cp037'; it must write newlines"),
     (lambda: Line("klingon"), "unknown encoding: klingon"),
     (lambda: Line("rot13"), "'rot13' is not a text encoding"),
@@ -169,7 +170,12 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (Line(), 5, "frame is of type int; it must be text"),
     (Line(None), "one", "frame is text; without an encoding it must be bytes"),
     (LengthPrefix(4), "one", "frame is of type str; it must be bytes"),
-    (LengthPrefix(4), memoryview(array("I", [1])), "frame is of type memoryview; it must be bytes"),
+    (Line(), b"\xff", "line cannot be encoded: 'utf-8' codec can't decode byte 0xff"),
+    (Line(errors="replace"), b"\xff", "line cannot be encoded"),
+    (Line("utf-8-sig"), "\ufeffone", "line would be read back otherwise"),
+    (Line("utf-8-sig"), b"\xef\xbb\xbfone", "line would be read back otherwise"),
+    (FixedLength(1), array("I", [1]), "payload of 4 bytes in records of 1"),
+    (LengthPrefix(max_size=1), array("I", [1]), "payload of 4 bytes exceeds the limit 1"),
     (Sequence(Line(), Line()), 5, "frame is of type int, not one value for each part"),
     (Mapped(Line(), str, lambda value: value["name"]), {}, "'name'"),
     (
@@ -189,8 +195,43 @@ def test_what_would_be_read_back_otherwise_is_not_written(framer: Any, frame: An
 
 @pytest.mark.parametrize(
     "framer",
-    [Delimiter(b";"), FixedLength(3), LengthPrefix(2), Line(), Line(None), Regex("e"), UntilClose()],
+    [
+        Delimiter(b";"),
+        FixedLength(6),
+        LengthPrefix(2),
+        LengthPrefix(1, offset=5, strip=0, length=lambda field: 0),
+        Line(),
+        Line(None),
+        Regex("ceee"),
+        UntilClose(),
+        When(b"o", Line()),
+        FirstOf(LengthPrefix(4)),
+        Nested(LengthPrefix(1), Line()),
+    ],
     ids=str,
 )
 def test_every_kind_of_bytes_is_written_alike(framer: Any) -> None:
-    assert wire(framer, b"one") == wire(framer, bytearray(b"one")) == wire(framer, memoryview(b"one"))
+    kinds = (
+        bytearray(b"onceee"),
+        memoryview(b"onceee"),
+        memoryview(b"o n c e e e ")[::2],
+        memoryview(b"onceee").cast("H"),
+        memoryview(b"onceee").cast("B", (2, 3)),
+        array("H", b"onceee"),
+    )
+    assert {wire(framer, kind) for kind in kinds} == {wire(framer, b"onceee")}
+
+
+@pytest.mark.parametrize(
+    ("field", "base", "number"), [(b"042", 10, 42), ("fF", 16, 255), (bytearray(b"0"), 10, 0)]
+)
+def test_digits_are_read_as_a_number(field: Any, base: int, number: int) -> None:
+    assert read_digits(field, base) == number
+
+
+@pytest.mark.parametrize(
+    "field", [b"", b" 5", b"5 ", b"+5", b"-0", b"1_0", b"0x5", b"f", b"5\n", "\u0665", "\uff15", b"\xb2"]
+)
+def test_only_digits_are_a_number(field: Any) -> None:
+    with pytest.raises(ValueError, match="is not a number in digits"):
+        read_digits(field)

@@ -31,6 +31,7 @@ from framestream import (
     Exactly,
     FramingError,
     Line,
+    Msgpack,
     StreamClosed,
     connect,
     hookimpl,
@@ -105,7 +106,21 @@ async def test_what_no_connection_could_use_is_refused_before_anybody_connects()
     with pytest.raises(TypeError, match="unknown stream option: max_fame_size"):
         await serve(echo, HERE, max_fame_size=1)
     with pytest.raises(TypeError, match="available can only read"):
-        await serve(echo, HERE, framer="available")
+        await serve(echo, HERE, send_framer="available")
+
+
+async def test_both_ends_have_the_same_object_and_a_framer_for_each_direction_if_they_want():
+    async def count(stream):
+        async for frame in stream:
+            await stream.send(len(frame))
+
+    async with await serve(count, HERE, framer="line", send_framer=Msgpack()) as server:
+        async with await connect(server.url, framer=Msgpack(), send_framer=LINE) as stream:
+            await stream.send("hello")
+            assert 5 == await stream.read()
+            await stream.send("")
+            await stream.write_eof()
+            assert [0] == [frame async for frame in stream]
 
 
 # What the handler does
@@ -274,7 +289,7 @@ def test_accepting_works_on_a_loop_that_cannot_watch_sockets(caplog):
 async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(
     monkeypatch, caplog
 ):
-    def refuse(*_):
+    def refuse(*_, **options):
         raise MemoryError("no room")
 
     async with await serve(echo, HERE) as server:

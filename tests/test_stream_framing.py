@@ -24,30 +24,27 @@ every_kind = pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
 
 
 @every_kind
-async def test_framed_sends_and_receives_objects(kind):
+async def test_a_framed_stream_sends_and_reads_objects_and_is_still_the_same_stream(kind):
     async with joined(kind) as (client, server):
-        requests, answers = client.framed(Msgpack()), server.framed("msgpack")
-        await requests.send({"op": "add", "of": [1, 2]})
-        assert {"op": "add", "of": [1, 2]} == await answers.receive()
-        await answers.send(3)
-        assert 3 == await requests.receive(timeout=5)
-        await requests.send(1)
-        await requests.aclose()
-        assert [1] == [message async for message in answers]
+        assert client is client.framed(Msgpack())
+        assert server is server.framed("msgpack")
+        await client.send({"op": "add", "of": [1, 2]})
+        assert {"op": "add", "of": [1, 2]} == await server.read()
+        await server.send(3)
+        assert 3 == await client.read(timeout=5)
+        await client.send(1)
+        await client.aclose()
+        assert [1] == [message async for message in server]
 
 
 @once
-async def test_each_direction_may_have_its_own_framer_and_the_streams_are_the_default():
+async def test_each_direction_may_have_its_own_framer():
     client, server = memory_stream_pair(framer="line")
-    conversation = client.framed(Line(), LengthPrefix(2))
-    await conversation.send(b"question")
+    client.framed(Line(), LengthPrefix(2))
+    await client.send(b"question")
     assert b"question" == await server.read(LengthPrefix(2))
     await server.send("answer")
-    assert "answer" == await conversation.receive()
-    async with client.framed() as conversation:
-        await conversation.send("hello")
-    assert "hello" == await server.framed().receive()
-    assert client.closed()
+    assert "answer" == await client.read()
 
 
 @once
@@ -68,10 +65,10 @@ async def test_switching_hands_the_leftover_to_the_new_framer_but_not_under_a_re
     client, server = memory_stream_pair(framer="line")
     reading = await begun(server.read())
     with pytest.raises(StreamBusy):
-        server.switch_framing("msgpack")
+        server.framed("msgpack")
     await client.write(b"UPGRADE\n\x00\x02hi")
     assert "UPGRADE" == await reading
-    server.switch_framing(LengthPrefix(2))
+    server.framed(LengthPrefix(2))
     assert b"hi" == await server.read()
     await server.send(b"yo")
     assert b"\x00\x02yo" == await client.read_bytes(4)
@@ -83,15 +80,15 @@ async def test_switching_changes_both_directions_or_neither():
     await client.write(b"UPGRADE\nsmuggled")
     assert "UPGRADE" == await server.read()
     with pytest.raises(FramingError, match="8 bytes were sent ahead") as caught:
-        server.switch_framing(LengthPrefix(2), leftover="refuse")
+        server.framed(LengthPrefix(2), leftover="refuse")
     assert (8, b"smuggled") == (caught.value.offset, caught.value.excerpt)
     with pytest.raises(SpecError):
-        server.switch_framing("length-prefix:size=2", "no-such-framer")
+        server.framed("length-prefix:size=2", "no-such-framer")
     with pytest.raises(TypeError):
-        server.switch_framing("length-prefix:size=2", Exactly(1))
+        server.framed("length-prefix:size=2", Exactly(1))
     assert Line() == server.framer == server.send_framer
     assert b"smuggled" == await server.read_bytes(8)
-    server.switch_framing("length-prefix:size=2", "msgpack", leftover="refuse")
+    server.framed("length-prefix:size=2", "msgpack", leftover="refuse")
     assert (LengthPrefix(2), Msgpack()) == (server.framer, server.send_framer)
 
 

@@ -99,7 +99,7 @@ TIMED = [
     ("min_rate", lambda stream, value: stream.read(LINE, min_rate=value)),
     ("timeout", lambda stream, value: stream.read_bytes(5, timeout=value)),
     ("timeout", lambda stream, value: stream.read(LINE, timeout=value, callback=print)),
-    ("timeout", lambda stream, value: stream.framed(LINE).receive(timeout=value)),
+    ("timeout", lambda stream, value: stream.framed(LINE).read(timeout=value)),
     ("timeout", lambda stream, value: stream.aclose(value)),
     ("timeout", lambda stream, value: stream.start_tls(client_tls(), server_hostname="x", timeout=value)),
 ]

@@ -29,8 +29,8 @@ from framestream.errors import describe_os_error
 if TYPE_CHECKING:
     import ssl
 
+    from framestream import IOStream
     from framestream.net import Server
-    from framestream.stream import FramedStream
 
 # Seconds for connections to end when nobody reads their frames any more.
 _LAST_FRAMES: Final = 0.5
@@ -179,9 +179,9 @@ async def _serve_a_reader(server: Server) -> None:
 class Echo:
     """Send every frame back."""
 
-    async def __call__(self, conversation: FramedStream[Any]) -> None:
-        async for frame in conversation:
-            await conversation.send(frame)
+    async def __call__(self, stream: IOStream) -> None:
+        async for frame in stream:
+            await stream.send(frame)
 
 
 @dataclass(frozen=True)
@@ -190,10 +190,10 @@ class Show:
 
     output: str
 
-    async def __call__(self, conversation: FramedStream[Any]) -> None:
+    async def __call__(self, stream: IOStream) -> None:
         printer = Printer(self.output)
-        stream, place = conversation.stream, 0
-        async for frame in conversation:
+        place = 0
+        async for frame in stream:
             try:
                 printer.write(frame, place, stream.offset)
                 if not stream.buffered:
@@ -223,14 +223,14 @@ class Execute:
     argv: Command
     max_size: int
 
-    async def __call__(self, conversation: FramedStream[Any]) -> None:
-        async for frame in conversation:
+    async def __call__(self, stream: IOStream) -> None:
+        async for frame in stream:
             try:
-                sent = conversation.send(self._as_frame(await self._run(_as_input(frame)), frame))
+                sent = stream.send(self._as_frame(await self._run(_as_input(frame)), frame))
             except (EncodeError, CommandFailed) as error:
-                no_answer = f"gave no answer that {conversation.send_framer} can send: "
+                no_answer = f"gave no answer that {stream.send_framer} can send: "
                 complaint = f"{no_answer if isinstance(error, EncodeError) else ''}{error}"
-                complain(f"{conversation.stream.peer}: {self.argv[0]} {complaint}")
+                complain(f"{stream.peer}: {self.argv[0]} {complaint}")
                 return
             await sent
 

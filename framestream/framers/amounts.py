@@ -7,8 +7,8 @@ from typing import Annotated
 
 from framestream.checks import check_count
 from framestream.errors import EncodeError
-from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window
-from framestream.framers.values import Interned, check_payload
+from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window, bytes_of
+from framestream.framers.values import Interned
 
 # Every limit from its size on means the same for a frame of known size. The decoder cuts no batch larger
 # than the limit, so small frames get one that leaves room for a batch.
@@ -86,8 +86,7 @@ class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the payload, padded if that is allowed; refuse any that would be read back otherwise."""
-        check_payload(frame)
-        frame = bytes(frame)
+        frame = bytes_of(frame)
         size = len(frame)
         if size > self.size or (size < self.size and self.pad is None):
             raise EncodeError(f"payload of {size} bytes in records of {self.size}")
@@ -161,5 +160,4 @@ class UntilClose(Framer[bytes], metaclass=Interned):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the payload as it is. What ends the frame is closing the stream: that is the caller's."""
-        check_payload(frame, self.max_size)
-        return frame
+        return bytes_of(frame, self.max_size, copy=False)

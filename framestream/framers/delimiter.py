@@ -10,8 +10,8 @@ from typing import Annotated, Any, AnyStr, TypeVar
 
 from framestream.checks import check_count
 from framestream.errors import EncodeError
-from framestream.framer import Framer, NeedMore, Span, Window
-from framestream.framers.values import Interned, check_payload, looks_like
+from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
+from framestream.framers.values import Interned, looks_like
 
 T = TypeVar("T")
 
@@ -170,8 +170,7 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the payload with its delimiter; refuse any that would be read back otherwise."""
-        check_payload(frame, self.max_size)
-        return self._with_delimiter(bytes(frame))
+        return self._with_delimiter(bytes_of(frame, self.max_size))
 
 
 def split_lines(block: AnyStr, short: AnyStr, long: AnyStr) -> list[AnyStr]:

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError, FramingError
-from framestream.framer import Framer, NeedMore, Span, Window
+from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers.length_fields import Binary, Custom, Digits, LengthField, Varint
-from framestream.framers.values import Interned, check_payload, looks_like
+from framestream.framers.values import Interned, looks_like
 
 ByteOrder = Literal["big", "little", "native"]
 Format = Literal["binary", "varint", "decimal", "hex"]
@@ -183,7 +183,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
 
         Raise EncodeError for a length that does not fit its field, and for a payload above `max_size`.
         """
-        check_payload(frame, self.max_size)
+        frame = bytes_of(frame, self.max_size, copy=self.strip == 0)
         if self.strip == 0:
             try:
                 found = self.find(Window(frame))

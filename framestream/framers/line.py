@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, U
 
 from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError
-from framestream.framer import Window
+from framestream.framer import Window, bytes_of
 from framestream.framers.delimiter import DelimiterSearch, split_lines
-from framestream.framers.values import Interned, check_payload
+from framestream.framers.values import Interned
 
 LineT = TypeVar("LineT", bound=str | bytes)
 Newline = Literal["any", "lf", "crlf"]
@@ -19,6 +19,8 @@ Newline = Literal["any", "lf", "crlf"]
 _DELIMITERS = {"any": (b"\n", b"\r\n"), "lf": (b"\n",), "crlf": (b"\r\n",)}
 # In these a block of lines decodes to the lines of the decoded block.
 _STATELESS = ("utf-8", "ascii", "iso8859-1")
+# UTF-8 in which a byte order mark at the beginning of a line is taken away.
+_MARKED = "utf-8-sig"
 # How much of a batch is decoded at once, so that a line that cannot be decoded costs no more than this.
 _BLOCK = 1 << 15
 # The only error handlers that give back in encoding what they took in decoding.
@@ -48,6 +50,10 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
     many, and losing what they wrote last is the worse surprise. A protocol of commands, where half a line
     must never be taken for a whole one, asks for ``last=False``: then it is an `IncompleteFrame`.
 
+    ``encoding="utf-8-sig"`` is UTF-8 without the byte order mark that programs on Windows put before the
+    first line. A mark that begins another line, where files were joined, is taken away as well, so that
+    every line means the same wherever it stands; none is written.
+
     A line that cannot be decoded is a `PayloadError`: reading goes on after it. The limit counts bytes.
 
     Writing appends ``\r\n`` for ``newline="crlf"``, else ``\n``, and refuses what would be read back
@@ -64,7 +70,7 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
     last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
     max_size: Annotated[int | None, "The longest line. Bytes."] = None
 
-    _stateless: bool = field(init=False, repr=False, compare=False)
+    _codec: str = field(init=False, repr=False, compare=False)
 
     if TYPE_CHECKING:
 
@@ -78,8 +84,8 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
         check_choice("newline", self.newline, tuple(_DELIMITERS))
         check_count("max_size", self.max_size, optional=True)
         self._adopt(_DELIMITERS[self.newline])
-        stateless = self.encoding is not None and _codec(self.encoding, self.errors) in _STATELESS
-        object.__setattr__(self, "_stateless", stateless)
+        codec = "" if self.encoding is None else _codec(self.encoding, self.errors)
+        object.__setattr__(self, "_codec", codec)
 
     def decode(self, payload: bytes) -> LineT:
         """Return the line as text, or the bytes themselves."""
@@ -91,7 +97,7 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
         """Cut every line that has its newline, decoding many at once where the encoding allows it."""
         if self.encoding is None:
             return self._split_bytes(window)  # type: ignore[return-value]  # LineT is bytes: see __init__
-        if not self._stateless:
+        if self._codec not in _STATELESS:
             return super().split(window)
         data, start = bytes(window.data), window.start
         lines: list[Any] = []
@@ -123,21 +129,23 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
 
     def encode(self, frame: LineT) -> bytes:
         """Return the line with its newline; refuse any that would be read back otherwise."""
-        payload = self._to_bytes(frame) if isinstance(frame, str) else frame
-        check_payload(payload, self.max_size, kind="bytes" if self.encoding is None else "text")
-        return self._with_delimiter(bytes(payload))
-
-    def _to_bytes(self, line: str) -> bytes:
         if self.encoding is None:
-            raise EncodeError("frame is text; without an encoding it must be bytes")
+            if isinstance(frame, str):
+                raise EncodeError("frame is text; without an encoding it must be bytes")
+            return self._with_delimiter(bytes_of(frame, self.max_size))
+        given = None if isinstance(frame, str) else bytes_of(frame, kind="text")
+        errors = self.errors if self.errors in _REVERSIBLE else "strict"
         try:
-            payload = line.encode(self.encoding, self.errors if self.errors in _REVERSIBLE else "strict")
-            same = str(payload, self.encoding, self.errors) == line
+            line = frame if given is None else str(given, self.encoding, errors)
+            payload: bytes = line.encode(self.encoding, errors)  # type: ignore[union-attr]  # it is text
+            if self._codec == _MARKED:
+                payload = payload.removeprefix(codecs.BOM_UTF8)
+            same = str(payload, self.encoding, self.errors) == line and given in (None, payload)
         except UnicodeError as error:
             raise EncodeError(f"line cannot be encoded: {error}") from error
         if not same:
             raise EncodeError(f"line would be read back otherwise in encoding {self.encoding}")
-        return payload
+        return self._with_delimiter(bytes_of(payload, self.max_size))
 
 
 @lru_cache(maxsize=256)
@@ -146,6 +154,8 @@ def _codec(encoding: str, errors: str) -> str:
     try:
         codecs.lookup_error(errors)
         name, newlines = codecs.lookup(encoding).name, "\r\n".encode(encoding)
+        if name == _MARKED:
+            newlines = newlines.removeprefix(codecs.BOM_UTF8)
     except (LookupError, UnicodeError, TypeError) as error:
         raise ValueError(f"encoding is {encoding!r}, errors is {errors!r}: {error}") from error
     if newlines != b"\r\n":

@@ -13,9 +13,9 @@ import msgpack
 
 from framestream.checks import check_count
 from framestream.errors import EncodeError, PayloadError
-from framestream.framer import Framer, NeedMore, Span, ValueSpan, Window
+from framestream.framer import Framer, NeedMore, Span, ValueSpan, Window, bytes_of
 from framestream.framers.msgpack_scan import MAX_DEPTH, START, scan
-from framestream.framers.values import Interned, check_payload
+from framestream.framers.values import Interned
 
 # An object that ends within the first of these sizes that is large enough is built by C where it is found;
 # the Python scan is for objects still arriving. Each try costs a sixteenth of the next one.
@@ -150,8 +150,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
             packed: bytes = msgpack.packb(frame, **self._writing)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EncodeError(f"msgpack cannot write it: {error}") from error
-        check_payload(packed, self.max_size)
-        return packed
+        return bytes_of(packed, self.max_size)
 
     def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
         for size in _LOOKS:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
 
 from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError
-from framestream.framer import Framer, NeedMore, Span, Window
+from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers.regex_pattern import MOST_STEPS, TOO_MANY, Analysis, analyse
-from framestream.framers.values import Interned, check_payload
+from framestream.framers.values import Interned
 
 T = TypeVar("T")
 
@@ -134,8 +134,7 @@ class Regex(Framer[T], metaclass=Interned):
             EncodeError: the pattern does not match at its end, or matches before.
         """
         given: Any = getattr(frame, "string", frame)
-        check_payload(given, self.max_size)
-        payload = bytes(given)
+        payload = bytes_of(given, self.max_size)
         end = self._earliest_end(payload, 0)
         if end != len(payload):
             what = "has no match in it" if end < 0 else f"ends after {end} bytes already"

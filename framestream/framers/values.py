@@ -1,4 +1,4 @@
-"""What the built-in framers share: equal ones are one object; what they refuse to write; how they guess."""
+"""What the built-in framers share: equal ones are one object; how they guess."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 from abc import ABCMeta
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
-
-from framestream.errors import EncodeError
 
 if TYPE_CHECKING:
     from inspect import Signature
@@ -42,16 +40,6 @@ class Interned(ABCMeta):
 
             shown = signature(cls.__init__)
             return shown.replace(parameters=list(shown.parameters.values())[1:])
-
-
-def check_payload(payload: object, max_size: int | None = None, *, kind: str = "bytes") -> None:
-    """Raise EncodeError unless the payload is bytes, no more of them than the framer's own limit."""
-    # A view of larger items, or of rows, has another length than its bytes.
-    is_view = isinstance(payload, memoryview) and payload.ndim == payload.itemsize == 1
-    if not is_view and not isinstance(payload, bytes | bytearray):
-        raise EncodeError(f"frame is of type {type(payload).__name__}; it must be {kind}")
-    if max_size is not None and len(payload) > max_size:  # type: ignore[arg-type]  # of bytes by now
-        raise EncodeError(f"payload of {len(payload)} bytes exceeds the limit {max_size}")  # type: ignore[arg-type]
 
 
 # What the first bytes of a refused frame are: most often, another protocol on this port. These patterns, and

@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import stat
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack, overload
 
 from framestream.checks import check_seconds
 from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
@@ -30,6 +30,39 @@ HAPPY_EYEBALLS_DELAY = 0.25
 _FIFO_POLL_INTERVAL = 0.02
 
 
+T = TypeVar("T")
+
+
+class ConnectOptions(StreamOptions, total=False):
+    """The options of `connect`, for its overloads."""
+
+    tls: ssl.SSLContext | bool | None
+    server_hostname: str | None
+    alpn: tuple[str, ...]
+    truncation_is_end: bool
+    local_address: tuple[str, int] | None
+    timeout: float | None
+    happy_eyeballs_delay: float
+
+
+@overload
+async def connect(
+    url: str,
+    *,
+    framer: ReadCondition[T],
+    send_framer: Framer[T] | None = ...,
+    **options: Unpack[ConnectOptions],
+) -> IOStream[T]: ...
+@overload
+async def connect(
+    url: str,
+    *,
+    framer: ReadCondition[Any] | str | None = ...,
+    send_framer: Framer[Any] | str | None = ...,
+    **options: Unpack[ConnectOptions],
+) -> IOStream[Any]: ...
+
+
 async def connect(
     url: str,
     *,
@@ -43,7 +76,7 @@ async def connect(
     framer: ReadCondition[Any] | str | None = None,
     send_framer: Framer[Any] | str | None = None,
     **stream_options: Unpack[StreamOptions],
-) -> IOStream:
+) -> IOStream[Any]:
     """Return a stream to what a URL names.
 
     A host with several addresses is tried at all of them, IPv6 and IPv4 in turn, each a little after the
@@ -89,11 +122,8 @@ async def connect(
         case _ if local_address is not None:
             raise TypeError(f"local_address is {local_address!r}; it must be (HOST, PORT)")
     check_options(stream_options)
-    for name, given in (("framer", framer), ("send_framer", send_framer)):
-        if not isinstance(given, ReadCondition | str | None):
-            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
-    reading, sending = directions(framer, send_framer)
-    options = {"framer": reading, "send_framer": send_framer and sending, **stream_options}
+    receiving, sending = directions(framer, send_framer)
+    options = {"framer": receiving, "send_framer": sending, **stream_options}
     attempts = Attempts(url, local_address, happy_eyeballs_delay)
     try:
         async with asyncio.timeout(timeout):

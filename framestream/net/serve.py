@@ -9,15 +9,13 @@ from typing import Any, TypeVar, Unpack, overload
 
 from framestream.checks import check_count, check_seconds
 from framestream.errors import AddressError
-from framestream.framer import Framer
-from framestream.iterate import condition_of
+from framestream.framer import Framer, ReadCondition
 from framestream.net.listen import file_remover, listen, listen_together
 from framestream.net.server import DRAIN_TIMEOUT, Server, Service
 from framestream.net.streams import HANDSHAKE_TIMEOUT
 from framestream.net.urls import Tcp, parse_url
-from framestream.stream.frames import FramedStream
 from framestream.stream.options import StreamOptions, check_options
-from framestream.stream.stream import IOStream, writing
+from framestream.stream.stream import IOStream, directions
 
 T = TypeVar("T")
 
@@ -40,27 +38,37 @@ class ServeOptions(StreamOptions, total=False):
 
 @overload
 async def serve(
-    handler: Callable[[IOStream], object], url: str, *, framer: None = None, **options: Unpack[ServeOptions]
-) -> Server: ...
-@overload
-async def serve(
-    handler: Callable[[FramedStream[T]], object],
+    handler: Callable[[IOStream[T]], object],
     url: str,
     *,
-    framer: Framer[T],
+    framer: ReadCondition[T],
+    send_framer: Framer[T] | None = ...,
     **options: Unpack[ServeOptions],
 ) -> Server: ...
 @overload
 async def serve(
-    handler: Callable[[FramedStream[Any]], object], url: str, *, framer: str, **options: Unpack[ServeOptions]
+    handler: Callable[[IOStream[Any]], object],
+    url: str,
+    *,
+    framer: ReadCondition[Any] | str | None = ...,
+    send_framer: Framer[Any] | str,
+    **options: Unpack[ServeOptions],
 ) -> Server: ...
-
-
+@overload
+async def serve(
+    handler: Callable[[IOStream[Any]], object],
+    url: str,
+    *,
+    framer: str | None = ...,
+    send_framer: None = ...,
+    **options: Unpack[ServeOptions],
+) -> Server: ...
 async def serve(
     handler: Callable[[Any], Any],
     url: str,
     *,
-    framer: Framer[Any] | str | None = None,
+    framer: ReadCondition[Any] | str | None = None,
+    send_framer: Framer[Any] | str | None = None,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
     truncation_is_end: bool = False,
@@ -78,11 +86,12 @@ async def serve(
     is no coroutine function may set callbacks and return; the connection then lasts as long as the stream.
 
     Args:
-        handler: called with an `IOStream`, or with a framed stream if there is a `framer`.
+        handler: called with an `IOStream`.
         url: ``tcp://HOST:PORT`` (no host: every interface; port 0: any, see `Server.url`), ``tls://``,
             ``unix:PATH``, ``fd:N`` for an inherited listening socket, ``systemd:`` or ``systemd:NAME``
             for sockets that the service manager passed.
-        framer: cuts and builds frames in both directions; a condition, name or spec string.
+        framer: what the streams read and send by unless told otherwise: a condition, name or spec string.
+        send_framer: what they send by, if that is something else.
         tls: context of the server's side, see `server_tls`, or a function that makes it; required for
             ``tls://``.
         handshake_timeout: seconds a client has for the TLS handshake.
@@ -112,15 +121,15 @@ async def serve(
     check_count("max_connections", max_connections, least=1, optional=True)
     check_count("workers", workers, most=MOST_WORKERS)
     check_options(stream_options)
+    receiving, sending = directions(framer, send_framer)
     service = Service(
         handler=handler,
-        framer=None if framer is None else writing(condition_of(framer)),
         tls=tls,
         handshake_timeout=handshake_timeout,
         truncation_is_end=truncation_is_end,
         max_connections=float("inf") if max_connections is None else max_connections,
         drain_timeout=drain_timeout,
-        stream_options=stream_options,
+        stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
     if workers:
         # Only a server of several processes pays for importing what starts them.

@@ -16,7 +16,6 @@ from typing import Any, Self
 from framestream._events import events
 from framestream.checks import check_seconds
 from framestream.errors import FramestreamError, FramingError, PayloadError, StreamClosed, StreamTimeout
-from framestream.framer import Framer
 from framestream.net.listen import Acceptor
 from framestream.net.streams import open_stream
 from framestream.net.urls import Endpoint, Tcp, Unix
@@ -84,7 +83,6 @@ class Service:
     """What a server does with each connection; the same in every process that shares the work."""
 
     handler: Callable[[Any], Any]
-    framer: Framer[Any] | None
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
     handshake_timeout: float
     truncation_is_end: bool
@@ -355,8 +353,7 @@ class Server:
 
     def _answer(self, stream: IOStream) -> Awaitable[Any]:
         service = self._service
-        given = stream if service.framer is None else stream.framed(service.framer)
-        answer = service.handler(given)
+        answer = service.handler(stream)
         # A handler without coroutines leaves callbacks; the connection then lasts as long as the stream.
         return answer if isawaitable(answer) else stream.wait_closed()
 

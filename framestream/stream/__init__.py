@@ -6,14 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framestream.stream.frames import Batches, FrameBody, FramedStream, Frames
+    from framestream.stream.frames import Batches, FrameBody, Frames
     from framestream.stream.options import StreamOptions
     from framestream.stream.reads import REST, CallbackRead, FrameHandler, PendingRead
     from framestream.stream.receiver import End, EndKind
     from framestream.stream.stream import IOStream, ReadLimits, StreamStats
 
 _LAZY = {
-    "frames": "Batches FrameBody FramedStream Frames",
+    "frames": "Batches FrameBody Frames",
     "options": "StreamOptions",
     "reads": "REST CallbackRead FrameHandler PendingRead",
     "receiver": "End EndKind",
@@ -29,7 +29,6 @@ __all__ = [
     "EndKind",
     "FrameBody",
     "FrameHandler",
-    "FramedStream",
     "Frames",
     "IOStream",
     "PendingRead",

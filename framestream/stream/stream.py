@@ -7,7 +7,7 @@ import logging
 import socket
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Literal, TypeAlias, TypedDict, overload
 
 from framestream._events import events
 from framestream.checks import check_rate, check_seconds, check_time
@@ -23,7 +23,7 @@ from framestream.errors import (
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import Callbacks, in_context
-from framestream.stream.frames import Batches, FrameBody, FramedStream, Frames
+from framestream.stream.frames import Batches, FrameBody, Frames
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import (
     REST,
@@ -46,6 +46,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
     from typing import Self, Unpack
+
+    from typing_extensions import TypeVar
+
+    F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
+else:
+    from typing import TypeVar
+
+    F = TypeVar("F")
 
 T = TypeVar("T")
 Condition: TypeAlias = "ReadCondition[T] | str | None"
@@ -111,10 +119,11 @@ class StreamStats:
     write_high_water: int
 
 
-class IOStream:
+class IOStream(Generic[F]):
     """Read and write frames on a connection, each by the condition the caller names.
 
-    One read at a time; writes from anywhere in the loop's thread.
+    One read at a time; writes from anywhere in the loop's thread. ``async for frame in stream`` is
+    ``stream.frames()``.
 
     Args:
         transport: a connected socket, or any `Transport`; it belongs to the stream from here on.
@@ -140,7 +149,7 @@ class IOStream:
         self,
         transport: Transport | socket.socket,
         *,
-        framer: ReadCondition[Any] | str | None = None,
+        framer: ReadCondition[F] | str | None = None,
         send_framer: Framer[Any] | str | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Unpack[StreamOptions],
@@ -202,9 +211,11 @@ class IOStream:
     # Reading frames
 
     @overload
+    def read(self, condition: None = ..., **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, F]: ...
+    @overload
     def read(self, condition: ReadCondition[T], **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, T]: ...
     @overload
-    def read(self, condition: str | None = ..., **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, Any]: ...
+    def read(self, condition: str, **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, Any]: ...
     @overload
     def read(
         self,
@@ -309,9 +320,11 @@ class IOStream:
         return frame
 
     @overload
+    def frames(self, condition: None = ...) -> Frames[F]: ...
+    @overload
     def frames(self, condition: ReadCondition[T]) -> Frames[T]: ...
     @overload
-    def frames(self, condition: str | None = ...) -> Frames[Any]: ...
+    def frames(self, condition: str) -> Frames[Any]: ...
     def frames(self, condition: Condition[Any] = None) -> Frames[Any]:
         """Iterate over frames until the stream ends cleanly.
 
@@ -320,10 +333,15 @@ class IOStream:
         """
         return Frames(self, self._receiving(condition))
 
+    def __aiter__(self) -> Frames[F]:
+        return self.frames()
+
+    @overload
+    def batches(self, condition: None = ...) -> Batches[F]: ...
     @overload
     def batches(self, condition: ReadCondition[T]) -> Batches[T]: ...
     @overload
-    def batches(self, condition: str | None = ...) -> Batches[Any]: ...
+    def batches(self, condition: str) -> Batches[Any]: ...
     def batches(self, condition: Condition[Any] = None) -> Batches[Any]:
         """Iterate over everything that is there, as lists of frames: the cheapest way to read many."""
         return Batches(self, self._receiving(condition))
@@ -466,7 +484,13 @@ class IOStream:
             sender.call_when_sent(partial(self.callbacks.soon, in_context(callback)))
         return DONE if is_out else sender.flush()
 
-    def send(self, frame: T, framer: Framer[T] | str | None = None) -> Awaitable[None]:
+    @overload
+    def send(self, frame: F, framer: None = ...) -> Awaitable[None]: ...
+    @overload
+    def send(self, frame: T, framer: Framer[T]) -> Awaitable[None]: ...
+    @overload
+    def send(self, frame: Any, framer: str) -> Awaitable[None]: ...
+    def send(self, frame: Any, framer: Framer[Any] | str | None = None) -> Awaitable[None]:
         """Write one frame; awaiting the result waits only while too much is queued.
 
         That is: above `write_high_water` bytes, until no more than `write_low_water` are left. So frames
@@ -518,29 +542,33 @@ class IOStream:
     # Framing
 
     @overload
-    def framed(self, framer: Framer[T], send_framer: Framer[T] | str | None = None) -> FramedStream[T]: ...
+    def framed(
+        self,
+        framer: ReadCondition[T],
+        send_framer: Framer[T] | None = ...,
+        *,
+        leftover: Literal["keep", "refuse"] = ...,
+    ) -> IOStream[T]: ...
     @overload
     def framed(
-        self, framer: str | None = None, send_framer: Framer[Any] | str | None = None
-    ) -> FramedStream[Any]: ...
+        self,
+        framer: ReadCondition[Any] | str,
+        send_framer: Framer[Any] | str | None = ...,
+        *,
+        leftover: Literal["keep", "refuse"] = ...,
+    ) -> IOStream[Any]: ...
     def framed(
-        self, framer: Framer[Any] | str | None = None, send_framer: Framer[Any] | str | None = None
-    ) -> FramedStream[Any]:
-        """Return an object that sends and receives frames by this framer."""
-        receive: Any = self._receiving(framer)
-        return FramedStream(self, receive, self._sending(send_framer or framer))
-
-    def switch_framing(
         self,
         framer: ReadCondition[Any] | str,
         send_framer: Framer[Any] | str | None = None,
         *,
         leftover: Literal["keep", "refuse"] = "keep",
-    ) -> None:
-        """Change the stream's framers for both directions at once, or neither.
+    ) -> IOStream[Any]:
+        """Set what the stream reads and sends by, and return the stream itself.
 
-        What is received and not yet read goes to the new framer, or, with ``leftover="refuse"``, must
-        not exist: where a protocol forbids to send ahead of the switch, such bytes are an attack.
+        Both directions change, or neither. What is received and not yet read goes to the new framer, or,
+        with ``leftover="refuse"``, must not exist: where a protocol forbids to send ahead of the switch,
+        such bytes are an attack.
 
         Raises:
             FramingError: there are such bytes; nothing is changed.
@@ -552,6 +580,7 @@ class IOStream:
         if leftover == "refuse":
             self._refuse_leftover("the switch of framing")
         self.framer, self.send_framer = chosen
+        return self
 
     def _refuse_leftover(self, what: str) -> None:
         decoder = self.receiver.decoder
@@ -980,6 +1009,9 @@ def directions(
     framer: ReadCondition[Any] | str | None, send_framer: Framer[Any] | str | None
 ) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
     # What to read by and what to write by: the same framer, where it can write.
+    for name, given in (("framer", framer), ("send_framer", send_framer)):
+        if not isinstance(given, ReadCondition | str | None):
+            raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
     reading = None if framer is None else condition_of(framer)
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))

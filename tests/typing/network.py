@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from framestream import IOStream, Line, Msgpack, connect, connect_process, serve
+from framestream import IOStream, LengthPrefix, Line, Msgpack, connect, connect_process, serve
 from framestream.net import Server
-from framestream.stream import FramedStream
 
 
 async def takes_a_stream(stream: IOStream) -> None:
     assert_type(await stream.read(Line()), str)
 
 
-async def takes_lines(conversation: FramedStream[str]) -> None:
-    async for line in conversation:
+async def takes_lines(stream: IOStream[str]) -> None:
+    async for line in stream:
         assert_type(line, str)
-        await conversation.send(line.upper())
+        await stream.send(line.upper())
+    assert_type(await stream.read(), str)
+    assert_type(await stream.read(Msgpack()), Any)
+    await stream.send({"op": "ping"}, Msgpack())
+    await stream.send(b"bytes are no line")  # type: ignore[call-overload]
 
 
-async def takes_objects(conversation: FramedStream[Any]) -> None:
-    await conversation.send([await conversation.receive()])
+async def takes_objects(stream: IOStream) -> None:
+    await stream.send([await stream.read()])
 
 
 async def iterates(stream: IOStream) -> None:
@@ -30,9 +33,18 @@ async def iterates(stream: IOStream) -> None:
         assert_type(lines, list[str])
     async for frame in stream.frames():
         assert_type(frame, Any)
-    assert_type(stream.framed(Msgpack()), FramedStream[Any])
-    assert_type(stream.framed(Line()), FramedStream[str])
-    assert_type(stream.framed("line"), FramedStream[Any])
+    async for lines in stream.framed(Line()).batches():
+        assert_type(lines, list[str])
+
+
+def chooses_a_framing(stream: IOStream) -> None:
+    assert_type(stream, IOStream[Any])
+    assert_type(stream.framed(Msgpack()), IOStream[Any])
+    assert_type(stream.framed(Line()), IOStream[str])
+    assert_type(stream.framed("line"), IOStream[Any])
+    assert_type(stream.framed(Line(), LengthPrefix(2)), IOStream[Any])
+    assert_type(IOStream(stream.transport, framer=Line()), IOStream[str])
+    assert_type(IOStream(stream.transport), IOStream[Any])
 
 
 def takes_callbacks(stream: IOStream) -> None:
@@ -45,16 +57,16 @@ async def handlers_fit_the_framer() -> None:
     assert_type(await serve(takes_lines, "tcp://:0", framer=Line(), workers=2), Server)
     assert_type(await serve(takes_objects, "tcp://:0", framer=Msgpack()), Server)
     assert_type(await serve(takes_objects, "tcp://:0", framer="msgpack"), Server)
-    await serve(takes_lines, "tcp://:0")  # type: ignore[arg-type]  # without a framer it is given a stream
+    assert_type(await serve(takes_objects, "tcp://:0", framer=Line(), send_framer=Msgpack()), Server)
     await serve(takes_lines, "tcp://:0", framer=Line(None))  # type: ignore[arg-type]  # these lines are bytes
 
 
 async def connecting_gives_a_stream() -> None:
     async with await connect("tcp://localhost:1", framer=Line(), timeout=5, idle_timeout=60) as stream:
-        assert_type(stream, IOStream)
-        assert_type(await stream.read(Line()), str)
+        assert_type(stream, IOStream[str])
+        assert_type(await stream.read(), str)
         if (tls := stream.transport.tls) is not None:
             assert_type(tls.version(), str | None)
     async with await connect_process(["cat"]) as program:
         assert_type(await program.wait_exit(), int)
-    await connect("tcp://localhost:1", max_fame_size=1)  # type: ignore[call-arg]  # there is no such option
+    await connect("tcp://localhost:1", max_fame_size=1)  # type: ignore[call-overload]  # there is no such option
