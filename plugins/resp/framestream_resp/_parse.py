@@ -35,8 +35,8 @@ MAX_DIGITS: Final = 4096
 MOST_NUMBERS: Final = 100
 """Numbers and aggregates that may be keys of one dict, or members of one set.
 
-Python keeps its hashes of text secret, but not those of numbers: whoever chooses them can have a table of n keys
-take n * n steps to fill.
+Python keeps its hashes of text secret, but not those of numbers: whoever chooses them can have a table of
+n keys take n * n steps to fill.
 """
 
 Table = TypeVar("Table", dict[Any, Any], set[Any])
@@ -216,11 +216,13 @@ def _map(values: list[Any]) -> dict[Any, Any] | Pairs:
 
 def _set(values: list[Any]) -> set[Any] | list[Any]:
     table = _table(values, set)
-    return values if table is None else table  # redis-server itself sends sets of maps, in its answer to COMMAND
+    return (
+        values if table is None else table
+    )  # redis-server itself sends sets of maps, in its answer to COMMAND
 
 
 def _table(keys: list[Any], make: Callable[[Iterable[Any]], Table]) -> Table | None:
-    """Return a dict or set that holds these keys; None if Python has none, merges some, or may take too long."""
+    """Return a dict or set of these keys; None if Python has none, merges some, or may take too long."""
     if len(keys) > MOST_NUMBERS and sum(type(key) not in _TEXT for key in keys) > MOST_NUMBERS:
         return None
     try:

@@ -33,9 +33,9 @@ class Resp(Framer[Any]):
     `ErrorReply`, verbatim strings `Verbatim`, pushes `Push`; a value after attributes is `Attributed`.
     Streamed strings and aggregates are read as plain ones. A list or set inside a key or a set is a tuple
     or frozenset. A map that no dict can hold is `Pairs`, and such a set a list, so that nothing is lost: one
-    with keys that are equal in Python (``:1``, ``#t`` and ``,1``), with maps among them, or with more than 100
-    numbers and aggregates (whose hashes collide if somebody wants them to). Text that is not UTF-8 keeps its
-    bytes as surrogates.
+    with keys that are equal in Python (``:1``, ``#t`` and ``,1``), with maps among them, or with more than
+    100 numbers and aggregates (whose hashes collide if somebody wants them to). Text that is not UTF-8 keeps
+    its bytes as surrogates.
 
     The payload is the reply as it is on the wire, and can be streamed or discarded in constant memory;
     that of a bulk string which is not inside anything is the string alone: its size is known with its first
@@ -141,7 +141,10 @@ class Resp(Framer[Any]):
             EncodeError: it has no form in this version, is nested too deep or is larger than `max_size`.
         """
         writer = Writer(self.max_depth, self.version)
-        writer.write(frame)
+        try:
+            writer.write(frame)
+        except (TypeError, AttributeError) as error:
+            raise EncodeError(f"value with a part of a wrong type: {error}") from error
         size = len(frame) if isinstance(frame, bytes) else sum(map(len, writer.pieces))
         if self.max_size is not None and size > self.max_size:
             raise EncodeError(f"value of {size} bytes exceeds the limit {self.max_size}")

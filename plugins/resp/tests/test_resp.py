@@ -262,7 +262,7 @@ def test_members_that_only_compare_equal_are_kept_apart() -> None:
 )
 def test_doubles_are_read_as_servers_print_them(text: str, value: float) -> None:
     [found] = iter_frames(b",%b\r\n" % text.encode(), Resp())
-    assert found == value or math.isnan(found) and math.isnan(value)
+    assert found == value or (math.isnan(found) and math.isnan(value))
 
 
 def test_a_bulk_string_above_the_limit_is_refused_by_its_first_line_and_skipped() -> None:
