@@ -44,6 +44,12 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
 
 
+def check_function(name: str, value: object, *, optional: bool = False) -> None:
+    """Raise TypeError unless `value` can be called, or is None where there may be no function."""
+    if not (callable(value) or (optional and value is None)):
+        raise TypeError(f"{name} is {value!r}; it must be a function")
+
+
 def _check_amount(name: str, value: object, unit: str, optional: bool) -> None:
     if not (_is_finite(value) and value >= 0):
         _check_absent(name, value, f"a number of {unit}, 0 or more", optional)

@@ -49,8 +49,9 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     because,
+    describe_error,
 )
-from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window, check_condition
 
 T = TypeVar("T")
 E = TypeVar("E", bound=FramingError)
@@ -68,8 +69,9 @@ _LARGE: Final = 1 << 17
 _WORTH_BORROWING: Final = 1 << 15
 _FIRST_LOOK: Final = 512
 # Looking ahead pays after a few frames of one kind, if a batch has a few. It starts small and doubles, and
-# starts again when frames are given back or one is bad: so what is cut in vain stays in proportion to what
-# is delivered.
+# starts again when frames are given back: so what is cut in vain stays in proportion to what is delivered.
+# After a bad frame it starts with a few frames of that size, and not before some good ones: so bad frames
+# cost what good ones do, whatever follows them.
 _RUN: Final = 3
 _FEWEST: Final = 4
 _FIRST_QUOTA: Final = 512
@@ -147,6 +149,21 @@ def check_policy(policy: OnOversize) -> OnOversize:
     return policy
 
 
+def _bytes_of(data: Any) -> bytes:
+    # `bytes` itself makes 5 zero bytes of the number 5.
+    try:
+        return memoryview(data).tobytes()
+    except TypeError as error:
+        kind = type(data).__name__
+        hint = {
+            "str": "; open files in binary mode, or encode the text",
+            "coroutine": "; await it, or use aiter_frames",
+            "NoneType": "; leave out what brings nothing, and tell the end with receive_eof()",
+        }
+        message = f"received data is of type {kind}; it must be bytes{hint.get(kind, '')}"
+        raise because(TypeError(message), error)
+
+
 @dataclass
 class DecoderStats:
     """Counters of one decoder, in bytes and frames since its creation.
@@ -186,12 +203,15 @@ class CurrentFrame:
         error: why it is skipped, if it is too large.
         report: whether `error` is reported when all of the frame is gone.
         kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
+        kept_at: where in the stream that beginning begins.
     """
 
     # fmt: off
     __slots__ = (
-        "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept", "memo", "missing",
-        "need", "payload_start", "report", "resume", "settled", "size", "state", "stop", "value", "window",
+        "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
+        "kept_at",
+        "memo", "missing", "need", "payload_start", "report", "resume", "settled", "size", "state", "stop",
+        "value", "window",
     )
     # fmt: on
 
@@ -200,8 +220,10 @@ class CurrentFrame:
     def __init__(self, buffer: ReceiveBuffer) -> None:
         self.buffer = buffer
         self.window = Window(b"")
+        self._named: ReadCondition[Any] | None = None
+        self._name = ""
         self.kept: list[bytes] = _NOTHING
-        self.first = self.stop = self.missing = 0
+        self.first = self.stop = self.missing = self.kept_at = 0
         self.report = False
         self.reset()
 
@@ -437,6 +459,8 @@ class CurrentFrame:
             part = self.next_part(bound, eof)
             if not isinstance(part, bytes):
                 return part
+            if not self.kept:
+                self.kept_at = self.buffer.offset - len(part)
             self.kept.append(part[: self.missing])
             self.missing -= len(self.kept[-1])
         self.state = SKIPPING
@@ -526,10 +550,16 @@ class CurrentFrame:
         error = IncompleteFrame(received=size, expected=self.consumed + self.end if self.extent else None)
         return self.placed(error, -self.consumed) if self.consumed else self._explained(error)
 
+    def name_of(self, condition: ReadCondition[Any]) -> str:
+        """Return the spec string, made once: it takes longer than a frame, and bad ones come in floods."""
+        if condition is not self._named:
+            self._named, self._name = condition, str(condition)
+        return self._name
+
     def placed(self, error: E, at: int) -> E:
         """Add to the error where it is, counted from the first byte that is not consumed."""
         error.offset = self.buffer.offset + at
-        error.framer = str(self.condition)
+        error.framer = self.name_of(self.condition)
         error.excerpt = self.buffer.peek(32, at=max(at, 0))
         return error
 
@@ -611,6 +641,9 @@ class FrameDecoder:
             any more.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated, when all
             of it is skipped.
+        on_payload_error: called with the `PayloadError` of each frame that cannot be decoded, when all
+            frames before it are delivered; `frame_span` is that of the bad frame, and reading goes on after
+            it. Without one the error is raised instead.
 
     Whoever feeds it from a socket has more to work with, the plumbing: `get_buffer` and `buffer_updated`
     receive a large frame in its final place, `borrow` and `settle` use a kept buffer where it is,
@@ -625,9 +658,9 @@ class FrameDecoder:
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_finished", "_frame",
-        "_other", "_oversized", "_quota", "_run", "_size", "_start", "_undecodable", "ahead", "condition",
-        "max_frame_size", "on_discard", "on_oversize",
+        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
+        "_finished", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_start", "_undecodable",
+        "ahead", "condition", "max_frame_size", "on_discard", "on_oversize", "on_payload_error",
     )
     # fmt: on
 
@@ -637,12 +670,14 @@ class FrameDecoder:
         max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
         on_oversize: OnOversize = "raise",
         on_discard: Callable[[FrameTooLarge], object] | None = None,
+        on_payload_error: Callable[[PayloadError], object] | None = None,
     ) -> None:
         if max_frame_size < 0:
             raise ValueError(f"max_frame_size is {max_frame_size}; it must not be negative")
         self.max_frame_size = max_frame_size
         self.on_oversize: OnOversize = check_policy(on_oversize)
         self.on_discard = on_discard
+        self.on_payload_error = on_payload_error
         self.condition: ReadCondition[Any] | None = None
         self._other: ReadCondition[Any] | None = None  # asked for before that, and another one
         self.ahead: list[Any] = _NOTHING
@@ -652,6 +687,7 @@ class FrameDecoder:
         self._eof = False
         self._finished = False  # a condition that may be empty has had its frame at the end
         self._error: Exception | None = None  # raised by the next call; for ever if the frame is BROKEN
+        self._error_place = (0, 0)  # offset and size of the bad frame that it is about
         self._cut = 0  # frames delivered, and those cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
         self._size = 0  # bytes it took, header and delimiter included
@@ -662,15 +698,18 @@ class FrameDecoder:
     # Bytes in
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Add received bytes. ``bytes`` are kept without a copy; an empty chunk means nothing.
+        """Add received bytes, or those of any buffer. ``bytes`` are kept without a copy; none mean nothing.
 
         Raises:
             StreamClosed: after `receive_eof`.
+            TypeError: it is no buffer.
         """
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
+        if type(data) is not bytes:
+            data = _bytes_of(data)
         if data:
-            self._buffer.append(data if type(data) is bytes else bytes(data))
+            self._buffer.append(data)
             if self.ahead:
                 self._buffer.note_size(self._held_ahead())
 
@@ -712,6 +751,8 @@ class FrameDecoder:
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
         buffer = self._buffer
+        if view.itemsize != 1:
+            view = view.cast("B")
         done = buffer.fill(view)  # mypyc would call it twice inside the brackets
         view = view[done:]
         is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
@@ -789,28 +830,36 @@ class FrameDecoder:
             FramingError: the bytes can be no such frame; every later call raises it again.
             FrameTooLarge: see `on_oversize`; ``recoverable`` tells whether the next call goes on.
             IncompleteFrame: the stream ended inside the frame; nothing is consumed.
-            PayloadError: the frame cannot be decoded; it is consumed.
+            PayloadError: the frame cannot be decoded; it is consumed. See `on_payload_error`.
             StreamBusy: a frame is being streamed in parts; finish it or call `skip_frame`.
             FramerContractError: the condition is at fault.
         """
         ahead: list[T] = self.ahead
         if ahead and condition is self.condition and max_size is None:
             return ahead.pop()
+        is_other = condition is not self.condition
+        if is_other and condition is not self._other:
+            check_condition(condition)
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
-        if ahead or condition is not self.condition or self._error is not None:
-            self._prepare(condition, limit)
-            if self.ahead:
-                ahead = self.ahead
-                return ahead.pop()
-        buffer = self._buffer
-        is_empty = buffer.pos == len(buffer.head) and not buffer.queued and self._frame.state is FRESH
-        if is_empty and not self._eof and not condition.can_be_empty:
-            return NEED_DATA  # the way of every read that waits
-        frame: T | NeedData | End = self._whole_frame(condition, limit)
-        return self._next(condition, limit, policy) if frame is _MISS else frame
+        while True:
+            if is_other or self.ahead or self._error is not None:
+                is_other = False
+                self._prepare(condition, limit)
+                if self.ahead:
+                    ahead = self.ahead
+                    return ahead.pop()
+            buffer = self._buffer
+            is_empty = buffer.pos == len(buffer.head) and not buffer.queued and self._frame.state is FRESH
+            if is_empty and not self._eof and not condition.can_be_empty:
+                return NEED_DATA  # the way of every read that waits
+            try:
+                frame: T | NeedData | End = self._whole_frame(condition, limit)
+                return self._next(condition, limit, policy) if frame is _MISS else frame
+            except PayloadError as error:
+                self._report(error)
 
     def next_batch(
         self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
@@ -820,27 +869,35 @@ class FrameDecoder:
         Much cheaper per frame than `next_frame`. Raises the same; an error that comes after complete
         frames is raised by the next call.
         """
+        if condition is not self.condition:
+            check_condition(condition)
         limit = self._limit(condition, max_size)
         self._prepare(condition, limit)
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
-        self._run = max(self._run, _RUN)  # who asks for a batch goes on asking
+        if self._quota:
+            self._run = max(self._run, _RUN)  # who asks for a batch goes on asking
         frames: list[T] = []
         while True:
             if self.ahead:
                 self.ahead.reverse()
                 frames += self.ahead
                 self.ahead = _NOTHING
+            place = self._start, self._size, self._batch
             try:
                 frame = self._whole_frame(condition, limit)
                 if frame is _MISS:
                     frame = self._next(condition, limit, policy)
             except Exception as error:
-                if not frames:
+                if frames:
+                    # An incomplete frame is found incomplete again.
+                    if not isinstance(error, IncompleteFrame):
+                        self._error, self._error_place = error, (self._start, self._size)
+                    self._start, self._size, self._batch = place
+                    return frames
+                if not isinstance(error, PayloadError):
                     raise
-                # An incomplete frame is found incomplete again.
-                if not isinstance(error, IncompleteFrame):
-                    self._error = error
-                return frames
+                self._report(error)
+                continue
             if frame is NEED_DATA or frame is END:
                 return frames or frame
             frames.append(frame)
@@ -857,6 +914,8 @@ class FrameDecoder:
         Raises the same as `next_frame`; `IncompleteFrame` if the stream ends before the frame does.
         """
         frame = self._frame
+        if condition is not self.condition:
+            check_condition(condition)
         limit = self._limit(condition, None)
         if frame.state is not STREAMING:
             self._prepare(condition, -1)
@@ -940,7 +999,7 @@ class FrameDecoder:
                 try:
                     return condition.decode(payload)
                 except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-                    self._decode_failed(condition, error, payload)
+                    self._decode_failed(condition, error, payload, first - start)
         current.condition = condition
         self._guard(current.note, found)
         return _MISS
@@ -961,7 +1020,7 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD)
+                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD, first)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
@@ -980,11 +1039,12 @@ class FrameDecoder:
                 if beginning is NEED_DATA:
                     return NEED_DATA
                 if isinstance(beginning, bytes):
-                    self._delivered(buffer.offset - frame.consumed, frame.consumed)
+                    start = buffer.offset - frame.consumed
+                    self._delivered(start, frame.consumed)
                     # A frame of undeclared size may be delivered before anybody can say who decodes it.
                     is_declared = frame.error is not None and frame.error.size is not None
                     value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
-                    return self._decode(condition, beginning, value)
+                    return self._decode(condition, beginning, value, frame.kept_at - start)
             elif state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
                 return NEED_DATA
             elif state is STREAMING:
@@ -1022,29 +1082,40 @@ class FrameDecoder:
         frame.reset()
         self._delivered(start, size)
         self._note_end(condition)
-        return self._decode(condition, payload, value)
+        return self._decode(condition, payload, value, first)
 
-    def _decode(self, condition: ReadCondition[Any], payload: bytes, value: Any) -> Any:
+    def _decode(self, condition: ReadCondition[Any], payload: bytes, value: Any, first: int) -> Any:
         if value is not PAYLOAD and type(value) is not Decode:
             return value
         try:
             return condition.decode(payload) if value is PAYLOAD else value.decode(payload)
         except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-            self._decode_failed(condition, error, payload)
+            self._decode_failed(condition, error, payload, first)
 
-    def _decode_failed(self, condition: ReadCondition[Any], error: Exception, payload: bytes) -> NoReturn:
-        framer, offset = str(condition), self._start
-        self._quota = _FIRST_QUOTA
-        if isinstance(error, FramingError):
-            error.offset, error.framer, error.excerpt = offset, framer, payload[:32]
+    def _decode_failed(
+        self, condition: ReadCondition[Any], error: Exception, payload: bytes, first: int
+    ) -> NoReturn:
+        framer, offset = self._frame.name_of(condition), self._start
+        self._run = self._quota = 0
+        if isinstance(error, FramerContractError):
             self._fail(error)
-        if isinstance(error, (PayloadError, ValueError)):
-            bad = error if isinstance(error, PayloadError) else because(PayloadError(str(error)), error)
-            bad.offset, bad.framer, bad.payload = offset, framer, payload
-            self._undecodable += 1
-            raise bad
-        reason = f"decode raised {type(error).__name__}: {error}"
-        raise because(FramerContractError(reason, framer=framer, offset=offset), error)
+        if isinstance(error, FramingError):
+            error.offset, error.framer, error.excerpt = offset + first, framer, payload[:32]
+            self._fail(error)
+        if isinstance(error, PayloadError):
+            bad = error
+        else:
+            # A ValueError is written for whoever sent the payload; another kind needs its name.
+            kind = "" if isinstance(error, ValueError) else f"decode raised {type(error).__name__}: "
+            bad = because(PayloadError(kind + describe_error(error)), error)
+        bad.offset, bad.framer, bad.payload, bad.payload_offset = offset, framer, payload, offset + first
+        self._undecodable += 1
+        raise bad
+
+    def _report(self, error: PayloadError) -> None:
+        if self.on_payload_error is None:
+            raise error
+        self.on_payload_error(error)
 
     def _delivered(self, start: int, size: int) -> None:
         self._cut += 1
@@ -1068,7 +1139,7 @@ class FrameDecoder:
         """Cut frames ahead from the head if that pays; return whether there are any."""
         size = self._size
         quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD)
-        if quota < _FIRST_QUOTA or _FEWEST * size > quota:
+        if _FEWEST * size > quota:
             return False
         frames = self._split(condition, quota, limit)
         frames.reverse()
@@ -1138,7 +1209,11 @@ class FrameDecoder:
             if frame.state is BROKEN:
                 raise error.with_traceback(None)
             self._error = None
-            raise error
+            if not isinstance(error, PayloadError):
+                raise error
+            self._start, self._size = self._error_place
+            self._batch = None
+            self._report(error)
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
         same = condition is self.condition

@@ -52,7 +52,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, get_args, get_origin
 
-from framestream.errors import EncodeError, FramingError, PayloadError, SpecError
+from framestream.errors import EncodeError, SpecError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -237,7 +237,8 @@ class ReadCondition(ABC, Generic[T_co]):
     def decode(self, payload: bytes) -> T_co:
         """Turn a payload into what the reader gets; by default the payload itself.
 
-        A ``ValueError`` becomes a `PayloadError`: the frame is consumed and reading goes on after it.
+        Any exception becomes a `PayloadError`: the frame is consumed and reading goes on after it. Only a
+        `FramingError`, or a `FramerContractError`, breaks the stream.
         """
         return payload  # type: ignore[return-value]  # T_co is bytes unless a subclass decodes
 
@@ -269,8 +270,8 @@ class ReadCondition(ABC, Generic[T_co]):
                 else:
                     break
                 end = found[2]
-        except (FramingError, PayloadError, ValueError):
-            pass  # the decoder asks `find` about this frame next and raises with its place
+        except Exception:  # noqa: BLE001, S110 - the decoder asks `find` about this frame, and knows its place
+            pass
         return frames, end
 
     def explain(self, window: Window) -> str:
@@ -294,6 +295,29 @@ class Framer(ReadCondition[T]):
         Raise `EncodeError` for a frame that this framing cannot carry: reading the bytes back gives
         an equal frame.
         """
+
+
+def check_condition(value: object, name: str = "") -> None:
+    """Raise TypeError unless a value, an argument of this name, is a read condition; say what was meant.
+
+    People bring what other libraries take: a number of bytes, a delimiter, a framing's name, or the class.
+    """
+    if isinstance(value, ReadCondition):
+        return
+    shown = repr(value)[:80]
+    meant = ""
+    if isinstance(value, type) and issubclass(value, ReadCondition):
+        shown = f"the class {value.__name__}"
+        meant = f"; make one of it: {value.__name__}(...)"
+    elif isinstance(value, int):
+        meant = f"; Exactly({shown}) reads so many bytes"
+    elif isinstance(value, bytes):
+        meant = f"; Delimiter({shown}) reads up to that"
+    elif isinstance(value, str):
+        meant = f"; get_framer({shown}) makes one of its name"
+    raise TypeError(
+        f"{name}{' is ' if name else ''}{shown}{', not' if name else ' is not'} a read condition{meant}"
+    )
 
 
 # For authors: what nearly every framer of bytes, or of lengths in digits, does ------------------

@@ -35,6 +35,7 @@ _MARKERS = {
     "no_debug": "run without asyncio's debug mode, for tests of speed or size",
     "asyncio_only": "not repeated on uvloop",
     "every_loop": "also run without debug mode: on asyncio, and on a loop that cannot watch descriptors",
+    "watching": "not repeated on a loop that cannot watch descriptors",
     "no_waiting": "run on a loop of which the clock jumps instead",
 }
 
@@ -60,6 +61,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     else:
         names = list(EVERY_LOOP if marked("every_loop") else LOOPS)
     metafunc.parametrize("event_loop_name", names, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if not _needs_watching(item)]
+
+
+def _needs_watching(item: pytest.Item) -> bool:
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    if given.get("event_loop_name") != "transports":
+        return False
+    return given.get("kind") in ("pipe", "tlssock") or item.get_closest_marker("watching") is not None
 
 
 @pytest.fixture(autouse=True)

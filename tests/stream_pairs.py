@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 from certificates import certificates
-from loops import LoopWithoutPolling
 
 from framestream import IOStream
 from framestream.testing import memory_stream_pair
@@ -19,12 +18,7 @@ from framestream.transport import LoopTransport, PipeTransport
 
 KINDS = ["tcp", "unix", "tls", "tlssock", "pipe", "memory"]
 once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
-
-
-def needs_polling(what):
-    """Skip a test on a loop that does not watch descriptors."""
-    if isinstance(asyncio.get_running_loop(), LoopWithoutPolling):
-        pytest.skip(f"{what} needs a loop that watches descriptors")
+needs_watching = pytest.mark.watching  # for pipes, and for what is asked of a socket inside a read
 
 
 def tcp_sockets():
@@ -67,8 +61,6 @@ async def connected(kind, **options):
     """Return two streams joined by this kind of transport."""
     if kind == "memory":
         return memory_stream_pair(**options)
-    if kind in ("tlssock", "pipe"):
-        needs_polling("a pipe, or a socket that ssl has wrapped,")
     client, server = (IOStream(transport, **options) for transport in transports(kind))
     if isinstance(client.transport, LoopTransport):
         await passes(5)  # by then the loop has made its own

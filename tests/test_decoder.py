@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from array import array
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +15,7 @@ from framestream import (
     END,
     FRAME_END,
     NEED_DATA,
+    Exactly,
     FrameDecoder,
     FramerContractError,
     FrameTooLarge,
@@ -235,6 +238,30 @@ def test_any_bytes_like_chunk_is_taken_and_kept_safe_from_later_changes() -> Non
     decoder = fed(chunk, memoryview(b"b\n"), b"")  # type: ignore[arg-type]
     chunk[0] = 0
     assert decoder.next_batch(Lines()) == [b"a", b"b"]
+
+
+def test_received_data_is_counted_in_bytes_and_is_never_anything_else() -> None:
+    wide = array("I", [1, 2])
+    decoder = fed(wide, memoryview(wide))  # type: ignore[arg-type]
+    decoder.borrow(memoryview(wide))
+    assert decoder.next_frame(Exactly(3 * 8)) == wide.tobytes() * 3
+    for wrong, told in (
+        (5, "int; it must be bytes"),
+        ("x", "str; .*binary mode"),
+        (None, "NoneType; .*leave out"),
+    ):
+        with pytest.raises(TypeError, match=f"received data is of type {told}"):
+            decoder.receive_data(wrong)  # type: ignore[arg-type]
+    assert decoder.received == 24
+
+
+@pytest.mark.parametrize("read", ["next_frame", "next_batch", "next_part"])
+def test_what_is_no_condition_is_refused_with_a_hint(read: str) -> None:
+    decoder = fed(b"a\nb\n")
+    for wrong in ("line", b"\n", 5, Lines):
+        with pytest.raises(TypeError, match="not a read condition"):
+            getattr(decoder, read)(wrong)
+        assert decoder.next_frame(Lines(), max_size=1) in (b"a", b"b", NEED_DATA)
 
 
 def test_conditions_may_change_between_any_two_frames() -> None:
@@ -559,18 +586,77 @@ def test_a_split_that_disagrees_with_find_is_noticed_when_somebody_asks_for_the_
             _ = decoder.offset
 
 
-def test_a_decode_that_fails_by_mistake_is_the_framers_fault() -> None:
-    class Own(Plain):
-        def decode(self, payload: bytes) -> bytes:
-            raise KeyError("x")
+class Silent(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
 
-    decoder = fed(b"a\nb\n")
-    with pytest.raises(FramerContractError, match="decode raised KeyError: 'x'") as caught:
-        decoder.next_frame(Own())
-    assert isinstance(caught.value.__cause__, KeyError)
-    assert decoder.next_frame(Lines()) == b"b"
-    with pytest.raises(FramerContractError, match="KeyError"):
-        fed(b"a\n").next_batch(Own())
+
+@dataclass(frozen=True)
+class Fussy(Lines):
+    """Lines, of which one that begins with ``!`` makes `decode` raise."""
+
+    error: Any = ValueError
+
+    split = ReadCondition.split
+
+    def decode(self, payload: bytes) -> bytes:
+        if payload.startswith(b"!"):
+            raise self.error("no")
+        return payload
+
+
+@BOTH
+@pytest.mark.parametrize("take", [False, True])
+@pytest.mark.parametrize("size", [1, 3, 100, 1 << 20])
+@pytest.mark.parametrize("error", [ValueError, KeyError, zlib.error, Silent, PayloadError, StopIteration])
+def test_whatever_decode_raises_costs_its_own_frame_and_no_other(
+    error: type[Exception], size: int, take: bool, read: str
+) -> None:
+    wire, seen = b"a\n" * 300 + b"!1\nb\n!2\n!3\n" + b"c\n" * 9 + b"!4\n", []
+
+    def note(bad: PayloadError) -> None:
+        assert isinstance(bad.__cause__ or bad, error)
+        assert decoder.frame_span == (bad.offset, (bad.offset or 0) + 3)
+        seen.append(bad.payload)
+
+    decoder = FrameDecoder(on_payload_error=note if take else None)
+    for chunk in [*cut(wire, size), b""]:
+        decoder.receive_data(chunk)
+        while True:
+            try:
+                answer = getattr(decoder, read)(Fussy(error=error))
+            except PayloadError as bad:
+                assert not take
+                note(bad)
+                continue
+            if answer is NEED_DATA:
+                break
+            assert decoder.frame_span[1] - decoder.frame_span[0] == 2
+            seen += answer if read == "next_batch" else [answer]
+    assert seen == [b"a"] * 300 + [b"!1", b"b", b"!2", b"!3"] + [b"c"] * 9 + [b"!4"]
+    assert decoder.stats.payload_errors == 4
+
+
+def test_an_error_that_is_not_written_for_the_peer_is_told_with_its_kind() -> None:
+    for error, told in ((ValueError, "no"), (KeyError, "decode raised KeyError: 'no'"), (Silent, "Silent")):
+        with pytest.raises(PayloadError, match=told):
+            fed(b"!\n").next_frame(Fussy(error=error))
+
+
+def test_a_bad_frame_after_a_batch_is_told_before_anything_else_happens() -> None:
+    bad: list[PayloadError] = []
+    decoder = fed(b"a\n!\nb\n", on_payload_error=bad.append)
+    assert decoder.next_batch(Fussy()) == [b"a"]
+    assert (decoder.frame_span, bad) == ((0, 2), [])
+    assert decoder.next_part(Lines()) == b"b"
+    assert [error.offset for error in bad] == [2]
+
+
+def test_a_framer_that_breaks_the_contract_in_decode_stays_broken() -> None:
+    decoder = fed(b"!\nb\n")
+    for _ in range(2):
+        with pytest.raises(FramerContractError):
+            decoder.next_frame(Fussy(error=FramerContractError))
 
 
 # Frames in parts

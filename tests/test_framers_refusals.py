@@ -13,6 +13,7 @@ from framestream import EncodeError
 from framestream.framer import read_digits
 from framestream.framers import (
     Available,
+    Body,
     Delimiter,
     Exactly,
     FirstOf,
@@ -113,11 +114,21 @@ OPTIONS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Msgpack(object_hook=dict, object_pairs_hook=dict), "mutually exclusive"),
     (FirstOf, "at least one alternative"),
     (Sequence, "at least one part"),
-    (lambda: FirstOf(5), "5 is not a read condition"),
     (lambda: When((), Line()), "none, or empty ones"),
     (lambda: When(b"", Line()), "none, or empty ones"),
     (lambda: Sequence(Line(), max_size=-1), "max_size is -1"),
     (lambda: HeaderThenBody(Line(), str, max_size=-1), "max_size is -1"),
+    (lambda: Sequence(Line(), "line"), "part is 'line', not a read condition"),
+    (lambda: HeaderThenBody(Line(), 5), "part is 5, not a read condition"),
+    (lambda: HeaderThenBody(Line(), Exactly, combine=5), "combine is 5; it must be a function"),
+    (lambda: HeaderThenBody(Line(), Exactly, separate=5), "separate is 5; it must be a function"),
+    (lambda: Mapped(Line(), None), "load is None; it must be a function"),
+    (lambda: Mapped(Line(), str, 5), "dump is 5; it must be a function"),
+    (lambda: LengthPrefix(length=5), "length is 5; it must be a function"),
+    (lambda: When("$", Line()), "beginning '$' is not bytes"),
+    (lambda: When((b"$", 5), Line()), "beginning 5 is not bytes"),
+    (lambda: When((), Line(), one_of="$"), "beginning '$' is not bytes"),
+    (lambda: Body("line", str), "body is 'line', not a read condition"),
 ]
 
 
@@ -126,6 +137,35 @@ def test_options_that_make_no_sense_are_refused_at_once(make: Callable[[], Any],
     with pytest.raises((ValueError, TypeError)) as caught:
         make()
     assert reason in str(caught.value)
+
+
+NO_CONDITIONS: list[tuple[Any, str]] = [
+    (5, "5, not a read condition; Exactly(5) reads so many bytes"),
+    (b"\n", "b'\\n', not a read condition; Delimiter(b'\\n') reads up to that"),
+    ("line", "'line', not a read condition; get_framer('line') makes one of its name"),
+    (Line, "the class Line, not a read condition; make one of it: Line(...)"),
+    ([Line()], "not a read condition"),
+    (None, "None, not a read condition"),
+]
+CONDITIONS: list[tuple[str, Callable[[Any], Any]]] = [
+    ("alternative", lambda condition: FirstOf(Line(), condition)),
+    ("condition", lambda condition: When(b"a", condition)),
+    ("condition", lambda condition: Mapped(condition, str)),
+    ("condition", lambda condition: Nested(condition, Line())),
+    ("inner", lambda condition: Nested(Line(None), condition)),
+    ("header", lambda condition: HeaderThenBody(condition, Exactly)),
+]
+
+
+@pytest.mark.parametrize(("name", "make"), CONDITIONS)
+@pytest.mark.parametrize(("value", "meant"), NO_CONDITIONS)
+def test_what_is_no_condition_is_named_with_what_was_meant(
+    name: str, make: Callable[[Any], Any], value: Any, meant: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        make(value)
+    assert f"{name} is " in str(caught.value)
+    assert meant in str(caught.value)
 
 
 FRAMES: list[tuple[Any, Any, str]] = [
@@ -181,7 +221,7 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (
         HeaderThenBody(Line(), lambda line: Exactly(int(line)), separate=lambda frame: frame.parts),
         b"",
-        "frame cannot be taken apart: 'bytes' object has no attribute 'parts'",
+        "frame cannot be taken apart: AttributeError: 'bytes' object has no attribute 'parts'",
     ),
 ]
 

@@ -248,6 +248,19 @@ async def test_a_program_is_a_stream_and_sees_the_end_of_its_input():
         assert 0 == await stream.wait_exit()
 
 
+@pytest.mark.every_loop
+async def test_a_program_that_reads_no_more_is_heard_to_its_end_and_not_killed():
+    script = "import os; os.read(0, 9); os.close(0); os.write(1, b'answer\\n'); os._exit(3)"
+    async with await connect_process([sys.executable, "-c", script]) as stream:
+        with pytest.raises(StreamClosed, match="the peer takes no more"):
+            while True:
+                await stream.write(b"x" * 100_000)
+        assert "answer" == await stream.read(LINE)
+        with pytest.raises(StreamClosed):
+            await stream.read(LINE)
+    assert 3 == stream.exit_code
+
+
 async def test_a_program_has_arguments_a_directory_an_environment_and_a_place_for_messages(tmp_path):
     assert "$HOME * ;" == await hear("exec:echo '$HOME' * ;")  # no shell looks at them
     with open(tmp_path / "messages", "w+b") as messages:

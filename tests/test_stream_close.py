@@ -4,11 +4,12 @@ import asyncio
 import gc
 import logging
 import os
+import socket
 import weakref
 
 import pytest
 from certificates import certificates
-from stream_pairs import KINDS, begun, connected, joined, needs_polling, once, passes, reset
+from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, passes, reset
 
 from framestream import (
     BufferFull,
@@ -149,6 +150,68 @@ async def test_what_the_peer_said_before_it_left_is_read_although_writing_failed
         assert "error: too many requests" == await client.read(Line())
 
 
+def take_no_more(stream):
+    """Have the system refuse what is sent to this stream, which goes on sending."""
+    transport = stream.transport
+    if transport.socket is not None:
+        transport.socket.shutdown(socket.SHUT_RD)
+    else:
+        os.close(transport.read_fd)
+        transport.read_fd = None
+
+
+@needs_watching
+@pytest.mark.parametrize("half_open", [False, True])
+@pytest.mark.parametrize("read", ["before", "after"])
+@pytest.mark.parametrize("kind", ["unix", "pipe"])
+async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, read, half_open):
+    async with joined(kind, half_open=half_open) as (client, server):
+        lines = client.frames(Line())
+        first = await begun(anext(lines)) if read == "before" else None
+        take_no_more(server)
+        if read == "after":
+            await server.write(b"you know it")
+        with pytest.raises(
+            StreamClosed, match="the peer takes no more; what it sends can still be read"
+        ) as it:
+            while True:
+                await client.write(b"x" * 100_000)
+        assert isinstance(it.value.real_error, BrokenPipeError)
+        if read == "before":
+            await server.write(b"you know it")
+        for late in (lambda: client.send("x", Line()), client.write_eof, lambda: client.write(b"")):
+            with pytest.raises(StreamClosed) as it:
+                await late()
+            assert isinstance(it.value.real_error, BrokenPipeError)
+        assert not client.closed()
+        await server.write(b"\nthe answer")
+        assert "you know it" == await (first or anext(lines))
+        await server.write(b"\n")
+        assert "the answer" == await anext(lines)
+        server.close()
+        assert [] == [line async for line in lines]
+        assert client.closed()
+        assert client.error is None
+
+
+@needs_watching
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_file_for_a_peer_that_takes_no_more_is_refused_and_who_awaits_the_end_learns_of_it(
+    waits, tmp_path
+):
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 1_000_000)
+    async with joined("unix") as (client, server):
+        closing = await begun(client.wait_closed()) if waits else None
+        take_no_more(server)
+        with path.open("rb") as file, pytest.raises(StreamClosed):
+            await client.sendfile(file)
+        await server.write(b"answer\n")
+        assert "answer" == await client.read(Line())
+        server.close()
+        await (closing or client.wait_closed())
+
+
 @pytest.mark.parametrize("kind", ["tcp", "unix", "tls", "tlssock"])
 async def test_closing_over_unread_bytes_loses_nothing_that_was_sent(kind):
     """Under TLS 1.3 there always are some for who only writes: the server's session tickets."""
@@ -280,8 +343,8 @@ async def test_an_end_that_is_known_already_ends_the_wait_for_it_and_runs_a_clos
         await closed.wait()
 
 
+@needs_watching
 async def test_a_stream_that_only_writes_notices_that_nobody_reads_any_more():
-    needs_polling("a pipe")
     there, back = os.pipe()
     async with IOStream(PipeTransport(None, back)) as writer:
         closing = asyncio.ensure_future(writer.wait_closed())
@@ -394,9 +457,9 @@ async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_i
             assert pytest.approx(0.5) == asyncio.get_running_loop().time() - began
 
 
+@needs_watching
 @pytest.mark.parametrize("ends", [True, False])
 async def test_who_lingers_throws_away_what_the_peer_still_sends(ends):
-    needs_polling("asking whether something has arrived that nobody reads")
     async with joined("tcp", half_open=True) as (client, server):
         await client.write(b"unread")
         await passes()
@@ -610,8 +673,8 @@ async def test_who_lingers_after_bytes_that_are_no_frame_leaves_the_error_for_th
         await server.read(Line())
 
 
+@needs_watching
 async def test_a_read_after_lingering_meets_the_end():
-    needs_polling("asking whether something has arrived that nobody reads")
     async with joined("tcp") as (client, server):
         await client.write(b"hello")
         await passes(5)

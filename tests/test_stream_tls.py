@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from certificates import certificates
-from stream_pairs import begun, joined, needs_polling, once, passes, tls_sockets
+from stream_pairs import begun, joined, needs_watching, once, passes, tls_sockets
 
 from framestream import (
     FramingError,
@@ -310,8 +310,8 @@ async def test_half_close_keeps_what_the_peer_has_sent_already():
 # Sockets that are wrapped already
 
 
+@needs_watching
 async def test_a_wrapped_socket_shakes_hands_within_the_first_read_and_write():
-    needs_polling("a socket that ssl has wrapped")
     client, server = map(IOStream, tls_sockets(shaken=False))
     async with client, server:
         assert isinstance(client.transport, TLSSocketTransport)

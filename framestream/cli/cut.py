@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from framestream import NEED_DATA, FrameDecoder, FrameTooLarge, FramingError, get_framer
+from framestream import END, NEED_DATA, FrameDecoder, FrameTooLarge, FramingError, get_framer
 from framestream.cli import options
 from framestream.cli.input import Source, open_source
 from framestream.cli.output import Printer, complain
@@ -56,13 +56,17 @@ def cut(
             printer.stream.flush()
             complain(f"{source.name}: {error}; {error.discarded} bytes skipped")
 
-        decoder = FrameDecoder(on_oversize=limits["on_oversize"], on_discard=tell_skipped)
+        decoder = FrameDecoder(
+            on_oversize=limits["on_oversize"],
+            on_discard=tell_skipped,
+            on_payload_error=partial(printer.complain, source.name),
+        )
         ask = partial(decoder.next_frame, condition, max_size=limits["max_frame_size"])
         printed = 0
         try:
-            for frame in drive(ask, partial(printer.complain, source.name)):
+            for frame in drive(ask):
                 if frame is NEED_DATA:
-                    feed(decoder, read() or None)
+                    feed(decoder, read() or END)
                     continue
                 printer.write(frame, *(decoder.frame_span if printer.placed else (0, 0)))
                 printed += 1

@@ -7,10 +7,20 @@ from functools import cached_property
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 from framestream.errors import EncodeError, FramingError
-from framestream.framer import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framer import (
+    Decode,
+    Framer,
+    NeedMore,
+    ReadCondition,
+    Span,
+    ValueSpan,
+    Window,
+    check_condition,
+)
 from framestream.framers.answers import (
     decoder_of,
     pieces_of,
+    reason_of,
     refuse_truncated,
     split_by,
     still_missing,
@@ -51,7 +61,11 @@ class When(Framer[T]):
     _longest: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        given = (self.beginnings,) if isinstance(self.beginnings, bytes) else tuple(self.beginnings)
+        check_condition(self.condition, "condition")
+        given = self.beginnings if isinstance(self.beginnings, tuple) else (self.beginnings,)
+        for value in (*given, self.one_of):
+            if not isinstance(value, bytes):
+                raise TypeError(f"beginning {value!r} is not bytes")
         accepted = (*given, *(bytes((byte,)) for byte in self.one_of))
         if not accepted or b"" in accepted:
             raise ValueError("a guard needs bytes to look for; it is given none, or empty ones")
@@ -135,8 +149,7 @@ class FirstOf(Framer[T]):
         if not alternatives:
             raise ValueError("there must be at least one alternative")
         for alternative in alternatives:
-            if not isinstance(alternative, ReadCondition):
-                raise TypeError(f"{alternative!r} is not a read condition")
+            check_condition(alternative, "alternative")
         limits = [alternative.max_size for alternative in alternatives]
         known = [limit for limit in limits if limit is not None]
         sniffed = 0 if all(isinstance(each, When) for each in alternatives[:-1]) else _SNIFFED
@@ -221,8 +234,8 @@ class FirstOf(Framer[T]):
             try:
                 pieces = pieces_of(alternative, frame)
                 chosen = self._chosen(b"".join(pieces))
-            except (EncodeError, TypeError, AttributeError) as error:
-                reasons.append(f"{alternative}: {error}")
+            except Exception as error:  # noqa: BLE001 - one that cannot write it leaves it to the others
+                reasons.append(f"{alternative}: {reason_of(error)}")
                 continue
             if chosen == number:
                 return pieces

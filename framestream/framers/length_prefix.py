@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
-from framestream.checks import check_choice, check_count
+from framestream.checks import check_choice, check_count, check_function
 from framestream.errors import EncodeError, FramingError
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers.length_fields import Binary, Custom, Digits, LengthField, Varint
@@ -42,7 +42,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
     `offset`, `adjust` and `strip` are Netty's lengthFieldOffset, lengthAdjustment and initialBytesToStrip,
     and tokio's length_field_offset, length_adjustment and num_skip; unlike Netty, the header is stripped
     unless `strip` says otherwise. With `length`, a function is given the `size` bytes at `offset` and
-    returns the length; what it refuses with a ValueError is a `FramingError`.
+    returns the length; what it raises is a `FramingError`.
 
     The extent is known with the header: a frame that is too large is refused before its body arrives,
     and can be skipped. A length that makes the frame end inside its own header breaks the stream.
@@ -80,6 +80,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         check_choice("format", self.format, get_args(Format))
         check_count("offset", self.offset)
         check_count("strip", self.strip, optional=True)
+        check_function("length", self.length, optional=True)
         if type(self.adjust) is not int:
             raise ValueError(f"adjust is {self.adjust!r}; it must be a whole number")
         if not isinstance(self.terminator, bytes):

@@ -408,13 +408,14 @@ class Receiver:
         self.transport.pause_reading()
 
     def receive_rest(self) -> None:
-        """Take in what a peer that is gone has sent before, often the reason; wake nobody at once."""
+        """Take in what a peer that takes no more has sent before, often the reason; wake nobody at once."""
         waiting, self.waiting = self.waiting, False
+        pushes = self.pushes
         while self.end is None and self.decoder.held < self.decoder.max_frame_size:
             if not self.transport.receive_now():
                 break
         self.waiting = waiting
-        if waiting and self.end is not None:
+        if waiting and (self.end is not None or self.pushes != pushes):
             self._wake(at_once=False)
 
     def replace_transport(self, transport: Transport) -> None:

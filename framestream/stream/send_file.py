@@ -66,5 +66,5 @@ async def _send_some(stream: IOStream, send: Callable[[int], int], size: int) ->
         except (BlockingIOError, InterruptedError):
             await stream.sender.writable()
         except OSError as error:
-            stream.close(error)
+            stream.on_write_error(error)
             raise StreamClosed("stream closed before the file was sent", real_error=error) from error

@@ -11,7 +11,8 @@ SPENT    this pass has had its direct send          is queued, and leaves with a
 BLOCKED  the transport takes nothing                is queued, and leaves when it takes something again
 HELD     a file or a TLS handshake has the          is queued until it is given back
          transport
-CLOSED   everything is over                         is refused
+CLOSED   nothing leaves any more: the stream is      is refused
+         closed, or the peer takes no more
 =======  =========================================  =====================================================
 
 Positions count the bytes ever written: who waits for its bytes waits for a position.
@@ -57,7 +58,7 @@ class State(Enum):
     SPENT = "this pass has had its direct send"
     BLOCKED = "the transport takes nothing"
     HELD = "a file or a TLS handshake has the transport"
-    CLOSED = "everything is over"
+    CLOSED = "nothing leaves any more"
 
 
 # As names of the module: a member is looked up in its class by Python code.
@@ -87,13 +88,14 @@ class Sender:
         most: the most bytes that ever waited.
         high_water, low_water: `room` makes the writer wait above the first until it is below the second.
         ended: nothing more may be written.
+        error: what the transport refused to send for; the receiving half may go on without this one.
     """
 
     # fmt: off
     __slots__ = (
         "_at_end_of_pass", "_eof_due", "_free", "_max_size", "_most_waiters", "_queue", "_receiver",
-        "_seen_pushes", "_stream", "_timeout", "_timer", "_waited", "_waiters", "ended", "high_water",
-        "low_water", "most", "passed", "size", "state", "transport", "written",
+        "_seen_pushes", "_stream", "_timeout", "_timer", "_waited", "_waiters", "ended", "error",
+        "high_water", "low_water", "most", "passed", "size", "state", "transport", "written",
     )
     # fmt: on
 
@@ -117,6 +119,7 @@ class Sender:
         self.high_water = high_water
         self.low_water = low_water
         self.ended = False
+        self.error: BaseException | None = None
         self._stream = stream
         self._receiver = receiver
         self._seen_pushes = 0
@@ -446,6 +449,11 @@ class Sender:
             except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
                 pass
 
+    def fail(self, error: BaseException) -> None:
+        """Close for this error: who has written, or goes on to, is told of it."""
+        self.error = error
+        self.close()
+
     def close(self) -> None:
         """Throw away what is queued, and tell who waits for it."""
         self._wake()
@@ -474,12 +482,14 @@ class Sender:
     def check_can_write(self) -> None:
         """Raise `StreamClosed` if nothing can be written any more."""
         if self.state is CLOSED:
-            raise StreamClosed(real_error=self._stream.error)
+            raise self._lost("stream is closed")
         if self.ended:
             raise StreamClosed("this half of the stream is ended: nothing can be written after its end")
 
-    def _lost(self) -> StreamClosed:
-        return StreamClosed("stream closed before everything was written", real_error=self._stream.error)
+    def _lost(self, what: str = "stream closed before everything was written") -> StreamClosed:
+        if self.error is not None and not self._stream.closed():
+            what = "the peer takes no more; what it sends can still be read"
+        return StreamClosed(what, real_error=self.error or self._stream.error)
 
     # Time
 

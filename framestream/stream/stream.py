@@ -16,9 +16,11 @@ from framestream.errors import (
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
+    PayloadError,
     StreamBusy,
     StreamClosed,
     StreamTimeout,
+    describe_error,
 )
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
@@ -57,7 +59,7 @@ else:
 
 T = TypeVar("T")
 Condition: TypeAlias = "ReadCondition[T] | str | None"
-Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback"]
+Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame"]
 
 logger = logging.getLogger("framestream")
 
@@ -67,7 +69,8 @@ _LINES: Final[dict[str, tuple[int, str]]] = {
     "write": (logging.WARNING, "error on write: %s"),
     "buffer": (logging.ERROR, "%s, closing the stream"),
     "oversize": (logging.INFO, "%s, closing the stream"),
-    "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %r"),
+    "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %s"),
+    "frame": (logging.WARNING, "skipping a frame: %s"),
 }
 # Seconds that a TLS handshake has left when no more input is wanted.
 _HANDSHAKE_GRACE: Final = 0.5
@@ -873,13 +876,19 @@ class IOStream(Generic[F]):
             self.close(end.error)
 
     def on_write_error(self, error: BaseException) -> None:
-        """Close, but take in first what a peer that is gone has sent before."""
-        if self._end is None:
-            self._end = End(EndKind.CLOSED, error)
-            if is_reset(error):
-                self.receiver.receive_rest()
-            else:
-                self.log_problem("write", error)
+        """Close, unless the peer only takes no more: what it has sent, or goes on sending, is read."""
+        if self._end is not None:
+            return
+        if not is_reset(error):
+            self.log_problem("write", error)
+            self.close(error)
+            return
+        self.sender.fail(error)
+        self._end = End(EndKind.CLOSED, error)  # if the end has arrived, this is what led to it
+        self.receiver.receive_rest()
+        if self.receiver.end is None:
+            self._end = None
+        else:
             self._close(error)
 
     def ended(self) -> StreamClosed:
@@ -889,7 +898,11 @@ class IOStream(Generic[F]):
 
     def note_end(self, error: BaseException | None = None) -> None:
         """Close, unless half open, when a reader has seen the end: after what is still to be sent."""
-        if self._end is None and not self._half_open:
+        if self._end is not None:
+            return
+        if self.sender.error is not None:
+            self.close(error)
+        elif not self._half_open:
             self.sender.refuse()
             self.sender.call_when_sent(partial(self.close, error))
 
@@ -908,13 +921,20 @@ class IOStream(Generic[F]):
             self.close(error)
         return error
 
+    def skips(self, error: BaseException) -> bool:
+        """Log an error that cost its own frame only, and return True: who has nobody to tell reads on."""
+        passing = isinstance(error, PayloadError) or (isinstance(error, FrameTooLarge) and error.recoverable)
+        if passing:
+            self.log_problem("frame", error)
+        return passing
+
     def tap(self, condition: ReadCondition[Any], frame: Any) -> None:
         """Show a frame that is about to be delivered to the plugins that asked for it."""
         if events.frame_received is not None:
             events.frame_received(stream=self, condition=condition, frame=frame)
 
     def log_problem(self, problem: Problem, error: BaseException) -> None:
-        """Log what the stream is about to close for: one line on the logger ``framestream``.
+        """Log what the stream is about to close for, or to skip: one line on the logger ``framestream``.
 
         A subclass may say it elsewhere, or in other words. It must not raise.
 
@@ -922,13 +942,14 @@ class IOStream(Generic[F]):
             problem: ``"read"`` or ``"write"``: the transport failed, and not because the peer is gone;
                 ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
                 above its limit, and the rule for that is ``"close"``; ``"callback"``: a function of the
-                user's raised.
+                user's raised; ``"frame"``: a frame is skipped that cannot be decoded, or is above its limit,
+                and there is nobody to raise that to.
             error: the exception at hand.
         """
         level, text = _LINES[problem]
         # Only a callback's error comes with its traceback, since only that is a bug.
         trace = error if problem == "callback" else None
-        logger.log(level, text, error, exc_info=trace, extra=self._log_fields())
+        logger.log(level, text, describe_error(error), exc_info=trace, extra=self._log_fields())
 
     def _log_fields(self) -> dict[str, Any]:
         return {"stream": self, "peer": self.peer}

@@ -27,16 +27,14 @@ if TYPE_CHECKING:
 
 Buffer: TypeAlias = "bytes | memoryview"
 
-_RESETS: Final = frozenset(
-    {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN}
-)
+_RESETS: Final = (errno.ETIMEDOUT, errno.ENOTCONN)  # beside those that Python calls a ConnectionError
 
 
 def is_reset(error: BaseException | None) -> bool:
     """Tell whether this error only says that the other side is gone: a close, not a fault."""
     if isinstance(error, ssl.SSLError):
         return isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
-    return isinstance(error, OSError) and error.errno in _RESETS
+    return isinstance(error, ConnectionError) or (isinstance(error, OSError) and error.errno in _RESETS)
 
 
 class Sink(Protocol):
