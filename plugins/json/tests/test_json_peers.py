@@ -1,4 +1,4 @@
-"""JSON spoken with jq (sequences, lines, arrays and concatenated texts), mpv and qemu (lines, both directions)."""
+"""JSON spoken with jq (sequences, lines, arrays, concatenated texts), mpv and qemu (lines, both directions)."""
 
 from __future__ import annotations
 
