@@ -10,12 +10,11 @@ length of four bytes. Replies may come in any order, so many requests can be und
 
 from __future__ import annotations
 
-import asyncio
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from framestream import FramestreamError, FramingError, IOStream, LengthPrefix, Msgpack, StreamClosed, connect
+from framestream import FramingError, IOStream, LengthPrefix, Msgpack, connect
 from framestream.framers import Nested
+from framestream.stream import Requests
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,19 +26,25 @@ class KeyValueError(Exception):
     """The server refused a request; the message is its own."""
 
 
+def id_of(reply: Any) -> int:
+    """Return the id of the request that a reply is for."""
+    match reply:
+        case [int(number), None | str(), _]:
+            return number
+    raise FramingError(f"a reply is [id, error or nil, result], not {reply!r:.60}")
+
+
 class KeyValueClient:
     """A connection to a key-value server, shared by any number of tasks."""
 
     def __init__(self, stream: IOStream[Any]) -> None:
         self._stream = stream
-        self._ids = count()
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._receiving = asyncio.ensure_future(self._receive())
+        self._requests: Requests[Any] = Requests(stream, id_of, most=1000)
 
     @classmethod
     async def connect(cls, url: str, **options: Any) -> KeyValueClient:
-        """Return a client that is connected; options are those of `framestream.connect`."""
-        return cls((await connect(url, **options)).framed(PROTOCOL))
+        """Return a client to be used in ``async with``; options are those of `framestream.connect`."""
+        return cls(await connect(url, framer=PROTOCOL, **options))
 
     async def get(self, key: str) -> Any:
         """Return the value of a key, or None."""
@@ -58,49 +63,17 @@ class KeyValueClient:
         return list(await self._ask("keys", prefix))
 
     async def _ask(self, operation: str, *arguments: Any) -> Any:
-        number = next(self._ids)
-        reply = self._waiting[number] = asyncio.get_running_loop().create_future()
-        try:
-            await self._stream.send([number, operation, *arguments])
-            return await reply
-        finally:
-            # Whoever gave up waiting is forgotten; the reply, when it comes, is for nobody.
-            del self._waiting[number]
-
-    async def _receive(self) -> None:
-        error: Exception = StreamClosed("the server closed the connection")
-        try:
-            async for message in self._stream:
-                self._settle(message)
-        except FramestreamError as failure:
-            error = failure
-        self._stream.close(error)  # nobody reads any more replies
-        for reply in self._waiting.values():
-            if not reply.done():
-                reply.set_exception(error)
-
-    def _settle(self, message: Any) -> None:
-        match message:
-            case [int(number), None | str() as refusal, result]:
-                reply = self._waiting.get(number)
-            case _:
-                raise FramingError(f"a reply is [id, error or nil, result], not {message!r:.60}")
-        if reply is None or reply.done():
-            return
-        if refusal is None:
-            reply.set_result(result)
-        else:
-            reply.set_exception(KeyValueError(refusal))
-
-    async def aclose(self) -> None:
-        """Close the connection; whoever still waits is told."""
-        await self._stream.aclose()
-        await self._receiving
+        _, refusal, result = await self._requests.ask(lambda number: [number, operation, *arguments])
+        if refusal is not None:
+            raise KeyValueError(refusal)
+        return result
 
     async def __aenter__(self) -> KeyValueClient:
+        await self._requests.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self._requests.__aexit__(kind, error, trace)
+        await self._stream.aclose()

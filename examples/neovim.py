@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import asynccontextmanager
-from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from framestream import FramestreamError, FramingError, IOStream, Msgpack, StreamClosed, connect
+from framestream import FramingError, IOStream, Msgpack, connect
+from framestream.stream import Requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-REQUEST = 0
+REQUEST, NOTIFICATION = 0, 2
 
 
 class NeovimError(Exception):
@@ -33,6 +33,16 @@ class Notification(NamedTuple):
     arguments: list[Any]
 
 
+def id_of(message: Any) -> int | None:
+    """Return the id of the request that a message answers, None if it answers none."""
+    match message:
+        case [1, int(number), _, _]:
+            return number
+        case [0, *_] | [2, str(), list()]:
+            return None
+    raise FramingError(f"{message!r:.60} is no message of msgpack-rpc")
+
+
 class Neovim:
     """A running Neovim, spoken to by msgpack-rpc: concatenated msgpack arrays, in both directions.
 
@@ -42,65 +52,27 @@ class Neovim:
 
     def __init__(self, stream: IOStream[Any]) -> None:
         self.notifications: asyncio.Queue[Notification] = asyncio.Queue()
-        self._stream = stream
-        self._ids = count()
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self.requests: Requests[Any] = Requests(stream, id_of, on_other=self._take)
 
     async def request(self, method: str, *arguments: Any) -> Any:
         """Call an API function, such as ``nvim_eval``; see ``:help api`` in Neovim."""
-        number = next(self._ids)
-        reply = self._waiting[number] = asyncio.get_running_loop().create_future()
-        await self._stream.send([REQUEST, number, method, list(arguments)])
-        return await reply
+        _, _, error, result = await self.requests.ask(lambda number: [REQUEST, number, method, arguments])
+        if error is not None:
+            raise NeovimError(error[1] if isinstance(error, list) else error)
+        return result
 
-    async def listen(self) -> None:
-        """Take what Neovim sends until it ends."""
-        try:
-            async for message in self._stream:
-                self._take(message)
-        except FramestreamError as error:
-            self._stream.close(error)
-            self._give_up(error)
-        else:
-            self._give_up(StreamClosed("Neovim has ended"))
-
-    def _take(self, message: Any) -> None:
-        match message:
-            case [1, int(number), error, result]:
-                self._settle(number, error, result)
-            case [2, str(method), list(arguments)]:
-                self.notifications.put_nowait(Notification(method, arguments))
-            case [0, *_]:
-                pass  # a request of Neovim's, to which this client has no answers
-            case _:
-                raise FramingError(f"{message!r:.60} is no message of msgpack-rpc")
-
-    def _settle(self, number: int, error: Any, result: Any) -> None:
-        reply = self._waiting.pop(number, None)
-        if reply is None or reply.done():
-            return
-        if error is None:
-            reply.set_result(result)
-        else:
-            reply.set_exception(NeovimError(error[1] if isinstance(error, list) else error))
-
-    def _give_up(self, error: Exception) -> None:
-        for reply in self._waiting.values():
-            if not reply.done():
-                reply.set_exception(error)
+    def _take(self, message: list[Any]) -> None:
+        if message[0] == NOTIFICATION:  # to requests of Neovim's, this client has no answers
+            self.notifications.put_nowait(Notification(*message[1:]))
 
 
 @asynccontextmanager
 async def attach(url: str) -> AsyncIterator[Neovim]:
     """Connect to Neovim, or start it, for as long as the block lasts."""
-    async with await connect(url) as stream:
-        neovim = Neovim(stream.framed(Msgpack()))
-        listening = asyncio.ensure_future(neovim.listen())
-        try:
+    async with await connect(url, framer=Msgpack()) as stream:
+        neovim = Neovim(stream)
+        async with neovim.requests:
             yield neovim
-        finally:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
 
 
 async def main(url: str) -> None:

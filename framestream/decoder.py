@@ -51,7 +51,7 @@ from framestream.errors import (
     because,
     describe_error,
 )
-from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window, check_condition
 
 T = TypeVar("T")
 E = TypeVar("E", bound=FramingError)
@@ -148,6 +148,21 @@ def check_policy(policy: OnOversize) -> OnOversize:
     return policy
 
 
+def _bytes_of(data: Any) -> bytes:
+    # `bytes` itself makes 5 zero bytes of the number 5.
+    try:
+        return memoryview(data).tobytes()
+    except TypeError as error:
+        kind = type(data).__name__
+        hint = {
+            "str": "; open files in binary mode, or encode the text",
+            "coroutine": "; await it, or use aiter_frames",
+            "NoneType": "; leave out what brings nothing, and tell the end with receive_eof()",
+        }
+        message = f"received data is of type {kind}; it must be bytes{hint.get(kind, '')}"
+        raise because(TypeError(message), error)
+
+
 @dataclass
 class DecoderStats:
     """Counters of one decoder, in bytes and frames since its creation.
@@ -187,12 +202,14 @@ class CurrentFrame:
         error: why it is skipped, if it is too large.
         report: whether `error` is reported when all of the frame is gone.
         kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
+        kept_at: where in the stream that beginning begins.
     """
 
     # fmt: off
     __slots__ = (
-        "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept", "memo", "missing",
-        "need", "payload_start", "report", "resume", "settled", "size", "state", "stop", "value", "window",
+        "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept", "kept_at",
+        "memo", "missing", "need", "payload_start", "report", "resume", "settled", "size", "state", "stop",
+        "value", "window",
     )
     # fmt: on
 
@@ -202,7 +219,7 @@ class CurrentFrame:
         self.buffer = buffer
         self.window = Window(b"")
         self.kept: list[bytes] = _NOTHING
-        self.first = self.stop = self.missing = 0
+        self.first = self.stop = self.missing = self.kept_at = 0
         self.report = False
         self.reset()
 
@@ -438,6 +455,8 @@ class CurrentFrame:
             part = self.next_part(bound, eof)
             if not isinstance(part, bytes):
                 return part
+            if not self.kept:
+                self.kept_at = self.buffer.offset - len(part)
             self.kept.append(part[: self.missing])
             self.missing -= len(self.kept[-1])
         self.state = SKIPPING
@@ -669,15 +688,18 @@ class FrameDecoder:
     # Bytes in
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Add received bytes. ``bytes`` are kept without a copy; an empty chunk means nothing.
+        """Add received bytes, or those of any buffer. ``bytes`` are kept without a copy; none mean nothing.
 
         Raises:
             StreamClosed: after `receive_eof`.
+            TypeError: it is no buffer.
         """
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
+        if type(data) is not bytes:
+            data = _bytes_of(data)
         if data:
-            self._buffer.append(data if type(data) is bytes else bytes(data))
+            self._buffer.append(data)
             if self.ahead:
                 self._buffer.note_size(self._held_ahead())
 
@@ -719,6 +741,8 @@ class FrameDecoder:
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
         buffer = self._buffer
+        if view.itemsize != 1:
+            view = view.cast("B")
         done = buffer.fill(view)  # mypyc would call it twice inside the brackets
         view = view[done:]
         is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
@@ -803,12 +827,16 @@ class FrameDecoder:
         ahead: list[T] = self.ahead
         if ahead and condition is self.condition and max_size is None:
             return ahead.pop()
+        is_other = condition is not self.condition
+        if is_other and condition is not self._other:
+            check_condition(condition)
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
         while True:
-            if self.ahead or condition is not self.condition or self._error is not None:
+            if is_other or self.ahead or self._error is not None:
+                is_other = False
                 self._prepare(condition, limit)
                 if self.ahead:
                     ahead = self.ahead
@@ -831,6 +859,8 @@ class FrameDecoder:
         Much cheaper per frame than `next_frame`. Raises the same; an error that comes after complete
         frames is raised by the next call.
         """
+        if condition is not self.condition:
+            check_condition(condition)
         limit = self._limit(condition, max_size)
         self._prepare(condition, limit)
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
@@ -873,6 +903,8 @@ class FrameDecoder:
         Raises the same as `next_frame`; `IncompleteFrame` if the stream ends before the frame does.
         """
         frame = self._frame
+        if condition is not self.condition:
+            check_condition(condition)
         limit = self._limit(condition, None)
         if frame.state is not STREAMING:
             self._prepare(condition, -1)
@@ -956,7 +988,7 @@ class FrameDecoder:
                 try:
                     return condition.decode(payload)
                 except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-                    self._decode_failed(condition, error, payload)
+                    self._decode_failed(condition, error, payload, first - start)
         current.condition = condition
         self._guard(current.note, found)
         return _MISS
@@ -977,7 +1009,7 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD)
+                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD, first)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
@@ -996,11 +1028,12 @@ class FrameDecoder:
                 if beginning is NEED_DATA:
                     return NEED_DATA
                 if isinstance(beginning, bytes):
-                    self._delivered(buffer.offset - frame.consumed, frame.consumed)
+                    start = buffer.offset - frame.consumed
+                    self._delivered(start, frame.consumed)
                     # A frame of undeclared size may be delivered before anybody can say who decodes it.
                     is_declared = frame.error is not None and frame.error.size is not None
                     value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
-                    return self._decode(condition, beginning, value)
+                    return self._decode(condition, beginning, value, frame.kept_at - start)
             elif state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
                 return NEED_DATA
             elif state is STREAMING:
@@ -1038,23 +1071,25 @@ class FrameDecoder:
         frame.reset()
         self._delivered(start, size)
         self._note_end(condition)
-        return self._decode(condition, payload, value)
+        return self._decode(condition, payload, value, first)
 
-    def _decode(self, condition: ReadCondition[Any], payload: bytes, value: Any) -> Any:
+    def _decode(self, condition: ReadCondition[Any], payload: bytes, value: Any, first: int) -> Any:
         if value is not PAYLOAD and type(value) is not Decode:
             return value
         try:
             return condition.decode(payload) if value is PAYLOAD else value.decode(payload)
         except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-            self._decode_failed(condition, error, payload)
+            self._decode_failed(condition, error, payload, first)
 
-    def _decode_failed(self, condition: ReadCondition[Any], error: Exception, payload: bytes) -> NoReturn:
+    def _decode_failed(
+        self, condition: ReadCondition[Any], error: Exception, payload: bytes, first: int
+    ) -> NoReturn:
         framer, offset = str(condition), self._start
         self._quota = _FIRST_QUOTA
         if isinstance(error, FramerContractError):
             self._fail(error)
         if isinstance(error, FramingError):
-            error.offset, error.framer, error.excerpt = offset, framer, payload[:32]
+            error.offset, error.framer, error.excerpt = offset + first, framer, payload[:32]
             self._fail(error)
         if isinstance(error, PayloadError):
             bad = error
@@ -1062,7 +1097,7 @@ class FrameDecoder:
             # A ValueError is written for whoever sent the payload; another kind needs its name.
             kind = "" if isinstance(error, ValueError) else f"decode raised {type(error).__name__}: "
             bad = because(PayloadError(kind + describe_error(error)), error)
-        bad.offset, bad.framer, bad.payload = offset, framer, payload
+        bad.offset, bad.framer, bad.payload, bad.payload_offset = offset, framer, payload, offset + first
         self._undecodable += 1
         raise bad
 

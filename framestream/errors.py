@@ -19,9 +19,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
 E = TypeVar("E", bound=BaseException)
+
+_MOST_TOLD: Final = 500
 
 
 class FramestreamError(Exception):
@@ -126,6 +130,7 @@ class PayloadError(FramestreamError):
         reason: what is wrong.
         payload: the payload as it was received.
         offset: where in the stream the frame began; None until a decoder has seen it.
+        payload_offset: where in the stream its payload began, after its header.
         framer: the condition whose `decode` refused, as its spec string.
     """
 
@@ -141,6 +146,7 @@ class PayloadError(FramestreamError):
         self.reason = reason
         self.payload = payload
         self.offset = offset
+        self.payload_offset = offset
         self.framer = framer
 
     def __str__(self) -> str:
@@ -297,6 +303,32 @@ class PluginError(FramestreamError):
         self.plugin = plugin
 
 
+class PluginDefect(PluginError):
+    """What is wrong with a plugin, found by us or raised by it: one line that can be printed."""
+
+    def __init__(self, reason: str, *, plugin: str = "") -> None:
+        line = " ".join(reason[: 2 * _MOST_TOLD].split())
+        shown = line if len(line) <= _MOST_TOLD else f"{line[:_MOST_TOLD]}..."
+        super().__init__(printable(shown), plugin=plugin)
+
+
+@contextmanager
+def blame(what: str, *, plugin: str = "", ours: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn whatever the code of a plugin raises inside into a `PluginDefect` that says what it did.
+
+    That goes for ``SystemExit`` and an exception without a working ``str``, too. A defect that was found
+    inside, what is named in `ours`, and KeyboardInterrupt come through as they are.
+    """
+    let_through: tuple[type[BaseException], ...] = (PluginDefect, KeyboardInterrupt, *ours)
+    try:
+        yield
+    except let_through:
+        raise
+    except BaseException as error:
+        told = describe_error(error, keep="\n")
+        raise PluginDefect(f"{what}: {type(error).__name__}: {told}", plugin=plugin) from error
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with what it counts: ``1 byte``, ``2 bytes``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
@@ -335,13 +367,19 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
-def describe_error(error: BaseException) -> str:
-    """Return the error's own words, printable; its type's name where it has none, or its ``str`` raises."""
+def describe_error(error: BaseException, *, keep: str = "") -> str:
+    """Return the error's own words, printable; its type's name where it has none, or its ``str`` raises.
+
+    Args:
+        keep: as for `printable`.
+    """
     try:
         text = str(error)
-    except Exception as broken:  # noqa: BLE001  # whatever a class of somebody else raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # noqa: BLE001  # whatever a class of somebody else raises
         text = f"{type(error).__name__}, whose str() raises {type(broken).__name__}"
-    return printable(text) or type(error).__name__
+    return printable(text, keep=keep) or type(error).__name__
 
 
 def because(error: E, cause: BaseException | None) -> E:

@@ -6,14 +6,17 @@ whoever runs it feeds in its own way, blocking or awaiting, before it goes on.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from functools import partial
+from inspect import isasyncgen
 from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from framestream.decoder import END, NEED_DATA, End, FrameDecoder, NeedData, OnOversize
-from framestream.errors import FrameTooLarge, PayloadError
-from framestream.framer import ReadCondition
+from framestream.errors import FrameTooLarge, PayloadError, StreamBusy, StreamClosed, because
+from framestream.framer import ReadCondition, check_condition
 
 T = TypeVar("T")
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
@@ -62,7 +65,8 @@ def iter_frames(
     whichever of ``read1``, ``recv`` and ``read`` it has.
 
     Args:
-        source: a path, ``bytes``, a binary file object, a blocking socket, or an iterable of ``bytes``.
+        source: a path, ``bytes``, a binary file object, a blocking socket of a stream, a serial port (as
+            pyserial has them: it never ends), or an iterable of ``bytes``.
         condition: a read condition, or the name or spec string of one.
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
         on_oversize: what happens to a frame above the limit, see `FrameDecoder`.
@@ -74,6 +78,12 @@ def iter_frames(
         FramingError: the bytes are no such frames; everything before them has been yielded.
         IncompleteFrame: the source ended inside a frame.
         PayloadError: see `on_payload_error`.
+        BlockingIOError: the source does not block, and has nothing yet.
+        TypeError: the source gives no bytes, or it is a socket that keeps the boundaries of messages.
+        OSError: the source's own.
+
+    Every error ends the iteration, also one from which the source could go on, such as a timeout that is set
+    on a socket: there, use a decoder of your own.
     """
     return _frames(FrameDecoder(**options), condition_of(condition), _chunks(source))
 
@@ -88,9 +98,9 @@ def drive(ask: Callable[[], T | NeedData | End]) -> Iterator[T | NeedData]:
         yield answer
 
 
-def feed(decoder: FrameDecoder, chunk: BytesLike | None) -> None:
-    """Give a chunk to the decoder; None is the end of the stream."""
-    if chunk is None:
+def feed(decoder: FrameDecoder, chunk: BytesLike | End) -> None:
+    """Give a chunk to the decoder, or END, the end of the stream."""
+    if chunk is END:
         decoder.receive_eof()
     else:
         decoder.receive_data(chunk)
@@ -108,7 +118,7 @@ def placed_frames(
     source = iter(chunks)
     for frame in drive(partial(decoder.next_frame, condition)):
         if frame is NEED_DATA:
-            feed(decoder, next(source, None))
+            feed(decoder, next(source, END))
         else:
             yield decoder.frame_span, frame
 
@@ -120,7 +130,7 @@ def _frames(
 ) -> Iterator[T]:
     for frames in drive(partial(decoder.next_batch, condition)):
         if frames is NEED_DATA:
-            feed(decoder, next(chunks, None))
+            feed(decoder, next(chunks, END))
         else:
             yield from frames
 
@@ -132,67 +142,160 @@ def condition_of(condition: ReadCondition[Any] | str) -> ReadCondition[Any]:
         from framestream.registry.lookup import get_framer  # noqa: PLC0415
 
         return get_framer(condition)
+    check_condition(condition)
     return condition
 
 
 def _chunks(source: Any) -> Iterator[BytesLike]:
     if isinstance(source, (str, os.PathLike)):
         return _file_chunks(source)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return iter((source,))
+    if isinstance(source, io.TextIOBase):
+        raise TypeError("a text file gives no bytes: open it with mode 'rb', or pass its .buffer")
+    if hasattr(source, "in_waiting"):
+        return _serial_chunks(source)
+    if hasattr(source, "recv"):
+        _check_socket(source)
     for method in ("read1", "recv", "read"):
         if hasattr(source, method):
-            return _read_chunks(getattr(source, method))
-    return iter(source)
+            return _read_chunks(getattr(source, method), source)
+    try:
+        return iter((source if isinstance(source, bytes) else memoryview(source),))
+    except TypeError:  # it is no buffer
+        pass
+    try:
+        return iter(source)
+    except TypeError as error:
+        hint = "; use aiter_frames" if hasattr(source, "__aiter__") or callable(source) else ""
+        kind = type(source).__name__
+        raise because(TypeError(f"source is of type {kind}, which gives no bytes{hint}"), error) from None
 
 
 def _file_chunks(path: str | os.PathLike[str]) -> Iterator[BytesLike]:
     with open(path, "rb", buffering=0) as file:
-        yield from _read_chunks(file.read)
+        yield from _read_chunks(file.read, file)
 
 
-def _read_chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+def _read_chunks(read: Callable[[int], bytes | None], source: Any) -> Iterator[bytes]:
     while chunk := read(CHUNK_SIZE):
         yield chunk
+    # Where a raw file has nothing yet, its ``read`` gives None; the ``read1`` of a buffer over it gives b"".
+    raw = getattr(source, "raw", None)
+    if chunk is None or (isinstance(raw, io.FileIO) and not os.get_blocking(raw.fileno())):
+        raise BlockingIOError(errno.EAGAIN, "the source does not block, and has nothing yet")
+
+
+def _serial_chunks(port: Any) -> Iterator[bytes]:
+    """Yield what a serial port receives, for ever; its timeout passes without a byte, and means nothing."""
+    if getattr(port, "timeout", None) == 0:
+        raise ValueError("the serial port has timeout=0, so it never waits; set None, or some seconds")
+    while True:
+        # To ask for more than is there is to wait for the timeout.
+        yield port.read(min(max(port.in_waiting, 1), CHUNK_SIZE))
+
+
+def _check_socket(source: Any) -> None:
+    # Imported here: whoever has a socket has it already.
+    import socket  # noqa: PLC0415
+
+    kind = getattr(source, "type", socket.SOCK_STREAM)
+    if kind != socket.SOCK_STREAM:
+        kind = getattr(kind, "name", kind)
+        raise TypeError(f"a {kind} socket keeps the boundaries of messages: pass the bytes of each by itself")
 
 
 @overload
 def aiter_frames(
     source: AsyncSource, condition: ReadCondition[T], **options: Unpack[Options]
-) -> AsyncIterator[T]: ...
+) -> AsyncFrames[T]: ...
 @overload
-def aiter_frames(source: AsyncSource, condition: str, **options: Unpack[Options]) -> AsyncIterator[Any]: ...
+def aiter_frames(source: AsyncSource, condition: str, **options: Unpack[Options]) -> AsyncFrames[Any]: ...
 def aiter_frames(
     source: AsyncSource,
     condition: ReadCondition[Any] | str,
     **options: Unpack[Options],
-) -> AsyncIterator[Any]:
+) -> AsyncFrames[Any]:
     """Yield the frames of an asynchronous source, under any event loop (asyncio, trio, anyio).
 
     Args:
-        source: ``await source()`` gives the next bytes, ``b""`` at the end of the stream; or an
-            asynchronous iterable of ``bytes``.
+        source: ``await source()`` gives the next bytes, ``b""`` at the end of the stream; or something that
+            has ``await source.read(size)``; or an asynchronous iterable of ``bytes``.
 
-    The other arguments and the errors are those of `iter_frames`. Cancelling a pending step loses no
-    byte that was received, but it ends this iterator: a decoder of your own outlives a cancellation.
+    The other arguments and the errors are those of `iter_frames`; see `AsyncFrames` for cancellation.
     """
-    chunks = source if isinstance(source, AsyncIterable) else _received(source)
-    return _aframes(FrameDecoder(**options), condition_of(condition), aiter(chunks))
+    return AsyncFrames(FrameDecoder(**options), condition_of(condition), source)
 
 
-async def _received(receive: Callable[[], Awaitable[BytesLike]]) -> AsyncIterator[BytesLike]:
-    while chunk := await receive():
-        yield chunk
+class AsyncFrames(AsyncIterator[T]):
+    """The frames of an asynchronous source.
+
+    An error does not end it. Cancelling a pending step, as ``asyncio.wait_for(anext(frames), 1)`` does, loses
+    no byte that was received, and the next step goes on, as far as the source does:
+
+    - A function, or an object with ``read`` or ``__anext__`` of its own, is asked again. Nothing is lost if
+      cancelling it loses nothing, which is so for queues, streams and sockets.
+    - An asynchronous generator is ended by any exception, and a cancellation is one. What it has yielded is
+      not lost, but the next step that needs more raises `StreamClosed`: nobody knows whether that was the
+      end. Give the function that the generator awaits instead.
+
+    Raises:
+        StreamBusy: another task waits for the next frame.
+        StreamClosed: see above; `real_error` is what ended the generator.
+    """
+
+    def __init__(self, decoder: FrameDecoder, condition: ReadCondition[T], source: AsyncSource) -> None:
+        self._decoder = decoder
+        self._ask: Callable[[], list[T] | NeedData | End] = partial(decoder.next_batch, condition)
+        self._ready: Iterator[T] = iter(())
+        self._receive = _receiver(source)
+        self._generator = source if isasyncgen(source) else None
+        self._ended: BaseException | None = None  # what ended the generator
+        self._is_waiting = False
+
+    async def __anext__(self) -> T:
+        for frame in self._ready:
+            return frame
+        while (frames := self._ask()) is NEED_DATA:
+            feed(self._decoder, await self._next_chunk())
+        if frames is END:
+            raise StopAsyncIteration
+        self._ready = iter(frames)
+        return next(self._ready)
+
+    async def _next_chunk(self) -> BytesLike | End:
+        if self._is_waiting:
+            raise StreamBusy("another task waits for the next frame")
+        if self._ended is not None:
+            reason = f"{type(self._ended).__name__} ended the source, an asynchronous generator"
+            raise StreamClosed(reason, real_error=self._ended)
+        self._is_waiting = True
+        try:
+            return await self._receive()
+        except BaseException as error:
+            if self._generator is not None and self._generator.ag_frame is None:
+                self._ended = error
+            raise
+        finally:
+            self._is_waiting = False
+
+    async def aclose(self) -> None:
+        """End the iteration, and close a source that is an asynchronous generator; others stay open."""
+        self._ready, self._ask = iter(()), lambda: END
+        if self._generator is not None:
+            await self._generator.aclose()
 
 
-async def _aframes(
-    decoder: FrameDecoder,
-    condition: ReadCondition[T],
-    chunks: AsyncIterator[BytesLike],
-) -> AsyncIterator[T]:
-    for frames in drive(partial(decoder.next_batch, condition)):
-        if frames is NEED_DATA:
-            feed(decoder, await anext(chunks, None))
-        else:
-            for frame in frames:
-                yield frame
+def _receiver(source: Any) -> Callable[[], Awaitable[BytesLike | End]]:
+    """Return what is awaited for the next bytes; it gives END at the end of the stream."""
+    if isinstance(source, AsyncIterable) and not hasattr(source, "read"):
+        return partial(anext, aiter(source), END)
+    # The lines that a StreamReader yields have a limit of their own.
+    receive = partial(source.read, CHUNK_SIZE) if hasattr(source, "read") else source
+    if not callable(receive):
+        kind = type(source).__name__
+        raise TypeError(f"source is of type {kind}; it must be a function to await, or yield asynchronously")
+
+    async def chunk_or_end() -> BytesLike | End:
+        chunk: BytesLike = await receive()
+        return END if chunk == b"" else chunk
+
+    return chunk_or_end

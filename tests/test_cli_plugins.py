@@ -82,6 +82,17 @@ def test_a_framer_of_a_plugin_is_explained_with_what_it_has(framestream, install
     assert framestream("framers", "upto").out.endswith("DECODED  | b'a' | b'b' |\n         +------+------+\n")
 
 
+def test_a_framer_that_raises_anything_ends_no_command(framestream, installed):
+    installed.install(
+        "acme-odd", healthy("odd") + "    register('leave', leave)\ndef leave(): raise SystemExit(7)\n", "odd"
+    )
+    installed.install("acme-upto", UPTO, "upto")
+    found = framestream("plugins", "check")
+    assert "wrong: leave: 'acme-odd/leave' of acme-odd 1.0 makes no framer: SystemExit: 7" in found.out
+    assert "upto: " in found.out
+    assert found.status == 1
+
+
 def test_a_named_framer_is_explained_by_what_it_stands_for(framestream, tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool.framestream.framers]\nacme = 'delimiter:;'\n")
     (tmp_path / "other.toml").write_text("[framers]\nother = 'delimiter:x'\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from array import array
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from framestream import (
     END,
     FRAME_END,
     NEED_DATA,
+    Exactly,
     FrameDecoder,
     FramerContractError,
     FrameTooLarge,
@@ -236,6 +238,30 @@ def test_any_bytes_like_chunk_is_taken_and_kept_safe_from_later_changes() -> Non
     decoder = fed(chunk, memoryview(b"b\n"), b"")  # type: ignore[arg-type]
     chunk[0] = 0
     assert decoder.next_batch(Lines()) == [b"a", b"b"]
+
+
+def test_received_data_is_counted_in_bytes_and_is_never_anything_else() -> None:
+    wide = array("I", [1, 2])
+    decoder = fed(wide, memoryview(wide))  # type: ignore[arg-type]
+    decoder.borrow(memoryview(wide))
+    assert decoder.next_frame(Exactly(3 * 8)) == wide.tobytes() * 3
+    for wrong, told in (
+        (5, "int; it must be bytes"),
+        ("x", "str; .*binary mode"),
+        (None, "NoneType; .*leave out"),
+    ):
+        with pytest.raises(TypeError, match=f"received data is of type {told}"):
+            decoder.receive_data(wrong)  # type: ignore[arg-type]
+    assert decoder.received == 24
+
+
+@pytest.mark.parametrize("read", ["next_frame", "next_batch", "next_part"])
+def test_what_is_no_condition_is_refused_with_a_hint(read: str) -> None:
+    decoder = fed(b"a\nb\n")
+    for wrong in ("line", b"\n", 5, Lines):
+        with pytest.raises(TypeError, match="not a read condition"):
+            getattr(decoder, read)(wrong)
+        assert decoder.next_frame(Lines(), max_size=1) in (b"a", b"b", NEED_DATA)
 
 
 def test_conditions_may_change_between_any_two_frames() -> None:

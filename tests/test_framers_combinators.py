@@ -217,10 +217,10 @@ READ: dict[str, tuple[ReadCondition[Any], bytes, list[Any]]] = {
         NEST,
         b"\1\x91\5\xc4\5abc\2\1\2\1\xc1\0\1\7",
         [
-            "bad: payload of 1 bytes is cut short: its inner frame has no end",
+            "bad: payload of 1 byte is cut short: its inner frame has no end",
             "bad: payload of 5 bytes is cut short: its inner frame has no end",
             "bad: payload of 2 bytes, but its inner frame ends after 1",
-            "bad: payload is no msgpack: byte 0xc1 begins no msgpack object",
+            "bad: payload is no msgpack at byte 0: byte 0xc1 begins no msgpack object",
             "bad: payload of 0 bytes is cut short: its inner frame has no end",
             7,
         ],
@@ -228,12 +228,23 @@ READ: dict[str, tuple[ReadCondition[Any], bytes, list[Any]]] = {
     "nested trailers": (
         Nested(LINE, Netstring()),
         b"1:a,\n1:a;\n",
-        ["a", "bad: payload ends otherwise than with b','"],
+        ["a", "bad: payload is no Netstring at byte 3: payload ends otherwise than with b','"],
     ),
     "nested padding": (
         Nested(LengthPrefix(1), Spaced()),
-        b"\2  ",
-        ["bad: payload holds no frame, only padding"],
+        b"\2  \4 ab\n\5 ab\n \6 ab\n a\3 ab",
+        [
+            "bad: payload holds no frame, only padding",
+            b"ab",
+            b"ab",
+            "bad: payload of 6 bytes, but its inner frame ends after 4",
+            "bad: payload of 3 bytes is cut short: its inner frame has no end",
+        ],
+    ),
+    "nested limits": (
+        Nested(LengthPrefix(1), Line(max_size=2)),
+        b"\3ab\n\4abc\n\1\n",
+        ["ab", "bad: payload is no line: frame of 3 bytes exceeds the limit 2", ""],
     ),
     "nested and large": (
         Nested(LengthPrefix(2), Msgpack()),
@@ -248,6 +259,94 @@ def test_it_reads_the_same_in_any_chunking(case: str) -> None:
     condition, data, expected = READ[case]
     for chunks in chunkings(data, two_way=20):
         assert told(condition, chunks) == expected
+
+
+# A good frame, then a bad one in the same framing: where that begins, and where its payload does.
+BAD: list[tuple[ReadCondition[Any], bytes, bytes, int]] = [
+    (Line(), b"ok\n", b"\xff\n", 0),
+    (Mapped(LengthPrefix(2), lambda payload: payload.decode()), b"\0\1a", b"\0\1\xff", 2),
+    (Nested(LengthPrefix(4), Line()), b"\0\0\0\5hello", b"\0\0\0\3\xff\xfe\xfd", 4),
+    (Nested(LengthPrefix(1), Nested(LengthPrefix(1), Line())), b"\3\2ok", b"\2\1\xff", 1),
+    (Sequence(LengthPrefix(1), Line()), b"\1aok\n", b"\1a\xff\n", 1),
+    (Sequence(Line(), LengthPrefix(1), LengthPrefix(1)), b"ok\n\0\0", b"\xff\n\0\0", 0),
+    (HeaderThenBody(Mapped(LengthPrefix(1), len), lambda n: Line()), b"\1aok\n", b"\1a\xff\n", 1),
+    (FirstOf(When(b"\0", Mapped(LengthPrefix(2), bytes.decode)), Line()), b"ok\n", b"\0\1\xff", 2),
+    (FirstOf(Mapped(LengthPrefix(1, max_size=9), bytes.decode), Line()), b"\2ok", b"\1\xff", 1),
+    (Netstring(), b"2:ok,", b"1:\xff,", 2),
+]
+
+
+@pytest.mark.parametrize(("condition", "good", "bad", "header"), BAD, ids=str)
+def test_a_bad_frame_is_placed_with_its_payload(
+    condition: ReadCondition[Any], good: bytes, bad: bytes, header: int
+) -> None:
+    for chunks in chunkings(good + bad + good, two_way=20):
+        errors: list[PayloadError] = []
+        decoder = FrameDecoder(on_payload_error=errors.append)
+        for chunk in chunks:
+            decoder.receive_data(chunk)
+            while decoder.next_frame(condition) is not NEED_DATA:
+                pass
+        [error] = errors
+        data, start = good + bad + good, len(good) + header
+        assert (error.offset, error.payload_offset) == (len(good), start)
+        assert data.startswith(error.payload, start)
+        assert 0 < len(error.payload) <= len(bad) - header
+
+
+def test_a_truncated_frame_is_placed_with_its_payload() -> None:
+    condition = Mapped(LengthPrefix(2), bytes.decode)
+    for chunks in chunkings(b"\0\1a\0\5\xffbcde\0\1b"):
+        errors: list[PayloadError] = []
+        decoder = FrameDecoder(max_frame_size=3, on_oversize="truncate", on_payload_error=errors.append)
+        for chunk in chunks:
+            decoder.receive_data(chunk)
+            while decoder.next_frame(condition) is not NEED_DATA:
+                pass
+        [error] = errors
+        assert (error.offset, error.payload_offset, error.payload) == (3, 5, b"\xffbc")
+
+
+class Odd(Exception):
+    """Of no kind that anybody foresees."""
+
+
+def raising(error: Exception) -> Any:
+    def raises(*_: Any) -> Any:
+        raise error
+
+    return raises
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyError("no"), Odd("no"), EOFError("no")], ids=repr)
+def test_what_a_users_function_raises_is_the_frames_fault(error: Exception) -> None:
+    told_as = "no" if type(error) is ValueError else f"{type(error).__name__}: {error}"
+    refusing = Mapped(Line(), raising(error), raising(error))
+    bad: list[tuple[ReadCondition[Any], bytes]] = [
+        (refusing, b"a\n"),
+        (Nested(LengthPrefix(1), refusing), b"\1a"),
+        (FirstOf(When(b"a", refusing), Line()), b"a\n"),
+        (Sequence(Line(), refusing), b"a\na\n"),
+        (Sequence(refusing, Line()), b"a\na\n"),
+        (HeaderThenBody(Line(), lambda _: Exactly(1), combine=raising(error)), b"a\na"),
+    ]
+    for condition, data in bad:
+        got = told(condition, [data])
+        assert len(got) == 1
+        assert got[0].startswith("bad: "), condition
+        assert told_as in got[0]
+    broken = [
+        (HeaderThenBody(Line(), raising(error)), b"a\n"),
+        (Sequence(Line(), raising(error)), b"a\n"),
+        (Sequence(refusing, lambda _: Line()), b"a\na\n"),
+        (LengthPrefix(1, length=raising(error)), b"a"),
+    ]
+    for condition, data in broken:
+        [message] = told(condition, [data])
+        assert f"{told_as} (at offset 0)" in message
+    for framer in (refusing, HeaderThenBody(Line(), Exactly, separate=raising(error)), FirstOf(refusing)):
+        with pytest.raises(EncodeError, match="no"):
+            framer.encode("a")
 
 
 def test_a_part_is_asked_only_until_its_extent_is_known() -> None:

@@ -221,7 +221,7 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (
         HeaderThenBody(Line(), lambda line: Exactly(int(line)), separate=lambda frame: frame.parts),
         b"",
-        "frame cannot be taken apart: 'bytes' object has no attribute 'parts'",
+        "frame cannot be taken apart: AttributeError: 'bytes' object has no attribute 'parts'",
     ),
 ]
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sample_conditions import Bracketed, Lines, cut
 
-from framestream import FrameDecoder, FrameTooLarge, IncompleteFrame, PayloadError, aiter_frames, iter_frames
+from framestream import (
+    FrameDecoder,
+    FrameTooLarge,
+    IncompleteFrame,
+    PayloadError,
+    StreamBusy,
+    StreamClosed,
+    aiter_frames,
+    iter_frames,
+)
 from framestream.iterate import placed_frames
 
 DATA = b"one\ntwo\nthree\n"
@@ -22,15 +33,34 @@ FRAMES = [b"one", b"two", b"three"]
 class RawReader:
     """A source with nothing but ``read``, which gives what it likes."""
 
-    def __init__(self, chunks: list[bytes]) -> None:
-        self.chunks = chunks
+    def __init__(self, chunks: Iterable[Any]) -> None:
+        self.chunks = [*chunks, b""]
+
+    def read(self, size: int, /) -> Any:
+        return self.chunks.pop(0)
+
+
+class SerialPort(RawReader):
+    """As pyserial has them: a silent moment is ``b""``, and there is no end."""
+
+    def __init__(self, chunks: Iterable[bytes], timeout: float | None = 0.1) -> None:
+        super().__init__(chunks)
+        self.timeout = timeout
+
+    @property
+    def in_waiting(self) -> int:
+        return len(self.chunks[0])
 
     def read(self, size: int, /) -> bytes:
-        return self.chunks.pop(0) if self.chunks else b""
+        if len(self.chunks) == 1:
+            raise OSError("device gone")
+        assert size == max(1, len(self.chunks[0]))
+        return self.chunks.pop(0)
 
 
 @pytest.mark.parametrize("source", [
-    DATA, bytearray(DATA), memoryview(DATA), cut(DATA, 2), iter(cut(DATA, 1)), io.BytesIO(DATA),
+    DATA, bytearray(DATA), memoryview(DATA), array("H", DATA), [array("H", DATA)],
+    cut(DATA, 2), iter(cut(DATA, 1)), [b"", DATA], io.BytesIO(DATA),
     io.BufferedReader(io.BytesIO(DATA)), RawReader(cut(DATA, 5)),  # type: ignore[arg-type]
 ], ids=lambda s: type(s).__name__)  # fmt: skip
 def test_frames_come_from_anything_that_gives_bytes(source: Any) -> None:
@@ -53,6 +83,59 @@ def test_frames_come_from_a_socket_as_they_arrive() -> None:
         assert next(frames) == b"two"
         theirs.close()
         assert list(frames) == []
+
+
+def test_a_silent_serial_port_has_not_ended() -> None:
+    frames = iter_frames(SerialPort([b"one\ntw", b"", b"o\n", b"", b""]), Lines())
+    assert [next(frames), next(frames)] == [b"one", b"two"]
+    with pytest.raises(OSError, match="device gone"):
+        next(frames)
+    with pytest.raises(ValueError, match="timeout=0, so it never waits"):
+        next(iter_frames(SerialPort([], timeout=0), Lines()))
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_nothing_yet_is_not_the_end(buffering: int) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.write(writing, b"one\ntw")
+    with open(reading, "rb", buffering=buffering) as file, open(writing, "wb"):
+        frames = iter_frames(file, Lines())
+        assert next(frames) == b"one"
+        with pytest.raises(BlockingIOError, match="nothing yet"):
+            next(frames)
+
+
+@pytest.mark.parametrize(("source", "told"), [
+    (io.StringIO("one\n"), "a text file gives no bytes: open it with mode 'rb', or pass its .buffer"),
+    (RawReader(["one\n"]), "data is of type str; it must be bytes; open files in binary mode"),
+    (["one\n"], "of type str"),
+    ([1, 2], "of type int; it must be bytes"),
+    ([b"a\n", None], "of type NoneType; it must be bytes; leave out"),
+    (5, "source is of type int, which gives no bytes"),
+    (len, "which gives no bytes; use aiter_frames"),
+], ids=str)  # fmt: skip
+def test_what_gives_no_bytes_is_refused_with_a_hint(source: Any, told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        list(iter_frames(source, Lines()))
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_a_socket_that_keeps_boundaries_is_refused(kind: socket.SocketKind) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    with (
+        ours,
+        theirs,
+        pytest.raises(TypeError, match=f"a {kind.name} socket keeps the boundaries of messages"),
+    ):
+        iter_frames(ours, Lines())
+
+
+@pytest.mark.parametrize("wrong", [Lines, b"\n", 5])
+def test_what_is_no_condition_is_refused_with_a_hint(wrong: Any) -> None:
+    for iterate in (iter_frames, aiter_frames):
+        with pytest.raises(TypeError, match="not a read condition; "):
+            iterate([b"a\n"], wrong)  # type: ignore[call-overload]
 
 
 def test_a_condition_may_be_named() -> None:
@@ -100,11 +183,12 @@ def receive_from(data: bytes, size: int) -> Callable[[], Awaitable[bytes]]:
     return receive
 
 
-def collect(frames: AsyncIterator[Any]) -> list[Any]:
-    async def gather() -> list[Any]:
-        return [frame async for frame in frames]
+async def gather(frames: AsyncIterator[Any]) -> list[Any]:
+    return [frame async for frame in frames]
 
-    return asyncio.run(gather())
+
+def collect(frames: AsyncIterator[Any]) -> list[Any]:
+    return asyncio.run(gather(frames))
 
 
 @pytest.mark.parametrize("size", [1, 4, 100])
@@ -118,6 +202,128 @@ def test_frames_come_from_an_asynchronous_iterable() -> None:
             yield chunk
 
     assert collect(aiter_frames(source(), "line")) == ["one", "two", "three"]
+
+
+class Awaited:
+    """Gives each chunk after a turn of the loop; it may be asked again after a wait was cancelled."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.chunks = list(chunks)
+
+    def __aiter__(self) -> Awaited:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await asyncio.sleep(0)
+        if not self.chunks:
+            raise StopAsyncIteration
+        return self.chunks.pop(0)
+
+    async def receive(self) -> bytes:
+        return await anext(self, b"")
+
+
+class AwaitedReader(Awaited):
+    """As streams of asyncio: iterating over it would give something else."""
+
+    async def read(self, size: int) -> bytes:
+        return await self.receive()
+
+    async def __anext__(self) -> bytes:
+        return b"".join([await super().__anext__()])
+
+
+async def cancelled(step: Awaitable[Any]) -> None:
+    task = asyncio.ensure_future(step)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("source_of", [Awaited, AwaitedReader, lambda chunks: Awaited(chunks).receive])
+def test_cancelled_steps_lose_nothing(source_of: Callable[[list[bytes]], Any]) -> None:
+    async def read() -> list[bytes]:
+        frames = aiter_frames(source_of(cut(DATA, 5)), Lines())
+        got = []
+        for _ in FRAMES:
+            await cancelled(anext(frames))
+            got.append(await anext(frames))
+        await cancelled(anext(frames, None))
+        return got + await gather(frames)
+
+    assert asyncio.run(read()) == FRAMES
+
+
+def test_an_asynchronous_generator_that_a_cancellation_ended_has_not_reached_its_end() -> None:
+    async def source() -> AsyncIterator[bytes]:
+        for chunk in (b"one\ntwo\nth", b"ree\n"):
+            yield chunk
+            await asyncio.sleep(0)
+
+    async def read() -> None:
+        frames = aiter_frames(source(), Lines())
+        assert await anext(frames) == b"one"
+        assert await anext(frames) == b"two"
+        await cancelled(anext(frames))
+        for _ in range(2):
+            with pytest.raises(
+                StreamClosed, match="CancelledError ended the source, an asynchronous generator"
+            ):
+                await anext(frames)
+
+    asyncio.run(read())
+
+
+def test_closing_the_frames_closes_a_generator_and_ends_the_iteration() -> None:
+    async def source() -> AsyncIterator[bytes]:
+        try:
+            yield DATA
+            yield DATA
+        finally:
+            closed.append(True)
+
+    async def read() -> None:
+        frames = aiter_frames(source(), Lines())
+        assert await anext(frames) == b"one"
+        await frames.aclose()
+        assert await gather(frames) == []
+        other = aiter_frames(Awaited([DATA]), Lines())
+        await other.aclose()
+        assert await gather(other) == []
+
+    closed: list[bool] = []
+    asyncio.run(read())
+    assert closed == [True]
+
+
+def test_two_tasks_cannot_wait_for_the_same_frame() -> None:
+    async def read() -> list[Any]:
+        frames = aiter_frames(Awaited([DATA]), Lines())
+        return await asyncio.gather(anext(frames), anext(frames), return_exceptions=True)
+
+    first, second = asyncio.run(read())
+    assert first == b"one"
+    assert isinstance(second, StreamBusy)
+
+
+def test_asynchronous_iteration_goes_on_after_an_error() -> None:
+    async def read() -> list[Any]:
+        frames, got = aiter_frames(Awaited([b"<one><\xff><two>"]), Bracketed()), []
+        while True:
+            try:
+                return got + await gather(frames)
+            except PayloadError as error:
+                got.append(error.payload)
+
+    assert asyncio.run(read()) == [b"\xff", "two"]
+
+
+def test_what_is_no_asynchronous_source_is_refused() -> None:
+    with pytest.raises(TypeError, match="source is of type list; it must be a function to await"):
+        aiter_frames([DATA], Lines())  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="of type NoneType; it must be bytes"):
+        collect(aiter_frames(Awaited([None]).receive, Lines()))  # type: ignore[list-item]
 
 
 def test_options_are_those_of_a_decoder_and_the_same_for_both() -> None:

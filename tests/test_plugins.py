@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from framestream import (
     NeedMore,
     PluginError,
     ReadCondition,
+    SpecError,
     UnknownFramerError,
     Window,
     available_framers,
@@ -92,14 +94,35 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(
     assert "is written for contract version 2" in reason("later")
 
 
-def test_a_name_that_is_no_entry_point_is_found_last(installed: Site) -> None:
+def test_a_name_that_is_no_entry_point_is_found_when_its_plugin_is_loaded(installed: Site) -> None:
     installed.install("acme-upto", healthy("undeclared"), "upto", "up to")
+    assert "no framer named 'undeclared'" in reason("undeclared")
+    assert get_framer("acme-upto/undeclared").name == "undeclared"
     assert get_framer("undeclared").name == "undeclared"
     assert "no framer named 'upto'" in reason("upto")
     assert plugins.problems(plugin("upto")) == [
-        "'up to' is no name that a spec string can hold",
-        "'undeclared' is no entry point: asking for it imports every plugin",
+        "'up to' is no name that a spec string can hold: letters and digits of ASCII",
+        "'undeclared' is no entry point: it is not found before its plugin is loaded",
     ]
+
+
+def test_an_unknown_name_imports_nothing(installed: Site) -> None:
+    module = installed.install("acme-hangs", HANGS, "hangs")
+    assert "did you mean 'hangs'?" in reason("hagns")
+    assert module not in sys.modules
+
+
+def test_a_name_in_other_letters_is_told_from_the_one_it_looks_like(installed: Site) -> None:
+    look_alike = "upt\N{CYRILLIC SMALL LETTER O}"
+    installed.install("acme-upto", healthy("upto"), "upto")
+    installed.install("evil-upto", healthy("upto"), look_alike)
+    with pytest.raises(
+        SpecError, match=r"name of a framer, which 'upt\\u043e' is not: it is written in ASCII"
+    ):
+        get_framer(look_alike)
+    assert type(get_framer("upto")).__module__ == "acme_upto"
+    assert "'upt\\u043e' is no name that a spec string can hold" in plugins.problems(plugin("evil-upto"))[0]
+    assert look_alike not in plugins.names()
 
 
 def test_a_framer_can_be_asked_for_by_its_distribution(installed: Site) -> None:
@@ -120,6 +143,7 @@ def test_the_first_copy_of_a_distribution_on_the_path_counts(installed: Site, tm
         sys.path.append(str(older))
         installed.install("acme-upto", healthy("upto"), "upto", version="2.0")
         shadowed.install("acme-upto", healthy("upto"), "upto")
+        shadowed.install("acme_upto", healthy("upto"), "upto", version="0.9")
         plugins.rescan([str(tmp_path), str(older)])
         assert ["2.0"] == [plugin.version for plugin in plugins]
 
@@ -127,6 +151,8 @@ def test_the_first_copy_of_a_distribution_on_the_path_counts(installed: Site, tm
 def test_an_unknown_name_lists_what_is_there_and_the_nearest(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto")
     installed.install("acme-broken", "import nowhere", "broken")
+    assert "broken" in reason("uptoo")
+    plugins.load()
     message = reason("uptoo")
     assert "no framer named 'uptoo'; did you mean 'upto'? (available: available, delimiter," in message
     assert message.endswith("; failed: acme-broken (framestream plugins tells why)")
@@ -134,6 +160,8 @@ def test_an_unknown_name_lists_what_is_there_and_the_nearest(installed: Site) ->
 
 # What goes wrong
 
+HANGS = "from threading import Event\nstarted = Event()\nstarted.wait()\n"
+WORDLESS = "class Odd(BaseException):\n    def __str__(self): raise SystemExit\n"
 HOSTILE = {
     "import": ("import nowhere", "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"),
     "exit": ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
@@ -176,6 +204,13 @@ HOSTILE = {
         healthy("nameless") + "    register('a b', Upto)",
         "registers 'a b', which is no name for a framer",
     ),
+    "wordless": (WORDLESS + "raise Odd", "cannot be imported: Odd: Odd, whose str() raises SystemExit"),
+    "wordy": ("raise ValueError('\\x1b[2J' + 'x' * 10**7)", r"cannot be imported: ValueError: \x1b[2Jxxx"),
+    "deep": ("def fall(): fall()\nfall()", "cannot be imported: RecursionError: maximum recursion depth"),
+    "unprintable": (
+        healthy("unprintable").replace("Upto)", "type('Odd', (), {'__repr__': lambda self: 1 / 0})())"),
+        "raised in framestream_register_framers: ZeroDivisionError",
+    ),
 }
 
 
@@ -205,6 +240,129 @@ def test_hostile_plugins_fail_with_the_reason_and_hurt_no_other(
     assert ("acme-upto", "Read up to a semicolon.") == (upto.distribution, upto.summary)
 
 
+ODD_OBJECTS = {
+    "class Meta(type):\n    def __hash__(cls): raise RuntimeError('no hash')\none = Meta('one', (), {})": (
+        "cannot be inspected: RuntimeError: no hash"
+    ),
+    "class Odd:\n    __class__ = property(lambda self: 1 / 0)\none = Odd()": (
+        "cannot be inspected: ZeroDivisionError: division by zero"
+    ),
+    "class Odd:\n    def __getattr__(self, name): raise SystemExit(2)\none = Odd()": (
+        "cannot be inspected: SystemExit: 2"
+    ),
+    "class Odd:\n    framestream_contract = property(lambda self: 1 / 0)\none = Odd()": (
+        "cannot be inspected: ZeroDivisionError: division by zero"
+    ),
+    "class Odd:\n    def __eq__(self, other): raise ValueError('apples, pears')\n    @hookimpl\n"
+    "    def framestream_stream_opened(self, stream): ...\none, two = Odd(), Odd()": (
+        "has hooks that do not fit: ValueError: apples, pears"
+    ),
+}
+
+
+def test_names_that_compare_and_hash_in_their_own_way_become_text(installed: Site) -> None:
+    name = (
+        """type("Name", (str,), {"__eq__": lambda one, other: 1 / 0, "__hash__": lambda one: 5})("own"), """
+    )
+    installed.install("acme-own", healthy("own").replace('"own", ', name), "own")
+    assert get_framer("own").name == "own"
+
+
+@pytest.mark.parametrize("source", ODD_OBJECTS)
+def test_objects_that_cannot_even_be_looked_at_fail_and_hurt_no_other(installed: Site, source: str) -> None:
+    installed.install("acme-upto", healthy("upto"), "upto")
+    (installed.path / "acme_odd.py").write_text(
+        f"from framestream import hookimpl\n{source}\ntwo = globals().get('two', one)"
+    )
+    installed.write_metadata("acme-odd", "1.0", {"one": "acme_odd:one", "two": "acme_odd:two"})
+    installed.scan()
+    assert ODD_OBJECTS[source] in reason("one")
+    assert "upto" in {info.name for info in available_framers()}
+
+
+FACTORIES = {
+    "def make(): raise RuntimeError('no framer today')": "RuntimeError: no framer today",
+    "def make(): raise SystemExit(7)": "SystemExit: 7",
+    f"{WORDLESS}def make(): raise Odd": "Odd: Odd, whose str() raises SystemExit",
+    "class Odd:\n    __class__ = property(lambda self: 1 / 0)\ndef make(): return Odd()": "ZeroDivisionError",
+    "class Odd:\n    def __repr__(self): raise SystemExit\ndef make(): return Odd()": "SystemExit",
+    "class Odd:\n    def __repr__(self): raise SystemExit\ndef make(x=Odd()): return 1": "which is no framer",
+    "def make(): pass\nmake.__signature__ = 5": "TypeError",
+    "class Odd:\n    __doc__ = property(lambda self: 1 / 0)\n    __call__ = 1\nmake = Odd()": "TypeError",
+}
+
+
+@pytest.mark.parametrize("source", FACTORIES)
+def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, source: str) -> None:
+    registers = "@hookimpl\ndef framestream_register_framers(register): register('odd', make)"
+    installed.install("acme-odd", f"from framestream import hookimpl\n{source}\n{registers}", "odd")
+    with pytest.raises(PluginError, match=r"'odd' of acme-odd 1\.0 makes") as caught:
+        get_framer("odd")
+    assert caught.value.plugin == "odd"
+    assert FACTORIES[source] in str(caught.value)
+    with pytest.raises(PluginError):
+        get_framer("first-of(line, odd)")
+    assert "line" in {info.name for info in available_framers()}
+
+
+def test_an_interrupt_comes_through_what_makes_a_framer(installed: Site) -> None:
+    interrupts = healthy("upto") + "    register('held', hold)\ndef hold(): raise KeyboardInterrupt"
+    installed.install("acme-held", interrupts, "upto", "held")
+    with pytest.raises(KeyboardInterrupt):
+        get_framer("held")
+    assert str(get_framer("upto")) == "upto"
+
+
+def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
+    installed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = installed.install("acme-hangs", HANGS, "hangs")
+    installed.install("acme-upto", healthy("upto"), "upto")
+    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0.5")
+    try:
+        assert "upto" in {info.name for info in available_framers()}
+        assert reason("hangs").endswith("failed: does not finish loading, limit 0.5 s")
+    finally:
+        sys.modules[module].started.set()
+
+
+def test_a_plugin_that_lists_the_framers_while_it_is_imported_is_not_waited_for(installed: Site) -> None:
+    source = "from framestream import available_framers\navailable_framers()\n" + healthy("upto")
+    installed.install("acme-upto", source, "upto")
+    plugins.load()
+    assert plugin("upto").state == "loaded"
+
+
+def calls_to_list(installed: Site, names: dict[str, str]) -> int:
+    """Count the calls it takes to find, select, load and describe plugins with these entry points."""
+    count = 0
+
+    def note(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    installed.write_metadata("acme-many", "1.0", names)
+    sys.setprofile(note)
+    try:
+        installed.scan()
+        available_framers()
+        for each in plugins:
+            plugins.problems(each)
+    finally:
+        sys.setprofile(None)
+        shutil.rmtree(installed.path / "acme_many-1.0.dist-info")
+    return count
+
+
+@pytest.mark.parametrize("module", ["nowhere", "nowhere_{}"])
+def test_listing_many_entry_points_takes_time_in_proportion(installed: Site, module: str) -> None:
+    few, many = (
+        calls_to_list(installed, {f"framer-{number}": module.format(number) for number in range(size)})
+        for size in (100, 200)
+    )
+    assert many < 2.2 * few
+
+
 def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     installed.install("acme-upto", healthy("upto"), "upto")
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "soon")
@@ -230,7 +388,7 @@ def test_what_a_plugin_registers_must_make_framers(installed: Site) -> None:
     assert reason("late") == "cannot import nowhere:At: ModuleNotFoundError: No module named 'nowhere'"
     assert reason("odd") == "registers 'odd' as '/', which is no framer class"
     assert {plugin("late").state, plugin("odd").state} == {"failed"}
-    assert reason("made") == "'made' makes 42, which is no framer"
+    assert reason("made") == "'made' of acme-made 1.0 makes 42, which is no framer"
     assert plugin("odd").traceback == ""
 
 
@@ -257,14 +415,20 @@ def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Sit
     (garbled / "entry_points.txt").write_text("[framestream]\nnonsense\n")
     nameless = installed.write_metadata("acme-nameless", "1.0", {"x": "y"})
     (nameless / "METADATA").write_text("Version: 1.0\n")
-    binary = installed.write_metadata("acme-binary", "1.0", {})
-    (binary / "entry_points.txt").write_bytes(b"\xff\xfe")
+    for name, data in {
+        "acme-binary": b"\xff\xfe",
+        "acme-latin": b"[framestream]\ncaf\xe9 = acme_latin",
+        "acme-wide": "[framestream]\nx = acme_wide".encode("utf-16"),
+    }.items():
+        (installed.write_metadata(name, "1.0", {}) / "entry_points.txt").write_bytes(data)
     installed.scan()
     assert get_framer("upto").name == "upto"
     broken = [plugin for plugin in plugins if plugin.state == "failed"]
     assert sorted(Path(plugin.distribution).name for plugin in broken) == [
         "acme_garbled-1.0.dist-info",
+        "acme_latin-1.0.dist-info",
         "acme_nameless-1.0.dist-info",
+        "acme_wide-1.0.dist-info",
     ]
     assert all(plugin.reason.startswith("its metadata cannot be read: ") for plugin in broken)
 
@@ -289,6 +453,7 @@ def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: S
 def test_a_name_that_two_register_without_declaring_it_is_refused_with_both(installed: Site) -> None:
     installed.install("acme-a", healthy("upto"), "a")
     installed.install("acme-b", healthy("upto"), "b")
+    plugins.load()
     assert (
         reason("upto") == "'upto' is claimed by acme-a 1.0 and acme-b 1.0: write acme-a/upto or acme-b/upto"
     )
@@ -383,12 +548,23 @@ class Listener:
         self.told.append(("frame", frame))
 
 
+class Wordless(BaseException):
+    """Whose text is another failure."""
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+
 class Raiser:
-    """A plugin whose hook raises."""
+    """A plugin whose hooks raise."""
 
     @hookimpl
     def framestream_stream_opened(self, stream: str) -> None:
         raise RuntimeError(f"cannot stand {stream}")
+
+    @hookimpl
+    def framestream_stream_closed(self, stream: str) -> None:
+        raise Wordless
 
 
 def test_nothing_is_called_while_nobody_listens() -> None:
@@ -413,6 +589,15 @@ def test_a_listener_that_raises_has_failed_and_the_others_are_told(caplog: pytes
         assert raiser.reason == "raised in framestream_stream_opened: RuntimeError: cannot stand a"
     assert len(caplog.records) == 1
     assert events.frame_received is None
+
+
+def test_a_listener_whose_error_has_no_text_costs_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    with plugins.isolated(Raiser()):
+        events.tell("stream_closed", stream="a")
+        told = "raised in framestream_stream_closed: Wordless: Wordless, whose str() raises SystemExit"
+        assert plugin("Raiser").reason == told
+        assert "SystemExit" in plugin("Raiser").traceback or plugin("Raiser").traceback
+    assert len(caplog.records) == 1
 
 
 def test_a_plugin_can_be_loaded_for_its_hooks(installed: Site) -> None:

@@ -61,6 +61,33 @@ def test_an_error_has_its_place_in_the_whole_string() -> None:
     assert str(error).endswith("; between parentheses, options after the first are written key=value")
 
 
+@pytest.mark.parametrize(
+    ("nested", "told_apart"),
+    [
+        ("length-prefix:2, includes-header, line", "(length-prefix:2,includes-header), line"),
+        (
+            "length-prefix:2, includes-header, max=4KiB, line",
+            "(length-prefix:2,includes-header,max=4KiB), line",
+        ),
+        ("length-prefix, includes-header, line", "(length-prefix:includes-header), line"),
+        (
+            "delimiter:;,keep, last, line, delimiter:x,keep",
+            "(delimiter:;,keep,last), line, (delimiter:x,keep)",
+        ),
+        ("line, (msgpack)", "line, msgpack"),
+    ],
+)
+def test_a_bare_flag_between_parentheses_belongs_to_the_framer_before_it(
+    nested: str, told_apart: str
+) -> None:
+    assert get_framer(f"first-of({nested})") == get_framer(f"first-of({told_apart})")
+
+
+def test_a_framer_that_is_called_like_a_flag_is_a_framer() -> None:
+    plugins.define("keep", "msgpack")
+    assert get_framer("first-of(delimiter:;, keep)") == get_framer("first-of(delimiter:;, msgpack)")
+
+
 WORDS = [*plugins.built_in, "size", "keep", "max", "1", "64KiB", "none", "yes", '"\\n"', "'a+'", *":,()=\"' "]
 
 
@@ -104,6 +131,13 @@ def test_pyproject_has_a_table_for_them_and_they_are_listed_with_where_they_come
     assert "wrong" not in plugins.names()
 
 
+def test_a_name_that_makes_no_framer_is_listed_with_the_reason() -> None:
+    plugins.define("acme", "length-prefix:siz=2")
+    (acme,) = [info for info in available_framers() if info.name == "acme"]
+    assert "length-prefix:siz=2: broken: acme = " in acme.summary
+    assert "length-prefix has no option 'siz'; did you mean 'size'?" in acme.summary
+
+
 def test_a_wrong_option_of_a_named_framer_names_where_it_comes_from() -> None:
     plugins.define("acme", "length-prefix:siz=2")
     error = refusal("first-of(acme, line)")
@@ -115,7 +149,14 @@ def test_a_wrong_option_of_a_named_framer_names_where_it_comes_from() -> None:
     ("text", "reason"),
     [
         ("[framers\n", "Expected"),
-        ("tool = 'none'\nframers = 5", "[tool.framestream.framers] is no table"),
+        ("tool = 'none'\nframers = 5", "[framers] is no table"),
+        ("[framer]\nacme = 'line'", "[framers] is no table; there is [framer]"),
+        (
+            "[tool.framestream]\nframer.acme = 'line'",
+            "[tool.framestream.framers] is no table; there is [framer]",
+        ),
+        ("[tool]\nframestream = 5", "[tool.framestream.framers] is no table"),
+        ("[tool.framestream]\nframers = {}\nlimit = 1", "holds framers and nothing else, not 'limit'"),
         ("[framers]\nacme = 5", "acme is 5; it must be a spec string"),
         ("[framers]\n'a/b' = 'line'", "'a/b' is no name for a framer"),
         ("[framers]\nacme = 'line:'", "acme: expected a value at the end of 'line:'"),
@@ -142,5 +183,8 @@ def test_the_nearest_pyproject_with_framers_counts(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.framestream.framers]\nacme = "line"\n')
     (tmp_path / "a" / "pyproject.toml").write_text("[project]\n")
     assert find_config(inner) == tmp_path / "pyproject.toml"
+    (inner / "pyproject.toml").write_text('[tool.framestream]\nframer = "misspelt"\n')
+    assert find_config(inner) == inner / "pyproject.toml"
+    (inner / "pyproject.toml").unlink()
     (tmp_path / "pyproject.toml").write_bytes(b"\xff")
     assert find_config(inner) is None

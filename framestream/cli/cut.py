@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from framestream import NEED_DATA, FrameDecoder, FrameTooLarge, FramingError, get_framer
+from framestream import END, NEED_DATA, FrameDecoder, FrameTooLarge, FramingError, get_framer
 from framestream.cli import options
 from framestream.cli.input import Source, open_source
 from framestream.cli.output import Printer, complain
@@ -66,7 +66,7 @@ def cut(
         try:
             for frame in drive(ask):
                 if frame is NEED_DATA:
-                    feed(decoder, read() or None)
+                    feed(decoder, read() or END)
                     continue
                 printer.write(frame, *(decoder.frame_span if printer.placed else (0, 0)))
                 printed += 1

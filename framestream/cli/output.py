@@ -67,8 +67,9 @@ class Printer:
         self.status = 1
         self.stream.flush()
         complain(f"{name}: {error}")
-        payload = error.payload[:32] if isinstance(error, PayloadError) else b""
-        for line in hexdump(payload or getattr(error, "excerpt", b""), getattr(error, "offset", 0) or 0):
+        is_bad = isinstance(error, PayloadError)
+        payload, offset = ("payload", "payload_offset") if is_bad else ("excerpt", "offset")
+        for line in hexdump(getattr(error, payload, b"")[:32], getattr(error, offset, 0) or 0):
             click.echo(line, err=True)
 
 

@@ -22,6 +22,7 @@ from framestream import FrameDecoder, FramestreamError, FramingError, ReadCondit
 from framestream import plugins as manager
 from framestream.cli.options import complete_framer
 from framestream.cli.output import complain, print_table, visible
+from framestream.errors import blame, describe_error
 from framestream.iterate import placed_frames
 from framestream.registry.named import NamedFramer
 from framestream.registry.options import describe_options
@@ -324,23 +325,28 @@ def _findings(plugin: Plugin) -> Iterator[tuple[str, bool]]:
     """Yield lines about a plugin and each of its framers, if it is in use, and whether each is a fault."""
     for complaint in _complaints(plugin):
         yield f"wrong: {complaint}", True
-    for name in plugin.framers if plugin.state == "loaded" else ():
+    for name in list(plugin.framers) if plugin.state == "loaded" else ():
         try:
-            factory = plugin.factory(name)
-            spec = getattr(factory, "example_spec", name)
-            missing = [option.key for option in describe_options(factory) if option.required]
-            if spec == name and missing:
-                needs = " and ".join(missing)
-                yield f"{name}: not tried, it needs {needs}; its class may say example_spec", False
-                continue
-            framer = get_framer(spec if ":" in spec or name != spec else f"{plugin.distribution}/{name}")
+            with blame("cannot be tried", ours=(FramestreamError,)):
+                found = list(_tried(plugin, name))
         except FramestreamError as error:
-            yield f"wrong: {name}: {error}", True
-            continue
-        own = getattr(factory, "name", "")
-        if own and own not in plugin.framers:
-            yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
-        outcome = Outcome(name, framer, arguments_of(factory))
-        yield outcome.verdict, bool(outcome.broken)
-        for message in outcome.broken:
-            yield f"wrong: {message}".replace("\n", "\n    "), False
+            found = [(f"wrong: {name}: {describe_error(error)}", True)]
+        yield from found
+
+
+def _tried(plugin: Plugin, name: str) -> Iterator[tuple[str, bool]]:
+    factory = plugin.factory(name)
+    spec = getattr(factory, "example_spec", name)
+    missing = [option.key for option in describe_options(factory) if option.required]
+    if spec == name and missing:
+        needs = " and ".join(missing)
+        yield f"{name}: not tried, it needs {needs}; its class may say example_spec", False
+        return
+    framer = get_framer(spec if ":" in spec or name != spec else f"{plugin.distribution}/{name}")
+    own = getattr(factory, "name", "")
+    if own and own not in plugin.framers:
+        yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
+    outcome = Outcome(name, framer, arguments_of(factory))
+    yield outcome.verdict, bool(outcome.broken)
+    for message in outcome.broken:
+        yield f"wrong: {message}".replace("\n", "\n    "), False

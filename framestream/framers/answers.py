@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
-from framestream.errors import EncodeError, FrameTooLarge, FramingError, PayloadError
+from framestream.errors import (
+    EncodeError,
+    FramerContractError,
+    FramestreamError,
+    FrameTooLarge,
+    FramingError,
+    PayloadError,
+    describe_error,
+)
 from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, ValueSpan, Window
-
-UNFIT: Final = (ValueError, TypeError, LookupError, AttributeError)
-"""What a function raises that is given another kind of value than it expects."""
 
 Found: TypeAlias = tuple[Any, ...]
 """A span, of three items or four."""
@@ -49,6 +54,18 @@ def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) ->
     if len(found) == 3:
         return condition.decode(data[found[0] : found[1]]), found[2]
     return None if found[3] is PADDING else (complete(condition, found, data), found[2])
+
+
+def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
+    """Return what the condition finds after any padding; the window's start moves up to there."""
+    while True:
+        found: Any = condition.find(window)
+        if type(found) is not tuple or len(found) == 3 or found[3] is not PADDING:
+            return found
+        if not window.start < found[2] <= len(window.data):
+            raise FramerContractError(f"padding up to {found[2]} in {window!r}", framer=str(condition))
+        window.start = window.resume = found[2]
+        window.memo = None
 
 
 def split_by(
@@ -116,6 +133,15 @@ def check_own_limit(
     # The size is told if the part declares it, whatever has arrived by now.
     probe = Window(bytes(data[begin : begin + limit + condition.overhead + 1]))
     raise FrameTooLarge(limit=limit, size=size if type(condition.find(probe)) is tuple else None)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a function that a user gave refuses a value.
+
+    A ValueError is written for whoever sent the value; any other says little without its type.
+    """
+    is_worded = isinstance(error, ValueError | FramestreamError)
+    return describe_error(error) if is_worded else f"{type(error).__name__}: {describe_error(error)}"
 
 
 def pieces_of(condition: ReadCondition[Any], frame: Any) -> list[bytes]:

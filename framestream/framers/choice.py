@@ -20,6 +20,7 @@ from framestream.framer import (
 from framestream.framers.answers import (
     decoder_of,
     pieces_of,
+    reason_of,
     refuse_truncated,
     split_by,
     still_missing,
@@ -233,8 +234,8 @@ class FirstOf(Framer[T]):
             try:
                 pieces = pieces_of(alternative, frame)
                 chosen = self._chosen(b"".join(pieces))
-            except (EncodeError, TypeError, AttributeError) as error:
-                reasons.append(f"{alternative}: {error}")
+            except Exception as error:  # noqa: BLE001 - one that cannot write it leaves it to the others
+                reasons.append(f"{alternative}: {reason_of(error)}")
                 continue
             if chosen == number:
                 return pieces

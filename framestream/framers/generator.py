@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from struct import Struct
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
-from framestream.errors import FramingError, PayloadError
+from framestream.errors import FramerContractError, FramingError, PayloadError
 from framestream.framer import (
     PADDING,
     Decode,
@@ -26,6 +26,8 @@ from framestream.framers.answers import (
     check_own_limit,
     complete,
     decoder_of,
+    find_past_padding,
+    reason_of,
     refuse_truncated,
     still_missing,
     when_whole,
@@ -42,7 +44,7 @@ class Body(Generic[T]):
 
     Args:
         field: its size in bytes, or a condition that reads it.
-        make: turns the body into the frame. A ``ValueError`` becomes a `PayloadError`.
+        make: turns the body into the frame. What it raises makes the frame a `PayloadError`.
         trailer: bytes that must stand after a body of known size.
     """
 
@@ -106,8 +108,8 @@ class GeneratorFramer(ReadCondition[T]):
     again with the same answers. In the ordinary course it runs once for each frame, in whatever chunks
     that arrives, and what has arrived is not looked at again.
 
-    A ``ValueError`` in it, or in decoding a field, is a `FramingError` at the field read last, because
-    nobody knows where the frame ends. A `PayloadError` says that the frame ends there and is bad.
+    A ``ValueError`` in it, and any exception in decoding a field, is a `FramingError` at the field read
+    last, because nobody knows where the frame ends. A `PayloadError` says that it ends there and is bad.
 
     To write frames, derive from `Framer` as well: ``class Address(GeneratorFramer[...], Framer[...])``.
     """
@@ -313,25 +315,24 @@ def _ask(condition: ReadCondition[Any], inner: Window, past_padding: bool) -> An
     of any other it is passed over.
     """
     try:
-        found: Any = condition.find(inner)
-        while past_padding and type(found) is tuple and found[3:] == (PADDING,):
-            inner.start = inner.resume = found[2]
-            inner.memo = None
-            found = condition.find(inner)
+        return find_past_padding(condition, inner) if past_padding else condition.find(inner)
     except FramingError as error:
         if error.position is None:
             error.position = inner.start
         raise
-    return found
 
 
 def _decoded(condition: ReadCondition[Any], found: Found, inner: Window, *, lenient: bool) -> Any:
     try:
         return complete(condition, found, inner.data)
-    except (ValueError, PayloadError) as error:
+    except (FramingError, FramerContractError):
+        raise
+    except Exception as error:
         if not lenient:
-            raise FramingError(f"a field cannot be decoded: {error}", position=inner.start) from error
-        return Failure(str(error))
+            raise FramingError(
+                f"a field cannot be decoded: {reason_of(error)}", position=inner.start
+            ) from error
+        return Failure(reason_of(error))
 
 
 def _send(run: _Run, answer: Any, position: int) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Literal
 
-from framestream.errors import EncodeError, FramingError
+from framestream.errors import EncodeError, FramerContractError, FramingError
+from framestream.framers.answers import reason_of
 
 ByteOrder = Literal["big", "little"]
 
@@ -187,14 +188,16 @@ class Custom(LengthField):
         self.function = function
 
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Ask the function; a ValueError from it refuses the header."""
+        """Ask the function; what it raises refuses the header."""
         end = at + self.size
         if len(data) < end:
             return None
         try:
             return self.function(bytes(data[at:end])), end
-        except ValueError as error:
-            raise FramingError(f"header refused: {error}", position=at) from error
+        except (FramingError, FramerContractError):
+            raise
+        except Exception as error:
+            raise FramingError(f"header refused: {reason_of(error)}", position=at) from error
 
     def write(self, length: int) -> bytes:
         """Refuse: a function only reads."""

@@ -42,7 +42,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
     `offset`, `adjust` and `strip` are Netty's lengthFieldOffset, lengthAdjustment and initialBytesToStrip,
     and tokio's length_field_offset, length_adjustment and num_skip; unlike Netty, the header is stripped
     unless `strip` says otherwise. With `length`, a function is given the `size` bytes at `offset` and
-    returns the length; what it refuses with a ValueError is a `FramingError`.
+    returns the length; what it raises is a `FramingError`.
 
     The extent is known with the header: a frame that is too large is refused before its body arrives,
     and can be skipped. A length that makes the frame end inside its own header breaks the stream.

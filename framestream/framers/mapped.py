@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from framestream.checks import check_function
-from framestream.errors import EncodeError, FramingError, PayloadError
+from framestream.errors import EncodeError, FramingError, PayloadError, counted
 from framestream.framer import (
     PADDING,
     Decode,
@@ -20,7 +21,7 @@ from framestream.framer import (
     Window,
     check_condition,
 )
-from framestream.framers.answers import UNFIT, complete, pieces_of
+from framestream.framers.answers import check_own_limit, complete, find_past_padding, pieces_of, reason_of
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class _Over(Framer[T]):
 
     @abstractmethod
     def _load(self, value: Any) -> T:
-        """Turn the other condition's frame into this one's; what it raises is a bad payload."""
+        """Turn the other condition's frame into this one's; what it raises makes that a bad payload."""
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the other condition finds."""
@@ -78,8 +79,8 @@ class Mapped(_Over[T]):
 
         Mapped(Line(), json.loads, json.dumps):   b'{"a": 1}\n'   ->  {"a": 1}
 
-    What `load` raises is a `PayloadError`: the frame is consumed and reading goes on after it. Without `dump`
-    it only reads.
+    What `load` raises makes the frame a `PayloadError`: it is consumed and reading goes on after it. Without
+    `dump` it only reads.
     """
 
     name = "mapped"
@@ -106,8 +107,8 @@ class Mapped(_Over[T]):
             raise EncodeError("it only reads: no function dumps a value")
         try:
             dumped = self.dump(frame)
-        except UNFIT as error:
-            raise EncodeError(str(error)) from error
+        except Exception as error:
+            raise EncodeError(reason_of(error)) from error
         return pieces_of(self.condition, dumped)
 
 
@@ -120,7 +121,8 @@ class Nested(_Over[T]):
         Nested(LengthPrefix(1), Msgpack()):   b"\x04\x93\1\2\3"   ->  [1, 2, 3]
 
     A payload that is less, more or other than one inner frame is a `PayloadError`: the outer framing is
-    still in step. The inner framing sees the end of the payload as the end of a stream.
+    still in step. The inner framing sees the end of the payload as the end of a stream; its padding may
+    surround the frame.
     """
 
     name = "nested"
@@ -133,20 +135,32 @@ class Nested(_Over[T]):
         check_condition(self.inner, "inner")
 
     def _load(self, value: Any) -> T:
+        inner, window, size = self.inner, Window(value, eof=True), len(value)
         try:
-            found: Any = self.inner.find(Window(value, eof=True))
+            found = find_past_padding(inner, window)
+            start = window.start
+            if type(found) is NeedMore or found[2] > size:
+                if start and start == size:
+                    raise PayloadError("payload holds no frame, only padding")
+                raise PayloadError(
+                    f"payload of {counted(size, 'byte')} is cut short: its inner frame has no end"
+                )
+            check_own_limit(inner, value, start, found[1] - found[0], found[2] - start)
+            frame: T = complete(inner, found, value)
         except FramingError as error:
-            raise PayloadError(f"payload is no {self.inner.name or 'frame'}: {error.reason}") from error
-        if isinstance(found, NeedMore) or found[2] > len(value):
-            raise PayloadError(f"payload of {len(value)} bytes is cut short: its inner frame has no end")
-        if found[2] < len(value):
-            raise PayloadError(f"payload of {len(value)} bytes, but its inner frame ends after {found[2]}")
-        if found[3:] == (PADDING,):
-            raise PayloadError("payload holds no frame, only padding")
-        try:
-            frame: T = complete(self.inner, found, value)
-        except FramingError as error:
-            raise PayloadError(error.reason) from error
+            place = f" at byte {error.position}" if error.position is not None else ""
+            raise PayloadError(
+                f"payload is no {inner.name or type(inner).__name__}{place}: {error.reason}"
+            ) from error
+        if found[2] < size:
+            window.start = window.resume = found[2]
+            window.memo = None
+            with suppress(FramingError):
+                find_past_padding(inner, window)
+            if window.start < size:
+                raise PayloadError(
+                    f"payload of {counted(size, 'byte')}, but its inner frame ends after {found[2]}"
+                )
         return frame
 
     def encode(self, frame: T) -> list[bytes]:

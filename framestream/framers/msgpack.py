@@ -12,8 +12,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgpack
 
 from framestream.checks import check_count
-from framestream.errors import EncodeError, PayloadError
+from framestream.errors import EncodeError
 from framestream.framer import Framer, NeedMore, Span, ValueSpan, Window, bytes_of
+from framestream.framers.answers import reason_of
 from framestream.framers.msgpack_scan import MAX_DEPTH, START, scan
 from framestream.framers.values import Interned
 
@@ -118,10 +119,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     def decode(self, payload: bytes) -> Any:
         """Return the object. The payload holds exactly one, so its declared lengths are covered by it."""
-        try:
-            return msgpack.unpackb(payload, **self._reading)
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise PayloadError(str(error) or type(error).__name__, payload=payload) from error
+        return msgpack.unpackb(payload, **self._reading)
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Pull objects from one Unpacker; what it refuses, `find` looks at again."""
@@ -148,8 +146,8 @@ class Msgpack(Framer[Any], metaclass=Interned):
         """
         try:
             packed: bytes = msgpack.packb(frame, **self._writing)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise EncodeError(f"msgpack cannot write it: {error}") from error
+        except Exception as error:
+            raise EncodeError(f"msgpack cannot write it: {reason_of(error)}") from error
         return bytes_of(packed, self.max_size)
 
     def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:

@@ -7,9 +7,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, TypeAlias
 
 from framestream.checks import check_count, check_function
-from framestream.errors import EncodeError, PayloadError
+from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
 from framestream.framer import Framer, ReadCondition, Window, check_condition
-from framestream.framers.answers import UNFIT, pieces_of, split_by, whole
+from framestream.framers.answers import pieces_of, reason_of, split_by, whole
 from framestream.framers.generator import Failure, Fields, GeneratorFramer, LastPart, Part
 
 Step: TypeAlias = ReadCondition[Any] | Callable[..., ReadCondition[Any]]
@@ -85,7 +85,7 @@ class _Parts(GeneratorFramer[Any], Framer[Any]):
         for index, (step, value) in enumerate(zip(self._steps, values, strict=True)):
             try:
                 condition = _condition_of(step, values[:index])
-            except UNFIT as error:
+            except FramingError as error:
                 raise EncodeError(f"part {index + 1} does not follow from those before: {error}") from error
             pieces.extend(pieces_of(condition, value))
         if self.max_size is not None:
@@ -104,7 +104,12 @@ def _condition_of(step: Step, values: tuple[Any, ...]) -> ReadCondition[Any]:
     """Return the step's condition; a function is given the values before as its arguments."""
     if isinstance(step, ReadCondition):
         return step
-    condition = step(*values)
+    try:
+        condition = step(*values)
+    except (FramingError, FramerContractError):
+        raise
+    except Exception as error:
+        raise FramingError(reason_of(error)) from error
     if not isinstance(condition, ReadCondition):
         raise TypeError(f"{step!r} returned {condition!r}, not a read condition")
     return condition
@@ -120,8 +125,8 @@ class Sequence(_Parts):
         Sequence(FixedLength(1), lambda n: Exactly(n[0])):      b"\2hi"         ->  (b"\2", b"hi")
 
     A part is a condition, or a function that is given the values of all parts before it and returns one.
-    What the function refuses with ValueError is a `FramingError`: nothing after that can be trusted. A
-    part that cannot be decoded makes the frame a `PayloadError`, unless a function depends on it.
+    What the function raises is a `FramingError`: nothing after that can be trusted. A part that cannot be
+    decoded makes the frame a `PayloadError`, unless a function depends on it.
 
     The payload, which the limit counts and which is streamed, goes from the first part's payload to the
     last one's, with whatever stands between them. Every part but the last must be complete before the next
@@ -152,8 +157,8 @@ class HeaderThenBody(_Parts):
         HeaderThenBody(Line(), lambda line: Exactly(int(line))):   b"2\nhi"  ->  ("2", b"hi")
 
     ``combine(header, body)`` makes the frame from both, and ``separate(frame)`` gives both back for
-    writing. A header for which `body` raises ValueError is a `FramingError`; a frame that `combine`
-    refuses with ValueError is a `PayloadError`. It is a `Sequence` of two parts in all else.
+    writing. A header for which `body` raises is a `FramingError`; a frame for which `combine` raises is a
+    `PayloadError`. It is a `Sequence` of two parts in all else.
     """
 
     name = "header-then-body"
@@ -182,8 +187,8 @@ class HeaderThenBody(_Parts):
         if self.separate is not None:
             try:
                 frame = self.separate(frame)
-            except UNFIT as error:
-                raise EncodeError(f"frame cannot be taken apart: {error}") from error
+            except Exception as error:
+                raise EncodeError(f"frame cannot be taken apart: {reason_of(error)}") from error
         elif self.combine is not None:
             raise EncodeError("header and body are combined; writing needs separate= to take them apart")
         return super().encode(frame)

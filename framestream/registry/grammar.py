@@ -10,7 +10,8 @@
     string  = DQUOTE *( char / escape ) DQUOTE / "'" *char "'"
 
 Between parentheses a comma can end an option or a framer. It ends the framer if a bare name without
-``=`` follows, so ``first-of(length-prefix:size=2,max=4KiB, line)`` reads as it looks; a framer that
+``=`` follows, so ``first-of(length-prefix:size=2,max=4KiB, line)`` reads as it looks. A bare name that is no
+framer's, and a flag of the framer before it, is taken for that later, where options are known. A framer that
 needs more is wrapped in parentheses of its own.
 """
 
@@ -22,8 +23,11 @@ from typing import NamedTuple, NoReturn, TypeAlias
 
 from framestream.errors import SpecError
 
-NAME = re.compile(r"[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?")
-"""A framer's name, or one qualified by its distribution (``acme-netstring/netstring``)."""
+NAME = re.compile(r"[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?", re.ASCII)
+"""A framer's name, or one qualified by its distribution (``acme-netstring/netstring``).
+
+ASCII alone: letters of other alphabets look like those of a name that somebody trusts.
+"""
 
 _TOKEN = re.compile(
     r"""\s*(?P<all>(?P<word>[^\s,()"'=:]+)|"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<raw>[^']*)'|(?P<sign>.)|$)""",
@@ -70,7 +74,9 @@ def parse_spec(text: str) -> Spec:
 
 def _spec(tokens: _Tokens, *, nested: bool) -> Spec:
     if not tokens.is_name():
-        tokens.fail("expected the name of a framer")
+        word = tokens.found[tokens.index]["word"] or ""
+        odd = "" if word.isascii() else f", which {word!a} is not: it is written in ASCII,"
+        tokens.fail(f"expected the name of a framer{odd}")
     name = tokens.word("a name")
     framers = _framers(tokens)
     options = []
@@ -132,7 +138,10 @@ class _Tokens:
 
     def framer_follows(self) -> bool:
         """Tell whether what follows this comma is the next framer rather than the next option."""
-        return self.sign(2) != "=" if self.is_name(1) else self.sign(1) == "("
+        ahead = 1
+        while self.is_name(ahead) and self.sign(ahead + 1) == ",":
+            ahead += 2  # before "key=value" these must be flags, for only options go before it
+        return self.sign(ahead + 1) != "=" if self.is_name(ahead) else ahead > 1 or self.sign(1) == "("
 
     @property
     def position(self) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from inspect import getdoc
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from framestream.errors import FramestreamError, PluginError, SpecError
+from framestream.errors import FramestreamError, PluginError, SpecError, blame, printable
 from framestream.framer import Option, ReadCondition, options_of
 from framestream.framers import BUILT_IN
+from framestream.registry.grammar import Option as SpecOption
 from framestream.registry.grammar import Spec, Value, Word, did_you_mean, parse_spec
 from framestream.registry.manager import PluginManager
 from framestream.registry.named import NamedFramer
@@ -32,7 +34,8 @@ def get_framer(spec: str) -> ReadCondition[Any]:
     Raises:
         SpecError: the string is malformed or an option is wrong; `position` says where.
         UnknownFramerError: no framer has the name; lists what is there and the nearest spelling.
-        PluginError: the name belongs to a plugin that is disabled or failed, or two plugins claim it.
+        PluginError: the name belongs to a plugin that is disabled or failed, two plugins claim it, or what
+            makes the framer raises something else than the ValueError or TypeError that options earn.
     """
     return _get_framer(spec, plugins.generation)
 
@@ -63,21 +66,33 @@ class FramerInfo(NamedTuple):
 
 
 def available_framers() -> tuple[FramerInfo, ...]:
-    """Return every framer there is, by name. Imports every plugin; those that fail have no entry."""
+    """Return every framer there is, by name. Imports every plugin; those that fail have no entry.
+
+    A plugin that does not finish importing within the load limit has failed. What the configuration names
+    has an entry even if it makes no framer; its summary says why.
+    """
     plugins.load()
     found = []
     for name in plugins.names():
-        try:
+        # Two claim it, or its plugin breaks when its framer is imported or described.
+        with suppress(PluginError), blame("cannot be described"):
             factory = plugins.factory(name)
-        except FramestreamError:
-            continue  # two claim it, or its plugin breaks when its framer is imported
-        if isinstance(factory, NamedFramer):
-            found.append(FramerInfo(name, factory.source, factory, factory.text))
-        else:
-            owners = (plugin.distribution for plugin in plugins if plugin.framers.get(name) is factory)
-            summary = (getdoc(factory) or "").partition("\n")[0]
-            found.append(FramerInfo(name, next(owners, "framestream"), factory, summary))
+            if isinstance(factory, NamedFramer):
+                found.append(FramerInfo(name, factory.source, factory, _summary(factory)))
+            else:
+                owners = () if name in plugins.built_in else plugins.providers(name)
+                owner = owners[0].distribution if owners else "framestream"
+                summary = printable((getdoc(factory) or "").partition("\n")[0])
+                found.append(FramerInfo(name, owner, factory, summary))
     return tuple(found)
+
+
+def _summary(named: NamedFramer) -> str:
+    try:
+        get_framer(named.name)
+    except FramestreamError as error:
+        return f"{named.text}: broken: {error}"
+    return named.text
 
 
 # From a tree to a framer -----------------------------------------------------------------------
@@ -101,10 +116,35 @@ def _build(spec: Spec) -> ReadCondition[Any]:
         except SpecError as error:
             reason = f"{factory.name} = {factory.text!r} in {factory.source}: {error}"
             raise SpecError(reason, position=spec.position) from error
-    framer = build_framer(factory, spec, _build)
-    if not isinstance(framer, ReadCondition):
-        raise PluginError(f"{spec.name!r} makes {framer!r}, which is no framer", plugin=spec.name)
-    return framer
+    owners = () if spec.name in plugins.built_in else plugins.providers(spec.name.rpartition("/")[2])
+    of_whom = f" of {owners[0].title}" if owners else ""
+    with blame(f"{spec.name!r}{of_whom} makes no framer", plugin=spec.name, ours=(SpecError, PluginError)):
+        framer = build_framer(factory, spec._replace(framers=tuple(_with_flags(spec.framers))), _build)
+        if not isinstance(framer, ReadCondition):
+            raise PluginError(
+                f"{spec.name!r}{of_whom} makes {framer!r:.200}, which is no framer", plugin=spec.name
+            )
+        return framer
+
+
+def _with_flags(framers: Iterable[Spec]) -> list[Spec]:
+    """Return nested framers, a bare name that is none but a flag of the one before it given to that one."""
+    found: list[Spec] = []
+    for framer in framers:
+        bare = found and framer == Spec(framer.name, position=framer.position)
+        if bare and framer.name not in plugins.names():
+            before = found[-1]
+            factory = plugins.factory(before.name)
+            if not isinstance(factory, NamedFramer) and framer.name in _flags(options_of(factory)):
+                flag = SpecOption(framer.name, Word("yes", framer.position), framer.position)
+                found[-1] = before._replace(options=(*before.options, flag))
+                continue
+        found.append(framer)
+    return found
+
+
+def _flags(options: Iterable[Option]) -> set[str]:
+    return {option.key for option in options if bool in Takes(option.hint).types}
 
 
 _Asked: TypeAlias = tuple[list[Option], str | None, Value, int]
@@ -117,7 +157,7 @@ def build_framer(factory: Callable[..., Any], spec: Spec, build: Callable[[Spec]
     Raise `SpecError` naming the option, its value, what is allowed and the nearest spelling.
     """
     options = options_of(factory)
-    flags = {option.key for option in options if bool in Takes(option.hint).types}
+    flags = _flags(options)
     holders = [option for option in options if option.holds_framers]
     in_place = [option for option in options if option.kind.name != "KEYWORD_ONLY"]
     asked: list[_Asked] = [(holders, None, framer, framer.position) for framer in spec.framers]

@@ -41,6 +41,7 @@ class PluginManager:
         self.generation = 0
         self._installed: list[Plugin] | None = None
         self._registered: list[Plugin] = []
+        self._owners: tuple[int, dict[str, list[Plugin]]] = (-1, {})
         self._notices: list[str] = []
         self._named: dict[str, NamedFramer] = {}
 
@@ -60,15 +61,19 @@ class PluginManager:
         return found
 
     def load(self, *names: str) -> None:
-        """Import these plugins, so that their event hooks are called; without names, every plugin.
+        """Import these plugins, so that their event hooks are called.
 
-        Naming one that is missing, disabled or has failed raises `PluginError`.
+        Without names, every plugin, each in a thread and for no longer than the load limit: one that hangs
+        keeps nobody from the others. Naming one that is missing, disabled or has failed raises `PluginError`.
         """
-        for plugin in () if names else self:
-            self._load(plugin)
         for name in names:
             for plugin in self.matching(name):
                 self._ready(plugin)
+        if not names:
+            limit = _load_limit()
+            for plugin in self:
+                plugin.load_within(limit)
+            self._changed()
 
     def disable(self, *names: str, reason: str = "disabled by the program") -> None:
         """Take plugins out of use; `PluginError` if no plugin answers to a name."""
@@ -84,7 +89,9 @@ class PluginManager:
         """
         from framestream.registry.plugin import Plugin  # noqa: PLC0415  # and with it pluggy
 
-        known = name or getattr(plugin, "name", "") or getattr(plugin, "__name__", type(plugin).__name__)
+        known = name or type(plugin).__name__
+        with suppress(Exception):  # whatever its attributes are, and raise
+            known = name or str(getattr(plugin, "name", "") or getattr(plugin, "__name__", known))
         added = Plugin("registered", "", known, {known: lambda: plugin})
         added.load(float("inf"))
         if added.state == "failed":
@@ -175,9 +182,6 @@ class PluginManager:
             return factory
         if short in self._named:
             return self._named[short]
-        if not self.providers(short):
-            # Last resort: a plugin may register a name that it does not declare as an entry point.
-            self.load()
         providers = self.providers(short)
         if len(providers) > 1:
             raise PluginError(_claimed(short, providers))
@@ -188,9 +192,16 @@ class PluginManager:
 
         What the program registered itself goes before what is installed.
         """
-        declared = [plugin for plugin in self if name in plugin.names]
-        found = declared or [plugin for plugin in self if name in plugin.framers]
-        enabled = [plugin for plugin in found if plugin.state != "disabled"]
+        known = list(self)
+        if self._owners[0] != self.generation:
+            owners: dict[str, list[Plugin]] = {}
+            for plugin in known:
+                for owned in dict.fromkeys((*plugin.names, *plugin.framers)):
+                    owners.setdefault(owned, []).append(plugin)
+            self._owners = self.generation, owners
+        found = self._owners[1].get(name, [])
+        declared = [plugin for plugin in found if name in plugin.names]
+        enabled = [plugin for plugin in declared or found if plugin.state != "disabled"]
         own = [plugin for plugin in enabled if plugin in self._registered]
         return own or enabled or declared[:1]
 
@@ -201,7 +212,7 @@ class PluginManager:
             if plugin.state == "loaded":
                 found.update(plugin.framers)
             elif plugin.state == "installed":
-                found.update(plugin.names)
+                found.update(filter(NAME.fullmatch, plugin.names))
         return tuple(sorted(found))
 
     def problems(self, plugin: Plugin) -> list[str]:
@@ -214,9 +225,11 @@ class PluginManager:
             elif others:
                 problems.append(_claimed(name, [plugin, *others]))
             elif not NAME.fullmatch(name):
-                problems.append(f"{name!r} is no name that a spec string can hold")
+                problems.append(
+                    f"'{name}' is no name that a spec string can hold: letters and digits of ASCII"
+                )
             elif name not in plugin.names:
-                problems.append(f"{name!r} is no entry point: asking for it imports every plugin")
+                problems.append(f"{name!r} is no entry point: it is not found before its plugin is loaded")
         return problems
 
     def notices(self) -> list[str]:
@@ -255,7 +268,7 @@ class PluginManager:
                 except PluginError as error:
                     plugin.fail(str(error), error.__cause__)
                     self._changed()
-                    raise
+                    raise PluginError(str(error), plugin=short) from error.__cause__
         theirs = sorted(framer for plugin in plugins for framer in plugin.framers)
         names = self.names() if name == short else tuple(theirs)
         failed = [plugin.distribution for plugin in self if plugin.state == "failed"]

@@ -10,16 +10,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from framestream.errors import SpecError
-from framestream.registry.grammar import NAME, Spec, names_in, parse_spec
+from framestream.registry.grammar import NAME, Spec, names_in, nearest, parse_spec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TABLE: Final = "tool.framestream.framers"
+
+_OURS: Final = re.compile(r"^\s*\[tool\.framestream\b", re.MULTILINE)
 
 
 class NamedFramer(NamedTuple):
@@ -66,7 +69,8 @@ def named_framer(name: str, text: Any, source: str) -> NamedFramer:
 def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
     """Return the named framers of a TOML file: its table ``tool.framestream.framers``, or else ``framers``.
 
-    Raise `SpecError` naming the file and the entry that is wrong; `OSError` if it cannot be read.
+    Raise `SpecError` naming the file and the entry that is wrong, or saying that there is no such table;
+    `OSError` if it cannot be read.
     """
     # Few programs name framers, and every one that asks for a framer by name imports this module.
     from tomllib import load  # noqa: PLC0415
@@ -77,13 +81,16 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
             document = load(file)
     except ValueError as error:
         raise SpecError(f"{place}: {error}") from error
-    table: Any = document
-    for key in TABLE.split("."):
-        table = table.get(key) if isinstance(table, Mapping) else None
-    if table is None:
-        table = document.get("framers", {})
+    tool = document.get("tool")
+    own = tool.get("framestream") if isinstance(tool, Mapping) else None
+    title, tables = ("framers", document) if own is None else (TABLE, own)
+    tables = tables if isinstance(tables, Mapping) else {}
+    table = tables.get("framers")
     if not isinstance(table, Mapping):
-        raise SpecError(f"{place}: [{TABLE}] is no table")
+        close = nearest("framers", tables.keys() - {"framers"})
+        raise SpecError(f"{place}: [{title}] is no table" + (f"; there is [{close}]" if close else ""))
+    if others := tables.keys() - {"framers"} if own else ():
+        raise SpecError(f"{place}: [tool.framestream] holds framers and nothing else, not {min(others)!r}")
     return {name: named_framer(name, text, place) for name, text in table.items()}
 
 
@@ -109,7 +116,7 @@ def find_config(start: Path) -> Path | None:
     for directory in (start, *start.parents):
         path = directory / "pyproject.toml"
         try:
-            if f"[{TABLE}]" in path.read_text("utf-8"):
+            if _OURS.search(path.read_text("utf-8")):
                 return path
         except (OSError, UnicodeError):
             continue

@@ -6,16 +6,15 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from importlib import import_module, metadata
-from threading import RLock
+from threading import TIMEOUT_MAX, RLock, Thread
 from time import perf_counter
 from traceback import format_exception
 from typing import Any, Literal, TypeAlias
 
 import pluggy
 
-from framestream.errors import PluginError
+from framestream.errors import PluginDefect, blame, printable
 from framestream.framer import ReadCondition
 from framestream.registry import hookspecs
 from framestream.registry.grammar import NAME, did_you_mean, normalised
@@ -32,10 +31,6 @@ CONTRACT = 1
 _logger = logging.getLogger("framestream.plugins")
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("framestream_"))
-
-
-class _Defect(PluginError):
-    """What is wrong with a plugin, found by us or raised by the plugin."""
 
 
 class Plugin:
@@ -61,10 +56,11 @@ class Plugin:
     def __init__(
         self, distribution: str, version: str, module: str, points: Mapping[str, Callable[[], Any]]
     ) -> None:
-        self.distribution = distribution
-        self.version = version
-        self.module = module
-        self.names = tuple(points)
+        # Whatever metadata says can be printed, and a letter that looks like another is told from it.
+        self.distribution, self.version, self.module, *names = map(
+            _plain, (distribution, version, module, *points)
+        )
+        self.names = tuple(names)
         self.state: State = "installed"
         self.reason = ""
         self.error: BaseException | None = None
@@ -75,8 +71,7 @@ class Plugin:
         self._points = points
         self._lock = RLock()
         self._loading = False  # a plugin that asks for its own name while it is imported must not recurse
-        self._manager = pluggy.PluginManager("framestream")
-        self._manager.add_hookspecs(hookspecs)
+        self._manager: pluggy.PluginManager
 
     def __repr__(self) -> str:
         return f"<Plugin {self.title} {self.state}>"
@@ -103,15 +98,31 @@ class Plugin:
             self._loading = True
             started = perf_counter()
             try:
-                self._load()
-                self.state = "loaded"
-            except _Defect as error:
+                with blame("cannot be inspected"):
+                    self._load()
+            except PluginDefect as error:
                 self.fail(str(error), error.__cause__ or error)
+            else:
+                if not self.reason:  # it may have been given up meanwhile
+                    self.state = "loaded"
             finally:
                 self._loading = False
                 self.load_time = perf_counter() - started
             if self.state == "loaded" and self.load_time > limit:
                 self.fail(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
+
+    def load_within(self, limit: float) -> None:
+        """Import it and let it register in a thread of its own; if that does not end in time, it has failed.
+
+        The thread is left alone then: nothing can end what it waits for.
+        """
+        if self.state != "installed" or self._loading:
+            return
+        thread = Thread(target=self.load, args=(limit,), name=f"load {self.module}", daemon=True)
+        thread.start()
+        thread.join(min(limit, TIMEOUT_MAX))
+        if thread.is_alive():
+            self.fail(f"does not finish loading, limit {limit:g} s")
 
     def fail(self, reason: str, error: BaseException | None = None) -> None:
         """Take it out of use, keep the reason, and log it once."""
@@ -127,49 +138,54 @@ class Plugin:
         if self.state != "loaded":
             return
         try:
-            with self._blamed(f"raised in {hook}"):
+            with blame(f"raised in {hook}"):
                 getattr(self._manager.hook, hook)(**arguments)
-        except _Defect as error:
+        except PluginDefect as error:
             self.fail(str(error), error.__cause__)
 
     def factory(self, name: str) -> Factory:
         """Return what makes the framer of this name, importing it now if it was registered as a string."""
         factory = self.framers[name]
         if isinstance(factory, str):
-            with self._blamed(f"cannot import {factory}"):
+            with blame(f"cannot import {factory}"):
                 module, _, attribute = factory.partition(":")
                 factory = getattr(import_module(module), attribute)
-            self._check_factory(name, factory)
+                self._check_factory(name, factory)
             self.framers[name] = factory
         return factory
 
     def _load(self) -> None:
+        self._manager = pluggy.PluginManager("framestream")
+        self._manager.add_hookspecs(hookspecs)
+        known: list[object] = []
         for name, find in self._points.items():
-            with self._blamed("cannot be imported"):
+            with blame("cannot be imported"):
                 found = find()
-            with self._blamed("cannot be inspected"):
-                self._check_contract(found)
+            self._check_contract(found)
             if _is_framer_class(found):
                 self._register(name, found)
-            elif not self._manager.is_registered(found):
-                with self._blamed("has hooks that do not fit"):
+            elif not any(found is one for one in known):  # they may not be comparable
+                known.append(found)
+                with blame("has hooks that do not fit"):
                     self._check_hooks(found)
                     self._manager.register(found)
         self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
         if not self.hooks and not self.framers:
-            raise _Defect("implements no hook and is no framer class")
-        with self._blamed("raised in framestream_register_framers"):
+            raise PluginDefect("implements no hook and is no framer class")
+        with blame("raised in framestream_register_framers"):
             self._manager.hook.framestream_register_framers(register=self._register)
 
     def _check_contract(self, found: object) -> None:
         module = sys.modules.get(getattr(found, "__module__", ""))
         contract = getattr(found, "framestream_contract", getattr(module, "framestream_contract", CONTRACT))
-        if not isinstance(contract, int) or contract < 1:
-            raise _Defect(f"framestream_contract is {contract!r}; it must be a number such as {CONTRACT}")
+        if type(contract) is not int or contract < 1:
+            raise PluginDefect(
+                f"framestream_contract is {contract!r}; it must be a number such as {CONTRACT}"
+            )
         self.contract = contract
         if contract > CONTRACT:
             known = f"this framestream knows {CONTRACT}: upgrade it"
-            raise _Defect(f"is written for contract version {contract}, {known}")
+            raise PluginDefect(f"is written for contract version {contract}, {known}")
 
     def _check_hooks(self, found: object) -> None:
         """Refuse what pluggy would pass over in silence: misspelt, unmarked and asynchronous hooks."""
@@ -179,35 +195,25 @@ class Plugin:
             if not marked and not (name.startswith("framestream_") and inspect.isroutine(value)):
                 continue
             if name not in HOOKS:
-                raise _Defect(f"there is no hook {name}{did_you_mean(name, HOOKS)}")
+                raise PluginDefect(f"there is no hook {name}{did_you_mean(name, HOOKS)}")
             if not marked:
-                raise _Defect(f"{name} is not marked with @hookimpl")
+                raise PluginDefect(f"{name} is not marked with @hookimpl")
             if inspect.iscoroutinefunction(value):
-                raise _Defect(f"{name} is a coroutine function; hooks are plain functions")
+                raise PluginDefect(f"{name} is a coroutine function; hooks are plain functions")
 
     def _register(self, name: Any, factory: Any) -> None:
         if not isinstance(name, str) or "/" in name or not NAME.fullmatch(name):
-            raise _Defect(f"registers {name!r}, which is no name for a framer")
+            raise PluginDefect(f"registers {name!a}, which is no name for a framer")
+        name = str.__str__(name)  # a subclass may compare and hash in its own way
         if name in self.framers:
-            raise _Defect(f"registers {name!r} twice")
+            raise PluginDefect(f"registers {name!r} twice")
         if not isinstance(factory, str):
             self._check_factory(name, factory)
         self.framers[name] = factory
 
     def _check_factory(self, name: str, factory: object) -> None:
         if not callable(factory) or (isinstance(factory, type) and not _is_framer_class(factory)):
-            raise _Defect(f"registers {name!r} as {factory!r}, which is no framer class")
-
-    @contextmanager
-    def _blamed(self, what: str) -> Iterator[None]:
-        """Turn whatever is raised inside into a defect that says what the plugin did."""
-        try:
-            yield
-        except (_Defect, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # even a plugin that calls sys.exit() is contained
-            told = " ".join(f"{what}: {type(error).__name__}: {error}".split())
-            raise _Defect(told) from error
+            raise PluginDefect(f"registers {name!r} as {factory!r}, which is no framer class")
 
 
 def _is_framer_class(found: object) -> bool:
@@ -225,27 +231,41 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
     # metadata.entry_points() parses every distribution there is, and one that is broken breaks it:
     # looking for the group in the text first costs a tenth, and lets each fail alone.
     for distribution in metadata.distributions(**where):
+        found: list[Plugin] = []
         try:
-            text = distribution.read_text("entry_points.txt") or ""
-        except (OSError, UnicodeError):
-            continue
-        if f"[{GROUP}]" not in text:
-            continue
-        try:
-            name = distribution.metadata["Name"]
-            if not name:
-                raise ValueError("it has no name")
-            first = next(iter(metadata.distributions(name=name, **where)), distribution)
-            # Only the copy that comes first on the path can be imported, and a directory that is on the
-            # path twice shows it twice.
-            if name not in seen and first.read_text("entry_points.txt") == text:
-                seen.add(name)
-                yield from _plugins_of(name, first)
-        except Exception as error:  # noqa: BLE001 - broken metadata of any kind belongs to one distribution
+            # Broken metadata of any kind belongs to one distribution.
+            with blame("its metadata cannot be read"):
+                text = _entry_points_of(distribution)
+                if f"[{GROUP}]" not in text:
+                    continue
+                name = distribution.metadata["Name"]
+                if not name:
+                    raise ValueError("it has no name")
+                first = next(iter(metadata.distributions(name=name, **where)), distribution)
+                # Only the copy that comes first on the path can be imported; another may be there because the
+                # directory is on the path twice, or because the project is spelt otherwise now.
+                if normalised(name) not in seen and _entry_points_of(first) == text:
+                    seen.add(normalised(name))
+                    found = _plugins_of(name, first)
+        except PluginDefect as error:
             place = str(getattr(distribution, "_path", "a distribution"))
-            plugin = Plugin(place, "", "entry_points.txt", {place: lambda: None})
-            plugin.fail(f"its metadata cannot be read: {type(error).__name__}: {error}", error)
-            yield plugin
+            found = [Plugin(place, "", "entry_points.txt", {place: lambda: None})]
+            found[0].fail(str(error), error.__cause__)
+        yield from found
+
+
+def _plain(text: str) -> str:
+    return printable(text.encode("ascii", "backslashreplace").decode())
+
+
+def _entry_points_of(distribution: metadata.Distribution) -> str:
+    try:
+        return distribution.read_text("entry_points.txt") or ""
+    except UnicodeError as error:
+        # Told only if it may declare a plugin; NULs stand between the letters of UTF-16.
+        if f"[{GROUP}]".encode() in bytes(getattr(error, "object", b"")).replace(b"\0", b""):
+            raise
+        return ""
 
 
 def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from framestream.stream.options import StreamOptions
     from framestream.stream.reads import REST, CallbackRead, FrameHandler, PendingRead
     from framestream.stream.receiver import End, EndKind
+    from framestream.stream.requests import Requests, handle_frames
     from framestream.stream.stream import IOStream, ReadLimits, StreamStats
 
 _LAZY = {
@@ -17,6 +18,7 @@ _LAZY = {
     "options": "StreamOptions",
     "reads": "REST CallbackRead FrameHandler PendingRead",
     "receiver": "End EndKind",
+    "requests": "Requests handle_frames",
     "stream": "IOStream ReadLimits StreamStats",
 }
 _PLACES = {name: module for module, names in _LAZY.items() for name in names.split()}
@@ -33,8 +35,10 @@ __all__ = [
     "IOStream",
     "PendingRead",
     "ReadLimits",
+    "Requests",
     "StreamOptions",
     "StreamStats",
+    "handle_frames",
 ]
 
 

@@ -16,9 +16,11 @@ from framestream.errors import (
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
+    PayloadError,
     StreamBusy,
     StreamClosed,
     StreamTimeout,
+    describe_error,
 )
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
@@ -57,7 +59,7 @@ else:
 
 T = TypeVar("T")
 Condition: TypeAlias = "ReadCondition[T] | str | None"
-Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback"]
+Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame"]
 
 logger = logging.getLogger("framestream")
 
@@ -67,7 +69,8 @@ _LINES: Final[dict[str, tuple[int, str]]] = {
     "write": (logging.WARNING, "error on write: %s"),
     "buffer": (logging.ERROR, "%s, closing the stream"),
     "oversize": (logging.INFO, "%s, closing the stream"),
-    "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %r"),
+    "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %s"),
+    "frame": (logging.WARNING, "skipping a frame: %s"),
 }
 # Seconds that a TLS handshake has left when no more input is wanted.
 _HANDSHAKE_GRACE: Final = 0.5
@@ -916,13 +919,20 @@ class IOStream(Generic[F]):
             self.close(error)
         return error
 
+    def skips(self, error: BaseException) -> bool:
+        """Log an error that cost its own frame only, and return True: who has nobody to tell reads on."""
+        passing = isinstance(error, PayloadError) or (isinstance(error, FrameTooLarge) and error.recoverable)
+        if passing:
+            self.log_problem("frame", error)
+        return passing
+
     def tap(self, condition: ReadCondition[Any], frame: Any) -> None:
         """Show a frame that is about to be delivered to the plugins that asked for it."""
         if events.frame_received is not None:
             events.frame_received(stream=self, condition=condition, frame=frame)
 
     def log_problem(self, problem: Problem, error: BaseException) -> None:
-        """Log what the stream is about to close for: one line on the logger ``framestream``.
+        """Log what the stream is about to close for, or to skip: one line on the logger ``framestream``.
 
         A subclass may say it elsewhere, or in other words. It must not raise.
 
@@ -930,13 +940,14 @@ class IOStream(Generic[F]):
             problem: ``"read"`` or ``"write"``: the transport failed, and not because the peer is gone;
                 ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
                 above its limit, and the rule for that is ``"close"``; ``"callback"``: a function of the
-                user's raised.
+                user's raised; ``"frame"``: a frame is skipped that cannot be decoded, or is above its limit,
+                and there is nobody to raise that to.
             error: the exception at hand.
         """
         level, text = _LINES[problem]
         # Only a callback's error comes with its traceback, since only that is a bug.
         trace = error if problem == "callback" else None
-        logger.log(level, text, error, exc_info=trace, extra=self._log_fields())
+        logger.log(level, text, describe_error(error), exc_info=trace, extra=self._log_fields())
 
     def _log_fields(self) -> dict[str, Any]:
         return {"stream": self, "peer": self.peer}

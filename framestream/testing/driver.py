@@ -276,7 +276,7 @@ def transcript(
                 continue
             break
         if said is NEED_DATA:
-            feed(decoder, next(source, None))
+            feed(decoder, next(source, END))
             continue
         if way != "part":
             at = decoder.offset if way == "place" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, assert_type
 
 from framestream import (
@@ -21,6 +21,7 @@ from framestream import (
     get_framer,
     iter_frames,
 )
+from framestream.iterate import AsyncFrames
 
 
 def a_frame_has_the_type_its_condition_decodes_to(decoder: FrameDecoder) -> None:
@@ -56,7 +57,7 @@ def iterators_yield_frames() -> None:
     async def receive() -> bytes:
         return b""
 
-    assert_type(aiter_frames(receive, Line()), AsyncIterator[str])
+    assert_type(aiter_frames(receive, Line()), AsyncFrames[str])
 
 
 def a_name_gives_a_condition_of_unknown_frames() -> None:

@@ -1,0 +1,180 @@
+"""Many things at once over one stream: requests whose answers come in any order, and handlers of frames."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from framestream.checks import check_count, check_seconds
+from framestream.errors import StreamBusy, StreamClosed, StreamTimeout, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable, Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from framestream.stream.frames import Frames
+    from framestream.stream.stream import IOStream
+
+T = TypeVar("T")
+
+logger = logging.getLogger("framestream")
+
+_LOST: Final[Any] = object()  # instead of an answer: none will come
+
+
+class Requests(Generic[T]):
+    """Send requests over one stream while others wait for their answers, which may come in any order.
+
+    ::
+
+        async with Requests(stream, lambda answer: answer["id"], timeout=10) as requests:
+            answer = await requests.ask(lambda number: {"id": number, "method": "ping"})
+
+    While the block lasts, it reads the stream, and nobody else may. At its end, and at the end of the stream,
+    whoever still waits gets a `StreamClosed`.
+
+    Args:
+        stream: a stream with a framing of its own, see `IOStream.framed`.
+        id_of: called with each frame that arrives; returns the id of the request that it answers, or None if
+            it answers none. What it raises closes the stream; so does a frame that cannot be decoded, unless
+            the stream has `on_payload_error`.
+        most: how many requests may be under way; further ones wait until one is done.
+        timeout: seconds for each request, the wait for its turn included.
+        ids: where ids for requests come from; those of requests under way are left out.
+        on_other: called with each frame that answers no request under way: a notification, a request by the
+            peer, an answer that comes too late. Without it, such frames are logged. What it raises closes
+            the stream.
+    """
+
+    def __init__(
+        self,
+        stream: IOStream[T],
+        id_of: Callable[[T], Hashable | None],
+        *,
+        most: int = 64,
+        timeout: float | None = None,
+        ids: Iterable[Any] | None = None,
+        on_other: Callable[[T], object] | None = None,
+    ) -> None:
+        check_count("most", most, least=1)
+        check_seconds("timeout", timeout, optional=True)
+        self._stream = stream
+        self._id_of = id_of
+        self._room = asyncio.Semaphore(most)
+        self._timeout = timeout
+        self._ids = iter(count(1) if ids is None else ids)
+        self._on_other = on_other or self._log
+        self._waiting: dict[Hashable, asyncio.Future[T]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._error: Exception | None = None  # what ended the reading
+
+    async def ask(self, request: Callable[[Any], Any], *, timeout: float | None = None) -> T:
+        """Send a request and return the frame that answers it.
+
+        Cancelling gives up waiting and concerns no other request; what is sent stays sent.
+
+        Args:
+            request: called with a fresh id; returns the frame to send.
+            timeout: seconds for this request, instead of the usual.
+
+        Raises:
+            StreamTimeout: there was no answer in time.
+            StreamClosed: none will come; ``real_error`` tells why, unless the stream just ended.
+            EncodeError, BufferFull: the request cannot be sent.
+        """
+        check_seconds("timeout", timeout, optional=True)
+        limit = self._timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(limit), self._room:
+                return await self._answer(request)
+        except TimeoutError as error:
+            if isinstance(error, StreamTimeout):
+                raise
+            raise StreamTimeout(f"no answer after {limit:g} s") from error
+
+    async def _answer(self, request: Callable[[Any], Any]) -> T:
+        if self._reading is None or self._reading.done():
+            raise self._lost()
+        number = next(number for number in self._ids if number not in self._waiting)
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._stream.send(request(number))
+            answer: Any = await waiting
+        finally:
+            del self._waiting[number]
+        if answer is _LOST:
+            raise self._lost()
+        return answer  # type: ignore[no-any-return]  # T
+
+    def _lost(self) -> StreamClosed:
+        return StreamClosed(
+            "stream ended before the answer came", real_error=self._error or self._stream.error
+        )
+
+    async def _read(self, frames: Frames[T]) -> None:
+        try:
+            async for frame in frames:
+                self._take(frame)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, and whoever asks next
+            self._error = error
+            self._stream.close(error)
+        finally:
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_result(_LOST)
+
+    def _take(self, frame: T) -> None:
+        number = self._id_of(frame)
+        waiting = None if number is None else self._waiting.get(number)
+        if waiting is None or waiting.done():
+            self._on_other(frame)
+        else:
+            waiting.set_result(frame)
+
+    def _log(self, frame: T) -> None:
+        what = printable(f"{frame!r:.100}")
+        logger.warning("%s: nobody waits for %s", self._stream.peer, what, extra={"stream": self._stream})
+
+    async def __aenter__(self) -> Self:
+        frames = self._stream.frames()
+        if self._stream.reading():
+            raise StreamBusy("a read is under way; requests read the stream themselves")
+        self._reading = asyncio.create_task(self._read(frames))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._reading is not None
+        self._reading.cancel()
+        await asyncio.wait([self._reading])
+
+
+async def handle_frames(
+    stream: IOStream[T], handler: Callable[[T], Awaitable[object]], *, most: int = 64
+) -> None:
+    """Call a coroutine function for each frame, in a task each; return when the stream and they have ended.
+
+    At most `most` of them run at once. Meanwhile no further frame is read, so the peer is held back.
+    Cancelling cancels them all, and so does the first that raises; none outlives this call.
+
+    Raises:
+        Exception: what the first handler to fail has raised, or what `IOStream.read` does.
+    """
+    check_count("most", most, least=1)
+    room = asyncio.Semaphore(most)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            await room.acquire()
+            async for frame in stream:
+                tasks.create_task(_run(handler, frame)).add_done_callback(lambda _: room.release())
+                await room.acquire()
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _run(handler: Callable[[T], Awaitable[object]], frame: T) -> None:
+    await handler(frame)

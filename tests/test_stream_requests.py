@@ -1,0 +1,322 @@
+"""Overlapping requests over one stream, and handlers of frames that run at once: msgpack-rpc over sockets."""
+
+import asyncio
+import itertools
+
+import pytest
+from stream_pairs import begun, joined, once, passes, until
+
+from framestream import (
+    FramingError,
+    IncompleteFrame,
+    Line,
+    Msgpack,
+    PayloadError,
+    StreamBusy,
+    StreamClosed,
+    StreamTimeout,
+    connect,
+    serve,
+)
+from framestream.stream import Requests, handle_frames
+from framestream.testing import memory_stream_pair
+
+pytestmark = pytest.mark.every_loop
+every_kind = pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])
+
+REQUEST, ANSWER, NOTIFICATION = 0, 1, 2
+
+
+def id_of(message):
+    """Return the id of the request that a message of msgpack-rpc answers."""
+    match message:
+        case [1, number, _, _]:
+            return number
+        case [0 | 2, *_]:
+            return None
+    raise FramingError(f"{message!r} is no message of msgpack-rpc")
+
+
+def request(method, *arguments):
+    return lambda number: [REQUEST, number, method, list(arguments)]
+
+
+def answer_to(request, result):
+    return [ANSWER, request[1], None, result]
+
+
+def pair(**options):
+    return memory_stream_pair(framer=Msgpack(), **options)
+
+
+async def double(stream):
+    """Answer requests as a server that takes its time, and so in another order."""
+
+    async def answer(request):
+        for _ in range(20 - request[3][0] % 20):
+            await asyncio.sleep(0)
+        await stream.send(answer_to(request, 2 * request[3][0]))
+
+    await handle_frames(stream, answer)
+
+
+@every_kind
+async def test_each_answer_reaches_who_asked_in_whatever_order_they_come(kind):
+    async with joined(kind, framer=Msgpack(), half_open=True) as (client, server):
+        serving = asyncio.ensure_future(double(server))
+        async with Requests(client, id_of) as requests:
+            answers = await asyncio.gather(*(requests.ask(request("double", n)) for n in range(200)))
+        assert [2 * n for n in range(200)] == [result for _, _, _, result in answers]
+        await client.write_eof()
+        await serving
+
+
+@once
+async def test_no_more_than_so_many_requests_are_under_way():
+    client, server = pair()
+    async with Requests(client, id_of, most=2) as requests:
+        asking = [await begun(requests.ask(request("get", n))) for n in range(5)]
+        first, second = await server.read(), await server.read()
+        assert 0 == server.buffered
+        await server.send(answer_to(second, "b"))
+        third = await server.read()
+        assert [3] == [third[1]]
+        for asked in (first, third):
+            await server.send(answer_to(asked, "x"))
+        for _ in range(2):
+            await server.send(answer_to(await server.read(), "y"))
+        assert ["x", "b", "x", "y", "y"] == [result for _, _, _, result in await asyncio.gather(*asking)]
+
+
+@once
+async def test_a_request_that_is_cancelled_or_too_slow_costs_the_others_nothing():
+    client, server = pair()
+    late = []
+    async with Requests(client, id_of, most=3, on_other=late.append) as requests:
+        given_up = await begun(requests.ask(request("slow")))
+        patient = await begun(requests.ask(request("fast")))
+        with pytest.raises(StreamTimeout, match=r"no answer after 0\.01 s"):
+            await requests.ask(request("slow"), timeout=0.01)
+        given_up.cancel()
+        asked = [await server.read() for _ in range(3)]
+        for each in asked:
+            await server.send(answer_to(each, each[2]))
+        assert [ANSWER, 2, None, "fast"] == await patient
+        await until(lambda: len(late) == 2)
+        assert [1, 3] == [message[1] for message in late]
+        whole = await begun(requests.ask(request("again")))
+        await server.send(answer_to(await server.read(), "here"))
+        assert "here" == (await whole)[3]
+
+
+@once
+async def test_a_timeout_counts_the_wait_for_a_turn_and_one_of_the_call_comes_first():
+    client, _ = pair()
+    async with Requests(client, id_of, most=1, timeout=0.01) as requests:
+        patient = await begun(requests.ask(request("first"), timeout=60))
+        with pytest.raises(StreamTimeout):
+            await requests.ask(request("second"))
+        patient.cancel()
+
+
+@once
+async def test_ids_of_requests_under_way_are_not_given_twice():
+    client, server = pair()
+    async with Requests(client, id_of, ids=itertools.cycle("ab")) as requests:
+        slow = await begun(requests.ask(request("slow")))
+        for _ in range(3):
+            quick = await begun(requests.ask(request("quick")))
+            asked = await server.read()
+            if asked[2] == "slow":
+                asked = await server.read()
+            assert "b" == asked[1]
+            await server.send(answer_to(asked, None))
+            await quick
+        await server.send([ANSWER, "a", None, "done"])
+        assert "done" == (await slow)[3]
+
+
+@once
+async def test_what_answers_nobody_goes_to_a_function_or_is_logged(caplog):
+    client, server = pair()
+    others = []
+    async with Requests(client, id_of, on_other=others.append):
+        await server.send([NOTIFICATION, "tick", [1]])
+        await server.send([ANSWER, 99, None, "who asked?"])
+        await until(lambda: len(others) == 2)
+    async with Requests(client, id_of):
+        await server.send([NOTIFICATION, "\x1b[31mtick", []])
+        await until(lambda: caplog.messages)
+    assert r"nobody waits for [2, '\x1b[31mtick', []]" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("end", "real_error"),
+    [
+        (lambda server: server.close(), type(None)),
+        (lambda server: (server.write(b"\x93\x01"), server.close()), IncompleteFrame),
+        (lambda server: server.send("hello"), FramingError),
+    ],
+)
+async def test_the_end_of_the_stream_fails_all_who_wait_and_all_who_ask_then(end, real_error):
+    async with joined("tcp", framer=Msgpack()) as (client, server):
+        async with Requests(client, id_of, most=2) as requests:
+            asking = [await begun(requests.ask(request("get"))) for _ in range(3)]
+            end(server)
+            failures = await asyncio.gather(*asking, return_exceptions=True)
+            assert [StreamClosed] * 3 == [type(failure) for failure in failures]
+            assert [real_error] * 3 == [type(failure.real_error) for failure in failures]
+            with pytest.raises(StreamClosed):
+                await requests.ask(request("get"))
+
+
+@once
+async def test_leaving_the_block_fails_who_waits_and_gives_the_reading_back():
+    client, server = pair()
+    async with Requests(client, id_of) as requests:
+        asking = await begun(requests.ask(request("get")))
+        with pytest.raises(StreamBusy):
+            await client.read()
+    with pytest.raises(StreamClosed):
+        await asking
+    await server.send("hello")
+    assert "hello" == await client.read()
+
+
+@once
+async def test_requests_need_a_framing_and_a_stream_that_nobody_reads():
+    client, _ = memory_stream_pair()
+    with pytest.raises(TypeError, match="no framer"):
+        async with Requests(client, id_of):
+            pass
+    client.framed(Line())
+    reading = await begun(client.read())
+    with pytest.raises(StreamBusy):
+        async with Requests(client, id_of):
+            pass
+    reading.cancel()
+    for wrong in (0, -1, 1.5, None):
+        with pytest.raises(ValueError, match="most"):
+            Requests(client, id_of, most=wrong)
+        with pytest.raises(ValueError, match="most"):
+            await handle_frames(client, print, most=wrong)
+
+
+@once
+async def test_an_answer_that_cannot_be_decoded_leaves_nobody_waiting():
+    client, server = memory_stream_pair(framer=Line())
+    async with Requests(client, int) as requests:
+        asking = await begun(requests.ask(str))
+        await server.write(b"\xff\n1\n")
+        with pytest.raises(StreamClosed) as caught:
+            await asking
+        assert isinstance(caught.value.real_error, PayloadError)
+
+
+@once
+async def test_a_request_that_cannot_be_sent_takes_no_place():
+    client, server = memory_stream_pair(framer=Line())
+    async with Requests(client, int, most=1) as requests:
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await requests.ask(lambda number: 1 / 0)
+        asking = await begun(requests.ask(str))
+        await server.send(await server.read())
+        assert "4" == await asking
+
+
+@once
+async def test_answers_are_taken_while_more_is_sent_than_the_peer_takes():
+    client, server = pair(write_high_water=1000)
+    serving = asyncio.ensure_future(double(server))
+    async with Requests(client, id_of, most=1000) as requests:
+        asking = [requests.ask(request("double", n, "x" * 500)) for n in range(300)]
+        assert 300 == len(await asyncio.gather(*asking))
+    await client.aclose()
+    await serving
+
+
+# Handlers
+
+
+async def test_no_more_than_so_many_handlers_run_at_once_and_the_peer_is_held_back_meanwhile():
+    running, most, go = 0, 0, asyncio.Event()
+
+    async def handler(line):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await go.wait()
+        running -= 1
+
+    async with joined("unix", framer=Line()) as (client, server):
+        handling = asyncio.ensure_future(handle_frames(server, handler, most=3))
+        writing = asyncio.ensure_future(client.write((b"y" * 4999 + b"\n") * 1000))
+        await until(lambda: running == 3)
+        await passes(20)
+        assert 3 == most
+        assert not writing.done()
+        go.set()
+        await writing
+        client.close()
+        await handling
+    assert (3, 0) == (most, running)
+
+
+@once
+async def test_a_handler_that_fails_cancels_the_others_and_ends_with_its_error():
+    client, server = memory_stream_pair(framer=Line())
+    cancelled = []
+
+    async def handler(line):
+        if line == "bad":
+            raise LookupError(line)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(line)
+            raise
+
+    await client.write(b"one\ntwo\nbad\nthree\n")
+    with pytest.raises(LookupError, match="bad"):
+        await handle_frames(server, handler, most=3)
+    assert ["one", "two"] == sorted(cancelled)
+    assert "three" == await server.read()
+
+
+@once
+@pytest.mark.parametrize(("sent", "error"), [(b"\xff\n", PayloadError), (b"x" * 30, FramingError)])
+async def test_an_error_of_reading_cancels_the_handlers(sent, error):
+    client, server = memory_stream_pair(framer=Line(), max_frame_size=20)
+    await client.write(b"ok\n" + sent)
+    with pytest.raises(error):
+        await handle_frames(server, lambda _: asyncio.Event().wait())
+
+
+@once
+async def test_cancelling_cancels_all_handlers():
+    client, server = memory_stream_pair(framer=Line())
+    ended = []
+
+    async def handler(line):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(line)
+
+    await client.write(b"one\ntwo\n")
+    handling = await begun(handle_frames(server, handler))
+    handling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handling
+    assert ["one", "two"] == sorted(ended)
+
+
+async def test_a_server_handles_requests_of_one_connection_at_once():
+    async with await serve(double, "tcp://127.0.0.1:0", framer=Msgpack(), half_open=True) as server:
+        async with (
+            await connect(server.url, framer=Msgpack()) as stream,
+            Requests(stream, id_of, timeout=60) as requests,
+        ):
+            answers = await asyncio.gather(*(requests.ask(request("double", n)) for n in range(50)))
+    assert [2 * n for n in range(50)] == [answer[3] for answer in answers]
