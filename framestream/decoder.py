@@ -69,8 +69,9 @@ _LARGE: Final = 1 << 17
 _WORTH_BORROWING: Final = 1 << 15
 _FIRST_LOOK: Final = 512
 # Looking ahead pays after a few frames of one kind, if a batch has a few. It starts small and doubles, and
-# starts again when frames are given back or one is bad: so what is cut in vain stays in proportion to what
-# is delivered.
+# starts again when frames are given back: so what is cut in vain stays in proportion to what is delivered.
+# After a bad frame it starts with a few frames of that size, and not before some good ones: so bad frames
+# cost what good ones do, whatever follows them.
 _RUN: Final = 3
 _FEWEST: Final = 4
 _FIRST_QUOTA: Final = 512
@@ -207,7 +208,8 @@ class CurrentFrame:
 
     # fmt: off
     __slots__ = (
-        "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept", "kept_at",
+        "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
+        "kept_at",
         "memo", "missing", "need", "payload_start", "report", "resume", "settled", "size", "state", "stop",
         "value", "window",
     )
@@ -218,6 +220,8 @@ class CurrentFrame:
     def __init__(self, buffer: ReceiveBuffer) -> None:
         self.buffer = buffer
         self.window = Window(b"")
+        self._named: ReadCondition[Any] | None = None
+        self._name = ""
         self.kept: list[bytes] = _NOTHING
         self.first = self.stop = self.missing = self.kept_at = 0
         self.report = False
@@ -546,10 +550,16 @@ class CurrentFrame:
         error = IncompleteFrame(received=size, expected=self.consumed + self.end if self.extent else None)
         return self.placed(error, -self.consumed) if self.consumed else self._explained(error)
 
+    def name_of(self, condition: ReadCondition[Any]) -> str:
+        """Return the spec string, made once: it takes longer than a frame, and bad ones come in floods."""
+        if condition is not self._named:
+            self._named, self._name = condition, str(condition)
+        return self._name
+
     def placed(self, error: E, at: int) -> E:
         """Add to the error where it is, counted from the first byte that is not consumed."""
         error.offset = self.buffer.offset + at
-        error.framer = str(self.condition)
+        error.framer = self.name_of(self.condition)
         error.excerpt = self.buffer.peek(32, at=max(at, 0))
         return error
 
@@ -864,7 +874,8 @@ class FrameDecoder:
         limit = self._limit(condition, max_size)
         self._prepare(condition, limit)
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
-        self._run = max(self._run, _RUN)  # who asks for a batch goes on asking
+        if self._quota:
+            self._run = max(self._run, _RUN)  # who asks for a batch goes on asking
         frames: list[T] = []
         while True:
             if self.ahead:
@@ -1084,8 +1095,8 @@ class FrameDecoder:
     def _decode_failed(
         self, condition: ReadCondition[Any], error: Exception, payload: bytes, first: int
     ) -> NoReturn:
-        framer, offset = str(condition), self._start
-        self._quota = _FIRST_QUOTA
+        framer, offset = self._frame.name_of(condition), self._start
+        self._run = self._quota = 0
         if isinstance(error, FramerContractError):
             self._fail(error)
         if isinstance(error, FramingError):
@@ -1128,7 +1139,7 @@ class FrameDecoder:
         """Cut frames ahead from the head if that pays; return whether there are any."""
         size = self._size
         quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD)
-        if quota < _FIRST_QUOTA or _FEWEST * size > quota:
+        if _FEWEST * size > quota:
             return False
         frames = self._split(condition, quota, limit)
         frames.reverse()

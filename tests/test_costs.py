@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,9 @@ from framestream import (
     Regex,
     UntilClose,
     Window,
+    iter_frames,
 )
+from framestream.framers import Mapped, Nested
 
 MIB = 1 << 20
 
@@ -126,34 +129,51 @@ def test_many_frames_cost_time_in_proportion_to_their_number(
     assert_linear(cost, 200 if size == 1 else 20_000)
 
 
-@pytest.mark.parametrize("method", ["next_frame", "next_batch"])
-def test_bad_frames_cost_no_more_for_what_is_buffered_after_them(method: str) -> None:
-    class Picky(Counting):
-        def find(self, window: Window) -> Any:
-            return self.condition.find(window)  # it stops at the first delimiter, whatever follows
+class Judged(Counting):
+    """Count what `split` is shown: all of a batch may be cut before it is decoded, and then thrown away."""
 
-        def split(self, window: Window) -> Any:
-            # All of a batch may be cut before it is decoded, and what comes after a bad frame thrown away.
-            self.examined += len(window.data) - window.start
-            return ReadCondition.split(self, window)
+    def find(self, window: Window) -> Any:
+        self.asked += 1
+        return self.condition.find(window)  # it looks at one frame, whatever follows
 
-        def decode(self, payload: bytes) -> Any:
-            return int(payload)
+    def split(self, window: Window) -> Any:
+        self.examined += len(window.data) - window.start
+        return self.condition.split(window)
 
-    def cost(frames: int) -> tuple[int, int]:
-        counting, decoder, bad = Picky(Delimiter(b"\n")), FrameDecoder(), 0
-        decoder.receive_data((b"12345\n" * 20 + b"bad\n") * frames)
+
+@pytest.mark.parametrize("read", ["next_frame", "next_batch", "on_payload_error", "iter_frames"])
+@pytest.mark.parametrize(
+    "wire", [b"!", b"+!", b"!!!+", b"+" * 20 + b"!", b"+" * 3 + b"!" + b"+" * 90 + b"!!"]
+)
+@pytest.mark.parametrize(("condition", "good", "bad"), [
+    (Nested(LengthPrefix(1), Msgpack()), b"\1\xc0", b"\1\xc1"),
+    (Mapped(Line(), int), b"12345\n", b"x\n"),
+    (Mapped(Msgpack(), (1).__truediv__), b"\xcd\0\1", b"\0"),
+    (Line(), b"\n", b"\xff\n"),
+    (Mapped(LengthPrefix(2), struct.Struct(">H").unpack), b"\0\2ab", b"\0\1a"),
+], ids=["nested", "mapped", "values", "line", "struct"])  # fmt: skip
+def test_bad_frames_cost_what_good_ones_do_whatever_follows_them(
+    condition: ReadCondition[Any], good: bytes, bad: bytes, wire: bytes, read: str
+) -> None:
+    stream = wire.replace(b"+", good).replace(b"!", bad) * (700 // len(wire))
+    counting, refused, taken = Judged(condition), [], 0
+    if read == "iter_frames":
+        taken = len(list(iter_frames(stream, counting, on_payload_error=refused.append)))
+    else:
+        decoder = FrameDecoder(on_payload_error=refused.append if read == "on_payload_error" else None)
+        decoder.receive_data(stream)
+        ask = partial(decoder.next_batch if read == "next_batch" else decoder.next_frame, counting)
         while True:
             try:
-                if getattr(decoder, method)(counting) is NEED_DATA:
+                if (answer := ask()) is NEED_DATA:
                     break
-            except PayloadError:
-                bad += 1
-        assert (bad, decoder.frames) == (frames, 21 * frames)
-        assert counting.examined <= 16 * decoder.received
-        return counting.examined, decoder.stats.copied
-
-    assert_linear(cost, 500)
+                taken += len(answer) if read == "next_batch" else 1
+            except PayloadError as error:
+                refused.append(error)
+    copies = 700 // len(wire)
+    assert (taken, len(refused)) == (copies * wire.count(b"+"), copies * wire.count(b"!"))
+    assert counting.asked <= 2 * (taken + len(refused))
+    assert counting.examined <= 4 * len(stream) + 1024  # the first look ahead
 
 
 @pytest.mark.parametrize("method", ["next_frame", "next_batch"])

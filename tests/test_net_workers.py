@@ -1,10 +1,12 @@
 """Servers of several processes. Each test starts interpreters, so there are few."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +14,22 @@ from pathlib import Path
 import pytest
 from certificates import certificates
 from distributions import site
-from loopback import HERE, LINE, ask, open_descriptors
+from loopback import HERE, LINE, ask, no_more_descriptors, open_descriptors, until
 from worker_handlers import Fickle, Unstartable, answer, block, converse, own_tls
 
 from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve
 
 
 async def test_workers_share_a_port_and_their_counters_are_added_up():
-    async with await serve(answer, HERE, workers=2) as server:
-        pids = {await ask(server.url, "pid") for _ in range(40)}
-        assert {str(pid) for pid in server.worker_pids} == pids
-        assert [] == server.streams
-    assert (40, 40, 0) == (server.stats.accepted, server.stats.frames_received, server.stats.open)
+    async with await serve(answer, HERE, workers=2, max_connections=1) as server:
+        async with await connect(server.url) as one, await connect(server.url) as two:
+            pids = set()
+            for stream in (one, two):
+                await stream.send("pid", LINE)
+                pids.add(int(await stream.read(LINE)))
+            assert set(server.worker_pids) == pids
+            assert [] == server.streams
+    assert (2, 2, 0) == (server.stats.accepted, server.stats.frames_received, server.stats.open)
     async with await serve(answer, HERE) as server:
         assert [] == server.worker_pids
         with pytest.raises(TypeError, match="only a server with workers can be reloaded"):
@@ -46,6 +52,62 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
             with pytest.raises(StreamClosed):
                 await stream.read(LINE)
     assert f"worker {old} of {server.url} ended with exit code 3" in caplog.text
+
+
+@pytest.mark.asyncio_only
+async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(caplog):
+    async with await serve(answer, HERE, workers=2) as server:
+        lost, other = server.worker_pids
+        host, _, port = server.addresses[0].rpartition(":")
+        with contextlib.ExitStack() as clients:
+            new = [clients.enter_context(socket.socket()) for _ in range(12)]
+            with no_more_descriptors():
+                os.kill(lost, signal.SIGKILL)
+                await until(lambda: caplog.text.count("cannot start a worker of") == 2)  # it is tried again
+                for client in new:
+                    client.connect((host, int(port)))
+                    client.sendall(b"pid\n")
+                assert {b"%d\n" % other} == {client.recv(100) for client in new}
+        await until(lambda: lost not in server.worker_pids)
+    assert f"cannot start a worker of {server.url} for now: [Errno 24] Too many open files" in caplog.text
+    assert [] == multiprocessing.active_children()
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("place", [HERE, "unix:{}/socket"])
+async def test_a_busy_worker_that_is_told_to_terminate_has_a_successor_before_it_has_drained(
+    place, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("framestream.net.workers.KILL_DELAY", 0.5)
+    async with await serve(answer, place.format(tmp_path), workers=1, drain_timeout=30) as server:
+        (old,) = server.worker_pids
+        async with await connect(server.url) as busy:
+            await busy.send("stay", LINE)
+            os.kill(old, signal.SIGTERM)
+            await until(lambda: old not in server.worker_pids)
+            assert str(server.worker_pids[0]) == await ask(server.url, "pid")
+            await until(lambda: server.stats.open == 1)  # the old one is still counted
+            await server.aclose(drain_timeout=0)  # and drained no longer than this says
+    assert (2, 0) == (server.stats.accepted, server.stats.open)
+
+
+@pytest.mark.asyncio_only
+async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_need_not_wait(
+    tmp_path, caplog, monkeypatch
+):
+    obstacle = tmp_path / "obstacle"
+    async with await serve(Unstartable(str(obstacle)), HERE, workers=1) as server:
+        obstacle.touch()
+        os.kill(server.worker_pids[0], signal.SIGKILL)
+        await until(lambda: caplog.text.count("ended with exit code 7") == 2)
+        obstacle.unlink()
+        await server.reload()
+        assert str(server.worker_pids[0]) == await ask(server.url, "pid")
+        monkeypatch.setattr("framestream.net.workers.START_TIMEOUT", 0)
+        with pytest.raises(WorkerError, match="the new worker ended with exit code -9"):
+            await server.reload()
+        assert "hello" == await ask(server.url)
+    assert "does not accept after 0 s and is killed" in caplog.text
 
 
 @pytest.mark.asyncio_only

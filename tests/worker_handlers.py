@@ -1,5 +1,6 @@
 """Handlers that worker processes import."""
 
+import asyncio
 import os
 import time
 
@@ -9,10 +10,12 @@ LINE = Line()
 
 
 async def answer(stream):
-    """Echo lines; ``pid`` is answered with the process id, ``die`` ends the process."""
+    """Echo lines; ``pid`` is answered with the process id, ``die`` ends the process, ``stay`` waits."""
     async for line in stream.frames(LINE):
         if line == "die":
             os._exit(3)
+        if line == "stay":
+            await asyncio.sleep(60)
         await stream.send(str(os.getpid()) if line == "pid" else line, LINE)
 
 

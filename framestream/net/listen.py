@@ -9,7 +9,6 @@ import socket
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -48,24 +47,6 @@ async def listen(endpoint: Endpoint, *, backlog: int, reuse_port: bool) -> list[
         case Activated():
             return activated_sockets(endpoint.name)
     raise AddressError(f"cannot listen on {endpoint}", url=str(endpoint))
-
-
-async def listen_together(endpoint: Endpoint, count: int, *, backlog: int) -> list[list[socket.socket]]:
-    """Return sockets for `count` processes that listen on one endpoint.
-
-    On a TCP port each has sockets of its own, between which the kernel shares the connections out
-    (SO_REUSEPORT); anywhere else they share one.
-    """
-    shares = [await listen(endpoint, backlog=backlog, reuse_port=isinstance(endpoint, Tcp))]
-    if not isinstance(endpoint, Tcp):
-        return shares * count
-    same = replace(endpoint, port=shares[0][0].getsockname()[1])
-    with ExitStack() as unless_all:
-        while len(shares) < count:
-            unless_all.callback(close_all, shares[-1])
-            shares.append(await listen(same, backlog=backlog, reuse_port=True))
-        unless_all.pop_all()
-    return shares
 
 
 def close_all(sockets: Sequence[socket.socket]) -> None:

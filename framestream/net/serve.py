@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
 from framestream.checks import check_count, check_seconds
 from framestream.errors import AddressError
 from framestream.framer import Framer, ReadCondition
-from framestream.net.listen import file_remover, listen, listen_together
+from framestream.net.listen import file_remover, listen
 from framestream.net.server import DRAIN_TIMEOUT, Server, Service
 from framestream.net.streams import HANDSHAKE_TIMEOUT
 from framestream.net.urls import Tcp, parse_url
@@ -131,18 +132,17 @@ async def serve(
         drain_timeout=drain_timeout,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
+    make_server: Callable[..., Server] = Server
     if workers:
         # Only a server of several processes pays for importing what starts them.
         from framestream.net.workers import WorkerServer, check_portable  # noqa: PLC0415
 
         check_portable(service)
-        shares = await listen_together(endpoint, workers, backlog=backlog)
-        server: Server = WorkerServer(endpoint, service, shares, file_remover(endpoint))
-    else:
-        if callable(tls):
-            service = replace(service, tls=tls())  # what is wrong with it is told before anybody listens
-        sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
-        server = Server(endpoint, service, sockets, file_remover(endpoint))
+        make_server = partial(WorkerServer, workers=workers)
+    elif callable(tls):
+        service = replace(service, tls=tls())  # what is wrong with it is told before anybody listens
+    sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
+    server = make_server(endpoint, service, sockets, file_remover(endpoint))
     try:
         await server.start()
     except BaseException:

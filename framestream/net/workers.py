@@ -1,8 +1,10 @@
 """Serve from several processes: started, watched, replaced when they die, and drained together.
 
-The parent opens the sockets and keeps them open without accepting, so that what waits in the backlog
-outlives a worker. Between it and each worker is a line of JSON frames, the control stream: `ServerStats` go
-up, one `ShutdownRequest` comes down; the end of either side is seen by the other as the end of the stream.
+All workers accept from the same sockets: whoever is idle takes the next connection, and none waits for a
+worker that is dead, busy or draining. The parent keeps the sockets open without accepting, so that what waits
+in the backlog outlives the workers. Between it and each of them is a line of JSON frames, the control stream:
+`ServerStats` go up, and None when the worker begins to drain by itself; one `ShutdownRequest` comes down. The
+end of either side is seen by the other as the end of the stream.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from framestream.errors import FramestreamError, StreamClosed, WorkerError
+from framestream.errors import FramestreamError, StreamClosed, WorkerError, describe_error
 from framestream.framers.line import Line
 from framestream.net.listen import close_all
 from framestream.net.server import Server, ServerStats, Service
@@ -38,6 +40,9 @@ FIRST_RESTART_DELAY = 0.1
 """Seconds to wait before a worker that died is replaced; doubled while it dies soon after its start."""
 
 LONGEST_RESTART_DELAY = 10.0
+
+START_TIMEOUT = 60.0
+"""Seconds a worker has from its start until it accepts; one that takes longer is killed."""
 
 EARLY_DEATH = 5.0
 """Seconds: a worker that dies sooner after its start counts as one that cannot run."""
@@ -79,6 +84,10 @@ async def _serve(
     await server.start()
     reports = asyncio.ensure_future(_report(control, server.stats))
     drain_timeout, server.takes_backlog = await _shutdown_request(control)
+    if drain_timeout is None:
+        drain_timeout = service.drain_timeout
+    # What has not ended by then never will, such as a handler that swallows its cancellation: SIGALRM kills.
+    signal.setitimer(signal.ITIMER_REAL, drain_timeout + KILL_DELAY)
     await server.aclose(drain_timeout=drain_timeout)
     reports.cancel()
     await _send(control, asdict(server.stats))
@@ -90,7 +99,8 @@ async def _shutdown_request(control: IOStream) -> ShutdownRequest:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, reading.cancel)
     try:
         drain_timeout, takes_backlog = json.loads(await reading)
-    except asyncio.CancelledError:  # by SIGTERM, so the parent will start another
+    except asyncio.CancelledError:  # by SIGTERM
+        await _send(control, None)  # the parent starts another
         return None, False
     except StreamClosed:  # the parent died
         return None, True
@@ -106,7 +116,7 @@ async def _report(control: IOStream, stats: ServerStats) -> None:
         await asyncio.sleep(REPORT_INTERVAL)
 
 
-async def _send(control: IOStream, message: dict[str, int] | ShutdownRequest) -> None:
+async def _send(control: IOStream, message: dict[str, int] | ShutdownRequest | None) -> None:
     with contextlib.suppress(FramestreamError):
         await control.send(json.dumps(message), _LINE)
 
@@ -120,6 +130,7 @@ class Worker:
     Attributes:
         stats: the counters of its last report.
         ready: done when it accepts connections; False if it ended before.
+        leaving: set when it accepts no more: it drains because it got SIGTERM, or has ended.
         ended: set when the process has ended.
     """
 
@@ -127,6 +138,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         self.stats = ServerStats()
         self.ready: asyncio.Future[bool] = loop.create_future()
+        self.leaving = asyncio.Event()
         self.ended = asyncio.Event()
         self.started_at = loop.time()
         ours, theirs = socket.socketpair()
@@ -145,18 +157,28 @@ class Worker:
         finally:
             theirs.close()
         loop.add_reader(self.process.sentinel, self._has_ended)
+        too_slow = loop.call_later(START_TIMEOUT, self._give_up)
+        self.ready.add_done_callback(lambda _: too_slow.cancel())
         self._reports = loop.create_task(self._receive_reports())
 
     async def _receive_reports(self) -> None:
         with contextlib.suppress(FramestreamError):
             async for report in self._control.frames(_LINE):
-                self.stats = ServerStats(**json.loads(report))
+                if (counters := json.loads(report)) is None:
+                    self.leaving.set()
+                    continue
+                self.stats = ServerStats(**counters)
                 if not self.ready.done():
                     self.ready.set_result(True)
+
+    def _give_up(self) -> None:
+        log.error("worker %s does not accept after %s s and is killed", self.process.pid, START_TIMEOUT)
+        self.process.kill()
 
     def _has_ended(self) -> None:
         asyncio.get_running_loop().remove_reader(self.process.sentinel)
         self.process.join()
+        self.leaving.set()
         self.ended.set()
         if not self.ready.done():
             self.ready.set_result(False)
@@ -178,25 +200,25 @@ class WorkerServer(Server):
     """A server that serves from several processes.
 
     Args:
-        endpoint, service, remove_file: see `Server`; and `check_portable`.
-        shares: for each worker its listening sockets.
+        endpoint, service, sockets, remove_file: see `Server`; and `check_portable`.
+        workers: how many processes.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         service: Service,
-        shares: Sequence[Sequence[socket.socket]],
+        sockets: Sequence[socket.socket],
         remove_file: Callable[[], object],
+        workers: int,
     ) -> None:
-        super().__init__(endpoint, service, shares[0], remove_file)
-        self._start_worker = [partial(Worker, endpoint, service, sockets) for sockets in shares]
-        self._shares = shares
+        super().__init__(endpoint, service, sockets, remove_file)
+        self._start_worker = partial(Worker, endpoint, service, sockets)
+        self._count = workers
         self._workers: list[Worker] = []
-        self._monitors: list[asyncio.Task[None]] = []  # one for each worker: replaces it when it dies
-        self._starting: set[Worker] = set()  # to replace others
-        self._retiring: set[asyncio.Task[None]] = set()  # of those that were replaced
-        self._delay = FIRST_RESTART_DELAY
+        self._monitors: list[asyncio.Task[None]] = []  # one for each place: replaces the worker there
+        self._starting: set[Worker] = set()  # for a reload
+        self._retiring: dict[Worker, asyncio.Task[None]] = {}  # those that were replaced
 
     @property
     def worker_pids(self) -> list[int]:
@@ -207,75 +229,98 @@ class WorkerServer(Server):
     def stats(self) -> ServerStats:
         """The sum of the workers' last reports, at most a fraction of a second old."""
         total = replace(self._stats)  # of those that have ended
-        for worker in self._workers:
+        for worker in (*self._workers, *self._retiring):
             total.add(worker.stats)
         return total
 
     async def _start(self) -> None:
         try:
-            self._workers = [start() for start in self._start_worker]
+            while len(self._workers) < self._count:
+                self._workers.append(self._start_worker())
             if not all([await worker.ready for worker in self._workers]):
                 codes = [code for worker in self._workers if (code := worker.process.exitcode) is not None]
                 raise WorkerError(f"a worker ended with exit code {codes[0]} before it served {self.url}")
         except BaseException:
             await self._drain(0)
             raise
-        self._monitors = [asyncio.ensure_future(self._monitor(place)) for place in range(len(self._workers))]
+        self._monitors = [asyncio.ensure_future(self._monitor(place)) for place in range(self._count)]
 
     async def _monitor(self, place: int) -> None:
+        loop = asyncio.get_running_loop()
+        delay = FIRST_RESTART_DELAY
         while True:
             worker = self._workers[place]
-            await worker.ended.wait()
-            if worker is not self._workers[place]:
-                continue  # `reload` has replaced it
-            pid, code = worker.process.pid, worker.process.exitcode
-            log.error("worker %s of %s ended with exit code %s", pid, self.url, code)
-            early = asyncio.get_running_loop().time() - worker.started_at < EARLY_DEATH
-            self._delay = min(2 * self._delay, LONGEST_RESTART_DELAY) if early else FIRST_RESTART_DELAY
-            await asyncio.sleep(self._delay)
+            await worker.leaving.wait()
             if worker is self._workers[place]:
-                self._keep_counters_of(worker)
-                self._workers[place] = self._start_worker[place]()
+                self._log_loss(worker)
+            if loop.time() - worker.started_at > EARLY_DEATH:
+                delay = FIRST_RESTART_DELAY
+            while worker is self._workers[place]:  # until there is another, from here or from `reload`
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, LONGEST_RESTART_DELAY)
+                if worker is self._workers[place]:
+                    self._try_to_replace(place)
 
-    def _keep_counters_of(self, worker: Worker) -> None:
-        self._stats.add(replace(worker.stats, open=0))  # nothing is open in it any more
+    def _log_loss(self, worker: Worker) -> None:
+        if worker.ended.is_set():
+            what = f"ended with exit code {worker.process.exitcode}"
+            log.error("worker %s of %s %s", worker.process.pid, self.url, what)
+        else:
+            log.info("worker %s of %s was told to terminate", worker.process.pid, self.url)
+
+    def _try_to_replace(self, place: int) -> None:
+        try:
+            self._put(place, self._start_worker())
+        except Exception as error:  # noqa: BLE001  # no descriptors, memory or processes: for a while, maybe
+            reason = describe_error(error)
+            log.error("cannot start a worker of %s for now: %s", self.url, reason)
+
+    def _put(self, place: int, fresh: Worker) -> asyncio.Task[None]:
+        """Let a worker take a place; return what waits until the one that had it has drained."""
+        old, self._workers[place] = self._workers[place], fresh
+        return self._retire(old)
+
+    def _retire(self, worker: Worker) -> asyncio.Task[None]:
+        # A task of its own: cancelling a reload does not interrupt it.
+        async def retire() -> None:
+            await worker.shut_down(self._service.drain_timeout, take_backlog=False)
+            self._stats.add(replace(worker.stats, open=0))  # nothing is open in it any more
+            del self._retiring[worker]
+
+        task = self._retiring[worker] = asyncio.ensure_future(retire())
+        return task
 
     async def reload(self) -> None:
         """Replace each worker by a fresh one, which accepts before the old one drains."""
-        for place in range(len(self._workers)):
+        for place in range(self._count):
             if self.closed:
                 return
-            fresh = self._start_worker[place]()
+            fresh = self._start_worker()
             self._starting.add(fresh)
-            ready = await fresh.ready
+            try:
+                ready = await fresh.ready
+            except asyncio.CancelledError:
+                self._starting.discard(fresh)
+                self._retire(fresh)
+                raise
             if self.closed:
                 return  # it shuts down with the others
             self._starting.discard(fresh)
             if not ready:
+                self._retire(fresh)
                 code = fresh.process.exitcode
                 raise WorkerError(f"the new worker ended with exit code {code}; the old ones stay")
-            # Not the one of before: it may have died meanwhile, and been replaced.
-            old, self._workers[place] = self._workers[place], fresh
-            # A task of its own: cancelling the reload does not interrupt it.
-            retiring = asyncio.ensure_future(self._retire(old))
-            self._retiring.add(retiring)
-            retiring.add_done_callback(self._retiring.discard)
-            await asyncio.shield(retiring)
-
-    async def _retire(self, worker: Worker) -> None:
-        await worker.shut_down(self._service.drain_timeout, take_backlog=False)
-        self._keep_counters_of(worker)
+            await asyncio.shield(self._put(place, fresh))
 
     def _stop_listening(self) -> None:
         # The workers keep their sockets until they drain.
         for monitor in self._monitors:
             monitor.cancel()
-        for sockets in self._shares:
-            close_all(sockets)
+        close_all(self._sockets)
 
     async def _drain(self, timeout: float) -> None:
-        workers = {*self._workers, *self._starting}
-        await asyncio.gather(*(worker.shut_down(timeout) for worker in workers), *self._retiring)
+        workers = {*self._workers, *self._starting, *self._retiring}
+        await asyncio.gather(*(worker.shut_down(timeout) for worker in workers), *self._retiring.values())
 
 
 def plugins_in_use() -> tuple[str, ...]:
