@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from framestream.errors import AddressError, describe_os_error
-from framestream.net.streams import retold
+from framestream.net.streams import inherited_socket, retold
 from framestream.net.urls import Activated, Descriptors, Endpoint, Tcp, Unix
 
 FIRST_ACTIVATED: Final = 3
@@ -153,14 +153,7 @@ def file_remover(endpoint: Endpoint) -> Callable[[], None]:
 
 
 def _adopt(descriptor: int) -> socket.socket:
-    url = f"fd:{descriptor}"
-    try:
-        sock = socket.socket(fileno=descriptor)
-    except OSError as error:
-        raise AddressError(f"descriptor {descriptor} is no socket: {error.strerror}", url=url) from error
-    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        sock.detach()
-        raise AddressError(f"descriptor {descriptor} is a socket that does not listen", url=url)
+    sock = inherited_socket(descriptor, listening=True)
     sock.setblocking(False)
     sock.set_inheritable(False)
     return sock

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from inspect import isawaitable
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from framestream._events import events
 from framestream.checks import check_seconds
@@ -40,6 +40,9 @@ LINGER = 2.0
 
 CANCEL_TIMEOUT = 5.0
 """Seconds a cancelled handler has to clean up before its connection is closed under it."""
+
+# A handler that starts TLS by itself gets the engine's word for what is wrong with the peer's.
+_PEER_FAILURES: Final = (FramingError, PayloadError, StreamClosed, StreamTimeout, ssl.SSLError)
 
 
 @dataclass
@@ -363,7 +366,7 @@ class Server:
             await stream.aclose(FLUSH_TIMEOUT, linger=LINGER)
 
     def _failed(self, peer: str, error: BaseException) -> None:
-        if isinstance(error, FramingError | PayloadError | StreamClosed | StreamTimeout) or is_reset(error):
+        if isinstance(error, _PEER_FAILURES) or is_reset(error):
             self._stats.peer_failures += 1
             self._log(logging.INFO, f"connection ended: {error}", peer)
             return

@@ -158,12 +158,10 @@ class IOStream(Generic[F]):
         **options: Unpack[StreamOptions],
     ) -> None:
         self.loop = loop = loop or asyncio.get_running_loop()
-        if isinstance(transport, socket.socket):
+        if not isinstance(transport, Transport):
             from framestream.transport import transport_over  # noqa: PLC0415 - most are given a transport
 
             transport = transport_over(transport, loop)
-        elif not isinstance(transport, Transport):
-            raise TypeError(f"a stream needs a socket or a Transport, not {transport!r}")
         check_options(options)
         settings = {**DEFAULTS, **options} if options else DEFAULTS
         self.framer: ReadCondition[Any] | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Window
-from framestream.framer import Decode, ValueSpan
+from framestream.framer import Decode, ValueSpan, bytes_of
 from framestream_http._heads import Fields, parse_fields, write_fields
 from framestream_http._lines import field_of, next_line, searched_to
 
@@ -18,7 +18,8 @@ _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _EXTENSIONS: Final = rb"((?:[\t ]*;[\t ]*%s(?:[\t ]*=[\t ]*(?:%s|%s))?)*)" % (_TOKEN, _TOKEN, _QUOTED)
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
-LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s\r\n" % _EXTENSIONS)
+# White space that nothing follows is none of RFC 9112's, but some servers fill up their lines with it.
+LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s[\t ]*\r\n" % _EXTENSIONS)
 _PLAIN: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 _EXTENSIONS_ONLY: Final = re.compile(_EXTENSIONS)
 _AFTER_SIZE: Final = (b"", b"\r", b";", b" ", b"\t")
@@ -144,13 +145,19 @@ class HttpChunk(Framer[Chunk]):
             EncodeError: trailers after a chunk that is not the last; extensions or trailers that are none;
                 more of them, or of data, than the limits allow.
         """
-        data, extensions, trailers = frame
+        if not isinstance(frame, Chunk):
+            raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Chunk")
+        data, extensions = bytes_of(frame.data, copy=False), bytes_of(frame.extensions)
+        trailers = frame.trailers
         head = b"%x%b\r\n" % (len(data), extensions)
         if not _EXTENSIONS_ONLY.fullmatch(extensions) or len(head) > MOST_LINE:
             raise EncodeError(f"{extensions[:32]!r} are no chunk extensions of at most {MOST_LINE} bytes")
         if data and trailers:
             raise EncodeError("trailers after a chunk that is not the last")
-        section = write_fields(trailers)
+        try:
+            section = write_fields(trailers)
+        except TypeError as error:
+            raise EncodeError(f"trailers cannot be written: {error}") from error
         size = len(data) + len(section)
         if self.max_size is not None and size > self.max_size:
             raise EncodeError(f"chunk of {size} bytes exceeds the limit {self.max_size}")

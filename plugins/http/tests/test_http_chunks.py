@@ -31,6 +31,7 @@ CHUNKS: dict[bytes, list[Chunk]] = {
     ],
     b"0;last=1\r\nX: y\r\nZ:\r\n\r\n": [Chunk(b"", b";last=1", ((b"X", b"y"), (b"Z", b"")))],
     b"2\r\n\r\n\r\n0\r\n\r\n": [Chunk(b"\r\n"), LAST],
+    b"1 \t \r\na\r\n1;a \r\nb\r\n0  \r\n\r\n": [Chunk(b"a"), Chunk(b"b", b";a"), LAST],
     b"": [],
 }
 MALFORMED: dict[bytes, str] = {
@@ -46,7 +47,6 @@ MALFORMED: dict[bytes, str] = {
     b"1;\na\r\n": "LF without CR",
     b"1;a\na\r\n": "LF without CR",
     b"1;\r\na\r\n": "b';' is no chunk extension",
-    b"1 \r\na\r\n": "b' ' is no chunk extension",
     b"1;a=\r\n": "is no chunk extension",
     b'1;a="b\r\n': "is no chunk extension",
     b"1;a\rb\r\n": "is no chunk extension",
