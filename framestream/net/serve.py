@@ -156,7 +156,7 @@ async def serve(
     return server
 
 
-def check_handler(handler: Callable[[Any], Any]) -> None:
+def check_handler(handler: object) -> None:
     """Refuse what cannot serve a stream, and say what was meant. A coroutine is closed: nobody awaits it.
 
     Raises:
@@ -168,7 +168,7 @@ def check_handler(handler: Callable[[Any], Any]) -> None:
         raise TypeError(f"the handler was called already; pass the function itself: serve({name}, ...)")
     if not callable(handler) or isinstance(handler, type):
         raise TypeError(f"handler is {handler!r}; it must be a function that takes a stream")
-    for function in (handler, handler.__call__):  # type: ignore[operator]  # of an object
+    for function in (handler, handler.__call__):  # of an object
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"handler {name} has a yield, so a call runs nothing of it; use stream.send")
     try:
