@@ -465,7 +465,7 @@ WRITTEN: list[tuple[Any, Any, bytes]] = [
     (NEST, [1, 2], b"\3\x92\1\2"),
 ]
 UNWRITABLE: list[tuple[Any, Any, str]] = [
-    (Sequence(LINE, LINE), (b"a",), "frame of 1 value for 2 parts"),
+    (Sequence(LINE, LINE), (b"a",), "frame of 1 values for 2 parts"),
     (SIZED, ("two", b"hi"), "part 2 does not follow"),
     (SIZED, ("3", b"hi"), "2 bytes"),
     (Sequence(Spaced()), (b"a",), "Spaced.* only reads"),
