@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -165,6 +166,19 @@ def test_a_namespace_has_what_it_lists(space: str) -> None:
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
     with pytest.raises(AttributeError):
         module.Nothing  # noqa: B018
+
+
+SPACES = ("", ".framers", ".net", ".stream", ".testing", ".transport")
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_public_name_is_on_a_page_of_the_reference(space: str) -> None:
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs/reference").glob("*.md"))
+    # As code: some of the names are words of English, too.
+    shown = re.findall(
+        r"\w+", " ".join(re.findall(r"^```.*?^```|`[^`\n]+`", pages, re.MULTILINE | re.DOTALL))
+    )
+    assert set(import_module(f"framestream{space}").__all__) - set(shown) == set()
 
 
 PLUGIN_FILES = [p for p in sorted(ROOT.glob("plugins/*/*/**/*.py")) if "tests" not in p.parts]

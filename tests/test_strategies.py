@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import find, given
 from hypothesis import strategies as st
 
-from framestream import LengthPrefix, Line, iter_frames
+from framestream import EncodeError, LengthPrefix, Line, iter_frames
 from framestream.testing.strategies import WireStream, chunkings, wire_streams
 
 
@@ -31,6 +31,20 @@ def test_empty_chunks_and_single_bytes_are_drawn() -> None:
 
 @given(wire_streams(LengthPrefix(2), st.binary(max_size=20)))
 def test_frames_of_a_stream_come_back(stream: WireStream) -> None:
+    assert list(iter_frames(stream.chunks, LengthPrefix(2))) == stream.frames
+
+
+class Odd(LengthPrefix):
+    """Carries hardly anything of what there is."""
+
+    def encode(self, frame: bytes) -> list[bytes]:
+        if len(frame) < 3 or not frame.isdigit():
+            raise EncodeError("not three digits")
+        return super().encode(frame)
+
+
+@given(wire_streams(Odd(2), st.binary()))
+def test_frames_that_are_refused_are_left_out(stream: WireStream) -> None:
     assert list(iter_frames(stream.chunks, LengthPrefix(2))) == stream.frames
 
 

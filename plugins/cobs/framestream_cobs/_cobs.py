@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
-from framestream.framer import PADDING, ValueSpan
+from framestream.framer import PADDING, ValueSpan, bytes_of
 from framestream_cobs._stuffing import stuff, stuff_reduced, unstuff
 
 _ZEROS: Final = re.compile(rb"\0+")
@@ -73,7 +73,7 @@ class Cobs(Framer[bytes]):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the stuffed packet and its zero."""
-        return self._checked(stuff(frame)) + b"\0"
+        return self._checked(stuff(bytes_of(frame))) + b"\0"
 
     def _checked(self, stuffed: bytes) -> bytes:
         if self.max_size is not None and len(stuffed) > self.max_size:
@@ -106,4 +106,4 @@ class CobsR(Cobs):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the stuffed packet and its zero."""
-        return self._checked(stuff_reduced(frame)) + b"\0"
+        return self._checked(stuff_reduced(bytes_of(frame))) + b"\0"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, NoReturn
 
 from framestream import Framer, FramingError, NeedMore, Span, Window
-from framestream_erlang._limits import refuse_larger, refuse_other_extent
+from framestream.framer import bytes_of
+from framestream_erlang._extent import refuse_other_extent
 
 _HIGH_TAG: Final = 31
 _MOST_TAG: Final = 4
@@ -107,6 +108,6 @@ class Ber(Framer[bytes]):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the element itself. Raise EncodeError if it is not exactly one, of definite length."""
-        refuse_larger(len(frame), self.max_size)
+        frame = bytes_of(frame, self.max_size)
         refuse_other_extent(self, frame)
         return frame

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Annotated, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Window
-from framestream.framer import Decode, ValueSpan
-from framestream_erlang._limits import refuse_larger
+from framestream.framer import Decode, ValueSpan, bytes_of
 
 _VERSION: Final = 1
 _FIELDS: Final = struct.Struct(">BBHHBx")  # version, type, request, content length, padding length, reserved
@@ -93,10 +92,14 @@ class FastCgi(Framer[Record]):
 
     def encode(self, frame: Record) -> list[bytes]:
         """Return header, content and padding. Raise EncodeError for what does not fit into a record."""
-        kind, request, content = frame
+        if not isinstance(frame, Record):
+            raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Record")
+        content = bytes_of(frame.content, self.max_size, copy=False)
         size = len(content)
-        refuse_larger(size, self.max_size)
-        if not (0 <= kind <= 255 and 0 <= request <= 65535 and size <= _MOST):
-            raise EncodeError(f"type {kind}, request {request}, {size} bytes: limits 255, 65535, {_MOST}")
         padding = -(_HEADER + size) % self.align
-        return [_FIELDS.pack(_VERSION, kind, request, size, padding), content, bytes(padding)]
+        try:
+            header = _FIELDS.pack(_VERSION, frame.type, frame.request_id, size, padding)
+        except struct.error as error:
+            what = f"type {frame.type}, request {frame.request_id}, {size} bytes"
+            raise EncodeError(f"{what}: limits 255, 65535, {_MOST}") from error
+        return [header, content, bytes(padding)]

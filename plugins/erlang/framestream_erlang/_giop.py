@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from framestream import Framer, FramingError, NeedMore, Span, Window
-from framestream_erlang._limits import refuse_larger, refuse_other_extent
+from framestream.framer import bytes_of
+from framestream_erlang._extent import refuse_other_extent
 
 _MAGIC: Final = b"GIOP"
 _FIELDS: Final = struct.Struct(">4sBBBBI")  # magic, major and minor version, flags, type, size
@@ -69,6 +70,6 @@ class Giop(Framer[bytes]):
 
     def encode(self, frame: bytes) -> bytes:
         """Return the message itself. Raise EncodeError if it is not exactly one."""
-        refuse_larger(len(frame), self.max_size)
+        frame = bytes_of(frame, self.max_size)
         refuse_other_extent(self, frame)
         return frame

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 from framestream import Framer, LengthPrefix, NeedMore, Span, Window
-from framestream_erlang._limits import refuse_larger
+from framestream.framer import bytes_of
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class ErlangPacket(Framer[bytes]):
 
     def encode(self, frame: bytes) -> bytes | list[bytes]:
         """Return the length and the packet. Raise EncodeError if the length has no room for its size."""
-        refuse_larger(len(frame), self.max_size)
-        return self._framer.encode(frame)
+        return self._framer.encode(bytes_of(frame, self.max_size, copy=False))
 
     def explain(self, window: Window) -> str:
         """Guess which other protocol this is."""

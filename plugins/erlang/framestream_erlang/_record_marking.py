@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Final, NamedTuple
 
-from framestream import Framer, NeedMore, Span, Window
-from framestream.framer import Decode, ValueSpan
-from framestream_erlang._limits import refuse_larger
+from framestream import EncodeError, Framer, NeedMore, Span, Window
+from framestream.framer import Decode, ValueSpan, bytes_of
 
 _MARK: Final = 4
 _LAST: Final = 0x80000000
@@ -99,9 +98,11 @@ class RecordMarking(Framer[bytes]):
         return records, start
 
     def encode(self, frame: bytes) -> list[bytes]:
-        """Return the record in as few fragments as `fragment` allows."""
-        pieces = list(self._fragments(frame))
-        refuse_larger(sum(map(len, pieces)) - _MARK, self.max_size)
+        """Return the record in as few fragments as `fragment` allows. Raise EncodeError above `max_size`."""
+        pieces = list(self._fragments(bytes_of(frame, copy=False)))
+        size = sum(map(len, pieces)) - _MARK
+        if self.max_size is not None and size > self.max_size:
+            raise EncodeError(f"record of {size} bytes with its marks exceeds the limit {self.max_size}")
         return pieces
 
     def _fragments(self, record: bytes) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
-from framestream_erlang._limits import refuse_larger
+from framestream.framer import bytes_of
 
 _VERSION: Final = 3
 _HEADER: Final = 4
@@ -65,7 +65,7 @@ class Tpkt(Framer[bytes]):
 
     def encode(self, frame: bytes) -> list[bytes]:
         """Return the header and the TPDU. Raise EncodeError if it is not from 3 to 65531 bytes long."""
-        refuse_larger(len(frame), self.max_size)
+        frame = bytes_of(frame, self.max_size, copy=False)
         length = _HEADER + len(frame)
         if not _LEAST <= length <= _MOST:
             raise EncodeError(f"TPKT of {length} bytes, it must be from {_LEAST} to {_MOST}")

@@ -235,7 +235,7 @@ def test_an_enormous_size_is_refused_by_its_header_and_allocates_nothing(
     ("framer", "frame", "complaint"),
     [
         (ErlangPacket(1), bytes(256), "256"),
-        (ErlangPacket(1, max_size=3), b"long", "frame of 4 bytes exceeds the limit 3"),
+        (ErlangPacket(1, max_size=3), b"long", "payload of 4 bytes exceeds the limit 3"),
         (Tpkt(), b"ab", "TPKT of 6 bytes, it must be from 7 to 65535"),
         (Tpkt(), bytes(65532), "TPKT of 65536 bytes"),
         (Tpkt(max_size=3), b"long", "exceeds the limit 3"),
@@ -249,8 +249,8 @@ def test_an_enormous_size_is_refused_by_its_header_and_allocates_nothing(
         (FastCgi(), Record(1, 65536), "request 65536"),
         (FastCgi(), Record(1, 1, bytes(65536)), "65536 bytes"),
         (FastCgi(max_size=3), Record(1, 1, b"long"), "exceeds the limit 3"),
-        (RecordMarking(max_size=3), b"long", "frame of 4 bytes exceeds the limit 3"),
-        (RecordMarking(1, max_size=4), b"ab", "frame of 6 bytes exceeds the limit 4"),
+        (RecordMarking(max_size=3), b"long", "record of 4 bytes with its marks exceeds the limit 3"),
+        (RecordMarking(1, max_size=4), b"ab", "record of 6 bytes with its marks exceeds the limit 4"),
     ],
 )
 def test_what_cannot_be_written_is_refused(framer: Framer[Any], frame: Any, complaint: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
-from framestream.framer import Decode, ValueSpan
+from framestream.framer import Decode, ValueSpan, bytes_of
 from framestream_fstrm._control import MOST_CONTROL, Control, ControlType, parse_control, write_control
 
 Frame: TypeAlias = bytes | Control
@@ -65,7 +65,7 @@ class Fstrm(Framer[Frame]):
         return first, first + length, first + length, Decode(parse_control)
 
     def split(self, window: Window) -> tuple[list[Frame], int]:
-        """Cut every whole data frame up to a control frame; `find` is asked about that."""
+        """Cut every whole frame; `find` is asked about what it must refuse."""
         data, start = bytes(window.data), window.start
         size = len(data)
         frames: list[Frame] = []
@@ -73,9 +73,19 @@ class Fstrm(Framer[Frame]):
         while start + _WORD < size:
             first = start + _WORD
             stop = first + number(data[start:first], "big")
-            if stop == first or stop > size:
+            if stop == first:
+                first += _WORD
+                stop = first + number(data[first - _WORD : first], "big")
+                if stop > size or not _WORD <= stop - first <= MOST_CONTROL:
+                    break
+                try:
+                    append(parse_control(data[first:stop]))
+                except ValueError:
+                    break
+            elif stop > size:
                 break
-            append(data[first:stop])
+            else:
+                append(data[first:stop])
             start = stop
         return frames, start
 
@@ -87,12 +97,13 @@ class Fstrm(Framer[Frame]):
                 `max_size`; a control frame that breaks the rules.
         """
         if not isinstance(frame, Control):
-            self._check(len(frame))
-            return [len(frame).to_bytes(_WORD, "big"), frame]
+            data = bytes_of(frame, copy=False, kind="bytes or a Control")
+            self._check(len(data))
+            return [len(data).to_bytes(_WORD, "big"), data]
         try:
             content = write_control(frame)
-        except ValueError as error:
-            raise EncodeError(str(error)) from error
+        except (TypeError, ValueError) as error:
+            raise EncodeError(f"control frame cannot be written: {error}") from error
         self._check(len(content))
         return [_ESCAPE + len(content).to_bytes(_WORD, "big"), content]
 

@@ -28,7 +28,7 @@ def body_of(head: RequestHead | ResponseHead, *, method: bytes = b"GET") -> Read
         return None
     if facts.chunked:
         return HttpChunk()
-    if facts.codings or (facts.length is None and not facts.request):
+    if facts.coding or (facts.length is None and not facts.request):
         return UntilClose()
     return Exactly(facts.length) if facts.length else None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Window
-from framestream.framer import Decode, ValueSpan
+from framestream.framer import Decode, ValueSpan, bytes_of
 from framestream_http._heads import Fields, parse_fields, write_fields
 from framestream_http._lines import field_of, next_line, searched_to
 
@@ -18,7 +18,8 @@ _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _EXTENSIONS: Final = rb"((?:[\t ]*;[\t ]*%s(?:[\t ]*=[\t ]*(?:%s|%s))?)*)" % (_TOKEN, _TOKEN, _QUOTED)
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
-LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s\r\n" % _EXTENSIONS)
+# White space that nothing follows is none of RFC 9112's, but some servers fill up their lines with it.
+LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s[\t ]*\r\n" % _EXTENSIONS)
 _PLAIN: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 _EXTENSIONS_ONLY: Final = re.compile(_EXTENSIONS)
 _AFTER_SIZE: Final = (b"", b"\r", b";", b" ", b"\t")
@@ -60,8 +61,9 @@ class HttpChunk(Framer[Chunk]):
         INPUT     5\r\nhello\r\n   3;a=b\r\nyou\r\n       0\r\nX: y\r\n\r\n
         DECODED   Chunk(b"hello")  Chunk(b"you", b";a=b")  Chunk(b"", trailers=((b"X", b"y"),))
 
-    Ask for chunks until one is ``last``; the next head follows. The payload, which the limit counts and which
-    can be streamed, is a chunk's data, and the trailer section after the last one.
+    Ask for chunks until one is ``last``; the next head follows. A stream that ends before it is an
+    `IncompleteFrame`. The payload, which the limit counts and which can be streamed, is a chunk's data, and
+    the trailer section after the last one.
 
     These break the stream (`FramingError`), as request smuggling lives on them: a size that is no number of
     at most 16 hexadecimal digits; anything but well-formed extensions after it, or more than 4096 bytes of
@@ -92,7 +94,7 @@ class HttpChunk(Framer[Chunk]):
         if not size:
             return self._trailers(window, _Trailer(first - start, line[2]), first)
         stop = first + size
-        return first, stop, stop + 2, Decode(_Data(line[2]), trailer=b"\r\n")
+        return first, stop, stop + 2, Decode(_Data(line[2]), trailer=b"\r\n", final=False)
 
     def _incomplete(self, window: Window, feed: int) -> NeedMore:
         data, start = window.data, window.start
@@ -123,14 +125,15 @@ class HttpChunk(Framer[Chunk]):
         return NeedMore(resume=at, memo=trailer._replace(searched=searched_to(data, at) - at))
 
     def split(self, window: Window) -> tuple[list[Chunk], int]:
-        """Cut whole chunks without extensions; `find` is asked about the others, and the last one."""
+        """Cut whole chunks without extensions that bytes follow; `find` is asked about the others."""
         data, start = bytes(window.data), window.start
+        size = len(data)
         chunks: list[Chunk] = []
         append, match, make = chunks.append, _PLAIN.match, tuple.__new__
         while line := match(data, start):
             first = line.end()
             stop = first + int(line[1], 16)
-            if stop == first or data[stop : stop + 2] != b"\r\n":
+            if stop == first or stop + 2 >= size or data[stop : stop + 2] != b"\r\n":
                 break
             # A named tuple's own constructor is a function in Python, and takes twice as long.
             append(make(Chunk, (data[first:stop], b"", ())))
@@ -144,19 +147,29 @@ class HttpChunk(Framer[Chunk]):
             EncodeError: trailers after a chunk that is not the last; extensions or trailers that are none;
                 more of them, or of data, than the limits allow.
         """
-        data, extensions, trailers = frame
+        if not isinstance(frame, Chunk):
+            raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Chunk")
+        data, extensions = bytes_of(frame.data, copy=False), bytes_of(frame.extensions)
+        trailers = frame.trailers
         head = b"%x%b\r\n" % (len(data), extensions)
         if not _EXTENSIONS_ONLY.fullmatch(extensions) or len(head) > MOST_LINE:
             raise EncodeError(f"{extensions[:32]!r} are no chunk extensions of at most {MOST_LINE} bytes")
         if data and trailers:
             raise EncodeError("trailers after a chunk that is not the last")
-        section = write_fields(trailers)
+        try:
+            section = write_fields(trailers)
+        except TypeError as error:
+            raise EncodeError(f"trailers cannot be written: {error}") from error
         size = len(data) + len(section)
         if self.max_size is not None and size > self.max_size:
             raise EncodeError(f"chunk of {size} bytes exceeds the limit {self.max_size}")
         if trailers:
             self._check(head + section + b"\r\n", frame)
         return [head, data, section + b"\r\n"]
+
+    def explain(self, window: Window) -> str:
+        """Say what is missing where a body ends between two chunks."""
+        return "the last chunk has not come" if window.start == len(window.data) else ""
 
     def _check(self, wire: bytes, frame: Chunk) -> None:
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.framer import bytes_of
 from framestream_http._chunk import LINE, MOST_LINE, Chunk, HttpChunk
 from framestream_http._heads import FIELD_SECTION, Fields, parse_fields
 
@@ -109,7 +110,10 @@ class HttpChunked(Framer[Chunked]):
 
     def encode(self, frame: Chunked) -> list[bytes]:
         """Return the body as one chunk, and the last one. Raise EncodeError for trailers that are none."""
-        pieces = _CHUNK.encode(Chunk(frame.data)) if frame.data else []
+        if not isinstance(frame, Chunked):
+            raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Chunked")
+        data = bytes_of(frame.data, copy=False)
+        pieces = _CHUNK.encode(Chunk(data)) if data else []
         pieces += _CHUNK.encode(Chunk(b"", trailers=frame.trailers))
         size = sum(map(len, pieces))
         if self.max_size is not None and size > self.max_size:

@@ -20,30 +20,29 @@ class Facts(NamedTuple):
         request: they are a request's.
         minor: the version's second digit.
         length: what Content-Length says, if there is one.
-        codings: what Transfer-Encoding lists, in lower case.
+        coding: the last one that Transfer-Encoding lists, in lower case; empty without that field.
         hosts: how many Host fields there are.
     """
 
     request: bool
     minor: int
     length: int | None = None
-    codings: tuple[bytes, ...] = ()
+    coding: bytes = b""
     hosts: int = 0
 
     @property
     def chunked(self) -> bool:
         """True if the body ends with its last chunk."""
-        return self.codings[-1:] == (_CHUNKED,)
+        return self.coding == _CHUNKED
 
     def noted(self, name: bytes, value: bytes) -> Facts:
         """Return the facts with one more field. Raise ValueError if it contradicts them, or is none."""
         # Every head passes here: `_replace` would take three times as long as the constructor.
         name = name.lower()
         if name == b"content-length":
-            return Facts(self.request, self.minor, self._length(value), self.codings, self.hosts)
+            return Facts(self.request, self.minor, self._length(value), self.coding, self.hosts)
         if name == b"transfer-encoding":
-            codings = (*self.codings, *self._codings(value))
-            return Facts(self.request, self.minor, self.length, codings, self.hosts)
+            return Facts(self.request, self.minor, self.length, self._coding(value), self.hosts)
         if name == b"host":
             return self._host(value)
         return self
@@ -61,31 +60,33 @@ class Facts(NamedTuple):
         assert known is not None  # split() gives one part at least
         return known
 
-    def _codings(self, value: bytes) -> list[bytes]:
-        codings = [each.strip(b" \t").lower() for each in value.split(b",")]
-        for coding in codings:
+    def _coding(self, value: bytes) -> bytes:
+        before = self.coding
+        for each in value.split(b","):
+            coding = each.strip(b" \t").lower()
             if not _CODING.fullmatch(coding):
                 raise ValueError(f"Transfer-Encoding {value[:32]!r} is no list of codings")
             if coding != _CHUNKED and coding.split(b";")[0].strip(b" \t") == _CHUNKED:
                 raise ValueError("Transfer-Encoding chunked with a parameter")
-        if _CHUNKED in (*self.codings, *codings)[:-1]:
-            raise ValueError("Transfer-Encoding with a coding after chunked")
-        return codings
+            if before == _CHUNKED:
+                raise ValueError("Transfer-Encoding with a coding after chunked")
+            before = coding
+        return before
 
     def _host(self, value: bytes) -> Facts:
         if self.request and self.hosts:
             raise ValueError("request with two Host fields")
         if self.request and not _HOST.fullmatch(value):
             raise ValueError(f"Host {value[:32]!r} is none")
-        return Facts(self.request, self.minor, self.length, self.codings, 1)
+        return Facts(self.request, self.minor, self.length, self.coding, 1)
 
     def check(self) -> None:
         """Raise ValueError if the message may end somewhere else for another reader."""
-        if self.codings and self.length is not None:
+        if self.coding and self.length is not None:
             raise ValueError("both Transfer-Encoding and Content-Length")
-        if self.codings and not self.minor:
+        if self.coding and not self.minor:
             raise ValueError("Transfer-Encoding in HTTP/1.0")
-        if self.request and self.codings and not self.chunked:
+        if self.request and self.coding and not self.chunked:
             raise ValueError("request with a Transfer-Encoding that does not end with chunked")
         if self.request and self.minor and not self.hosts:
             raise ValueError("HTTP/1.1 request without Host")

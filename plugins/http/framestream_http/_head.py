@@ -21,10 +21,12 @@ from framestream_http._heads import (
     parse_fields,
     write_fields,
 )
-from framestream_http._lines import field_of, next_line, searched_to
+from framestream_http._lines import field_of, next_line, searched_to, unfolded
 
 Head = TypeVar("Head", RequestHead, ResponseHead)
 
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)+")
+_EMPTY_BARE_LINES: Final = re.compile(rb"(?:\r?\n)+")
 _TOKEN_BYTE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
@@ -44,18 +46,25 @@ class _HttpHead(Framer[Head]):
     """What requests and responses have in common: lines, fields, an empty line."""
 
     bare_lf: bool
+    folds: ClassVar[bool]
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span up to the empty line, checking every line as it arrives."""
         data, start = window.data, window.start
         if window.memo is None:
-            if start == len(data):
-                return NeedMore()
-            if (found := self._begin(window) or self._whole(data, start)) is not None:
+            if len(data) - start < 2 and data[start:] in (b"", b"\r"):
+                return NeedMore(2)
+            if empty := (_EMPTY_BARE_LINES if self.bare_lf else _EMPTY_LINES).match(data, start):
+                return start, start, empty.end(), PADDING
+            if (found := self._begin(data, start) or self._whole(data, start)) is not None:
                 return found
         progress, at = window.memo or _Progress(), window.resume
         facts, searched = progress.facts, at + progress.searched
-        while (found_line := next_line(data, at, searched, bare_lf=self.bare_lf)) is not None:
+        while True:
+            fold = self.folds and facts is not None
+            found_line = next_line(data, at, searched, bare_lf=self.bare_lf, fold=fold)
+            if found_line is None:
+                return NeedMore(resume=at, memo=_Progress(searched_to(data, at) - at, facts))
             line, following = found_line
             try:
                 if facts is None:
@@ -68,11 +77,10 @@ class _HttpHead(Framer[Head]):
             except ValueError as error:
                 raise FramingError(str(error), position=at) from error
             at = searched = following
-        return NeedMore(resume=at, memo=_Progress(searched_to(data, at) - at, facts))
 
     @abstractmethod
-    def _begin(self, window: Window) -> ValueSpan | NeedMore | None:
-        """Look at the first bytes alone: refuse them, or take them for padding."""
+    def _begin(self, data: bytes | bytearray, start: int) -> NeedMore | None:
+        """Look at the first bytes alone. FramingError refuses them."""
 
     @abstractmethod
     def _first(self, line: bytes) -> Facts:
@@ -87,14 +95,11 @@ class _HttpHead(Framer[Head]):
 
     def _whole(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
         """Return the span of a head that is all there; None if it must be looked at line by line."""
-        blank = data.find(b"\r\n\r\n", start)
-        if blank < 0:
-            return None
         try:
             parsed = self._head_at(data, start)
         except ValueError:
             return None  # said again, with its place, when its line is met
-        return None if parsed is None else (start, blank + 2, blank + 4, parsed[0])
+        return None if parsed is None else (start, parsed[1] - 2, parsed[1], parsed[0])
 
     def split(self, window: Window) -> tuple[list[Head], int]:
         """Cut every whole head that is plain; `find` is asked about what is not."""
@@ -118,7 +123,7 @@ class _HttpHead(Framer[Head]):
         try:
             wire = self._first_line(frame) + write_fields(frame.fields) + b"\r\n"
             found: Any = self.find(Window(wire))
-        except (FramingError, TypeError) as error:
+        except (FramingError, TypeError, AttributeError) as error:
             raise EncodeError(f"{frame!r:.64} cannot be written: {error}") from error
         if type(found) is not tuple or found[2] != len(wire) or self._value(found, wire) != frame:
             raise EncodeError(f"{frame!r:.64} would be read as something else")
@@ -155,6 +160,7 @@ class HttpRequest(_HttpHead[RequestHead]):
     """
 
     name = "http-request"
+    folds = False
     examples: ClassVar[dict[bytes, list[RequestHead]]] = {
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n": [RequestHead(b"GET", b"/", ((b"Host", b"a"),))]
     }
@@ -173,13 +179,7 @@ class HttpRequest(_HttpHead[RequestHead]):
             raise ValueError("head is not complete")
         return RequestHead(match[1], match[2], parse_fields(section), int(match[3]))
 
-    def _begin(self, window: Window) -> ValueSpan | NeedMore | None:
-        data, start = window.data, window.start
-        if data[start] == ord("\r") and len(data) == start + 1:
-            return NeedMore(2)
-        for ending in (b"\r\n", b"\n") if self.bare_lf else (b"\r\n",):
-            if data.startswith(ending, start):
-                return start, start, start + len(ending), PADDING
+    def _begin(self, data: bytes | bytearray, start: int) -> NeedMore | None:
         if not _TOKEN_BYTE.match(data, start):
             raise FramingError(f"{bytes(data[start : start + 1])!r} begins no method", position=start)
         return None
@@ -223,10 +223,12 @@ class HttpResponse(_HttpHead[ResponseHead]):
         DECODED   ResponseHead(200, b"OK", ((b"Content-Length", b"5"),))
 
     Read the body with what `body_of` gives, then the next head. Refused is what `HttpRequest` refuses, as
-    far as it applies. A status line may lack the space after its status, which some servers leave out.
+    far as it applies. A status line may lack the space after its status, which some servers leave out, and a
+    field may be folded: a space takes the place of the fold (5.2).
     """
 
     name = "http-response"
+    folds = True
     examples: ClassVar[dict[bytes, list[ResponseHead]]] = {
         b"HTTP/1.1 204 No Content\r\n\r\n": [ResponseHead(204, b"No Content", ())]
     }
@@ -243,12 +245,12 @@ class HttpResponse(_HttpHead[ResponseHead]):
         match = STATUS_LINE.fullmatch(line.rstrip(b"\r"))
         if match is None or not payload.endswith(b"\n"):
             raise ValueError("head is not complete")
-        return ResponseHead(int(match[2]), match[3] or b"", parse_fields(section), int(match[1]))
+        return ResponseHead(int(match[2]), match[3] or b"", parse_fields(unfolded(section)), int(match[1]))
 
-    def _begin(self, window: Window) -> ValueSpan | NeedMore | None:
-        seen = bytes(window.data[window.start : window.start + 7])
+    def _begin(self, data: bytes | bytearray, start: int) -> NeedMore | None:
+        seen = bytes(data[start : start + 7])
         if not b"HTTP/1.".startswith(seen):
-            raise FramingError(f"{seen!r} begins no status line of HTTP/1", position=window.start)
+            raise FramingError(f"{seen!r} begins no status line of HTTP/1", position=start)
         return NeedMore() if len(seen) < 7 else None
 
     def _first(self, line: bytes) -> Facts:

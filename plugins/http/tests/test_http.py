@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from framestream import (
     FrameTooLarge,
     FramingError,
     UntilClose,
+    Window,
     get_framer,
     iter_frames,
 )
@@ -177,6 +179,11 @@ RESPONSES: dict[bytes, list[ResponseHead]] = {
         ResponseHead(999, b"\xe9t\xe9", ((b"Transfer-Encoding", b"gzip"), (b"Host", b"a b")))
     ],
     b"HTTP/1.1 204\r\n\r\n": [ResponseHead(204)],
+    b"\r\n\r\nHTTP/1.1 204\r\n\r\n\r\nHTTP/1.1 205\r\n\r\n": [ResponseHead(204), ResponseHead(205)],
+    b"HTTP/1.1 200 OK\r\nX: one\r\n two\r\n\t three\r\nTransfer-Encoding:\r\n chunked\r\n\r\n": [
+        ResponseHead(200, b"OK", ((b"X", b"one two three"), (b"Transfer-Encoding", b"chunked")))
+    ],
+    b"HTTP/1.1 200 OK\r\nX:\r\n \r\n\r\n": [ResponseHead(200, b"OK", ((b"X", b""),))],
     b"": [],
 }
 
@@ -188,7 +195,11 @@ def test_conformance_of_responses() -> None:
         malformed={
             wire.replace(b"POST / HTTP/1.1", b"HTTP/1.1 200 OK"): reason
             for wire, reason in SMUGGLING.items()
-            if wire.startswith(b"POST / HTTP/1.1") and "Host" not in reason and "does not end" not in reason
+            if wire.startswith(b"POST / HTTP/1.1")
+            and "Host" not in reason
+            and "does not end" not in reason
+            and b"\r\n " not in wire
+            and b"\r\n\t" not in wire
         } | {
             b"HTTP/1.1 20 OK\r\n": "is no status line",
             b"HTTP/1.1 099 OK\r\n": "is no status line",
@@ -196,12 +207,52 @@ def test_conformance_of_responses() -> None:
             b"HTTP/1.1  200 OK\r\n": "is no status line",
             b"HTTP/1.1 200 a\0b\r\n": "is no status line",
             b"HTTP/2.0 200 OK\r\n": "begins no status line",
-            b"\r\n": "begins no status line",
+            b"HTTP/1.1 200 OK\r\n X: y\r\n\r\n": "folded fields are refused",
+            b"HTTP/1.1 200 OK\r\nX: y\r\n z\rw\r\n\r\n": "CR without LF",
+            b"HTTP/1.1 200 OK\r\nX: y\r\n z\n\r\n": "LF without CR",
+            b"HTTP/1.1 200 OK\r\nX: y\r\n \0\r\n\r\n": "is no field",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 0\r\n\r\n": "is no number",
             b"ICY 200 OK\r\n": "begins no status line",
         },
         incomplete=[b"H", b"HTTP/1.1", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r"],
         slow_frame=lambda size: b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * (size // 6) + b"\r\n",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("line", [b"X: y\r\n", b"X: y\r\n z\r\n", b"Transfer-Encoding: a\r\n"])
+def test_lines_of_any_kind_cost_linear_time(line: bytes) -> None:
+    def slow(size: int) -> bytes:
+        return b"HTTP/1.1 200 OK\r\n" + line * (size // len(line)) + b"\r\n"
+
+    check_framer(
+        HttpResponse(), examples={slow(60): list(iter_frames(slow(60), HttpResponse()))}, slow_frame=slow
+    )
+
+
+def test_what_is_remembered_of_a_head_does_not_grow_with_its_lines() -> None:
+    def memo(lines: int) -> bytes:
+        begun = b"HTTP/1.1 200 OK\r\n" + b"Transfer-Encoding: a\r\n" * lines
+        found: Any = HttpResponse().find(Window(begun))
+        return pickle.dumps(found.memo)
+
+    assert len(memo(1000)) == len(memo(2))
+
+
+class Asked(HttpRequest):
+    """Counts how often it is asked."""
+
+    times = 0
+
+    def find(self, window: Window) -> Any:
+        type(self).times += 1
+        return super().find(window)
+
+
+@pytest.mark.parametrize(("bare_lf", "empty"), [(False, b"\r\n"), (True, b"\n"), (True, b"\n\r\n")])
+def test_any_number_of_empty_lines_is_one_question(bare_lf: bool, empty: bytes) -> None:
+    Asked.times = 0
+    assert list(iter_frames(empty * 1000 + GET, Asked(bare_lf))) == [RequestHead(b"GET", b"/", HOST)]
+    assert Asked.times <= 4
 
 
 def test_an_error_points_at_the_line_that_is_wrong() -> None:

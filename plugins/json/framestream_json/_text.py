@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NoReturn
 
-from framestream import EncodeError, Framer
+from framestream import EncodeError, Framer, ReadCondition
 
 MOST_DEPTH: Final = 500
 """Python's parser recurses on nested values, and stops at 1000 of everything that is on the stack."""
@@ -45,8 +45,8 @@ def size_of(text: str, stop: int) -> int:
 
 
 @dataclass(frozen=True)
-class JsonFramer(Framer[Any]):
-    """A framing whose payload is a JSON text in UTF-8."""
+class JsonReader(ReadCondition[Any]):
+    """A framing whose payload is a JSON text in UTF-8, read only."""
 
     max_depth: Annotated[int, "Arrays and objects that may be open at once, at most 500."] = 250
     max_size: Annotated[int | None, "The longest text. Bytes."] = None
@@ -79,6 +79,11 @@ class JsonFramer(Framer[Any]):
             if len(brackets) == size:
                 return False
         return bool(brackets)
+
+
+@dataclass(frozen=True)
+class JsonFramer(JsonReader, Framer[Any]):
+    """A framing whose payload is a JSON text in UTF-8."""
 
     def write(self, value: Any) -> bytes:
         """Return the text for a value. Raise EncodeError if there is none, or it exceeds a limit."""

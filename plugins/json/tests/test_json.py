@@ -23,7 +23,7 @@ from framestream import (
     iter_frames,
 )
 from framestream.testing import check_framer, chunkings
-from framestream_json import JsonConcat, JsonLines, JsonSeq
+from framestream_json import JsonArray, JsonConcat, JsonLines, JsonSeq
 
 FRAMERS: list[JsonLines | JsonSeq | JsonConcat] = [JsonLines(), JsonSeq(), JsonConcat()]
 VALUES: list[Any] = [
@@ -129,6 +129,62 @@ def test_conformance_of_concatenated_texts() -> None:
         incomplete=[b"{", b'"', b'"\\', b"[1", b'{"a": "}"'],
         slow_frame=lambda size: b"[" + b'{"a": [1]},' * (size // 11) + b"1]",
     )
+
+
+def test_conformance_of_elements() -> None:
+    check_framer(
+        JsonArray(),
+        examples=[
+            (b'[{"a": 1}, {"b": [2]} ,3,"x,]"]', [{"a": 1}, {"b": [2]}, 3, "x,]"]),
+            (b" \n[ \t1 , \r\n true\n,null ] \n", [1, True, None]),
+            (b"[]", []),
+            (b" [ \n ] ", []),
+            (b'[[], {}, "\\\\"]', [[], {}, "\\"]),
+            (b"[1]\n[2,3][]", [1, 2, 3]),
+            ('["Zoë €😀",["é"]]'.encode(), ["Zoë €😀", ["é"]]),
+        ],
+        malformed=[
+            *((b"[" + text + b", 1]", "") for text in BAD_TEXTS[1:]),
+            (b"1", "b'1' where no array can have it"),
+            (b"]", "b']' where"),
+            (b"[1]]", "b']' where"),
+            (b"[,1]", "b',' where"),
+            (b"[1,]", "b']' where"),
+            (b"[1, ]", "b']' where"),
+            (b"[1,,2]", "b',' where"),
+            (b"[1 2]", "b'2' where"),
+            (b"[[1] [2]]", ""),
+            (b'["a"1]', "b'1' where"),
+            (b'["a":1]', "b':' where"),
+            (b"[1}", "b'}' where"),
+            (b"[\x1e]", "b'\\x1e' where"),
+        ],
+        incomplete=[b"[", b"[ ", b"[1", b"[1 ", b"[[1]", b'["a"', b"[1,", b"[1, ", b'[1, "', b'["\\'],
+        slow_frame=lambda size: b"[" + b'{"a": [1]}' + b" " * size + b"]",
+    )
+
+
+def test_an_array_without_end_is_read_in_constant_memory() -> None:
+    decoder = FrameDecoder(max_frame_size=1000)
+    decoder.receive_data(b"[0")
+    for number in range(1, 5000):
+        decoder.receive_data(b", %d" % number)
+        assert decoder.next_frame(JsonArray()) == number - 1
+    assert decoder.stats.high_water < 100
+
+
+def test_an_element_that_is_no_json_costs_nothing_but_itself() -> None:
+    for chunks in chunkings(b'[1, tru, {"a" 1}, [1}, 5]'):
+        assert read(JsonArray(), chunks) == ([1, 5], [b" tru", b' {"a" 1}', b" [1}"])
+
+
+def test_a_large_element_is_skipped_and_streamed() -> None:
+    wire = b'[1, "' + b"x" * 2000 + b'" , 2]'
+    assert list(iter_frames(wire, JsonArray(max_size=1000), on_oversize="discard")) == [1, 2]
+    decoder = FrameDecoder()
+    decoder.receive_data(wire[:1000])
+    assert decoder.next_frame(JsonArray()) == 1
+    assert decoder.next_part(JsonArray()) == wire[3:1000]
 
 
 @pytest.mark.parametrize("framer", FRAMERS, ids=str)
@@ -255,16 +311,18 @@ def test_a_batch_of_documents_equals_what_python_reads() -> None:
     documents: list[Any] = [{"id": n, "name": "é" * (n % 3), "list": list(range(n % 7))} for n in range(500)]
     for framer in FRAMERS:
         assert list(iter_frames(b"".join(map(framer.encode, documents)), framer)) == documents
+    assert list(iter_frames(json.dumps(documents, indent=1).encode(), JsonArray())) == documents
     lines = "".join(json.dumps(document, indent=1) for document in documents).encode()
     assert list(iter_frames(lines, JsonConcat())) == documents
 
 
 def test_they_are_found_by_name() -> None:
-    names = ["json-lines:last=no", "json-seq:max-depth=9", "json-concat:max=1MiB"]
+    names = ["json-lines:last=no", "json-seq:max-depth=9", "json-concat:max=1MiB", "json-array"]
     assert [get_framer(name) for name in names] == [
         JsonLines(last=False),
         JsonSeq(max_depth=9),
         JsonConcat(max_size=1 << 20),
+        JsonArray(),
     ]
 
 

@@ -1,4 +1,4 @@
-"""JSON spoken with jq (sequences, lines and concatenated texts), mpv and qemu (lines, both directions)."""
+"""JSON spoken with jq (sequences, lines, arrays, concatenated texts), mpv and qemu (lines both ways)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framestream import END, NEED_DATA, FrameDecoder, connect, get_framer, iter_frames
-from framestream_json import JsonConcat, JsonLines, JsonSeq
+from framestream_json import JsonArray, JsonConcat, JsonLines, JsonSeq
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,16 @@ def test_jq_writes_sequences(layout: str) -> None:
     for size in (1, 1000, 1 << 20):
         chunks = (wire[at : at + size] for at in range(0, len(wire), size))
         assert list(iter_frames(chunks, JsonSeq())) == values
+
+
+@needs("jq")
+@pytest.mark.parametrize("layout", ["-c", "--tab"])
+def test_jq_writes_an_array(layout: str) -> None:
+    values = documents(300)
+    wire = jq("--slurp", layout, ".", given="\n".join(map(json.dumps, values)).encode())
+    for size in (1, 1000, 1 << 20):
+        chunks = (wire[at : at + size] for at in range(0, len(wire), size))
+        assert list(iter_frames(chunks, JsonArray())) == values
 
 
 @needs("jq")

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Final
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
-from framestream.framer import Decode, ValueSpan
+from framestream.framer import Decode, ValueSpan, bytes_of
 from framestream_mqtt._packet import MOST_LENGTH, Packet, PacketType, Rule, rules_of
 
 _LONGEST_HEADER: Final = 5
@@ -116,17 +116,19 @@ class Mqtt(Framer[Packet]):
         Raises:
             EncodeError: a type, flags or length that `find` would refuse, or a body above `max_size`.
         """
-        kind, flags, body = frame
-        first, length = kind << 4 | flags, len(body)
-        if not (0 <= kind <= 15 and 0 <= flags <= 15):
-            raise EncodeError(f"type {int(kind)} and flags {flags} do not fit into a byte")
+        if not isinstance(frame, Packet):
+            raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Packet")
+        kind, flags = frame.type, frame.flags
+        if kind not in range(16) or flags not in range(16):
+            raise EncodeError(f"type {kind} and flags {flags} do not fit into a byte")
+        first = kind << 4 | flags
         rule = self._rules[first]
         if isinstance(rule, str):
             raise EncodeError(rule)
+        body = bytes_of(frame.body, self.max_size, copy=False)
+        length = len(body)
         if not rule.least <= length <= rule.most:
             raise EncodeError(_misfit(rule, length))
-        if self.max_size is not None and length > self.max_size:
-            raise EncodeError(f"body of {length} bytes exceeds the limit {self.max_size}")
         return [bytes((first, *_digits(length))), body]
 
     def explain(self, window: Window) -> str:

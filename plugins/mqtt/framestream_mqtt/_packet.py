@@ -80,7 +80,7 @@ class Rule(NamedTuple):
 _LENGTHS: Final = {
     PacketType.CONNECT: ((12, MOST_LENGTH), (13, MOST_LENGTH)),
     PacketType.CONNACK: ((2, 2), (3, MOST_LENGTH)),
-    PacketType.PUBLISH: ((3, MOST_LENGTH), (3, MOST_LENGTH)),
+    PacketType.PUBLISH: ((3, MOST_LENGTH), (4, MOST_LENGTH)),
     PacketType.PUBACK: ((2, 2), (2, MOST_LENGTH)),
     PacketType.PUBREC: ((2, 2), (2, MOST_LENGTH)),
     PacketType.PUBREL: ((2, 2), (2, MOST_LENGTH)),
@@ -115,7 +115,9 @@ def _rule_of(byte: int, version: int | None) -> Rule | str:
         return "packet type 15 is forbidden in MQTT 3.1.1"
     if refusal := _flags_refused(kind, flags):
         return refusal
-    return Rule(kind, flags, min(lengths)[0], max(most for _, most in lengths))
+    # A PUBLISH of quality of service 1 or 2 has a packet identifier, too (section 3.3.2.2).
+    identifier = 2 if kind is PacketType.PUBLISH and flags & 6 else 0
+    return Rule(kind, flags, min(lengths)[0] + identifier, max(most for _, most in lengths))
 
 
 def _flags_refused(kind: PacketType, flags: int) -> str:

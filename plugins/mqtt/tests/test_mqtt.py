@@ -26,9 +26,9 @@ CONNECT = b"\x00\x04MQTT\x04\x02\x00\x3c\x00\x03abc"
 EXAMPLES: dict[bytes, list[Packet]] = {
     b"\x10\x0f" + CONNECT: [Packet(PacketType.CONNECT, 0, CONNECT)],
     b"\xc0\x00\xd0\x00": [Packet(PacketType.PINGREQ), Packet(PacketType.PINGRESP)],
-    b"0\x05\x00\x01ahi=\x05\x00\x01a\x00\x01": [
+    b"0\x05\x00\x01ahi=\x06\x00\x01a\x00\x01\x00": [
         Packet(PacketType.PUBLISH, 0, b"\x00\x01ahi"),
-        Packet(PacketType.PUBLISH, 13, b"\x00\x01a\x00\x01"),
+        Packet(PacketType.PUBLISH, 13, b"\x00\x01a\x00\x01\x00"),
     ],
     b"@\x02\x00\x01P\x02\x00\x01b\x02\x00\x01p\x02\x00\x01": [
         Packet(kind, flags, b"\x00\x01")
@@ -72,9 +72,12 @@ MALFORMED = {
     b"\xd0\x80\x80\x80\x01": "PINGRESP with a body of 2097152 bytes",
     b"\x10\x00": "CONNECT with a body of 0 bytes, it must be at least 12",
     b"@\x01\x00": "PUBACK with a body of 1 bytes, it must be",
+    b"0\x02\x00\x01": "PUBLISH with a body of 2 bytes, it must be at least 3",
+    b"2\x04\x00\x01a\x00": "PUBLISH with a body of 4 bytes, it must be at least 5",
+    b"\x3c\x04\x00\x01a\x00": "PUBLISH with a body of 4 bytes, it must be at least 5",
     b"\x82\x05\x00\x01\x00\x01a": "SUBSCRIBE with a body of 5 bytes, it must be at least 6",
 }
-INCOMPLETE = [b"0", b"0\x80", b"0\x80\x80\x80", b"\x10\x0f\x00\x04MQTT", b"0\x03\x00\x01"]
+INCOMPLETE = [b"0", b"0\x80", b"0\x80\x80\x80", b"\x10\x0f\x00\x04MQTT", b"0\x04\x00\x01"]
 
 
 def slow(size: int) -> bytes:
@@ -97,6 +100,8 @@ def test_conformance(version: int | None) -> None:
             b"0\x80\x80\x80\x00": "length 0 in 4 bytes",
         }
         malformed[b"\x10\x00"] = "at least 13"
+        malformed[b"0\x02\x00\x01"] = "at least 4"
+        malformed |= dict.fromkeys((b"2\x04\x00\x01a\x00", b"\x3c\x04\x00\x01a\x00"), "at least 6")
         malformed[b"\x82\x05\x00\x01\x00\x01a"] = "at least 7"
     examples = EXAMPLES | (VERSION_4 if version != 5 else {}) | (VERSION_5 if version != 4 else {})
     check_framer(
@@ -106,7 +111,7 @@ def test_conformance(version: int | None) -> None:
 
 def test_a_length_may_be_longer_than_needed_before_version_5() -> None:
     long_way = b"0\x85\x80\x80\x00\x00\x01ahi"
-    assert list(iter_frames(long_way, Mqtt(4))) == EXAMPLES[b"0\x05\x00\x01ahi=\x05\x00\x01a\x00\x01"][:1]
+    assert list(iter_frames(long_way, Mqtt(4))) == EXAMPLES[b"0\x05\x00\x01ahi=\x06\x00\x01a\x00\x01\x00"][:1]
     with pytest.raises(FramingError, match="length 5 in 4 bytes"):
         list(iter_frames(long_way, Mqtt(5)))
 
@@ -172,7 +177,7 @@ def test_flags_of_a_publish_have_names() -> None:
         (Packet(PacketType.PUBLISH, 16, b"\x00\x01a"), "type 3 and flags 16 do not fit into a byte"),
         (Packet(16, 0), "type 16 and flags 0 do not fit"),  # type: ignore[arg-type]  # on purpose
         (Packet(PacketType.PINGREQ, 0, b"x"), "PINGREQ with a body of 1 bytes, it must be 0"),
-        (Packet(PacketType.PUBLISH, 0, bytes(33)), "body of 33 bytes exceeds the limit 32"),
+        (Packet(PacketType.PUBLISH, 0, bytes(33)), "payload of 33 bytes exceeds the limit 32"),
     ],
 )
 def test_what_cannot_be_written_is_refused(packet: Packet, complaint: str) -> None:

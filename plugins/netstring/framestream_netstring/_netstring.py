@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, NoReturn
 
-from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
-from framestream.framer import Decode, ValueSpan
+from framestream import Framer, FramingError, NeedMore, Span, Window
+from framestream.framer import Decode, ValueSpan, bytes_of
 
 MAX_DIGITS: Final = 19
 """Digits a length may have: enough for any size that a file offset can hold."""
@@ -78,9 +78,8 @@ class Netstring(Framer[bytes]):
         return strings, start
 
     def encode(self, frame: bytes) -> list[bytes]:
-        """Return the length, the string itself and the comma."""
-        if self.max_size is not None and len(frame) > self.max_size:
-            raise EncodeError(f"string of {len(frame)} bytes exceeds the limit {self.max_size}")
+        """Return the length, the string itself and the comma. Raise EncodeError above `max_size`."""
+        frame = bytes_of(frame, self.max_size, copy=False)
         return [b"%d:" % len(frame), frame, b","]
 
     def _incomplete(self, window: Window) -> NeedMore:

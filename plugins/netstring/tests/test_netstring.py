@@ -95,7 +95,7 @@ def test_a_string_above_the_limit_is_skipped_exactly() -> None:
 
 
 def test_writing_refuses_what_reading_would() -> None:
-    with pytest.raises(EncodeError, match="string of 4 bytes exceeds the limit 3"):
+    with pytest.raises(EncodeError, match="payload of 4 bytes exceeds the limit 3"):
         Netstring(max_size=3).encode(b"long")
 
 

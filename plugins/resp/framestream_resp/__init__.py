@@ -1,6 +1,6 @@
 """RESP for framestream: what Redis, Valkey and their clients say to each other, versions 2 and 3."""
 
 from framestream_resp._resp import Resp
-from framestream_resp._values import Attributed, ErrorReply, Push, Verbatim, command
+from framestream_resp._values import Attributed, ErrorReply, Pairs, Push, Verbatim, command
 
-__all__ = ["Attributed", "ErrorReply", "Push", "Resp", "Verbatim", "command"]
+__all__ = ["Attributed", "ErrorReply", "Pairs", "Push", "Resp", "Verbatim", "command"]

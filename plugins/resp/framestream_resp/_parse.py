@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
 
 from framestream_resp._grammar import (
     ARRAY,
@@ -27,17 +27,26 @@ from framestream_resp._grammar import (
     VERBATIM,
     number_of,
 )
-from framestream_resp._values import Attributed, ErrorReply, Push, Verbatim
+from framestream_resp._values import Attributed, ErrorReply, Pairs, Push, Verbatim
 
 MAX_DIGITS: Final = 4096
 """Digits of a big number: what Python converts in no time."""
 
-MOST_ODD_KEYS: Final = 1000
-"""Big numbers and aggregates that may be keys of one map, or members of one set."""
+MOST_NUMBERS: Final = 100
+"""Numbers and aggregates that may be keys of one dict, or members of one set.
 
-_HARMLESS: Final = frozenset({str, bytes, float, bool, type(None), ErrorReply, Verbatim})
+Python keeps its hashes of text secret, but not those of numbers: whoever chooses them can have a table of
+n keys take n * n steps to fill.
+"""
+
+Table = TypeVar("Table", dict[Any, Any], set[Any])
+
+_TEXT: Final = frozenset({str, bytes, bool, type(None), ErrorReply, Verbatim})
 _INTEGER: Final = re.compile(rb"[+-]?[0-9]+")
-_DOUBLE: Final = re.compile(rb"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|[+-]?inf|nan")
+# Servers print what the C library does: "-nan" in Redis before 7.2, "Inf" or ".5" elsewhere.
+_DOUBLE: Final = re.compile(
+    rb"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf(?:inity)?)", re.IGNORECASE
+)
 
 
 class Parser:
@@ -199,49 +208,38 @@ def _bulk_error(body: bytes) -> ErrorReply:
     return ErrorReply(_decoded(body))
 
 
-def _map(values: list[Any]) -> dict[Any, Any]:
-    keys = values[::2]
-    _refuse_collisions(keys)
-    try:
-        return dict(zip(keys, values[1::2], strict=True))
-    except TypeError:
-        return dict(zip(map(_hashable, keys), values[1::2], strict=True))
+def _map(values: list[Any]) -> dict[Any, Any] | Pairs:
+    keys, mapped = values[::2], values[1::2]
+    table = _table(keys, lambda hashable: dict(zip(hashable, mapped, strict=True)))
+    return Pairs(zip(keys, mapped, strict=True)) if table is None else table
 
 
 def _set(values: list[Any]) -> set[Any] | list[Any]:
-    _refuse_collisions(values)
+    table = _table(values, set)
+    return (
+        values if table is None else table
+    )  # redis-server itself sends sets of maps, in its answer to COMMAND
+
+
+def _table(keys: list[Any], make: Callable[[Iterable[Any]], Table]) -> Table | None:
+    """Return a dict or set of these keys; None if Python has none, merges some, or may take too long."""
+    if len(keys) > MOST_NUMBERS and sum(type(key) not in _TEXT for key in keys) > MOST_NUMBERS:
+        return None
     try:
-        return set(values)
+        table = make(keys)
     except TypeError:
-        pass
-    try:
-        return set(map(_hashable, values))
-    except ValueError:
-        return values  # redis-server itself sends sets of maps, in its answer to COMMAND
-
-
-def _refuse_collisions(keys: list[Any]) -> None:
-    # Python keeps its hashes of text secret, but not those of numbers: whoever chooses large ones, or lists
-    # of numbers, can give them all the same hash, and a table of n such keys takes n * n steps to fill.
-    if len(keys) > MOST_ODD_KEYS and (odd := sum(map(_can_collide, keys))) > MOST_ODD_KEYS:
-        raise ValueError(f"{odd} big numbers or aggregates as keys, limit {MOST_ODD_KEYS}")
-
-
-def _can_collide(key: Any) -> bool:
-    kind = type(key)
-    return key.bit_length() > 64 if kind is int else kind not in _HARMLESS
+        try:
+            table = make(map(_hashable, keys))
+        except TypeError:
+            return None
+    return table if len(table) == len(keys) else None  # :1, #t and ,1 are equal in Python
 
 
 def _hashable(value: Any) -> Any:
+    """Return a list or a set as the tuple or frozenset that can be a key."""
     if type(value) is list:
         return tuple(map(_hashable, value))
-    if type(value) is set:
-        return frozenset(value)
-    try:
-        hash(value)
-    except TypeError as error:
-        raise ValueError(f"{type(value).__name__} as a key: {error}") from error
-    return value
+    return frozenset(value) if type(value) is set else value
 
 
 _SCALARS: Final[dict[int, Callable[[bytes], Any]]] = {

@@ -32,7 +32,10 @@ class Resp(Framer[Any]):
     booleans bool, all nulls None, arrays lists, maps dicts, sets sets; errors, simple or bulk, are
     `ErrorReply`, verbatim strings `Verbatim`, pushes `Push`; a value after attributes is `Attributed`.
     Streamed strings and aggregates are read as plain ones. A list or set inside a key or a set is a tuple
-    or frozenset, and a set with a map in it is a list. Text that is not UTF-8 keeps its bytes as surrogates.
+    or frozenset. A map that no dict can hold is `Pairs`, and such a set a list, so that nothing is lost: one
+    with keys that are equal in Python (``:1``, ``#t`` and ``,1``), with maps among them, or with more than
+    100 numbers and aggregates (whose hashes collide if somebody wants them to). Text that is not UTF-8 keeps
+    its bytes as surrogates.
 
     The payload is the reply as it is on the wire, and can be streamed or discarded in constant memory;
     that of a bulk string which is not inside anything is the string alone: its size is known with its first
@@ -41,9 +44,7 @@ class Resp(Framer[Any]):
 
     Headers that break the grammar break the stream (`FramingError`): an unknown type, a size with a sign,
     leading zeros or more than 19 digits, a missing CR LF, more than `max_depth` open aggregates. A number
-    or boolean that is none, a map as a key, and more than 1000 big numbers or aggregates as keys (whose
-    hashes collide if somebody wants them to) are a `PayloadError`: reading goes on after the reply.
-    Inline commands are refused.
+    or boolean that is none is a `PayloadError`: reading goes on after the reply. Inline commands are refused.
     """
 
     name = "resp"
@@ -106,13 +107,16 @@ class Resp(Framer[Any]):
             return None  # it has grown by several chunks already
         try:
             value, end = self._parser.parse(data, start, self.max_depth)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return start, end, end, value
 
     def decode(self, payload: bytes) -> Any:
         """Return the value of a reply. ValueError for a number, boolean or key that is none."""
-        value, end = self._parser.parse(payload, 0, self.max_depth)
+        try:
+            value, end = self._parser.parse(payload, 0, self.max_depth)
+        except RecursionError as error:
+            raise ValueError("nested too deep for this thread's stack") from error
         if end != len(payload):
             raise ValueError(f"{len(payload) - end} bytes after a reply")
         return value
@@ -126,7 +130,7 @@ class Resp(Framer[Any]):
             while True:
                 value, end = parse(data, end, levels)
                 append(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass  # the next one is not complete, or `find` and `decode` say what is wrong with it
         return values, end
 
@@ -137,7 +141,10 @@ class Resp(Framer[Any]):
             EncodeError: it has no form in this version, is nested too deep or is larger than `max_size`.
         """
         writer = Writer(self.max_depth, self.version)
-        writer.write(frame)
+        try:
+            writer.write(frame)
+        except (TypeError, AttributeError) as error:
+            raise EncodeError(f"value with a part of a wrong type: {error}") from error
         size = len(frame) if isinstance(frame, bytes) else sum(map(len, writer.pieces))
         if self.max_size is not None and size > self.max_size:
             raise EncodeError(f"value of {size} bytes exceeds the limit {self.max_size}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from framestream.framer import bytes_of
+
 
 @dataclass(frozen=True)
 class ErrorReply:
@@ -45,7 +47,24 @@ class Attributed:
     """
 
     value: Any
-    attributes: dict[Any, Any]
+    attributes: dict[Any, Any] | Pairs
+
+
+class Pairs(list[tuple[Any, Any]]):
+    """A map that is no dict, as pairs of key and value in the server's order, so that none of them is lost.
+
+    Its keys are equal in Python (``:1``, ``#t`` and ``,1`` are, and a key that is sent twice), or are maps
+    themselves, or more than 100 of them are numbers: those could be chosen to make a dict slow.
+    """
+
+    __slots__ = ()
+
+    def items(self) -> Pairs:
+        """Return the pairs, as a dict does."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"Pairs({super().__repr__()})"
 
 
 class Push(list[Any]):
@@ -64,5 +83,16 @@ def command(*words: bytes | str | int | float) -> list[bytes]:
     """Return a command for `send` to write as clients do, an array of bulk strings.
 
     ``await stream.send(command("EXPIRE", key, 60))``; ``stream.write`` would send the words without a frame.
+
+    Raises:
+        EncodeError: a word is something else, such as None or True, for which Redis has no form.
     """
-    return [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return [_word(word) for word in words]
+
+
+def _word(word: bytes | str | float) -> bytes:
+    if isinstance(word, str):
+        return word.encode("utf-8", "surrogateescape")
+    if isinstance(word, int | float) and not isinstance(word, bool):
+        return str(word).encode()
+    return bytes_of(word, kind="bytes, text or a number")

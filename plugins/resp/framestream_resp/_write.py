@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from framestream import EncodeError
 from framestream_resp._parse import MAX_DIGITS
-from framestream_resp._values import Attributed, ErrorReply, Push, Verbatim
+from framestream_resp._values import Attributed, ErrorReply, Pairs, Push, Verbatim
 
 _TOO_LARGE: Final = 10 ** (MAX_DIGITS - 1)
 
@@ -37,7 +37,7 @@ class Writer:
             self._integer(value)
         elif isinstance(value, ErrorReply):
             self._error(value.message)
-        elif isinstance(value, (list, tuple)) and not isinstance(value, Push):
+        elif isinstance(value, (list, tuple)) and not isinstance(value, (Push, Pairs)):
             self._aggregate(b"*", len(value), value)
         elif self._resp2:
             raise EncodeError(f"RESP2 has no form for {type(value).__name__}")
@@ -48,8 +48,8 @@ class Writer:
         if isinstance(value, bool):
             self.pieces.append(b"#t\r\n" if value else b"#f\r\n")
         elif isinstance(value, float):
-            self.pieces.append(b",%b\r\n" % repr(value).encode())
-        elif isinstance(value, dict):
+            self.pieces.append(b",%b\r\n" % float.__repr__(value).encode())
+        elif isinstance(value, (dict, Pairs)):
             self._aggregate(b"%", len(value), (item for pair in value.items() for item in pair))
         elif isinstance(value, (set, frozenset)):
             self._aggregate(b"~", len(value), value)
@@ -77,7 +77,7 @@ class Writer:
     def _line(self, kind: bytes, text: str) -> None:
         if "\r" in text or "\n" in text:
             raise EncodeError("a simple string holds no CR or LF; write bytes")
-        self.pieces.append(b"%b%b\r\n" % (kind, _encoded(text)))
+        self.pieces.append(b"%b%b\r\n" % (kind, encoded(text)))
 
     def _integer(self, number: int) -> None:
         if -(1 << 63) <= number < 1 << 63:
@@ -92,7 +92,7 @@ class Writer:
         if self._resp2 or not ("\r" in message or "\n" in message):
             self._line(b"-", message)
         else:
-            body = _encoded(message)
+            body = encoded(message)
             self.pieces.append(b"!%d\r\n%b\r\n" % (len(body), body))
 
     def _verbatim(self, value: Verbatim) -> None:
@@ -105,7 +105,8 @@ class Writer:
         self.pieces.append(b"=%d\r\n%b:%b\r\n" % (4 + len(value.text), format_, value.text))
 
 
-def _encoded(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """Return text in UTF-8, and bytes that came as surrogates as they were. Raise EncodeError for others."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
-from framestream.framer import PADDING, ValueSpan
+from framestream.framer import PADDING, ValueSpan, bytes_of
 
 END: Final = b"\xc0"
 ESC: Final = b"\xdb"
@@ -93,9 +93,10 @@ class Slip(Framer[bytes]):
         Raises:
             EncodeError: a packet of no bytes, which nobody would read, or one that exceeds `max_size`.
         """
-        if not frame:
+        packet = bytes_of(frame)
+        if not packet:
             raise EncodeError("a packet of no bytes is passed over by who reads it")
-        sent = frame.replace(ESC, ESCAPED_ESC).replace(END, ESCAPED_END)
+        sent = packet.replace(ESC, ESCAPED_ESC).replace(END, ESCAPED_END)
         if self.max_size is not None and len(sent) > self.max_size:
             raise EncodeError(
                 f"packet of {len(sent)} bytes with its escapes exceeds the limit {self.max_size}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal, NoReturn, TypeAlias, get_args
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.framer import PADDING, ValueSpan, bytes_of
 
 Framing: TypeAlias = Literal["auto", "octet-counting", "non-transparent"]
 
@@ -15,6 +16,8 @@ MAX_DIGITS: Final = 19
 
 _LENGTH: Final = re.compile(rb"([1-9][0-9]{0,%d}) " % (MAX_DIGITS - 1))
 _DIGITS: Final = re.compile(rb"(?:[1-9][0-9]{0,%d})?" % (MAX_DIGITS - 1))
+_BETWEEN: Final = re.compile(rb"[\r\n\0]+")
+_LF_OR_NUL: Final = re.compile(rb"[\n\0]")
 _LESS_THAN: Final = ord("<")
 _IN_LINE: Final = "in a line"
 
@@ -30,8 +33,10 @@ class Syslog(Framer[bytes]):
 
     Two framings are in use, and a receiver tells them apart by the first byte of every frame: a digit
     begins octet counting (3.4.1, "the number of octets", one space, the message), ``<`` begins a message
-    that ends with a trailer (3.4.2, "non-transparent framing"). The trailer is a line feed; 3.4.2 knows
-    of NUL and CR LF as well. Where `framing` names one of the two, nothing is guessed.
+    that ends with a trailer (3.4.2, "non-transparent framing"): a line feed, or the NUL of Python's
+    ``SysLogHandler``, whichever comes first, unless `trailer` names one. Where `framing` names one of the
+    two, nothing is guessed. Line ends and NULs before a message belong to no frame: some senders put them
+    after counted messages, too. Only in "non-transparent" each trailer ends a message, perhaps an empty one.
 
     Written is octet counting, unless `framing` is non-transparent: only that can carry every message.
 
@@ -47,17 +52,24 @@ class Syslog(Framer[bytes]):
     }
 
     framing: Annotated[Framing, "How messages are framed; auto tells by the first byte of each."] = "auto"
-    trailer: Annotated[bytes, "What ends a message that is not counted."] = b"\n"
+    trailer: Annotated[
+        bytes | None, "What ends a message that is not counted; LF (which is written) or NUL, unless given."
+    ] = None
+    last: Annotated[bool, "At the end of the stream, take what has no trailer as a last message."] = False
     max_size: Annotated[int | None, "The longest message. Bytes."] = None
 
     def __post_init__(self) -> None:
         if self.framing not in get_args(Framing):
             raise ValueError(f"framing is {self.framing!r}; it must be one of {', '.join(get_args(Framing))}")
-        if not (type(self.trailer) is bytes and self.trailer):
+        if self.trailer is not None and not (type(self.trailer) is bytes and self.trailer):
             raise ValueError(f"trailer is {self.trailer!r}; it must be bytes, at least one")
-        object.__setattr__(self, "overhead", max(MAX_DIGITS + len(" "), len(self.trailer)))
+        object.__setattr__(self, "overhead", max(MAX_DIGITS + len(" "), len(self._written)))
 
-    def find(self, window: Window) -> Span | NeedMore:
+    @property
+    def _written(self) -> bytes:
+        return b"\n" if self.trailer is None else self.trailer
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of a message as soon as its length or its trailer is there."""
         data, start = window.data, window.start
         if window.memo is not None:
@@ -66,6 +78,8 @@ class Syslog(Framer[bytes]):
             return NeedMore()
         if self.framing == "non-transparent" or (self.framing == "auto" and data[start] == _LESS_THAN):
             return self._line(window)
+        if between := _BETWEEN.match(data, start):
+            return start, start, between.end(), PADDING
         header = _LENGTH.match(data, start)
         if header is None:
             return self._incomplete(window)
@@ -73,13 +87,22 @@ class Syslog(Framer[bytes]):
         return header.end(), stop, stop
 
     def _line(self, window: Window) -> Span | NeedMore:
-        data = window.data
-        end = data.find(self.trailer, window.resume)
+        data, width = window.data, len(self._written)
+        end = self._end_of_line(data, window.resume)
         if end >= 0:
-            return window.start, end, end + len(self.trailer)
+            return window.start, end, end + width
+        if window.eof and self.last and (window.taken or len(data) > window.start):
+            return window.start, len(data), len(data)
         # The last bytes may be the beginning of the trailer.
-        seen = max(window.resume, len(data) - len(self.trailer) + 1)
+        seen = max(window.resume, len(data) - width + 1)
         return NeedMore(resume=seen, settled=seen, memo=_IN_LINE)
+
+    def _end_of_line(self, data: bytes | bytearray, start: int) -> int:
+        """Return where the trailer of a message begins, or -1."""
+        if self.trailer is not None:
+            return data.find(self.trailer, start)
+        found = _LF_OR_NUL.search(data, start)
+        return -1 if found is None else found.start()
 
     def _incomplete(self, window: Window) -> NeedMore:
         digits = _DIGITS.match(window.data, window.start)
@@ -100,34 +123,35 @@ class Syslog(Framer[bytes]):
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every whole message."""
         data, start = bytes(window.data), window.start
+        # A search for either of two bytes takes ten times as long as one for a single byte.
+        lines = data.replace(b"\0", b"\n") if self.trailer is None else data
         if self.framing == "non-transparent":
-            return self._split_lines(data, start)
-        messages: list[bytes] = []
-        append, find, match = messages.append, data.find, _LENGTH.match
-        size, trailer, width = len(data), self.trailer, len(self.trailer)
+            messages = lines[start:].split(self._written)
+            return messages, len(data) - len(messages.pop())
+        messages = []
+        append, find, match = messages.append, lines.find, _LENGTH.match
+        size, trailer, width = len(data), self._written, len(self._written)
         line = _LESS_THAN if self.framing == "auto" else -1
+        end = start
         while start < size:
             if data[start] == line:
                 stop = find(trailer, start)
                 if stop < 0:
                     break
                 append(data[start:stop])
-                start = stop + width
+                start = end = stop + width
             elif header := match(data, start):
                 first = header.end()
                 stop = first + int(header[1])
                 if stop > size:
                     break
                 append(data[first:stop])
-                start = stop
+                start = end = stop
+            elif between := _BETWEEN.match(data, start):
+                start = between.end()
             else:
                 break
-        return messages, start
-
-    def _split_lines(self, data: bytes, start: int) -> tuple[list[bytes], int]:
-        messages = data[start:].split(self.trailer)
-        rest = messages.pop()
-        return messages, len(data) - len(rest)
+        return messages, end
 
     def encode(self, frame: bytes) -> list[bytes]:
         """Return the length, a space and the message; or the message and the trailer.
@@ -136,17 +160,16 @@ class Syslog(Framer[bytes]):
             EncodeError: an empty message where messages are counted, one that holds the trailer where they
                 are not, or one above `max_size`.
         """
-        if self.max_size is not None and len(frame) > self.max_size:
-            raise EncodeError(f"message of {len(frame)} bytes exceeds the limit {self.max_size}")
+        message = bytes_of(frame, self.max_size)
         if self.framing == "non-transparent":
             # The message's own end may be the beginning of a trailer.
-            place = (frame + self.trailer).find(self.trailer)
-            if place != len(frame):
-                raise EncodeError(f"message with the trailer {self.trailer!r} in it, at {place}")
-            return [frame, self.trailer]
-        if not frame:
+            place = self._end_of_line(message + self._written, 0)
+            if place != len(message):
+                raise EncodeError(f"message with the trailer {self._written!r} in it, at {place}")
+            return [message, self._written]
+        if not message:
             raise EncodeError("an empty message cannot be counted: a length is not zero")
-        return [b"%d " % len(frame), frame]
+        return [b"%d " % len(message), message]
 
     def explain(self, window: Window) -> str:
         """Recognise a client that wanted another port, or speaks TLS."""

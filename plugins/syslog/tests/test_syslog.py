@@ -16,6 +16,7 @@ from framestream import (
     FrameDecoder,
     FrameTooLarge,
     FramingError,
+    IncompleteFrame,
     get_framer,
     iter_frames,
 )
@@ -35,13 +36,13 @@ COUNTED: dict[bytes, list[bytes]] = {
 LINES: dict[bytes, list[bytes]] = {
     SU + b"\n": [SU],
     b"<1>\n<2>a\r\n<3>9 b\n": [b"<1>", b"<2>a\r", b"<3>9 b"],
+    b"<1>a\0<2>b\n<3>c\0": [b"<1>a", b"<2>b", b"<3>c"],
 }
 MALFORMED = {
     b"0 ": "frame begins with b'0', not with a digit from 1 to 9",
     b"01 a": "frame begins with b'0'",
     b" 1 a": "frame begins with b' '",
     b"-1 a": "frame begins with b'-'",
-    b"\n": "frame begins with b'\\n'",
     b"hello\n": "frame begins with b'h'",
     b"\xd9\xa3 abc": "frame begins with b'\\xd9'",
     b"3:abc": "length ends with b':', not with a space",
@@ -86,10 +87,11 @@ def test_conformance_when_all_are_counted() -> None:
     )
 
 
-@pytest.mark.parametrize("trailer", [b"\n", b"\0", b"\r\n", b"--"])
-def test_conformance_when_none_is_counted(trailer: bytes) -> None:
+@pytest.mark.parametrize("trailer", [b"\n", b"\0", b"\r\n", b"--", None])
+def test_conformance_when_none_is_counted(trailer: bytes | None) -> None:
+    framer, trailer = Syslog("non-transparent", trailer=trailer), trailer or b"\n"
     check_framer(
-        Syslog("non-transparent", trailer=trailer),
+        framer,
         examples={
             b"".join(message + trailer for message in messages): messages
             for messages in ([SU, b"", b"12 hello", b"plain"], [b"-\r", b"-"])
@@ -108,6 +110,28 @@ def test_conformance_with_another_trailer() -> None:
         examples={b"<1>a\nb\r\n3 a\r\n<2>\r\r\n": [b"<1>a\nb", b"a\r\n", b"<2>\r"]},
         incomplete=[b"<1>\r"],
     )
+
+
+@pytest.mark.parametrize("framing", ["auto", "octet-counting"])
+@pytest.mark.parametrize("between", [b"\n", b"\r\n", b"\0", b"\n\n\r\n\0"])
+def test_line_ends_before_a_message_belong_to_no_frame(framing: Any, between: bytes) -> None:
+    check_framer(
+        Syslog(framing), examples={between.join([b"", b"5 <13>a", b"5 <13>b", b""]): [b"<13>a", b"<13>b"]}
+    )
+
+
+@pytest.mark.parametrize("framing", ["auto", "non-transparent"])
+def test_the_last_message_may_lack_its_trailer_where_that_is_asked_for(framing: Any) -> None:
+    check_framer(
+        Syslog(framing, last=True),
+        examples={b"<13>a\n<13>b": [b"<13>a", b"<13>b"], b"<13>a\n": [b"<13>a"], b"": []},
+        slow_frame=lambda size: b"<" + b"x" * size,
+    )
+
+
+def test_a_count_is_complete_only_with_all_it_counts() -> None:
+    with pytest.raises(IncompleteFrame):
+        list(iter_frames(b"6 <13>b", Syslog(last=True)))
 
 
 def test_the_two_framings_may_alternate() -> None:
@@ -181,9 +205,10 @@ def test_what_is_written(framer: Syslog, wire: bytes) -> None:
     ("framer", "message", "complaint"),
     [
         (Syslog(), b"", "an empty message cannot be counted"),
+        (Syslog("non-transparent"), b"a\0b", r"message with the trailer b'\\n' in it, at 1"),
         (Syslog("non-transparent"), b"a\nb", r"message with the trailer b'\\n' in it, at 1"),
         (Syslog("non-transparent", trailer=b"--"), b"a-", "message with the trailer b'--' in it, at 1"),
-        (Syslog(max_size=3), b"long", "message of 4 bytes exceeds the limit 3"),
+        (Syslog(max_size=3), b"long", "payload of 4 bytes exceeds the limit 3"),
     ],
 )
 def test_what_cannot_be_written_is_refused(framer: Syslog, message: bytes, complaint: str) -> None:

@@ -86,9 +86,7 @@ class Messages:
 
     def __init__(self, *, max_size: int = 1 << 20) -> None:
         self.max_size = max_size
-        self._pieces: list[bytes] = []
-        self._texts: list[str] = []
-        self._size = 0
+        self._before = bytearray()
         self._kind: Opcode | None = None
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._closed = False
@@ -115,32 +113,25 @@ class Messages:
             )
         if self._kind is None:
             self._kind = frame.opcode
-        self._size += len(frame.payload)
-        if self._size > self.max_size:
-            raise WebSocketError(f"message of {self._size} bytes exceeds the limit {self.max_size}", _TOO_BIG)
-        return self._text(frame) if self._kind is Opcode.TEXT else self._binary(frame)
+        size = len(self._before) + len(frame.payload)
+        if size > self.max_size:
+            raise WebSocketError(f"message of {size} bytes exceeds the limit {self.max_size}", _TOO_BIG)
+        text = self._checked(frame) if self._kind is Opcode.TEXT else ""
+        if not frame.fin:
+            self._before += frame.payload
+            return None
+        # Of a message in fragments the bytes are kept, and not the fragments: those may be many, and empty.
+        before, kind = self._before, self._kind
+        self._before, self._kind = bytearray(), None
+        if kind is Opcode.TEXT:
+            return (before + frame.payload).decode() if before else text
+        return bytes(before + frame.payload) if before else frame.payload
 
-    def _text(self, frame: Frame) -> str | None:
+    def _checked(self, frame: Frame) -> str:
         try:
-            self._texts.append(self._utf8.decode(frame.payload, frame.fin))
+            return self._utf8.decode(frame.payload, frame.fin)
         except UnicodeDecodeError as error:
             raise WebSocketError(f"text that is not UTF-8: {error.reason}", _INVALID_DATA) from error
-        if not frame.fin:
-            return None
-        text = "".join(self._texts)
-        self._finish()
-        return text
-
-    def _binary(self, frame: Frame) -> bytes | None:
-        self._pieces.append(frame.payload)
-        if not frame.fin:
-            return None
-        message = b"".join(self._pieces)
-        self._finish()
-        return message
-
-    def _finish(self) -> None:
-        self._pieces, self._texts, self._size, self._kind = [], [], 0, None
 
     def _control(self, frame: Frame) -> Ping | Pong | Close:
         if frame.opcode is Opcode.PING:

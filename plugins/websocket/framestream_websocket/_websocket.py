@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Window
-from framestream.framer import Decode, ValueSpan
+from framestream.framer import Decode, ValueSpan, bytes_of
 from framestream_websocket._frame import Frame, Opcode, Rule, rules_of
 
 _MASK: Final = 0x80
@@ -135,22 +135,22 @@ class WebSocket(Framer[Frame]):
         Raises:
             EncodeError: a frame that `find` would refuse, or a payload above `max_size`.
         """
-        opcode, payload, fin, rsv = frame
-        length = len(payload)
-        if not (0 <= opcode <= 15 and 0 <= rsv <= 7):
-            raise EncodeError(f"opcode {int(opcode)} and reserved bits {rsv} do not fit into a byte")
-        rule = self._rules[bool(fin) << 7 | rsv << 4 | opcode]
+        if not isinstance(frame, Frame):
+            raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Frame")
+        opcode, rsv = frame.opcode, frame.rsv
+        if opcode not in range(16) or rsv not in range(8):
+            raise EncodeError(f"opcode {opcode} and reserved bits {rsv} do not fit into a byte")
+        first = bool(frame.fin) << 7 | rsv << 4 | opcode
+        payload = bytes_of(frame.payload, self.max_size, copy=False)
+        length, rule = len(payload), self._rules[first]
         if isinstance(rule, str):
             raise EncodeError(rule)
         if length > rule.most or (opcode == Opcode.CLOSE and length == 1):
             raise EncodeError(f"{rule.opcode.name} of {length} bytes")
-        if self.max_size is not None and length > self.max_size:
-            raise EncodeError(f"payload of {length} bytes exceeds the limit {self.max_size}")
-        first = bytes((bool(fin) << 7 | rsv << 4 | opcode,))
         if not self.masked:
-            return [first + _length(length, 0), payload]
+            return [bytes((first,)) + _length(length, 0), payload]
         key = os.urandom(_KEY)
-        return [first + _length(length, _MASK) + key, _unmasked(payload, key)]
+        return [bytes((first,)) + _length(length, _MASK) + key, _unmasked(payload, key)]
 
 
 class _Unmask:

@@ -1,14 +1,8 @@
-"""The checks that every `encode` makes."""
+"""The check of every `encode` whose frames carry their own header."""
 
 from __future__ import annotations
 
 from framestream import EncodeError, FramingError, ReadCondition, Window
-
-
-def refuse_larger(size: int, limit: int | None) -> None:
-    """Refuse a payload above the limit: what is written must be readable with the same options."""
-    if limit is not None and size > limit:
-        raise EncodeError(f"frame of {size} bytes exceeds the limit {limit}")
 
 
 def refuse_other_extent(condition: ReadCondition[bytes], frame: bytes) -> None:

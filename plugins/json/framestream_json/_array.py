@@ -1,0 +1,105 @@
+"""JsonArray: the elements of one array that may have no end."""
+
+from __future__ import annotations
+
+from codecs import utf_8_decode
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, NoReturn
+
+from framestream import FramingError, NeedMore, Span, Window
+from framestream.framer import PADDING, ValueSpan
+from framestream_json._scan import START, At, Progress, scan
+from framestream_json._text import JsonReader, after_space, parse, size_of, skip_space
+
+_OPENING, _COMMA, _CLOSING = b"[,]"
+_AFTER: Final[Progress] = (At.END, 0)
+
+
+@dataclass(frozen=True)
+class JsonArray(JsonReader):
+    r"""Cut the elements of one JSON array, however long that is.
+
+    ::
+
+        INPUT     [{"a": 1}, [2, 3] ,4]
+        DECODED   {"a": 1}  [2, 3]  4
+
+    An element is given out as soon as the comma or bracket after it is there, so that an array that breaks
+    off is an `IncompleteFrame`, and a number is never half of one. The limit holds for each element, with the
+    white space around it; the array may have any number. No byte is scanned twice. Nothing is remembered
+    between two elements: another array after the first one is read as well, and reading may begin at a comma.
+
+    An element that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (RFC 8259, section 6) is
+    a `PayloadError`, and reading goes on with the next one. Anything but an array breaks the stream
+    (`FramingError`), and so do an element that is missing and two that no comma separates.
+    """
+
+    name = "json-array"
+    overhead = 2
+    examples: ClassVar[dict[bytes, list[Any]]] = {
+        b'[{"a": 1}, [2, 3] ,4]': [{"a": 1}, [2, 3], 4],
+    }
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return the span from the bracket or comma before an element to what ends it."""
+        data, start, position = window.data, window.start, window.resume
+        progress: Progress | None = window.memo
+        if progress is None:
+            begin = after_space(data, start)
+            if begin > start:
+                return start, start, begin, PADDING
+            if start == len(data):
+                return NeedMore()
+            if data[start] not in (_OPENING, _COMMA):
+                self._refuse(data, start)
+            position, progress = start + 1, START
+        first = start if window.taken else start + 1
+        if progress == START:
+            position = after_space(data, position)
+            if position == len(data):
+                return NeedMore(resume=position, memo=START)
+            if data[position] == _CLOSING and data[start] == _OPENING:
+                return start, start, position + 1, PADDING  # an empty array
+        if progress != _AFTER:
+            position, progress = scan(data, position, progress)
+        at = progress[0]
+        if at is At.END or (at is At.SCALAR and position < len(data)):
+            position, progress = after_space(data, position), _AFTER
+        if at is At.NO_TEXT:
+            self._refuse(data, position)
+        if progress != _AFTER or position == len(data):
+            return NeedMore(resume=position, memo=progress, settled=position, payload_start=first)
+        if data[position] not in (_COMMA, _CLOSING):
+            self._refuse(data, position)
+        return first, position, position + (data[position] == _CLOSING)
+
+    def _refuse(self, data: bytes | bytearray, position: int) -> NoReturn:
+        byte = bytes(data[position : position + 1])
+        raise FramingError(f"{byte!r} where no array can have it", position=position)
+
+    def split(self, window: Window) -> tuple[list[Any], int]:
+        """Parse element after element in a block that is decoded at once."""
+        values: list[Any] = []
+        try:
+            text, _ = utf_8_decode(window.data[window.start :])
+        except UnicodeDecodeError:
+            return super().split(window)
+        append, harmless = values.append, 2 * self.max_depth
+        index = end = 0
+        try:
+            while text[index] in "[,":
+                begin = index + 1
+                if text[begin] <= " ":
+                    begin = skip_space(text, begin)
+                value, stop = parse(text, begin)
+                index = stop if text[stop] > " " else skip_space(text, stop)
+                following = text[index]
+                if following not in ",]":
+                    break
+                if stop - begin > harmless and self.is_too_deep(text[begin:stop].encode()):
+                    break
+                append(value)
+                index = end = index + (following == "]")
+        except (ValueError, IndexError, RecursionError):
+            pass  # nothing whole is left, or `find` and `decode` say what is wrong with it
+        return values, window.start + size_of(text, end)
