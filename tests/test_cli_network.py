@@ -271,7 +271,7 @@ def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(framestrea
     arguments = ["-f", "line", "--exec", "sleep 60", "--drain-timeout", "0"]
     ran, _ = serving(framestream, b"one\n", *arguments, patience=0.1)
     assert 0 == ran.status
-    assert "the time to drain is over, 1 connections are cut" in ran.err
+    assert "the time to drain is over, cutting 1 connection\n" in ran.err
 
 
 def test_serving_prints_frames_with_their_peers_when_it_is_not_told_to_answer(framestream):

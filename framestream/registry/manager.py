@@ -26,7 +26,7 @@ FIRST_PARTY: Final = {
         ("erlang", ("ber", "erlang-packet", "fastcgi", "giop", "record-marking", "tpkt")),
         ("fstrm", ("fstrm",)),
         ("http", ("http-chunk", "http-chunked", "http-request", "http-response")),
-        ("json", ("json-concat", "json-lines", "json-seq")),
+        ("json", ("json-array", "json-concat", "json-lines", "json-seq")),
         ("lsp", ("lsp",)),
         ("mqtt", ("mqtt",)),
         ("netstring", ("netstring",)),
