@@ -202,6 +202,7 @@ class CurrentFrame:
         need, resume, memo, settled, payload_start: what `NeedMore` answered, while the extent is not known.
         error: why it is skipped, if it is too large.
         report: whether `error` is reported when all of the frame is gone.
+        no_end_at: where the stream must not end, as the frame that ends there is not final; or -1.
         kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
         kept_at: where in the stream that beginning begins.
     """
@@ -209,9 +210,8 @@ class CurrentFrame:
     # fmt: off
     __slots__ = (
         "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
-        "kept_at",
-        "memo", "missing", "need", "payload_start", "report", "resume", "settled", "size", "state", "stop",
-        "value", "window",
+        "kept_at", "memo", "missing", "need", "no_end_at", "payload_start", "report", "resume", "settled",
+        "size", "state", "stop", "value", "window",
     )
     # fmt: on
 
@@ -224,6 +224,7 @@ class CurrentFrame:
         self._name = ""
         self.kept: list[bytes] = _NOTHING
         self.first = self.stop = self.missing = self.kept_at = 0
+        self.no_end_at = -1
         self.report = False
         self.reset()
 
@@ -373,8 +374,12 @@ class CurrentFrame:
             self._fault("a frame of no bytes, from a condition that is not can_be_empty")
         if value is PADDING and (self.consumed or not start < end <= len(self.buffer.head)):
             self._fault(f"padding inside a frame, or beyond the data: {found[:3]}")
-        if type(value) is Decode and value.trailer and len(value.trailer) != end - stop:
-            self._fault(f"a trailer of {len(value.trailer)} bytes in a span that leaves {end - stop} for it")
+        if type(value) is Decode:
+            size = len(value.trailer)
+            if size and size != end - stop:
+                self._fault(f"a trailer of {size} bytes in a span that leaves {end - stop} for it")
+            if not value.final:
+                self.no_end_at = self.buffer.offset + end - start
         self.first, self.stop, self.end, self.value = first - start, stop - start, end - start, value
         self.extent = True
         if not self.consumed:
@@ -1130,6 +1135,8 @@ class FrameDecoder:
 
     def _at_end(self, condition: ReadCondition[Any]) -> bool:
         if self._buffer.size or not self._eof:
+            return False
+        if self._buffer.offset == self._frame.no_end_at:
             return False
         return self._finished or not condition.can_be_empty
 

@@ -80,17 +80,20 @@ class Decode:
         trailer: the bytes that must stand between the payload and the next frame, such as the comma of
             a netstring. The extent can then be told before they have arrived: the decoder checks them
             when they do, and a frame that ends otherwise is a `FramingError` at its trailer.
+        final: False if the stream must not end after this frame, because something belongs after it: that
+            end is an `IncompleteFrame`. `split` then leaves a frame that ends with the data to `find`.
     """
 
-    __slots__ = ("decode", "trailer")
+    __slots__ = ("decode", "final", "trailer")
 
-    def __init__(self, decode: Callable[[bytes], Any], *, trailer: bytes = b"") -> None:
+    def __init__(self, decode: Callable[[bytes], Any], *, trailer: bytes = b"", final: bool = True) -> None:
         self.decode = decode
         self.trailer = trailer
+        self.final = final
 
     def __repr__(self) -> str:
         trailer = f", trailer={self.trailer!r}" if self.trailer else ""
-        return f"Decode({self.decode!r}{trailer})"
+        return f"Decode({self.decode!r}{trailer}{'' if self.final else ', final=False'})"
 
 
 class _Padding(Enum):

@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
 from weakref import finalize
 
+from framestream.errors import printable
 from framestream.transport.base import Buffer, PolledTransport, is_reset
 
 if TYPE_CHECKING:
@@ -344,9 +345,9 @@ def discard_received(sock: socket.socket) -> None:
 
 
 def address_of_peer(sock: socket.socket) -> str:
-    """Return the address of a socket's peer as text; empty if the system does not know it any more."""
+    """Return the address of a socket's peer, printable; empty if the system does not know it any more."""
     try:
-        return format_address(sock.getpeername())
+        return printable(format_address(sock.getpeername()))
     except OSError:
         return ""
 
