@@ -30,7 +30,6 @@ WRONG = [
     ("frame_timeout", float("nan"), "it must be a number of seconds"),
     ("min_rate", -5, "it must be a number of bytes per second, 0 or more"),
     ("rate_grace", None, "it must be a number of seconds, 0 or more"),
-    ("on_discard", "print", "it must be a function or None"),
     ("half_open", "no", "it must be True or False"),
 ]
 SERVER_WRONG = [
@@ -44,6 +43,8 @@ SERVER_WRONG = [
 ]
 MISTAKES = [
     ({"unknown_option": 1}, TypeError, "unknown stream option: unknown_option"),
+    ({"on_discard": "print"}, TypeError, "on_discard is 'print'; it must be a function"),
+    ({"on_payload_error": 5}, TypeError, "on_payload_error is 5; it must be a function"),
     ({"framer": "nope"}, ValueError, "no framer named 'nope'"),
     ({"framer": 5}, TypeError, "framer is 5; it must be a condition, a name or a spec string"),
     ({"send_framer": "available"}, TypeError, "available can only read"),
