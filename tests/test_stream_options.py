@@ -93,6 +93,44 @@ def test_the_low_mark_lies_below_the_high_one_and_every_default_has_a_meaning():
     check_options(DEFAULTS)
 
 
+MEANT = [
+    (1024, r"1024 is not a read condition; Exactly\(1024\) reads so many bytes"),
+    (b"\n", r"b'\\n' is not a read condition; Delimiter\(b'\\n'\) reads up to that"),
+    (Line, r"the class Line is not a read condition; make one of it: Line\(...\)"),
+]
+TAKE_A_CONDITION = [
+    lambda stream, wrong: stream.read(wrong),
+    lambda stream, wrong: stream.read(wrong, timeout=1),
+    lambda stream, wrong: stream.read(wrong, callback=print),
+    lambda stream, wrong: stream.read(wrong, streaming_callback=print),
+    lambda stream, wrong: stream.frames(wrong),
+    lambda stream, wrong: stream.batches(wrong),
+    lambda stream, wrong: stream.open_frame(wrong),
+    lambda stream, wrong: stream.on_frame(wrong, print),
+    lambda stream, wrong: stream.send("frame", wrong),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), MEANT)
+async def test_what_is_no_condition_is_told_with_what_was_meant_and_nothing_is_done(wrong, message):
+    async with joined("memory") as (stream, peer):
+        await peer.send("whole", LINE)
+        for begin in TAKE_A_CONDITION:
+            with pytest.raises(TypeError, match=message):
+                await begin(stream, wrong)
+        for begin in (
+            lambda callback: stream.on_frame(LINE, callback),
+            lambda callback: stream.read(LINE, callback=callback),
+            stream.set_close_callback,
+        ):
+            with pytest.raises(TypeError, match="callback is 5; it must be a function"):
+                begin(5)
+        for framers in ((wrong,), (LINE, wrong)):
+            with pytest.raises(TypeError, match="it must be a condition, a name or a spec string"):
+                stream.framed(*framers)
+        assert "whole" == await stream.read(LINE)
+
+
 NO_TIMES = [float("nan"), float("inf"), -1, "3", True]
 # fmt: off
 TIMED = [

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from framestream._events import events
+from framestream.checks import check_function
 from framestream.decoder import END, FRAME_END, NEED_DATA
 from framestream.errors import FramestreamError, FrameTooLarge, IncompleteFrame, PayloadError, StreamClosed
 from framestream.framers.amounts import UntilClose
@@ -428,6 +429,7 @@ class FrameHandler(PendingRead):
         self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]
     ) -> None:
         super().__init__(stream, condition)
+        check_function("callback", callback)
         self._callback = callback
         self._callbacks = stream.callbacks
         self._context = copy_context()

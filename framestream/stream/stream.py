@@ -22,7 +22,7 @@ from framestream.errors import (
     StreamTimeout,
     describe_error,
 )
-from framestream.framer import Framer, ReadCondition
+from framestream.framer import Framer, ReadCondition, check_condition
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import Callbacks, in_context
 from framestream.stream.frames import Batches, FrameBody, Frames
@@ -286,6 +286,7 @@ class IOStream(Generic[F]):
         callback: Callable[[Any], object] | None = None,
         streaming_callback: Callable[[bytes], object] | None = None,
     ) -> Any:
+        check_condition(condition)
         timeouts = self._limits_of_time(timeout, deadline, min_rate)
         if callback is not None:
             callback = in_context(callback)
@@ -508,10 +509,10 @@ class IOStream(Generic[F]):
         if framer is None or type(framer) is str:
             chosen = self._sending(framer)
         try:
-            encode = chosen.encode
-        except AttributeError:
-            encode = writing(chosen).encode
-        data = encode(frame)
+            data = chosen.encode(frame)
+        except (AttributeError, TypeError):
+            writing(chosen)  # says what was meant, if that is the reason
+            raise
         is_out = self.sender.write(data if type(data) is bytes else as_chunks(data))
         self._frames_sent += 1
         if events.frame_sent is not None:
@@ -1044,6 +1045,7 @@ def directions(
 
 
 def writing(framer: ReadCondition[Any]) -> Framer[Any]:
+    check_condition(framer)
     if not isinstance(framer, Framer):
         raise TypeError(f"{framer} can only read; sending takes a framer")
     return framer
