@@ -741,6 +741,9 @@ async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):
     side = Side(PipeTransport(os.open(tmp_path, os.O_RDONLY)), reads=True)
     assert [IsADirectoryError] == list(map(type, await side.end()))
     side.transport.close()
+    for fds in (1 << 20, None), (None, 1 << 20):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            PipeTransport(*fds)
     nowhere = Side(PipeTransport(None), reads=True)
     nowhere.transport.watch_writing(True)
     assert nowhere.transport.receive_now()
