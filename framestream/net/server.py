@@ -296,9 +296,8 @@ class Server:
             await self._cancel()
 
     async def _cancel(self) -> None:
-        extra = {"server": self.url, "count": len(self._tasks)}
         cut = counted(len(self._tasks), "connection")
-        log.warning("%s: the time to drain is over, cutting %s", self.url, cut, extra=extra)
+        self._log(logging.WARNING, f"the time to drain is over, cutting {cut}")
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=CANCEL_TIMEOUT)
@@ -361,7 +360,7 @@ class Server:
             )
         except (OSError, FramestreamError, asyncio.CancelledError) as error:
             is_ours = isinstance(error, asyncio.CancelledError)
-            reason = "the server closes" if is_ours else describe_error(error)
+            reason = "the server closes" if is_ours else describe_os_error(error)
             self._stats.handshake_failures += 1
             self._log(logging.INFO, f"TLS handshake failed: {reason}", stream.peer)
             return False
@@ -402,14 +401,13 @@ class Server:
 
     def _accept_failed(self, error: OSError) -> None:
         self._stats.accept_failures += 1
-        reason = describe_os_error(error)
-        log.warning("%s: cannot accept for now: %s", self.url, reason, extra={"server": self.url})
+        self._log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
         events.tell("server_failed", server=self, error=error)
 
-    def _log(self, level: int, message: str, peer: str, **options: Any) -> None:
-        extra = {"server": self.url, "peer": peer}
-        text = printable(f"{peer or 'unknown peer'}: {message}")
-        log.log(level, "%s", text, extra=extra, **options)
+    def _log(self, level: int, message: str, peer: str | None = None, **options: Any) -> None:
+        extra = {"server": self.url} if peer is None else {"server": self.url, "peer": peer}
+        who = self.url if peer is None else peer or "unknown peer"
+        log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
 
 
 def _show_traceback(record: logging.LogRecord) -> bool:
