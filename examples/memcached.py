@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from framestream import Exactly, IOStream, Line, connect
+from framestream.framer import read_digits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -66,7 +67,7 @@ class Memcached:
             found = {}
             while (line := await self._answer()) != "END":
                 _, key, _, size = line.split(" ")
-                found[key] = (await self._stream.read(Exactly(int(size) + 2)))[:-2]
+                found[key] = (await self._stream.read(Exactly(read_digits(size) + 2)))[:-2]
             return found
 
     async def delete(self, key: str) -> bool:

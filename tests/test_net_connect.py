@@ -11,7 +11,8 @@ import socket
 import ssl
 import subprocess
 import sys
-import tty
+import termios
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -184,6 +185,23 @@ async def test_an_open_socket_or_two_pipes_are_a_stream():
     os.close(their_output)
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+async def test_a_descriptor_of_a_socket_that_keeps_the_borders_of_messages_is_refused(kind):
+    ours, theirs = socket.socketpair(type=kind)
+    fd = ours.fileno()
+    for url in (f"fd:{fd}", f"fd:{fd},{theirs.fileno()}"):
+        with pytest.raises(AddressError, match=f"{kind.name}, which keeps the borders of messages") as caught:
+            await connect(url)
+        assert url == caught.value.url
+    with pytest.raises(AddressError, match=f"{kind.name}, which keeps"):
+        await serve(greet, f"fd:{fd}")
+    ours.close()
+    theirs.close()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with pytest.raises(AddressError, match="it is a socket that listens: pass it to serve"):
+            await connect(f"fd:{listening.fileno()}")
+
+
 # FIFOs and devices
 
 
@@ -220,16 +238,46 @@ async def test_a_fifo_is_waited_for_and_giving_up_closes_it(fifo):
     os.close(reader)
 
 
-async def test_a_terminal_is_read_and_written():
-    master, slave = pty.openpty()
-    tty.setraw(slave)
-    async with await connect(os.ttyname(slave)) as stream:
-        os.write(master, b"hello\n")
-        assert "hello" == await stream.read(LINE)
-        await stream.write(b"bye")
-        assert b"bye" == os.read(master, 10)
-    os.close(master)
-    os.close(slave)
+async def test_a_terminal_that_is_opened_passes_bytes_as_they_are_until_it_is_closed():
+    """As a serial line has to; what was a terminal for a person before is one afterwards."""
+    device, program = pty.openpty()
+    mode = termios.tcgetattr(program)
+    every_byte = bytes(range(256))
+    async with await connect(os.ttyname(program)) as stream:
+        os.write(device, every_byte)
+        assert every_byte == await stream.read_bytes(256)
+        await stream.write(every_byte)
+        assert every_byte == os.read(device, 1000)
+    assert mode == termios.tcgetattr(program)
+    async with await connect(f"fd:{os.dup(program)}"):
+        assert mode == termios.tcgetattr(program)
+    os.close(device)
+    os.close(program)
+
+
+def test_a_program_leaves_the_descriptors_it_was_started_with_as_they_were():
+    """Whoever comes after it on the same terminal, or socket, would fail with EAGAIN."""
+    program = """
+        import asyncio, os, signal, sys
+        from framestream import connect
+        async def main():
+            stream = await connect(sys.argv[1])
+            await stream.write(b"hi")
+            if sys.argv[2] != "forgets":
+                os.kill(os.getpid(), signal.SIGKILL)
+        asyncio.run(main())
+    """
+    ours, theirs = socket.socketpair()
+    device, terminal = pty.openpty()
+    for url, fd in ("fd:0,1", terminal), ("fd:0,1", theirs.fileno()), ("fd:0", theirs.fileno()):
+        how = "is killed" if fd == terminal else "forgets"
+        subprocess.run([sys.executable, "-c", textwrap.dedent(program), url, how], stdin=fd, stdout=fd)
+        assert os.get_blocking(fd)
+    assert (b"hi", b"hihi") == (os.read(device, 10), ours.recv(10))
+    for fd in (device, terminal):
+        os.close(fd)
+    ours.close()
+    theirs.close()
 
 
 # Programs

@@ -149,30 +149,41 @@ async def test_a_url_for_activated_sockets_needs_them():
 
 
 class Unlucky(socket.socket):
-    """A listening socket whose first connection was gone before it was accepted."""
+    """A listening socket that fails a few times before it accepts."""
 
-    lost = False
+    errors: list[int]
 
     def accept(self):
-        accepted = super().accept()
-        if not self.lost:
-            self.lost = True
-            accepted[0].close()
-            raise ConnectionAbortedError(errno.ECONNABORTED, "connection aborted")
-        return accepted
+        if self.errors:
+            raise OSError(self.errors.pop(), "unlucky")
+        return super().accept()
 
 
-async def test_a_connection_that_was_gone_before_it_was_accepted_is_nothing_to_pause_for():
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ECONNABORTED, 0),
+        *((number, 1) for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)),
+    ],
+)
+async def test_what_hinders_accepting_is_told_once_until_all_that_waits_is_accepted(
+    number, told, monkeypatch
+):
+    monkeypatch.setattr("framestream.net.listen.FIRST_PAUSE", 0.001)
     (sock,) = await listening("tcp://127.0.0.1:0")
     came, failures = asyncio.Queue(), []
+    unlucky = Unlucky(fileno=sock.detach())
     acceptor = Acceptor(
-        [Unlucky(fileno=sock.detach())],
+        [unlucky],
         on_connection=lambda connection, _: came.put_nowait(connection),
         on_failure=failures.append,
         room=lambda: 1000,
     )
     acceptor.notify()
-    waiting = [socket.create_connection(acceptor._sockets[0].getsockname()) for _ in range(2)]
-    close_all([await came.get(), *waiting])
-    assert [] == failures
+    for round in (1, 2):
+        unlucky.errors = [number] * 3  # a connection that was gone before is nothing to pause for
+        waiting = [socket.create_connection(unlucky.getsockname()) for _ in range(2)]
+        close_all([await came.get(), await came.get(), *waiting])
+        await asyncio.sleep(0)
+        assert [number] * told * round == [error.errno for error in failures]
     acceptor.close()

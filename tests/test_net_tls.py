@@ -181,6 +181,42 @@ async def test_a_conversation_may_go_over_to_tls_while_the_server_drains(hangs, 
     assert "the time to drain is over" not in caplog.text
 
 
+@pytest.mark.every_loop
+@pytest.mark.parametrize("spoilt", [
+    b"\x17\x03\x03\x00\x20" + bytes(32), b"\x15\x03\x03\x00\x02\x02\x28", b"GET / HTTP/1.0\r\n\r\n"
+], ids=["record", "alert", "plaintext"])  # fmt: skip
+@pytest.mark.parametrize("url", [TLS_HERE, HERE], ids=["after", "instead of"])
+async def test_what_is_wrong_with_the_peers_tls_is_its_failure_and_not_the_handlers(url, spoilt, caplog):
+    """After the handshake, and in one that a handler makes in the middle of a stream."""
+    caplog.set_level(logging.INFO)
+    raised = []
+
+    async def handler(stream):
+        try:
+            await (echo if url == TLS_HERE else negotiate)(stream)
+        except (OSError, StreamClosed) as error:
+            raised.append(getattr(error, "real_error", error))
+            raise
+
+    async with await serve(handler, url, tls=certificates().server() if url == TLS_HERE else None) as server:
+        async with await connect(server.url.replace("tls", "tcp")) as client:
+            if url == TLS_HERE:
+                below = client.transport
+                await client.start_tls(certificates().client(), server_hostname="localhost")
+                await client.send("hello", LINE)
+                assert "hello" == await client.read(LINE)
+                below.send([spoilt])
+            else:
+                await client.send("STARTTLS", LINE)
+                assert "go ahead" == await client.read(LINE)
+                await client.write(spoilt)
+            await until(lambda: server.stats.peer_failures)
+    assert isinstance(raised[0], ssl.SSLError)
+    assert 0 == server.stats.handler_failures
+    assert "connection ended: " in caplog.text
+    assert not any(record.exc_info or record.levelname == "ERROR" for record in caplog.records)
+
+
 @pytest.mark.parametrize("side", ["client", "server"])
 async def test_an_end_without_close_notify_can_be_taken_for_one_from_either_side(side):
     files, ends = certificates(), []

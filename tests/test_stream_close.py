@@ -156,8 +156,8 @@ def take_no_more(stream):
     if transport.socket is not None:
         transport.socket.shutdown(socket.SHUT_RD)
     else:
-        os.close(transport.read_fd)
-        transport.read_fd = None
+        with open(os.devnull) as nothing:
+            os.dup2(nothing.fileno(), transport.read_fd)
 
 
 @needs_watching

@@ -9,12 +9,14 @@ import os
 import pty
 import socket
 import ssl
+import sys
 import tty
 
 import pytest
 from certificates import certificates
 from conftest import LOOPS, run_on
 
+from framestream import IOStream
 from framestream.testing.memory import Wire, memory_transport_pair
 from framestream.transport import (
     LoopTransport,
@@ -679,12 +681,13 @@ async def test_before_the_loop_has_made_its_transport_sending_has_to_wait():
     await closed(left, right)
 
 
+@pytest.mark.asyncio_only
 async def test_a_socket_that_the_loop_does_not_take_is_a_lost_connection():
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock = certificates().server().wrap_socket(socket.socket(), server_side=True)
     side = Side(LoopTransport(sock), reads=True)
-    assert [ValueError] == list(map(type, await side.end()))
+    assert [TypeError] == list(map(type, await side.end()))
     assert -1 == sock.fileno()
-    with pytest.raises(ValueError, match="Stream Socket"):
+    with pytest.raises(TypeError, match="SSLSocket"):
         await side.send(b"x")
     side.close()
 
@@ -706,11 +709,12 @@ async def test_a_reset_is_told_and_raised_again():
 
 
 async def test_closed_before_the_loop_has_made_its_transport_or_failed_to_it_tells_nothing():
-    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    no_handshake = {"do_handshake_on_connect": False, "server_hostname": "localhost"}
+    for wrap in (lambda sock: sock, lambda sock: certificates().client().wrap_socket(sock, **no_handshake)):
         for later in (0, 1, 2):
-            ours, theirs = socket.socketpair(type=kind)
+            ours, theirs = socket.socketpair()
             with theirs:
-                side = Side(LoopTransport(ours), reads=True)
+                side = Side(LoopTransport(wrap(ours)), reads=True)
                 await passes(later)
                 await closed(side)
 
@@ -795,6 +799,45 @@ async def test_a_socket_sends_a_file_without_copying_it(tmp_path):
     left.transport.close()
     assert "" == left.transport.peer, "nobody has asked in time"
     right.transport.close()
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+async def test_a_socket_that_keeps_the_borders_of_messages_is_refused_and_stays_open(kind):
+    ours, theirs = socket.socketpair(type=kind)
+    with ours, theirs:
+        for taker in (SocketTransport, LoopTransport, transport_over, IOStream, PipeTransport):
+            with pytest.raises(ValueError, match=f"{kind.name}, which keeps .* messages: .* pass each one"):
+                taker(ours.fileno() if taker is PipeTransport else ours)
+        assert os.get_blocking(ours.fileno())
+        theirs.send(b"still open")
+        assert b"still open" == ours.recv(100)
+
+
+@pytest.mark.parametrize(("source", "hint"), [
+    (io.BytesIO(), ""), (b"bytes", ""), (sys.__stdin__, r"; pass PipeTransport\(file.fileno\(\)\) for one"),
+], ids=str)  # fmt: skip
+async def test_what_is_no_socket_is_refused_with_a_word_of_what_to_pass(source, hint):
+    for taker in (transport_over, IOStream):
+        with pytest.raises(TypeError, match=f"needs a connected socket or a Transport, not .*{hint}"):
+            taker(source)
+
+
+@pytest.mark.parametrize(("make", "changed"), [
+    (os.pipe, []), (pty.openpty, [0]), (lambda: [end.detach() for end in socket.socketpair()], [0, 1])
+], ids=["pipe", "terminal", "socket"])  # fmt: skip
+async def test_who_shares_an_open_file_finds_it_as_it_was_afterwards_if_not_all_the_time(make, changed):
+    pair = make()
+    shared = [os.dup(fd) for fd in pair]
+    for i, fd in enumerate(pair):
+        is_inherited = os.get_inheritable(fd)
+        transport = PipeTransport(fd)
+        transport.attach(None, asyncio.get_running_loop())
+        assert (False, is_inherited) == (os.get_blocking(fd), os.get_inheritable(fd))
+        assert (i not in changed) == os.get_blocking(shared[i])
+        transport.close()
+        assert os.get_blocking(shared[i])
+    for fd in shared:
+        os.close(fd)
 
 
 @pytest.mark.parametrize(("address", "text"), [

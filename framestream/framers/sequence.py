@@ -154,7 +154,7 @@ class HeaderThenBody(_Parts):
 
     ::
 
-        HeaderThenBody(Line(), lambda line: Exactly(int(line))):   b"2\nhi"  ->  ("2", b"hi")
+        HeaderThenBody(Line(), lambda line: Exactly(read_digits(line))):   b"2\nhi"  ->  ("2", b"hi")
 
     ``combine(header, body)`` makes the frame from both, and ``separate(frame)`` gives both back for
     writing. A header for which `body` raises is a `FramingError`; a frame for which `combine` raises is a

@@ -11,17 +11,18 @@ import socket
 import ssl
 import stat
 from typing import Any, TypeVar, Unpack, overload
+from weakref import finalize
 
 from framestream.checks import check_seconds
 from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
 from framestream.framer import Framer, ReadCondition
 from framestream.net.process import connect_process
-from framestream.net.streams import default_client_tls, open_stream
+from framestream.net.streams import default_client_tls, inherited_socket, open_stream
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
 from framestream.transport import can_watch_descriptors
-from framestream.transport.descriptor import PipeTransport, format_address
+from framestream.transport.descriptor import PipeTransport, format_address, take_over
 
 HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds an address has before the next one is tried as well (RFC 8305, section 5)."""
@@ -86,7 +87,8 @@ async def connect(
         url: ``tcp://HOST:PORT``, ``tls://HOST:PORT``, ``unix:PATH``, ``fd:N`` or ``fd:READ,WRITE`` for
             descriptors that are open, ``pipe:PATH`` to read a FIFO and ``pipe:>PATH`` to write one,
             ``exec:PROGRAM ARGUMENTS`` for a program's standard input and output, or just the path of a
-            socket, FIFO or device.
+            socket, FIFO or device. A terminal, such as a serial line, is raw while it is open: bytes pass as
+            they are. For one that is left as it is, open it yourself and give its ``fd:N``.
         tls: a context, see `client_tls`; True for the platform's defaults, which ``tls://`` implies. The
             default context is made once for the process.
         server_hostname: whom the certificate must name, if not the URL's host.
@@ -302,13 +304,29 @@ def _adopt(endpoint: Descriptors) -> socket.socket | PipeTransport:
         except OSError as error:
             raise AddressError(f"descriptor {descriptor} is not open", url=str(endpoint)) from error
     if endpoint.read == endpoint.write and stat.S_ISSOCK(mode):
-        return socket.socket(fileno=endpoint.read)
+        return _Inherited(inherited_socket(endpoint.read, listening=False).detach())
     _check_watchable(endpoint)
-    return PipeTransport(endpoint.read, endpoint.write)
+    try:
+        return PipeTransport(endpoint.read, endpoint.write)
+    except ValueError as error:
+        raise AddressError(f"{endpoint}: {error}", url=str(endpoint)) from error
+
+
+class _Inherited(socket.socket):
+    """A socket that others may have, too: it is as it was found when it is closed, or the program ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._give_back = finalize(self, take_over(descriptor))
+        super().__init__(fileno=descriptor)
+
+    def close(self) -> None:
+        """Leave the socket as it was found, and close it here."""
+        self._give_back()
+        super().close()
 
 
 async def _open_pipe(endpoint: Pipe) -> PipeTransport:
-    """Open a FIFO in one direction, anything else in both; wait until a FIFO has another end.
+    """Open a FIFO in one direction, anything else in both, a terminal raw; wait until a FIFO has another end.
 
     For reading, that is until a writer has sent something or has come and gone: the system does not
     tell sooner, and a FIFO that nobody has opened yet looks like one that has ended.
@@ -317,7 +335,7 @@ async def _open_pipe(endpoint: Pipe) -> PipeTransport:
     try:
         if not stat.S_ISFIFO(os.stat(endpoint.path).st_mode):
             descriptor = _open_now(endpoint, os.O_RDWR)
-            return PipeTransport(descriptor, descriptor)
+            return PipeTransport(descriptor, descriptor, raw=True)
         if endpoint.writes:
             return PipeTransport(None, await _open_for_writing(endpoint))
         return PipeTransport(await _open_for_reading(endpoint))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from framestream.errors import AddressError, describe_os_error
-from framestream.net.streams import retold
+from framestream.net.streams import inherited_socket, retold
 from framestream.net.urls import Activated, Descriptors, Endpoint, Tcp, Unix
 
 FIRST_ACTIVATED: Final = 3
@@ -153,14 +153,7 @@ def file_remover(endpoint: Endpoint) -> Callable[[], None]:
 
 
 def _adopt(descriptor: int) -> socket.socket:
-    url = f"fd:{descriptor}"
-    try:
-        sock = socket.socket(fileno=descriptor)
-    except OSError as error:
-        raise AddressError(f"descriptor {descriptor} is no socket: {error.strerror}", url=url) from error
-    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        sock.detach()
-        raise AddressError(f"descriptor {descriptor} is a socket that does not listen", url=url)
+    sock = inherited_socket(descriptor, listening=True)
     sock.setblocking(False)
     sock.set_inheritable(False)
     return sock
@@ -224,7 +217,8 @@ class Acceptor:
     Args:
         sockets: listening and non-blocking. They belong to the acceptor from here on.
         on_connection: takes each accepted socket, and the address of its peer.
-        on_failure: told about each ``OSError`` that stopped the accepting for a while.
+        on_failure: told about an ``OSError`` that stops the accepting, for want of descriptors or memory for
+            instance; of further ones only after all that waited in between has been accepted.
         room: how many more connections may be accepted now.
     """
 
@@ -300,14 +294,15 @@ class Acceptor:
             try:
                 accepted = sock.accept()
             except (BlockingIOError, InterruptedError):
+                self._pause = FIRST_PAUSE
                 return
             except OSError as error:
                 if error.errno in _GONE:
                     continue
                 self._unwatch()
                 self._retry = self._loop.call_later(self._pause, self.notify)
+                if self._pause == FIRST_PAUSE:
+                    self._on_failure(error)
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
-                self._on_failure(error)
                 return
-            self._pause = FIRST_PAUSE
             self._on_connection(*accepted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -86,6 +87,9 @@ async def serve(
     logged with the peer and ends that connection only, when what was written has been sent. A handler that
     is no coroutine function may set callbacks and return; the connection then lasts as long as the stream.
 
+    A client may end its half and wait for the answer: the stream stays open for writing until a coroutine
+    handler returns or awaits `IOStream.wait_closed`; with other handlers, `half_open` is for that.
+
     Args:
         handler: called with an `IOStream`.
         url: ``tcp://HOST:PORT`` (no host: every interface; port 0: any, see `Server.url`), ``tls://``,
@@ -108,9 +112,10 @@ async def serve(
 
     Raises:
         AddressError: the URL is malformed, or nobody can listen there.
-        ValueError, TypeError: an option has no meaning.
+        ValueError, TypeError: an option has no meaning, or the handler is no function of one argument.
         OSError: the address is in use or not allowed.
     """
+    check_handler(handler)
     endpoint = parse_url(url)
     if isinstance(endpoint, Tcp) and endpoint.tls and tls is None:
         raise AddressError(f"{url} needs a certificate: pass tls=server_tls(...)", url=url)
@@ -149,3 +154,29 @@ async def serve(
         server.close()
         raise
     return server
+
+
+def check_handler(handler: object) -> None:
+    """Refuse what cannot serve a stream, and say what was meant. A coroutine is closed: nobody awaits it.
+
+    Raises:
+        TypeError: it is no function of one argument.
+    """
+    name = getattr(handler, "__qualname__", "") or repr(handler)
+    if inspect.iscoroutine(handler):
+        handler.close()
+        raise TypeError(f"the handler was called already; pass the function itself: serve({name}, ...)")
+    if not callable(handler) or isinstance(handler, type):
+        raise TypeError(f"handler is {handler!r}; it must be a function that takes a stream")
+    for function in (handler, handler.__call__):  # of an object
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"handler {name} has a yield, so a call runs nothing of it; use stream.send")
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):  # a built-in one may not tell
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        what = f"handler {name}{signature} must take one argument, the stream"
+        raise TypeError(what) from None

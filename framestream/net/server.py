@@ -7,15 +7,27 @@ import logging
 import signal
 import socket
 import ssl
+import textwrap
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from inspect import isawaitable
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from framestream._events import events
 from framestream.checks import check_seconds
-from framestream.errors import FramestreamError, FramingError, PayloadError, StreamClosed, StreamTimeout
+from framestream.errors import (
+    FramestreamError,
+    FramingError,
+    PayloadError,
+    StreamClosed,
+    StreamTimeout,
+    counted,
+    describe_error,
+    describe_os_error,
+    printable,
+)
 from framestream.net.listen import Acceptor
 from framestream.net.streams import open_stream
 from framestream.net.urls import Endpoint, Tcp, Unix
@@ -41,6 +53,9 @@ LINGER = 2.0
 CANCEL_TIMEOUT = 5.0
 """Seconds a cancelled handler has to clean up before its connection is closed under it."""
 
+# A handler that starts TLS by itself gets the engine's word for what is wrong with the peer's.
+_LOST_PEER: Final = (StreamClosed, StreamTimeout, ssl.SSLError)
+
 
 @dataclass
 class ServerStats:
@@ -53,7 +68,7 @@ class ServerStats:
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
         peer_failures: connections ended by what the peer did: broken framing, a reset, a time limit.
         handler_failures: connections whose handler raised anything else, or that could not be handed to it.
-        accept_failures: how often nothing could be accepted for want of descriptors or memory.
+        accept_failures: how often nothing could be accepted for a while for want of descriptors or memory.
         bytes_received, bytes_sent: over the connections that are closed.
         frames_received, frames_sent: over the connections that are closed.
         oversize: frames above the limit, over the connections that are closed.
@@ -242,7 +257,7 @@ class Server:
         return self.url
 
     def __repr__(self) -> str:
-        state = f"{self.stats.open} connections" if self._listens else "closed"
+        state = counted(self.stats.open, "connection") if self._listens else "closed"
         return f"<Server {self.url}, {state}>"
 
     # How it serves; one with workers does this in its own way
@@ -281,9 +296,9 @@ class Server:
             await self._cancel()
 
     async def _cancel(self) -> None:
-        count = len(self._tasks)
-        extra = {"server": self.url, "count": count}
-        log.warning("%s: the time to drain is over, %d connections are cut", self.url, count, extra=extra)
+        extra = {"server": self.url, "count": len(self._tasks)}
+        cut = counted(len(self._tasks), "connection")
+        log.warning("%s: the time to drain is over, cutting %s", self.url, cut, extra=extra)
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=CANCEL_TIMEOUT)
@@ -296,11 +311,11 @@ class Server:
     def _accepted(self, connection: socket.socket, address: Any) -> None:
         stats = self._stats
         stats.accepted += 1
-        peer = format_address(address)
+        peer = printable(format_address(address))  # a client chooses the name of its own Unix socket
         try:
             stream = open_stream(connection, peer, **self._service.stream_options)
         except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
-            self._failed(peer, error)
+            self._failed(peer, error, is_gone=True)
             return
         stats.open += 1
         stats.most_open = max(stats.open, stats.most_open)
@@ -345,7 +360,8 @@ class Server:
                 truncation_is_end=service.truncation_is_end,
             )
         except (OSError, FramestreamError, asyncio.CancelledError) as error:
-            reason = "the server closes" if isinstance(error, asyncio.CancelledError) else error
+            is_ours = isinstance(error, asyncio.CancelledError)
+            reason = "the server closes" if is_ours else describe_error(error)
             self._stats.handshake_failures += 1
             self._log(logging.INFO, f"TLS handshake failed: {reason}", stream.peer)
             return False
@@ -354,28 +370,54 @@ class Server:
     def _answer(self, stream: IOStream) -> Awaitable[Any]:
         service = self._service
         answer = service.handler(stream)
-        # A handler without coroutines leaves callbacks; the connection then lasts as long as the stream.
-        return answer if isawaitable(answer) else stream.wait_closed()
+        if not isawaitable(answer):
+            return stream.wait_closed()  # it has left callbacks: the connection lasts as long as the stream
+        # A client may end its half and wait for the answer.
+        stream.half_open = service.stream_options.get("half_open")
+        return answer
 
     async def _end_failed(self, stream: IOStream, error: BaseException) -> None:
-        self._failed(stream.peer, error)
+        self._failed(stream.peer, error, is_gone=stream.closed())
         with suppress(asyncio.CancelledError):
             await stream.aclose(FLUSH_TIMEOUT, linger=LINGER)
 
-    def _failed(self, peer: str, error: BaseException) -> None:
-        if isinstance(error, FramingError | PayloadError | StreamClosed | StreamTimeout) or is_reset(error):
+    def _failed(self, peer: str, error: BaseException, *, is_gone: bool) -> None:
+        cause = error
+        while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
+            cause = cause.exceptions[0]  # as it comes out of a task group
+        words, kind = describe_error(cause), type(cause).__name__
+        if isinstance(cause, FramingError | PayloadError):
             self._stats.peer_failures += 1
-            self._log(logging.INFO, f"connection ended: {error}", peer)
-            return
-        self._stats.handler_failures += 1
-        self._log(logging.ERROR, f"handler failed: {error!r}", peer, exc_info=error)
-        events.tell("server_failed", server=self, error=error)
+            framer = f" [{cause.framer}]" if cause.framer else ""
+            self._log(logging.WARNING, f"connection ended by what the peer sent: {words}{framer}", peer)
+        # A handler may talk to others, too: their resets are its own affair.
+        elif isinstance(cause, _LOST_PEER) or (is_gone and is_reset(cause)):
+            self._stats.peer_failures += 1
+            self._log(logging.INFO, f"connection ended: {words}", peer)
+        else:
+            self._stats.handler_failures += 1
+            what = kind if words == kind else f"{kind}: {words}"
+            self._log(logging.ERROR, f"handler failed: {what}", peer, exc_info=error)
+            events.tell("server_failed", server=self, error=error)
 
     def _accept_failed(self, error: OSError) -> None:
         self._stats.accept_failures += 1
-        log.warning("cannot accept for now: %s", error, extra={"server": self.url})
+        reason = describe_os_error(error)
+        log.warning("%s: cannot accept for now: %s", self.url, reason, extra={"server": self.url})
         events.tell("server_failed", server=self, error=error)
 
     def _log(self, level: int, message: str, peer: str, **options: Any) -> None:
         extra = {"server": self.url, "peer": peer}
-        log.log(level, "%s: %s", peer or "unknown peer", message, extra=extra, **options)
+        text = printable(f"{peer or 'unknown peer'}: {message}")
+        log.log(level, "%s", text, extra=extra, **options)
+
+
+def _show_traceback(record: logging.LogRecord) -> bool:
+    """Print tracebacks so that the words of a peer in them can neither reach a terminal nor forge lines."""
+    if record.exc_info:
+        text = "".join(traceback.format_exception(*record.exc_info))
+        record.exc_text = textwrap.indent(printable(text.rstrip(), keep="\n"), "  ")
+    return True
+
+
+log.addFilter(_show_traceback)

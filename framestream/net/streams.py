@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from framestream.errors import describe_os_error
+from framestream.errors import AddressError, describe_os_error
 from framestream.stream.stream import IOStream
 from framestream.transport import Transport, transport_over
-from framestream.transport.descriptor import address_of_peer
+from framestream.transport.descriptor import address_of_peer, check_is_stream
 
 Path: TypeAlias = "str | os.PathLike[str]"
 
@@ -37,6 +37,28 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
     except BaseException:
         source.close()
         raise
+
+
+def inherited_socket(descriptor: int, *, listening: bool) -> socket.socket:
+    """Return the stream socket of a descriptor that this process was started with.
+
+    Raises:
+        AddressError: it is none, or one for the other purpose. It stays open.
+    """
+    url = f"fd:{descriptor}"
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise AddressError(f"descriptor {descriptor} is no socket: {error.strerror}", url=url) from error
+    try:
+        check_is_stream(sock)
+        if bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) is not listening:
+            what = "does not listen" if listening else "listens: pass it to serve"
+            raise ValueError(f"it is a socket that {what}")
+    except ValueError as error:
+        sock.detach()
+        raise AddressError(f"descriptor {descriptor}: {error}", url=url) from error
+    return sock
 
 
 def client_tls(

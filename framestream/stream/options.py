@@ -28,7 +28,7 @@ class StreamOptions(TypedDict, total=False):
         write_low_water: ...until no more than these are left; at most `write_high_water`.
         max_write_buffer_size: a write that would queue more than this raises `BufferFull`.
         half_open: keep the stream open for writing when the peer has ended its half and a reader has been
-            told so. Otherwise the stream closes then, after what was written before.
+            told so. Otherwise the stream closes then, after what was written before; for `serve`, see there.
         frame_timeout: limit on each read from its beginning to its frame.
         idle_timeout: limit on the time without a single byte while a read waits.
         min_rate: bytes per second that a frame must arrive with on average, once it has begun...

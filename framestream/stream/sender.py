@@ -94,7 +94,7 @@ class Sender:
     # fmt: off
     __slots__ = (
         "_at_end_of_pass", "_eof_due", "_free", "_max_size", "_most_waiters", "_queue", "_receiver",
-        "_seen_pushes", "_stream", "_timeout", "_timer", "_waited", "_waiters", "ended", "error",
+        "_refusal", "_seen_pushes", "_stream", "_timeout", "_timer", "_waited", "_waiters", "ended", "error",
         "high_water", "low_water", "most", "passed", "size", "state", "transport", "written",
     )
     # fmt: on
@@ -120,6 +120,7 @@ class Sender:
         self.low_water = low_water
         self.ended = False
         self.error: BaseException | None = None
+        self._refusal = "stream is closed"  # what to tell who writes after the end
         self._stream = stream
         self._receiver = receiver
         self._seen_pushes = 0
@@ -428,14 +429,16 @@ class Sender:
 
     # The end
 
-    def refuse(self) -> None:
-        """Refuse further writes; what is queued still leaves."""
-        self.ended = True
+    def refuse(self, why: str) -> None:
+        """Refuse further writes, and say why; what is queued still leaves."""
+        if not self.ended:
+            self.ended = True
+            self._refusal = why
 
     def end(self) -> None:
         """Refuse further writes, and send the end of the stream after what is queued."""
         if not self.ended:
-            self.ended = True
+            self.refuse("this half of the stream is ended: nothing can be written after its end")
             self._eof_due = True
             if self.state in (READY, SPENT):
                 self._send()
@@ -482,9 +485,9 @@ class Sender:
     def check_can_write(self) -> None:
         """Raise `StreamClosed` if nothing can be written any more."""
         if self.state is CLOSED:
-            raise self._lost("stream is closed")
+            raise self._lost(self._refusal)
         if self.ended:
-            raise StreamClosed("this half of the stream is ended: nothing can be written after its end")
+            raise StreamClosed(self._refusal)
 
     def _lost(self, what: str = "stream closed before everything was written") -> StreamClosed:
         if self.error is not None and not self._stream.closed():

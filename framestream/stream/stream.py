@@ -138,12 +138,14 @@ class IOStream(Generic[F]):
 
     Attributes:
         framer, send_framer: the stream's own framers.
+        half_open: whether it stays open for writing when the peer has ended its half and a reader has been
+            told so; None: until somebody awaits `wait_closed`, and so has no more to say.
         receiver, sender, timeouts, callbacks: what it is made of; for those who build reads of their own.
     """
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_callbacks", "_end", "_frames_sent", "_half_open", "_handshake", "framer", "loop",
+        "__weakref__", "_callbacks", "_end", "_frames_sent", "_handshake", "framer", "half_open", "loop",
         "receiver", "send_framer", "sender", "timeouts",
     )
     # fmt: on
@@ -158,12 +160,10 @@ class IOStream(Generic[F]):
         **options: Unpack[StreamOptions],
     ) -> None:
         self.loop = loop = loop or asyncio.get_running_loop()
-        if isinstance(transport, socket.socket):
+        if not isinstance(transport, Transport):
             from framestream.transport import transport_over  # noqa: PLC0415 - most are given a transport
 
             transport = transport_over(transport, loop)
-        elif not isinstance(transport, Transport):
-            raise TypeError(f"a stream needs a socket or a Transport, not {transport!r}")
         check_options(options)
         settings = {**DEFAULTS, **options} if options else DEFAULTS
         self.framer: ReadCondition[Any] | None = None
@@ -172,7 +172,7 @@ class IOStream(Generic[F]):
             self.framer, self.send_framer = directions(framer, send_framer)
         self._end: End | None = None
         self._frames_sent = 0
-        self._half_open: bool = settings["half_open"]
+        self.half_open: bool | None = settings["half_open"]
         self._handshake: asyncio.Future[None] | None = None
         self._callbacks: Callbacks | None = None
         timeouts = ReadTimeouts(
@@ -699,6 +699,8 @@ class IOStream(Generic[F]):
 
         Cancelling the wait changes nothing.
         """
+        if self.half_open is None:
+            self.half_open = False
         if self._end is None:
             await self.callbacks.wait_closed(self.watch_for_end)
 
@@ -821,7 +823,7 @@ class IOStream(Generic[F]):
             needs_end = self.receiver.transport.needs_close_notify or lingering is not None
             if needs_end and self._end is None:
                 sender.end()  # a goodbye is waited for like any other bytes
-            sender.refuse()
+            sender.refuse("the stream is being closed")
             if sender.pending:
                 await within(sender.flush(), timeout, "closing")
             if lingering is not None:
@@ -902,8 +904,8 @@ class IOStream(Generic[F]):
             return
         if self.sender.error is not None:
             self.close(error)
-        elif not self._half_open:
-            self.sender.refuse()
+        elif self.half_open is False:
+            self.sender.refuse("the stream has ended, and closed here, too; half_open=True keeps it writable")
             self.sender.call_when_sent(partial(self.close, error))
 
     def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:

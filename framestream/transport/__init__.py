@@ -42,9 +42,15 @@ def transport_over(
         sock: the socket; belongs to the transport from here on.
         loop: the loop to be used; the running one if None.
         peer: the peer's address as text, where it is known.
+
+    Raises:
+        TypeError, ValueError: it is no socket, or one that keeps the borders of messages.
     """
     if isinstance(sock, ssl.SSLSocket):
         return TLSSocketTransport(sock, peer)
+    if not isinstance(sock, socket.socket):
+        what = "; pass PipeTransport(file.fileno()) for one" if hasattr(sock, "fileno") else ""
+        raise TypeError(f"a stream needs a connected socket or a Transport, not {sock!r}{what}")
     if can_watch_descriptors(loop):
         return SocketTransport(sock, peer)
     return LoopTransport(sock, peer)

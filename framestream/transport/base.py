@@ -38,7 +38,7 @@ def is_reset(error: BaseException | None) -> bool:
 
 
 class Sink(Protocol):
-    """Whom a transport pushes into. None of these raise, and all are called in the loop's thread."""
+    """Whom a transport pushes into. None of these raise; call them from the loop, never inside a task."""
 
     def get_buffer(self, sizehint: int, /) -> memoryview:
         """Return where to put bytes next; valid until `buffer_updated`, or until it is asked again."""

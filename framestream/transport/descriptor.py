@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from contextlib import suppress
+import stat
+import sys
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
+from weakref import finalize
 
+from framestream.errors import printable
 from framestream.transport.base import Buffer, PolledTransport, is_reset
 
 if TYPE_CHECKING:
@@ -99,26 +103,34 @@ class SocketTransport(PolledTransport):
 class PipeTransport(PolledTransport):
     """Read from one descriptor and write to another, or to the same one: pipes, FIFOs, terminals, files.
 
-    Either may be left out. They are made non-blocking and belong to the transport from here on; what else
-    shares their open file (a terminal's other programs, say) sees that they do not block.
+    Either may be left out. They belong to the transport from here on, and do not block: see `take_over`.
 
     Args:
         read_fd: where to read; also a regular file.
         write_fd: where to write.
+        raw: have a terminal pass bytes as they are, until the transport is closed.
+
+    Raises:
+        ValueError: a descriptor is that of a socket that keeps the borders of messages.
     """
 
-    __slots__ = ("_always_readable", "_always_writable", "read_fd", "write_fd")
+    __slots__ = ("__weakref__", "_always_readable", "_always_writable", "_give_back", "read_fd", "write_fd")
 
-    def __init__(self, read_fd: int | None, write_fd: int | None = None) -> None:
+    def __init__(self, read_fd: int | None, write_fd: int | None = None, *, raw: bool = False) -> None:
         super().__init__()
+        with ExitStack() as unless_both:
+            self._give_back = {
+                fd: unless_both.callback(finalize(self, take_over(fd, raw=raw)))
+                for fd in {read_fd, write_fd}
+                if fd is not None
+            }
+            unless_both.pop_all()
         self.read_fd = read_fd
         self.write_fd = write_fd
         # For what cannot be polled, like a regular file: it never blocks. What can only be written has no end
         # to be read either.
         self._always_readable = Readiness(lambda: read_fd is not None)
         self._always_writable = Readiness(lambda: True)
-        for fd in {read_fd, write_fd} - {None}:
-            os.set_blocking(fd, False)  # type: ignore[arg-type]  # None is taken out
 
     def receive_into(self, buffer: memoryview) -> int:
         """Read straight into the buffer; a terminal whose other side is gone is at its end."""
@@ -163,15 +175,80 @@ class PipeTransport(PolledTransport):
             return
         if self.write_fd == self.read_fd:
             raise OSError(errno.EOPNOTSUPP, "one descriptor for both directions cannot be half closed")
-        os.close(self.write_fd)
+        self._close(self.write_fd)
         self.write_fd = None
 
     def close(self) -> None:
         """Close both descriptors."""
         self.pause_reading()
-        for fd in {self.read_fd, self.write_fd} - {None}:
-            os.close(fd)  # type: ignore[arg-type]  # None is taken out
+        for fd in tuple(self._give_back):
+            self._close(fd)
         self.read_fd = self.write_fd = None
+
+    def _close(self, fd: int) -> None:
+        self._give_back.pop(fd)()
+        os.close(fd)
+
+
+def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
+    """Make a descriptor non-blocking, and a terminal `raw` if that is wanted; return what undoes it.
+
+    An open file is shared with whoever has inherited or passed on the descriptor: the shell after us reads
+    the same terminal. So pipes and terminals get an open file of our own instead, where that can be had
+    (Linux); then others notice nothing, even if this program is killed.
+    """
+    with ExitStack() as undo:
+        undo.enter_context(suppress(OSError))
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISSOCK(mode):
+            sock = socket.socket(fileno=fd)
+            try:
+                check_is_stream(sock)
+            finally:
+                sock.detach()
+        if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
+            os.set_blocking(fd, False)
+            undo.callback(os.set_blocking, fd, True)
+        if raw and os.isatty(fd):
+            undo.callback(make_raw(fd))
+        return undo.pop_all().close
+
+
+def _reopen(fd: int, mode: int) -> bool:
+    # Other devices may be something new each time they are opened, as /dev/ptmx is, which is 5:2 on Linux.
+    is_terminal = os.isatty(fd) and os.fstat(fd).st_rdev != os.makedev(5, 2)
+    if sys.platform != "linux" or not (is_terminal or stat.S_ISFIFO(mode)):
+        return False
+    import fcntl  # noqa: PLC0415 - not everywhere
+
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_APPEND)
+    try:
+        own = os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:  # not allowed, or nobody is at the other end of a pipe
+        return False
+    os.dup2(own, fd, os.get_inheritable(fd))
+    os.close(own)
+    return True
+
+
+def make_raw(fd: int) -> Callable[[], object]:
+    """Have a terminal pass bytes as they are, and return what undoes it.
+
+    That is: no lines, no echo, no flow control by bytes. Speed, parity and hardware flow control stay.
+    """
+    import termios  # noqa: PLC0415 - not everywhere
+
+    before = termios.tcgetattr(fd)
+    _, _, control, _, *speeds, characters = before
+    characters = [*characters]
+    characters[termios.VMIN], characters[termios.VTIME] = 1, 0
+    termios.tcsetattr(fd, termios.TCSANOW, [0, 0, control, 0, *speeds, characters])
+
+    def undo() -> None:
+        with suppress(termios.error):  # nobody is at the other end
+            termios.tcsetattr(fd, termios.TCSANOW, before)
+
+    return undo
 
 
 class Readiness:
@@ -234,10 +311,25 @@ def watch(
 
 
 def prepare_socket(sock: socket.socket) -> None:
-    """Make a socket ready for a transport: it does not block, and TCP does not wait for more."""
+    """Make a socket ready for a transport: it does not block, and TCP does not wait for more.
+
+    Raises:
+        ValueError: it is none for a stream, see `check_is_stream`.
+    """
+    check_is_stream(sock)
     sock.setblocking(False)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def check_is_stream(sock: socket.socket) -> None:
+    """Raise ``ValueError`` for a socket that keeps the borders of messages: reads would cut them off."""
+    if sock.type != socket.SOCK_STREAM:
+        kind = getattr(sock.type, "name", sock.type)
+        raise ValueError(
+            f"a stream needs a socket of type SOCK_STREAM, not {kind}, which keeps the borders of messages: "
+            "receive those yourself, and pass each one to iter_frames or a FrameDecoder"
+        )
 
 
 def discard_received(sock: socket.socket) -> None:
@@ -253,9 +345,9 @@ def discard_received(sock: socket.socket) -> None:
 
 
 def address_of_peer(sock: socket.socket) -> str:
-    """Return the address of a socket's peer as text; empty if the system does not know it any more."""
+    """Return the address of a socket's peer, printable; empty if the system does not know it any more."""
     try:
-        return format_address(sock.getpeername())
+        return printable(format_address(sock.getpeername()))
     except OSError:
         return ""
 
