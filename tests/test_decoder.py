@@ -410,7 +410,7 @@ def test_a_declared_frame_is_refused_before_its_body_or_trailer_arrives() -> Non
 def test_the_beginning_of_a_truncated_frame_is_delivered_at_once() -> None:
     decoder = fed(b"far too", **SMALL, on_oversize="truncate")
     assert decoder.next_frame(Lines()) == b"far t"
-    assert decoder.frame_span == (0, 7)
+    assert decoder.frame_span == (0, 5)
     assert decoder.skipping
     assert decoder.next_frame(Lines()) is NEED_DATA
     decoder.receive_data(b" long\nfine\n")
@@ -855,3 +855,39 @@ def test_the_kit_accepts_trailers_and_padding() -> None:
         incomplete=[b" a"],
         slow_frame=lambda size: b"a" * size + b".",
     )
+
+
+@dataclass(frozen=True)
+class Dotted(ReadCondition[bytes]):
+    """Words of one letter, of which the last one is a dot."""
+
+    def find(self, window: Window) -> Any:
+        start = window.start
+        if start == len(window.data):
+            return NeedMore()
+        final = window.data[start : start + 1] == b"."
+        return start, start + 1, start + 1, Decode(bytes, final=final)
+
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Leave the last word to `find`."""
+        words = [bytes([word]) for word in window.data[window.start : -1]]
+        return words, window.start + len(words)
+
+
+@pytest.mark.parametrize("method", ["next_frame", "next_batch", "next_part"])
+@pytest.mark.parametrize("words", [b"a", b"ab", b"abcdefghijklmnop" * 9])
+@pytest.mark.parametrize("last", [b"", b"."])
+def test_a_stream_ends_only_after_a_final_frame(method: str, words: bytes, last: bytes) -> None:
+    for size in (1, 7, 1000):
+        decoder, seen, wire = FrameDecoder(), 0, words + last
+        for at in range(0, len(wire), size):
+            decoder.receive_data(wire[at : at + size])
+            while (found := getattr(decoder, method)(Dotted())) is not NEED_DATA:
+                seen += len(found) if isinstance(found, list) else found is not FRAME_END
+        decoder.receive_eof()
+        assert seen == len(wire)
+        if last:
+            assert getattr(decoder, method)(Dotted()) is END
+        else:
+            with pytest.raises(IncompleteFrame):
+                getattr(decoder, method)(Dotted())

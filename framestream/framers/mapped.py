@@ -50,8 +50,8 @@ class _Over(Framer[T]):
         load = self._load
         if type(value) is not Decode:
             return first, stop, end, Decode(lambda _: load(value))
-        decode = value.decode
-        return first, stop, end, Decode(lambda payload: load(decode(payload)), trailer=value.trailer)
+        decode, trailer, final = value.decode, value.trailer, value.final
+        return first, stop, end, Decode(lambda data: load(decode(data)), trailer=trailer, final=final)
 
     def decode(self, payload: bytes) -> T:
         """Return what is made of the other condition's frame."""

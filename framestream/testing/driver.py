@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder, OnOversize
 from framestream.errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, PayloadError
-from framestream.framer import NeedMore, ReadCondition
+from framestream.framer import Decode, NeedMore, ReadCondition
 from framestream.iterate import feed
 from framestream.testing.contract import (
     Answer,
@@ -117,6 +117,7 @@ class _Reader:
         self.kind = kind
         self.data = b""
         self.reading = Reading()
+        self.no_end_at = -1  # where the stream must not end, since the frame before was not final
         self._begin(0)
 
     def _begin(self, start: int) -> None:
@@ -134,7 +135,8 @@ class _Reader:
             elif isinstance(answer, FramingError):
                 self._end(type(answer).__name__, self.start + (answer.position or 0))
             elif eof:
-                self._end(IncompleteFrame.__name__ if len(self.data) > self.start else "end", self.start)
+                is_whole = self.start == len(self.data) != self.no_end_at
+                self._end("end" if is_whole else IncompleteFrame.__name__, self.start)
             else:
                 break
 
@@ -167,6 +169,8 @@ class _Reader:
         if not self.data.endswith(trailer_of(span), stop, end):
             return self._end(FramingError.__name__, stop)
         value = value_of(self.framer, span, payload)
+        if len(span) == 4 and isinstance(span[3], Decode) and not span[3].final:
+            self.no_end_at = end
         self._begin(end)
         if isinstance(value, FramingError):
             return self._end(type(value).__name__, start)

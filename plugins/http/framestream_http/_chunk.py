@@ -61,8 +61,9 @@ class HttpChunk(Framer[Chunk]):
         INPUT     5\r\nhello\r\n   3;a=b\r\nyou\r\n       0\r\nX: y\r\n\r\n
         DECODED   Chunk(b"hello")  Chunk(b"you", b";a=b")  Chunk(b"", trailers=((b"X", b"y"),))
 
-    Ask for chunks until one is ``last``; the next head follows. The payload, which the limit counts and which
-    can be streamed, is a chunk's data, and the trailer section after the last one.
+    Ask for chunks until one is ``last``; the next head follows. A stream that ends before it is an
+    `IncompleteFrame`. The payload, which the limit counts and which can be streamed, is a chunk's data, and
+    the trailer section after the last one.
 
     These break the stream (`FramingError`), as request smuggling lives on them: a size that is no number of
     at most 16 hexadecimal digits; anything but well-formed extensions after it, or more than 4096 bytes of
@@ -93,7 +94,7 @@ class HttpChunk(Framer[Chunk]):
         if not size:
             return self._trailers(window, _Trailer(first - start, line[2]), first)
         stop = first + size
-        return first, stop, stop + 2, Decode(_Data(line[2]), trailer=b"\r\n")
+        return first, stop, stop + 2, Decode(_Data(line[2]), trailer=b"\r\n", final=False)
 
     def _incomplete(self, window: Window, feed: int) -> NeedMore:
         data, start = window.data, window.start
@@ -124,14 +125,15 @@ class HttpChunk(Framer[Chunk]):
         return NeedMore(resume=at, memo=trailer._replace(searched=searched_to(data, at) - at))
 
     def split(self, window: Window) -> tuple[list[Chunk], int]:
-        """Cut whole chunks without extensions; `find` is asked about the others, and the last one."""
+        """Cut whole chunks without extensions that bytes follow; `find` is asked about the others."""
         data, start = bytes(window.data), window.start
+        size = len(data)
         chunks: list[Chunk] = []
         append, match, make = chunks.append, _PLAIN.match, tuple.__new__
         while line := match(data, start):
             first = line.end()
             stop = first + int(line[1], 16)
-            if stop == first or data[stop : stop + 2] != b"\r\n":
+            if stop == first or stop + 2 >= size or data[stop : stop + 2] != b"\r\n":
                 break
             # A named tuple's own constructor is a function in Python, and takes twice as long.
             append(make(Chunk, (data[first:stop], b"", ())))
@@ -164,6 +166,10 @@ class HttpChunk(Framer[Chunk]):
         if trailers:
             self._check(head + section + b"\r\n", frame)
         return [head, data, section + b"\r\n"]
+
+    def explain(self, window: Window) -> str:
+        """Say what is missing where a body ends between two chunks."""
+        return "the last chunk has not come" if window.start == len(window.data) else ""
 
     def _check(self, wire: bytes, frame: Chunk) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from framestream import (
     Framer,
     FrameTooLarge,
     FramingError,
+    IncompleteFrame,
     PayloadError,
     iter_frames,
 )
@@ -80,9 +82,35 @@ def test_conformance_of_chunks() -> None:
         HttpChunk(),
         examples=CHUNKS,
         malformed=MALFORMED | {b"1\r\nabc": "frame ends with b'bc' where b'\\r\\n' is expected"},
-        incomplete=INCOMPLETE,
+        incomplete=[*INCOMPLETE, b"5\r\nhello\r\n"],
         slow_frame=lambda size: b"%x\r\n%b\r\n" % (size, b"x" * size),
     )
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("chunks", [1, 2, 100])
+def test_a_body_is_incomplete_without_its_last_chunk(size: int, chunks: int) -> None:
+    wire = b"1\r\na\r\n" * chunks
+    frames = iter_frames([wire[at : at + size] for at in range(0, len(wire), size)], HttpChunk())
+    assert list(islice(frames, chunks)) == [Chunk(b"a")] * chunks
+    with pytest.raises(IncompleteFrame, match="the last chunk has not come") as caught:
+        next(frames)
+    assert caught.value.offset == len(wire)
+
+
+@pytest.mark.parametrize("policy", ["discard", "truncate"])
+def test_a_body_is_incomplete_after_a_chunk_that_is_skipped(policy: Any) -> None:
+    with pytest.raises(IncompleteFrame):
+        list(iter_frames(b"5\r\nhello\r\n", HttpChunk(max_size=2), on_oversize=policy))
+
+
+def test_a_body_is_incomplete_after_a_chunk_in_parts() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"1\r\na\r\n")
+    decoder.receive_eof()
+    assert [decoder.next_part(HttpChunk()) for _ in range(2)] == [b"a", FRAME_END]
+    with pytest.raises(IncompleteFrame):
+        decoder.next_part(HttpChunk())
 
 
 def test_long_trailers_cost_linear_time() -> None:

@@ -1,4 +1,4 @@
-"""JSON spoken with jq (sequences, lines, arrays, concatenated texts), mpv and qemu (lines, both directions)."""
+"""JSON spoken with jq (sequences, lines, arrays, concatenated texts), mpv and qemu (lines both ways)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_jq_writes_sequences(layout: str) -> None:
 @pytest.mark.parametrize("layout", ["-c", "--tab"])
 def test_jq_writes_an_array(layout: str) -> None:
     values = documents(300)
-    wire = jq("--slurp", layout, ".", given="".join(map(json.dumps, values)).encode())
+    wire = jq("--slurp", layout, ".", given="\n".join(map(json.dumps, values)).encode())
     for size in (1, 1000, 1 << 20):
         chunks = (wire[at : at + size] for at in range(0, len(wire), size))
         assert list(iter_frames(chunks, JsonArray())) == values

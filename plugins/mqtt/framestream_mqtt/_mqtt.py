@@ -116,17 +116,16 @@ class Mqtt(Framer[Packet]):
         Raises:
             EncodeError: a type, flags or length that `find` would refuse, or a body above `max_size`.
         """
-        try:
-            kind, flags, given = frame
-            first, fits = kind << 4 | flags, 0 <= kind <= 15 and 0 <= flags <= 15
-        except (TypeError, ValueError) as error:
-            raise EncodeError(f"frame is {frame!r:.64}; it must be a Packet") from error
-        if not fits:
-            raise EncodeError(f"type {int(kind)} and flags {flags} do not fit into a byte")
+        if not isinstance(frame, Packet):
+            raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Packet")
+        kind, flags = frame.type, frame.flags
+        if kind not in range(16) or flags not in range(16):
+            raise EncodeError(f"type {kind} and flags {flags} do not fit into a byte")
+        first = kind << 4 | flags
         rule = self._rules[first]
         if isinstance(rule, str):
             raise EncodeError(rule)
-        body = bytes_of(given, self.max_size, copy=False)
+        body = bytes_of(frame.body, self.max_size, copy=False)
         length = len(body)
         if not rule.least <= length <= rule.most:
             raise EncodeError(_misfit(rule, length))

@@ -135,14 +135,13 @@ class WebSocket(Framer[Frame]):
         Raises:
             EncodeError: a frame that `find` would refuse, or a payload above `max_size`.
         """
-        try:
-            opcode, given, fin, rsv = frame
-            first, fits = bool(fin) << 7 | rsv << 4 | opcode, 0 <= opcode <= 15 and 0 <= rsv <= 7
-        except (TypeError, ValueError) as error:
-            raise EncodeError(f"frame is {frame!r:.64}; it must be a Frame") from error
-        if not fits:
-            raise EncodeError(f"opcode {int(opcode)} and reserved bits {rsv} do not fit into a byte")
-        payload = bytes_of(given, self.max_size, copy=False)
+        if not isinstance(frame, Frame):
+            raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Frame")
+        opcode, rsv = frame.opcode, frame.rsv
+        if opcode not in range(16) or rsv not in range(8):
+            raise EncodeError(f"opcode {opcode} and reserved bits {rsv} do not fit into a byte")
+        first = bool(frame.fin) << 7 | rsv << 4 | opcode
+        payload = bytes_of(frame.payload, self.max_size, copy=False)
         length, rule = len(payload), self._rules[first]
         if isinstance(rule, str):
             raise EncodeError(rule)

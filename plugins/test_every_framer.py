@@ -1,0 +1,100 @@
+"""What every framer of every plugin here owes its users, whatever else its own tests say."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from framestream import (
+    EncodeError,
+    Framer,
+    FramingError,
+    PayloadError,
+    available_framers,
+    get_framer,
+    iter_frames,
+)
+
+NAMES = [info.name for info in available_framers() if (info.distribution or "").startswith("framestream-")]
+NONSENSE: list[Any] = [None, 5, 1.5, "text", object(), (), (1,), (1, 2, 3), ("a", "b", "c", "d"), {1: {2}}]
+
+# How a payload is put into framing that it cannot break, and a good frame to stand before and after it.
+FRAMED: dict[str, tuple[Callable[[bytes], bytes], bytes]] = {
+    "cobs": (lambda payload: payload.replace(b"\0", b"") + b"\5\0", b"\2a\0"),
+    "slip": (lambda payload: payload.replace(b"\xc0", b"") + b"\xdb\xc0", b"a\xc0"),
+    "fstrm": (lambda payload: b"\0\0\0\0\0\0\0%c%b%b" % (len(payload) + 4, bytes(4), payload), b"\0\0\0\1a"),
+    "json-lines": (lambda payload: payload.replace(b"\n", b"") + b"]\n", b"1\n"),
+    "json-seq": (lambda payload: b"\x1e]" + payload.replace(b"\x1e", b""), b"\x1e1\n"),
+    "lsp": (
+        lambda payload: b"Content-Length: %d\r\n\r\n%b" % (len(payload), payload),
+        b"Content-Length: 1\r\n\r\n1",
+    ),
+    "resp": (lambda payload: b"*2\r\n,%bx\r\n:1\r\n" % payload.hex().encode(), b":1\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", FRAMED)
+@given(payloads=st.lists(st.binary(max_size=60), max_size=5), size=st.integers(1, 50))
+@settings(max_examples=40, deadline=None)
+def test_a_payload_that_cannot_be_decoded_costs_no_other(name: str, payloads: list[bytes], size: int) -> None:
+    put, good = FRAMED[name]
+    framer, bad = get_framer(name), list[PayloadError]()
+    [expected] = iter_frames(good, framer)
+    wire = b"".join(put(payload) + good for payload in payloads)
+    chunks = [wire[at : at + size] for at in range(0, len(wire), size)]
+    frames = list(iter_frames(chunks, framer, on_payload_error=bad.append))
+    assert frames.count(expected) >= len(payloads)
+    assert len(frames) + len(bad) >= 2 * len(payloads)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(wire=st.binary(max_size=200))
+@settings(max_examples=60, deadline=None)
+def test_whatever_arrives_nothing_but_the_peers_errors_are_raised(name: str, wire: bytes) -> None:
+    framer: Any = get_framer(name)
+    start = next(iter(framer.examples))[:8] if wire[:1] < b"\x80" else b""
+    with suppress(FramingError):
+        list(iter_frames(start + wire, framer, on_payload_error=lambda error: None))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("frame", NONSENSE, ids=repr)
+def test_what_is_written_can_be_read_and_all_else_is_an_encode_error(name: str, frame: Any) -> None:
+    framer = get_framer(name)
+    if not isinstance(framer, Framer):
+        return
+    try:
+        pieces = framer.encode(frame)
+    except EncodeError:
+        return
+    assert len(list(iter_frames(pieces if isinstance(pieces, bytes) else b"".join(pieces), framer))) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        array("H", [300, 400, 500]),
+        memoryview(array("H", [300, 400, 500])),
+        memoryview(bytes(range(1, 7))).cast("B", (2, 3)),
+        memoryview(b"a-b-c-d-")[::2],
+        bytearray(b"abcd"),
+    ],
+    ids=["array", "items", "rows", "steps", "bytearray"],
+)
+def test_bytes_are_counted_and_not_items(name: str, frame: Any) -> None:
+    framer = get_framer(name)
+    if not isinstance(framer, Framer):
+        return
+    try:
+        pieces = framer.encode(frame)
+    except EncodeError:
+        return
+    wire = pieces if isinstance(pieces, bytes) else b"".join(pieces)
+    assert list(iter_frames(wire, framer)) == [memoryview(frame).tobytes()]
