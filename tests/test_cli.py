@@ -24,7 +24,7 @@ from framestream import __main__ as entry
 from framestream.cli import run
 from framestream.cli.input import open_source
 from framestream.cli.output import hexdump, to_json, to_text
-from framestream.framer import PADDING
+from framestream.framer import PADDING, Decode
 
 framestream = command_line.framestream
 
@@ -74,6 +74,26 @@ def test_padding_is_no_part_of_a_frame_and_a_lone_surrogate_is_printed_as_its_es
     assert (0, 2) == (printed.status, printed.out.count(r"\ud800"))
     assert [(0, "ab\ud800"), (4, "cd\ud800")] == list(zip(printed.offsets, printed.frames, strict=True))
     assert "ab\\ud800\ncd\\ud800\n" == framestream("cut", "spaced", "-o", "text", stdin=b"ab  cd").out
+    assert b"abcd" == framestream("cut", "spaced", "-o", "raw", stdin=b"ab  cd").raw
+    dumped = framestream("cut", "spaced", "-o", "hex", stdin=b"ab  cd").out
+    assert ["frame at 0, 2 bytes", "frame at 4, 2 bytes"] == re.findall("frame at [^,]+, [^,]+", dumped)
+
+
+class Trailed(ReadCondition[bytes]):
+    """Single bytes, each with a comma after it."""
+
+    name = "trailed"
+
+    def find(self, window):
+        return window.start, window.start + 1, window.start + 2, Decode(bytes, trailer=b",")
+
+
+@pytest.mark.parametrize("form", ["json", "text", "hex", "raw"])
+def test_a_frame_that_ends_otherwise_is_malformed_for_every_output(framestream, form):
+    plugins.register(Trailed)
+    printed = framestream("cut", "trailed", "-o", form, stdin=b"a,b;")
+    assert (1, 0) == (printed.status, printed.out.count("b;"))
+    assert re.search(r"framestream: standard input: .* \(at offset 3\)\n", printed.err)
 
 
 @pytest.mark.parametrize(
