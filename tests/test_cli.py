@@ -23,7 +23,7 @@ from framestream import NeedMore, ReadCondition, Regex, iter_frames, plugins
 from framestream import __main__ as entry
 from framestream.cli import run
 from framestream.cli.input import open_source
-from framestream.cli.output import hexdump, to_json, to_text
+from framestream.cli.output import hexdump, print_table, to_json, to_text
 from framestream.framer import PADDING, Decode
 
 framestream = command_line.framestream
@@ -327,11 +327,13 @@ def test_a_closed_pipe_ends_quietly():
         assert (b"", 141) == (process.stderr.read(), process.wait(10))
 
 
-def test_a_full_disk_takes_one_line(lines, monkeypatch, capfd):
+@pytest.mark.parametrize("arguments", ["cut line lines.txt", "framers", "--help"])
+def test_a_full_disk_takes_one_line(arguments, lines, monkeypatch, capfd):
+    monkeypatch.chdir(lines.parent)
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with plugins.isolated():
-            assert run(["cut", "line", str(lines)]) == 1
+            assert run(arguments.split()) == 1
         monkeypatch.undo()
         with suppress(OSError):
             full.close()
@@ -418,6 +420,27 @@ def test_tables_are_wrapped_on_a_terminal(monkeypatch):
         text = re.sub(r"\x1b\[\d*m", "", shown())
     assert "length-prefix" in text
     assert max(map(len, text.splitlines())) <= 60
+
+
+def test_complaints_have_a_colour_on_a_terminal_only_and_never_what_a_terminal_obeys(monkeypatch, tmp_path):
+    hostile = str(tmp_path / HOSTILE.replace("/", ""))
+    for setting, label in (("", "\x1b[31m\x1b[1mframestream:\x1b[0m"), ("1", "framestream:")):
+        monkeypatch.setenv("NO_COLOR", setting)
+        with terminal(monkeypatch, "stderr") as shown, plugins.isolated():
+            assert run(["cut", "line", hostile]) == 1
+            text = shown()
+        assert text.startswith(f"{label} {tmp_path}")
+        assert r"\x1b]0;title\x07 \x9b31m \u202e: no such file or directory" in text
+
+
+def test_tables_of_a_narrow_terminal_keep_every_column_and_break_no_word(monkeypatch):
+    with terminal(monkeypatch, "stdout") as shown:
+        print_table(("NAME", "STATE", "WHY"), [("a" * 30, "failed", "it cannot be-imported " * 4)])
+        lines = shown().splitlines()
+    assert ["NAME" + " " * 29 + "STATE", "      WHY", "a" * 30 + "   failed"] == lines[:3]
+    assert all(line.startswith("      ") and not line.endswith("be-") for line in lines[3:])
+    assert ["it", "cannot", "be-imported"] * 4 == " ".join(lines[3:]).split()
+    assert max(map(len, lines)) <= 60
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
