@@ -148,6 +148,7 @@ def test_stats_go_to_standard_error_and_memory_does_not_grow_with_the_input(fram
         ),
         ("length-prefix:1", b"\1a\5ab", ["a"], "3 of 6 bytes arrived (at offset 2)\n00000002  05 61 62"),
         ("line", b"a\n\xff\nb\n", ["a", "b"], "(frame at offset 2)\n00000002  ff "),
+        ("nested(length-prefix,line)", b"\0\0\0\1a\0\0\0\1\xff", ["a"], "(frame at offset 5)\n00000009  ff "),
         ("line --on-payload-error close", b"a\n\xff\nb\n", ["a"], "(frame at offset 2)\n00000002  ff "),
         ("line:max=3 --on-oversize close", b"a\nlarge\nb\n", ["a"], "limit of 3 bytes (at offset 2)"),
         ("length-prefix:max=64 -o raw", b"GET / HTTP/1.1\r\n", [], "limit 64; looks like an HTTP request"),

@@ -232,8 +232,8 @@ def wrapped(text: str, start: str, indent: str, columns: int) -> str:
 def report(name: str, error: Exception | str) -> None:
     """Print what is wrong with a stream to standard error, with the bytes at fault."""
     complain(f"{name}: {error if isinstance(error, str) else describe_error(error)}")
-    payload = error.payload[:32] if isinstance(error, PayloadError) else b""
-    for line in hexdump(payload or getattr(error, "excerpt", b""), getattr(error, "offset", 0) or 0):
+    data, place = ("payload", "payload_offset") if isinstance(error, PayloadError) else ("excerpt", "offset")
+    for line in hexdump(getattr(error, data, b"")[:32], getattr(error, place, 0) or 0):
         click.echo(line, err=True)
 
 
