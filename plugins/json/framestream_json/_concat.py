@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any, ClassVar, Final
 
 from framestream import FramingError, NeedMore, Span, Window
-from framestream.framer import PADDING, ValueSpan
+from framestream.framer import ValueSpan
 from framestream_json._scan import START, At, scan
-from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
+from framestream_json._text import JsonFramer, before_text, parse, size_of, skip_space
 
 # A text that ends within the first of these sizes is parsed where it is found; the scan is for the others.
 _LOOKS: Final = (512, 8192, 131072)
+_LONGEST_TOKEN: Final = 16
 _SELF_DELIMITED: Final = (b"[", b"{", b'"')
 _BEHIND_SCALAR: Final = ' \t\r\n"[]{},:\x1e'
 
@@ -27,8 +29,9 @@ class JsonConcat(JsonFramer):
         DECODED   {"a": 1}  [1, 2]    3  "text"
 
     What `jq` reads and writes. RFC 8259, section 2: arrays, objects and strings end by themselves; a number
-    or a name ends at white space, at the beginning of another text, or with the stream. White space between
-    texts belongs to no frame. No byte is scanned twice: progress is the number of open brackets.
+    or a name ends at white space, at the beginning of another text, or with the stream. White space and byte
+    order marks between texts belong to no frame. No byte is scanned twice: progress is the number of open
+    brackets.
 
     A text that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (section 6) is a
     `PayloadError`, and reading goes on after it. Where no text can begin (``]``, ``}``, ``,``, ``:``), and
@@ -36,7 +39,7 @@ class JsonConcat(JsonFramer):
     """
 
     name = "json-concat"
-    overhead = 1
+    overhead = 2
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'{"a": 1}[1, 2]\n3 "text"': [{"a": 1}, [1, 2], 3, "text"],
     }
@@ -45,9 +48,8 @@ class JsonConcat(JsonFramer):
         """Return the span up to the end of the text, with its value if it is short and all there."""
         data, start, progress = window.data, window.start, window.memo
         if progress is None:
-            begin = after_space(data, start)
-            if begin > start:
-                return start, start, begin, PADDING
+            if (nothing := before_text(window)) is not None:
+                return nothing
             if (found := self._look(data, start)) is not None:
                 return found
             progress = START
@@ -67,10 +69,15 @@ class JsonConcat(JsonFramer):
             try:
                 text, _ = utf_8_decode(data[start : start + size])  # a character cut off is no error here
                 value, stop = parse(text, 0)
-            except (ValueError, RecursionError):
-                if len(data) - start <= size:
+            except JSONDecodeError as error:
+                # A larger look helps if the text was cut off: then what is wrong is near the end, or a string
+                # that has none. Otherwise a bad text would cost as much as the largest look.
+                cut_off = error.pos > len(text) - _LONGEST_TOKEN or error.msg.startswith("Unterminated")
+                if len(data) - start <= size or not cut_off:
                     return None
                 continue
+            except (ValueError, RecursionError):
+                return None
             end = start + size_of(text, stop)
             return None if self.is_too_deep(data[start:end]) else (start, end, end, value)
         return None
