@@ -6,8 +6,8 @@ import os
 import sys
 
 _MISSING = """\
-framestream: the command line needs {name}, which is not installed
-hint: pip install 'framestream[cli]'"""
+framestream: the command line needs click, which is not installed
+hint: pip install click"""
 
 
 def main() -> int:
@@ -16,9 +16,9 @@ def main() -> int:
     try:
         from framestream.cli import run  # noqa: PLC0415  # the extra "cli" may be missing
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        if error.name != "click":
             raise
-        print(_MISSING.format(name=error.name), file=sys.stderr)
+        print(_MISSING, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -204,13 +204,13 @@ class CurrentFrame:
         report: whether `error` is reported when all of the frame is gone.
         no_end_at: where the stream must not end, as the frame that ends there is not final; or -1.
         kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
-        kept_at: where in the stream that beginning begins.
+        kept_end: where in the stream what is kept ends.
     """
 
     # fmt: off
     __slots__ = (
         "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
-        "kept_at", "memo", "missing", "need", "no_end_at", "payload_start", "report", "resume", "settled",
+        "kept_end", "memo", "missing", "need", "no_end_at", "payload_start", "report", "resume", "settled",
         "size", "state", "stop", "value", "window",
     )
     # fmt: on
@@ -223,7 +223,7 @@ class CurrentFrame:
         self._named: ReadCondition[Any] | None = None
         self._name = ""
         self.kept: list[bytes] = _NOTHING
-        self.first = self.stop = self.missing = self.kept_at = 0
+        self.first = self.stop = self.missing = self.kept_end = 0
         self.no_end_at = -1
         self.report = False
         self.reset()
@@ -253,6 +253,8 @@ class CurrentFrame:
             if self.extent:
                 if self.value is not PADDING:
                     return EXTENT
+                if self._is_undecided_within(bound + 1, self.end):
+                    return TOO_LARGE
                 buffer.advance(self.end)
                 self.reset()
                 if eof and not buffer.size:
@@ -464,13 +466,13 @@ class CurrentFrame:
             part = self.next_part(bound, eof)
             if not isinstance(part, bytes):
                 return part
-            if not self.kept:
-                self.kept_at = self.buffer.offset - len(part)
-            self.kept.append(part[: self.missing])
-            self.missing -= len(self.kept[-1])
+            kept = part[: self.missing]
+            self.kept_end = self.buffer.offset - len(part) + len(kept)
+            self.kept.append(kept)
+            self.missing -= len(kept)
         self.state = SKIPPING
-        kept, self.kept = self.kept, _NOTHING
-        return b"".join(kept)
+        pieces, self.kept = self.kept, _NOTHING
+        return b"".join(pieces)
 
     # Limits
 
@@ -515,6 +517,7 @@ class CurrentFrame:
             self.state = TRUNCATING
             self.kept = []
             self.missing = limit
+            self.kept_end = self.buffer.offset
 
     def _can_be_skipped(self, bound: int) -> bool:
         # A frame of undeclared size can be thrown away as it arrives if the condition settles payload. That,
@@ -1045,11 +1048,11 @@ class FrameDecoder:
                     return NEED_DATA
                 if isinstance(beginning, bytes):
                     start = buffer.offset - frame.consumed
-                    self._delivered(start, frame.consumed)
+                    self._delivered(start, frame.kept_end - start)
                     # A frame of undeclared size may be delivered before anybody can say who decodes it.
                     is_declared = frame.error is not None and frame.error.size is not None
                     value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
-                    return self._decode(condition, beginning, value, frame.kept_at - start)
+                    return self._decode(condition, beginning, value, self._size - len(beginning))
             elif state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
                 return NEED_DATA
             elif state is STREAMING:
@@ -1325,7 +1328,7 @@ class FrameDecoder:
         """Where the frame delivered last stood: stream offsets of its first byte and of the byte after it.
 
         Header and delimiter are included, padding before the frame is not. Of a batch it is the last frame,
-        of a truncated one what has arrived. Before the first frame it is (0, 0).
+        of a truncated one it ends with what is kept. Before the first frame it is (0, 0).
         """
         if self._batch is None:
             return self._start, self._start + self._size

@@ -180,6 +180,7 @@ class UnknownFramerError(SpecError, LookupError):
         name: what was asked for.
         suggestion: the nearest name that exists, or None.
         available: every name that exists.
+        distribution: what to install to have it, if that is known, or None.
     """
 
     def __init__(
@@ -188,14 +189,18 @@ class UnknownFramerError(SpecError, LookupError):
         *,
         available: tuple[str, ...] = (),
         suggestion: str | None = None,
+        distribution: str | None = None,
         note: str = "",
     ) -> None:
         hint = f"; did you mean {suggestion!r}?" if suggestion else ""
-        listing = f" (available: {', '.join(available)})" if available else ""
-        super().__init__(f"no framer named {name!r}{hint}{listing}{note}", spec=name)
+        hint += f" (available: {', '.join(available)})" if available else ""
+        if distribution is not None:
+            hint = f"; it comes with {distribution}: pip install {distribution}"
+        super().__init__(f"no framer named {name!r}{hint}{note}", spec=name)
         self.name = name
         self.available = available
         self.suggestion = suggestion
+        self.distribution = distribution
 
 
 class AddressError(FramestreamError, ValueError):

@@ -284,6 +284,27 @@ class ReadCondition(ABC, Generic[T_co]):
         """
         return ""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # A dataclass would print all options, defaults too; it leaves a class the `__repr__` of its own body.
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = cls.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        """Return the call that makes it, without the options that are the default."""
+        shown: list[str] = []
+        try:
+            for option, value, is_default in _values_of(self):
+                if option.kind.name == "VAR_POSITIONAL":
+                    shown += map(repr, value)
+                elif option.required and option.kind.name != "KEYWORD_ONLY":
+                    shown.append(repr(value))
+                elif not is_default:
+                    shown.append(f"{option.parameter}={value!r}")
+        except Exception:  # noqa: BLE001 - whoever looks for a mistake wants to see something
+            return object.__repr__(self)
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
     def __str__(self) -> str:
         return _spec_string(self)
 
@@ -456,6 +477,20 @@ def _members(hint: Any) -> Iterator[Any]:
             yield from _members(member)
 
 
+def _values_of(condition: ReadCondition[Any]) -> list[tuple[Option, Any, bool]]:
+    """Return the options of a condition, their values, and whether each is the default.
+
+    Raises:
+        SpecError: an annotation names what is not there.
+        AttributeError: the condition does not keep an option as an attribute.
+    """
+    values = [(option, getattr(condition, option.parameter)) for option in options_of(type(condition))]
+    return [
+        (option, value, type(value) is type(option.default) and value == option.default)
+        for option, value in values
+    ]
+
+
 def _spec_string(condition: ReadCondition[Any]) -> str:
     """Return the shortest spec string: the name, and the options that are not the default.
 
@@ -464,17 +499,15 @@ def _spec_string(condition: ReadCondition[Any]) -> str:
     if not condition.name:
         return repr(condition)
     try:
-        options = options_of(type(condition))
-        values = [getattr(condition, option.parameter) for option in options]
+        values = _values_of(condition)
     except (SpecError, AttributeError):
         return repr(condition)
     children: list[str] = []
     texts: list[str] = []
     in_order = by_position = True
-    keys = [option.key for option in options]
-    for option, value in zip(options, values, strict=True):
+    keys = [option.key for option, _, _ in values]
+    for option, value, is_default in values:
         items = value if isinstance(value, tuple) else (value,)
-        is_default = type(value) is type(option.default) and value == option.default
         are_conditions = option.holds_framers and all(isinstance(item, ReadCondition) for item in items)
         if are_conditions and in_order and not is_default:
             children.extend(map(_child, items))

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import socket
 import struct
@@ -120,13 +121,15 @@ def test_stats_go_to_standard_error_and_memory_does_not_grow_with_the_input(fram
     [
         (
             "length-prefix:1,max=3",
-            b"\x01a\x05abcde\x01b\xff",
-            ["a"],
+            b"\x01a\x05abcde\x01b",
+            ["a", "b"],
             "frame of 5 bytes exceeds the limit 3 (at offset 2)\n"
-            "00000002  05 61 62 63 64 65 01 62  ff                       |.abcde.b.|\n",
+            "00000002  05 61 62 63 64 65 01 62                           |.abcde.b|\n",
         ),
         ("length-prefix:1", b"\1a\5ab", ["a"], "3 of 6 bytes arrived (at offset 2)\n00000002  05 61 62"),
         ("line", b"a\n\xff\nb\n", ["a", "b"], "(frame at offset 2)\n00000002  ff "),
+        ("line --on-payload-error close", b"a\n\xff\nb\n", ["a"], "(frame at offset 2)\n00000002  ff "),
+        ("line:max=3 --on-oversize close", b"a\nlarge\nb\n", ["a"], "limit of 3 bytes (at offset 2)"),
         ("length-prefix:max=64 -o raw", b"GET / HTTP/1.1\r\n", [], "limit 64; looks like an HTTP request"),
     ],
 )
@@ -137,6 +140,15 @@ def test_malformed_input_is_reported_with_its_place_after_what_came_before_it(
     assert (1, frames) == (printed.status, printed.frames)
     assert printed.err.startswith("framestream: standard input: ")
     assert complaint in printed.err
+
+
+@pytest.mark.parametrize("output", ["text", "raw"])
+def test_what_is_bad_or_too_large_costs_no_neighbour_where_frames_are_printed_in_batches(framestream, output):
+    arguments = ["length-prefix:1", "--max-size", "3", "-o", output, "--separator", "|"]
+    printed = framestream("cut", *arguments, stdin=b"\1a\5abcde\1b")
+    assert (1, "a|b|", 1) == (printed.status, printed.out, printed.err.count("framestream: "))
+    bad = framestream("cut", "line", "-o", "text", stdin=b"a\n\xff\nb\n\xff\n")
+    assert (1, "a\nb\n", 2) == (bad.status, bad.out, bad.err.count("framestream: "))
 
 
 @pytest.mark.parametrize(
@@ -160,19 +172,35 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
         ("cut", 2, "framestream: Missing argument 'SPEC'.\nhint: framestream cut --help\n"),
         ("cut line -o xml", 2, "Invalid value for '-o' / '--output': 'xml' is not one of"),
         ("cut line --max-size big", 2, "'big' is no whole number"),
-        ("cut line no-such-file", 1, "framestream: no-such-file: No such file or directory\n"),
+        ("cut line no-such-file", 1, "framestream: no-such-file: no such file or directory\n"),
         ("cut line tcp://localhost", 2, "no port in 'tcp://localhost'; write tcp://HOST:PORT\n"),
         ("cut line tls://a:4000", 2, "there: framestream connect tls://a:4000 --framer SPEC\n"),
         ("cut line exec:cat&file", 2, "framestream connect 'exec:cat&file' --framer SPEC\n"),
         (f"cut line unix:{'x' * 200}", 2, "bytes; a Unix socket's has "),
-        ("cut line unix:no-such-socket", 1, "unix:no-such-socket: No such file or directory\n"),
+        ("cut line unix:no-such-socket", 1, "unix:no-such-socket: no such file or directory\n"),
         ("cut line:kep=yes", 2, "\n  line:kep=yes\n       ^\nhint: framestream framers NAME explains"),
         ("cut lnie", 2, "did you mean 'line'?"),
         ("framers lnie", 2, "\nhint: a plugin's framers have names once it is installed"),
         ("nonsense", 2, "framestream: No such command 'nonsense'.\nhint: framestream --help\n"),
         ("check no_such_module:thing", 2, "No module named 'no_such_module'"),
-        ("plugins show x", 1, "framestream: no plugin 'x' is installed\n"),
-        ("-p x framers", 1, "framestream: no plugin 'x' is installed\n"),
+        ("check line:kep=yes", 2, "did you mean 'keep'?"),
+        ("check json:nothing", 2, "has no attribute 'nothing'"),
+        ("plugins --nonsense", 2, "No such option"),
+        ("plugins show x", 2, "framestream: no plugin 'x' is installed\n"),
+        ("plugins check x", 2, "framestream: no plugin 'x' is installed\n"),
+        ("-p x framers", 2, "framestream: no plugin 'x' is installed\n"),
+        ("-p no:x framers", 2, "framestream: no plugin 'x' is installed\n"),
+        ("--config no-such-file framers", 1, "framestream: no-such-file: no such file or directory\n"),
+        ("new line", 2, "'line' is built in"),
+        ("new x --directory /dev/null/x", 1, "/dev/null/x: not a directory; nothing was written"),
+        ("connect exec:no-such-program -f line", 1, "cannot start no-such-program: no such file"),
+        ("connect 'exec:sh -c exit\\ 7' -f line", 1, "the program ended with exit status 7\n"),
+        ("connect tls://a:1 -f line --ca no-such-file", 1, "in no-such-file: no such file or directory\n"),
+        ("connect tcp://a:1 -f lnie", 2, "did you mean 'line'?"),
+        ("serve tcp://:0 -f lnie", 2, "did you mean 'line'?"),
+        ("serve localhost -f line", 2, "'localhost' begins with none of the schemes"),
+        ("serve unix:no/such/folder -f line", 1, "cannot listen on unix:no/such/folder: no such file"),
+        ("serve tls://:0 -f line --cert no-such-file", 1, "no such file or directory\n"),
         ("connect tcp://127.0.0.1:1 -f line", 1, "cannot connect to tcp://127.0.0.1:1: connection refused"),
         ("connect localhost -f line", 2, "'localhost' begins with none of the schemes"),
         ("connect tcp://a:1 -f line --send-framer available", 2, "available can only read"),
@@ -181,7 +209,7 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
         ("serve tcp://:0 -f line --workers 9999", 2, "workers is 9999; it must be a whole number, from 0 to"),
         ("serve tcp://:0 -f line --echo --exec cat", 2, "--echo and --exec exclude each other"),
         ("serve tcp://:0 -f line --exec '", 2, "'--exec': \"'\": no closing quotation"),
-        ("serve tcp://:0 -f line --exec no-such-program", 2, "there is no program 'no-such-program'"),
+        ("serve tcp://:0 -f line --exec no-such-program", 1, "there is no program 'no-such-program'"),
         ("serve tcp://:0 -f line --exec=", 2, "'--exec': it names no command"),
         ("serve tcp://:0 -f available", 2, "available can only read; what is sent takes a framer that"),
         ("serve tcp://:0 -f line --max-size=-5", 2, "'--max-size': '-5' is no size: it is negative"),
@@ -191,7 +219,8 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
     ],
 )
 def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestream):
-    printed = framestream(*arguments.split())
+    words = arguments.split() if "exec:sh" not in arguments else shlex.split(arguments)
+    printed = framestream(*words)
     assert (status, b"") == (printed.status, printed.raw)
     assert message in printed.err
     assert printed.err.startswith("framestream: ")
@@ -204,8 +233,10 @@ def test_help_is_there_for_all_and_for_each_command(framestream):
     assert (0, "") == (printed.status, printed.err)
     commands = re.findall(r"^  (\w+)  ", printed.out.partition("Commands:\n")[2], re.MULTILINE)
     assert ["cut", "connect", "serve", "framers", "check", "plugins", "new"] == commands
-    for command in commands:
-        assert framestream(command, "--help").out.startswith(f"Usage: framestream {command} [OPTIONS]")
+    for words in [*map(str.split, commands), ["plugins", "check"], ["plugins", "show"]]:
+        printed = framestream(*words, "--help").out
+        assert printed.startswith(f"Usage: framestream {' '.join(words)} [OPTIONS]")
+        assert f"\n  Examples:\n    framestream {' '.join(words)}" in printed
 
 
 # cut: sources
@@ -241,8 +272,8 @@ def test_connections_are_cut_and_one_that_is_refused_or_reset_takes_one_line(fra
         assert framestream("cut", "line", f"unix:{path}").frames == ["one", "two", "", "four"]
     with connection(reset) as (host, port):
         url = f"tcp://{host}:{port}"
-        assert (1, b"", f"framestream: {url}: Connection reset by peer\n") == framestream("cut", "line", url)
-    assert (1, b"", f"framestream: {url}: Connection refused\n") == framestream("cut", "line", url)
+        assert (1, b"", f"framestream: {url}: connection reset by peer\n") == framestream("cut", "line", url)
+    assert (1, b"", f"framestream: {url}: connection refused\n") == framestream("cut", "line", url)
 
 
 def test_a_descriptor_that_cannot_be_asked_counts_as_not_ready():
@@ -284,7 +315,7 @@ def test_a_full_disk_takes_one_line(lines, monkeypatch, capfd):
         monkeypatch.undo()
         with suppress(OSError):
             full.close()
-    assert "framestream: standard output: No space left on device\n" == capfd.readouterr().err
+    assert "framestream: standard output: no space left on device\n" == capfd.readouterr().err
 
 
 def test_a_missing_extra_is_told_from_a_bug_and_an_interrupt_is_quiet(capsys, monkeypatch, tmp_path):
@@ -298,8 +329,7 @@ def test_a_missing_extra_is_told_from_a_bug_and_an_interrupt_is_quiet(capsys, mo
 
     assert main_without("click") == 2
     assert capsys.readouterr().err == (
-        "framestream: the command line needs click, which is not installed\n"
-        "hint: pip install 'framestream[cli]'\n"
+        "framestream: the command line needs click, which is not installed\nhint: pip install click\n"
     )
     with pytest.raises(ModuleNotFoundError):
         main_without("importlib")
@@ -322,7 +352,7 @@ run(["--help"])
 assert not {"registry", "cli.cut", "cli.options"} & imported(), imported()
 run(["cut", "line", sys.argv[1]])
 assert not {"net", "stream", "transport", "testing", "cli.connect", "cli.plugins"} & imported(), imported()
-assert not {"asyncio", "ssl", "socket", "rich", "msgpack"} & imported(), imported()
+assert not {"asyncio", "ssl", "socket", "msgpack"} & imported(), imported()
 from framestream.cli import connect, new, plugins, serve
 from framestream.net import workers
 """

@@ -1,5 +1,6 @@
 """``framestream connect`` and ``framestream serve``: in this process, and in the pipes of a shell."""
 
+import json
 import os
 import re
 import signal
@@ -134,8 +135,8 @@ def test_what_goes_wrong_with_the_input_ends_the_conversation(monkeypatch, frame
 
 def test_standard_input_that_cannot_be_read_is_reported_and_is_an_end(framestream):
     for path, flags, complaint in (
-        ("/", os.O_RDONLY, "-: Is a directory"),
-        (os.devnull, os.O_WRONLY, "standard input: Bad file descriptor"),
+        ("/", os.O_RDONLY, "-: is a directory"),
+        (os.devnull, os.O_WRONLY, "standard input: bad file descriptor"),
     ):
         with conversation() as (url, _):
             ran = framestream("connect", url, "-f", "line", stdin=os.open(path, flags))
@@ -147,6 +148,7 @@ def test_standard_input_that_cannot_be_read_is_reported_and_is_an_end(framestrea
     [
         ("-f line", b"\xff\nnext\n", b"next\n", r"\(frame at offset 0\)\n00000000  ff "),
         ("-f length-prefix:1,max=4", b"\5large\2ok", b"ok\n", "frame of 5 bytes exceeds the limit 4"),
+        ("-f line --on-payload-error close", b"a\n\xff\nb\n", b"a\n", r"\(frame at offset 2\)"),
         ("-f length-prefix:1,max=4 --on-oversize close", b"\5large\2ok", b"", "exceeds the limit 4"),
         ("-f length-prefix:1", b"\3one\5tw", b"one\n", r"ended inside a frame: .*\n00000004  05 74 77 "),
     ],
@@ -269,14 +271,47 @@ def test_a_command_that_takes_too_long_is_killed_when_the_server_ends(framestrea
     arguments = ["-f", "line", "--exec", "sleep 60", "--drain-timeout", "0"]
     ran, _ = serving(framestream, b"one\n", *arguments, patience=0.1)
     assert 0 == ran.status
-    assert "the time to drain is over, 1 connections are cut" in ran.err
+    assert "the time to drain is over, cutting 1 connection\n" in ran.err
 
 
-def test_serving_prints_frames_when_it_is_not_told_to_answer_and_logs_when_asked(framestream):
+def test_serving_prints_frames_with_their_peers_when_it_is_not_told_to_answer(framestream):
     assert b"one\ntwo\n" == serving(framestream, b"one\ntwo\n", "-f", "line", "-o", "text")[0].raw
-    ran, _ = serving(framestream, b"one\ntwo\n\xff\n", "-f", "line", "-v")
-    assert [0, 4] == ran.offsets
-    assert "connection ended: " in ran.err
+    ran, _ = serving(framestream, b"one\ntwo\n", "-f", "line")
+    first, second = map(json.loads, ran.out.splitlines())
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", first.pop("peer"))
+    assert {"offset": 0, "size": 4, "frame": "one"} == first
+    assert (4, "two") == (second["offset"], second["frame"])
+
+
+@pytest.mark.parametrize(
+    ("how", "question", "answer", "told"),
+    [
+        ("-f line --echo", b"a\n\xff\nb\nc\n", b"a\nb\nc\n", r"\(frame at offset 2\)\n00000002  ff "),
+        ("-f line --exec cat", b"a\n\xff\nb\n", b"a\nb\n", r"\(frame at offset 2\)\n00000002  ff "),
+        ("-f line -o text", b"a\n\xff\nb\n", b"", r"\(frame at offset 2\)\n00000002  ff "),
+        ("-f line --echo --on-payload-error close", b"a\n\xff\nb\n", b"a\n", r"\(frame at offset 2\)"),
+        (
+            "-f length-prefix:1,max=3 --echo",
+            b"\1a\4abcd\1b",
+            b"\1a\1b",
+            r"exceeds the limit 3 \(at offset 2\)",
+        ),
+        ("-f length-prefix:1 --echo", b"\1a\4ab", b"\1a", r"ended inside a frame: 3 of 5 bytes"),
+        (
+            "-f line --max-size 3 --on-oversize discard --echo",
+            b"a\nlarge\nb\n",
+            b"a\nb\n",
+            r"\(at offset 2\); 6 bytes skipped",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_frame_is_told_and_costs_no_other_frame(
+    framestream, how, question, answer, told
+):
+    ran, answered = serving(framestream, question, *how.split())
+    assert (0, answer) == (ran.status, answered)
+    assert re.search(rf"framestream: .*127\.0\.0\.1:\d+: .*{told}", ran.err), ran.err
+    assert "text" not in how or b"a\nb\n" == ran.raw
 
 
 def test_serving_over_tls_and_a_key_that_is_none_is_named_also_before_workers_start(framestream):
@@ -336,7 +371,8 @@ def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported
     arguments = ["serve", "tcp://127.0.0.1:0", "-f", "line"]
     with open("/dev/full", "wb") as full, start(*arguments, stdout=full) as server:
         assert b"" == ask(port(listening(server)), b"one\n")
-        assert b"framestream: cannot print: no space left on device\n" == server.stderr.readline()
+        told = rb"framestream: 127\.0\.0\.1:\d+: cannot print: no space left on device\n"
+        assert re.fullmatch(told, server.stderr.readline())
         server.terminate()
         assert b"" == server.stderr.read()
 

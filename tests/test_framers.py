@@ -9,6 +9,7 @@ import pickle
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from framestream import (
     ReadCondition,
     Window,
     available_framers,
+    framers,
     get_framer,
 )
 from framestream.framers import (
@@ -183,6 +185,45 @@ def test_a_derived_class_is_made_as_often_as_it_is_called() -> None:
     assert (
         list(inspect.signature(Counted).parameters) == list(inspect.signature(Exactly).parameters) == ["size"]
     )
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "Exactly(4)",
+        "Line()",
+        "Line(encoding=None, keep=True)",
+        "LengthPrefix(size=2, byteorder='little')",
+        "Delimiter((b'\\n', b';'), last=True)",
+        "Msgpack(raw=True)",
+        "When((b'$',), Line(), one_of=b'ab')",
+        "FirstOf(Msgpack(), Line(max_size=5))",
+        "Sequence(Line(), Exactly(2), max_size=9)",
+        "Nested(LengthPrefix(size=1), Regex(b'a'))",
+        "UntilClose()",
+    ],
+)
+def test_a_framer_is_shown_as_the_call_that_makes_it(shown: str) -> None:
+    assert repr(eval(shown, {name: getattr(framers, name) for name in framers.__all__})) == shown
+
+
+def test_what_a_framer_inherits_shows_it() -> None:
+    class Base(Exactly):
+        def __repr__(self) -> str:
+            return "as Base says"
+
+    @dataclass(frozen=True)
+    class Derived(Base):
+        more: int = 0
+
+    class Odd(ReadCondition[bytes]):
+        def __init__(self, size: int) -> None:
+            """Keep nothing."""
+
+        find = Exactly.find
+
+    assert repr(Derived(4)) == "as Base says"
+    assert "Odd object" in repr(Odd(4))
 
 
 def test_no_more_than_a_bounded_number_is_remembered() -> None:

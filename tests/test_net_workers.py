@@ -115,6 +115,8 @@ async def test_a_worker_that_dies_while_it_is_replaced_leaves_one_worker():
     async with await serve(answer, HERE, workers=1) as server:
         reloading = asyncio.ensure_future(server.reload())
         await asyncio.sleep(0)
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGINT)  # Ctrl-C: one has hardly begun to start
         os.kill(server.worker_pids[0], signal.SIGKILL)
         await reloading
         assert await ask(server.url, "pid") == str(server.worker_pids[0])

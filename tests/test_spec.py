@@ -265,7 +265,7 @@ def test_a_framer_without_a_name_or_without_attributes_prints_its_repr() -> None
         def __repr__(self) -> str:
             return "Forgetful()"
 
-    assert repr(Nameless()) == str(Nameless())
+    assert str(Nameless()) == repr(Nameless())
     assert str(Forgetful(1)) == "Forgetful()"
     assert str(Header(reader=len)) == "header:reader=<function len>"
     assert str(Either((Header(reader=re.compile("")),))) == "either(header:reader=<Pattern>)"  # type: ignore[arg-type]

@@ -263,6 +263,83 @@ async def test_buffered_data_is_read_before_the_close_callback_runs(kind, end):
         assert server.error is None
 
 
+# Bad frames
+
+BAD = [
+    pytest.param(Line(), b"one\nb\xffd\ntwo\n", ["one", "two"], "codec can't decode", id="payload"),
+    pytest.param(LengthPrefix(1, max_size=4), b"\1a\5bbbbb\1c", [b"a", b"c"], "frame of 5 bytes", id="size"),
+]
+
+
+def by_handler(stream, condition, note):
+    stream.on_frame(condition, note)
+
+
+def by_chained_reads(stream, condition, note):
+    def on_frame(frame):
+        note(frame)
+        stream.read(condition, callback=on_frame)
+
+    stream.read(condition, callback=on_frame)
+
+
+@once
+@pytest.mark.parametrize("begin", [by_handler, by_chained_reads])
+@pytest.mark.parametrize(("condition", "wire", "frames", "reason"), BAD)
+async def test_a_bad_frame_costs_callbacks_itself_only(begin, condition, wire, frames, reason, caplog):
+    client, server = memory_stream_pair()
+    notes, note = called()
+    begin(server, condition, note)
+    await client.write(wire)
+    await until(lambda: len(notes) == 2)
+    assert frames == notes
+    assert not server.closed()
+    (line,) = caplog.messages
+    assert line.startswith("skipping a frame: ")
+    assert reason in line
+    await client.aclose()
+    await until(server.closed)
+    assert server.error is None
+
+
+async def by_iteration(stream, condition, note):
+    async for frame in stream.frames(condition):
+        note(frame)
+
+
+async def by_batches(stream, condition, note):
+    async for frames in stream.batches(condition):
+        for frame in frames:
+            note(frame)
+
+
+@once
+@pytest.mark.parametrize("begin", [by_handler, by_chained_reads, by_iteration, by_batches])
+async def test_on_payload_error_is_told_of_each_bad_frame_in_its_turn(begin, caplog):
+    notes, note = called()
+    client, server = memory_stream_pair(on_payload_error=lambda error: note(error.payload))
+    reading = begin(server, Line(), note)
+    reading = reading and asyncio.ensure_future(reading)
+    await client.write(b"one\nb\xffd\ntwo\n")
+    await until(lambda: len(notes) == 3)
+    assert ["one", b"b\xffd", "two"] == notes
+    assert [] == caplog.messages
+    await client.aclose()
+    if reading:
+        await reading
+
+
+@once
+@pytest.mark.parametrize("begin", [by_handler, by_chained_reads])
+async def test_what_on_payload_error_raises_closes_the_stream_of_a_callback(begin, caplog):
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    client, server = memory_stream_pair(on_payload_error=lambda error: 1 / 0)
+    begin(server, Line(), print)
+    await client.write(b"\xff\n")
+    await until(server.closed)
+    assert isinstance(server.error, ZeroDivisionError)
+
+
 # Frame handlers
 
 
@@ -295,6 +372,24 @@ async def test_a_handler_lets_others_have_their_turn():
         await passes(1)
         turns += 1
     assert turns > 5
+
+
+async def test_a_handler_is_over_when_its_function_raised_and_when_the_stream_ends_while_it_waits_for_room():
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    async with joined("unix") as (client, server):
+        handler = server.on_frame(Line(), lambda _: 1 / 0)
+        await client.write(b"a\nb\n")
+        await until(server.closed)
+        assert not handler.active
+        assert "b" == await server.read(Line())
+    async with joined("unix", write_high_water=10) as (client, server):
+        handler = server.on_frame(Line(), lambda _: server.write(bytes(10_000_000)))
+        await client.write(b"a\n")
+        await until(server.writing)
+        await passes()
+        server.close()
+        await passes()
+        assert not handler.active
 
 
 @once

@@ -397,11 +397,14 @@ def test_a_loop_closed_under_a_stream_harms_nobody(kind):
     assert server.closed()
 
 
-async def test_the_loop_lets_go_of_a_closed_stream():
+@pytest.mark.parametrize("sent", [b"", bytes(100_000)])
+async def test_the_loop_lets_go_of_a_closed_stream(sent):
     asyncio.get_running_loop().slow_callback_duration = 100.0  # a warning would be kept, and the task in it
     client, server = await connected("unix")
     reading = await begun(server.read(Line()))
+    await client.write(sent)
     client.close()
+    server.close()
     await asyncio.wait([reading])
     reading.exception()
     await passes()
@@ -474,6 +477,20 @@ async def test_who_lingers_throws_away_what_the_peer_still_sends(ends):
         await closing
         assert server.closed()
         assert server.error is None
+
+
+async def test_who_lingers_without_having_read_anything_does_so_on_every_loop():
+    async with joined("tcp", half_open=True) as (client, server):
+        await client.write(b"unread")
+        await passes()
+        closing = await begun(server.aclose(linger=5))
+        await passes(10)
+        assert not closing.done()
+        with pytest.raises(StreamClosed):
+            await server.write(b"more")
+        assert b"" == await client.read_until_close()
+        await client.aclose()
+        await closing
 
 
 # What plugins are told

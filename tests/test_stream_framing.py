@@ -133,6 +133,35 @@ async def test_the_size_of_a_frame_in_parts_is_known_when_it_is_declared_and_lea
     assert "next" == await reading
 
 
+@once
+async def test_nobody_else_reads_in_the_block_of_a_frame_not_even_before_its_first_part():
+    client, server = memory_stream_pair(framer=LengthPrefix(1))
+    for payload in (b"in parts", b"next"):
+        await client.send(payload)
+    async with server.open_frame() as body:
+        for read in (server.read, lambda: anext(server.frames()), lambda: server.peek(1)):
+            with pytest.raises(StreamBusy, match="or by leaving its block"):
+                await read()
+        with pytest.raises(StreamBusy):
+            async with server.open_frame():
+                pass
+        assert server.reading()
+        assert [b"in parts"] == [part async for part in body]
+    assert b"next" == await server.read()
+    reading = await begun(server.read())
+    with pytest.raises(StreamBusy):
+        async with server.open_frame():
+            pass
+    async with client.open_frame() as body:
+        waiting = await begun(anext(body))
+        waiting.cancel()
+        await passes()
+        with pytest.raises(StreamBusy):
+            await client.read()
+    await client.send(b"last")
+    assert b"last" == await reading
+
+
 @pytest.mark.parametrize(("sent", "error"), [(b"\x00\x05ab", IncompleteFrame), (b"", StreamClosed)])
 async def test_a_frame_that_never_begins_is_closed_and_one_cut_off_incomplete(sent, error):
     async with joined("unix") as (client, server):

@@ -30,7 +30,6 @@ WRONG = [
     ("frame_timeout", float("nan"), "it must be a number of seconds"),
     ("min_rate", -5, "it must be a number of bytes per second, 0 or more"),
     ("rate_grace", None, "it must be a number of seconds, 0 or more"),
-    ("on_discard", "print", "it must be a function or None"),
     ("half_open", "no", "it must be True or False"),
 ]
 SERVER_WRONG = [
@@ -44,6 +43,8 @@ SERVER_WRONG = [
 ]
 MISTAKES = [
     ({"unknown_option": 1}, TypeError, "unknown stream option: unknown_option"),
+    ({"on_discard": "print"}, TypeError, "on_discard is 'print'; it must be a function"),
+    ({"on_payload_error": 5}, TypeError, "on_payload_error is 5; it must be a function"),
     ({"framer": "nope"}, ValueError, "no framer named 'nope'"),
     ({"framer": 5}, TypeError, "framer is 5; it must be a condition, a name or a spec string"),
     ({"send_framer": "available"}, TypeError, "available can only read"),
@@ -90,6 +91,44 @@ def test_the_low_mark_lies_below_the_high_one_and_every_default_has_a_meaning():
     check_options({"write_high_water": 1, "write_low_water": 1})
     check_options({"frame_timeout": 0, "idle_timeout": 0.5, "max_write_buffer_size": 0, "max_frame_size": 0})
     check_options(DEFAULTS)
+
+
+MEANT = [
+    (1024, r"1024 is not a read condition; Exactly\(1024\) reads so many bytes"),
+    (b"\n", r"b'\\n' is not a read condition; Delimiter\(b'\\n'\) reads up to that"),
+    (Line, r"the class Line is not a read condition; make one of it: Line\(...\)"),
+]
+TAKE_A_CONDITION = [
+    lambda stream, wrong: stream.read(wrong),
+    lambda stream, wrong: stream.read(wrong, timeout=1),
+    lambda stream, wrong: stream.read(wrong, callback=print),
+    lambda stream, wrong: stream.read(wrong, streaming_callback=print),
+    lambda stream, wrong: stream.frames(wrong),
+    lambda stream, wrong: stream.batches(wrong),
+    lambda stream, wrong: stream.open_frame(wrong),
+    lambda stream, wrong: stream.on_frame(wrong, print),
+    lambda stream, wrong: stream.send("frame", wrong),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), MEANT)
+async def test_what_is_no_condition_is_told_with_what_was_meant_and_nothing_is_done(wrong, message):
+    async with joined("memory") as (stream, peer):
+        await peer.send("whole", LINE)
+        for begin in TAKE_A_CONDITION:
+            with pytest.raises(TypeError, match=message):
+                await begin(stream, wrong)
+        for begin in (
+            lambda callback: stream.on_frame(LINE, callback),
+            lambda callback: stream.read(LINE, callback=callback),
+            stream.set_close_callback,
+        ):
+            with pytest.raises(TypeError, match="callback is 5; it must be a function"):
+                begin(5)
+        for framers in ((wrong,), (LINE, wrong)):
+            with pytest.raises(TypeError, match="it must be a condition, a name or a spec string"):
+                stream.framed(*framers)
+        assert "whole" == await stream.read(LINE)
 
 
 NO_TIMES = [float("nan"), float("inf"), -1, "3", True]

@@ -17,6 +17,7 @@ from framestream import (
     IOStream,
     LengthPrefix,
     Line,
+    PayloadError,
     StreamClosed,
     iter_frames,
 )
@@ -153,6 +154,46 @@ async def test_others_get_their_turn_while_bytes_flood_in():
             await asyncio.sleep(0)
     assert max(map(receives.count, set(receives))) <= TURN + 1
     assert len(receives) > 100 > TURN
+
+
+async def read_on(stream):
+    with suppress(StreamClosed):
+        while True:
+            with suppress(PayloadError, FrameTooLarge):
+                await stream.read(LengthPrefix(1, max_size=1) if stream.framer is None else Line())
+
+
+async def handle(stream):
+    stream.on_frame(Line(), print)
+    await stream.wait_closed()
+
+
+@once
+@pytest.mark.parametrize(
+    ("read", "wire", "options"),
+    [
+        (read_on, b"\xff\n", {"framer": Line()}),
+        (read_on, b"\xff\n", {"framer": Line(), "on_payload_error": lambda error: None}),
+        (read_on, b"\2aa", {}),
+        (read_on, b"\2aa", {"on_oversize": "discard"}),
+        (handle, b"\xff\n", {"on_payload_error": lambda error: None}),
+    ],
+)
+async def test_a_flood_of_bad_frames_lets_others_have_their_turn_after_each_receive(read, wire, options):
+    receives = []
+
+    class Counting(Script):
+        def receive_into(self, buffer):
+            receives.append(turns)
+            return super().receive_into(buffer)
+
+    turns = 0
+    async with IOStream(Counting(wire * (MIB // 8)), **options) as stream:
+        reading = asyncio.ensure_future(read(stream))
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+    assert max(map(receives.count, set(receives))) <= 2
 
 
 # How much

@@ -368,6 +368,16 @@ async def test_a_file_that_cannot_be_sent_to_its_end_is_an_error(end, large_file
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "pipe"])
+async def test_the_end_said_while_a_file_waits_to_be_sent_follows_the_file(kind, large_file):
+    async with joined(kind, half_open=True) as (client, server):
+        sending = await begun(client.sendfile(large_file))
+        ending = await begun(client.write_eof())
+        assert [False, False] == [sending.done(), ending.done()]
+        assert LARGE == await server.read_until_close()
+        await asyncio.gather(sending, ending)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls", "pipe"])
 async def test_a_cancelled_sendfile_eats_nothing_of_what_is_written_next(kind, large_file):
     async with joined(kind) as (client, server):
         sending = asyncio.ensure_future(client.sendfile(large_file))

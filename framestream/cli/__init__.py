@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import errno
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from framestream._build import COMPILED
-from framestream.cli.output import complain, discard_output
-from framestream.errors import AddressError, FramestreamError, SpecError, UnknownFramerError
+from framestream.cli.output import complain, discard_output, tell
+from framestream.errors import (
+    AddressError,
+    FramestreamError,
+    SpecError,
+    UnknownFramerError,
+    describe_error,
+    describe_os_error,
+    printable,
+)
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -63,10 +71,12 @@ class _Commands(click.Group):
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except OSError as error:
             # What writes to files names them in its errors; without a name it is standard output.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename is not None:
+            if error.filename is not None:
+                raise click.ClickException(f"{error.filename}: {describe_os_error(error)}") from error
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise click.ClickException(str(error)) from error
             discard_output()
-            raise click.ClickException(f"standard output: {error.strerror}") from error
+            raise click.ClickException(f"standard output: {describe_os_error(error)}") from error
 
 
 @click.group(
@@ -86,7 +96,7 @@ class _Commands(click.Group):
 )
 @click.option(
     "--config",
-    type=click.Path(exists=True, dir_okay=False),
+    type=click.Path(),
     envvar="FRAMESTREAM_CONFIG",
     help="TOML file with named framers.  [default: the pyproject.toml here or above]",
 )
@@ -98,12 +108,14 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
         return
     # Imported here: neither --help nor --version needs them.
     from framestream import plugins  # noqa: PLC0415
+    from framestream.cli.options import matching  # noqa: PLC0415
     from framestream.registry.named import find_config  # noqa: PLC0415
 
     path = config or find_config(Path.cwd())
     if path is not None:
         plugins.load_config(path)
     for name in selection:
+        matching(name.removeprefix("no:"))
         if name.startswith("no:"):
             plugins.disable(name.removeprefix("no:"), reason=f"-p {name}")
         else:
@@ -117,21 +129,27 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         return int(commands.main(list(arguments), prog_name="framestream", standalone_mode=False) or 0)
-    except (click.ClickException, FramestreamError) as error:
-        complain(error.format_message() if isinstance(error, click.ClickException) else str(error))
-        for line in _hints(error):
-            click.echo(line, err=True)
-        return USAGE if isinstance(error, click.UsageError | SpecError | AddressError) else FAILED
+    except click.ClickException as error:
+        complain(error.format_message(), keep="\n\t")
+        if isinstance(error, click.UsageError):
+            tell("hint:", f"{error.ctx.command_path if error.ctx else 'framestream'} --help", "cyan")
+        return error.exit_code
+    except FramestreamError as error:
+        complain(describe_error(error))
+        if isinstance(error, SpecError):
+            _explain(error)
+        return USAGE if isinstance(error, SpecError | AddressError) else FAILED
 
 
-def _hints(error: Exception) -> Iterator[str]:
-    if isinstance(error, click.UsageError):
-        yield f"hint: {error.ctx.command_path if error.ctx else 'framestream'} --help"
-    if not isinstance(error, SpecError):
-        return
+def _explain(error: SpecError) -> None:
     if error.spec and error.position is not None:
-        yield f"  {error.spec}\n  {' ' * error.position}^"
-    if isinstance(error, UnknownFramerError):
-        yield "hint: a plugin's framers have names once it is installed; framestream plugins lists them"
-    else:
-        yield "hint: framestream framers NAME explains a framer's options"
+        shown, before = printable(error.spec), printable(error.spec[: error.position])
+        click.echo(f"  {shown}\n  {' ' * len(before)}^", err=True)
+    if not isinstance(error, UnknownFramerError):
+        tell("hint:", "framestream framers NAME explains a framer's options", "cyan")
+    elif error.distribution is None:
+        tell(
+            "hint:",
+            "a plugin's framers have names once it is installed; framestream plugins lists them",
+            "cyan",
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ import click
 import framestream
 from framestream import EncodeError, Framer, FramingError, Line, PayloadError, StreamClosed
 from framestream.cli import options
-from framestream.cli.input import open_source
-from framestream.cli.output import Printer, to_bytes
+from framestream.cli.input import good_frames, open_source
+from framestream.cli.output import Printer, report_skipped, to_bytes
+from framestream.errors import describe_error
 
 if TYPE_CHECKING:
     from framestream import IOStream, ReadCondition
@@ -66,12 +67,20 @@ def _takes(framer: Framer[Any], frame: Any) -> bool:
 @options.count
 @options.max_size(default="1MiB", help="Largest payload.")
 @options.on_oversize
+@options.on_payload_error
 @click.option("--timeout", type=options.seconds, help="How long connecting may take.")
 @click.option("--ca", type=options.FILE, help="Trust these certificates (PEM).")
 @click.option("--server-hostname", metavar="NAME", help="Whom the certificate must name.")
 @options.separator
 def connect(
-    url: str, spec: str, send_framer: str | None, entry: str, output: str, count: int | None, **settings: Any
+    url: str,
+    spec: str,
+    send_framer: str | None,
+    entry: str,
+    output: str,
+    count: int | None,
+    on_payload_error: str,
+    **settings: Any,
 ) -> int:
     """Connect to URL, send each line of standard input as a frame, print each frame that arrives.
 
@@ -90,12 +99,16 @@ def connect(
     framer = framestream.get_framer(spec)
     writer = framer if send_framer is None else options.writing_framer(send_framer)
     settings["tls"] = framestream.client_tls(ca=ca) if (ca := settings.pop("ca")) else None
+    settings["on_discard"] = partial(report_skipped, url)
     printer = Printer(output, settings.pop("separator"))
 
     async def converse() -> None:
         async with await framestream.connect(url, framer=framer, half_open=True, **settings) as stream:
-            conversation = Conversation(url, stream, printer, framer, writer, entry)
-            await conversation.run(count)
+            conversation = Conversation(url, stream, printer, writer, entry)
+            frames = stream.frames(printer.condition(framer))
+            await conversation.run(
+                good_frames(frames, on_payload_error, partial(printer.complain, url)), count
+            )
         code = getattr(stream, "exit_code", None)  # of a program
         if code and (code > 0 or count is None):  # one that we have left may have died of that
             printer.complain(url, f"the program ended with exit status {code}")
@@ -111,16 +124,15 @@ class Conversation:
     name: str
     stream: IOStream
     printer: Printer
-    framer: ReadCondition[Any]
     send_framer: ReadCondition[Any]
     entry: str
 
-    async def run(self, count: int | None) -> None:
+    async def run(self, frames: AsyncIterator[Any], count: int | None) -> None:
         """Print frames until the stream ends or `count` are printed, or sending has failed."""
         try:
             async with asyncio.TaskGroup() as group:
                 sending = group.create_task(self.send())
-                await self.receive(count)
+                await self.receive(frames, count)
                 sending.cancel()  # what nobody waits for is lost
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
@@ -145,30 +157,25 @@ class Conversation:
         except (StreamClosed, OSError):
             raise
         except Exception as error:  # noqa: BLE001  # whatever ails this frame, or its framer, others are sent
-            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            named = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+            reason = f"{named}{describe_error(error)}"
             if isinstance(error, RecursionError):
                 reason = "it is nested too deeply"
             self.printer.complain(self.name, f"cannot send {line[:40]!r}: {reason}")
 
-    async def receive(self, count: int | None) -> None:
+    async def receive(self, frames: AsyncIterator[Any], count: int | None) -> None:
         """Print frames until the stream ends, `count` are printed, or the stream is broken."""
-        stream, frames = self.stream, self.stream.frames(self.printer.condition(self.framer))
-        printed, place = 0, 0
-        while printed != count:
-            try:
-                frame = await anext(frames)
-            except StopAsyncIteration:
-                break
-            except (FramingError, PayloadError, StreamClosed) as error:
-                self.printer.complain(self.name, error)
-                if not (isinstance(error, PayloadError) or getattr(error, "recoverable", False)):
-                    break
-            else:
-                self.printer.write(frame, place, stream.offset)
+        printed = 0
+        try:
+            async for frame in frames:
+                self.printer.write(frame, self.stream.receiver.decoder.frame_span)
+                if not self.stream.buffered:
+                    self.printer.stream.flush()
                 printed += 1
-            place = stream.offset
-            if not stream.buffered:
-                self.printer.stream.flush()
+                if printed == count:
+                    break
+        except (FramingError, PayloadError, StreamClosed) as error:
+            self.printer.complain(self.name, error)
         self.printer.stream.flush()
 
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import click
 
-from framestream import END, NEED_DATA, FrameDecoder, FrameTooLarge, FramingError, get_framer
+from framestream import END, NEED_DATA, FrameDecoder, FramestreamError, FramingError, PayloadError, get_framer
 from framestream.cli import options
 from framestream.cli.input import Source, open_source
-from framestream.cli.output import Printer, complain
+from framestream.cli.output import Printer, report_skipped
 from framestream.iterate import drive, feed
 
 _LONG: Final = 8 << 20
@@ -27,6 +27,7 @@ _LONG: Final = 8 << 20
 @click.option("-o", "--output", type=options.FORM, default="json", help="What to print.")
 @options.max_size(help="Largest payload, such as 64KiB.  [default: the framer's own, or 1MiB]")
 @options.on_oversize
+@options.on_payload_error
 @options.count
 @click.option("--stats", is_flag=True, help="Report counts and speed at the end.")
 @options.separator
@@ -38,8 +39,8 @@ def cut(
     FILE is a path, - for standard input (the default), tcp://host:port or unix:path. Frames are printed
     as they arrive. SPEC is a framer with its options; "framestream framers" lists them.
 
-    The exit status is 1 if the stream is malformed or ends inside a frame, after everything before that
-    place has been printed. Frames that are discarded or truncated are reported, too.
+    The exit status is 1 if a frame is bad or too large, or the stream is malformed or ends inside a frame,
+    after everything before that place has been printed. Frames that are discarded or truncated are reported.
 
     \b
     Examples:
@@ -51,34 +52,51 @@ def cut(
     condition = printer.condition(get_framer(spec))
     started = time.monotonic()
     with open_source(file) as source, _progress(source, printer) as read:
-
-        def tell_skipped(error: FrameTooLarge) -> None:
-            printer.stream.flush()
-            complain(f"{source.name}: {error}; {error.discarded} bytes skipped")
-
+        tell = partial(printer.complain, source.name)
         decoder = FrameDecoder(
             on_oversize=limits["on_oversize"],
-            on_discard=tell_skipped,
-            on_payload_error=partial(printer.complain, source.name),
+            on_discard=partial(report_skipped, source.name),
+            on_payload_error=tell if limits["on_payload_error"] == "skip" else None,
         )
-        ask = partial(decoder.next_frame, condition, max_size=limits["max_frame_size"])
-        printed = 0
+        # A batch costs half as much a frame. It knows the place of its last one only, and what is skipped
+        # in it is reported before it can be printed.
+        batched = not printer.placed and count is None and limits["on_oversize"] in ("raise", "close")
+        ask: Any = decoder.next_batch if batched else decoder.next_frame
+        ask = partial(ask, condition, max_size=limits["max_frame_size"])
         try:
-            for frame in drive(ask):
-                if frame is NEED_DATA:
-                    feed(decoder, read() or END)
+            for number, answer in enumerate(_answers(decoder, ask, read, tell), 1):
+                if batched:
+                    printer.write_all(answer)
                     continue
-                printer.write(frame, *(decoder.frame_span if printer.placed else (0, 0)))
-                printed += 1
-                if printed == count:
+                printer.write(answer, decoder.frame_span)
+                if number == count:
                     break
-        except FramingError as error:
-            printer.complain(source.name, error)
         finally:
             printer.stream.flush()
             if stats:
                 _print_stats(decoder, time.monotonic() - started)
     return printer.status
+
+
+def _answers(
+    decoder: FrameDecoder,
+    ask: Callable[[], Any],
+    read: Callable[[], bytes],
+    tell: Callable[[FramestreamError], object],
+) -> Iterator[Any]:
+    """Yield what is cut until the stream ends or is broken; tell what is wrong with it."""
+    going_on = True
+    while going_on:
+        try:
+            for answer in drive(ask):
+                if answer is NEED_DATA:
+                    feed(decoder, read() or END)
+                else:
+                    yield answer
+            return
+        except (FramingError, PayloadError) as error:
+            tell(error)
+            going_on = getattr(error, "recoverable", False)
 
 
 def _print_stats(decoder: FrameDecoder, seconds: float) -> None:
@@ -106,16 +124,12 @@ def _progress(source: Source, printer: Printer) -> Iterator[Callable[[], bytes]]
     if (source.size or 0) < _LONG or printer.stream.isatty() or not sys.stderr.isatty():
         yield read
         return
-    # Imported here: rich takes longer to import than most files to cut.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(source.name, total=source.size)
+    bar: Any = click.progressbar(length=source.size, label=source.name, file=sys.stderr)
+    with bar:
 
         def read_on() -> bytes:
             chunk = read()
-            bar.advance(task, len(chunk))
+            bar.update(len(chunk))
             return chunk
 
         yield read_on

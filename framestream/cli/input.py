@@ -6,12 +6,14 @@ import os
 import select
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import FileIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+from framestream.errors import FramestreamError, FrameTooLarge, PayloadError, describe_os_error
 
 if TYPE_CHECKING:
     import socket
@@ -63,6 +65,25 @@ def open_source(place: str) -> Iterator[Source]:
         yield Source(opened.fileno(), "standard input" if place == "-" else place)
 
 
+async def good_frames(
+    frames: AsyncIterator[Any], on_payload_error: str, tell: Callable[[FramestreamError], object]
+) -> AsyncIterator[Any]:
+    """Yield the frames of a stream; tell of those that are bad or too large, and go on after them."""
+    while True:
+        try:
+            async for frame in frames:
+                yield frame
+            return
+        except PayloadError as error:
+            if on_payload_error == "close":
+                raise
+            tell(error)
+        except FrameTooLarge as error:
+            if not error.recoverable:
+                raise
+            tell(error)
+
+
 def _open(place: str) -> FileIO | socket.socket:
     if place == "-":
         return FileIO(0, closefd=False)
@@ -88,4 +109,4 @@ def _open(place: str) -> FileIO | socket.socket:
 
 
 def _refusal(place: str, error: OSError) -> click.ClickException:
-    return click.ClickException(f"{place}: {error.strerror or error}")
+    return click.ClickException(f"{place}: {describe_os_error(error)}")

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import click
 
 import framestream
+from framestream.errors import describe_os_error
 
 # The tree of the project to be. Every name ends with ".txt" and a leading dot is spelled "dot-", since tools
 # would take these files for their own. MODULE in a name is the package, {{word}} in a text one of the words.
@@ -48,7 +50,12 @@ def new(name: str, distribution: str, author: str, directory: Path | None) -> No
     """Write a complete plugin with a framer called NAME, ready to be tested, changed and published.
 
     It has a working framer, tests of every promise of the contract, types, lint rules, CI and a licence.
-    """
+
+    \b
+    Examples:
+      framestream new acme-frames
+      framestream new acme-frames --distribution acme-tools --author 'Acme Ltd' --directory here
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
     name = name.removeprefix("framestream-")
     distribution = distribution or f"framestream-{name}"
     for wrong, reason in _mistakes(name, distribution):
@@ -66,22 +73,30 @@ def new(name: str, distribution: str, author: str, directory: Path | None) -> No
         "version": ".".join(version("framestream").split(".")[:2]),
         "year": str(date.today().year),
     }
-    # Everything is written before anything is printed: who reads that may leave.
-    written = [_write(folder, template, words) for template in sorted(_TEMPLATES.rglob("*.txt"))]
+    written = _write(folder, words)
     click.echo("\n".join(f"wrote {target}" for target in written))
     click.echo(_NEXT_STEPS.format(folder=folder, **words))
 
 
-def _write(folder: Path, template: Path, words: dict[str, str]) -> Path:
-    name = template.relative_to(_TEMPLATES).as_posix().removesuffix(".txt")
-    target = folder / name.replace("dot-", ".").replace("MODULE", words["module"])
-    text = _PLACEHOLDER.sub(lambda found: words[found[1]], template.read_text("utf-8"))
+def _write(folder: Path, words: dict[str, str]) -> list[Path]:
+    """Write the project, whole or not at all: whoever reads what we print may leave, or the disk be full."""
+    written = []
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".draft-") as draft:
+            for template in sorted(_TEMPLATES.rglob("*.txt")):
+                name = template.relative_to(_TEMPLATES).as_posix().removesuffix(".txt")
+                place = name.replace("dot-", ".").replace("MODULE", words["module"])
+                target = Path(draft, place)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                text = _PLACEHOLDER.sub(lambda found: words[found[1]], template.read_text("utf-8"))
+                target.write_text(text, "utf-8")
+                written.append(folder / place)
+            for entry in Path(draft).iterdir():
+                entry.rename(folder / entry.name)
     except OSError as error:
-        raise click.ClickException(f"{target}: {error.strerror or error}") from error
-    return target
+        raise click.ClickException(f"{folder}: {describe_os_error(error)}; nothing was written") from error
+    return written
 
 
 def _mistakes(name: str, distribution: str) -> Iterator[tuple[bool, str]]:

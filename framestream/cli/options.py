@@ -6,11 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream import Framer, SpecError, get_framer
+from framestream import Framer, PluginError, SpecError, get_framer
+
+if TYPE_CHECKING:
+    from framestream.registry.plugin import Plugin
 
 
 def complete_framer(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -18,6 +21,16 @@ def complete_framer(context: click.Context, parameter: click.Parameter, incomple
     from framestream import plugins  # noqa: PLC0415  # only a shell that completes needs them here
 
     return [name for name in plugins.names() if name.startswith(incomplete)]
+
+
+def matching(name: str) -> list[Plugin]:
+    """Return the plugins that answer to a name; refuse one that no plugin has as a usage mistake."""
+    from framestream import plugins  # noqa: PLC0415  # --help does without
+
+    try:
+        return plugins.matching(name)
+    except PluginError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def writing_framer(spec: str) -> Framer[Any]:
@@ -67,7 +80,7 @@ def spec(*names: str, **settings: Any) -> Callable[..., Any]:
 
 
 FORM: Final = click.Choice(["json", "hex", "text", "raw"])
-FILE: Final = click.Path(exists=True, dir_okay=False)
+FILE: Final = click.Path()  # what uses it says what is wrong with it
 
 framer: Final = spec("-f", "--framer", "spec", required=True, help="How frames are cut.")
 max_size: Final = partial(click.option, "--max-size", "max_frame_size", type=size)
@@ -76,6 +89,12 @@ on_oversize: Final = click.option(
     type=click.Choice(["raise", "discard", "truncate", "close"]),
     default="raise",
     help="What to do with a larger frame.",
+)
+on_payload_error: Final = click.option(
+    "--on-payload-error",
+    type=click.Choice(["skip", "close"]),
+    default="skip",
+    help="What to do after a frame that cannot be decoded.",
 )
 count: Final = click.option("-n", "--count", type=click.IntRange(min=1), help="Stop after so many frames.")
 separator: Final = click.option(

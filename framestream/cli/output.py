@@ -5,23 +5,30 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
 from typing import IO, Any, Final
 
 import click
 
-from framestream.errors import PayloadError
+from framestream.errors import FrameTooLarge, PayloadError, counted, describe_error, printable
 from framestream.framer import NeedMore, ReadCondition, Span, ValueSpan, Window
 
 _PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
 # json.dumps makes a new encoder for every call that asks for anything but the defaults.
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_GAP: Final = " " * 3
+_NARROW: Final = 20  # columns, in which text is no longer worth wrapping
 _LAYOUT: Final = frozenset("\t\r\n")
-# Control characters and the overrides of direction, which a terminal obeys instead of showing them.
-_OBEYED: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Control characters and the overrides of direction, which a terminal obeys instead of showing them, and lone
+# surrogates, which stand for bytes that are no UTF-8. Other text that Python calls unprintable is left alone.
+_OBEYED: Final = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class Printer:
@@ -47,30 +54,36 @@ class Printer:
         """Return the condition that reads what is printed."""
         return condition if self.decoded else Undecoded(condition)
 
-    def write(self, frame: Any, start: int = 0, end: int = 0) -> None:
-        """Print the frame that begins and ends at these places in the stream."""
+    def write(self, frame: Any, span: tuple[int, int] = (0, 0), peer: str = "") -> None:
+        """Print the frame that begins and ends at these places in the stream of this peer."""
+        start, end = span
         if self._form == "json":
-            line = f'{{"offset":{start},"size":{end - start},"frame":{to_json(frame)}}}\n'
+            whose = f'"peer":{to_json(peer)},' if peer else ""
+            line = f'{{{whose}"offset":{start},"size":{end - start},"frame":{to_json(frame)}}}\n'
             # A lone surrogate becomes the escape that JSON has for it.
             data = self._shown(line).encode("utf-8", "backslashreplace")
         elif self._form == "text":
             data = to_bytes(self._shown(to_text(frame))) + self._separator
         elif self._form == "hex":
-            lines = f"frame at {start}, {end - start} bytes, payload {len(frame)}", *hexdump(frame), ""
-            data = "\n".join(lines).encode()
+            size = f"frame at {start}, {counted(end - start, 'byte')}, payload {len(frame)}"
+            data = "\n".join((size, *hexdump(frame), "")).encode()
         else:
             data = frame + self._separator
         self.stream.write(data)
 
-    def complain(self, name: str, error: object) -> None:
+    def write_all(self, frames: list[Any]) -> None:
+        """Print frames whose places are not printed."""
+        if self._form == "raw":
+            self.stream.writelines(frame + self._separator for frame in frames)
+        else:
+            shown, separator = self._shown, self._separator
+            self.stream.writelines(to_bytes(shown(to_text(frame))) + separator for frame in frames)
+
+    def complain(self, name: str, error: Exception | str) -> None:
         """Print what is wrong, after everything that was printed before it, with the bytes at fault."""
         self.status = 1
         self.stream.flush()
-        complain(f"{name}: {error}")
-        is_bad = isinstance(error, PayloadError)
-        payload, offset = ("payload", "payload_offset") if is_bad else ("excerpt", "offset")
-        for line in hexdump(getattr(error, payload, b"")[:32], getattr(error, offset, 0) or 0):
-            click.echo(line, err=True)
+        report(name, error)
 
 
 class Undecoded(ReadCondition[bytes]):
@@ -108,7 +121,7 @@ def hexdump(data: bytes, offset: int = 0) -> Iterator[str]:
 
 
 def visible(text: str) -> str:
-    """Return text whose control characters are shown by a terminal, not obeyed."""
+    """Return text whose control characters are shown by a terminal, not obeyed, as the escapes of JSON."""
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -177,29 +190,65 @@ def _readable(data: bytes) -> str | None:
 # Tables and complaints -----------------------------------------------------------------------------
 
 
-def print_table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print rows under headings: wrapped on a terminal, one whole line for each row in a pipe."""
-    # Imported here: rich takes longer to import than most files to cut.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in headings:
-        table.add_column(heading, overflow="fold", no_wrap=not table.columns)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 1 << 20)
-    with console.capture() as printed:
-        console.print(table)
-    for line in printed.get().splitlines():
-        click.echo(line.rstrip())
+def say(text: str) -> None:
+    """Print lines to standard output: what it would obey, or cannot write, as escapes."""
+    if sys.stdout.isatty():
+        text = visible(text)
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def complain(what: str) -> None:
-    """Print one complaint to standard error."""
-    shown = visible(what) if sys.stderr.isatty() else what
-    click.echo(f"{click.style('framestream:', fg='red')} {shown}", err=True)
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows under headings. A terminal has the last column wrapped, below the others if it must be."""
+    table = [headings, *rows]
+    sizes = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 20
+    place = sum(sizes) + len(_GAP) * len(sizes)
+    for *cells, last in table:
+        start = "".join(f"{cell:<{size}}{_GAP}" for cell, size in zip(cells, sizes, strict=True))
+        if columns - place >= _NARROW:
+            say(wrapped(last, start, " " * place, columns))
+        else:
+            say("\n".join(filter(None, (start.rstrip(), wrapped(last, _GAP * 2, _GAP * 2, columns)))))
+
+
+def wrapped(text: str, start: str, indent: str, columns: int) -> str:
+    """Return lines of whole words within so many columns: the first after `start`, others after `indent`."""
+    lines = textwrap.wrap(
+        text,
+        columns,
+        initial_indent=start,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines) if lines else start.rstrip()
+
+
+def report(name: str, error: Exception | str) -> None:
+    """Print what is wrong with a stream to standard error, with the bytes at fault."""
+    complain(f"{name}: {error if isinstance(error, str) else describe_error(error)}")
+    payload = error.payload[:32] if isinstance(error, PayloadError) else b""
+    for line in hexdump(payload or getattr(error, "excerpt", b""), getattr(error, "offset", 0) or 0):
+        click.echo(line, err=True)
+
+
+def report_skipped(name: str, error: FrameTooLarge) -> None:
+    """Print which frame was skipped to standard error, after everything that was printed before it."""
+    sys.stdout.flush()
+    complain(f"{name}: {error}; {counted(error.discarded, 'byte')} skipped")
+
+
+def complain(what: str, *, keep: str = "") -> None:
+    """Print one complaint to standard error, with whatever does not print as its escape but `keep`."""
+    tell("framestream:", printable(what, keep=keep), "red")
+
+
+def tell(label: str, text: str, colour: str) -> None:
+    """Print a line to standard error, its label in a colour on a terminal; NO_COLOR says otherwise."""
+    with suppress(BrokenPipeError):  # the status tells, too
+        coloured = False if os.environ.get("NO_COLOR") else None
+        click.echo(f"{click.style(label, fg=colour, bold=True)} {text}", err=True, color=coloured)
 
 
 def discard_output() -> None:

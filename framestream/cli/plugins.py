@@ -12,7 +12,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from textwrap import fill, indent
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -20,9 +20,9 @@ import click
 import framestream
 from framestream import FrameDecoder, FramestreamError, FramingError, ReadCondition, get_framer
 from framestream import plugins as manager
-from framestream.cli.options import complete_framer
-from framestream.cli.output import complain, print_table, visible
-from framestream.errors import blame, describe_error
+from framestream.cli.options import complete_framer, matching
+from framestream.cli.output import complain, print_table, say, wrapped
+from framestream.errors import blame, counted, describe_error, printable
 from framestream.iterate import placed_frames
 from framestream.registry.named import NamedFramer
 from framestream.registry.options import describe_options
@@ -64,7 +64,13 @@ _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_framer)
 def framers(name: str | None) -> None:
-    """List every framer there is; with NAME, explain that one: options, examples, a drawing."""
+    """List every framer there is; with NAME, explain that one: options, examples, a drawing.
+
+    \b
+    Examples:
+      framestream framers
+      framestream framers length-prefix
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if name is None:
         rows = (
             (info.name, info.distribution, _prose(info.summary)) for info in framestream.available_framers()
@@ -73,15 +79,16 @@ def framers(name: str | None) -> None:
         return
     factory = manager.factory(name)
     if isinstance(factory, NamedFramer):
-        click.echo(f"{name} = {factory.text!r}, from {factory.source}\n{get_framer(name)!r}")
+        say(f"{name} = {factory.text!r}, from {factory.source}\nIn full: {get_framer(name)}")
+        say(f"framestream framers {factory.spec.name} explains it.")
         return
-    click.echo(name)
-    click.echo("\n\n".join(map(_wrapped, _prose(inspect.getdoc(factory) or "").split("\n\n"))))
+    say(name)
+    say("\n\n".join(map(_paragraph, _prose(inspect.getdoc(factory) or "").split("\n\n"))))
     if described := describe_options(factory):
-        click.echo("\nOptions")
+        say("\nOptions")
         print_table(("  NAME", "TAKES", "DEFAULT", "MEANING"), map(_option_row, described))
     for spec, stream in examples_of(name, factory):
-        click.echo(f"\n{spec}\n{draw(get_framer(spec), stream)}")
+        say(f"\n{spec}\n{draw(get_framer(spec), stream)}")
 
 
 def _prose(text: str) -> str:
@@ -89,16 +96,15 @@ def _prose(text: str) -> str:
     return re.sub("^::\n\n|`", "", text, flags=re.MULTILINE)
 
 
-def _wrapped(paragraph: str) -> str:
-    if re.search("^[ *-]", paragraph, re.MULTILINE):  # a drawing, or a list
-        return indent(paragraph, "  ")
-    width = shutil.get_terminal_size().columns - len("  ")
-    return indent(fill(paragraph, width, break_on_hyphens=False), "  ")
+def _paragraph(text: str) -> str:
+    if re.search("^[ *-]", text, re.MULTILINE):  # a drawing, or a list
+        return indent(text, "  ")
+    return wrapped(text, "  ", "  ", shutil.get_terminal_size().columns)
 
 
 def _option_row(option: OptionInfo) -> tuple[str, ...]:
     default = "required" if option.required else option.default_text
-    return f"  {option.key}", option.type, default, option.help
+    return f"  {option.key}", option.type, default, _prose(option.help)
 
 
 def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
@@ -141,7 +147,7 @@ def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, s
         for _, frame in placed_frames(decoder, condition, [stream]):
             add(frame)
     except FramingError as error:
-        pieces.append((stream[place:], str(error)))
+        pieces.append((stream[place:], describe_error(error)))
     return pieces
 
 
@@ -157,12 +163,17 @@ def check(targets: tuple[str, ...], quiet: bool) -> int:
     FRAMER is MODULE:ATTRIBUTE, a framer or its class, or a spec string. What to try it on is taken from
     attributes of the class or else of the module: examples, malformed, incomplete, slow_frame, which are
     the arguments of framestream.testing.check_framer. The exit status is 1 if a promise is broken.
-    """
+
+    \b
+    Examples:
+      framestream check 'delimiter:;,keep' --quiet
+      framestream check acme_frames:AcmeFrames
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
     broken = False
     for target in targets:
         outcome = Outcome(target, *_find(target))
         broken = broken or bool(outcome.broken)
-        click.echo("\n".join(outcome.lines(quiet=quiet)))
+        say("\n".join(outcome.lines(quiet=quiet)))
     return int(broken)
 
 
@@ -186,16 +197,19 @@ def _import(target: str) -> Any:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        return pkgutil.resolve_name(target)
-    except (ImportError, AttributeError) as error:
-        raise click.UsageError(f"{target}: {error}") from error
+        with blame(f"{target} cannot be imported", ours=(ModuleNotFoundError, AttributeError)):
+            return pkgutil.resolve_name(target)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise click.UsageError(f"{target}: {describe_error(error)}") from error
 
 
 def _make(found: Any, target: str) -> ReadCondition[Any]:
     try:
-        framer = found() if callable(found) else found
+        with blame(f"{target} cannot be made", ours=(TypeError,)):
+            framer = found() if callable(found) else found
     except TypeError as error:
-        raise click.UsageError(f"{target}: {error}; name an instance, such as {target.lower()}") from error
+        reason = f"{target}: {describe_error(error)}; name an instance, such as {target.lower()}"
+        raise click.UsageError(reason) from error
     if not isinstance(framer, ReadCondition):
         raise click.UsageError(f"{target} gives {framer!r:.60}, which is no framer")
     return framer
@@ -218,7 +232,7 @@ class Outcome:
                 text = str(error) if first == check.name else f"{error.framer}: the same as in {first}"
                 found.append(("BROKEN", check.name, text))
             else:
-                told = ("ok", check.promise) if reason is None else ("-", f"not tried: {reason}")
+                told = ("ok", _prose(check.promise)) if reason is None else ("-", f"not tried: {reason}")
                 found.append((told[0], check.name, told[1]))
         # Kept promises first, and broken ones last, where a reader's eye is.
         self.found = sorted(found, key=lambda it: ("ok", "-", "BROKEN").index(it[0]))
@@ -244,22 +258,33 @@ class Outcome:
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 @click.pass_context
 def plugins(context: click.Context, as_json: bool) -> None:
-    """List the plugins with what they bring and what is wrong with them."""
+    """List the plugins with what they bring and what is wrong with them.
+
+    \b
+    Examples:
+      framestream plugins
+      framestream plugins check
+      framestream plugins show framestream-resp
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
     # Every command here prints the reasons itself.
     logging.getLogger("framestream.plugins").addHandler(logging.NullHandler())
     manager.load()
     if context.invoked_subcommand is not None:
         return
     if as_json:
-        click.echo(json.dumps([_facts(plugin) for plugin in manager], indent=2))
+        say(json.dumps([_facts(plugin) for plugin in manager], indent=2))
         return
-    if rows := [_row(plugin) for plugin in manager]:
-        print_table(("PLUGIN", "STATE", "FRAMERS", "HOOKS", "LOADED IN", "CONTRACT"), rows)
+    rows = [
+        (plugin.title, plugin.state, ", ".join(plugin.framers or plugin.names) or "none")
+        for plugin in manager
+    ]
+    if rows:
+        print_table(("PLUGIN", "STATE", "FRAMERS"), rows)
     else:
-        click.echo("no plugin is installed")
+        say("no plugin is installed")
     for plugin in manager:
         for complaint in _complaints(plugin):
-            click.echo(f"{plugin.title}: {complaint}")
+            say(f"{plugin.title}: {complaint}")
     for notice in manager.notices():
         complain(notice)
 
@@ -270,31 +295,43 @@ def check_plugins(names: tuple[str, ...]) -> int:
     """Check that plugins load, that their names are theirs, and that their framers keep the contract.
 
     The exit status is 1 if anything is wrong.
-    """
-    chosen = [plugin for name in names for plugin in manager.matching(name)] if names else list(manager)
+
+    \b
+    Examples:
+      framestream plugins check
+      framestream plugins check framestream-resp
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    chosen = [plugin for name in names for plugin in matching(name)] if names else list(manager)
     wrong = 0
     for plugin in chosen:
-        click.echo(f"{plugin.title} ({plugin.module}): {plugin.state}")
+        say(f"{plugin.title} ({plugin.module}): {plugin.state}")
         for report, broken in _findings(plugin):
             wrong += broken
-            click.echo(f"  {report}")
+            say(f"  {report}")
     for notice in manager.notices():
         wrong += 1
-        click.echo(f"wrong: {notice}")
-    click.echo(f"{len(chosen)} plugin{'' if len(chosen) == 1 else 's'}, {wrong} wrong")
+        say(f"wrong: {notice}")
+    say(f"{counted(len(chosen), 'plugin')}, {wrong} wrong")
     return int(wrong > 0)
 
 
 @plugins.command(short_help="Tell everything about one plugin.")
 @click.argument("name")
 def show(name: str) -> None:
-    """Tell everything about one plugin, with the traceback if it could not be loaded."""
-    for plugin in manager.matching(name):
-        for key, value in {**_facts(plugin), "load_time": _load_time(plugin)}.items():
+    """Tell everything about one plugin, with the traceback if it could not be loaded.
+
+    \b
+    Examples:
+      framestream plugins show framestream-resp
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    for plugin in matching(name):
+        for key, value in _facts(plugin).items():
             shown = ", ".join(value) if isinstance(value, list) else value
-            click.echo(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())
+            if key == "load_time" and value is not None:
+                shown = f"{value * 1000:.0f} ms"
+            say(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())
         if plugin.traceback:
-            click.echo(f"\n{visible(plugin.traceback)}")
+            say(f"\n{plugin.traceback}")
 
 
 def _facts(plugin: Plugin) -> dict[str, Any]:
@@ -302,23 +339,8 @@ def _facts(plugin: Plugin) -> dict[str, Any]:
     return {**facts, "framers": list(plugin.framers), "problems": manager.problems(plugin)}
 
 
-def _row(plugin: Plugin) -> tuple[str, ...]:
-    return (
-        plugin.title,
-        plugin.state,
-        ", ".join(plugin.framers or plugin.names),
-        ", ".join(hook.removeprefix("framestream_") for hook in plugin.hooks),
-        _load_time(plugin),
-        "" if plugin.contract is None else str(plugin.contract),
-    )
-
-
-def _load_time(plugin: Plugin) -> str:
-    return "" if plugin.load_time is None else f"{plugin.load_time * 1000:.0f} ms"
-
-
 def _complaints(plugin: Plugin) -> list[str]:
-    return [visible(told) for told in (plugin.reason, *manager.problems(plugin)) if told]
+    return [printable(told) for told in (plugin.reason, *manager.problems(plugin)) if told]
 
 
 def _findings(plugin: Plugin) -> Iterator[tuple[str, bool]]:

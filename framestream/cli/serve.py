@@ -21,10 +21,19 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import framestream
-from framestream import EncodeError
+from framestream import EncodeError, FramingError, PayloadError
 from framestream.cli import options
-from framestream.cli.output import Printer, complain, discard_output, to_bytes, to_json
-from framestream.errors import describe_os_error
+from framestream.cli.input import good_frames
+from framestream.cli.output import (
+    Printer,
+    complain,
+    discard_output,
+    report,
+    report_skipped,
+    to_bytes,
+    to_json,
+)
+from framestream.errors import counted, describe_error, describe_os_error
 
 if TYPE_CHECKING:
     import ssl
@@ -50,7 +59,7 @@ def command(text: str) -> Command:
     if not words:
         raise click.BadParameter("it names no command")
     if shutil.which(words[0]) is None:
-        raise click.BadParameter(f"there is no program {words[0]!r}")
+        raise click.ClickException(f"there is no program {words[0]!r}")
     return words
 
 
@@ -62,6 +71,7 @@ def command(text: str) -> Command:
 @click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", help="What to print.")
 @options.max_size(default="1MiB", help="Largest payload.")
 @options.on_oversize
+@options.on_payload_error
 @click.option("--idle-timeout", type=options.seconds, help="Close connections that are silent for so long.")
 @click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Serve so many at once.")
 @click.option("--workers", type=click.IntRange(0), default=0, metavar="N", help="Serve from N processes.")
@@ -70,7 +80,14 @@ def command(text: str) -> Command:
 @click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish when told to end.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
 def serve(
-    url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
+    url: str,
+    spec: str,
+    echo: bool,
+    command: Command | None,
+    output: str,
+    on_payload_error: str,
+    verbose: bool,
+    **settings: Any,
 ) -> None:
     """Listen on URL and answer the frames of every connection.
 
@@ -89,9 +106,10 @@ def serve(
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if echo and command is not None:
         raise click.UsageError("--echo and --exec exclude each other")
-    handler: Any = Echo() if echo else Show(output)
+    handler: Handler = Echo(on_payload_error) if echo else Show(on_payload_error, output)
     if command is not None:
-        handler = Execute(command, settings["max_frame_size"])
+        handler = Execute(on_payload_error, command, settings["max_frame_size"])
+    settings["on_discard"] = partial(report_skipped, url)
     settings["framer"] = options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
     with _log(logging.INFO if verbose else logging.WARNING):
@@ -114,7 +132,7 @@ class _Log(logging.Handler):
     """Prints what is logged, as any other complaint."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        complain(self.format(record))
+        complain(self.format(record), keep="\n")
 
 
 @contextmanager
@@ -134,7 +152,7 @@ async def _serve(handler: Any, url: str, settings: dict[str, Any]) -> None:
     try:
         opened = await framestream.serve(handler, url, **settings)
     except ValueError as error:  # a setting that makes no sense
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(describe_error(error)) from error
     async with opened as server:
         server.close_on(signal.SIGTERM)
         click.echo(f"listening on {server.url}", err=True)
@@ -175,44 +193,62 @@ async def _serve_a_reader(server: Server) -> None:
 # What becomes of frames --------------------------------------------------------------------------------
 
 
+class CannotGoOn(Exception):
+    """A frame has no answer; the connection ends, since the order of answers would be lost."""
+
+
 @dataclass(frozen=True)
-class Echo:
-    """Send every frame back."""
+class Handler:
+    """Answer each frame of a stream, report what is wrong with it, and go on where that is possible.
+
+    Attributes:
+        on_payload_error: whether to go on after a bad frame, ``"skip"`` or ``"close"``.
+    """
+
+    on_payload_error: str
 
     async def __call__(self, stream: IOStream) -> None:
-        async for frame in stream:
-            await stream.send(frame)
+        tell = partial(report, stream.peer)
+        try:
+            async for frame in good_frames(stream.frames(), self.on_payload_error, tell):
+                await self.answer(stream, frame)
+        except (FramingError, PayloadError, CannotGoOn) as error:
+            tell(error)
+
+    async def answer(self, stream: IOStream, frame: Any) -> None:
+        """Answer this frame, or raise CannotGoOn."""
+        raise NotImplementedError
+
+
+class Echo(Handler):
+    """Send every frame back."""
+
+    async def answer(self, stream: IOStream, frame: Any) -> None:
+        """Send it."""
+        await stream.send(frame)
 
 
 @dataclass(frozen=True)
-class Show:
+class Show(Handler):
     """Print every frame as `output` says, and answer nothing."""
 
     output: str
 
-    async def __call__(self, stream: IOStream) -> None:
+    async def answer(self, stream: IOStream, frame: Any) -> None:
+        """Print it, with whom it is from."""
         printer = Printer(self.output)
-        place = 0
-        async for frame in stream:
-            try:
-                printer.write(frame, place, stream.offset)
-                if not stream.buffered:
-                    printer.stream.flush()
-            except BrokenPipeError:
-                discard_output()  # the command itself has noticed, and ends
-                return
-            except OSError as error:
-                complain(f"cannot print: {describe_os_error(error)}")
-                return
-            place = stream.offset
-
-
-class CommandFailed(Exception):
-    """The command of ``--exec`` gave no answer; the connection ends, since its order is lost."""
+        try:
+            printer.write(frame, stream.receiver.decoder.frame_span, stream.peer)
+            if not stream.buffered:
+                printer.stream.flush()
+        except BrokenPipeError:
+            discard_output()  # the command itself has noticed, and ends
+        except OSError as error:
+            raise CannotGoOn(f"cannot print: {describe_os_error(error)}") from error
 
 
 @dataclass(frozen=True)
-class Execute:
+class Execute(Handler):
     """Run a command for each frame: the frame is its input, its output is the answer.
 
     Attributes:
@@ -223,22 +259,23 @@ class Execute:
     argv: Command
     max_size: int
 
-    async def __call__(self, stream: IOStream) -> None:
-        async for frame in stream:
-            try:
-                sent = stream.send(self._as_frame(await self._run(_as_input(frame)), frame))
-            except (EncodeError, CommandFailed) as error:
-                no_answer = f"gave no answer that {stream.send_framer} can send: "
-                complaint = f"{no_answer if isinstance(error, EncodeError) else ''}{error}"
-                complain(f"{stream.peer}: {self.argv[0]} {complaint}")
-                return
-            await sent
+    async def answer(self, stream: IOStream, frame: Any) -> None:
+        """Run the command."""
+        try:
+            sent = stream.send(self._as_frame(await self._run(_as_input(frame)), frame))
+        except EncodeError as error:
+            reason = f"gave no answer that {stream.send_framer} can send: {describe_error(error)}"
+            raise self._failure(reason) from error
+        await sent
+
+    def _failure(self, reason: str) -> CannotGoOn:
+        return CannotGoOn(f"{self.argv[0]} {reason}")
 
     async def _run(self, data: bytes) -> bytes:
         try:
             process = await asyncio.create_subprocess_exec(*self.argv, stdin=PIPE, stdout=PIPE)
         except OSError as error:
-            raise CommandFailed(f"cannot be started: {error.strerror}") from error
+            raise self._failure(f"cannot be started: {error.strerror}") from error
         feeding = asyncio.ensure_future(_feed(process.stdin, data))
         try:
             output = await self._output(process.stdout)
@@ -253,7 +290,7 @@ class Execute:
         finally:
             feeding.cancel()
         if process.returncode:
-            raise CommandFailed(f"ended with exit status {process.returncode}")
+            raise self._failure(f"ended with exit status {process.returncode}")
         return output
 
     async def _output(self, source: Any) -> bytes:
@@ -261,7 +298,7 @@ class Execute:
             await source.readexactly(self.max_size + len("\n") + 1)
         except asyncio.IncompleteReadError as end:
             return bytes(end.partial)
-        raise CommandFailed(f"gave more than {self.max_size} bytes, the limit of --max-size")
+        raise self._failure(f"gave more than {counted(self.max_size, 'byte')}, the limit of --max-size")
 
     def _as_frame(self, output: bytes, like: Any) -> Any:
         if isinstance(like, bytes):
@@ -272,7 +309,7 @@ class Execute:
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise CommandFailed(f"gave no JSON: {error}") from error
+            raise self._failure(f"gave no JSON: {error}") from error
 
 
 async def _feed(target: Any, data: bytes) -> None:

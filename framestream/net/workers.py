@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any
 
 from framestream.errors import FramestreamError, StreamClosed, WorkerError, describe_error
@@ -68,6 +69,7 @@ def run(
     """Serve on a loop of the parent's kind until the parent asks to shut down, or dies, or SIGTERM comes."""
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if plugins_to_load:  # so that the hooks of these distributions are called here as well
         from framestream.registry.lookup import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
 
@@ -141,6 +143,7 @@ class Worker:
         self.leaving = asyncio.Event()
         self.ended = asyncio.Event()
         self.started_at = loop.time()
+        resource_tracker.ensure_running()  # or `start` does, and unblocks the signal blocked below
         ours, theirs = socket.socketpair()
         serving = partial(_serve, endpoint, service, sockets, theirs)
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
@@ -149,12 +152,14 @@ class Worker:
             target=run, args=(serving, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
         self._control = open_stream(ours)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it
         try:
             self.process.start()
         except BaseException:
             self._control.close()
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
         loop.add_reader(self.process.sentinel, self._has_ended)
         too_slow = loop.call_later(START_TIMEOUT, self._give_up)

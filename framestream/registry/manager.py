@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from framestream._events import EVENTS, Listener, events
 from framestream.errors import PluginError, SpecError, UnknownFramerError
@@ -18,6 +18,27 @@ if TYPE_CHECKING:
 
 LOAD_LIMIT = 2.0
 """Seconds a plugin may take to import and register; ``FRAMESTREAM_LOAD_LIMIT`` says otherwise."""
+
+FIRST_PARTY: Final = {
+    framer: f"framestream-{plugin}"
+    for plugin, framers in (
+        ("cobs", ("cobs", "cobs-r")),
+        ("erlang", ("ber", "erlang-packet", "fastcgi", "giop", "record-marking", "tpkt")),
+        ("fstrm", ("fstrm",)),
+        ("http", ("http-chunk", "http-chunked", "http-request", "http-response")),
+        ("json", ("json-array", "json-concat", "json-lines", "json-seq")),
+        ("lsp", ("lsp",)),
+        ("mqtt", ("mqtt",)),
+        ("netstring", ("netstring",)),
+        ("protobuf", ("protobuf",)),
+        ("resp", ("resp",)),
+        ("slip", ("slip",)),
+        ("syslog", ("syslog",)),
+        ("websocket", ("websocket",)),
+    )
+    for framer in framers
+}
+"""The distributions of this project that bring framers, by the framer: what to install for a missing one."""
 
 
 class PluginManager:
@@ -273,7 +294,13 @@ class PluginManager:
         names = self.names() if name == short else tuple(theirs)
         failed = [plugin.distribution for plugin in self if plugin.state == "failed"]
         note = f"; failed: {', '.join(failed)} (framestream plugins tells why)" if failed else ""
-        raise UnknownFramerError(name, available=names, suggestion=nearest(short, names), note=note)
+        raise UnknownFramerError(
+            name,
+            available=names,
+            suggestion=nearest(short, names),
+            distribution=FIRST_PARTY.get(name),
+            note=note,
+        )
 
     def _ready(self, plugin: Plugin, prefix: str = "") -> None:
         """Load a plugin; raise PluginError if it is not in use after that."""

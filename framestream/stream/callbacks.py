@@ -6,6 +6,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from framestream.checks import check_function
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -17,6 +19,7 @@ T = TypeVar("T")
 
 def in_context(callback: Callable[..., T]) -> Callable[..., T]:
     """Return `callback` as it is to be called later: in the context it was given in."""
+    check_function("callback", callback)
     return partial(copy_context().run, callback)
 
 

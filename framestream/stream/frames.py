@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from framestream._events import events
-from framestream.decoder import FRAME_END
-from framestream.stream.reads import next_answer
+from framestream.decoder import FRAME_END, IN_PARTS
+from framestream.stream.reads import Claim, next_answer
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,23 +67,29 @@ class Batches(AsyncIterator[list[T]]):
 class FrameBody(AsyncIterator[bytes]):
     """One frame in parts, in constant memory. Leaving the block skips what was not read of it."""
 
-    __slots__ = ("_condition", "_done", "_stream", "_timer")
+    __slots__ = ("_claim", "_done", "_stream", "_timer")
 
     def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
         self._stream = stream
-        self._condition = condition
+        self._claim = Claim(stream, condition, IN_PARTS)  # nobody else reads while the block lasts
         self._done = False
         self._timer: ReadTimer | None = None
 
     async def __aenter__(self) -> Self:
+        self._stream.receiver.check_not_in_parts()
+        self._stream.receiver.claim(self._claim, None)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        receiver = self._stream.receiver
         if not self._done:
             self._done = True
-            self._stream.receiver.decoder.skip_frame()
+            receiver.decoder.skip_frame()
+        if receiver.reader is self._claim:
+            receiver.release()
+            self._stream.watch_for_end()
 
     @property
     def size(self) -> int | None:
@@ -94,11 +100,17 @@ class FrameBody(AsyncIterator[bytes]):
         """Return the next part. Cancelling loses nothing."""
         if self._done:
             raise StopAsyncIteration
-        stream = self._stream
-        decoder = stream.receiver.decoder
+        stream, receiver = self._stream, self._stream.receiver
+        decoder, claimed = receiver.decoder, receiver.reader is self._claim
+        if claimed:
+            receiver.release()
         if stream.timeouts is not None and self._timer is None:
             self._timer = stream.timeouts.begin(stream.loop, decoder)  # one for the whole frame
-        part = await next_answer(stream, self._condition, decoder.next_part, self._timer)
+        try:
+            part = await next_answer(stream, self._claim.condition, decoder.next_part, self._timer)
+        finally:
+            if claimed:
+                receiver.reader = self._claim
         if part is FRAME_END:
             self._done = True
             raise StopAsyncIteration

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-from framestream.checks import check_count, check_rate, check_seconds
+from framestream.checks import check_count, check_function, check_rate, check_seconds
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize, check_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from framestream.errors import FrameTooLarge
+    from framestream.errors import FrameTooLarge, PayloadError
 
 
 class StreamOptions(TypedDict, total=False):
@@ -22,6 +22,9 @@ class StreamOptions(TypedDict, total=False):
         on_oversize: what happens to a frame above its limit, see `FrameDecoder`; ``"close"`` also closes the
             stream.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated.
+        on_payload_error: called with the `PayloadError` of each frame that cannot be decoded, and reading
+            goes on after it. Without it, `read`, `frames` and `batches` raise the error; readers by callback
+            log it and go on.
         max_buffer_size: the most to buffer for one read; a read that needs more closes the stream.
         read_chunk_size: the most to receive at a time, unless a large frame is being received.
         write_high_water: above this many queued bytes `send` and `drain` wait...
@@ -40,6 +43,7 @@ class StreamOptions(TypedDict, total=False):
     max_frame_size: int
     on_oversize: OnOversize
     on_discard: Callable[[FrameTooLarge], object] | None
+    on_payload_error: Callable[[PayloadError], object] | None
     max_buffer_size: int
     read_chunk_size: int
     write_high_water: int
@@ -57,11 +61,6 @@ def _check_policy(name: str, value: OnOversize) -> None:
     check_policy(value)
 
 
-def _check_function(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise ValueError(f"{name} is {value!r}; it must be a function or None")
-
-
 def _check_truth(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise ValueError(f"{name} is {value!r}; it must be True or False")
@@ -69,12 +68,14 @@ def _check_truth(name: str, value: object) -> None:
 
 _size = partial(check_count, of=" of bytes")
 _room = partial(check_count, of=" of bytes", least=1)
+_function = partial(check_function, optional=True)
 _limit = partial(check_seconds, optional=True)
 
 _OPTIONS: Final[Mapping[str, tuple[Any, Callable[[str, Any], None]]]] = {
     "max_frame_size": (DEFAULT_MAX_FRAME_SIZE, _size),
     "on_oversize": ("raise", _check_policy),
-    "on_discard": (None, _check_function),
+    "on_discard": (None, _function),
+    "on_payload_error": (None, _function),
     "max_buffer_size": (100 << 20, _room),
     "read_chunk_size": (1 << 17, _room),
     "write_high_water": (1 << 16, _size),

@@ -12,8 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from framestream._events import events
+from framestream.checks import check_function
 from framestream.decoder import END, FRAME_END, NEED_DATA
-from framestream.errors import FramestreamError, FrameTooLarge, IncompleteFrame, StreamClosed
+from framestream.errors import FramestreamError, FrameTooLarge, IncompleteFrame, PayloadError, StreamClosed
 from framestream.framers.amounts import UntilClose
 from framestream.stream.receiver import ENDED, PAUSED
 
@@ -51,11 +52,13 @@ class PendingRead(ABC):
         condition: what the frame is.
         ask: what to ask the decoder; None for ``decoder.next_frame``.
         ends_by_drain: False if it goes on when the stream is to take what has arrived for the end.
+        busy: what whoever tries to read meanwhile is told.
     """
 
     __slots__ = ("ask", "condition", "stream")
 
     ends_by_drain = True
+    busy = "another read is still under way"
 
     def __init__(
         self,
@@ -123,7 +126,11 @@ async def next_answer(
             answer = ask(condition)
         if answer is NEED_DATA:
             answer = await AwaitedRead(stream, condition, ask, timeouts or stream.timeouts)
+    except PayloadError:
+        receiver.end_turn()
+        raise
     except (IncompleteFrame, FrameTooLarge) as error:
+        receiver.end_turn()
         raise stream.explain(error) from stream.error
     if answer is END:
         ended = stream.ended()
@@ -276,11 +283,12 @@ async def bytes_arrived(stream: IOStream, size: int) -> None:
 class CallbackRead(PendingRead):
     """One pending read that ends in a callback, for code without coroutines.
 
-    An error closes the stream: a callback has nobody to raise it to. A subclass may end otherwise, by
-    `deliver` and `end_with`.
+    An error is for the future, if there is one. Otherwise there is nobody to raise it to: what costs one
+    frame only is logged, and the read goes on to the next; anything else closes the stream. A subclass may
+    end otherwise, by `deliver` and `end_with`.
     """
 
-    __slots__ = ("callback",)
+    __slots__ = ("callback", "future")
 
     def __init__(
         self,
@@ -288,9 +296,11 @@ class CallbackRead(PendingRead):
         condition: ReadCondition[Any],
         ask: Callable[[ReadCondition[Any]], Any] | None,
         callback: Callable[[Any], object],
+        future: asyncio.Future[Any] | None = None,
     ) -> None:
         super().__init__(stream, condition, ask)
         self.callback = callback
+        self.future = future
 
     def start(self, timeouts: ReadTimeouts | None = None) -> None:
         """Begin to read; what is there is read at once."""
@@ -308,20 +318,28 @@ class CallbackRead(PendingRead):
 
     def poll(self) -> None:
         """Ask the decoder; end the read if there is an answer."""
-        stream, receiver = self.stream, self.stream.receiver
+        stream = self.stream
         try:
             answer = self.next_answer()
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this read
-            receiver.release()
-            self.end_with(stream.explain(error, keep=self.is_untold))
+            if self.future is None and stream.skips(error):
+                self.poll_soon()  # a flood of those must leave others their turn
+            else:
+                self.fail(stream.explain(error, keep=self.future is None))
             return
-        if answer is NEED_DATA:
-            return
-        receiver.release()
         if answer is END:
-            self.end_with(stream.ended())
-        else:
+            self.fail(stream.ended())
+        elif answer is not NEED_DATA:
+            stream.receiver.release()
             self.deliver(answer)
+
+    def poll_soon(self) -> None:
+        """Ask the decoder in the next pass of the loop, after the callbacks that are on their way."""
+        self.stream.callbacks.soon(self._poll_if_reading)
+
+    def _poll_if_reading(self) -> None:
+        if self.stream.receiver.reader is self:
+            self.poll()
 
     def next_answer(self) -> Any:
         """Return the decoder's answer; NEED_DATA if the read waits."""
@@ -332,13 +350,13 @@ class CallbackRead(PendingRead):
         self.stream.tap(self.condition, frame)
         self.stream.callbacks.soon(self.callback, frame)
 
-    is_untold = True
-    """True if nobody is told of an error but by the stream's own."""
-
     def end_with(self, error: BaseException) -> None:
-        """End the read with an error; the end of the stream is told by the close callback."""
-        if not isinstance(error, StreamClosed | IncompleteFrame):
-            self.stream.close(error)
+        """End the read with an error; without a future, the close callback tells the end of the stream."""
+        if self.future is None:
+            if not isinstance(error, StreamClosed | IncompleteFrame):
+                self.stream.close(error)
+        elif not self.future.done():
+            self.future.set_exception(error)
 
 
 class StreamingRead(CallbackRead):
@@ -348,7 +366,7 @@ class StreamingRead(CallbackRead):
     in a future if there is none.
     """
 
-    __slots__ = ("_done", "_part_callback")
+    __slots__ = ("_part_callback",)
 
     def __init__(
         self,
@@ -357,24 +375,11 @@ class StreamingRead(CallbackRead):
         part_callback: Callable[[bytes], object],
         callback: Callable[[bytes], object] | None,
     ) -> None:
-        PendingRead.__init__(self, stream, condition, stream.receiver.decoder.next_part)
+        super().__init__(stream, condition, stream.receiver.decoder.next_part, callback or self._settle)
         self._part_callback = part_callback
-        self._done: asyncio.Future[bytes] | None = None
         if callback is None:
-            self._done = stream.loop.create_future()
-            self._done.add_done_callback(self._stop_if_cancelled)
-            callback = self._settle
-        self.callback = callback
-
-    @property
-    def future(self) -> asyncio.Future[bytes] | None:
-        """What is done after the last part; None if there is a callback for that."""
-        return self._done
-
-    @property
-    def is_untold(self) -> bool:  # type: ignore[override]  # a constant elsewhere
-        """True if there is no future to tell."""
-        return self._done is None
+            self.future = stream.loop.create_future()
+            self.future.add_done_callback(self._stop_if_cancelled)
 
     def missing(self, decoder: FrameDecoder) -> int:
         """Return 1: any byte may be a part."""
@@ -382,44 +387,27 @@ class StreamingRead(CallbackRead):
 
     def next_answer(self) -> Any:
         """Hand on the parts that are there."""
-        delivered = False
-        while True:
+        first = part = super().next_answer()
+        while isinstance(part, bytes):
+            self.stream.callbacks.soon(self._part_callback, part)
             part = self.ask(self.condition)  # type: ignore[misc]  # given in __init__
-            if isinstance(part, bytes):
-                self.stream.callbacks.soon(self._part_callback, part)
-                delivered = True
-            elif part is not NEED_DATA:
-                return part
-            elif delivered:
-                self.stream.callbacks.soon(self._resume)
-                return part
-            elif not self.stream.receiver.fill(self):
-                return part
-
-    def _resume(self) -> None:
-        if self.stream.receiver.reader is self:
-            self.poll()
+        if part is NEED_DATA and first is not part:
+            self.poll_soon()
+        return part
 
     def deliver(self, frame: Any) -> None:
         """End the read: all parts are on their way."""
         assert frame is FRAME_END
         self.stream.callbacks.soon(self.callback, b"")
 
-    def end_with(self, error: BaseException) -> None:
-        """Fail the future; where there is none, see `CallbackRead`."""
-        if self._done is None:
-            super().end_with(error)
-        elif not self._done.done():
-            self._done.set_exception(error)
-
     def fail(self, error: BaseException) -> None:
-        """End the read with an error of time; what is left of a frame that has begun is skipped."""
+        """End the read with an error; what is left of a frame that has begun is skipped."""
         self.stream.receiver.decoder.skip_frame()
         super().fail(error)
 
     def _settle(self, frame: bytes) -> None:
-        if self._done is not None and not self._done.done():
-            self._done.set_result(frame)
+        if self.future is not None and not self.future.done():
+            self.future.set_result(frame)
 
     def _stop_if_cancelled(self, future: asyncio.Future[bytes]) -> None:
         # The rest of the frame is skipped.
@@ -441,6 +429,7 @@ class FrameHandler(PendingRead):
         self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]
     ) -> None:
         super().__init__(stream, condition)
+        check_function("callback", callback)
         self._callback = callback
         self._callbacks = stream.callbacks
         self._context = copy_context()
@@ -510,6 +499,8 @@ class FrameHandler(PendingRead):
                 try:
                     frame = receiver.advance(self)
                 except FramestreamError as error:
+                    if stream.skips(error):
+                        continue
                     self.fail(stream.explain(error, keep=True))
                     return
                 if frame is NEED_DATA:
@@ -523,6 +514,7 @@ class FrameHandler(PendingRead):
                 callback(frame)
             self._soon()
         except BaseException as error:
+            self.stop()
             callbacks.fail(error)
             raise
         finally:
@@ -538,58 +530,43 @@ class FrameHandler(PendingRead):
         self._soon()
 
 
-class Handshake(PendingRead):
-    """What reads while a TLS handshake is under way: nobody."""
+class Claim(PendingRead):
+    """What reads where nobody else may: during a TLS handshake, or between the parts of a frame."""
 
-    __slots__ = ()
+    __slots__ = ("busy",)
+
+    def __init__(self, stream: IOStream, condition: ReadCondition[Any], busy: str) -> None:
+        super().__init__(stream, condition)
+        self.busy = busy
 
     def on_data(self, at_once: bool) -> None:
-        """Leave it to the transport."""
+        """Leave it to who has claimed the reading."""
 
     def fail(self, error: BaseException) -> None:
-        """Leave it to `IOStream.start_tls`."""
+        """Leave it to who has claimed the reading."""
 
 
-class Lingering(PendingRead):
-    """Throw away what the peer still sends, until it ends, or has sent too much.
+class Lingering(CallbackRead):
+    """Throw away what the peer still sends; the future is done when that ends, or is too much."""
 
-    Attributes:
-        done: done then, or when the stream is closed.
-    """
-
-    __slots__ = ("_room", "done")
+    __slots__ = ("_room",)
 
     ends_by_drain = False
 
     def __init__(self, stream: IOStream) -> None:
-        super().__init__(stream, REST)
+        super().__init__(stream, REST, self._discard, self.end_with, stream.loop.create_future())
         self._room = _MOST_TO_DISCARD
-        self.done: asyncio.Future[None] = stream.loop.create_future()
 
-    def start(self) -> None:
-        """Take the stream's reading over."""
-        self.stream.receiver.claim(self, None)
-        self.on_data(at_once=False)
-
-    @property
-    def given_up(self) -> bool:
-        """True when it is over: the next read meets what became of the stream."""
-        return self.done.done()
+    def _discard(self, _: object) -> Any:
+        receiver = self.stream.receiver
+        self._room -= len(receiver.decoder.take_leftover())
+        return NEED_DATA if self._room > 0 and receiver.end is None else END
 
     def missing(self, decoder: FrameDecoder) -> int:
         """Return 1: whatever arrives goes."""
         return 1
 
-    def on_data(self, at_once: bool) -> None:
-        """Throw away what has arrived."""
-        receiver = self.stream.receiver
-        while receiver.end is None and self._room > 0:
-            self._room -= len(receiver.decoder.take_leftover())
-            if not receiver.fill(self):
-                return
-        self.fail(StreamClosed())
-
-    def fail(self, error: BaseException) -> None:
+    def end_with(self, error: BaseException) -> None:
         """End: nothing more will arrive, or is waited for."""
-        if not self.done.done():
-            self.done.set_result(None)
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)

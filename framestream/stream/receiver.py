@@ -280,7 +280,7 @@ class Receiver:
         reader = self.reader
         if reader is not None:
             if not reader.given_up:
-                raise StreamBusy("another read is still under way")
+                raise StreamBusy(reader.busy)
             self.release()
         if self.state is PAUSED and 0 < self.decoder.held < READ_AHEAD:
             self._resume()
@@ -327,7 +327,13 @@ class Receiver:
             answer = (read.ask or self.decoder.next_frame)(read.condition)
             if answer is not NEED_DATA:
                 return answer
+            if self.decoder.buffered < self._asked:
+                self.end_turn()  # what was received went into frames that were skipped
         return NEED_DATA
+
+    def end_turn(self) -> None:
+        """Receive no more before the loop has had its turn: bad frames take longer than good ones."""
+        self._turn = 0
 
     def fill(self, read: PendingRead) -> bool:
         """Return True if it is worth asking the decoder again; otherwise `read` waits from now on.
@@ -449,6 +455,8 @@ class Receiver:
         if self.end is not None:
             return
         self.end = end
+        if self._kept.borrower is self.decoder:
+            self._kept.take_back()  # nothing of a stream that is over is kept alive
         if self.state is not PAUSED:
             self.transport.pause_reading()
         self.state = ENDED

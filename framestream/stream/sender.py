@@ -129,7 +129,7 @@ class Sender:
         self._timer: asyncio.TimerHandle | None = None
         self._queue: deque[Buffer] | None = None  # an idle connection does not pay for a deque
         self._at_end_of_pass: asyncio.Handle | None = None
-        self._eof_due = False  # the end of the stream has still to be sent
+        self._eof_due: bool | None = None  # whether the end has still to be sent; None: not at all so far
         self._free: asyncio.Future[None] | None = None  # who holds the transport waits for it
         self._waiters: list[tuple[int, int, Waiter]] | None = None  # a heap: who waits least comes first
         self._waited = 0
@@ -143,7 +143,7 @@ class Sender:
     @property
     def pending(self) -> bool:
         """True if something has still to leave: bytes, a file, or the end of the stream."""
-        return bool(self.size) or self._eof_due or self.state is HELD
+        return bool(self.size or self._eof_due) or self.state is HELD
 
     # Writing
 
@@ -240,7 +240,7 @@ class Sender:
         except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
             self._stream.on_write_error(error)
             return
-        self._watch(bool(self.size) or self._eof_due)
+        self._watch(bool(self.size or self._eof_due))
         self._wake()
 
     def _offer(self, most: int) -> bool:
@@ -371,8 +371,8 @@ class Sender:
         return DONE if self.size <= self.high_water else Flush(self, self.written - self.low_water)
 
     def call_when_room(self, callback: Callable[[], object]) -> None:
-        """Call a function when no more than `low_water` bytes are left to send."""
-        self._add_waiter(self.written - self.low_water, _Call(callback))
+        """Call a function when no more than `low_water` bytes are left to send, or none ever will be."""
+        self._add_waiter(self.written - self.low_water, _CallAnyway(callback))
 
     def call_when_sent(self, callback: Callable[[], object]) -> None:
         """Call a function when everything written so far has left, at once if it has."""
@@ -437,7 +437,7 @@ class Sender:
 
     def end(self) -> None:
         """Refuse further writes, and send the end of the stream after what is queued."""
-        if not self.ended:
+        if self._eof_due is None:
             self.refuse("this half of the stream is ended: nothing can be written after its end")
             self._eof_due = True
             if self.state in (READY, SPENT):
@@ -562,6 +562,16 @@ class _Call:
 
     def set_exception(self, error: BaseException) -> None:
         """Do nothing: they never will, and the close callback tells so."""
+
+
+class _CallAnyway(_Call):
+    """A waiter that calls a function in either case."""
+
+    __slots__ = ()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Call the function."""
+        self._callback()
 
 
 def as_chunks(data: Any) -> list[Buffer]:

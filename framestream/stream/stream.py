@@ -22,7 +22,7 @@ from framestream.errors import (
     StreamTimeout,
     describe_error,
 )
-from framestream.framer import Framer, ReadCondition
+from framestream.framer import Framer, ReadCondition, check_condition
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import Callbacks, in_context
 from framestream.stream.frames import Batches, FrameBody, Frames
@@ -30,14 +30,14 @@ from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import (
     REST,
     CallbackRead,
+    Claim,
     FrameHandler,
-    Handshake,
     Lingering,
     StreamingRead,
     bytes_arrived,
     next_answer,
 )
-from framestream.stream.receiver import End, EndKind, Receiver
+from framestream.stream.receiver import ENDED, PAUSED, End, EndKind, Receiver
 from framestream.stream.send_file import send_file
 from framestream.stream.sender import DONE, BytesLike, Sender, as_chunks
 from framestream.stream.timeouts import ReadTimeouts, within
@@ -187,6 +187,7 @@ class IOStream(Generic[F]):
             max_frame_size=settings["max_frame_size"],
             on_oversize=settings["on_oversize"],
             on_discard=settings["on_discard"],
+            on_payload_error=settings["on_payload_error"],
         )
         self.receiver = Receiver(
             self,
@@ -285,6 +286,7 @@ class IOStream(Generic[F]):
         callback: Callable[[Any], object] | None = None,
         streaming_callback: Callable[[bytes], object] | None = None,
     ) -> Any:
+        check_condition(condition)
         timeouts = self._limits_of_time(timeout, deadline, min_rate)
         if callback is not None:
             callback = in_context(callback)
@@ -507,10 +509,10 @@ class IOStream(Generic[F]):
         if framer is None or type(framer) is str:
             chosen = self._sending(framer)
         try:
-            encode = chosen.encode
-        except AttributeError:
-            encode = writing(chosen).encode
-        data = encode(frame)
+            data = chosen.encode(frame)
+        except (AttributeError, TypeError):
+            writing(chosen)  # says what was meant, if that is the reason
+            raise
         is_out = self.sender.write(data if type(data) is bytes else as_chunks(data))
         self._frames_sent += 1
         if events.frame_sent is not None:
@@ -647,7 +649,7 @@ class IOStream(Generic[F]):
             except FramingError as error:
                 self.close(error)
                 raise
-        receiver.claim(Handshake(self, REST), None)
+        receiver.claim(Claim(self, REST, "TLS is being started; await that first"), None)
 
         async def shake_hands(written: int) -> None:
             await sender.send_held(written)
@@ -742,21 +744,28 @@ class IOStream(Generic[F]):
         """
         if self._end is None:
             self._end = End(EndKind.CLOSED, error)
-            self._close(error)
+            self._close()
 
-    def _close(self, error: BaseException | None) -> None:
-        if error is not None:
-            events.tell("stream_failed", stream=self, error=error)
+    def _close(self, *, detached: bool = False) -> None:
+        end, transport = self._end, self.receiver.transport
+        assert end is not None
+        if end.error is not None:
+            events.tell("stream_failed", stream=self, error=end.error)
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
-            logger.debug("stream closed", extra={**self._log_fields(), "error": error})
-        transport = self.receiver.transport
+            logger.debug("stream closed", extra={**self._log_fields(), "error": end.error})
         if not self.loop.is_closed():
-            self.sender.send_rest_of_pass()
-            self._say_goodbye(transport)
-            self._stop()
+            if not detached:
+                self.sender.send_rest_of_pass()
+                self._say_goodbye(transport)
+            self.receiver.set_end(end, at_once=False)
+            self.sender.close()
+            if self._handshake is not None and not self._handshake.done():
+                what = "stream closed during the TLS handshake"
+                self._handshake.set_exception(StreamClosed(what, real_error=end.error))
             if self._callbacks is not None:
                 self._callbacks.close()
-        transport.close()
+        if not detached:
+            transport.close()
         events.tell("stream_closed", stream=self)
 
     def _say_goodbye(self, transport: Transport) -> None:
@@ -772,15 +781,6 @@ class IOStream(Generic[F]):
         end = self.receiver.end
         if end is None or end.kind is not EndKind.EOF:
             transport.discard()
-
-    def _stop(self) -> None:
-        assert self._end is not None
-        self.receiver.set_end(self._end, at_once=False)
-        self.sender.close()
-        if self._handshake is not None and not self._handshake.done():
-            self._handshake.set_exception(
-                StreamClosed("stream closed during the TLS handshake", real_error=self.error)
-            )
 
     def detach(self) -> Transport:
         """Give the transport away: the stream is closed, and the connection goes on without it.
@@ -800,10 +800,7 @@ class IOStream(Generic[F]):
         if self._callbacks is not None:
             self._callbacks.on_close = None
         self._end = End(EndKind.CLOSED)
-        self._stop()
-        if self._callbacks is not None:
-            self._callbacks.close()
-        events.tell("stream_closed", stream=self)
+        self._close(detached=True)
         return self.receiver.transport
 
     async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
@@ -818,34 +815,39 @@ class IOStream(Generic[F]):
         check_seconds("timeout", timeout, optional=True)
         check_seconds("linger", linger)
         sender = self.sender
-        lingering = self._linger() if linger else None
         try:
-            needs_end = self.receiver.transport.needs_close_notify or lingering is not None
+            needs_end = self.receiver.transport.needs_close_notify
             if needs_end and self._end is None:
                 sender.end()  # a goodbye is waited for like any other bytes
             sender.refuse("the stream is being closed")
+            lingering = await self._linger() if linger else None
+            if lingering is not None:
+                sender.end()
             if sender.pending:
                 await within(sender.flush(), timeout, "closing")
             if lingering is not None:
-                await within(lingering.done, linger, "lingering")
+                await within(lingering, linger, "lingering")
         except (StreamClosed, StreamTimeout):
             pass
         finally:
             self.close()
 
-    def _linger(self) -> Lingering | None:
+    async def _linger(self) -> asyncio.Future[None] | None:
         # A system that closes a connection over bytes that nobody has read, or gets more of them, resets it,
         # and then the peer may lose what was sent to it before. A peer that has sent nothing costs nothing.
         receiver = self.receiver
         if self._end is not None or receiver.end is not None or self.reading():
             return None
-        if not receiver.decoder.buffered:
-            receiver.transport.receive_now()
-        if not receiver.decoder.buffered or receiver.end is not None:
+        is_asked = receiver.decoder.buffered or receiver.transport.receive_now()
+        if not is_asked and receiver.state is PAUSED:
+            receiver.watch()  # it may be one that cannot be asked: by then it has pushed what is there
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        if not receiver.decoder.buffered or receiver.state is ENDED or self.reading():
             return None
         lingering = Lingering(self)
         lingering.start()
-        return lingering
+        return lingering.future
 
     async def __aenter__(self) -> Self:
         return self
@@ -891,7 +893,7 @@ class IOStream(Generic[F]):
         if self.receiver.end is None:
             self._end = None
         else:
-            self._close(error)
+            self._close()
 
     def ended(self) -> StreamClosed:
         """Return what to raise when a reader has met the end of the stream, and close if that is due."""
@@ -951,7 +953,8 @@ class IOStream(Generic[F]):
         level, text = _LINES[problem]
         # Only a callback's error comes with its traceback, since only that is a bug.
         trace = error if problem == "callback" else None
-        logger.log(level, text, describe_error(error), exc_info=trace, extra=self._log_fields())
+        what = describe_error(error) if trace is None else type(error).__name__
+        logger.log(level, text, what, exc_info=trace, extra=self._log_fields())
 
     def _log_fields(self) -> dict[str, Any]:
         return {"stream": self, "peer": self.peer}
@@ -1042,6 +1045,7 @@ def directions(
 
 
 def writing(framer: ReadCondition[Any]) -> Framer[Any]:
+    check_condition(framer)
     if not isinstance(framer, Framer):
         raise TypeError(f"{framer} can only read; sending takes a framer")
     return framer

@@ -165,10 +165,10 @@ class PolledTransport(Transport):
     A subclass has `receive_into`, `send`, `watch_readable`, `watch_writable`, `shutdown` and `close`.
     """
 
-    __slots__ = ("_reading",)
+    __slots__ = ("_reading", "_writing")
 
     def __init__(self) -> None:
-        self._reading = False
+        self._reading = self._writing = False
 
     @abstractmethod
     def receive_into(self, buffer: memoryview) -> int:
@@ -220,7 +220,9 @@ class PolledTransport(Transport):
 
     def watch_writing(self, wanted: bool) -> None:
         """Watch for room."""
-        self.watch_writable(self.sink.resume_writing if wanted else None)
+        if wanted is not self._writing:  # a loop takes a while to find out that it does not watch
+            self._writing = wanted
+            self.watch_writable(self.sink.resume_writing if wanted else None)
 
 
 def joined(buffers: Sequence[Buffer], size: int) -> Buffer:

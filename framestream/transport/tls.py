@@ -167,7 +167,10 @@ class TLSTransport(Transport):
         broke the connection. What came with the last of the handshake is pushed after it.
         """
         self._shaking = future = self.loop.create_future()
-        self._shake()
+        if self.tls.server_side and not (self._incoming.pending or self._incoming.eof):
+            self._update()  # the client begins
+        else:
+            self._shake()
         return future
 
     def _shake(self) -> None:
@@ -203,7 +206,8 @@ class TLSTransport(Transport):
                 future.exception()  # nobody has to ask for it
         if error is not None:
             self._state = State.OVER
-        self._update()
+            self._update()
+        # Otherwise somebody reads soon: to have the loop watch anew is dear (uvloop: nine system calls).
         self._push_later()
 
     # Receiving: the sink of the transport below
@@ -215,6 +219,8 @@ class TLSTransport(Transport):
     def buffer_updated(self, nbytes: int, /) -> None:
         """Decrypt, and push as much as the sink wants."""
         self._incoming.write(self._buffer[:nbytes])
+        if not self._reading:
+            self._update()
         self._advance()
 
     def eof_received(self) -> None:

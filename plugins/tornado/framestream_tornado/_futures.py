@@ -31,9 +31,9 @@ class FutureRead(CallbackRead):
         future: whoever began the read has it.
     """
 
-    __slots__ = ("_translate", "future")
+    __slots__ = ("_translate",)
 
-    is_untold = False
+    future: asyncio.Future[Any]
 
     def __init__(
         self,
@@ -44,9 +44,8 @@ class FutureRead(CallbackRead):
         convert: Callable[[bytes], Any] = bytes,
     ) -> None:
         ask = partial(stream.receiver.decoder.next_frame, max_size=max_size, on_oversize="raise")
-        super().__init__(stream, condition, ask, convert)
+        super().__init__(stream, condition, ask, convert, stream.loop.create_future())
         self._translate = translate
-        self.future: asyncio.Future[Any] = stream.loop.create_future()
 
     @property
     def given_up(self) -> bool:

@@ -1,0 +1,287 @@
+"""FrameDecoder, with framers that are drawn: every chunking and every front end tells the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from framestream import (
+    END,
+    FRAME_END,
+    NEED_DATA,
+    FrameDecoder,
+    FramingError,
+    NeedMore,
+    PayloadError,
+    ReadCondition,
+    Window,
+    iter_frames,
+)
+from framestream.framer import PADDING, Decode
+
+
+def load(payload: bytes) -> bytes:
+    if b"x" in payload:
+        raise KeyError("x")
+    return payload.upper()
+
+
+@dataclass(frozen=True)
+class Drawn(ReadCondition[bytes]):
+    """One of many framings that keep the contract. Spaces and ``#...$`` before a frame are nobody's.
+
+    Attributes:
+        kind: ``delimited`` ends at a semicolon, ``declared`` begins with a digit, its size, ``nested`` ends
+            with the parenthesis that closes the first.
+        trailer: must stand after the payload; the decoder checks it.
+        value: who decodes: the condition, the span, or `find` itself.
+        resumes: the search goes on where it stopped, with its state in the memo.
+        settles: payload is passed on before the end is known.
+        refuses: an exclamation mark in the payload is an error.
+        greedy: spaces are one span of padding, else one each.
+    """
+
+    kind: str = "delimited"
+    opening: bytes = b""
+    trailer: bytes = b""
+    value: str = "condition"
+    resumes: bool = True
+    settles: bool = False
+    refuses: bool = True
+    greedy: bool = False
+    overhead: int = 0
+    max_size: int | None = None
+
+    def decode(self, payload: bytes) -> bytes:
+        return load(payload)
+
+    def write(self, payload: bytes) -> bytes:
+        if self.kind == "nested":
+            return b"(%b)%b" % (payload, self.trailer)
+        size = b"%d" % len(payload) if self.kind == "declared" else b""
+        return self.opening + size + payload + b";" * (not size) + self.trailer
+
+    def find(self, window: Window) -> Any:
+        data, start = window.data, window.start
+        at, memo = (window.resume, window.memo) if self.resumes else (start, None)
+        first = start
+        if memo is None and not window.taken:
+            byte = bytes(data[start : start + 1])
+            if byte == b" ":
+                end = start + 1
+                while self.greedy and data[end : end + 1] == b" ":
+                    end += 1
+                return start, end, end, PADDING
+            if byte == b"#":
+                end = data.find(b"$", start)
+                return NeedMore() if end < 0 else (start, start, end + 1, PADDING)
+            if self.opening:
+                if not byte:
+                    return NeedMore(1)
+                if byte != self.opening:
+                    raise FramingError("no opening")
+                first += 1
+        elif not window.taken:
+            first += len(self.opening)
+        return getattr(self, self.kind)(window, first, max(at, first), memo or 0)
+
+    def delimited(self, window: Window, first: int, at: int, memo: int) -> Any:
+        data = window.data
+        end = data.find(b";", at)
+        self.refuse(data, at, end)
+        return self.more(window, first, 1) if end < 0 else self.span(window, first, end, end + 1, b";")
+
+    def nested(self, window: Window, first: int, at: int, depth: int) -> Any:
+        data = window.data
+        for end in range(at, len(data)):
+            depth += (data[end] == ord("(")) - (data[end] == ord(")"))
+            if depth <= 0:
+                self.refuse(data, at, end)
+                return self.span(window, first, end, end + 1, bytes(data[end : end + 1]))
+        self.refuse(data, at, -1)
+        return self.more(window, first, depth)
+
+    def declared(self, window: Window, first: int, at: int, memo: int) -> Any:
+        digit = bytes(window.data[first : first + 1])
+        if not digit:
+            return NeedMore(len(self.opening) + 1)
+        if not digit.isdigit():
+            raise FramingError("no digit", position=first)
+        return self.span(window, first + 1, first + 1 + int(digit), first + 1 + int(digit), b"")
+
+    def refuse(self, data: bytes | bytearray, at: int, end: int) -> None:
+        bad = data.find(b"!", at, len(data) if end < 0 else end)
+        if self.refuses and bad >= 0:
+            raise FramingError("refused", position=bad)
+
+    def more(self, window: Window, first: int, memo: int) -> NeedMore:
+        size = len(window.data)
+        if size < first + (size == window.start):
+            return NeedMore()
+        if not self.resumes:
+            return NeedMore()
+        settled = size if self.settles and size > first else None
+        return NeedMore(resume=size, memo=memo, settled=settled, payload_start=first)
+
+    def span(self, window: Window, first: int, stop: int, end: int, delimiter: bytes) -> Any:
+        if self.trailer:
+            return first, stop, end + len(self.trailer), Decode(load, trailer=delimiter + self.trailer)
+        if self.value == "span":
+            return first, stop, end, Decode(load)
+        if self.value == "find" and not window.taken and end <= len(window.data):
+            return first, stop, end, (b"found", bytes(window.data[first:stop]))
+        if self.value == "find" and not window.taken and self.kind == "declared":
+            return NeedMore(end - window.start)
+        return first, stop, end
+
+
+CONDITIONS = st.builds(
+    Drawn,
+    kind=st.sampled_from(["delimited", "declared", "nested"]),
+    opening=st.sampled_from([b"", b"<"]),
+    trailer=st.sampled_from([b"", b"", b".", b"..."]),
+    value=st.sampled_from(["condition", "span", "find"]),
+    resumes=st.booleans(),
+    settles=st.booleans(),
+    refuses=st.booleans(),
+    greedy=st.booleans(),
+    overhead=st.integers(0, 6),
+    max_size=st.none() | st.integers(0, 12),
+)
+JUNK = st.sampled_from(
+    [b"a", b";", b".", b"!", b"x", b"<", b"(", b")", b"9", b" ", b"   ", b"#", b"$", b"#cc$"]
+)
+PAYLOADS = st.sampled_from(
+    [b"", b"a", b"ab", b"abc", b"abcd", b"abcdefgh", b"x", b"axb", b"a!", b"!", b" ", b"()"]
+)
+
+
+@st.composite
+def wires(draw: Any, condition: Drawn) -> bytes:
+    """Frames of the condition, with something wrong or padded between them now and then."""
+    pieces = draw(st.lists(PAYLOADS.map(condition.write) | JUNK, max_size=12))
+    return b"".join(pieces) * draw(st.sampled_from([1, 1, 9]))
+
+
+POLICIES = st.sampled_from(["raise", "discard", "truncate", "close"])
+
+
+def event(error: Any) -> tuple[Any, ...]:
+    names = (
+        "offset",
+        "size",
+        "recoverable",
+        "discarded",
+        "received",
+        "expected",
+        "payload",
+        "payload_offset",
+    )
+    return type(error), str(error), *[getattr(error, name, None) for name in names]
+
+
+def is_error(said: Any) -> bool:
+    return isinstance(said, tuple) and isinstance(said[0], type)
+
+
+def told(
+    condition: Drawn, chunks: list[bytes], way: str, *, draw: Any = None, takes: bool = False, **options: Any
+) -> Any:
+    """Return what a decoder tells of the chunks: frames and errors, their places, discards, leftover.
+
+    Args:
+        way: the method that is asked, or ``mixed`` for one that `draw` chooses each time.
+        takes: bad frames are told to `on_payload_error`.
+    """
+    out: list[Any] = []
+    places: list[Any] = []
+    discards: list[Any] = []
+
+    def refuse(error: PayloadError) -> None:
+        out.append(event(error))
+        places.append(decoder.frame_span)
+
+    decoder = FrameDecoder(
+        on_discard=lambda error: discards.append(event(error)),
+        on_payload_error=refuse if takes else None,
+        **options,
+    )
+    parts = b""
+    for number, chunk in enumerate([*chunks, None], 1):
+        decoder.receive_eof() if chunk is None else decoder.receive_data(chunk)
+        if number == len(chunks) and draw and draw(st.booleans()):
+            decoder.receive_eof()
+        while True:
+            method = draw(st.sampled_from(["next_frame", "next_batch"])) if way == "mixed" else way
+            try:
+                answer: Any = getattr(decoder, method)(replace(condition))  # an equal one is as good
+            except PayloadError as error:
+                refuse(error)
+                continue
+            except FramingError as error:
+                out += [parts, event(error)] if parts else [event(error)]
+                places += [None, None] if parts else [None]
+                if getattr(error, "recoverable", False):
+                    continue
+                for late in () if decoder.eof else chunks[number:]:
+                    decoder.receive_data(late)
+                return out, places, discards, decoder.leftover
+            if answer is NEED_DATA or answer is END:
+                break
+            if method == "next_part" and answer is not FRAME_END:
+                parts += answer
+                continue
+            frames = answer if method == "next_batch" else [parts if answer is FRAME_END else answer]
+            out += frames
+            places += [None] * (len(frames) - 1) + [decoder.frame_span]
+            parts = b""
+        if decoder.eof:
+            return out, places, discards, decoder.leftover
+    return None
+
+
+@st.composite
+def chunkings(draw: Any, wire: bytes) -> list[bytes]:
+    cuts = draw(st.just(range(len(wire))) | st.sets(st.integers(0, len(wire)), max_size=8).map(sorted))
+    return [wire[start:stop] for start, stop in pairwise([0, *cuts, len(wire)])]
+
+
+@settings(max_examples=400, deadline=None)
+@given(CONDITIONS, st.integers(0, 12) | st.just(99), POLICIES, st.data())
+def test_every_chunking_and_every_front_end_tells_the_same(
+    condition: Drawn, limit: int, policy: Any, data: st.DataObject
+) -> None:
+    draw, options = data.draw, {"max_frame_size": limit, "on_oversize": policy}
+    wire = draw(wires(condition))
+    out, places, *rest = told(condition, [wire], "next_frame", **options)
+    for way in ("next_frame", "next_batch", "mixed"):
+        chunks = draw(chunkings(wire))
+        seen, seen_places, *seen_rest = told(
+            condition, chunks, way, draw=draw, takes=draw(st.booleans()), **options
+        )
+        assert (seen, seen_rest) == (out, rest)
+        # Of a batch it is the place of the last frame.
+        assert [place or places[at] for at, place in enumerate(seen_places)] == places
+    frames: list[Any] = []
+    bad: list[Any] = []
+    try:
+        frames.extend(iter_frames(draw(chunkings(wire)), condition, on_payload_error=bad.append, **options))
+    except FramingError as error:
+        bad.append(error)
+    # An error of the stream ends the iteration, also where a decoder could go on.
+    ends = [at for at, each in enumerate(out, 1) if is_error(each) and each[0] is not PayloadError]
+    out = out[: ends[0]] if ends else out
+    assert frames == [each for each in out if not is_error(each)]
+    assert [event(error) for error in bad] == [each for each in out if is_error(each)]
+
+
+@settings(max_examples=400, deadline=None)
+@given(CONDITIONS, st.integers(0, 12), st.data())
+def test_parts_are_the_same_for_every_chunking(condition: Drawn, limit: int, data: st.DataObject) -> None:
+    wire = data.draw(wires(condition))
+    seen = told(condition, data.draw(chunkings(wire)), "next_part", draw=data.draw, max_frame_size=limit)
+    assert seen == told(condition, [wire], "next_part", max_frame_size=limit)
