@@ -50,6 +50,7 @@ def test_a_payload_that_cannot_be_decoded_costs_no_other(name: str, payloads: li
     chunks = [wire[at : at + size] for at in range(0, len(wire), size)]
     frames = list(iter_frames(chunks, framer, on_payload_error=bad.append))
     assert frames.count(expected) >= len(payloads)
+    assert all(wire[error.payload_offset :].startswith(error.payload) for error in bad)
     assert len(frames) + len(bad) >= 2 * len(payloads)
 
 
