@@ -341,7 +341,7 @@ def counted(number: int, noun: str) -> str:
 
 def describe_os_error(error: BaseException) -> str:
     """Return why something failed in a few words of lower case: the system's own, without the number."""
-    text, origin = str(error), type(error).__module__
+    text, name, origin = describe_error(error), type(error).__name__, type(error).__module__
     if origin == "ssl":  # its errno is not the system's
         known = getattr(error, "verify_message", "") or getattr(error, "reason", "") or text
         text = known if " " in known else known.replace("_", " ").lower()
@@ -349,8 +349,8 @@ def describe_os_error(error: BaseException) -> str:
         # The resolver has numbers of its own, and some errors none.
         number = 0 if origin == "socket" else error.errno or 0
         text = os.strerror(number) if number in errno.errorcode else error.strerror or text
-    is_acronym = text[:2].isupper() and text[1:2] != " "
-    return (text if is_acronym else text[:1].lower() + text[1:]) or type(error).__name__
+    is_name = text == name or (text[:2].isupper() and text[1:2] != " ")  # or an acronym
+    return text if is_name else text[:1].lower() + text[1:]
 
 
 def printable(text: str, *, keep: str = "") -> str:

@@ -251,7 +251,10 @@ async def test_a_terminal_that_is_opened_passes_bytes_as_they_are_until_it_is_cl
     assert mode == termios.tcgetattr(program)
     async with await connect(f"fd:{os.dup(program)}"):
         assert mode == termios.tcgetattr(program)
-    os.close(device)
+    async with await connect(os.ttyname(program)) as stream:
+        os.close(device)
+        with pytest.raises(StreamClosed):
+            await stream.read(LINE)
     os.close(program)
 
 

@@ -15,6 +15,8 @@ import tty
 import pytest
 from certificates import certificates
 from conftest import LOOPS, run_on
+from loops import LoopWithoutPolling
+from stream_pairs import passes, pipe_transports, tcp_sockets, tls_sockets
 
 from framestream import IOStream
 from framestream.testing.memory import Wire, memory_transport_pair
@@ -30,20 +32,6 @@ from framestream.transport.base import is_reset, joined
 from framestream.transport.descriptor import format_address
 
 LARGE = os.urandom(700_000)
-
-
-class Refusing(asyncio.SelectorEventLoop):
-    """A loop that watches no descriptors for others, like the Proactor loop of Windows."""
-
-    def add_reader(self, fd, callback, *args):
-        raise NotImplementedError
-
-    add_writer = add_reader
-
-    def remove_reader(self, fd):
-        raise NotImplementedError
-
-    remove_writer = remove_reader
 
 
 class Side:
@@ -131,23 +119,6 @@ def read(*both):
         side.transport.resume_reading()
 
 
-async def passes(count=5):
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-def tcp():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        first = socket.create_connection(listener.getsockname())
-        second, _ = listener.accept()
-    return first, second
-
-
-def pipes():
-    there, back = os.pipe(), os.pipe()
-    return PipeTransport(back[0], there[1]), PipeTransport(there[0], back[1])
-
-
 def memory(most=1 << 16, **options):
     """Return a pair in memory, which takes and gives only so much at a time."""
     wire = Wire(**{"chunks": [most], "takes": [most], "capacity": 10 * most, **options})
@@ -155,11 +126,11 @@ def memory(most=1 << 16, **options):
 
 
 BELOW = {
-    "tcp": lambda: map(SocketTransport, tcp()),
+    "tcp": lambda: map(SocketTransport, tcp_sockets()),
     "unix": lambda: map(SocketTransport, socket.socketpair()),
-    "loop-tcp": lambda: map(LoopTransport, tcp()),
+    "loop-tcp": lambda: map(LoopTransport, tcp_sockets()),
     "loop-unix": lambda: map(LoopTransport, socket.socketpair()),
-    "pipe": pipes,
+    "pipe": pipe_transports,
     "memory": memory,
     "drips": lambda: memory(30),
 }
@@ -174,19 +145,10 @@ def tls_over(inner, **options):
     )
 
 
-def tls_sockets():
-    first, second = tcp()
-    client = (
-        certificates().client().wrap_socket(first, server_hostname="localhost", do_handshake_on_connect=False)
-    )
-    server = certificates().server().wrap_socket(second, server_side=True, do_handshake_on_connect=False)
-    return TLSSocketTransport(client), TLSSocketTransport(server)
-
-
 def pair_of(kind):
     """Return two transports of this kind, joined; below TLS there may be TLS."""
     if kind == "tls-socket":
-        return tls_sockets()
+        return map(TLSSocketTransport, tls_sockets(shaken=False))
     return tls_over(pair_of(kind[4:])) if kind.startswith("tls:") else BELOW[kind]()
 
 
@@ -202,7 +164,7 @@ async def sides(kind, **options):
     return await shaken(pair_of(kind), **options)
 
 
-LOOPS_HERE = {**LOOPS, "refusing": Refusing}
+LOOPS_HERE = {**LOOPS, "refusing": LoopWithoutPolling}
 CASES = """
     asyncio:  unix pipe tls-socket memory tls:tcp tls:pipe tls:memory tls:tls:memory
     uvloop:   unix pipe tls-socket tls:tcp
@@ -629,7 +591,7 @@ async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing(l
 @pytest.mark.parametrize("what", ["read", "write", "do_handshake", "unwrap"])
 async def test_an_engine_that_wants_to_write_first_is_asked_again(what):
     if what == "do_handshake":
-        left, right = map(Side, tls_sockets())
+        left, right = map(Side, pair_of("tls-socket"))
         Reluctant(left.transport, 2, do_handshake=ssl.SSLWantWriteError())
         await asyncio.gather(*(side.transport.shake_hands() for side in (left, right)))
     else:
@@ -671,7 +633,7 @@ def test_a_context_that_checks_host_names_must_be_given_one():
 
 
 async def test_before_the_loop_has_made_its_transport_sending_has_to_wait():
-    left, right = (Side(LoopTransport(sock)) for sock in tcp())
+    left, right = (Side(LoopTransport(sock)) for sock in tcp_sockets())
     for act in (left.transport.shutdown, lambda: left.transport.send([b"x"])):
         with pytest.raises(BlockingIOError):
             act()
@@ -693,7 +655,7 @@ async def test_a_socket_that_the_loop_does_not_take_is_a_lost_connection():
 
 
 async def test_a_reset_is_told_and_raised_again():
-    first, second = tcp()
+    first, second = tcp_sockets()
     side = Side(LoopTransport(first), reads=True)
     await passes()
     second.send(b"x")
@@ -722,7 +684,7 @@ async def test_closed_before_the_loop_has_made_its_transport_or_failed_to_it_tel
 @pytest.mark.parametrize("attached", ["before", "after"])
 async def test_without_a_socket_it_is_a_protocol_of_whatever_makes_transports(attached):
     loop = asyncio.get_running_loop()
-    first, second = tcp()
+    first, second = tcp_sockets()
     transport = LoopTransport()
     side = Side(transport) if attached == "before" else None
     first.setblocking(False)
@@ -779,6 +741,9 @@ async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):
     side = Side(PipeTransport(os.open(tmp_path, os.O_RDONLY)), reads=True)
     assert [IsADirectoryError] == list(map(type, await side.end()))
     side.transport.close()
+    for fds in (1 << 20, None), (None, 1 << 20):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            PipeTransport(*fds)
     nowhere = Side(PipeTransport(None), reads=True)
     nowhere.transport.watch_writing(True)
     assert nowhere.transport.receive_now()
@@ -871,15 +836,15 @@ async def test_a_transport_tells_what_it_is(left, right):
 
 @on_loops([f"{loop} tcp" for loop in LOOPS_HERE])
 async def test_a_socket_gets_the_transport_that_suits_the_loop(kind):
-    refuses = isinstance(asyncio.get_running_loop(), Refusing)
-    for sock in tcp():
+    refuses = isinstance(asyncio.get_running_loop(), LoopWithoutPolling)
+    for sock in tcp_sockets():
         transport = transport_over(sock)
         assert (LoopTransport if refuses else SocketTransport) is type(transport)
         await closed(Side(transport))
 
 
 async def test_a_wrapped_socket_is_left_to_its_engine():
-    first, second = tcp()
+    first, second = tcp_sockets()
     with second:
         wrapped = certificates().server().wrap_socket(first, server_side=True, do_handshake_on_connect=False)
         transport = transport_over(wrapped)

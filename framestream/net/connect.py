@@ -334,8 +334,11 @@ async def _open_pipe(endpoint: Pipe) -> PipeTransport:
     _check_watchable(endpoint)
     try:
         if not stat.S_ISFIFO(os.stat(endpoint.path).st_mode):
-            descriptor = _open_now(endpoint, os.O_RDWR)
-            return PipeTransport(descriptor, descriptor, raw=True)
+            with contextlib.ExitStack() as unless_open:
+                unless_open.callback(os.close, descriptor := _open_now(endpoint, os.O_RDWR))
+                transport = PipeTransport(descriptor, descriptor, raw=True)
+                unless_open.pop_all()
+                return transport
         if endpoint.writes:
             return PipeTransport(None, await _open_for_writing(endpoint))
         return PipeTransport(await _open_for_reading(endpoint))

@@ -13,18 +13,13 @@ from typing import IO, Any
 from framestream.errors import ConnectError, describe_os_error
 from framestream.stream.options import check_options
 from framestream.stream.stream import IOStream
-from framestream.transport import can_watch_descriptors
-from framestream.transport.base import Buffer, Transport, joined
-from framestream.transport.descriptor import PipeTransport, Readiness
+from framestream.transport import LoopTransport, PipeTransport, Transport, can_watch_descriptors
 
 TERMINATE_DELAY = 5.0
 """Seconds a program has to end by itself after its input has ended; then it is terminated."""
 
 KILL_DELAY = 2.0
 """Seconds a program has to end after it was told to terminate; then it is killed."""
-
-# Handed to the loop at once: it keeps what the pipe does not take.
-_MOST_AT_ONCE = 1 << 18
 
 
 class Program(asyncio.SubprocessProtocol):
@@ -88,29 +83,48 @@ class OurPipes(PipeTransport):
         return self._program.name
 
 
-class LoopPipes(Transport, Program):
-    """A program on the loop's own pipes, for a loop that cannot watch ours.
+class _Pipes:
+    """A program's standard input and output as one transport of the loop."""
 
-    As in `LoopTransport`, bytes count as sent only when the loop keeps none of them.
-    """
+    def __init__(self, process: Any) -> None:
+        self._input, self._output = process.get_pipe_transport(0), process.get_pipe_transport(1)
+        self.write = self._input.write
+        self.is_closing = self._input.is_closing
+        self.get_write_buffer_size = self._input.get_write_buffer_size
+        self.set_write_buffer_limits = self._input.set_write_buffer_limits
+        self.write_eof = self._input.close
+        self.pause_reading = self._output.pause_reading
+        self.resume_reading = self._output.resume_reading
+
+    def close(self) -> None:
+        self._input.close()
+        self._output.close()
+
+    def can_write_eof(self) -> bool:
+        return True  # Proactor's does not: closing it is its end
+
+    abort = close
+
+
+class LoopPipes(LoopTransport, Program):
+    """A program on the loop's own pipes, for a loop that cannot watch ours."""
 
     def __init__(self, name: str) -> None:
+        LoopTransport.__init__(self)
         Program.__init__(self, name)
-        self._reading = False
         self._arrived = bytearray()  # while nobody read
         self._ended = False
-        self._owed = 0  # of what the loop keeps, and is not yet reported as sent
-        self._error: Exception | None = None
-        self._writable = Readiness(lambda: self._error is not None or not self._is_full())
 
     # From the loop
 
     def connection_made(self, transport: Any) -> None:
         """Take note of the process and its pipes; nothing is read yet."""
-        super().connection_made(transport)
-        self._input, self._output = transport.get_pipe_transport(0), transport.get_pipe_transport(1)
-        self._input.set_write_buffer_limits(high=0)
-        self._output.pause_reading()
+        Program.connection_made(self, transport)
+        LoopTransport.connection_made(self, _Pipes(transport))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Let go of the process: its pipes have ended before."""
+        Program.connection_lost(self, error)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Push what the program has written, when the sink wants it."""
@@ -120,8 +134,7 @@ class LoopPipes(Transport, Program):
     def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
         """Push the end of what it writes, or take note that it reads no more."""
         if fd == 0:
-            self._error = error or BrokenPipeError(errno.EPIPE, "the program reads no more")
-            self._writable.notify()
+            self.fail_writing(error or BrokenPipeError(errno.EPIPE, "the program reads no more"))
         else:
             self._ended = True
             self._push()
@@ -137,57 +150,17 @@ class LoopPipes(Transport, Program):
             self._reading = self._ended = False
             self.sink.eof_received()
 
-    def resume_writing(self) -> None:
-        """Take note that everything has left."""
-        self._writable.notify()
-
-    def _is_full(self) -> bool:
-        return bool(self._input.get_write_buffer_size())
-
     # Towards the stream
 
     def resume_reading(self) -> None:
         """Have the loop read, and push from its next pass on."""
-        self._reading = True
-        if not self._output.is_closing():
-            self._output.resume_reading()
+        super().resume_reading()
         self.loop.call_soon(self._push)
-
-    def pause_reading(self) -> None:
-        """Have the loop read nothing."""
-        self._reading = False
-        if not self._output.is_closing():
-            self._output.pause_reading()
-
-    def send(self, buffers: Sequence[Buffer]) -> int:
-        """Hand it to the loop."""
-        if self._error is not None:
-            raise self._error
-        if not self._owed:
-            data = joined(buffers, _MOST_AT_ONCE)
-            self._input.write(data)
-            self._owed = len(data)
-        if self._is_full():
-            raise BlockingIOError
-        taken, self._owed = self._owed, 0
-        return taken
-
-    def watch_writing(self, wanted: bool) -> None:
-        """Call the sink while the loop keeps nothing."""
-        self._writable.watch(self.loop, self.sink.resume_writing if wanted else None)
-
-    def shutdown(self) -> None:
-        """End the program's input."""
-        if self._is_full():
-            raise BlockingIOError
-        self._input.close()
 
     def close(self) -> None:
         """Close the pipes: the program sees the end of its input."""
         self._reading = False
-        self._writable.watch(self.loop, None)
-        self._input.close()
-        self._output.close()
+        super().close()
         self.end_soon()
 
     @property

@@ -47,6 +47,9 @@ know, and its request is probably on the way."""
 FLUSH_TIMEOUT = 2.0
 """Seconds to send what a handler has written before it failed: often the peer is what failed."""
 
+TELL_AGAIN = 60.0
+"""Seconds until it is told again that nothing can be accepted: it is tried far more often."""
+
 LINGER = 2.0
 """Seconds for a client that is still sending to notice that its handler has ended."""
 
@@ -68,7 +71,7 @@ class ServerStats:
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
         peer_failures: connections ended by what the peer did: broken framing, a reset, a time limit.
         handler_failures: connections whose handler raised anything else, or that could not be handed to it.
-        accept_failures: how often nothing could be accepted for a while for want of descriptors or memory.
+        accept_failures: how often nothing could be accepted for want of descriptors or memory.
         bytes_received, bytes_sent: over the connections that are closed.
         frames_received, frames_sent: over the connections that are closed.
         oversize: frames above the limit, over the connections that are closed.
@@ -147,6 +150,7 @@ class Server:
         self._listens = True
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
+        self._tell_from = 0.0
         self._signals: list[signal.Signals] = []
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
 
@@ -296,9 +300,8 @@ class Server:
             await self._cancel()
 
     async def _cancel(self) -> None:
-        extra = {"server": self.url, "count": len(self._tasks)}
         cut = counted(len(self._tasks), "connection")
-        log.warning("%s: the time to drain is over, cutting %s", self.url, cut, extra=extra)
+        self._log(logging.WARNING, f"the time to drain is over, cutting {cut}")
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=CANCEL_TIMEOUT)
@@ -361,7 +364,7 @@ class Server:
             )
         except (OSError, FramestreamError, asyncio.CancelledError) as error:
             is_ours = isinstance(error, asyncio.CancelledError)
-            reason = "the server closes" if is_ours else describe_error(error)
+            reason = "the server closes" if is_ours else describe_os_error(error)
             self._stats.handshake_failures += 1
             self._log(logging.INFO, f"TLS handshake failed: {reason}", stream.peer)
             return False
@@ -402,14 +405,16 @@ class Server:
 
     def _accept_failed(self, error: OSError) -> None:
         self._stats.accept_failures += 1
-        reason = describe_os_error(error)
-        log.warning("%s: cannot accept for now: %s", self.url, reason, extra={"server": self.url})
-        events.tell("server_failed", server=self, error=error)
+        now = asyncio.get_running_loop().time()
+        if now >= self._tell_from:
+            self._tell_from = now + TELL_AGAIN
+            self._log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
+            events.tell("server_failed", server=self, error=error)
 
-    def _log(self, level: int, message: str, peer: str, **options: Any) -> None:
-        extra = {"server": self.url, "peer": peer}
-        text = printable(f"{peer or 'unknown peer'}: {message}")
-        log.log(level, "%s", text, extra=extra, **options)
+    def _log(self, level: int, message: str, peer: str | None = None, **options: Any) -> None:
+        extra = {"server": self.url} if peer is None else {"server": self.url, "peer": peer}
+        who = self.url if peer is None else peer or "unknown peer"
+        log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
 
 
 def _show_traceback(record: logging.LogRecord) -> bool:

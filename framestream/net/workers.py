@@ -24,15 +24,13 @@ from functools import partial
 from multiprocessing import resource_tracker
 from typing import Any
 
-from framestream.errors import FramestreamError, StreamClosed, WorkerError, describe_error
+from framestream.errors import FramestreamError, StreamClosed, WorkerError, describe_os_error
 from framestream.framers.line import Line
 from framestream.net.listen import close_all
 from framestream.net.server import Server, ServerStats, Service
 from framestream.net.streams import open_stream
 from framestream.net.urls import Endpoint
 from framestream.stream.stream import IOStream
-
-log = logging.getLogger("framestream.server")
 
 REPORT_INTERVAL = 0.25
 """Seconds between two reports of a worker's counters, at least."""
@@ -134,6 +132,7 @@ class Worker:
         ready: done when it accepts connections; False if it ended before.
         leaving: set when it accepts no more: it drains because it got SIGTERM, or has ended.
         ended: set when the process has ended.
+        started_at: when it was started, by the loop's clock, in seconds.
     """
 
     def __init__(self, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket]) -> None:
@@ -162,8 +161,8 @@ class Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
         loop.add_reader(self.process.sentinel, self._has_ended)
-        too_slow = loop.call_later(START_TIMEOUT, self._give_up)
-        self.ready.add_done_callback(lambda _: too_slow.cancel())
+        self._too_slow = loop.call_later(START_TIMEOUT, self._give_up)
+        self._why = ""
         self._reports = loop.create_task(self._receive_reports())
 
     async def _receive_reports(self) -> None:
@@ -173,20 +172,30 @@ class Worker:
                     self.leaving.set()
                     continue
                 self.stats = ServerStats(**counters)
-                if not self.ready.done():
-                    self.ready.set_result(True)
+                self._is_ready(True)
 
     def _give_up(self) -> None:
-        log.error("worker %s does not accept after %s s and is killed", self.process.pid, START_TIMEOUT)
+        self._why = f" (killed: it did not accept within {START_TIMEOUT} s)"
         self.process.kill()
+
+    def _is_ready(self, ready: bool) -> None:
+        self._too_slow.cancel()
+        if not self.ready.done():
+            self.ready.set_result(ready)
 
     def _has_ended(self) -> None:
         asyncio.get_running_loop().remove_reader(self.process.sentinel)
         self.process.join()
         self.leaving.set()
         self.ended.set()
-        if not self.ready.done():
-            self.ready.set_result(False)
+        self._is_ready(False)
+
+    @property
+    def fate(self) -> str:
+        """Why it needs a successor, or did not become one, in a few words."""
+        if not self.ended.is_set():
+            return "was told to terminate"
+        return f"ended with exit code {self.process.exitcode}{self._why}"
 
     async def shut_down(self, drain_timeout: float, *, take_backlog: bool = True) -> None:
         """Ask it to shut down, wait until it has, and kill the process if it does not."""
@@ -242,9 +251,9 @@ class WorkerServer(Server):
         try:
             while len(self._workers) < self._count:
                 self._workers.append(self._start_worker())
-            if not all([await worker.ready for worker in self._workers]):
-                codes = [code for worker in self._workers if (code := worker.process.exitcode) is not None]
-                raise WorkerError(f"a worker ended with exit code {codes[0]} before it served {self.url}")
+            for worker in self._workers:
+                if not await worker.ready:
+                    raise WorkerError(f"a worker {worker.fate} before it served {self.url}")
         except BaseException:
             await self._drain(0)
             raise
@@ -257,7 +266,8 @@ class WorkerServer(Server):
             worker = self._workers[place]
             await worker.leaving.wait()
             if worker is self._workers[place]:
-                self._log_loss(worker)
+                level = logging.ERROR if worker.ended.is_set() else logging.INFO
+                self._log(level, f"worker {worker.process.pid} {worker.fate}")
             if loop.time() - worker.started_at > EARLY_DEATH:
                 delay = FIRST_RESTART_DELAY
             while worker is self._workers[place]:  # until there is another, from here or from `reload`
@@ -266,19 +276,11 @@ class WorkerServer(Server):
                 if worker is self._workers[place]:
                     self._try_to_replace(place)
 
-    def _log_loss(self, worker: Worker) -> None:
-        if worker.ended.is_set():
-            what = f"ended with exit code {worker.process.exitcode}"
-            log.error("worker %s of %s %s", worker.process.pid, self.url, what)
-        else:
-            log.info("worker %s of %s was told to terminate", worker.process.pid, self.url)
-
     def _try_to_replace(self, place: int) -> None:
         try:
             self._put(place, self._start_worker())
         except Exception as error:  # noqa: BLE001  # no descriptors, memory or processes: for a while, maybe
-            reason = describe_error(error)
-            log.error("cannot start a worker of %s for now: %s", self.url, reason)
+            self._log(logging.ERROR, f"cannot start a worker for now: {describe_os_error(error)}")
 
     def _put(self, place: int, fresh: Worker) -> asyncio.Task[None]:
         """Let a worker take a place; return what waits until the one that had it has drained."""
@@ -313,8 +315,7 @@ class WorkerServer(Server):
             self._starting.discard(fresh)
             if not ready:
                 self._retire(fresh)
-                code = fresh.process.exitcode
-                raise WorkerError(f"the new worker ended with exit code {code}; the old ones stay")
+                raise WorkerError(f"the new worker {fresh.fate}; the old ones stay")
             await asyncio.shield(self._put(place, fresh))
 
     def _stop_listening(self) -> None:

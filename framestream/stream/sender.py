@@ -28,7 +28,7 @@ from enum import Enum
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from framestream.errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout
+from framestream.errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout, counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -509,7 +509,9 @@ class Sender:
         if self.sent > sent:
             self._start_timer()
             return
-        queued = f" of {self.size} bytes" if self.size else ""  # a file, or a handshake, queues none
+        queued = (
+            f" of {counted(self.size, 'byte')}" if self.size else ""
+        )  # a file, or a handshake, queues none
         reason = f"peer took nothing{queued} for {self._timeout} s"
         self._stream.on_write_error(StreamTimeout(reason))
 

@@ -836,7 +836,7 @@ class IOStream(Generic[F]):
         # A system that closes a connection over bytes that nobody has read, or gets more of them, resets it,
         # and then the peer may lose what was sent to it before. A peer that has sent nothing costs nothing.
         receiver = self.receiver
-        if self._end is not None or receiver.end is not None or self.reading():
+        if self._end is not None or receiver.end is not None or self.sender.error or self.reading():
             return None
         is_asked = receiver.decoder.buffered or receiver.transport.receive_now()
         if not is_asked and receiver.state is PAUSED:

@@ -8,6 +8,7 @@ import socket
 import stat
 import sys
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
 from weakref import finalize
 
@@ -197,30 +198,32 @@ def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
     the same terminal. So pipes and terminals get an open file of our own instead, where that can be had
     (Linux); then others notice nothing, even if this program is killed.
     """
-    with ExitStack() as undo:
-        undo.enter_context(suppress(OSError))
-        mode = os.fstat(fd).st_mode
-        if stat.S_ISSOCK(mode):
-            sock = socket.socket(fileno=fd)
-            try:
-                check_is_stream(sock)
-            finally:
-                sock.detach()
-        if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
-            os.set_blocking(fd, False)
-            undo.callback(os.set_blocking, fd, True)
-        if raw and os.isatty(fd):
-            undo.callback(make_raw(fd))
-        return undo.pop_all().close
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISSOCK(mode):
+        sock = socket.socket(fileno=fd)
+        try:
+            check_is_stream(sock)
+        finally:
+            sock.detach()
+    undo = ExitStack()
+    undo.enter_context(suppress(OSError))  # nobody is at the other end of a terminal any more
+    if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
+        os.set_blocking(fd, False)
+        undo.callback(os.set_blocking, fd, True)
+    if raw and os.isatty(fd):
+        undo.callback(make_raw(fd))
+    return undo.close
 
 
 def _reopen(fd: int, mode: int) -> bool:
-    # Other devices may be something new each time they are opened, as /dev/ptmx is, which is 5:2 on Linux.
-    is_terminal = os.isatty(fd) and os.fstat(fd).st_rdev != os.makedev(5, 2)
-    if sys.platform != "linux" or not (is_terminal or stat.S_ISFIFO(mode)):
+    if sys.platform != "linux":
         return False
     import fcntl  # noqa: PLC0415 - not everywhere
 
+    # Other devices may be something new each time they are opened, as /dev/ptmx is (5:2).
+    is_terminal = os.isatty(fd) and os.fstat(fd).st_rdev != os.makedev(5, 2)
+    if not (is_terminal or stat.S_ISFIFO(mode)):
+        return False
     flags = fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_APPEND)
     try:
         own = os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_NOCTTY)
@@ -238,17 +241,18 @@ def make_raw(fd: int) -> Callable[[], object]:
     """
     import termios  # noqa: PLC0415 - not everywhere
 
+    def set_mode(attributes: list[Any]) -> None:
+        try:
+            termios.tcsetattr(fd, termios.TCSANOW, attributes)
+        except termios.error as error:  # no OSError, but of the same arguments
+            raise OSError(*error.args) from error
+
     before = termios.tcgetattr(fd)
     _, _, control, _, *speeds, characters = before
     characters = [*characters]
     characters[termios.VMIN], characters[termios.VTIME] = 1, 0
-    termios.tcsetattr(fd, termios.TCSANOW, [0, 0, control, 0, *speeds, characters])
-
-    def undo() -> None:
-        with suppress(termios.error):  # nobody is at the other end
-            termios.tcsetattr(fd, termios.TCSANOW, before)
-
-    return undo
+    set_mode([0, 0, control, 0, *speeds, characters])
+    return partial(set_mode, before)
 
 
 class Readiness:

@@ -116,12 +116,16 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Push the loss; called by the loop."""
-        self._blocked = True
-        self._error = error or ConnectionResetError(errno.ECONNRESET, "the connection was closed")
         if is_reset(error) and self._socket is not None:
             self._push_rest(self._socket)
         if not self._closed:
             self.sink.connection_lost(error)
+        self.fail_writing(error or ConnectionResetError(errno.ECONNRESET, "the connection was closed"))
+
+    def fail_writing(self, error: Exception) -> None:
+        """Have `send` raise this, now that the loop's transport is of no use any more."""
+        self._blocked = True
+        self._error = error
         if self._writable is not None:
             self._writable.notify()
 
