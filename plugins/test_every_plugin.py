@@ -1,10 +1,12 @@
-"""What every framer of every plugin here owes its users, whatever else its own tests say."""
+"""What every plugin here, and each of its framers, owes its users, whatever else its own tests say."""
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +101,13 @@ def test_bytes_are_counted_and_not_items(name: str, frame: Any) -> None:
         return
     wire = pieces if isinstance(pieces, bytes) else b"".join(pieces)
     assert list(iter_frames(wire, framer)) == [memoryview(frame).tobytes()]
+
+
+@pytest.mark.parametrize(
+    "readme", sorted(Path(__file__).parent.glob("*/README.md")), ids=lambda path: path.parent.name
+)
+def test_the_readme_tells_the_truth(readme: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
+        if "google.protobuf" in block:
+            pytest.importorskip("google.protobuf", reason="protobuf is not installed")
+        exec(compile(block, str(readme), "exec"), {})  # noqa: S102  # it is ours
