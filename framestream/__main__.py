@@ -15,6 +15,8 @@ def main() -> int:
     _fill_standard_descriptors()
     try:
         from framestream.cli import run  # noqa: PLC0415  # the extra "cli" may be missing
+
+        return run(sys.argv[1:])
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
@@ -22,7 +24,6 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    return run(sys.argv[1:])
 
 
 def _fill_standard_descriptors() -> None:

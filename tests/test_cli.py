@@ -23,8 +23,8 @@ from framestream import NeedMore, ReadCondition, Regex, iter_frames, plugins
 from framestream import __main__ as entry
 from framestream.cli import run
 from framestream.cli.input import open_source
-from framestream.cli.output import hexdump, to_json, to_text
-from framestream.framer import PADDING
+from framestream.cli.output import hexdump, print_table, to_json, to_text
+from framestream.framer import PADDING, Decode
 
 framestream = command_line.framestream
 
@@ -74,6 +74,26 @@ def test_padding_is_no_part_of_a_frame_and_a_lone_surrogate_is_printed_as_its_es
     assert (0, 2) == (printed.status, printed.out.count(r"\ud800"))
     assert [(0, "ab\ud800"), (4, "cd\ud800")] == list(zip(printed.offsets, printed.frames, strict=True))
     assert "ab\\ud800\ncd\\ud800\n" == framestream("cut", "spaced", "-o", "text", stdin=b"ab  cd").out
+    assert b"abcd" == framestream("cut", "spaced", "-o", "raw", stdin=b"ab  cd").raw
+    dumped = framestream("cut", "spaced", "-o", "hex", stdin=b"ab  cd").out
+    assert ["frame at 0, 2 bytes", "frame at 4, 2 bytes"] == re.findall("frame at [^,]+, [^,]+", dumped)
+
+
+class Trailed(ReadCondition[bytes]):
+    """Single bytes, each with a comma after it."""
+
+    name = "trailed"
+
+    def find(self, window):
+        return window.start, window.start + 1, window.start + 2, Decode(bytes, trailer=b",")
+
+
+@pytest.mark.parametrize("form", ["json", "text", "hex", "raw"])
+def test_a_frame_that_ends_otherwise_is_malformed_for_every_output(framestream, form):
+    plugins.register(Trailed)
+    printed = framestream("cut", "trailed", "-o", form, stdin=b"a,b;")
+    assert (1, 0) == (printed.status, printed.out.count("b;"))
+    assert re.search(r"framestream: standard input: .* \(at offset 3\)\n", printed.err)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +148,7 @@ def test_stats_go_to_standard_error_and_memory_does_not_grow_with_the_input(fram
         ),
         ("length-prefix:1", b"\1a\5ab", ["a"], "3 of 6 bytes arrived (at offset 2)\n00000002  05 61 62"),
         ("line", b"a\n\xff\nb\n", ["a", "b"], "(frame at offset 2)\n00000002  ff "),
+        ("nested(length-prefix,line)", b"\0\0\0\1a\0\0\0\1\xff", ["a"], "(frame at offset 5)\n00000009  ff "),
         ("line --on-payload-error close", b"a\n\xff\nb\n", ["a"], "(frame at offset 2)\n00000002  ff "),
         ("line:max=3 --on-oversize close", b"a\nlarge\nb\n", ["a"], "limit of 3 bytes (at offset 2)"),
         ("length-prefix:max=64 -o raw", b"GET / HTTP/1.1\r\n", [], "limit 64; looks like an HTTP request"),
@@ -307,11 +328,13 @@ def test_a_closed_pipe_ends_quietly():
         assert (b"", 141) == (process.stderr.read(), process.wait(10))
 
 
-def test_a_full_disk_takes_one_line(lines, monkeypatch, capfd):
+@pytest.mark.parametrize("arguments", ["cut line lines.txt", "framers", "--help"])
+def test_a_full_disk_takes_one_line(arguments, lines, monkeypatch, capfd):
+    monkeypatch.chdir(lines.parent)
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with plugins.isolated():
-            assert run(["cut", "line", str(lines)]) == 1
+            assert run(arguments.split()) == 1
         monkeypatch.undo()
         with suppress(OSError):
             full.close()
@@ -398,6 +421,27 @@ def test_tables_are_wrapped_on_a_terminal(monkeypatch):
         text = re.sub(r"\x1b\[\d*m", "", shown())
     assert "length-prefix" in text
     assert max(map(len, text.splitlines())) <= 60
+
+
+def test_complaints_have_a_colour_on_a_terminal_only_and_never_what_a_terminal_obeys(monkeypatch, tmp_path):
+    hostile = str(tmp_path / HOSTILE.replace("/", ""))
+    for setting, label in (("", "\x1b[31m\x1b[1mframestream:\x1b[0m"), ("1", "framestream:")):
+        monkeypatch.setenv("NO_COLOR", setting)
+        with terminal(monkeypatch, "stderr") as shown, plugins.isolated():
+            assert run(["cut", "line", hostile]) == 1
+            text = shown()
+        assert text.startswith(f"{label} {tmp_path}")
+        assert r"\x1b]0;title\x07 \x9b31m \u202e: no such file or directory" in text
+
+
+def test_tables_of_a_narrow_terminal_keep_every_column_and_break_no_word(monkeypatch):
+    with terminal(monkeypatch, "stdout") as shown:
+        print_table(("NAME", "STATE", "WHY"), [("a" * 30, "failed", "it cannot be-imported " * 4)])
+        lines = shown().splitlines()
+    assert ["NAME" + " " * 29 + "STATE", "      WHY", "a" * 30 + "   failed"] == lines[:3]
+    assert all(line.startswith("      ") and not line.endswith("be-") for line in lines[3:])
+    assert ["it", "cannot", "be-imported"] * 4 == " ".join(lines[3:]).split()
+    assert max(map(len, lines)) <= 60
 
 
 @pytest.mark.parametrize("form", ["json", "text"])

@@ -63,13 +63,15 @@ async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(capl
             new = [clients.enter_context(socket.socket()) for _ in range(12)]
             with no_more_descriptors():
                 os.kill(lost, signal.SIGKILL)
-                await until(lambda: caplog.text.count("cannot start a worker for now") == 2)  # tried again
+                await until(lambda: caplog.text.count("cannot start a worker:") == 2)  # it is tried again
+                with pytest.raises(WorkerError, match="cannot start a worker: too many open files"):
+                    await server.reload()
                 for client in new:
                     client.connect((host, int(port)))
                     client.sendall(b"pid\n")
                 assert {b"%d\n" % other} == {client.recv(100) for client in new}
         await until(lambda: lost not in server.worker_pids)
-    assert f"{server.url}: cannot start a worker for now: too many open files" in caplog.text
+    assert f"{server.url}: cannot start a worker: too many open files" in caplog.text
     assert [] == multiprocessing.active_children()
 
 
@@ -221,7 +223,7 @@ async def test_a_worker_that_cannot_start_fails_the_server_and_leaves_nothing_op
     before = open_descriptors()
     with pytest.raises(WorkerError, match="a worker ended with exit code 7 before it served"):
         await serve(Unstartable(), HERE, workers=1)
-    with pytest.raises(ValueError, match="not again"):
+    with pytest.raises(WorkerError, match="cannot start a worker: not again"):
         await serve(Fickle(), HERE, workers=1)
     assert open_descriptors() <= before
 

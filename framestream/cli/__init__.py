@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import errno
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,22 +62,34 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 
+    # Click itself would end the process, with another status, while it parses what to do.
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        with _quiet_ends():
+            return super().make_context(*args, **settings)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _quiet_ends():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise click.exceptions.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            discard_output()
-            raise click.exceptions.Exit(CLOSED_PIPE) from None
-        except OSError as error:
-            # What writes to files names them in its errors; without a name it is standard output.
-            if error.filename is not None:
-                raise click.ClickException(f"{error.filename}: {describe_os_error(error)}") from error
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise click.ClickException(str(error)) from error
-            discard_output()
-            raise click.ClickException(f"standard output: {describe_os_error(error)}") from error
+
+
+@contextmanager
+def _quiet_ends() -> Iterator[None]:
+    """Turn Ctrl-C, a closed pipe and what the system refuses into an exit status or one line."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        discard_output()
+        raise click.exceptions.Exit(CLOSED_PIPE) from None
+    except OSError as error:
+        # What writes to files names them in its errors; without a name it is standard output.
+        if error.filename is not None:
+            raise click.ClickException(f"{error.filename}: {describe_os_error(error)}") from error
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise click.ClickException(str(error)) from error
+        discard_output()
+        raise click.ClickException(f"standard output: {describe_os_error(error)}") from error
 
 
 @click.group(

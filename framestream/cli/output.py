@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 import click
 
 from framestream.errors import FrameTooLarge, PayloadError, counted, describe_error, printable
-from framestream.framer import NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
 
 _PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
 # json.dumps makes a new encoder for every call that asks for anything but the defaults.
@@ -97,9 +97,13 @@ class Undecoded(ReadCondition[bytes]):
         self.can_be_empty = condition.can_be_empty
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the other condition's span, without the value."""
+        """Return the other condition's span, without the value: only what is no frame at all stays apart."""
         found = self.condition.find(window)
-        return found[:3] if isinstance(found, tuple) else found
+        if not isinstance(found, tuple) or len(found) == 3 or found[3] is PADDING:
+            return found
+        if isinstance(value := found[3], Decode):
+            return *found[:3], Decode(bytes, trailer=value.trailer, final=value.final)
+        return found[:3]
 
     def explain(self, window: Window) -> str:
         """Say what the other condition would say."""
@@ -228,8 +232,8 @@ def wrapped(text: str, start: str, indent: str, columns: int) -> str:
 def report(name: str, error: Exception | str) -> None:
     """Print what is wrong with a stream to standard error, with the bytes at fault."""
     complain(f"{name}: {error if isinstance(error, str) else describe_error(error)}")
-    payload = error.payload[:32] if isinstance(error, PayloadError) else b""
-    for line in hexdump(payload or getattr(error, "excerpt", b""), getattr(error, "offset", 0) or 0):
+    data, place = ("payload", "payload_offset") if isinstance(error, PayloadError) else ("excerpt", "offset")
+    for line in hexdump(getattr(error, data, b"")[:32], getattr(error, place, 0) or 0):
         click.echo(line, err=True)
 
 

@@ -326,7 +326,7 @@ def show(name: str) -> None:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     for plugin in matching(name):
         for key, value in _facts(plugin).items():
-            shown = ", ".join(value) if isinstance(value, list) else value
+            shown = ", ".join(value) if isinstance(value, list | tuple) else value
             if key == "load_time" and value is not None:
                 shown = f"{value * 1000:.0f} ms"
             say(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())

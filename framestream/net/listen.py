@@ -217,8 +217,7 @@ class Acceptor:
     Args:
         sockets: listening and non-blocking. They belong to the acceptor from here on.
         on_connection: takes each accepted socket, and the address of its peer.
-        on_failure: told about an ``OSError`` that stops the accepting, for want of descriptors or memory for
-            instance; of further ones only after all that waited in between has been accepted.
+        on_failure: told about each ``OSError`` that stopped the accepting for a while.
         room: how many more connections may be accepted now.
     """
 
@@ -294,15 +293,14 @@ class Acceptor:
             try:
                 accepted = sock.accept()
             except (BlockingIOError, InterruptedError):
-                self._pause = FIRST_PAUSE
                 return
             except OSError as error:
                 if error.errno in _GONE:
                     continue
                 self._unwatch()
                 self._retry = self._loop.call_later(self._pause, self.notify)
-                if self._pause == FIRST_PAUSE:
-                    self._on_failure(error)
                 self._pause = min(2 * self._pause, LONGEST_PAUSE)
+                self._on_failure(error)
                 return
+            self._pause = FIRST_PAUSE
             self._on_connection(*accepted)

@@ -47,6 +47,9 @@ know, and its request is probably on the way."""
 FLUSH_TIMEOUT = 2.0
 """Seconds to send what a handler has written before it failed: often the peer is what failed."""
 
+TELL_AGAIN = 60.0
+"""Seconds until it is told again that nothing can be accepted: it is tried far more often."""
+
 LINGER = 2.0
 """Seconds for a client that is still sending to notice that its handler has ended."""
 
@@ -68,7 +71,7 @@ class ServerStats:
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
         peer_failures: connections ended by what the peer did: broken framing, a reset, a time limit.
         handler_failures: connections whose handler raised anything else, or that could not be handed to it.
-        accept_failures: how often nothing could be accepted for a while for want of descriptors or memory.
+        accept_failures: how often nothing could be accepted for want of descriptors or memory.
         bytes_received, bytes_sent: over the connections that are closed.
         frames_received, frames_sent: over the connections that are closed.
         oversize: frames above the limit, over the connections that are closed.
@@ -147,6 +150,7 @@ class Server:
         self._listens = True
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
+        self._tell_from = 0.0
         self._signals: list[signal.Signals] = []
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
 
@@ -401,8 +405,11 @@ class Server:
 
     def _accept_failed(self, error: OSError) -> None:
         self._stats.accept_failures += 1
-        self._log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
-        events.tell("server_failed", server=self, error=error)
+        now = asyncio.get_running_loop().time()
+        if now >= self._tell_from:
+            self._tell_from = now + TELL_AGAIN
+            self._log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
+            events.tell("server_failed", server=self, error=error)
 
     def _log(self, level: int, message: str, peer: str | None = None, **options: Any) -> None:
         extra = {"server": self.url} if peer is None else {"server": self.url, "peer": peer}

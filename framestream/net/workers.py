@@ -227,7 +227,7 @@ class WorkerServer(Server):
         workers: int,
     ) -> None:
         super().__init__(endpoint, service, sockets, remove_file)
-        self._start_worker = partial(Worker, endpoint, service, sockets)
+        self._endpoint = endpoint
         self._count = workers
         self._workers: list[Worker] = []
         self._monitors: list[asyncio.Task[None]] = []  # one for each place: replaces the worker there
@@ -274,13 +274,16 @@ class WorkerServer(Server):
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LONGEST_RESTART_DELAY)
                 if worker is self._workers[place]:
-                    self._try_to_replace(place)
+                    try:
+                        self._put(place, self._start_worker())
+                    except WorkerError as error:  # for a while, maybe
+                        self._log(logging.ERROR, str(error))
 
-    def _try_to_replace(self, place: int) -> None:
+    def _start_worker(self) -> Worker:
         try:
-            self._put(place, self._start_worker())
-        except Exception as error:  # noqa: BLE001  # no descriptors, memory or processes: for a while, maybe
-            self._log(logging.ERROR, f"cannot start a worker for now: {describe_os_error(error)}")
+            return Worker(self._endpoint, self._service, self._sockets)
+        except Exception as error:  # no descriptors, memory or processes; or what cannot be sent, after all
+            raise WorkerError(f"cannot start a worker: {describe_os_error(error)}") from error
 
     def _put(self, place: int, fresh: Worker) -> asyncio.Task[None]:
         """Let a worker take a place; return what waits until the one that had it has drained."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, NoReturn
 from framestream import FramingError, NeedMore, Span, Window
 from framestream.framer import PADDING, ValueSpan
 from framestream_json._scan import START, At, Progress, scan
-from framestream_json._text import JsonReader, after_space, parse, size_of, skip_space
+from framestream_json._text import JsonReader, after_space, before_text, parse, size_of, skip_space
 
 _OPENING, _COMMA, _CLOSING = b"[,]"
 _AFTER: Final[Progress] = (At.END, 0)
@@ -45,9 +45,8 @@ class JsonArray(JsonReader):
         data, start, position = window.data, window.start, window.resume
         progress: Progress | None = window.memo
         if progress is None:
-            begin = after_space(data, start)
-            if begin > start:
-                return start, start, begin, PADDING
+            if (nothing := before_text(window)) is not None:
+                return nothing
             if start == len(data):
                 return NeedMore()
             if data[start] not in (_OPENING, _COMMA):

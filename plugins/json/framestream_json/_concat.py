@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from framestream import FramingError, NeedMore, Span, Window
-from framestream.framer import PADDING, ValueSpan
+from framestream.framer import ValueSpan
 from framestream_json._scan import START, At, scan
-from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
+from framestream_json._text import JsonFramer, before_text, parse, size_of, skip_space
 
 # A text that ends within the first of these sizes is parsed where it is found; the scan is for the others.
 _LOOKS: Final = (512, 8192, 131072)
@@ -27,8 +27,9 @@ class JsonConcat(JsonFramer):
         DECODED   {"a": 1}  [1, 2]    3  "text"
 
     What `jq` reads and writes. RFC 8259, section 2: arrays, objects and strings end by themselves; a number
-    or a name ends at white space, at the beginning of another text, or with the stream. White space between
-    texts belongs to no frame. No byte is scanned twice: progress is the number of open brackets.
+    or a name ends at white space, at the beginning of another text, or with the stream. White space and byte
+    order marks between texts belong to no frame. No byte is scanned twice: progress is the number of open
+    brackets.
 
     A text that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (section 6) is a
     `PayloadError`, and reading goes on after it. Where no text can begin (``]``, ``}``, ``,``, ``:``), and
@@ -36,7 +37,7 @@ class JsonConcat(JsonFramer):
     """
 
     name = "json-concat"
-    overhead = 1
+    overhead = 2
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'{"a": 1}[1, 2]\n3 "text"': [{"a": 1}, [1, 2], 3, "text"],
     }
@@ -45,9 +46,8 @@ class JsonConcat(JsonFramer):
         """Return the span up to the end of the text, with its value if it is short and all there."""
         data, start, progress = window.data, window.start, window.memo
         if progress is None:
-            begin = after_space(data, start)
-            if begin > start:
-                return start, start, begin, PADDING
+            if (nothing := before_text(window)) is not None:
+                return nothing
             if (found := self._look(data, start)) is not None:
                 return found
             progress = START

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from framestream import NeedMore, Span, Window
-from framestream.framer import PADDING, ValueSpan
-from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
+from framestream.framer import ValueSpan
+from framestream_json._text import JsonFramer, before_text, parse, size_of, skip_space
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class JsonLines(JsonFramer):
         DECODED   {"a": 1}    [1, 2]          "text"
 
     A line ends with LF; a CR in front of it is white space, and white space around a text belongs to no
-    frame, blank lines included (NDJSON 3.2 lets a parser ignore them). The last line may lack its LF, as
-    jsonlines.org says ("Line Terminator"); with ``last=no`` that is an `IncompleteFrame`.
+    frame, blank lines included (NDJSON 3.2 lets a parser ignore them), nor does a byte order mark in front
+    of one. The last line may lack its LF, as jsonlines.org says ("Line Terminator"); with ``last=no`` that
+    is an `IncompleteFrame`.
 
     A line that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (RFC 8259, section 6) is a
     `PayloadError`: reading goes on with the next line. Nothing breaks the stream but a line above the
@@ -29,7 +30,7 @@ class JsonLines(JsonFramer):
     """
 
     name = "json-lines"
-    overhead = 1
+    overhead = 2
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'{"a": 1}\n[1, 2]\r\n\n"text"\n': [{"a": 1}, [1, 2], "text"],
     }
@@ -37,12 +38,10 @@ class JsonLines(JsonFramer):
     last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span up to the LF; white space in front of a text is padding."""
+        """Return the span up to the LF; what is in front of a text is padding."""
         data, start = window.data, window.start
-        if not window.taken and window.resume == start:
-            begin = after_space(data, start)
-            if begin > start:
-                return start, start, begin, PADDING
+        if not window.taken and window.resume == start and (nothing := before_text(window)) is not None:
+            return nothing
         end = data.find(b"\n", window.resume)
         if end >= 0:
             return start, end, end + 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NoReturn
 
-from framestream import EncodeError, Framer, ReadCondition
+from framestream import EncodeError, Framer, NeedMore, ReadCondition, Window
+from framestream.framer import PADDING, ValueSpan
 
 MOST_DEPTH: Final = 500
 """Python's parser recurses on nested values, and stops at 1000 of everything that is on the stack."""
@@ -23,6 +25,7 @@ parse: Final = _decoder.raw_decode
 """Return the value that begins at an index of a str, and where it ends; ValueError if none does."""
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
+_NO_TEXT: Final = re.compile(rb"(?:[ \t\r\n]|\xef\xbb\xbf)*")
 _SPACE_IN_TEXT: Final = re.compile(r"[ \t\r\n]*")
 _STRINGS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
@@ -32,6 +35,21 @@ _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 def after_space(data: bytes | bytearray, start: int) -> int:
     """Return where insignificant white space (RFC 8259, section 2) that begins here ends."""
     return _SPACE.match(data, start).end()  # type: ignore[union-attr]  # it matches nothing, too
+
+
+def before_text(window: Window) -> ValueSpan | NeedMore | None:
+    """Answer with what belongs to no text: white space and byte order marks; None where a text begins.
+
+    RFC 8259, section 8.1, lets a parser ignore the mark. Joined files have it between texts, too.
+    """
+    data, start = window.data, window.start
+    begin = _NO_TEXT.match(data, start).end()  # type: ignore[union-attr]  # it matches nothing, too
+    if begin > start:
+        return start, start, begin, PADDING
+    seen = len(data) - start
+    if 0 < seen < len(BOM_UTF8) and data.endswith(BOM_UTF8[:seen]) and not window.eof:
+        return NeedMore(seen + 1)
+    return None
 
 
 def skip_space(text: str, start: int) -> int:
