@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from framestream.errors import EncodeError, FramingError
-from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window
+from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window, bytes_of
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,10 @@ class Lines(Framer[bytes]):
         return NeedMore(resume=searched, settled=searched)
 
     def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        if b"\r\n" in frame + b"\r":
+        payload = bytes_of(frame)
+        if b"\r\n" in payload + b"\r":
             raise EncodeError("payload contains the delimiter")
-        return frame + b"\r\n"
+        return payload + b"\r\n"
 
 
 class Rescans(Lines):
@@ -173,7 +174,8 @@ class AsksForTooMuch(Framer[bytes]):
         return start + 1, start + size, start + size
 
     def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        return [bytes([len(frame)]), frame]
+        payload = bytes_of(frame, 255)
+        return [bytes([len(payload)]), payload]
 
 
 class IndexErrorWhenShort(AsksForTooMuch):
@@ -185,10 +187,81 @@ class IndexErrorWhenShort(AsksForTooMuch):
 
 
 class DecodeFails(Lines):
-    """Lets an exception out that is no ValueError."""
+    """Fails for an empty payload, which is a good one."""
 
     def decode(self, payload: bytes) -> bytes:
         return bytes([payload[0]]) + payload[1:]
+
+
+class Picky(Lines):
+    """Cannot decode what begins with a question mark."""
+
+    def decode(self, payload: bytes) -> bytes:
+        if payload.startswith(b"?"):
+            raise KeyError(payload)
+        return payload
+
+
+_FAILED = {"before": False}
+
+
+class SharesADecoder(Picky):
+    """Decodes with something that is shared, and broken by what it cannot decode."""
+
+    def decode(self, payload: bytes) -> bytes:
+        failed, _FAILED["before"] = _FAILED["before"], payload.startswith(b"?")
+        if failed:
+            raise RuntimeError("broken by the frame before")
+        return super().decode(payload)
+
+
+class SearchesAfterABadFrame(Picky):
+    """Looks at all that follows, for every frame that it will not be able to decode."""
+
+    def find(self, window: Window) -> Any:
+        if window.data.startswith(b"?", window.start):
+            window.data.count(b"?", window.start)
+        return super().find(window)
+
+
+class Hoards(Lines):
+    """Remembers every question in a memo."""
+
+    def find(self, window: Window) -> Any:
+        found = super().find(window)
+        if isinstance(found, NeedMore):
+            found.memo = (window.memo, len(window.data) - window.start)
+        return found
+
+
+class TrustsItsCaller(Lines):
+    """Takes it for granted that a frame is bytes."""
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        if b"\n" in frame:
+            raise EncodeError("payload contains a line feed")
+        return frame + b"\r\n"
+
+
+class WritesAnything(Lines):
+    """Writes the text of whatever it is given, line ends included."""
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        return super().encode(frame) if isinstance(frame, bytes) else f"{frame}\r\n\r".encode()
+
+
+class CountsItems(AsksForTooMuch):
+    """Takes the number of items for the number of bytes."""
+
+    def find(self, window: Window) -> Span | NeedMore:
+        data, start = window.data, window.start
+        if len(data) == start:
+            return NeedMore(size=1)
+        return start + 1, start + 1 + data[start], start + 1 + data[start]
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        bytes_of(frame, 255)
+        return [bytes([len(frame)]), frame]
 
 
 class LosesInEncoding(Lines):
@@ -442,7 +515,7 @@ class Pieces(Framer[bytes]):
         return (window.start, size, size) if size > window.start else NeedMore()
 
     def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        return frame
+        return bytes_of(frame)
 
 
 @dataclass(frozen=True)

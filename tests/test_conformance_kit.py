@@ -18,6 +18,7 @@ from framestream.testing import ConformanceError, check_framer, conformance_chec
 from framestream.testing.cost import CountedBytes
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
+BAD = {b"?one\r\nok\r\n": "KeyError"}
 LF_LINES = {b"one\ntwo\n": [b"one", b"two"]}
 LONG_LINES = {b"a line\nand one longer than three of it\n": [b"a line", b"and one longer than three of it"]}
 COUNTED_3 = {b"\0\0\3abc": [b"abc"]}
@@ -65,7 +66,11 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.IndexErrorWhenShort(), {b"\1\1ab": [b"ab"]}, "answers", "find raises IndexError"),
         (faulty.OutOfOrder(), LINES, "answers", "find returns a span out of order"),
         (faulty.ReturnsNone(), LINES, "answers", "neither a tuple of three (or four) nor NeedMore"),
-        (faulty.DecodeFails(), LINES, "answers", "decode raises IndexError"),
+        (faulty.DecodeFails(), LINES, "examples", "does not give the frames that its author names"),
+        (faulty.Hoards(), LINES, "memory", "takes far more memory than it has bytes"),
+        (faulty.TrustsItsCaller(), LINES, "foreign-frames", "encode raises TypeError"),
+        (faulty.WritesAnything(), LINES, "foreign-frames", "what encode writes cannot be read"),
+        (faulty.CountsItems(), {b"\3abc": [b"abc"]}, "wide-buffers", "otherwise than its bytes"),
         (faulty.SettlesTooMuch(), LINES, "settled", "settled=4, but the payload ends at 3"),
         (faulty.SettlesTheHeader(), {b"ab;": [b"b"]}, "settled", "but the payload begins at 1"),
         (faulty.ForgetsWhatWasTaken(), {b"<ab>": [b"ab"]}, "decoder", "read in parts"),
@@ -123,7 +128,7 @@ def test_somebody_elses_tracing_goes_on() -> None:
 
 def test_sound_framer_passes() -> None:
     report = check_framer(faulty.Lines(), examples=LINES, malformed=[], incomplete=[b"one\r"])
-    assert list(report.untried) == ["malformed", "spec-string"]
+    assert list(report.untried) == ["many-bad-frames", "bad-frames", "malformed", "spec-string"]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +238,27 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
         (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on a limit of"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
+        (
+            faulty.SharesADecoder(),
+            "bad-frames",
+            {"examples": LINES, "malformed": BAD},
+            "costs its neighbours",
+        ),
+        (faulty.Picky(), "bad-frames", {"examples": LINES, "malformed": BAD}, "None"),
+        (faulty.Lines(), "bad-frames", {"examples": LINES}, "no frame that cannot be decoded"),
+        (
+            faulty.Picky(),
+            "bad-frames",
+            {"malformed": BAD, "examples": {b"": []}},
+            "no frame that ends by itself",
+        ),
+        (
+            faulty.SearchesAfterABadFrame(),
+            "many-bad-frames",
+            {"malformed": BAD},
+            "find looks far beyond the frame",
+        ),
+        (faulty.Picky(), "many-bad-frames", {"malformed": BAD}, "None"),
     ],
 )
 def test_each_check_finds_by_itself(framer: Any, name: str, arguments: dict[str, Any], told: str) -> None:

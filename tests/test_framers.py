@@ -51,6 +51,11 @@ MAY_BE_UNTRIED = {
     "resume": "frames of fixed size",
     "linear-cost": "frames of fixed size",
     "many-frames": "frames that end only with the stream",
+    "memory": "frames of fixed size",
+    "bad-frames": "framings in which every payload can be decoded",
+    "many-bad-frames": "framings in which every payload can be decoded",
+    "foreign-frames": "conditions that only read",
+    "wide-buffers": "conditions that only read, and frames that are no bytes",
 }
 
 

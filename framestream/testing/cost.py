@@ -5,11 +5,12 @@ Twice the bytes may cost twice as much, and no more.
 
 from __future__ import annotations
 
+import gc
 import platform
 import time
 import timeit
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ from framestream.testing.contract import (
     hold_same,
     is_one_frame,
 )
+from framestream.testing.driver import UNLIMITED, WAYS, transcript
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
 # Twice the work may cost twice as much, and as many bytes for each byte of the stream may be noise.
@@ -51,6 +53,10 @@ _MOST_QUESTIONS = 128
 # A few parser objects and buffers may be made; a declared size goes far beyond.
 _MOST_ALLOCATED = 4 << 20
 _MOST_STARTS = 8
+
+# Bytes of memory for each byte of a frame that drips in: a place in a queue, and room to grow.
+_MOST_HELD = 16
+_NOISE = 1024
 
 # What `compare_speed` reads.
 _TIMED = 256 * 1024
@@ -196,10 +202,19 @@ def check_resume(suite: Suite) -> str | None:
 
 def check_many_frames(suite: Suite) -> str | None:
     """Many short frames that arrive together cost twice as much if they are twice as many."""
+    return _check_repeated(suite, suite.frames(), "short frames")
+
+
+def check_many_bad_frames(suite: Suite) -> str | None:
+    """Many frames that cannot be decoded cost twice as much if they are twice as many, too."""
+    return _check_repeated(suite, suite.bad_frames(), "frames that cannot be decoded")
+
+
+def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
     framer = suite.framer
-    frames = [frame for frame in suite.frames() if len(frame) <= _STREAM // 64]
+    frames = [frame for frame in frames if len(frame) <= _STREAM // 64]
     if not frames:
-        return "the examples have no short frame that ends by itself"
+        return f"there are no {kind} that end by themselves"
     size, count = len(frames[-1]), _STREAM // len(frames[-1])
     pair = _Pair(frames[-1] * count, frames[-1] * count * 2)
     meters, wholes = (_Meter(), _Meter()), (CountedBytes(pair.short), CountedBytes(pair.long))
@@ -211,7 +226,7 @@ def check_many_frames(suite: Suite) -> str | None:
                     return "frames of the examples cannot be repeated: one takes the next for its own"
     for data in wholes:
         framer.split(Window(data))
-    what = f"{2 * count} short frames in one chunk cost more and more"
+    what = f"{2 * count} {kind} in one chunk cost more and more"
     beyond, hint = (
         f"find looks far beyond the frame: {what}",
         "stop at the frame's end, and slice nothing else",
@@ -220,7 +235,68 @@ def check_many_frames(suite: Suite) -> str | None:
     _compare(pair, meters, "allocated", beyond, hint)
     hint = "go through the window once, and do not cut off its beginning"
     _compare(pair, wholes, "examined", f"split looks at the same bytes again: {what}", hint)
+    for by in WAYS[:2]:
+        read = _Counted(framer), _Counted(framer)
+        for counted, wire in zip(read, pair, strict=True):
+            transcript(counted, [wire], by=by, max_frame_size=UNLIMITED)
+        _compare(pair, read, "examined", f"the decoder has the same bytes looked at again: {what}", hint)
     return None
+
+
+class _Counted(ReadCondition[Any]):
+    """Another framer, and how many bytes it has examined for a decoder."""
+
+    def __init__(self, framer: ReadCondition[Any]) -> None:
+        self.framer, self.examined = framer, 0
+        self.name, self.max_size = framer.name, framer.max_size
+        self.overhead, self.can_be_empty = framer.overhead, framer.can_be_empty
+
+    def find(self, window: Window) -> Any:
+        return self._counting(self.framer.find, window)
+
+    def split(self, window: Window) -> Any:
+        return self._counting(self.framer.split, window)
+
+    def decode(self, payload: bytes) -> Any:
+        return self.framer.decode(payload)
+
+    def _counting(self, ask: Callable[[Window], Any], window: Window) -> Any:
+        data = CountedBytes(window.data)
+        try:
+            return ask(Window(data, window.start, window.resume, window.memo, window.eof, window.taken))
+        finally:
+            self.examined += data.examined
+
+
+def check_memory(suite: Suite) -> str | None:
+    """A frame that arrives byte by byte is held in about as many bytes as have arrived."""
+    pair = _slow_frames(suite)
+    if pair is None:
+        return _NO_SLOW_FRAME
+    short, long = (_held(suite.framer, frame) for frame in pair)
+    most = _MOST_HELD * (len(pair.long) - len(pair.short)) + _NOISE
+    if long - short > most:
+        more = len(pair.long) - len(pair.short)
+        raise ConformanceError(
+            "a frame that arrives byte by byte takes far more memory than it has bytes",
+            data=pair.long,
+            expected=f"at most {most} bytes of memory for {more} more of the frame",
+            got=f"{long - short} bytes",
+            hint="keep in memo what the next question needs, and not what the window shows anyway",
+        )
+    return None
+
+
+def _held(framer: ReadCondition[Any], frame: bytes) -> int:
+    """Return how many bytes of memory are held when all of a frame but its last byte has arrived."""
+    decoder = FrameDecoder(max_frame_size=UNLIMITED)
+    with _tracing():
+        before, _ = tracemalloc.get_traced_memory()
+        for byte in in_chunks(frame[:-1], 1):
+            decoder.receive_data(byte)
+            decoder.next_frame(framer, UNLIMITED)
+        gc.collect()  # the interpreter keeps tuples for later use
+        return tracemalloc.get_traced_memory()[0] - before
 
 
 def check_declared_sizes(suite: Suite) -> None:

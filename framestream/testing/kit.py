@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, Unpack
 
 from framestream.framer import ReadCondition
-from framestream.testing import answers, cost, streams
+from framestream.testing import answers, cost, streams, writing
 from framestream.testing.contract import ConformanceError, describe_framer
 from framestream.testing.suite import Arguments, Suite
 
@@ -18,14 +18,15 @@ Function: TypeAlias = "Callable[[Suite], str | None]"
 _CHECKS: tuple[Function, ...] = (
     answers.check_answers, answers.check_purity, answers.check_value, answers.check_moving_window,
     answers.check_size, answers.check_final, answers.check_sharing, streams.check_chunking,
-    streams.check_examples, answers.check_settled, streams.check_split, streams.check_round_trip,
-    cost.check_resume, cost.check_linear_cost, cost.check_many_frames, cost.check_declared_sizes,
-    streams.check_decoder, streams.check_truncation, streams.check_malformed, streams.check_incomplete,
-    streams.check_spoilt_bytes, streams.check_limits, streams.check_spec_string,
+    streams.check_examples, answers.check_settled, streams.check_split, writing.check_round_trip,
+    writing.check_foreign_frames, writing.check_wide_buffers, cost.check_resume, cost.check_linear_cost,
+    cost.check_memory, cost.check_many_frames, cost.check_many_bad_frames, cost.check_declared_sizes,
+    streams.check_decoder, streams.check_bad_frames, streams.check_truncation, streams.check_malformed,
+    streams.check_incomplete, streams.check_spoilt_bytes, streams.check_limits, streams.check_spec_string,
 )
 _NOT_IF_CHUNK_DEPENDENT = (
-    answers.check_final, streams.check_chunking, streams.check_round_trip, streams.check_decoder,
-    streams.check_truncation, streams.check_limits,
+    answers.check_final, streams.check_chunking, writing.check_round_trip, streams.check_decoder,
+    streams.check_truncation, streams.check_limits, streams.check_bad_frames,
 )
 # fmt: on
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any
 
 from framestream.decoder import OnOversize
 from framestream.errors import FramingError, IncompleteFrame, PayloadError, SpecError
-from framestream.framer import Framer, ReadCondition, Window
-from framestream.iterate import iter_frames
-from framestream.testing.contract import ConformanceError, describe_error, encode, is_one_frame
+from framestream.framer import ReadCondition, Window
+from framestream.iterate import Options, iter_frames
+from framestream.testing.contract import ConformanceError, describe_error
 from framestream.testing.driver import (
     POLICIES,
     UNLIMITED,
@@ -37,6 +37,7 @@ _TAKEN = (
 )
 _OVERHEAD = "declare in overhead how many bytes a frame takes besides its payload"
 _AT_THE_END = "answer NeedMore when window.eof is set and the frame is not complete"
+_NO_FRAME = "the examples have no frame that ends by itself"
 _HOW = {"frame": "one at a time", "batch": "in batches", "part": "in parts", "mixed": "in mixed ways"}
 
 
@@ -109,49 +110,6 @@ def _check_split(framer: ReadCondition[Any], data: bytes, reading: Reading, *, e
             )
 
 
-def check_round_trip(suite: Suite) -> str | None:
-    """A frame that is encoded is read back equal, or `encode` refuses it."""
-    framer = suite.framer
-    if not isinstance(framer, Framer):
-        return "it cannot encode: it is a ReadCondition, not a Framer"
-    read = [value for wire, _ in suite.examples for value in suite.reading(wire).values()]
-    frames = [value for value in read if not isinstance(value, Exception)]
-    written = [(frame, wire) for frame in frames if (wire := encode(framer, frame)) is not None]
-    if not written:
-        return "encode refuses every frame of the examples"
-    joined = [(frame, wire) for frame, wire in written if is_one_frame(framer, wire)]
-    if joined:
-        _check_read_back(framer, [frame for frame, _ in joined], b"".join(wire for _, wire in joined))
-    for frame in (*frames, *_telling_frames(suite, frames)):
-        if (wire := encode(framer, frame)) is not None:
-            _check_read_back(framer, [frame], wire)
-    return None
-
-
-def _check_read_back(framer: Framer[Any], frames: list[Any], wire: bytes) -> None:
-    reading = read_chunks(framer, [wire])
-    if not same_frames(frames, reading.values()) or reading.leftover:
-        raise ConformanceError(
-            "what encode writes is read back as something else",
-            data=wire,
-            expected=f"{frames!r}, and nothing left over",
-            got=f"{reading.values()!r}, left over: {reading.leftover!r}",
-            hint="make find and encode agree; raise EncodeError for a frame that this framing cannot carry, "
-            "such as a payload that contains the delimiter or a length that does not fit",
-        )
-
-
-def _telling_frames(suite: Suite, frames: list[Any]) -> Iterator[Any]:
-    """Yield frames that an encoder may trip over: empty ones, and ones made of the framing's own bytes."""
-    kinds = {type(frame) for frame in frames}
-    raw = [b"", b"\0", b"\r", b"\n", b" ", b"\xff" * 3, *suite.wires[:12], *suite.spoilt(12)]
-    for data in (*raw, *(wire[-size:] for wire in suite.wires[:12] for size in (1, 2, 3))):
-        if bytes in kinds:
-            yield data
-        if str in kinds:
-            yield data.decode("latin-1")
-
-
 def check_spec_string(suite: Suite) -> str | None:
     """The framer's string, given to `get_framer`, makes an equal framer."""
     from framestream.registry.lookup import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
@@ -206,7 +164,7 @@ def check_malformed(suite: Suite) -> str | None:
             raise ConformanceError(
                 "malformed bytes are accepted",
                 data=wire,
-                expected="FramingError from find, or ValueError from decode",
+                expected="FramingError from find, or an exception from decode",
                 got=told,
                 hint="check what the framing prescribes in find, and the payload in decode",
             )
@@ -235,6 +193,43 @@ def check_incomplete(suite: Suite) -> str | None:
             )
         _check_any(suite, wire)
     return None if suite.incomplete else "no incomplete streams were given"
+
+
+def check_bad_frames(suite: Suite) -> str | None:
+    """A frame that cannot be decoded costs its neighbours nothing, wherever it stands."""
+    framer, good = suite.framer, suite.frames()
+    known = {wire[cut.start : cut.stop]: cut.value for wire, cut in suite.cuts()}
+    bad = suite.bad_frames()
+    known |= {frame: suite.reading(frame).cuts[0].value for frame in bad}
+    if not (good and bad):
+        return "no frame that cannot be decoded stands in the malformed streams" if good else _NO_FRAME
+    tried = False
+    for one in bad[:3]:
+        short, long = good[0], good[-1]
+        for frames in ([one, long], [long, one], [short, one, long], [one, one, short, long, one, one]):
+            reading = read_chunks(framer, [b"".join(frames)])
+            if [cut.stop - cut.start for cut in reading.cuts] == [len(frame) for frame in frames]:
+                tried = True
+                _check_neighbours(suite, frames, reading, [known[frame] for frame in frames])
+    return None if tried else "frames of the examples cannot stand in a row"
+
+
+def _check_neighbours(suite: Suite, frames: list[bytes], reading: Reading, alone: list[Any]) -> None:
+    sound = [value for value in alone if not isinstance(value, Exception)]
+    for chunks in suite.chunkings(b"".join(frames), few=True):
+        bad: list[PayloadError] = []
+        options: Options = {"max_frame_size": UNLIMITED, "on_payload_error": bad.append}
+        found = list(iter_frames(chunks, suite.framer, **options))
+        if not same_frames(alone, reading.values()) or not same_frames(sound, found):
+            raise ConformanceError(
+                "a frame that cannot be decoded costs its neighbours",
+                chunks=chunks,
+                expected=f"{sound!r}",
+                got=f"{found!r}, and {bad!r}",
+                hint="let decode depend on its payload alone, and split stop before a frame that raises",
+            )
+        for by in WAYS:
+            _hold(reading, transcript(suite.framer, chunks, by=by, max_frame_size=UNLIMITED), chunks, by)
 
 
 def check_spoilt_bytes(suite: Suite) -> None:

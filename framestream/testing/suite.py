@@ -134,10 +134,18 @@ class Suite:
 
     def frames(self) -> list[bytes]:
         """Return the bytes of distinct frames in the examples that end by themselves, shortest first."""
-        distinct = {wire[cut.start : cut.stop] for wire, cut in self.cuts() if cut.stop > cut.start}
-        return sorted(
-            (frame for frame in distinct if is_one_frame(self.framer, frame)), key=lambda f: (len(f), f)
-        )
+        return self._distinct(self.cuts())
+
+    def bad_frames(self) -> list[bytes]:
+        """Return the same of frames that cannot be decoded, from malformed and spoilt streams."""
+        wires = (*(wire for wire, _ in self.malformed), *self.spoilt(24))
+        cuts = ((wire, cut) for wire in wires for cut in self.reading(wire).cuts)
+        return self._distinct((wire, cut) for wire, cut in cuts if isinstance(cut.value, Exception))
+
+    def _distinct(self, cuts: Iterable[tuple[bytes, Cut]]) -> list[bytes]:
+        found = {wire[cut.start : cut.stop] for wire, cut in cuts if cut.stop > cut.start}
+        alone = (frame for frame in found if is_one_frame(self.framer, frame))
+        return sorted(alone, key=lambda frame: (len(frame), frame))
 
     def situations(self) -> list[bytes]:
         """Return the bytes from each frame's start to the end of its stream, spoilt streams included."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any, ClassVar, Final
 
 from framestream import FramingError, NeedMore, Span, Window
@@ -13,6 +14,7 @@ from framestream_json._text import JsonFramer, before_text, parse, size_of, skip
 
 # A text that ends within the first of these sizes is parsed where it is found; the scan is for the others.
 _LOOKS: Final = (512, 8192, 131072)
+_LONGEST_TOKEN: Final = 16
 _SELF_DELIMITED: Final = (b"[", b"{", b'"')
 _BEHIND_SCALAR: Final = ' \t\r\n"[]{},:\x1e'
 
@@ -67,10 +69,15 @@ class JsonConcat(JsonFramer):
             try:
                 text, _ = utf_8_decode(data[start : start + size])  # a character cut off is no error here
                 value, stop = parse(text, 0)
-            except (ValueError, RecursionError):
-                if len(data) - start <= size:
+            except JSONDecodeError as error:
+                # A larger look helps if the text was cut off: then what is wrong is near the end, or a string
+                # that has none. Otherwise a bad text would cost as much as the largest look.
+                cut_off = error.pos > len(text) - _LONGEST_TOKEN or error.msg.startswith("Unterminated")
+                if len(data) - start <= size or not cut_off:
                     return None
                 continue
+            except (ValueError, RecursionError):
+                return None
             end = start + size_of(text, stop)
             return None if self.is_too_deep(data[start:end]) else (start, end, end, value)
         return None
