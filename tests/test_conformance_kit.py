@@ -308,7 +308,7 @@ def test_long_input_is_shown_by_its_ends_and_size() -> None:
 
 def test_without_examples_frames_that_it_writes_itself_are_tried() -> None:
     report = check_framer(faulty.Lines())
-    assert report.untried["examples"] == "no examples were given; tried on what it writes itself: 5 streams"
+    assert report.untried["examples"] == "no examples given; tried on what it writes itself: 5 streams"
     assert {"linear-cost", "limits", "round-trip"} <= set(report.kept)
     assert failure(faulty.ChunkDependent()).check == "chunking"
     assert "spoilt-bytes" in check_framer(faulty.Checked()).kept
