@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import textwrap
+import tty
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,23 @@ async def test_a_terminal_that_is_opened_passes_bytes_as_they_are_until_it_is_cl
         os.close(device)
         with pytest.raises(StreamClosed):
             await stream.read(LINE)
+    os.close(program)
+
+
+async def test_a_terminal_that_others_poll_by_time_does_not_end_while_nothing_is_there():
+    """It gives 0 bytes then (VMIN and VTIME are 0), as libraries for serial ports set it."""
+    device, program = pty.openpty()
+    tty.setraw(program)
+    mode = termios.tcgetattr(program)
+    mode[6][termios.VMIN] = mode[6][termios.VTIME] = 0
+    termios.tcsetattr(program, termios.TCSANOW, mode)
+    async with await connect(f"fd:{os.dup(program)}") as stream:
+        reading = asyncio.ensure_future(stream.read(LINE))
+        await passes()
+        os.write(device, b"hello\n")
+        assert "hello" == await reading
+    assert mode[6] == termios.tcgetattr(program)[6]
+    os.close(device)
     os.close(program)
 
 
