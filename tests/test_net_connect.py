@@ -321,7 +321,7 @@ async def test_a_program_is_a_stream_and_sees_the_end_of_its_input():
 async def test_a_program_that_reads_no_more_is_heard_to_its_end_and_not_killed():
     script = "import os; os.read(0, 9); os.close(0); os.write(1, b'answer\\n'); os._exit(3)"
     async with await connect_process([sys.executable, "-c", script]) as stream:
-        with pytest.raises(StreamClosed, match="the peer takes no more"):
+        with pytest.raises(StreamClosed):
             while True:
                 await stream.write(b"x" * 100_000)
         assert "answer" == await stream.read(LINE)
