@@ -309,7 +309,7 @@ class CurrentFrame:
         try:
             return self.condition.find(window)
         except FramingError as error:
-            self.placed(error, 0 if error.position is None else error.position - start)
+            self._explained(error, 0 if error.position is None else error.position - start)
             raise
         except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
             self._fault(f"find raised {type(error).__name__}: {error}", error)
@@ -571,10 +571,10 @@ class CurrentFrame:
         error.excerpt = self.buffer.peek(32, at=max(at, 0))
         return error
 
-    def _explained(self, error: E) -> E:
-        if hint := self.condition.explain(Window(self.buffer.head, self.buffer.pos)):
+    def _explained(self, error: E, at: int = 0) -> E:
+        if not self.consumed and (hint := self.condition.explain(Window(self.buffer.head, self.buffer.pos))):
             error.reason = f"{error.reason}; {hint}"
-        return self.placed(error, 0)
+        return self.placed(error, at)
 
     def _fault(self, reason: str, cause: Exception | None = None) -> NoReturn:
         raise self.fault(self.condition, reason, cause)

@@ -52,7 +52,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, get_args, get_origin
 
-from framestream.errors import EncodeError, SpecError
+from framestream.errors import EncodeError, SpecError, counted
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -369,7 +369,7 @@ def bytes_of(frame: object, max_size: int | None = None, *, copy: bool = True, k
         frame = view.tobytes() if copy or not view.c_contiguous else view.cast("B")
     size = len(frame)
     if max_size is not None and size > max_size:
-        raise EncodeError(f"payload of {size} bytes exceeds the limit {max_size}")
+        raise EncodeError(f"payload of {counted(size, 'byte')} exceeds the limit {max_size}")
     return frame  # type: ignore[return-value]  # a view does for whoever asks for one
 
 

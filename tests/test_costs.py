@@ -215,12 +215,29 @@ def growth_below(limit: float) -> Iterator[None]:
         tracemalloc.stop()
 
 
-def test_bytes_that_trickle_in_unread_take_little_more_than_themselves() -> None:
-    decoder, size = FrameDecoder(), 50_000
-    with growth_below(1.5 * size):
-        for _ in range(size):
-            decoder.receive_data(b"x")
-    assert decoder.next_frame(Exactly(size)) == b"x" * size
+@pytest.mark.parametrize("read", ["next_frame", "next_batch", "late"])
+@pytest.mark.parametrize("feed", ["receive_data", "get_buffer", "borrow"])
+@pytest.mark.parametrize("name", ["exactly", "length-prefix", "line", "regex"])
+def test_bytes_that_trickle_in_take_little_more_than_themselves(name: str, feed: str, read: str) -> None:
+    condition, wire = SLOW[name](8_000)
+    decoder, kept = FrameDecoder(), bytearray(1)
+    ask = partial(decoder.next_batch if read == "next_batch" else decoder.next_frame, condition)
+    with growth_below(2.5 * len(wire) + 4096):
+        for byte in wire[:-1]:
+            kept[0] = byte
+            if feed == "borrow":
+                decoder.borrow(memoryview(kept))
+                decoder.settle()
+            elif feed == "get_buffer" and (place := decoder.get_buffer()) is not None:
+                place[:1] = kept
+                decoder.buffer_updated(1)
+            else:
+                decoder.receive_data(kept)
+            if read != "late":
+                assert ask() is NEED_DATA
+        assert ask() is NEED_DATA
+    decoder.receive_data(wire[-1:])
+    assert ask() is not NEED_DATA
 
 
 GIB = 1 << 30

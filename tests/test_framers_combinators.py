@@ -429,6 +429,40 @@ def test_the_limit_is_the_largest_of_the_alternatives_if_all_have_one() -> None:
     assert FirstOf(Delimiter(b"\n", max_size=5), Delimiter(b";")).max_size is None
 
 
+def test_the_choice_costs_the_same_for_any_number_of_guards() -> None:
+    asked = []
+
+    class Noted(When[Any]):
+        def fits(self, data: bytes | bytearray, start: int) -> bool | None:
+            asked.append(start)
+            return super().fits(data, start)
+
+    counts = []
+    for many in (5, 50):
+        condition = FirstOf(*(Noted(bytes([number]), LINE) for number in range(100, 100 + many)), LINE)
+        data = [bytes([byte]) for byte in b"abc\nfe\n" * 10]
+        assert cut(condition, *data) == [b"abc", b"fe"] * 10  # each first byte is looked up once
+        asked.clear()
+        cut(condition, *data)
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+
+
+def test_what_the_bytes_are_is_guessed_only_for_the_error_that_is_raised() -> None:
+    guesses = []
+
+    @dataclass(frozen=True)
+    class Guessing(Never):
+        def explain(self, window: Window) -> str:
+            guesses.append(bytes(window.data))
+            return "looks like poetry"
+
+    assert cut(FirstOf(Guessing(), LINE), *[b"a\n"] * 9) == [b"a"] * 9
+    assert guesses == []
+    assert str(error(FirstOf(Guessing(), Never()), b"a")).endswith("; looks like poetry (at offset 0)")
+    assert guesses == [b"a"]
+
+
 def test_guesses_about_refused_frames_come_from_the_parts() -> None:
     window = Window(b"a")
     for condition in (
@@ -465,7 +499,7 @@ WRITTEN: list[tuple[Any, Any, bytes]] = [
     (NEST, [1, 2], b"\3\x92\1\2"),
 ]
 UNWRITABLE: list[tuple[Any, Any, str]] = [
-    (Sequence(LINE, LINE), (b"a",), "frame of 1 values for 2 parts"),
+    (Sequence(LINE, LINE), (b"a",), "frame of 1 value for 2 parts"),
     (SIZED, ("two", b"hi"), "part 2 does not follow"),
     (SIZED, ("3", b"hi"), "2 bytes"),
     (Sequence(Spaced()), (b"a",), "Spaced.* only reads"),

@@ -112,8 +112,14 @@ async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_ne
 
 
 @pytest.mark.asyncio_only
-async def test_a_worker_that_dies_while_it_is_replaced_leaves_one_worker():
+async def test_a_worker_that_dies_while_it_is_replaced_or_is_not_leaves_one_worker():
     async with await serve(answer, HERE, workers=1) as server:
+        given_up = asyncio.ensure_future(server.reload())
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await until(
+            lambda: [server.worker_pids[0]] == [child.pid for child in multiprocessing.active_children()]
+        )
         reloading = asyncio.ensure_future(server.reload())
         await asyncio.sleep(0)
         for worker in multiprocessing.active_children():

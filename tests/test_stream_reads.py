@@ -167,8 +167,12 @@ async def test_read_until_close_has_a_limit_of_its_own_and_works_once_on_a_close
     client, server = memory_stream_pair(max_buffer_size=1000)
     await client.write(b"x" * 2000)
     client.close()
-    with pytest.raises((BufferFull, FrameTooLarge)):
+    with pytest.raises(FrameTooLarge):
         await server.read_until_close()
+    client, server = memory_stream_pair(max_buffer_size=1000)
+    await client.write(b"x" * 1000)
+    client.close()
+    assert b"x" * 1000 == await server.read_until_close()
     client, server = memory_stream_pair()
     await client.write(b"abc")
     assert b"a" == await server.read_bytes(1)
@@ -337,6 +341,30 @@ async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream
         assert server.closed()
         assert isinstance(server.error, BufferFull)
         assert "reached maximum read buffer size" in caplog.text
+
+
+@once
+@pytest.mark.parametrize("before", [b"", b"small"])
+@pytest.mark.parametrize("chunks", [[1], [3, 400], [999], [1000], [1001], [1 << 16]])
+async def test_what_the_buffer_may_hold_does_not_depend_on_the_chunks(before, chunks):
+    frames = {
+        LengthPrefix(2): lambda payload: [len(payload).to_bytes(2, "big"), payload],
+        Line(None): lambda payload: [payload, b"\n"],
+    }
+    for framer, wire in frames.items():
+        around = 1000 - sum(map(len, wire(b"")))
+        for size, fits in ((around - 1, True), (around, True), (around + 1, False), (1500, False)):
+            client, server = memory_stream_pair(Wire(chunks=chunks), max_buffer_size=1000)
+            if before:
+                await client.write(wire(before))
+            await client.write([*wire(b"x" * size), b"more of it" * 500])
+            if before:
+                assert before == await server.read(framer)
+            if fits:
+                assert size == len(await server.read(framer))
+            else:
+                with pytest.raises(BufferFull, match="reached maximum read buffer size"):
+                    await server.read(framer)
 
 
 def test_a_stream_needs_a_running_loop():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from framestream.checks import check_count
-from framestream.errors import EncodeError
+from framestream.errors import EncodeError, counted
 from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window, bytes_of
 from framestream.framers.values import Interned
 
@@ -89,7 +89,7 @@ class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
         frame = bytes_of(frame)
         size = len(frame)
         if size > self.size or (size < self.size and self.pad is None):
-            raise EncodeError(f"payload of {size} bytes in records of {self.size}")
+            raise EncodeError(f"payload of {counted(size, 'byte')} in records of {self.size}")
         if self.pad is None:
             return frame
         if frame.endswith(self.pad):

@@ -12,6 +12,7 @@ from framestream.errors import (
     FrameTooLarge,
     FramingError,
     PayloadError,
+    counted,
     describe_error,
 )
 from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, ValueSpan, Window
@@ -102,7 +103,7 @@ def when_whole(
 
 def refuse_truncated(payload: bytes) -> NoReturn:
     """Refuse a payload about which no more is known."""
-    raise PayloadError(f"nothing can be made of the first {len(payload)} bytes alone", payload=payload)
+    raise PayloadError(f"nothing can be made of the first {counted(len(payload), 'byte')} alone")
 
 
 def still_missing(

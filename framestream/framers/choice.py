@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -78,6 +79,10 @@ class When(Framer[T]):
             if fits is None:
                 return NeedMore()
             raise FramingError(self.refusal, position=window.start)
+        return self.find_fitting(window)
+
+    def find_fitting(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return what the condition finds in a frame that is known to begin as it must."""
         memo = window.memo and window.memo[0]
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
         found = self.condition.find(inner)
@@ -118,8 +123,9 @@ class When(Framer[T]):
 
 
 class _Refusal(NamedTuple):
-    """Why an alternative does not take a frame, and how many bytes into it."""
+    """Which alternative does not take a frame, why, and how many bytes into it."""
 
+    number: int
     reason: str
     place: int
 
@@ -145,6 +151,8 @@ class FirstOf(Framer[T]):
 
     alternatives: Annotated[tuple[ReadCondition[T], ...], "The framers to choose from, in order."]
 
+    _by_byte: dict[int, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+
     def __init__(self, *alternatives: ReadCondition[T]) -> None:
         if not alternatives:
             raise ValueError("there must be at least one alternative")
@@ -158,69 +166,92 @@ class FirstOf(Framer[T]):
             max_size=max(known) if len(known) == len(limits) else None,
             overhead=max(sniffed, *(each.overhead for each in alternatives)),
             can_be_empty=any(each.can_be_empty for each in alternatives),
+            _by_byte={},
         )
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the first alternative finds that does not refuse the frame."""
-        number, memo, refusals = window.memo or (0, None, ())
+        first, memo, known = window.memo or (0, None, ())
+        refusals = [*known]
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
-        while number < len(self.alternatives):
-            alternative = self.alternatives[number]
-            found: Any = self._ask(alternative, inner)
+        # What is gone of a frame was passed on because one alternative is chosen.
+        for number in (first,) if window.taken else self._fitting(inner):
+            if number < first:
+                continue
+            found: Any = self._ask(number, inner)
             if type(found) is tuple:
                 if len(found) == 4 and type(found[3]) is not Decode:
                     return found  # its value, or that it is padding
-                decode, trailer = decoder_of(alternative, found)
+                decode, trailer = decoder_of(self.alternatives[number], found)
                 first, stop, end = found[:3]
                 return when_whole(decode, window, first, stop, end, trailer)
             if type(found) is NeedMore:
-                return self._wait(number, inner, found, refusals)
-            refusals = (*refusals, found)
-            number += 1
+                return self._wait(number, inner, found, tuple(refusals))
+            refusals.append(found)
             inner.resume, inner.memo = inner.start, None
         raise self._combined(refusals, inner.start)
-
-    def _ask(self, alternative: ReadCondition[T], inner: Window) -> Span | ValueSpan | NeedMore | _Refusal:
-        """Return the alternative's answer, or why another one is to be asked."""
-        if len(self.alternatives) == 1:
-            return alternative.find(inner)
-        if isinstance(alternative, When):
-            # Its guard is asked first: an exception would cost as much as everything else.
-            if inner.memo is None and alternative.fits(inner.data, inner.start) is False:
-                return _Refusal(alternative.refusal, 0)
-            return alternative.find(inner)
-        try:
-            return alternative.find(inner)
-        except FramingError as error:
-            if not _refused_early(alternative, inner):
-                raise
-            place = inner.start if error.position is None else error.position
-            return _Refusal(error.reason, place - inner.start)
-
-    def _wait(self, number: int, inner: Window, more: NeedMore, refusals: tuple[Any, ...]) -> NeedMore:
-        # What an alternative settles is final only if no other one can be asked after it.
-        alternative = self.alternatives[number]
-        seen = len(inner.data) - inner.start + inner.taken
-        final = number + 1 == len(self.alternatives) or isinstance(alternative, When) or seen >= _SNIFFED
-        return still_missing(more, inner, inner, (number, more.memo, refusals), settles=final)
 
     def split(self, window: Window) -> tuple[list[T], int]:
         """Cut frames as long as the choice is easy."""
         return split_by(self._whole, window)
 
     def _whole(self, data: bytes, at: int, inner: Window) -> tuple[T, int] | None:
-        for alternative in self.alternatives:
-            if not isinstance(alternative, When):
-                return whole(alternative, data, at, inner)
-            if (fits := alternative.fits(data, at)) is not False:
-                return whole(alternative.condition, data, at, inner) if fits else None
-        return None
+        inner.start = inner.resume = at
+        if not (fitting := self._fitting(inner)):
+            return None
+        chosen = self.alternatives[number := fitting[0]]
+        if isinstance(chosen, When) and chosen.fits(data, at):
+            return whole(chosen.condition, data, at, inner)
+        return whole(chosen if number + 1 == len(self.alternatives) else self, data, at, inner)
 
-    def _combined(self, refusals: tuple[_Refusal, ...], start: int) -> FramingError:
+    def _fitting(self, window: Window) -> Sequence[int]:
+        """Return the alternatives for a frame with this first byte: guards are looked up, not asked."""
+        if window.start >= len(window.data):
+            return range(len(self.alternatives))
+        byte = window.data[window.start]
+        if (fitting := self._by_byte.get(byte)) is None:
+            fitting = tuple(
+                number
+                for number, each in enumerate(self.alternatives)
+                if not isinstance(each, When) or each.fits(bytes((byte,)), 0) is not False
+            )
+            self._by_byte[byte] = fitting
+        return fitting
+
+    def _ask(self, number: int, inner: Window) -> Span | ValueSpan | NeedMore | _Refusal:
+        """Return the alternative's answer, or why another one is to be asked."""
+        alternative = self.alternatives[number]
+        if len(self.alternatives) == 1:
+            return alternative.find(inner)
+        if isinstance(alternative, When):
+            fits = inner.memo is not None or alternative.fits(inner.data, inner.start)
+            if fits:
+                return alternative.find_fitting(inner)
+            return NeedMore() if fits is None else _Refusal(number, alternative.refusal, 0)
+        try:
+            return alternative.find(inner)
+        except FramingError as error:
+            if not _refused_early(alternative, inner):
+                raise
+            place = inner.start if error.position is None else error.position
+            return _Refusal(number, error.reason, place - inner.start)
+
+    def _wait(self, number: int, inner: Window, more: NeedMore, refusals: tuple[_Refusal, ...]) -> NeedMore:
+        # What an alternative settles is final only if no other one can be asked after it.
+        alternative = self.alternatives[number]
+        seen = len(inner.data) - inner.start + inner.taken
+        final = number + 1 == len(self.alternatives) or isinstance(alternative, When) or seen >= _SNIFFED
+        return still_missing(more, inner, inner, (number, more.memo, refusals), settles=final)
+
+    def _combined(self, refusals: list[_Refusal], start: int) -> FramingError:
         """Make one error of several, placed where the alternative that came furthest gave up."""
-        pairs = zip(self.alternatives, refusals, strict=True)
-        reasons = "; ".join(f"{alternative}: {refusal.reason}" for alternative, refusal in pairs)
-        furthest = max(refusal.place for refusal in refusals)
+        # Guards that were not even asked refuse the first byte.
+        told: dict[int, str] = {refusal.number: refusal.reason for refusal in refusals}
+        reasons = "; ".join(
+            f"{each}: {told.get(number) or getattr(each, 'refusal', '')}"
+            for number, each in enumerate(self.alternatives)
+        )
+        furthest = max((refusal.place for refusal in refusals), default=0)
         return FramingError(f"no alternative fits ({reasons})", position=start + furthest)
 
     def decode(self, payload: bytes) -> T:
@@ -244,13 +275,14 @@ class FirstOf(Framer[T]):
 
     def _chosen(self, data: bytes) -> int:
         """Return which alternative would read these bytes."""
-        for number, alternative in enumerate(self.alternatives[:-1]):
+        window, last = Window(data), len(self.alternatives) - 1
+        for number in self._fitting(window):
             try:
-                if type(self._ask(alternative, Window(data))) is not _Refusal:
+                if number == last or type(self._ask(number, window)) is not _Refusal:
                     return number
             except FramingError:
                 return number
-        return len(self.alternatives) - 1
+        return last
 
     def explain(self, window: Window) -> str:
         """Guess as the first alternative does that has a guess."""

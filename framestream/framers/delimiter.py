@@ -9,7 +9,7 @@ from itertools import product
 from typing import Annotated, Any, AnyStr, TypeVar
 
 from framestream.checks import check_count
-from framestream.errors import EncodeError
+from framestream.errors import EncodeError, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers.values import Interned, looks_like
 
@@ -105,14 +105,12 @@ class DelimiterSearch(Framer[T]):
         """Return the payload with its delimiter; refuse any that would be read back otherwise."""
         wire = payload + self._written
         found = self.find(Window(wire))
+        shown = f"payload of {counted(len(payload), 'byte')}"
         if not isinstance(found, tuple):
-            raise EncodeError(f"payload of {len(payload)} bytes has to keep its delimiter at its end")
+            raise EncodeError(f"{shown} has to keep its delimiter at its end")
         _, stop, end = found
         if (stop, end) != (len(payload), len(wire)):
-            raise EncodeError(
-                f"payload of {len(payload)} bytes would be read back as {stop}: "
-                f"a delimiter ends at byte {end}"
-            )
+            raise EncodeError(f"{shown} would be read back as {stop}: a delimiter ends at byte {end}")
         return wire
 
 

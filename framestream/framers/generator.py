@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from struct import Struct
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
-from framestream.errors import FramerContractError, FramingError, PayloadError
+from framestream.errors import FramerContractError, FramingError, PayloadError, counted
 from framestream.framer import (
     PADDING,
     Decode,
@@ -220,7 +220,7 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
         if kind is int or kind is Struct:
             length = need if kind is int else need.size
             if length < 0:
-                raise FramingError(f"a field of {length} bytes", position=last)
+                raise FramingError(f"a field of {counted(length, 'byte')}", position=last)
             stop = at + length
             if stop > size:
                 waiting = _Place(run, run.answers, at - origin, first)
@@ -264,7 +264,7 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
     if type(need.field) is not int:
         return _find_body(need, _Place(run, run.answers, at - origin, first, memo), window, resume)
     if need.field < 0:
-        raise FramingError(f"a body of {need.field} bytes", position=last)
+        raise FramingError(f"a body of {counted(need.field, 'byte')}", position=last)
     stop = at + need.field
     return at, stop, stop + len(need.trailer), Decode(need.make, trailer=need.trailer)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Literal
 
-from framestream.errors import EncodeError, FramerContractError, FramingError
+from framestream.errors import EncodeError, FramerContractError, FramingError, counted
 from framestream.framers.answers import reason_of
 
 ByteOrder = Literal["big", "little"]
@@ -71,7 +71,7 @@ class Binary(LengthField):
         try:
             return length.to_bytes(self.size, self.byteorder)
         except OverflowError:
-            raise EncodeError(f"length {length} does not fit into {self.size} bytes") from None
+            raise EncodeError(f"length {length} does not fit into {counted(self.size, 'byte')}") from None
 
     def explain(self, data: bytes | bytearray, at: int) -> str:
         """Notice the other byte order: then the highest byte is set, and the lower half is empty."""
@@ -110,13 +110,13 @@ class Varint(LengthField):
                 return length, index + 1
             shift += 7
         if len(data) > last:
-            raise FramingError(f"varint length of more than {self.size} bytes", position=last)
+            raise FramingError(f"varint length of more than {counted(self.size, 'byte')}", position=last)
         return None
 
     def write(self, length: int) -> bytes:
         """Write the shortest varint."""
         if length < 0 or length >> min(7 * self.size, 64):
-            raise EncodeError(f"length {length} does not fit into a varint of {self.size} bytes")
+            raise EncodeError(f"length {length} does not fit into a varint of {counted(self.size, 'byte')}")
         field = bytearray()
         while length > 0x7F:
             field.append(length & 0x7F | 0x80)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
 from framestream.checks import check_choice, check_count, check_function
-from framestream.errors import EncodeError, FramingError
+from framestream.errors import EncodeError, FramingError, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers.length_fields import Binary, Custom, Digits, LengthField, Varint
 from framestream.framers.values import Interned, looks_like
@@ -133,11 +133,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         """Return the span as soon as the header is complete."""
         data, start, field = window.data, window.start, self._field
         at = start + self.offset
-        try:
-            found = field.read(data, at) if at < len(data) else None
-        except FramingError as error:
-            error.reason = self._with_hint(error.reason, window)
-            raise
+        found = field.read(data, at) if at < len(data) else None
         if found is None:
             return NeedMore(self.offset + field.asks_for)
         length, after = found
@@ -145,8 +141,8 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         first = after if self.strip is None else start + self.strip
         if end < after or end < first:
             least = max(after, first) - start
-            reason = f"length {length} makes a frame of {end - start} bytes, less than its header of {least}"
-            raise FramingError(self._with_hint(reason, window))
+            whole = counted(end - start, "byte")
+            raise FramingError(f"length {length} makes a frame of {whole}, less than its header of {least}")
         return first, end, end
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
@@ -190,10 +186,11 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
                 found = self.find(Window(frame))
             except FramingError as error:
                 raise EncodeError(f"header refused: {error.reason}") from error
+            shown = f"frame of {counted(len(frame), 'byte')}"
             if not isinstance(found, tuple):
-                raise EncodeError(f"frame of {len(frame)} bytes is shorter than the header it must have")
+                raise EncodeError(f"{shown} is shorter than the header it must have")
             if found[2] != len(frame):
-                raise EncodeError(f"frame of {len(frame)} bytes, but its header says {found[2]}")
+                raise EncodeError(f"{shown}, but its header says {found[2]}")
             return frame
         strips_length = self.strip is None or self.strip == self._field.size == self._field.least
         if self.offset or not strips_length:
@@ -216,7 +213,3 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         """Guess which other protocol this is, or that the byte order is the other one."""
         data, start = window.data, window.start
         return looks_like(data, start) or self._field.explain(data, start + self.offset)
-
-    def _with_hint(self, reason: str, window: Window) -> str:
-        hint = self.explain(window)
-        return f"{reason}; {hint}" if hint else reason

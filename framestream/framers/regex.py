@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
 
 from framestream.checks import check_choice, check_count
-from framestream.errors import EncodeError
+from framestream.errors import EncodeError, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers.regex_pattern import MOST_STEPS, TOO_MANY, Analysis, analyse
 from framestream.framers.values import Interned
@@ -137,8 +137,10 @@ class Regex(Framer[T], metaclass=Interned):
         payload = bytes_of(given, self.max_size)
         end = self._earliest_end(payload, 0)
         if end != len(payload):
-            what = "has no match in it" if end < 0 else f"ends after {end} bytes already"
-            raise EncodeError(f"frame of {len(payload)} bytes {what}; {self.pattern!r} must match at its end")
+            what = "has no match in it" if end < 0 else f"ends after {counted(end, 'byte')} already"
+            raise EncodeError(
+                f"frame of {counted(len(payload), 'byte')} {what}; {self.pattern!r} must match at its end"
+            )
         return payload
 
     def _earliest_end(self, data: bytes | bytearray, position: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Annotated, Any, TypeAlias
 
 from framestream.checks import check_count, check_function
-from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
+from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError, counted
 from framestream.framer import Framer, ReadCondition, Window, check_condition
 from framestream.framers.answers import pieces_of, reason_of, split_by, whole
 from framestream.framers.generator import Failure, Fields, GeneratorFramer, LastPart, Part
@@ -80,7 +80,7 @@ class _Parts(GeneratorFramer[Any], Framer[Any]):
             kind = type(frame).__name__
             raise EncodeError(f"frame is of type {kind}, not one value for each part") from error
         if len(values) != len(self._steps):
-            raise EncodeError(f"frame of {len(values)} values for {len(self._steps)} parts")
+            raise EncodeError(f"frame of {counted(len(values), 'value')} for {len(self._steps)} parts")
         pieces: list[bytes] = []
         for index, (step, value) in enumerate(zip(self._steps, values, strict=True)):
             try:
@@ -90,8 +90,8 @@ class _Parts(GeneratorFramer[Any], Framer[Any]):
             pieces.extend(pieces_of(condition, value))
         if self.max_size is not None:
             found = self.find(Window(b"".join(pieces)))
-            if isinstance(found, tuple) and found[1] - found[0] > self.max_size:
-                raise EncodeError(f"payload of {found[1] - found[0]} bytes exceeds the limit {self.max_size}")
+            if isinstance(found, tuple) and (size := found[1] - found[0]) > self.max_size:
+                raise EncodeError(f"payload of {counted(size, 'byte')} exceeds the limit {self.max_size}")
         return pieces
 
     def explain(self, window: Window) -> str:

@@ -176,13 +176,13 @@ def activated_sockets(name: str = "", environment: Mapping[str, str] = os.enviro
     if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
         raise AddressError(f"LISTEN_FDS is {text[:40]!r}; it must be the number of sockets passed", url=url)
     count = int(text)
-    if not count and not name:
+    if not count:
         raise AddressError("no socket was passed to this process: LISTEN_FDS is 0", url=url)
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     names += ["unknown"] * (count - len(names))
     wanted = [FIRST_ACTIVATED + i for i in range(count) if name in ("", names[i])]
     if not wanted:
-        raise AddressError(f"none of the {count} sockets passed is named {name!r}", url=url)
+        raise AddressError(f"no socket that was passed is named {name!r}: {', '.join(names)}", url=url)
     return [_adopt(descriptor) for descriptor in wanted]
 
 

@@ -25,7 +25,8 @@ class StreamOptions(TypedDict, total=False):
         on_payload_error: called with the `PayloadError` of each frame that cannot be decoded, and reading
             goes on after it. Without it, `read`, `frames` and `batches` raise the error; readers by callback
             log it and go on.
-        max_buffer_size: the most to buffer for one read; a read that needs more closes the stream.
+        max_buffer_size: the most to buffer for one read, with all that frames it; a read that needs more
+            closes the stream.
         read_chunk_size: the most to receive at a time, unless a large frame is being received.
         write_high_water: above this many queued bytes `send` and `drain` wait...
         write_low_water: ...until no more than these are left; at most `write_high_water`.

@@ -169,7 +169,8 @@ class Receiver:
 
     # fmt: off
     __slots__ = (
-        "_asked", "_chunk_size", "_in_place", "_inline", "_kept", "_loop", "_missing", "_small_size",
+        "_asked", "_chunk_size", "_in_place", "_inline", "_kept", "_loop", "_missing", "_read_ahead",
+        "_small_size",
         "_stream", "_timer", "_turn", "decoder", "draining", "end", "max_buffer_size", "pushes", "reader",
         "state", "transport", "waiting", "waits",
     )
@@ -199,6 +200,7 @@ class Receiver:
         self._chunk_size = min(chunk_size, KeptBuffer.SIZE)
         self._small_size = min(chunk_size, READ_AHEAD)
         self.max_buffer_size = max_buffer_size
+        self._read_ahead = min(READ_AHEAD, max_buffer_size)
         self._kept = kept_buffer(loop)
         self._missing = 0  # bytes the read that waits cannot do without
         self._asked = 0  # size of the buffer that the transport fills
@@ -222,14 +224,18 @@ class Receiver:
         if kept.borrower is not None:
             kept.take_back()
         if self._missing >= LARGE:
-            self._asked = KeptBuffer.SIZE
-            return kept.view
-        # What is delivered in one turn of the loop is bounded by this: small frames may be many.
-        if self.state is FULL and self._missing > 0:
-            self._asked = self._chunk_size
-            return kept.view[: self._chunk_size]
-        self._asked = self._small_size
-        return kept.start if self._small_size == READ_AHEAD else kept.view[: self._small_size]
+            size = KeptBuffer.SIZE
+        elif self.state is FULL and self._missing > 0:
+            size = self._chunk_size
+        else:
+            # What is delivered in one turn of the loop is bounded by this: small frames may be many.
+            size = self._small_size
+        # No frame above `max_buffer_size` gets in because its last bytes come with others.
+        room = self.max_buffer_size - self.decoder.held
+        if size > room:
+            size = max(room, 1)
+        self._asked = size
+        return kept.start if size == READ_AHEAD else kept.view[:size]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Give the bytes to the decoder, and wake the read that waits if they may be all it needs."""
@@ -257,7 +263,7 @@ class Receiver:
         elif self._inline:
             return  # a read that does not wait for it takes what it gets
         # The reader may have closed the stream: an end stays one.
-        if not self.waiting and self.state in (FLOWING, FULL) and self.decoder.held >= READ_AHEAD:
+        if not self.waiting and self.state in (FLOWING, FULL) and self.decoder.held >= self._read_ahead:
             self._pause()
 
     def eof_received(self) -> bool:
@@ -282,7 +288,7 @@ class Receiver:
             if not reader.given_up:
                 raise StreamBusy(reader.busy)
             self.release()
-        if self.state is PAUSED and 0 < self.decoder.held < READ_AHEAD:
+        if self.state is PAUSED and 0 < self.decoder.held < self._read_ahead:
             self._resume()
         elif self.state is ENDED:
             self._stream.watch_for_end()  # which may come with this very read
@@ -346,8 +352,9 @@ class Receiver:
             return self._fill_at_end(read, self.end)
         decoder = self.decoder
         self._missing = missing = decoder.missing if read.ask is None else read.missing(decoder)
-        if missing > 1:
-            self._check_room(missing)
+        size = decoder.buffered + missing
+        if size > self.max_buffer_size and (missing > 1 or not read.to_end):
+            raise self._overflow(size)
         if self.state is not FLOWING:
             if self._turn > 0 and self._receive_inline():
                 self._turn -= 1
@@ -384,13 +391,11 @@ class Receiver:
             decoder.receive_eof()
         return True
 
-    def _check_room(self, missing: int) -> None:
-        size = self.decoder.buffered + missing
-        if size > self.max_buffer_size:
-            error = BufferFull("reached maximum read buffer size", size=size, limit=self.max_buffer_size)
-            self._stream.log_problem("buffer", error)
-            self._stream.close(error)
-            raise error
+    def _overflow(self, size: int) -> BufferFull:
+        error = BufferFull("reached maximum read buffer size", size=size, limit=self.max_buffer_size)
+        self._stream.log_problem("buffer", error)
+        self._stream.close(error)
+        return error
 
     def _wake(self, *, at_once: bool) -> None:
         self.waiting = False
@@ -402,7 +407,7 @@ class Receiver:
 
     def watch(self) -> None:
         """Notice the end of the stream although nobody reads."""
-        if self.state is PAUSED and self.decoder.held < READ_AHEAD:
+        if self.state is PAUSED and self.decoder.held < self._read_ahead:
             self._resume()
 
     def _resume(self) -> None:
