@@ -49,6 +49,7 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     because,
+    counted,
     describe_error,
 )
 from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window, check_condition
@@ -369,7 +370,7 @@ class CurrentFrame:
         elif len(found) == 4:
             first, stop, end, value = found
         else:
-            self._fault(f"find returned a tuple of {len(found)} items, not 3 or 4")
+            self._fault(f"find returned a tuple of {counted(len(found), 'item')}, not 3 or 4")
         if not start <= first <= stop <= end:
             self._fault(f"span out of order: {found[:3]} for a frame that starts at {start}")
         if end == start and not (self.condition.can_be_empty or self.consumed):
@@ -379,7 +380,7 @@ class CurrentFrame:
         if type(value) is Decode:
             size = len(value.trailer)
             if size and size != end - stop:
-                self._fault(f"a trailer of {size} bytes in a span that leaves {end - stop} for it")
+                self._fault(f"a trailer of {counted(size, 'byte')} in a span that leaves {end - stop} for it")
             if not value.final:
                 self.no_end_at = self.buffer.offset + end - start
         self.first, self.stop, self.end, self.value = first - start, stop - start, end - start, value
