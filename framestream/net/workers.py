@@ -3,8 +3,8 @@
 All workers accept from the same sockets: whoever is idle takes the next connection, and none waits for a
 worker that is dead, busy or draining. The parent keeps the sockets open without accepting, so that what waits
 in the backlog outlives the workers. Between it and each of them is a line of JSON frames, the control stream:
-`ServerStats` go up, and None when the worker begins to drain by itself; one `ShutdownRequest` comes down. The
-end of either side is seen by the other as the end of the stream.
+`ServerStats` go up, and None when the worker got SIGTERM; one `ShutdownRequest` comes down, in that case when
+there is a successor. The end of either side is seen by the other as the end of the stream.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def run(
     new_loop: Callable[[], asyncio.AbstractEventLoop],
     plugins_to_load: Sequence[str],
 ) -> None:
-    """Serve on a loop of the parent's kind until the parent asks to shut down, or dies, or SIGTERM comes."""
+    """Serve on a loop of the parent's kind until the parent asks to shut down, or dies."""
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -95,13 +95,13 @@ async def _serve(
 
 
 async def _shutdown_request(control: IOStream) -> ShutdownRequest:
-    reading = asyncio.ensure_future(control.read(_LINE))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, reading.cancel)
+    def ask_for_successor() -> None:
+        with contextlib.suppress(FramestreamError):
+            control.send(json.dumps(None), _LINE)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ask_for_successor)
     try:
-        drain_timeout, takes_backlog = json.loads(await reading)
-    except asyncio.CancelledError:  # by SIGTERM
-        await _send(control, None)  # the parent starts another
-        return None, False
+        drain_timeout, takes_backlog = json.loads(await control.read(_LINE))
     except StreamClosed:  # the parent died
         return None, True
     return drain_timeout, takes_backlog
@@ -116,7 +116,7 @@ async def _report(control: IOStream, stats: ServerStats) -> None:
         await asyncio.sleep(REPORT_INTERVAL)
 
 
-async def _send(control: IOStream, message: dict[str, int] | ShutdownRequest | None) -> None:
+async def _send(control: IOStream, message: dict[str, int] | ShutdownRequest) -> None:
     with contextlib.suppress(FramestreamError):
         await control.send(json.dumps(message), _LINE)
 
@@ -130,7 +130,7 @@ class Worker:
     Attributes:
         stats: the counters of its last report.
         ready: done when it accepts connections; False if it ended before.
-        leaving: set when it accepts no more: it drains because it got SIGTERM, or has ended.
+        leaving: set when it needs a successor: it got SIGTERM, or has ended.
         ended: set when the process has ended.
         started_at: when it was started, by the loop's clock, in seconds.
     """
