@@ -259,6 +259,10 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
             "find looks far beyond the frame",
         ),
         (faulty.Picky(), "many-bad-frames", {"malformed": BAD}, "None"),
+        (faulty.Checked(), "foreign-frames", {}, "it is a ReadCondition, not a Framer"),
+        (faulty.Checked(), "wide-buffers", {}, "it is a ReadCondition, not a Framer"),
+        (Msgpack(), "wide-buffers", {}, "None"),
+        (faulty.EncodesNothing(), "wide-buffers", {}, "its frames are no bytes"),
     ],
 )
 def test_each_check_finds_by_itself(framer: Any, name: str, arguments: dict[str, Any], told: str) -> None:

@@ -208,8 +208,8 @@ def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
     if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
         os.set_blocking(fd, False)
         undo.callback(os.set_blocking, fd, True)
-    if raw and os.isatty(fd):
-        undo.callback(make_raw(fd))
+    if os.isatty(fd):
+        undo.callback(prepare_terminal(fd, raw=raw))
     return undo.close
 
 
@@ -232,10 +232,12 @@ def _reopen(fd: int, mode: int) -> bool:
     return True
 
 
-def make_raw(fd: int) -> Callable[[], object]:
-    """Have a terminal pass bytes as they are, and return what undoes it.
+def prepare_terminal(fd: int, *, raw: bool) -> Callable[[], object]:
+    """Have a terminal say nothing rather than 0 bytes while nothing is there; return what undoes it.
 
-    That is: no lines, no echo, no flow control by bytes. Speed, parity and hardware flow control stay.
+    Those who poll it by time set it so (VMIN is 0), and a stream would take it for the end. With `raw`, bytes
+    pass as they are: no lines, no echo, no flow control by bytes. Speed, parity and hardware flow control
+    stay.
     """
     import termios  # noqa: PLC0415 - not everywhere
 
@@ -246,10 +248,14 @@ def make_raw(fd: int) -> Callable[[], object]:
             raise OSError(*error.args) from error
 
     before = termios.tcgetattr(fd)
-    _, _, control, _, *speeds, characters = before
+    received, sent, control, local, *speeds, characters = before
+    if raw:
+        received = sent = local = 0
+    elif local & termios.ICANON or characters[termios.VMIN]:
+        return lambda: None
     characters = [*characters]
     characters[termios.VMIN], characters[termios.VTIME] = 1, 0
-    set_mode([0, 0, control, 0, *speeds, characters])
+    set_mode([received, sent, control, local, *speeds, characters])
     return partial(set_mode, before)
 
 
