@@ -24,7 +24,7 @@ from functools import partial
 from multiprocessing import resource_tracker
 from typing import Any
 
-from framestream.errors import FramestreamError, StreamClosed, WorkerError, describe_os_error
+from framestream.errors import FramestreamError, WorkerError, describe_os_error
 from framestream.framers.line import Line
 from framestream.net.listen import close_all
 from framestream.net.server import Server, ServerStats, Service
@@ -51,9 +51,8 @@ KILL_DELAY = 10.0
 
 _LINE = Line()
 
-ShutdownRequest = tuple[float | None, bool]
-"""Seconds for connections to finish (None: as the server was told); and whether to serve the backlog as well,
-which a successor does otherwise."""
+ShutdownRequest = tuple[float, bool]
+"""Seconds for connections to finish, and whether to serve the backlog, too; otherwise a successor does."""
 
 
 # In the worker
@@ -83,8 +82,9 @@ async def _serve(
     server = Server(endpoint, service, sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server.stats))
-    drain_timeout, server.takes_backlog = await _shutdown_request(control)
-    if drain_timeout is None:
+    try:
+        drain_timeout, server.takes_backlog = await _shutdown_request(control)
+    except FramestreamError:  # the parent died
         drain_timeout = service.drain_timeout
     # What has not ended by then never will, such as a handler that swallows its cancellation: SIGALRM kills.
     signal.setitimer(signal.ITIMER_REAL, drain_timeout + KILL_DELAY)
@@ -100,10 +100,7 @@ async def _shutdown_request(control: IOStream) -> ShutdownRequest:
             control.send(json.dumps(None), _LINE)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ask_for_successor)
-    try:
-        drain_timeout, takes_backlog = json.loads(await control.read(_LINE))
-    except StreamClosed:  # the parent died
-        return None, True
+    drain_timeout, takes_backlog = json.loads(await control.read(_LINE))
     return drain_timeout, takes_backlog
 
 
