@@ -5,7 +5,7 @@ Each program is started on a free port of the loopback interface, in an empty fo
 is ended. What it sent is written to NAME.bin exactly as received, and examples/captures/index.json says
 what it is, which package sent it, which spec string cuts it, and how many frames there are.
 
-The programs come from Debian: examples/install_peers.sh installs them.
+The programs come from Debian: plugins/install_peers.sh installs them.
 """
 
 from __future__ import annotations

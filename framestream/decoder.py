@@ -49,6 +49,7 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     because,
+    counted,
     describe_error,
 )
 from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Window, check_condition
@@ -253,7 +254,7 @@ class CurrentFrame:
             if self.extent:
                 if self.value is not PADDING:
                     return EXTENT
-                if self._is_undecided_within(bound + 1, self.end):
+                if self._is_undecided_within(bound + 1, self.end, in_parts):
                     return TOO_LARGE
                 buffer.advance(self.end)
                 self.reset()
@@ -278,20 +279,16 @@ class CurrentFrame:
                 found = self._ask(last)
             except FramingError:
                 # In smaller chunks, what comes before the error would have been judged, or passed on, first.
-                if not in_parts:
-                    if have > bound + 1 and type(self._answer_to(bound + 1)) is NeedMore:
-                        return TOO_LARGE
-                    raise
-                if self._is_undecided_within(bound + 1, have):
+                if self._is_undecided_within(bound + 1, have, in_parts):
                     return TOO_LARGE
-                found = self._settled_before_error(have)
+                found = self._settled_before_error(have) if in_parts else None
                 if found is None:
                     raise
                 self.note(found)
                 self.need = 0
                 continue
             is_small = type(found) is tuple and len(found) > 2 and found[2] <= buffer.pos + bound + 1
-            if in_parts and not is_small and self._is_undecided_within(bound + 1, have):
+            if in_parts and not is_small and self._is_undecided_within(bound + 1, have, in_parts):
                 return TOO_LARGE
             self.note(found)
             if not self.extent and last and not (in_parts and self.settled > 0):
@@ -312,7 +309,7 @@ class CurrentFrame:
             self._explained(error, 0 if error.position is None else error.position - start)
             raise
         except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-            self._fault(f"find raised {type(error).__name__}: {error}", error)
+            self.fault(f"find raised {type(error).__name__}: {describe_error(error)}", error)
 
     def _answer_to(self, size: int) -> Any:
         """Return what the condition says of the first `size` bytes alone, or None if it is an error.
@@ -330,12 +327,12 @@ class CurrentFrame:
         except FramingError:
             return None
 
-    def _is_undecided_within(self, size: int, have: int) -> bool:
-        """Tell whether the first `size` bytes settle nothing: in smaller chunks that ends the stream."""
+    def _is_undecided_within(self, size: int, have: int, in_parts: bool) -> bool:
+        """Tell whether the first `size` bytes show neither end nor part: in smaller chunks, too large."""
         if have <= size:
             return False
         more = self._answer_to(size)
-        return type(more) is NeedMore and not more.settled
+        return type(more) is NeedMore and not (in_parts and more.settled)
 
     def _settled_before_error(self, have: int) -> NeedMore | None:
         """Return the answer to the most bytes that raise no error, if payload is settled in them."""
@@ -359,7 +356,7 @@ class CurrentFrame:
         elif type(found) is NeedMore:
             self._note_more(found)
         else:
-            self._fault(f"find returned {found!r}, not a span or NeedMore")
+            self.fault(f"find returned {found!r}, not a span or NeedMore")
 
     def _note_extent(self, found: tuple[Any, ...]) -> None:
         start = self.buffer.pos
@@ -369,17 +366,17 @@ class CurrentFrame:
         elif len(found) == 4:
             first, stop, end, value = found
         else:
-            self._fault(f"find returned a tuple of {len(found)} items, not 3 or 4")
+            self.fault(f"find returned a tuple of {counted(len(found), 'item')}, not 3 or 4")
         if not start <= first <= stop <= end:
-            self._fault(f"span out of order: {found[:3]} for a frame that starts at {start}")
+            self.fault(f"span out of order: {found[:3]} for a frame that starts at {start}")
         if end == start and not (self.condition.can_be_empty or self.consumed):
-            self._fault("a frame of no bytes, from a condition that is not can_be_empty")
+            self.fault("a frame of no bytes, from a condition that is not can_be_empty")
         if value is PADDING and (self.consumed or not start < end <= len(self.buffer.head)):
-            self._fault(f"padding inside a frame, or beyond the data: {found[:3]}")
+            self.fault(f"padding inside a frame, or beyond the data: {found[:3]}")
         if type(value) is Decode:
             size = len(value.trailer)
             if size and size != end - stop:
-                self._fault(f"a trailer of {size} bytes in a span that leaves {end - stop} for it")
+                self.fault(f"a trailer of {counted(size, 'byte')} in a span that leaves {end - stop} for it")
             if not value.final:
                 self.no_end_at = self.buffer.offset + end - start
         self.first, self.stop, self.end, self.value = first - start, stop - start, end - start, value
@@ -395,7 +392,7 @@ class CurrentFrame:
         resume = self.resume if more.resume is None else more.resume - start
         settled = 0 if more.settled is None else more.settled - start
         if not (0 <= resume <= have and 0 <= settled <= have):
-            self._fault(f"{more!r} points outside the data ({start} to {start + have})")
+            self.fault(f"{more!r} points outside the data ({start} to {start + have})")
         self.resume = max(resume, settled)
         self.settled = settled
         self.payload_start = 0 if more.payload_start is None else more.payload_start - start
@@ -576,15 +573,10 @@ class CurrentFrame:
             error.reason = f"{error.reason}; {hint}"
         return self.placed(error, at)
 
-    def _fault(self, reason: str, cause: Exception | None = None) -> NoReturn:
-        raise self.fault(self.condition, reason, cause)
-
-    def fault(
-        self, condition: ReadCondition[Any], reason: str, cause: Exception | None = None
-    ) -> FramerContractError:
-        """Make the error for a mistake of the condition's author."""
-        error = FramerContractError(reason, framer=str(condition), offset=self.buffer.offset)
-        return because(error, cause)
+    def fault(self, reason: str, cause: Exception | None = None) -> NoReturn:
+        """Raise the error for a mistake of the condition's author."""
+        error = FramerContractError(reason, framer=str(self.condition), offset=self.buffer.offset)
+        raise because(error, cause)
 
 
 class Batch:
@@ -1161,7 +1153,7 @@ class FrameDecoder:
 
         A frame that raises ends the batch silently: `find` meets it next, and knows its place.
         """
-        buffer = self._buffer
+        frame, buffer = self._frame, self._buffer
         head, start = buffer.head, buffer.pos
         if type(head) is bytearray or condition.can_be_empty:
             return []
@@ -1174,10 +1166,12 @@ class FrameDecoder:
         except (FramingError, PayloadError, ValueError):
             frames, end = [], at
         except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-            self._fail(self._frame.fault(condition, f"split raised {type(error).__name__}: {error}", error))
+            frame.condition = condition
+            self._guard(frame.fault, f"split raised {type(error).__name__}: {describe_error(error)}", error)
         if not at <= end <= len(data) or bool(frames) != (end > at):
             where = f"{len(frames)} frames that end at {end}, of data from {at} to {len(data)}"
-            self._fail(self._frame.fault(condition, f"split returned {where}"))
+            frame.condition = condition
+            self._guard(frame.fault, f"split returned {where}")
         if not frames:
             self._run = 0  # not worth trying again at once
             return frames
@@ -1299,11 +1293,6 @@ class FrameDecoder:
     # What is there
 
     @property
-    def state(self) -> State:
-        """How far the current frame has got. After NEED_DATA, FRESH means that nothing is there."""
-        return self._frame.state
-
-    @property
     def streaming(self) -> bool:
         """True while a frame is being streamed in parts."""
         return self._frame.state is STREAMING
@@ -1317,11 +1306,6 @@ class FrameDecoder:
     def frame_size(self) -> int | None:
         """The payload size in bytes of the frame being streamed, if it is known already, else None."""
         return self._frame.size if self._frame.state is STREAMING else None
-
-    @property
-    def frames(self) -> int:
-        """How many frames were delivered."""
-        return self._cut - len(self.ahead)
 
     @property
     def frame_span(self) -> tuple[int, int]:
@@ -1397,7 +1381,7 @@ class FrameDecoder:
         buffer = self._buffer
         return DecoderStats(
             received=buffer.received,
-            frames=self.frames,
+            frames=self._cut - len(self.ahead),
             oversize=self._oversized,
             discarded=self._discarded,
             payload_errors=self._undecodable,

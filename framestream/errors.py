@@ -25,7 +25,8 @@ from typing import Final, TypeVar
 
 E = TypeVar("E", bound=BaseException)
 
-_MOST_TOLD: Final = 500
+_MOST_SHOWN: Final = 10_000  # characters of what somebody else's error says
+_MOST_TOLD: Final = 500  # characters of one line about a plugin
 
 
 class FramestreamError(Exception):
@@ -384,7 +385,8 @@ def describe_error(error: BaseException, *, keep: str = "") -> str:
         raise
     except BaseException as broken:  # noqa: BLE001  # whatever a class of somebody else raises
         text = f"{type(error).__name__}, whose str() raises {type(broken).__name__}"
-    return printable(text, keep=keep) or type(error).__name__
+    shown = text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+    return printable(shown, keep=keep) or type(error).__name__
 
 
 def because(error: E, cause: BaseException | None) -> E:

@@ -15,7 +15,7 @@ from inspect import isasyncgen
 from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from framestream.decoder import END, NEED_DATA, End, FrameDecoder, NeedData, OnOversize
-from framestream.errors import FrameTooLarge, PayloadError, StreamBusy, StreamClosed, because
+from framestream.errors import FrameTooLarge, PayloadError, StreamBusy, StreamClosed
 from framestream.framer import ReadCondition, check_condition
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ def _chunks(source: Any) -> Iterator[BytesLike]:
     except TypeError as error:
         hint = "; use aiter_frames" if hasattr(source, "__aiter__") or callable(source) else ""
         kind = type(source).__name__
-        raise because(TypeError(f"source is of type {kind}, which gives no bytes{hint}"), error) from None
+        raise TypeError(f"source is of type {kind}, which gives no bytes{hint}") from error
 
 
 def _file_chunks(path: str | os.PathLike[str]) -> Iterator[BytesLike]:

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Install the real programs, and the independent implementations, that the plugins' tests talk to (Debian 12, as
-# root; the implementations into the virtual environment that is active, or where PYTHON says).
+# Install the real programs, and the independent implementations, that the plugins' tests talk to, and the programs
+# that examples/record_captures.py records (Debian 12, as root; the implementations into the virtual environment
+# that is active, or where PYTHON says).
 # Then run, for example:  FRAMESTREAM_REAL_PEERS=1 python -m pytest plugins/netstring
 set -eu
 
@@ -30,6 +31,8 @@ debian="$debian fstrm-bin unbound"
 # protobuf
 debian="$debian prometheus-node-exporter"
 pypi="$pypi protobuf>=5.28"
+# captures: those that no plugin talks to
+debian="$debian bind9 git mariadb-server-core memcached neovim openssl postgresql-15 tar"
 
 # Only the programs are wanted: no service of this machine is started, and none that runs is touched.
 refuse=/usr/sbin/policy-rc.d

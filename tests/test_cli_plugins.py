@@ -103,6 +103,20 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     assert "framestream-resp" == caught.value.distribution
 
 
+def test_what_a_plugin_prints_while_it_is_imported_is_no_part_of_the_lists(framestream, installed):
+    installed.install("acme-loud", "print('hello')\n" + healthy("loud"), "loud")
+    (listed,) = json.loads(framestream("plugins", "--json").out)
+    assert listed["names"] == ["loud"]
+
+
+def test_a_framer_that_cannot_be_described_is_the_plugins_fault(framestream, installed):
+    odd = "class Odd(Upto):\n    examples = property(lambda self: 1)\n"
+    installed.install("acme-odd", healthy("odd").replace("Upto)", "Odd)") + odd, "odd")
+    found = framestream("framers", "odd")
+    assert found.status == 1
+    assert "odd cannot be described: TypeError: 'property' object is not iterable" in found.err
+
+
 def test_a_framer_that_raises_anything_ends_no_command(framestream, installed):
     installed.install(
         "acme-odd", healthy("odd") + "    register('leave', leave)\ndef leave(): raise SystemExit(7)\n", "odd"

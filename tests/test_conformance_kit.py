@@ -236,7 +236,7 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
         (faulty.AbsoluteResume(), "moving-window", {"examples": LF_LINES}, "depends on where in window.data"),
         (faulty.ChunkDependent(), "truncation", {"examples": LINES}, "read one at a time"),
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
-        (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on a limit of"),
+        (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on the limit"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
         (
             faulty.SharesADecoder(),
@@ -259,6 +259,10 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
             "find looks far beyond the frame",
         ),
         (faulty.Picky(), "many-bad-frames", {"malformed": BAD}, "None"),
+        (faulty.Checked(), "foreign-frames", {}, "it is a ReadCondition, not a Framer"),
+        (faulty.Checked(), "wide-buffers", {}, "it is a ReadCondition, not a Framer"),
+        (Msgpack(), "wide-buffers", {}, "None"),
+        (faulty.EncodesNothing(), "wide-buffers", {}, "its frames are no bytes"),
     ],
 )
 def test_each_check_finds_by_itself(framer: Any, name: str, arguments: dict[str, Any], told: str) -> None:
@@ -308,7 +312,7 @@ def test_long_input_is_shown_by_its_ends_and_size() -> None:
 
 def test_without_examples_frames_that_it_writes_itself_are_tried() -> None:
     report = check_framer(faulty.Lines())
-    assert report.untried["examples"] == "no examples were given; tried on what it writes itself: 5 streams"
+    assert report.untried["examples"] == "no examples given; tried on what it writes itself: 5 streams"
     assert {"linear-cost", "limits", "round-trip"} <= set(report.kept)
     assert failure(faulty.ChunkDependent()).check == "chunking"
     assert "spoilt-bytes" in check_framer(faulty.Checked()).kept

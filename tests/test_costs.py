@@ -222,7 +222,7 @@ def test_bytes_that_trickle_in_take_little_more_than_themselves(name: str, feed:
     condition, wire = SLOW[name](8_000)
     decoder, kept = FrameDecoder(), bytearray(1)
     ask = partial(decoder.next_batch if read == "next_batch" else decoder.next_frame, condition)
-    with growth_below(2.5 * len(wire) + 4096):
+    with growth_below(2.5 * len(wire) + 32_768):
         for byte in wire[:-1]:
             kept[0] = byte
             if feed == "borrow":

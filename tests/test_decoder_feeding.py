@@ -106,7 +106,7 @@ class Taker:
     def check(self, received: int) -> None:
         decoder = self.decoder
         assert decoder.received == received
-        assert decoder.frames == self.taken
+        assert decoder.stats.frames == self.taken
         assert decoder.missing >= 1
         if not decoder.streaming:
             end = self.ends[self.taken]

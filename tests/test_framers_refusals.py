@@ -197,7 +197,7 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (LengthPrefix(1, format="varint"), b"x" * 128, "length 128 does not fit into a varint of 1 byte"),
     (LengthPrefix(format="varint", adjust=1), b"", "length -1 does not fit into a varint"),
     (LengthPrefix(2, format="decimal"), b"x" * 100, "length 100 does not fit into 2 decimal digits"),
-    (LengthPrefix(1, format="hex", terminator=b":"), b"x" * 16, "does not fit into 1 hex digits"),
+    (LengthPrefix(1, format="hex", terminator=b":"), b"x" * 16, "does not fit into 1 hex digit"),
     (LengthPrefix(adjust=1, format="decimal", terminator=b":"), b"", "length -1 does not fit into 20"),
     (LengthPrefix(max_size=2), b"abc", "payload of 3 bytes exceeds the limit 2"),
     (LengthPrefix(2, offset=2), b"abc", "keep the header with strip=0"),

@@ -146,7 +146,8 @@ async def test_the_service_of_the_how_to_page_reloads_and_ends_when_it_is_told(t
     os.kill(os.getpid(), signal.SIGHUP)
     while before == await ask(url, "pid"):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
+        os.kill(process.pid, signal.SIGTERM)  # as service managers tell the whole group
     await serving
     signal.signal(signal.SIGHUP, kept)
     assert [] == multiprocessing.active_children()

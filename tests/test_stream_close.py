@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 from certificates import certificates
-from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, passes, reset
+from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, passes, reset, tls_between
 
 from framestream import (
     BufferFull,
@@ -150,9 +150,8 @@ async def test_what_the_peer_said_before_it_left_is_read_although_writing_failed
         assert "error: too many requests" == await client.read(Line())
 
 
-def take_no_more(stream):
-    """Have the system refuse what is sent to this stream, which goes on sending."""
-    transport = stream.transport
+def take_no_more(transport):
+    """Have the system refuse what is sent to this transport, which goes on sending."""
     if transport.socket is not None:
         transport.socket.shutdown(socket.SHUT_RD)
     else:
@@ -163,12 +162,15 @@ def take_no_more(stream):
 @needs_watching
 @pytest.mark.parametrize("half_open", [False, True])
 @pytest.mark.parametrize("read", ["before", "after"])
-@pytest.mark.parametrize("kind", ["unix", "pipe"])
+@pytest.mark.parametrize("kind", ["unix", "pipe", "tls over pipe"])
 async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, read, half_open):
-    async with joined(kind, half_open=half_open) as (client, server):
+    async with joined(kind.split()[-1], half_open=half_open) as (client, server):
+        below = server.transport
+        if kind == "tls over pipe":
+            await tls_between(client, server)
         lines = client.frames(Line())
         first = await begun(anext(lines)) if read == "before" else None
-        take_no_more(server)
+        take_no_more(below)
         if read == "after":
             await server.write(b"you know it")
         with pytest.raises(
@@ -203,7 +205,7 @@ async def test_a_file_for_a_peer_that_takes_no_more_is_refused_and_who_awaits_th
     path.write_bytes(b"x" * 1_000_000)
     async with joined("unix") as (client, server):
         closing = await begun(client.wait_closed()) if waits else None
-        take_no_more(server)
+        take_no_more(server.transport)
         with path.open("rb") as file, pytest.raises(StreamClosed):
             await client.sendfile(file)
         await server.write(b"answer\n")

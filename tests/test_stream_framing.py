@@ -134,7 +134,7 @@ async def test_the_size_of_a_frame_in_parts_is_known_when_it_is_declared_and_lea
 
 
 @once
-async def test_nobody_else_reads_in_the_block_of_a_frame_not_even_before_its_first_part():
+async def test_nobody_else_reads_in_the_block_of_a_frame_before_its_last_part_not_even_before_its_first():
     client, server = memory_stream_pair(framer=LengthPrefix(1))
     for payload in (b"in parts", b"next"):
         await client.send(payload)
@@ -147,7 +147,7 @@ async def test_nobody_else_reads_in_the_block_of_a_frame_not_even_before_its_fir
                 pass
         assert server.reading()
         assert [b"in parts"] == [part async for part in body]
-    assert b"next" == await server.read()
+        assert b"next" == await server.read()
     reading = await begun(server.read())
     with pytest.raises(StreamBusy):
         async with server.open_frame():

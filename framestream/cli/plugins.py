@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
@@ -72,9 +73,9 @@ def framers(name: str | None) -> None:
       framestream framers length-prefix
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if name is None:
-        rows = (
-            (info.name, info.distribution, _prose(info.summary)) for info in framestream.available_framers()
-        )
+        with redirect_stdout(sys.stderr):  # what plugins print while they are imported
+            found = framestream.available_framers()
+        rows = ((info.name, info.distribution, _prose(info.summary)) for info in found)
         print_table(("NAME", "FROM", "WHAT IT CUTS"), rows)
         return
     factory = manager.factory(name)
@@ -82,13 +83,16 @@ def framers(name: str | None) -> None:
         say(f"{name} = {factory.text!r}, from {factory.source}\nIn full: {get_framer(name)}")
         say(f"framestream framers {factory.spec.name} explains it.")
         return
+    with blame(f"{name} cannot be described", ours=(FramestreamError,)):
+        text, options = _prose(inspect.getdoc(factory) or ""), describe_options(factory)
+        examples = [(spec, draw(get_framer(spec), stream)) for spec, stream in examples_of(name, factory)]
     say(name)
-    say("\n\n".join(map(_paragraph, _prose(inspect.getdoc(factory) or "").split("\n\n"))))
-    if described := describe_options(factory):
+    say("\n\n".join(map(_paragraph, text.split("\n\n"))))
+    if options:
         say("\nOptions")
-        print_table(("  NAME", "TAKES", "DEFAULT", "MEANING"), map(_option_row, described))
-    for spec, stream in examples_of(name, factory):
-        say(f"\n{spec}\n{draw(get_framer(spec), stream)}")
+        print_table(("  NAME", "TAKES", "DEFAULT", "MEANING"), map(_option_row, options))
+    for spec, drawing in examples:
+        say(f"\n{spec}\n{drawing}")
 
 
 def _prose(text: str) -> str:
@@ -268,7 +272,8 @@ def plugins(context: click.Context, as_json: bool) -> None:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     # Every command here prints the reasons itself.
     logging.getLogger("framestream.plugins").addHandler(logging.NullHandler())
-    manager.load()
+    with redirect_stdout(sys.stderr):  # what plugins print while they are imported
+        manager.load()
     if context.invoked_subcommand is not None:
         return
     if as_json:

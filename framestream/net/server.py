@@ -195,7 +195,10 @@ class Server:
         if self._listens:
             self._listens = False
             self._stop_listening()
-            self._remove_file()
+            try:
+                self._remove_file()
+            except OSError as error:  # such as privileges that were dropped meanwhile
+                self._log(logging.WARNING, f"cannot remove the socket's file: {describe_os_error(error)}")
             events.tell("server_closed", server=self)
 
     async def aclose(self, *, drain_timeout: float | None = None) -> None:

@@ -3,8 +3,8 @@
 All workers accept from the same sockets: whoever is idle takes the next connection, and none waits for a
 worker that is dead, busy or draining. The parent keeps the sockets open without accepting, so that what waits
 in the backlog outlives the workers. Between it and each of them is a line of JSON frames, the control stream:
-`ServerStats` go up, and None when the worker begins to drain by itself; one `ShutdownRequest` comes down. The
-end of either side is seen by the other as the end of the stream.
+`ServerStats` go up, and None when the worker got SIGTERM; one `ShutdownRequest` comes down, in that case when
+there is a successor. The end of either side is seen by the other as the end of the stream.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from functools import partial
 from multiprocessing import resource_tracker
 from typing import Any
 
-from framestream.errors import FramestreamError, StreamClosed, WorkerError, describe_os_error
+from framestream.errors import FramestreamError, WorkerError, describe_os_error
 from framestream.framers.line import Line
 from framestream.net.listen import close_all
 from framestream.net.server import Server, ServerStats, Service
@@ -51,9 +51,8 @@ KILL_DELAY = 10.0
 
 _LINE = Line()
 
-ShutdownRequest = tuple[float | None, bool]
-"""Seconds for connections to finish (None: as the server was told); and whether to serve the backlog as well,
-which a successor does otherwise."""
+ShutdownRequest = tuple[float, bool]
+"""Seconds for connections to finish, and whether to serve the backlog, too; otherwise a successor does."""
 
 
 # In the worker
@@ -64,7 +63,7 @@ def run(
     new_loop: Callable[[], asyncio.AbstractEventLoop],
     plugins_to_load: Sequence[str],
 ) -> None:
-    """Serve on a loop of the parent's kind until the parent asks to shut down, or dies, or SIGTERM comes."""
+    """Serve on a loop of the parent's kind until the parent asks to shut down, or dies."""
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -83,8 +82,9 @@ async def _serve(
     server = Server(endpoint, service, sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server.stats))
-    drain_timeout, server.takes_backlog = await _shutdown_request(control)
-    if drain_timeout is None:
+    try:
+        drain_timeout, server.takes_backlog = await _shutdown_request(control)
+    except FramestreamError:  # the parent died
         drain_timeout = service.drain_timeout
     # What has not ended by then never will, such as a handler that swallows its cancellation: SIGALRM kills.
     signal.setitimer(signal.ITIMER_REAL, drain_timeout + KILL_DELAY)
@@ -95,15 +95,12 @@ async def _serve(
 
 
 async def _shutdown_request(control: IOStream) -> ShutdownRequest:
-    reading = asyncio.ensure_future(control.read(_LINE))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, reading.cancel)
-    try:
-        drain_timeout, takes_backlog = json.loads(await reading)
-    except asyncio.CancelledError:  # by SIGTERM
-        await _send(control, None)  # the parent starts another
-        return None, False
-    except StreamClosed:  # the parent died
-        return None, True
+    def ask_for_successor() -> None:
+        with contextlib.suppress(FramestreamError):
+            control.send(json.dumps(None), _LINE)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ask_for_successor)
+    drain_timeout, takes_backlog = json.loads(await control.read(_LINE))
     return drain_timeout, takes_backlog
 
 
@@ -116,7 +113,7 @@ async def _report(control: IOStream, stats: ServerStats) -> None:
         await asyncio.sleep(REPORT_INTERVAL)
 
 
-async def _send(control: IOStream, message: dict[str, int] | ShutdownRequest | None) -> None:
+async def _send(control: IOStream, message: dict[str, int] | ShutdownRequest) -> None:
     with contextlib.suppress(FramestreamError):
         await control.send(json.dumps(message), _LINE)
 
@@ -130,7 +127,7 @@ class Worker:
     Attributes:
         stats: the counters of its last report.
         ready: done when it accepts connections; False if it ended before.
-        leaving: set when it accepts no more: it drains because it got SIGTERM, or has ended.
+        leaving: set when it needs a successor: it got SIGTERM, or has ended.
         ended: set when the process has ended.
         started_at: when it was started, by the loop's clock, in seconds.
     """

@@ -71,7 +71,9 @@ class FrameBody(AsyncIterator[bytes]):
 
     def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
         self._stream = stream
-        self._claim = Claim(stream, condition, IN_PARTS)  # nobody else reads while the block lasts
+        self._claim = Claim(
+            stream, condition, IN_PARTS
+        )  # until its last part, nobody else reads in its block
         self._done = False
         self._timer: ReadTimer | None = None
 
@@ -108,10 +110,10 @@ class FrameBody(AsyncIterator[bytes]):
             self._timer = stream.timeouts.begin(stream.loop, decoder)  # one for the whole frame
         try:
             part = await next_answer(stream, self._claim.condition, decoder.next_part, self._timer)
+            self._done = part is FRAME_END
         finally:
-            if claimed:
+            if claimed and not self._done:
                 receiver.reader = self._claim
-        if part is FRAME_END:
-            self._done = True
+        if self._done:
             raise StopAsyncIteration
         return part  # type: ignore[no-any-return]  # bytes

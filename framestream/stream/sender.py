@@ -372,7 +372,7 @@ class Sender:
 
     def call_when_room(self, callback: Callable[[], object]) -> None:
         """Call a function when no more than `low_water` bytes are left to send, or none ever will be."""
-        self._add_waiter(self.written - self.low_water, _CallAnyway(callback))
+        self._add_waiter(self.written - self.low_water, _Call(callback, callback))
 
     def call_when_sent(self, callback: Callable[[], object]) -> None:
         """Call a function when everything written so far has left, at once if it has."""
@@ -547,12 +547,16 @@ class Flush:
 
 
 class _Call:
-    """A waiter that calls a function."""
+    """A waiter that calls a function, and another one, if there is one, where the bytes never will leave.
 
-    __slots__ = ("_callback",)
+    Without it nobody is called then: the close callback tells so.
+    """
 
-    def __init__(self, callback: Callable[[], object]) -> None:
+    __slots__ = ("_callback", "_when_lost")
+
+    def __init__(self, callback: Callable[[], object], when_lost: Callable[[], object] | None = None) -> None:
         self._callback = callback
+        self._when_lost = when_lost
 
     def done(self) -> bool:
         """Return False: it is always worth telling."""
@@ -563,17 +567,9 @@ class _Call:
         self._callback()
 
     def set_exception(self, error: BaseException) -> None:
-        """Do nothing: they never will, and the close callback tells so."""
-
-
-class _CallAnyway(_Call):
-    """A waiter that calls a function in either case."""
-
-    __slots__ = ()
-
-    def set_exception(self, error: BaseException) -> None:
-        """Call the function."""
-        self._callback()
+        """Call the other function."""
+        if self._when_lost is not None:
+            self._when_lost()
 
 
 def as_chunks(data: Any) -> list[Buffer]:

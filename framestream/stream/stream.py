@@ -20,9 +20,11 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     StreamTimeout,
+    counted,
     describe_error,
 )
 from framestream.framer import Framer, ReadCondition, check_condition
+from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
 from framestream.stream.callbacks import Callbacks, in_context
 from framestream.stream.frames import Batches, FrameBody, Frames
@@ -59,6 +61,8 @@ else:
 
 T = TypeVar("T")
 Condition: TypeAlias = "ReadCondition[T] | str | None"
+SendFramer: TypeAlias = "Framer[Any] | str | None"
+Leftover: TypeAlias = Literal["keep", "refuse"]
 Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame"]
 
 logger = logging.getLogger("framestream")
@@ -155,7 +159,7 @@ class IOStream(Generic[F]):
         transport: Transport | socket.socket,
         *,
         framer: ReadCondition[F] | str | None = None,
-        send_framer: Framer[Any] | str | None = None,
+        send_framer: SendFramer = None,
         loop: asyncio.AbstractEventLoop | None = None,
         **options: Unpack[StreamOptions],
     ) -> None:
@@ -388,7 +392,7 @@ class IOStream(Generic[F]):
 
     def read_bytes(self, size: int, *, partial: bool = False, **options: Any) -> Any:
         """Return exactly `size` bytes; with `partial`, at least one and at most `size`."""
-        return self.read(_exactly(size, partial), **options)
+        return self.read(Available(size) if partial and size else Exactly(size), **options)
 
     def read_until(
         self, delimiter: bytes | tuple[bytes, ...], *, max_bytes: int | None = None, **options: Any
@@ -429,7 +433,7 @@ class IOStream(Generic[F]):
             if place.readonly:
                 raise TypeError("read_into needs a buffer that can be written")
             if decoder.skipping:
-                await next_answer(self, _exactly(0, False))
+                await next_answer(self, Exactly(0))
             size = len(place)
             wanted = min(size, 1) if partial else size
             if wanted - decoder.buffered >= _WORTH_RECEIVING_IN_PLACE:
@@ -495,7 +499,7 @@ class IOStream(Generic[F]):
     def send(self, frame: T, framer: Framer[T]) -> Awaitable[None]: ...
     @overload
     def send(self, frame: Any, framer: str) -> Awaitable[None]: ...
-    def send(self, frame: Any, framer: Framer[Any] | str | None = None) -> Awaitable[None]:
+    def send(self, frame: Any, framer: SendFramer = None) -> Awaitable[None]:
         """Write one frame; awaiting the result waits only while too much is queued.
 
         That is: above `write_high_water` bytes, until no more than `write_low_water` are left. So frames
@@ -538,7 +542,7 @@ class IOStream(Generic[F]):
         self.sender.end()
         return self.sender.flush()
 
-    def _sending(self, framer: Framer[Any] | str | None) -> Framer[Any]:
+    def _sending(self, framer: SendFramer) -> Framer[Any]:
         chosen = self.send_framer if framer is None else condition_of(framer)
         if chosen is None:
             raise TypeError("no framer given, and the stream has none that can write")
@@ -548,26 +552,14 @@ class IOStream(Generic[F]):
 
     @overload
     def framed(
-        self,
-        framer: ReadCondition[T],
-        send_framer: Framer[T] | None = ...,
-        *,
-        leftover: Literal["keep", "refuse"] = ...,
+        self, framer: ReadCondition[T], send_framer: Framer[T] | None = ..., *, leftover: Leftover = ...
     ) -> IOStream[T]: ...
     @overload
     def framed(
-        self,
-        framer: ReadCondition[Any] | str,
-        send_framer: Framer[Any] | str | None = ...,
-        *,
-        leftover: Literal["keep", "refuse"] = ...,
+        self, framer: ReadCondition[Any] | str, send_framer: SendFramer = ..., *, leftover: Leftover = ...
     ) -> IOStream[Any]: ...
     def framed(
-        self,
-        framer: ReadCondition[Any] | str,
-        send_framer: Framer[Any] | str | None = None,
-        *,
-        leftover: Literal["keep", "refuse"] = "keep",
+        self, framer: ReadCondition[Any] | str, send_framer: SendFramer = None, *, leftover: Leftover = "keep"
     ) -> IOStream[Any]:
         """Set what the stream reads and sends by, and return the stream itself.
 
@@ -590,7 +582,8 @@ class IOStream(Generic[F]):
     def _refuse_leftover(self, what: str) -> None:
         decoder = self.receiver.decoder
         if decoder.buffered:
-            reason = f"{decoder.buffered} bytes were sent ahead of {what}"
+            size = decoder.buffered
+            reason = f"{counted(size, 'byte')} {'was' if size == 1 else 'were'} sent ahead of {what}"
             raise FramingError(reason, offset=decoder.offset, excerpt=decoder.peek(32))
 
     # TLS
@@ -602,7 +595,7 @@ class IOStream(Generic[F]):
         server_side: bool = False,
         server_hostname: str | None = None,
         timeout: float | None = 60.0,
-        leftover: Literal["refuse", "keep"] = "refuse",
+        leftover: Leftover = "refuse",
         truncation_is_end: bool = False,
     ) -> None:
         """Go on under TLS: flush what is written, then shake hands, within `timeout` seconds.
@@ -1032,7 +1025,7 @@ class IOStream(Generic[F]):
 
 
 def directions(
-    framer: ReadCondition[Any] | str | None, send_framer: Framer[Any] | str | None
+    framer: ReadCondition[Any] | str | None, send_framer: SendFramer
 ) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
     # What to read by and what to write by: the same framer, where it can write.
     for name, given in (("framer", framer), ("send_framer", send_framer)):
@@ -1058,12 +1051,6 @@ def _limited(max_bytes: int | None, options: dict[str, Any]) -> dict[str, Any]:
 
 
 # A stream need not load all framers.
-
-
-def _exactly(size: int, partial: bool) -> ReadCondition[bytes]:
-    from framestream.framers import Available, Exactly  # noqa: PLC0415
-
-    return Available(size) if partial and size else Exactly(size)
 
 
 def _until(delimiter: bytes | tuple[bytes, ...]) -> ReadCondition[bytes]:

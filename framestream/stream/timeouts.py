@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from framestream.errors import StreamTimeout
+from framestream.errors import StreamTimeout, counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -151,7 +151,7 @@ class ReadTimer:
             got = self._decoder.received - self._offset
             took = f"{now - self._first:.3g} s, minimum {limits.rate:g} bytes/s"
             paid_until = self._first + max(limits.grace, got / limits.rate)
-            due.append((paid_until, f"only {got} bytes of a frame after {took}"))
+            due.append((paid_until, f"only {counted(got, 'byte')} of a frame after {took}"))
         return due
 
 

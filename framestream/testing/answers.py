@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from framestream.errors import FramingError
+from framestream.errors import FramingError, counted
 from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.testing.contract import (
     Answer,
@@ -128,7 +128,7 @@ def check_size(suite: Suite) -> None:
     for frame, _, part, need in _needs(suite):
         if need.size > len(frame) and not isinstance(ask(suite.framer, Window(frame)), NeedMore):
             raise ConformanceError(
-                f"NeedMore asks for {need.size} bytes of a frame of {len(frame)}",
+                f"NeedMore asks for {counted(need.size, 'byte')} of a frame of {len(frame)}",
                 data=part,
                 expected=f"NeedMore.size of at most {len(frame)}: the frame is {frame!r}",
                 got=describe_answer(need),

@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import Any
 
 from framestream.decoder import OnOversize
-from framestream.errors import FramingError, IncompleteFrame, PayloadError, SpecError
+from framestream.errors import FramingError, IncompleteFrame, PayloadError, SpecError, counted
 from framestream.framer import ReadCondition, Window
 from framestream.iterate import Options, iter_frames
 from framestream.testing.contract import ConformanceError, describe_error
@@ -44,7 +44,7 @@ _HOW = {"frame": "one at a time", "batch": "in batches", "part": "in parts", "mi
 def check_examples(suite: Suite) -> str | None:
     """Every example gives its frames."""
     if not suite.given:
-        return f"no examples were given; tried on what it writes itself: {len(suite.examples)} streams"
+        return f"no examples given; tried on what it writes itself: {counted(len(suite.examples), 'stream')}"
     for wire, frames in suite.given:
         reading = suite.reading(wire)
         if reading.malformed or not same_frames(frames, reading.values()):
@@ -295,7 +295,7 @@ def _check_limit(suite: Suite, wire: bytes, cuts: list[Cut], limit: int, policy:
         sizes = {"max_size" if per_call else "max_frame_size": limit}
         if unlike := difference(whole, transcript(framer, chunks, by=by, on_oversize=policy, **sizes)):
             raise ConformanceError(
-                f"the verdict on a limit of {limit} bytes (on_oversize={policy!r}) depends on the chunking",
+                f"the verdict on the limit {limit} (on_oversize={policy!r}) depends on the chunking",
                 chunks=chunks,
                 expected=f"{unlike[0]}, as in one chunk",
                 got=f"{unlike[1]}, by {by}",
@@ -313,9 +313,9 @@ def _check_verdict(
         if size <= limit and cut.start in refused:
             besides = cut.stop - cut.start - size
             raise ConformanceError(
-                f"a frame with a payload of {size} bytes is too large for a limit of {limit}",
+                f"a frame with a payload of {counted(size, 'byte')} is too large for a limit of {limit}",
                 data=wire[cut.start : cut.stop],
                 expected="a limit counts bytes of payload, delimiters and headers do not count",
-                got=f"overhead = {framer.overhead}, but the frame takes {besides} bytes besides its payload",
+                got=f"overhead = {framer.overhead}, but besides its payload the frame takes {besides}",
                 hint=_OVERHEAD,
             )

@@ -115,7 +115,7 @@ class PipeTransport(PolledTransport):
         ValueError: a descriptor is that of a socket that keeps the borders of messages.
     """
 
-    __slots__ = ("__weakref__", "_always_readable", "_always_writable", "_give_back", "read_fd", "write_fd")
+    __slots__ = ("__weakref__", "_always", "_give_back", "read_fd", "write_fd")
 
     def __init__(self, read_fd: int | None, write_fd: int | None = None, *, raw: bool = False) -> None:
         super().__init__()
@@ -128,10 +128,7 @@ class PipeTransport(PolledTransport):
             unless_both.pop_all()
         self.read_fd = read_fd
         self.write_fd = write_fd
-        # For what cannot be polled, like a regular file: it never blocks. What can only be written has no end
-        # to be read either.
-        self._always_readable = Readiness(lambda: read_fd is not None)
-        self._always_writable = Readiness(lambda: True)
+        self._always: dict[Kind, Readiness] = {}  # what cannot be polled, like a regular file, never blocks
 
     def receive_into(self, buffer: memoryview) -> int:
         """Read straight into the buffer; a terminal whose other side is gone is at its end."""
@@ -154,21 +151,22 @@ class PipeTransport(PolledTransport):
         """Register with the loop's selector."""
         # What can only be written is watched, too: it is readable once nobody is there to read it.
         fd = self.write_fd if self.read_fd is None else self.read_fd
-        self._watch("reader", fd, callback, self._always_readable)
+        self._watch("reader", fd, callback)
 
     def watch_writable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
-        self._watch("writer", self.write_fd, callback, self._always_writable)
+        self._watch("writer", self.write_fd, callback)
 
-    def _watch(
-        self, kind: Kind, fd: int | None, callback: Callable[[], object] | None, always: Readiness
-    ) -> None:
-        always.watch(self.loop, None)
-        if fd is not None:
+    def _watch(self, kind: Kind, fd: int | None, callback: Callable[[], object] | None) -> None:
+        if kind not in self._always:
             try:
-                watch(self.loop, kind, fd, callback)
+                if fd is not None:
+                    watch(self.loop, kind, fd, callback)
+                return
             except PermissionError:
-                always.watch(self.loop, callback)
+                # What can only be written has no end to be read either.
+                self._always[kind] = Readiness(lambda: kind == "writer" or self.read_fd is not None)
+        self._always[kind].watch(self.loop, callback)
 
     def shutdown(self) -> None:
         """Close the descriptor for writing: that is how the end of a pipe is sent."""
@@ -210,8 +208,8 @@ def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
     if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
         os.set_blocking(fd, False)
         undo.callback(os.set_blocking, fd, True)
-    if raw and os.isatty(fd):
-        undo.callback(make_raw(fd))
+    if os.isatty(fd):
+        undo.callback(prepare_terminal(fd, raw=raw))
     return undo.close
 
 
@@ -234,10 +232,12 @@ def _reopen(fd: int, mode: int) -> bool:
     return True
 
 
-def make_raw(fd: int) -> Callable[[], object]:
-    """Have a terminal pass bytes as they are, and return what undoes it.
+def prepare_terminal(fd: int, *, raw: bool) -> Callable[[], object]:
+    """Have a terminal say nothing rather than 0 bytes while nothing is there; return what undoes it.
 
-    That is: no lines, no echo, no flow control by bytes. Speed, parity and hardware flow control stay.
+    Those who poll it by time set it so (VMIN is 0), and a stream would take it for the end. With `raw`, bytes
+    pass as they are: no lines, no echo, no flow control by bytes. Speed, parity and hardware flow control
+    stay.
     """
     import termios  # noqa: PLC0415 - not everywhere
 
@@ -248,10 +248,14 @@ def make_raw(fd: int) -> Callable[[], object]:
             raise OSError(*error.args) from error
 
     before = termios.tcgetattr(fd)
-    _, _, control, _, *speeds, characters = before
+    received, sent, control, local, *speeds, characters = before
+    if raw:
+        received = sent = local = 0
+    elif local & termios.ICANON or characters[termios.VMIN]:
+        return lambda: None
     characters = [*characters]
     characters[termios.VMIN], characters[termios.VTIME] = 1, 0
-    set_mode([0, 0, control, 0, *speeds, characters])
+    set_mode([received, sent, control, local, *speeds, characters])
     return partial(set_mode, before)
 
 

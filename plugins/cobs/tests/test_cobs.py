@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 from framestream import EncodeError, PayloadError, get_framer, iter_frames
@@ -97,9 +94,3 @@ def test_stuffing_a_large_packet_adds_one_byte_in_254(framer: Cobs) -> None:
 
 def test_they_are_found_by_name() -> None:
     assert [get_framer("cobs"), get_framer("cobs-r:max=1KiB")] == [Cobs(), CobsR(max_size=1024)]
-
-
-def test_the_readme_tells_the_truth() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -379,9 +377,3 @@ def test_they_are_found_by_name() -> None:
 @pytest.mark.parametrize("kind", [HttpChunk, HttpChunked, HttpRequest, HttpResponse])
 def test_spoilt_streams_read_alike_however_they_arrive(kind: type[Any]) -> None:
     assert fuzz_framer(kind(), list(kind.examples), iterations=100).iterations == 100
-
-
-def test_the_readme_tells_the_truth() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -323,28 +321,3 @@ def test_they_are_found_by_name() -> None:
         JsonConcat(max_size=1 << 20),
         JsonArray(),
     ]
-
-
-def test_the_readme_tells_the_truth() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})
-
-
-@pytest.mark.parametrize(
-    ("framer", "data"),
-    [
-        (JsonLines(), b'<mark>{"a":1}\n<mark><mark>[2]\n <mark>\n'),
-        (JsonConcat(), b'<mark>{"a":1}<mark>[2] <mark>'),
-        (JsonArray(), b'<mark>[{"a":1},[2]]<mark>'),
-    ],
-)
-def test_a_byte_order_mark_in_front_of_a_text_is_ignored(framer: ReadCondition[Any], data: bytes) -> None:
-    for chunks in chunkings(data.replace(b"<mark>", b"\xef\xbb\xbf")):
-        assert read(framer, chunks) == ([{"a": 1}, [2]], [])
-
-
-@pytest.mark.parametrize("data", [b"\xef", b"\xef\xbb", b"\xef\n", b"\xef\xbb1\n"])
-def test_half_a_byte_order_mark_is_no_text(data: bytes) -> None:
-    for chunks in chunkings(data):
-        assert read(JsonLines(), chunks) == ([], [data.rstrip(b"\n")])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,9 +158,3 @@ def test_options_are_checked(options: dict[str, Any]) -> None:
 
 def test_it_is_found_by_name() -> None:
     assert get_framer("lsp:max-header=1KiB,max=16MiB") == Lsp(max_header=1024, max_size=16 << 20)
-
-
-def test_the_readme_tells_the_truth() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -214,9 +212,3 @@ def test_it_is_found_by_name() -> None:
 @pytest.mark.parametrize("version", [None, 4, 5])
 def test_spoilt_streams_read_alike_however_they_arrive(version: int | None) -> None:
     assert fuzz_framer(Mqtt(version), [*EXAMPLES, b"".join(EXAMPLES)], iterations=100).iterations == 100
-
-
-def test_the_readme_tells_the_truth() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})

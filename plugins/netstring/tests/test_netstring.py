@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import tracemalloc
-from pathlib import Path
 
 import pytest
 
@@ -101,9 +99,3 @@ def test_writing_refuses_what_reading_would() -> None:
 
 def test_it_is_found_by_name() -> None:
     assert get_framer("netstring:max=64KiB") == Netstring(max_size=65536)
-
-
-def test_the_readme_tells_the_truth() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})

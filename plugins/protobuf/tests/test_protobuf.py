@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import tracemalloc
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,10 +155,3 @@ def test_a_wrong_name_is_a_wrong_spec() -> None:
 def test_spoilt_streams_read_alike_however_they_arrive() -> None:
     seed = delimited("hello") + delimited("") + delimited("x" * 100)
     assert fuzz_framer(Protobuf(Text), [seed], iterations=100).iterations == 100
-
-
-def test_the_readme_tells_the_truth() -> None:
-    pytest.importorskip("google.protobuf", reason="protobuf is not installed")
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})

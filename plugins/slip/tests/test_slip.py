@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 from framestream import EncodeError, PayloadError, get_framer, iter_frames
@@ -78,9 +75,3 @@ def test_what_cannot_be_written_is_refused(framer: Slip, packet: bytes, complain
 
 def test_it_is_found_by_name() -> None:
     assert get_framer("slip:leading,strict=no,max=2KiB") == Slip(leading=True, strict=False, max_size=2048)
-
-
-def test_the_readme_tells_the_truth() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})

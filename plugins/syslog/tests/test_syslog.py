@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -249,9 +247,3 @@ def test_it_is_found_by_name() -> None:
 def test_spoilt_streams_read_alike_however_they_arrive(framer: Syslog) -> None:
     seed = b"<34>a\n5 hello<1>x\r\n12 hello world!<2>\n"
     assert fuzz_framer(framer, [seed], iterations=100).iterations == 100
-
-
-def test_the_readme_tells_the_truth() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})

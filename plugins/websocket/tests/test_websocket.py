@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import tracemalloc
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -275,9 +273,3 @@ def test_the_handshake_answers_the_key() -> None:
 @pytest.mark.parametrize(("masked", "seeds"), [(True, list(MASKED)), (False, list(UNMASKED))])
 def test_spoilt_streams_read_alike_however_they_arrive(masked: bool, seeds: list[bytes]) -> None:
     assert fuzz_framer(WebSocket(masked), seeds, iterations=100).iterations == 100
-
-
-def test_the_readme_tells_the_truth() -> None:
-    readme = Path(__file__).parents[1] / "README.md"
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        exec(compile(block, str(readme), "exec"), {})
