@@ -268,7 +268,7 @@ class ReadCondition(ABC, Generic[T_co]):
                     continue
                 elif type(value) is not Decode:
                     frames.append(value)
-                elif data.endswith(value.trailer, found[1], found[2]):
+                elif data.endswith(value.trailer, found[1], found[2]) and (value.final or found[2] < size):
                     frames.append(value.decode(data[found[0] : found[1]]))
                 else:
                     break

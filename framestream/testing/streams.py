@@ -230,6 +230,7 @@ def _check_neighbours(suite: Suite, frames: list[bytes], reading: Reading, alone
             )
         for by in WAYS:
             _hold(reading, transcript(suite.framer, chunks, by=by, max_frame_size=UNLIMITED), chunks, by)
+    _check_split(suite.framer, b"".join(frames), reading, eof=False)
 
 
 def check_spoilt_bytes(suite: Suite) -> None:
