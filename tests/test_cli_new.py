@@ -1,12 +1,14 @@
 """``framestream new``: the project it writes works untouched, and nothing is overwritten."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command_line import start
 
 import framestream
 from framestream.cli import run
@@ -102,6 +104,17 @@ def test_a_reader_that_leaves_finds_a_whole_project(new, tmp_path, monkeypatch):
         patched.setattr(sys, "stdout", closed)
         assert new("acme") == 141
     assert (tmp_path / "framestream-acme/tests/test_framestream_acme.py").exists()
+
+
+def test_a_project_is_written_whole_or_not_at_all(new, tmp_path):
+    def no_large_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+
+    with start("new", "acme", cwd=tmp_path, preexec_fn=no_large_files) as process:
+        told = b"framestream: framestream-acme: file too large; nothing was written\n"
+        assert (b"", told, 1) == (*process.communicate(timeout=20), process.returncode)
+    assert [] == os.listdir(tmp_path / "framestream-acme")
+    assert new("acme") == 0
 
 
 def test_nothing_is_overwritten(new, tmp_path, capsys):

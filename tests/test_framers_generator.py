@@ -72,14 +72,21 @@ class Many(GeneratorFramer[list[int]]):
     """As many numbers as the first two bytes say."""
 
     name = "many"
+    width = 1
 
     def fields(self) -> Fields[list[int]]:
         [count] = yield PORT
         numbers = []
         for _ in range(count):
-            [number] = yield 1
-            numbers.append(number)
+            field = yield self.width
+            numbers.append(int.from_bytes(field, "big"))
         return numbers
+
+
+class ManyWide(Many):
+    """The same of wide numbers: each field that was read is kept, and no field is less than an object."""
+
+    width = 8
 
 
 class Headed(GeneratorFramer[Any]):
@@ -112,8 +119,8 @@ def of(generator: Callable[[], Any]) -> GeneratorFramer[Any]:
     return Made()
 
 
-def many(count: int) -> bytes:
-    return PORT.pack(count) + bytes(i % 251 for i in range(count))
+def many(count: int, width: int = 1) -> bytes:
+    return PORT.pack(count) + b"".join((i % 251).to_bytes(width, "big") for i in range(count))
 
 
 @pytest.mark.parametrize(
@@ -142,10 +149,14 @@ def many(count: int) -> bytes:
         ),
         (
             Many(),
+            {"examples": {many(3) + many(0): [[0, 1, 2], []]}, "incomplete": [b"\0", b"\0\2a"]},
+        ),
+        (
+            ManyWide(),
             {
-                "examples": {many(3) + many(0): [[0, 1, 2], []]},
-                "incomplete": [b"\0", b"\0\2a"],
-                "slow_frame": many,
+                "examples": {many(2, 8) + many(0): [[0, 1], []]},
+                "incomplete": [b"\0\1" + bytes(7)],
+                "slow_frame": lambda size: many(size // 8, 8),
             },
         ),
         (

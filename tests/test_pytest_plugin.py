@@ -13,6 +13,7 @@ import pytest
 import framestream.testing.cost
 import framestream.testing.fuzz
 import framestream.testing.kit
+import framestream.testing.speed
 
 pytest_plugins = ["pytester"]
 

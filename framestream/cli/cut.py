@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -115,21 +115,17 @@ def _progress(source: Source, printer: Printer) -> Iterator[Callable[[], bytes]]
 
     A long file has a bar on a terminal that the frames do not use.
     """
+    progress: Any = nullcontext()
+    if (source.size or 0) >= _LONG and sys.stderr.isatty() and not printer.stream.isatty():
+        progress = click.progressbar(length=source.size, label=source.name, file=sys.stderr)
+    with progress as bar:
 
-    def read() -> bytes:
-        if not source.is_ready():
-            printer.stream.flush()
-        return source.read()
-
-    if (source.size or 0) < _LONG or printer.stream.isatty() or not sys.stderr.isatty():
-        yield read
-        return
-    bar: Any = click.progressbar(length=source.size, label=source.name, file=sys.stderr)
-    with bar:
-
-        def read_on() -> bytes:
-            chunk = read()
-            bar.update(len(chunk))
+        def read() -> bytes:
+            if not source.is_ready():
+                printer.stream.flush()
+            chunk = source.read()
+            if bar is not None:
+                bar.update(len(chunk))
             return chunk
 
-        yield read_on
+        yield read

@@ -63,7 +63,7 @@ class When(Framer[T]):
 
     def __post_init__(self) -> None:
         check_condition(self.condition, "condition")
-        given = self.beginnings if isinstance(self.beginnings, tuple) else (self.beginnings,)
+        given = (self.beginnings,) if isinstance(self.beginnings, bytes) else tuple(self.beginnings)
         for value in (*given, self.one_of):
             if not isinstance(value, bytes):
                 raise TypeError(f"beginning {value!r} is not bytes")

@@ -6,7 +6,9 @@ This is the engine of all framings made of parts, `Sequence` and `HeaderThenBody
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Generator
+from itertools import islice
 from struct import Struct
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
@@ -140,12 +142,12 @@ class _Returned(NamedTuple):
 class _Run:
     """One pass of a generator through a frame.
 
-    A generator cannot be copied. So a memo refers to a run and to the answers it had had; the run goes on
-    from its latest answer, and whoever comes back to an earlier one gets another run that is given the same
+    A generator cannot be copied. So a memo refers to a run and to how many answers it had had. The run goes
+    on from its latest answer; whoever comes back to an earlier one gets another run that is given the same
     answers again. In the ordinary course nobody does.
 
     Attributes:
-        answers: what the generator was sent: the answers before, and the latest; None before the first.
+        answers: what the generator was sent, eight bytes for each: a peer may send many small fields.
         need: what it yielded; a `Body`, `_Returned` or `PayloadError` when it has ended.
     """
 
@@ -154,25 +156,22 @@ class _Run:
     def __init__(self, fields: Callable[[], Fields[Any]]) -> None:
         self._fields = fields
         self._generator = fields()
-        self.answers: Answers = None
+        self.answers: deque[Any] = deque()  # a list would be copied as it grows
         self.need: Any = None
         self._resume(None)
 
-    def after(self, answers: Answers) -> _Run:
-        """Return a run that has had these answers: this one, unless it has had more."""
-        if answers is self.answers:
+    def after(self, answers: int) -> _Run:
+        """Return a run that has had so many of the answers: this one, unless it has had more."""
+        if answers == len(self.answers):
             return self
-        again, replayed = _Run(self._fields), []
-        while answers is not None:
-            answers, answer = answers
-            replayed.append(answer)
-        for answer in reversed(replayed):
+        again = _Run(self._fields)
+        for answer in islice(self.answers, answers):
             again.send(answer)
         return again
 
     def send(self, answer: Any) -> None:
         """Give the generator what it needed."""
-        self.answers = self.answers, answer
+        self.answers.append(answer)
         self._resume(answer)
 
     def _resume(self, answer: Any) -> None:
@@ -184,15 +183,12 @@ class _Run:
             self.need = error
 
 
-Answers: TypeAlias = "tuple[Answers, Any] | None"
-
-
 class _Place(NamedTuple):
     """How far into a frame the search is: the memo, so positions count from the frame's first byte.
 
     Attributes:
         run: the generator's pass through the frame.
-        answers: those that it had had.
+        answers: how many it had had.
         offset: where the current field begins.
         first: where the payload of the first field begins; None in that one.
         memo: what the field's condition wants to have back.
@@ -200,7 +196,7 @@ class _Place(NamedTuple):
     """
 
     run: _Run
-    answers: Answers = None
+    answers: int = 0
     offset: int = 0
     first: int | None = None
     memo: Any = None
@@ -223,13 +219,13 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
                 raise FramingError(f"a field of {counted(length, 'byte')}", position=last)
             stop = at + length
             if stop > size:
-                waiting = _Place(run, run.answers, at - origin, first)
+                waiting = _Place(run, len(run.answers), at - origin, first)
                 return NeedMore(stop - window.start, resume=at, memo=waiting)
             answer: Any = bytes(data[at:stop]) if kind is int else need.unpack_from(data, at)
         elif kind is bytes and need:
             end = data.find(need, max(at, resume))
             if end < 0:
-                waiting = _Place(run, run.answers, at - origin, first)
+                waiting = _Place(run, len(run.answers), at - origin, first)
                 return NeedMore(resume=max(at, size - len(need) + 1), memo=waiting)
             answer, stop = bytes(data[at:end]), end + len(need)
         elif kind is _Returned:
@@ -245,7 +241,7 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
             at = inner.start
             if type(found) is NeedMore:
                 check_own_limit(condition, data, at, 0, size - at)
-                waiting = _Place(run, run.answers, at - origin, first, found.memo)
+                waiting = _Place(run, len(run.answers), at - origin, first, found.memo)
                 return still_missing(found, inner, window, waiting, settles=False)
             payload, end, stop, *value = found
             if value and value[0] is PADDING:
@@ -253,7 +249,7 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
             check_own_limit(condition, data, at, end - payload, stop - at)
             if stop > size:
                 # Its extent is known: it is not asked again.
-                waiting = _Place(run, run.answers, at - origin, first, None, _moved(found, -origin))
+                waiting = _Place(run, len(run.answers), at - origin, first, None, _moved(found, -origin))
                 return NeedMore(stop - window.start, resume=at, memo=waiting)
             answer = _decoded(condition, found, inner, lenient=kind is Part)
         last = at
@@ -262,7 +258,7 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
         _send(run, answer, last)
         at, memo, span, resume = stop, None, None, 0
     if type(need.field) is not int:
-        return _find_body(need, _Place(run, run.answers, at - origin, first, memo), window, resume)
+        return _find_body(need, _Place(run, len(run.answers), at - origin, first, memo), window, resume)
     if need.field < 0:
         raise FramingError(f"a body of {counted(need.field, 'byte')}", position=last)
     stop = at + need.field

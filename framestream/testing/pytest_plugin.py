@@ -14,8 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
     from framestream.stream.stream import IOStream
-    from framestream.testing.cost import SpeedReport
     from framestream.testing.kit import Check
+    from framestream.testing.speed import SpeedReport
     from framestream.testing.suite import Examples, Malformed, SlowFrame, Suite
 
 _SPEEDS = pytest.StashKey[list[str]]()
@@ -70,7 +70,7 @@ def memory_stream_pair() -> Callable[..., tuple[IOStream, IOStream]]:
 @pytest.fixture
 def framer_benchmark(request: pytest.FixtureRequest) -> Callable[..., SpeedReport]:
     """`framestream.testing.compare_speed`; what it measures is shown at the end of the run."""
-    from framestream.testing.cost import compare_speed  # noqa: PLC0415
+    from framestream.testing.speed import compare_speed  # noqa: PLC0415
 
     shown = request.config.stash[_SPEEDS]
 
