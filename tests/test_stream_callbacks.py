@@ -5,12 +5,11 @@ import logging
 from functools import partial
 
 import pytest
-from stream_pairs import begun, joined, once, passes, until
+from stream_pairs import joined, once, passes, until
 
 from framestream import (
     Exactly,
     FramingError,
-    IncompleteFrame,
     LengthPrefix,
     Line,
     StreamClosed,
@@ -158,17 +157,6 @@ async def test_a_cancelled_streaming_read_skips_the_rest_of_its_frame():
     await passes()
     await client.write(b"67890\x02ok")
     assert b"ok" == await server.read(LengthPrefix(1))
-
-
-async def test_an_awaited_streaming_read_raises_what_goes_wrong():
-    for sent, error in ((b"\x0a12345", IncompleteFrame), (b"", StreamClosed)):
-        async with joined("unix") as (client, server):
-            reading = await begun(server.read(LengthPrefix(1), streaming_callback=lambda part: None))
-            await client.write(sent)
-            await passes()
-            client.close()
-            with pytest.raises(error):
-                await reading
 
 
 @once
@@ -439,22 +427,6 @@ async def test_a_handler_gets_every_frame_and_ends_with_the_stream(kind, end):
         await until(lambda: closed)
         assert lines == notes
         assert not handler.active
-        assert (end == "bad bytes") == isinstance(server.error, FramingError)
-
-
-@pytest.mark.parametrize("end", ["peer", "here", "bad bytes"])
-async def test_a_callback_read_that_finds_no_frame_leaves_it_to_the_close_callback(end):
-    async with joined("unix") as (client, server):
-        notes, note = called()
-        closed, on_close = called()
-        server.set_close_callback(on_close)
-        server.read(Line(), callback=note, max_size=2)
-        if end == "bad bytes":
-            await client.write(b"12345\n")
-        else:
-            (client if end == "peer" else server).close()
-        await until(lambda: closed)
-        assert [] == notes
         assert (end == "bad bytes") == isinstance(server.error, FramingError)
 
 

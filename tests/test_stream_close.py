@@ -117,15 +117,6 @@ async def test_a_reset_is_a_close_with_the_error_kept_and_nothing_logged(how, ca
         assert how != "reset" or [] == ours(caplog)
 
 
-async def test_read_until_close_takes_a_reset_for_the_end():
-    async with joined("tcp") as (client, server):
-        await client.write(b"abc")
-        await server.peek(3)
-        reset(client)
-        assert b"abc" == await server.read_until_close()
-        assert isinstance(server.error, ConnectionResetError)
-
-
 @pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
 async def test_writing_to_a_peer_that_is_gone_closes_and_the_wait_says_so(kind):
     async with joined(kind) as (client, server):
@@ -253,43 +244,6 @@ async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing
 
 
 # Where a stream is cut off
-
-
-@pytest.mark.parametrize("cut", ["by the peer", None, RuntimeError("cut")], ids=str)
-@pytest.mark.parametrize("condition", [Line(), UntilClose(), LengthPrefix(1)], ids=str)
-async def test_no_frame_ends_where_a_stream_is_cut_off(cut, condition):
-    async with joined("tcp") as (client, server):
-        await client.write(b"par")
-        await server.peek(3)
-        reading = await begun(server.read(condition))
-        if cut == "by the peer":
-            reset(client)
-        else:
-            server.close(cut)
-        with pytest.raises(StreamClosed, match="closed inside a frame") as caught:
-            await reading
-        assert server.error is caught.value.real_error
-        with pytest.raises(StreamClosed, match="closed inside a frame"):
-            await anext(server.frames(condition))
-        assert b"par" == server.leftover
-
-
-@pytest.mark.parametrize("error", [None, RuntimeError("cut")], ids=str)
-async def test_read_until_close_is_complete_when_it_was_closed_without_an_error(error):
-    for callback in (True, False):
-        async with joined("unix") as (client, server):
-            await client.write(b"rest")
-            await server.peek(4)
-            got = []
-            if callback:
-                server.read_until_close(callback=got.append)
-                server.close(error)
-                await passes(4)
-            else:
-                reading = await begun(server.read_until_close())
-                server.close(error)
-                got = await asyncio.gather(reading, return_exceptions=True)
-            assert (error is None) == (got == [b"rest"])
 
 
 @pytest.mark.parametrize(

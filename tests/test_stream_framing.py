@@ -139,7 +139,14 @@ async def test_nobody_else_reads_in_the_block_of_a_frame_before_its_last_part_no
     for payload in (b"in parts", b"next"):
         await client.send(payload)
     async with server.open_frame() as body:
-        for read in (server.read, lambda: anext(server.frames()), lambda: server.peek(1)):
+        for read in (
+            server.read,
+            lambda: anext(server.frames()),
+            lambda: server.peek(1),
+            lambda: server.read_into(bytearray(1)),
+            lambda: server.read(callback=print),
+            lambda: server.on_frame(None, print),
+        ):
             with pytest.raises(StreamBusy, match="or by leaving its block"):
                 await read()
         with pytest.raises(StreamBusy):

@@ -6,14 +6,13 @@ import tracemalloc
 from contextlib import suppress
 
 import pytest
-from stream_pairs import begun, joined, once, passes, reset, until
+from stream_pairs import begun, joined, once, passes, reset
 
 from framestream import (
     Available,
     Delimiter,
     Exactly,
     FrameTooLarge,
-    IncompleteFrame,
     IOStream,
     LengthPrefix,
     Line,
@@ -248,35 +247,6 @@ async def test_read_into_receives_straight_into_the_buffer(buffered, grant):
         assert script.in_place >= MIB - 2 * READ_AHEAD
         assert "line" == await stream.read(Line())
         assert MIB + 6 == stream.stats.bytes_received
-
-
-@pytest.mark.parametrize("sent", [0, 1, 10_000, 99_999])
-@pytest.mark.parametrize("given_up", [False, True])
-async def test_read_into_that_is_cancelled_leaves_what_has_come_for_the_next_reader(sent, given_up):
-    body = payload(100_096)
-    async with joined("unix", frame_timeout=0.02 if given_up else None) as (client, server):
-        place = bytearray(len(body))
-        reading = asyncio.ensure_future(server.read_into(place))
-        await client.write(body[:sent])
-        if not given_up:
-            await until(lambda: server.stats.bytes_received >= sent)
-            reading.cancel()
-        with pytest.raises(TimeoutError if given_up else asyncio.CancelledError):
-            await reading
-        client.write(body[sent:] + b"line\n")
-        assert body == await server.read(Exactly(len(body)), timeout=10)
-        assert "line" == await server.read(Line(), timeout=10)
-        place.append(0)  # nobody holds on to it
-
-
-@once
-async def test_read_into_that_meets_the_end_says_so_and_what_has_come_can_be_read():
-    body = payload(50 * KIB)
-    async with IOStream(Script(body)) as stream:
-        with pytest.raises(IncompleteFrame) as caught:
-            await stream.read_into(bytearray(100_000))
-        assert (len(body), 100_000, 0) == (caught.value.received, caught.value.expected, caught.value.offset)
-        assert body == await stream.read_until_close()
 
 
 @pytest.mark.parametrize("size", [4, 100_000])
