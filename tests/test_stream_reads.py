@@ -219,54 +219,9 @@ async def test_reading_small_pieces_of_much_keeps_the_buffer_small():
 
 
 @once
-async def test_a_busy_sender_does_not_starve_the_loop():
-    client, server = memory_stream_pair(Wire(chunks=[1]))
-    client.write(b"x" * 2000)
-    passed = []
-
-    async def read():
-        for _ in range(2000):
-            await server.read(Exactly(1))
-
-    reading = asyncio.ensure_future(read())
-    while not reading.done():
-        passed.append(await asyncio.sleep(0))
-    assert len(passed) > 10
-
-
-@pytest.mark.parametrize("size", [131_072, 1 << 20])
-@every_kind
-async def test_large_frames_arrive_whole_whatever_follows(kind, size):
-    async with joined(kind, max_frame_size=1 << 20) as (client, server):
-        framer = LengthPrefix(4)
-        frames = [bytes([number]) * (size - number) for number in range(4)]
-
-        async def send():
-            for frame in frames:
-                await client.send(frame, framer)
-                await client.send(b"small", framer)
-            await client.aclose()
-
-        sending = asyncio.ensure_future(send())
-        got = [frame async for frame in server.frames(framer)]
-        assert got == [piece for frame in frames for piece in (frame, b"small")]
-        await sending
-
-
-async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream(caplog):
-    async with joined("unix", max_buffer_size=1000) as (client, server):
-        await client.write(b"x" * 100)
-        with pytest.raises(BufferFull, match="reached maximum read buffer size"):
-            await server.read_bytes(2000)
-        assert server.closed()
-        assert isinstance(server.error, BufferFull)
-        assert "reached maximum read buffer size" in caplog.text
-
-
-@once
 @pytest.mark.parametrize("before", [b"", b"small"])
 @pytest.mark.parametrize("chunks", [[1], [3, 400], [999], [1000], [1001], [1 << 16]])
-async def test_what_the_buffer_may_hold_does_not_depend_on_the_chunks(before, chunks):
+async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream(before, chunks, caplog):
     frames = {
         LengthPrefix(2): lambda payload: [len(payload).to_bytes(2, "big"), payload],
         Line(None): lambda payload: [payload, b"\n"],
@@ -285,6 +240,9 @@ async def test_what_the_buffer_may_hold_does_not_depend_on_the_chunks(before, ch
             else:
                 with pytest.raises(BufferFull, match="reached maximum read buffer size"):
                     await server.read(framer)
+                assert server.closed()
+                assert isinstance(server.error, BufferFull)
+                assert caplog.messages.pop().startswith("reached maximum read buffer size")
 
 
 def test_a_stream_needs_a_running_loop():
