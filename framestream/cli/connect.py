@@ -73,14 +73,7 @@ def _takes(framer: Framer[Any], frame: Any) -> bool:
 @click.option("--server-hostname", metavar="NAME", help="Whom the certificate must name.")
 @options.separator
 def connect(
-    url: str,
-    spec: str,
-    send_framer: str | None,
-    entry: str,
-    output: str,
-    count: int | None,
-    on_payload_error: str,
-    **settings: Any,
+    url: str, spec: str, send_framer: str | None, entry: str, output: str, count: int | None, **settings: Any
 ) -> int:
     """Connect to URL, send each line of standard input as a frame, print each frame that arrives.
 
@@ -99,6 +92,7 @@ def connect(
     framer = framestream.get_framer(spec)
     writer = framer if send_framer is None else options.writing_framer(send_framer)
     settings["tls"] = framestream.client_tls(ca=ca) if (ca := settings.pop("ca")) else None
+    policy = settings.pop("on_payload_error")
     settings["on_discard"] = partial(report_skipped, url)
     printer = Printer(output, settings.pop("separator"))
 
@@ -106,9 +100,7 @@ def connect(
         async with await framestream.connect(url, framer=framer, half_open=True, **settings) as stream:
             conversation = Conversation(url, stream, printer, writer, entry)
             frames = stream.frames(printer.condition(framer))
-            await conversation.run(
-                good_frames(frames, on_payload_error, partial(printer.complain, url)), count
-            )
+            await conversation.run(good_frames(frames, policy, partial(printer.complain, url)), count)
         code = getattr(stream, "exit_code", None)  # of a program
         if code and (code > 0 or count is None):  # one that we have left may have died of that
             printer.complain(url, f"the program ended with exit status {code}")

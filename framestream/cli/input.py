@@ -74,12 +74,8 @@ async def good_frames(
             async for frame in frames:
                 yield frame
             return
-        except PayloadError as error:
-            if on_payload_error == "close":
-                raise
-            tell(error)
-        except FrameTooLarge as error:
-            if not error.recoverable:
+        except (FrameTooLarge, PayloadError) as error:
+            if not (error.recoverable if isinstance(error, FrameTooLarge) else on_payload_error == "skip"):
                 raise
             tell(error)
 

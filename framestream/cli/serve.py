@@ -80,14 +80,7 @@ def command(text: str) -> Command:
 @click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish when told to end.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
 def serve(
-    url: str,
-    spec: str,
-    echo: bool,
-    command: Command | None,
-    output: str,
-    on_payload_error: str,
-    verbose: bool,
-    **settings: Any,
+    url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
 ) -> None:
     """Listen on URL and answer the frames of every connection.
 
@@ -106,9 +99,10 @@ def serve(
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if echo and command is not None:
         raise click.UsageError("--echo and --exec exclude each other")
-    handler: Handler = Echo(on_payload_error) if echo else Show(on_payload_error, output)
+    policy = settings.pop("on_payload_error")
+    handler: Handler = Echo(policy) if echo else Show(policy, output)
     if command is not None:
-        handler = Execute(on_payload_error, command, settings["max_frame_size"])
+        handler = Execute(policy, command, settings["max_frame_size"])
     settings["on_discard"] = partial(report_skipped, url)
     settings["framer"] = options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
