@@ -298,6 +298,14 @@ class FramerContractError(FramestreamError):
         self.offset = offset
 
 
+class DecodeFault(PayloadError, FramerContractError):
+    """`decode` raised what the contract does not know, such as a KeyError: a bad payload, or a bug.
+
+    Only a person can tell which. To the reader it is a bad frame like any other, and reading goes on after
+    it; whoever looks for broken framers finds it as a `FramerContractError`.
+    """
+
+
 class PluginError(FramestreamError):
     """A plugin could not be loaded or used; the others are not affected.
 
