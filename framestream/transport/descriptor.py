@@ -41,13 +41,16 @@ class SocketTransport(PolledTransport):
             needed, which knows no peer that is gone.
     """
 
-    __slots__ = ("_peer", "_socket", "receive_into")
+    __slots__ = ("_peer", "_socket", "receive_into", "send_bytes")
 
-    receive_into: Callable[[memoryview], int]  # type: ignore[assignment]  # the socket's own: one call less
+    # The socket's own: one call less.
+    receive_into: Callable[[memoryview], int]  # type: ignore[assignment]
+    send_bytes: Callable[[bytes], int]  # type: ignore[assignment]
 
     def __init__(self, sock: socket.socket, peer: str = "") -> None:
         super().__init__()
         self.receive_into = sock.recv_into
+        self.send_bytes = sock.send
         prepare_socket(sock)
         self._socket = sock
         self._peer = peer
