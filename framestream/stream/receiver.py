@@ -42,6 +42,7 @@ from framestream.transport.base import is_reset
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
     from framestream.decoder import FrameDecoder
     from framestream.stream.reads import AwaitedRead, PendingRead
@@ -182,9 +183,7 @@ class Receiver:
         transport: Transport,
         decoder: FrameDecoder,
         loop: asyncio.AbstractEventLoop,
-        *,
-        chunk_size: int,
-        max_buffer_size: int,
+        settings: Mapping[str, Any],
     ) -> None:
         self.decoder = decoder
         self.transport = transport
@@ -198,10 +197,10 @@ class Receiver:
         self.waits = 0
         self._stream = stream
         self._loop = loop
-        self._chunk_size = min(chunk_size, KeptBuffer.SIZE)
-        self._small_size = min(chunk_size, READ_AHEAD)
-        self.max_buffer_size = max_buffer_size
-        self._read_ahead = min(READ_AHEAD, max_buffer_size)
+        self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
+        self._small_size = min(self._chunk_size, READ_AHEAD)
+        self.max_buffer_size: int = settings["max_buffer_size"]
+        self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
         self._kept = kept_buffer(loop)
         self._room = 0  # bytes that `max_buffer_size` leaves; what was delivered since may have made more
         self._missing = 0  # bytes the read that waits cannot do without

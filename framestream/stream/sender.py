@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from framestream.errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterator
+    from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 
     from framestream.stream.receiver import Receiver
     from framestream.stream.stream import IOStream
@@ -100,15 +100,7 @@ class Sender:
     # fmt: on
 
     def __init__(
-        self,
-        stream: IOStream,
-        transport: Transport,
-        receiver: Receiver,
-        *,
-        high_water: int,
-        low_water: int,
-        max_size: int | None,
-        timeout: float | None,
+        self, stream: IOStream, transport: Transport, receiver: Receiver, settings: Mapping[str, Any]
     ) -> None:
         self.transport = transport
         self.state: State = READY
@@ -116,16 +108,16 @@ class Sender:
         self.written = 0
         self.passed = 0
         self.most = 0
-        self.high_water = high_water
-        self.low_water = low_water
+        self.high_water: int = settings["write_high_water"]
+        self.low_water: int = min(settings["write_low_water"], self.high_water)
         self.ended = False
         self.error: BaseException | None = None
         self._refusal = "stream is closed"  # what to tell who writes after the end
         self._stream = stream
         self._receiver = receiver
         self._seen_pushes = 0
-        self._max_size = max_size
-        self._timeout = timeout
+        self._max_size: int | None = settings["max_write_buffer_size"]
+        self._timeout: float | None = settings["write_timeout"]
         self._timer: asyncio.TimerHandle | None = None
         self._queue: deque[Buffer] | None = None  # an idle connection does not pay for a deque
         self._at_end_of_pass: asyncio.Handle | None = None
