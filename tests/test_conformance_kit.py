@@ -19,7 +19,8 @@ from framestream.testing import ConformanceError, check_framer, conformance_chec
 from framestream.testing.cost import CountedBytes
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
-BAD = {b"?one\r\nok\r\n": "KeyError"}
+BAD = {"malformed": {b"?one\r\nok\r\n": "KeyError"}}
+SHORT = {b"\1\1ab": [b"ab"]}
 LF_LINES = {b"one\ntwo\n": [b"one", b"two"]}
 LONG_LINES = {b"a line\nand one longer than three of it\n": [b"a line", b"and one longer than three of it"]}
 COUNTED_3 = {b"\0\0\3abc": [b"abc"]}
@@ -44,7 +45,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
             faulty.Preallocates(),
             COUNTED_3,
             "declared-sizes",
-            "allocates memory for a size that a frame merely declares",
+            "allocates memory for a size that a frame merely",
         ),
         (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
@@ -64,7 +65,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.ChunkDependent(), LINES, "chunking", "depend on how the bytes were cut into chunks"),
         (faulty.AbsoluteMemo(), LINES, "moving-window", "depends on where in window.data the frame begins"),
         (faulty.AsksForTooMuch(), COUNTED, "size", "NeedMore asks for 5 bytes of a frame of 4"),
-        (faulty.IndexErrorWhenShort(), {b"\1\1ab": [b"ab"]}, "answers", "find raises IndexError"),
+        (faulty.IndexErrorWhenShort(), SHORT, "answers", "find raises IndexError"),
         (faulty.OutOfOrder(), LINES, "answers", "find returns a span out of order"),
         (faulty.ReturnsNone(), LINES, "answers", "neither a tuple of three (or four) nor NeedMore"),
         (faulty.DecodeFails(), LINES, "examples", "does not give the frames that its author names"),
@@ -166,7 +167,7 @@ def test_what_a_framer_raises_is_placed_in_its_own_code() -> None:
 @pytest.mark.parametrize("method", ["find", "split", "decode", "encode"])
 def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method: str) -> None:
     framer, told = faulty.leaving(method), "it raises SystemExit: 7, which would end the program"
-    for check in conformance_checks(framer, examples=LINES, malformed=BAD):
+    for check in conformance_checks(framer, examples=LINES, **BAD):
         with suppress(ConformanceError):
             check.run()
     error = failure(framer, examples=LINES)
@@ -242,38 +243,18 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
     ("framer", "name", "arguments", "told"),
     [
         (faulty.IndexErrorWhenShort(), "malformed", {"malformed": [b"\0"]}, "the decoder refuses it"),
-        (
-            faulty.IndexErrorWhenShort(),
-            "truncation",
-            {"examples": {b"\1\1ab": [b"ab"]}},
-            "find raises IndexError",
-        ),
+        (faulty.IndexErrorWhenShort(), "truncation", {"examples": SHORT}, "find raises IndexError"),
         (faulty.AbsoluteResume(), "moving-window", {"examples": LF_LINES}, "depends on where in window.data"),
         (faulty.ChunkDependent(), "truncation", {"examples": LINES}, "read one at a time"),
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
         (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on the limit"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
-        (
-            faulty.SharesADecoder(),
-            "bad-frames",
-            {"examples": LINES, "malformed": BAD},
-            "costs its neighbours",
-        ),
-        (faulty.Picky(), "bad-frames", {"examples": LINES, "malformed": BAD}, "None"),
+        (faulty.SharesADecoder(), "bad-frames", {"examples": LINES, **BAD}, "costs its neighbours"),
+        (faulty.Picky(), "bad-frames", {"examples": LINES, **BAD}, "None"),
         (faulty.Lines(), "bad-frames", {"examples": LINES}, "no frame that cannot be decoded"),
-        (
-            faulty.Picky(),
-            "bad-frames",
-            {"malformed": BAD, "examples": {b"": []}},
-            "no frame that ends by itself",
-        ),
-        (
-            faulty.SearchesAfterABadFrame(),
-            "many-bad-frames",
-            {"malformed": BAD},
-            "find looks far beyond the frame",
-        ),
-        (faulty.Picky(), "many-bad-frames", {"malformed": BAD}, "None"),
+        (faulty.Picky(), "bad-frames", {"examples": {b"": []}, **BAD}, "no frame that ends by itself"),
+        (faulty.SearchesAfterABadFrame(), "many-bad-frames", BAD, "find looks far beyond the frame"),
+        (faulty.Picky(), "many-bad-frames", BAD, "None"),
         (faulty.Checked(), "foreign-frames", {}, "it is a ReadCondition, not a Framer"),
         (faulty.Checked(), "wide-buffers", {}, "it is a ReadCondition, not a Framer"),
         (Msgpack(), "wide-buffers", {}, "None"),
@@ -294,12 +275,6 @@ def test_frames_that_are_whatever_has_arrived_are_compared_by_nothing() -> None:
     assert "round-trip" in report.untried
 
 
-def test_long_values_are_shown_by_their_ends() -> None:
-    error = failure(faulty.Lines(), examples={b"a" * 1000 + b"\r\n": [b"b"]})
-    assert "a ... a" in str(error)
-    assert len(str(error)) < 1000
-
-
 def test_every_check_has_a_name_and_a_promise_and_runs_alone() -> None:
     checks = conformance_checks(faulty.SettlesTooMuch(), examples=LINES)
     assert len({check.name for check in checks}) == len(checks) > 15
@@ -314,13 +289,12 @@ def test_every_check_has_a_name_and_a_promise_and_runs_alone() -> None:
     assert "examples" not in failing
 
 
-def test_message_of_a_framer_that_cannot_print_itself() -> None:
-    error = failure(faulty.CannotPrint(), examples=LINES)
+def test_what_is_long_is_shown_by_its_ends_and_what_cannot_print_itself_by_its_class() -> None:
+    error = failure(faulty.Lines(), examples={b"a" * 1000 + b"\r\n": [b"b"]})
+    assert "a ... a" in str(error)
+    assert len(str(error)) < 1000
+    error = failure(faulty.CannotPrint(), examples=LINES, slow_frame=lambda size: b"x" * size + b"\r\n")
     assert error.framer == "CannotPrint (str() raises RuntimeError)"
-
-
-def test_long_input_is_shown_by_its_ends_and_size() -> None:
-    error = failure(faulty.Rescans(), examples=LINES, slow_frame=lambda size: b"x" * size + b"\r\n")
     assert "xxx' ... b'xxx" in str(error)
     assert "(1026 bytes)" in str(error)
 
