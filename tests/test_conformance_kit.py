@@ -13,7 +13,7 @@ from typing import Any
 import faulty_framers as faulty
 import pytest
 
-from framestream import FramingError, Msgpack, NeedMore, ReadCondition, Window
+from framestream import Msgpack, NeedMore, ReadCondition, Window
 from framestream.framer import Decode
 from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer
 from framestream.testing.cost import CountedBytes
@@ -179,7 +179,7 @@ def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method:
 
 
 def test_what_is_raised_outside_of_python_code_has_no_place() -> None:
-    assert "\n  at: " not in str(failure(RaisesInC(), examples={b"7": [b"7"]}))
+    assert "\n  at: " not in str(failure(faulty.faulty("InC", find=int)(), examples={b"7": [b"7"]}))
 
 
 class RaisesBelow(ReadCondition[bytes]):
@@ -188,10 +188,6 @@ class RaisesBelow(ReadCondition[bytes]):
 
     def number(self, text: str) -> int:
         return int(text + "x")
-
-
-class RaisesInC(ReadCondition[bytes]):
-    find: Any = staticmethod(int)
 
 
 def run(name: str, framer: ReadCondition[Any], **arguments: Any) -> str | None:
@@ -307,34 +303,6 @@ def test_without_examples_frames_that_it_writes_itself_are_tried() -> None:
     assert "spoilt-bytes" in check_framer(faulty.Checked()).kept
 
 
-@dataclass(frozen=True)
-class Nan(ReadCondition[Any]):
-    """Frames that do not equal themselves."""
-
-    overhead = 1
-
-    def find(self, window: Window) -> Any:
-        end = window.data.find(b"\n", window.resume)
-        return NeedMore(resume=len(window.data)) if end < 0 else (window.start, end, end + 1)
-
-    def decode(self, payload: bytes) -> float:
-        return float("nan")
-
-
-def test_frames_that_do_not_equal_themselves_are_compared_by_their_repr() -> None:
-    check_framer(Nan(), examples={b"1\n2\n": [float("nan")] * 2})
-    assert failure(Nan(), examples={b"1\n": [1.0]}).check == "examples"
-
-
-class BreaksInDecode(faulty.Lines):
-    """Finds out late that the stream is broken."""
-
-    def decode(self, payload: bytes) -> bytes:
-        if payload == b"bad":
-            raise FramingError("what follows cannot be trusted")
-        return payload
-
-
 class Incomparable:
     """A frame that can neither be compared nor shown."""
 
@@ -342,22 +310,19 @@ class Incomparable:
         raise RuntimeError("no")
 
 
-class DecodesToIncomparable(faulty.Lines):
-    """Makes frames that nobody can look at."""
-
-    def decode(self, payload: bytes) -> Any:
-        return Incomparable()
-
-
-def test_frames_that_cannot_be_compared_are_the_framers_fault() -> None:
-    assert (
-        "frames cannot be compared: RuntimeError: no"
-        in failure(DecodesToIncomparable(), examples=LINES).defect
-    )
+def test_frames_are_compared_by_their_repr_or_else_it_is_the_framers_fault() -> None:
+    nan = faulty.faulty("Nan", decode=lambda *_: float("nan"))()
+    check_framer(nan, examples={b"1\r\n2\r\n": [float("nan")] * 2})
+    assert failure(nan, examples={b"1\r\n": [1.0]}).check == "examples"
+    odd = failure(faulty.faulty("Odd", decode=lambda *_: Incomparable())(), examples=LINES)
+    assert "frames cannot be compared: RuntimeError: no" in odd.defect
 
 
 def test_decode_may_break_the_stream_under_every_chunking() -> None:
-    check_framer(BreaksInDecode(), examples=LINES, malformed={b"ok\r\nbad\r\nmore\r\n": "trusted"})
+    late = faulty.faulty(
+        "Late", decode=lambda _, payload: faulty.refuse("late") if payload == b"bad" else payload
+    )
+    check_framer(late(), examples=LINES, malformed={b"ok\r\nbad\r\nmore\r\n": "late"})
 
 
 def test_core_of_the_kit_needs_no_pytest() -> None:
