@@ -18,7 +18,7 @@ from conftest import LOOPS, run_on
 from loops import LoopWithoutPolling
 from stream_pairs import passes, pipe_transports, tcp_sockets, tls_sockets
 
-from framestream import IOStream
+from framestream import AddressError, IOStream, connect, serve
 from framestream.testing.memory import Wire, memory_transport_pair
 from framestream.transport import (
     LoopTransport,
@@ -772,6 +772,16 @@ async def test_a_socket_that_keeps_the_borders_of_messages_is_refused_and_stays_
         for taker in (SocketTransport, LoopTransport, transport_over, IOStream, PipeTransport):
             with pytest.raises(ValueError, match=f"{kind.name}, which keeps .* messages: .* pass each one"):
                 taker(ours.fileno() if taker is PipeTransport else ours)
+        for reach in (
+            connect(url := f"fd:{ours.fileno()}"),
+            connect(f"{url},{theirs.fileno()}"),
+            serve(print, url),
+        ):
+            with pytest.raises(
+                AddressError, match=f"{kind.name}, which keeps the borders of messages"
+            ) as caught:
+                await reach
+            assert caught.value.url.startswith(url)
         assert os.get_blocking(ours.fileno())
         theirs.send(b"still open")
         assert b"still open" == ours.recv(100)
