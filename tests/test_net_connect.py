@@ -32,7 +32,7 @@ from loopback import (
     until,
 )
 from loops import LoopWithoutPolling
-from test_transports import Side, passes
+from test_transports import passes
 
 from framestream import (
     AddressError,
@@ -46,7 +46,6 @@ from framestream import (
     serve,
 )
 from framestream.errors import describe_os_error
-from framestream.net.process import LoopPipes
 from framestream.transport import PipeTransport
 
 
@@ -253,8 +252,7 @@ async def test_a_terminal_that_is_opened_passes_bytes_as_they_are_until_it_is_cl
         assert mode == termios.tcgetattr(program)
     async with await connect(os.ttyname(program)) as stream:
         os.close(device)
-        with pytest.raises(StreamClosed):
-            await stream.read(LINE)
+        assert b"" == await stream.read_until_close()
     os.close(program)
 
 
@@ -361,31 +359,6 @@ async def test_a_program_whose_options_make_no_sense_is_not_started_or_let_go():
         await connect_process(["cat"], framer="lien")
     # What an earlier test has started may end meanwhile.
     await until(lambda: children() <= before and open_descriptors() <= descriptors)
-
-
-@pytest.mark.parametrize("loop", [LoopWithoutPolling, asyncio.SelectorEventLoop])
-def test_the_loops_own_pipes_to_a_program_push_and_take_what_it_reads(loop):
-    """As a loop is used that cannot watch pipes of ours; here it is the transport alone."""
-
-    async def talk():
-        program = LoopPipes("cat")
-        start = asyncio.get_running_loop().subprocess_exec
-        await start(lambda: program, "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        side = Side(program)
-        assert program.peer == f"cat[{program.process.get_pid()}]"
-        sending = asyncio.ensure_future(side.send(b"x" * 1_000_000))
-        await asyncio.sleep(0.01)
-        assert not sending.done()  # nobody reads
-        side.transport.resume_reading()
-        await sending
-        await side.act(side.transport.shutdown)
-        await side.until(lambda: side.told)
-        assert (["end"], b"x" * 1_000_000) == (side.told, side.data)
-        side.transport.close()
-        assert 0 == await program.exited
-        await passes()
-
-    run_on(loop, talk, {}, True)
 
 
 def test_what_a_loop_cannot_wait_for_is_refused_in_one_line(fifo):
