@@ -1358,7 +1358,8 @@ class FrameDecoder:
     @property
     def held(self) -> int:
         """At least as much as `buffered`: frames cut ahead count until the last is delivered. No search."""
-        return self._buffer.size + self._held_ahead()
+        size = self._buffer.size
+        return size + self._held_ahead() if self.ahead else size
 
     def _held_ahead(self) -> int:
         batch = self._batch

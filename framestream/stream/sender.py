@@ -148,12 +148,7 @@ class Sender:
         """
         if self.ended:
             self.check_can_write()
-        if type(data) is bytes:
-            chunks: list[Buffer] = [data]
-            size = len(data)
-        else:
-            chunks = data  # type: ignore[assignment]  # a list, then
-            size = sum(map(len, chunks))
+        size = len(data) if isinstance(data, bytes) else sum(map(len, data))
         if self._max_size is not None and self.size + size > self._max_size:
             raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
         state = self.state
@@ -171,11 +166,12 @@ class Sender:
             self.state = SPENT
         if not may_send:
             if size:
-                self._append(chunks, size)
+                self._append(data, size)
                 self._send_soon()
             return not self.size and self.state is not CLOSED
         try:
-            taken = self.transport.send(chunks)
+            transport = self.transport
+            taken = transport.send_bytes(data) if isinstance(data, bytes) else transport.send(data)
         except (BlockingIOError, InterruptedError):
             taken = 0
         except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
@@ -185,15 +181,18 @@ class Sender:
             # The way of most writes: nothing is queued, watched or waited for.
             self.written += size
             return True
-        self._append(chunks, size)
+        self._append(data, size)
         self._advance(taken)
         self._send()
         return False
 
-    def _append(self, chunks: Sequence[Buffer], size: int) -> None:
+    def _append(self, data: bytes | Sequence[Buffer], size: int) -> None:
         if self._queue is None:
             self._queue = deque()
-        self._queue.extend(chunks)
+        if isinstance(data, bytes):
+            self._queue.append(data)
+        else:
+            self._queue.extend(data)
         self.written += size
         self.size += size
         self.most = max(self.most, self.size)
