@@ -150,19 +150,11 @@ class Unlucky(socket.socket):
         return super().accept()
 
 
-@pytest.mark.parametrize(
-    ("number", "pauses"),
-    [
-        (errno.ECONNABORTED, False),  # a connection that was gone before it was accepted
-        *((number, True) for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)),
-    ],
-)
-async def test_what_hinders_accepting_is_told_and_waited_for(number, pauses, monkeypatch):
-    monkeypatch.setattr("framestream.net.listen.FIRST_PAUSE", 0.001)
+async def test_a_connection_that_was_gone_before_it_was_accepted_hinders_nobody():
     (sock,) = await listening("tcp://127.0.0.1:0")
     came, failures = asyncio.Queue(), []
     unlucky = Unlucky(fileno=sock.detach())
-    unlucky.errors = [number] * 3
+    unlucky.errors = [errno.ECONNABORTED] * 3
     acceptor = Acceptor(
         [unlucky],
         on_connection=lambda connection, _: came.put_nowait(connection),
@@ -172,5 +164,5 @@ async def test_what_hinders_accepting_is_told_and_waited_for(number, pauses, mon
     acceptor.notify()
     waiting = [socket.create_connection(unlucky.getsockname()) for _ in range(2)]
     close_all([await came.get(), await came.get(), *waiting])
-    assert [number] * 3 * pauses == [error.errno for error in failures]
+    assert [] == failures
     acceptor.close()

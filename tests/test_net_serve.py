@@ -63,14 +63,6 @@ async def streams(server, count):
 
 
 async def test_a_client_and_a_server_exchange_frames_and_the_server_counts_them():
-    async def upper(conversation):
-        async for line in conversation:
-            await conversation.send(line.upper())
-
-    async with await serve(upper, HERE, framer=LINE) as server:
-        async with await connect(server.url, framer="line") as client:
-            await client.send("hello")
-            assert "HELLO" == await client.read()
     async with await serve(echo, HERE) as server:
         for _ in range(2):
             assert "hello" == await ask(server.url)
@@ -200,11 +192,6 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
     (record,) = warnings_of_ours(caplog)
     assert f"{address}: handler failed: KeyError: 'fail'" == record.getMessage()
     assert (address, server.url, KeyError) == (record.peer, record.server, record.exc_info[0])
-
-
-async def close_and_fail(stream):
-    async with stream:
-        raise KeyError("fail")
 
 
 async def test_a_peer_is_named_when_it_is_gone(caplog):
@@ -729,7 +716,7 @@ async def test_plugins_hear_of_a_server_and_of_what_fails_in_it(caplog):
     observer = Observer()
     with plugins.isolated():
         plugins.register(observer, "observer")
-        async with await serve(close_and_fail, HERE) as server:
+        async with await serve(lambda stream: {}["fail"], HERE) as server:
             with pytest.raises(StreamClosed):
                 await ask(server.url)
     assert [(what, server) for what in ("opened", "KeyError('fail')", "closed")] == observer.heard
