@@ -154,8 +154,8 @@ async def test_the_next_address_is_tried_when_one_is_silent_and_one_alone_stays_
 
 async def test_a_silent_address_is_given_up_when_the_time_is_over_or_nobody_waits(silent):
     url, before = f"tcp://127.0.0.1:{silent}", open_descriptors()
-    with pytest.raises(ConnectTimeout, match=f"cannot connect to {url} within 0.02 s: no answer") as caught:
-        await connect(url, timeout=0.02)
+    with pytest.raises(ConnectTimeout, match=f"cannot connect to {url} within 0.2 s: no answer") as caught:
+        await connect(url, timeout=0.2)
     assert isinstance(caught.value, TimeoutError)
     assert ["127.0.0.1"] == [address for address, _ in caught.value.attempts]
     connecting = asyncio.ensure_future(connect(url))
@@ -250,10 +250,9 @@ async def test_a_terminal_that_is_opened_passes_bytes_as_they_are_until_it_is_cl
     assert mode == termios.tcgetattr(program)
     async with await connect(f"fd:{os.dup(program)}"):
         assert mode == termios.tcgetattr(program)
-    async with await connect(os.ttyname(program)) as stream:
-        os.close(device)
-        assert b"" == await stream.read_until_close()
     os.close(program)
+    async with await connect(f"fd:{device}") as stream:
+        assert b"" == await stream.read_until_close()
 
 
 async def test_a_terminal_that_others_poll_by_time_does_not_end_while_nothing_is_there():

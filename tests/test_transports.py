@@ -328,8 +328,8 @@ async def test_a_spoilt_record_is_a_lost_connection_after_what_came_before_it():
     assert "alert" in str(left.told[0]).lower(), "the peer is told why"
 
 
-def tls_client(inner, name="localhost"):
-    return Side(TLSTransport(inner, certificates().client(), server_hostname=name))
+def tls_client(inner):
+    return Side(TLSTransport(inner, certificates().client(), server_hostname="localhost"))
 
 
 def tls_server(inner, **options):
@@ -354,6 +354,16 @@ async def test_a_handshake_with_nobody_fails(kind, peer):
     assert is_reset(caught.value) == (peer == "leaves")
     assert not client.told
     await closed(client, server)
+
+
+@under_tls
+async def test_a_handshake_fails_when_its_side_is_closed(kind):
+    near, far = pair_of(kind)
+    client = tls_client(near)
+    shaking = client.transport.shake_hands()
+    client.close()
+    assert isinstance(shaking.exception(), ConnectionAbortedError)
+    await closed(client, Side(far))
 
 
 @pytest.mark.parametrize("early", [False, True])
