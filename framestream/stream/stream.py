@@ -364,7 +364,8 @@ class IOStream(Generic[F]):
                 async for part in body:
                     ...
 
-        The parts are the payload as it is on the wire. Leaving the block early skips the rest.
+        The parts are the payload as it is on the wire. Leaving the block early skips the rest of a frame that
+        has begun.
         """
         return FrameBody(self, self._receiving(condition))
 

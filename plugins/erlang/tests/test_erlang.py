@@ -95,8 +95,8 @@ def test_conformance_of_giop() -> None:
             b"GIOP\1\1\0\5\0\0\0\0": [b"GIOP\1\1\0\5\0\0\0\0"],
         },
         malformed={
-            b"GIOX": "message begins with b'GIOX', not with b'GIOP'",
-            b"X": "message begins with b'X'",
+            b"GIOX": "message does not begin with b'GIOP'",
+            b"X": "message does not begin with b'GIOP'",
             b"GIOP\2": "GIOP of version 2",
         },
         incomplete=[b"G", b"GIOP", b"GIOP\1\2\0\0\0\0\0", big[:-1]],
