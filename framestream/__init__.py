@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from framestream.net import client_tls, connect, connect_process, serve, server_tls
     from framestream.registry.hookspecs import hookimpl, hookspec
     from framestream.registry.lookup import available_framers, get_framer, plugins
-    from framestream.stream import IOStream
+    from framestream.stream.stream import IOStream
 
 
 _LAZY = {

@@ -41,6 +41,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, final, get
 
 from framestream.buffer import LentPlace, Place, ReceiveBuffer
 from framestream.errors import (
+    DecodeFault,
     FramerContractError,
     FrameTooLarge,
     FramingError,
@@ -1097,17 +1098,18 @@ class FrameDecoder:
     ) -> NoReturn:
         framer, offset = self._frame.name_of(condition), self._start
         self._run = self._quota = 0
-        if isinstance(error, FramerContractError):
-            self._fail(error)
         if isinstance(error, FramingError):
             error.offset, error.framer, error.excerpt = offset + first, framer, payload[:32]
             self._fail(error)
         if isinstance(error, PayloadError):
             bad = error
+        elif isinstance(error, FramerContractError):
+            self._fail(error)
+        elif isinstance(error, ValueError):
+            bad = because(PayloadError(describe_error(error)), error)
         else:
-            # A ValueError is written for whoever sent the payload; another kind needs its name.
-            kind = "" if isinstance(error, ValueError) else f"decode raised {type(error).__name__}: "
-            bad = because(PayloadError(kind + describe_error(error)), error)
+            reason = f"decode raised {type(error).__name__}: {describe_error(error)}"
+            bad = because(DecodeFault(reason), error)
         bad.offset, bad.framer, bad.payload, bad.payload_offset = offset, framer, payload, offset + first
         self._undecodable += 1
         raise bad
@@ -1356,7 +1358,8 @@ class FrameDecoder:
     @property
     def held(self) -> int:
         """At least as much as `buffered`: frames cut ahead count until the last is delivered. No search."""
-        return self._buffer.size + self._held_ahead()
+        size = self._buffer.size
+        return size + self._held_ahead() if self.ahead else size
 
     def _held_ahead(self) -> int:
         batch = self._batch

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -27,6 +27,7 @@ E = TypeVar("E", bound=BaseException)
 
 _MOST_SHOWN: Final = 10_000  # characters of what somebody else's error says
 _MOST_TOLD: Final = 500  # characters of one line about a plugin
+_MOST_NAMES: Final = 40  # in one list of them
 
 
 class FramestreamError(Exception):
@@ -194,7 +195,7 @@ class UnknownFramerError(SpecError, LookupError):
         note: str = "",
     ) -> None:
         hint = f"; did you mean {suggestion!r}?" if suggestion else ""
-        hint += f" (available: {', '.join(available)})" if available else ""
+        hint += f" (available: {listed(available)})" if available else ""
         if distribution is not None:
             hint = f"; it comes with {distribution}: pip install {distribution}"
         super().__init__(f"no framer named {name!r}{hint}{note}", spec=name)
@@ -297,6 +298,14 @@ class FramerContractError(FramestreamError):
         self.offset = offset
 
 
+class DecodeFault(PayloadError, FramerContractError):
+    """`decode` raised what the contract does not know, such as a KeyError: a bad payload, or a bug.
+
+    Only a person can tell which. To the reader it is a bad frame like any other, and reading goes on after
+    it; whoever looks for broken framers finds it as a `FramerContractError`.
+    """
+
+
 class PluginError(FramestreamError):
     """A plugin could not be loaded or used; the others are not affected.
 
@@ -338,6 +347,12 @@ def blame(what: str, *, plugin: str = "", ours: tuple[type[Exception], ...] = ()
 def counted(number: int, noun: str) -> str:
     """Return a number with what it counts: ``1 byte``, ``2 bytes``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return these names with commas between them; of very many, the first."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:_MOST_NAMES])} and {more} more"
 
 
 def describe_os_error(error: BaseException) -> str:

@@ -41,7 +41,9 @@ _MARKERS = {
 
 
 # The first draw of a run reads the constants of every module that is loaded; busy machines are slow at times.
-settings.register_profile("tests", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.register_profile("explore", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+# A suite that passed once passes again: to look for more, add --hypothesis-profile=explore.
+settings.register_profile("tests", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("tests")
 
 

@@ -103,10 +103,25 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     assert "framestream-resp" == caught.value.distribution
 
 
-def test_what_a_plugin_prints_while_it_is_imported_is_no_part_of_the_lists(framestream, installed):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "cut loud -o text",
+        "check loud",
+        "framers",
+        "framers loud",
+        "plugins",
+        "plugins check",
+        "-p loud plugins --json",
+        "connect exec:cat -f loud",
+        "connect exec:cat -f line --send-framer loud",
+        "serve nowhere -f loud",
+    ],
+)
+def test_what_a_plugin_prints_while_it_is_imported_is_no_output(framestream, installed, arguments):
     installed.install("acme-loud", "print('hello')\n" + healthy("loud"), "loud")
-    (listed,) = json.loads(framestream("plugins", "--json").out)
-    assert listed["names"] == ["loud"]
+    printed = framestream(*arguments.split(), stdin=b"")
+    assert (0, 1) == (printed.out.count("hello"), printed.err.count("hello"))
 
 
 def test_a_framer_that_cannot_be_described_is_the_plugins_fault(framestream, installed):
@@ -163,6 +178,10 @@ class Raising(Good):
     def find(self, window):
         return window.data[99]
 
+class Leaving(Good):
+    def decode(self, payload):
+        raise SystemExit(0)
+
 class Needy(Good):
     def __init__(self, size): ...
 
@@ -199,6 +218,18 @@ def test_a_broken_promise_is_told_and_what_a_framer_raises_once_with_its_place(f
     assert printed.out.count("find raises IndexError") == 1
     assert "at:       checked.py, line 23, in find: return window.data[99]" in printed.out
     assert re.search(r"  BROKEN  purity +Raising\(\): the same as in answers\n", printed.out)
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_framer_that_would_end_the_command_is_told_and_is_a_failure(framestream, installed):
+    printed = framestream("check", "-q", "checked:Leaving", "checked:good")
+    told = "it raises SystemExit: 0, which would end the program"
+    assert (1, True) == (printed.status, told in printed.out)
+    assert "checked:good: " in printed.out
+    source = f"{CHECKED}Leaving.name = 'leaving'\n"
+    installed.install("acme-leaving", source, "leaving", target="acme_leaving:Leaving")
+    told = "framestream: a framer or plugin ends the command: SystemExit: 0\n"
+    assert (1, b"", told) == framestream("cut", "leaving", stdin=b"a;")
 
 
 @pytest.mark.usefixtures("checked")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tracemalloc
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from framestream import FramingError, Msgpack, NeedMore, ReadCondition, Window
 from framestream.framer import Decode
-from framestream.testing import ConformanceError, check_framer, conformance_checks
+from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer
 from framestream.testing.cost import CountedBytes
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
@@ -160,6 +161,20 @@ def test_what_a_framer_raises_is_placed_in_its_own_code() -> None:
     assert "int('x')" not in error.defect
     assert "test_conformance_kit.py, line " in str(error)
     assert ', in number: return int(text + "x")\n' in str(error)
+
+
+@pytest.mark.parametrize("method", ["find", "split", "decode", "encode"])
+def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method: str) -> None:
+    framer, told = faulty.leaving(method), "it raises SystemExit: 7, which would end the program"
+    for check in conformance_checks(framer, examples=LINES, malformed=BAD):
+        with suppress(ConformanceError):
+            check.run()
+    error = failure(framer, examples=LINES)
+    assert (error.framer, error.defect) == ("Leaves()", told)
+    assert "faulty_framers.py, line " in str(error)
+    if method != "encode":
+        with pytest.raises(ConformanceError, match=told):
+            fuzz_framer(framer, [b"one\r\ntwo\r\n"], iterations=50)
 
 
 def test_what_is_raised_outside_of_python_code_has_no_place() -> None:

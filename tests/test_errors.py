@@ -39,6 +39,10 @@ from framestream.errors import counted, describe_error, printable
             "no framer named 'lien'; did you mean 'line'? (available: line, regex)",
         ),
         (UnknownFramerError("x"), "no framer named 'x'"),
+        (
+            UnknownFramerError("x", available=("line",) * 4000),
+            f"no framer named 'x' (available: {'line, ' * 39}line and 3960 more)",
+        ),
         (StreamClosed(), "stream is closed"),
         (StreamClosed(real_error=OSError("reset")), "stream is closed: reset"),
         (FramerContractError("no span", framer="acme"), "acme: no span"),

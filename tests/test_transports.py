@@ -762,7 +762,6 @@ async def test_a_socket_sends_a_file_without_copying_it(tmp_path):
         await right.received(LARGE)
         await left.act(left.transport.send_file, io.BytesIO(), 0, 1)
     left.transport.close()
-    assert "" == left.transport.peer, "nobody has asked in time"
     right.transport.close()
 
 

@@ -17,12 +17,13 @@ from typing import Any, Final
 import click
 
 from framestream._build import COMPILED
-from framestream.cli.output import complain, discard_output, tell
+from framestream.cli.output import complain, discard_output, prints_aside, tell
 from framestream.errors import (
     AddressError,
     FramestreamError,
     SpecError,
     UnknownFramerError,
+    blame,
     describe_error,
     describe_os_error,
     printable,
@@ -74,9 +75,13 @@ class _Commands(click.Group):
 
 @contextmanager
 def _quiet_ends() -> Iterator[None]:
-    """Turn Ctrl-C, a closed pipe and what the system refuses into an exit status or one line."""
+    """Turn Ctrl-C, a closed pipe and what the system refuses into an exit status or one line.
+
+    No command raises SystemExit and the like: a framer or plugin that does has failed.
+    """
     try:
-        yield
+        with blame("a framer or plugin ends the command", ours=(Exception,)):
+            yield
     except KeyboardInterrupt:
         raise click.exceptions.Exit(INTERRUPTED) from None
     except BrokenPipeError:
@@ -132,7 +137,8 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
         if name.startswith("no:"):
             plugins.disable(name.removeprefix("no:"), reason=f"-p {name}")
         else:
-            plugins.load(name)
+            with prints_aside():
+                plugins.load(name)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from framestream import END, NEED_DATA, FrameDecoder, FramestreamError, FramingError, PayloadError, get_framer
+from framestream import END, NEED_DATA, FrameDecoder, FramestreamError, FramingError, PayloadError
 from framestream.cli import options
 from framestream.cli.input import Source, open_source
 from framestream.cli.output import Printer, report_skipped
@@ -49,7 +49,7 @@ def cut(
       tail -f app.log | framestream cut 'delimiter:"\\r\\n"'
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     printer = Printer(output, separator)
-    condition = printer.condition(get_framer(spec))
+    condition = printer.condition(options.get_framer(spec))
     started = time.monotonic()
     with open_source(file) as source, _progress(source, printer) as read:
         tell = partial(printer.complain, source.name)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream import Framer, PluginError, SpecError, get_framer
+import framestream
+from framestream import Framer, PluginError, ReadCondition, SpecError
+from framestream.cli.output import prints_aside
 
 if TYPE_CHECKING:
     from framestream.registry.plugin import Plugin
@@ -31,6 +33,12 @@ def matching(name: str) -> list[Plugin]:
         return plugins.matching(name)
     except PluginError as error:
         raise click.UsageError(str(error)) from error
+
+
+def get_framer(spec: str) -> ReadCondition[Any]:
+    """Return the framer of a spec string."""
+    with prints_aside():
+        return framestream.get_framer(spec)
 
 
 def writing_framer(spec: str) -> Framer[Any]:

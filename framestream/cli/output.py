@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from math import isfinite
 from typing import IO, Any, Final
 
@@ -253,6 +253,11 @@ def tell(label: str, text: str, colour: str) -> None:
     with suppress(BrokenPipeError):  # the status tells, too
         coloured = False if os.environ.get("NO_COLOR") else None
         click.echo(f"{click.style(label, fg=colour, bold=True)} {text}", err=True, color=coloured)
+
+
+def prints_aside() -> redirect_stdout[Any]:
+    """Have what plugins print, such as while they are imported, go to standard error: it is no output."""
+    return redirect_stdout(sys.stderr)
 
 
 def discard_output() -> None:

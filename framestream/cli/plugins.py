@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,7 +21,7 @@ import framestream
 from framestream import FrameDecoder, FramestreamError, FramingError, ReadCondition, get_framer
 from framestream import plugins as manager
 from framestream.cli.options import complete_framer, matching
-from framestream.cli.output import complain, print_table, say, wrapped
+from framestream.cli.output import complain, print_table, prints_aside, say, wrapped
 from framestream.errors import blame, counted, describe_error, printable
 from framestream.iterate import placed_frames
 from framestream.registry.named import NamedFramer
@@ -73,17 +72,18 @@ def framers(name: str | None) -> None:
       framestream framers length-prefix
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if name is None:
-        with redirect_stdout(sys.stderr):  # what plugins print while they are imported
+        with prints_aside():
             found = framestream.available_framers()
         rows = ((info.name, info.distribution, _prose(info.summary)) for info in found)
         print_table(("NAME", "FROM", "WHAT IT CUTS"), rows)
         return
-    factory = manager.factory(name)
+    with prints_aside():
+        factory = manager.factory(name)
     if isinstance(factory, NamedFramer):
         say(f"{name} = {factory.text!r}, from {factory.source}\nIn full: {get_framer(name)}")
         say(f"framestream framers {factory.spec.name} explains it.")
         return
-    with blame(f"{name} cannot be described", ours=(FramestreamError,)):
+    with prints_aside(), blame(f"{name} cannot be described", ours=(FramestreamError,)):
         text, options = _prose(inspect.getdoc(factory) or ""), describe_options(factory)
         examples = [(spec, draw(get_framer(spec), stream)) for spec, stream in examples_of(name, factory)]
     say(name)
@@ -175,7 +175,8 @@ def check(targets: tuple[str, ...], quiet: bool) -> int:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     broken = False
     for target in targets:
-        outcome = Outcome(target, *_find(target))
+        with prints_aside():
+            outcome = Outcome(target, *_find(target))
         broken = broken or bool(outcome.broken)
         say("\n".join(outcome.lines(quiet=quiet)))
     return int(broken)
@@ -272,7 +273,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     # Every command here prints the reasons itself.
     logging.getLogger("framestream.plugins").addHandler(logging.NullHandler())
-    with redirect_stdout(sys.stderr):  # what plugins print while they are imported
+    with prints_aside():
         manager.load()
     if context.invoked_subcommand is not None:
         return
@@ -310,7 +311,9 @@ def check_plugins(names: tuple[str, ...]) -> int:
     wrong = 0
     for plugin in chosen:
         say(f"{plugin.title} ({plugin.module}): {plugin.state}")
-        for report, broken in _findings(plugin):
+        with prints_aside():
+            findings = list(_findings(plugin))
+        for report, broken in findings:
             wrong += broken
             say(f"  {report}")
     for notice in manager.notices():

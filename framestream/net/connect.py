@@ -142,8 +142,7 @@ async def connect(
                     raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
             return stream
     except TimeoutError as error:
-        assert timeout is not None
-        raise attempts.timed_out(timeout) from error
+        raise attempts.failed(seconds=timeout) from error
 
 
 def _context(
@@ -231,7 +230,7 @@ class Attempts:
                     tasks.append(asyncio.ensure_future(self._connected(address, local)))
                     running.add(tasks[-1])
                 elif not running:
-                    raise self.failed(self._reasons())
+                    raise self.failed()
                 pause = self._delay if len(tasks) < len(addresses) else None
                 done, running = await asyncio.wait(
                     running, timeout=pause, return_when=asyncio.FIRST_COMPLETED
@@ -263,24 +262,16 @@ class Attempts:
             unless_connected.pop_all()
             return sock
 
-    def failed(self, reason: str) -> ConnectError:
-        """Return the error that says why nobody was reached."""
-        return ConnectError(f"cannot connect to {self._url}: {reason}", url=self._url, attempts=self._told())
-
-    def timed_out(self, seconds: float) -> ConnectTimeout:
-        """Return the error that says so, with the addresses that gave no answer until then."""
-        reasons = self._reasons()
-        message = f"cannot connect to {self._url} within {seconds:g} s{': ' if reasons else ''}{reasons}"
-        return ConnectTimeout(message, url=self._url, attempts=self._told())
-
-    def _told(self) -> tuple[tuple[str, BaseException], ...]:
-        return tuple((_text(place), error) for (_, place), error in self.tried.items())
-
-    def _reasons(self) -> str:
-        told = self._told()
-        if len(told) == 1:
-            return describe_os_error(told[0][1])
-        return "; ".join(f"{address}: {describe_os_error(error)}" for address, error in told)
+    def failed(self, reason: str = "", *, seconds: float | None = None) -> ConnectError:
+        """Return the error that says why nobody was reached, or not in time; by default what each said."""
+        told = tuple((_text(place), error) for (_, place), error in self.tried.items())
+        if not reason:
+            reasons = [f"{address}: {describe_os_error(error)}" for address, error in told]
+            reason = describe_os_error(told[0][1]) if len(told) == 1 else "; ".join(reasons)
+        within = "" if seconds is None else f" within {seconds:g} s"
+        what = f"cannot connect to {self._url}{within}{': ' if reason else ''}{reason}"
+        kind = ConnectError if seconds is None else ConnectTimeout
+        return kind(what, url=self._url, attempts=told)
 
 
 def _text(place: Any) -> str:

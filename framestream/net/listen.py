@@ -37,15 +37,18 @@ async def listen(endpoint: Endpoint, *, backlog: int, reuse_port: bool) -> list[
         AddressError: nobody can listen there, such as on ``exec:``.
         OSError: the address is in use or not allowed; the message names it.
     """
-    match endpoint:
-        case Tcp():
-            return await _listen_tcp(endpoint, backlog, reuse_port)
-        case Unix():
-            return [_listen_unix(endpoint, backlog)]
-        case Descriptors():
-            return [_adopt(endpoint.read)]
-        case Activated():
-            return activated_sockets(endpoint.name)
+    try:
+        match endpoint:
+            case Tcp():
+                return await _listen_tcp(endpoint, backlog, reuse_port)
+            case Unix():
+                return [_listen_unix(endpoint, backlog)]
+            case Descriptors():
+                return [_adopt(endpoint.read)]
+            case Activated():
+                return activated_sockets(endpoint.name)
+    except OSError as error:
+        raise retold(error, f"cannot listen on {endpoint}: {describe_os_error(error)}") from error
     raise AddressError(f"cannot listen on {endpoint}", url=str(endpoint))
 
 
@@ -61,21 +64,18 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
 async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[socket.socket]:
     if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
         raise AddressError(f"{endpoint} cannot be shared: this system has no SO_REUSEPORT", url=str(endpoint))
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        places: list[tuple[int, Any]] = list(dict.fromkeys((place[0], place[4]) for place in found))
-        tries = _PORT_TRIES if endpoint.port == 0 else 1
-        while True:
-            tries -= 1
-            try:
-                return _bind_all(places, endpoint.port, backlog, reuse_port)
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE or not tries:
-                    raise
-    except OSError as error:
-        raise _with_place(error, endpoint) from error
+    found = await asyncio.get_running_loop().getaddrinfo(
+        endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    places: list[tuple[int, Any]] = list(dict.fromkeys((place[0], place[4]) for place in found))
+    tries = _PORT_TRIES if endpoint.port == 0 else 1
+    while True:
+        tries -= 1
+        try:
+            return _bind_all(places, endpoint.port, backlog, reuse_port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not tries:
+                raise
 
 
 def _bind_all(
@@ -101,10 +101,6 @@ def _bind_all(
     return bound
 
 
-def _with_place(error: OSError, endpoint: Endpoint) -> OSError:
-    return retold(error, f"cannot listen on {endpoint}: {describe_os_error(error)}")
-
-
 # Unix sockets
 
 
@@ -116,9 +112,9 @@ def _listen_unix(endpoint: Unix, backlog: int) -> socket.socket:
             _remove_stale(endpoint.path)
         sock.bind(endpoint.address)
         sock.listen(backlog)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise _with_place(error, endpoint) from error
+        raise
     return sock
 
 

@@ -66,21 +66,19 @@ class Program(asyncio.SubprocessProtocol):
 class OurPipes(PipeTransport):
     """Pipes of ours to a program, which has a while to end when they close."""
 
-    __slots__ = ("_program",)
+    __slots__ = ("_program", "peer")
+
+    peer: str
 
     def __init__(self, read_fd: int, write_fd: int, program: Program) -> None:
         super().__init__(read_fd, write_fd)
         self._program = program
+        self.peer = program.name
 
     def close(self) -> None:
         """Close the pipes: the program sees the end of its input."""
         super().close()
         self._program.end_soon()
-
-    @property
-    def peer(self) -> str:
-        """The program and its process id."""
-        return self._program.name
 
 
 class _Pipes:
@@ -120,6 +118,7 @@ class LoopPipes(LoopTransport, Program):
     def connection_made(self, transport: Any) -> None:
         """Take note of the process and its pipes; nothing is read yet."""
         Program.connection_made(self, transport)
+        self.peer = self.name
         LoopTransport.connection_made(self, _Pipes(transport))
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -162,11 +161,6 @@ class LoopPipes(LoopTransport, Program):
         self._reading = False
         super().close()
         self.end_soon()
-
-    @property
-    def peer(self) -> str:
-        """The program and its process id."""
-        return self.name
 
 
 class ProcessStream(IOStream):

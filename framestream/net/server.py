@@ -299,10 +299,8 @@ class Server:
             await asyncio.wait(self._tasks, timeout=timeout)
         for task in [task for task in self._tasks if task.done()]:
             self._end_connection(task)  # somebody cancelled it before it had begun
-        if self._tasks:
-            await self._cancel()
-
-    async def _cancel(self) -> None:
+        if not self._tasks:
+            return
         cut = counted(len(self._tasks), "connection")
         self._log(logging.WARNING, f"the time to drain is over, cutting {cut}")
         for task in self._tasks:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from framestream.errors import AddressError, describe_os_error
 from framestream.stream.stream import IOStream
 from framestream.transport import Transport, transport_over
-from framestream.transport.descriptor import address_of_peer, check_is_stream
+from framestream.transport.descriptor import check_is_stream
 
 Path: TypeAlias = "str | os.PathLike[str]"
 
@@ -31,9 +31,8 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
         options: see `StreamOptions`; also `framer` and `send_framer`.
     """
     try:
-        if isinstance(source, socket.socket):
-            return IOStream(transport_over(source, peer=peer or address_of_peer(source)), **options)
-        return IOStream(source, **options)
+        transport = transport_over(source, peer=peer) if isinstance(source, socket.socket) else source
+        return IOStream(transport, **options)
     except BaseException:
         source.close()
         raise

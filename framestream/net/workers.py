@@ -26,6 +26,7 @@ from typing import Any
 
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
 from framestream.framers.line import Line
+from framestream.framers.mapped import Mapped
 from framestream.net.listen import close_all
 from framestream.net.server import Server, ServerStats, Service
 from framestream.net.streams import open_stream
@@ -49,7 +50,7 @@ EARLY_DEATH = 5.0
 KILL_DELAY = 10.0
 """Seconds beyond the time to drain until a worker that does not end is killed."""
 
-_LINE = Line()
+_JSON = Mapped[Any](Line(), json.loads, json.dumps)
 
 ShutdownRequest = tuple[float, bool]
 """Seconds for connections to finish, and whether to serve the backlog, too; otherwise a successor does."""
@@ -78,12 +79,18 @@ def run(
 async def _serve(
     endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], socket_to_parent: socket.socket
 ) -> None:
-    control = open_stream(socket_to_parent)
+    control = open_stream(socket_to_parent, framer=_JSON)
     server = Server(endpoint, service, sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server.stats))
+
+    def ask_for_successor() -> None:
+        with contextlib.suppress(FramestreamError):
+            control.send(None)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ask_for_successor)
     try:
-        drain_timeout, server.takes_backlog = await _shutdown_request(control)
+        drain_timeout, server.takes_backlog = await control.read()
     except FramestreamError:  # the parent died
         drain_timeout = service.drain_timeout
     # What has not ended by then never will, such as a handler that swallows its cancellation: SIGALRM kills.
@@ -92,16 +99,6 @@ async def _serve(
     reports.cancel()
     await _send(control, asdict(server.stats))
     await control.aclose()
-
-
-async def _shutdown_request(control: IOStream) -> ShutdownRequest:
-    def ask_for_successor() -> None:
-        with contextlib.suppress(FramestreamError):
-            control.send(json.dumps(None), _LINE)
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ask_for_successor)
-    drain_timeout, takes_backlog = json.loads(await control.read(_LINE))
-    return drain_timeout, takes_backlog
 
 
 async def _report(control: IOStream, stats: ServerStats) -> None:
@@ -115,7 +112,7 @@ async def _report(control: IOStream, stats: ServerStats) -> None:
 
 async def _send(control: IOStream, message: dict[str, int] | ShutdownRequest) -> None:
     with contextlib.suppress(FramestreamError):
-        await control.send(json.dumps(message), _LINE)
+        await control.send(message)
 
 
 # In the parent
@@ -147,7 +144,7 @@ class Worker:
         self.process = spawn.Process(
             target=run, args=(serving, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
-        self._control = open_stream(ours)
+        self._control = open_stream(ours, framer=_JSON)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it
         try:
             self.process.start()
@@ -164,12 +161,12 @@ class Worker:
 
     async def _receive_reports(self) -> None:
         with contextlib.suppress(FramestreamError):
-            async for report in self._control.frames(_LINE):
-                if (counters := json.loads(report)) is None:
+            async for counters in self._control:
+                if counters is None:
                     self.leaving.set()
-                    continue
-                self.stats = ServerStats(**counters)
-                self._is_ready(True)
+                else:
+                    self.stats = ServerStats(**counters)
+                    self._is_ready(True)
 
     def _give_up(self) -> None:
         self._why = f" (killed: it did not accept within {START_TIMEOUT} s)"

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from framestream._events import EVENTS, Listener, events
-from framestream.errors import PluginError, SpecError, UnknownFramerError
+from framestream.errors import PluginError, SpecError, UnknownFramerError, listed
 from framestream.registry.grammar import NAME, did_you_mean, nearest, normalised
 from framestream.registry.named import NamedFramer, named_framer, read_config, refuse_cycles
 
@@ -293,7 +293,7 @@ class PluginManager:
         theirs = sorted(framer for plugin in plugins for framer in plugin.framers)
         names = self.names() if name == short else tuple(theirs)
         failed = [plugin.distribution for plugin in self if plugin.state == "failed"]
-        note = f"; failed: {', '.join(failed)} (framestream plugins tells why)" if failed else ""
+        note = f"; failed: {listed(failed)} (framestream plugins tells why)" if failed else ""
         raise UnknownFramerError(
             name,
             available=names,

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import Annotated, Any, Final, NamedTuple, TypedDict, get_type_hints
 
 from framestream.checks import check_count, check_function, check_rate, check_seconds
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize, check_policy
+from framestream.errors import FrameTooLarge, PayloadError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
-    from framestream.errors import FrameTooLarge, PayloadError
+def _check_policy(name: str, value: OnOversize) -> None:
+    check_policy(value)
+
+
+def _check_truth(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; it must be True or False")
+
+
+class Option(NamedTuple):
+    """What holds for an option: its value unless it is given, and the check of one that is."""
+
+    default: Any
+    check: Callable[[str, Any], None]
+
+
+_size = partial(check_count, of=" of bytes")
+_room = partial(check_count, of=" of bytes", least=1)
+_no_limit = Option(None, partial(check_seconds, optional=True))
+_no_function = Option(None, partial(check_function, optional=True))
 
 
 class StreamOptions(TypedDict, total=False):
@@ -41,56 +60,27 @@ class StreamOptions(TypedDict, total=False):
             closed, since half a frame may have been sent.
     """
 
-    max_frame_size: int
-    on_oversize: OnOversize
-    on_discard: Callable[[FrameTooLarge], object] | None
-    on_payload_error: Callable[[PayloadError], object] | None
-    max_buffer_size: int
-    read_chunk_size: int
-    write_high_water: int
-    write_low_water: int
-    max_write_buffer_size: int | None
-    half_open: bool
-    frame_timeout: float | None
-    idle_timeout: float | None
-    min_rate: float
-    rate_grace: float
-    write_timeout: float | None
+    max_frame_size: Annotated[int, Option(DEFAULT_MAX_FRAME_SIZE, _size)]
+    on_oversize: Annotated[OnOversize, Option("raise", _check_policy)]
+    on_discard: Annotated[Callable[[FrameTooLarge], object] | None, _no_function]
+    on_payload_error: Annotated[Callable[[PayloadError], object] | None, _no_function]
+    max_buffer_size: Annotated[int, Option(100 << 20, _room)]
+    read_chunk_size: Annotated[int, Option(1 << 17, _room)]
+    write_high_water: Annotated[int, Option(1 << 16, _size)]
+    write_low_water: Annotated[int, Option(1 << 14, _size)]
+    max_write_buffer_size: Annotated[int | None, Option(None, partial(_size, optional=True))]
+    half_open: Annotated[bool, Option(False, _check_truth)]
+    frame_timeout: Annotated[float | None, _no_limit]
+    idle_timeout: Annotated[float | None, _no_limit]
+    min_rate: Annotated[float, Option(0, check_rate)]
+    rate_grace: Annotated[float, Option(1.0, check_seconds)]
+    write_timeout: Annotated[float | None, _no_limit]
 
 
-def _check_policy(name: str, value: OnOversize) -> None:
-    check_policy(value)
-
-
-def _check_truth(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is {value!r}; it must be True or False")
-
-
-_size = partial(check_count, of=" of bytes")
-_room = partial(check_count, of=" of bytes", least=1)
-_function = partial(check_function, optional=True)
-_limit = partial(check_seconds, optional=True)
-
-_OPTIONS: Final[Mapping[str, tuple[Any, Callable[[str, Any], None]]]] = {
-    "max_frame_size": (DEFAULT_MAX_FRAME_SIZE, _size),
-    "on_oversize": ("raise", _check_policy),
-    "on_discard": (None, _function),
-    "on_payload_error": (None, _function),
-    "max_buffer_size": (100 << 20, _room),
-    "read_chunk_size": (1 << 17, _room),
-    "write_high_water": (1 << 16, _size),
-    "write_low_water": (1 << 14, _size),
-    "max_write_buffer_size": (None, partial(check_count, of=" of bytes", optional=True)),
-    "half_open": (False, _check_truth),
-    "frame_timeout": (None, _limit),
-    "idle_timeout": (None, _limit),
-    "min_rate": (0, check_rate),
-    "rate_grace": (1.0, check_seconds),
-    "write_timeout": (None, _limit),
+_OPTIONS: Final[Mapping[str, Option]] = {
+    name: kind.__metadata__[0] for name, kind in get_type_hints(StreamOptions, include_extras=True).items()
 }
-
-DEFAULTS: Final[Mapping[str, Any]] = {name: default for name, (default, _) in _OPTIONS.items()}
+DEFAULTS: Final[Mapping[str, Any]] = {name: option.default for name, option in _OPTIONS.items()}
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -105,7 +95,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     if unknown := options.keys() - _OPTIONS.keys():
         raise TypeError(f"unknown stream option: {', '.join(sorted(unknown))}")
     for name, value in options.items():
-        _OPTIONS[name][1](name, value)
+        _OPTIONS[name].check(name, value)
     low, high = options.get("write_low_water"), options.get("write_high_water", DEFAULTS["write_high_water"])
     if low is not None and low > high:
         raise ValueError(f"write_low_water is {low}, above write_high_water {high}")

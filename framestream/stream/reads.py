@@ -10,6 +10,7 @@ from asyncio import CancelledError
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
 
 from framestream._events import events
 from framestream.checks import check_function
@@ -108,10 +109,12 @@ async def next_answer(
     timeouts: ReadTimeouts | ReadTimer | None = None,
     *,
     iterating: bool = False,
+    read: AwaitedRead | None = None,
 ) -> Any:
     """Return what the decoder answers, waiting for it if needed. Cancelling consumes nothing.
 
-    Where the stream has ended it raises what ends a read, or with `iterating` what ends an iteration.
+    Where the stream has ended it raises what ends a read, or with `iterating` what ends an iteration. `read`
+    is what waits, if that is not the stream's own one.
     """
     receiver = stream.receiver
     if receiver.reader is not None or receiver.state is PAUSED or receiver.state is ENDED:
@@ -125,7 +128,23 @@ async def next_answer(
         else:
             answer = ask(condition)
         if answer is NEED_DATA:
-            answer = await AwaitedRead(stream, condition, ask, timeouts or stream.timeouts)
+            if read is None and (read := receiver.kept_read) is None:
+                read = receiver.kept_read = AwaitedRead(stream, condition)
+            read.condition = condition
+            read.ask = ask
+            receiver.reader = read
+            if (limits := timeouts or stream.timeouts) is not None:
+                receiver.start_timer(limits)
+            try:
+                if receiver.fill(read):
+                    answer = receiver.advance(read)
+                if answer is NEED_DATA:
+                    read._asyncio_future_blocking = True
+                    await read.pause
+                    answer, read.answer = read.answer, NEED_DATA
+            finally:
+                read.callback = read.context = None
+                receiver.release()
     except PayloadError:
         receiver.end_turn()
         raise
@@ -140,8 +159,22 @@ async def next_answer(
     return answer
 
 
+class _Pause(list["AwaitedRead"]):
+    """What has a task wait for the one item, with no call in Python: an iterator is all that await needs."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[Any, None, None]: ...
+    else:
+        __await__ = list.__iter__
+
+
 class AwaitedRead(PendingRead):
-    """One pending read, and what its task waits for: a future-like object, see ``asyncio.isfuture``.
+    """A pending read, and what its task waits for: a future-like object, see ``asyncio.isfuture``.
+
+    A stream keeps one, since it has only one at a time, and making another costs as much as its framing.
 
     A plain future would run the task in the next pass of the loop, whatever has arrived. This one asks
     the decoder when bytes arrive, lets the task sleep until there is an answer, and runs it at once: a
@@ -152,45 +185,32 @@ class AwaitedRead(PendingRead):
     consumed nothing.
     """
 
-    __slots__ = ("_answer", "_asyncio_future_blocking", "_callback", "_context", "_error", "_timeouts")
+    # fmt: off
+    __slots__ = (
+        "_asyncio_future_blocking", "_error", "answer", "callback", "context", "get_loop", "pause", "result",
+    )
+    # fmt: on
 
-    def __init__(
-        self,
-        stream: IOStream,
-        condition: ReadCondition[Any],
-        ask: Callable[[ReadCondition[Any]], Any] | None,
-        timeouts: ReadTimeouts | ReadTimer | None,
-    ) -> None:
-        self.stream = stream
-        self.condition = condition
-        self.ask = ask
-        self._timeouts = timeouts
-        self._answer: Any = NEED_DATA
+    _asyncio_future_blocking: bool
+
+    def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
+        super().__init__(stream, condition)
+        self.answer: Any = NEED_DATA
+        self.pause = _Pause((self,))
+        self.callback: Callable[[AwaitedRead], object] | None = None
+        self.context: Context | None = None
         self._error: BaseException | None = None
-        self._callback: Callable[[AwaitedRead], object] | None = None
-        self._context: Context | None = None
-
-    def __await__(self) -> Generator[AwaitedRead, None, Any]:
-        receiver = self.stream.receiver
-        receiver.reader = self  # whoever made this has asked `check_free`
-        if self._timeouts is not None:
-            receiver.start_timer(self._timeouts)
-        try:
-            answer = receiver.poll(self)
-            if answer is not NEED_DATA:
-                return answer
-            self._asyncio_future_blocking = True
-            yield self
-            return self._answer
-        finally:
-            receiver.release()
+        # The task calls these two each time. Neither is a call in Python: a weak reference returns its
+        # object, and what `result` returns does not matter.
+        self.get_loop: Callable[[], object] = ref(stream.loop)
+        self.result: Callable[[], object] = bool
 
     def on_data(self, at_once: bool) -> None:
         """Ask again, when the task can run at once if there is an answer."""
         if not at_once:
             self.stream.loop.call_soon(self.on_data, True)
             return
-        callback = self._callback
+        callback = self.callback
         if callback is None:
             return  # the task is on its way already, because of an error
         receiver = self.stream.receiver
@@ -199,11 +219,11 @@ class AwaitedRead(PendingRead):
             answer = (self.ask or receiver.decoder.next_frame)(self.condition)
             if answer is NEED_DATA and (answer := receiver.poll(self)) is NEED_DATA:
                 return
-            self._answer = answer
+            self.answer = answer
         except Exception as error:  # noqa: BLE001 - the task meets it where it awaits
-            self._error = error
-        self._callback = None
-        context = self._context
+            self._set_error(error)
+        self.callback = None
+        context = self.context
         if context is None:
             callback(self)
         else:
@@ -212,27 +232,36 @@ class AwaitedRead(PendingRead):
     def fail(self, error: BaseException) -> None:
         """End with an error."""
         if not self.done():
-            self._error = error
-            callback, self._callback = self._callback, None
+            self._set_error(error)
+            callback, self.callback = self.callback, None
             if callback is not None:
-                self.stream.loop.call_soon(callback, self, context=self._context)
+                self.stream.loop.call_soon(callback, self, context=self.context)
+
+    def _set_error(self, error: BaseException) -> None:
+        self._error = error
+        self.result = self._raise
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
+        self.result = bool
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback knows this frame
 
     # What its task asks of a future
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop of the stream."""
-        return self.stream.loop
 
     def add_done_callback(
         self, callback: Callable[[AwaitedRead], object], *, context: Context | None = None
     ) -> None:
         """Take note of the one task that awaits this."""
-        self._callback = callback
-        self._context = context
+        self.callback = callback
+        self.context = context
 
     def done(self) -> bool:
         """Tell whether there is an answer, or an error."""
-        return self._error is not None or self._answer is not NEED_DATA
+        return self._error is not None or self.answer is not NEED_DATA
 
     def cancel(self, msg: object = None) -> bool:
         """Give up, unless there is an answer; nothing is consumed."""
@@ -241,16 +270,6 @@ class AwaitedRead(PendingRead):
         self.fail(CancelledError() if msg is None else CancelledError(msg))
         return True
 
-    def result(self) -> None:
-        """Raise the error, if there is one; the answer is what awaiting this returns."""
-        error = self._error
-        if error is not None:
-            self._error = None
-            try:
-                raise error
-            finally:
-                del error  # its traceback knows this frame
-
 
 class AwaitedBytes(AwaitedRead):
     """Wait until `size` bytes are there, or the end of the stream is. Consumes nothing."""
@@ -258,7 +277,7 @@ class AwaitedBytes(AwaitedRead):
     __slots__ = ("_size",)
 
     def __init__(self, stream: IOStream, size: int) -> None:
-        super().__init__(stream, REST, partial(_are_there, stream, size), stream.timeouts)
+        super().__init__(stream, REST)
         self._size = size
 
     def missing(self, decoder: FrameDecoder) -> int:
@@ -277,7 +296,7 @@ async def bytes_arrived(stream: IOStream, size: int) -> None:
     receiver.check_free()
     receiver.check_not_in_parts()
     if receiver.decoder.buffered < size and receiver.end is None:
-        await AwaitedBytes(stream, size)
+        await next_answer(stream, REST, partial(_are_there, stream, size), read=AwaitedBytes(stream, size))
 
 
 class CallbackRead(PendingRead):

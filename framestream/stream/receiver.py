@@ -42,9 +42,10 @@ from framestream.transport.base import is_reset
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
     from framestream.decoder import FrameDecoder
-    from framestream.stream.reads import PendingRead
+    from framestream.stream.reads import AwaitedRead, PendingRead
     from framestream.stream.stream import IOStream
     from framestream.stream.timeouts import ReadTimeouts, ReadTimer
     from framestream.transport.base import Transport
@@ -160,6 +161,7 @@ class Receiver:
         transport: where they come from.
         state, end: where the transport stands; how the stream ended.
         reader: the read under way; nobody else may read.
+        kept_read: what tasks wait in, once one has waited.
         waiting: True while it waits to be woken.
         max_buffer_size: the most to buffer for one read, in bytes.
         draining: the stream counts as ended as soon as nothing more is there and no frame has begun.
@@ -170,9 +172,8 @@ class Receiver:
     # fmt: off
     __slots__ = (
         "_asked", "_chunk_size", "_in_place", "_inline", "_kept", "_loop", "_missing", "_read_ahead",
-        "_small_size",
-        "_stream", "_timer", "_turn", "decoder", "draining", "end", "max_buffer_size", "pushes", "reader",
-        "state", "transport", "waiting", "waits",
+        "_room", "_small_size", "_stream", "_timer", "_turn", "decoder", "draining", "end", "kept_read",
+        "max_buffer_size", "pushes", "reader", "state", "transport", "waiting", "waits",
     )
     # fmt: on
 
@@ -182,26 +183,26 @@ class Receiver:
         transport: Transport,
         decoder: FrameDecoder,
         loop: asyncio.AbstractEventLoop,
-        *,
-        chunk_size: int,
-        max_buffer_size: int,
+        settings: Mapping[str, Any],
     ) -> None:
         self.decoder = decoder
         self.transport = transport
         self.state: State = PAUSED
         self.end: End | None = None
         self.reader: PendingRead | None = None
+        self.kept_read: AwaitedRead | None = None
         self.waiting = False
         self.draining = False
         self.pushes = 0
         self.waits = 0
         self._stream = stream
         self._loop = loop
-        self._chunk_size = min(chunk_size, KeptBuffer.SIZE)
-        self._small_size = min(chunk_size, READ_AHEAD)
-        self.max_buffer_size = max_buffer_size
-        self._read_ahead = min(READ_AHEAD, max_buffer_size)
+        self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
+        self._small_size = min(self._chunk_size, READ_AHEAD)
+        self.max_buffer_size: int = settings["max_buffer_size"]
+        self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
         self._kept = kept_buffer(loop)
+        self._room = 0  # bytes that `max_buffer_size` leaves; what was delivered since may have made more
         self._missing = 0  # bytes the read that waits cannot do without
         self._asked = 0  # size of the buffer that the transport fills
         self._in_place = False  # it is the place of a large frame
@@ -231,9 +232,9 @@ class Receiver:
             # What is delivered in one turn of the loop is bounded by this: small frames may be many.
             size = self._small_size
         # No frame above `max_buffer_size` gets in because its last bytes come with others.
-        room = self.max_buffer_size - self.decoder.held
-        if size > room:
-            size = max(room, 1)
+        if size > self._room:
+            self._room = self.max_buffer_size - self.decoder.held
+            size = max(min(size, self._room), 1)
         self._asked = size
         return kept.start if size == READ_AHEAD else kept.view[:size]
 
@@ -242,6 +243,7 @@ class Receiver:
         if self.end is not None:
             return  # a loop's transport pushes what is left when it fails, wanted or not
         self.pushes += 1
+        self._room -= nbytes
         if self._in_place:
             self.decoder.buffer_updated(nbytes)
         elif nbytes <= _COPIED:
@@ -352,9 +354,10 @@ class Receiver:
             return self._fill_at_end(read, self.end)
         decoder = self.decoder
         self._missing = missing = decoder.missing if read.ask is None else read.missing(decoder)
-        size = decoder.buffered + missing
-        if size > self.max_buffer_size and (missing > 1 or not read.to_end):
-            raise self._overflow(size)
+        if missing > self._room:
+            self._room = self.max_buffer_size - decoder.buffered
+            if missing > self._room and (missing > 1 or not read.to_end):
+                raise self._overflow(decoder.buffered + missing)
         if self.state is not FLOWING:
             if self._turn > 0 and self._receive_inline():
                 self._turn -= 1

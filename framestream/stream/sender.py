@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from framestream.errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterator
+    from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 
     from framestream.stream.receiver import Receiver
     from framestream.stream.stream import IOStream
@@ -101,15 +101,7 @@ class Sender:
     # fmt: on
 
     def __init__(
-        self,
-        stream: IOStream,
-        transport: Transport,
-        receiver: Receiver,
-        *,
-        high_water: int,
-        low_water: int,
-        max_size: int | None,
-        timeout: float | None,
+        self, stream: IOStream, transport: Transport, receiver: Receiver, settings: Mapping[str, Any]
     ) -> None:
         self.transport = transport
         self.state: State = READY
@@ -117,16 +109,16 @@ class Sender:
         self.written = 0
         self.passed = 0
         self.most = 0
-        self.high_water = high_water
-        self.low_water = low_water
+        self.high_water: int = settings["write_high_water"]
+        self.low_water: int = min(settings["write_low_water"], self.high_water)
         self.ended = False
         self.error: BaseException | None = None
         self._refusal = "stream is closed"  # what to tell who writes after the end
         self._stream = stream
         self._receiver = receiver
         self._seen_pushes = 0
-        self._max_size = max_size
-        self._timeout = timeout
+        self._max_size: int | None = settings["max_write_buffer_size"]
+        self._timeout: float | None = settings["write_timeout"]
         self._timer: asyncio.TimerHandle | None = None
         self._queue: deque[Buffer] | None = None  # an idle connection does not pay for a deque
         self._at_end_of_pass: asyncio.Handle | None = None
@@ -157,12 +149,7 @@ class Sender:
         """
         if self.ended:
             self.check_can_write()
-        if type(data) is bytes:
-            chunks: list[Buffer] = [data]
-            size = len(data)
-        else:
-            chunks = data  # type: ignore[assignment]  # a list, then
-            size = sum(map(len, chunks))
+        size = len(data) if isinstance(data, bytes) else sum(map(len, data))
         if self._max_size is not None and self.size + size > self._max_size:
             raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
         state = self.state
@@ -180,11 +167,12 @@ class Sender:
             self.state = SPENT
         if not may_send:
             if size:
-                self._append(chunks, size)
+                self._append(data, size)
                 self._send_soon()
             return not self.size and self.state is not CLOSED
         try:
-            taken = self.transport.send(chunks)
+            transport = self.transport
+            taken = transport.send_bytes(data) if isinstance(data, bytes) else transport.send(data)
         except (BlockingIOError, InterruptedError):
             taken = 0
         except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
@@ -194,15 +182,18 @@ class Sender:
             # The way of most writes: nothing is queued, watched or waited for.
             self.written += size
             return True
-        self._append(chunks, size)
+        self._append(data, size)
         self._advance(taken)
         self._send()
         return False
 
-    def _append(self, chunks: Sequence[Buffer], size: int) -> None:
+    def _append(self, data: bytes | Sequence[Buffer], size: int) -> None:
         if self._queue is None:
             self._queue = deque()
-        self._queue.extend(chunks)
+        if isinstance(data, bytes):
+            self._queue.append(data)
+        else:
+            self._queue.extend(data)
         self.written += size
         self.size += size
         self.most = max(self.most, self.size)

@@ -7,10 +7,10 @@ import logging
 import socket
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Literal, TypeAlias, TypedDict, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Literal, Required, TypedDict, overload
 
 from framestream._events import events
-from framestream.checks import check_rate, check_seconds, check_time
+from framestream.checks import check_seconds
 from framestream.decoder import FrameDecoder, OnOversize
 from framestream.errors import (
     FrameTooLarge,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
-    from typing import Self, Unpack
+    from typing import Self, TypeAlias, Unpack
 
     from typing_extensions import TypeVar
 
@@ -62,6 +62,7 @@ else:
 T = TypeVar("T")
 Condition: TypeAlias = "ReadCondition[T] | str | None"
 SendFramer: TypeAlias = "Framer[Any] | str | None"
+OnBytes: TypeAlias = "Callable[[bytes], object]"
 Leftover: TypeAlias = Literal["keep", "refuse"]
 Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame"]
 
@@ -98,6 +99,12 @@ class ReadLimits(TypedDict, total=False):
     timeout: float | None
     deadline: float | None
     min_rate: float | None
+
+
+class StreamingLimits(ReadLimits):
+    """The same for a read whose payload goes to a function piece by piece."""
+
+    streaming_callback: Required[OnBytes]
 
 
 @dataclass(frozen=True)
@@ -180,11 +187,7 @@ class IOStream(Generic[F]):
         self._handshake: asyncio.Future[None] | None = None
         self._callbacks: Callbacks | None = None
         timeouts = ReadTimeouts(
-            settings["frame_timeout"],
-            None,
-            settings["idle_timeout"],
-            settings["min_rate"],
-            settings["rate_grace"],
+            settings["frame_timeout"], settings["idle_timeout"], settings["min_rate"], settings["rate_grace"]
         )
         self.timeouts = timeouts if timeouts.limit_anything else None
         decoder = FrameDecoder(
@@ -193,23 +196,8 @@ class IOStream(Generic[F]):
             on_discard=settings["on_discard"],
             on_payload_error=settings["on_payload_error"],
         )
-        self.receiver = Receiver(
-            self,
-            transport,
-            decoder,
-            loop,
-            chunk_size=settings["read_chunk_size"],
-            max_buffer_size=settings["max_buffer_size"],
-        )
-        self.sender = Sender(
-            self,
-            transport,
-            self.receiver,
-            high_water=settings["write_high_water"],
-            low_water=min(settings["write_low_water"], settings["write_high_water"]),
-            max_size=settings["max_write_buffer_size"],
-            timeout=settings["write_timeout"],
-        )
+        self.receiver = Receiver(self, transport, decoder, loop, settings)
+        self.sender = Sender(self, transport, self.receiver, settings)
         transport.attach(self.receiver, loop)
         events.tell("stream_opened", stream=self)
 
@@ -226,28 +214,15 @@ class IOStream(Generic[F]):
     def read(self, condition: str, **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, Any]: ...
     @overload
     def read(
-        self,
-        condition: Condition[T] = ...,
-        *,
-        callback: Callable[[T], object],
-        **limits: Unpack[ReadLimits],
+        self, condition: Condition[T] = ..., *, callback: Callable[[T], object], **limits: Unpack[ReadLimits]
     ) -> None: ...
     @overload
     def read(
-        self,
-        condition: Condition[Any] = ...,
-        *,
-        callback: Callable[[bytes], object],
-        streaming_callback: Callable[[bytes], object],
-        **limits: Unpack[ReadLimits],
+        self, condition: Condition[Any] = ..., *, callback: OnBytes, **limits: Unpack[StreamingLimits]
     ) -> None: ...
     @overload
     def read(
-        self,
-        condition: Condition[Any] = ...,
-        *,
-        streaming_callback: Callable[[bytes], object],
-        **limits: Unpack[ReadLimits],
+        self, condition: Condition[Any] = ..., **limits: Unpack[StreamingLimits]
     ) -> Awaitable[bytes]: ...
     def read(self, condition: Condition[Any] = None, **options: Any) -> Any:
         """Return the next frame, waiting for it if needed. Cancelling consumes nothing.
@@ -282,44 +257,28 @@ class IOStream(Generic[F]):
         self,
         condition: ReadCondition[Any],
         *,
+        callback: Callable[[Any], object] | None = None,
+        streaming_callback: OnBytes | None = None,
         max_size: int | None = None,
         on_oversize: OnOversize | None = None,
-        timeout: float | None = None,
-        deadline: float | None = None,
-        min_rate: float | None = None,
-        callback: Callable[[Any], object] | None = None,
-        streaming_callback: Callable[[bytes], object] | None = None,
+        **times: float | None,
     ) -> Any:
         check_condition(condition)
-        timeouts = self._limits_of_time(timeout, deadline, min_rate)
+        timeouts = (self.timeouts or ReadTimeouts()).but(**times) if times else None
         if callback is not None:
             callback = in_context(callback)
         if streaming_callback is not None:
             read = StreamingRead(self, condition, in_context(streaming_callback), callback)
             read.start(timeouts)
             return read.future
-        ask = self._asking(max_size, on_oversize)
+        ask = None
+        if max_size is not None or on_oversize is not None:
+            ask = partial(self.receiver.decoder.next_frame, max_size=max_size, on_oversize=on_oversize)
         if callback is not None:
             self.receiver.check_not_in_parts()
             CallbackRead(self, condition, ask, callback).start(timeouts)
             return None
         return self._read_tapped(condition, ask, timeouts)
-
-    def _asking(self, max_size: int | None, on_oversize: OnOversize | None) -> Any:
-        if max_size is None and on_oversize is None:
-            return None
-        return partial(self.receiver.decoder.next_frame, max_size=max_size, on_oversize=on_oversize)
-
-    def _limits_of_time(
-        self, timeout: float | None, deadline: float | None, min_rate: float | None
-    ) -> ReadTimeouts | None:
-        if timeout is deadline is min_rate is None:
-            return None
-        check_seconds("timeout", timeout, optional=True)
-        check_time("deadline", deadline)
-        if min_rate is not None:
-            check_rate("min_rate", min_rate)
-        return (self.timeouts or ReadTimeouts()).but(timeout, deadline, min_rate)
 
     async def _read_tapped(
         self, condition: ReadCondition[T], ask: Callable[..., Any] | None, timeouts: ReadTimeouts | None
@@ -402,11 +361,15 @@ class IOStream(Generic[F]):
 
         If that is more than `max_bytes`, it is a `FrameTooLarge` and the stream is closed.
         """
-        return self.read(_until(delimiter), **_limited(max_bytes, options))
+        from framestream.framers import Delimiter  # noqa: PLC0415 - most streams need none
+
+        return self.read(Delimiter(delimiter, keep=True), **_limited(max_bytes, options))
 
     def read_until_regex(self, pattern: bytes, *, max_bytes: int | None = None, **options: Any) -> Any:
         """Return everything up to the end of the first match; `max_bytes` is as for `read_until`."""
-        return self.read(_until_regex(pattern), **_limited(max_bytes, options))
+        from framestream.framers import Regex  # noqa: PLC0415 - most streams need none
+
+        return self.read(Regex(pattern), **_limited(max_bytes, options))
 
     def read_until_close(self, **options: Any) -> Any:
         """Return everything up to the end of the stream, and close it (unless half open).
@@ -1051,18 +1014,3 @@ def _limited(max_bytes: int | None, options: dict[str, Any]) -> dict[str, Any]:
     if max_bytes is None:
         return options
     return {"max_size": max_bytes, "on_oversize": "close", **options}
-
-
-# A stream need not load all framers.
-
-
-def _until(delimiter: bytes | tuple[bytes, ...]) -> ReadCondition[bytes]:
-    from framestream.framers import Delimiter  # noqa: PLC0415
-
-    return Delimiter(delimiter, keep=True)
-
-
-def _until_regex(pattern: bytes) -> ReadCondition[bytes]:
-    from framestream.framers import Regex  # noqa: PLC0415
-
-    return Regex(pattern)

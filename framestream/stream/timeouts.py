@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from framestream.checks import check_rate, check_seconds, check_time
 from framestream.errors import StreamTimeout, counted
 
 if TYPE_CHECKING:
@@ -21,24 +22,30 @@ class ReadTimeouts:
 
     Attributes:
         timeout: seconds for the whole read, from its beginning.
-        deadline: the latest time for it on the loop's clock.
         idle: seconds without a single byte.
         rate: bytes per second, on average since the frame's first byte; looked at once `grace` seconds
             have passed since then, so that a read may wait for a frame to begin.
         grace: see `rate`.
+        deadline: the latest time for the whole read on the loop's clock.
     """
 
     timeout: float | None = None
-    deadline: float | None = None
     idle: float | None = None
     rate: float = 0
     grace: float = 1.0
+    deadline: float | None = None
 
-    def but(self, timeout: float | None, deadline: float | None, rate: float | None) -> ReadTimeouts:
-        """Return the limits of one read that has some of its own."""
+    def but(
+        self, timeout: float | None = None, deadline: float | None = None, min_rate: float | None = None
+    ) -> ReadTimeouts:
+        """Return the limits of one read that has some of its own; refuse those without a meaning."""
+        check_seconds("timeout", timeout, optional=True)
+        check_time("deadline", deadline)
+        rate = self.rate if min_rate is None else min_rate
+        check_rate("min_rate", rate)
         if timeout is None and deadline is None:
             timeout = self.timeout
-        return ReadTimeouts(timeout, deadline, self.idle, self.rate if rate is None else rate, self.grace)
+        return ReadTimeouts(timeout, self.idle, rate, self.grace, deadline)
 
     def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
         """Begin to watch over a read."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -70,6 +72,30 @@ class ConformanceError(AssertionError):
         }
         lines = [f"  {label + ':':<9} {text}" for label, text in details.items() if text]
         return "\n".join([f"{self.framer or 'framer'}: {self.defect}", *lines])
+
+
+@contextmanager
+def under(check: str, framer: ReadCondition[Any]) -> Iterator[None]:
+    """Name the check and the framer in a `ConformanceError`.
+
+    What would end the program, such as SystemExit, is one as well, wherever the framer raises it.
+    """
+    try:
+        yield
+        return
+    except ConformanceError as error:
+        broken = error
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001  # it is told as the framer's fault
+        broken = ConformanceError(
+            f"it raises {describe_error(error)}, which would end the program",
+            expected="nothing that bytes or frames can do ends the program",
+            hint="raise FramingError for wrong bytes, ValueError for a payload, EncodeError for a frame",
+        )
+        broken.__cause__ = error
+    broken.check, broken.framer = check, describe_framer(framer)
+    raise broken
 
 
 def ask(framer: ReadCondition[Any], window: Window) -> Answer:
@@ -297,10 +323,15 @@ def _complaint(framer: ReadCondition[Any], window: Window, answer: Any) -> str:
 def _place(error: BaseException) -> str:
     """Return the line of the framer's code at which an exception came up; nothing if it has none in Python.
 
-    The first frame is the kit's own. Of those below it the last one in the framer's file tells most: what
-    that called, in ``re`` or ``json``, is not the author's to mend.
+    The first frames are the kit's and the decoder's. Of those below them the last one in the framer's file
+    tells most: what that called, in ``re`` or ``json``, is not the author's to mend.
     """
-    frames = traceback.extract_tb(error.__traceback__)[1:]
+    own, core = Path(__file__).parents[:2]
+    frames = list(
+        dropwhile(
+            lambda it: Path(it.filename).parent in (own, core), traceback.extract_tb(error.__traceback__)
+        )
+    )
     if not frames:
         return ""
     last = [frame for frame in frames if frame.filename == frames[0].filename][-1]

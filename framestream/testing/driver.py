@@ -272,13 +272,13 @@ def transcript(
                 said = decoder.next_batch(framer, max_size=max_size)
             else:
                 said = decoder.next_frame(framer, max_size=max_size)
-        except FramerContractError as error:
-            raise ConformanceError(f"the decoder refuses it: {error}") from error
         except (FramingError, PayloadError) as error:
             events.append(_error_event(error))
             if isinstance(error, PayloadError) or getattr(error, "recoverable", False):
                 continue
             break
+        except FramerContractError as error:
+            raise ConformanceError(f"the decoder refuses it: {error}") from error
         if said is NEED_DATA:
             feed(decoder, next(source, END))
             continue
@@ -305,10 +305,10 @@ def transcript(
 
 
 def _error_event(error: FramingError | PayloadError) -> Event:
-    value: Any = None
     if isinstance(error, PayloadError):
-        value = error.payload
-    elif isinstance(error, FrameTooLarge):
+        return Event("PayloadError", error.payload, error.offset)
+    value: Any = None
+    if isinstance(error, FrameTooLarge):
         value = (error.limit, error.size, error.recoverable)
     elif isinstance(error, IncompleteFrame):
         value = (error.received, error.expected)

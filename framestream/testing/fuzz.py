@@ -23,7 +23,7 @@ from hypothesis.errors import Flaky
 from framestream.errors import SpecError
 from framestream.framer import ReadCondition
 from framestream.registry.lookup import get_framer
-from framestream.testing.contract import ConformanceError, describe_error, describe_framer
+from framestream.testing.contract import ConformanceError, describe_error, describe_framer, under
 from framestream.testing.driver import (
     POLICIES,
     UNLIMITED,
@@ -143,11 +143,11 @@ def _run(
     @given(chunkings(spoilt_streams(seeds)), way, draws)
     def agree(chunks: list[bytes], way: Any, draws: int | None) -> None:
         try:
-            _compare(framer, chunks, way, draws, report)
+            with under("fuzz", framer):
+                _compare(framer, chunks, way, draws, report)
         except ConformanceError as error:
             error.defect += f" (seed {seed})"
             error.data, error.chunks = b"".join(chunks), chunks
-            error.check, error.framer = "fuzz", report.framer
             raise
 
     try:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, Unpack
 
 from framestream.framer import ReadCondition
 from framestream.testing import answers, cost, streams, writing
-from framestream.testing.contract import ConformanceError, describe_framer
+from framestream.testing.contract import describe_framer, under
 from framestream.testing.suite import Arguments, Suite
 
 Function: TypeAlias = "Callable[[Suite], str | None]"
@@ -59,12 +59,8 @@ class Check:
         """
         if self._suite.chunk_dependent and self._check in _NOT_IF_CHUNK_DEPENDENT:
             return "its frames are whatever has arrived"
-        try:
+        with under(self.name, self._suite.framer):
             return self._check(self._suite)
-        except ConformanceError as error:
-            error.check = self.name
-            error.framer = describe_framer(self._suite.framer)
-            raise
 
 
 @dataclass

@@ -111,6 +111,10 @@ class Transport(ABC):
         Raises ``BlockingIOError`` where it would have to wait, ``OSError`` where the connection is broken.
         """
 
+    def send_bytes(self, data: bytes) -> int:
+        """Do as `send` with one buffer: most writes are."""
+        return self.send((data,))
+
     @abstractmethod
     def watch_writing(self, wanted: bool) -> None:
         """Call ``sink.resume_writing()`` whenever `send` takes something, until no longer `wanted`."""

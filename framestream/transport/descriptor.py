@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Kind: TypeAlias = Literal["reader", "writer"]
+Socket: TypeAlias = socket.socket
 
 # The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
 MOST_BUFFERS: Final = 512
@@ -37,64 +38,57 @@ class SocketTransport(PolledTransport):
 
     Args:
         sock: the socket.
-        peer: the peer's address as text, where it is known; otherwise the system is asked when it is
-            needed, which knows no peer that is gone.
+        peer: the peer's address as text, where it is known; otherwise the system is asked, which has
+            forgotten it when the peer is gone.
     """
 
-    __slots__ = ("_peer", "_socket", "receive_into")
+    __slots__ = ("peer", "receive_into", "send_bytes", "socket")
 
-    receive_into: Callable[[memoryview], int]  # type: ignore[assignment]  # the socket's own: one call less
+    peer: str
+    socket: Socket
+    # The socket's own: one call less.
+    receive_into: Callable[[memoryview], int]  # type: ignore[assignment]
+    send_bytes: Callable[[bytes], int]  # type: ignore[assignment]
 
-    def __init__(self, sock: socket.socket, peer: str = "") -> None:
+    def __init__(self, sock: Socket, peer: str = "") -> None:
         super().__init__()
         self.receive_into = sock.recv_into
+        self.send_bytes = sock.send
         prepare_socket(sock)
-        self._socket = sock
-        self._peer = peer
+        self.socket = sock
+        self.peer = peer or address_of_peer(sock)
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send with one system call, however many buffers there are."""
         if len(buffers) == 1:
-            return self._socket.send(buffers[0])
-        return self._socket.sendmsg(buffers[:MOST_BUFFERS])
+            return self.socket.send(buffers[0])
+        return self.socket.sendmsg(buffers[:MOST_BUFFERS])
 
     def watch_readable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
-        watch(self.loop, "reader", self._socket, callback)
+        watch(self.loop, "reader", self.socket, callback)
 
     def watch_writable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
-        watch(self.loop, "writer", self._socket, callback)
+        watch(self.loop, "writer", self.socket, callback)
 
     def shutdown(self) -> None:
         """Shut the sending half of the socket down."""
-        self._socket.shutdown(socket.SHUT_WR)
+        self.socket.shutdown(socket.SHUT_WR)
 
     def discard(self) -> None:
         """Throw away what has arrived."""
-        discard_received(self._socket)
+        discard_received(self.socket)
 
     def close(self) -> None:
         """Close the socket."""
         self.pause_reading()
-        self._socket.close()
-
-    @property
-    def socket(self) -> socket.socket:
-        """The socket."""
-        return self._socket
-
-    @property
-    def peer(self) -> str:
-        """The peer's address as text; empty if nobody has asked while there was one."""
-        if not self._peer:
-            self._peer = address_of_peer(self._socket)
-        return self._peer
+        self.socket.close()
 
     def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
         """Send straight from the page cache."""
         try:
-            return os.sendfile(self._socket.fileno(), file.fileno(), offset, size)
+            return os.sendfile(self.socket.fileno(), file.fileno(), offset, size)
         except (AttributeError, OSError) as error:
             if isinstance(error, BlockingIOError | InterruptedError) or is_reset(error):
                 raise

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from framestream.transport.base import Buffer, Sink, Transport, is_reset, joined
-from framestream.transport.descriptor import Readiness, address_of_peer, discard_received, prepare_socket
+from framestream.transport.descriptor import (
+    Readiness,
+    Socket,
+    address_of_peer,
+    discard_received,
+    prepare_socket,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,32 +48,36 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     # fmt: off
     __slots__ = (
-        "_blocked", "_closed", "_error", "_opening", "_owed", "_peer", "_reading", "_socket", "_transport",
-        "_writable",
+        "_blocked", "_closed", "_error", "_opening", "_owed", "_reading", "_transport", "_writable", "peer",
+        "socket",
     )
     # fmt: on
 
-    def __init__(self, sock: socket.socket | None = None, peer: str = "") -> None:
+    peer: str
+    socket: Socket | None
+
+    def __init__(self, sock: Socket | None = None, peer: str = "") -> None:
         if sock is not None:
             prepare_socket(sock)
-        self._socket = sock
-        self._peer = peer
+            peer = peer or address_of_peer(sock)
+        self.socket = sock
+        self.peer = peer
         self._transport: Any = None
         self._opening: asyncio.Task[None] | None = None
         self._reading = False
         self._blocked = True  # there is no transport yet, or it holds something
         self._owed = 0  # what it holds, and is not yet reported as sent
-        self._writable: Readiness | None = None
+        self._writable = Readiness(lambda: self._error is not None or self._can_send())
         self._error: Exception | None = None
         self._closed = False
 
     def attach(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
         """Push into `sink`; the first time, have the loop make its transport."""
         super().attach(sink, loop)
-        if self._socket is not None and self._opening is None:
-            self._opening = loop.create_task(self._open(self._socket))
+        if self.socket is not None and self._opening is None:
+            self._opening = loop.create_task(self._open(self.socket))
 
-    async def _open(self, sock: socket.socket) -> None:
+    async def _open(self, sock: Socket) -> None:
         try:
             await self.loop.connect_accepted_socket(lambda: self, sock)
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no connection
@@ -105,8 +114,7 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Take note that everything has left; called by the loop."""
         self._blocked = False
-        if self._writable is not None:
-            self._writable.notify()
+        self._writable.notify()
 
     def eof_received(self) -> bool:
         """Push the end, and keep the other half open; called by the loop."""
@@ -116,8 +124,8 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Push the loss; called by the loop."""
-        if is_reset(error) and self._socket is not None:
-            self._push_rest(self._socket)
+        if is_reset(error) and self.socket is not None:
+            self._push_rest(self.socket)
         if not self._closed:
             self.sink.connection_lost(error)
         self.fail_writing(error or ConnectionResetError(errno.ECONNRESET, "the connection was closed"))
@@ -126,10 +134,9 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         """Have `send` raise this, now that the loop's transport is of no use any more."""
         self._blocked = True
         self._error = error
-        if self._writable is not None:
-            self._writable.notify()
+        self._writable.notify()
 
-    def _push_rest(self, sock: socket.socket) -> None:
+    def _push_rest(self, sock: Socket) -> None:
         # The loop has failed to write, and receives no more. What the peer has sent before it left is there
         # still, often the reason. The loop closes the socket when it is told of the loss, not before.
         with suppress(OSError, ValueError):
@@ -174,10 +181,6 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def watch_writing(self, wanted: bool) -> None:
         """Call the sink while nothing is left in the loop's transport."""
-        if self._writable is None:
-            if not wanted:
-                return
-            self._writable = Readiness(lambda: self._error is not None or self._can_send())
         self._writable.watch(self.loop, self.sink.resume_writing if wanted else None)
 
     def shutdown(self) -> None:
@@ -190,30 +193,17 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def discard(self) -> None:
         """Throw away what has arrived, as for sockets."""
-        if self._socket is not None:
-            discard_received(self._socket)
+        if self.socket is not None:
+            discard_received(self.socket)
 
     def close(self) -> None:
         """Close the loop's transport, and drop what it has not sent."""
         self._closed = True
-        if self._writable is not None:
-            self._writable.watch(self.loop, None)
+        self._writable.watch(self.loop, None)
         if self._transport is None:
-            if self._socket is not None and self._opening is None:  # else it is closed when it is there
-                self._socket.close()
+            if self.socket is not None and self._opening is None:  # else it is closed when it is there
+                self.socket.close()
         elif self._transport.get_write_buffer_size():
             self._transport.abort()
         else:
             self._transport.close()
-
-    @property
-    def socket(self) -> socket.socket | None:
-        """The socket, if this was made over one."""
-        return self._socket
-
-    @property
-    def peer(self) -> str:
-        """The peer's address as text; empty if nobody has asked while there was one."""
-        if not self._peer and self._socket is not None:
-            self._peer = address_of_peer(self._socket)
-        return self._peer

@@ -10,6 +10,7 @@ from framestream import FramingError
 MAX_DIGITS: Final = 15
 
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
+_BLANKS: Final = re.compile(rb"[ \t]+")
 _CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 
 
@@ -25,33 +26,64 @@ class Fields(NamedTuple):
     charset: str = "utf-8"
 
 
-def check_name(data: bytes | bytearray, start: int, limit: int) -> int:
-    """Return where the name of a field that begins here ends, or as much of it as is there before `limit`.
+class Line(NamedTuple):
+    """What has been read of the header: whole fields, and the line that is still arriving.
+
+    Attributes:
+        fields: what the lines before it say.
+        start: where it begins, counted from the beginning of the message.
+        text: as much of it as can matter: without long names, values of other fields, and repeated blanks,
+            so that no byte has to be looked at twice.
+    """
+
+    fields: Fields = Fields()
+    start: int = 0
+    text: bytes = b""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the name of the field is complete."""
+        return b":" in self.text
+
+    def with_more(self, data: bytes) -> Line:
+        """Return the line with what has arrived of it."""
+        text = _BLANKS.sub(b" ", self.text + data)
+        name, colon, _ = text.partition(b":")
+        if name.lower() == b"content-length" or not colon:
+            text = text[:64]  # a longer one is neither of the two, nor a length
+        elif name.lower() != b"content-type":
+            text = colon
+        return self._replace(text=text)
+
+
+def check_name(data: bytes | bytearray, start: int, limit: int, *, begun: bool) -> None:
+    """Refuse what is here, before `limit`, if it is no name of a field, or the rest of one that has `begun`.
 
     Raises:
         FramingError: anything but a colon follows it.
     """
     end = _NAME.match(data, start, limit).end()  # type: ignore[union-attr]  # it matches nothing, too
-    if end in (limit, len(data)) or (end > start and data[end : end + 1] == b":"):
-        return end
+    begun = begun or end > start
+    if end in (limit, len(data)) or (begun and data[end : end + 1] == b":"):
+        return
     byte = bytes(data[end : end + 1])
-    hint = "; a JSON text without its header?" if byte in (b"{", b"[") and end == start else ""
+    hint = "; a JSON text without its header?" if byte in (b"{", b"[") and not begun else ""
     raise FramingError(f"{byte!r} in the name of a header field{hint}", position=end)
 
 
-def read_field(data: bytes | bytearray, start: int, stop: int, fields: Fields) -> Fields:
-    """Return the fields with the one in this line, which ends at `stop`; others than these two mean nothing.
+def read_field(line: Line, position: int) -> Fields:
+    """Return the fields with the one in this line, which begins here; others than these two mean nothing.
 
     Raises:
         FramingError: a length that is none, or is said twice.
     """
-    name, _, value = bytes(data[start:stop]).partition(b":")
-    name, value = name.lower(), value.strip(b" \t")
+    name, _, value = line.text.partition(b":")
+    fields, name, value = line.fields, name.lower(), value.strip(b" \t")
     if name == b"content-length":
         if fields.length is not None:
-            raise FramingError("a second Content-Length", position=start)
+            raise FramingError("a second Content-Length", position=position)
         if not value.isdigit() or len(value) > MAX_DIGITS:
-            raise FramingError(f"Content-Length is {value[:40]!r}", position=start)
+            raise FramingError(f"Content-Length is {value[:40]!r}", position=position)
         return fields._replace(length=int(value))
     if name == b"content-type" and (charset := _CHARSET.search(value)):
         return fields._replace(charset=charset[1].decode("latin-1").lower())

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, NoReturn
 from framestream import FramingError, NeedMore, Span, Window
 from framestream.framer import Decode, ValueSpan
 from framestream_json import JsonFramer
-from framestream_lsp._header import MAX_DIGITS, Fields, check_name, read_field
+from framestream_lsp._header import MAX_DIGITS, Fields, Line, check_name, read_field
 
 # Nearly every message has this header and no other.
 _PLAIN: Final = re.compile(rb"Content-Length: ([0-9]{1,%d})\r\n\r\n" % MAX_DIGITS)
@@ -67,20 +67,22 @@ class Lsp(JsonFramer):
     def _header(self, window: Window) -> Span | ValueSpan | NeedMore:
         data, start, position = window.data, window.start, window.resume
         limit = start + self.max_header
-        fields = window.memo or Fields()
+        line = window.memo or Line()
         while True:
             end = data.find(b"\n", position, limit)
-            if end > position and data[position:end] == b"\r":
-                return _span(fields, start, end + 1)
-            if end >= 0 or data[position : position + 1] != b"\r":
-                check_name(data, position, limit)
+            if end > position and not line.text and data[position:end] == b"\r":
+                return _span(line.fields, start, end + 1)
+            if not line.is_named and (line.text or data[position : min(position + 2, limit)] != b"\r"):
+                check_name(data, position, limit, begun=bool(line.text))
             if end < 0 and len(data) >= limit:
                 raise FramingError(f"header of more than {self.max_header} bytes", position=start)
+            stop = len(data) - data.endswith(b"\r") if end < 0 else end - 1
+            line = line.with_more(bytes(data[position:stop]))
             if end < 0:
-                return NeedMore(resume=position, memo=fields)
-            if data[end - 1 : end] != b"\r":
+                return NeedMore(resume=max(position, stop), memo=line)
+            if data[stop:end] != b"\r":
                 raise FramingError("LF without CR in a header", position=end)
-            fields = read_field(data, position, end - 1, fields)
+            line = Line(read_field(line, start + line.start), end + 1 - start)
             position = end + 1
 
     def split(self, window: Window) -> tuple[list[Any], int]:
