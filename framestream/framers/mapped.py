@@ -32,7 +32,7 @@ from framestream.framers.answers import (
 T = TypeVar("T")
 
 
-class _Over(Framer[T]):
+class Over(Framer[T]):
     """A framer over another condition: the same frames with other values."""
 
     _cutter: ReadCondition[Any]
@@ -75,7 +75,7 @@ class _Over(Framer[T]):
 
 
 @dataclass(frozen=True)
-class Mapped(_Over[T]):
+class Mapped(Over[T]):
     r"""Another condition's frames, each turned into a value by a function.
 
     ::
@@ -116,7 +116,7 @@ class Mapped(_Over[T]):
 
 
 @dataclass(frozen=True)
-class Nested(_Over[T]):
+class Nested(Over[T]):
     r"""Frames whose payload is exactly one frame of another framing.
 
     ::
