@@ -91,6 +91,10 @@ class Decode:
         self.trailer = trailer
         self.final = final
 
+    def using(self, decode: Callable[[bytes], Any]) -> Decode:
+        """Return the same with another function."""
+        return Decode(decode, trailer=self.trailer, final=self.final)
+
     def __repr__(self) -> str:
         trailer = f", trailer={self.trailer!r}" if self.trailer else ""
         return f"Decode({self.decode!r}{trailer}{'' if self.final else ', final=False'})"
