@@ -45,17 +45,6 @@ async def shake_hands(client, server, **options):
     )
 
 
-@BELOW
-async def test_tls_starts_in_the_middle_of_a_stream(kind):
-    async with joined(kind) as (client, server):
-        await client.send("STARTTLS", Line())
-        assert "STARTTLS" == await server.read(Line())
-        assert [None, None] == await shake_hands(client, server)
-        await client.send("secret", Line())
-        assert "secret" == await server.read(Line())
-        assert client.transport.tls.version() in ("TLSv1.2", "TLSv1.3")
-
-
 @once
 @pytest.mark.parametrize(
     "wire",
