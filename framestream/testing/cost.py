@@ -15,15 +15,7 @@ from typing import Any, NamedTuple
 
 from framestream.decoder import FrameDecoder
 from framestream.framer import ReadCondition, Window
-from framestream.testing.contract import (
-    Answer,
-    ConformanceError,
-    ask,
-    drip,
-    encode,
-    hold_same,
-    is_one_frame,
-)
+from framestream.testing.contract import Answer, ConformanceError, ask, drip, encode, hold_same, is_one_frame
 from framestream.testing.driver import UNLIMITED, WAYS, transcript
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
