@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 import struct
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import msgpack
+from sample_conditions import Spaced  # noqa: F401 - a table names it
 
-from framestream.framer import ReadCondition
+from framestream import framers
+from framestream.errors import FramingError
+from framestream.framer import Decode, NeedMore, ReadCondition, Window
 from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
 from framestream.framers.choice import FirstOf, When
 from framestream.framers.delimiter import Delimiter
@@ -337,3 +341,193 @@ if find_spec("re2"):  # it has no wheel for every Python
         slow_frame=lambda size: b"EN" * (size // 2) + b"END",
     )
 """Name to sample. The name of the framer comes first."""
+
+
+# What is read, in any chunking ------------------------------------------------------------------
+
+LINE = Delimiter(b"\n")
+SMALL = Delimiter(b"\n", max_size=3)
+EITHER = Delimiter((b"\r\n", b"\n"))
+SIZED = HeaderThenBody(Line(last=False), lambda line: FixedLength(int(line)))
+SNIFF = FirstOf(When(b"\x00", LengthPrefix(2)), LINE)
+NEST = Nested(LengthPrefix(1), Msgpack())
+BLANK_LINE = Regex(rb"\r?\n\r?\n")
+VARINT = LengthPrefix(format="varint")
+NETSTRING = LengthPrefix(format="decimal", terminator=b":")
+
+
+@dataclass(frozen=True)
+class Netstring(ReadCondition[str]):
+    """Tells its extent before the comma that must end it has arrived."""
+
+    def find(self, window: Window) -> Any:
+        colon = window.data.find(b":", window.start)
+        if colon < 0:
+            return NeedMore()
+        stop = colon + 1 + int(window.data[window.start : colon])
+        return colon + 1, stop, stop + 1, Decode(lambda payload: payload.decode(), trailer=b",")
+
+
+@dataclass(frozen=True)
+class Never(ReadCondition[bytes]):
+    """Refuses everything, and names no place."""
+
+    def find(self, window: Window) -> Any:
+        raise FramingError("never")
+
+
+def part_of(kind: str, size: int) -> ReadCondition[Any]:
+    return Line() if kind == "line" else Exactly(size)
+
+
+def magic(header: bytes) -> int:
+    if header[:1] != b"M":
+        raise ValueError(f"magic is {header[:1]!r}")
+    return header[1]
+
+
+def refuse_type_1(code: int, data: bytes) -> Any:
+    if code == 1:
+        raise ValueError(f"no extension {code}")
+    return code, data
+
+
+NAMES = {name: getattr(framers, name) for name in framers.__all__}
+"""Every built-in framer by the name of its class."""
+
+
+def entries(table: str) -> list[str]:
+    """Return the entries of a table: lines but comments, each with those below it that are indented."""
+    lines = re.sub(r"^#.*\n", "", table.strip(), flags=re.MULTILINE)
+    return re.split(r"\n(?=\S)", lines)
+
+
+READ = r"""
+Line():  b"a\r\nb\nc\rd\n" -> "a", "b", "c\rd"
+Line(newline="lf"):  b"a\r\nb\nc\rd\n" -> "a\r", "b", "c\rd"
+Line(newline="crlf"):  b"a\r\nb\nc\rd\n" -> "a", "b\nc\rd\n"
+Line(keep=True):  b"a\r\nb\n" -> "a\r\n", "b\n"
+Line(newline="lf", keep=True):  b"a\r\nb\n" -> "a\r\n", "b\n"
+Line(newline="crlf", keep=True):  b"a\r\nb\n" -> "a\r\n", "b\n"
+# What Python's splitlines takes for a newline is none.
+Line():  "a\x0bb\x0cc\x1cd\x85e\u2028f\ng".encode() -> "a\x0bb\x0cc\x1cd\x85e\u2028f", "g"
+Line():  b"one\ntw\xff\nthree\n"
+    -> "one", "bad: 'utf-8' codec can't decode byte 0xff in position 2: invalid start byte", "three"
+
+# The limit counts the payload, and a delimiter only if it is kept.
+Delimiter((b"\r\n", b"\n"), max_size=5):  b"12345\r\n123456\n"
+    -> b"12345", "frame exceeds the limit of 5 bytes (at offset 7)"
+Delimiter((b"\r\n", b"\n"), keep=True, max_size=7):  b"12345\r\n123456\r\n"
+    -> b"12345\r\n", "frame exceeds the limit of 7 bytes (at offset 7)"
+Delimiter(b"\n", max_size=10):  b"\x16\x03\x01\x02\x00\x01" + bytes(20)
+    -> "frame exceeds the limit of 10 bytes; looks like a TLS handshake (at offset 0)"
+Line(max_size=10):  b"GET " * 10 -> "frame exceeds the limit of 10 bytes (at offset 0)"
+
+UntilClose():  b"" -> b""
+UntilClose():  b"abc" -> b"abc"
+
+LengthPrefix(2, length=magic):  b"M\3abcM\0M\1xZ\0"
+    -> b"abc", b"", b"x", "header refused: magic is b'Z' (at offset 10)"
+LengthPrefix(1, length=lambda _: -5):  b"\0"
+    -> "length -5 makes a frame of -4 bytes, less than its header of 1 (at offset 0)"
+LengthPrefix(1, length=lambda _: 3, strip=0):  b"!ab"
+    -> "stream ended inside a frame: 3 of 4 bytes arrived (at offset 0)"
+NETSTRING:  b"12?" -> "decimal length has b'?' where a digit or b':' is expected (at offset 2)"
+
+# A match that begins later may end first: the leftmost is "abcdef", the one that ends first "cd".
+Regex(rb"[a-z][a-z]cdef|c[0-9d]"):  b"abcdefcd" -> b"abcd", b"efcd"
+Regex(rb"[ax]b{1,200}c|b{1,20}[de]"):  b"abbbbdbbbcd"
+    -> b"abbbbd", "stream ended inside a frame: 5 bytes arrived (at offset 6)"
+Regex(b"END", max_size=5):  b"abENDabcEND" -> b"abEND", "frame exceeds the limit of 5 bytes (at offset 5)"
+
+Msgpack(raw=True):  packed("é") -> "é".encode()
+Msgpack(object_hook=sorted):  packed({"b": 1, "a": 2}) -> ["a", "b"]
+Msgpack(object_pairs_hook=list):  packed({"a": 1}) -> [("a", 1)]
+Msgpack(timestamp=1):  packed(msgpack.Timestamp(1, 500)) -> 1.0000005
+Msgpack(strict_map_key=False):  b"\x81\x01\x02" -> {1: 2}
+Msgpack(unicode_errors="replace"):  b"\xa1\xff" -> "\ufffd"
+Msgpack(object_hook=lambda pairs: pairs["missing"]):  b"\5\x81\xa1a\1\6"
+    -> 5, "bad: decode raised KeyError: 'missing'", 6
+Msgpack(ext_hook=refuse_type_1):  packed(msgpack.ExtType(2, b"a"), msgpack.ExtType(1, b"b"), 3)
+    -> (2, b"a"), "bad: no extension 1", 3
+
+# A later part depends on all values before.
+Sequence(Line(), Msgpack(), part_of):  b"raw\n\x03abcline\n\x00xyz\n"
+    -> ("raw", 3, b"abc"), ("line", 0, "xyz")
+# A header that makes no sense breaks the stream.
+SIZED:  b"1\nab\n" -> ("1", b"a"), "invalid literal for int() with base 10: 'b' (at offset 3)"
+# An undecodable part spoils its frame alone.
+Sequence(Msgpack(), Line(last=False)):  b"\xa1\xffa\n\x01b\n"
+    -> "bad: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte", (1, "b")
+# An undecodable part on which the next depends breaks the stream.
+HeaderThenBody(Msgpack(), FixedLength):  b"\x01a\xa1\xff"
+    -> (1, b"a"),
+       "a field cannot be decoded: 'utf-8' codec can't decode byte 0xff in position 0: "
+       "invalid start byte (at offset 2)"
+Sequence(LINE, Never()):  b"a\nbc" -> "never (at offset 2)"
+Sequence(LINE, FirstOf(Never(), Never())):  b"a\nbc"
+    -> "no alternative fits (Never(): never; Never(): never) (at offset 2)"
+Sequence(Netstring(), Netstring()):  b"1:a,1:b," -> ("a", "b")
+Sequence(Netstring(), Netstring()):  b"1:a;1:b," -> "payload ends otherwise than with b',' (at offset 3)"
+Sequence(Spaced(), Spaced()):  b"  a\n   b\nc\nd\n  " -> (b"a", b"b"), (b"c", b"d")
+# A part's own limit does not hold for the last.
+Sequence(SMALL, SMALL):  b"abc\nabcdef\n" -> (b"abc", b"abcdef")
+# A part above its own limit.
+Sequence(SMALL, SMALL):  b"abcd\nx\n" -> "frame of 4 bytes exceeds the limit 3 (at offset 0)"
+# A part above its own limit that says so.
+Sequence(LengthPrefix(1, max_size=3), LINE):  b"\x04abcdx\n"
+    -> "frame of 4 bytes exceeds the limit 3 (at offset 0)"
+# A limit from the first payload to the last.
+Sequence(LengthPrefix(1), LINE, max_size=5):  b"\x02abcde\n\x02abcdef\n"
+    -> (b"ab", b"cde"), "frame exceeds the limit of 5 bytes (at offset 7)"
+# The first alternative that does not refuse.
+FirstOf(LengthPrefix(3, format="decimal", terminator=b":"), Msgpack(), LINE):  b"3:abc\x93\1\2\3x\n"
+    -> b"abc", [1, 2, 3], 120, 10
+# An undecided alternative is replayed to the next.
+FirstOf(Msgpack(), LINE):  b"\x95\1\2\3\xc1\n" -> b"\x95\1\2\3\xc1"
+# Refused within 64 bytes.
+FirstOf(Msgpack(), LINE):  b"\xdc\xff\xff" + b"\1" * 60 + b"\xc1\n"
+    -> b"\xdc\xff\xff" + b"\1" * 60 + b"\xc1"
+# Chosen after 64 bytes.
+FirstOf(Msgpack(), LINE):  b"\xdc\xff\xff" + b"\1" * 61 + b"\xc1\n"
+    -> "byte 0xc1 begins no msgpack object (at offset 64)"
+# All refusals are told at the furthest place.
+FirstOf(When(b"GET ", LINE), When(b"$", LINE), Msgpack()):  b"\x92\1\xc1"
+    -> 'no alternative fits (when(delimiter:"\\n"):"GET ": frame does not begin with b\'GET \'; '
+       "when(delimiter:\"\\n\"):$: frame does not begin with b'$'; "
+       "msgpack: byte 0xc1 begins no msgpack object) (at offset 2)"
+# One alternative refuses in its own words.
+FirstOf(Msgpack()):  b"\xc1" -> "byte 0xc1 begins no msgpack object (at offset 0)"
+# What the guarded alternative refuses is refused.
+FirstOf(When(b"\x92", Msgpack()), LINE):  b"\x91\xc1\n\x92\xc1\n"
+    -> b"\x91\xc1", "byte 0xc1 begins no msgpack object (at offset 4)"
+FirstOf(Spaced(), LINE):  b"  a\n b\n " -> b"a", b"b"
+FirstOf(When(b"1", Netstring()), LINE):  b"1:a,b\n1:a;"
+    -> "a", b"b", "frame ends with b';' where b',' is expected (at offset 9)"
+# A guard of several beginnings.
+When((b"GET ", b"PUT "), LINE, one_of=b"!?"):  b"PUT x\n!a\n?b\nPUSH"
+    -> b"PUT x", b"!a", b"?b", "frame does not begin with b'GET ' or b'PUT ' or b'!' or b'?' (at offset 12)"
+Mapped(LINE, int):  b"1\n2\nx\n3\n" -> 1, 2, "bad: invalid literal for int() with base 10: b'x'", 3
+Mapped(Msgpack(), str):  b"\x01\xa1a" -> "1", "a"
+Mapped(Msgpack(), len):  msgpack.packb("x" * 600) -> 600
+Mapped(Spaced(), len):  b"  abc\n " -> 3
+Mapped(Netstring(), str.upper):  b"1:a,1:b;"
+    -> "A", "frame ends with b';' where b',' is expected (at offset 7)"
+# Nested frames that do not fill their payload.
+NEST:  b"\1\x91\5\xc4\5abc\2\1\2\1\xc1\0\1\7"
+    -> "bad: payload of 1 byte is cut short: its inner frame has no end",
+       "bad: payload of 5 bytes is cut short: its inner frame has no end",
+       "bad: payload of 2 bytes, but its inner frame ends after 1",
+       "bad: payload is no msgpack at byte 0: byte 0xc1 begins no msgpack object",
+       "bad: payload of 0 bytes is cut short: its inner frame has no end", 7
+Nested(LINE, Netstring()):  b"1:a,\n1:a;\n"
+    -> "a", "bad: payload is no Netstring at byte 3: payload ends otherwise than with b','"
+Nested(LengthPrefix(1), Spaced()):  b"\2  \4 ab\n\5 ab\n \6 ab\n a\3 ab"
+    -> "bad: payload holds no frame, only padding", b"ab", b"ab",
+       "bad: payload of 6 bytes, but its inner frame ends after 4",
+       "bad: payload of 3 bytes is cut short: its inner frame has no end"
+Nested(LengthPrefix(1), Line(max_size=2)):  b"\3ab\n\4abc\n\1\n"
+    -> "ab", "bad: payload is no line: frame of 3 bytes exceeds the limit 2", ""
+Nested(LengthPrefix(2), Msgpack()):  b"\x02\x5b" + msgpack.packb("x" * 600) -> "x" * 600
+"""
+"""What a framer reads, whatever the chunks, and what is told of a bad frame or a broken stream."""
