@@ -12,11 +12,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import framer_examples
 import msgpack
 import pytest
 from cutting import cut, told
-from framer_examples import BLANK_LINE, EITHER, LINE, NAMES, READ, SAMPLES, SNIFF, entries
+from framer_examples import (
+    BLANK_LINE,
+    EITHER,
+    LINE,
+    NAMES,
+    READ,
+    SAMPLES,
+    SNIFF,
+    Headed,
+    Packet,
+    entries,
+    value,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -128,9 +139,7 @@ def test_every_simple_framer_shows_examples() -> None:
 @pytest.mark.parametrize("entry", entries(READ), ids=lambda entry: entry.partition(":  ")[0])
 def test_it_reads_the_same_in_any_chunking(entry: str) -> None:
     framer, stream, frames = re.fullmatch(r"(.*):  (.*?)\s+-> (.*)", entry, re.DOTALL).groups()
-    condition, data, expected = (
-        eval(text, vars(framer_examples)) for text in (framer, stream, f"[{frames}]")
-    )
+    condition, data, expected = map(value, (framer, stream, f"[{frames}]"))
     for chunks in chunkings(data, two_way=20):
         assert told(condition, chunks) == expected
 
@@ -149,6 +158,8 @@ STREAMED: list[tuple[ReadCondition[Any], bytes, bytes, int]] = [
     (Sequence(UntilClose()), LONG, LONG, 0),
     (Sequence(LINE, Sequence(LINE, UntilClose())), b"a\nb\n" + LONG, b"a\nb\n" + LONG, 3),
     (SNIFF, LONG + b"\n", LONG, 0),
+    (Packet(), b"\xb8\x0b\0\1" + LONG, LONG, 3),
+    (Headed(LINE), b"put " + LONG + b"\n", LONG, 3),
     (FirstOf(When((b"a", b"xx"), LINE), Msgpack()), LONG + b"\n", LONG, 1),
     (FirstOf(LINE, Msgpack()), LONG + b"\n", LONG, 63),
 ]
