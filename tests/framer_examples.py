@@ -417,12 +417,14 @@ NETSTRING = LengthPrefix(format="decimal", terminator=b":")
 class Netstring(ReadCondition[str]):
     """Tells its extent before the comma that must end it has arrived."""
 
+    final: bool = True
+
     def find(self, window: Window) -> Any:
         colon = window.data.find(b":", window.start)
         if colon < 0:
             return NeedMore()
         stop = colon + 1 + int(window.data[window.start : colon])
-        return colon + 1, stop, stop + 1, Decode(lambda payload: payload.decode(), trailer=b",")
+        return colon + 1, stop, stop + 1, Decode(bytes.decode, trailer=b",", final=self.final)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,16 @@ def bad_frames(condition: ReadCondition[Any], chunks: list[bytes], **options: An
     return errors
 
 
+PIECE = Netstring(final=False)
+PIECES = [PIECE, Mapped(PIECE, len), When(b"1", PIECE), FirstOf(PIECE), Sequence(PIECE, PIECE)]
+
+
+@pytest.mark.parametrize("condition", PIECES, ids=repr)
+def test_the_stream_must_not_end_after_a_frame_that_is_not_final(condition: ReadCondition[Any]) -> None:
+    for chunks in chunkings(b"1:a," * 12, two_way=20):
+        assert "stream ended inside a frame: 0 bytes arrived (at offset 48)" == told(condition, chunks)[-1]
+
+
 # A good frame, then a bad one in the same framing: where that begins, and where its payload does.
 BAD: list[tuple[ReadCondition[Any], bytes, bytes, int]] = [
     (Line(), b"ok\n", b"\xff\n", 0),

@@ -2,14 +2,13 @@
 
 import asyncio
 import gc
-import logging
 import os
 import socket
 import weakref
 
 import pytest
 from certificates import certificates
-from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, passes, reset, tls_between
+from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, passes, tls_between
 
 from framestream import (
     BufferFull,
@@ -40,21 +39,6 @@ def ours(caplog):
 
 
 @every_kind
-async def test_close_is_idempotent_the_first_error_stays_and_ends_a_pending_read(kind):
-    async with joined(kind) as (_, server):
-        reading = await begun(server.read(Line()))
-        first = RuntimeError("first")
-        server.close(first)
-        server.close(RuntimeError("second"))
-        assert server.closed()
-        assert first is server.error
-        await server.wait_closed()
-        with pytest.raises(StreamClosed) as caught:
-            await reading
-        assert first is caught.value.real_error
-
-
-@every_kind
 async def test_what_is_buffered_can_be_read_after_close(kind):
     async with joined(kind) as (client, server):
         await client.write(b"a\nb\nhalf")
@@ -65,19 +49,6 @@ async def test_what_is_buffered_can_be_read_after_close(kind):
         with pytest.raises(StreamClosed, match="closed inside a frame"):
             await server.read(Line(last=False))
         assert b"half" == server.leftover
-
-
-@every_kind
-async def test_the_end_by_the_peer_completes_what_it_can_and_a_reader_who_has_seen_it_closes(kind):
-    async with joined(kind) as (client, server):
-        await client.write(b"last line")
-        reading = await begun(server.read(Line()))
-        await client.aclose()
-        assert "last line" == await reading
-        assert not server.closed()
-        assert [] == [line async for line in server.frames(Line())]
-        assert server.closed()
-        assert server.error is None
 
 
 async def test_answers_to_everything_before_the_end_still_leave():
@@ -94,36 +65,6 @@ async def test_answers_to_everything_before_the_end_still_leave():
 
 
 # Resets
-
-
-@pytest.mark.parametrize("how", ["reset", "closed because of an error"])
-async def test_a_reset_is_a_close_with_the_error_kept_and_nothing_logged(how, caplog):
-    caplog.set_level(logging.INFO)
-    async with joined("tcp") as (client, server):
-        await server.write(b"unread\n")
-        await client.write(b"a\n")
-        lines = server.frames(Line())
-        assert "a" == await anext(lines)
-        reading = await begun(anext(lines))  # no clean end for a loop over frames
-        if how == "reset":
-            reset(client)
-        else:
-            client.close(RuntimeError("mine"))  # over bytes that nobody has read
-        with pytest.raises(StreamClosed) as caught:
-            await reading
-        assert isinstance(caught.value.real_error, ConnectionResetError)
-        assert server.closed()
-        assert caught.value.real_error is server.error
-        assert how != "reset" or [] == ours(caplog)
-
-
-async def test_read_until_close_takes_a_reset_for_the_end():
-    async with joined("tcp") as (client, server):
-        await client.write(b"abc")
-        await server.peek(3)
-        reset(client)
-        assert b"abc" == await server.read_until_close()
-        assert isinstance(server.error, ConnectionResetError)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
@@ -253,43 +194,6 @@ async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing
 
 
 # Where a stream is cut off
-
-
-@pytest.mark.parametrize("cut", ["by the peer", None, RuntimeError("cut")], ids=str)
-@pytest.mark.parametrize("condition", [Line(), UntilClose(), LengthPrefix(1)], ids=str)
-async def test_no_frame_ends_where_a_stream_is_cut_off(cut, condition):
-    async with joined("tcp") as (client, server):
-        await client.write(b"par")
-        await server.peek(3)
-        reading = await begun(server.read(condition))
-        if cut == "by the peer":
-            reset(client)
-        else:
-            server.close(cut)
-        with pytest.raises(StreamClosed, match="closed inside a frame") as caught:
-            await reading
-        assert server.error is caught.value.real_error
-        with pytest.raises(StreamClosed, match="closed inside a frame"):
-            await anext(server.frames(condition))
-        assert b"par" == server.leftover
-
-
-@pytest.mark.parametrize("error", [None, RuntimeError("cut")], ids=str)
-async def test_read_until_close_is_complete_when_it_was_closed_without_an_error(error):
-    for callback in (True, False):
-        async with joined("unix") as (client, server):
-            await client.write(b"rest")
-            await server.peek(4)
-            got = []
-            if callback:
-                server.read_until_close(callback=got.append)
-                server.close(error)
-                await passes(4)
-            else:
-                reading = await begun(server.read_until_close())
-                server.close(error)
-                got = await asyncio.gather(reading, return_exceptions=True)
-            assert (error is None) == (got == [b"rest"])
 
 
 @pytest.mark.parametrize(
@@ -463,14 +367,18 @@ async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_i
 
 
 @needs_watching
+@pytest.mark.parametrize("has_read", [True, False])
 @pytest.mark.parametrize("ends", [True, False])
-async def test_who_lingers_throws_away_what_the_peer_still_sends(ends):
+async def test_who_lingers_throws_away_what_the_peer_still_sends(has_read, ends):
     async with joined("tcp", half_open=True) as (client, server):
-        await client.write(b"unread")
+        await client.write(b"a\nunread")
+        assert not has_read or "a" == await server.read(Line())
         await passes()
         await server.write(b"too much of this\n")
-        closing = asyncio.ensure_future(server.aclose(linger=5 if ends else 0.01))
+        closing = await begun(server.aclose(linger=5 if ends else 0.01))
         await client.write(bytes(100_000))
+        with pytest.raises(StreamClosed):
+            await server.write(b"more")
         assert "too much of this" == await client.read(Line())
         assert b"" == await client.read_until_close()
         if ends:
@@ -479,20 +387,8 @@ async def test_who_lingers_throws_away_what_the_peer_still_sends(ends):
         await closing
         assert server.closed()
         assert server.error is None
-
-
-async def test_who_lingers_without_having_read_anything_does_so_on_every_loop():
-    async with joined("tcp", half_open=True) as (client, server):
-        await client.write(b"unread")
-        await passes()
-        closing = await begun(server.aclose(linger=5))
-        await passes(10)
-        assert not closing.done()
         with pytest.raises(StreamClosed):
-            await server.write(b"more")
-        assert b"" == await client.read_until_close()
-        await client.aclose()
-        await closing
+            await server.read_bytes(1)
 
 
 # What plugins are told
@@ -690,20 +586,6 @@ async def test_who_lingers_after_bytes_that_are_no_frame_leaves_the_error_for_th
     await closing
     with pytest.raises(FrameTooLarge):
         await server.read(Line())
-
-
-@needs_watching
-async def test_a_read_after_lingering_meets_the_end():
-    async with joined("tcp") as (client, server):
-        await client.write(b"hello")
-        await passes(5)
-        closing = asyncio.ensure_future(server.aclose(linger=5))
-        await passes(5)
-        assert not closing.done()
-        assert b"" == await client.read_until_close()
-        await closing
-        with pytest.raises(StreamClosed):
-            await server.read_bytes(1)
 
 
 async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away():

@@ -7,6 +7,7 @@ import os
 import socket
 import tempfile
 import weakref
+from array import array
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -63,6 +64,7 @@ async def test_any_buffer_and_any_list_of_buffers_can_be_written(kind):
             bytearray(b"abcdefgh"),
             memoryview(b"abcdefgh"),
             memoryview(b"abcdefgh").cast("I"),
+            array("H", b"abcdefgh"),
             memoryview(b"aXbXcXdXeXfXgXhX")[::2],
             [b"abc", bytearray(b"de"), b"", memoryview(b"fgh")],
             (b"abcd", b"efgh"),

@@ -323,7 +323,8 @@ class IOStream(Generic[F]):
                 async for part in body:
                     ...
 
-        The parts are the payload as it is on the wire. Leaving the block early skips the rest.
+        The parts are the payload as it is on the wire. Leaving the block early skips the rest of a frame that
+        has begun.
         """
         return FrameBody(self, self._receiving(condition))
 
@@ -451,9 +452,11 @@ class IOStream(Generic[F]):
             BufferFull: more than `max_write_buffer_size` bytes would be queued; nothing is written.
         """
         sender = self.sender
+        if callback is not None:
+            callback = in_context(callback)  # refuses what is none before anything is written
         is_out = sender.write(data if type(data) is bytes else as_chunks(data))
         if callback is not None:
-            sender.call_when_sent(partial(self.callbacks.soon, in_context(callback)))
+            sender.call_when_sent(partial(self.callbacks.soon, callback))
         return DONE if is_out else sender.flush()
 
     @overload
