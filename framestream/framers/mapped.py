@@ -24,6 +24,7 @@ from framestream.framers.answers import (
     check_own_limit,
     complete,
     decoder_of,
+    end_of,
     find_past_padding,
     pieces_of,
     reason_of,
@@ -63,11 +64,13 @@ class Over(Framer[T]):
     def split(self, window: Window) -> tuple[list[T], int]:
         """Let the other condition cut the batch."""
         frames, end = self._cutter.split(window)
-        load = self._load
+        loaded: list[T] = []
         try:
-            return [load(frame) for frame in frames], end
+            loaded.extend(map(self._load, frames))
         except Exception:  # noqa: BLE001 - whatever it is, it is raised again with the place of its frame
-            return super().split(window)
+            # What came before the bad one stays in the list.
+            end = end_of(self._cutter, window, len(loaded))
+        return loaded, end
 
     def explain(self, window: Window) -> str:
         """Guess as the other condition does."""
