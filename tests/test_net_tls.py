@@ -7,10 +7,9 @@ import ssl
 
 import pytest
 from certificates import certificates
-from loopback import HERE, LINE, ask, echo, greet, hear, until
+from loopback import HERE, LINE, TLS_HERE, ask, echo, greet, hear, until
 
 from framestream import (
-    AddressError,
     ConnectError,
     ConnectTimeout,
     StreamClosed,
@@ -19,8 +18,6 @@ from framestream import (
     serve,
     server_tls,
 )
-
-TLS_HERE = "tls://localhost:0"
 
 
 async def test_a_protocol_is_agreed_on_and_frames_pass():
@@ -84,21 +81,6 @@ async def test_a_server_may_ask_for_the_clients_certificate():
         with pytest.raises((StreamClosed, ConnectError, ssl.SSLError)):
             await hear(server.url, tls=files.client())
         await until(lambda: server.stats.handshake_failures)
-
-
-@pytest.mark.asyncio_only
-async def test_arguments_that_do_not_fit_are_refused_before_anybody_is_reached():
-    context, url = certificates().client(), "tls://localhost:1"
-    for attempt, error, message in (
-        (connect("tls://:1", tls=context), AddressError, "tls://:1 has no host for the certificate to name"),
-        (connect("unix:/x", tls=context), AddressError, "unix:/x has no host .*; pass server_hostname"),
-        (connect(url, server_hostname="x..y"), AddressError, "'x..y' in server_hostname='x..y' is no host"),
-        (connect(url, tls=context, alpn=("chat/1",)), TypeError, "alpn is given, and so is a context"),
-        (connect(url, tls=False), AddressError, "asks for TLS, tls=False forbids it"),
-        (serve(echo, TLS_HERE), AddressError, r"needs a certificate: pass tls=server_tls\(...\)"),
-    ):
-        with pytest.raises(error, match=message):
-            await attempt
 
 
 def test_the_files_of_a_context_are_named_when_they_are_of_no_use(tmp_path):

@@ -235,6 +235,7 @@ def _check_neighbours(suite: Suite, frames: list[bytes], reading: Reading, alone
                 got=f"{found!r}, and {bad!r}",
             )
         _hold(suite, reading, [chunks])
+    _check_split(suite.framer, b"".join(frames), reading, eof=False)
 
 
 def check_spoilt_bytes(suite: Suite) -> None:
