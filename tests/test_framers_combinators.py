@@ -33,12 +33,14 @@ SNIFF = FirstOf(When(b"\x00", LengthPrefix(2)), LINE)
 class Netstring(ReadCondition[str]):
     """Tells its extent before the comma that must end it has arrived."""
 
+    final: bool = True
+
     def find(self, window: Window) -> Any:
         colon = window.data.find(b":", window.start)
         if colon < 0:
             return NeedMore()
         stop = colon + 1 + int(window.data[window.start : colon])
-        return colon + 1, stop, stop + 1, Decode(lambda payload: payload.decode(), trailer=b",")
+        return colon + 1, stop, stop + 1, Decode(bytes.decode, trailer=b",", final=self.final)
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,16 @@ def test_it_reads_the_same_in_any_chunking(case: str) -> None:
     condition, data, expected = READ[case]
     for chunks in chunkings(data, two_way=20):
         assert told(condition, chunks) == expected
+
+
+PIECE = Netstring(final=False)
+PIECES = [PIECE, Mapped(PIECE, len), When(b"1", PIECE), FirstOf(PIECE), Sequence(PIECE, PIECE)]
+
+
+@pytest.mark.parametrize("condition", PIECES, ids=repr)
+def test_the_stream_must_not_end_after_a_frame_that_is_not_final(condition: ReadCondition[Any]) -> None:
+    for chunks in chunkings(b"1:a," * 12, two_way=20):
+        assert "stream ended inside a frame: 0 bytes arrived (at offset 48)" == told(condition, chunks)[-1]
 
 
 # A good frame, then a bad one in the same framing: where that begins, and where its payload does.

@@ -291,9 +291,10 @@ def _find_body(body: Body[Any], place: _Place, window: Window, resume: int) -> S
     first, stop, end, *value = found
     if value and value[0] is PADDING:
         return first, stop, end, PADDING
-    decode, trailer = decoder_of(condition, found)
-    make, skip = body.make, 0 if payload_start is None else first - payload_start
-    return when_whole(lambda data: make(decode(data[skip:])), window, first - skip, stop, end, trailer)
+    how = decoder_of(condition, found)
+    decode, make = how.decode, body.make
+    skip = 0 if payload_start is None else first - payload_start
+    return when_whole(how, lambda data: make(decode(data[skip:])), window, first - skip, stop, end)
 
 
 def _condition_of(need: Any) -> ReadCondition[Any]:

@@ -225,6 +225,7 @@ def _check_neighbours(suite: Suite, frames: list[bytes], reading: Reading, alone
                 hint="let decode depend on its payload alone, and split stop before a frame that raises",
             )
         _hold(suite, reading, [chunks])
+    _check_split(suite.framer, b"".join(frames), reading, eof=False)
 
 
 def check_spoilt_bytes(suite: Suite) -> None:
