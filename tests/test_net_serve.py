@@ -15,7 +15,6 @@ from subprocess import PIPE
 
 import pytest
 from certificates import certificates
-from conftest import run_on
 from loopback import (
     HERE,
     LINE,
@@ -30,7 +29,6 @@ from loopback import (
     tls_contexts,
     until,
 )
-from loops import LoopWithoutPolling
 
 from framestream import (
     AddressError,
@@ -256,8 +254,7 @@ async def test_a_failed_handlers_last_answers_are_not_waited_for_long(monkeypatc
         (b"", None),
     ],
 )
-@pytest.mark.parametrize("grouped", [False, True])
-async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told, grouped, caplog):
+async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told, caplog):
     async def read(stream):
         async for _ in stream.frames(Line(last=False)):
             pass
@@ -267,7 +264,7 @@ async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told,
         async with asyncio.TaskGroup() as group:
             group.create_task(read(stream))
 
-    async with await serve(read_in_group if grouped else read, HERE, max_frame_size=50) as server:
+    async with await serve(read_in_group if told else read, HERE, max_frame_size=50) as server:
         with raw_client(server) as client:
             address = "{}:{}".format(*client.getsockname())
             await until(lambda: server.stats.open)
@@ -393,6 +390,7 @@ async def test_who_writes_after_the_end_is_told_of_half_open():
 # Accepting
 
 
+@pytest.mark.every_loop
 async def test_connections_above_the_limit_wait_until_one_ends():
     gate = Gate()
     async with await serve(gate, HERE, max_connections=1) as server:
@@ -406,6 +404,7 @@ async def test_connections_above_the_limit_wait_until_one_ends():
         assert (2, 1) == (server.stats.accepted, server.stats.most_open)
 
 
+@pytest.mark.every_loop
 async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog):
     async with await serve(echo, HERE) as server, await connect(server.url) as first:
         await until(lambda: server.stats.open)
@@ -421,12 +420,6 @@ async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog)
     assert [f"{server.url}: cannot accept for now: too many open files"] == [
         record.getMessage() for record in warnings_of_ours(caplog)
     ]
-
-
-def test_accepting_works_on_a_loop_that_cannot_watch_sockets(caplog):
-    run_on(LoopWithoutPolling, test_connections_above_the_limit_wait_until_one_ends, {}, True)
-    out_of_descriptors = test_a_server_out_of_descriptors_serves_when_it_has_some_again
-    run_on(LoopWithoutPolling, out_of_descriptors, {"caplog": caplog}, True)
 
 
 async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(
