@@ -48,7 +48,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
         (faulty.KeepsStateElsewhere(), LONG_LINES, "sharing", "disturb each other"),
-        (faulty.MemoIsConsumed(), LF_LINES, "purity", "answers differently when it is asked the same"),
+        (faulty.MemoIsConsumed(), LINES, "purity", "answers differently when it is asked the same"),
         (faulty.TouchesTheWindow(), LINES, "purity", "find changes the window"),
         (faulty.Unhashable(), LINES, "value", "it cannot be hashed"),
         (faulty.EqualsNothing(), LINES, "value", "it does not equal its own copy"),
@@ -225,7 +225,7 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
     [
         (faulty.IndexErrorWhenShort(), "malformed", {"malformed": [b"\0"]}, "the decoder refuses it"),
         (faulty.IndexErrorWhenShort(), "truncation", {"examples": SHORT}, "find raises IndexError"),
-        (faulty.AbsoluteResume(), "moving-window", {"examples": LF_LINES}, "depends on where in window.data"),
+        (faulty.AbsoluteResume(), "moving-window", {"examples": LINES}, "depends on where in window.data"),
         (faulty.ChunkDependent(), "truncation", {"examples": LINES}, "read one at a time"),
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
         (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on the limit"),
