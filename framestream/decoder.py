@@ -741,10 +741,11 @@ class FrameDecoder:
         """Say that so many bytes were put into the place that `get_buffer` returned."""
         self._buffer.filled(size)
 
-    def borrow(self, view: memoryview) -> None:
-        """Add received bytes that stay in the feeder's own buffer until `settle`.
+    def borrow(self, view: memoryview) -> bool:
+        """Add received bytes that stay in the feeder's own buffer until `settle`; return whether any do.
 
-        Large frames of declared size are copied out of it once, and it costs nothing else.
+        Large frames of declared size are copied out of it once, and it costs nothing else. Others are copied
+        at once.
 
         Raises:
             StreamClosed: after `receive_eof`.
@@ -754,13 +755,15 @@ class FrameDecoder:
         buffer = self._buffer
         if view.itemsize != 1:
             view = view.cast("B")
-        done = buffer.fill(view)  # mypyc would call it twice inside the brackets
-        view = view[done:]
+        if buffer.place is not None:
+            done = buffer.fill(view)  # mypyc would call it twice inside the brackets
+            view = view[done:]
         is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
         if is_large and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
-        else:
-            self.receive_data(view)
+            return True
+        self.receive_data(view)
+        return False
 
     def settle(self) -> None:
         """Keep what is not delivered of the borrowed bytes: their buffer will be used for others."""
@@ -1021,11 +1024,11 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD, first)
+                    return self._decode(condition, buffer.take_borrowed(first, stop, end), PAYLOAD, first)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
-                return _MISS
+                return _MISS if self._eof else NEED_DATA
         buffer.settle()
         return self._whole_frame(condition, limit)
 
