@@ -140,6 +140,7 @@ IN_PARTS: Final = (
     "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
 )
 PAYLOAD: Final[Any] = object()  # the value of a frame that `condition.decode` makes from the payload
+_NONE: Final[Any] = object()  # in place of a condition; `None` is what a caller may pass by mistake
 _MISS: Final = object()  # the fast path has no answer
 _NOTHING: Final[list[Any]] = []  # one for all that have none, and never added to: an idle decoder is small
 
@@ -679,8 +680,8 @@ class FrameDecoder:
         self.on_oversize: OnOversize = check_policy(on_oversize)
         self.on_discard = on_discard
         self.on_payload_error = on_payload_error
-        self.condition: ReadCondition[Any] | None = None
-        self._other: ReadCondition[Any] | None = None  # asked for before that, and another one
+        self.condition: Any = _NONE
+        self._other: Any = _NONE  # asked for before that, and another one
         self.ahead: list[Any] = _NOTHING
         self._batch: Batch | None = None  # what was cut last, if that was the last thing to be delivered
         self._buffer = ReceiveBuffer()
@@ -808,14 +809,14 @@ class FrameDecoder:
     def take_leftover(self) -> bytes:
         """Consume and return every byte that is received and not delivered; somebody else goes on there."""
         if self._frame.state is not BROKEN:  # which it stays
-            self._prepare(None, -1)
+            self._prepare(_NONE, -1)
             self._frame.reset()
         leftover = self._buffer.peek(self._buffer.size)
         self._buffer.drop(len(leftover))
         return leftover
 
     def _look_away(self) -> None:
-        self._prepare(None, -1)
+        self._prepare(_NONE, -1)
         assert not self.skipping
         self._frame.reset()
 
@@ -1156,7 +1157,8 @@ class FrameDecoder:
     def _split(self, condition: ReadCondition[Any], most: int, limit: int) -> list[Any]:
         """Cut whole frames from the first `most` bytes of the head, and consume them.
 
-        A frame that raises ends the batch silently: `find` meets it next, and knows its place.
+        A frame that raises ends the batch silently: `find` meets it next, and knows its place. A `split` that
+        raises leaves all frames to `find`.
         """
         frame, buffer = self._frame, self._buffer
         head, start = buffer.head, buffer.pos
@@ -1168,11 +1170,8 @@ class FrameDecoder:
             data, at, last = head[start : start + most], 0, False
         try:
             frames, end = condition.split(Window(data, at, eof=last))
-        except (FramingError, PayloadError, ValueError):
+        except Exception:  # noqa: BLE001 - so may `decode`, and nobody knows of which frame it was
             frames, end = [], at
-        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-            frame.condition = condition
-            self._guard(frame.fault, f"split raised {type(error).__name__}: {describe_error(error)}", error)
         if not at <= end <= len(data) or bool(frames) != (end > at):
             where = f"{len(frames)} frames that end at {end}, of data from {at} to {len(data)}"
             frame.condition = condition
@@ -1207,8 +1206,8 @@ class FrameDecoder:
 
     # What stands before a read
 
-    def _prepare(self, condition: ReadCondition[Any] | None, limit: int) -> None:
-        """Make sure that nothing is in the way of asking for `condition`, or for none in particular.
+    def _prepare(self, condition: ReadCondition[Any], limit: int) -> None:
+        """Make sure that nothing is in the way of asking for `condition`, or for _NONE in particular.
 
         Frames cut ahead stay if they were cut for the same, and within `limit`.
         """

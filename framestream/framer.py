@@ -91,6 +91,10 @@ class Decode:
         self.trailer = trailer
         self.final = final
 
+    def using(self, decode: Callable[[bytes], Any]) -> Decode:
+        """Return the same with another function."""
+        return Decode(decode, trailer=self.trailer, final=self.final)
+
     def __repr__(self) -> str:
         trailer = f", trailer={self.trailer!r}" if self.trailer else ""
         return f"Decode({self.decode!r}{trailer}{'' if self.final else ', final=False'})"
@@ -268,7 +272,7 @@ class ReadCondition(ABC, Generic[T_co]):
                     continue
                 elif type(value) is not Decode:
                     frames.append(value)
-                elif data.endswith(value.trailer, found[1], found[2]):
+                elif data.endswith(value.trailer, found[1], found[2]) and (value.final or found[2] < size):
                     frames.append(value.decode(data[found[0] : found[1]]))
                 else:
                     break

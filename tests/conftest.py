@@ -55,6 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not inspect.iscoroutinefunction(metafunc.function):
         return
+    if any("event_loop_name" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")):
+        return  # it says itself on which it runs
     marked = metafunc.definition.get_closest_marker
     if marked("no_waiting"):
         names = ["no-waiting"]

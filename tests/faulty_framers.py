@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from framestream.errors import EncodeError, FramingError
 from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window, bytes_of
+
+
+def cr_lf(window: Window, begin: int, **need: Any) -> Any:
+    """Return the line whose end is found from `begin` on, or else NeedMore, with these answers in it."""
+    end = window.data.find(b"\r\n", begin)
+    if end >= 0:
+        return window.start, end, end + 2
+    searched = max(window.start, len(window.data) - 1)
+    answer = NeedMore(resume=searched, settled=searched)
+    for name, value in need.items():
+        setattr(answer, name, value)
+    return answer
 
 
 @dataclass(frozen=True)
@@ -19,11 +31,7 @@ class Lines(Framer[bytes]):
     overhead = 2
 
     def find(self, window: Window) -> Any:
-        end = window.data.find(b"\r\n", window.resume)
-        if end >= 0:
-            return window.start, end, end + 2
-        searched = max(window.start, len(window.data) - 1)
-        return NeedMore(resume=searched, settled=searched)
+        return cr_lf(window, window.resume)
 
     def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
         payload = bytes_of(frame)
@@ -32,12 +40,117 @@ class Lines(Framer[bytes]):
         return payload + b"\r\n"
 
 
-class Rescans(Lines):
-    """Searches from the start again, at every byte."""
+def faulty(name: str, kind: Any = Lines, /, **attributes: Any) -> Any:
+    """Return a class of this kind, with other attributes."""
+    return type(name, (kind,), attributes)
 
-    def find(self, window: Window) -> Any:
-        end = window.data.find(b"\r\n", window.start)
-        return NeedMore() if end < 0 else (window.start, end, end + 2)
+
+def after(change: Callable[[Any, Window], Any], *kinds: type) -> Any:
+    """Return a `find` that answers what `change` makes of an answer of one of these kinds."""
+
+    def find(_: Lines, window: Window) -> Any:
+        found = cr_lf(window, window.resume)
+        return change(found, window) if isinstance(found, kinds) else found
+
+    return find
+
+
+def first(action: Callable[[Window], object]) -> Any:
+    """Return a `find` that does something else before it searches as it should."""
+
+    def find(_: Lines, window: Window) -> Any:
+        action(window)
+        return cr_lf(window, window.resume)
+
+    return find
+
+
+def refuse(reason: str, error: type[Exception] = FramingError, **details: Any) -> Any:
+    raise error(reason, **details)
+
+
+# Searches from the start again, at every byte.
+Rescans = faulty("Rescans", find=lambda _, w: cr_lf(w, w.start, resume=None, settled=None))
+# Searches from the right place, and looks at everything besides.
+CountsFromTheStart = faulty("CountsFromTheStart", find=first(lambda w: w.data.count(b"\r\n", w.start)))
+LooksBehindTheFrame = faulty("LooksBehindTheFrame", find=first(lambda w: w.data.count(b"\r\n", w.resume)))
+CopiesEverything = faulty(
+    "CopiesEverything", find=lambda _, w: cr_lf(Window(bytearray(w.data), w.start, w.resume), w.resume)
+)
+# Remembers every question in a memo, or an index in a window that moves.
+Hoards = faulty("Hoards", find=lambda _, w: cr_lf(w, w.resume, memo=(w.memo, len(w.data) - w.start)))
+AbsoluteMemo = faulty(
+    "AbsoluteMemo", find=lambda _, w: cr_lf(w, w.memo or w.start, memo=max(w.start, len(w.data) - 1))
+)
+# Loses a delimiter that is cut in half by a chunk.
+ChunkDependent = faulty(
+    "ChunkDependent", find=lambda _, w: cr_lf(w, w.resume, resume=len(w.data), settled=None)
+)
+# Reports the first half of a delimiter as payload.
+SettlesTooMuch = faulty("SettlesTooMuch", find=lambda _, w: cr_lf(w, w.resume, settled=len(w.data)))
+# Answers in no form that the contract has.
+OutOfOrder = faulty("OutOfOrder", find=after(lambda found, _: (found[1], found[0], found[2]), tuple))
+ReturnsNone = faulty("ReturnsNone", find=after(lambda *_: None, NeedMore))
+# Takes a stream that breaks off for a malformed one, or takes back what it cut.
+RefusesAtTheEnd = faulty(
+    "RefusesAtTheEnd",
+    find=after(lambda found, w: refuse("line without an end") if w.eof else found, NeedMore),
+)
+LosesTheLast = faulty(
+    "LosesTheLast",
+    find=after(lambda found, w: NeedMore() if w.eof and not w.data.endswith(b"\r\n") else found, tuple),
+)
+# Forgets in a fast path that a lone LF ends no line, and that a window may begin, and end, anywhere.
+SplitsOtherwise = faulty(
+    "SplitsOtherwise", split=lambda _, w: (w.data[w.start :].split(b"\n")[:-1], w.data.rfind(b"\n") + 1)
+)
+SplitsFromZero = faulty(
+    "SplitsFromZero", split=lambda _, w: (w.data.split(b"\r\n")[:-1], w.data.rfind(b"\r\n") + 2)
+)
+SplitRaises = faulty(
+    "SplitRaises", split=lambda self, w: w.data[w.start :].split(b"\r\n")[1] and Lines.split(self, w)
+)
+# Fails for an empty payload, which is a good one, or for one that it refuses rightly.
+DecodeFails = faulty("DecodeFails", decode=lambda _, payload: bytes([payload[0]]) + payload[1:])
+Picky = faulty(
+    "Picky", decode=lambda _, payload: refuse("?", KeyError) if payload.startswith(b"?") else payload
+)
+# Looks at all that follows, for every frame that it will not be able to decode.
+SearchesAfterABadFrame = faulty(
+    "SearchesAfterABadFrame",
+    Picky,
+    find=first(lambda w: w.data.startswith(b"?", w.start) and w.data.count(b"?", w.start)),
+)
+# Takes it for granted that a frame is bytes, or writes the text of whatever it is given, line ends included.
+TrustsItsCaller = faulty(
+    "TrustsItsCaller",
+    encode=lambda _, frame: refuse("LF", EncodeError) if b"\n" in frame else frame + b"\r\n",
+)
+WritesAnything = faulty(
+    "WritesAnything",
+    encode=lambda self, frame: (
+        Lines.encode(self, frame) if isinstance(frame, bytes) else f"{frame}\r\n\r".encode()
+    ),
+)
+# Writes a delimiter inside the payload as if nothing were the matter, or no buffer, or nothing at all.
+LosesInEncoding = faulty("LosesInEncoding", encode=lambda _, frame: frame + b"\r\n")
+EncodesToText = faulty("EncodesToText", encode=lambda _, frame: frame.decode("latin-1") + "\r\n")
+EncodesNothing = faulty("EncodesNothing", encode=lambda *_: refuse("not today", EncodeError))
+EncodeFails = faulty("EncodeFails", encode=lambda *_: refuse("codec", KeyError))
+# Is no value.
+Unhashable = faulty("Unhashable", __hash__=None)
+EqualsNothing = faulty("EqualsNothing", __eq__=lambda self, other: self is other, __hash__=object.__hash__)
+# Does not say that a frame takes two bytes besides its payload.
+HidesOverhead = faulty("HidesOverhead", overhead=0)
+# Fails when it is asked for its string, or takes the name of another framer.
+CannotPrint = faulty("CannotPrint", Rescans, __str__=lambda _: refuse("", RuntimeError))
+PrintsAnother = faulty("PrintsAnother", name="line", __str__=lambda _: "line")
+
+
+def leaving(method: str) -> Lines:
+    """Return a framer that ends the program in this method."""
+    framer: Lines = faulty("Leaves", Picky, **{method: lambda *_: sys.exit(7)})()
+    return framer
 
 
 class RescansInSecret(Lines):
@@ -48,23 +161,6 @@ class RescansInSecret(Lines):
         if match is None:
             return NeedMore(resume=max(window.start, len(window.data) - 1))
         return window.start, match.start(), match.end()
-
-
-class CountsFromTheStart(Lines):
-    """Searches from the right place, and looks at everything besides."""
-
-    def find(self, window: Window) -> Any:
-        window.data.count(b"\r\n", window.start)
-        return super().find(window)
-
-
-class CopiesEverything(Lines):
-    """Searches from the right place, in a copy made for each question."""
-
-    def find(self, window: Window) -> Any:
-        return super().find(
-            Window(bytearray(window.data), window.start, window.resume, window.memo, window.eof)
-        )
 
 
 @dataclass
@@ -86,22 +182,6 @@ class KeepsState(ReadCondition[bytes]):
         return 1
 
 
-class Unhashable(Lines):
-    """Cannot be a key."""
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class EqualsNothing(Lines):
-    """Is not even its own like."""
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
-
 @dataclass(frozen=True)
 class Greedy(ReadCondition[bytes]):
     """A regex that takes what it gets: how long the match is depends on what has arrived."""
@@ -109,23 +189,6 @@ class Greedy(ReadCondition[bytes]):
     def find(self, window: Window) -> Span | NeedMore:
         match = re.compile(rb"[0-9]+").match(window.data, window.start)
         return NeedMore() if match is None else (window.start, match.end(), match.end())
-
-
-class SplitsOtherwise(Lines):
-    """A fast path that forgets what `find` knows: a lone LF is no end of a line."""
-
-    def split(self, window: Window) -> tuple[list[bytes], int]:
-        stop = window.data.rfind(b"\n", window.start) + 1
-        lines = window.data[window.start : stop].splitlines()
-        return lines, max(stop, window.start)
-
-
-class SplitsFromZero(Lines):
-    """A fast path that forgets that the window may begin elsewhere."""
-
-    def split(self, window: Window) -> tuple[list[bytes], int]:
-        *lines, rest = window.data.split(b"\r\n")
-        return lines, len(window.data) - len(rest)
 
 
 @dataclass(frozen=True)
@@ -140,25 +203,6 @@ class EarlySpan(ReadCondition[bytes]):
         if stop < len(data) and sum(data[start + 1 : stop]) % 256 != data[stop]:
             raise FramingError("checksum is wrong", position=stop)
         return start + 1, stop, stop + 1
-
-
-class ChunkDependent(Lines):
-    """Loses a delimiter that is cut in half by a chunk."""
-
-    def find(self, window: Window) -> Any:
-        end = window.data.find(b"\r\n", window.resume)
-        return NeedMore(resume=len(window.data)) if end < 0 else (window.start, end, end + 2)
-
-
-class AbsoluteMemo(Lines):
-    """Remembers an index in a window that moves."""
-
-    def find(self, window: Window) -> Any:
-        end = window.data.find(b"\r\n", window.memo or window.start)
-        if end >= 0:
-            return window.start, end, end + 2
-        searched = max(window.start, len(window.data) - 1)
-        return NeedMore(resume=searched, memo=searched)
 
 
 @dataclass(frozen=True)
@@ -187,22 +231,6 @@ class IndexErrorWhenShort(AsksForTooMuch):
         return window.start + 2, window.start + size, window.start + size
 
 
-class DecodeFails(Lines):
-    """Fails for an empty payload, which is a good one."""
-
-    def decode(self, payload: bytes) -> bytes:
-        return bytes([payload[0]]) + payload[1:]
-
-
-class Picky(Lines):
-    """Cannot decode what begins with a question mark."""
-
-    def decode(self, payload: bytes) -> bytes:
-        if payload.startswith(b"?"):
-            raise KeyError(payload)
-        return payload
-
-
 _FAILED = {"before": False}
 
 
@@ -214,47 +242,6 @@ class SharesADecoder(Picky):
         if failed:
             raise RuntimeError("broken by the frame before")
         return super().decode(payload)
-
-
-class SearchesAfterABadFrame(Picky):
-    """Looks at all that follows, for every frame that it will not be able to decode."""
-
-    def find(self, window: Window) -> Any:
-        if window.data.startswith(b"?", window.start):
-            window.data.count(b"?", window.start)
-        return super().find(window)
-
-
-def leaving(method: str) -> Picky:
-    """Return a framer that ends the program in this method."""
-    kind: type[Picky] = type("Leaves", (Picky,), {method: lambda *_: sys.exit(7)})
-    return kind()
-
-
-class Hoards(Lines):
-    """Remembers every question in a memo."""
-
-    def find(self, window: Window) -> Any:
-        found = super().find(window)
-        if isinstance(found, NeedMore):
-            found.memo = (window.memo, len(window.data) - window.start)
-        return found
-
-
-class TrustsItsCaller(Lines):
-    """Takes it for granted that a frame is bytes."""
-
-    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        if b"\n" in frame:
-            raise EncodeError("payload contains a line feed")
-        return frame + b"\r\n"
-
-
-class WritesAnything(Lines):
-    """Writes the text of whatever it is given, line ends included."""
-
-    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        return super().encode(frame) if isinstance(frame, bytes) else f"{frame}\r\n\r".encode()
 
 
 class CountsItems(AsksForTooMuch):
@@ -269,68 +256,6 @@ class CountsItems(AsksForTooMuch):
     def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
         bytes_of(frame, 255)
         return [bytes([len(frame)]), frame]
-
-
-class LosesInEncoding(Lines):
-    """Writes a delimiter inside the payload as if nothing were the matter."""
-
-    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        return frame + b"\r\n"
-
-
-class EncodesToText(Lines):
-    """Writes something that is no buffer."""
-
-    def encode(self, frame: bytes) -> Any:
-        return frame.decode("latin-1") + "\r\n"
-
-
-class EncodesNothing(Lines):
-    """Refuses everything."""
-
-    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        raise EncodeError("not today")
-
-
-class EncodeFails(Lines):
-    """Raises something that says nothing to the caller."""
-
-    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        raise KeyError("codec")
-
-
-class SettlesTooMuch(Lines):
-    """Reports the first half of a delimiter as payload."""
-
-    def find(self, window: Window) -> Any:
-        found = super().find(window)
-        if isinstance(found, NeedMore):
-            found.settled = len(window.data)
-        return found
-
-
-class LooksBehindTheFrame(Lines):
-    """Counts all delimiters there are, for every frame."""
-
-    def find(self, window: Window) -> Any:
-        window.data.count(b"\r\n", window.resume)
-        return super().find(window)
-
-
-class OutOfOrder(Lines):
-    """Returns the end before the beginning."""
-
-    def find(self, window: Window) -> Any:
-        found = super().find(window)
-        return (found[1], found[0], found[2]) if isinstance(found, tuple) else found
-
-
-class ReturnsNone(Lines):
-    """Forgets to answer."""
-
-    def find(self, window: Window) -> Any:
-        found = super().find(window)
-        return found if isinstance(found, tuple) else None
 
 
 class TouchesTheWindow(Lines):
@@ -365,40 +290,6 @@ class RefusesTooSoon(Lines):
         if at >= 0 and window.data[at : at + 2] != b"\r\n":
             raise FramingError("a CR without LF", position=at)
         return super().find(window)
-
-
-class RefusesAtTheEnd(Lines):
-    """Takes a stream that breaks off for a malformed one."""
-
-    def find(self, window: Window) -> Any:
-        found = super().find(window)
-        if window.eof and isinstance(found, NeedMore):
-            raise FramingError("line without an end")
-        return found
-
-
-class HidesOverhead(Lines):
-    """Does not say that a frame takes two bytes besides its payload."""
-
-    overhead = 0
-
-
-class LosesTheLast(Lines):
-    """Takes back what it cut if the stream does not end properly."""
-
-    def find(self, window: Window) -> Any:
-        if window.eof and not window.data.endswith(b"\r\n"):
-            return NeedMore()
-        return super().find(window)
-
-
-class SplitRaises(Lines):
-    """A fast path that expects a frame to be there."""
-
-    def split(self, window: Window) -> tuple[list[bytes], int]:
-        lines = window.data[window.start :].split(b"\r\n")
-        _, _ = lines[0], lines[1]
-        return super().split(window)
 
 
 class SplitsWithCopies(Lines):
@@ -482,22 +373,6 @@ class Answers(ReadCondition[bytes]):
 
     def find(self, window: Window) -> Any:
         return self.answer
-
-
-class CannotPrint(Rescans):
-    """Fails when it is asked for its string."""
-
-    def __str__(self) -> str:
-        raise RuntimeError
-
-
-class PrintsAnother(Lines):
-    """Takes the name of another framer."""
-
-    name = "line"
-
-    def __str__(self) -> str:
-        return "line"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ import os
 import resource
 import socket
 
+from certificates import certificates
+
 from framestream import Line, connect
 
 LINE = Line()
 HERE = "tcp://127.0.0.1:0"
+TLS_HERE = "tls://localhost:0"
 
 
 async def echo(stream):
@@ -23,6 +26,12 @@ async def echo(stream):
 async def greet(stream):
     """Say one line and end."""
     await stream.send("hello", LINE)
+
+
+def tls_contexts(place):
+    """Return the TLS contexts of a server at a place and of its clients; two times None without TLS."""
+    files = certificates()
+    return (files.server(), files.client()) if place.startswith("tls") else (None, None)
 
 
 class Gate:

@@ -13,13 +13,14 @@ from typing import Any
 import faulty_framers as faulty
 import pytest
 
-from framestream import FramingError, Msgpack, NeedMore, ReadCondition, Window
+from framestream import Msgpack, NeedMore, ReadCondition, Window
 from framestream.framer import Decode
 from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer
 from framestream.testing.cost import CountedBytes
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
-BAD = {b"?one\r\nok\r\n": "KeyError"}
+BAD = {"malformed": {b"?one\r\nok\r\n": "KeyError"}}
+SHORT = {b"\1\1ab": [b"ab"]}
 LF_LINES = {b"one\ntwo\n": [b"one", b"two"]}
 LONG_LINES = {b"a line\nand one longer than three of it\n": [b"a line", b"and one longer than three of it"]}
 COUNTED_3 = {b"\0\0\3abc": [b"abc"]}
@@ -44,7 +45,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
             faulty.Preallocates(),
             COUNTED_3,
             "declared-sizes",
-            "allocates memory for a size that a frame merely declares",
+            "allocates memory for a size that a frame merely",
         ),
         (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
@@ -64,7 +65,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.ChunkDependent(), LINES, "chunking", "depend on how the bytes were cut into chunks"),
         (faulty.AbsoluteMemo(), LINES, "moving-window", "depends on where in window.data the frame begins"),
         (faulty.AsksForTooMuch(), COUNTED, "size", "NeedMore asks for 5 bytes of a frame of 4"),
-        (faulty.IndexErrorWhenShort(), {b"\1\1ab": [b"ab"]}, "answers", "find raises IndexError"),
+        (faulty.IndexErrorWhenShort(), SHORT, "answers", "find raises IndexError"),
         (faulty.OutOfOrder(), LINES, "answers", "find returns a span out of order"),
         (faulty.ReturnsNone(), LINES, "answers", "neither a tuple of three (or four) nor NeedMore"),
         (faulty.DecodeFails(), LINES, "examples", "does not give the frames that its author names"),
@@ -166,7 +167,7 @@ def test_what_a_framer_raises_is_placed_in_its_own_code() -> None:
 @pytest.mark.parametrize("method", ["find", "split", "decode", "encode"])
 def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method: str) -> None:
     framer, told = faulty.leaving(method), "it raises SystemExit: 7, which would end the program"
-    for check in conformance_checks(framer, examples=LINES, malformed=BAD):
+    for check in conformance_checks(framer, examples=LINES, **BAD):
         with suppress(ConformanceError):
             check.run()
     error = failure(framer, examples=LINES)
@@ -178,7 +179,7 @@ def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method:
 
 
 def test_what_is_raised_outside_of_python_code_has_no_place() -> None:
-    assert "\n  at: " not in str(failure(RaisesInC(), examples={b"7": [b"7"]}))
+    assert "\n  at: " not in str(failure(faulty.faulty("InC", find=int)(), examples={b"7": [b"7"]}))
 
 
 class RaisesBelow(ReadCondition[bytes]):
@@ -187,10 +188,6 @@ class RaisesBelow(ReadCondition[bytes]):
 
     def number(self, text: str) -> int:
         return int(text + "x")
-
-
-class RaisesInC(ReadCondition[bytes]):
-    find: Any = staticmethod(int)
 
 
 def run(name: str, framer: ReadCondition[Any], **arguments: Any) -> str | None:
@@ -242,38 +239,18 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
     ("framer", "name", "arguments", "told"),
     [
         (faulty.IndexErrorWhenShort(), "malformed", {"malformed": [b"\0"]}, "the decoder refuses it"),
-        (
-            faulty.IndexErrorWhenShort(),
-            "truncation",
-            {"examples": {b"\1\1ab": [b"ab"]}},
-            "find raises IndexError",
-        ),
+        (faulty.IndexErrorWhenShort(), "truncation", {"examples": SHORT}, "find raises IndexError"),
         (faulty.AbsoluteResume(), "moving-window", {"examples": LF_LINES}, "depends on where in window.data"),
         (faulty.ChunkDependent(), "truncation", {"examples": LINES}, "read one at a time"),
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
         (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on the limit"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
-        (
-            faulty.SharesADecoder(),
-            "bad-frames",
-            {"examples": LINES, "malformed": BAD},
-            "costs its neighbours",
-        ),
-        (faulty.Picky(), "bad-frames", {"examples": LINES, "malformed": BAD}, "None"),
+        (faulty.SharesADecoder(), "bad-frames", {"examples": LINES, **BAD}, "costs its neighbours"),
+        (faulty.Picky(), "bad-frames", {"examples": LINES, **BAD}, "None"),
         (faulty.Lines(), "bad-frames", {"examples": LINES}, "no frame that cannot be decoded"),
-        (
-            faulty.Picky(),
-            "bad-frames",
-            {"malformed": BAD, "examples": {b"": []}},
-            "no frame that ends by itself",
-        ),
-        (
-            faulty.SearchesAfterABadFrame(),
-            "many-bad-frames",
-            {"malformed": BAD},
-            "find looks far beyond the frame",
-        ),
-        (faulty.Picky(), "many-bad-frames", {"malformed": BAD}, "None"),
+        (faulty.Picky(), "bad-frames", {"examples": {b"": []}, **BAD}, "no frame that ends by itself"),
+        (faulty.SearchesAfterABadFrame(), "many-bad-frames", BAD, "find looks far beyond the frame"),
+        (faulty.Picky(), "many-bad-frames", BAD, "None"),
         (faulty.Checked(), "foreign-frames", {}, "it is a ReadCondition, not a Framer"),
         (faulty.Checked(), "wide-buffers", {}, "it is a ReadCondition, not a Framer"),
         (Msgpack(), "wide-buffers", {}, "None"),
@@ -294,12 +271,6 @@ def test_frames_that_are_whatever_has_arrived_are_compared_by_nothing() -> None:
     assert "round-trip" in report.untried
 
 
-def test_long_values_are_shown_by_their_ends() -> None:
-    error = failure(faulty.Lines(), examples={b"a" * 1000 + b"\r\n": [b"b"]})
-    assert "a ... a" in str(error)
-    assert len(str(error)) < 1000
-
-
 def test_every_check_has_a_name_and_a_promise_and_runs_alone() -> None:
     checks = conformance_checks(faulty.SettlesTooMuch(), examples=LINES)
     assert len({check.name for check in checks}) == len(checks) > 15
@@ -314,13 +285,12 @@ def test_every_check_has_a_name_and_a_promise_and_runs_alone() -> None:
     assert "examples" not in failing
 
 
-def test_message_of_a_framer_that_cannot_print_itself() -> None:
-    error = failure(faulty.CannotPrint(), examples=LINES)
+def test_what_is_long_is_shown_by_its_ends_and_what_cannot_print_itself_by_its_class() -> None:
+    error = failure(faulty.Lines(), examples={b"a" * 1000 + b"\r\n": [b"b"]})
+    assert "a ... a" in str(error)
+    assert len(str(error)) < 1000
+    error = failure(faulty.CannotPrint(), examples=LINES, slow_frame=lambda size: b"x" * size + b"\r\n")
     assert error.framer == "CannotPrint (str() raises RuntimeError)"
-
-
-def test_long_input_is_shown_by_its_ends_and_size() -> None:
-    error = failure(faulty.Rescans(), examples=LINES, slow_frame=lambda size: b"x" * size + b"\r\n")
     assert "xxx' ... b'xxx" in str(error)
     assert "(1026 bytes)" in str(error)
 
@@ -333,34 +303,6 @@ def test_without_examples_frames_that_it_writes_itself_are_tried() -> None:
     assert "spoilt-bytes" in check_framer(faulty.Checked()).kept
 
 
-@dataclass(frozen=True)
-class Nan(ReadCondition[Any]):
-    """Frames that do not equal themselves."""
-
-    overhead = 1
-
-    def find(self, window: Window) -> Any:
-        end = window.data.find(b"\n", window.resume)
-        return NeedMore(resume=len(window.data)) if end < 0 else (window.start, end, end + 1)
-
-    def decode(self, payload: bytes) -> float:
-        return float("nan")
-
-
-def test_frames_that_do_not_equal_themselves_are_compared_by_their_repr() -> None:
-    check_framer(Nan(), examples={b"1\n2\n": [float("nan")] * 2})
-    assert failure(Nan(), examples={b"1\n": [1.0]}).check == "examples"
-
-
-class BreaksInDecode(faulty.Lines):
-    """Finds out late that the stream is broken."""
-
-    def decode(self, payload: bytes) -> bytes:
-        if payload == b"bad":
-            raise FramingError("what follows cannot be trusted")
-        return payload
-
-
 class Incomparable:
     """A frame that can neither be compared nor shown."""
 
@@ -368,22 +310,19 @@ class Incomparable:
         raise RuntimeError("no")
 
 
-class DecodesToIncomparable(faulty.Lines):
-    """Makes frames that nobody can look at."""
-
-    def decode(self, payload: bytes) -> Any:
-        return Incomparable()
-
-
-def test_frames_that_cannot_be_compared_are_the_framers_fault() -> None:
-    assert (
-        "frames cannot be compared: RuntimeError: no"
-        in failure(DecodesToIncomparable(), examples=LINES).defect
-    )
+def test_frames_are_compared_by_their_repr_or_else_it_is_the_framers_fault() -> None:
+    nan = faulty.faulty("Nan", decode=lambda *_: float("nan"))()
+    check_framer(nan, examples={b"1\r\n2\r\n": [float("nan")] * 2})
+    assert failure(nan, examples={b"1\r\n": [1.0]}).check == "examples"
+    odd = failure(faulty.faulty("Odd", decode=lambda *_: Incomparable())(), examples=LINES)
+    assert "frames cannot be compared: RuntimeError: no" in odd.defect
 
 
 def test_decode_may_break_the_stream_under_every_chunking() -> None:
-    check_framer(BreaksInDecode(), examples=LINES, malformed={b"ok\r\nbad\r\nmore\r\n": "trusted"})
+    late = faulty.faulty(
+        "Late", decode=lambda _, payload: faulty.refuse("late") if payload == b"bad" else payload
+    )
+    check_framer(late(), examples=LINES, malformed={b"ok\r\nbad\r\nmore\r\n": "late"})
 
 
 def test_core_of_the_kit_needs_no_pytest() -> None:

@@ -258,7 +258,7 @@ def test_received_data_is_counted_in_bytes_and_is_never_anything_else() -> None:
 @pytest.mark.parametrize("read", ["next_frame", "next_batch", "next_part"])
 def test_what_is_no_condition_is_refused_with_a_hint(read: str) -> None:
     decoder = fed(b"a\nb\n")
-    for wrong in ("line", b"\n", 5, Lines):
+    for wrong in (None, "line", b"\n", 5, Lines):
         with pytest.raises(TypeError, match="not a read condition"):
             getattr(decoder, read)(wrong)
         assert decoder.next_frame(Lines(), max_size=1) in (b"a", b"b", NEED_DATA)
@@ -554,8 +554,7 @@ def test_a_broken_framer_is_named_and_stays_broken(answer: Any, complaint: str) 
     (([], 3), "split returned 0 frames that end at 3, of data from 0 to 6"),
     (([b"x"], 0), "split returned 1 frames that end at 0"),
     (([b"x"], 7), "that end at 7"),
-    (KeyError("x"), "split raised KeyError: 'x'"),
-    (ValueError("x"), ""),
+    (KeyError("x"), ""),
 ])  # fmt: skip
 def test_a_broken_split_is_named_unless_it_leaves_the_frames_to_find(answer: Any, complaint: str) -> None:
     class Own(Lines):
@@ -869,11 +868,6 @@ class Dotted(ReadCondition[bytes]):
             return NeedMore()
         final = window.data[start : start + 1] == b"."
         return start, start + 1, start + 1, Decode(bytes, final=final)
-
-    def split(self, window: Window) -> tuple[list[bytes], int]:
-        """Leave the last word to `find`."""
-        words = [bytes([word]) for word in window.data[window.start : -1]]
-        return words, window.start + len(words)
 
 
 @pytest.mark.parametrize("method", ["next_frame", "next_batch", "next_part"])

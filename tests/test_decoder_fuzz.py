@@ -39,6 +39,7 @@ class Drawn(ReadCondition[bytes]):
             with the parenthesis that closes the first.
         trailer: must stand after the payload; the decoder checks it.
         value: who decodes: the condition, the span, or `find` itself.
+        final: the stream may end after a frame that the span decodes.
         resumes: the search goes on where it stopped, with its state in the memo.
         settles: payload is passed on before the end is known.
         refuses: an exclamation mark in the payload is an error.
@@ -49,6 +50,7 @@ class Drawn(ReadCondition[bytes]):
     opening: bytes = b""
     trailer: bytes = b""
     value: str = "condition"
+    final: bool = True
     resumes: bool = True
     settles: bool = False
     refuses: bool = True
@@ -127,11 +129,14 @@ class Drawn(ReadCondition[bytes]):
         settled = size if self.settles and size > first else None
         return NeedMore(resume=size, memo=memo, settled=settled, payload_start=first)
 
+    def decoding(self, trailer: bytes) -> Decode:
+        return Decode(load, trailer=trailer, final=self.final)
+
     def span(self, window: Window, first: int, stop: int, end: int, delimiter: bytes) -> Any:
         if self.trailer:
-            return first, stop, end + len(self.trailer), Decode(load, trailer=delimiter + self.trailer)
+            return first, stop, end + len(self.trailer), self.decoding(delimiter + self.trailer)
         if self.value == "span":
-            return first, stop, end, Decode(load)
+            return first, stop, end, self.decoding(b"")
         if self.value == "find" and not window.taken and end <= len(window.data):
             return first, stop, end, (b"found", bytes(window.data[first:stop]))
         if self.value == "find" and not window.taken and self.kind == "declared":
@@ -145,6 +150,7 @@ CONDITIONS = st.builds(
     opening=st.sampled_from([b"", b"<"]),
     trailer=st.sampled_from([b"", b"", b".", b"..."]),
     value=st.sampled_from(["condition", "span", "find"]),
+    final=st.sampled_from([True, True, False]),
     resumes=st.booleans(),
     settles=st.booleans(),
     refuses=st.booleans(),

@@ -35,8 +35,7 @@ ROOMS = {
     "net": "errors framer decoder iterate framers transport stream _events checks",
     "registry": "errors framer framers _events",
     "testing": "errors framer decoder iterate framers transport stream registry checks",
-    "cli": "errors framer decoder iterate framers transport stream net registry testing _build",
-    "_build": "decoder",
+    "cli": "errors framer decoder iterate framers transport stream net registry testing",
     "__main__": "cli",
     "": "errors framer",  # framestream itself: the rest when it is asked for
 }

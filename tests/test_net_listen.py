@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -81,9 +80,6 @@ async def test_what_cannot_listen_is_refused_and_left_open():
         await listening(f"fd:{unbound.fileno()}")
     with open(os.devnull) as file, pytest.raises(AddressError, match=r"descriptor \d+ is no socket"):
         await listening(f"fd:{file.fileno()}")
-    for url in ("exec:cat", "pipe:/tmp/fifo"):
-        with pytest.raises(AddressError, match=f"cannot listen on {re.escape(url)}"):
-            await listening(url)
 
 
 # Socket activation: the environment and the descriptors are those of a process of its own
@@ -140,11 +136,6 @@ def test_no_sockets_or_those_of_another_process_are_not_enough(name, variables, 
         activated_sockets(name, {"LISTEN_PID": str(os.getpid()), **variables})
 
 
-async def test_a_url_for_activated_sockets_needs_them():
-    with pytest.raises(AddressError, match="no socket was passed to this process"):
-        await listening("systemd:web")
-
-
 # Accepting
 
 
@@ -159,19 +150,11 @@ class Unlucky(socket.socket):
         return super().accept()
 
 
-@pytest.mark.parametrize(
-    ("number", "pauses"),
-    [
-        (errno.ECONNABORTED, False),  # a connection that was gone before it was accepted
-        *((number, True) for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)),
-    ],
-)
-async def test_what_hinders_accepting_is_told_and_waited_for(number, pauses, monkeypatch):
-    monkeypatch.setattr("framestream.net.listen.FIRST_PAUSE", 0.001)
+async def test_a_connection_that_was_gone_before_it_was_accepted_hinders_nobody():
     (sock,) = await listening("tcp://127.0.0.1:0")
     came, failures = asyncio.Queue(), []
     unlucky = Unlucky(fileno=sock.detach())
-    unlucky.errors = [number] * 3
+    unlucky.errors = [errno.ECONNABORTED] * 3
     acceptor = Acceptor(
         [unlucky],
         on_connection=lambda connection, _: came.put_nowait(connection),
@@ -181,5 +164,5 @@ async def test_what_hinders_accepting_is_told_and_waited_for(number, pauses, mon
     acceptor.notify()
     waiting = [socket.create_connection(unlucky.getsockname()) for _ in range(2)]
     close_all([await came.get(), await came.get(), *waiting])
-    assert [number] * 3 * pauses == [error.errno for error in failures]
+    assert [] == failures
     acceptor.close()

@@ -7,16 +7,18 @@ import logging
 import os
 import signal
 import socket
+import sys
 import weakref
 from contextlib import nullcontext, suppress
 from functools import partial
+from subprocess import PIPE
 
 import pytest
 from certificates import certificates
-from conftest import run_on
 from loopback import (
     HERE,
     LINE,
+    TLS_HERE,
     Gate,
     ask,
     echo,
@@ -24,11 +26,12 @@ from loopback import (
     open_descriptors,
     raw_client,
     reset_on_close,
+    tls_contexts,
     until,
 )
-from loops import LoopWithoutPolling
 
 from framestream import (
+    AddressError,
     ConnectError,
     Exactly,
     FramingError,
@@ -36,7 +39,9 @@ from framestream import (
     Msgpack,
     PayloadError,
     StreamClosed,
+    WorkerError,
     connect,
+    connect_process,
     hookimpl,
     plugins,
     serve,
@@ -56,14 +61,6 @@ async def streams(server, count):
 
 
 async def test_a_client_and_a_server_exchange_frames_and_the_server_counts_them():
-    async def upper(conversation):
-        async for line in conversation:
-            await conversation.send(line.upper())
-
-    async with await serve(upper, HERE, framer=LINE) as server:
-        async with await connect(server.url, framer="line") as client:
-            await client.send("hello")
-            assert "HELLO" == await client.read()
     async with await serve(echo, HERE) as server:
         for _ in range(2):
             assert "hello" == await ask(server.url)
@@ -79,7 +76,7 @@ async def test_a_client_and_a_server_exchange_frames_and_the_server_counts_them(
     assert (2, 2) == (stats.frames_received, stats.frames_sent)
 
 
-async def test_a_unix_socket_file_comes_and_goes_with_its_server_alone(tmp_path, caplog):
+async def test_a_unix_sockets_file_comes_and_goes_with_the_server_that_made_it_alone(tmp_path, caplog):
     path = tmp_path / "socket"
     async with await serve(echo, f"unix:{path}") as server:
         assert "hello" == await ask(server.url)
@@ -99,16 +96,11 @@ async def test_a_unix_socket_file_comes_and_goes_with_its_server_alone(tmp_path,
     inherited = socket.socket(socket.AF_UNIX)
     inherited.bind(str(path))
     inherited.listen()
-    async with await serve(echo, f"fd:{inherited.detach()}") as server:
-        assert f"unix:{path}" == server.url
+    other = socket.create_server(("127.0.0.1", 0))
+    for sock, url in ((inherited, f"unix:{path}"), (other, f"tcp://127.0.0.1:{other.getsockname()[1]}")):
+        async with await serve(echo, f"fd:{sock.detach()}") as server:
+            assert (url, "hello") == (server.url, await ask(url))
     assert path.exists()
-
-
-async def test_an_inherited_listening_descriptor_is_served():
-    inherited = socket.create_server(("127.0.0.1", 0))
-    url = f"tcp://127.0.0.1:{inherited.getsockname()[1]}"
-    async with await serve(echo, f"fd:{inherited.detach()}") as server:
-        assert (url, "hello") == (server.url, await ask(url))
 
 
 class Yielding:
@@ -118,31 +110,48 @@ class Yielding:
         yield
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: echo(None), r"the handler was called already; pass the function itself: serve\(echo, "),
-        (lambda: "echo", "handler is 'echo'; it must be a function that takes a stream"),
-        (lambda: Gate, "handler is <class .*Gate'>; it must be a function"),
-        (lambda: lambda: None, r"handler .*<lambda>\(\) must take one argument, the stream"),
-        (lambda: lambda stream, address: None, r"<lambda>\(stream, address\) must take one argument"),
-        (lambda: lambda stream: (yield), "<lambda> has a yield, so a call runs nothing of it"),
-        (lambda: partial(lambda stream: (yield)), "has a yield"),
-        (Yielding, "handler <.*Yielding object at .*> has a yield"),
-    ],
-)
-async def test_what_can_be_no_handler_is_refused_with_what_was_meant(make, message):
-    with pytest.raises(TypeError, match=message):
-        await serve(make(), HERE)
+@pytest.mark.asyncio_only
+async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypatch):
+    context, url = certificates().client(), "tls://localhost:1"
+    for attempt, error, message in (
+        # What can be no handler
+        (serve(echo(None), HERE), TypeError, r"was called already; pass the function itself: serve\(echo, "),
+        (serve("echo", HERE), TypeError, "handler is 'echo'; it must be a function that takes a stream"),
+        (serve(Gate, HERE), TypeError, "handler is <class .*Gate'>; it must be a function"),
+        (serve(lambda: None, HERE), TypeError, r"handler .*<lambda>\(\) must take one argument, the stream"),
+        (serve(lambda one, two: None, HERE), TypeError, r"<lambda>\(one, two\) must take one argument"),
+        (serve(lambda one: (yield), HERE), TypeError, "<lambda> has a yield, so a call runs nothing of it"),
+        (serve(partial(lambda one: (yield)), HERE), TypeError, "has a yield"),
+        (serve(Yielding(), HERE), TypeError, "handler <.*Yielding object at .*> has a yield"),
+        # What no stream could use
+        (serve(echo, HERE, max_fame_size=1), TypeError, "unknown stream option: max_fame_size"),
+        (serve(echo, HERE, send_framer="available"), TypeError, "available can only read"),
+        (connect(HERE, max_fame_size=1), TypeError, "max_fame_size"),
+        (connect_process(["cat"], max_fame_size=1), TypeError, "max_fame_size"),
+        (connect_process(["cat"], stderr=PIPE), ValueError, "stderr=PIPE is read by nobody"),
+        # What does not fit together under TLS
+        (connect("tls://:1", tls=context), AddressError, "tls://:1 has no host for the certificate to name"),
+        (connect("unix:/x", tls=context), AddressError, "unix:/x has no host .*; pass server_hostname"),
+        (connect(url, server_hostname="x..y"), AddressError, "'x..y' in server_hostname='x..y' is no host"),
+        (connect(url, tls=context, alpn=("chat/1",)), TypeError, "alpn is given, and so is a context"),
+        (connect(url, tls=False), AddressError, "asks for TLS, tls=False forbids it"),
+        (serve(echo, TLS_HERE), AddressError, r"needs a certificate: pass tls=server_tls\(...\)"),
+        # Where nobody can listen
+        (serve(echo, "exec:cat"), AddressError, "cannot listen on exec:cat"),
+        (serve(echo, "pipe:/tmp/fifo"), AddressError, "cannot listen on pipe:/tmp/fifo"),
+        (serve(echo, "systemd:web"), AddressError, "no socket was passed to this process"),
+        # What cannot be sent to a worker
+        (serve(lambda stream: None, HERE, workers=1), WorkerError, "handler .* cannot be .*; define it at"),
+        (serve(echo, HERE, workers=1, tls=context), WorkerError, "pass a function that makes the context"),
+        (serve(echo, HERE, workers=1, on_discard=lambda error: None), WorkerError, "stream_options"),
+    ):
+        with pytest.raises(error, match=message):
+            await attempt
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(WorkerError, match="they need a Unix system"):
+        await serve(echo, HERE, workers=1)
     for good in (Gate(), partial(echo), print):
         await (await serve(good, HERE)).aclose()
-
-
-async def test_what_no_connection_could_use_is_refused_before_anybody_connects():
-    with pytest.raises(TypeError, match="unknown stream option: max_fame_size"):
-        await serve(echo, HERE, max_fame_size=1)
-    with pytest.raises(TypeError, match="available can only read"):
-        await serve(echo, HERE, send_framer="available")
 
 
 async def test_both_ends_have_the_same_object_and_a_framer_for_each_direction_if_they_want():
@@ -183,16 +192,10 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
     assert (address, server.url, KeyError) == (record.peer, record.server, record.exc_info[0])
 
 
-async def close_and_fail(stream):
-    async with stream:
-        raise KeyError("fail")
-
-
-@pytest.mark.parametrize("closes", [True, False])
-async def test_a_peer_is_named_when_it_is_gone(closes, caplog):
+async def test_a_peer_is_named_when_it_is_gone(caplog):
     async def fail(stream):
         await stream.read(LINE)
-        await (stream.aclose() if closes else stream.wait_closed())
+        await stream.wait_closed()
         raise KeyError("fail")
 
     async with await serve(fail, HERE) as server:
@@ -251,8 +254,7 @@ async def test_a_failed_handlers_last_answers_are_not_waited_for_long(monkeypatc
         (b"", None),
     ],
 )
-@pytest.mark.parametrize("grouped", [False, True])
-async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told, grouped, caplog):
+async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told, caplog):
     async def read(stream):
         async for _ in stream.frames(Line(last=False)):
             pass
@@ -262,7 +264,7 @@ async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told,
         async with asyncio.TaskGroup() as group:
             group.create_task(read(stream))
 
-    async with await serve(read_in_group if grouped else read, HERE, max_frame_size=50) as server:
+    async with await serve(read_in_group if told else read, HERE, max_frame_size=50) as server:
         with raw_client(server) as client:
             address = "{}:{}".format(*client.getsockname())
             await until(lambda: server.stats.open)
@@ -349,7 +351,7 @@ async def test_a_handler_without_coroutines_lasts_as_long_as_its_stream():
 
 
 @pytest.mark.parametrize("framer", [None, LINE])
-@pytest.mark.parametrize("place", [HERE, "unix:{}/socket", "tls://127.0.0.1:0"])
+@pytest.mark.parametrize("place", [HERE, "unix:{}/socket", TLS_HERE])
 async def test_a_client_that_ends_its_half_gets_its_answer(place, framer, tmp_path):
     async def count(stream):
         lines = [line async for line in stream.frames(LINE)]
@@ -357,7 +359,7 @@ async def test_a_client_that_ends_its_half_gets_its_answer(place, framer, tmp_pa
             await asyncio.sleep(0)
             await stream.send(f"{len(lines)} lines", LINE)
 
-    ours, theirs = (certificates().server(), certificates().client()) if "tls" in place else (None, None)
+    ours, theirs = tls_contexts(place)
     async with await serve(count, place.format(tmp_path), tls=ours, framer=framer) as server:
         async with await connect(server.url, tls=theirs) as client:
             client.write(b"one\ntwo\n")
@@ -365,23 +367,6 @@ async def test_a_client_that_ends_its_half_gets_its_answer(place, framer, tmp_pa
             assert b"2 lines\n" * 3 == await client.read_until_close()
         await until(lambda: not server.stats.open)
         assert (0, 0) == (server.stats.peer_failures, server.stats.handler_failures)
-
-
-async def test_a_handler_that_waits_for_the_close_has_no_more_to_say():
-    async def by_callbacks(stream):
-        stream.on_frame(LINE, lambda line: stream.send(line, LINE))
-        await stream.wait_closed()
-
-    async def after_the_end(stream):
-        await stream.read_until_close()
-        await stream.wait_closed()
-
-    for handler, answer in ((by_callbacks, b"hello\n"), (after_the_end, b"")):
-        async with await serve(handler, HERE) as server, await connect(server.url) as client:
-            client.write(b"hello\n")
-            await client.write_eof()
-            assert answer == await client.read_until_close()
-            await until(lambda: not server.stats.open)
 
 
 async def test_who_writes_after_the_end_is_told_of_half_open():
@@ -405,6 +390,7 @@ async def test_who_writes_after_the_end_is_told_of_half_open():
 # Accepting
 
 
+@pytest.mark.every_loop
 async def test_connections_above_the_limit_wait_until_one_ends():
     gate = Gate()
     async with await serve(gate, HERE, max_connections=1) as server:
@@ -418,6 +404,7 @@ async def test_connections_above_the_limit_wait_until_one_ends():
         assert (2, 1) == (server.stats.accepted, server.stats.most_open)
 
 
+@pytest.mark.every_loop
 async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog):
     async with await serve(echo, HERE) as server, await connect(server.url) as first:
         await until(lambda: server.stats.open)
@@ -433,12 +420,6 @@ async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog)
     assert [f"{server.url}: cannot accept for now: too many open files"] == [
         record.getMessage() for record in warnings_of_ours(caplog)
     ]
-
-
-def test_accepting_works_on_a_loop_that_cannot_watch_sockets(caplog):
-    run_on(LoopWithoutPolling, test_connections_above_the_limit_wait_until_one_ends, {}, True)
-    out_of_descriptors = test_a_server_out_of_descriptors_serves_when_it_has_some_again
-    run_on(LoopWithoutPolling, out_of_descriptors, {"caplog": caplog}, True)
 
 
 async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(
@@ -604,6 +585,17 @@ async def test_serving_for_ever_ends_with_the_server(how):
     assert signal.SIG_DFL == signal.getsignal(signal.SIGUSR1)
 
 
+@pytest.mark.asyncio_only
+async def test_a_loop_without_signal_handlers_is_named(monkeypatch):
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(
+        loop, "add_signal_handler", partial(asyncio.AbstractEventLoop.add_signal_handler, loop)
+    )
+    async with await serve(echo, HERE) as server:
+        with pytest.raises(NotImplementedError, match="EventLoop has no signal handlers; call aclose"):
+            server.close_on(signal.SIGTERM)
+
+
 async def test_handlers_may_close_their_server_without_waiting_for_themselves(caplog):
     gate = Gate()
 
@@ -639,14 +631,14 @@ async def answer_at_once(stream):
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-@pytest.mark.parametrize("place", [HERE, "unix:{}/socket", "tls://127.0.0.1:0"])
+@pytest.mark.parametrize("place", [HERE, "unix:{}/socket", TLS_HERE])
 async def test_a_client_that_is_still_sending_gets_the_whole_answer(place, refuses, tmp_path):
     async def handler(stream):
         await answer_at_once(stream)
         if refuses:
             raise FramingError("refused")
 
-    ours, theirs = (certificates().server(), certificates().client()) if "tls" in place else (None, None)
+    ours, theirs = tls_contexts(place)
     async with await serve(handler, place.format(tmp_path), tls=ours) as server:
         async with await connect(server.url, tls=theirs) as client:
             await client.write(b"go\nmore")
@@ -702,46 +694,22 @@ class Observer:
 
     @hookimpl
     def framestream_server_opened(self, server):
-        self.heard.append(("opened", server.url))
+        self.heard.append(("opened", server))
 
     @hookimpl
     def framestream_server_closed(self, server):
-        self.heard.append(("closed", server.url))
+        self.heard.append(("closed", server))
 
     @hookimpl
     def framestream_server_failed(self, server, error):
-        self.heard.append(("failed", server.url, repr(error)))
+        self.heard.append((repr(error), server))
 
 
 async def test_plugins_hear_of_a_server_and_of_what_fails_in_it(caplog):
     observer = Observer()
     with plugins.isolated():
         plugins.register(observer, "observer")
-        async with await serve(close_and_fail, HERE) as server:
+        async with await serve(lambda stream: {}["fail"], HERE) as server:
             with pytest.raises(StreamClosed):
                 await ask(server.url)
-    failed = ("failed", server.url, "KeyError('fail')")
-    assert [("opened", server.url), failed, ("closed", server.url)] == observer.heard
-
-
-# On a loop that cannot watch descriptors
-
-
-def test_clients_servers_and_programs_work_on_a_loop_that_cannot_watch_descriptors(monkeypatch):
-    def refuse(*_):
-        raise NotImplementedError
-
-    async def converse():
-        files = certificates()
-        for url, tls, trust in ((HERE, None, None), ("tls://localhost:0", files.server(), files.client())):
-            async with await serve(echo, url, tls=tls) as server:
-                assert "hello" == await ask(server.url, tls=trust)
-                assert 1_000_000 == len(await ask(server.url, "x" * 1_000_000, tls=trust))
-                with pytest.raises(NotImplementedError, match="has no signal handlers; call aclose"):
-                    server.close_on(signal.SIGTERM)
-            assert 0 == server.stats.open
-
-    with monkeypatch.context() as patched:
-        patched.setattr(LoopWithoutPolling, "add_signal_handler", refuse)
-        run_on(LoopWithoutPolling, converse, {}, True)
-    run_on(LoopWithoutPolling, ask, {"url": "exec:cat"}, True)
+    assert [(what, server) for what in ("opened", "KeyError('fail')", "closed")] == observer.heard

@@ -212,20 +212,6 @@ async def test_workers_make_their_own_tls_context_and_plugins_in_use_hear_of_the
 
 
 @pytest.mark.asyncio_only
-async def test_what_cannot_be_sent_to_a_worker_is_refused_with_what_to_do(monkeypatch):
-    for handler, options, message in (
-        (lambda stream: None, {}, "handler .* cannot be sent to a worker process; define it at the top"),
-        (answer, {"tls": certificates().server()}, "pass a function that makes the context"),
-        (answer, {"on_discard": lambda error: None}, "stream_options"),
-    ):
-        with pytest.raises(WorkerError, match=message):
-            await serve(handler, HERE, workers=1, **options)
-    monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(WorkerError, match="they need a Unix system"):
-        await serve(answer, HERE, workers=1)
-
-
-@pytest.mark.asyncio_only
 async def test_a_worker_that_cannot_start_fails_the_server_and_leaves_nothing_open():
     before = open_descriptors()
     with pytest.raises(WorkerError, match="a worker ended with exit code 7 before it served"):

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from textwrap import dedent
 
+# What the inner runs import first would be forgotten after them, and then exist twice.
+import faulty_framers  # noqa: F401
 import pytest
 
-# What the inner runs import first would be forgotten after them, and then exist twice.
 import framestream.testing.cost
 import framestream.testing.fuzz
 import framestream.testing.kit
@@ -19,39 +20,11 @@ pytest_plugins = ["pytester"]
 
 Run = Callable[..., pytest.RunResult]
 
-FRAMER = '''
-from dataclasses import dataclass
-from framestream import FramingError, NeedMore, ReadCondition
+IMPORTS = """
+import pytest
+from faulty_framers import ChunkDependent, Lines, Rescans
 from framestream.testing import FramerTests
-
-@dataclass(frozen=True)
-class Semicolon(ReadCondition[bytes]):
-    """Text up to a semicolon."""
-
-    overhead = 1
-
-    def find(self, window):
-        end = window.data.find(b";", window.resume)
-        if end < 0:
-            return NeedMore(resume=len(window.data), settled=len(window.data))
-        return window.start, end, end + 1
-
-class Rescans(Semicolon):
-    def find(self, window):
-        end = window.data.find(b";", window.start)
-        return NeedMore() if end < 0 else (window.start, end, end + 1)
-
-class Late(Semicolon):
-    examples = {b"abc;abd;": [b"abc", b"abd"]}
-
-    def find(self, window):
-        if len(window.data) - window.start == 2:
-            raise FramingError("not final")
-        return super().find(window)
-
-class Carries(Semicolon):
-    examples = {b"a;": [b"a"]}
-'''
+"""
 
 
 @pytest.fixture
@@ -61,9 +34,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     pytester.makepyprojecttoml('[tool.pytest.ini_options]\naddopts = "--strict-markers"\n')
 
     def run(tests: str, *arguments: str, plugin: bool = True) -> pytest.RunResult:
-        pytester.makepyfile(
-            semicolon=FRAMER, test_it="import pytest\nfrom semicolon import *\n" + dedent(tests)
-        )
+        pytester.makepyfile(test_it=IMPORTS + dedent(tests))
         loaded = ("-p", "framestream.testing.pytest_plugin") if plugin else ()
         return pytester.runpytest_inprocess(
             "-p", "no:framestream", "-p", "no:cacheprovider", *loaded, *arguments
@@ -73,9 +44,9 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 GOOD = """
-    class TestSemicolon(FramerTests):
-        framer = Semicolon()
-        examples = {b"a;b;": [b"a", b"b"]}
+    class TestLines(FramerTests):
+        framer = Lines()
+        examples = {b"a\\r\\nb\\r\\n": [b"a", b"b"]}
         incomplete = [b"a"]
 """
 
@@ -91,11 +62,11 @@ def test_a_class_becomes_a_test_for_each_promise(run: Run, plugin: bool) -> None
 
 
 def test_a_broken_promise_is_one_failed_test_with_the_reason_and_no_traceback(run: Run) -> None:
-    result = run(GOOD.replace("Semicolon()", "Rescans()"))
+    result = run(GOOD.replace("Lines()", "Rescans()"))
     assert result.parseoutcomes()["failed"] < 3
     result.stdout.fnmatch_lines(
         [
-            "*_ TestSemicolon.test_conformance[[]linear-cost[]] _*",
+            "*_ TestLines.test_conformance[[]linear-cost[]] _*",
             "Rescans(): find rescans a frame that arrives byte by byte*",
             "  check:    linear-cost",
             "  expected: *",
@@ -110,6 +81,9 @@ def test_a_broken_promise_is_one_failed_test_with_the_reason_and_no_traceback(ru
 def test_material_is_found_beside_the_framer_names_are_looked_up_and_own_tests_stand_beside(run: Run) -> None:
     result = run(
         """
+        class Carries(Lines):
+            examples = {b"a\\r\\n": [b"a"]}
+
         class TestFromTheClass(FramerTests):
             framer = Carries()
 
@@ -135,7 +109,7 @@ def test_material_is_found_beside_the_framer_names_are_looked_up_and_own_tests_s
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
-    [("pass", "None, not a framer"), ("framer = Semicolon", "<class '*'>, not a framer; write an instance")],
+    [("pass", "None, not a framer"), ("framer = Lines", "<class '*'>, not a framer; write an instance")],
 )
 def test_a_class_without_a_framer_says_so(run: Run, line: str, complaint: str) -> None:
     result = run(f"class TestNothing(FramerTests):\n    {line}\n")
@@ -148,14 +122,14 @@ def test_the_option_adds_a_fuzz_run_for_each_framer_and_shows_the_stream_that_fa
         GOOD
         + """
     class TestAnything(FramerTests):
-        framer = Semicolon()
+        framer = Lines()
 
     class TestPieces(FramerTests):
         framer = "available"
         chunk_dependent = True
 
-    class TestLate(FramerTests):
-        framer = Late()
+    class TestCut(FramerTests):
+        framer = ChunkDependent()
 """,
         "--framestream-fuzz=0.05",
         "-k",
@@ -165,7 +139,7 @@ def test_the_option_adds_a_fuzz_run_for_each_framer_and_shows_the_stream_that_fa
     outcomes = result.parseoutcomes()
     assert (outcomes["passed"], outcomes["failed"]) == (2, 1)
     result.stdout.fnmatch_lines_random(
-        [f"*{name}::test_conformance[[]fuzz[]] PASSED*" for name in ("TestSemicolon", "TestAnything")]
+        [f"*{name}::test_conformance[[]fuzz[]] PASSED*" for name in ("TestLines", "TestAnything")]
     )
     result.stdout.fnmatch_lines(["*  check:    fuzz", "  input: *", "  promise:  Whatever bytes arrive*"])
 
@@ -181,14 +155,14 @@ def test_the_marker_and_the_fixtures_serve_tests_of_ones_own(run: Run) -> None:
             assert b"".join(chunks) == b"abcd"
 
         def test_chunkings(chunkings):
-            for chunks in chunkings(b"a;b;"):
-                assert list(iter_frames(chunks, Semicolon())) == [b"a", b"b"]
+            for chunks in chunkings(b"a\\r\\nb\\r\\n"):
+                assert list(iter_frames(chunks, Lines())) == [b"a", b"b"]
 
         def test_streams(memory_stream_pair):
             async def talk():
                 client, server = memory_stream_pair()
-                await client.write(b"a;b;")
-                read = [await server.read(Semicolon()), await server.read(Semicolon())]
+                await client.write(b"a\\r\\nb\\r\\n")
+                read = [await server.read(Lines()), await server.read(Lines())]
                 await client.aclose()
                 await server.aclose()
                 return read
@@ -196,7 +170,7 @@ def test_the_marker_and_the_fixtures_serve_tests_of_ones_own(run: Run) -> None:
             assert asyncio.run(talk()) == [b"a", b"b"]
 
         def test_speed(framer_benchmark):
-            report = framer_benchmark(Semicolon(), b"some text;" * 10, rounds=1)
+            report = framer_benchmark(Lines(), b"some txt\\r\\n" * 10, rounds=1)
             assert report.ratios[1] < 1000
         """,
         "-v",
@@ -209,7 +183,7 @@ def test_the_marker_and_the_fixtures_serve_tests_of_ones_own(run: Run) -> None:
             "*= speed of framers =*",
             "test_it.py::test_speed: 26210 frames of 10 bytes, CPU time per frame on *",
             "*one at a time  by batch",
-            "  Semicolon() * ns * ns",
+            "  Lines() * ns * ns",
             "  length-prefix * ns * ns",
             "  line:encoding=none * ns * ns",
             "  beside length-prefix * x * x",

@@ -5,16 +5,14 @@ import logging
 from functools import partial
 
 import pytest
-from stream_pairs import begun, joined, once, passes, until
+from stream_pairs import joined, once, passes, until
 
 from framestream import (
     Exactly,
     FramingError,
-    IncompleteFrame,
     LengthPrefix,
     Line,
     StreamClosed,
-    StreamTimeout,
 )
 from framestream.stream.receiver import READ_AHEAD
 from framestream.testing import Wire, memory_stream_pair
@@ -103,37 +101,6 @@ async def test_an_exception_in_a_callback_is_logged_closes_and_reaches_the_loop(
 # Streaming
 
 
-@every_kind
-async def test_every_condition_can_be_streamed_to_a_callback(kind):
-    async with joined(kind) as (client, server):
-        for condition, wire in (
-            (LengthPrefix(4), b"\x00\x00\x00\x0a0123456789"),
-            (Line(), b"0123456789\n"),
-            (Exactly(10), b"0123456789"),
-        ):
-            parts, on_part = called()
-            done, on_done = called()
-            server.read(condition, streaming_callback=on_part, callback=on_done)
-            for at in range(len(wire)):
-                await client.write(wire[at : at + 1])
-                await passes()
-            await until(lambda: done)  # noqa: B023
-            assert b"0123456789" == b"".join(parts)
-            assert len(parts) > 1
-            assert [b""] == done
-
-
-@once
-async def test_streaming_begins_with_what_is_buffered_and_never_goes_beyond():
-    async with joined("memory") as (client, server):
-        await client.write(b"a\n1234567890tail")
-        assert "a" == await server.read(Line())
-        parts, on_part = called()
-        assert b"" == await server.read_bytes(10, streaming_callback=on_part)
-        assert b"1234567890" == b"".join(parts)
-        assert b"tail" == await server.read_bytes(4)
-
-
 @once
 async def test_nothing_is_received_before_the_callback_has_run():
     client, server = memory_stream_pair(Wire(chunks=[10]))
@@ -145,30 +112,6 @@ async def test_nothing_is_received_before_the_callback_has_run():
 
     assert b"" == await server.read_bytes(1000, streaming_callback=on_part)
     assert list(range(10, 1001, 10)) == held
-
-
-@once
-async def test_a_cancelled_streaming_read_skips_the_rest_of_its_frame():
-    client, server = memory_stream_pair()
-    parts, on_part = called()
-    reading = server.read(LengthPrefix(1), streaming_callback=on_part)
-    await client.write(b"\x0a12345")
-    await until(lambda: parts)
-    reading.cancel()
-    await passes()
-    await client.write(b"67890\x02ok")
-    assert b"ok" == await server.read(LengthPrefix(1))
-
-
-async def test_an_awaited_streaming_read_raises_what_goes_wrong():
-    for sent, error in ((b"\x0a12345", IncompleteFrame), (b"", StreamClosed)):
-        async with joined("unix") as (client, server):
-            reading = await begun(server.read(LengthPrefix(1), streaming_callback=lambda part: None))
-            await client.write(sent)
-            await passes()
-            client.close()
-            with pytest.raises(error):
-                await reading
 
 
 @once
@@ -361,19 +304,6 @@ async def test_a_handler_waits_while_too_much_is_queued():
         assert 1000 == handled
 
 
-@once
-async def test_a_handler_lets_others_have_their_turn():
-    client, server = memory_stream_pair()
-    await client.write(b"a\n" * 10000)
-    notes, note = called()
-    server.on_frame(Line(), note)
-    turns = 0
-    while len(notes) < 10000:
-        await passes(1)
-        turns += 1
-    assert turns > 5
-
-
 async def test_a_handler_is_over_when_its_function_raised_and_when_the_stream_ends_while_it_waits_for_room():
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     async with joined("unix") as (client, server):
@@ -439,22 +369,6 @@ async def test_a_handler_gets_every_frame_and_ends_with_the_stream(kind, end):
         await until(lambda: closed)
         assert lines == notes
         assert not handler.active
-        assert (end == "bad bytes") == isinstance(server.error, FramingError)
-
-
-@pytest.mark.parametrize("end", ["peer", "here", "bad bytes"])
-async def test_a_callback_read_that_finds_no_frame_leaves_it_to_the_close_callback(end):
-    async with joined("unix") as (client, server):
-        notes, note = called()
-        closed, on_close = called()
-        server.set_close_callback(on_close)
-        server.read(Line(), callback=note, max_size=2)
-        if end == "bad bytes":
-            await client.write(b"12345\n")
-        else:
-            (client if end == "peer" else server).close()
-        await until(lambda: closed)
-        assert [] == notes
         assert (end == "bad bytes") == isinstance(server.error, FramingError)
 
 
@@ -530,14 +444,3 @@ async def test_a_handler_paused_and_resumed_within_a_flood_runs_once_in_each_pas
             await asyncio.sleep(0)
             passed.append(len(seen) - before)
         assert max(passed) <= 2048
-
-
-async def test_after_a_streaming_read_ran_out_of_time_the_next_read_begins_after_its_frame():
-    client, server = memory_stream_pair()
-    parts = []
-    client.write([b"\0\0\0\5", b"ab"])
-    with pytest.raises(StreamTimeout):
-        await server.read(LengthPrefix(4), streaming_callback=parts.append, timeout=0.01)
-    client.write([b"cde", b"next\n"])
-    assert "next" == await server.read(Line())
-    assert [b"ab"] == parts

@@ -8,7 +8,7 @@ import sys
 import pytest
 from stream_pairs import begun, joined, passes
 
-from framestream import Available, Exactly, LengthPrefix, Line, StreamClosed, UntilClose
+from framestream import Exactly, LengthPrefix, Line, StreamClosed, UntilClose
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop
@@ -102,16 +102,6 @@ async def test_cancelling_at_any_wait_changes_no_answer(chunks):
         assert expected == got, f"cancelled at wait {at}"
 
 
-@pytest.mark.asyncio_only
-async def test_cancelling_at_many_random_waits_changes_no_answer():
-    wire = Wire(chunks=[1, 2, 3, 5000], blocks=[True, False])
-    expected, waits = await dripping(wire, ())
-    for seed in range(12):
-        chosen = random.Random(seed)
-        got, _ = await dripping(wire, {at for at in range(3 * waits) if chosen.random() < 0.3})
-        assert expected == got
-
-
 @some_kinds
 async def test_a_cancelled_frame_in_parts_is_left_where_it_was(kind):
     async with joined(kind) as (client, server):
@@ -163,17 +153,6 @@ async def test_a_task_cancelled_in_the_pass_in_which_the_stream_is_closed_loses_
     await asyncio.wait([reading])
     assert reading.cancelled()
     assert b"rest" == server.leftover
-
-
-async def test_a_read_may_be_waited_for_with_asyncio_wait_for():
-    async with joined("unix") as (client, server):
-        for _ in range(3):
-            with pytest.raises((TimeoutError, asyncio.TimeoutError)):
-                await asyncio.wait_for(server.read(Available()), 0.001)
-        await client.write(b"abc")
-        assert b"abc" == await asyncio.wait_for(server.read(Available()), 1)
-        await asyncio.wait_for(client.write(b"x"), 1)
-        await asyncio.wait_for(client.write(b"y"), 1)
 
 
 # What a task awaits

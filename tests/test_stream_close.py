@@ -2,14 +2,14 @@
 
 import asyncio
 import gc
-import logging
+import io
 import os
 import socket
 import weakref
 
 import pytest
 from certificates import certificates
-from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, passes, reset, tls_between
+from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, passes, tls_between
 
 from framestream import (
     BufferFull,
@@ -40,21 +40,6 @@ def ours(caplog):
 
 
 @every_kind
-async def test_close_is_idempotent_the_first_error_stays_and_ends_a_pending_read(kind):
-    async with joined(kind) as (_, server):
-        reading = await begun(server.read(Line()))
-        first = RuntimeError("first")
-        server.close(first)
-        server.close(RuntimeError("second"))
-        assert server.closed()
-        assert first is server.error
-        await server.wait_closed()
-        with pytest.raises(StreamClosed) as caught:
-            await reading
-        assert first is caught.value.real_error
-
-
-@every_kind
 async def test_what_is_buffered_can_be_read_after_close(kind):
     async with joined(kind) as (client, server):
         await client.write(b"a\nb\nhalf")
@@ -65,19 +50,6 @@ async def test_what_is_buffered_can_be_read_after_close(kind):
         with pytest.raises(StreamClosed, match="closed inside a frame"):
             await server.read(Line(last=False))
         assert b"half" == server.leftover
-
-
-@every_kind
-async def test_the_end_by_the_peer_completes_what_it_can_and_a_reader_who_has_seen_it_closes(kind):
-    async with joined(kind) as (client, server):
-        await client.write(b"last line")
-        reading = await begun(server.read(Line()))
-        await client.aclose()
-        assert "last line" == await reading
-        assert not server.closed()
-        assert [] == [line async for line in server.frames(Line())]
-        assert server.closed()
-        assert server.error is None
 
 
 async def test_answers_to_everything_before_the_end_still_leave():
@@ -96,60 +68,6 @@ async def test_answers_to_everything_before_the_end_still_leave():
 # Resets
 
 
-@pytest.mark.parametrize("how", ["reset", "closed because of an error"])
-async def test_a_reset_is_a_close_with_the_error_kept_and_nothing_logged(how, caplog):
-    caplog.set_level(logging.INFO)
-    async with joined("tcp") as (client, server):
-        await server.write(b"unread\n")
-        await client.write(b"a\n")
-        lines = server.frames(Line())
-        assert "a" == await anext(lines)
-        reading = await begun(anext(lines))  # no clean end for a loop over frames
-        if how == "reset":
-            reset(client)
-        else:
-            client.close(RuntimeError("mine"))  # over bytes that nobody has read
-        with pytest.raises(StreamClosed) as caught:
-            await reading
-        assert isinstance(caught.value.real_error, ConnectionResetError)
-        assert server.closed()
-        assert caught.value.real_error is server.error
-        assert how != "reset" or [] == ours(caplog)
-
-
-async def test_read_until_close_takes_a_reset_for_the_end():
-    async with joined("tcp") as (client, server):
-        await client.write(b"abc")
-        await server.peek(3)
-        reset(client)
-        assert b"abc" == await server.read_until_close()
-        assert isinstance(server.error, ConnectionResetError)
-
-
-@pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
-async def test_writing_to_a_peer_that_is_gone_closes_and_the_wait_says_so(kind):
-    async with joined(kind) as (client, server):
-        server.close()
-        with pytest.raises(StreamClosed) as caught:
-            for _ in range(3):
-                await client.write(b"x" * 100)
-                await passes(10)
-        assert client.closed()
-        assert isinstance(client.error, OSError)
-        assert caught.value.real_error in (None, client.error)
-
-
-@pytest.mark.parametrize("kind", ["tcp", "unix"])
-async def test_what_the_peer_said_before_it_left_is_read_although_writing_failed(kind):
-    async with joined(kind) as (client, server):
-        await server.write(b"error: too many requests\n")
-        server.close()
-        with pytest.raises(StreamClosed):
-            while True:
-                await client.write(b"x" * 1_000_000)
-        assert "error: too many requests" == await client.read(Line())
-
-
 def take_no_more(transport):
     """Have the system refuse what is sent to this transport, which goes on sending."""
     if transport.socket is not None:
@@ -159,31 +77,41 @@ def take_no_more(transport):
             os.dup2(nothing.fileno(), transport.read_fd)
 
 
+WRITES = {
+    "write": lambda stream: stream.write(b"x" * 100_000),
+    "send": lambda stream: stream.send("x" * 100_000, Line()),
+    "file": lambda stream: stream.sendfile(io.BytesIO(b"x" * 100_000)),
+}
+LATE = [*WRITES.values(), lambda stream: stream.write(b""), lambda stream: stream.write_eof()]
+
+
 @needs_watching
 @pytest.mark.parametrize("half_open", [False, True])
-@pytest.mark.parametrize("read", ["before", "after"])
+@pytest.mark.parametrize("reads", ["before", "after"])
+@pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("kind", ["unix", "pipe", "tls over pipe"])
-async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, read, half_open):
+async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, write, reads, half_open, caplog):
     async with joined(kind.split()[-1], half_open=half_open) as (client, server):
         below = server.transport
         if kind == "tls over pipe":
             await tls_between(client, server)
         lines = client.frames(Line())
-        first = await begun(anext(lines)) if read == "before" else None
+        first = await begun(anext(lines)) if reads == "before" else None
+        closing = await begun(client.wait_closed()) if write == "file" else None
         take_no_more(below)
-        if read == "after":
+        if reads == "after":
             await server.write(b"you know it")
-        with pytest.raises(
-            StreamClosed, match="the peer takes no more; what it sends can still be read"
-        ) as it:
+        with pytest.raises(StreamClosed) as it:
             while True:
-                await client.write(b"x" * 100_000)
+                await WRITES[write](client)
         assert isinstance(it.value.real_error, BrokenPipeError)
-        if read == "before":
+        if reads == "before":
             await server.write(b"you know it")
-        for late in (lambda: client.send("x", Line()), client.write_eof, lambda: client.write(b"")):
-            with pytest.raises(StreamClosed) as it:
-                await late()
+        for late in LATE:
+            with pytest.raises(
+                StreamClosed, match="peer takes no more; what it sends can still be read"
+            ) as it:
+                await late(client)
             assert isinstance(it.value.real_error, BrokenPipeError)
         assert not client.closed()
         await server.write(b"\nthe answer")
@@ -194,24 +122,26 @@ async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, read, half_op
         assert [] == [line async for line in lines]
         assert client.closed()
         assert client.error is None
+        if closing:
+            await closing
+        assert [] == ours(caplog)
 
 
-@needs_watching
-@pytest.mark.parametrize("waits", [False, True])
-async def test_a_file_for_a_peer_that_takes_no_more_is_refused_and_who_awaits_the_end_learns_of_it(
-    waits, tmp_path
-):
-    path = tmp_path / "file"
-    path.write_bytes(b"x" * 1_000_000)
-    async with joined("unix") as (client, server):
-        closing = await begun(client.wait_closed()) if waits else None
-        take_no_more(server.transport)
-        with path.open("rb") as file, pytest.raises(StreamClosed):
-            await client.sendfile(file)
-        await server.write(b"answer\n")
-        assert "answer" == await client.read(Line())
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
+async def test_writing_to_a_peer_that_is_gone_closes_and_what_it_said_before_is_read(kind, write, caplog):
+    async with joined(kind) as (client, server):
+        await server.write(b"error: too many requests\n")
         server.close()
-        await (closing or client.wait_closed())
+        with pytest.raises(StreamClosed) as caught:
+            while True:
+                await WRITES[write](client)
+                await passes(10)
+        assert client.closed()
+        assert isinstance(client.error, OSError)
+        assert caught.value.real_error in (None, client.error)
+        assert "error: too many requests" == await client.read(Line())
+        assert [] == ours(caplog)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "tls", "tlssock"])
@@ -229,15 +159,6 @@ async def test_closing_over_unread_bytes_loses_nothing_that_was_sent(kind):
         assert caught.value.real_error is None
 
 
-@once
-async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
-    client, server = memory_stream_pair(back=Wire(errors={0: ConnectionResetError(104, "reset")}))
-    server.close()
-    with pytest.raises(StreamClosed):
-        await client.write(b"x")
-    assert isinstance(client.error, BrokenPipeError)
-
-
 async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing_is_logged(caplog):
     async with joined("unix", half_open=True) as (client, server):
         await server.write_eof()
@@ -252,44 +173,16 @@ async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing
         assert [] == ours(caplog)
 
 
+@once
+async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
+    client, server = memory_stream_pair(back=Wire(errors={0: ConnectionResetError(104, "reset")}))
+    server.close()
+    with pytest.raises(StreamClosed):
+        await client.write(b"x")
+    assert isinstance(client.error, BrokenPipeError)
+
+
 # Where a stream is cut off
-
-
-@pytest.mark.parametrize("cut", ["by the peer", None, RuntimeError("cut")], ids=str)
-@pytest.mark.parametrize("condition", [Line(), UntilClose(), LengthPrefix(1)], ids=str)
-async def test_no_frame_ends_where_a_stream_is_cut_off(cut, condition):
-    async with joined("tcp") as (client, server):
-        await client.write(b"par")
-        await server.peek(3)
-        reading = await begun(server.read(condition))
-        if cut == "by the peer":
-            reset(client)
-        else:
-            server.close(cut)
-        with pytest.raises(StreamClosed, match="closed inside a frame") as caught:
-            await reading
-        assert server.error is caught.value.real_error
-        with pytest.raises(StreamClosed, match="closed inside a frame"):
-            await anext(server.frames(condition))
-        assert b"par" == server.leftover
-
-
-@pytest.mark.parametrize("error", [None, RuntimeError("cut")], ids=str)
-async def test_read_until_close_is_complete_when_it_was_closed_without_an_error(error):
-    for callback in (True, False):
-        async with joined("unix") as (client, server):
-            await client.write(b"rest")
-            await server.peek(4)
-            got = []
-            if callback:
-                server.read_until_close(callback=got.append)
-                server.close(error)
-                await passes(4)
-            else:
-                reading = await begun(server.read_until_close())
-                server.close(error)
-                got = await asyncio.gather(reading, return_exceptions=True)
-            assert (error is None) == (got == [b"rest"])
 
 
 @pytest.mark.parametrize(
@@ -463,14 +356,18 @@ async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_i
 
 
 @needs_watching
+@pytest.mark.parametrize("has_read", [True, False])
 @pytest.mark.parametrize("ends", [True, False])
-async def test_who_lingers_throws_away_what_the_peer_still_sends(ends):
+async def test_who_lingers_throws_away_what_the_peer_still_sends(has_read, ends):
     async with joined("tcp", half_open=True) as (client, server):
-        await client.write(b"unread")
+        await client.write(b"a\nunread")
+        assert not has_read or "a" == await server.read(Line())
         await passes()
         await server.write(b"too much of this\n")
-        closing = asyncio.ensure_future(server.aclose(linger=5 if ends else 0.01))
+        closing = await begun(server.aclose(linger=5 if ends else 0.01))
         await client.write(bytes(100_000))
+        with pytest.raises(StreamClosed):
+            await server.write(b"more")
         assert "too much of this" == await client.read(Line())
         assert b"" == await client.read_until_close()
         if ends:
@@ -479,20 +376,8 @@ async def test_who_lingers_throws_away_what_the_peer_still_sends(ends):
         await closing
         assert server.closed()
         assert server.error is None
-
-
-async def test_who_lingers_without_having_read_anything_does_so_on_every_loop():
-    async with joined("tcp", half_open=True) as (client, server):
-        await client.write(b"unread")
-        await passes()
-        closing = await begun(server.aclose(linger=5))
-        await passes(10)
-        assert not closing.done()
         with pytest.raises(StreamClosed):
-            await server.write(b"more")
-        assert b"" == await client.read_until_close()
-        await client.aclose()
-        await closing
+            await server.read_bytes(1)
 
 
 # What plugins are told
@@ -690,20 +575,6 @@ async def test_who_lingers_after_bytes_that_are_no_frame_leaves_the_error_for_th
     await closing
     with pytest.raises(FrameTooLarge):
         await server.read(Line())
-
-
-@needs_watching
-async def test_a_read_after_lingering_meets_the_end():
-    async with joined("tcp") as (client, server):
-        await client.write(b"hello")
-        await passes(5)
-        closing = asyncio.ensure_future(server.aclose(linger=5))
-        await passes(5)
-        assert not closing.done()
-        assert b"" == await client.read_until_close()
-        await closing
-        with pytest.raises(StreamClosed):
-            await server.read_bytes(1)
 
 
 async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away():

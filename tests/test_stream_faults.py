@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from stream_pairs import connected, joined
 
 from framestream import IncompleteFrame, LengthPrefix, Line, Msgpack, StreamClosed
 from framestream.testing import Wire, memory_stream_pair
@@ -72,20 +71,6 @@ async def test_a_cut_at_every_byte_gives_every_whole_frame_and_tells_the_rest(fr
             assert isinstance(error, expected)
         assert server.closed()
         client.close()
-
-
-async def test_a_peer_that_never_reads_blocks_only_its_own_writer():
-    stuck, _peer = await connected("unix")
-    async with joined("unix") as (client, server):
-        waiting = asyncio.ensure_future(stuck.write(b"x" * (4 << 20)))
-        for _ in range(10):
-            await client.send("ping", Line())
-            assert "ping" == await server.read(Line())
-        assert not waiting.done()
-        stuck.close()
-        with pytest.raises(StreamClosed):
-            await waiting
-    _peer.close()
 
 
 async def test_a_wire_repeats_exactly():

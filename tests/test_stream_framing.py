@@ -8,14 +8,12 @@ from stream_pairs import begun, joined, once, passes
 from framestream import (
     Exactly,
     FramingError,
-    IncompleteFrame,
     IOStream,
     LengthPrefix,
     Line,
     Msgpack,
     SpecError,
     StreamBusy,
-    StreamClosed,
 )
 from framestream.testing import Wire, memory_stream_pair
 
@@ -95,16 +93,28 @@ async def test_switching_changes_both_directions_or_neither():
 # Frames in parts
 
 
+async def in_parts(stream, condition):
+    async with stream.open_frame(condition) as body:
+        return [part async for part in body]
+
+
+async def by_callbacks(stream, condition):
+    parts, ended = [], asyncio.get_running_loop().create_future()
+    stream.read(condition, streaming_callback=parts.append, callback=ended.set_result)
+    assert b"" == await ended
+    return parts
+
+
 @every_kind
+@pytest.mark.parametrize("read", [in_parts, by_callbacks])
 @pytest.mark.parametrize("condition", [LengthPrefix(4), Line(None), Exactly(1_000_000)], ids=str)
-async def test_a_frame_of_any_condition_is_read_in_parts(kind, condition):
+async def test_a_frame_of_any_condition_is_read_in_parts(kind, condition, read):
     payload = b"0123456789" * 100_000
     wire = payload if isinstance(condition, Exactly) else condition.encode(payload)
     wire = wire if isinstance(wire, bytes) else b"".join(wire)
     async with joined(kind, max_frame_size=1000) as (client, server):
         writing = asyncio.ensure_future(client.write([wire, b"next\n"]))
-        async with server.open_frame(condition) as body:
-            parts = [part async for part in body]
+        parts = await read(server, condition)
         assert payload == b"".join(parts)
         assert len(parts) > 1
         assert "next" == await server.read(Line())
@@ -139,7 +149,14 @@ async def test_nobody_else_reads_in_the_block_of_a_frame_before_its_last_part_no
     for payload in (b"in parts", b"next"):
         await client.send(payload)
     async with server.open_frame() as body:
-        for read in (server.read, lambda: anext(server.frames()), lambda: server.peek(1)):
+        for read in (
+            server.read,
+            lambda: anext(server.frames()),
+            lambda: server.peek(1),
+            lambda: server.read_into(bytearray(1)),
+            lambda: server.read(callback=print),
+            lambda: server.on_frame(None, print),
+        ):
             with pytest.raises(StreamBusy, match="or by leaving its block"):
                 await read()
         with pytest.raises(StreamBusy):
@@ -160,17 +177,6 @@ async def test_nobody_else_reads_in_the_block_of_a_frame_before_its_last_part_no
             await client.read()
     await client.send(b"last")
     assert b"last" == await reading
-
-
-@pytest.mark.parametrize(("sent", "error"), [(b"\x00\x05ab", IncompleteFrame), (b"", StreamClosed)])
-async def test_a_frame_that_never_begins_is_closed_and_one_cut_off_incomplete(sent, error):
-    async with joined("unix") as (client, server):
-        await client.write(sent)
-        client.close()
-        with pytest.raises(error):
-            async with server.open_frame(LengthPrefix(2)) as body:
-                async for _ in body:
-                    pass
 
 
 # Counters

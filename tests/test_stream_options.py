@@ -121,6 +121,7 @@ async def test_what_is_no_condition_is_told_with_what_was_meant_and_nothing_is_d
         for begin in (
             lambda callback: stream.on_frame(LINE, callback),
             lambda callback: stream.read(LINE, callback=callback),
+            lambda callback: stream.write(b"unwritten", callback),
             stream.set_close_callback,
         ):
             with pytest.raises(TypeError, match="callback is 5; it must be a function"):
@@ -129,6 +130,7 @@ async def test_what_is_no_condition_is_told_with_what_was_meant_and_nothing_is_d
             with pytest.raises(TypeError, match="it must be a condition, a name or a spec string"):
                 stream.framed(*framers)
         assert "whole" == await stream.read(LINE)
+        assert 0 == stream.stats.bytes_sent
 
 
 NO_TIMES = [float("nan"), float("inf"), -1, "3", True]

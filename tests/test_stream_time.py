@@ -1,11 +1,12 @@
 """Limits of time: for a frame, for a silent peer, for one that trickles; on a clock of the test's own."""
 
 import asyncio
+import re
 
 import pytest
 from stream_pairs import begun, joined
 
-from framestream import Exactly, FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
+from framestream import FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
 from framestream.testing import memory_stream_pair
 
 pytestmark = pytest.mark.no_waiting
@@ -32,43 +33,42 @@ async def fails_after(seconds, waiting):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["unix", "memory"])
-async def test_a_frame_must_be_complete_within_its_timeout(kind):
-    async with joined(kind) as (client, server):
-        feeding = asyncio.ensure_future(feed(client, [b"h", b"a", b"l", b"f"], 1))
-        assert "frame not complete after 2.5 s" == await fails_after(2.5, server.read(Line(), timeout=2.5))
-        await feeding
-        await client.write(b" and half\n")
-        assert "half and half" == await server.read(Line(), timeout=1)
-
-
-async def test_a_deadline_is_a_time_on_the_loops_clock():
-    client, server = memory_stream_pair()
-    await fails_after(2, server.read(Line(), deadline=now() + 2))
-    await fails_after(0, server.read(Line(), deadline=now() - 1))
-    await fails_after(2, server.read(Line(), deadline=now() + 2, timeout=5))
-    await client.write(b"there\n")
-    assert "there" == await server.read(Line(), deadline=0), "what is there is read even after its deadline"
-
-
-async def test_a_silent_peer_is_idle_and_a_trickle_is_not():
-    client, server = memory_stream_pair(idle_timeout=2)
-    assert "nothing received for 2 s" == await fails_after(2, server.read(Line()))
-    feeding = asyncio.ensure_future(feed(client, [b"x"] * 15 + [b"\n"], 1.5))
-    assert "x" * 15 == await server.read(Line())
-    await feeding
-
-
-@pytest.mark.parametrize(("bytes_per_second", "late"), [(90, True), (110, False)])
-async def test_a_frame_below_the_minimum_rate_is_cut_off(bytes_per_second, late):
-    client, server = memory_stream_pair(min_rate=100, rate_grace=2)
-    feeding = asyncio.ensure_future(feed(client, [b"x" * bytes_per_second] * 10, 1))
-    reading = server.read(Exactly(bytes_per_second * 10))
-    if late:
-        with pytest.raises(StreamTimeout, match=r"bytes of a frame after .* s, minimum 100 bytes/s"):
-            await reading
+@pytest.mark.parametrize(
+    ("options", "limits", "sent", "pause", "after", "reason"),
+    [
+        ({}, {"timeout": 2.5}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
+        ({"frame_timeout": 2.5}, {}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
+        ({"frame_timeout": 2.5}, {"timeout": 20}, b"x" * 15 + b"\n", 1, None, ""),
+        ({}, {"deadline": 2}, b"half", 1, 2, "frame not complete after 2 s"),
+        ({}, {"deadline": 2, "timeout": 5}, b"half", 1, 2, "frame not complete after 2 s"),
+        ({}, {"deadline": -1}, b"half", 1, 0, "frame not complete after 0 s"),
+        ({}, {"deadline": -1}, b"there at once\n", 0, None, ""),
+        ({"idle_timeout": 2}, {}, b"", 0, 2, "nothing received for 2 s"),
+        ({"idle_timeout": 2}, {}, b"xy", 1.5, 3.5, "nothing received for 2 s"),
+        ({"idle_timeout": 2}, {}, b"x" * 15 + b"\n", 1.5, None, ""),
+        (
+            {"min_rate": 10, "rate_grace": 2},
+            {},
+            b"x" * 50,
+            0.125,
+            2,
+            "only 16 bytes of a frame after 2 s, min",
+        ),
+        ({"min_rate": 10, "rate_grace": 2}, {}, b"x" * 49 + b"\n", 0.09, None, ""),
+    ],
+)
+async def test_a_read_gives_up_when_a_limit_is_passed_and_not_before(
+    options, limits, sent, pause, after, reason
+):
+    client, server = memory_stream_pair(**options)
+    if "deadline" in limits:
+        limits = {**limits, "deadline": now() + limits["deadline"]}
+    feeding = await begun(feed(client, re.findall(b".", sent, re.DOTALL) if pause else [sent], pause))
+    if after is None:
+        assert sent[:-1].decode() == await server.read(Line(), **limits)
     else:
-        assert 10 * bytes_per_second == len(await reading)
+        assert (await fails_after(after, server.read(Line(), **limits))).startswith(reason)
+        client.write(b"\n")
     await feeding
 
 
@@ -83,24 +83,6 @@ async def test_a_rate_begins_with_the_frame_even_where_other_limits_are_watched(
     reading = asyncio.ensure_future(server.read(Line()))
     await client.write(b" and half\n")
     assert "half and half" == await reading
-
-
-async def test_limits_of_a_stream_hold_for_every_read_and_yield_to_those_of_one():
-    client, server = memory_stream_pair(frame_timeout=3)
-    frames, batches = server.frames(Line()), server.batches(Line())
-    for begin in (
-        lambda: server.read(Line()),
-        lambda: server.peek(3),
-        lambda: server.read_into(bytearray(3)),
-        lambda: server.read_into(bytearray(30_000)),
-        lambda: anext(frames),
-        lambda: anext(batches),
-    ):
-        await fails_after(3, begin())
-    reading = asyncio.ensure_future(server.read(Line(), timeout=20))
-    await asyncio.sleep(15)
-    await client.write(b"a\n")
-    assert "a" == await reading
 
 
 async def test_no_timer_is_left_behind_by_a_read_that_is_done():
@@ -160,15 +142,18 @@ async def test_a_frame_read_in_parts_is_limited_as_a_whole(limits):
 
 
 @pytest.mark.parametrize("limits", [{"min_rate": 1000, "rate_grace": 2}, {"frame_timeout": 2}], ids=str)
-async def test_the_time_a_reader_takes_between_parts_is_not_held_against_the_peer(limits):
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_the_time_a_reader_takes_between_parts_is_not_held_against_the_peer(limits, is_there):
     client, server = memory_stream_pair(**limits)
     client.write((3).to_bytes(4, "big") + b"a")
+    if is_there:
+        await server.peek(5)
     async with server.open_frame(LengthPrefix(4)) as body:
         assert b"a" == await anext(body)
         await asyncio.sleep(10)
-        client.write(b"b")
+        asyncio.get_running_loop().call_later(0.5, client.write, b"b")
         assert b"b" == await anext(body)
-        await fails_after(2, anext(body))
+        await fails_after(1.5, anext(body))
 
 
 async def test_what_was_passed_on_already_counts_for_the_rate():
@@ -208,14 +193,3 @@ async def test_aclose_gives_up_after_its_timeout(linger):
         await client.aclose(timeout=2, linger=linger)
         assert client.closed()
         assert pytest.approx(2) == now() - began
-
-
-async def test_a_reader_may_take_its_time_over_a_part_that_was_there_already():
-    client, server = memory_stream_pair(frame_timeout=1.0)
-    client.write(b"\0\0\0\4ab")
-    await server.peek(6)
-    async with server.open_frame(LengthPrefix(4)) as body:
-        assert b"ab" == await anext(body)
-        await asyncio.sleep(5)
-        asyncio.get_running_loop().call_later(0.5, client.write, b"cd")
-        assert b"cd" == await anext(body)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from framestream._build import COMPILED
+from framestream import decoder
 from framestream.cli.output import complain, discard_output, prints_aside, tell
 from framestream.errors import (
     AddressError,
@@ -28,6 +28,10 @@ from framestream.errors import (
     describe_os_error,
     printable,
 )
+
+# An extension module is found before the Python module of the same name that lies beside it.
+COMPILED: Final = not str(decoder.__file__).endswith(".py")
+"""True if what every frame passes through is compiled, see docs/how-to/compile.md."""
 
 FAILED: Final = 1
 USAGE: Final = 2

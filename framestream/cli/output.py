@@ -102,7 +102,7 @@ class Undecoded(ReadCondition[bytes]):
         if not isinstance(found, tuple) or len(found) == 3 or found[3] is PADDING:
             return found
         if isinstance(value := found[3], Decode):
-            return *found[:3], Decode(bytes, trailer=value.trailer, final=value.final)
+            return *found[:3], value.using(bytes)
         return found[:3]
 
     def explain(self, window: Window) -> str:

@@ -23,6 +23,14 @@ class _Sized(ReadCondition[bytes]):
         stop = window.start + self.size
         return window.start, stop, stop
 
+    def split(self, window: Window) -> tuple[list[bytes], int]:
+        """Slice the window into pieces of `size` bytes."""
+        data, start, size = bytes(window.data), window.start, self.size
+        if not size:
+            return [], start
+        rest = len(data) - (len(data) - start) % size
+        return [data[i : i + size] for i in range(start, rest, size)], rest
+
 
 @dataclass(frozen=True)
 class Exactly(_Sized, metaclass=Interned):
@@ -44,10 +52,6 @@ class Exactly(_Sized, metaclass=Interned):
         check_count("size", self.size)
         object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
         object.__setattr__(self, "can_be_empty", self.size == 0)
-
-    def split(self, window: Window) -> tuple[list[bytes], int]:
-        """Slice the window into pieces of `size` bytes."""
-        return _slices(window, self.size) if self.size else ([], window.start)
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Slice the window into records."""
-        records, rest = _slices(window, self.size)
+        records, rest = super().split(window)
         return (records if self.pad is None else [record.rstrip(self.pad) for record in records]), rest
 
     def encode(self, frame: bytes) -> bytes:
@@ -95,13 +99,6 @@ class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
         if frame.endswith(self.pad):
             raise EncodeError(f"payload ends with the pad byte {self.pad!r}, which reading strips")
         return frame.ljust(self.size, self.pad)
-
-
-def _slices(window: Window, size: int) -> tuple[list[bytes], int]:
-    """Return the window's whole pieces of `size` bytes, and where the rest begins."""
-    data, start = bytes(window.data), window.start
-    rest = len(data) - (len(data) - start) % size
-    return [data[i : i + size] for i in range(start, rest, size)], rest
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ Found: TypeAlias = tuple[Any, ...]
 """A span, of three items or four."""
 
 
-def decoder_of(condition: ReadCondition[Any], found: Found) -> tuple[Callable[[bytes], Any], bytes]:
-    """Return what decodes the payload of a span, and the bytes that must stand after it."""
+def decoder_of(condition: ReadCondition[Any], found: Found) -> Decode:
+    """Return what decodes the payload of a span, and what must stand after it."""
     if len(found) == 3:
-        return condition.decode, b""
+        return Decode(condition.decode)
     value = found[3]
-    return (value.decode, value.trailer) if type(value) is Decode else (lambda _: value, b"")
+    return value if type(value) is Decode else Decode(lambda _: value)
 
 
 def complete(condition: ReadCondition[Any], found: Found, data: bytes | bytearray) -> Any:
@@ -36,10 +36,10 @@ def complete(condition: ReadCondition[Any], found: Found, data: bytes | bytearra
         FramingError: it ends otherwise than with its trailer.
     """
     first, stop, end = found[:3]
-    decode, trailer = decoder_of(condition, found)
-    if not data.endswith(trailer, stop, end):
-        raise FramingError(f"payload ends otherwise than with {trailer!r}", position=stop)
-    return decode(bytes(data[first:stop]))
+    how = decoder_of(condition, found)
+    if not data.endswith(how.trailer, stop, end):
+        raise FramingError(f"payload ends otherwise than with {how.trailer!r}", position=stop)
+    return how.decode(bytes(data[first:stop]))
 
 
 def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) -> tuple[Any, int] | None:
@@ -54,7 +54,10 @@ def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) ->
         return None
     if len(found) == 3:
         return condition.decode(data[found[0] : found[1]]), found[2]
-    return None if found[3] is PADDING else (complete(condition, found, data), found[2])
+    value = found[3]
+    if value is PADDING or (type(value) is Decode and not value.final and found[2] == len(data)):
+        return None
+    return complete(condition, found, data), found[2]
 
 
 def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
@@ -67,6 +70,15 @@ def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
             raise FramerContractError(f"padding up to {found[2]} in {window!r}", framer=str(condition))
         window.start = window.resume = found[2]
         window.memo = None
+
+
+def end_of(condition: ReadCondition[Any], window: Window, count: int) -> int:
+    """Return where the first `count` frames from the window's start on end; all of them are there."""
+    cursor, end = Window(window.data, window.start, eof=window.eof), window.start
+    for _ in range(count):
+        end = cursor.start = cursor.resume = find_past_padding(condition, cursor)[2]
+        cursor.memo = None
+    return end
 
 
 def split_by(
@@ -86,9 +98,9 @@ def split_by(
 
 
 def when_whole(
-    decode: Callable[[bytes], Any], window: Window, first: int, stop: int, end: int, trailer: bytes = b""
+    how: Decode, decode: Callable[[bytes], Any], window: Window, first: int, stop: int, end: int
 ) -> ValueSpan:
-    """Return a span whose payload is decoded if all of it is there.
+    """Return a span whose payload is decoded, by `decode` in place of `how`'s, if all of it is there.
 
     What a truncated frame is must not depend on how much was known about it when it grew too large.
     """
@@ -98,7 +110,7 @@ def when_whole(
     def decode_whole(payload: bytes) -> Any:
         return decode(payload) if len(payload) == size else refuse_truncated(payload)
 
-    return first, stop, end, Decode(decode_whole, trailer=trailer)
+    return first, stop, end, how.using(decode_whole)
 
 
 def refuse_truncated(payload: bytes) -> NoReturn:

@@ -182,9 +182,8 @@ class FirstOf(Framer[T]):
             if type(found) is tuple:
                 if len(found) == 4 and type(found[3]) is not Decode:
                     return found  # its value, or that it is padding
-                decode, trailer = decoder_of(self.alternatives[number], found)
-                first, stop, end = found[:3]
-                return when_whole(decode, window, first, stop, end, trailer)
+                how = decoder_of(self.alternatives[number], found)
+                return when_whole(how, how.decode, window, *found[:3])
             if type(found) is NeedMore:
                 return self._wait(number, inner, found, tuple(refusals))
             refusals.append(found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator
+from functools import partial
 from itertools import islice
 from struct import Struct
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
@@ -133,12 +134,6 @@ class GeneratorFramer(ReadCondition[T]):
         refuse_truncated(payload)
 
 
-class _Returned(NamedTuple):
-    """The frame that a generator returned."""
-
-    value: Any
-
-
 class _Run:
     """One pass of a generator through a frame.
 
@@ -148,7 +143,7 @@ class _Run:
 
     Attributes:
         answers: what the generator was sent, eight bytes for each: a peer may send many small fields.
-        need: what it yielded; a `Body`, `_Returned` or `PayloadError` when it has ended.
+        need: what it yielded; when it has ended, a `Body` or what makes its frame.
     """
 
     __slots__ = ("_fields", "_generator", "answers", "need")
@@ -178,9 +173,19 @@ class _Run:
         try:
             self.need = self._generator.send(answer)
         except StopIteration as stop:
-            self.need = stop.value if isinstance(stop.value, Body) else _Returned(stop.value)
+            self.need = stop.value if isinstance(stop.value, Body) else _Ended(stop.value)
         except PayloadError as error:
-            self.need = error
+            self.need = _Ended(Decode(partial(_refuse, error)))
+
+
+class _Ended(NamedTuple):
+    """How the generator has ended: what stands in the span's fourth place."""
+
+    value: Any
+
+
+def _refuse(error: PayloadError, _payload: bytes) -> NoReturn:
+    raise error
 
 
 class _Place(NamedTuple):
@@ -209,6 +214,10 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
     size, at = len(data), origin + place.offset
     last, resume = at, window.resume
     _, _, _, first, memo, span = place
+
+    def here(memo: Any = None, span: Found | None = None) -> _Place:
+        return _Place(run, len(run.answers), at - origin, first, memo, span)
+
     while True:
         need = run.need
         kind = type(need)
@@ -219,21 +228,17 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
                 raise FramingError(f"a field of {counted(length, 'byte')}", position=last)
             stop = at + length
             if stop > size:
-                waiting = _Place(run, len(run.answers), at - origin, first)
-                return NeedMore(stop - window.start, resume=at, memo=waiting)
+                return NeedMore(stop - window.start, resume=at, memo=here())
             answer: Any = bytes(data[at:stop]) if kind is int else need.unpack_from(data, at)
         elif kind is bytes and need:
             end = data.find(need, max(at, resume))
             if end < 0:
-                waiting = _Place(run, len(run.answers), at - origin, first)
-                return NeedMore(resume=max(at, size - len(need) + 1), memo=waiting)
+                return NeedMore(resume=max(at, size - len(need) + 1), memo=here())
             answer, stop = bytes(data[at:end]), end + len(need)
-        elif kind is _Returned:
+        elif kind is _Ended:
             return window.start, at, at, need.value
         elif isinstance(need, Body):
             break
-        elif isinstance(need, PayloadError):
-            return window.start, at, at, Decode(_raises(need))
         else:
             condition = _condition_of(need)
             inner = Window(data, at, max(at, resume), memo, window.eof)
@@ -241,16 +246,15 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
             at = inner.start
             if type(found) is NeedMore:
                 check_own_limit(condition, data, at, 0, size - at)
-                waiting = _Place(run, len(run.answers), at - origin, first, found.memo)
-                return still_missing(found, inner, window, waiting, settles=False)
+                return still_missing(found, inner, window, here(found.memo), settles=False)
             payload, end, stop, *value = found
             if value and value[0] is PADDING:
                 return payload, end, stop, PADDING
             check_own_limit(condition, data, at, end - payload, stop - at)
             if stop > size:
                 # Its extent is known: it is not asked again.
-                waiting = _Place(run, len(run.answers), at - origin, first, None, _moved(found, -origin))
-                return NeedMore(stop - window.start, resume=at, memo=waiting)
+                span = _moved(found, -origin)
+                return NeedMore(stop - window.start, resume=at, memo=here(span=span))
             answer = _decoded(condition, found, inner, lenient=kind is Part)
         last = at
         if first is None:
@@ -258,7 +262,7 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
         _send(run, answer, last)
         at, memo, span, resume = stop, None, None, 0
     if type(need.field) is not int:
-        return _find_body(need, _Place(run, len(run.answers), at - origin, first, memo), window, resume)
+        return _find_body(need, here(memo), window, resume)
     if need.field < 0:
         raise FramingError(f"a body of {counted(need.field, 'byte')}", position=last)
     stop = at + need.field
@@ -287,9 +291,10 @@ def _find_body(body: Body[Any], place: _Place, window: Window, resume: int) -> S
     first, stop, end, *value = found
     if value and value[0] is PADDING:
         return first, stop, end, PADDING
-    decode, trailer = decoder_of(condition, found)
-    make, skip = body.make, 0 if payload_start is None else first - payload_start
-    return when_whole(lambda data: make(decode(data[skip:])), window, first - skip, stop, end, trailer)
+    how = decoder_of(condition, found)
+    decode, make = how.decode, body.make
+    skip = 0 if payload_start is None else first - payload_start
+    return when_whole(how, lambda data: make(decode(data[skip:])), window, first - skip, stop, end)
 
 
 def _condition_of(need: Any) -> ReadCondition[Any]:
@@ -341,10 +346,3 @@ def _send(run: _Run, answer: Any, position: int) -> None:
         raise
     except ValueError as error:
         raise FramingError(str(error), position=position) from error
-
-
-def _raises(error: PayloadError) -> Callable[[bytes], NoReturn]:
-    def refuse(_payload: bytes) -> NoReturn:
-        raise error
-
-    return refuse

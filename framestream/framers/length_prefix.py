@@ -18,6 +18,14 @@ from framestream.framers.values import Interned, looks_like
 ByteOrder = Literal["big", "little", "native"]
 Format = Literal["binary", "varint", "decimal", "hex"]
 
+# The options that each format has, how many bytes or digits it takes unless a size is given, and at most.
+_FORMATS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
+    "binary": (("format", "byteorder"), 4, 8),
+    "varint": (("format", "canonical"), 10, 10),
+    "decimal": (("format", "terminator", "canonical"), 20, 20),
+    "hex": (("format", "terminator", "canonical"), 16, 16),
+}
+
 
 @dataclass(frozen=True)
 class LengthPrefix(Framer[bytes], metaclass=Interned):
@@ -90,36 +98,26 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
 
     @cached_property
     def _field(self) -> LengthField:
+        what, options, usual, most = f"a {self.format} length", *_FORMATS[self.format]
         if self.length is not None:
-            self._refuse_all_but((), "a length that a function reads")
-            return Custom(self._checked_size(None, None), self.length)
-        if self.format == "binary":
-            self._refuse_all_but(("format", "byteorder"), "a binary length")
-            order = sys.byteorder if self.byteorder == "native" else self.byteorder
-            return Binary(self._checked_size(4, 8), order)
-        if self.format == "varint":
-            self._refuse_all_but(("format", "canonical"), "a varint length")
-            return Varint(self._checked_size(10, 10), canonical=self.canonical)
-        base: Literal[10, 16] = 10 if self.format == "decimal" else 16
-        most = 20 if base == 10 else 16
-        if self.terminator:
-            self._refuse_all_but(("format", "terminator", "canonical"), f"a {self.format} length")
-        else:
-            self._refuse_all_but(("format",), f"a {self.format} length of fixed size")
-            if self.size is None:
-                raise ValueError(f"a {self.format} length needs a terminator or a size")
-        return Digits(self._checked_size(most, most), base, self.terminator, canonical=self.canonical)
-
-    def _refuse_all_but(self, allowed: tuple[str, ...], what: str) -> None:
+            what, options, usual, most = "a length that a function reads", (), None, None
+        elif "terminator" in options and not self.terminator:
+            what, options, usual = f"{what} of fixed size", ("format",), None
         for option in ("byteorder", "format", "terminator", "canonical"):
             value = getattr(self, option)
-            if option not in allowed and value != getattr(type(self), option):
+            if option not in options and value != getattr(type(self), option):
                 raise ValueError(f"{option} is {value!r}; {what} has no such option")
-
-    def _checked_size(self, usual: int | None, most: int | None) -> Any:
-        size = usual if self.size is None else self.size
+        size: Any = usual if self.size is None else self.size
+        if size is None and self.length is None:
+            raise ValueError(f"a {self.format} length needs a terminator or a size")
         check_count("size", size, least=1, most=most)
-        return size
+        if self.length is not None:
+            return Custom(size, self.length)
+        if self.format == "binary":
+            return Binary(size, sys.byteorder if self.byteorder == "native" else self.byteorder)
+        if self.format == "varint":
+            return Varint(size, canonical=self.canonical)
+        return Digits(size, 10 if self.format == "decimal" else 16, self.terminator, canonical=self.canonical)
 
     @cached_property
     def _is_plain(self) -> bool:

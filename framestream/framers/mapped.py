@@ -12,7 +12,6 @@ from framestream.checks import check_function
 from framestream.errors import EncodeError, FramingError, PayloadError, counted
 from framestream.framer import (
     PADDING,
-    Decode,
     Framer,
     NeedMore,
     ReadCondition,
@@ -21,12 +20,20 @@ from framestream.framer import (
     Window,
     check_condition,
 )
-from framestream.framers.answers import check_own_limit, complete, find_past_padding, pieces_of, reason_of
+from framestream.framers.answers import (
+    check_own_limit,
+    complete,
+    decoder_of,
+    end_of,
+    find_past_padding,
+    pieces_of,
+    reason_of,
+)
 
 T = TypeVar("T")
 
 
-class _Over(Framer[T]):
+class Over(Framer[T]):
     """A framer over another condition: the same frames with other values."""
 
     _cutter: ReadCondition[Any]
@@ -46,12 +53,9 @@ class _Over(Framer[T]):
         found: Any = self._cutter.find(window)
         if type(found) is not tuple or len(found) == 3 or found[3] is PADDING:
             return found  # type: ignore[no-any-return]
-        first, stop, end, value = found
-        load = self._load
-        if type(value) is not Decode:
-            return first, stop, end, Decode(lambda _: load(value))
-        decode, trailer, final = value.decode, value.trailer, value.final
-        return first, stop, end, Decode(lambda data: load(decode(data)), trailer=trailer, final=final)
+        first, stop, end, _ = found
+        load, how = self._load, decoder_of(self._cutter, found)
+        return first, stop, end, how.using(lambda data: load(how.decode(data)))
 
     def decode(self, payload: bytes) -> T:
         """Return what is made of the other condition's frame."""
@@ -60,11 +64,13 @@ class _Over(Framer[T]):
     def split(self, window: Window) -> tuple[list[T], int]:
         """Let the other condition cut the batch."""
         frames, end = self._cutter.split(window)
-        load = self._load
+        loaded: list[T] = []
         try:
-            return [load(frame) for frame in frames], end
+            loaded.extend(map(self._load, frames))
         except Exception:  # noqa: BLE001 - whatever it is, it is raised again with the place of its frame
-            return super().split(window)
+            # What came before the bad one stays in the list.
+            end = end_of(self._cutter, window, len(loaded))
+        return loaded, end
 
     def explain(self, window: Window) -> str:
         """Guess as the other condition does."""
@@ -72,7 +78,7 @@ class _Over(Framer[T]):
 
 
 @dataclass(frozen=True)
-class Mapped(_Over[T]):
+class Mapped(Over[T]):
     r"""Another condition's frames, each turned into a value by a function.
 
     ::
@@ -113,7 +119,7 @@ class Mapped(_Over[T]):
 
 
 @dataclass(frozen=True)
-class Nested(_Over[T]):
+class Nested(Over[T]):
     r"""Frames whose payload is exactly one frame of another framing.
 
     ::

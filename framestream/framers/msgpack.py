@@ -56,6 +56,9 @@ class Msgpack(Framer[Any], metaclass=Interned):
     ends properly but cannot be decoded (text that is not UTF-8, a map key that cannot be hashed, a length
     above one of the ``max_..._len``) is a `PayloadError`, and reading goes on after it.
 
+    With ``strict_map_key=False``, keys may be numbers, whose hashes whoever sends them can choose: a map of n
+    keys that collide takes n * n steps. If peers may mean harm, give `max_map_len` as well; 1000 will do.
+
     A hook may be called more than once for the same bytes. ``strict_map_key`` and the ``max_..._len`` are
     about reading only: what `encode` writes may be meant for a reader with other options.
     """

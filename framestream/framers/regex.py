@@ -228,7 +228,7 @@ class Re2Match:
         return f"<Re2Match span={self.span()!r} match={self.group()!r}>"
 
     def __getitem__(self, group: int | str) -> Any:
-        return self._match[self._number(group)]
+        return self.group(group)
 
     def groupdict(self, default: Any = None) -> dict[str, Any]:
         """Return the named groups; `default` for those that took no part."""

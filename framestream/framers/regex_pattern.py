@@ -6,18 +6,18 @@ bytes only; for it to be what the author means, no alternative may hide behind a
 
 The standard library's own parser reads the pattern, so that a pattern means here what it means in `re`, and
 its compiler says which bytes a set holds. They are not public (``re._parser`` and ``re._compiler``, as they
-are called from 3.11 to 3.15 at least), but a parser of our own would be longer and would differ. `_node` and
-`_set_of` are all that know them; what `_node` does not know is refused.
+are called from 3.11 to 3.15 at least), but a parser of our own would be longer and would differ. `parse`,
+`_node` and `_set_of` are all that know them; what `_node` does not know is refused.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, Final, NamedTuple, TypeAlias
+from itertools import count, groupby
+from typing import Any, Final, NamedTuple
 
 _parser: Any = import_module("re._parser")
 _compiler: Any = import_module("re._compiler")
@@ -33,201 +33,150 @@ _MOST_WORDS: Final = 64
 TOO_MANY: Final = 1 << 32
 _EVERY_BYTE: Final = bytes(range(256))
 
+# What a part can stand beside without parentheses: nothing, other parts, a count of repeats as well.
+_CHOICE, _SERIES, _ATOM = range(3)
 
-class Cost(NamedTuple):
-    """Fewest and most bytes of a match; ways to match at one place, and steps to try them all."""
 
+class Node(NamedTuple):
+    """What is known about a pattern, or about a part of one.
+
+    Attributes:
+        text: it without flags, classes or shorthands, as every engine reads it alike.
+        least, most: bytes of the shortest and the longest match.
+        ways, steps: ways to match at one place, and steps to try them all.
+        words: every byte string that matches; None if they are more than are worth a list.
+        binding: what it can stand beside without parentheses.
+        refused: why it cannot be searched for; "" if it can.
+        loose: why it must not end a pattern: at its end, a repeat could go on where a shorter match is
+            complete.
+    """
+
+    text: str
     least: int
     most: int
     ways: int
     steps: int
+    words: frozenset[bytes] | None
+    binding: int = _SERIES
+    refused: str = ""
+    loose: str = ""
+
+    def beside(self, binding: int) -> str:
+        """Return the text, in parentheses where what stands beside it would tear it apart."""
+        return self.text if self.binding >= binding else f"(?:{self.text})"
 
 
-class _TooManyWordsError(Exception):
-    """More byte strings match than are worth a list."""
+def _one_of(allowed: frozenset[int]) -> Node:
+    """Return what is known of one byte out of a set."""
+    steps = count()
+    runs = [list(run) for _, run in groupby(sorted(allowed), lambda byte: byte - next(steps))]
+    spelled = ["-".join(map(_spell_byte, dict.fromkeys((run[0], run[-1])))) for run in runs]
+    text = spelled[0] if len(allowed) == 1 else f"[{''.join(spelled)}]"
+    return Node(text, 1, 1, 1, 1, _few(bytes((byte,)) for byte in allowed), _ATOM)
 
 
-# A pattern, or a part of one, is a node of four kinds, each with the same five questions:
-#
-#   spell()      it as a pattern without flags, classes or shorthands, which every engine reads alike
-#   cost()       what a match takes; ValueError if that is not bounded, or if engines differ about it
-#   words()      every byte string that matches
-#   needed()     it without what a match may begin with or not: its matches end at the same bytes
-#   loose_end()  a repeat at its end that could go on where a shorter match is complete
+def _series(parts: list[Node]) -> Node:
+    """Return what is known of one part after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    ways, steps = 1, 0
+    words: frozenset[bytes] | None = _NO_BYTES
+    for part in parts:
+        steps = min(steps + ways * part.steps, TOO_MANY)
+        ways = min(ways * part.ways, TOO_MANY)
+        words = _joined(words, part.words)
+    return Node(
+        "".join(part.beside(_SERIES) for part in parts),
+        sum(part.least for part in parts),
+        sum(part.most for part in parts),
+        ways,
+        steps,
+        words,
+        refused=_first(part.refused for part in parts),
+        loose=parts[-1].loose if parts else "",
+    )
 
 
-@dataclass(frozen=True)
-class OneOf:
-    """One byte out of a set."""
-
-    allowed: frozenset[int]
-
-    def spell(self) -> str:
-        ranges: list[list[int]] = []
-        for byte in sorted(self.allowed):
-            if ranges and byte == ranges[-1][1] + 1:
-                ranges[-1][1] = byte
-            else:
-                ranges.append([byte, byte])
-        if len(self.allowed) == 1:
-            return _spell_byte(ranges[0][0])
-        return "[" + "".join("-".join(map(_spell_byte, dict.fromkeys(ends))) for ends in ranges) + "]"
-
-    def cost(self) -> Cost:
-        return Cost(1, 1, 1, 1)
-
-    def words(self) -> frozenset[bytes]:
-        return _few(bytes((byte,)) for byte in self.allowed)
-
-    def needed(self) -> Node:
-        return self
-
-    def loose_end(self) -> Repeat | None:
-        return None
+def _choice(options: list[Node]) -> Node:
+    """Return what is known of the first alternative that leads to a match."""
+    words = [option.words for option in options]
+    return Node(
+        "|".join(option.text for option in options),
+        min(option.least for option in options),
+        max(option.most for option in options),
+        min(sum(option.ways for option in options), TOO_MANY),
+        min(sum(option.steps for option in options), TOO_MANY),
+        None if None in words else _few(word for some in words for word in some or ()),
+        _CHOICE,
+        _first(option.refused for option in options),
+        _first(option.loose for option in options),
+    )
 
 
-@dataclass(frozen=True)
-class Series:
-    """One part after the other; with a `group`, which may have a name, they are captured."""
-
-    parts: tuple[Node, ...] = ()
-    group: str | None = None
-
-    def spell(self) -> str:
-        inside = "".join(
-            f"(?:{part.spell()})" if type(part) is Choice else part.spell() for part in self.parts
+def _repeat(part: Node, least: int, most: int, lazy: bool) -> Node:
+    """Return what is known of a part several times, as often as possible or, if it is lazy, as seldom."""
+    text = _spell_repeat(part, least, most, lazy)
+    refused = part.refused
+    if most == _UNBOUNDED:
+        bounded = _spell_repeat(part, least, max(200, least), lazy)
+        refused = (
+            f"{text} has no upper bound, so what is searched could never be left behind;"
+            f" bound it, such as {bounded}, or end the frame with a delimiter"
         )
-        if self.group is None:
-            return inside
-        return f"(?P<{self.group}>{inside})" if self.group else f"({inside})"
-
-    def cost(self) -> Cost:
-        least, most, ways, steps = 0, 0, 1, 0
-        for part in self.parts:
-            cost = part.cost()
-            least, most = least + cost.least, most + cost.most
-            steps = min(steps + ways * cost.steps, TOO_MANY)
-            ways = min(ways * cost.ways, TOO_MANY)
-        return Cost(least, most, ways, steps)
-
-    def words(self) -> frozenset[bytes]:
-        together = frozenset((b"",))
-        for part in self.parts:
-            words = part.words()
-            together = _few(first + second for first in together for second in words)
-        return together
-
-    def needed(self) -> Node:
-        for index, part in enumerate(self.parts):
-            if (needed := part.needed()) != _NOTHING:
-                return Series((needed, *self.parts[index + 1 :]))
-        return _NOTHING
-
-    def loose_end(self) -> Repeat | None:
-        return self.parts[-1].loose_end() if self.parts else None
-
-
-_NOTHING: Final = Series()
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The first alternative that leads to a match."""
-
-    options: tuple[Node, ...]
-
-    def spell(self) -> str:
-        return "|".join(option.spell() for option in self.options)
-
-    def cost(self) -> Cost:
-        least, most, ways, steps = zip(*(option.cost() for option in self.options), strict=True)
-        return Cost(min(least), max(most), min(sum(ways), TOO_MANY), min(sum(steps), TOO_MANY))
-
-    def words(self) -> frozenset[bytes]:
-        return _few(word for option in self.options for word in option.words())
-
-    def needed(self) -> Node:
-        options = tuple(option.needed() for option in self.options)
-        return _NOTHING if _NOTHING in options else Choice(options)
-
-    def loose_end(self) -> Repeat | None:
-        return next(filter(None, (option.loose_end() for option in self.options)), None)
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """A part several times, as often as possible or, if it is `lazy`, as seldom."""
-
-    part: Node
-    least: int
-    most: int
-    lazy: bool = False
-
-    def spell(self) -> str:
-        part = self.part.spell()
-        if type(self.part) is not OneOf and getattr(self.part, "group", None) is None:
-            part = f"(?:{part})"
-        if self.most == _UNBOUNDED:
-            counts = {0: "*", 1: "+"}.get(self.least, f"{{{self.least},}}")
-        elif self.least == self.most:
-            counts = f"{{{self.least}}}" if self.least != 1 else ""
-        else:
-            counts = "?" if self.most == 1 else f"{{{self.least},{self.most}}}"
-        return part + counts + ("?" if self.lazy and self.least < self.most else "")
-
-    def exactly(self, times: int) -> Repeat:
-        """Return the part so many times."""
-        return Repeat(self.part, times, times)
-
-    def cost(self) -> Cost:
-        if self.most == _UNBOUNDED:
-            bounded = Repeat(self.part, self.least, max(200, self.least), self.lazy).spell()
-            raise ValueError(
-                f"{self.spell()} has no upper bound, so what is searched could never be left behind;"
-                f" bound it, such as {bounded}, or end the frame with a delimiter"
-            )
-        part = self.part.cost()
-        if part.least == 0 and self.most > 1:
-            raise ValueError(
-                f"{self.spell()} repeats what may be empty, which engines understand differently;"
-                " repeat something of at least one byte: (?:a?){1,3} is a{0,3}"
-            )
-        least, most = part.least * self.least, part.most * self.most
-        if most > LONGEST:
-            return Cost(least, most, TOO_MANY, TOO_MANY)
+    elif not refused and part.least == 0 and most > 1:
+        refused = (
+            f"{text} repeats what may be empty, which engines understand differently;"
+            " repeat something of at least one byte: (?:a?){1,3} is a{0,3}"
+        )
+    loose = part.loose
+    if least < most:
+        instead = _spell_repeat(part, least, least, lazy) if least else "nothing there"
+        loose = (
+            f"the frame ends at the shortest match, so {text} at the end never goes beyond"
+            f" {least}; write {instead}, or add what stands after it"
+        )
+    words: frozenset[bytes] | None = None
+    ways = steps = TOO_MANY
+    if not refused and part.most * most <= LONGEST:
         # Each further round is tried from every way the rounds before it matched.
-        ways, steps, reached = 0, 0, 1
-        for count in range(self.most + 1):
-            if count >= self.least:
+        ways, steps, words = 0, 0, frozenset()
+        reached = 1
+        rounds: frozenset[bytes] | None = _NO_BYTES
+        for number in range(most + 1):
+            if number >= least:
                 ways = min(ways + reached, TOO_MANY)
-            if count < self.most:
+                words = None if words is None or rounds is None else _few(words | rounds)
+            if number < most:
                 steps = min(steps + reached * part.steps, TOO_MANY)
             reached = min(reached * part.ways, TOO_MANY)
-        return Cost(least, most, ways, steps)
-
-    def words(self) -> frozenset[bytes]:
-        if self.most >= self.least + _MOST_WORDS:
-            raise _TooManyWordsError
-        counts = range(self.least, self.most + 1)
-        return _few(word for count in counts for word in Series((self.part,) * count).words())
-
-    def needed(self) -> Node:
-        if self.least > 1:
-            return self.exactly(self.least)
-        return self.part.needed() if self.least else _NOTHING
-
-    def loose_end(self) -> Repeat | None:
-        return self if self.least < self.most else self.part.loose_end()
+            rounds = _joined(rounds, part.words)
+    return Node(text, part.least * least, part.most * most, ways, steps, words, refused=refused, loose=loose)
 
 
-Node: TypeAlias = OneOf | Series | Choice | Repeat
+def _spell_repeat(part: Node, least: int, most: int, lazy: bool) -> str:
+    if most == _UNBOUNDED:
+        counts = {0: "*", 1: "+"}.get(least, f"{{{least},}}")
+    elif least == most:
+        counts = f"{{{least}}}" if least != 1 else ""
+    else:
+        counts = "?" if most == 1 else f"{{{least},{most}}}"
+    return part.beside(_ATOM) + counts + ("?" if lazy and least < most else "")
 
 
-def _few(words: Iterable[bytes]) -> frozenset[bytes]:
+def _first(texts: Iterable[str]) -> str:
+    return next(filter(None, texts), "")
+
+
+def _few(words: Iterable[bytes]) -> frozenset[bytes] | None:
     together = frozenset(words)
-    if len(together) > _MOST_WORDS:
-        raise _TooManyWordsError
-    return together
+    return together if len(together) <= _MOST_WORDS else None
+
+
+def _joined(first: frozenset[bytes] | None, second: frozenset[bytes] | None) -> frozenset[bytes] | None:
+    """Return every word of the first set with every word of the second after it."""
+    if first is None or second is None:
+        return None
+    return _few(one + other for one in first for other in second)
 
 
 def _spell_byte(byte: int) -> str:
@@ -236,6 +185,9 @@ def _spell_byte(byte: int) -> str:
         return {0x09: r"\t", 0x0A: r"\n", 0x0D: r"\r"}.get(byte, f"\\x{byte:02x}")
     return character if character.isalnum() or character in " _" else f"\\{character}"
 
+
+_NO_BYTES: Final = frozenset((b"",))
+_NOTHING: Final = _series([])
 
 # From the standard library's tree ---------------------------------------------------------------
 
@@ -254,8 +206,10 @@ _REFUSED: Final = {
 }
 
 
-def parse(pattern: bytes) -> Node:
-    """Return the pattern as a tree.
+def parse(pattern: bytes) -> tuple[Node, Node]:
+    """Return what is known about a pattern, and about a simpler one whose matches end at the same bytes.
+
+    That is the same without what a match may begin with or not.
 
     Raises:
         ValueError: it is no regular expression, or what it matches depends on more than the matched bytes.
@@ -268,30 +222,43 @@ def parse(pattern: bytes) -> Node:
     if flags & re.LOCALE:
         raise ValueError("the flag L makes the match depend on the locale; list the bytes: [a-z\\xe4]")
     names = {number: name for name, number in tree.state.groupdict.items()}
-    return _series(tree, flags, names)
+    return _tree(tree, flags, names, needed=False), _tree(tree, flags, names, needed=True)
 
 
-def _series(tree: Any, flags: int, names: dict[int, str]) -> Node:
-    parts = tuple(_node(code, argument, flags, names) for code, argument in tree)
-    return parts[0] if len(parts) == 1 else Series(parts)
+def _tree(tree: Any, flags: int, names: dict[int, str], *, needed: bool) -> Node:
+    """Return what is known of a tree; with `needed`, without what its matches may begin with or not."""
+    parts: list[Node] = []
+    for code, argument in tree:
+        at_the_beginning = needed and not parts
+        part = _node(code, argument, flags, names, needed=at_the_beginning)
+        if not at_the_beginning or part != _NOTHING:
+            parts.append(part)
+    return _series(parts)
 
 
-def _node(code: Any, argument: Any, flags: int, names: dict[int, str]) -> Node:
+def _node(code: Any, argument: Any, flags: int, names: dict[int, str], *, needed: bool) -> Node:
     op = str(code)
     if op == "BRANCH":
-        return Choice(tuple(_series(option, flags, names) for option in argument[1]))
+        options = [_tree(option, flags, names, needed=needed) for option in argument[1]]
+        return _NOTHING if needed and _NOTHING in options else _choice(options)
     if op == "SUBPATTERN":
         number, added, removed, tree = argument
-        part = _series(tree, (flags | added) & ~removed, names)
-        return part if number is None else Series((part,), names.get(number, ""))
+        part = _tree(tree, (flags | added) & ~removed, names, needed=needed)
+        if number is None or needed:
+            return part
+        name = f"?P<{names[number]}>" if number in names else ""
+        return part._replace(text=f"({name}{part.text})", binding=_ATOM)
     if op in ("MAX_REPEAT", "MIN_REPEAT"):
         least, most, tree = argument
-        return Repeat(_series(tree, flags, names), int(least), int(most), op == "MIN_REPEAT")
+        if needed and least < 2:
+            return _tree(tree, flags, names, needed=True) if least else _NOTHING
+        part = _tree(tree, flags, names, needed=False)
+        return _repeat(part, int(least), int(least if needed else most), op == "MIN_REPEAT")
     if op in _REFUSED:
         raise ValueError(_REFUSED[op])
     if op not in ("ANY", "LITERAL", "NOT_LITERAL", "IN"):
         raise ValueError(f"{op.lower()} is not supported; write it with literals, sets and bounded repeats")
-    return OneOf(_set_of(code, argument, flags))
+    return _one_of(_set_of(code, argument, flags))
 
 
 def _set_of(code: Any, argument: Any, flags: int) -> frozenset[int]:
@@ -307,8 +274,7 @@ def _set_of(code: Any, argument: Any, flags: int) -> frozenset[int]:
 # What there is to know --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Analysis:
+class Analysis(NamedTuple):
     """What is known about an accepted pattern.
 
     Attributes:
@@ -336,42 +302,32 @@ def analyse(pattern: bytes, *, whole: bool) -> Analysis:
     Raises:
         ValueError: the pattern is refused; the text says why, and what to write instead.
     """
-    tree = parse(pattern)
-    ending = tree.needed()
-    cost = _bounded_cost(ending)
-    whole_cost = _bounded_cost(tree) if whole else cost
-    if cost.least == 0:
+    written, ending = parse(pattern)
+    searched = written if whole else ending
+    for node in (ending, searched):
+        if node.refused:
+            raise ValueError(node.refused)
+        if node.most > LONGEST:
+            raise ValueError(
+                f"a match may take {node.most} bytes, limit {LONGEST}; bound the repeats tighter,"
+                " or read the long part with another condition: sequence(...)"
+            )
+    if ending.least == 0:
         raise ValueError("it matches the empty string, at which no frame can end; require at least one byte")
-    if loose := tree.loose_end():
-        instead = loose.exactly(loose.least).spell() if loose.least else "nothing there"
-        raise ValueError(
-            f"the frame ends at the shortest match, so {loose.spell()} at the end never goes beyond"
-            f" {loose.least}; write {instead}, or add what stands after it"
-        )
-    try:
-        words = _last_words(ending.words())
-        ending = Choice(tuple(Series(tuple(OneOf(frozenset((byte,))) for byte in word)) for word in words))
-    except _TooManyWordsError:
-        words = []
+    if written.loose:
+        raise ValueError(written.loose)
+    text = ending.text
+    if ending.words is not None:
+        text = "|".join("".join(map(_spell_byte, word)) for word in _last_words(ending.words))
     return Analysis(
-        tree.spell().encode("ascii"),
-        ending.spell().encode("ascii"),
-        cost.least,
-        cost.most,
-        whole_cost.most if whole else 0,
-        whole_cost.steps,
-        bool(words),
+        written.text.encode("ascii"),
+        text.encode("ascii"),
+        ending.least,
+        ending.most,
+        written.most if whole else 0,
+        searched.steps,
+        ending.words is not None,
     )
-
-
-def _bounded_cost(tree: Node) -> Cost:
-    cost = tree.cost()
-    if cost.most > LONGEST:
-        raise ValueError(
-            f"a match may take {cost.most} bytes, limit {LONGEST}; bound the repeats tighter,"
-            " or read the long part with another condition: sequence(...)"
-        )
-    return cost
 
 
 def _last_words(words: frozenset[bytes]) -> list[bytes]:

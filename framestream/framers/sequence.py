@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Any, TypeAlias
 
 from framestream.checks import check_count, check_function
@@ -11,6 +11,7 @@ from framestream.errors import EncodeError, FramerContractError, FramingError, P
 from framestream.framer import Framer, ReadCondition, Window, check_condition
 from framestream.framers.answers import pieces_of, reason_of, split_by, whole
 from framestream.framers.generator import Failure, Fields, GeneratorFramer, LastPart, Part
+from framestream.framers.mapped import Over
 
 Step: TypeAlias = ReadCondition[Any] | Callable[..., ReadCondition[Any]]
 """A condition, or a function from the values of the parts before to one."""
@@ -19,104 +20,8 @@ Step: TypeAlias = ReadCondition[Any] | Callable[..., ReadCondition[Any]]
 _UNKNOWN_OVERHEAD = 64
 
 
-class _Parts(GeneratorFramer[Any], Framer[Any]):
-    """Frames of several parts, of which each may depend on the values before."""
-
-    _steps: tuple[Step, ...]
-    _dependent: int
-
-    def _adopt(self, steps: tuple[Step, ...]) -> None:
-        for step in steps:
-            if not callable(step):
-                check_condition(step, "part")
-        self.__dict__.update(
-            _steps=steps,
-            _dependent=max((i for i, s in enumerate(steps) if not isinstance(s, ReadCondition)), default=0),
-            overhead=sum(getattr(step, "overhead", _UNKNOWN_OVERHEAD) for step in steps),
-            can_be_empty=all(getattr(step, "can_be_empty", False) for step in steps),
-        )
-
-    def _make(self, parts: tuple[Any, ...]) -> Any:
-        """Turn the values of all parts into the frame."""
-        return parts
-
-    def fields(self) -> Fields[Any]:
-        """Yield each part but the last one, which is the body."""
-        values: tuple[Any, ...] = ()
-        failure = ""
-        for number, step in enumerate(self._steps[:-1]):
-            condition = _condition_of(step, values)
-            # What another part depends on must be decodable. Elsewhere only this frame is spoilt.
-            value = yield condition if number < self._dependent else Part(condition)
-            if type(value) is Failure:
-                failure = failure or value.reason
-            values += (value,)
-
-        def make(last: Any) -> Any:
-            if failure:
-                raise PayloadError(failure)
-            return self._make((*values, last))
-
-        return LastPart(_condition_of(self._steps[-1], values), make)
-
-    def split(self, window: Window) -> tuple[list[Any], int]:
-        """Cut every frame that is there whole, without the notes that `find` takes of how far it came."""
-        return split_by(self._whole, window)
-
-    def _whole(self, data: bytes, at: int, inner: Window) -> tuple[Any, int] | None:
-        values: tuple[Any, ...] = ()
-        for step in self._steps:
-            if (found := whole(_condition_of(step, values), data, at, inner)) is None:
-                return None
-            value, at = found
-            values += (value,)
-        return self._make(values), at
-
-    def encode(self, frame: Any) -> list[bytes]:
-        """Return the parts, each as its own framer writes it."""
-        try:
-            values = tuple(frame)
-        except TypeError as error:
-            kind = type(frame).__name__
-            raise EncodeError(f"frame is of type {kind}, not one value for each part") from error
-        if len(values) != len(self._steps):
-            raise EncodeError(f"frame of {counted(len(values), 'value')} for {len(self._steps)} parts")
-        pieces: list[bytes] = []
-        for index, (step, value) in enumerate(zip(self._steps, values, strict=True)):
-            try:
-                condition = _condition_of(step, values[:index])
-            except FramingError as error:
-                raise EncodeError(f"part {index + 1} does not follow from those before: {error}") from error
-            pieces.extend(pieces_of(condition, value))
-        if self.max_size is not None:
-            found = self.find(Window(b"".join(pieces)))
-            if isinstance(found, tuple) and (size := found[1] - found[0]) > self.max_size:
-                raise EncodeError(f"payload of {counted(size, 'byte')} exceeds the limit {self.max_size}")
-        return pieces
-
-    def explain(self, window: Window) -> str:
-        """Guess as the first part does."""
-        first = self._steps[0]
-        return first.explain(window) if isinstance(first, ReadCondition) else ""
-
-
-def _condition_of(step: Step, values: tuple[Any, ...]) -> ReadCondition[Any]:
-    """Return the step's condition; a function is given the values before as its arguments."""
-    if isinstance(step, ReadCondition):
-        return step
-    try:
-        condition = step(*values)
-    except (FramingError, FramerContractError):
-        raise
-    except Exception as error:
-        raise FramingError(reason_of(error)) from error
-    if not isinstance(condition, ReadCondition):
-        raise TypeError(f"{step!r} returned {condition!r}, not a read condition")
-    return condition
-
-
 @dataclass(frozen=True, init=False)
-class Sequence(_Parts):
+class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
     r"""Frames made of parts, one after the other; the frame is the tuple of their values.
 
     ::
@@ -140,16 +45,100 @@ class Sequence(_Parts):
     steps: Annotated[tuple[ReadCondition[Any], ...], "The parts: framers, in the order of their bytes."]
     max_size: Annotated[int | None, "The largest payload, all parts together. Bytes."]
 
+    _dependent: int = field(init=False, repr=False, compare=False)
+
     def __init__(self, *steps: Step, max_size: int | None = None) -> None:
         if not steps:
             raise ValueError("a sequence needs at least one part")
         check_count("max_size", max_size, optional=True)
-        self.__dict__.update(steps=steps, max_size=max_size)
-        self._adopt(steps)
+        for step in steps:
+            if not callable(step):
+                check_condition(step, "part")
+        self.__dict__.update(
+            steps=steps,
+            max_size=max_size,
+            _dependent=max((i for i, s in enumerate(steps) if not isinstance(s, ReadCondition)), default=0),
+            overhead=sum(getattr(step, "overhead", _UNKNOWN_OVERHEAD) for step in steps),
+            can_be_empty=all(getattr(step, "can_be_empty", False) for step in steps),
+        )
+
+    def fields(self) -> Fields[Any]:
+        """Yield each part but the last one, which is the body."""
+        values: tuple[Any, ...] = ()
+        failure = ""
+        for number, step in enumerate(self.steps[:-1]):
+            condition = _condition_of(step, values)
+            # What another part depends on must be decodable. Elsewhere only this frame is spoilt.
+            value = yield condition if number < self._dependent else Part(condition)
+            if type(value) is Failure:
+                failure = failure or value.reason
+            values += (value,)
+
+        def make(last: Any) -> Any:
+            if failure:
+                raise PayloadError(failure)
+            return (*values, last)
+
+        return LastPart(_condition_of(self.steps[-1], values), make)
+
+    def split(self, window: Window) -> tuple[list[Any], int]:
+        """Cut every frame that is there whole, without the notes that `find` takes of how far it came."""
+        return split_by(self._whole, window)
+
+    def _whole(self, data: bytes, at: int, inner: Window) -> tuple[Any, int] | None:
+        values: tuple[Any, ...] = ()
+        for step in self.steps:
+            if (found := whole(_condition_of(step, values), data, at, inner)) is None:
+                return None
+            value, at = found
+            values += (value,)
+        return values, at
+
+    def encode(self, frame: Any) -> list[bytes]:
+        """Return the parts, each as its own framer writes it."""
+        try:
+            values = tuple(frame)
+        except TypeError as error:
+            kind = type(frame).__name__
+            raise EncodeError(f"frame is of type {kind}, not one value for each part") from error
+        if len(values) != len(self.steps):
+            raise EncodeError(f"frame of {counted(len(values), 'value')} for {len(self.steps)} parts")
+        pieces: list[bytes] = []
+        for index, (step, value) in enumerate(zip(self.steps, values, strict=True)):
+            try:
+                condition = _condition_of(step, values[:index])
+            except FramingError as error:
+                raise EncodeError(f"part {index + 1} does not follow from those before: {error}") from error
+            pieces.extend(pieces_of(condition, value))
+        if self.max_size is not None:
+            found = self.find(Window(b"".join(pieces)))
+            if isinstance(found, tuple) and (size := found[1] - found[0]) > self.max_size:
+                raise EncodeError(f"payload of {counted(size, 'byte')} exceeds the limit {self.max_size}")
+        return pieces
+
+    def explain(self, window: Window) -> str:
+        """Guess as the first part does."""
+        first: Any = self.steps[0]
+        return first.explain(window) if isinstance(first, ReadCondition) else ""
+
+
+def _condition_of(step: Step, values: tuple[Any, ...]) -> ReadCondition[Any]:
+    """Return the step's condition; a function is given the values before as its arguments."""
+    if isinstance(step, ReadCondition):
+        return step
+    try:
+        condition = step(*values)
+    except (FramingError, FramerContractError):
+        raise
+    except Exception as error:
+        raise FramingError(reason_of(error)) from error
+    if not isinstance(condition, ReadCondition):
+        raise TypeError(f"{step!r} returned {condition!r}, not a read condition")
+    return condition
 
 
 @dataclass(frozen=True)
-class HeaderThenBody(_Parts):
+class HeaderThenBody(Over[Any]):
     r"""Frames whose header says how to read their body; the frame is the pair of both.
 
     ::
@@ -173,14 +162,13 @@ class HeaderThenBody(_Parts):
     max_size: Annotated[int | None, "The largest payload, header and body together. Bytes."] = None
 
     def __post_init__(self) -> None:
-        check_count("max_size", self.max_size, optional=True)
         check_condition(self.header, "header")
-        self._adopt((self.header, self.body))
+        self._adopt(Sequence(self.header, self.body, max_size=self.max_size))
         check_function("combine", self.combine, optional=True)
         check_function("separate", self.separate, optional=True)
 
-    def _make(self, parts: tuple[Any, ...]) -> Any:
-        return parts if self.combine is None else self.combine(*parts)
+    def _load(self, value: Any) -> Any:
+        return value if self.combine is None else self.combine(*value)
 
     def encode(self, frame: Any) -> list[bytes]:
         """Return header and body, each as its own framer writes it."""
@@ -191,4 +179,4 @@ class HeaderThenBody(_Parts):
                 raise EncodeError(f"frame cannot be taken apart: {reason_of(error)}") from error
         elif self.combine is not None:
             raise EncodeError("header and body are combined; writing needs separate= to take them apart")
-        return super().encode(frame)
+        return pieces_of(self._cutter, frame)

@@ -444,7 +444,7 @@ class FrameHandler(PendingRead):
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_callback", "_callbacks", "_context", "_due", "_paused", "_waits_for_room")
+    __slots__ = ("_callback", "_callbacks", "_context", "_due", "_paused")
 
     def __init__(
         self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]
@@ -455,8 +455,7 @@ class FrameHandler(PendingRead):
         self._callbacks = stream.callbacks
         self._context = copy_context()
         self._paused = False
-        self._due = False  # the next pass delivers
-        self._waits_for_room = False
+        self._due = False  # a later pass delivers: the next one, or the one in which there is room
 
     def start(self) -> None:
         """Take the stream's reading over, from the next pass of the loop on."""
@@ -500,7 +499,10 @@ class FrameHandler(PendingRead):
     def _soon(self) -> None:
         if not self._due:
             self._due = True
-            self.stream.loop.call_soon(self._deliver_due, context=self._context)
+            self._deliver_soon()
+
+    def _deliver_soon(self) -> None:
+        self.stream.loop.call_soon(self._deliver_due, context=self._context)
 
     def _deliver_due(self) -> None:
         self._due = False
@@ -515,7 +517,8 @@ class FrameHandler(PendingRead):
                 if self._paused or receiver.reader is not self:
                     return
                 if sender.size > sender.high_water:
-                    self._wait_for_room()
+                    self._due = True
+                    sender.call_when_room(self._deliver_soon)
                     return
                 try:
                     frame = receiver.advance(self)
@@ -540,15 +543,6 @@ class FrameHandler(PendingRead):
             raise
         finally:
             callbacks.ran()
-
-    def _wait_for_room(self) -> None:
-        if not self._waits_for_room:
-            self._waits_for_room = True
-            self.stream.sender.call_when_room(self._on_room)
-
-    def _on_room(self) -> None:
-        self._waits_for_room = False
-        self._soon()
 
 
 class Claim(PendingRead):

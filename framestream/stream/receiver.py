@@ -392,7 +392,7 @@ class Receiver:
         if not decoder.eof:
             nothing_begun = not decoder.buffered and not decoder.streaming
             if not (read.to_end and end.ends_rest) and not (nothing_begun and end.error is None):
-                reason = "stream closed inside a frame" if decoder.buffered else "stream ended"
+                reason = "stream ended" if nothing_begun else "stream closed inside a frame"
                 raise StreamClosed(reason, real_error=end.error) from end.error
             decoder.receive_eof()
         return True

@@ -21,6 +21,7 @@ Positions count the bytes ever written: who waits for its bytes waits for a posi
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ _MOST_BUFFERS: Final = 512
 _SENDS_IN_A_ROW: Final = 16
 _NEVER: Final = 1 << 62
 _FEW_WAITERS: Final = 64
-_ONE: Final = (bytes, bytearray, memoryview, str)
+_ONE: Final = (bytes, bytearray, memoryview, array, str)
 
 
 class State(Enum):

@@ -42,11 +42,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     for module, names in _MODULES.items():
         if name in names:
-            value = getattr(import_module(f"framestream.testing.{module}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module 'framestream.testing' has no attribute {name!r}")
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return __all__

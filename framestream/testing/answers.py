@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
 
 from framestream.errors import FramingError, counted
-from framestream.framer import NeedMore, ReadCondition, Window
+from framestream.framer import NeedMore, Window
 from framestream.testing.contract import (
     Answer,
     ConformanceError,
@@ -43,8 +42,27 @@ def check_purity(suite: Suite) -> None:
     """The same window gives the same answer, and asking changes nothing."""
     for frame in suite.situations():
         ask(suite.framer, Window(frame[:200]))  # what the framer prepares for itself once is prepared by now
-        for _ in drip(suite.framer, frame[:200], b"\0\1", kind=bytearray, ask=_ask_twice):
-            pass
+        before = _state(suite.framer)
+        for progress, window, answer in drip(suite.framer, frame[:200], b"\0\1", kind=bytearray):
+            part, after = bytes(window.data[window.start :]), _state(suite.framer)
+            if before != after:
+                names = ", ".join(sorted({name for name, _ in before.items() ^ after.items()}))
+                defect = f"find keeps state in self: asking changes the attribute {names}"
+                raise ConformanceError(defect, data=part, hint=_PURE)
+            shown = progress.window(part, b"\0\1", kind=bytearray)
+            if _look(window) != _look(shown) or window.memo is not shown.memo:
+                raise ConformanceError(
+                    "find changes the window it was given",
+                    data=part,
+                    expected=f"{_look(shown)}, as before the question",
+                    got=_look(window),
+                    hint="look at the window, do not touch it",
+                )
+            defect = "find answers differently when it is asked the same question again"
+            hint = f"{_PURE}; treat the memo as immutable"
+            hold_same(
+                answer, ask(suite.framer, window), defect, data=part, told="the first answer", hint=hint
+            )
 
 
 def check_sharing(suite: Suite) -> None:
@@ -194,29 +212,6 @@ def _change(answer: Answer, last: Answer) -> tuple[str, str]:
         defect = "find is greedy: it returns a span that further bytes change"
         hint = "return NeedMore() as long as the next byte may belong to the frame, unless window.eof"
     return defect, hint
-
-
-def _ask_twice(framer: ReadCondition[Any], window: Window) -> Answer:
-    seen, memo, before = _look(window), window.memo, _state(framer)
-    first = ask(framer, window)
-    after = _state(framer)
-    frame = bytes(window.data[window.start :])
-    if before != after:
-        names = ", ".join(sorted({name for name, _ in before.items() ^ after.items()}))
-        defect = f"find keeps state in self: asking changes the attribute {names}"
-        raise ConformanceError(defect, data=frame, hint=_PURE)
-    if _look(window) != seen or window.memo is not memo:
-        raise ConformanceError(
-            "find changes the window it was given",
-            data=frame,
-            expected=f"{seen}, as before the question",
-            got=_look(window),
-            hint="look at the window, do not touch it",
-        )
-    defect = "find answers differently when it is asked the same question again"
-    hint = f"{_PURE}; treat the memo as immutable"
-    hold_same(first, ask(framer, window), defect, data=frame, told="the first answer", hint=hint)
-    return first
 
 
 def _look(window: Window) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import dropwhile
 from pathlib import Path
@@ -15,7 +15,6 @@ from framestream.errors import EncodeError, FramingError
 from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Window
 
 Answer: TypeAlias = "tuple[Any, ...] | NeedMore | FramingError"
-Ask: TypeAlias = "Callable[[ReadCondition[Any], Window], Answer]"
 
 _SHOWN_BYTES = 72
 _PLACES = ("resume", "settled", "payload_start")
@@ -164,7 +163,7 @@ class Progress:
 
 
 def drip(
-    framer: ReadCondition[Any], frame: bytes, before: bytes = b"", *, kind: Any = bytes, ask: Ask = ask
+    framer: ReadCondition[Any], frame: bytes, before: bytes = b"", *, kind: Any = bytes
 ) -> Iterator[tuple[Progress, Window, Answer]]:
     """Let one frame arrive byte by byte; yield each question with its answer until the frame's end is known.
 

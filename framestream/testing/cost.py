@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from framestream.decoder import FrameDecoder
@@ -119,25 +121,37 @@ def _tracing() -> Iterator[None]:
             tracemalloc.stop()
 
 
-class _Meter:
-    """Asks about counted bytes and sums up what that takes, while allocations are traced."""
+class _Metered(ReadCondition[Any]):
+    """Another framer, and what asking it has cost so far, while allocations are traced."""
 
-    def __init__(self) -> None:
+    def __init__(self, framer: ReadCondition[Any]) -> None:
+        self.framer = framer
+        self.name, self.max_size = framer.name, framer.max_size
+        self.overhead, self.can_be_empty = framer.overhead, framer.can_be_empty
         self.examined = 0
         self.allocated = 0  # at most at a time in each question
         self.entitled = 0  # between resume and the end: what a framer may look at by what it answered itself
 
-    def ask(self, framer: ReadCondition[Any], window: Window) -> Answer:
-        """Ask, and count."""
-        data: Any = window.data
-        examined = data.examined
+    def find(self, window: Window) -> Any:
+        return self._counting(self.framer.find, window)
+
+    def split(self, window: Window) -> Any:
+        return self._counting(self.framer.split, window)
+
+    def decode(self, payload: bytes) -> Any:
+        return self.framer.decode(payload)
+
+    def _counting(self, ask: Callable[[Window], Any], window: Window) -> Any:
+        data = CountedBytes(window.data)
+        counted = Window(data, window.start, window.resume, window.memo, window.eof, window.taken)
         tracemalloc.reset_peak()
         before, _ = tracemalloc.get_traced_memory()
-        answer = ask(framer, window)
-        self.allocated += max(0, tracemalloc.get_traced_memory()[1] - before)
-        self.examined += data.examined - examined
-        self.entitled += len(data) - window.resume
-        return answer
+        try:
+            return ask(counted)
+        finally:
+            self.allocated += max(0, tracemalloc.get_traced_memory()[1] - before)
+            self.examined += data.examined
+            self.entitled += len(data) - window.resume
 
 
 class _Pair(NamedTuple):
@@ -152,16 +166,23 @@ def check_linear_cost(suite: Suite) -> str | None:
     pair = _slow_frames(suite)
     if pair is None:
         return _NO_SLOW_FRAME
-    meters = _Meter(), _Meter()
-    with _tracing():
-        for meter, frame in zip(meters, pair, strict=True):
-            for _ in drip(suite.framer, frame, kind=CountedBytes, ask=meter.ask):
-                pass
+    meters = _metered(suite.framer, pair, lambda framer, chunks: deque(drip(framer, *chunks), maxlen=0))
     what = "a frame that arrives byte by byte"
     _compare(pair, meters, "entitled", f"find rescans {what}: resume stays where it was", _RESUME)
     _compare(pair, meters, "examined", f"find rescans {what}", _RESUME)
     _compare(pair, meters, "allocated", f"find copies {what} again and again", _SLICE)
     return None
+
+
+def _metered(
+    framer: ReadCondition[Any], pair: _Pair, use: Callable[[ReadCondition[Any], list[bytes]], object]
+) -> list[_Metered]:
+    """Return what it costs to use the framer on each of two streams, which comes in one chunk."""
+    meters = [_Metered(framer) for _ in pair]
+    with _tracing():
+        for meter, stream in zip(meters, pair, strict=True):
+            use(meter, [stream])
+    return meters
 
 
 def check_resume(suite: Suite) -> str | None:
@@ -204,55 +225,27 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
         return f"there are no {kind} that end by themselves"
     size, count = len(frames[-1]), _STREAM // len(frames[-1])
     pair = _Pair(frames[-1] * count, frames[-1] * count * 2)
-    meters, wholes = (_Meter(), _Meter()), (CountedBytes(pair.short), CountedBytes(pair.long))
-    with _tracing():
-        for meter, stream in zip(meters, map(CountedBytes, pair), strict=True):
-            for start in range(0, len(stream), size * (count // _MOST_QUESTIONS or 1)):
-                answer = meter.ask(framer, Window(stream, start))
-                if not isinstance(answer, tuple) or answer[2] != size:
-                    return "frames of the examples cannot be repeated: one takes the next for its own"
-    for data in wholes:
-        framer.split(Window(data))
+    step = size * (count // _MOST_QUESTIONS or 1)
+
+    def find_each(framer: ReadCondition[Any], chunks: list[bytes]) -> list[Answer]:
+        (stream,) = chunks
+        return [ask(framer, Window(stream, start)) for start in range(0, len(stream), step)]
+
+    if any(not isinstance(answer, tuple) or answer[2] != size for answer in find_each(framer, [pair.long])):
+        return "frames of the examples cannot be repeated: one takes the next for its own"
     what = f"{2 * count} {kind} in one chunk cost more and more"
-    beyond, hint = (
-        f"find looks far beyond the frame: {what}",
-        "stop at the frame's end, and slice nothing else",
-    )
-    _compare(pair, meters, "examined", beyond, hint)
-    _compare(pair, meters, "allocated", beyond, hint)
+    defect = f"find looks far beyond the frame: {what}"
+    hint = "stop at the frame's end, and slice nothing else"
+    meters = _metered(framer, pair, find_each)
+    _compare(pair, meters, "examined", defect, hint)
+    _compare(pair, meters, "allocated", defect, hint)
     hint = "go through the window once, and do not cut off its beginning"
-    _compare(pair, wholes, "examined", f"split looks at the same bytes again: {what}", hint)
+    meters = _metered(framer, pair, lambda framer, chunks: framer.split(Window(b"".join(chunks))))
+    _compare(pair, meters, "examined", f"split looks at the same bytes again: {what}", hint)
     for by in WAYS[:2]:
-        read = _Counted(framer), _Counted(framer)
-        for counted, wire in zip(read, pair, strict=True):
-            transcript(counted, [wire], by=by, max_frame_size=UNLIMITED)
-        _compare(pair, read, "examined", f"the decoder has the same bytes looked at again: {what}", hint)
+        meters = _metered(framer, pair, partial(transcript, by=by, max_frame_size=UNLIMITED))
+        _compare(pair, meters, "examined", f"the decoder has the same bytes looked at again: {what}", hint)
     return None
-
-
-class _Counted(ReadCondition[Any]):
-    """Another framer, and how many bytes it has examined for a decoder."""
-
-    def __init__(self, framer: ReadCondition[Any]) -> None:
-        self.framer, self.examined = framer, 0
-        self.name, self.max_size = framer.name, framer.max_size
-        self.overhead, self.can_be_empty = framer.overhead, framer.can_be_empty
-
-    def find(self, window: Window) -> Any:
-        return self._counting(self.framer.find, window)
-
-    def split(self, window: Window) -> Any:
-        return self._counting(self.framer.split, window)
-
-    def decode(self, payload: bytes) -> Any:
-        return self.framer.decode(payload)
-
-    def _counting(self, ask: Callable[[Window], Any], window: Window) -> Any:
-        data = CountedBytes(window.data)
-        try:
-            return ask(Window(data, window.start, window.resume, window.memo, window.eof, window.taken))
-        finally:
-            self.examined += data.examined
 
 
 def check_memory(suite: Suite) -> str | None:
@@ -291,8 +284,8 @@ def check_declared_sizes(suite: Suite) -> None:
     starts = dict.fromkeys(frame[:_HEADER] for frame in suite.situations())
     with _tracing():
         for data in (spoilt for frame in list(starts)[:_MOST_STARTS] for spoilt in _with_huge_numbers(frame)):
-            meter = _Meter()
-            meter.ask(suite.framer, Window(CountedBytes(data)))
+            meter = _Metered(suite.framer)
+            ask(meter, Window(data))
             if meter.allocated > _MOST_ALLOCATED:
                 raise ConformanceError(
                     "find allocates memory for a size that a frame merely declares",
@@ -311,7 +304,7 @@ def _with_huge_numbers(frame: bytes) -> Iterator[bytes]:
                 yield frame[:at] + digit * width + frame[at + width :]
 
 
-def _compare(pair: _Pair, counts: tuple[object, object], counted: str, defect: str, hint: str) -> None:
+def _compare(pair: _Pair, counts: Sequence[object], counted: str, defect: str, hint: str) -> None:
     name, noise = _COUNTED[counted]
     low, high = (getattr(count, counted) for count in counts)
     short, long = len(pair.short), len(pair.long)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import takewhile
+from itertools import product, takewhile
 from typing import Any
 
 from framestream.decoder import OnOversize
@@ -134,10 +134,7 @@ def check_spec_string(suite: Suite) -> str | None:
 def check_decoder(suite: Suite) -> None:
     """Frame by frame, in batches, in parts and in any mixture, a decoder reads the same frames."""
     for wire, _ in suite.examples:
-        for number, chunks in enumerate(suite.chunkings(wire)):
-            for by in WAYS:
-                got = transcript(suite.framer, chunks, by=by, seed=number, max_frame_size=UNLIMITED)
-                _hold(suite.reading(wire), got, chunks, by)
+        _hold(suite, suite.reading(wire), suite.chunkings(wire))
 
 
 def check_truncation(suite: Suite) -> None:
@@ -152,8 +149,7 @@ def check_truncation(suite: Suite) -> None:
                     got=reading.outcome,
                     hint=_AT_THE_END,
                 )
-            for chunks in ([part], in_chunks(part, 1)):
-                _hold(reading, transcript(suite.framer, chunks, max_frame_size=UNLIMITED), chunks, "frame")
+            _hold(suite, reading, ([part], in_chunks(part, 1)), ways=("frame",))
 
 
 def check_malformed(suite: Suite) -> str | None:
@@ -228,8 +224,8 @@ def _check_neighbours(suite: Suite, frames: list[bytes], reading: Reading, alone
                 got=f"{found!r}, and {bad!r}",
                 hint="let decode depend on its payload alone, and split stop before a frame that raises",
             )
-        for by in WAYS:
-            _hold(reading, transcript(suite.framer, chunks, by=by, max_frame_size=UNLIMITED), chunks, by)
+        _hold(suite, reading, [chunks])
+    _check_split(suite.framer, b"".join(frames), reading, eof=False)
 
 
 def check_spoilt_bytes(suite: Suite) -> None:
@@ -254,19 +250,28 @@ def _check_any(suite: Suite, wire: bytes, *, few: bool = False) -> None:
     # The literal reading knows no limit of the framer's own, and decodes what is passed on in parts.
     for by in () if suite.chunk_dependent else WAYS[:3]:
         whole = transcript(suite.framer, [wire], by=by)
-        for chunks in suite.chunkings(wire, few=few):
-            _hold(whole, transcript(suite.framer, chunks, by=by), chunks, by)
+        _hold(suite, whole, suite.chunkings(wire, few=few), ways=(by,), limit=1 << 20)
 
 
-def _hold(expected: Transcript | Reading, got: Transcript, chunks: list[bytes], by: By) -> None:
-    if unlike := difference(expected, got):
-        raise ConformanceError(
-            f"read {_HOW[by]}, this chunking gives another transcript",
-            chunks=chunks,
-            expected=unlike[0],
-            got=unlike[1],
-            hint="split must agree with find; see check 'split'" if by == "batch" else _TAKEN,
-        )
+def _hold(
+    suite: Suite,
+    expected: Transcript | Reading,
+    chunkings: Iterable[list[bytes]],
+    *,
+    ways: Iterable[By] = WAYS,
+    limit: int = UNLIMITED,
+) -> None:
+    """Hold what a decoder says of each chunking, read in each way, to what is expected."""
+    for (number, chunks), by in product(enumerate(chunkings), ways):
+        got = transcript(suite.framer, chunks, by=by, seed=number, max_frame_size=limit)
+        if unlike := difference(expected, got):
+            raise ConformanceError(
+                f"read {_HOW[by]}, this chunking gives another transcript",
+                chunks=chunks,
+                expected=unlike[0],
+                got=unlike[1],
+                hint="split must agree with find; see check 'split'" if by == "batch" else _TAKEN,
+            )
 
 
 def check_limits(suite: Suite) -> None:

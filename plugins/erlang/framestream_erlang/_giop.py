@@ -43,7 +43,7 @@ class Giop(Framer[bytes]):
         data, start = window.data, window.start
         header = bytes(data[start : start + _HEADER])
         if not header.startswith(_MAGIC[: len(header)]):
-            raise FramingError(f"message begins with {header[:4]!r}, not with {_MAGIC!r}", position=start)
+            raise FramingError(f"message does not begin with {_MAGIC!r}", position=start)
         if header[4:5] not in (b"", b"\1"):
             raise FramingError(f"GIOP of version {header[4]}", position=start + 4)
         if len(header) < _HEADER:

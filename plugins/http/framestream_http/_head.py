@@ -250,7 +250,7 @@ class HttpResponse(_HttpHead[ResponseHead]):
     def _begin(self, data: bytes | bytearray, start: int) -> NeedMore | None:
         seen = bytes(data[start : start + 7])
         if not b"HTTP/1.".startswith(seen):
-            raise FramingError(f"{seen!r} begins no status line of HTTP/1", position=start)
+            raise FramingError("no status line of HTTP/1 begins here", position=start)
         return NeedMore() if len(seen) < 7 else None
 
     def _first(self, line: bytes) -> Facts:
