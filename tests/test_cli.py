@@ -7,17 +7,14 @@ import re
 import select
 import shlex
 import signal
-import socket
-import struct
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import command_line
 import pytest
-from command_line import Printed, start
+from command_line import Printed, conversation, reset, start
 
 from framestream import NeedMore, ReadCondition, Regex, iter_frames, plugins
 from framestream import __main__ as entry
@@ -263,36 +260,11 @@ def test_help_is_there_for_all_and_for_each_command(framestream):
 # cut: sources
 
 
-@contextmanager
-def connection(serve, family=socket.AF_INET, address=("127.0.0.1", 0)):
-    """Serve one connection in a thread; give the address."""
-    with socket.socket(family) as listener:
-        listener.bind(address)
-        listener.listen()
-
-        def answer():
-            with listener.accept()[0] as accepted:
-                serve(accepted)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        yield listener.getsockname()
-        thread.join()
-
-
 def test_connections_are_cut_and_one_that_is_refused_or_reset_takes_one_line(framestream, tmp_path):
-    def say_lines(accepted):
-        accepted.sendall(LINES)
-
-    def reset(accepted):
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-    with connection(say_lines) as (host, port):
-        assert framestream("cut", "line", f"tcp://{host}:{port}").frames == ["one", "two", "", "four"]
-    with connection(say_lines, socket.AF_UNIX, str(tmp_path / "socket")) as path:
-        assert framestream("cut", "line", f"unix:{path}").frames == ["one", "two", "", "four"]
-    with connection(reset) as (host, port):
-        url = f"tcp://{host}:{port}"
+    for address in (("127.0.0.1", 0), str(tmp_path / "socket")):
+        with conversation(lambda accepted: accepted.sendall(LINES), address) as (url, _):
+            assert framestream("cut", "line", url).frames == ["one", "two", "", "four"]
+    with conversation(reset) as (url, _):
         assert (1, b"", f"framestream: {url}: connection reset by peer\n") == framestream("cut", "line", url)
     assert (1, b"", f"framestream: {url}: connection refused\n") == framestream("cut", "line", url)
 
