@@ -251,9 +251,8 @@ class Receiver:
             self.decoder.buffer_updated(nbytes)
         elif nbytes <= _COPIED:
             self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
-        else:
-            if self.decoder.borrow(self._kept.view[:nbytes]):
-                self._kept.borrower = self.decoder
+        elif self.decoder.borrow(self._kept.view[:nbytes]):
+            self._kept.borrower = self.decoder
         if self.state is not PAUSED:
             self.state = FULL if nbytes == self._asked else FLOWING
         if self._timer is not None:
