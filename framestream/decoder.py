@@ -116,10 +116,9 @@ class State(Enum):
 
 
 class Found(Enum):
-    """What a search ends with."""
+    """What a search ends with, unless it is NEED_DATA."""
 
     EXTENT = "the extent is known"
-    WAITING = "more data is needed"
     SETTLED = "payload has become final"
     TOO_LARGE = "the frame shows no end within the limit"
 
@@ -132,7 +131,6 @@ TRUNCATING: Final = State.TRUNCATING
 SKIPPING: Final = State.SKIPPING
 BROKEN: Final = State.BROKEN
 EXTENT: Final = Found.EXTENT
-WAITING: Final = Found.WAITING
 SETTLED: Final = Found.SETTLED
 TOO_LARGE: Final = Found.TOO_LARGE
 
@@ -143,6 +141,7 @@ IN_PARTS: Final = (
     "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
 )
 PAYLOAD: Final[Any] = object()  # the value of a frame that `condition.decode` makes from the payload
+_NONE: Final[Any] = object()  # in place of a condition; `None` is what a caller may pass by mistake
 _MISS: Final = object()  # the fast path has no answer
 _NOTHING: Final[list[Any]] = []  # one for all that have none, and never added to: an idle decoder is small
 
@@ -247,7 +246,7 @@ class CurrentFrame:
 
     # Where does it end?
 
-    def search(self, bound: int, eof: bool, *, in_parts: bool = False) -> Found:
+    def search(self, bound: int, eof: bool, *, in_parts: bool = False) -> Found | NeedData:
         """Ask about the frame until its extent is known or something is in the way.
 
         No more than `bound` + 1 bytes that are not settled are ever gathered. With `in_parts`, return
@@ -263,7 +262,7 @@ class CurrentFrame:
                 buffer.advance(self.end)
                 self.reset()
                 if eof and not buffer.size:
-                    return WAITING
+                    return NEED_DATA
             if in_parts and self.settled > 0:
                 return SETTLED
             need = self.need
@@ -277,7 +276,7 @@ class CurrentFrame:
                     buffer.grow(min(need, bound + 1))
                     continue
                 if not eof:
-                    return WAITING
+                    return NEED_DATA
             last = eof and not buffer.queued
             try:
                 found = self._ask(last)
@@ -296,7 +295,7 @@ class CurrentFrame:
                 return TOO_LARGE
             self.note(found)
             if not self.extent and last and not (in_parts and self.settled > 0):
-                return TOO_LARGE if have > bound else WAITING
+                return TOO_LARGE if have > bound else NEED_DATA
 
     def _ask(self, eof: bool) -> Any:
         buffer, window = self.buffer, self.window
@@ -416,10 +415,8 @@ class CurrentFrame:
                 # A settled header without payload after it makes no part.
                 if part := self._take_settled():
                     return part
-            elif found is TOO_LARGE:
+            elif found is not EXTENT:
                 return found
-            elif found is WAITING:
-                return NEED_DATA
         if self.first > 0:
             if buffer.size < self.first:
                 return NEED_DATA
@@ -685,8 +682,8 @@ class FrameDecoder:
         self.on_oversize: OnOversize = check_policy(on_oversize)
         self.on_discard = on_discard
         self.on_payload_error = on_payload_error
-        self.condition: ReadCondition[Any] | None = None
-        self._other: ReadCondition[Any] | None = None  # asked for before that, and another one
+        self.condition: Any = _NONE
+        self._other: Any = _NONE  # asked for before that, and another one
         self.ahead: list[Any] = _NOTHING
         self._batch: Batch | None = None  # what was cut last, if that was the last thing to be delivered
         self._buffer = ReceiveBuffer()
@@ -749,10 +746,11 @@ class FrameDecoder:
         """Say that so many bytes were put into the place that `get_buffer` returned."""
         self._buffer.filled(size)
 
-    def borrow(self, view: memoryview) -> None:
-        """Add received bytes that stay in the feeder's own buffer until `settle`.
+    def borrow(self, view: memoryview) -> bool:
+        """Add received bytes that stay in the feeder's own buffer until `settle`; return whether any do.
 
-        Large frames of declared size are copied out of it once, and it costs nothing else.
+        Large frames of declared size are copied out of it once, and it costs nothing else. Others are copied
+        at once.
 
         Raises:
             StreamClosed: after `receive_eof`.
@@ -762,13 +760,15 @@ class FrameDecoder:
         buffer = self._buffer
         if view.itemsize != 1:
             view = view.cast("B")
-        done = buffer.fill(view)  # mypyc would call it twice inside the brackets
-        view = view[done:]
+        if buffer.place is not None:
+            done = buffer.fill(view)  # mypyc would call it twice inside the brackets
+            view = view[done:]
         is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
         if is_large and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
-        else:
-            self.receive_data(view)
+            return True
+        self.receive_data(view)
+        return False
 
     def settle(self) -> None:
         """Keep what is not delivered of the borrowed bytes: their buffer will be used for others."""
@@ -813,14 +813,14 @@ class FrameDecoder:
     def take_leftover(self) -> bytes:
         """Consume and return every byte that is received and not delivered; somebody else goes on there."""
         if self._frame.state is not BROKEN:  # which it stays
-            self._prepare(None, -1)
+            self._prepare(_NONE, -1)
             self._frame.reset()
         leftover = self._buffer.peek(self._buffer.size)
         self._buffer.drop(len(leftover))
         return leftover
 
     def _look_away(self) -> None:
-        self._prepare(None, -1)
+        self._prepare(_NONE, -1)
         assert not self.skipping
         self._frame.reset()
 
@@ -1029,11 +1029,11 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD, first)
+                    return self._decode(condition, buffer.take_borrowed(first, stop, end), PAYLOAD, first)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
-                return _MISS
+                return _MISS if self._eof else NEED_DATA
         buffer.settle()
         return self._whole_frame(condition, limit)
 
@@ -1065,7 +1065,7 @@ class FrameDecoder:
             found = self._guard(frame.search, limit + condition.overhead, self._eof)
             if found is TOO_LARGE:
                 self._oversize(frame.too_large(limit), limit, policy)
-            elif found is WAITING:
+            elif found is NEED_DATA:
                 break
             elif (frame.end > limit) and (error := frame.verdict(limit)) is not None:
                 self._oversize(error, limit, policy)
@@ -1174,7 +1174,8 @@ class FrameDecoder:
     def _split(self, condition: ReadCondition[Any], most: int, limit: int) -> list[Any]:
         """Cut whole frames from the first `most` bytes of the head, and consume them.
 
-        A frame that raises ends the batch silently: `find` meets it next, and knows its place.
+        A frame that raises ends the batch silently: `find` meets it next, and knows its place. A `split` that
+        raises leaves all frames to `find`.
         """
         frame, buffer = self._frame, self._buffer
         head, start = buffer.head, buffer.pos
@@ -1186,11 +1187,8 @@ class FrameDecoder:
             data, at, last = head[start : start + most], 0, False
         try:
             frames, end = condition.split(Window(data, at, eof=last))
-        except (FramingError, PayloadError, ValueError):
+        except Exception:  # noqa: BLE001 - so may `decode`, and nobody knows of which frame it was
             frames, end = [], at
-        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
-            frame.condition = condition
-            self._guard(frame.fault, f"split raised {type(error).__name__}: {describe_error(error)}", error)
         if not at <= end <= len(data) or bool(frames) != (end > at):
             where = f"{len(frames)} frames that end at {end}, of data from {at} to {len(data)}"
             frame.condition = condition
@@ -1225,8 +1223,8 @@ class FrameDecoder:
 
     # What stands before a read
 
-    def _prepare(self, condition: ReadCondition[Any] | None, limit: int) -> None:
-        """Make sure that nothing is in the way of asking for `condition`, or for none in particular.
+    def _prepare(self, condition: ReadCondition[Any], limit: int) -> None:
+        """Make sure that nothing is in the way of asking for `condition`, or for _NONE in particular.
 
         Frames cut ahead stay if they were cut for the same, and within `limit`.
         """

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -65,6 +67,34 @@ def standard_input(source):
     finally:
         os.dup2(kept, 0)
         os.close(kept)
+
+
+@contextmanager
+def conversation(script, address=("127.0.0.1", 0), *, tls=None):
+    """Hold one connection in a thread; give its URL, and a list for what `script` returns."""
+    results = []
+    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as listening:
+        listening.bind(address)
+        listening.listen()
+        listening.settimeout(20)
+
+        def serve():
+            accepted, _ = listening.accept()
+            with tls.wrap_socket(accepted, server_side=True) if tls else accepted as connection:
+                results.append(script(connection))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        where = (
+            f"unix:{address}" if isinstance(address, str) else f"tcp://localhost:{listening.getsockname()[1]}"
+        )
+        yield where.replace("tcp", "tls") if tls else where, results
+        thread.join()
+
+
+def reset(connection):
+    """Close a connection so that the system resets it."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 def start(*arguments, **options):

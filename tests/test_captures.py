@@ -7,16 +7,17 @@ code with framestream.
 from __future__ import annotations
 
 import json
-import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cutting import wire
 
 from framestream import END, FRAME_END, NEED_DATA, FrameDecoder, iter_frames
 from framestream.registry.lookup import get_framer
+from framestream.testing import chunkings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -36,34 +37,17 @@ def frames_of(name: str, spec: str) -> list[Any]:
     return list(iter_frames(capture(name), get_framer(spec)))
 
 
-def pieces(data: bytes, size: int) -> list[bytes]:
-    return [data[at : at + size] for at in range(0, len(data), size)]
-
-
-def random_pieces(data: bytes, seed: int) -> Iterator[bytes]:
-    dice = random.Random(seed)
-    at = 0
-    while at < len(data):
-        size = dice.choice((1, 2, 3, 50, 1000, 20000))
-        yield data[at : at + size]
-        at += size
-
-
-def ends_and_frames(chunks: list[bytes], spec: str) -> tuple[list[int], list[Any]]:
-    """Read frame by frame as chunks arrive; return where each frame ended, and the frames."""
-    decoder, condition = FrameDecoder(), get_framer(spec)
-    ends, frames = [], []
-    waiting = iter(chunks)
-    while (frame := decoder.next_frame(condition)) is not END:
-        if frame is not NEED_DATA:
-            ends.append(decoder.offset)
-            frames.append(frame)
-        elif chunk := next(waiting, b""):
+def read(chunks: Iterable[bytes], spec: str, method: str = "next_frame") -> Iterator[tuple[int, Any]]:
+    """Read as chunks arrive; yield where the stream is after each item, and the item."""
+    decoder, condition, waiting = FrameDecoder(), get_framer(spec), iter(chunks)
+    while (item := getattr(decoder, method)(condition)) is not END:
+        if item is not NEED_DATA:
+            yield decoder.offset, item
+        elif chunk := next(filter(None, waiting), b""):
             decoder.receive_data(chunk)
         else:
             decoder.receive_eof()
     assert decoder.leftover == b""
-    return ends, frames
 
 
 def test_the_index_lists_every_capture_and_every_recipe() -> None:
@@ -80,35 +64,23 @@ def test_an_index_entry_describes_its_capture(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("name", "spec", "count"), CUTS)
 def test_frames_end_where_the_reference_says_for_every_chunking(name: str, spec: str, count: int) -> None:
     data = capture(name)
-    expected = RECIPES[name].cuts[spec](data)
     frames = frames_of(name, spec)
     assert len(frames) == count
-    for chunks in [[data], pieces(data, 1), pieces(data, 7), pieces(data, 1000)]:
-        assert ends_and_frames(chunks, spec) == (expected, frames)
-    for seed in range(8):
-        assert list(iter_frames(random_pieces(data, seed), get_framer(spec))) == frames
-    # In two, at every place in the first 64 bytes, then at a spread of them: all would take minutes.
-    for at in [*range(1, 64), *range(64, len(data), max(1, len(data) // 20))]:
-        assert list(iter_frames([data[:at], data[at:]], get_framer(spec))) == frames, f"cut at {at}"
+    expected = list(zip(RECIPES[name].cuts[spec](data), frames, strict=True))
+    for chunks in chunkings(data, two_way=40, random=4, empty=False):
+        assert list(read(chunks, spec)) == expected
 
 
 @pytest.mark.parametrize(("name", "spec", "count"), CUTS)
 def test_frames_in_parts_are_the_same_bytes(name: str, spec: str, count: int) -> None:
     """Join the parts of each frame: the payloads have the sizes of whole frames read without decoding."""
-    decoder, condition = FrameDecoder(), get_framer(spec)
-    joined, parts = [], []
-    waiting = iter(pieces(capture(name), 11))
-    while (part := decoder.next_part(condition)) is not END:
+    data, payloads = capture(name), [b""]
+    for _, part in read((data[i : i + 11] for i in range(0, len(data), 11)), spec, "next_part"):
         if part is FRAME_END:
-            joined.append(b"".join(parts))
-            parts.clear()
-        elif part is not NEED_DATA:
-            parts.append(part)
-        elif chunk := next(waiting, b""):
-            decoder.receive_data(chunk)
+            payloads.append(b"")
         else:
-            decoder.receive_eof()
-    assert [condition.decode(payload) for payload in joined] == frames_of(name, spec)
+            payloads[-1] += part
+    assert list(map(get_framer(spec).decode, payloads[:-1])) == frames_of(name, spec)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +100,7 @@ def test_frames_in_parts_are_the_same_bytes(name: str, spec: str, count: int) ->
     ],
 )
 def test_encoding_the_frames_gives_the_programs_own_bytes(name: str, spec: str) -> None:
-    framer: Any = get_framer(spec)
-    encoded = [framer.encode(frame) for frame in frames_of(name, spec)]
-    assert b"".join(e if isinstance(e, bytes) else b"".join(e) for e in encoded) == capture(name)
+    assert wire(get_framer(spec), *frames_of(name, spec)) == capture(name)
 
 
 CONTENTS: dict[str, tuple[str, Callable[[list[Any]], bool]]] = {

@@ -8,12 +8,12 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import command_line
 import pytest
 from certificates import certificates
-from command_line import start
+from command_line import conversation, reset, start
 
 from framestream import Line, plugins
 
@@ -29,24 +29,6 @@ def echo(connection):
     data = received(connection)
     connection.sendall(data)
     return data
-
-
-@contextmanager
-def conversation(script=echo, *, tls=None):
-    """Hold one connection in a thread; give its URL, and a list for what `script` returns."""
-    results = []
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(20)
-
-        def serve():
-            accepted, _ = listening.accept()
-            with tls.wrap_socket(accepted, server_side=True) if tls else accepted as connection:
-                results.append(script(connection))
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"{'tls' if tls else 'tcp'}://localhost:{listening.getsockname()[1]}", results
-        thread.join()
 
 
 def say(data):
@@ -77,7 +59,7 @@ def say(data):
 def test_lines_of_standard_input_are_sent_as_frames_and_frames_are_printed(
     framestream, arguments, typed, sent, printed
 ):
-    with conversation() as (url, seen):
+    with conversation(echo) as (url, seen):
         ran = framestream("connect", url, *arguments.split(), stdin=typed)
     assert ([sent], 0, "") == (seen, ran.status, ran.err)
     assert printed is None or ran.raw.endswith(printed)
@@ -98,7 +80,7 @@ DEEP, TOO_DEEP = sys.version_info >= (3, 14), "it is nested too deeply"
     ],
 )
 def test_what_cannot_be_sent_is_reported_and_the_rest_is_sent(framestream, typed, reason):
-    with conversation() as (url, _):
+    with conversation(echo) as (url, _):
         ran = framestream("connect", url, "-f", "line", "-i", "json", stdin=typed + b'\n"three"\n')
     assert (1, b"three\n") == ran[:2]
     assert ran.err == f"framestream: {url}: cannot send {typed[:40].decode()!r}: {reason}\n"
@@ -114,12 +96,12 @@ class Broken(Line):
 
 
 def test_a_framer_that_cannot_write_is_reported_when_something_is_typed(framestream):
-    with conversation() as (url, _):
+    with conversation(echo) as (url, _):
         plugins.register(Broken)
         ran = framestream("connect", url, "-f", "line", "--send-framer", "broken", stdin=b"one\n")
     assert (1, b"") == ran[:2]
     assert "cannot send 'one': AttributeError: 'Broken' object has no attribute 'nothing'" in ran.err
-    with conversation() as (url, _):
+    with conversation(echo) as (url, _):
         ran = framestream("connect", url, "-f", "available", stdin=b"hello\n")
     assert (1, b"", f"framestream: {url}: available can only read; name a --send-framer\n") == ran
 
@@ -129,7 +111,7 @@ def test_what_goes_wrong_with_the_input_ends_the_conversation(monkeypatch, frame
         raise MemoryError("no thread for it")
 
     monkeypatch.setattr("framestream.cli.connect.read_stdin", fail)
-    with conversation() as (url, _), pytest.raises(MemoryError, match="no thread for it"):
+    with conversation(echo) as (url, _), pytest.raises(MemoryError, match="no thread for it"):
         framestream("connect", url, "-f", "line", stdin=b"one\n")
 
 
@@ -138,7 +120,7 @@ def test_standard_input_that_cannot_be_read_is_reported_and_is_an_end(framestrea
         ("/", os.O_RDONLY, "-: is a directory"),
         (os.devnull, os.O_WRONLY, "standard input: bad file descriptor"),
     ):
-        with conversation() as (url, _):
+        with conversation(echo) as (url, _):
             ran = framestream("connect", url, "-f", "line", stdin=os.open(path, flags))
         assert (1, b"", f"framestream: {url}: {complaint}\n") == ran
 
@@ -163,10 +145,6 @@ def test_what_is_malformed_is_reported_and_what_can_be_read_is_printed(
 
 
 def test_a_connection_that_breaks_is_reported(framestream):
-    def reset(connection):
-        connection.recv(1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-
     with conversation(reset) as (url, _):
         ran = framestream("connect", url, "-f", "line", stdin=b"hello\n")
     # Which of them depends on whether the reset meets the reader or the writer.

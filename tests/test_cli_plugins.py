@@ -7,10 +7,11 @@ import tomllib
 from pathlib import Path
 
 import command_line
+import faulty_framers as faulty
 import pytest
 from distributions import healthy, site
 
-from framestream import ReadCondition, UnknownFramerError, get_framer, plugins
+from framestream import UnknownFramerError, get_framer, plugins
 from framestream.cli.plugins import EXAMPLES, draw
 from framestream.registry.manager import FIRST_PARTY
 
@@ -71,19 +72,10 @@ def test_a_drawing_shows_what_was_refused_and_is_a_list_if_it_is_wide():
     )
 
 
-class Optionless(ReadCondition[bytes]):
-    """Everything up to the end of the data."""
-
-    name = "optionless"
-
-    def find(self, window):
-        return window.start, len(window.data), len(window.data)
-
-
 def test_a_framer_of_a_plugin_is_explained_with_what_it_has(framestream, installed):
     installed.install("acme-upto", UPTO, "upto")
-    plugins.register(Optionless)
-    assert framestream("framers", "optionless").out == "optionless\n  Everything up to the end of the data.\n"
+    plugins.register(faulty.Checked, "checked")
+    assert framestream("framers", "checked").out == "checked\n  Two bytes and an exclamation mark.\n"
     assert framestream("framers", "upto").out.endswith("DECODED  | b'a' | b'b' |\n         +------+------+\n")
 
 
@@ -155,38 +147,25 @@ def test_a_named_framer_is_explained_by_what_it_stands_for(framestream, tmp_path
 # check
 
 CHECKED = """
-from dataclasses import dataclass
-from framestream import NeedMore, ReadCondition
+from faulty_framers import Lines, leaving
 
-examples = {b"a;b;": [b"a", b"b"]}
+examples = {b"a\\r\\n": [b"a"]}
 malformed = []
 
-@dataclass(frozen=True)
-class Good(ReadCondition[bytes]):
-    def find(self, window):
-        end = window.data.find(b";", window.resume)
-        if end < 0:
-            return NeedMore(resume=len(window.data))
-        return window.start, end, end + 1
+class Bad(Lines):
+    examples = {b"ab\\r\\n": [b"ab"]}
 
-class Bad(Good):
     def decode(self, payload):
         return payload[:1]
-    examples = {b"ab;": [b"ab"]}
 
-class Raising(Good):
+class Raising(Lines):
     def find(self, window):
         return window.data[99]
 
-class Leaving(Good):
-    def decode(self, payload):
-        raise SystemExit(0)
-
-class Needy(Good):
+class Needy(Lines):
     def __init__(self, size): ...
 
-good = Good()
-number = 42
+good, leaving, number = Lines(), leaving("decode"), 42
 def make(): return number
 """
 
@@ -201,7 +180,7 @@ def checked(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("checked")
 def test_the_kit_checks_a_framer_of_a_module_with_its_examples_or_a_spec_string(framestream):
-    printed = framestream("check", "checked:Good", "length-prefix:2")
+    printed = framestream("check", "checked:Lines", "length-prefix:2")
     assert printed.status == 0
     assert "  ok      chunking " in printed.out
     assert "  -       malformed " in printed.out
@@ -216,18 +195,18 @@ def test_a_broken_promise_is_told_and_what_a_framer_raises_once_with_its_place(f
     assert (1, False) == (printed.status, "  ok " in printed.out)
     assert "  BROKEN  examples " in printed.out
     assert printed.out.count("find raises IndexError") == 1
-    assert "at:       checked.py, line 23, in find: return window.data[99]" in printed.out
+    assert "at:       checked.py, line 15, in find: return window.data[99]" in printed.out
     assert re.search(r"  BROKEN  purity +Raising\(\): the same as in answers\n", printed.out)
 
 
 @pytest.mark.usefixtures("checked")
 def test_a_framer_that_would_end_the_command_is_told_and_is_a_failure(framestream, installed):
-    printed = framestream("check", "-q", "checked:Leaving", "checked:good")
-    told = "it raises SystemExit: 0, which would end the program"
+    printed = framestream("check", "-q", "checked:leaving", "checked:good")
+    told = "it raises SystemExit: 7, which would end the program"
     assert (1, True) == (printed.status, told in printed.out)
     assert "checked:good: " in printed.out
-    source = f"{CHECKED}Leaving.name = 'leaving'\n"
-    installed.install("acme-leaving", source, "leaving", target="acme_leaving:Leaving")
+    source = healthy("leaving").replace("        return window.start", "        raise SystemExit(0)")
+    installed.install("acme-leaving", source.replace(", end, end + 1", ""), "leaving")
     told = "framestream: a framer or plugin ends the command: SystemExit: 0\n"
     assert (1, b"", told) == framestream("cut", "leaving", stdin=b"a;")
 

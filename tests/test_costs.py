@@ -176,6 +176,20 @@ def test_bad_frames_cost_what_good_ones_do_whatever_follows_them(
     assert counting.examined <= 4 * len(stream) + 1024  # the first look ahead
 
 
+def test_what_stands_before_a_bad_frame_is_loaded_once() -> None:
+    loaded: list[bytes] = []
+
+    def load(line: bytes) -> int:
+        loaded.append(line)
+        if line == b"x":
+            raise StopIteration
+        return int(line)
+
+    frames = iter_frames(b"1\n" * 300 + b"x\n", Mapped(Line(), load), on_payload_error=lambda error: None)
+    assert list(frames) == [1] * 300
+    assert len(loaded) <= 303
+
+
 @pytest.mark.parametrize("method", ["next_frame", "next_batch"])
 def test_an_8_mib_delimited_frame_in_1_kib_chunks_is_examined_once_and_copied_once(method: str) -> None:
     counting = Counting(Delimiter(b"\n"))

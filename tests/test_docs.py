@@ -31,13 +31,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from framestream import errors
+from framestream import available_framers, errors, plugins
 from framestream.framers import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
-import refresh  # noqa: E402 - it lives beside the pages, in no package
+import gallery  # noqa: E402 - it lives beside the pages, in no package
+import refresh  # noqa: E402
 
 FRAGMENTS = ROOT / "docs" / "changes"
 PAGES = sorted({*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")} - set(FRAGMENTS.glob("*.*.md")))
@@ -266,3 +267,19 @@ def test_the_reference_explains_every_error(name: str) -> None:
     page = (ROOT / "docs" / "reference" / "errors.md").read_text()
     assert re.search(rf"[─ ]{name} |^{name}$", page, re.MULTILINE), "not in the tree"
     assert name == "FramestreamError" or re.search(rf"^\| .*`{name}`", page, re.MULTILINE), "not in the table"
+
+
+def test_the_gallery_has_every_framer_of_the_plugins_in_this_repository() -> None:
+    page = gallery.PAGE.read_text()
+    before = [plugin.title for plugin in plugins]
+    with gallery.repository_plugins():
+        seen = [plugin.distribution for plugin in plugins]
+        ours = [info.name for info in available_framers() if info.distribution != gallery.OURS]
+    assert [f"framestream-{folder.name}" for folder in gallery.framer_folders()] == seen
+    assert [name for name in ours if f"\n## {name}\n" not in page] == [], "run: python docs/gallery.py"
+    assert before == [plugin.title for plugin in plugins]
+
+
+def test_the_gallery_says_what_its_framers_were_proven_against() -> None:
+    proven = gallery.peers()
+    assert all(proven[name] for name in ("netstring", "resp", "json-lines"))

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from cutting import cut, error, wire
+from cutting import cut, wire
+from framer_examples import EITHER
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framestream.decoder import FRAME_END, NEED_DATA, FrameDecoder
-from framestream.errors import EncodeError, FrameTooLarge
-from framestream.framer import NeedMore, Window
+from framestream.decoder import FrameDecoder
+from framestream.errors import EncodeError
+from framestream.framer import Window
 from framestream.framers.delimiter import Delimiter
-from framestream.framers.line import Line
-
-NEWLINES = Delimiter((b"\r\n", b"\n"))
-
-
-def test_a_byte_that_may_begin_a_delimiter_is_not_settled() -> None:
-    assert NEWLINES.find(Window(b"abc\r")) == NeedMore(resume=3, settled=3)
-    assert Delimiter(b"\n").find(Window(b"abc\r")) == NeedMore(resume=4, settled=4)
-    decoder = FrameDecoder()
-    decoder.receive_data(b"abc\r")
-    parts = [decoder.next_part(NEWLINES), decoder.next_part(NEWLINES)]
-    decoder.receive_data(b"\n")
-    assert [*parts, decoder.next_part(NEWLINES)] == [b"abc", NEED_DATA, FRAME_END]
 
 
 @pytest.mark.parametrize(
@@ -31,42 +19,7 @@ def test_a_byte_that_may_begin_a_delimiter_is_not_settled() -> None:
 )
 def test_line_ends_may_change_in_the_middle_of_a_batch(ends) -> None:
     data = b"".join(b"x%b" % end for end in ends)
-    assert NEWLINES.split(Window(data)) == ([b"x"] * len(ends), len(data))
-
-
-def test_a_last_frame_whose_bytes_are_all_passed_on_still_ends() -> None:
-    decoder = FrameDecoder()
-    decoder.receive_data(b"abc")
-    framer = Delimiter(b";", last=True)
-    assert decoder.next_part(framer) == b"abc"
-    decoder.receive_eof()
-    assert decoder.next_part(framer) is FRAME_END
-
-
-@pytest.mark.parametrize("chunks", [[b"12345\r\n123456\n"], [b"12345\r", b"\n123456", b"\n"]])
-def test_the_limit_counts_the_payload_without_its_delimiter(chunks) -> None:
-    framer = Delimiter((b"\r\n", b"\n"), max_size=5)
-    assert cut(framer, *chunks)[:2] == [b"12345", FrameTooLarge]
-
-
-@pytest.mark.parametrize("chunks", [[b"12345\r\n123456\r\n"], [b"12345\r", b"\n123456\r", b"\n"]])
-def test_the_limit_counts_a_delimiter_that_is_kept(chunks) -> None:
-    framer = Delimiter((b"\r\n", b"\n"), keep=True, max_size=7)
-    assert cut(framer, *chunks)[:2] == [b"12345\r\n", FrameTooLarge]
-
-
-def test_a_frame_that_never_ends_is_said_to_look_like_tls() -> None:
-    hello = b"\x16\x03\x01\x02\x00\x01" + bytes(20)
-    for framer in (Delimiter(b"\n", max_size=10), Line(max_size=10)):
-        assert (
-            error(framer, hello).reason == "frame exceeds the limit of 10 bytes; looks like a TLS handshake"
-        )
-        assert error(framer, b"GET " * 10).reason == "frame exceeds the limit of 10 bytes"
-
-
-def test_writing_appends_the_first_delimiter() -> None:
-    assert wire(NEWLINES, b"a", b"", b"b") == b"a\r\n\r\nb\r\n"
-    assert wire(Delimiter(b";", keep=True), b"a;", b";") == b"a;;"
+    assert EITHER.split(Window(data)) == ([b"x"] * len(ends), len(data))
 
 
 def frames_by_definition(data: bytes, delimiters: list[bytes]) -> tuple[list[bytes], bytes]:

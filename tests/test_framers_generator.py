@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from cutting import told
+from framer_examples import Headed, Many, Never, Packet, many
 from sample_conditions import Spaced
 
 from framestream import (
-    FRAME_END,
     NEED_DATA,
     Delimiter,
     FrameDecoder,
@@ -25,88 +24,12 @@ from framestream import (
     NeedMore,
     PayloadError,
     ReadCondition,
-    UntilClose,
     Window,
     iter_frames,
 )
 from framestream.framer import PADDING
 from framestream.framers import Body, Fields, GeneratorFramer
-from framestream.testing import check_framer, chunkings
-
-PORT = struct.Struct("!H")
-
-
-@dataclass(frozen=True)
-class Address(GeneratorFramer[tuple[str, int]]):
-    """A host and a port, as SOCKS 5 writes them (RFC 1928, section 5)."""
-
-    name = "socks-address"
-
-    def fields(self) -> Fields[tuple[str, int]]:
-        [kind] = yield 1
-        if kind == 1:
-            host = ".".join(map(str, (yield 4)))
-        elif kind == 3:
-            [size] = yield 1
-            host = (yield size).decode("ascii")
-        else:
-            raise FramingError(f"address of kind {kind}")
-        [port] = yield PORT
-        return host, port
-
-
-@dataclass(frozen=True)
-class Packet(GeneratorFramer[tuple[int, bytes]]):
-    """A MySQL packet: three bytes of size, a number, the body."""
-
-    name = "packet"
-    max_size: int | None = None
-
-    def fields(self) -> Fields[tuple[int, bytes]]:
-        header = yield 4
-        return Body(int.from_bytes(header[:3], "little"), lambda body: (header[3], body))
-
-
-@dataclass(frozen=True)
-class Many(GeneratorFramer[list[int]]):
-    """As many numbers as the first two bytes say."""
-
-    name = "many"
-    width = 1
-
-    def fields(self) -> Fields[list[int]]:
-        [count] = yield PORT
-        numbers = []
-        for _ in range(count):
-            field = yield self.width
-            numbers.append(int.from_bytes(field, "big"))
-        return numbers
-
-
-class ManyWide(Many):
-    """The same of wide numbers: each field that was read is kept, and no field is less than an object."""
-
-    width = 8
-
-
-class Headed(GeneratorFramer[Any]):
-    """A command, then what a condition reads."""
-
-    name = "headed"
-
-    def __init__(self, condition: ReadCondition[Any], make: Callable[[Any], Any] = lambda body: body) -> None:
-        self.condition = condition
-        self.make = make
-
-    def fields(self) -> Fields[Any]:
-        command = yield b" "
-        return Body(self.condition, lambda body: (command, self.make(body)))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Headed) and other.condition == self.condition
-
-    def __hash__(self) -> int:
-        return hash(self.condition)
+from framestream.testing import chunkings
 
 
 def of(generator: Callable[[], Any]) -> GeneratorFramer[Any]:
@@ -117,62 +40,6 @@ def of(generator: Callable[[], Any]) -> GeneratorFramer[Any]:
             return generator()
 
     return Made()
-
-
-def many(count: int, width: int = 1) -> bytes:
-    return PORT.pack(count) + b"".join((i % 251).to_bytes(width, "big") for i in range(count))
-
-
-@pytest.mark.parametrize(
-    ("framer", "material"),
-    [
-        (
-            Address(),
-            {
-                "examples": {
-                    b"\1\x7f\0\0\1\0\x50": [("127.0.0.1", 80)],
-                    b"\3\x09localhost\x1f\x90\3\0\0\1": [("localhost", 8080), ("", 1)],
-                },
-                "malformed": {b"\2": "address of kind 2", b"\3\1\xff\0\0": "ascii"},
-                "incomplete": [b"\1", b"\1\x7f", b"\3\5loc", b"\3\1a\0"],
-                "slow_frame": b"\3\xff" + b"x" * 255 + b"\0\1",
-            },
-        ),
-        (
-            Packet(),
-            {
-                "examples": {b"\2\0\0\1hi\0\0\0\2": [(1, b"hi"), (2, b"")]},
-                "malformed": {b"\xff\xff\xff\0": "exceeds the limit"},
-                "incomplete": [b"\2", b"\2\0\0\1h"],
-                "slow_frame": lambda size: size.to_bytes(3, "little") + b"\1" + b"x" * size,
-            },
-        ),
-        (
-            Many(),
-            {"examples": {many(3) + many(0): [[0, 1, 2], []]}, "incomplete": [b"\0", b"\0\2a"]},
-        ),
-        (
-            ManyWide(),
-            {
-                "examples": {many(2, 8) + many(0): [[0, 1], []]},
-                "incomplete": [b"\0\1" + bytes(7)],
-                "slow_frame": lambda size: many(size // 8, 8),
-            },
-        ),
-        (
-            Headed(Delimiter(b"--end")),
-            {"examples": {b"put -a--end": [(b"put", b"-a")]}, "incomplete": [b"pu", b"put -a--e"]},
-        ),
-        (
-            Headed(Address()),
-            {"examples": {b"put \3\1a\0\1": [(b"put", ("a", 1))]}, "incomplete": [b"put \3\1a"]},
-        ),
-        (Headed(UntilClose()), {"examples": {b"put all": [(b"put", b"all")], b"put ": [(b"put", b"")]}}),
-    ],
-    ids=str,
-)
-def test_it_keeps_the_contract(framer: GeneratorFramer[Any], material: dict[str, Any]) -> None:
-    check_framer(framer, **material)
 
 
 # Limits, parts, policies
@@ -186,29 +53,6 @@ def test_a_declared_body_is_judged_before_it_arrives_and_skipped_exactly() -> No
     assert (caught.value.size, caught.value.recoverable) == (5, True)
     decoder.receive_data(b"12345\2\0\0\2ok")
     assert decoder.next_frame(Packet()) == (2, b"ok")
-
-
-@pytest.mark.parametrize("framer", [Packet(), Headed(Delimiter(b"\n"))], ids=["size", "condition"])
-def test_a_body_is_streamed_without_its_header(framer: GeneratorFramer[Any]) -> None:
-    head, tail = (b"\6\0\0\1", b"") if isinstance(framer, Packet) else (b"put ", b"\n")
-    decoder = FrameDecoder(max_frame_size=2)
-    parts = []
-    for chunk in (head, b"ab", b"cd", b"ef", tail, b"next"):
-        decoder.receive_data(chunk)
-        while isinstance(part := decoder.next_part(framer), bytes):
-            parts.append(part)
-        if part is FRAME_END:
-            break
-    assert b"".join(parts) == b"abcdef"
-    assert len(parts) >= 3
-
-
-def test_a_body_of_a_condition_is_discarded_as_it_arrives() -> None:
-    lines = Headed(Delimiter(b"\n"))
-    wire = b"put " + b"x" * 500 + b"\nget y\n"
-    for size in (1, 7, 1000):
-        chunks = [wire[i : i + size] for i in range(0, len(wire), size)]
-        assert list(iter_frames(chunks, lines, max_frame_size=10, on_oversize="discard")) == [(b"get", b"y")]
 
 
 def test_truncated_bodies_of_known_size_are_made_frames_of_and_others_are_not() -> None:
@@ -271,14 +115,9 @@ def pings() -> Any:
     return PADDING if line == b"ping" else line
 
 
-class Netstring(GeneratorFramer[bytes]):
+class Prefixed(GeneratorFramer[bytes]):
     def fields(self) -> Fields[bytes]:
         return Body(int((yield b":")), bytes, trailer=b",")
-
-
-class Refuses(ReadCondition[bytes]):
-    def find(self, window: Window) -> Any:
-        raise FramingError("no")
 
 
 ABOVE_3 = "frame of 4 bytes exceeds the limit 3 (at offset %d)"
@@ -304,11 +143,11 @@ READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
     (of(small_numbers), b"abx;", ["invalid literal for int() with base 10: b'x' (at offset 2)"]),
     (of(negative("field")), b"\xfd", ["a field of -3 bytes (at offset 0)"]),
     (of(negative("body")), b"\xfd", ["a body of -3 bytes (at offset 0)"]),
-    (Headed(Refuses()), b"put x", ["no (at offset 4)"]),
+    (Headed(Never()), b"put x", ["never (at offset 4)"]),
     (Headed(Delimiter(b"\n"), int), b"put 1\nput x\nput 2\n", [(b"put", 1), NO_NUMBER, (b"put", 2)]),
-    (Netstring(), b"5:hello,0:;", [b"hello", "frame ends with b';' where b',' is expected (at offset 10)"]),
-    (two(Netstring()), b"5:hello,0:,", [(b"hello", b"")]),
-    (two(Netstring()), b"5:hello;", ["payload ends otherwise than with b',' (at offset 7)"]),
+    (Prefixed(), b"5:hello,0:;", [b"hello", "frame ends with b';' where b',' is expected (at offset 10)"]),
+    (two(Prefixed()), b"5:hello,0:,", [(b"hello", b"")]),
+    (two(Prefixed()), b"5:hello;", ["payload ends otherwise than with b',' (at offset 7)"]),
     (two(Line()), b"a\n\xff\n", [NO_TEXT]),
 ]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from cutting import cut, wire
 
-from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder
+from framestream.decoder import END, NEED_DATA, FrameDecoder
 from framestream.errors import FrameTooLarge
-from framestream.framer import NeedMore, Window
+from framestream.framer import Window
 from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
 
 
@@ -57,24 +56,6 @@ def test_available_cuts_nothing_ahead_even_after_many_reads() -> None:
     assert [decoder.next_frame(Available(10)) for _ in range(9)] == [b"x" * 10] * 9
     assert decoder.offset == 90
     assert Available(4).split(Window(b"-abcdef", 1)) == ([], 1)
-
-
-def test_until_close_gives_everything_at_the_end_and_only_once() -> None:
-    assert cut(UntilClose(), b"ab", b"c") == [b"abc"]
-    assert cut(UntilClose()) == [b""]
-    assert cut(UntilClose(), b"abc", eof=False) == [("left", b"abc")]
-    assert wire(UntilClose(), b"abc") == b"abc"
-
-
-def test_until_close_settles_all_that_arrives() -> None:
-    assert UntilClose().find(Window(b"abc")) == NeedMore(resume=3, settled=3)
-    decoder = FrameDecoder(max_frame_size=4)
-    parts = []
-    for chunk in (b"abc", b"def", b"ghi"):
-        decoder.receive_data(chunk)
-        parts.append(decoder.next_part(UntilClose()))
-    decoder.receive_eof()
-    assert (parts, decoder.next_part(UntilClose())) == ([b"abc", b"def", b"ghi"], FRAME_END)
 
 
 @pytest.mark.parametrize(("policy", "frames"), [("discard", []), ("truncate", [b"ab"])])

@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from cutting import cut
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framestream.decoder import FrameDecoder
-from framestream.errors import PayloadError
 from framestream.framer import Window
 from framestream.framers.line import Line
-
-
-@pytest.mark.parametrize(
-    ("newline", "lines"),
-    [("any", ["a", "b", "c\rd"]), ("lf", ["a\r", "b", "c\rd"]), ("crlf", ["a", "b\nc\rd\n"])],
-)
-def test_what_ends_a_line_is_a_choice(newline, lines) -> None:
-    assert cut(Line(newline=newline), b"a\r\nb\nc\rd\n") == lines
-    kept = {"any": ["a\r\n", "b\n"], "lf": ["a\r\n", "b\n"], "crlf": ["a\r\n", "b\n"]}
-    assert cut(Line(newline=newline, keep=True), b"a\r\n", b"b\n") == kept[newline]
-
-
-def test_a_character_that_looks_like_a_newline_to_python_is_none() -> None:
-    text = "a\x0bb\x0cc\x1cd\x85e\u2028f"
-    assert cut(Line(), f"{text}\n{text}".encode()) == [text, text]
-
-
-def test_a_line_that_cannot_be_decoded_costs_only_that_line() -> None:
-    decoder = FrameDecoder()
-    decoder.receive_data(b"one\ntw\xff\nthree\n")
-    assert decoder.next_batch(Line()) == ["one"]
-    with pytest.raises(PayloadError, match="can't decode byte 0xff in position 2") as caught:
-        decoder.next_batch(Line())
-    assert (caught.value.payload, caught.value.offset) == (b"tw\xff", 4)
-    assert decoder.next_batch(Line()) == ["three"]
 
 
 def test_many_lines_are_decoded_a_block_at_a_time() -> None:

@@ -29,10 +29,10 @@ from loopback import (
     open_descriptors,
     resolve_to,
     tls_contexts,
-    until,
 )
 from loops import LoopWithoutPolling
-from test_transports import passes
+from stream_pairs import passes, until
+from test_transports import Side
 
 from framestream import (
     AddressError,
@@ -46,6 +46,7 @@ from framestream import (
     serve,
 )
 from framestream.errors import describe_os_error
+from framestream.net.process import LoopPipes
 from framestream.transport import PipeTransport
 
 
@@ -159,8 +160,7 @@ async def test_a_silent_address_is_given_up_when_the_time_is_over_or_nobody_wait
     assert isinstance(caught.value, TimeoutError)
     assert ["127.0.0.1"] == [address for address, _ in caught.value.attempts]
     connecting = asyncio.ensure_future(connect(url))
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await passes(10)
     connecting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await connecting
@@ -308,6 +308,23 @@ async def test_a_program_has_a_process_id_and_an_exit_code():
         assert b"a\nb\n" == await stream.read_until_close()
         assert 0 == await stream.wait_exit()
     assert 0 == stream.exit_code
+
+
+async def test_the_loops_own_pipes_to_a_program_push_only_while_that_is_wanted():
+    """As a loop is used that cannot watch pipes of ours; here it is the transport alone."""
+    program = LoopPipes("cat")
+    start = asyncio.get_running_loop().subprocess_exec
+    await start(lambda: program, "cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    side = Side(program, size=1000)
+    side.on_push = program.pause_reading
+    await side.send(b"x" * 2500)
+    for size in (1000, 1000, 500):
+        program.resume_reading()
+        await until(lambda: side.data)
+        await passes(10)
+        await side.received(b"x" * size)
+    side.close()
+    assert 0 == await program.exited
 
 
 @pytest.mark.every_loop

@@ -15,7 +15,6 @@ from subprocess import PIPE
 
 import pytest
 from certificates import certificates
-from conftest import run_on
 from loopback import (
     HERE,
     LINE,
@@ -28,9 +27,8 @@ from loopback import (
     raw_client,
     reset_on_close,
     tls_contexts,
-    until,
 )
-from loops import LoopWithoutPolling
+from stream_pairs import passes, until
 
 from framestream import (
     AddressError,
@@ -194,21 +192,6 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
     assert (address, server.url, KeyError) == (record.peer, record.server, record.exc_info[0])
 
 
-async def test_a_peer_is_named_when_it_is_gone(caplog):
-    async def fail(stream):
-        await stream.read(LINE)
-        await stream.wait_closed()
-        raise KeyError("fail")
-
-    async with await serve(fail, HERE) as server:
-        with raw_client(server) as client:
-            address = "{}:{}".format(*client.getsockname())
-            reset_on_close(client)
-            client.sendall(b"hello\n")
-        await until(lambda: server.stats.handler_failures)
-    assert address == warnings_of_ours(caplog)[0].peer
-
-
 class Outcome(BaseException):
     """As test frameworks raise them."""
 
@@ -256,8 +239,7 @@ async def test_a_failed_handlers_last_answers_are_not_waited_for_long(monkeypatc
         (b"", None),
     ],
 )
-@pytest.mark.parametrize("grouped", [False, True])
-async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told, grouped, caplog):
+async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told, caplog):
     async def read(stream):
         async for _ in stream.frames(Line(last=False)):
             pass
@@ -267,7 +249,7 @@ async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told,
         async with asyncio.TaskGroup() as group:
             group.create_task(read(stream))
 
-    async with await serve(read_in_group if grouped else read, HERE, max_frame_size=50) as server:
+    async with await serve(read_in_group if told else read, HERE, max_frame_size=50) as server:
         with raw_client(server) as client:
             address = "{}:{}".format(*client.getsockname())
             await until(lambda: server.stats.open)
@@ -393,19 +375,20 @@ async def test_who_writes_after_the_end_is_told_of_half_open():
 # Accepting
 
 
+@pytest.mark.every_loop
 async def test_connections_above_the_limit_wait_until_one_ends():
     gate = Gate()
     async with await serve(gate, HERE, max_connections=1) as server:
         async with await connect(server.url), await connect(server.url):
             await gate.entered.get()
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await passes(5)
             assert gate.entered.empty()
             gate.open.set()
             await gate.entered.get()
         assert (2, 1) == (server.stats.accepted, server.stats.most_open)
 
 
+@pytest.mark.every_loop
 async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog):
     async with await serve(echo, HERE) as server, await connect(server.url) as first:
         await until(lambda: server.stats.open)
@@ -421,12 +404,6 @@ async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog)
     assert [f"{server.url}: cannot accept for now: too many open files"] == [
         record.getMessage() for record in warnings_of_ours(caplog)
     ]
-
-
-def test_accepting_works_on_a_loop_that_cannot_watch_sockets(caplog):
-    run_on(LoopWithoutPolling, test_connections_above_the_limit_wait_until_one_ends, {}, True)
-    out_of_descriptors = test_a_server_out_of_descriptors_serves_when_it_has_some_again
-    run_on(LoopWithoutPolling, out_of_descriptors, {"caplog": caplog}, True)
 
 
 async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(
@@ -501,8 +478,7 @@ async def test_draining_hears_out_who_has_just_connected_or_begun_a_frame(begun)
         (stream,) = await streams(server, 1)
         await until(lambda: stream.buffered == len(begun))
         draining = asyncio.ensure_future(server.aclose())
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await passes(5)
         await client.write(b"hello\n"[len(begun) :])
         assert "hello" == await client.read(LINE)
         await client.aclose()

@@ -183,6 +183,12 @@ HOSTILE = {
     "klass": ("Upto)", "dict)", "registers 'klass' as <class 'dict'>, which is no framer class"),
     "twice": ("+", "    register('twice', Upto)", "registers 'twice' twice"),
     "nameless": ("+", "    register('a b', Upto)", "registers 'a b', which is no name for a framer"),
+    "selfish": (
+        "",
+        "import framestream\nframestream.get_framer('selfish')",
+        "PluginError: framer 'selfish' is not available: "
+        "plugin acme-selfish 1.0 is being imported at this moment",
+    ),
     "wordless": ("", WORDLESS + "raise Odd", "cannot be imported: Odd: Odd, whose str() raises SystemExit"),
     "wordy": (
         "",
@@ -216,8 +222,11 @@ def test_hostile_plugins_fail_with_the_reason_and_hurt_no_other(
         assert plugin(kind).load_time is not None
         told = f"plugin acme-{kind} 1.0 (acme_{kind}) failed: {plugin(kind).reason}"
         assert [record.getMessage() for record in caplog.records].count(told) == 1
-    with pytest.raises(PluginError, match=r"plugin acme-exit 1\.0 failed: cannot be imported"):
+    with pytest.raises(PluginError, match=r"plugin acme-exit 1\.0 failed: cannot be imported") as caught:
         plugins.load("exit")
+    assert isinstance(caught.value.__cause__, SystemExit)
+    assert "in fall" in plugin("deep").traceback
+    assert plugin("import").traceback.endswith("No module named 'nowhere'\n")
     assert str(get_framer("upto")) == "upto"
     names = {info.name for info in available_framers()}
     assert {"line", "upto"} <= names
@@ -291,32 +300,18 @@ def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, so
     assert "line" in {info.name for info in available_framers()}
 
 
-def test_an_interrupt_comes_through_what_makes_a_framer(installed: Site) -> None:
-    interrupts = healthy("upto") + "    register('held', hold)\ndef hold(): raise KeyboardInterrupt"
-    installed.install("acme-held", interrupts, "upto", "held")
-    with pytest.raises(KeyboardInterrupt):
-        get_framer("held")
-    assert str(get_framer("upto")) == "upto"
-
-
 def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
     installed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = installed.install("acme-hangs", HANGS, "hangs")
-    installed.install("acme-upto", healthy("upto"), "upto")
+    lists = "from framestream import available_framers\navailable_framers()\n"  # and waits for itself?
+    installed.install("acme-upto", lists + healthy("upto"), "upto")
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0.5")
     try:
         assert "upto" in {info.name for info in available_framers()}
         assert reason("hangs").endswith("failed: does not finish loading, limit 0.5 s")
     finally:
         sys.modules[module].started.set()
-
-
-def test_a_plugin_that_lists_the_framers_while_it_is_imported_is_not_waited_for(installed: Site) -> None:
-    source = "from framestream import available_framers\navailable_framers()\n" + healthy("upto")
-    installed.install("acme-upto", source, "upto")
-    plugins.load()
-    assert plugin("upto").state == "loaded"
 
 
 def calls_to_list(installed: Site, names: dict[str, str]) -> int:
@@ -358,15 +353,6 @@ def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -
     assert reason("upto").endswith(" s to load, limit 0 s")
 
 
-def test_the_traceback_of_a_failure_is_kept(installed: Site) -> None:
-    installed.install("acme-deep", "def fall(): raise OSError('deep')\nfall()", "deep")
-    with pytest.raises(PluginError) as caught:
-        get_framer("deep")
-    assert isinstance(caught.value.__cause__, OSError)
-    assert "in fall" in plugin("deep").traceback
-    assert plugin("deep").traceback.endswith("OSError: deep\n")
-
-
 def test_what_a_plugin_registers_must_make_framers(installed: Site) -> None:
     installed.install("acme-made", healthy("made").replace("Upto)", "lambda: 42)"), "made")
     installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
@@ -378,21 +364,15 @@ def test_what_a_plugin_registers_must_make_framers(installed: Site) -> None:
     assert plugin("odd").traceback == ""
 
 
-def test_a_plugin_that_asks_for_its_own_name_while_it_is_imported_does_not_recurse(installed: Site) -> None:
-    source = "import framestream\nframestream.get_framer('selfish')\n" + healthy("selfish")
-    installed.install("acme-selfish", source, "selfish")
-    assert reason("selfish").endswith(
-        "cannot be imported: PluginError: framer 'selfish' is not available: "
-        "plugin acme-selfish 1.0 is being imported at this moment"
-    )
-
-
 def test_a_keyboard_interrupt_is_not_taken_for_a_failure(installed: Site) -> None:
+    interrupts = healthy("upto") + "    register('hold', hold)\ndef hold(): raise KeyboardInterrupt"
+    installed.install("acme-hold", interrupts, "upto", "hold")
     installed.install("acme-held", "raise KeyboardInterrupt", "held")
-    for _ in range(2):
+    for name in ("hold", "held", "held"):
         with pytest.raises(KeyboardInterrupt):
-            get_framer("held")
-        assert plugin("held").state == "installed"
+            get_framer(name)
+    assert plugin("held").state == "installed"
+    assert str(get_framer("upto")) == "upto"
 
 
 def test_metadata_that_cannot_be_read_belongs_to_one_distribution(installed: Site) -> None:
@@ -463,20 +443,15 @@ def test_the_environment_selects(installed: Site, monkeypatch: pytest.MonkeyPatc
     assert reason("third") == disabled.format("third", "FRAMESTREAM_DISABLE_PLUGINS names it")
     assert {"other", "third"}.isdisjoint(plugins.names())
     assert plugins.notices() == ["no plugin answers to 'typo', which the environment names"]
+    plugins.disable("upto", reason="-p no:upto")
+    assert reason("upto") == disabled.format("upto", "-p no:upto")
+    with pytest.raises(PluginError, match=r"no plugin 'uptoo' is installed; did you mean 'upto'\?"):
+        plugins.disable("uptoo")
     monkeypatch.setenv("FRAMESTREAM_PLUGINS", "")
     installed.scan()
     plugins.register(Everything)
     assert ["loaded", "disabled", "disabled", "disabled"] == [plugin.state for plugin in plugins]
     assert get_framer("everything") == Everything()
-
-
-def test_a_program_disables_a_plugin_that_is_already_in_use(installed: Site) -> None:
-    installed.install("acme-upto", healthy("upto"), "upto")
-    get_framer("upto")
-    plugins.disable("upto", reason="-p no:upto")
-    assert "is disabled: -p no:upto" in reason("upto")
-    with pytest.raises(PluginError, match=r"no plugin 'uptoo' is installed; did you mean 'upto'\?"):
-        plugins.disable("uptoo")
 
 
 def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
@@ -575,15 +550,12 @@ def test_a_listener_that_raises_has_failed_and_the_others_are_told(caplog: pytes
         assert raiser.reason == "raised in framestream_stream_opened: RuntimeError: cannot stand a"
     assert len(caplog.records) == 1
     assert events.frame_received is None
-
-
-def test_a_listener_whose_error_has_no_text_costs_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
     with plugins.isolated(Raiser()):
         events.tell("stream_closed", stream="a")
         told = "raised in framestream_stream_closed: Wordless: Wordless, whose str() raises SystemExit"
         assert plugin("Raiser").reason == told
-        assert "SystemExit" in plugin("Raiser").traceback or plugin("Raiser").traceback
-    assert len(caplog.records) == 1
+        assert plugin("Raiser").traceback
+    assert len(caplog.records) == 2
 
 
 def test_a_plugin_can_be_loaded_for_its_hooks(installed: Site) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import io
 import os
 import socket
 import weakref
+from contextlib import suppress
 
 import pytest
 from certificates import certificates
@@ -13,6 +15,7 @@ from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, 
 from framestream import (
     BufferFull,
     Exactly,
+    FramestreamError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -67,30 +70,6 @@ async def test_answers_to_everything_before_the_end_still_leave():
 # Resets
 
 
-@pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
-async def test_writing_to_a_peer_that_is_gone_closes_and_the_wait_says_so(kind):
-    async with joined(kind) as (client, server):
-        server.close()
-        with pytest.raises(StreamClosed) as caught:
-            for _ in range(3):
-                await client.write(b"x" * 100)
-                await passes(10)
-        assert client.closed()
-        assert isinstance(client.error, OSError)
-        assert caught.value.real_error in (None, client.error)
-
-
-@pytest.mark.parametrize("kind", ["tcp", "unix"])
-async def test_what_the_peer_said_before_it_left_is_read_although_writing_failed(kind):
-    async with joined(kind) as (client, server):
-        await server.write(b"error: too many requests\n")
-        server.close()
-        with pytest.raises(StreamClosed):
-            while True:
-                await client.write(b"x" * 1_000_000)
-        assert "error: too many requests" == await client.read(Line())
-
-
 def take_no_more(transport):
     """Have the system refuse what is sent to this transport, which goes on sending."""
     if transport.socket is not None:
@@ -100,31 +79,41 @@ def take_no_more(transport):
             os.dup2(nothing.fileno(), transport.read_fd)
 
 
+WRITES = {
+    "write": lambda stream: stream.write(b"x" * 100_000),
+    "send": lambda stream: stream.send("x" * 100_000, Line()),
+    "file": lambda stream: stream.sendfile(io.BytesIO(b"x" * 100_000)),
+}
+LATE = [*WRITES.values(), lambda stream: stream.write(b""), lambda stream: stream.write_eof()]
+
+
 @needs_watching
 @pytest.mark.parametrize("half_open", [False, True])
-@pytest.mark.parametrize("read", ["before", "after"])
+@pytest.mark.parametrize("reads", ["before", "after"])
+@pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("kind", ["unix", "pipe", "tls over pipe"])
-async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, read, half_open):
+async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, write, reads, half_open, caplog):
     async with joined(kind.split()[-1], half_open=half_open) as (client, server):
         below = server.transport
         if kind == "tls over pipe":
             await tls_between(client, server)
         lines = client.frames(Line())
-        first = await begun(anext(lines)) if read == "before" else None
+        first = await begun(anext(lines)) if reads == "before" else None
+        closing = await begun(client.wait_closed()) if write == "file" else None
         take_no_more(below)
-        if read == "after":
+        if reads == "after":
             await server.write(b"you know it")
-        with pytest.raises(
-            StreamClosed, match="the peer takes no more; what it sends can still be read"
-        ) as it:
+        with pytest.raises(StreamClosed) as it:
             while True:
-                await client.write(b"x" * 100_000)
+                await WRITES[write](client)
         assert isinstance(it.value.real_error, BrokenPipeError)
-        if read == "before":
+        if reads == "before":
             await server.write(b"you know it")
-        for late in (lambda: client.send("x", Line()), client.write_eof, lambda: client.write(b"")):
-            with pytest.raises(StreamClosed) as it:
-                await late()
+        for late in LATE:
+            with pytest.raises(
+                StreamClosed, match="peer takes no more; what it sends can still be read"
+            ) as it:
+                await late(client)
             assert isinstance(it.value.real_error, BrokenPipeError)
         assert not client.closed()
         await server.write(b"\nthe answer")
@@ -135,24 +124,26 @@ async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, read, half_op
         assert [] == [line async for line in lines]
         assert client.closed()
         assert client.error is None
+        if closing:
+            await closing
+        assert [] == ours(caplog)
 
 
-@needs_watching
-@pytest.mark.parametrize("waits", [False, True])
-async def test_a_file_for_a_peer_that_takes_no_more_is_refused_and_who_awaits_the_end_learns_of_it(
-    waits, tmp_path
-):
-    path = tmp_path / "file"
-    path.write_bytes(b"x" * 1_000_000)
-    async with joined("unix") as (client, server):
-        closing = await begun(client.wait_closed()) if waits else None
-        take_no_more(server.transport)
-        with path.open("rb") as file, pytest.raises(StreamClosed):
-            await client.sendfile(file)
-        await server.write(b"answer\n")
-        assert "answer" == await client.read(Line())
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("kind", ["tcp", "unix", "pipe", "memory"])
+async def test_writing_to_a_peer_that_is_gone_closes_and_what_it_said_before_is_read(kind, write, caplog):
+    async with joined(kind) as (client, server):
+        await server.write(b"error: too many requests\n")
         server.close()
-        await (closing or client.wait_closed())
+        with pytest.raises(StreamClosed) as caught:
+            while True:
+                await WRITES[write](client)
+                await passes(10)
+        assert client.closed()
+        assert isinstance(client.error, OSError)
+        assert caught.value.real_error in (None, client.error)
+        assert "error: too many requests" == await client.read(Line())
+        assert [] == ours(caplog)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "tls", "tlssock"])
@@ -170,15 +161,6 @@ async def test_closing_over_unread_bytes_loses_nothing_that_was_sent(kind):
         assert caught.value.real_error is None
 
 
-@once
-async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
-    client, server = memory_stream_pair(back=Wire(errors={0: ConnectionResetError(104, "reset")}))
-    server.close()
-    with pytest.raises(StreamClosed):
-        await client.write(b"x")
-    assert isinstance(client.error, BrokenPipeError)
-
-
 async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing_is_logged(caplog):
     async with joined("unix", half_open=True) as (client, server):
         await server.write_eof()
@@ -191,6 +173,15 @@ async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing
         assert 0 == client.stats.bytes_sent
         assert isinstance(client.error, BrokenPipeError)
         assert [] == ours(caplog)
+
+
+@once
+async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
+    client, server = memory_stream_pair(back=Wire(errors={0: ConnectionResetError(104, "reset")}))
+    server.close()
+    with pytest.raises(StreamClosed):
+        await client.write(b"x")
+    assert isinstance(client.error, BrokenPipeError)
 
 
 # Where a stream is cut off
@@ -528,52 +519,44 @@ class Unable(MemoryTransport):
         return 1 / 0
 
 
-@once
-@pytest.mark.parametrize(
-    ("problem", "error", "limits", "options"),
-    [
-        ("buffer", BufferFull, {}, {"max_buffer_size": 3}),
-        ("oversize", FrameTooLarge, {"max_size": 3, "on_oversize": "close"}, {}),
-    ],
-)
-async def test_a_subclass_can_log_a_frame_that_is_too_large_in_its_own_words(
-    problem, error, limits, options, caplog
-):
-    first, second = memory_transport_pair()
-    stream, peer = Talking(first, **options), IOStream(second)
-    peer.write(b"hello there")
-    with pytest.raises(error):
-        await stream.read(Exactly(100), **limits)
-    assert [(problem, error)] == stream.said
-    assert [] == ours(caplog)
+TROUBLES = {
+    "read": (lambda stream: stream.read(Line()), ZeroDivisionError, "error on read: division by zero"),
+    "write": (lambda stream: stream.write(b"x"), TypeError, "error on write: not like this"),
+    "buffer": (lambda stream: stream.read(Exactly(100)), BufferFull, "reached maximum read buffer size"),
+    "oversize": (
+        lambda stream: stream.read_until(b"!", max_bytes=9),
+        FrameTooLarge,
+        "frame exceeds the limit",
+    ),
+    "callback": (
+        lambda stream: stream.read_bytes(1, callback=lambda _: 1 / 0),
+        ZeroDivisionError,
+        "uncaught exc",
+    ),
+}
 
 
 @once
 @pytest.mark.parametrize("kind", [IOStream, Talking])
-async def test_whatever_a_transport_or_a_callback_raises_closes_the_stream_and_is_logged_once(kind, caplog):
+@pytest.mark.parametrize("problem", TROUBLES)
+async def test_what_closes_a_stream_is_logged_once_or_told_to_a_subclass(problem, kind, caplog):
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    pairs = [memory_transport_pair() for _ in range(3)]
-    reader, writer = (kind(Unable(first.incoming, first.outgoing)) for first, _ in pairs[:2])
-    calling = kind(pairs[2][0])
-    peers = [IOStream(second) for _, second in pairs]
-    for peer in peers:
-        peer.write(b"x")
-    with pytest.raises(StreamClosed):
-        await reader.read(Line())
-    with pytest.raises(StreamClosed):
-        await writer.write(b"x")
-    calling.read_bytes(1, callback=lambda _: 1 / 0)
-    await calling.wait_closed()
-    errors = [ZeroDivisionError, TypeError, ZeroDivisionError]
-    assert errors == [type(stream.error) for stream in (reader, writer, calling)]
+    caplog.set_level("INFO", "framestream")
+    begin, error, line = TROUBLES[problem]
+    first, second = memory_transport_pair()
+    if problem in ("read", "write"):
+        first = Unable(first.incoming, first.outgoing)
+    stream, peer = kind(first, max_buffer_size=50), IOStream(second)
+    await peer.write(b"hello there\n")
+    with suppress(FramestreamError):
+        await (begin(stream) or stream.wait_closed())
+    assert isinstance(stream.error, error)
     if kind is Talking:
-        said = [pair for stream in (reader, writer, calling) for pair in stream.said]
-        assert list(zip(["read", "write", "callback"], errors, strict=True)) == said
+        assert [(problem, error)] == stream.said
         assert [] == ours(caplog)
     else:
-        first, second, third = ours(caplog)
-        assert ("error on read: division by zero", "error on write: not like this") == (first, second)
-        assert third.startswith("uncaught exception in a callback, closing the stream: ZeroDivision")
+        [said] = ours(caplog)
+        assert said.startswith(line)
 
 
 async def test_who_lingers_after_bytes_that_are_no_frame_leaves_the_error_for_the_next_read():

@@ -264,52 +264,38 @@ async def test_no_more_than_so_many_handlers_run_at_once_and_the_peer_is_held_ba
 
 
 @once
-async def test_a_handler_that_fails_cancels_the_others_and_ends_with_its_error():
-    client, server = memory_stream_pair(framer=Line())
-    cancelled = []
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [
+        (b"bad\nnext\n", LookupError),
+        (b"\xff\nnext\n", PayloadError),
+        (b"x" * 30, FramingError),
+        (None, asyncio.CancelledError),
+    ],
+)
+async def test_what_goes_wrong_cancels_all_handlers(sent, error):
+    client, server = memory_stream_pair(framer=Line(), max_frame_size=20)
+    ended = []
 
     async def handler(line):
         if line == "bad":
             raise LookupError(line)
         try:
             await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.append(line)
-            raise
-
-    await client.write(b"one\ntwo\nbad\nthree\n")
-    with pytest.raises(LookupError, match="bad"):
-        await handle_frames(server, handler, most=3)
-    assert ["one", "two"] == sorted(cancelled)
-    assert "three" == await server.read()
-
-
-@once
-@pytest.mark.parametrize(("sent", "error"), [(b"\xff\n", PayloadError), (b"x" * 30, FramingError)])
-async def test_an_error_of_reading_cancels_the_handlers(sent, error):
-    client, server = memory_stream_pair(framer=Line(), max_frame_size=20)
-    await client.write(b"ok\n" + sent)
-    with pytest.raises(error):
-        await handle_frames(server, lambda _: asyncio.Event().wait())
-
-
-@once
-async def test_cancelling_cancels_all_handlers():
-    client, server = memory_stream_pair(framer=Line())
-    ended = []
-
-    async def handler(line):
-        try:
-            await asyncio.Event().wait()
         finally:
             ended.append(line)
 
     await client.write(b"one\ntwo\n")
-    handling = await begun(handle_frames(server, handler))
-    handling.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    handling = await begun(handle_frames(server, handler, most=3))
+    if sent is None:
+        handling.cancel()
+    else:
+        await client.write(sent)
+    with pytest.raises(error):
         await handling
     assert ["one", "two"] == sorted(ended)
+    if sent and b"next" in sent:
+        assert "next" == await server.read()
 
 
 async def test_a_server_handles_requests_of_one_connection_at_once():

@@ -1,11 +1,12 @@
 """Limits of time: for a frame, for a silent peer, for one that trickles; on a clock of the test's own."""
 
 import asyncio
+import re
 
 import pytest
 from stream_pairs import begun, joined
 
-from framestream import Exactly, FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
+from framestream import FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
 from framestream.testing import memory_stream_pair
 
 pytestmark = pytest.mark.no_waiting
@@ -32,43 +33,42 @@ async def fails_after(seconds, waiting):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["unix", "memory"])
-async def test_a_frame_must_be_complete_within_its_timeout(kind):
-    async with joined(kind) as (client, server):
-        feeding = asyncio.ensure_future(feed(client, [b"h", b"a", b"l", b"f"], 1))
-        assert "frame not complete after 2.5 s" == await fails_after(2.5, server.read(Line(), timeout=2.5))
-        await feeding
-        await client.write(b" and half\n")
-        assert "half and half" == await server.read(Line(), timeout=1)
-
-
-async def test_a_deadline_is_a_time_on_the_loops_clock():
-    client, server = memory_stream_pair()
-    await fails_after(2, server.read(Line(), deadline=now() + 2))
-    await fails_after(0, server.read(Line(), deadline=now() - 1))
-    await fails_after(2, server.read(Line(), deadline=now() + 2, timeout=5))
-    await client.write(b"there\n")
-    assert "there" == await server.read(Line(), deadline=0), "what is there is read even after its deadline"
-
-
-async def test_a_silent_peer_is_idle_and_a_trickle_is_not():
-    client, server = memory_stream_pair(idle_timeout=2)
-    assert "nothing received for 2 s" == await fails_after(2, server.read(Line()))
-    feeding = asyncio.ensure_future(feed(client, [b"x"] * 15 + [b"\n"], 1.5))
-    assert "x" * 15 == await server.read(Line())
-    await feeding
-
-
-@pytest.mark.parametrize(("bytes_per_second", "late"), [(90, True), (110, False)])
-async def test_a_frame_below_the_minimum_rate_is_cut_off(bytes_per_second, late):
-    client, server = memory_stream_pair(min_rate=100, rate_grace=2)
-    feeding = asyncio.ensure_future(feed(client, [b"x" * bytes_per_second] * 10, 1))
-    reading = server.read(Exactly(bytes_per_second * 10))
-    if late:
-        with pytest.raises(StreamTimeout, match=r"bytes of a frame after .* s, minimum 100 bytes/s"):
-            await reading
+@pytest.mark.parametrize(
+    ("options", "limits", "sent", "pause", "after", "reason"),
+    [
+        ({}, {"timeout": 2.5}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
+        ({"frame_timeout": 2.5}, {}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
+        ({"frame_timeout": 2.5}, {"timeout": 20}, b"x" * 15 + b"\n", 1, None, ""),
+        ({}, {"deadline": 2}, b"half", 1, 2, "frame not complete after 2 s"),
+        ({}, {"deadline": 2, "timeout": 5}, b"half", 1, 2, "frame not complete after 2 s"),
+        ({}, {"deadline": -1}, b"half", 1, 0, "frame not complete after 0 s"),
+        ({}, {"deadline": -1}, b"there at once\n", 0, None, ""),
+        ({"idle_timeout": 2}, {}, b"", 0, 2, "nothing received for 2 s"),
+        ({"idle_timeout": 2}, {}, b"xy", 1.5, 3.5, "nothing received for 2 s"),
+        ({"idle_timeout": 2}, {}, b"x" * 15 + b"\n", 1.5, None, ""),
+        (
+            {"min_rate": 10, "rate_grace": 2},
+            {},
+            b"x" * 50,
+            0.125,
+            2,
+            "only 16 bytes of a frame after 2 s, min",
+        ),
+        ({"min_rate": 10, "rate_grace": 2}, {}, b"x" * 49 + b"\n", 0.09, None, ""),
+    ],
+)
+async def test_a_read_gives_up_when_a_limit_is_passed_and_not_before(
+    options, limits, sent, pause, after, reason
+):
+    client, server = memory_stream_pair(**options)
+    if "deadline" in limits:
+        limits = {**limits, "deadline": now() + limits["deadline"]}
+    feeding = await begun(feed(client, re.findall(b".", sent, re.DOTALL) if pause else [sent], pause))
+    if after is None:
+        assert sent[:-1].decode() == await server.read(Line(), **limits)
     else:
-        assert 10 * bytes_per_second == len(await reading)
+        assert (await fails_after(after, server.read(Line(), **limits))).startswith(reason)
+        client.write(b"\n")
     await feeding
 
 
@@ -83,14 +83,6 @@ async def test_a_rate_begins_with_the_frame_even_where_other_limits_are_watched(
     reading = asyncio.ensure_future(server.read(Line()))
     await client.write(b" and half\n")
     assert "half and half" == await reading
-
-
-async def test_limits_of_a_stream_yield_to_those_of_one_read():
-    client, server = memory_stream_pair(frame_timeout=3)
-    reading = asyncio.ensure_future(server.read(Line(), timeout=20))
-    await asyncio.sleep(15)
-    await client.write(b"a\n")
-    assert "a" == await reading
 
 
 async def test_no_timer_is_left_behind_by_a_read_that_is_done():

@@ -263,15 +263,16 @@ async def test_one_descriptor_for_both_directions_cannot_be_half_closed_nor_one_
 
 
 @every_kind
-async def test_aclose_sends_what_is_written_and_waits_for_a_file(kind, large_file):
-    async with joined(kind) as (client, server):
+@pytest.mark.parametrize("end", [IOStream.aclose, IOStream.write_eof])
+async def test_the_end_waits_for_what_is_written_and_for_a_file(kind, end, large_file):
+    async with joined(kind, half_open=True) as (client, server):
         client.write(LARGE)
         sending = await begun(client.sendfile(large_file))
-        closing = asyncio.ensure_future(client.aclose())
+        ending = await begun(end(client))
+        assert [False, False] == [sending.done(), ending.done()]
         assert LARGE + LARGE == await server.read_until_close()
-        await closing
-        await sending
-        assert client.closed()
+        await asyncio.gather(sending, ending)
+        assert client.closed() == (end is IOStream.aclose)
         assert client.error is None
 
 
@@ -367,16 +368,6 @@ async def test_a_file_that_cannot_be_sent_to_its_end_is_an_error(end, large_file
             assert isinstance(client.error, StreamTimeout)
         elif end == "peer":
             assert isinstance(caught.value.real_error, OSError)
-
-
-@pytest.mark.parametrize("kind", ["tcp", "tls", "pipe"])
-async def test_the_end_said_while_a_file_waits_to_be_sent_follows_the_file(kind, large_file):
-    async with joined(kind, half_open=True) as (client, server):
-        sending = await begun(client.sendfile(large_file))
-        ending = await begun(client.write_eof())
-        assert [False, False] == [sending.done(), ending.done()]
-        assert LARGE == await server.read_until_close()
-        await asyncio.gather(sending, ending)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "pipe"])

@@ -46,6 +46,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+from hypothesis import Phase, settings
+
 SOURCES = (
     "framestream/decoder.py",
     "framestream/buffer.py",
@@ -55,9 +58,10 @@ SOURCES = (
 TESTS = (
     "tests/test_decoder*.py",
     "tests/test_buffer.py",
+    "tests/test_captures.py",
+    "tests/test_costs.py",
     "tests/test_iterate.py",
     "tests/test_framers*.py",
-    "tests/test_trailers_and_padding.py",
     "tests/test_spec*.py",
     "tests/test_stream_*.py",
 )
@@ -341,6 +345,15 @@ _failed: set[str] = set()
 
 def _plan() -> dict[str, Any]:
     return json.loads(Path(os.environ[_PLAN]).read_text())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """Draw the same examples for each mutant, and shrink none: that a test fails is enough."""
+    settings.register_profile(
+        "mutation", settings(), derandomize=True, phases=(Phase.explicit, Phase.generate)
+    )
+    settings.load_profile("mutation")
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

@@ -72,6 +72,15 @@ def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
         window.memo = None
 
 
+def end_of(condition: ReadCondition[Any], window: Window, count: int) -> int:
+    """Return where the first `count` frames from the window's start on end; all of them are there."""
+    cursor, end = Window(window.data, window.start, eof=window.eof), window.start
+    for _ in range(count):
+        end = cursor.start = cursor.resume = find_past_padding(condition, cursor)[2]
+        cursor.memo = None
+    return end
+
+
 def split_by(
     whole_frame: Callable[[bytes, int, Window], tuple[Any, int] | None], window: Window
 ) -> tuple[list[Any], int]:

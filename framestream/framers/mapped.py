@@ -24,6 +24,7 @@ from framestream.framers.answers import (
     check_own_limit,
     complete,
     decoder_of,
+    end_of,
     find_past_padding,
     pieces_of,
     reason_of,
@@ -63,11 +64,12 @@ class Over(Framer[T]):
     def split(self, window: Window) -> tuple[list[T], int]:
         """Let the other condition cut the batch."""
         frames, end = self._cutter.split(window)
-        load = self._load
-        try:
-            return [load(frame) for frame in frames], end
-        except Exception:  # noqa: BLE001 - whatever it is, it is raised again with the place of its frame
-            return super().split(window)
+        loaded: list[T] = []
+        with suppress(Exception):  # whatever it is, it is raised again with the place of its frame
+            loaded.extend(map(self._load, frames))
+        if len(loaded) < len(frames):  # StopIteration only ends the list
+            end = end_of(self._cutter, window, len(loaded))
+        return loaded, end
 
     def explain(self, window: Window) -> str:
         """Guess as the other condition does."""

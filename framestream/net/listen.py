@@ -257,13 +257,11 @@ class Acceptor:
             self._accept(sock)
 
     def close(self, *, take_backlog: bool = True) -> None:
-        """Close the listening sockets. Idempotent.
+        """Close the listening sockets. Called once.
 
         What has already connected is accepted before, as far as there is room, since the kernel would
         reset it, unless another process listens on the same sockets.
         """
-        if self._closed:
-            return
         if self._watches and take_backlog:
             for sock in self._sockets:
                 self._accept(sock, _LONGEST_BACKLOG)

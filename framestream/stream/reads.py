@@ -227,10 +227,12 @@ class AwaitedRead(PendingRead):
         receiver = self.stream.receiver
         try:
             # Most wake-ups have the answer: `advance` is for the others ("echo" in benchmarks/).
-            answer = (self.ask or receiver.decoder.next_frame)(self.condition)
-            if answer is NEED_DATA and (answer := receiver.poll(self)) is NEED_DATA:
-                return
-            self.answer = answer
+            # Nothing else may keep the answer alive: the task runs inside this call, and frames are large.
+            self.answer = (self.ask or receiver.decoder.next_frame)(self.condition)
+            if self.answer is NEED_DATA:
+                self.answer = receiver.poll(self)
+                if self.answer is NEED_DATA:
+                    return
         except Exception as error:  # noqa: BLE001 - the task meets it where it awaits
             self._set_error(error)
         self.callback = None
@@ -453,7 +455,7 @@ class FrameHandler(PendingRead):
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_callback", "_callbacks", "_context", "_due", "_paused", "_waits_for_room")
+    __slots__ = ("_callback", "_callbacks", "_context", "_due", "_paused")
 
     def __init__(
         self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]
@@ -464,8 +466,7 @@ class FrameHandler(PendingRead):
         self._callbacks = stream.callbacks
         self._context = copy_context()
         self._paused = False
-        self._due = False  # the next pass delivers
-        self._waits_for_room = False
+        self._due = False  # a later pass delivers: the next one, or the one in which there is room
 
     def start(self) -> None:
         """Take the stream's reading over, from the next pass of the loop on."""
@@ -509,7 +510,10 @@ class FrameHandler(PendingRead):
     def _soon(self) -> None:
         if not self._due:
             self._due = True
-            self.stream.loop.call_soon(self._deliver_due, context=self._context)
+            self._deliver_soon()
+
+    def _deliver_soon(self) -> None:
+        self.stream.loop.call_soon(self._deliver_due, context=self._context)
 
     def _deliver_due(self) -> None:
         self._due = False
@@ -524,7 +528,8 @@ class FrameHandler(PendingRead):
                 if self._paused or receiver.reader is not self:
                     return
                 if sender.size > sender.high_water:
-                    self._wait_for_room()
+                    self._due = True
+                    sender.call_when_room(self._deliver_soon)
                     return
                 try:
                     frame = receiver.advance(self)
@@ -551,15 +556,6 @@ class FrameHandler(PendingRead):
             raise
         finally:
             callbacks.ran()
-
-    def _wait_for_room(self) -> None:
-        if not self._waits_for_room:
-            self._waits_for_room = True
-            self.stream.sender.call_when_room(self._on_room)
-
-    def _on_room(self) -> None:
-        self._waits_for_room = False
-        self._soon()
 
 
 class Claim(PendingRead):

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from framestream.errors import StreamClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from framestream.stream.stream import IOStream
 
 _MOST_AT_ONCE: Final = 1 << 18
+_UNSENT: Final = "stream closed before the file was sent"
 
 
 async def send_file(stream: IOStream, file: BinaryIO, offset: int, count: int | None) -> int:
@@ -41,11 +40,19 @@ async def send_file(stream: IOStream, file: BinaryIO, offset: int, count: int | 
                 if not system_can and not piece:
                     file.seek(at)  # what the file raises is no fault of the stream
                     piece = memoryview(file.read(size))
+                if stream.closed():
+                    raise StreamClosed(_UNSENT, real_error=stream.error)
                 try:
-                    sent = await _send_some(stream, send, size)
+                    sent = send(size)
+                except (BlockingIOError, InterruptedError):
+                    await sender.writable()
+                    continue
                 except NotImplementedError:
                     system_can = False
                     continue
+                except OSError as error:
+                    stream.on_write_error(error)
+                    raise StreamClosed(_UNSENT, real_error=error) from error
                 if not sent:
                     break
                 at += sent
@@ -55,16 +62,3 @@ async def send_file(stream: IOStream, file: BinaryIO, offset: int, count: int | 
             if piece:  # offered and not taken: it has to leave before all else
                 sender.put_first(piece)
     return at - offset
-
-
-async def _send_some(stream: IOStream, send: Callable[[int], int], size: int) -> int:
-    while True:
-        if stream.closed():
-            raise StreamClosed("stream closed before the file was sent", real_error=stream.error)
-        try:
-            return send(size)
-        except (BlockingIOError, InterruptedError):
-            await stream.sender.writable()
-        except OSError as error:
-            stream.on_write_error(error)
-            raise StreamClosed("stream closed before the file was sent", real_error=error) from error

@@ -54,13 +54,15 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
+    T = TypeVar("T", default=Any)  # the frames of a condition; of one that is only named, anything
 else:
     from typing import TypeVar
 
     F = TypeVar("F")
+    T = TypeVar("T")
 
-T = TypeVar("T")
-Condition: TypeAlias = "ReadCondition[T] | str | None"
+ReadBy: TypeAlias = "ReadCondition[T] | str"
+Condition: TypeAlias = "ReadBy[T] | None"
 SendFramer: TypeAlias = "Framer[Any] | str | None"
 OnBytes: TypeAlias = "Callable[[bytes], object]"
 Leftover: TypeAlias = Literal["keep", "refuse"]
@@ -177,10 +179,7 @@ class IOStream(Generic[F]):
             transport = transport_over(transport, loop)
         check_options(options)
         settings = {**DEFAULTS, **options} if options else DEFAULTS
-        self.framer: ReadCondition[Any] | None = None
-        self.send_framer: Framer[Any] | None = None
-        if framer is not None or send_framer is not None:
-            self.framer, self.send_framer = directions(framer, send_framer)
+        self.framer, self.send_framer = directions(framer, send_framer)
         self._end: End | None = None
         self._frames_sent = 0
         self.half_open: bool | None = settings["half_open"]
@@ -210,9 +209,7 @@ class IOStream(Generic[F]):
     @overload
     def read(self, condition: None = ..., **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, F]: ...
     @overload
-    def read(self, condition: ReadCondition[T], **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, T]: ...
-    @overload
-    def read(self, condition: str, **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, Any]: ...
+    def read(self, condition: ReadBy[T], **limits: Unpack[ReadLimits]) -> Coroutine[Any, Any, T]: ...
     @overload
     def read(
         self, condition: Condition[T] = ..., *, callback: Callable[[T], object], **limits: Unpack[ReadLimits]
@@ -291,9 +288,7 @@ class IOStream(Generic[F]):
     @overload
     def frames(self, condition: None = ...) -> Frames[F]: ...
     @overload
-    def frames(self, condition: ReadCondition[T]) -> Frames[T]: ...
-    @overload
-    def frames(self, condition: str) -> Frames[Any]: ...
+    def frames(self, condition: ReadBy[T]) -> Frames[T]: ...
     def frames(self, condition: Condition[Any] = None) -> Frames[Any]:
         """Iterate over frames until the stream ends cleanly.
 
@@ -308,9 +303,7 @@ class IOStream(Generic[F]):
     @overload
     def batches(self, condition: None = ...) -> Batches[F]: ...
     @overload
-    def batches(self, condition: ReadCondition[T]) -> Batches[T]: ...
-    @overload
-    def batches(self, condition: str) -> Batches[Any]: ...
+    def batches(self, condition: ReadBy[T]) -> Batches[T]: ...
     def batches(self, condition: Condition[Any] = None) -> Batches[Any]:
         """Iterate over everything that is there, as lists of frames: the cheapest way to read many."""
         return Batches(self, self._receiving(condition))
@@ -463,9 +456,7 @@ class IOStream(Generic[F]):
     @overload
     def send(self, frame: F, framer: None = ...) -> Awaitable[None]: ...
     @overload
-    def send(self, frame: T, framer: Framer[T]) -> Awaitable[None]: ...
-    @overload
-    def send(self, frame: Any, framer: str) -> Awaitable[None]: ...
+    def send(self, frame: T, framer: Framer[T] | str) -> Awaitable[None]: ...
     def send(self, frame: Any, framer: SendFramer = None) -> Awaitable[None]:
         """Write one frame; awaiting the result waits only while too much is queued.
 

@@ -21,12 +21,6 @@ from framestream.testing.driver import Cut
 from framestream.testing.suite import Suite, prefix_lengths
 
 _START = 6
-_RELATIVE = (
-    "every index counts from the beginning of window.data, but the frame begins at window.start, and in "
-    "another place at the next question: a memo must count from window.start"
-)
-_SETTLE = "settle only what cannot be part of a delimiter or trailer, and set payload_start after the header"
-_PURE = "find is a function of the window alone: keep progress in NeedMore(resume=..., memo=...)"
 
 
 def check_answers(suite: Suite) -> None:
@@ -39,7 +33,11 @@ def check_answers(suite: Suite) -> None:
 
 
 def check_purity(suite: Suite) -> None:
-    """The same window gives the same answer, and asking changes nothing."""
+    """The same window gives the same answer, and asking changes nothing.
+
+    Let find be a function of the window alone: keep progress in NeedMore(resume=..., memo=...), treat the
+    memo as immutable, and look at the window without touching it.
+    """
     for frame in suite.situations():
         ask(suite.framer, Window(frame[:200]))  # what the framer prepares for itself once is prepared by now
         before = _state(suite.framer)
@@ -48,7 +46,7 @@ def check_purity(suite: Suite) -> None:
             if before != after:
                 names = ", ".join(sorted({name for name, _ in before.items() ^ after.items()}))
                 defect = f"find keeps state in self: asking changes the attribute {names}"
-                raise ConformanceError(defect, data=part, hint=_PURE)
+                raise ConformanceError(defect, data=part)
             shown = progress.window(part, b"\0\1", kind=bytearray)
             if _look(window) != _look(shown) or window.memo is not shown.memo:
                 raise ConformanceError(
@@ -56,17 +54,16 @@ def check_purity(suite: Suite) -> None:
                     data=part,
                     expected=f"{_look(shown)}, as before the question",
                     got=_look(window),
-                    hint="look at the window, do not touch it",
                 )
             defect = "find answers differently when it is asked the same question again"
-            hint = f"{_PURE}; treat the memo as immutable"
-            hold_same(
-                answer, ask(suite.framer, window), defect, data=part, told="the first answer", hint=hint
-            )
+            hold_same(answer, ask(suite.framer, window), defect, data=part, told="the first answer")
 
 
 def check_sharing(suite: Suite) -> None:
-    """Two streams that are read in turns through one framer are read as each of them alone."""
+    """Two streams that are read in turns through one framer are read as each of them alone.
+
+    Let find be a function of the window alone: keep progress in NeedMore(resume=..., memo=...).
+    """
     frames = [frame[:200] for frame in suite.situations()]
     for frame, other in zip(frames, [*frames[1:], *frames[:1]], strict=True):
         for progress, window, answer in drip(suite.framer, frame):
@@ -77,12 +74,14 @@ def check_sharing(suite: Suite) -> None:
                 "two streams read in turns through one framer disturb each other",
                 data=window.data,
                 told=f"as before a question about {other!r}",
-                hint=_PURE,
             )
 
 
 def check_value(suite: Suite) -> None:
-    """A framer can be hashed and copied, and equals its copy."""
+    """A framer can be hashed and copied, and equals its copy.
+
+    Make it @dataclass(frozen=True), with tuples instead of lists in its fields.
+    """
     framer = suite.framer
     try:
         twin = copy.copy(framer)
@@ -91,13 +90,11 @@ def check_value(suite: Suite) -> None:
         raise ConformanceError(
             f"it cannot be hashed: {describe_error(error)}",
             expected="a value, usable as the key of a dict",
-            hint="make it @dataclass(frozen=True), with tuples instead of lists in its fields",
         ) from error
     if not same:
         raise ConformanceError(
             "it does not equal its own copy",
             expected="two framers with the same options are equal and have the same hash",
-            hint="make it @dataclass(frozen=True)",
         )
 
 
@@ -128,7 +125,11 @@ def check_final(suite: Suite) -> None:
 
 
 def check_moving_window(suite: Suite) -> None:
-    """The answer does not depend on where in ``window.data`` the frame begins."""
+    """The answer does not depend on where in ``window.data`` the frame begins.
+
+    Every index counts from the beginning of window.data, but the frame begins at window.start, and in another
+    place at the next question: let a memo count from window.start.
+    """
     for whole in suite.situations():
         for progress, window, answer in drip(suite.framer, whole[:200], bytes(_START)):
             frame, told = bytes(window.data[_START:]), f"as with window.start = {_START} instead of 0"
@@ -136,13 +137,16 @@ def check_moving_window(suite: Suite) -> None:
             try:
                 moved = ask(suite.framer, progress.window(frame))
             except ConformanceError as error:  # an index of the other window fits this one badly
-                error.defect, error.hint = defect, _RELATIVE
+                error.defect, error.hint = defect, ""
                 raise
-            hold_same(answer, moved, defect, data=frame, told=told, hint=_RELATIVE)
+            hold_same(answer, moved, defect, data=frame, told=told)
 
 
 def check_size(suite: Suite) -> None:
-    """`NeedMore.size` never asks for bytes after the frame: a reader would wait for them for ever."""
+    """`NeedMore.size` never asks for bytes after the frame: a reader would wait for them for ever.
+
+    Let size count from window.start; it is a lower bound of what the frame takes.
+    """
     for frame, _, part, need in _needs(suite):
         if need.size > len(frame) and not isinstance(ask(suite.framer, Window(frame)), NeedMore):
             raise ConformanceError(
@@ -150,12 +154,14 @@ def check_size(suite: Suite) -> None:
                 data=part,
                 expected=f"NeedMore.size of at most {len(frame)}: the frame is {frame!r}",
                 got=describe_answer(need),
-                hint="size counts from window.start and is a lower bound of what the frame takes",
             )
 
 
 def check_settled(suite: Suite) -> str | None:
-    """Payload that is reported as settled is the beginning of the frame's payload and stays it."""
+    """Payload that is reported as settled is the beginning of the frame's payload and stays it.
+
+    Settle only what cannot be part of a delimiter or trailer, and set payload_start after the header.
+    """
     reported = False
     for _, cut, part, need in _needs(suite):
         if need.settled is None:
@@ -174,7 +180,6 @@ def check_settled(suite: Suite) -> str | None:
             data=part,
             expected=f"the payload {cut.payload!r}",
             got=describe_answer(need),
-            hint=_SETTLE,
         )
     return None if reported else "it never reports settled payload"
 

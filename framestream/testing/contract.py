@@ -74,8 +74,8 @@ class ConformanceError(AssertionError):
 
 
 @contextmanager
-def under(check: str, framer: ReadCondition[Any]) -> Iterator[None]:
-    """Name the check and the framer in a `ConformanceError`.
+def under(check: str, framer: ReadCondition[Any], mend: str = "") -> Iterator[None]:
+    """Name the check and the framer in a `ConformanceError`, and how to mend it where it does not say so.
 
     What would end the program, such as SystemExit, is one as well, wherever the framer raises it.
     """
@@ -94,6 +94,7 @@ def under(check: str, framer: ReadCondition[Any]) -> Iterator[None]:
         )
         broken.__cause__ = error
     broken.check, broken.framer = check, describe_framer(framer)
+    broken.hint = broken.hint or mend
     raise broken
 
 
@@ -181,7 +182,7 @@ def drip(
 
 
 def hold_same(
-    expected: Answer, got: Answer, defect: str, *, data: bytes | bytearray, told: str, hint: str
+    expected: Answer, got: Answer, defect: str, *, data: bytes | bytearray, told: str, hint: str = ""
 ) -> None:
     """Raise a `ConformanceError` unless two answers agree; of errors class and place count, not the wording.
 

@@ -15,15 +15,7 @@ from typing import Any, NamedTuple
 
 from framestream.decoder import FrameDecoder
 from framestream.framer import ReadCondition, Window
-from framestream.testing.contract import (
-    Answer,
-    ConformanceError,
-    ask,
-    drip,
-    encode,
-    hold_same,
-    is_one_frame,
-)
+from framestream.testing.contract import Answer, ConformanceError, ask, drip, encode, hold_same, is_one_frame
 from framestream.testing.driver import UNLIMITED, WAYS, transcript
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
@@ -186,7 +178,10 @@ def _metered(
 
 
 def check_resume(suite: Suite) -> str | None:
-    """What lies before `resume` is not looked at again, except for the first 64 bytes of the frame."""
+    """What lies before `resume` is not looked at again, except for the first 64 bytes of the frame.
+
+    Search from window.resume instead of window.start.
+    """
     pair = _slow_frames(suite)
     if pair is None:
         return _NO_SLOW_FRAME
@@ -203,7 +198,6 @@ def check_resume(suite: Suite) -> str | None:
                 "find rescans: it looks again at bytes before resume",
                 data=shown,
                 told=f"as with other bytes before index {progress.resume}",
-                hint=_RESUME,
             )
     return None
 
@@ -249,7 +243,10 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
 
 
 def check_memory(suite: Suite) -> str | None:
-    """A frame that arrives byte by byte is held in about as many bytes as have arrived."""
+    """A frame that arrives byte by byte is held in about as many bytes as have arrived.
+
+    Keep in memo what the next question needs, and not what the window shows anyway.
+    """
     pair = _slow_frames(suite)
     if pair is None:
         return _NO_SLOW_FRAME
@@ -262,7 +259,6 @@ def check_memory(suite: Suite) -> str | None:
             data=pair.long,
             expected=f"at most {most} bytes of memory for {more} more of the frame",
             got=f"{long - short} bytes",
-            hint="keep in memo what the next question needs, and not what the window shows anyway",
         )
     return None
 
@@ -280,7 +276,11 @@ def _held(framer: ReadCondition[Any], frame: bytes) -> int:
 
 
 def check_declared_sizes(suite: Suite) -> None:
-    """No size that a frame declares makes `find` allocate memory before the bytes are there."""
+    """No size that a frame declares makes `find` allocate memory before the bytes are there.
+
+    Return the span without making anything of that size: the decoder checks the limit, and gathers the bytes
+    as they arrive.
+    """
     starts = dict.fromkeys(frame[:_HEADER] for frame in suite.situations())
     with _tracing():
         for data in (spoilt for frame in list(starts)[:_MOST_STARTS] for spoilt in _with_huge_numbers(frame)):
@@ -292,8 +292,6 @@ def check_declared_sizes(suite: Suite) -> None:
                     data=data,
                     expected=f"at most {_MOST_ALLOCATED} bytes for the {len(data)} that are there",
                     got=f"{meter.allocated} bytes allocated",
-                    hint="return the span without making anything of that size: the decoder checks the "
-                    "limit, and gathers the bytes as they arrive",
                 )
 
 

@@ -33,23 +33,27 @@ _NOT_IF_CHUNK_DEPENDENT = (
 
 @dataclass(frozen=True)
 class Check:
-    """One promise that a framer is held to.
+    """One promise that a framer is held to. Its function's docstring is the promise, and then how to mend it.
 
     Attributes:
         name: what it is called in messages, such as ``"linear-cost"``.
         promise: the promise, one sentence.
+        mend: what to do about a framer that breaks it; empty if that depends.
     """
 
     name: str
     promise: str
+    mend: str
     _check: Function = field(repr=False)
     _suite: Suite = field(repr=False)
 
     @classmethod
     def of(cls, function: Function, suite: Suite) -> Check:
-        """Make a check of a function; its docstring is the promise."""
+        """Make a check of a function."""
         name = function.__name__.removeprefix("check_").replace("_", "-")
-        return cls(name, (function.__doc__ or "").strip().splitlines()[0], function, suite)
+        promise, _, mend = (function.__doc__ or "").partition("\n\n")
+        mend = " ".join(mend.split()).removesuffix(".")
+        return cls(name, promise, mend[:1].lower() + mend[1:], function, suite)
 
     def run(self) -> str | None:
         """Try the promise. Return why it could not be tried, or None if it is kept.
@@ -59,7 +63,7 @@ class Check:
         """
         if self._suite.chunk_dependent and self._check in _NOT_IF_CHUNK_DEPENDENT:
             return "its frames are whatever has arrived"
-        with under(self.name, self._suite.framer):
+        with under(self.name, self._suite.framer, self.mend):
             return self._check(self._suite)
 
 

@@ -27,22 +27,19 @@ from framestream.testing.driver import (
 )
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
-_RESUME = (
-    "resume must not move past what may be the beginning of a delimiter, and a memo must not hold "
-    "indices of window.data, because the window moves: count from window.start"
-)
 _TAKEN = (
     "a condition that reports settled payload is shown the frame without it: window.start has moved on "
     "and window.taken bytes are gone"
 )
-_OVERHEAD = "declare in overhead how many bytes a frame takes besides its payload"
-_AT_THE_END = "answer NeedMore when window.eof is set and the frame is not complete"
 _NO_FRAME = "the examples have no frame that ends by itself"
 _HOW = {"frame": "one at a time", "batch": "in batches", "part": "in parts", "mixed": "in mixed ways"}
 
 
 def check_examples(suite: Suite) -> str | None:
-    """Every example gives its frames."""
+    """Every example gives its frames.
+
+    Mend find and decode, or the example.
+    """
     if not suite.given:
         return f"no examples given; tried on what it writes itself: {counted(len(suite.examples), 'stream')}"
     for wire, frames in suite.given:
@@ -53,13 +50,16 @@ def check_examples(suite: Suite) -> str | None:
                 data=wire,
                 expected=repr(frames),
                 got=reading,
-                hint="mend find and decode, or the example",
             )
     return None
 
 
 def check_chunking(suite: Suite) -> None:
-    """Every chunking of a stream gives the same frames, the same outcome and the same leftover."""
+    """Every chunking of a stream gives the same frames, the same outcome and the same leftover.
+
+    Let resume not move past what may be the beginning of a delimiter, and a memo not hold indices of
+    window.data, because the window moves: count from window.start.
+    """
     for wire in suite.wires:
         whole = suite.reading(wire)
         for number, chunks in enumerate(suite.chunkings(wire)):
@@ -70,12 +70,15 @@ def check_chunking(suite: Suite) -> None:
                     chunks=chunks,
                     expected=f"{whole}, as in one chunk",
                     got=got,
-                    hint=_RESUME,
                 )
 
 
 def check_split(suite: Suite) -> None:
-    """`split` cuts the same frames as repeated `find` and `decode`, and stops in the same place."""
+    """`split` cuts the same frames as repeated `find` and `decode`, and stops in the same place.
+
+    Return what repeated find and decode give from window.start on, and where the first frame begins that is
+    not returned. Stop before a frame that raises: the decoder then asks find about it. Or leave split out.
+    """
     for wire in (*suite.wires, *suite.spoilt(24)):
         broken = [wire[:size] for size in prefix_lengths(len(wire))[:-1:2]]
         for data in (wire, wire + wire, *broken, *(wire + part for part in broken[1::2])):
@@ -96,7 +99,6 @@ def _check_split(framer: ReadCondition[Any], data: bytes, reading: Reading, *, e
                 f"split raises {describe_error(error)}",
                 data=data,
                 expected=f"the frames before the one that cannot be cut: {values!r}",
-                hint="stop before a frame that raises; the decoder then asks find about it",
             ) from error
         count = len(frames)
         if rest - start != stops[min(count, len(values))] or not same_frames(values[:count], frames):
@@ -105,13 +107,14 @@ def _check_split(framer: ReadCondition[Any], data: bytes, reading: Reading, *, e
                 data=data,
                 expected=f"{values!r}, with the rest beginning at {start + stops[-1]}",
                 got=f"{frames!r}, with the rest beginning at {rest}",
-                hint=f"return what repeated find and decode give from window.start on ({start} here), "
-                "and where the first frame begins that is not returned; or leave split out",
             )
 
 
 def check_spec_string(suite: Suite) -> str | None:
-    """The framer's string, given to `get_framer`, makes an equal framer."""
+    """The framer's string, given to `get_framer`, makes an equal framer.
+
+    Let every option be a dataclass field that a spec string can spell.
+    """
     from framestream.registry.lookup import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
 
     framer, text = suite.framer, str(suite.framer)
@@ -126,7 +129,6 @@ def check_spec_string(suite: Suite) -> str | None:
             "its string does not make it again",
             expected=f"get_framer({text!r}) == {framer!r}",
             got=repr(again),
-            hint="let every option be a dataclass field that a spec string can spell",
         )
     return None
 
@@ -138,7 +140,10 @@ def check_decoder(suite: Suite) -> None:
 
 
 def check_truncation(suite: Suite) -> None:
-    """A stream that breaks off gives the frames before the break, and is incomplete, not malformed."""
+    """A stream that breaks off gives the frames before the break, and is incomplete, not malformed.
+
+    Answer NeedMore when window.eof is set and the frame is not complete.
+    """
     for wire, _ in suite.examples:
         for part in (wire[:size] for size in prefix_lengths(len(wire))[:-1]):
             if (reading := suite.reading(part)).malformed:
@@ -147,13 +152,15 @@ def check_truncation(suite: Suite) -> None:
                     data=part,
                     expected="NeedMore: the decoder then raises IncompleteFrame",
                     got=reading.outcome,
-                    hint=_AT_THE_END,
                 )
             _hold(suite, reading, ([part], in_chunks(part, 1)), ways=("frame",))
 
 
 def check_malformed(suite: Suite) -> str | None:
-    """Malformed bytes are refused with the same error at the same place under every chunking."""
+    """Malformed bytes are refused with the same error at the same place under every chunking.
+
+    Check what the framing prescribes in find, and the payload in decode.
+    """
     for wire, text in suite.malformed:
         error, told = _first_error(suite.framer, wire)
         if error is None or isinstance(error, IncompleteFrame):
@@ -162,7 +169,6 @@ def check_malformed(suite: Suite) -> str | None:
                 data=wire,
                 expected="FramingError from find, or an exception from decode",
                 got=told,
-                hint="check what the framing prescribes in find, and the payload in decode",
             )
         if text not in str(error):
             raise ConformanceError(
@@ -176,7 +182,10 @@ def check_malformed(suite: Suite) -> str | None:
 
 
 def check_incomplete(suite: Suite) -> str | None:
-    """A stream that ends inside a frame is reported as incomplete, and its bytes are left over."""
+    """A stream that ends inside a frame is reported as incomplete, and its bytes are left over.
+
+    Answer NeedMore when window.eof is set and the frame is not complete.
+    """
     for wire in suite.incomplete:
         error, told = _first_error(suite.framer, wire)
         if not isinstance(error, IncompleteFrame):
@@ -185,14 +194,16 @@ def check_incomplete(suite: Suite) -> str | None:
                 data=wire,
                 expected="IncompleteFrame",
                 got=told,
-                hint=_AT_THE_END,
             )
         _check_any(suite, wire)
     return None if suite.incomplete else "no incomplete streams were given"
 
 
 def check_bad_frames(suite: Suite) -> str | None:
-    """A frame that cannot be decoded costs its neighbours nothing, wherever it stands."""
+    """A frame that cannot be decoded costs its neighbours nothing, wherever it stands.
+
+    Let decode depend on its payload alone, and split stop before a frame that raises.
+    """
     framer, good = suite.framer, suite.frames()
     known = {wire[cut.start : cut.stop]: cut.value for wire, cut in suite.cuts()}
     bad = suite.bad_frames()
@@ -222,9 +233,9 @@ def _check_neighbours(suite: Suite, frames: list[bytes], reading: Reading, alone
                 chunks=chunks,
                 expected=f"{sound!r}",
                 got=f"{found!r}, and {bad!r}",
-                hint="let decode depend on its payload alone, and split stop before a frame that raises",
             )
         _hold(suite, reading, [chunks])
+    _check_split(suite.framer, b"".join(frames), reading, eof=False)
 
 
 def check_spoilt_bytes(suite: Suite) -> None:
@@ -274,7 +285,11 @@ def _hold(
 
 
 def check_limits(suite: Suite) -> None:
-    """At a limit just below, at and above a payload's size, every chunking and policy gives one verdict."""
+    """At a limit just below, at and above a payload's size, every chunking and policy gives one verdict.
+
+    Declare in overhead how many bytes a frame takes besides its payload, and report settled payload if frames
+    of undeclared size are to be skipped.
+    """
     for wire, _ in suite.examples:
         cuts = suite.reading(wire).cuts
         sizes = sorted({len(cut.payload) for cut in cuts})
@@ -303,7 +318,6 @@ def _check_limit(suite: Suite, wire: bytes, cuts: list[Cut], limit: int, policy:
                 chunks=chunks,
                 expected=f"{unlike[0]}, as in one chunk",
                 got=f"{unlike[1]}, by {by}",
-                hint=f"{_OVERHEAD}; report settled payload if frames of undeclared size are to be skipped",
             )
 
 
@@ -321,5 +335,4 @@ def _check_verdict(
                 data=wire[cut.start : cut.stop],
                 expected="a limit counts bytes of payload, delimiters and headers do not count",
                 got=f"overhead = {framer.overhead}, but besides its payload the frame takes {besides}",
-                hint=_OVERHEAD,
             )

@@ -11,11 +11,14 @@ from framestream.testing.driver import read_chunks, same_frames
 from framestream.testing.suite import FRAMES, Suite
 
 _NO_FRAMER = "it cannot encode: it is a ReadCondition, not a Framer"
-_CARRY = "raise EncodeError for a frame that this framing cannot carry, "
 
 
 def check_round_trip(suite: Suite) -> str | None:
-    """A frame that is encoded is read back equal, or `encode` refuses it."""
+    """A frame that is encoded is read back equal, or `encode` refuses it.
+
+    Make find and encode agree; raise EncodeError for a frame that this framing cannot carry, such as a
+    payload that contains the delimiter or a length that does not fit.
+    """
     framer = suite.framer
     if not isinstance(framer, Framer):
         return _NO_FRAMER
@@ -41,8 +44,6 @@ def _check_read_back(framer: Framer[Any], frames: list[Any], wire: bytes) -> Non
             data=wire,
             expected=f"{frames!r}, and nothing left over",
             got=f"{reading.values()!r}, left over: {reading.leftover!r}",
-            hint=f"make find and encode agree; {_CARRY}"
-            "such as a payload that contains the delimiter or a length that does not fit",
         )
 
 
@@ -58,7 +59,10 @@ def _telling_frames(suite: Suite, frames: list[Any]) -> Iterator[Any]:
 
 
 def check_foreign_frames(suite: Suite) -> str | None:
-    """A frame of any other kind is refused with EncodeError, or written so that it can be read."""
+    """A frame of any other kind is refused with EncodeError, or written so that it can be read.
+
+    Raise EncodeError for a frame that this framing cannot carry, such as one of another type.
+    """
     framer = suite.framer
     if not isinstance(framer, Framer):
         return _NO_FRAMER
@@ -73,13 +77,15 @@ def check_foreign_frames(suite: Suite) -> str | None:
                 data=wire,
                 expected=f"a frame, or EncodeError for {frame!r}",
                 got=str(reading),
-                hint=f"{_CARRY}such as one of another type",
             )
     return None
 
 
 def check_wide_buffers(suite: Suite) -> str | None:
-    """A buffer is written by its bytes, however wide the items are that its `len` counts."""
+    """A buffer is written by its bytes, however wide the items are that its `len` counts.
+
+    Begin encode with frame = bytes_of(frame), from framestream.
+    """
     framer = suite.framer
     if not isinstance(framer, Framer):
         return _NO_FRAMER
@@ -93,6 +99,5 @@ def check_wide_buffers(suite: Suite) -> str | None:
                     "a buffer with wide items is written otherwise than its bytes",
                     data=written,
                     expected=f"{expected!r}, as for {frame!r}, or EncodeError",
-                    hint="begin encode with frame = bytes_of(frame), from framestream",
                 )
     return None if tried else "its frames are no bytes"

@@ -167,10 +167,7 @@ class TLSTransport(Transport):
         broke the connection. What came with the last of the handshake is pushed after it.
         """
         self._shaking = future = self.loop.create_future()
-        if self.tls.server_side and not (self._incoming.pending or self._incoming.eof):
-            self._update()  # the client begins
-        else:
-            self._shake()
+        self._shake()
         return future
 
     def _shake(self) -> None:

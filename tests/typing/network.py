@@ -6,6 +6,7 @@ from typing import Any, assert_type
 
 from framestream import IOStream, LengthPrefix, Line, Msgpack, connect, connect_process, serve
 from framestream.net import Server
+from framestream.stream import Frames
 
 
 async def takes_a_stream(stream: IOStream) -> None:
@@ -18,6 +19,8 @@ async def takes_lines(stream: IOStream[str]) -> None:
         await stream.send(line.upper())
     assert_type(await stream.read(), str)
     assert_type(await stream.read(Msgpack()), Any)
+    assert_type(await stream.read("line"), Any)
+    assert_type(stream.frames("line"), Frames[Any])
     await stream.send({"op": "ping"}, Msgpack())
     await stream.send(b"bytes are no line")  # type: ignore[call-overload]
 
