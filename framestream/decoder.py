@@ -47,6 +47,7 @@ from framestream.errors import (
     FramingError,
     IncompleteFrame,
     PayloadError,
+    Respite,
     StreamBusy,
     StreamClosed,
     because,
@@ -78,6 +79,8 @@ _RUN: Final = 3
 _FEWEST: Final = 4
 _FIRST_QUOTA: Final = 512
 _MOST_AHEAD: Final = 1 << 16
+# Frames that nobody gets, because they are bad or too large, before others have their turn.
+_SKIPPED_IN_A_ROW: Final = 64
 
 
 class Signal(Enum):
@@ -113,10 +116,9 @@ class State(Enum):
 
 
 class Found(Enum):
-    """What a search ends with."""
+    """What a search ends with, unless it is NEED_DATA."""
 
     EXTENT = "the extent is known"
-    WAITING = "more data is needed"
     SETTLED = "payload has become final"
     TOO_LARGE = "the frame shows no end within the limit"
 
@@ -129,7 +131,6 @@ TRUNCATING: Final = State.TRUNCATING
 SKIPPING: Final = State.SKIPPING
 BROKEN: Final = State.BROKEN
 EXTENT: Final = Found.EXTENT
-WAITING: Final = Found.WAITING
 SETTLED: Final = Found.SETTLED
 TOO_LARGE: Final = Found.TOO_LARGE
 
@@ -245,7 +246,7 @@ class CurrentFrame:
 
     # Where does it end?
 
-    def search(self, bound: int, eof: bool, *, in_parts: bool = False) -> Found:
+    def search(self, bound: int, eof: bool, *, in_parts: bool = False) -> Found | NeedData:
         """Ask about the frame until its extent is known or something is in the way.
 
         No more than `bound` + 1 bytes that are not settled are ever gathered. With `in_parts`, return
@@ -261,7 +262,7 @@ class CurrentFrame:
                 buffer.advance(self.end)
                 self.reset()
                 if eof and not buffer.size:
-                    return WAITING
+                    return NEED_DATA
             if in_parts and self.settled > 0:
                 return SETTLED
             need = self.need
@@ -275,7 +276,7 @@ class CurrentFrame:
                     buffer.grow(min(need, bound + 1))
                     continue
                 if not eof:
-                    return WAITING
+                    return NEED_DATA
             last = eof and not buffer.queued
             try:
                 found = self._ask(last)
@@ -294,7 +295,7 @@ class CurrentFrame:
                 return TOO_LARGE
             self.note(found)
             if not self.extent and last and not (in_parts and self.settled > 0):
-                return TOO_LARGE if have > bound else WAITING
+                return TOO_LARGE if have > bound else NEED_DATA
 
     def _ask(self, eof: bool) -> Any:
         buffer, window = self.buffer, self.window
@@ -414,10 +415,8 @@ class CurrentFrame:
                 # A settled header without payload after it makes no part.
                 if part := self._take_settled():
                     return part
-            elif found is TOO_LARGE:
+            elif found is not EXTENT:
                 return found
-            elif found is WAITING:
-                return NEED_DATA
         if self.first > 0:
             if buffer.size < self.first:
                 return NEED_DATA
@@ -656,13 +655,16 @@ class FrameDecoder:
         ahead: frames that were cut ahead by it, the next one last. While there is one,
             ``decoder.ahead.pop()`` does what ``next_frame(decoder.condition)`` does, with no call. Look
             the list up each time: a batch is a new one.
+        gives_way: raise `Respite` now and then in a flood of frames that are bad or too large, for a caller
+            who has others to serve. Nothing is lost: the next call goes on.
     """
 
     # fmt: off
     __slots__ = (
         "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
-        "_finished", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_start", "_undecodable",
-        "ahead", "condition", "max_frame_size", "on_discard", "on_oversize", "on_payload_error",
+        "_finished", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_skipped", "_start",
+        "_undecodable", "ahead", "condition", "gives_way", "max_frame_size", "on_discard", "on_oversize",
+        "on_payload_error",
     )
     # fmt: on
 
@@ -696,6 +698,8 @@ class FrameDecoder:
         self._run = 0  # frames delivered in a row for one condition
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._undecodable = 0  # see `stats`
+        self._skipped = 0  # frames that nobody got, as far as others may have to wait for them
+        self.gives_way = False
 
     # Bytes in
 
@@ -742,10 +746,11 @@ class FrameDecoder:
         """Say that so many bytes were put into the place that `get_buffer` returned."""
         self._buffer.filled(size)
 
-    def borrow(self, view: memoryview) -> None:
-        """Add received bytes that stay in the feeder's own buffer until `settle`.
+    def borrow(self, view: memoryview) -> bool:
+        """Add received bytes that stay in the feeder's own buffer until `settle`; return whether any do.
 
-        Large frames of declared size are copied out of it once, and it costs nothing else.
+        Large frames of declared size are copied out of it once, and it costs nothing else. Others are copied
+        at once.
 
         Raises:
             StreamClosed: after `receive_eof`.
@@ -755,13 +760,15 @@ class FrameDecoder:
         buffer = self._buffer
         if view.itemsize != 1:
             view = view.cast("B")
-        done = buffer.fill(view)  # mypyc would call it twice inside the brackets
-        view = view[done:]
+        if buffer.place is not None:
+            done = buffer.fill(view)  # mypyc would call it twice inside the brackets
+            view = view[done:]
         is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
         if is_large and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
-        else:
-            self.receive_data(view)
+            return True
+        self.receive_data(view)
+        return False
 
     def settle(self) -> None:
         """Keep what is not delivered of the borrowed bytes: their buffer will be used for others."""
@@ -891,8 +898,8 @@ class FrameDecoder:
                     frame = self._next(condition, limit, policy)
             except Exception as error:
                 if frames:
-                    # An incomplete frame is found incomplete again.
-                    if not isinstance(error, IncompleteFrame):
+                    # An incomplete frame is found incomplete again; a respite is for this call only.
+                    if not isinstance(error, (IncompleteFrame, Respite)):
                         self._error, self._error_place = error, (self._start, self._size)
                     self._start, self._size, self._batch = place
                     return frames
@@ -1022,11 +1029,11 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD, first)
+                    return self._decode(condition, buffer.take_borrowed(first, stop, end), PAYLOAD, first)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
-                return _MISS
+                return _MISS if self._eof else NEED_DATA
         buffer.settle()
         return self._whole_frame(condition, limit)
 
@@ -1058,7 +1065,7 @@ class FrameDecoder:
             found = self._guard(frame.search, limit + condition.overhead, self._eof)
             if found is TOO_LARGE:
                 self._oversize(frame.too_large(limit), limit, policy)
-            elif found is WAITING:
+            elif found is NEED_DATA:
                 break
             elif (frame.end > limit) and (error := frame.verdict(limit)) is not None:
                 self._oversize(error, limit, policy)
@@ -1117,8 +1124,21 @@ class FrameDecoder:
 
     def _report(self, error: PayloadError) -> None:
         if self.on_payload_error is None:
-            raise error
+            self._raise(error)
         self.on_payload_error(error)
+        if self._is_respite_due():
+            raise Respite
+
+    def _raise(self, error: FrameTooLarge | PayloadError) -> NoReturn:
+        """Raise what has cost one frame only, or leave that to the next call."""
+        if self._is_respite_due():
+            self._error, self._error_place = error, (self._start, self._size)
+            raise Respite
+        raise error
+
+    def _is_respite_due(self) -> bool:
+        self._skipped += 1
+        return self.gives_way and self._skipped % _SKIPPED_IN_A_ROW == 0
 
     def _delivered(self, start: int, size: int) -> None:
         self._cut += 1
@@ -1218,7 +1238,12 @@ class FrameDecoder:
                 raise error
             self._start, self._size = self._error_place
             self._batch = None
-            self._report(error)
+            if condition is not None:
+                self._report(error)
+            elif self.on_payload_error is None:
+                raise error
+            else:
+                self.on_payload_error(error)
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
         same = condition is self.condition
@@ -1259,7 +1284,7 @@ class FrameDecoder:
         self._oversized += 1
         self._guard(self._frame.begin_skip, error, limit, policy)
         if policy == "raise":
-            raise error
+            self._raise(error)
 
     def _resume(
         self, ask: Callable[[int, bool], bytes | FrameEnd | NeedData | TooLarge]
@@ -1285,8 +1310,11 @@ class FrameDecoder:
         if error is not None:
             error.discarded = size
             self._discarded += size
-            if frame.report and self.on_discard is not None:
-                self.on_discard(error)
+            if frame.report:
+                if self.on_discard is not None:
+                    self.on_discard(error)
+                if self._is_respite_due():
+                    raise Respite
 
     def _busy_truncating(self) -> StreamBusy:
         return StreamBusy(f"a truncated frame of {self._frame.condition} is being read; read on with that")
