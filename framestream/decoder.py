@@ -113,10 +113,9 @@ class State(Enum):
 
 
 class Found(Enum):
-    """What a search ends with."""
+    """What a search ends with, unless it is NEED_DATA."""
 
     EXTENT = "the extent is known"
-    WAITING = "more data is needed"
     SETTLED = "payload has become final"
     TOO_LARGE = "the frame shows no end within the limit"
 
@@ -129,7 +128,6 @@ TRUNCATING: Final = State.TRUNCATING
 SKIPPING: Final = State.SKIPPING
 BROKEN: Final = State.BROKEN
 EXTENT: Final = Found.EXTENT
-WAITING: Final = Found.WAITING
 SETTLED: Final = Found.SETTLED
 TOO_LARGE: Final = Found.TOO_LARGE
 
@@ -245,7 +243,7 @@ class CurrentFrame:
 
     # Where does it end?
 
-    def search(self, bound: int, eof: bool, *, in_parts: bool = False) -> Found:
+    def search(self, bound: int, eof: bool, *, in_parts: bool = False) -> Found | NeedData:
         """Ask about the frame until its extent is known or something is in the way.
 
         No more than `bound` + 1 bytes that are not settled are ever gathered. With `in_parts`, return
@@ -261,7 +259,7 @@ class CurrentFrame:
                 buffer.advance(self.end)
                 self.reset()
                 if eof and not buffer.size:
-                    return WAITING
+                    return NEED_DATA
             if in_parts and self.settled > 0:
                 return SETTLED
             need = self.need
@@ -275,7 +273,7 @@ class CurrentFrame:
                     buffer.grow(min(need, bound + 1))
                     continue
                 if not eof:
-                    return WAITING
+                    return NEED_DATA
             last = eof and not buffer.queued
             try:
                 found = self._ask(last)
@@ -294,7 +292,7 @@ class CurrentFrame:
                 return TOO_LARGE
             self.note(found)
             if not self.extent and last and not (in_parts and self.settled > 0):
-                return TOO_LARGE if have > bound else WAITING
+                return TOO_LARGE if have > bound else NEED_DATA
 
     def _ask(self, eof: bool) -> Any:
         buffer, window = self.buffer, self.window
@@ -414,10 +412,8 @@ class CurrentFrame:
                 # A settled header without payload after it makes no part.
                 if part := self._take_settled():
                     return part
-            elif found is TOO_LARGE:
+            elif found is not EXTENT:
                 return found
-            elif found is WAITING:
-                return NEED_DATA
         if self.first > 0:
             if buffer.size < self.first:
                 return NEED_DATA
@@ -742,10 +738,11 @@ class FrameDecoder:
         """Say that so many bytes were put into the place that `get_buffer` returned."""
         self._buffer.filled(size)
 
-    def borrow(self, view: memoryview) -> None:
-        """Add received bytes that stay in the feeder's own buffer until `settle`.
+    def borrow(self, view: memoryview) -> bool:
+        """Add received bytes that stay in the feeder's own buffer until `settle`; return whether any do.
 
-        Large frames of declared size are copied out of it once, and it costs nothing else.
+        Large frames of declared size are copied out of it once, and it costs nothing else. Others are copied
+        at once.
 
         Raises:
             StreamClosed: after `receive_eof`.
@@ -755,13 +752,15 @@ class FrameDecoder:
         buffer = self._buffer
         if view.itemsize != 1:
             view = view.cast("B")
-        done = buffer.fill(view)  # mypyc would call it twice inside the brackets
-        view = view[done:]
+        if buffer.place is not None:
+            done = buffer.fill(view)  # mypyc would call it twice inside the brackets
+            view = view[done:]
         is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
         if is_large and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
-        else:
-            self.receive_data(view)
+            return True
+        self.receive_data(view)
+        return False
 
     def settle(self) -> None:
         """Keep what is not delivered of the borrowed bytes: their buffer will be used for others."""
@@ -1022,11 +1021,11 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD, first)
+                    return self._decode(condition, buffer.take_borrowed(first, stop, end), PAYLOAD, first)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
-                return _MISS
+                return _MISS if self._eof else NEED_DATA
         buffer.settle()
         return self._whole_frame(condition, limit)
 
@@ -1058,7 +1057,7 @@ class FrameDecoder:
             found = self._guard(frame.search, limit + condition.overhead, self._eof)
             if found is TOO_LARGE:
                 self._oversize(frame.too_large(limit), limit, policy)
-            elif found is WAITING:
+            elif found is NEED_DATA:
                 break
             elif (frame.end > limit) and (error := frame.verdict(limit)) is not None:
                 self._oversize(error, limit, policy)

@@ -1,7 +1,7 @@
 """Front ends without a loop of ours: iterate over the frames of a file, a socket or an iterable.
 
-`drive` is the loop that asks a decoder until the stream ends. It does not feed: it yields NEED_DATA, and
-whoever runs it feeds in its own way, blocking or awaiting, before it goes on.
+`answers` is the loop that asks a decoder and feeds it until the stream ends; `AsyncFrames` does the same and
+awaits.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from inspect import isasyncgen
+from itertools import chain
 from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from framestream.decoder import END, NEED_DATA, End, FrameDecoder, NeedData, OnOversize
@@ -85,17 +86,25 @@ def iter_frames(
     Every error ends the iteration, also one from which the source could go on, such as a timeout that is set
     on a socket: there, use a decoder of your own.
     """
-    return _frames(FrameDecoder(**options), condition_of(condition), _chunks(source))
+    decoder = FrameDecoder(**options)
+    ask = partial(decoder.next_batch, condition_of(condition))
+    return chain.from_iterable(answers(decoder, ask, _chunks(source)))
 
 
-def drive(ask: Callable[[], T | NeedData | End]) -> Iterator[T | NeedData]:
-    """Ask until the answer is END, and yield every other answer; feed the decoder after NEED_DATA.
+def answers(
+    decoder: FrameDecoder, ask: Callable[[], T | NeedData | End], chunks: Iterable[BytesLike]
+) -> Iterator[T]:
+    """Ask until the stream ends, feed the decoder when it needs data, and yield every other answer.
 
     Args:
-        ask: a method of a decoder with its condition: ``partial(decoder.next_frame, condition)``.
+        ask: a method of the decoder with its condition: ``partial(decoder.next_frame, condition)``.
     """
+    source = iter(chunks)
     while (answer := ask()) is not END:
-        yield answer
+        if answer is NEED_DATA:
+            feed(decoder, next(source, END))
+        else:
+            yield answer
 
 
 def feed(decoder: FrameDecoder, chunk: BytesLike | End) -> None:
@@ -115,24 +124,8 @@ def placed_frames(
 
     Errors are those of `iter_frames`.
     """
-    source = iter(chunks)
-    for frame in drive(partial(decoder.next_frame, condition)):
-        if frame is NEED_DATA:
-            feed(decoder, next(source, END))
-        else:
-            yield decoder.frame_span, frame
-
-
-def _frames(
-    decoder: FrameDecoder,
-    condition: ReadCondition[T],
-    chunks: Iterator[BytesLike],
-) -> Iterator[T]:
-    for frames in drive(partial(decoder.next_batch, condition)):
-        if frames is NEED_DATA:
-            feed(decoder, next(chunks, END))
-        else:
-            yield from frames
+    for frame in answers(decoder, partial(decoder.next_frame, condition), chunks):
+        yield decoder.frame_span, frame
 
 
 def condition_of(condition: ReadCondition[Any] | str) -> ReadCondition[Any]:

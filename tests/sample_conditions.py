@@ -117,6 +117,13 @@ class Spaced(ReadCondition[bytes]):
         return "looks like poetry"
 
 
+class Silent(Exception):
+    """Has no words."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
 def prefixed(*payloads: bytes, padding: bytes = b"") -> bytes:
     return b"".join(len(p).to_bytes(4, "big") + p + padding for p in payloads)
 

@@ -181,6 +181,8 @@ def test_what_stands_before_a_bad_frame_is_loaded_once() -> None:
 
     def load(line: bytes) -> int:
         loaded.append(line)
+        if line == b"x":
+            raise StopIteration
         return int(line)
 
     frames = iter_frames(b"1\n" * 300 + b"x\n", Mapped(Line(), load), on_payload_error=lambda error: None)

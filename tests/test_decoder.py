@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from array import array
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytest
-from sample_conditions import Bracketed, Lines, Number, Plain, Prefixed, Rest, Upper, cut, prefixed
+from cutting import told_by
+from sample_conditions import Bracketed, Lines, Number, Plain, Prefixed, Rest, Silent, Upper, cut, prefixed
 
 from framestream import (
     END,
@@ -96,9 +96,8 @@ class Labelled(ReadCondition[bytes]):
         return start, end, end + 1
 
 
-# What a stream gives by a condition: frames, errors as text, END; then what was discarded, as (offset, size,
-# bytes); then how much is left over. An error is (class, offset, facts): size and `recoverable`, `received`
-# and `expected`, or the payload.
+# What a stream gives by a condition, as `told_by` has it: frames and errors; what was discarded; how
+# much is left over.
 SMALL = {"max_frame_size": 5}
 LONG = prefixed(b"ok", b"far too long", b"fine")
 DISCARD: dict[str, Any] = {**SMALL, "on_oversize": "discard"}
@@ -124,64 +123,54 @@ def bad(offset: int, payload: bytes) -> tuple[Any, ...]:
 
 # fmt: off
 CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], list[Any], int]] = {
-    "lines": (Lines(), b"one\n\ntwo\n", {}, [b"one", b"", b"two", END], [], 0),
-    "values": (Number(), b"12;345;", {}, [12, 345, END], [], 0),
-    "decoded by the span": (Upper(), prefixed(b"abc", b"def"), {}, ["ABC", "DEF", END], [], 0),
-    "padded frames": (Prefixed(2), prefixed(b"a", b"b", padding=b".."), {}, [b"a", b"b", END], [], 0),
-    "padding": (Words(), b" one.  two.  ", {}, [b"one", b"two", END], [], 0),
-    "padding beyond the limit": (Words(), b" " * 99 + b"ab." + b" " * 99, SMALL, [b"ab", END], [], 0),
+    "lines": (Lines(), b"one\n\ntwo\n", {}, [b"one", b"", b"two"], [], 0),
+    "values": (Number(), b"12;345;", {}, [12, 345], [], 0),
+    "decoded by the span": (Upper(), prefixed(b"abc", b"def"), {}, ["ABC", "DEF"], [], 0),
+    "padded frames": (Prefixed(2), prefixed(b"a", b"b", padding=b".."), {}, [b"a", b"b"], [], 0),
+    "padding": (Words(), b" one.  two.  ", {}, [b"one", b"two"], [], 0),
+    "padding beyond the limit": (Words(), b" " * 99 + b"ab." + b" " * 99, SMALL, [b"ab"], [], 0),
     "padding and an end inside": (Words(), b"  ab", {}, [cut_off(2, 2)], [], 2),
-    "trailers": (Counted(), b"\3abc--\0--", {}, ["abc", "", END], [], 0),
+    "trailers": (Counted(), b"\3abc--\0--", {}, ["abc", ""], [], 0),
     "a wrong trailer": (Counted(), b"\1a--" * 99 + b"\1b-;", {}, ["a"] * 99 + [refused(398)], [], 4),
     "a trailer that is missing": (Counted(), b"\1a--\1b-", {}, ["a", cut_off(4, 3, 4)], [], 3),
-    "until the end": (Rest(), b"abc", {}, [b"abc", END], [], 0),
-    "until the end, and nothing there": (Rest(), b"", {}, [b"", END], [], 0),
+    "until the end": (Rest(), b"abc", {}, [b"abc"], [], 0),
+    "until the end, and nothing there": (Rest(), b"", {}, [b""], [], 0),
     "an end inside": (Lines(), b"one\ntwo", {}, [b"one", cut_off(4, 3)], [], 3),
     "an end inside what is declared": (Prefixed(), prefixed(b"12345")[:-2], {}, [cut_off(0, 7, 9)], [], 7),
     "a refused beginning": (Bracketed(), b"<one>two", {}, ["one", refused(5)], [], 3),
     "a refused byte": (Words(), b"ab.c\0.", {}, [b"ab", refused(4)], [], 3),
-    "a bad payload": (Bracketed(), b"<one><\xff><two>", {}, ["one", bad(5, b"\xff"), "two", END], [], 0),
+    "a bad payload": (Bracketed(), b"<one><\xff><two>", {}, ["one", bad(5, b"\xff"), "two"], [], 0),
     "a bad payload with a trailer":
-        (Counted(), b"\1a--\1\xff--\1b--", {}, ["a", bad(4, b"\xff"), "b", END], [], 0),
-    "exactly the limit": (Lines(), b"12345\n", SMALL, [b"12345", END], [], 0),
-    "exactly the limit, declared": (Prefixed(), prefixed(b"12345"), SMALL, [b"12345", END], [], 0),
-    "exactly the limit with a delimiter": (Plain(), b"12345\n", SMALL, [b"12345", END], [], 0),
+        (Counted(), b"\1a--\1\xff--\1b--", {}, ["a", bad(4, b"\xff"), "b"], [], 0),
+    "exactly the limit": (Lines(), b"12345\n", SMALL, [b"12345"], [], 0),
+    "exactly the limit, declared": (Prefixed(), prefixed(b"12345"), SMALL, [b"12345"], [], 0),
+    "exactly the limit with a delimiter": (Plain(), b"12345\n", SMALL, [b"12345"], [], 0),
     "overhead that is not stated counts": (Bracketed(), b"<12345>", SMALL, [large(0)], [], 7),
     "too large": (Lines(), b"ok\nfar too long\nfine\n", SMALL, [b"ok", large(3)], [], 18),
-    "too large, declared": (Prefixed(), LONG, SMALL, [b"ok", large(6, 12, True), b"fine", END], [], 0),
+    "too large, declared": (Prefixed(), LONG, SMALL, [b"ok", large(6, 12, True), b"fine"], [], 0),
     "too large at the end": (Lines(), b"1234567890", SMALL, [large(0)], [], 10),
     "too large before it is malformed": (Words(), b"far too\0long.", SMALL, [large(0)], [], 13),
     "closed": (Prefixed(), LONG, CLOSE, [b"ok", large(6, 12)], [], 24),
-    "discarded": (Lines(), b"ok\nfar too long\nfine\n", DISCARD, [b"ok", b"fine", END], [(3, None, 13)], 0),
-    "discarded, declared": (Prefixed(), LONG, DISCARD, [b"ok", b"fine", END], [(6, 12, 16)], 0),
+    "discarded": (Lines(), b"ok\nfar too long\nfine\n", DISCARD, [b"ok", b"fine"], [(3, None, 13)], 0),
+    "discarded, declared": (Prefixed(), LONG, DISCARD, [b"ok", b"fine"], [(6, 12, 16)], 0),
     "discarded by what follows a label":
-        (Labelled(), b"abc:defghijk;o:k;", DISCARD, [b"k", END], [(0, None, 13)], 0),
-    "discarded at the end": (Rest(), b"far too long", DISCARD, [END], [(0, None, 12)], 0),
+        (Labelled(), b"abc:defghijk;o:k;", DISCARD, [b"k"], [(0, None, 13)], 0),
+    "discarded at the end": (Rest(), b"far too long", DISCARD, [], [(0, None, 12)], 0),
     "discarded with an end inside": (Prefixed(), LONG[:20], DISCARD, [b"ok", cut_off(6, 14, 16)], [], 0),
     "malformed within the limit, and too large": (Words(), b"abc\0too long.", SMALL, [refused(3)], [], 13),
-    "truncated": (Lines(), b"far too long\nfine\n", TRUNCATE, [b"far t", b"fine", END], [(0, None, 13)], 0),
+    "truncated": (Lines(), b"far too long\nfine\n", TRUNCATE, [b"far t", b"fine"], [(0, None, 13)], 0),
     "truncated before it is malformed":
         (Words(), b"far too\0long.", TRUNCATE, [b"far t", refused(7)], [], 6),
     "truncated, decoded by the span":
-        (Upper(), prefixed(b"abcdefgh", b"ij"), TRUNCATE, ["ABCDE", "IJ", END], [(0, 8, 12)], 0),
-    "one byte too many": (Plain(), b"123456\nok\n", DISCARD, [b"ok", END], [(0, None, 7)], 0),
+        (Upper(), prefixed(b"abcdefgh", b"ij"), TRUNCATE, ["ABCDE", "IJ"], [(0, 8, 12)], 0),
+    "one byte too many": (Plain(), b"123456\nok\n", DISCARD, [b"ok"], [(0, None, 7)], 0),
     "cannot be skipped": (Plain(), b"far too long\nfine\n", DISCARD, [large(0)], [], 18),
     "trailing padding beyond the limit":
-        (Prefixed(1000), prefixed(b"x", padding=bytes(1000)), SMALL, [b"x", END], [], 0),
+        (Prefixed(1000), prefixed(b"x", padding=bytes(1000)), SMALL, [b"x"], [], 0),
     "trailing padding beyond all limits":
-        (Prefixed(99_995), prefixed(b"x", padding=bytes(99_995)), TRUNCATE, [END], [(0, 1, 100_000)], 0),
+        (Prefixed(99_995), prefixed(b"x", padding=bytes(99_995)), TRUNCATE, [], [(0, 1, 100_000)], 0),
 }
 # fmt: on
-
-
-def event(error: FramingError | PayloadError) -> tuple[Any, ...]:
-    if isinstance(error, PayloadError):
-        return bad(error.offset, error.payload)  # type: ignore[arg-type]
-    if isinstance(error, FrameTooLarge):
-        return large(error.offset, error.size, error.recoverable)  # type: ignore[arg-type]
-    if isinstance(error, IncompleteFrame):
-        return cut_off(error.offset, error.received, error.expected)  # type: ignore[arg-type]
-    return refused(error.offset)  # type: ignore[arg-type]
 
 
 @BOTH
@@ -189,30 +178,9 @@ def event(error: FramingError | PayloadError) -> tuple[Any, ...]:
 @pytest.mark.parametrize("name", list(CASES))
 def test_the_answer_is_the_same_for_every_chunking(name: str, size: int, read: str) -> None:
     condition, wire, options, expected, discards, left = CASES[name]
-    size = max(size, len(wire) // 300)
-    skipped: list[Any] = []
-    decoder = FrameDecoder(on_discard=lambda e: skipped.append((e.offset, e.size, e.discarded)), **options)
-    seen: list[Any] = []
-    for chunk in [*cut(wire, size), None]:
-        decoder.receive_eof() if chunk is None else decoder.receive_data(chunk)
-        answer: Any = None
-        while answer is not NEED_DATA and answer is not END and seen[-1:] != ["fatal"]:
-            try:
-                answer = getattr(decoder, read)(condition)
-                seen += answer if isinstance(answer, list) else [answer]
-            except (FramingError, PayloadError) as error:
-                seen.append(event(error))
-                if not isinstance(error, PayloadError) and not getattr(error, "recoverable", False):
-                    # It is raised for ever.
-                    with pytest.raises(type(error)) as again:
-                        getattr(decoder, read)(condition)
-                    assert event(again.value) == seen[-1]
-                    seen.append("fatal")
-    got = [answer for answer in seen if answer is not NEED_DATA and answer != "fatal"]
-    assert (expected, discards, wire[len(wire) - left :]) == (got, skipped, decoder.leftover)
-    assert decoder.stats.payload_errors == str(got).count("PayloadError")
-    skipped_after_raising = 16 if name == "too large, declared" else 0
-    assert decoder.stats.discarded == sum(size for _, _, size in discards) + skipped_after_raising
+    chunks = cut(wire, max(size, len(wire) // 300))
+    seen, _, skipped, leftover, _ = told_by(condition, chunks, read, **options)
+    assert (expected, discards, wire[len(wire) - left :]) == (seen, skipped, leftover)
 
 
 def test_end_is_told_apart_from_waiting() -> None:
@@ -311,13 +279,6 @@ def test_a_frame_keeps_its_place_when_what_was_cut_after_it_is_put_back() -> Non
     assert (decoder.frame_span, decoder.ahead) == ((66, 69), [])
 
 
-def test_padding_is_no_part_of_a_frames_place() -> None:
-    condition, decoder = Words(), fed(b"a. " * 100)
-    for number in range(50):
-        assert decoder.next_frame(condition) == b"a"
-        assert decoder.frame_span == (3 * number, 3 * number + 2)
-
-
 def test_what_is_left_over_is_taken_whole() -> None:
     condition = Lines()
     decoder = fed(b"x\n" * 20)
@@ -325,16 +286,6 @@ def test_what_is_left_over_is_taken_whole() -> None:
         decoder.next_frame(condition)
     assert decoder.take_leftover() == b"x\n" * 10
     assert (decoder.buffered, decoder.offset) == (0, 40)
-
-
-def test_a_batch_goes_on_after_what_was_delivered_singly() -> None:
-    condition = Lines()
-    decoder = fed(b"".join(b"%d\n" % i for i in range(100)))
-    singles = [decoder.next_frame(condition) for _ in range(20)]
-    batches: list[Any] = []
-    while (batch := decoder.next_batch(condition)) is not NEED_DATA:
-        batches += batch
-    assert singles + batches == [b"%d" % i for i in range(100)]
 
 
 def test_a_smaller_limit_applies_to_frames_that_were_cut_ahead_and_a_larger_one_changes_nothing() -> None:
@@ -585,11 +536,6 @@ def test_a_split_that_disagrees_with_find_is_noticed_when_somebody_asks_for_the_
             _ = decoder.offset
 
 
-class Silent(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError
-
-
 @dataclass(frozen=True)
 class Fussy(Lines):
     """Lines, of which one that begins with ``!`` makes `decode` raise."""
@@ -602,38 +548,6 @@ class Fussy(Lines):
         if payload.startswith(b"!"):
             raise self.error("no")
         return payload
-
-
-@BOTH
-@pytest.mark.parametrize("take", [False, True])
-@pytest.mark.parametrize("size", [1, 3, 100, 1 << 20])
-@pytest.mark.parametrize("error", [ValueError, KeyError, zlib.error, Silent, PayloadError, StopIteration])
-def test_whatever_decode_raises_costs_its_own_frame_and_no_other(
-    error: type[Exception], size: int, take: bool, read: str
-) -> None:
-    wire, seen = b"a\n" * 300 + b"!1\nb\n!2\n!3\n" + b"c\n" * 9 + b"!4\n", []
-
-    def note(bad: PayloadError) -> None:
-        assert isinstance(bad.__cause__ or bad, error)
-        assert decoder.frame_span == (bad.offset, (bad.offset or 0) + 3)
-        seen.append(bad.payload)
-
-    decoder = FrameDecoder(on_payload_error=note if take else None)
-    for chunk in [*cut(wire, size), b""]:
-        decoder.receive_data(chunk)
-        while True:
-            try:
-                answer = getattr(decoder, read)(Fussy(error=error))
-            except PayloadError as bad:
-                assert not take
-                note(bad)
-                continue
-            if answer is NEED_DATA:
-                break
-            assert decoder.frame_span[1] - decoder.frame_span[0] == 2
-            seen += answer if read == "next_batch" else [answer]
-    assert seen == [b"a"] * 300 + [b"!1", b"b", b"!2", b"!3"] + [b"c"] * 9 + [b"!4"]
-    assert decoder.stats.payload_errors == 4
 
 
 def test_an_error_that_is_not_written_for_the_peer_is_told_with_its_kind() -> None:
@@ -670,34 +584,6 @@ def parts(decoder: FrameDecoder, condition: ReadCondition[Any], chunks: list[byt
         while (part := decoder.next_part(condition)) is not NEED_DATA and part is not END:
             out.append(part)
     return out
-
-
-@pytest.mark.parametrize("size", [1, 2, 5, 100])
-@pytest.mark.parametrize(("condition", "wire"), [
-    (Lines(), b"hello\nworld\n\n"),
-    (Prefixed(2), prefixed(b"hello", b"world", b"", padding=b"..")),
-    (Bracketed(), b"<hello><world><>"),
-    (Words(), b" hello.  world.. "),
-    (Counted(), b"\5hello--\5world--\0--"),
-    (Upper(), prefixed(b"hello", b"world", b"")),
-], ids=repr)  # fmt: skip
-def test_parts_add_up_to_the_payloads(condition: ReadCondition[Any], wire: bytes, size: int) -> None:
-    frames: list[list[bytes]] = [[]]
-    for part in parts(FrameDecoder(), condition, cut(wire, size)):
-        assert part != b""
-        if part is FRAME_END:
-            frames.append([])
-        else:
-            frames[-1].append(part)
-    assert [b"".join(f) for f in frames] == [b"hello", b"world", b"", b""]
-
-
-def test_a_wrong_trailer_is_noticed_after_a_frame_passed_on_in_parts() -> None:
-    decoder = FrameDecoder()
-    assert parts(decoder, Counted(), cut(b"\3abc-", 1)) == [b"a", b"b", b"c"]
-    decoder.receive_data(b"x")
-    with pytest.raises(FramingError, match="frame ends with b'-x' where b'--' is expected"):
-        decoder.next_part(Counted())
 
 
 def test_a_part_is_delivered_as_soon_as_it_is_final() -> None:
@@ -789,37 +675,6 @@ def test_the_rest_of_the_stream_can_be_streamed() -> None:
     decoder.receive_eof()
     assert decoder.next_part(Rest()) is FRAME_END
     assert decoder.next_part(Rest()) is END
-
-
-@pytest.mark.parametrize("wire", [b"fine\0line.", b"fine"])
-@pytest.mark.parametrize("size", [1, 3, 20])
-def test_what_is_final_before_an_error_is_passed_on_first(wire: bytes, size: int) -> None:
-    decoder, seen = fed(*cut(wire, size), eof=True), b""
-    with pytest.raises(FramingError) as caught:
-        while isinstance(part := decoder.next_part(Words()), bytes):
-            seen += part
-    assert (seen, caught.value.offset) == (b"fine", 4 if b"\0" in wire else 0)
-
-
-@pytest.mark.parametrize(
-    "wire", [b"label:payload;", b"label:payload and more", b"label of no end", b"label!:x;"]
-)
-@pytest.mark.parametrize(("limit", "error"), [(3, FrameTooLarge), (100, None)])
-def test_what_settles_too_late_is_too_large_for_every_chunking(
-    wire: bytes, limit: int, error: type[Exception] | None
-) -> None:
-    outcomes = set()
-    for size in (1, 2, 3, 7, 100):
-        got: list[Any] = []
-        try:
-            decoder = FrameDecoder(max_frame_size=limit)
-            for chunk in cut(wire, size):
-                got += parts(decoder, Labelled(), [chunk])
-        except FramingError as failure:
-            got.append(type(failure))
-        outcomes.add(b"".join(part for part in got if isinstance(part, bytes)))
-        assert (got[-1:] == [FrameTooLarge]) is (error is FrameTooLarge)
-    assert len(outcomes) == 1
 
 
 def test_missing_says_how_much_must_arrive() -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import zlib
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from cutting import event, is_event, told_by
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_conditions import Silent
 
 from framestream import (
-    END,
-    FRAME_END,
-    NEED_DATA,
-    FrameDecoder,
     FramingError,
     NeedMore,
     PayloadError,
@@ -22,12 +21,7 @@ from framestream import (
     iter_frames,
 )
 from framestream.framer import PADDING, Decode
-
-
-def load(payload: bytes) -> bytes:
-    if b"x" in payload:
-        raise KeyError("x")
-    return payload.upper()
+from framestream.testing.driver import read_chunks
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,7 @@ class Drawn(ReadCondition[bytes]):
         trailer: must stand after the payload; the decoder checks it.
         value: who decodes: the condition, the span, or `find` itself.
         final: the stream may end after a frame that the span decodes.
+        error: what decoding raises for an ``x``.
         resumes: the search goes on where it stopped, with its state in the memo.
         settles: payload is passed on before the end is known.
         refuses: an exclamation mark in the payload is an error.
@@ -51,6 +46,7 @@ class Drawn(ReadCondition[bytes]):
     trailer: bytes = b""
     value: str = "condition"
     final: bool = True
+    error: Any = KeyError
     resumes: bool = True
     settles: bool = False
     refuses: bool = True
@@ -59,7 +55,9 @@ class Drawn(ReadCondition[bytes]):
     max_size: int | None = None
 
     def decode(self, payload: bytes) -> bytes:
-        return load(payload)
+        if b"x" in payload:
+            raise self.error("x")
+        return payload.upper()
 
     def write(self, payload: bytes) -> bytes:
         if self.kind == "nested":
@@ -130,7 +128,7 @@ class Drawn(ReadCondition[bytes]):
         return NeedMore(resume=size, memo=memo, settled=settled, payload_start=first)
 
     def decoding(self, trailer: bytes) -> Decode:
-        return Decode(load, trailer=trailer, final=self.final)
+        return Decode(self.decode, trailer=trailer, final=self.final)
 
     def span(self, window: Window, first: int, stop: int, end: int, delimiter: bytes) -> Any:
         if self.trailer:
@@ -151,6 +149,7 @@ CONDITIONS = st.builds(
     trailer=st.sampled_from([b"", b"", b".", b"..."]),
     value=st.sampled_from(["condition", "span", "find"]),
     final=st.sampled_from([True, True, False]),
+    error=st.sampled_from([ValueError, KeyError, zlib.error, Silent, PayloadError, StopIteration]),
     resumes=st.booleans(),
     settles=st.booleans(),
     refuses=st.booleans(),
@@ -177,80 +176,6 @@ LIMITS = st.sampled_from([0, 1, 2, 3, 5, 8, 99])
 POLICIES = st.sampled_from(["raise", "discard", "truncate", "close"])
 
 
-def event(error: Any) -> tuple[Any, ...]:
-    names = (
-        "offset",
-        "size",
-        "recoverable",
-        "discarded",
-        "received",
-        "expected",
-        "payload",
-        "payload_offset",
-    )
-    return type(error), str(error), *[getattr(error, name, None) for name in names]
-
-
-def is_error(said: Any) -> bool:
-    return isinstance(said, tuple) and isinstance(said[0], type)
-
-
-def told(
-    condition: Drawn, chunks: list[bytes], way: str, *, draw: Any = None, takes: bool = False, **options: Any
-) -> Any:
-    """Return what a decoder tells of the chunks: frames and errors, their places, discards, leftover.
-
-    Args:
-        way: the method that is asked, or ``mixed`` for one that `draw` chooses each time.
-        takes: bad frames are told to `on_payload_error`.
-    """
-    out: list[Any] = []
-    places: list[Any] = []
-    discards: list[Any] = []
-
-    def refuse(error: PayloadError) -> None:
-        out.append(event(error))
-        places.append(decoder.frame_span)
-
-    decoder = FrameDecoder(
-        on_discard=lambda error: discards.append(event(error)),
-        on_payload_error=refuse if takes else None,
-        **options,
-    )
-    parts = b""
-    for number, chunk in enumerate([*chunks, None], 1):
-        decoder.receive_eof() if chunk is None else decoder.receive_data(chunk)
-        if number == len(chunks) and draw and draw(st.booleans()):
-            decoder.receive_eof()
-        while True:
-            method = draw(st.sampled_from(["next_frame", "next_batch"])) if way == "mixed" else way
-            try:
-                answer: Any = getattr(decoder, method)(replace(condition))  # an equal one is as good
-            except PayloadError as error:
-                refuse(error)
-                continue
-            except FramingError as error:
-                out += [parts, event(error)] if parts else [event(error)]
-                places += [None, None] if parts else [None]
-                if getattr(error, "recoverable", False):
-                    continue
-                for late in () if decoder.eof else chunks[number:]:
-                    decoder.receive_data(late)
-                return out, places, discards, decoder.leftover
-            if answer is NEED_DATA or answer is END:
-                break
-            if method == "next_part" and answer is not FRAME_END:
-                parts += answer
-                continue
-            frames = answer if method == "next_batch" else [parts if answer is FRAME_END else answer]
-            out += frames
-            places += [None] * (len(frames) - 1) + [decoder.frame_span]
-            parts = b""
-        if decoder.eof:
-            return out, places, discards, decoder.leftover
-    return None
-
-
 @st.composite
 def chunkings(draw: Any, wire: bytes) -> list[bytes]:
     cuts = draw(st.just(range(len(wire))) | st.sets(st.integers(0, len(wire)), max_size=8).map(sorted))
@@ -264,10 +189,18 @@ def test_every_chunking_and_every_front_end_tells_the_same(
 ) -> None:
     draw, options = data.draw, {"max_frame_size": limit, "on_oversize": policy}
     wire = draw(wires(condition))
-    out, places, *rest = told(condition, [wire], "next_frame", **options)
+    out, places, *rest = told_by(condition, [wire], "next_frame", **options)
+    if not any(each[0] == "FrameTooLarge" for each in out if is_event(each)) and not rest[0]:
+        reading = read_chunks(condition, [wire])
+        assert (rest[1], [(cut.start, cut.stop) for cut in reading.cuts]) == (
+            reading.leftover,
+            [place for place in places if place],
+        )
+        told = [None if is_event(each) else each for each in out][: len(reading.cuts)]
+        assert told == [None if isinstance(value, Exception) else value for value in reading.values()]
     for way in ("next_frame", "next_batch", "mixed"):
         chunks = draw(chunkings(wire))
-        seen, seen_places, *seen_rest = told(
+        seen, seen_places, *seen_rest = told_by(
             condition, chunks, way, draw=draw, takes=draw(st.booleans()), **options
         )
         assert (seen, seen_rest) == (out, rest)
@@ -280,15 +213,18 @@ def test_every_chunking_and_every_front_end_tells_the_same(
     except FramingError as error:
         bad.append(error)
     # An error of the stream ends the iteration, also where a decoder could go on.
-    ends = [at for at, each in enumerate(out, 1) if is_error(each) and not issubclass(each[0], PayloadError)]
+    ends = [at for at, each in enumerate(out, 1) if is_event(each) and each[0] != "PayloadError"]
     out = out[: ends[0]] if ends else out
-    assert frames == [each for each in out if not is_error(each)]
-    assert [event(error) for error in bad] == [each for each in out if is_error(each)]
+    assert frames == [each for each in out if not is_event(each)]
+    assert [event(error) for error in bad] == [each for each in out if is_event(each)]
 
 
 @settings(max_examples=400, deadline=None)
 @given(CONDITIONS, LIMITS, st.data())
 def test_parts_are_the_same_for_every_chunking(condition: Drawn, limit: int, data: st.DataObject) -> None:
     wire = data.draw(wires(condition))
-    seen = told(condition, data.draw(chunkings(wire)), "next_part", draw=data.draw, max_frame_size=limit)
-    assert seen == told(condition, [wire], "next_part", max_frame_size=limit)
+    seen = told_by(condition, data.draw(chunkings(wire)), "next_part", draw=data.draw, max_frame_size=limit)
+    assert seen == told_by(condition, [wire], "next_part", max_frame_size=limit)
+    reading = read_chunks(condition, [wire])
+    if ("FrameTooLarge" not in str(seen[0])) and reading.outcome == "end":
+        assert seen[0] == [cut.payload for cut in reading.cuts]

@@ -7,13 +7,7 @@ from functools import partial
 import pytest
 from stream_pairs import joined, once, passes, until
 
-from framestream import (
-    Exactly,
-    FramingError,
-    LengthPrefix,
-    Line,
-    StreamClosed,
-)
+from framestream import Exactly, FramingError, LengthPrefix, Line, StreamClosed
 from framestream.stream.receiver import READ_AHEAD
 from framestream.testing import Wire, memory_stream_pair
 

@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import weakref
+from contextlib import suppress
 
 import pytest
 from certificates import certificates
@@ -14,6 +15,7 @@ from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, 
 from framestream import (
     BufferFull,
     Exactly,
+    FramestreamError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -517,52 +519,44 @@ class Unable(MemoryTransport):
         return 1 / 0
 
 
-@once
-@pytest.mark.parametrize(
-    ("problem", "error", "limits", "options"),
-    [
-        ("buffer", BufferFull, {}, {"max_buffer_size": 3}),
-        ("oversize", FrameTooLarge, {"max_size": 3, "on_oversize": "close"}, {}),
-    ],
-)
-async def test_a_subclass_can_log_a_frame_that_is_too_large_in_its_own_words(
-    problem, error, limits, options, caplog
-):
-    first, second = memory_transport_pair()
-    stream, peer = Talking(first, **options), IOStream(second)
-    peer.write(b"hello there")
-    with pytest.raises(error):
-        await stream.read(Exactly(100), **limits)
-    assert [(problem, error)] == stream.said
-    assert [] == ours(caplog)
+TROUBLES = {
+    "read": (lambda stream: stream.read(Line()), ZeroDivisionError, "error on read: division by zero"),
+    "write": (lambda stream: stream.write(b"x"), TypeError, "error on write: not like this"),
+    "buffer": (lambda stream: stream.read(Exactly(100)), BufferFull, "reached maximum read buffer size"),
+    "oversize": (
+        lambda stream: stream.read_until(b"!", max_bytes=9),
+        FrameTooLarge,
+        "frame exceeds the limit",
+    ),
+    "callback": (
+        lambda stream: stream.read_bytes(1, callback=lambda _: 1 / 0),
+        ZeroDivisionError,
+        "uncaught exc",
+    ),
+}
 
 
 @once
 @pytest.mark.parametrize("kind", [IOStream, Talking])
-async def test_whatever_a_transport_or_a_callback_raises_closes_the_stream_and_is_logged_once(kind, caplog):
+@pytest.mark.parametrize("problem", TROUBLES)
+async def test_what_closes_a_stream_is_logged_once_or_told_to_a_subclass(problem, kind, caplog):
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    pairs = [memory_transport_pair() for _ in range(3)]
-    reader, writer = (kind(Unable(first.incoming, first.outgoing)) for first, _ in pairs[:2])
-    calling = kind(pairs[2][0])
-    peers = [IOStream(second) for _, second in pairs]
-    for peer in peers:
-        peer.write(b"x")
-    with pytest.raises(StreamClosed):
-        await reader.read(Line())
-    with pytest.raises(StreamClosed):
-        await writer.write(b"x")
-    calling.read_bytes(1, callback=lambda _: 1 / 0)
-    await calling.wait_closed()
-    errors = [ZeroDivisionError, TypeError, ZeroDivisionError]
-    assert errors == [type(stream.error) for stream in (reader, writer, calling)]
+    caplog.set_level("INFO", "framestream")
+    begin, error, line = TROUBLES[problem]
+    first, second = memory_transport_pair()
+    if problem in ("read", "write"):
+        first = Unable(first.incoming, first.outgoing)
+    stream, peer = kind(first, max_buffer_size=50), IOStream(second)
+    await peer.write(b"hello there\n")
+    with suppress(FramestreamError):
+        await (begin(stream) or stream.wait_closed())
+    assert isinstance(stream.error, error)
     if kind is Talking:
-        said = [pair for stream in (reader, writer, calling) for pair in stream.said]
-        assert list(zip(["read", "write", "callback"], errors, strict=True)) == said
+        assert [(problem, error)] == stream.said
         assert [] == ours(caplog)
     else:
-        first, second, third = ours(caplog)
-        assert ("error on read: division by zero", "error on write: not like this") == (first, second)
-        assert third.startswith("uncaught exception in a callback, closing the stream: ZeroDivision")
+        [said] = ours(caplog)
+        assert said.startswith(line)
 
 
 async def test_who_lingers_after_bytes_that_are_no_frame_leaves_the_error_for_the_next_read():

@@ -5,16 +5,7 @@ import asyncio
 import pytest
 from stream_pairs import begun, joined, once, passes
 
-from framestream import (
-    Exactly,
-    FramingError,
-    IOStream,
-    LengthPrefix,
-    Line,
-    Msgpack,
-    SpecError,
-    StreamBusy,
-)
+from framestream import Exactly, FramingError, IOStream, LengthPrefix, Line, Msgpack, SpecError, StreamBusy
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop

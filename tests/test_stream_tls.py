@@ -10,13 +10,7 @@ import pytest
 from certificates import certificates
 from stream_pairs import begun, joined, once, passes
 
-from framestream import (
-    FramingError,
-    Line,
-    StreamBusy,
-    StreamClosed,
-    StreamTimeout,
-)
+from framestream import FramingError, Line, StreamBusy, StreamClosed, StreamTimeout
 from framestream.testing import Wire, memory_stream_pair
 from framestream.testing.memory import MemoryTransport
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import click
 
-from framestream import END, NEED_DATA, FrameDecoder, FramestreamError, FramingError, PayloadError
+from framestream import FrameDecoder, FramestreamError, FramingError, PayloadError
 from framestream.cli import options
 from framestream.cli.input import Source, open_source
 from framestream.cli.output import Printer, report_skipped
-from framestream.iterate import drive, feed
+from framestream.iterate import answers
 
 _LONG: Final = 8 << 20
 """Bytes of a file that takes long enough to wonder."""
@@ -88,11 +88,7 @@ def _answers(
     going_on = True
     while going_on:
         try:
-            for answer in drive(ask):
-                if answer is NEED_DATA:
-                    feed(decoder, read() or END)
-                else:
-                    yield answer
+            yield from answers(decoder, ask, iter(read, b""))
             return
         except (FramingError, PayloadError) as error:
             tell(error)

@@ -65,10 +65,9 @@ class Over(Framer[T]):
         """Let the other condition cut the batch."""
         frames, end = self._cutter.split(window)
         loaded: list[T] = []
-        try:
+        with suppress(Exception):  # whatever it is, it is raised again with the place of its frame
             loaded.extend(map(self._load, frames))
-        except Exception:  # noqa: BLE001 - whatever it is, it is raised again with the place of its frame
-            # What came before the bad one stays in the list.
+        if len(loaded) < len(frames):  # StopIteration only ends the list
             end = end_of(self._cutter, window, len(loaded))
         return loaded, end
 

@@ -216,10 +216,12 @@ class AwaitedRead(PendingRead):
         receiver = self.stream.receiver
         try:
             # Most wake-ups have the answer: `advance` is for the others ("echo" in benchmarks/).
-            answer = (self.ask or receiver.decoder.next_frame)(self.condition)
-            if answer is NEED_DATA and (answer := receiver.poll(self)) is NEED_DATA:
-                return
-            self.answer = answer
+            # Nothing else may keep the answer alive: the task runs inside this call, and frames are large.
+            self.answer = (self.ask or receiver.decoder.next_frame)(self.condition)
+            if self.answer is NEED_DATA:
+                self.answer = receiver.poll(self)
+                if self.answer is NEED_DATA:
+                    return
         except Exception as error:  # noqa: BLE001 - the task meets it where it awaits
             self._set_error(error)
         self.callback = None
