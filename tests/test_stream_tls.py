@@ -29,12 +29,9 @@ def answer_tls(stream, **options):
 
 
 async def shake_hands(client, server, **options):
-    context = options.pop("context", None) or certificates().client()
-    return await asyncio.gather(
-        client.start_tls(context, **{"server_hostname": "localhost", **options}),
-        answer_tls(server),
-        return_exceptions=True,
-    )
+    options = {"server_hostname": "localhost", **options}
+    shaking = client.start_tls(certificates().client(), **options), answer_tls(server)
+    return await asyncio.gather(*shaking, return_exceptions=True)
 
 
 @once
