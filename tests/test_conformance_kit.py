@@ -323,6 +323,6 @@ class TwoByteLength(ReadCondition[bytes]):
         return first, stop, stop
 
 
-def test_a_frame_is_held_to_its_own_size_behind_a_larger_one_that_ends_the_stream() -> None:
+def test_a_frame_is_held_to_its_own_size_after_a_larger_one_that_ends_the_stream() -> None:
     error = failure(TwoByteLength(), examples={b"\0\6longer\0\0": [b"longer", b""]})
     assert (error.check, error.data) == ("limits", b"\0\0")
