@@ -388,6 +388,10 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
+class Respite(Exception):
+    """Not an error: a decoder has skipped many frames in a row, and whoever asked it lets others go first."""
+
+
 def describe_error(error: BaseException, *, keep: str = "") -> str:
     """Return the error's own words, printable; its type's name where it has none, or its ``str`` raises.
 

@@ -29,10 +29,10 @@ from loopback import (
     open_descriptors,
     resolve_to,
     tls_contexts,
-    until,
 )
 from loops import LoopWithoutPolling
-from test_transports import Side, passes
+from stream_pairs import passes, until
+from test_transports import Side
 
 from framestream import (
     AddressError,
@@ -160,8 +160,7 @@ async def test_a_silent_address_is_given_up_when_the_time_is_over_or_nobody_wait
     assert isinstance(caught.value, TimeoutError)
     assert ["127.0.0.1"] == [address for address, _ in caught.value.attempts]
     connecting = asyncio.ensure_future(connect(url))
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await passes(10)
     connecting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await connecting

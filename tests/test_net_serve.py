@@ -27,8 +27,8 @@ from loopback import (
     raw_client,
     reset_on_close,
     tls_contexts,
-    until,
 )
+from stream_pairs import passes, until
 
 from framestream import (
     AddressError,
@@ -190,21 +190,6 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
     (record,) = warnings_of_ours(caplog)
     assert f"{address}: handler failed: KeyError: 'fail'" == record.getMessage()
     assert (address, server.url, KeyError) == (record.peer, record.server, record.exc_info[0])
-
-
-async def test_a_peer_is_named_when_it_is_gone(caplog):
-    async def fail(stream):
-        await stream.read(LINE)
-        await stream.wait_closed()
-        raise KeyError("fail")
-
-    async with await serve(fail, HERE) as server:
-        with raw_client(server) as client:
-            address = "{}:{}".format(*client.getsockname())
-            reset_on_close(client)
-            client.sendall(b"hello\n")
-        await until(lambda: server.stats.handler_failures)
-    assert address == warnings_of_ours(caplog)[0].peer
 
 
 class Outcome(BaseException):
@@ -396,8 +381,7 @@ async def test_connections_above_the_limit_wait_until_one_ends():
     async with await serve(gate, HERE, max_connections=1) as server:
         async with await connect(server.url), await connect(server.url):
             await gate.entered.get()
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await passes(5)
             assert gate.entered.empty()
             gate.open.set()
             await gate.entered.get()
@@ -494,8 +478,7 @@ async def test_draining_hears_out_who_has_just_connected_or_begun_a_frame(begun)
         (stream,) = await streams(server, 1)
         await until(lambda: stream.buffered == len(begun))
         draining = asyncio.ensure_future(server.aclose())
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await passes(5)
         await client.write(b"hello\n"[len(begun) :])
         assert "hello" == await client.read(LINE)
         await client.aclose()

@@ -2,12 +2,23 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
+from itertools import product
 
 import pytest
 from stream_pairs import joined, once, passes, until
 
-from framestream import Exactly, FramingError, LengthPrefix, Line, StreamClosed
+from framestream import (
+    Exactly,
+    FrameTooLarge,
+    FramingError,
+    LengthPrefix,
+    Line,
+    PayloadError,
+    StreamClosed,
+)
+from framestream.framers.mapped import Mapped
 from framestream.stream.receiver import READ_AHEAD
 from framestream.testing import Wire, memory_stream_pair
 
@@ -264,6 +275,38 @@ async def test_on_payload_error_is_told_of_each_bad_frame_in_its_turn(begin, cap
     await client.aclose()
     if reading:
         await reading
+
+
+async def by_reads(stream, condition, note):
+    while True:
+        with suppress(PayloadError, FrameTooLarge):
+            return note(await stream.read(condition))
+
+
+SKIPPING = {"on_payload_error": lambda error: None}
+DISCARDING = {"max_frame_size": 1, "on_oversize": "discard"}
+FLOODS = [
+    *product((by_handler, by_chained_reads, by_iteration, by_batches), (SKIPPING, DISCARDING)),
+    *product((by_handler, by_chained_reads, by_reads), ({}, {"max_frame_size": 1})),
+]
+
+
+@once
+@pytest.mark.parametrize(("begin", "options"), FLOODS)
+async def test_a_flood_of_frames_that_nobody_gets_leaves_others_their_turn(begin, options):
+    notes, note = called()
+    client, server = memory_stream_pair(**options)
+    await client.write(b"\2\xff\xff" * 2000 + b"\0")
+    reading = begin(server, Mapped(LengthPrefix(1), bytes.decode), note)
+    reading = reading and asyncio.ensure_future(reading)
+    turns = 0
+    while not notes:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
+    server.close()
+    if reading:
+        await asyncio.wait([reading])
 
 
 @once

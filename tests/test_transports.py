@@ -738,7 +738,7 @@ def test_addresses_read_as_people_write_them(address, text):
 
 
 @every
-async def test_a_transport_tells_what_it_is(kind):
+async def test_a_transport_tells_what_it_is_and_throws_away_what_a_socket_has_received(kind):
     async with sides(kind) as (left, right):
         names = kind.partition(":")[2] or kind
         has_socket = "tcp" in names or "unix" in names or "socket" in names
@@ -749,8 +749,14 @@ async def test_a_transport_tells_what_it_is(kind):
             assert left.transport.peer.startswith("127.0.0.1:")
         elif "unix" in names:
             assert "unnamed" == left.transport.peer
-        await left.send(b"never read")
+        right.transport.pause_reading()  # a handshake leaves the transport below pushing
+        await left.send(b"thrown away")
+        await passes(10)
         right.transport.discard()
+        read(right)
+        await left.shutdown()
+        await right.end()
+        assert has_socket != bool(right.data)
 
 
 @pytest.mark.parametrize(("buffers", "size", "expected"), [

@@ -309,9 +309,10 @@ class Receiver:
         if timeouts is not None:
             self.start_timer(timeouts)
 
-    def start_timer(self, timeouts: ReadTimeouts | ReadTimer) -> None:
-        """Watch over the read that has just begun."""
+    def start_timer(self, timeouts: ReadTimeouts | ReadTimer) -> ReadTimer:
+        """Watch over the read that has just begun, or goes on."""
         self._timer = timeouts.begin(self._loop, self.decoder)
+        return self._timer
 
     def release(self) -> None:
         """Let others read again."""
