@@ -170,6 +170,9 @@ def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method:
     error = failure(framer, examples=LINES)
     assert (error.framer, error.defect) == ("Leaves()", told)
     assert "faulty_framers.py, line " in str(error)
+    interrupted = faulty.faulty("Interrupted", **{method: lambda *_: faulty.refuse("", KeyboardInterrupt)})
+    with pytest.raises(KeyboardInterrupt):
+        check_framer(interrupted(), examples=LINES)
     if method != "encode":
         with pytest.raises(ConformanceError, match=told):
             fuzz_framer(framer, [b"one\r\ntwo\r\n"], iterations=50)
@@ -323,6 +326,6 @@ class TwoByteLength(ReadCondition[bytes]):
         return first, stop, stop
 
 
-def test_a_frame_is_held_to_its_own_size_behind_a_larger_one_that_ends_the_stream() -> None:
+def test_a_frame_is_held_to_its_own_size_after_a_larger_one_that_ends_the_stream() -> None:
     error = failure(TwoByteLength(), examples={b"\0\6longer\0\0": [b"longer", b""]})
     assert (error.check, error.data) == ("limits", b"\0\0")
