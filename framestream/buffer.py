@@ -291,6 +291,13 @@ class ReceiveBuffer:
         assert self.view is not None
         return bytes(self.view[self.view_at : self.view_at + size])
 
+    def take_borrowed(self, start: int, stop: int, end: int) -> bytes:
+        """Do as `take`, where all there is is borrowed."""
+        assert self.view is not None
+        payload = bytes(self.view[self.view_at + start : self.view_at + stop])
+        self._consume_borrowed(end)
+        return payload
+
     def settle(self) -> None:
         """Keep a copy of what is not consumed of the borrowed bytes."""
         view, self.view = self.view, None
@@ -384,8 +391,8 @@ class ReceiveBuffer:
         return b"".join(pieces)
 
     def _consume_borrowed(self, size: int) -> None:
-        self._replace_head(b"")
-        self.base += size
+        self.base += len(self.head) + size
+        self.head, self.pos, self._joined = b"", 0, False
         self.view_at += size
         self.queued -= size
         if not self.queued:

@@ -47,6 +47,7 @@ from framestream.errors import (
     FramingError,
     IncompleteFrame,
     PayloadError,
+    Respite,
     StreamBusy,
     StreamClosed,
     because,
@@ -78,6 +79,8 @@ _RUN: Final = 3
 _FEWEST: Final = 4
 _FIRST_QUOTA: Final = 512
 _MOST_AHEAD: Final = 1 << 16
+# Frames that nobody gets, because they are bad or too large, before others have their turn.
+_SKIPPED_IN_A_ROW: Final = 64
 
 
 class Signal(Enum):
@@ -652,13 +655,16 @@ class FrameDecoder:
         ahead: frames that were cut ahead by it, the next one last. While there is one,
             ``decoder.ahead.pop()`` does what ``next_frame(decoder.condition)`` does, with no call. Look
             the list up each time: a batch is a new one.
+        gives_way: raise `Respite` now and then in a flood of frames that are bad or too large, for a caller
+            who has others to serve. Nothing is lost: the next call goes on.
     """
 
     # fmt: off
     __slots__ = (
         "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
-        "_finished", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_start", "_undecodable",
-        "ahead", "condition", "max_frame_size", "on_discard", "on_oversize", "on_payload_error",
+        "_finished", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_skipped", "_start",
+        "_undecodable", "ahead", "condition", "gives_way", "max_frame_size", "on_discard", "on_oversize",
+        "on_payload_error",
     )
     # fmt: on
 
@@ -692,6 +698,8 @@ class FrameDecoder:
         self._run = 0  # frames delivered in a row for one condition
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._undecodable = 0  # see `stats`
+        self._skipped = 0  # frames that nobody got, as far as others may have to wait for them
+        self.gives_way = False
 
     # Bytes in
 
@@ -738,10 +746,11 @@ class FrameDecoder:
         """Say that so many bytes were put into the place that `get_buffer` returned."""
         self._buffer.filled(size)
 
-    def borrow(self, view: memoryview) -> None:
-        """Add received bytes that stay in the feeder's own buffer until `settle`.
+    def borrow(self, view: memoryview) -> bool:
+        """Add received bytes that stay in the feeder's own buffer until `settle`; return whether any do.
 
-        Large frames of declared size are copied out of it once, and it costs nothing else.
+        Large frames of declared size are copied out of it once, and it costs nothing else. Others are copied
+        at once.
 
         Raises:
             StreamClosed: after `receive_eof`.
@@ -751,13 +760,15 @@ class FrameDecoder:
         buffer = self._buffer
         if view.itemsize != 1:
             view = view.cast("B")
-        done = buffer.fill(view)  # mypyc would call it twice inside the brackets
-        view = view[done:]
+        if buffer.place is not None:
+            done = buffer.fill(view)  # mypyc would call it twice inside the brackets
+            view = view[done:]
         is_large = self._size >= _WORTH_BORROWING and len(view) >= _WORTH_BORROWING
         if is_large and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
-        else:
-            self.receive_data(view)
+            return True
+        self.receive_data(view)
+        return False
 
     def settle(self) -> None:
         """Keep what is not delivered of the borrowed bytes: their buffer will be used for others."""
@@ -887,8 +898,8 @@ class FrameDecoder:
                     frame = self._next(condition, limit, policy)
             except Exception as error:
                 if frames:
-                    # An incomplete frame is found incomplete again.
-                    if not isinstance(error, IncompleteFrame):
+                    # An incomplete frame is found incomplete again; a respite is for this call only.
+                    if not isinstance(error, (IncompleteFrame, Respite)):
                         self._error, self._error_place = error, (self._start, self._size)
                     self._start, self._size, self._batch = place
                     return frames
@@ -1018,11 +1029,11 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take(first, stop, end), PAYLOAD, first)
+                    return self._decode(condition, buffer.take_borrowed(first, stop, end), PAYLOAD, first)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
-                return _MISS
+                return _MISS if self._eof else NEED_DATA
         buffer.settle()
         return self._whole_frame(condition, limit)
 
@@ -1113,8 +1124,21 @@ class FrameDecoder:
 
     def _report(self, error: PayloadError) -> None:
         if self.on_payload_error is None:
-            raise error
+            self._raise(error)
         self.on_payload_error(error)
+        if self._is_respite_due():
+            raise Respite
+
+    def _raise(self, error: FrameTooLarge | PayloadError) -> NoReturn:
+        """Raise what has cost one frame only, or leave that to the next call."""
+        if self._is_respite_due():
+            self._error, self._error_place = error, (self._start, self._size)
+            raise Respite
+        raise error
+
+    def _is_respite_due(self) -> bool:
+        self._skipped += 1
+        return self.gives_way and self._skipped % _SKIPPED_IN_A_ROW == 0
 
     def _delivered(self, start: int, size: int) -> None:
         self._cut += 1
@@ -1214,7 +1238,12 @@ class FrameDecoder:
                 raise error
             self._start, self._size = self._error_place
             self._batch = None
-            self._report(error)
+            if condition is not None:
+                self._report(error)
+            elif self.on_payload_error is None:
+                raise error
+            else:
+                self.on_payload_error(error)
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
         same = condition is self.condition
@@ -1255,7 +1284,7 @@ class FrameDecoder:
         self._oversized += 1
         self._guard(self._frame.begin_skip, error, limit, policy)
         if policy == "raise":
-            raise error
+            self._raise(error)
 
     def _resume(
         self, ask: Callable[[int, bool], bytes | FrameEnd | NeedData | TooLarge]
@@ -1281,8 +1310,11 @@ class FrameDecoder:
         if error is not None:
             error.discarded = size
             self._discarded += size
-            if frame.report and self.on_discard is not None:
-                self.on_discard(error)
+            if frame.report:
+                if self.on_discard is not None:
+                    self.on_discard(error)
+                if self._is_respite_due():
+                    raise Respite
 
     def _busy_truncating(self) -> StreamBusy:
         return StreamBusy(f"a truncated frame of {self._frame.condition} is being read; read on with that")

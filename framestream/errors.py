@@ -75,7 +75,7 @@ class FrameTooLarge(FramingError):
         limit: the limit, in bytes of payload.
         size: the payload's size if the frame declared it before its last byte, else None.
         discarded: bytes of this frame that were skipped so far, header and delimiter included.
-        recoverable: True if the next read goes on behind this frame, False if the stream is broken.
+        recoverable: True if the next read goes on after this frame, False if the stream is broken.
         closing: True if the policy in force is to close the stream.
     """
 
@@ -126,7 +126,7 @@ class IncompleteFrame(FramingError):
 
 
 class PayloadError(FramestreamError):
-    """This frame's payload cannot be decoded. The frame is consumed; the next read goes on behind it.
+    """This frame's payload cannot be decoded. The frame is consumed; the next read goes on after it.
 
     Attributes:
         reason: what is wrong.
@@ -388,6 +388,10 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
+class Respite(Exception):
+    """Not an error: a decoder has skipped many frames in a row, and whoever asked it lets others go first."""
+
+
 def describe_error(error: BaseException, *, keep: str = "") -> str:
     """Return the error's own words, printable; its type's name where it has none, or its ``str`` raises.
 
@@ -407,7 +411,7 @@ def describe_error(error: BaseException, *, keep: str = "") -> str:
 def because(error: E, cause: BaseException | None) -> E:
     """Return `error` with its cause, to be raised: as ``raise error from cause``.
 
-    The compiler of the compiled packages drops what stands behind ``from``; there, this stands instead.
+    The compiler of the compiled packages drops what stands after ``from``; there, this stands instead.
     """
     error.__cause__ = cause
     return error

@@ -65,6 +65,11 @@ def first(action: Callable[[Window], object]) -> Any:
     return find
 
 
+def counting(window: Window, counts: list[int]) -> Any:
+    counts[0] += 1
+    return cr_lf(window, window.resume, size=counts[0], memo=counts)
+
+
 def refuse(reason: str, error: type[Exception] = FramingError, **details: Any) -> Any:
     raise error(reason, **details)
 
@@ -82,6 +87,15 @@ Hoards = faulty("Hoards", find=lambda _, w: cr_lf(w, w.resume, memo=(w.memo, len
 AbsoluteMemo = faulty(
     "AbsoluteMemo", find=lambda _, w: cr_lf(w, w.memo or w.start, memo=max(w.start, len(w.data) - 1))
 )
+# Answers with an index of the window before this one.
+AbsoluteResume = faulty(
+    "AbsoluteResume", find=lambda _, w: cr_lf(w, w.resume, resume=w.memo, settled=None, memo=len(w.data))
+)
+# Moves the window on by itself, or changes the memo it is handed.
+TouchesTheWindow = faulty(
+    "TouchesTheWindow", find=after(lambda found, w: setattr(w, "resume", len(w.data)) or found, NeedMore)
+)
+MemoIsConsumed = faulty("MemoIsConsumed", find=lambda _, w: counting(w, w.memo if w.memo else [0]))
 # Loses a delimiter that is cut in half by a chunk.
 ChunkDependent = faulty(
     "ChunkDependent", find=lambda _, w: cr_lf(w, w.resume, resume=len(w.data), settled=None)
@@ -258,30 +272,6 @@ class CountsItems(AsksForTooMuch):
         return [bytes([len(frame)]), frame]
 
 
-class TouchesTheWindow(Lines):
-    """Moves the window on by itself."""
-
-    def find(self, window: Window) -> Any:
-        found = super().find(window)
-        if isinstance(found, NeedMore):
-            window.resume = len(window.data)
-        return found
-
-
-class MemoIsConsumed(ReadCondition[bytes]):
-    """Changes the memo it is handed."""
-
-    overhead = 1
-
-    def find(self, window: Window) -> Span | NeedMore:
-        counts = window.memo if window.memo is not None else [0]
-        counts[0] += 1
-        end = window.data.find(b"\n", window.resume)
-        if end < 0:
-            return NeedMore(size=counts[0], resume=len(window.data), memo=counts)
-        return window.start, end, end + 1
-
-
 class RefusesTooSoon(Lines):
     """Takes a CR at the end of what is there for an error."""
 
@@ -373,19 +363,6 @@ class Answers(ReadCondition[bytes]):
 
     def find(self, window: Window) -> Any:
         return self.answer
-
-
-@dataclass(frozen=True)
-class AbsoluteResume(ReadCondition[bytes]):
-    """Answers with an index of the window before this one."""
-
-    overhead = 1
-
-    def find(self, window: Window) -> Span | NeedMore:
-        end = window.data.find(b"\n", window.resume)
-        if end < 0:
-            return NeedMore(resume=window.memo, memo=len(window.data))
-        return window.start, end, end + 1
 
 
 @dataclass(frozen=True)

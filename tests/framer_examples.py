@@ -475,8 +475,8 @@ Line(max_size=10):  b"GET " * 10 -> "frame exceeds the limit of 10 bytes (at off
 UntilClose():  b"" -> b""
 UntilClose():  b"abc" -> b"abc"
 
-LengthPrefix(2, length=magic):  b"M\3abcM\0M\1xZ\0"
-    -> b"abc", b"", b"x", "header refused: magic is b'Z' (at offset 10)"
+LengthPrefix(2, offset=1, length=magic):  b"-M\3abc-M\0-Z\0"
+    -> b"abc", b"", "header refused: magic is b'Z' (at offset 10)"
 LengthPrefix(1, length=lambda _: -5):  b"\0"
     -> "length -5 makes a frame of -4 bytes, less than its header of 1 (at offset 0)"
 LengthPrefix(1, length=lambda _: 3, strip=0):  b"!ab"

@@ -46,12 +46,6 @@ class Gate:
         await self.open.wait()
 
 
-async def until(condition):
-    """Let the loop go round until something is true."""
-    while not condition():
-        await asyncio.sleep(0)
-
-
 async def ask(url, question="hello", **options):
     """Return the answer to one line."""
     async with await connect(url, **options) as stream:

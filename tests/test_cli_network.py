@@ -14,8 +14,9 @@ import command_line
 import pytest
 from certificates import certificates
 from command_line import conversation, reset, start
+from faulty_framers import faulty
 
-from framestream import Line, plugins
+from framestream import plugins
 
 framestream = command_line.framestream
 
@@ -86,18 +87,9 @@ def test_what_cannot_be_sent_is_reported_and_the_rest_is_sent(framestream, typed
     assert ran.err == f"framestream: {url}: cannot send {typed[:40].decode()!r}: {reason}\n"
 
 
-class Broken(Line):
-    """A framer with a bug in it."""
-
-    name = "broken"
-
-    def encode(self, frame):
-        return self.nothing
-
-
 def test_a_framer_that_cannot_write_is_reported_when_something_is_typed(framestream):
     with conversation(echo) as (url, _):
-        plugins.register(Broken)
+        plugins.register(faulty("Broken", encode=lambda self, _: self.nothing), "broken")
         ran = framestream("connect", url, "-f", "line", "--send-framer", "broken", stdin=b"one\n")
     assert (1, b"") == ran[:2]
     assert "cannot send 'one': AttributeError: 'Broken' object has no attribute 'nothing'" in ran.err

@@ -7,10 +7,11 @@ import tomllib
 from pathlib import Path
 
 import command_line
+import faulty_framers as faulty
 import pytest
 from distributions import healthy, site
 
-from framestream import ReadCondition, UnknownFramerError, get_framer, plugins
+from framestream import UnknownFramerError, get_framer, plugins
 from framestream.cli.plugins import EXAMPLES, draw
 from framestream.registry.manager import FIRST_PARTY
 
@@ -71,19 +72,10 @@ def test_a_drawing_shows_what_was_refused_and_is_a_list_if_it_is_wide():
     )
 
 
-class Optionless(ReadCondition[bytes]):
-    """Everything up to the end of the data."""
-
-    name = "optionless"
-
-    def find(self, window):
-        return window.start, len(window.data), len(window.data)
-
-
 def test_a_framer_of_a_plugin_is_explained_with_what_it_has(framestream, installed):
     installed.install("acme-upto", UPTO, "upto")
-    plugins.register(Optionless)
-    assert framestream("framers", "optionless").out == "optionless\n  Everything up to the end of the data.\n"
+    plugins.register(faulty.Checked, "checked")
+    assert framestream("framers", "checked").out == "checked\n  Two bytes and an exclamation mark.\n"
     assert framestream("framers", "upto").out.endswith("DECODED  | b'a' | b'b' |\n         +------+------+\n")
 
 

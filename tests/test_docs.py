@@ -53,6 +53,10 @@ INSTALLS = (
     "git clone ",
     "cd ",
 )
+FENCED = re.compile(
+    r"^(?P<indent> *)(?P<fence>```+)(?P<language>.*)\n(?P<body>(?:.*\n)*?)(?P=indent)(?P=fence) *$",
+    re.MULTILINE,
+)
 FILE = re.compile(r"# (?:\S+/)?(\w+\.(?:py|toml))\n")
 COMMAND = re.compile(r"((?:[^\n]*\\\n)*[^\n]*\n)(.*)", re.DOTALL)
 NEEDS = re.compile(r"<!-- needs (\w+) -->")
@@ -74,17 +78,12 @@ class Block(NamedTuple):
 
 
 def blocks_of(page: Path) -> Iterator[Block]:
-    fence, start, language, body = "", 0, "", []
-    for number, line in enumerate(page.read_text().splitlines(), 1):
-        if not fence and (opening := re.match(r"(\s*```+)(.*)", line)):
-            fence, language = opening[1], opening[2].strip()
-            start, body = number + 1, []
-        elif fence and line.rstrip() == fence:
-            yield Block(page, start, language, "".join(f"{text}\n" for text in body))
-            fence = ""
-        else:
-            body.append(line.removeprefix(fence.removesuffix(fence.lstrip())))
-    assert not fence, f"{page}:{start}: block without an end"
+    text = page.read_text()
+    assert "```" not in FENCED.sub("", text), f"{page}: block without an end"
+    for found in FENCED.finditer(text):
+        indent, language, body = found["indent"], found["language"], found["body"]
+        line = text.count("\n", 0, found.start("body")) + 1
+        yield Block(page, line, language.strip(), re.sub(f"^{indent}", "", body, flags=re.MULTILINE))
 
 
 class Reader:
@@ -213,8 +212,7 @@ def test_every_block_of_a_page_runs(page: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", prose):
+    for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", FENCED.sub("", page.read_text())):
         if target and not target.startswith("https://"):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
@@ -233,13 +231,8 @@ def test_a_page_begins_with_its_title(page: Path) -> None:
 
 def test_every_page_can_be_reached_from_the_index() -> None:
     index = (ROOT / "docs" / "index.md").read_text()
-    missing = [
-        str(p)
-        for p in PAGES
-        if p.is_relative_to(ROOT / "docs")
-        and p.name != "index.md"
-        and f"({p.relative_to(ROOT / 'docs')})" not in index
-    ]
+    pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")}
+    missing = [page for page in sorted(pages - {"index.md"}) if f"({page})" not in index]
     assert missing == []
 
 

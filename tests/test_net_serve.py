@@ -27,8 +27,8 @@ from loopback import (
     raw_client,
     reset_on_close,
     tls_contexts,
-    until,
 )
+from stream_pairs import passes, until
 
 from framestream import (
     AddressError,
@@ -190,21 +190,6 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
     (record,) = warnings_of_ours(caplog)
     assert f"{address}: handler failed: KeyError: 'fail'" == record.getMessage()
     assert (address, server.url, KeyError) == (record.peer, record.server, record.exc_info[0])
-
-
-async def test_a_peer_is_named_when_it_is_gone(caplog):
-    async def fail(stream):
-        await stream.read(LINE)
-        await stream.wait_closed()
-        raise KeyError("fail")
-
-    async with await serve(fail, HERE) as server:
-        with raw_client(server) as client:
-            address = "{}:{}".format(*client.getsockname())
-            reset_on_close(client)
-            client.sendall(b"hello\n")
-        await until(lambda: server.stats.handler_failures)
-    assert address == warnings_of_ours(caplog)[0].peer
 
 
 class Outcome(BaseException):
@@ -369,6 +354,17 @@ async def test_a_client_that_ends_its_half_gets_its_answer(place, framer, tmp_pa
         assert (0, 0) == (server.stats.peer_failures, server.stats.handler_failures)
 
 
+async def test_a_handler_that_waits_for_the_close_has_no_more_to_say():
+    async def by_callbacks(stream):
+        stream.on_frame(LINE, lambda line: stream.send(line, LINE))
+        await stream.wait_closed()
+
+    async with await serve(by_callbacks, HERE) as server, await connect(server.url) as client:
+        client.write(b"hello\n")
+        await client.write_eof()
+        assert b"hello\n" == await client.read_until_close()
+
+
 async def test_who_writes_after_the_end_is_told_of_half_open():
     told = asyncio.get_running_loop().create_future()
 
@@ -396,8 +392,7 @@ async def test_connections_above_the_limit_wait_until_one_ends():
     async with await serve(gate, HERE, max_connections=1) as server:
         async with await connect(server.url), await connect(server.url):
             await gate.entered.get()
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await passes(5)
             assert gate.entered.empty()
             gate.open.set()
             await gate.entered.get()
@@ -494,8 +489,7 @@ async def test_draining_hears_out_who_has_just_connected_or_begun_a_frame(begun)
         (stream,) = await streams(server, 1)
         await until(lambda: stream.buffered == len(begun))
         draining = asyncio.ensure_future(server.aclose())
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await passes(5)
         await client.write(b"hello\n"[len(begun) :])
         assert "hello" == await client.read(LINE)
         await client.aclose()

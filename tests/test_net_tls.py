@@ -7,7 +7,8 @@ import ssl
 
 import pytest
 from certificates import certificates
-from loopback import HERE, LINE, TLS_HERE, ask, echo, greet, hear, tls_contexts, until
+from loopback import HERE, LINE, TLS_HERE, ask, echo, greet, hear, tls_contexts
+from stream_pairs import until
 
 from framestream import (
     ConnectError,

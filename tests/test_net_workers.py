@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from certificates import certificates
 from distributions import site
-from loopback import HERE, LINE, ask, no_more_descriptors, open_descriptors, until
+from loopback import HERE, LINE, ask, no_more_descriptors, open_descriptors
+from stream_pairs import until
 from worker_handlers import Fickle, Unstartable, answer, block, converse, own_tls
 
 from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve

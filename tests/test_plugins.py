@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -303,7 +304,7 @@ def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, so
 def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
     installed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = installed.install("acme-hangs", HANGS, "hangs")
+    module = installed.install("acme-hangs", HANGS + healthy("hangs"), "hangs")
     lists = "from framestream import available_framers\navailable_framers()\n"  # and waits for itself?
     installed.install("acme-upto", lists + healthy("upto"), "upto")
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0.5")
@@ -312,6 +313,10 @@ def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
         assert reason("hangs").endswith("failed: does not finish loading, limit 0.5 s")
     finally:
         sys.modules[module].started.set()
+    for thread in threading.enumerate():
+        if thread.name == f"load {module}":
+            thread.join()
+    assert reason("hangs").endswith("failed: does not finish loading, limit 0.5 s")
 
 
 def calls_to_list(installed: Site, names: dict[str, str]) -> int:

@@ -11,11 +11,6 @@ from textwrap import dedent
 import faulty_framers  # noqa: F401
 import pytest
 
-import framestream.testing.cost
-import framestream.testing.fuzz
-import framestream.testing.kit
-import framestream.testing.speed
-
 pytest_plugins = ["pytester"]
 
 Run = Callable[..., pytest.RunResult]
@@ -201,11 +196,3 @@ def test_nothing_costly_is_imported_before_it_is_used() -> None:
         sys.exit(", ".join(sorted((costly - before) & set(sys.modules))) or 0)
     """
     subprocess.run([sys.executable, "-c", dedent(code)], check=True)
-
-
-def test_the_names_of_the_kit_are_all_there_and_no_other() -> None:
-    kit = framestream.testing
-    assert set(kit.__all__) <= set(dir(kit))
-    assert [name for name in kit.__all__ if not hasattr(kit, name)] == []
-    with pytest.raises(AttributeError, match="has no attribute 'check_frames'"):
-        kit.check_frames  # noqa: B018

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,25 +63,18 @@ def test_an_error_has_its_place_in_the_whole_string() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nested", "told_apart"),
+    "nested",
     [
-        ("length-prefix:2, includes-header, line", "(length-prefix:2,includes-header), line"),
-        (
-            "length-prefix:2, includes-header, max=4KiB, line",
-            "(length-prefix:2,includes-header,max=4KiB), line",
-        ),
-        ("length-prefix, includes-header, line", "(length-prefix:includes-header), line"),
-        (
-            "delimiter:;,keep, last, line, delimiter:x,keep",
-            "(delimiter:;,keep,last), line, (delimiter:x,keep)",
-        ),
-        ("line, (msgpack)", "line, msgpack"),
+        "(length-prefix:2, includes-header), line",
+        "(length-prefix:2, includes-header, max=4KiB), line",
+        "(length-prefix, includes-header), line",
+        "(delimiter:;,keep, last), line, (delimiter:x,keep)",
+        "line, (msgpack)",
     ],
 )
-def test_a_bare_flag_between_parentheses_belongs_to_the_framer_before_it(
-    nested: str, told_apart: str
-) -> None:
-    assert get_framer(f"first-of({nested})") == get_framer(f"first-of({told_apart})")
+def test_a_bare_flag_between_parentheses_belongs_to_the_framer_before_it(nested: str) -> None:
+    told_apart = nested.replace("length-prefix, ", "length-prefix:")
+    assert get_framer(f"first-of({re.sub('[()]', '', nested)})") == get_framer(f"first-of({told_apart})")
 
 
 def test_a_framer_that_is_called_like_a_flag_is_a_framer() -> None:

@@ -2,12 +2,23 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from functools import partial
+from itertools import product
 
 import pytest
 from stream_pairs import joined, once, passes, until
 
-from framestream import Exactly, FramingError, LengthPrefix, Line, StreamClosed
+from framestream import (
+    Exactly,
+    FrameTooLarge,
+    FramingError,
+    LengthPrefix,
+    Line,
+    PayloadError,
+    StreamClosed,
+)
+from framestream.framers.mapped import Mapped
 from framestream.stream.receiver import READ_AHEAD
 from framestream.testing import Wire, memory_stream_pair
 
@@ -228,15 +239,13 @@ async def test_a_bad_frame_costs_callbacks_itself_only(begin, condition, wire, f
     notes, note = called()
     begin(server, condition, note)
     await client.write(wire)
-    await until(lambda: len(notes) == 2)
+    await client.aclose()
+    await until(server.closed)
     assert frames == notes
-    assert not server.closed()
+    assert server.error is None
     (line,) = caplog.messages
     assert line.startswith("skipping a frame: ")
     assert reason in line
-    await client.aclose()
-    await until(server.closed)
-    assert server.error is None
 
 
 async def by_iteration(stream, condition, note):
@@ -255,15 +264,45 @@ async def by_batches(stream, condition, note):
 async def test_on_payload_error_is_told_of_each_bad_frame_in_its_turn(begin, caplog):
     notes, note = called()
     client, server = memory_stream_pair(on_payload_error=lambda error: note(error.payload))
-    reading = begin(server, Line(), note)
-    reading = reading and asyncio.ensure_future(reading)
     await client.write(b"one\nb\xffd\ntwo\n")
-    await until(lambda: len(notes) == 3)
+    await client.aclose()
+    if reading := begin(server, Line(), note):
+        await reading
+    await until(server.closed)
     assert ["one", b"b\xffd", "two"] == notes
     assert [] == caplog.messages
-    await client.aclose()
+
+
+async def by_reads(stream, condition, note):
+    while True:
+        with suppress(PayloadError, FrameTooLarge):
+            return note(await stream.read(condition))
+
+
+SKIPPING = {"on_payload_error": lambda error: None}
+DISCARDING = {"max_frame_size": 1, "on_oversize": "discard"}
+FLOODS = [
+    *product((by_handler, by_chained_reads, by_iteration, by_batches), (SKIPPING, DISCARDING)),
+    *product((by_handler, by_chained_reads, by_reads), ({}, {"max_frame_size": 1})),
+]
+
+
+@once
+@pytest.mark.parametrize(("begin", "options"), FLOODS)
+async def test_a_flood_of_frames_that_nobody_gets_leaves_others_their_turn(begin, options):
+    notes, note = called()
+    client, server = memory_stream_pair(**options)
+    await client.write(b"\2\xff\xff" * 2000 + b"\0")
+    reading = begin(server, Mapped(LengthPrefix(1), bytes.decode), note)
+    reading = reading and asyncio.ensure_future(reading)
+    turns = 0
+    while not notes:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 10
+    server.close()
     if reading:
-        await reading
+        await asyncio.wait([reading])
 
 
 @once

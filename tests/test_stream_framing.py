@@ -5,7 +5,17 @@ import asyncio
 import pytest
 from stream_pairs import begun, joined, once, passes
 
-from framestream import Exactly, FramingError, IOStream, LengthPrefix, Line, Msgpack, SpecError, StreamBusy
+from framestream import (
+    Exactly,
+    FramingError,
+    IOStream,
+    LengthPrefix,
+    Line,
+    Msgpack,
+    PayloadError,
+    SpecError,
+    StreamBusy,
+)
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop
@@ -184,9 +194,12 @@ async def test_the_counters_tell_what_happened():
     assert (6, 2, 0) == (received.bytes_received, received.frames_received, received.bytes_sent)
     assert 5 >= received.read_high_water
     reading = await begun(server.read(Line()))
-    client.write(b"x\n")
+    client.write(b"x\n\xff\n")
     await reading
     assert received.waits + 1 == server.stats.waits
+    with pytest.raises(PayloadError):
+        await server.read(Line())
+    assert (0, 1) == (received.payload_errors, server.stats.payload_errors)
 
 
 @once

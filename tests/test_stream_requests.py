@@ -15,8 +15,6 @@ from framestream import (
     StreamBusy,
     StreamClosed,
     StreamTimeout,
-    connect,
-    serve,
 )
 from framestream.stream import Requests, handle_frames
 from framestream.testing import memory_stream_pair
@@ -296,18 +294,3 @@ async def test_what_goes_wrong_cancels_all_handlers(sent, error):
     assert ["one", "two"] == sorted(ended)
     if sent and b"next" in sent:
         assert "next" == await server.read()
-
-
-async def test_a_server_handles_requests_of_one_connection_at_once():
-    async with await serve(double, "tcp://127.0.0.1:0", framer=Msgpack()) as server:
-        async with (
-            await connect(server.url, framer=Msgpack()) as stream,
-            Requests(stream, id_of, timeout=60) as requests,
-        ):
-            answers = await asyncio.gather(*(requests.ask(request("double", n)) for n in range(50)))
-        assert [2 * n for n in range(50)] == [answer[3] for answer in answers]
-        async with await connect(server.url, framer=Msgpack()) as stream:
-            for number in range(5):
-                await stream.send(request("double", number)(number))
-            await stream.write_eof()
-            assert {0, 2, 4, 6, 8} == {answer[3] async for answer in stream}

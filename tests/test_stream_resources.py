@@ -11,15 +11,12 @@ from contextlib import suppress
 
 import pytest
 from conftest import LOOPS
+from loopback import open_descriptors
 from stream_pairs import connected, passes
 
 from framestream import Available, IOStream, Line, StreamClosed
 
 pytestmark = pytest.mark.slow
-
-
-def descriptors():
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def receive_from(stream):
@@ -88,12 +85,12 @@ async def test_nothing_leaks_over_many_connections(kind, count):
         await converse(kind)
     await passes(10)
     gc.collect()
-    files, objects, tasks = descriptors(), len(gc.get_objects()), len(asyncio.all_tasks())
+    files, objects, tasks = open_descriptors(), len(gc.get_objects()), len(asyncio.all_tasks())
     for _ in range(count):
         await converse(kind)
     await passes(10)
     gc.collect()
-    assert files == descriptors()
+    assert files == open_descriptors()
     assert len(gc.get_objects()) - objects < 200
     assert tasks == len(asyncio.all_tasks())
 

@@ -38,6 +38,7 @@ async def fails_after(seconds, waiting):
     [
         ({}, {"timeout": 2.5}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
         ({"frame_timeout": 2.5}, {}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
+        ({"frame_timeout": 2.5}, {"min_rate": 0.1}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
         ({"frame_timeout": 2.5}, {"timeout": 20}, b"x" * 15 + b"\n", 1, None, ""),
         ({}, {"deadline": 2}, b"half", 1, 2, "frame not complete after 2 s"),
         ({}, {"deadline": 2, "timeout": 5}, b"half", 1, 2, "frame not complete after 2 s"),

@@ -6,7 +6,7 @@ import faulty_framers as faulty
 import pytest
 
 from framestream import Exactly, Line, UntilClose
-from framestream.testing import ConformanceError, Event, Transcript, transcript
+from framestream.testing import Event, Transcript, transcript
 from framestream.testing.driver import difference
 
 CHUNKS = [b"on", b"e\ntwo", b"\n\xff\nthr"]
@@ -38,13 +38,6 @@ def test_a_frame_of_no_bytes_is_read_once() -> None:
 def test_a_frame_too_large_for_good_ends_the_transcript(by: str) -> None:
     said = transcript(faulty.CopiesEverything(), [b"far too long\r\n"] * 2, max_frame_size=3, by=by)  # type: ignore[arg-type]
     assert said.events[-1] == (Event("end") if by == "part" else Event("FrameTooLarge", (3, None, False), 0))
-
-
-def test_a_broken_framer_is_a_conformance_error() -> None:
-    with pytest.raises(
-        ConformanceError, match=r"the decoder refuses it: ReturnsNone\(\): find returned None"
-    ):
-        transcript(faulty.ReturnsNone(), [b"abc"])
 
 
 @pytest.mark.parametrize(

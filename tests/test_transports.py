@@ -277,13 +277,17 @@ async def test_sending_to_a_peer_that_is_gone_fails(kind):
 
 
 @every
-async def test_closing_drops_what_the_peer_does_not_take(kind):
+async def test_closing_drops_what_the_peer_does_not_take_and_watches_no_longer(kind):
     async with sides(kind) as (left, right):
         sending = asyncio.ensure_future(left.send(LARGE * 10))
         await passes(10)
         sending.cancel()
+        left.transport.watch_writing(False)
+        descriptor = left.transport.socket.fileno() if left.transport.socket else -1
         await closed(left, right)
         assert not right.data
+        if descriptor > 0 and "loop" not in kind:
+            assert not asyncio.get_running_loop().remove_writer(descriptor)
 
 
 @every
@@ -738,7 +742,7 @@ def test_addresses_read_as_people_write_them(address, text):
 
 
 @every
-async def test_a_transport_tells_what_it_is(kind):
+async def test_a_transport_tells_what_it_is_and_throws_away_what_a_socket_has_received(kind):
     async with sides(kind) as (left, right):
         names = kind.partition(":")[2] or kind
         has_socket = "tcp" in names or "unix" in names or "socket" in names
@@ -749,8 +753,14 @@ async def test_a_transport_tells_what_it_is(kind):
             assert left.transport.peer.startswith("127.0.0.1:")
         elif "unix" in names:
             assert "unnamed" == left.transport.peer
-        await left.send(b"never read")
+        right.transport.pause_reading()  # a handshake leaves the transport below pushing
+        await left.send(b"thrown away")
+        await passes(10)
         right.transport.discard()
+        read(right)
+        await left.shutdown()
+        await right.end()
+        assert has_socket != bool(right.data)
 
 
 @pytest.mark.parametrize(("buffers", "size", "expected"), [

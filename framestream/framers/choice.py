@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from framestream.errors import EncodeError, FramingError
 from framestream.framer import (
@@ -122,14 +122,6 @@ class When(Framer[T]):
         return self.condition.explain(window)
 
 
-class _Refusal(NamedTuple):
-    """Which alternative does not take a frame, why, and how many bytes into it."""
-
-    number: int
-    reason: str
-    place: int
-
-
 @dataclass(frozen=True, init=False)
 class FirstOf(Framer[T]):
     r"""Read each frame with the first of several conditions that does not refuse it.
@@ -171,8 +163,7 @@ class FirstOf(Framer[T]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the first alternative finds that does not refuse the frame."""
-        first, memo, known = window.memo or (0, None, ())
-        refusals = [*known]
+        first, memo = window.memo or (0, None)
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
         # What is gone of a frame was passed on because one alternative is chosen.
         for number in (first,) if window.taken else self._fitting(inner):
@@ -185,10 +176,9 @@ class FirstOf(Framer[T]):
                 how = decoder_of(self.alternatives[number], found)
                 return when_whole(how, how.decode, window, *found[:3])
             if type(found) is NeedMore:
-                return self._wait(number, inner, found, tuple(refusals))
-            refusals.append(found)
+                return self._wait(number, inner, found)
             inner.resume, inner.memo = inner.start, None
-        raise self._combined(refusals, inner.start)
+        raise self._refusal(inner)
 
     def split(self, window: Window) -> tuple[list[T], int]:
         """Cut frames as long as the choice is easy."""
@@ -217,8 +207,8 @@ class FirstOf(Framer[T]):
             self._by_byte[byte] = fitting
         return fitting
 
-    def _ask(self, number: int, inner: Window) -> Span | ValueSpan | NeedMore | _Refusal:
-        """Return the alternative's answer, or why another one is to be asked."""
+    def _ask(self, number: int, inner: Window) -> Span | ValueSpan | NeedMore | None:
+        """Return the alternative's answer; None if it refuses the frame, and another one is to be asked."""
         alternative = self.alternatives[number]
         if len(self.alternatives) == 1:
             return alternative.find(inner)
@@ -226,32 +216,31 @@ class FirstOf(Framer[T]):
             fits = inner.memo is not None or alternative.fits(inner.data, inner.start)
             if fits:
                 return alternative.find_fitting(inner)
-            return NeedMore() if fits is None else _Refusal(number, alternative.refusal, 0)
+            return NeedMore() if fits is None else None
         try:
             return alternative.find(inner)
-        except FramingError as error:
+        except FramingError:
             if not _refused_early(alternative, inner):
                 raise
-            place = inner.start if error.position is None else error.position
-            return _Refusal(number, error.reason, place - inner.start)
+            return None
 
-    def _wait(self, number: int, inner: Window, more: NeedMore, refusals: tuple[_Refusal, ...]) -> NeedMore:
+    def _wait(self, number: int, inner: Window, more: NeedMore) -> NeedMore:
         # What an alternative settles is final only if no other one can be asked after it.
         alternative = self.alternatives[number]
         seen = len(inner.data) - inner.start + inner.taken
         final = number + 1 == len(self.alternatives) or isinstance(alternative, When) or seen >= _SNIFFED
-        return still_missing(more, inner, inner, (number, more.memo, refusals), settles=final)
+        return still_missing(more, inner, inner, (number, more.memo), settles=final)
 
-    def _combined(self, refusals: list[_Refusal], start: int) -> FramingError:
-        """Make one error of several, placed where the alternative that came furthest gave up."""
-        # Guards that were not even asked refuse the first byte.
-        told: dict[int, str] = {refusal.number: refusal.reason for refusal in refusals}
-        reasons = "; ".join(
-            f"{each}: {told.get(number) or getattr(each, 'refusal', '')}"
-            for number, each in enumerate(self.alternatives)
-        )
-        furthest = max((refusal.place for refusal in refusals), default=0)
-        return FramingError(f"no alternative fits ({reasons})", position=start + furthest)
+    def _refusal(self, window: Window) -> FramingError:
+        """Make one error of what all say, placed where the alternative that came furthest gave up."""
+        reasons, furthest = [], window.start
+        for each in self.alternatives:
+            try:
+                each.find(Window(window.data, window.start, eof=window.eof))
+            except FramingError as error:
+                reasons.append(f"{each}: {error.reason}")
+                furthest = max(furthest, error.position or 0)
+        return FramingError(f"no alternative fits ({'; '.join(reasons)})", position=furthest)
 
     def decode(self, payload: bytes) -> T:
         """Refuse: who decodes a frame is known when it is found, and this one was truncated."""
@@ -277,7 +266,7 @@ class FirstOf(Framer[T]):
         window, last = Window(data), len(self.alternatives) - 1
         for number in self._fitting(window):
             try:
-                if number == last or type(self._ask(number, window)) is not _Refusal:
+                if number == last or self._ask(number, window) is not None:
                     return number
             except FramingError:
                 return number

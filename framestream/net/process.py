@@ -29,7 +29,7 @@ class Program(asyncio.SubprocessProtocol):
         name: for messages.
 
     Attributes:
-        name: with its process id.
+        peer: its name with its process id.
         exited: done with its exit status, or minus the signal that ended it.
         process: the loop's transport of it.
     """
@@ -38,12 +38,12 @@ class Program(asyncio.SubprocessProtocol):
         self._loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int] = self._loop.create_future()
         self.process: Any = None
-        self.name = name
+        self.peer = name
 
     def connection_made(self, transport: Any) -> None:
         """Take note of the process; called by the loop."""
         self.process = transport
-        self.name += f"[{transport.get_pid()}]"
+        self.peer += f"[{transport.get_pid()}]"
 
     def process_exited(self) -> None:
         """Take note of the end; called by the loop."""
@@ -73,7 +73,7 @@ class OurPipes(PipeTransport):
     def __init__(self, read_fd: int, write_fd: int, program: Program) -> None:
         super().__init__(read_fd, write_fd)
         self._program = program
-        self.peer = program.name
+        self.peer = program.peer
 
     def close(self) -> None:
         """Close the pipes: the program sees the end of its input."""
@@ -86,13 +86,12 @@ class _Pipes:
 
     def __init__(self, process: Any) -> None:
         self._input, self._output = process.get_pipe_transport(0), process.get_pipe_transport(1)
-        self.write = self._input.write
-        self.is_closing = self._input.is_closing
-        self.get_write_buffer_size = self._input.get_write_buffer_size
-        self.set_write_buffer_limits = self._input.set_write_buffer_limits
         self.write_eof = self._input.close
         self.pause_reading = self._output.pause_reading
         self.resume_reading = self._output.resume_reading
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._input, name)  # writing and its buffer
 
     def close(self) -> None:
         self._input.close()
@@ -104,7 +103,7 @@ class _Pipes:
     abort = close
 
 
-class LoopPipes(LoopTransport, Program):
+class LoopPipes(Program, LoopTransport):
     """A program on the loop's own pipes, for a loop that cannot watch ours."""
 
     def __init__(self, name: str) -> None:
@@ -118,12 +117,7 @@ class LoopPipes(LoopTransport, Program):
     def connection_made(self, transport: Any) -> None:
         """Take note of the process and its pipes; nothing is read yet."""
         Program.connection_made(self, transport)
-        self.peer = self.name
         LoopTransport.connection_made(self, _Pipes(transport))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Let go of the process: its pipes have ended before."""
-        Program.connection_lost(self, error)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Push what the program has written, when the sink wants it."""

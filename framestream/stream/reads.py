@@ -6,7 +6,7 @@ Each is one `PendingRead`, dies with the read, and leaves the asking and receivi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from asyncio import CancelledError
+from asyncio import CancelledError, sleep
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,14 @@ from weakref import ref
 from framestream._events import events
 from framestream.checks import check_function
 from framestream.decoder import END, FRAME_END, NEED_DATA
-from framestream.errors import FramestreamError, FrameTooLarge, IncompleteFrame, PayloadError, StreamClosed
+from framestream.errors import (
+    FramestreamError,
+    FrameTooLarge,
+    IncompleteFrame,
+    PayloadError,
+    Respite,
+    StreamClosed,
+)
 from framestream.framers.amounts import UntilClose
 from framestream.stream.receiver import ENDED, PAUSED
 
@@ -117,40 +124,44 @@ async def next_answer(
     is what waits, if that is not the stream's own one.
     """
     receiver = stream.receiver
-    if receiver.reader is not None or receiver.state is PAUSED or receiver.state is ENDED:
-        receiver.check_free()
-    try:
-        if ask is None:
-            decoder = receiver.decoder
-            if decoder.ahead and decoder.condition is condition:
-                return decoder.ahead.pop()
-            answer = decoder.next_frame(condition)
-        else:
-            answer = ask(condition)
-        if answer is NEED_DATA:
-            if read is None and (read := receiver.kept_read) is None:
-                read = receiver.kept_read = AwaitedRead(stream, condition)
-            read.condition = condition
-            read.ask = ask
-            receiver.reader = read
-            if (limits := timeouts or stream.timeouts) is not None:
-                receiver.start_timer(limits)
-            try:
-                if receiver.fill(read):
-                    answer = receiver.advance(read)
-                if answer is NEED_DATA:
-                    read._asyncio_future_blocking = True
-                    await read.pause
-                    answer, read.answer = read.answer, NEED_DATA
-            finally:
-                read.callback = read.context = None
-                receiver.release()
-    except PayloadError:
-        receiver.end_turn()
-        raise
-    except (IncompleteFrame, FrameTooLarge) as error:
-        receiver.end_turn()
-        raise stream.explain(error) from stream.error
+    while True:
+        if receiver.reader is not None or receiver.state is PAUSED or receiver.state is ENDED:
+            receiver.check_free()
+        try:
+            if ask is None:
+                decoder = receiver.decoder
+                if decoder.ahead and decoder.condition is condition:
+                    return decoder.ahead.pop()
+                answer = decoder.next_frame(condition)
+            else:
+                answer = ask(condition)
+            if answer is NEED_DATA:
+                if read is None and (read := receiver.kept_read) is None:
+                    read = receiver.kept_read = AwaitedRead(stream, condition)
+                read.condition = condition
+                read.ask = ask
+                receiver.reader = read
+                if (limits := timeouts or stream.timeouts) is not None:
+                    timeouts = receiver.start_timer(limits)
+                try:
+                    if receiver.fill(read):
+                        answer = receiver.advance(read)
+                    if answer is NEED_DATA:
+                        read._asyncio_future_blocking = True
+                        await read.pause
+                        answer, read.answer = read.answer, NEED_DATA
+                finally:
+                    read.callback = read.context = None
+                    receiver.release()
+            break
+        except Respite:
+            await Claim(stream, condition, PendingRead.busy).keep_for_a_pass()
+        except PayloadError:
+            receiver.end_turn()
+            raise
+        except (IncompleteFrame, FrameTooLarge) as error:
+            receiver.end_turn()
+            raise stream.explain(error) from stream.error
     if answer is END:
         ended = stream.ended()
         if iterating and stream.error is None:
@@ -216,10 +227,12 @@ class AwaitedRead(PendingRead):
         receiver = self.stream.receiver
         try:
             # Most wake-ups have the answer: `advance` is for the others ("echo" in benchmarks/).
-            answer = (self.ask or receiver.decoder.next_frame)(self.condition)
-            if answer is NEED_DATA and (answer := receiver.poll(self)) is NEED_DATA:
-                return
-            self.answer = answer
+            # Nothing else may keep the answer alive: the task runs inside this call, and frames are large.
+            self.answer = (self.ask or receiver.decoder.next_frame)(self.condition)
+            if self.answer is NEED_DATA:
+                self.answer = receiver.poll(self)
+                if self.answer is NEED_DATA:
+                    return
         except Exception as error:  # noqa: BLE001 - the task meets it where it awaits
             self._set_error(error)
         self.callback = None
@@ -341,7 +354,7 @@ class CallbackRead(PendingRead):
         try:
             answer = self.next_answer()
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this read
-            if self.future is None and stream.skips(error):
+            if isinstance(error, Respite) or (self.future is None and stream.skips(error)):
                 self.poll_soon()  # a flood of those must leave others their turn
             else:
                 self.fail(stream.explain(error, keep=self.future is None))
@@ -520,6 +533,8 @@ class FrameHandler(PendingRead):
                     return
                 try:
                     frame = receiver.advance(self)
+                except Respite:
+                    break
                 except FramestreamError as error:
                     if stream.skips(error):
                         continue
@@ -551,6 +566,17 @@ class Claim(PendingRead):
     def __init__(self, stream: IOStream, condition: ReadCondition[Any], busy: str) -> None:
         super().__init__(stream, condition)
         self.busy = busy
+
+    async def keep_for_a_pass(self) -> None:
+        """Keep others from reading, while the loop has its turn."""
+        receiver = self.stream.receiver
+        receiver.end_turn()
+        receiver.reader = self
+        try:
+            await sleep(0)
+        finally:
+            if receiver.reader is self:
+                receiver.release()
 
     def on_data(self, at_once: bool) -> None:
         """Leave it to who has claimed the reading."""

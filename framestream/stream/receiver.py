@@ -222,9 +222,12 @@ class Receiver:
                 return place
         self._in_place = False
         kept = self._kept
+        in_bulk = self._missing >= LARGE
         if kept.borrower is not None:
+            # Who still looks at what was received last is reading large frames: another will follow.
+            in_bulk = in_bulk or (kept.borrower is self.decoder and self._missing > 0)
             kept.take_back()
-        if self._missing >= LARGE:
+        if in_bulk:
             size = KeptBuffer.SIZE
         elif self.state is FULL and self._missing > 0:
             size = self._chunk_size
@@ -248,8 +251,7 @@ class Receiver:
             self.decoder.buffer_updated(nbytes)
         elif nbytes <= _COPIED:
             self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
-        else:
-            self.decoder.borrow(self._kept.view[:nbytes])
+        elif self.decoder.borrow(self._kept.view[:nbytes]):
             self._kept.borrower = self.decoder
         if self.state is not PAUSED:
             self.state = FULL if nbytes == self._asked else FLOWING
@@ -307,9 +309,10 @@ class Receiver:
         if timeouts is not None:
             self.start_timer(timeouts)
 
-    def start_timer(self, timeouts: ReadTimeouts | ReadTimer) -> None:
-        """Watch over the read that has just begun."""
+    def start_timer(self, timeouts: ReadTimeouts | ReadTimer) -> ReadTimer:
+        """Watch over the read that has just begun, or goes on."""
         self._timer = timeouts.begin(self._loop, self.decoder)
+        return self._timer
 
     def release(self) -> None:
         """Let others read again."""

@@ -132,7 +132,7 @@ class MemoryWire:
         return self.reader_gone or self._room() > 0
 
     def _tick(self) -> None:
-        # A write becomes visible only behind those before it.
+        # A write becomes visible only after those before it.
         self._hidden[0][1] -= 1
         if self._hidden[0][1] == 0:
             del self._hidden[0]

@@ -1,6 +1,7 @@
 """The pytest plugin: `FramerTests`, chunkings, streams in memory, fuzz runs and comparisons of speed.
 
-It is imported by every pytest in an environment with framestream, so it imports nothing before it is used.
+It is imported by every pytest in an environment with framestream, so it imports nothing before it is used;
+the names of `framestream.testing` are imported when they are asked for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+
+from framestream import testing
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
@@ -46,36 +49,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker("chunkings")
     if marker is not None:
         from framestream.testing.contract import describe_chunks  # noqa: PLC0415
-        from framestream.testing.suite import chunkings  # noqa: PLC0415
 
-        metafunc.parametrize("chunks", list(chunkings(*marker.args, **marker.kwargs)), ids=describe_chunks)
+        ways = list(testing.chunkings(*marker.args, **marker.kwargs))
+        metafunc.parametrize("chunks", ways, ids=describe_chunks)
 
 
 @pytest.fixture
 def chunkings() -> Callable[..., Iterable[list[bytes]]]:
     """`framestream.testing.chunkings`: ways to cut the same bytes."""
-    from framestream.testing.suite import chunkings  # noqa: PLC0415
-
-    return chunkings
+    return testing.chunkings
 
 
 @pytest.fixture
 def memory_stream_pair() -> Callable[..., tuple[IOStream, IOStream]]:
     """`framestream.testing.memory_stream_pair`: two streams joined in memory. Call it where a loop runs."""
-    from framestream.testing.memory import memory_stream_pair  # noqa: PLC0415
-
-    return memory_stream_pair
+    return testing.memory_stream_pair
 
 
 @pytest.fixture
 def framer_benchmark(request: pytest.FixtureRequest) -> Callable[..., SpeedReport]:
     """`framestream.testing.compare_speed`; what it measures is shown at the end of the run."""
-    from framestream.testing.speed import compare_speed  # noqa: PLC0415
-
     shown = request.config.stash[_SPEEDS]
 
     def measure(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7) -> SpeedReport:
-        report = compare_speed(framer, stream, rounds=rounds)
+        report = testing.compare_speed(framer, stream, rounds=rounds)
         shown.append(f"{request.node.nodeid}: {report}")
         return report
 
@@ -124,11 +121,9 @@ class FramerTests:
 
     def test_conformance(self, check: Check) -> None:
         """Hold the framer to one promise."""
-        from framestream.testing.contract import ConformanceError  # noqa: PLC0415
-
         try:
             reason, broken = check.run(), ""
-        except ConformanceError as error:
+        except testing.ConformanceError as error:
             broken = f"{error}\n  promise:  {check.promise}"
         if broken:
             # The traceback leads through the kit, not through the framer; the text says all there is.
@@ -138,22 +133,19 @@ class FramerTests:
 
 
 def _checks_of(tests: type[FramerTests], seconds: float | None) -> list[Check]:
-    from framestream.testing.kit import Check, conformance_checks  # noqa: PLC0415
     from framestream.testing.suite import Suite, arguments_of, seeds_for  # noqa: PLC0415
 
     framer = _framer_of(tests)
     arguments = arguments_of(tests, type(framer), sys.modules[type(framer).__module__])
-    checks = conformance_checks(framer, **arguments)
+    checks = testing.conformance_checks(framer, **arguments)
 
     def check_fuzz(suite: Suite) -> None:
         """Whatever bytes arrive, every way of reading them agrees."""
-        from framestream.testing.fuzz import fuzz_framer  # noqa: PLC0415
-
-        fuzz_framer(suite.framer, suite.wires or seeds_for(suite.framer), seconds=seconds)
+        testing.fuzz_framer(suite.framer, suite.wires or seeds_for(suite.framer), seconds=seconds)
 
     # What depends on the chunks by its nature is just what a fuzz run complains about.
     if seconds is not None and not arguments.get("chunk_dependent"):
-        checks.append(Check.of(check_fuzz, Suite(framer, **arguments)))
+        checks.append(testing.Check.of(check_fuzz, Suite(framer, **arguments)))
     return checks
 
 
