@@ -354,6 +354,17 @@ async def test_a_client_that_ends_its_half_gets_its_answer(place, framer, tmp_pa
         assert (0, 0) == (server.stats.peer_failures, server.stats.handler_failures)
 
 
+async def test_a_handler_that_waits_for_the_close_has_no_more_to_say():
+    async def by_callbacks(stream):
+        stream.on_frame(LINE, lambda line: stream.send(line, LINE))
+        await stream.wait_closed()
+
+    async with await serve(by_callbacks, HERE) as server, await connect(server.url) as client:
+        client.write(b"hello\n")
+        await client.write_eof()
+        assert b"hello\n" == await client.read_until_close()
+
+
 async def test_who_writes_after_the_end_is_told_of_half_open():
     told = asyncio.get_running_loop().create_future()
 

@@ -1,9 +1,10 @@
 """What `IOStream` reads: frames and bytes, from the buffer, from the transport, from the loop."""
 
 import asyncio
+import weakref
 
 import pytest
-from stream_pairs import KINDS, joined, once
+from stream_pairs import KINDS, joined, once, passes
 
 from framestream import (
     Available,
@@ -13,6 +14,7 @@ from framestream import (
     IOStream,
     LengthPrefix,
     Line,
+    Mapped,
     Regex,
     StreamClosed,
 )
@@ -198,6 +200,28 @@ async def test_a_read_that_needs_more_than_the_buffer_may_hold_closes_the_stream
                 assert server.closed()
                 assert isinstance(server.error, BufferFull)
                 assert caplog.messages.pop().startswith("reached maximum read buffer size")
+
+
+@once
+async def test_nothing_keeps_a_frame_that_its_reader_has_dropped():
+    # Not even for the rest of a wake-up: the next large frame finds the memory of this one free.
+    class Word(str):
+        __slots__ = ("__weakref__",)
+
+    client, server = memory_stream_pair()
+    kept = []
+
+    async def read():
+        for _ in range(3):
+            word = weakref.ref(await server.read(Mapped(Line(), Word)))
+            kept.append(word())
+
+    reading = asyncio.create_task(read())
+    for word in (b"one\n", b"two\n", b"three\n"):
+        await passes(2)
+        client.write(word)
+    await reading
+    assert [None] * 3 == kept
 
 
 def test_a_stream_needs_a_running_loop():

@@ -29,12 +29,9 @@ def answer_tls(stream, **options):
 
 
 async def shake_hands(client, server, **options):
-    context = options.pop("context", None) or certificates().client()
-    return await asyncio.gather(
-        client.start_tls(context, **{"server_hostname": "localhost", **options}),
-        answer_tls(server),
-        return_exceptions=True,
-    )
+    options = {"server_hostname": "localhost", **options}
+    shaking = client.start_tls(certificates().client(), **options), answer_tls(server)
+    return await asyncio.gather(*shaking, return_exceptions=True)
 
 
 @once
@@ -68,6 +65,8 @@ async def test_the_bytes_may_travel_in_any_way(wire):
 
 async def test_a_wrong_certificate_fails_and_closes_both_and_the_peer_is_told_why():
     async with joined("unix") as (client, server):
+        with pytest.raises(ValueError, match="pass server_hostname"):
+            await client.start_tls(certificates().client())  # before anything is done
         failed, refused = await shake_hands(client, server, server_hostname="elsewhere.example")
         assert isinstance(failed, ssl.SSLCertVerificationError)
         assert "alert" in str(refused).lower()

@@ -86,13 +86,12 @@ class _Pipes:
 
     def __init__(self, process: Any) -> None:
         self._input, self._output = process.get_pipe_transport(0), process.get_pipe_transport(1)
-        self.write = self._input.write
-        self.is_closing = self._input.is_closing
-        self.get_write_buffer_size = self._input.get_write_buffer_size
-        self.set_write_buffer_limits = self._input.set_write_buffer_limits
         self.write_eof = self._input.close
         self.pause_reading = self._output.pause_reading
         self.resume_reading = self._output.resume_reading
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._input, name)  # writing and its buffer
 
     def close(self) -> None:
         self._input.close()

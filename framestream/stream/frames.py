@@ -71,9 +71,8 @@ class FrameBody(AsyncIterator[bytes]):
 
     def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
         self._stream = stream
-        self._claim = Claim(
-            stream, condition, IN_PARTS
-        )  # until its last part, nobody else reads in its block
+        # Until its last part, nobody else reads in its block.
+        self._claim = Claim(stream, condition, IN_PARTS)
         self._done = False
         self._timer: ReadTimer | None = None
 

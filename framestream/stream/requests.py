@@ -8,7 +8,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from framestream.checks import check_count, check_seconds
-from framestream.errors import StreamBusy, StreamClosed, StreamTimeout, printable
+from framestream.errors import StreamBusy, StreamClosed, printable
+from framestream.stream.timeouts import within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Iterable
@@ -87,13 +88,8 @@ class Requests(Generic[T]):
         """
         check_seconds("timeout", timeout, optional=True)
         limit = self._timeout if timeout is None else timeout
-        try:
-            async with asyncio.timeout(limit), self._room:
-                return await self._answer(request)
-        except TimeoutError as error:
-            if isinstance(error, StreamTimeout):
-                raise
-            raise StreamTimeout(f"no answer after {limit:g} s") from error
+        async with within(limit, "no answer"), self._room:
+            return await self._answer(request)
 
     async def _answer(self, request: Callable[[Any], Any]) -> T:
         if self._reading is None or self._reading.done():

@@ -501,9 +501,8 @@ class Sender:
         if self.sent > sent:
             self._start_timer()
             return
-        queued = (
-            f" of {counted(self.size, 'byte')}" if self.size else ""
-        )  # a file, or a handshake, queues none
+        # A file, or a handshake, queues none.
+        queued = f" of {counted(self.size, 'byte')}" if self.size else ""
         reason = f"peer took nothing{queued} for {self._timeout} s"
         self._stream.on_write_error(StreamTimeout(reason))
 

@@ -602,28 +602,25 @@ class IOStream(Generic[F]):
                 raise
         receiver.claim(Claim(self, REST, "TLS is being started; await that first"), None)
 
-        async def shake_hands(written: int) -> None:
-            await sender.send_held(written)
-            if receiver.end is not None:
-                return  # nobody is there to shake hands with
-            tls = TLSTransport(
-                receiver.transport,
-                context,
-                server_side=server_side,
-                server_hostname=server_hostname,
-                truncation_is_end=truncation_is_end,
-                received=receiver.decoder.take_leftover(),
-            )
-            receiver.replace_transport(tls)
-            sender.transport = tls
-            self._handshake = tls.shake_hands()
-            await self._handshake
-
         try:
             # From here on nothing that others write may leave before the handshake is done.
             with sender.held():
                 try:
-                    await within(shake_hands(sender.written), timeout, "TLS handshake")
+                    async with within(timeout, "TLS handshake not done"):
+                        await sender.send_held(sender.written)
+                        if receiver.end is None:  # else nobody is there to shake hands with
+                            tls = TLSTransport(
+                                receiver.transport,
+                                context,
+                                server_side=server_side,
+                                server_hostname=server_hostname,
+                                truncation_is_end=truncation_is_end,
+                                received=receiver.decoder.take_leftover(),
+                            )
+                            receiver.replace_transport(tls)
+                            sender.transport = tls
+                            self._handshake = tls.shake_hands()
+                            await self._handshake
                     if receiver.end is not None:
                         raise StreamClosed("stream closed during the TLS handshake", real_error=self.error)
                 except BaseException as error:
@@ -775,9 +772,11 @@ class IOStream(Generic[F]):
             if lingering is not None:
                 sender.end()
             if sender.pending:
-                await within(sender.flush(), timeout, "closing")
+                async with within(timeout, "closing not done"):
+                    await sender.flush()
             if lingering is not None:
-                await within(lingering, linger, "lingering")
+                async with within(linger, "lingering not done"):
+                    await lingering
         except (StreamClosed, StreamTimeout):
             pass
         finally:

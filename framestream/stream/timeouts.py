@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from framestream.checks import check_rate, check_seconds, check_time
 from framestream.errors import StreamTimeout, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import AsyncIterator
 
     from framestream.decoder import FrameDecoder
     from framestream.stream.reads import PendingRead
@@ -162,11 +163,13 @@ class ReadTimer:
         return due
 
 
-async def within(awaitable: Awaitable[None], timeout: float | None, what: str) -> None:
-    """Wait for `what`, but no longer than `timeout` seconds: then it is a `StreamTimeout`."""
+@asynccontextmanager
+async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
+    """Cancel the block after `timeout` seconds: then it is a `StreamTimeout` that says what is wrong."""
     try:
-        await asyncio.wait_for(awaitable, timeout)
+        async with asyncio.timeout(timeout):
+            yield
     except TimeoutError as error:
         if isinstance(error, StreamTimeout):
             raise
-        raise StreamTimeout(f"{what} not done after {timeout:g} s") from error
+        raise StreamTimeout(f"{what} after {timeout:g} s") from error
