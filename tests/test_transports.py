@@ -277,13 +277,17 @@ async def test_sending_to_a_peer_that_is_gone_fails(kind):
 
 
 @every
-async def test_closing_drops_what_the_peer_does_not_take(kind):
+async def test_closing_drops_what_the_peer_does_not_take_and_watches_no_longer(kind):
     async with sides(kind) as (left, right):
         sending = asyncio.ensure_future(left.send(LARGE * 10))
         await passes(10)
         sending.cancel()
+        left.transport.watch_writing(False)
+        descriptor = left.transport.socket.fileno() if left.transport.socket else -1
         await closed(left, right)
         assert not right.data
+        if descriptor > 0 and "loop" not in kind:
+            assert not asyncio.get_running_loop().remove_writer(descriptor)
 
 
 @every

@@ -106,6 +106,7 @@ class Service:
     truncation_is_end: bool
     max_connections: float
     drain_timeout: float
+    workers: int
     stream_options: dict[str, Any]
 
 
@@ -144,6 +145,7 @@ class Server:
         else:  # inherited: it is what the sockets are
             self.url = f"{'tcp://' if isinstance(names[0], tuple) else 'unix:'}{self.addresses[0]}"
         self._stats = ServerStats()
+        self._endpoint = endpoint
         self._service = service
         self._sockets = sockets
         self._remove_file = remove_file
