@@ -655,6 +655,20 @@ def test_the_stream_may_end_inside_a_streamed_frame() -> None:
         assert (caught.value.received, caught.value.expected, caught.value.offset) == (len(wire), expected, 0)
 
 
+def test_what_is_final_before_an_error_is_passed_on_also_where_the_end_would_complete_it() -> None:
+    class Clean(Rest):
+        def find(self, window: Window) -> Any:
+            zero = window.data.find(b"\0", window.resume)
+            if zero >= 0:
+                raise FramingError("a zero byte", position=zero)
+            return super().find(window)
+
+    decoder, condition = fed(b"abc\0", eof=True), Clean()
+    assert decoder.next_part(condition) == b"abc"
+    with pytest.raises(FramingError, match="at offset 3"):
+        decoder.next_part(condition)
+
+
 def test_the_rest_of_the_stream_can_be_streamed() -> None:
     decoder = FrameDecoder()
     assert parts(decoder, Rest(), [b"abc", b"def"]) == [b"abc", b"def"]

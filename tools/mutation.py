@@ -71,6 +71,9 @@ SLOW = ("tests/test_stream_tls.py", "tests/test_stream_resources.py")
 _CPU_FACTOR = 5
 _LEAST_CPU = 20  # seconds, for the start of the interpreter and of pytest
 _MOST_TESTS = 90  # seconds of tests for one mutant, as they take with coverage on
+_PATIENCE = (
+    "--timeout=900"  # seconds for one test, which a busy machine may take; what hangs uses no CPU time
+)
 _MEMORY = 4 << 30
 _PLAN = "MUTATION_PLAN"
 _HERE = Path(__file__).resolve().parent
@@ -242,7 +245,9 @@ def _try(copy: Path, place: Place, baseline: dict[str, Any]) -> dict[str, Any]:
     files = sorted({test.partition("::")[0] for test in chosen})
     try:
         path.write_text(mutant)
-        run = _pytest(copy, plan, ["-x", "-q", "--no-header", *files], cpu=_CPU_FACTOR * seconds + _LEAST_CPU)
+        run = _pytest(
+            copy, plan, ["-x", "-q", "--no-header", _PATIENCE, *files], cpu=_CPU_FACTOR * seconds + _LEAST_CPU
+        )
     finally:
         path.write_text(sound)
     outcome = "survived" if run.returncode == 0 else "killed"
