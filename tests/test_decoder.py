@@ -30,7 +30,6 @@ from framestream import (
 )
 from framestream.decoder import DecoderStats
 from framestream.framer import PADDING, Decode
-from framestream.testing import check_framer
 
 BOTH = pytest.mark.parametrize("read", ["next_frame", "next_batch"])
 
@@ -78,22 +77,15 @@ class Counted(ReadCondition[str]):
 
 
 @dataclass(frozen=True)
-class Labelled(ReadCondition[bytes]):
-    """A label of any length up to a colon, and then the payload, up to a semicolon."""
+class Dotted(ReadCondition[bytes]):
+    """Words of one letter, of which the last one is a dot."""
 
     def find(self, window: Window) -> Any:
         start = window.start
-        if not window.taken:
-            colon = window.data.find(b":", start)
-            if window.data.find(b"!", start) >= 0:
-                raise FramingError("no exclamation")
-            if colon < 0:
-                return NeedMore()
-            start = colon + 1
-        end = window.data.find(b";", start)
-        if end < 0:
-            return NeedMore(settled=len(window.data), payload_start=start)
-        return start, end, end + 1
+        if start == len(window.data):
+            return NeedMore()
+        final = window.data[start : start + 1] == b"."
+        return start, start + 1, start + 1, Decode(bytes, final=final)
 
 
 # What a stream gives by a condition, as `told_by` has it: frames and errors; what was discarded; how
@@ -133,6 +125,8 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "trailers": (Counted(), b"\3abc--\0--", {}, ["abc", ""], [], 0),
     "a wrong trailer": (Counted(), b"\1a--" * 99 + b"\1b-;", {}, ["a"] * 99 + [refused(398)], [], 4),
     "a trailer that is missing": (Counted(), b"\1a--\1b-", {}, ["a", cut_off(4, 3, 4)], [], 3),
+    "the last is final": (Dotted(), b"abcdef.", {}, [b"a", b"b", b"c", b"d", b"e", b"f", b"."], [], 0),
+    "none is final": (Dotted(), b"abcdef" * 9, {}, [*cut(b"abcdef" * 9, 1), cut_off(54, 0)], [], 0),
     "until the end": (Rest(), b"abc", {}, [b"abc"], [], 0),
     "until the end, and nothing there": (Rest(), b"", {}, [b""], [], 0),
     "an end inside": (Lines(), b"one\ntwo", {}, [b"one", cut_off(4, 3)], [], 3),
@@ -153,8 +147,6 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "closed": (Prefixed(), LONG, CLOSE, [b"ok", large(6, 12)], [], 24),
     "discarded": (Lines(), b"ok\nfar too long\nfine\n", DISCARD, [b"ok", b"fine"], [(3, None, 13)], 0),
     "discarded, declared": (Prefixed(), LONG, DISCARD, [b"ok", b"fine"], [(6, 12, 16)], 0),
-    "discarded by what follows a label":
-        (Labelled(), b"abc:defghijk;o:k;", DISCARD, [b"k"], [(0, None, 13)], 0),
     "discarded at the end": (Rest(), b"far too long", DISCARD, [], [(0, None, 12)], 0),
     "discarded with an end inside": (Prefixed(), LONG[:20], DISCARD, [b"ok", cut_off(6, 14, 16)], [], 0),
     "malformed within the limit, and too large": (Words(), b"abc\0too long.", SMALL, [refused(3)], [], 13),
@@ -190,8 +182,13 @@ def test_end_is_told_apart_from_waiting() -> None:
     decoder.receive_eof()
     assert decoder.eof
     assert [read(Lines()) for read in reads] == [END] * 3
+    assert fed(b"  ", eof=True).next_part(Words()) is END
     assert (decoder.stats, decoder.frame_span) == (DecoderStats(), (0, 0))
     assert ["NEED_DATA", "END", "FRAME_END"] == [repr(s) for s in (NEED_DATA, END, FRAME_END)]
+    decoder = fed(b"12;")
+    assert decoder.next_frame(Number()) == 12
+    decoder.receive_eof()  # nothing follows, and that is a frame of its own
+    assert [decoder.next_frame(Rest()), decoder.next_frame(Rest())] == [b"", END]
 
 
 def test_data_after_the_end_is_the_callers_mistake() -> None:
@@ -248,35 +245,26 @@ def test_conditions_may_change_between_any_two_frames() -> None:
 
 @pytest.mark.parametrize("taken", [5, 17, 60, 99])
 def test_frames_cut_ahead_are_put_back_when_the_condition_changes(taken: int) -> None:
-    data = b"".join(b"%d\n" % i for i in range(100))
+    data, more = b"".join(b"%d\n" % i for i in range(100)) + b"end", b"more" * 100
     condition = Lines()
     decoder = fed(data)
     assert [decoder.next_frame(condition) for _ in range(taken)] == [b"%d" % i for i in range(taken)]
-    rest = b"".join(b"%d\n" % i for i in range(taken, 100))
+    rest = b"".join(b"%d\n" % i for i in range(taken, 100)) + b"end"
     ahead = len(decoder.ahead)
     # Looking changes nothing, nor does a chunk that arrives meanwhile.
     assert (decoder.offset, decoder.buffered) == (len(data) - len(rest), len(rest))
     assert (decoder.peek(3), decoder.leftover) == (rest[:3], rest)
     assert decoder.stats.frames == taken
     assert decoder.frame_span == (decoder.offset - 3 + (taken <= 10), decoder.offset)
-    decoder.receive_data(b"more")
-    assert decoder.stats.high_water >= len(rest) + 4
+    decoder.receive_data(more)
+    assert decoder.stats.high_water >= len(rest) + 400
     assert len(decoder.ahead) == ahead
     assert decoder.peek(len(rest) + 2) == rest + b"mo"
-    decoder.receive_eof()
-    assert decoder.next_frame(Rest()) == rest + b"more"
-
-
-def test_a_frame_keeps_its_place_when_what_was_cut_after_it_is_put_back() -> None:
-    decoder = fed(b"x\n" * 3)
-    for _ in range(3):
-        decoder.next_frame(Lines())
-    decoder.receive_data(b"yy\n" * 50)
-    for _ in range(21):
-        decoder.next_frame(Lines())
-    assert decoder.ahead
+    place = decoder.frame_span
     assert decoder.next_frame(Rest()) is NEED_DATA
-    assert (decoder.frame_span, decoder.ahead) == ((66, 69), [])
+    assert (decoder.frame_span, decoder.ahead) == (place, [])
+    decoder.receive_eof()
+    assert decoder.next_frame(Rest()) == rest + more
 
 
 def test_what_is_left_over_is_taken_whole() -> None:
@@ -417,6 +405,11 @@ def test_a_refused_frame_says_what_its_bytes_look_like() -> None:
     assert caught.value.excerpt == b"GET /index"
 
 
+def test_a_trailer_is_shown_beside_the_one_that_is_there() -> None:
+    with pytest.raises(FramingError, match="frame ends with b'-x' where b'--' is expected"):
+        fed(b"\1a-x").next_frame(Counted())
+
+
 def test_a_condition_that_refuses_the_beginning_of_what_it_accepts_whole_is_held_undeclared() -> None:
     class Fickle(Lines):
         def find(self, window: Window) -> Any:
@@ -427,13 +420,6 @@ def test_a_condition_that_refuses_the_beginning_of_what_it_accepts_whole_is_held
     with pytest.raises(FrameTooLarge) as caught:
         fed(b"123456\n", **SMALL).next_frame(Fickle())
     assert caught.value.size is None
-
-
-def test_the_end_may_be_known_before_anybody_reads() -> None:
-    assert fed(b"abc", eof=True).next_batch(Rest()) == [b"abc"]
-    for size in (1, 99):
-        for read in ("next_frame", "next_batch", "next_part"):
-            assert getattr(fed(*cut(b"  ", size), eof=True), read)(Words()) is END
 
 
 def test_an_incomplete_frame_is_left_alone() -> None:
@@ -696,49 +682,3 @@ def test_what_a_condition_sees_and_says_can_be_told_apart_in_messages() -> None:
     assert repr(PADDING) == "PADDING"
     assert repr(Decode(bytes, trailer=b"--")) == "Decode(<class 'bytes'>, trailer=b'--')"
     assert repr(Decode(bytes)) == "Decode(<class 'bytes'>)"
-
-
-def test_the_kit_accepts_trailers_and_padding() -> None:
-    check_framer(
-        Counted(),
-        examples={b"\3abc--\0--\1x--": ["abc", "", "x"]},
-        malformed={b"\1ax-": "frame ends with b'x-' where b'--' is expected"},
-        incomplete=[b"\1a-", b"\2a"],
-    )
-    check_framer(
-        Words(),
-        examples={b"ab.c.": [b"ab", b"c"], b"  ab. .   ": [b"ab", b""], b" ": []},
-        incomplete=[b" a"],
-        slow_frame=lambda size: b"a" * size + b".",
-    )
-
-
-@dataclass(frozen=True)
-class Dotted(ReadCondition[bytes]):
-    """Words of one letter, of which the last one is a dot."""
-
-    def find(self, window: Window) -> Any:
-        start = window.start
-        if start == len(window.data):
-            return NeedMore()
-        final = window.data[start : start + 1] == b"."
-        return start, start + 1, start + 1, Decode(bytes, final=final)
-
-
-@pytest.mark.parametrize("method", ["next_frame", "next_batch", "next_part"])
-@pytest.mark.parametrize("words", [b"a", b"ab", b"abcdefghijklmnop" * 9])
-@pytest.mark.parametrize("last", [b"", b"."])
-def test_a_stream_ends_only_after_a_final_frame(method: str, words: bytes, last: bytes) -> None:
-    for size in (1, 7, 1000):
-        decoder, seen, wire = FrameDecoder(), 0, words + last
-        for at in range(0, len(wire), size):
-            decoder.receive_data(wire[at : at + size])
-            while (found := getattr(decoder, method)(Dotted())) is not NEED_DATA:
-                seen += len(found) if isinstance(found, list) else found is not FRAME_END
-        decoder.receive_eof()
-        assert seen == len(wire)
-        if last:
-            assert getattr(decoder, method)(Dotted()) is END
-        else:
-            with pytest.raises(IncompleteFrame):
-                getattr(decoder, method)(Dotted())

@@ -6,7 +6,6 @@ import inspect
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
 from framestream.checks import check_count, check_seconds
@@ -135,19 +134,20 @@ async def serve(
         truncation_is_end=truncation_is_end,
         max_connections=float("inf") if max_connections is None else max_connections,
         drain_timeout=drain_timeout,
+        workers=workers,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
-    make_server: Callable[..., Server] = Server
+    kind: type[Server] = Server
     if workers:
         # Only a server of several processes pays for importing what starts them.
         from framestream.net.workers import WorkerServer, check_portable  # noqa: PLC0415
 
         check_portable(service)
-        make_server = partial(WorkerServer, workers=workers)
+        kind = WorkerServer
     elif callable(tls):
         service = replace(service, tls=tls())  # what is wrong with it is told before anybody listens
     sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
-    server = make_server(endpoint, service, sockets, file_remover(endpoint))
+    server = kind(endpoint, service, sockets, file_remover(endpoint))
     try:
         await server.start()
     except BaseException:

@@ -205,24 +205,10 @@ class Worker:
 
 
 class WorkerServer(Server):
-    """A server that serves from several processes.
+    """A server that serves from several processes; for a service that passes `check_portable`."""
 
-    Args:
-        endpoint, service, sockets, remove_file: see `Server`; and `check_portable`.
-        workers: how many processes.
-    """
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        service: Service,
-        sockets: Sequence[socket.socket],
-        remove_file: Callable[[], object],
-        workers: int,
-    ) -> None:
-        super().__init__(endpoint, service, sockets, remove_file)
-        self._endpoint = endpoint
-        self._count = workers
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._workers: list[Worker] = []
         self._monitors: list[asyncio.Task[None]] = []  # one for each place: replaces the worker there
         self._starting: set[Worker] = set()  # for a reload
@@ -243,7 +229,7 @@ class WorkerServer(Server):
 
     async def _start(self) -> None:
         try:
-            while len(self._workers) < self._count:
+            while len(self._workers) < self._service.workers:
                 self._workers.append(self._start_worker())
             for worker in self._workers:
                 if not await worker.ready:
@@ -251,7 +237,9 @@ class WorkerServer(Server):
         except BaseException:
             await self._drain(0)
             raise
-        self._monitors = [asyncio.ensure_future(self._monitor(place)) for place in range(self._count)]
+        self._monitors = [
+            asyncio.ensure_future(self._monitor(place)) for place in range(self._service.workers)
+        ]
 
     async def _monitor(self, place: int) -> None:
         loop = asyncio.get_running_loop()
@@ -296,7 +284,7 @@ class WorkerServer(Server):
 
     async def reload(self) -> None:
         """Replace each worker by a fresh one, which accepts before the old one drains."""
-        for place in range(self._count):
+        for place in range(self._service.workers):
             if self.closed:
                 return
             fresh = self._start_worker()

@@ -114,7 +114,7 @@ def _tracing() -> Iterator[None]:
 
 
 class _Metered(ReadCondition[Any]):
-    """Another framer, and what asking it has cost so far, while allocations are traced."""
+    """Another framer, and what asking it has cost so far; allocations count while they are traced."""
 
     def __init__(self, framer: ReadCondition[Any]) -> None:
         self.framer = framer
@@ -134,15 +134,15 @@ class _Metered(ReadCondition[Any]):
         return self.framer.decode(payload)
 
     def _counting(self, ask: Callable[[Window], Any], window: Window) -> Any:
-        data = CountedBytes(window.data)
+        data = window.data if isinstance(window.data, CountedBytes) else CountedBytes(window.data)
         counted = Window(data, window.start, window.resume, window.memo, window.eof, window.taken)
         tracemalloc.reset_peak()
-        before, _ = tracemalloc.get_traced_memory()
+        before, examined = tracemalloc.get_traced_memory()[0], data.examined
         try:
             return ask(counted)
         finally:
             self.allocated += max(0, tracemalloc.get_traced_memory()[1] - before)
-            self.examined += data.examined
+            self.examined += data.examined - examined
             self.entitled += len(data) - window.resume
 
 
@@ -158,7 +158,8 @@ def check_linear_cost(suite: Suite) -> str | None:
     pair = _slow_frames(suite)
     if pair is None:
         return _NO_SLOW_FRAME
-    meters = _metered(suite.framer, pair, lambda framer, chunks: deque(drip(framer, *chunks), maxlen=0))
+    with _tracing():
+        meters = _metered(suite.framer, pair, lambda framer, chunks: deque(drip(framer, *chunks), maxlen=0))
     what = "a frame that arrives byte by byte"
     _compare(pair, meters, "entitled", f"find rescans {what}: resume stays where it was", _RESUME)
     _compare(pair, meters, "examined", f"find rescans {what}", _RESUME)
@@ -171,9 +172,8 @@ def _metered(
 ) -> list[_Metered]:
     """Return what it costs to use the framer on each of two streams, which comes in one chunk."""
     meters = [_Metered(framer) for _ in pair]
-    with _tracing():
-        for meter, stream in zip(meters, pair, strict=True):
-            use(meter, [stream])
+    for meter, stream in zip(meters, pair, strict=True):
+        use(meter, [stream])
     return meters
 
 
@@ -222,7 +222,7 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
     step = size * (count // _MOST_QUESTIONS or 1)
 
     def find_each(framer: ReadCondition[Any], chunks: list[bytes]) -> list[Answer]:
-        (stream,) = chunks
+        (stream,) = map(CountedBytes, chunks)  # once, and not for each question
         return [ask(framer, Window(stream, start)) for start in range(0, len(stream), step)]
 
     if any(not isinstance(answer, tuple) or answer[2] != size for answer in find_each(framer, [pair.long])):
@@ -230,7 +230,8 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
     what = f"{2 * count} {kind} in one chunk cost more and more"
     defect = f"find looks far beyond the frame: {what}"
     hint = "stop at the frame's end, and slice nothing else"
-    meters = _metered(framer, pair, find_each)
+    with _tracing():
+        meters = _metered(framer, pair, find_each)
     _compare(pair, meters, "examined", defect, hint)
     _compare(pair, meters, "allocated", defect, hint)
     hint = "go through the window once, and do not cut off its beginning"
