@@ -185,6 +185,10 @@ def test_end_is_told_apart_from_waiting() -> None:
     assert fed(b"  ", eof=True).next_part(Words()) is END
     assert (decoder.stats, decoder.frame_span) == (DecoderStats(), (0, 0))
     assert ["NEED_DATA", "END", "FRAME_END"] == [repr(s) for s in (NEED_DATA, END, FRAME_END)]
+    decoder = fed(b"12;")
+    assert decoder.next_frame(Number()) == 12
+    decoder.receive_eof()  # nothing follows, and that is a frame of its own
+    assert [decoder.next_frame(Rest()), decoder.next_frame(Rest())] == [b"", END]
 
 
 def test_data_after_the_end_is_the_callers_mistake() -> None:

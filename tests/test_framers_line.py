@@ -31,7 +31,8 @@ def test_a_batch_stops_before_a_bad_line_and_goes_on_over_a_mended_one() -> None
 @given(st.lists(st.binary(max_size=8).map(lambda raw: bytes(b"a\r\n\xc3\xa9\xff"[byte % 6] for byte in raw))))
 @pytest.mark.parametrize("errors", ["strict", "replace", "surrogateescape"])
 @pytest.mark.parametrize("newline", ["any", "lf", "crlf"])
-def test_a_batch_is_what_single_reads_give(newline, errors, chunks) -> None:
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_batch_is_what_single_reads_give(keep, newline, errors, chunks) -> None:
     data = b"".join(chunks)
-    line = Line(errors=errors, newline=newline)
+    line = Line(errors=errors, newline=newline, keep=keep)
     assert line.split(Window(data)) == super(Line, line).split(Window(data))

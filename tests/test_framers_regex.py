@@ -175,7 +175,7 @@ def test_re2_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(builtins, "__import__", without_re2)
     regex_module._compiled.cache_clear()
-    with pytest.raises(ValueError, match=r"pip install framestream\[re2\]"):
+    with pytest.raises(ValueError, match=r"pip install google-re2"):
         Regex(b"abc", engine="re2")
 
 

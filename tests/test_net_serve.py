@@ -267,6 +267,36 @@ async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told,
         assert (True, None) == (told in message, trace)
 
 
+@pytest.mark.parametrize(
+    ("sent", "callback", "failures"),
+    [
+        (b"\xc1", print, (1, 0)),
+        (b"\1", {}.__getitem__, (0, 1)),
+        (b"\1", print, (0, 0)),
+        (None, print, (1, 0)),
+    ],
+)
+async def test_what_ends_callbacks_is_counted_and_told_as_what_ends_a_task_is(
+    sent, callback, failures, caplog
+):
+    def answer(stream):
+        stream.on_frame(Msgpack(), callback)
+
+    caplog.set_level(logging.INFO, "framestream.server")
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    async with await serve(answer, HERE) as server:
+        with raw_client(server) as client:
+            await until(lambda: server.stats.open)
+            if sent is None:
+                reset_on_close(client)
+            else:
+                client.sendall(sent)
+        await until(lambda: not server.stats.open)
+        assert failures == (server.stats.peer_failures, server.stats.handler_failures)
+    told = [record for record in caplog.records if record.name == "framestream.server"]
+    assert sum(failures) == len(told)
+
+
 class Wordless(Exception):
     """An exception that cannot be shown."""
 

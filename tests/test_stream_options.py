@@ -8,6 +8,7 @@ from stream_pairs import joined
 
 from framestream import IOStream, Line, client_tls, connect, connect_process, serve
 from framestream.stream.options import DEFAULTS, check_options
+from framestream.testing import check_framer
 
 pytestmark = pytest.mark.asyncio_only
 LINE = Line()
@@ -108,6 +109,7 @@ TAKE_A_CONDITION = [
     lambda stream, wrong: stream.open_frame(wrong),
     lambda stream, wrong: stream.on_frame(wrong, print),
     lambda stream, wrong: stream.send("frame", wrong),
+    lambda stream, wrong: check_framer(wrong),
 ]
 
 
@@ -161,3 +163,6 @@ async def test_a_time_without_meaning_is_refused_at_once_and_nothing_is_done():
         for value in (float("nan"), float("inf"), "3"):
             with pytest.raises(ValueError, match=f"deadline is {value!r}; it must be a time on the loop's"):
                 stream.read(LINE, deadline=value)
+        for value in (-1, "3", True):
+            with pytest.raises(ValueError, match=f"max_size is {value!r}; it must be a whole number"):
+                stream.read(LINE, max_size=value)

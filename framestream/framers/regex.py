@@ -32,7 +32,7 @@ class Regex(Framer[T], metaclass=Interned):
     the reason and a way out.
 
     Cost: the engine ``re`` takes at most 1000 steps of a few nanoseconds at a byte, and where a frame ends at
-    most 2 + log2(longest match) times that; ``re2`` (``pip install framestream[re2]``) takes linear time
+    most 2 + log2(longest match) times that; ``re2`` (``pip install google-re2``) takes linear time
     whatever the pattern. Whenever data arrives, what may begin a match is searched again: less than the
     longest match.
 
@@ -80,7 +80,7 @@ class Regex(Framer[T], metaclass=Interned):
                 steps = analysis.steps if analysis.steps < TOO_MANY else "more than 4 billion"
                 raise ValueError(
                     f"it may take {steps} steps at one byte, limit {MOST_STEPS}; choose"
-                    ' engine="re2" (pip install framestream[re2]), or repeat less'
+                    ' engine="re2" (pip install google-re2), or repeat less'
                 )
             # Compiled now, so that neither fails later.
             self._ending, self.result == "match" and self._whole  # noqa: B018
@@ -200,7 +200,7 @@ def _compiled(pattern: bytes, engine: str) -> Any:
     try:
         import re2  # noqa: PLC0415 - an optional extra
     except ImportError as error:
-        raise ValueError('engine "re2" needs google-re2: pip install framestream[re2]') from error
+        raise ValueError('engine "re2" needs google-re2: pip install google-re2') from error
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False

@@ -377,10 +377,16 @@ class Server:
         service = self._service
         answer = service.handler(stream)
         if not isawaitable(answer):
-            return stream.wait_closed()  # it has left callbacks: the connection lasts as long as the stream
+            return self._callbacks_ended(stream)
         # A client may end its half and wait for the answer.
         stream.half_open = service.stream_options.get("half_open")
         return answer
+
+    async def _callbacks_ended(self, stream: IOStream) -> None:
+        """Wait for the end of a stream to which the handler has left callbacks; raise what ended it."""
+        await stream.wait_closed()
+        if stream.error is not None:
+            raise stream.error
 
     async def _end_failed(self, stream: IOStream, error: BaseException) -> None:
         self._failed(stream.peer, error, is_gone=stream.closed())

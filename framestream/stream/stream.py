@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Literal, Required, TypedDict, overload
 
 from framestream._events import events
-from framestream.checks import check_seconds
+from framestream.checks import check_count, check_seconds
 from framestream.decoder import FrameDecoder, OnOversize
 from framestream.errors import (
     FrameTooLarge,
@@ -262,6 +262,7 @@ class IOStream(Generic[F]):
         **times: float | None,
     ) -> Any:
         check_condition(condition)
+        check_count("max_size", max_size, optional=True)
         timeouts = (self.timeouts or ReadTimeouts()).but(**times) if times else None
         if callback is not None:
             callback = in_context(callback)
@@ -405,7 +406,7 @@ class IOStream(Generic[F]):
                 self.note_end()
                 if got and end is not None and end.is_clean:
                     raise IncompleteFrame(received=got, expected=size, offset=decoder.offset)
-                raise StreamClosed("stream ended", real_error=self.error)
+                raise StreamClosed("stream ended", real_error=self.error) from self.error
             decoder.take_into(place[:got])
             return got
 

@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 from random import Random
 from typing import Any, NamedTuple, TypeAlias, TypedDict
 
-from framestream.framer import ReadCondition
+from framestream.framer import ReadCondition, check_condition
 from framestream.testing.contract import ConformanceError, encode, is_one_frame
 from framestream.testing.driver import Cut, Reading, read_chunks, same_frames
 
@@ -93,6 +93,7 @@ class Suite:
         chunk_dependent: bool = False,
         seed: int = 0,
     ) -> None:
+        check_condition(framer)
         pairs = examples.items() if isinstance(examples, Mapping) else examples
         refused = malformed.items() if isinstance(malformed, Mapping) else malformed
         named = [item if isinstance(item, tuple) else (item, "") for item in refused]
