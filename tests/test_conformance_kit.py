@@ -12,7 +12,7 @@ import faulty_framers as faulty
 import pytest
 
 from framestream import Msgpack, NeedMore, ReadCondition, Window
-from framestream.framer import Decode
+from framestream.framer import PADDING, Decode
 from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer
 from framestream.testing.cost import CountedBytes
 
@@ -23,6 +23,13 @@ LF_LINES = {b"one\ntwo\n": [b"one", b"two"]}
 LONG_LINES = {b"a line\nand one longer than three of it\n": [b"a line", b"and one longer than three of it"]}
 COUNTED_3 = {b"\0\0\3abc": [b"abc"]}
 COUNTED = {b"\3abc\0\1x": [b"abc", b"", b"x"]}
+
+
+DIGITS = {"examples": {b"123": [b"123"]}, "malformed": [b"9"]}
+
+
+def no_nine(_: object, payload: bytes) -> int:
+    return {b"123": 123}[payload]
 
 
 def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
@@ -233,6 +240,12 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
         (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on the limit"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
+        (
+            faulty.faulty("Odd", faulty.Greedy, decode=no_nine)(),
+            "bad-frames",
+            DIGITS,
+            "cannot stand in a row",
+        ),
         (faulty.SharesADecoder(), "bad-frames", {"examples": LINES, **BAD}, "costs its neighbours"),
         (faulty.Picky(), "bad-frames", {"examples": LINES, **BAD}, "None"),
         (faulty.Lines(), "bad-frames", {"examples": LINES}, "no frame that cannot be decoded"),
@@ -286,6 +299,8 @@ def test_what_is_long_is_shown_by_its_ends_and_what_cannot_print_itself_by_its_c
 
 def test_without_examples_frames_that_it_writes_itself_are_tried() -> None:
     report = check_framer(faulty.Lines())
+    assert str(report).startswith("Lines(): 2")
+    assert "  not tried: malformed (no malformed bytes were given)" in str(report)
     assert report.untried["examples"] == "no examples given; tried on what it writes itself: 5 streams"
     assert {"linear-cost", "limits", "round-trip"} <= set(report.kept)
     assert failure(faulty.ChunkDependent()).check == "chunking"
@@ -312,6 +327,25 @@ def test_decode_may_break_the_stream_under_every_chunking() -> None:
         "Late", decode=lambda _, payload: faulty.refuse("late") if payload == b"bad" else payload
     )
     check_framer(late(), examples=LINES, malformed={b"ok\r\nbad\r\nmore\r\n": "late"})
+
+
+@dataclass(frozen=True)
+class Padded(ReadCondition[bytes]):
+    """Two letters and a comma, with blanks after it, of which there must be one at the end."""
+
+    overhead = 1
+
+    def find(self, window: Window) -> Any:
+        start = window.start
+        if window.data[start : start + 1] == b" ":
+            return start, start, start + 1, PADDING
+        if len(window.data) == start:
+            return NeedMore(size=3)
+        return start, start + 2, start + 3, Decode(bytes, trailer=b",", final=False)
+
+
+def test_a_framer_may_pass_over_padding_and_leave_trailer_and_end_to_the_decoder() -> None:
+    check_framer(Padded(), examples={b"ab, cd, ": [b"ab", b"cd"]}, malformed=[b"ab;"], incomplete=[b"ab,"])
 
 
 @dataclass(frozen=True)

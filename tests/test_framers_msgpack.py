@@ -191,7 +191,7 @@ ENDLESS: list[Any] = []
 ENDLESS.append(ENDLESS)
 
 
-@pytest.mark.parametrize("frame", [object(), 2**64, "\ud800", b"x" * 10, {"a": 1j}, ENDLESS], ids=str)
+@pytest.mark.parametrize("frame", [object(), 2**64, "\ud800", b"x" * 10, {"a": 1j}, ENDLESS], ids=type)
 def test_what_has_no_form_is_not_written(frame: Any) -> None:
     with pytest.raises(EncodeError):
         Msgpack(max_size=8).encode(frame)

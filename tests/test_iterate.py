@@ -114,7 +114,7 @@ def test_nothing_yet_is_not_the_end(buffering: int) -> None:
     ([b"a\n", None], "of type NoneType; it must be bytes; leave out"),
     (5, "source is of type int, which gives no bytes"),
     (len, "which gives no bytes; use aiter_frames"),
-], ids=str)  # fmt: skip
+], ids=type)  # fmt: skip
 def test_what_gives_no_bytes_is_refused_with_a_hint(source: Any, told: str) -> None:
     with pytest.raises(TypeError, match=told):
         list(iter_frames(source, Lines()))

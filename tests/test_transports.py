@@ -702,7 +702,7 @@ async def test_a_socket_that_keeps_the_borders_of_messages_is_refused_and_stays_
 
 @pytest.mark.parametrize(("source", "hint"), [
     (io.BytesIO(), ""), (b"bytes", ""), (sys.__stdin__, r"; pass PipeTransport\(file.fileno\(\)\) for one"),
-], ids=str)  # fmt: skip
+], ids=type)  # fmt: skip
 async def test_what_is_no_socket_is_refused_with_a_word_of_what_to_pass(source, hint):
     for taker in (transport_over, IOStream):
         with pytest.raises(TypeError, match=f"needs a connected socket or a Transport, not .*{hint}"):
