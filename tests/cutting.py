@@ -115,7 +115,8 @@ def told_by(
         while not is_broken:
             method = draw(WAYS) if way == "mixed" else way
             try:
-                answer: Any = getattr(decoder, method)(replace(condition))  # an equal one is as good
+                asked = condition if len(out) % 3 else replace(condition)  # an equal one is as good
+                answer: Any = getattr(decoder, method)(asked)
             except PayloadError as error:
                 assert not takes
                 refuse(error)

@@ -551,6 +551,11 @@ def test_a_bad_frame_after_a_batch_is_told_before_anything_else_happens() -> Non
     assert (decoder.frame_span, bad) == ((0, 2), [])
     assert decoder.next_part(Lines()) == b"b"
     assert [error.offset for error in bad] == [2]
+    condition, decoder = Fussy(), fed(b"a\n!\nb\n")
+    assert decoder.next_batch(condition) == [b"a"]
+    with pytest.raises(PayloadError):
+        decoder.next_frame(condition)
+    assert decoder.next_frame(condition) == b"b"
 
 
 def test_a_framer_that_breaks_the_contract_in_decode_stays_broken() -> None:

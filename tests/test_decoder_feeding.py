@@ -204,7 +204,11 @@ def test_bytes_are_taken_into_a_place_from_however_many_chunks(size: int) -> Non
 @pytest.mark.parametrize("then", ["frame", "part", "line", "hold"])
 def test_the_place_of_a_large_frame_serves_every_next_read(then: str) -> None:
     decoder, size = FrameDecoder(max_frame_size=1 << 21), 1 << 20
-    assert decoder.get_buffer() is None
+    decoder.receive_data(prefixed(b"abc")[:5])
+    assert decoder.next_frame(LengthPrefix()) is NEED_DATA
+    assert (decoder.get_buffer(), decoder.stats.copied) == (None, 0)  # it is not worth a place
+    decoder.receive_data(b"bc")
+    assert decoder.next_frame(LengthPrefix()) == b"abc"
     wire = prefixed(bytes(size - 1) + b"\n") + b"x"
     Feeder(decoder).feed(wire[:100], "data")
     assert decoder.next_frame(LengthPrefix()) is NEED_DATA
