@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from enum import Enum
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias
 
 from framestream.errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout, counted
 
@@ -45,8 +45,11 @@ _MOST_TO_COALESCE: Final = 1 << 16
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
 _MOST_TO_OFFER: Final = 1 << 20
 _MOST_BUFFERS: Final = 512
+# The most of a file in one call.
+_MOST_OF_FILE: Final = 1 << 18
 # How often one wake-up sends before others get their turn.
 _SENDS_IN_A_ROW: Final = 16
+_UNSENT: Final = "stream closed before the file was sent"
 _NEVER: Final = 1 << 62
 _FEW_WAITERS: Final = 64
 _ONE: Final = (bytes, bytearray, memoryview, array, str)
@@ -336,6 +339,57 @@ class Sender:
             self._stop_timer()
             if self.state is HELD:
                 self.transport.watch_writing(False)
+
+    async def send_file(self, file: BinaryIO, offset: int, count: int | None) -> int:
+        """Send `count` bytes of a file, or all of it from `offset` on; return how many were sent.
+
+        From the page cache by the system where it can, else piece by piece.
+        """
+        self.check_can_write()
+        end = None if count is None else offset + count
+        at = offset
+        piece = memoryview(b"")  # read and not yet sent, where the system cannot send the file
+        system_can = True
+
+        def send(size: int) -> int:
+            nonlocal piece
+            if system_can:
+                return self.transport.send_file(file, at, size)
+            sent = self.transport.send([piece]) if piece else 0
+            piece = piece[sent:]
+            return sent
+
+        # From here on nothing that others write may leave before the file.
+        with self.held():
+            try:
+                await self.send_held(self.written)
+                while end is None or at < end:
+                    size = _MOST_OF_FILE if end is None else min(_MOST_OF_FILE, end - at)
+                    if not system_can and not piece:
+                        file.seek(at)  # what the file raises is no fault of the stream
+                        piece = memoryview(file.read(size))
+                    if self._stream.closed():
+                        raise StreamClosed(_UNSENT, real_error=self._stream.error)
+                    try:
+                        sent = send(size)
+                    except (BlockingIOError, InterruptedError):
+                        await self.writable()
+                        continue
+                    except NotImplementedError:
+                        system_can = False
+                        continue
+                    except OSError as error:
+                        self._stream.on_write_error(error)
+                        raise StreamClosed(_UNSENT, real_error=error) from error
+                    if not sent:
+                        break
+                    at += sent
+                    self.passed += sent
+                    await asyncio.sleep(0)  # a peer that takes everything at once leaves others their turn
+            finally:
+                if piece:  # offered and not taken: it has to leave before all else
+                    self.put_first(piece)
+        return at - offset
 
     def _set_free(self) -> None:
         if self._free is not None and not self._free.done():

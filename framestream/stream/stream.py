@@ -40,7 +40,6 @@ from framestream.stream.reads import (
     next_answer,
 )
 from framestream.stream.receiver import ENDED, PAUSED, End, EndKind, Receiver
-from framestream.stream.send_file import send_file
 from framestream.stream.sender import DONE, BytesLike, Sender, as_chunks
 from framestream.stream.timeouts import ReadTimeouts, within
 from framestream.transport.base import Transport, is_reset
@@ -494,7 +493,7 @@ class IOStream(Generic[F]):
         The system copies where it can (a file into a plain socket). What is written meanwhile leaves
         after the file. Cancelling leaves off in the middle of it; so does what the file raises.
         """
-        return await send_file(self, file, offset, count)
+        return await self.sender.send_file(file, offset, count)
 
     def write_eof(self) -> Awaitable[None]:
         """End this half of the stream after what is written; awaiting it waits until that has left."""
