@@ -170,7 +170,7 @@ async def next_answer(
     return answer
 
 
-class _Pause(list["AwaitedRead"]):
+class _Pause(tuple["AwaitedRead"]):
     """What has a task wait for the one item, with no call in Python: an iterator is all that await needs."""
 
     __slots__ = ()
@@ -179,7 +179,7 @@ class _Pause(list["AwaitedRead"]):
 
         def __await__(self) -> Generator[Any, None, None]: ...
     else:
-        __await__ = list.__iter__
+        __await__ = tuple.__iter__
 
 
 class AwaitedRead(PendingRead):
