@@ -1238,7 +1238,7 @@ class FrameDecoder:
                 raise error
             self._start, self._size = self._error_place
             self._batch = None
-            if condition is not None:
+            if condition is not _NONE:
                 self._report(error)
             elif self.on_payload_error is None:
                 raise error

@@ -102,6 +102,7 @@ def run_on(new_loop: Callable[[], Any], test: Any, arguments: dict[str, Any], de
     loop = new_loop()
     loop.set_exception_handler(lambda _, context: heard.append(context))
     loop.set_debug(debug)
+    loop.slow_callback_duration = 100.0  # a busy machine is nothing to be logged
     try:
         asyncio.set_event_loop(loop)
         patience = PATIENCE * 1000 if isinstance(loop, LoopWithoutWaiting) else PATIENCE

@@ -558,6 +558,18 @@ def test_a_bad_frame_after_a_batch_is_told_before_anything_else_happens() -> Non
     assert decoder.next_frame(condition) == b"b"
 
 
+def test_a_bad_frame_after_a_batch_is_told_before_the_leftover_is_taken() -> None:
+    bad: list[PayloadError] = []
+    for option in (None, bad.append):
+        decoder = fed(b"a\n!\nrest", on_payload_error=option)
+        assert decoder.next_batch(Fussy()) == [b"a"]
+        if option is None:
+            with pytest.raises(PayloadError):
+                decoder.take_leftover()
+        assert decoder.take_leftover() == b"rest"
+    assert [error.offset for error in bad] == [2]
+
+
 def test_a_framer_that_breaks_the_contract_in_decode_stays_broken() -> None:
     decoder = fed(b"!\nb\n")
     for _ in range(2):
