@@ -558,6 +558,10 @@ def test_a_bad_frame_after_a_batch_is_told_before_anything_else_happens() -> Non
     assert decoder.next_frame(condition) == b"b"
 
 
+def test_padding_that_comes_with_the_end_is_no_frame() -> None:
+    assert fed(b"  ", eof=True).next_frame(Words()) is END
+
+
 def test_a_bad_frame_after_a_batch_is_told_before_the_leftover_is_taken() -> None:
     bad: list[PayloadError] = []
     for option in (None, bad.append):
