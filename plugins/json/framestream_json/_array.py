@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from codecs import utf_8_decode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NoReturn
 
 from framestream import FramingError, NeedMore, Span, Window
 from framestream.framer import PADDING, ValueSpan
 from framestream_json._scan import START, At, Progress, scan
-from framestream_json._text import JsonReader, after_space, before_text, parse, size_of, skip_space
+from framestream_json._text import JsonReader, after_space, before_text, parse, skip_space
 
 _OPENING, _COMMA, _CLOSING = b"[,]"
 _AFTER: Final[Progress] = (At.END, 0)
@@ -78,27 +78,19 @@ class JsonArray(JsonReader):
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Parse element after element in a block that is decoded at once."""
-        values: list[Any] = []
-        try:
-            text, _ = utf_8_decode(window.data[window.start :])
-        except UnicodeDecodeError:
-            return super().split(window)
-        append, harmless = values.append, 2 * self.max_depth
-        index = end = 0
-        try:
-            while text[index] in "[,":
-                begin = index + 1
-                if text[begin] <= " ":
-                    begin = skip_space(text, begin)
-                value, stop = parse(text, begin)
-                index = stop if text[stop] > " " else skip_space(text, stop)
-                following = text[index]
-                if following not in ",]":
-                    break
-                if stop - begin > harmless and self.is_too_deep(text[begin:stop].encode()):
-                    break
-                append(value)
-                index = end = index + (following == "]")
-        except (ValueError, IndexError, RecursionError):
-            pass  # nothing whole is left, or `find` and `decode` say what is wrong with it
-        return values, window.start + size_of(text, end)
+        return self.split_texts(window, _texts)
+
+
+def _texts(text: str) -> Iterator[tuple[Any, int, int, int]]:
+    index = 0
+    while text[index] in "[,":
+        begin = index + 1
+        if text[begin] <= " ":
+            begin = skip_space(text, begin)
+        value, stop = parse(text, begin)
+        index = stop if text[stop] > " " else skip_space(text, stop)
+        following = text[index]
+        if following not in ",]":
+            return
+        index += following == "]"
+        yield value, begin, stop, index

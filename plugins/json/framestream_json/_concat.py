@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codecs import utf_8_decode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any, ClassVar, Final
@@ -84,28 +85,20 @@ class JsonConcat(JsonFramer):
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Parse text after text in a block that is decoded at once."""
-        values: list[Any] = []
-        try:
-            text, _ = utf_8_decode(window.data[window.start :])
-        except UnicodeDecodeError:
-            return super().split(window)
-        append, harmless = values.append, 2 * self.max_depth
-        index = end = 0
-        try:
-            while True:
-                if text[index] <= " ":
-                    index = skip_space(text, index)
-                value, stop = parse(text, index)
-                if text[index] not in '[{"' and text[stop] not in _BEHIND_SCALAR:
-                    break
-                if stop - index > harmless and self.is_too_deep(text[index:stop].encode()):
-                    break
-                append(value)
-                index = end = stop
-        except (ValueError, IndexError, RecursionError):
-            pass  # nothing whole is left, or `find` and `decode` say what is wrong with it
-        return values, window.start + size_of(text, end)
+        return self.split_texts(window, _texts)
 
     def encode(self, frame: Any) -> bytes:
         """Return the text and LF. Raise EncodeError if there is no text for it, or it exceeds a limit."""
         return self.write(frame) + b"\n"
+
+
+def _texts(text: str) -> Iterator[tuple[Any, int, int, int]]:
+    index = 0
+    while True:
+        if text[index] <= " ":
+            index = skip_space(text, index)
+        value, stop = parse(text, index)
+        if text[index] not in '[{"' and text[stop] not in _BEHIND_SCALAR:
+            return
+        yield value, index, stop, stop
+        index = stop

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from framestream import NeedMore, Span, Window
 from framestream.framer import ValueSpan
-from framestream_json._text import JsonFramer, before_text, parse, size_of, skip_space
+from framestream_json._text import JsonFramer, before_text, parse, skip_space
 
 
 @dataclass(frozen=True)
@@ -52,30 +53,21 @@ class JsonLines(JsonFramer):
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Parse line after line in a block that is decoded at once."""
-        data, start = bytes(window.data), window.start
-        try:
-            text = data[start : data.rfind(b"\n") + 1].decode()
-        except UnicodeDecodeError:
-            return super().split(window)
-        values: list[Any] = []
-        append, harmless = values.append, 2 * self.max_depth
-        index = end = 0
-        try:
-            while True:
-                line_end = text.index("\n", index)
-                value, stop = parse(text, index)
-                if stop != line_end and (stop > line_end or text[stop:line_end].strip(" \t\r")):
-                    break
-                if stop - index > harmless and self.is_too_deep(text[index:stop].encode()):
-                    break
-                append(value)
-                index = end = line_end + 1
-                if text[index] <= " ":
-                    index = skip_space(text, index)
-        except (ValueError, IndexError, RecursionError):
-            pass  # no line is left, or `find` and `decode` say what is wrong with this one
-        return values, start + size_of(text, end)
+        return self.split_texts(window, _texts)
 
     def encode(self, frame: Any) -> bytes:
         """Return the text and LF. Raise EncodeError if there is no text for it, or it exceeds a limit."""
         return self.write(frame) + b"\n"
+
+
+def _texts(text: str) -> Iterator[tuple[Any, int, int, int]]:
+    index = 0
+    while True:
+        line_end = text.index("\n", index)
+        value, stop = parse(text, index)
+        if stop != line_end and (stop > line_end or text[stop:line_end].strip(" \t\r")):
+            return
+        yield value, index, stop, line_end + 1
+        index = line_end + 1
+        if text[index] <= " ":
+            index = skip_space(text, index)

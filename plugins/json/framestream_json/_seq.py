@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from codecs import utf_8_decode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, ClassVar, Final, NoReturn
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, NoReturn
 from framestream import NeedMore, Span, Window
 from framestream.framer import PADDING, Decode, ValueSpan
 from framestream_json._scan import RS, START, At, Progress, scan
-from framestream_json._text import JsonFramer, after_space, parse, size_of, skip_space
+from framestream_json._text import JsonFramer, after_space, parse, skip_space
 
 # An RS with another one after it begins nothing (section 2.1), nor does what separates texts.
 _BETWEEN: Final = re.compile(rb"(?:[ \t\r\n]|\x1e(?=\x1e))+")
@@ -96,27 +96,7 @@ class JsonSeq(JsonFramer):
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Parse text after text in a block that is decoded at once."""
-        values: list[Any] = []
-        try:
-            text, _ = utf_8_decode(window.data[window.start :])
-        except UnicodeDecodeError:
-            return super().split(window)
-        append, harmless = values.append, 2 * self.max_depth
-        index = end = 0
-        try:
-            while True:
-                index = _next_record(text, index)
-                value, stop = parse(text, index)
-                following = text[stop]
-                if following not in " \t\r\n" and (following != "\x1e" or text[index] not in '[{"'):
-                    break
-                if stop - index > harmless and self.is_too_deep(text[index:stop].encode()):
-                    break
-                append(value)
-                index = end = stop + (following != "\x1e")
-        except (ValueError, IndexError, RecursionError):
-            pass  # nothing whole is left, or `find` and `decode` say what is wrong with it
-        return values, window.start + size_of(text, end)
+        return self.split_texts(window, _texts)
 
     def encode(self, frame: Any) -> bytes:
         """Return RS, the text and LF (section 2.2). Raise EncodeError for what has no text."""
@@ -146,3 +126,15 @@ def _refuse_cut_off(_: bytes) -> NoReturn:
 
 _OUTSIDE: Final = Decode(_refuse_outside)
 _CUT_OFF: Final = Decode(_refuse_cut_off)
+
+
+def _texts(text: str) -> Iterator[tuple[Any, int, int, int]]:
+    index = 0
+    while True:
+        begin = _next_record(text, index)
+        value, stop = parse(text, begin)
+        following = text[stop]
+        if following not in " \t\r\n" and (following != "\x1e" or text[begin] not in '[{"'):
+            return
+        index = stop + (following != "\x1e")
+        yield value, begin, stop, index

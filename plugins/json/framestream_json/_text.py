@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, utf_8_decode
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn, TypeAlias
 
 from framestream import EncodeError, Framer, NeedMore, ReadCondition, Window
 from framestream.framer import PADDING, ValueSpan
@@ -23,6 +24,12 @@ _decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 _encoder: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 parse: Final = _decoder.raw_decode
 """Return the value that begins at an index of a str, and where it ends; ValueError if none does."""
+
+Texts: TypeAlias = Callable[[str], Iterator[tuple[Any, int, int, int]]]
+"""Cuts a str into values, each with where its text begins and stops, and where the next frame begins.
+
+It ends, or raises ValueError or IndexError, before what is not whole or not right.
+"""
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _NO_TEXT: Final = re.compile(rb"(?:[ \t\r\n]|\xef\xbb\xbf)*")
@@ -85,6 +92,24 @@ class JsonReader(ReadCondition[Any]):
         if stop != len(text) and (stop := skip_space(text, stop)) != len(text):
             raise json.JSONDecodeError("Extra data", text, stop)
         return value
+
+    def split_texts(self, window: Window, texts: Texts) -> tuple[list[Any], int]:
+        """Do as `split`, parsing text after text in a block that is decoded at once."""
+        try:
+            text, _ = utf_8_decode(window.data[window.start :])
+        except UnicodeDecodeError:
+            return super().split(window)
+        values: list[Any] = []
+        append, harmless, end = values.append, 2 * self.max_depth, 0
+        try:
+            for value, begin, stop, after in texts(text):
+                if stop - begin > harmless and self.is_too_deep(text[begin:stop].encode()):
+                    break
+                append(value)
+                end = after
+        except (ValueError, IndexError, RecursionError):
+            pass  # nothing whole is left, or `find` and `decode` say what is wrong with it
+        return values, window.start + size_of(text, end)
 
     def is_too_deep(self, text: bytes | bytearray) -> bool:
         """Tell whether a text is nested too deep; if its brackets do not match, leave it to the parser."""
