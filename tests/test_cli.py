@@ -201,6 +201,7 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
         ("--config no-such-file framers", 1, "framestream: no-such-file: no such file or directory\n"),
         ("new line", 2, "'line' is built in"),
         ("new x --directory /dev/null/x", 1, "/dev/null/x: not a directory; nothing was written"),
+        ("connect ./no-such-device -f line", 1, "cannot look at ./no-such-device: no such file or"),
         ("connect exec:no-such-program -f line", 1, "cannot start no-such-program: no such file"),
         ("connect tls://a:1 -f line --ca no-such-file", 1, "in no-such-file: no such file or directory\n"),
         ("connect tcp://a:1 -f lnie", 2, "did you mean 'line'?"),

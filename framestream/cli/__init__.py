@@ -161,7 +161,9 @@ def run(arguments: Sequence[str]) -> int:
         complain(describe_error(error))
         if isinstance(error, SpecError):
             _explain(error)
-        return USAGE if isinstance(error, SpecError | AddressError) else FAILED
+        # A path that is written rightly and leads to nothing is no mistake in the command.
+        is_missing = isinstance(error.__cause__, OSError)
+        return USAGE if isinstance(error, SpecError | AddressError) and not is_missing else FAILED
 
 
 def _explain(error: SpecError) -> None:
