@@ -645,6 +645,8 @@ class FrameDecoder:
         on_payload_error: called with the `PayloadError` of each frame that cannot be decoded, when all
             frames before it are delivered; `frame_span` is that of the bad frame, and reading goes on after
             it. Without one the error is raised instead.
+        offset: where in the stream the first byte stands that it will be given; every offset that it tells
+            counts from the beginning of the stream.
 
     Whoever feeds it from a socket has more to work with, the plumbing: `get_buffer` and `buffer_updated`
     receive a large frame in its final place, `borrow` and `settle` use a kept buffer where it is,
@@ -662,9 +664,9 @@ class FrameDecoder:
     # fmt: off
     __slots__ = (
         "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
-        "_finished", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_skipped", "_start",
-        "_undecodable", "ahead", "condition", "gives_way", "max_frame_size", "on_discard", "on_oversize",
-        "on_payload_error",
+        "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_skipped",
+        "_start", "_undecodable", "ahead", "condition", "gives_way", "max_frame_size", "on_discard",
+        "on_oversize", "on_payload_error",
     )
     # fmt: on
 
@@ -675,9 +677,11 @@ class FrameDecoder:
         on_oversize: OnOversize = "raise",
         on_discard: Callable[[FrameTooLarge], object] | None = None,
         on_payload_error: Callable[[PayloadError], object] | None = None,
+        offset: int = 0,
     ) -> None:
-        if max_frame_size < 0:
-            raise ValueError(f"max_frame_size is {max_frame_size}; it must not be negative")
+        for option, value in (("max_frame_size", max_frame_size), ("offset", offset)):
+            if value < 0:
+                raise ValueError(f"{option} is {value}; it must not be negative")
         self.max_frame_size = max_frame_size
         self.on_oversize: OnOversize = check_policy(on_oversize)
         self.on_discard = on_discard
@@ -687,6 +691,7 @@ class FrameDecoder:
         self.ahead: list[Any] = _NOTHING
         self._batch: Batch | None = None  # what was cut last, if that was the last thing to be delivered
         self._buffer = ReceiveBuffer()
+        self._buffer.base = self._first = offset
         self._frame = CurrentFrame(self._buffer)
         self._eof = False
         self._finished = False  # a condition that may be empty has had its frame at the end
@@ -1367,7 +1372,7 @@ class FrameDecoder:
     @property
     def received(self) -> int:
         """Bytes ever received."""
-        return self._buffer.received
+        return self._buffer.end - self._first
 
     @property
     def offset(self) -> int:
@@ -1380,7 +1385,7 @@ class FrameDecoder:
     @property
     def buffered(self) -> int:
         """Bytes received and not delivered."""
-        return self._buffer.received - self.offset
+        return self._buffer.end - self.offset
 
     @property
     def held(self) -> int:
@@ -1410,7 +1415,7 @@ class FrameDecoder:
         """The decoder's counters."""
         buffer = self._buffer
         return DecoderStats(
-            received=buffer.received,
+            received=buffer.end - self._first,
             frames=self._cut - len(self.ahead),
             oversize=self._oversized,
             discarded=self._discarded,
