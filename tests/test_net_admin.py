@@ -142,8 +142,11 @@ async def test_the_notice_ends_by_itself(tmp_path):
 
 
 @pytest.mark.asyncio_only
-async def test_metrics_count_connections_frames_and_what_went_wrong():
+async def test_metrics_count_connections_frames_and_what_went_wrong(caplog):
+    ids = []
+
     async def handle(stream):
+        ids.append(stream.id)
         async for line in stream.frames(Line(max_size=10)):
             if line == "fail":
                 raise RuntimeError
@@ -176,6 +179,7 @@ async def test_metrics_count_connections_frames_and_what_went_wrong():
         "workers_alive": 0, "accept_failures_total": 0,
     }  # fmt: skip
     assert expected == {name: found[name] for name in expected}
+    assert ids[:3] == [record.connection for record in caplog.records if record.name == "framestream.server"]
     assert found["event_loop_lag_seconds_count"] >= 1
     assert found["event_loop_lag_seconds_bucket 0.001"] <= found["event_loop_lag_seconds_bucket +Inf"]
     assert any(name.startswith("python_info") for name in found)  # what the program itself measures
