@@ -46,7 +46,9 @@ def cut(whole: FrameDecoder, framer: ReadCondition[Any], on_error: OnError) -> I
             return
         except (PayloadError, FramingError) as error:
             yield told(error)
-            if on_error == "raise" or not (isinstance(error, PayloadError) or getattr(error, "recoverable", 0)):
+            if on_error == "raise" or not (
+                isinstance(error, PayloadError) or getattr(error, "recoverable", 0)
+            ):
                 return
             frames = placed_frames(whole, framer, ())
 
@@ -94,7 +96,9 @@ def of_lines(random: Random) -> bytes:
 
 
 def of_prefixes(random: Random) -> bytes:
-    return b"".join(struct.pack(">H", size) + random.randbytes(size) for size in random.choices(range(9), k=40))
+    return b"".join(
+        struct.pack(">H", size) + random.randbytes(size) for size in random.choices(range(9), k=40)
+    )
 
 
 def of_msgpack(random: Random) -> bytes:
@@ -125,7 +129,9 @@ FRAMERS: dict[str, tuple[ReadCondition[Any], Any]] = {
 @pytest.mark.parametrize("name", FRAMERS)
 @settings(max_examples=15)
 @given(st.integers(0, 1 << 32), st.lists(st.integers(0, 600), max_size=5))
-def test_splits_give_what_the_whole_gives(name: str, on_error: OnError, seed: int, borders: list[int]) -> None:
+def test_splits_give_what_the_whole_gives(
+    name: str, on_error: OnError, seed: int, borders: list[int]
+) -> None:
     framer, make = FRAMERS[name]
     data = make(Random(seed))
     expected = sequential(data, framer, on_error)
