@@ -1,4 +1,4 @@
-"""What a release relies on: versions in one place, and tables in other languages that agree with pyproject."""
+"""What a release relies on: versions in one place, and other files that agree with pyproject.toml."""
 
 import re
 import tomllib
