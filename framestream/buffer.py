@@ -169,8 +169,8 @@ class ReceiveBuffer:
         return len(self.head) - self.pos + self.queued
 
     @property
-    def received(self) -> int:
-        """Bytes ever received."""
+    def end(self) -> int:
+        """Stream offset of the first byte that has not arrived."""
         return self.base + len(self.head) + self.queued
 
     @property

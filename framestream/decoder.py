@@ -178,6 +178,7 @@ class DecoderStats:
         oversize: frames above the limit, whatever was done about them.
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
+        broken: 1 once nothing can be read any more, because of the framing; 0 until then.
         high_water: the most bytes that were ever buffered at once.
         copied: bytes moved to make frames contiguous, besides the copy that is delivered.
     """
@@ -187,6 +188,7 @@ class DecoderStats:
     oversize: int = 0
     discarded: int = 0
     payload_errors: int = 0
+    broken: int = 0
     high_water: int = 0
     copied: int = 0
 
@@ -645,6 +647,8 @@ class FrameDecoder:
         on_payload_error: called with the `PayloadError` of each frame that cannot be decoded, when all
             frames before it are delivered; `frame_span` is that of the bad frame, and reading goes on after
             it. Without one the error is raised instead.
+        offset: where in the stream the first byte stands that it will be given; every offset that it tells
+            counts from the beginning of the stream.
 
     Whoever feeds it from a socket has more to work with, the plumbing: `get_buffer` and `buffer_updated`
     receive a large frame in its final place, `borrow` and `settle` use a kept buffer where it is,
@@ -662,9 +666,9 @@ class FrameDecoder:
     # fmt: off
     __slots__ = (
         "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
-        "_finished", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_skipped", "_start",
-        "_undecodable", "ahead", "condition", "gives_way", "max_frame_size", "on_discard", "on_oversize",
-        "on_payload_error",
+        "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_skipped",
+        "_start", "_undecodable", "ahead", "condition", "gives_way", "max_frame_size", "on_discard",
+        "on_oversize", "on_payload_error",
     )
     # fmt: on
 
@@ -675,9 +679,11 @@ class FrameDecoder:
         on_oversize: OnOversize = "raise",
         on_discard: Callable[[FrameTooLarge], object] | None = None,
         on_payload_error: Callable[[PayloadError], object] | None = None,
+        offset: int = 0,
     ) -> None:
-        if max_frame_size < 0:
-            raise ValueError(f"max_frame_size is {max_frame_size}; it must not be negative")
+        for option, value in (("max_frame_size", max_frame_size), ("offset", offset)):
+            if value < 0:
+                raise ValueError(f"{option} is {value}; it must not be negative")
         self.max_frame_size = max_frame_size
         self.on_oversize: OnOversize = check_policy(on_oversize)
         self.on_discard = on_discard
@@ -687,6 +693,7 @@ class FrameDecoder:
         self.ahead: list[Any] = _NOTHING
         self._batch: Batch | None = None  # what was cut last, if that was the last thing to be delivered
         self._buffer = ReceiveBuffer()
+        self._buffer.base = self._first = offset
         self._frame = CurrentFrame(self._buffer)
         self._eof = False
         self._finished = False  # a condition that may be empty has had its frame at the end
@@ -1367,7 +1374,7 @@ class FrameDecoder:
     @property
     def received(self) -> int:
         """Bytes ever received."""
-        return self._buffer.received
+        return self._buffer.end - self._first
 
     @property
     def offset(self) -> int:
@@ -1380,7 +1387,7 @@ class FrameDecoder:
     @property
     def buffered(self) -> int:
         """Bytes received and not delivered."""
-        return self._buffer.received - self.offset
+        return self._buffer.end - self.offset
 
     @property
     def held(self) -> int:
@@ -1410,11 +1417,12 @@ class FrameDecoder:
         """The decoder's counters."""
         buffer = self._buffer
         return DecoderStats(
-            received=buffer.received,
+            received=buffer.end - self._first,
             frames=self._cut - len(self.ahead),
             oversize=self._oversized,
             discarded=self._discarded,
             payload_errors=self._undecodable,
+            broken=int(self._frame.state is BROKEN),
             high_water=buffer.high_water,
             copied=buffer.copied,
         )

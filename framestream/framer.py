@@ -50,7 +50,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, get_args, get_origin
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args, get_origin
 
 from framestream.errors import EncodeError, SpecError, counted
 
@@ -233,6 +233,14 @@ class ReadCondition(ABC, Generic[T_co]):
     can_be_empty: bool = False
     """True if a frame may take no bytes at all (``Exactly(0)``, or `UntilClose` on a finished stream)."""
 
+    synchronises: Literal["exact", "likely"] | None = None
+    """What `find_start` is worth: "exact" where it gives every place at which a frame begins, and no other;
+    "likely" where it may miss one or be wrong; None where bytes in the middle of a stream tell nothing.
+    """
+
+    lookbehind: int = 0
+    """Bytes before ``window.start`` that `find_start` looks at, such as the delimiter of the frame before."""
+
     @abstractmethod
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of the frame that begins at ``window.start``, or what is missing.
@@ -280,6 +288,19 @@ class ReadCondition(ABC, Generic[T_co]):
         except Exception:  # noqa: BLE001, S110 - the decoder asks `find` about this frame, and knows its place
             pass
         return frames, end
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the first place at or after ``window.start`` where a frame may begin.
+
+        Asked of conditions that synchronise, by those who begin in the middle: of an archive that several
+        processes read, or of a stream that has lost some bytes. ``window.taken`` bytes come before
+        ``window.start``, at least one, and `lookbehind` of them are in the data, or all of them. Padding may
+        come first at the place returned.
+
+        Pure, like `find`. `NeedMore` with `resume` says that no frame begins before that place: it is the
+        start of the next question. At the end, where no frame begins any more, return ``len(window.data)``.
+        """
+        raise NotImplementedError(f"{self} does not synchronise")
 
     def explain(self, window: Window) -> str:
         """Guess what the bytes of a refused frame are, for the error message; "" if they say nothing.

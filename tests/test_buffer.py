@@ -82,5 +82,5 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
                 buffer.append(data[fed : fed + size])
                 fed += size
             buffer.unread(head, start, len(head))
-        assert (buffer.offset, buffer.size, buffer.received) == (read, fed - read, fed)
+        assert (buffer.offset, buffer.size, buffer.end) == (read, fed - read, fed)
         assert buffer.peek(20, at=3) == data[read + 3 : min(fed, read + 23)]

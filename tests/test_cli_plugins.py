@@ -252,6 +252,12 @@ def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
     assert f"acme-broken 1.0: {reason}" == wrong
 
 
+def test_a_plugin_that_only_listens_is_listed_without_framers(framestream, installed):
+    source = "from framestream import hookimpl\n@hookimpl\ndef framestream_stream_opened(stream): ...\n"
+    installed.install("acme-listens", source, "listens")
+    assert ["acme-listens 1.0   loaded   none"] == framestream("plugins").out.splitlines()[1:]
+
+
 def test_a_healthy_plugin_is_checked_and_one_that_needs_an_option_is_left_out(framestream, installed):
     needy = UPTO.replace("keep: bool = False", "end: bytes")
     installed.install("acme-needy", needy.replace("upto", "needy"), "needy")

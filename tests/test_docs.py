@@ -35,12 +35,13 @@ from framestream import available_framers, errors, plugins
 from framestream.framers import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))
 
 import gallery  # noqa: E402 - it lives beside the pages, in no package
 import refresh  # noqa: E402
 
-FRAGMENTS = ROOT / "docs" / "changes"
+FRAGMENTS = DOCS / "changes"
 PAGES = sorted({*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")} - set(FRAGMENTS.glob("*.*.md")))
 KNOWN = {"python", "output", "console", "sh", "text", "toml"}
 INSTALLS = (
@@ -229,11 +230,15 @@ def test_a_page_begins_with_its_title(page: Path) -> None:
     assert re.match(r"# \S.*\n\n\S", page.read_text())
 
 
-def test_every_page_can_be_reached_from_the_index() -> None:
-    index = (ROOT / "docs" / "index.md").read_text()
-    pages = {str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")}
-    missing = [page for page in sorted(pages - {"index.md"}) if f"({page})" not in index]
-    assert missing == []
+def test_every_page_is_in_the_navigation_and_on_the_index() -> None:
+    """The strict build of the site says so, too; this needs nothing but the files."""
+    navigation = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = {str(page.relative_to(DOCS)) for page in PAGES if page.is_relative_to(DOCS)} - {
+        "changes/README.md"
+    }
+    assert sorted(navigation) == sorted(pages)
+    index = (DOCS / "index.md").read_text()
+    assert [page for page in navigation if f"({page})" not in index] == ["index.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -243,7 +248,7 @@ def test_the_tables_of_a_page_are_up_to_date(page: Path) -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_reference_shows_the_options_of_every_built_in_framer(name: str) -> None:
-    page = (ROOT / "docs" / "reference" / "framers.md").read_text()
+    page = (DOCS / "reference" / "framers.md").read_text()
     assert f"\n## {name}\n" in page
     assert f"\n<!-- options of {name} -->\n" in page
 
@@ -257,7 +262,7 @@ ERRORS = [
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_the_reference_explains_every_error(name: str) -> None:
-    page = (ROOT / "docs" / "reference" / "errors.md").read_text()
+    page = (DOCS / "reference" / "errors.md").read_text()
     assert re.search(rf"[─ ]{name} |^{name}$", page, re.MULTILINE), "not in the tree"
     assert name == "FramestreamError" or re.search(rf"^\| .*`{name}`", page, re.MULTILINE), "not in the table"
 

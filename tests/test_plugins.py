@@ -97,14 +97,12 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(
 
 
 def test_a_name_that_is_no_entry_point_is_found_when_its_plugin_is_loaded(installed: Site) -> None:
-    installed.install("acme-upto", healthy("undeclared"), "upto", "up to")
+    both = healthy("upto") + "    register('undeclared', Upto)\n"
+    installed.install("acme-upto", both, "upto")
     assert "no framer named 'undeclared'" in reason("undeclared")
-    assert get_framer("acme-upto/undeclared").name == "undeclared"
-    assert get_framer("undeclared").name == "undeclared"
-    assert "no framer named 'upto'" in reason("upto")
+    assert get_framer("acme-upto/undeclared") == get_framer("undeclared") == get_framer("upto")
     assert plugins.problems(plugin("upto")) == [
-        "'up to' is no name that a spec string can hold: letters and digits of ASCII",
-        "'undeclared' is no entry point: it is not found before its plugin is loaded",
+        "'undeclared' is no entry point: it is not found before its plugin is loaded"
     ]
 
 
@@ -182,6 +180,17 @@ HOSTILE = {
     "nothing": ("", "", "implements no hook and is no framer class"),
     "number": ("Upto)", "42)", "registers 'number' as 42, which is no framer class"),
     "klass": ("Upto)", "dict)", "registers 'klass' as <class 'dict'>, which is no framer class"),
+    "mapping": (
+        '    register("mapping", Upto)',
+        "    return {'mapping': Upto}",
+        "framers returns a dict: it must call register(name, factory) for each framer",
+    ),
+    "silent": (
+        'register("silent", Upto)',
+        "pass",
+        "framers does not register 'silent', an entry point of this plugin: it must call register(",
+    ),
+    "other": ('"other", Upto', '"another", Upto', "does not register 'other', an entry point"),
     "twice": ("+", "    register('twice', Upto)", "registers 'twice' twice"),
     "nameless": ("+", "    register('a b', Upto)", "registers 'a b', which is no name for a framer"),
     "selfish": (
@@ -422,8 +431,8 @@ def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: S
 
 
 def test_a_name_that_two_register_without_declaring_it_is_refused_with_both(installed: Site) -> None:
-    installed.install("acme-a", healthy("upto"), "a")
-    installed.install("acme-b", healthy("upto"), "b")
+    installed.install("acme-a", healthy("upto") + "    register('a', Upto)\n", "a")
+    installed.install("acme-b", healthy("upto") + "    register('b', Upto)\n", "b")
     plugins.load()
     assert (
         reason("upto") == "'upto' is claimed by acme-a 1.0 and acme-b 1.0: write acme-a/upto or acme-b/upto"

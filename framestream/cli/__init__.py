@@ -31,7 +31,7 @@ from framestream.errors import (
 
 # An extension module is found before the Python module of the same name that lies beside it.
 COMPILED: Final = not str(decoder.__file__).endswith(".py")
-"""True if what every frame passes through is compiled, see docs/how-to/compile.md."""
+"""True if what every frame passes through is compiled, see docs/speed.md."""
 
 FAILED: Final = 1
 USAGE: Final = 2

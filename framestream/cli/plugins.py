@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
@@ -280,10 +280,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
     if as_json:
         say(json.dumps([_facts(plugin) for plugin in manager], indent=2))
         return
-    rows = [
-        (plugin.title, plugin.state, ", ".join(plugin.framers or plugin.names) or "none")
-        for plugin in manager
-    ]
+    rows = [(plugin.title, plugin.state, ", ".join(_names_shown(plugin)) or "none") for plugin in manager]
     if rows:
         print_table(("PLUGIN", "STATE", "FRAMERS"), rows)
     else:
@@ -340,6 +337,10 @@ def show(name: str) -> None:
             say(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())
         if plugin.traceback:
             say(f"\n{plugin.traceback}")
+
+
+def _names_shown(plugin: Plugin) -> Iterable[str]:
+    return plugin.framers if plugin.state == "loaded" else plugin.names
 
 
 def _facts(plugin: Plugin) -> dict[str, Any]:

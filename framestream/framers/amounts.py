@@ -17,6 +17,11 @@ _ROOM_FOR_A_BATCH = 1 << 16
 
 class _Sized(ReadCondition[bytes]):
     size: int
+    synchronises = "exact"
+
+    def find_start(self, window: Window) -> int:
+        """Return the next multiple of the size; it may lie beyond the data."""
+        return window.start + -window.taken % max(self.size, 1)
 
     def find(self, window: Window) -> Span:
         """Return the span at once, however little has arrived."""

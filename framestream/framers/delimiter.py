@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import KW_ONLY, dataclass
 from io import BytesIO
-from itertools import product
+from itertools import product, starmap
 from typing import Annotated, Any, AnyStr, TypeVar
 
 from framestream.checks import check_count
@@ -35,6 +35,9 @@ class DelimiterSearch(Framer[T]):
             # Counted even where delimiters are kept and so are payload: what may be the beginning of one
             # is not yet too much.
             overhead=max(map(len, delimiters)),
+            lookbehind=max(map(len, delimiters)),
+            # Where the end of one is the beginning of one, what comes before decides which it was.
+            synchronises="likely" if any(starmap(_overlap, product(delimiters, repeat=2))) else "exact",
             _written=b"" if self.keep else delimiters[0],
             _shortest=shortest,
             _longer=tuple(reversed(longer)),
@@ -73,6 +76,14 @@ class DelimiterSearch(Framer[T]):
         # The last bytes may be the beginning of a delimiter.
         unclear = max(window.start, size - self.overhead + 1)
         return NeedMore(resume=unclear, settled=unclear)
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return where the first delimiter ends that ends at or after the start."""
+        data, start = window.data, window.start
+        for match in self._any.finditer(data, max(start - self.lookbehind, 0)):
+            if match.end() >= start:
+                return match.end()
+        return len(data) if window.eof else NeedMore(resume=len(data))
 
     def _split_bytes(self, window: Window) -> tuple[list[bytes], int]:
         data = bytes(window.data)
@@ -169,6 +180,11 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
     def encode(self, frame: bytes) -> bytes:
         """Return the payload with its delimiter; refuse any that would be read back otherwise."""
         return self._with_delimiter(bytes_of(frame, self.max_size))
+
+
+def _overlap(one: bytes, other: bytes) -> bool:
+    """Tell whether some last bytes of one are the first of the other, but neither is the end of the other."""
+    return any(one.endswith(other[:size]) for size in range(1, min(len(one), len(other))))
 
 
 def split_lines(block: AnyStr, short: AnyStr, long: AnyStr) -> list[AnyStr]:

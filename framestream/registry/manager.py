@@ -113,7 +113,7 @@ class PluginManager:
         known = name or type(plugin).__name__
         with suppress(Exception):  # whatever its attributes are, and raise
             known = name or str(getattr(plugin, "name", "") or getattr(plugin, "__name__", known))
-        added = Plugin("registered", "", known, {known: lambda: plugin})
+        added = Plugin("registered", "", known, {known: lambda: plugin}, own=True)
         added.load(float("inf"))
         if added.state == "failed":
             raise PluginError(f"{known} {added.reason}", plugin=known) from added.error

@@ -30,6 +30,7 @@ CONTRACT = 1
 
 _logger = logging.getLogger("framestream.plugins")
 
+_REGISTER = "framestream_register_framers"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("framestream_"))
 
 
@@ -54,7 +55,13 @@ class Plugin:
     """
 
     def __init__(
-        self, distribution: str, version: str, module: str, points: Mapping[str, Callable[[], Any]]
+        self,
+        distribution: str,
+        version: str,
+        module: str,
+        points: Mapping[str, Callable[[], Any]],
+        *,
+        own: bool = False,
     ) -> None:
         # Whatever metadata says can be printed, and a letter that looks like another is told from it.
         self.distribution, self.version, self.module, *names = map(
@@ -69,6 +76,7 @@ class Plugin:
         self.load_time: float | None = None
         self.contract: int | None = None
         self._points = points
+        self._own = own  # the program's: what it is called is no framer's name
         self._lock = RLock()
         self._loading = False  # a plugin that asks for its own name while it is imported must not recurse
         self._manager: pluggy.PluginManager
@@ -158,13 +166,17 @@ class Plugin:
         self._manager = pluggy.PluginManager("framestream")
         self._manager.add_hookspecs(hookspecs)
         known: list[object] = []
-        for name, find in self._points.items():
+        declared: list[str] = []
+        for name, find in zip(self.names, self._points.values(), strict=True):
             with blame("cannot be imported"):
                 found = find()
             self._check_contract(found)
             if _is_framer_class(found):
                 self._register(name, found)
-            elif not any(found is one for one in known):  # they may not be comparable
+                continue
+            if hasattr(found, _REGISTER):
+                declared.append(name)
+            if not any(found is one for one in known):  # they may not be comparable
                 known.append(found)
                 with blame("has hooks that do not fit"):
                     self._check_hooks(found)
@@ -172,8 +184,15 @@ class Plugin:
         self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
         if not self.hooks and not self.framers:
             raise PluginDefect("implements no hook and is no framer class")
-        with blame("raised in framestream_register_framers"):
-            self._manager.hook.framestream_register_framers(register=self._register)
+        with blame(f"raised in {_REGISTER}"):
+            returned = self._manager.hook.framestream_register_framers(register=self._register)
+        how = "it must call register(name, factory) for each framer"
+        if returned:
+            raise PluginDefect(f"{_REGISTER} returns a {type(returned[0]).__name__}: {how}")
+        missing = [name for name in declared if name not in self.framers]
+        if missing and not self._own:
+            names = " and ".join(map(repr, missing))
+            raise PluginDefect(f"{_REGISTER} does not register {names}, an entry point of this plugin: {how}")
 
     def _check_contract(self, found: object) -> None:
         module = sys.modules.get(getattr(found, "__module__", ""))
