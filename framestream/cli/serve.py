@@ -156,6 +156,7 @@ async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]
         click.echo(f"listening on {server.url}", err=True)
         if server.admin is not None:
             click.echo(f"health and metrics at {server.admin.url}", err=True)
+        server.notify_systemd()
         piped = stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode) and sys.platform != "win32"
         if isinstance(handler, Show) and piped:
             await _serve_a_reader(server)

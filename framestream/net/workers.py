@@ -313,6 +313,15 @@ class WorkerServer(Server):
 
     async def reload(self) -> None:
         """Replace each worker by a fresh one, which accepts before the old one drains."""
+        if self._manager is not None:
+            self._manager.tell_reloading()
+        try:
+            await self._replace_all()
+        finally:
+            if not self.closed:
+                self._tell_manager("READY=1", "serving")
+
+    async def _replace_all(self) -> None:
         for place in range(self._service.workers):
             if self.closed:
                 return
