@@ -31,6 +31,7 @@ from framestream.errors import (
 from framestream.net.listen import Acceptor
 from framestream.net.stats import Histogram, ServerStats
 from framestream.net.streams import open_stream
+from framestream.net.systemd import ServiceManager
 from framestream.net.urls import Endpoint, Tcp, Unix
 from framestream.stream.stream import IOStream
 from framestream.transport.base import is_reset
@@ -125,6 +126,7 @@ class Server:
         self._remove_file = remove_file
         self.state: ServerState = "starting"
         self.admin: Server | None = None
+        self._manager: ServiceManager | None = None
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
         self._tell_from = 0.0
@@ -192,12 +194,15 @@ class Server:
 
     def leave(self) -> None:
         """Be ready no longer, and go on accepting: load balancers look elsewhere before `aclose` drains."""
-        if not self.closed:
+        if self.state in ("starting", "ready"):
             self.state = "leaving"
+            self._tell_manager("STOPPING=1", "leaving")
 
     def close(self) -> None:
         """Stop listening, at once; connections go on until `aclose`. Idempotent."""
         if not self.closed:
+            if self.state != "leaving":
+                self._tell_manager("STOPPING=1", "draining")
             self.state = "draining"
             self._stop_listening()
             try:
@@ -269,6 +274,32 @@ class Server:
                 what = f"{type(loop).__name__} has no signal handlers; call aclose() instead of close_on()"
                 raise NotImplementedError(what) from error
             self._signals.append(number)
+
+    def notify_systemd(self) -> bool:
+        """Tell systemd that the service is ready; from now on also that it reloads, stops, and is alive.
+
+        For a unit of ``Type=notify`` or ``notify-reload``. Signs of life come at half of ``WatchdogSec=``,
+        until the server has drained. Of several servers of a program, the one that is ready last calls it.
+
+        Returns:
+            False: nobody asked for it (NOTIFY_SOCKET is not set), and nothing is done.
+        """
+        manager = ServiceManager()
+        if manager.listens:
+            self._manager = manager
+            self._tell_manager("READY=1", "serving")
+            if manager.watchdog_interval is not None:
+                self._keep_running(self._show_life(manager, manager.watchdog_interval))
+        return manager.listens
+
+    def _tell_manager(self, assignment: str, doing: str) -> None:
+        if self._manager is not None:
+            self._manager.tell(assignment, f"STATUS={doing} {self.url}")
+
+    async def _show_life(self, manager: ServiceManager, interval: float) -> None:
+        while True:
+            manager.tell("WATCHDOG=1")
+            await asyncio.sleep(interval)
 
     async def serve_forever(self) -> None:
         """Serve until the server is closed and drained. Cancelling it drains first."""
