@@ -12,6 +12,7 @@ A frame belongs to the split in which it begins, and the frames of all splits, i
 from framestream.archives.archive import Archive, make_index
 from framestream.archives.index import Index
 from framestream.archives.plan import divide, plan
+from framestream.archives.rows import Columns, Row, exact, rows
 from framestream.archives.source import InMemory, LocalFile, RemoteFile, Source, open_sources
 from framestream.archives.split import Marks, OnError, Reader, Record, Split
 from framestream.archives.stitch import Chain, Process, Stitched, process, stitch, walk
@@ -22,6 +23,7 @@ __all__ = [
     "Archive",
     "ArchiveError",
     "Chain",
+    "Columns",
     "InMemory",
     "Index",
     "LocalFile",
@@ -32,16 +34,19 @@ __all__ = [
     "Record",
     "RemoteFile",
     "Repaired",
+    "Row",
     "Source",
     "Split",
     "Stitched",
     "append",
     "divide",
+    "exact",
     "make_index",
     "open_sources",
     "plan",
     "process",
     "repair",
+    "rows",
     "stitch",
     "walk",
     "write",
