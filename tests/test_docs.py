@@ -53,6 +53,7 @@ INSTALLS = (
     "sudo apt-get ",
     "apt-get ",
     "git clone ",
+    "uvx ",
     "cd ",
 )
 FENCED = re.compile(
