@@ -33,6 +33,7 @@ ROOMS = {
     "transport": "errors checks",
     "stream": "errors framer decoder iterate framers transport _events checks",
     "net": "errors framer decoder iterate framers transport stream _events checks",
+    "blocking": "errors framer decoder iterate transport stream net _events",
     "registry": "errors framer framers _events",
     "testing": "errors framer decoder iterate framers transport stream registry checks",
     "cli": "errors framer decoder iterate framers transport stream net registry testing",
