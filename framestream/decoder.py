@@ -178,6 +178,7 @@ class DecoderStats:
         oversize: frames above the limit, whatever was done about them.
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
+        broken: 1 once nothing can be read any more, because of the framing; 0 until then.
         high_water: the most bytes that were ever buffered at once.
         copied: bytes moved to make frames contiguous, besides the copy that is delivered.
     """
@@ -187,6 +188,7 @@ class DecoderStats:
     oversize: int = 0
     discarded: int = 0
     payload_errors: int = 0
+    broken: int = 0
     high_water: int = 0
     copied: int = 0
 
@@ -945,6 +947,7 @@ class FrameDecoder:
         part: bytes | FrameEnd | NeedData | TooLarge
         part = self._guard(frame.next_part, limit + condition.overhead, self._eof)
         if part is TOO_LARGE:
+            self._oversized += 1
             self._fail(frame.too_large(limit))
         if part is FRAME_END:
             self._delivered(self._buffer.offset - frame.consumed, frame.consumed)
@@ -1238,17 +1241,15 @@ class FrameDecoder:
             error = self._error
             if frame.state is BROKEN:
                 raise error.with_traceback(None)
+            if condition is not _NONE and self._is_respite_due():
+                raise Respite
             self._error = None
-            if not isinstance(error, PayloadError):
+            if isinstance(error, PayloadError):
+                self._start, self._size = self._error_place
+                self._batch = None
+            if not isinstance(error, PayloadError) or self.on_payload_error is None:
                 raise error
-            self._start, self._size = self._error_place
-            self._batch = None
-            if condition is not _NONE:
-                self._report(error)
-            elif self.on_payload_error is None:
-                raise error
-            else:
-                self.on_payload_error(error)
+            self.on_payload_error(error)
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
         same = condition is self.condition
@@ -1300,6 +1301,7 @@ class FrameDecoder:
         outcome: bytes | FrameEnd | NeedData | TooLarge
         outcome = self._guard(ask, limit + frame.condition.overhead, self._eof)
         if outcome is TOO_LARGE:
+            self._oversized += frame.error is None  # else it is counted already
             self._fail(frame.unskippable(frame.error or frame.too_large(limit)))
         if outcome is NEED_DATA and self._eof:
             raise frame.incomplete()
@@ -1420,6 +1422,7 @@ class FrameDecoder:
             oversize=self._oversized,
             discarded=self._discarded,
             payload_errors=self._undecodable,
+            broken=int(self._frame.state is BROKEN),
             high_water=buffer.high_water,
             copied=buffer.copied,
         )

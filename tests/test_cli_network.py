@@ -217,6 +217,28 @@ def test_serving_answers_each_frame(framestream, arguments, question, answer):
     assert re.fullmatch(r"listening on tcp://127.0.0.1:\d+\n", ran.err)
 
 
+def test_a_server_says_where_its_health_is_told_and_is_not_ready_before_it_ends(tmp_path):
+    admin = tmp_path / "admin"
+    options = ["-f", "line", "--admin", f"unix:{admin}", "--notice", "600"]
+
+    def asked():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(admin))
+            client.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+            return received(client)
+
+    with start("serve", "tcp://127.0.0.1:0", *options) as server:
+        said = [server.stderr.readline() for _ in range(2)]
+        assert f"health and metrics at unix:{admin}\n".encode() == said[1]
+        assert asked().endswith(b"\r\n\r\nready\n")
+        server.send_signal(signal.SIGTERM)
+        while b" 503 " not in (answer := asked()):
+            pass
+        assert answer.endswith(b"not ready: leaving, 0 connections open\n")
+        server.send_signal(signal.SIGTERM)
+        assert 0 == server.wait(30)
+
+
 @pytest.mark.parametrize(
     ("spec", "question", "command", "complaint"),
     [

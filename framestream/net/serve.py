@@ -35,6 +35,7 @@ class ServeOptions(StreamOptions, total=False):
     max_connections: int | None
     drain_timeout: float
     workers: int
+    admin: str | None
 
 
 @overload
@@ -78,6 +79,7 @@ async def serve(
     max_connections: int | None = None,
     drain_timeout: float = DRAIN_TIMEOUT,
     workers: int = 0,
+    admin: str | None = None,
     **stream_options: Any,
 ) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a task for each connection.
@@ -107,6 +109,9 @@ async def serve(
         drain_timeout: seconds connections have to finish when the server closes.
         workers: serve from this many processes instead of this one, 1024 at most, see the how-to page; the
             handler must then be importable by name.
+        admin: where to serve health checks and metrics by HTTP, such as ``tcp://127.0.0.1:9090``; it opens
+            before the server listens and closes after the drain. It has no passwords and no TLS: keep it
+            on an address that only your own machines reach.
         stream_options: for each stream, see `StreamOptions`.
 
     Raises:
@@ -135,6 +140,7 @@ async def serve(
         max_connections=float("inf") if max_connections is None else max_connections,
         drain_timeout=drain_timeout,
         workers=workers,
+        measures_lag=admin is not None,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
     kind: type[Server] = Server
@@ -149,9 +155,13 @@ async def serve(
     sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
     server = kind(endpoint, service, sockets, file_remover(endpoint))
     try:
+        if admin is not None:
+            from framestream.net.admin import serve_admin  # noqa: PLC0415  # it imports this, and few need it
+
+            server.admin = await serve_admin(server, admin)
         await server.start()
     except BaseException:
-        server.close()
+        await server.aclose(drain_timeout=0)
         raise
     return server
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 from dataclasses import dataclass
@@ -65,9 +66,11 @@ Condition: TypeAlias = "ReadBy[T] | None"
 SendFramer: TypeAlias = "Framer[Any] | str | None"
 OnBytes: TypeAlias = "Callable[[bytes], object]"
 Leftover: TypeAlias = Literal["keep", "refuse"]
-Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame"]
+Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame", "frames"]
 
 logger = logging.getLogger("framestream")
+
+_ids: Final = itertools.count(1)
 
 # One line in the log for each of a stream's troubles.
 _LINES: Final[dict[str, tuple[int, str]]] = {
@@ -77,6 +80,7 @@ _LINES: Final[dict[str, tuple[int, str]]] = {
     "oversize": (logging.INFO, "%s, closing the stream"),
     "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %s"),
     "frame": (logging.WARNING, "skipping a frame: %s"),
+    "frames": (logging.WARNING, "%s"),
 }
 # Seconds that a TLS handshake has left when no more input is wanted.
 _HANDSHAKE_GRACE: Final = 0.5
@@ -118,6 +122,7 @@ class StreamStats:
         oversize: frames above the limit.
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
+        broken: 1 once nothing can be read any more, because of the framing; 0 until then.
         waits: how often a read had to wait for the loop.
         read_high_water, write_high_water: the most bytes that were ever buffered.
     """
@@ -129,6 +134,7 @@ class StreamStats:
     oversize: int
     discarded: int
     payload_errors: int
+    broken: int
     waits: int
     read_high_water: int
     write_high_water: int
@@ -150,6 +156,7 @@ class IOStream(Generic[F]):
 
     Attributes:
         framer, send_framer: the stream's own framers.
+        id: its number in this process, from 1 up; log records have it as ``connection``.
         half_open: whether it stays open for writing when the peer has ended its half and a reader has been
             told so; None: until somebody awaits `wait_closed`, and so has no more to say.
         receiver, sender, timeouts, callbacks: what it is made of; for those who build reads of their own.
@@ -157,8 +164,8 @@ class IOStream(Generic[F]):
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_callbacks", "_end", "_frames_sent", "_handshake", "framer", "half_open", "loop",
-        "receiver", "send_framer", "sender", "timeouts",
+        "__weakref__", "_callbacks", "_end", "_frames_sent", "_handshake", "framer", "half_open", "id",
+        "loop", "receiver", "send_framer", "sender", "timeouts",
     )
     # fmt: on
 
@@ -179,6 +186,7 @@ class IOStream(Generic[F]):
         check_options(options)
         settings = {**DEFAULTS, **options} if options else DEFAULTS
         self.framer, self.send_framer = directions(framer, send_framer)
+        self.id = next(_ids)
         self._end: End | None = None
         self._frames_sent = 0
         self.half_open: bool | None = settings["half_open"]
@@ -700,7 +708,7 @@ class IOStream(Generic[F]):
         if end.error is not None:
             events.tell("stream_failed", stream=self, error=end.error)
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
-            logger.debug("stream closed", extra={**self._log_fields(), "error": end.error})
+            logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
             if not detached:
                 self.sender.send_rest_of_pass()
@@ -876,10 +884,16 @@ class IOStream(Generic[F]):
         return error
 
     def skips(self, error: BaseException) -> bool:
-        """Log an error that cost its own frame only, and return True: who has nobody to tell reads on."""
+        """Return True for an error that cost its own frame only: who has nobody to tell reads on.
+
+        The first is logged, the others are counted: a peer does not decide how long a log gets.
+        """
         passing = isinstance(error, PayloadError) or (isinstance(error, FrameTooLarge) and error.recoverable)
         if passing:
-            self.log_problem("frame", error)
+            callbacks = self.callbacks
+            callbacks.skipped += 1
+            if callbacks.skipped == 1:
+                self.log_problem("frame", error)
         return passing
 
     def tap(self, condition: ReadCondition[Any], frame: Any) -> None:
@@ -897,17 +911,20 @@ class IOStream(Generic[F]):
                 ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
                 above its limit, and the rule for that is ``"close"``; ``"callback"``: a function of the
                 user's raised; ``"frame"``: a frame is skipped that cannot be decoded, or is above its limit,
-                and there is nobody to raise that to.
+                and there is nobody to raise that to; ``"frames"``: the stream is closed, and so many others
+                were skipped.
             error: the exception at hand.
         """
         level, text = _LINES[problem]
         # Only a callback's error comes with its traceback, since only that is a bug.
         trace = error if problem == "callback" else None
         what = describe_error(error) if trace is None else type(error).__name__
-        logger.log(level, text, what, exc_info=trace, extra=self._log_fields())
+        logger.log(level, text, what, exc_info=trace, extra=self.log_fields)
 
-    def _log_fields(self) -> dict[str, Any]:
-        return {"stream": self, "peer": self.peer}
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """What every log record about this stream has, as its `extra`: the stream, its id, its peer."""
+        return {"stream": self, "connection": self.id, "peer": self.peer}
 
     # What it is
 
@@ -975,6 +992,7 @@ class IOStream(Generic[F]):
             oversize=received.oversize,
             discarded=received.discarded,
             payload_errors=received.payload_errors,
+            broken=received.broken,
             waits=self.receiver.waits,
             read_high_water=received.high_water,
             write_high_water=sender.most,
