@@ -33,7 +33,6 @@ from framestream.errors import StreamBusy
 from framestream.framer import Framer, ReadCondition
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
-from framestream.net.server import ServerStats
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, StreamStats
 from framestream.transport import PipeTransport, Transport, transport_over
@@ -429,7 +428,7 @@ class Server:
         return self._server.closed
 
     @property
-    def stats(self) -> ServerStats:
+    def stats(self) -> net.ServerStats:
         """Counters since it began to listen."""
         return self._server.stats
 

@@ -311,10 +311,16 @@ def closing_ends_the_wait_of_who_receives(open_: Opener) -> None:
     """A receive that waits when the stream is closed beside it is told."""
     with _joined(open_, Line()) as (front, peer), ThreadPoolExecutor(1) as pool:
         peer.sendall(b"half")
-        waiting = pool.submit(_raised, StreamClosed, front.receive)
+        waiting = pool.submit(_raised, StreamClosed, _receive_in_turn, front)
         _wait_until_busy(front)
         front.close()
         assert waiting.result(_PATIENCE).real_error is None
+
+
+def _receive_in_turn(front: FrontEnd) -> Any:
+    while True:
+        with contextlib.suppress(StreamBusy):  # the other one was first
+            return front.receive()
 
 
 def _wait_until_busy(front: FrontEnd) -> None:
@@ -331,13 +337,7 @@ def _wait_until_busy(front: FrontEnd) -> None:
 def one_receives_at_a_time(open_: Opener) -> None:
     """A second receive is refused at once, and takes nothing from the first."""
     with _joined(open_, Line()) as (front, peer), ThreadPoolExecutor(1) as pool:
-
-        def receive() -> Any:
-            while True:
-                with contextlib.suppress(StreamBusy):  # the other one was first
-                    return front.receive()
-
-        waiting = pool.submit(receive)
+        waiting = pool.submit(_receive_in_turn, front)
         _wait_until_busy(front)
         peer.sendall(b"one\ntwo\n")
         assert "one" == waiting.result(_PATIENCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, Unpack, overload
 
@@ -248,7 +249,11 @@ class FramedStream(ObjectStream[F], Generic[F]):
     async def aclose(self) -> None:
         """Close the stream. What has arrived can still be received."""
         self._is_closed = True
-        await self._stream.aclose()
+        try:
+            await self._stream.aclose()
+        except ssl.SSLError:  # from the goodbye of TLS
+            if self._lost is None:
+                raise
 
     def framed(self, framer: ReadCondition[T] | str, send_framer: SendFramer = None) -> FramedStream[T]:
         """Set what is received and sent from here on, and return the stream itself; no byte is lost.

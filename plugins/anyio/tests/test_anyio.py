@@ -171,19 +171,17 @@ def test_frames_pass_under_tls(backend: str) -> None:
         await stream.send(b"half")
         await stream.transport_stream.aclose()
 
-    async def connect(listener: Any) -> FramedStream[str]:
-        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async def connect(port: int) -> FramedStream[str]:
         tcp = await anyio.connect_tcp("127.0.0.1", port)
         return framed(await TLSStream.wrap(tcp, hostname="localhost", ssl_context=client_context), Line())
 
     async def main() -> None:
         for handler in (echo, cut_off):
-            listener = TLSListener(
-                await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0), server_context
-            )
-            async with anyio.create_task_group() as group, listener:
+            tcp = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+            listener = TLSListener(tcp, server_context)
+            async with listener, anyio.create_task_group() as group:
                 group.start_soon(listener.serve, handler)
-                async with await connect(listener) as stream:
+                async with await connect(tcp.extra(anyio.abc.SocketAttribute.local_port)) as stream:
                     assert "TLSv1.3" == stream.extra(TLSAttribute.tls_version)
                     if handler is echo:
                         await stream.send("hello")
