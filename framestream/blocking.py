@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from framestream.decoder import OnOversize
 
-__all__ = ["ProcessStream", "Server", "Stream", "connect", "framed", "serve"]
+__all__ = ["Limits", "ProcessStream", "Server", "Stream", "connect", "framed", "serve"]
 
 F = TypeVar("F")
 T = TypeVar("T")

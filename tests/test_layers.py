@@ -172,7 +172,7 @@ def test_a_namespace_has_what_it_lists(space: str) -> None:
         module.Nothing  # noqa: B018
 
 
-SPACES = ("", ".archives", ".framers", ".net", ".stream", ".testing", ".transport")
+SPACES = ("", ".archives", ".blocking", ".framers", ".net", ".stream", ".testing", ".transport")
 
 
 @pytest.mark.parametrize("space", SPACES)
