@@ -32,7 +32,7 @@ from framestream.framers.amounts import Exactly, UntilClose
 from framestream.framers.length_prefix import LengthPrefix
 from framestream.framers.line import Line
 
-# Seconds: long enough for any machine, and so short that nobody waits for it often.
+# Seconds: the first is what the slowest machine needs; the second is waited for.
 _PATIENCE: Final = 20.0
 _MOMENT: Final = 0.01
 # More than any system keeps for a connection.
@@ -124,7 +124,7 @@ def _raised(kind: type[BaseException], call: Callable[..., object], *arguments: 
 
 @_claim
 def frames_are_the_same_for_every_chunking(open_: Opener) -> None:
-    """However the bytes arrive, and however often whoever receives gives up, the same frames come."""
+    """However the bytes arrive, and however often a receive gives up, the same frames come."""
     wire = b"\0\5hello\0\0\0\1!\0\x20" + bytes(32)
     expected = [b"hello", b"", b"!", bytes(32)]
     for size in (1, 2, 3, 7, len(wire)):
@@ -253,7 +253,7 @@ def the_end_tells_how_it_came(open_: Opener) -> None:
 
 @_claim
 def a_reset_is_no_end(open_: Opener) -> None:
-    """A peer that is gone is told as what closed the stream, to who receives and to who sends."""
+    """The error of a receive names what closed the connection, and a send is refused, too."""
     for sent in (b"", b"\0\5hel"):
         with _joined(open_, LengthPrefix(2), tcp=True) as (front, peer):
             if sent:
@@ -281,7 +281,7 @@ def half_a_stream_can_be_ended(open_: Opener) -> None:
 
 @_claim
 def the_other_half_stays_open_when_the_peer_has_ended_its_own(open_: Opener) -> None:
-    """Who has asked everything and ended still gets the answer."""
+    """A peer that has asked everything, and ended its half, still gets the answer."""
     with _joined(open_, Line()) as (front, peer):
         peer.sendall(b"question\n")
         peer.shutdown(socket.SHUT_WR)
@@ -307,7 +307,7 @@ def a_closed_stream_takes_nothing(open_: Opener) -> None:
 
 
 @_claim
-def closing_ends_the_wait_of_who_receives(open_: Opener) -> None:
+def closing_ends_a_receive_that_waits(open_: Opener) -> None:
     """A receive that waits when the stream is closed beside it is told."""
     with _joined(open_, Line()) as (front, peer), ThreadPoolExecutor(1) as pool:
         peer.sendall(b"half")
@@ -377,7 +377,7 @@ def _receive_exactly(peer: socket.socket, size: int) -> bytes:
 
 @_claim
 def frames_sent_at_once_leave_whole(open_: Opener) -> None:
-    """Whoever sends beside others does not cut their frames."""
+    """Threads or tasks that send at the same time do not cut each other's frames."""
     payloads = [bytes([number]) * 20_000 for number in range(8)]
     with _joined(open_, LengthPrefix(2)) as (front, peer), ThreadPoolExecutor(len(payloads)) as pool:
         sending = [pool.submit(_send_all, front, [payload] * 5) for payload in payloads]
@@ -389,8 +389,8 @@ def frames_sent_at_once_leave_whole(open_: Opener) -> None:
 
 
 @_claim
-def who_does_not_receive_takes_little(open_: Opener) -> None:
-    """What nobody receives stays with the peer, which has to wait."""
+def a_stream_takes_little_that_is_not_received(open_: Opener) -> None:
+    """Bytes that are not received stay with the peer, which has to wait."""
     with _joined(open_, Line()) as (front, peer):
         peer.sendall(b"one\n")
         assert "one" == front.receive()

@@ -48,7 +48,7 @@ class FramedClosed(StreamClosed, ClosedResourceError):
 
 
 class FramedBroken(StreamClosed, BrokenResourceError):
-    """The connection was cut off, or takes no more; ``real_error`` tells why."""
+    """The connection is broken, or takes no more; ``real_error`` tells why."""
 
 
 class FramedBusy(StreamBusy, BusyResourceError):
@@ -159,7 +159,7 @@ class FramedStream(ObjectStream[F], Generic[F]):
             FramingError: the bytes can be no such frame; nothing can be received after it.
             FrameTooLarge, IncompleteFrame, PayloadError: see `framestream.FrameDecoder.next_frame`.
             FramedEnd: the stream has ended before the frame began.
-            FramedClosed, FramedBroken: it was closed here, or cut off. What has arrived before can still be
+            FramedClosed, FramedBroken: it was closed here, or is broken. What has arrived before can still be
                 received.
             FramedBusy: another task receives.
         """
@@ -203,8 +203,8 @@ class FramedStream(ObjectStream[F], Generic[F]):
     async def send(self, frame: Any, framer: Framer[Any] | str | None = None) -> None:
         """Send one frame, after those of other tasks.
 
-        Cancelling a call that has begun to send may cut the frame off: nobody knows how much of it has
-        left. Nothing can be sent after it then, but receiving goes on.
+        Cancelling a call that has begun to send may truncate the frame, as there is no way to know how
+        much of it has left. Nothing can be sent after it then, but receiving goes on.
 
         Raises:
             EncodeError: the frame has no encoding; nothing is sent.
@@ -217,7 +217,7 @@ class FramedStream(ObjectStream[F], Generic[F]):
         async with self._sending:
             self._check_can_send()
             await checkpoint_if_cancelled()
-            self._sends_no_more = "a frame was cut off when its send was cancelled"
+            self._sends_no_more = "a frame was truncated when its send was cancelled"
             try:
                 await self._stream.send(data if isinstance(data, bytes) else b"".join(data))
             except ClosedResourceError as error:
