@@ -41,6 +41,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, final, get
 
 from framestream.buffer import LentPlace, Place, ReceiveBuffer
 from framestream.errors import (
+    FAULTS,
     DecodeFault,
     FramerContractError,
     FrameTooLarge,
@@ -309,11 +310,17 @@ class CurrentFrame:
         window.eof = eof
         window.taken = self.consumed
         try:
-            return self.condition.find(window)
+            return self._find(window)
         except FramingError as error:
             self._explained(error, 0 if error.position is None else error.position - start)
             raise
-        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+
+    def _find(self, window: Window) -> Any:
+        try:
+            return self.condition.find(window)
+        except FramingError:
+            raise
+        except FAULTS as error:
             self.fault(f"find raised {type(error).__name__}: {describe_error(error)}", error)
 
     def _answer_to(self, size: int) -> Any:
@@ -328,7 +335,7 @@ class CurrentFrame:
             # bytes than these, and the question is asked afresh.
             window.resume, window.memo, window.taken = self.resume, self.memo, self.consumed
         try:
-            return self.condition.find(window)
+            return self._find(window)
         except FramingError:
             return None
 
@@ -349,7 +356,7 @@ class CurrentFrame:
             window.data = head[: start + middle]
             window.eof = False
             try:
-                answer, good = self.condition.find(window), middle
+                answer, good = self._find(window), middle
             except FramingError:
                 bad = middle
         return answer if type(answer) is NeedMore and (answer.settled or 0) > start else None
@@ -572,11 +579,16 @@ class CurrentFrame:
         return error
 
     def _explained(self, error: E, at: int = 0) -> E:
-        if not self.consumed and (hint := self.condition.explain(Window(self.buffer.head, self.buffer.pos))):
-            error.reason = f"{error.reason}; {hint}"
+        if not self.consumed:
+            try:
+                hint = self.condition.explain(Window(self.buffer.head, self.buffer.pos))
+            except FAULTS as fault:
+                self.fault(f"explain raised {type(fault).__name__}: {describe_error(fault)}", fault)
+            if hint:
+                error.reason = f"{error.reason}; {hint}"
         return self.placed(error, at)
 
-    def fault(self, reason: str, cause: Exception | None = None) -> NoReturn:
+    def fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         """Raise the error for a mistake of the condition's author."""
         error = FramerContractError(reason, framer=str(self.condition), offset=self.buffer.offset)
         raise because(error, cause)
@@ -617,7 +629,11 @@ class Batch:
         """Move the cursor to the frame delivered last."""
         window = Window(self.head, self.at, eof=self._eof)
         while self._seen < delivered:
-            found: Any = self._condition.find(window)
+            found: Any
+            try:
+                found = self._condition.find(window)
+            except FAULTS:
+                found = None
             if type(found) is not tuple or not window.start < found[2] <= self.end:
                 framer, offset = str(self._condition), self.base + window.start
                 raise FramerContractError("split and find disagree", framer=framer, offset=offset)
@@ -996,7 +1012,7 @@ class FrameDecoder:
         window.eof = self._eof and not buffer.queued
         try:
             found: Any = condition.find(window)
-        except Exception:  # noqa: BLE001 - `_next` meets it again
+        except FAULTS:  # `_next` meets it again
             return _MISS
         if type(found) is tuple and len(found) == 3:
             first, stop, end = found
@@ -1015,7 +1031,7 @@ class FrameDecoder:
                     self._note_end(condition)
                 try:
                     return condition.decode(payload)
-                except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+                except FAULTS as error:
                     self._decode_failed(condition, error, payload, first - start)
         current.condition = condition
         self._guard(current.note, found)
@@ -1030,7 +1046,7 @@ class FrameDecoder:
         window.eof = False
         try:
             found: Any = condition.find(window)
-        except Exception:  # noqa: BLE001 - `_next` meets it again
+        except FAULTS:  # `_next` meets it again
             return _MISS
         if type(found) is tuple and len(found) == 3:
             first, stop, end = found
@@ -1075,7 +1091,7 @@ class FrameDecoder:
                 self._oversize(frame.too_large(limit), limit, policy)
             elif found is NEED_DATA:
                 break
-            elif (frame.end > limit) and (error := frame.verdict(limit)) is not None:
+            elif (frame.end > limit) and (error := self._guard(frame.verdict, limit)) is not None:
                 self._oversize(error, limit, policy)
             elif frame.end > buffer.size:
                 break
@@ -1106,11 +1122,11 @@ class FrameDecoder:
             return value
         try:
             return condition.decode(payload) if value is PAYLOAD else value.decode(payload)
-        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+        except FAULTS as error:
             self._decode_failed(condition, error, payload, first)
 
     def _decode_failed(
-        self, condition: ReadCondition[Any], error: Exception, payload: bytes, first: int
+        self, condition: ReadCondition[Any], error: BaseException, payload: bytes, first: int
     ) -> NoReturn:
         framer, offset = self._frame.name_of(condition), self._start
         self._run = self._quota = 0
@@ -1195,7 +1211,7 @@ class FrameDecoder:
             data, at, last = head[start : start + most], 0, False
         try:
             frames, end = condition.split(Window(data, at, eof=last))
-        except Exception:  # noqa: BLE001 - so may `decode`, and nobody knows of which frame it was
+        except FAULTS:  # so may `decode`, and nobody knows of which frame it was
             frames, end = [], at
         if not at <= end <= len(data) or bool(frames) != (end > at):
             where = f"{len(frames)} frames that end at {end}, of data from {at} to {len(data)}"

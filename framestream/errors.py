@@ -25,6 +25,12 @@ from typing import Any, Final, TypeVar
 
 E = TypeVar("E", bound=BaseException)
 
+FAULTS: Final = (Exception, SystemExit)
+"""What is a fault of the framer that raises it while it is asked: it may not end the program either.
+
+Not so KeyboardInterrupt, which is the user's, and CancelledError, which ends a task.
+"""
+
 _MOST_SHOWN: Final = 10_000  # characters of what somebody else's error says
 _MOST_TOLD: Final = 500  # characters of one line about a plugin
 _MOST_NAMES: Final = 40  # in one list of them

@@ -103,6 +103,55 @@ async def test_a_unix_sockets_file_comes_and_goes_with_the_server_that_made_it_a
     assert path.exists()
 
 
+async def by_read(stream):
+    await stream.send(await stream.read())
+
+
+async def by_batches(stream):
+    async for frames in stream.batches():
+        await stream.send(frames[0])
+
+
+async def by_parts(stream):
+    async with stream.open_frame() as body:
+        async for part in body:
+            await stream.write(part)
+
+
+def by_handler(stream):
+    stream.on_frame(None, stream.send)
+
+
+def by_callback(stream):
+    stream.read(callback=stream.send)
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, type("Odd", (BaseException,), {})])
+@pytest.mark.parametrize("method", ["find", "decode", "split", "encode"])
+@pytest.mark.parametrize("handler", [echo, by_read, by_batches, by_parts, by_handler, by_callback])
+async def test_a_framer_that_would_end_the_program_costs_its_own_connection(handler, method, error):
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # it hears of what callbacks raise
+
+    def leave(framer, data):
+        spoilt = data if isinstance(data, str) else bytes(getattr(data, "data", data))
+        if "leave" in str(spoilt):
+            raise error("leaving")
+        return getattr(Line, method)(framer, data)
+
+    framer = type("Leaving", (Line,), {method: leave})()
+    async with await serve(handler, HERE, framer=framer) as server:
+        async with await connect(server.url) as other:
+            await other.write(b"lea")
+            async with await connect(server.url) as leaving:
+                await leaving.write(b"leave\n")
+                await leaving.write_eof()
+                await leaving.read_until_close()
+            await other.send("p", LINE)
+            if handler is not by_parts:
+                assert "leap" == await other.read(LINE)
+
+
 class Yielding:
     """An object that is called like a handler, but gives a generator."""
 
