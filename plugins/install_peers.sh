@@ -31,6 +31,8 @@ debian="$debian fstrm-bin unbound"
 # protobuf
 debian="$debian prometheus-node-exporter"
 pypi="$pypi protobuf>=5.28"
+# no plugin, but tests/test_operations.py: a balancer, metrics and alerts, readiness and the watchdog
+debian="$debian haproxy prometheus systemd"
 # captures: those that no plugin talks to
 debian="$debian bind9 git mariadb-server-core memcached neovim openssl postgresql-15 tar"
 

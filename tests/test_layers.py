@@ -17,7 +17,7 @@ import pytest
 import framestream
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "framestream"
+PACKAGE = Path(framestream.__file__).parent
 
 # Each room, and the rooms it may import. A room is a module or a package here, with its `__init__`,
 # since importing any module of a package runs that.

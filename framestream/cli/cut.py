@@ -36,8 +36,9 @@ def cut(
 ) -> int:
     """Cut FILE into frames by SPEC and print them.
 
-    FILE is a path, - for standard input (the default), tcp://host:port or unix:path. Frames are printed
-    as they arrive. SPEC is a framer with its options; "framestream framers" lists them.
+    FILE is a path, - for standard input (the default), tcp://host:port, unix:path, or a recording that
+    comes with framestream: sample:redis, sample:dns. Frames are printed as they arrive. SPEC is a framer
+    with its options; "framestream framers" lists them.
 
     The exit status is 1 if a frame is bad or too large, or the stream is malformed or ends inside a frame,
     after everything before that place has been printed. Frames that are discarded or truncated are reported.
