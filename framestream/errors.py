@@ -306,7 +306,14 @@ class StreamTimeout(FramestreamError, TimeoutError):
     """Something took longer than allowed: a frame, a silent peer, a slow sender, a peer that never reads.
 
     After a read timed out nothing is consumed and the stream is usable; after a write, it is closed.
+
+    Attributes:
+        peer: for a read, who has not sent the frame in time; else empty.
     """
+
+    def __init__(self, *reason: object, peer: str = "") -> None:
+        super().__init__(*reason)
+        self.peer = peer
 
 
 class BufferFull(FramestreamError):
