@@ -80,8 +80,11 @@ _RUN: Final = 3
 _FEWEST: Final = 4
 _FIRST_QUOTA: Final = 512
 _MOST_AHEAD: Final = 1 << 16
-# Frames that nobody gets, because they are bad or too large, before others have their turn.
+# Frames before others have their turn, where there are others: of those that nobody gets, because they are
+# bad or too large, which cost most; of good ones, which may cost 5 us each; and of pieces of padding.
 _SKIPPED_IN_A_ROW: Final = 64
+_FRAMES_IN_A_ROW: Final = 2048
+_PADDING_IN_A_ROW: Final = 2048
 
 
 class Signal(Enum):
@@ -212,13 +215,14 @@ class CurrentFrame:
         no_end_at: where the stream must not end, as the frame that ends there is not final; or -1.
         kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
         kept_end: where in the stream what is kept ends.
+        gives_way, paddings: as for the decoder, and how many pieces of padding there were.
     """
 
     # fmt: off
     __slots__ = (
-        "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
-        "kept_end", "memo", "missing", "need", "no_end_at", "payload_start", "report", "resume", "settled",
-        "size", "state", "stop", "value", "window",
+        "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "gives_way",
+        "kept", "kept_end", "memo", "missing", "need", "no_end_at", "paddings", "payload_start", "report",
+        "resume", "settled", "size", "state", "stop", "value", "window",
     )
     # fmt: on
 
@@ -232,7 +236,8 @@ class CurrentFrame:
         self.kept: list[bytes] = _NOTHING
         self.first = self.stop = self.missing = self.kept_end = 0
         self.no_end_at = -1
-        self.report = False
+        self.paddings = 0
+        self.gives_way = self.report = False
         self.reset()
 
     def reset(self) -> None:
@@ -266,6 +271,9 @@ class CurrentFrame:
                 self.reset()
                 if eof and not buffer.size:
                     return NEED_DATA
+                self.paddings += 1
+                if self.gives_way and self.paddings % _PADDING_IN_A_ROW == 0:
+                    raise Respite
             if in_parts and self.settled > 0:
                 return SETTLED
             need = self.need
@@ -675,16 +683,38 @@ class FrameDecoder:
         ahead: frames that were cut ahead by it, the next one last. While there is one,
             ``decoder.ahead.pop()`` does what ``next_frame(decoder.condition)`` does, with no call. Look
             the list up each time: a batch is a new one.
-        gives_way: raise `Respite` now and then in a flood of frames that are bad or too large, for a caller
-            who has others to serve. Nothing is lost: the next call goes on.
+        gives_way: raise `Respite` now and then in a flood of frames, for a caller who has others to serve.
+            Nothing is lost: the next call goes on.
     """
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
-        "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_skipped",
-        "_start", "_undecodable", "ahead", "condition", "gives_way", "max_frame_size", "on_discard",
-        "on_oversize", "on_payload_error",
+        "__weakref__",
+        "_batch",
+        "_buffer",
+        "_cut",
+        "_discarded",
+        "_eof",
+        "_error",
+        "_error_place",
+        "_finished",
+        "_first",
+        "_frame",
+        "_other",
+        "_oversized",
+        "_pause_at",
+        "_quota",
+        "_run",
+        "_size",
+        "_skipped",
+        "_start",
+        "_undecodable",
+        "ahead",
+        "condition",
+        "max_frame_size",
+        "on_discard",
+        "on_oversize",
+        "on_payload_error",
     )
     # fmt: on
 
@@ -722,7 +752,16 @@ class FrameDecoder:
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._undecodable = 0  # see `stats`
         self._skipped = 0  # frames that nobody got, as far as others may have to wait for them
-        self.gives_way = False
+        self._pause_at = _FRAMES_IN_A_ROW
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it does; see the attributes."""
+        return self._frame.gives_way
+
+    @gives_way.setter
+    def gives_way(self, value: bool) -> None:
+        self._frame.gives_way = value
 
     # Bytes in
 
@@ -921,8 +960,10 @@ class FrameDecoder:
                     frame = self._next(condition, limit, policy)
             except Exception as error:
                 if frames:
-                    # An incomplete frame is found incomplete again; a respite is for this call only.
-                    if not isinstance(error, (IncompleteFrame, Respite)):
+                    # An incomplete frame is found incomplete again; and so is it time for a respite.
+                    if isinstance(error, Respite):
+                        self._pause_at = 0
+                    elif not isinstance(error, IncompleteFrame):
                         self._error, self._error_place = error, (self._start, self._size)
                     self._start, self._size, self._batch = place
                     return frames
@@ -1162,7 +1203,7 @@ class FrameDecoder:
 
     def _is_respite_due(self) -> bool:
         self._skipped += 1
-        return self.gives_way and self._skipped % _SKIPPED_IN_A_ROW == 0
+        return self._frame.gives_way and self._skipped % _SKIPPED_IN_A_ROW == 0
 
     def _delivered(self, start: int, size: int) -> None:
         self._cut += 1
@@ -1186,8 +1227,11 @@ class FrameDecoder:
 
     def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
         """Cut frames ahead from the head if that pays; return whether there are any."""
+        if self._frame.gives_way and self._cut >= self._pause_at:
+            self._pause_at = self._cut + _FRAMES_IN_A_ROW
+            raise Respite
         size = self._size
-        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD)
+        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD, _FRAMES_IN_A_ROW * max(size, 1))
         if _FEWEST * size > quota:
             return False
         frames = self._split(condition, quota, limit)
