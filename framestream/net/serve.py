@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from framestream.checks import check_count, check_seconds
 from framestream.errors import AddressError
@@ -17,6 +17,9 @@ from framestream.net.streams import HANDSHAKE_TIMEOUT
 from framestream.net.urls import Tcp, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
 
 T = TypeVar("T")
 
@@ -35,6 +38,8 @@ class ServeOptions(StreamOptions, total=False):
     max_connections: int | None
     drain_timeout: float
     workers: int
+    proxy_protocol: Literal["off", "v1", "v2", "auto"]
+    trusted: Iterable[str | IPv4Network | IPv6Network]
 
 
 @overload
@@ -78,6 +83,8 @@ async def serve(
     max_connections: int | None = None,
     drain_timeout: float = DRAIN_TIMEOUT,
     workers: int = 0,
+    proxy_protocol: Literal["off", "v1", "v2", "auto"] = "off",
+    trusted: Iterable[str | IPv4Network | IPv6Network] = (),
     **stream_options: Any,
 ) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a task for each connection.
@@ -98,7 +105,7 @@ async def serve(
         send_framer: what they send by, if that is something else.
         tls: context of the server's side, see `server_tls`, or a function that makes it; required for
             ``tls://``.
-        handshake_timeout: seconds a client has for the TLS handshake.
+        handshake_timeout: seconds a client has for the TLS handshake, and a balancer for the PROXY header.
         truncation_is_end: take TLS that ends without its close_notify for an end, see `IOStream.start_tls`.
         backlog: connections that the kernel keeps until they are accepted.
         reuse_port: let other processes listen on the same port (SO_REUSEPORT).
@@ -107,11 +114,17 @@ async def serve(
         drain_timeout: seconds connections have to finish when the server closes.
         workers: serve from this many processes instead of this one, 1024 at most, see the how-to page; the
             handler must then be importable by name.
+        proxy_protocol: which version of the PROXY protocol the load balancers in front speak, ``"auto"`` for
+            either; needs framestream-proxy. Each connection must then begin with a header, ahead of TLS.
+            `IOStream.peer` is the client that it names, `IOStream.proxy_header` all it says.
+        trusted: networks of the load balancers, such as ``["10.0.0.0/8", "::1"]``. Connections from elsewhere
+            are closed at once; at a Unix socket everybody is trusted.
         stream_options: for each stream, see `StreamOptions`.
 
     Raises:
         AddressError: the URL is malformed, or nobody can listen there.
         ValueError, TypeError: an option has no meaning, or the handler is no function of one argument.
+        UnknownFramerError: framestream-proxy is not installed, and `proxy_protocol` needs it.
         OSError: the address is in use or not allowed.
     """
     check_handler(handler)
@@ -127,6 +140,11 @@ async def serve(
     check_count("workers", workers, most=MOST_WORKERS)
     check_options(stream_options)
     receiving, sending = directions(framer, send_framer)
+    in_front = None
+    if proxy_protocol != "off" or trusted:
+        from framestream.net.proxy import balancers  # noqa: PLC0415  # most servers need neither it nor ipaddress
+
+        in_front = balancers(proxy_protocol, trusted, endpoint)
     service = Service(
         handler=handler,
         tls=tls,
@@ -135,6 +153,7 @@ async def serve(
         max_connections=float("inf") if max_connections is None else max_connections,
         drain_timeout=drain_timeout,
         workers=workers,
+        balancers=in_front,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
     kind: type[Server] = Server

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from inspect import isawaitable
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from framestream._events import events
 from framestream.checks import check_seconds
@@ -26,6 +26,7 @@ from framestream.errors import (
     counted,
     describe_error,
     describe_os_error,
+    listed,
     printable,
 )
 from framestream.net.listen import Acceptor
@@ -34,6 +35,9 @@ from framestream.net.urls import Endpoint, Tcp, Unix
 from framestream.stream.stream import IOStream
 from framestream.transport.base import is_reset
 from framestream.transport.descriptor import format_address
+
+if TYPE_CHECKING:
+    from framestream.net.proxy import Balancers
 
 log = logging.getLogger("framestream.server")
 
@@ -48,7 +52,8 @@ FLUSH_TIMEOUT = 2.0
 """Seconds to send what a handler has written before it failed: often the peer is what failed."""
 
 TELL_AGAIN = 60.0
-"""Seconds until it is told again that nothing can be accepted: it is tried far more often."""
+"""Seconds until it is told again that nothing can be accepted, or that strangers connect: both happen far
+more often."""
 
 LINGER = 2.0
 """Seconds for a client that is still sending to notice that its handler has ended."""
@@ -107,6 +112,7 @@ class Service:
     max_connections: float
     drain_timeout: float
     workers: int
+    balancers: Balancers | None
     stream_options: dict[str, Any]
 
 
@@ -152,7 +158,7 @@ class Server:
         self._listens = True
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
-        self._tell_from = 0.0
+        self._tell_from = self._tell_of_strangers_from = 0.0
         self._signals: list[signal.Signals] = []
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
 
@@ -289,11 +295,12 @@ class Server:
         """Let every connection finish what it has begun, for at most `timeout` seconds; then cancel.
 
         A connection that waits between two frames ends at once: its handler sees the end of the stream.
-        One that has sent nothing yet has a moment for its first byte, or for its TLS handshake.
+        One that has sent nothing yet has a moment for its first byte, or for its TLS handshake. What a load
+        balancer has sent ahead of it does not count.
         """
         loop = asyncio.get_running_loop()
         for stream in self._tasks.values():
-            if stream.stats.bytes_received:
+            if stream.stats.bytes_received > getattr(stream.proxy_header, "size", 0):
                 stream.end_input()
             else:
                 loop.call_later(min(FIRST_BYTE_TIMEOUT, timeout), stream.end_input)
@@ -318,6 +325,10 @@ class Server:
         stats = self._stats
         stats.accepted += 1
         peer = printable(format_address(address))  # a client chooses the name of its own Unix socket
+        if (balancers := self._service.balancers) is not None and not balancers.include(address):
+            connection.close()
+            self._refused(peer, balancers)
+            return
         try:
             stream = open_stream(connection, peer, **self._service.stream_options)
         except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
@@ -340,7 +351,9 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         try:
-            if self._tls is None or await self._shake_hands(stream, self._tls):
+            if await self._read_header(stream) and (
+                self._tls is None or await self._shake_hands(stream, self._tls)
+            ):
                 await self._answer(stream)
                 await stream.aclose(linger=LINGER)
         except asyncio.CancelledError as error:
@@ -356,12 +369,23 @@ class Server:
             # Not in a callback of the task: each would cost an idle connection 128 bytes.
             self._end_connection(task)
 
+    async def _read_header(self, stream: IOStream) -> bool:
+        service = self._service
+        if service.balancers is None:
+            return True
+        try:
+            return await service.balancers.read_header(stream, service.handshake_timeout)
+        except BaseException:
+            stream.close()  # there is nothing to send, or to wait for
+            raise
+
     async def _shake_hands(self, stream: IOStream, context: ssl.SSLContext) -> bool:
         service = self._service
         try:
             await stream.start_tls(
                 context,
                 server_side=True,
+                leftover="refuse" if service.balancers is None else "keep",  # it may come with the header
                 timeout=service.handshake_timeout,
                 truncation_is_end=service.truncation_is_end,
             )
@@ -411,6 +435,14 @@ class Server:
             what = kind if words == kind else f"{kind}: {words}"
             self._log(logging.ERROR, f"handler failed: {what}", peer, exc_info=error)
             events.tell("server_failed", server=self, error=error)
+
+    def _refused(self, peer: str, balancers: Balancers) -> None:
+        self._stats.peer_failures += 1
+        now, level = asyncio.get_running_loop().time(), logging.DEBUG
+        if now >= self._tell_of_strangers_from:
+            self._tell_of_strangers_from, level = now + TELL_AGAIN, logging.WARNING
+        trusted = listed([str(network) for network in balancers.networks])
+        self._log(level, f"connection refused: PROXY headers are taken from {trusted or 'nobody'} only", peer)
 
     def _accept_failed(self, error: OSError) -> None:
         self._stats.accept_failures += 1

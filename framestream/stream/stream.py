@@ -152,13 +152,15 @@ class IOStream(Generic[F]):
         framer, send_framer: the stream's own framers.
         half_open: whether it stays open for writing when the peer has ended its half and a reader has been
             told so; None: until somebody awaits `wait_closed`, and so has no more to say.
+        proxy_header: what a load balancer says about the client, a ``framestream_proxy.ProxyHeader``; None
+            unless `serve` was told to expect one.
         receiver, sender, timeouts, callbacks: what it is made of; for those who build reads of their own.
     """
 
     # fmt: off
     __slots__ = (
         "__weakref__", "_callbacks", "_end", "_frames_sent", "_handshake", "framer", "half_open", "loop",
-        "receiver", "send_framer", "sender", "timeouts",
+        "proxy_header", "receiver", "send_framer", "sender", "timeouts",
     )
     # fmt: on
 
@@ -181,6 +183,7 @@ class IOStream(Generic[F]):
         self.framer, self.send_framer = directions(framer, send_framer)
         self._end: End | None = None
         self._frames_sent = 0
+        self.proxy_header: Any = None
         self.half_open: bool | None = settings["half_open"]
         self._handshake: asyncio.Future[None] | None = None
         self._callbacks: Callbacks | None = None
