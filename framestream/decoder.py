@@ -178,6 +178,7 @@ class DecoderStats:
         oversize: frames above the limit, whatever was done about them.
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
+        broken: 1 once nothing can be read any more, because of the framing; 0 until then.
         high_water: the most bytes that were ever buffered at once.
         copied: bytes moved to make frames contiguous, besides the copy that is delivered.
     """
@@ -187,6 +188,7 @@ class DecoderStats:
     oversize: int = 0
     discarded: int = 0
     payload_errors: int = 0
+    broken: int = 0
     high_water: int = 0
     copied: int = 0
 
@@ -1420,6 +1422,7 @@ class FrameDecoder:
             oversize=self._oversized,
             discarded=self._discarded,
             payload_errors=self._undecodable,
+            broken=int(self._frame.state is BROKEN),
             high_water=buffer.high_water,
             copied=buffer.copied,
         )

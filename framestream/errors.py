@@ -8,7 +8,7 @@ the payload       `PayloadError`: this frame cannot be decoded, the stream is st
 the caller        `EncodeError`, `SpecError`, `UnknownFramerError`, `AddressError`, `StreamBusy`,
                   `StreamClosed`
 the network       `ConnectError`, `ConnectTimeout`: nobody could be reached there
-the system        `WorkerError`: a server's process cannot be started
+the system        `WorkerError`: a server's process cannot be started; `ArchiveError`: a file cannot be read
 the plugin        `FramerContractError`, `PluginError`
 ================  =======================================================================
 
@@ -21,7 +21,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 E = TypeVar("E", bound=BaseException)
 
@@ -31,7 +31,19 @@ _MOST_NAMES: Final = 40  # in one list of them
 
 
 class FramestreamError(Exception):
-    """The base of every exception that framestream raises on purpose."""
+    """The base of every exception that framestream raises on purpose. Each can be pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own would call the class with the message alone.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[FramestreamError], args: tuple[Any, ...]) -> FramestreamError:
+    return kind.__new__(kind, *args)
+
+
+def _of(source: str) -> str:
+    return f" of {source}" if source else ""
 
 
 class FramingError(FramestreamError):
@@ -44,6 +56,7 @@ class FramingError(FramestreamError):
         reason: what is wrong, without the place.
         position: index in the window the condition was given, or None for the start of the frame.
         offset: where in the stream, in bytes from its start; None until a decoder has seen it.
+        source: the file that the offset is in, or "" for a stream.
         framer: the condition that refused, as its spec string.
         excerpt: up to 32 bytes from `offset` on, for a hex dump.
     """
@@ -61,11 +74,14 @@ class FramingError(FramestreamError):
         self.reason = reason
         self.position = position
         self.offset = offset
+        self.source = ""
         self.framer = framer
         self.excerpt = excerpt
 
     def __str__(self) -> str:
-        return self.reason if self.offset is None else f"{self.reason} (at offset {self.offset})"
+        if self.offset is None:
+            return self.reason
+        return f"{self.reason} (at offset {self.offset}{_of(self.source)})"
 
 
 class FrameTooLarge(FramingError):
@@ -132,6 +148,7 @@ class PayloadError(FramestreamError):
         reason: what is wrong.
         payload: the payload as it was received.
         offset: where in the stream the frame began; None until a decoder has seen it.
+        source: the file that the offset is in, or "" for a stream.
         payload_offset: where in the stream its payload began, after its header.
         framer: the condition whose `decode` refused, as its spec string.
     """
@@ -148,13 +165,14 @@ class PayloadError(FramestreamError):
         self.reason = reason
         self.payload = payload
         self.offset = offset
+        self.source = ""
         self.payload_offset = offset
         self.framer = framer
 
     def __str__(self) -> str:
         if self.offset is None:
             return self.reason
-        return f"{self.reason} (frame at offset {self.offset})"
+        return f"{self.reason} (frame at offset {self.offset}{_of(self.source)})"
 
 
 class EncodeError(FramestreamError, ValueError):
@@ -243,6 +261,23 @@ class ConnectTimeout(ConnectError, TimeoutError):
 
 class WorkerError(FramestreamError, RuntimeError):
     """A worker process cannot be started."""
+
+
+class ArchiveError(FramestreamError):
+    """A file of frames cannot be read, is no longer what it was, or does not fit what is known of it.
+
+    Attributes:
+        reason: what is wrong, without the place.
+        url: the file.
+        offset: where in it, in bytes, or None.
+    """
+
+    def __init__(self, reason: str, *, url: str = "", offset: int | None = None) -> None:
+        place = "" if offset is None else f" (at offset {offset})"
+        super().__init__(f"{url}: {reason}{place}" if url else f"{reason}{place}")
+        self.reason = reason
+        self.url = url
+        self.offset = offset
 
 
 class StreamBusy(FramestreamError):

@@ -31,6 +31,9 @@ debian="$debian fstrm-bin unbound"
 # protobuf
 debian="$debian prometheus-node-exporter"
 pypi="$pypi protobuf>=5.28"
+# proxy: nginx is above
+debian="$debian haproxy libnginx-mod-stream"
+pypi="$pypi proxy-protocol[crc32c]>=0.11"
 # captures: those that no plugin talks to
 debian="$debian bind9 git mariadb-server-core memcached neovim openssl postgresql-15 tar"
 

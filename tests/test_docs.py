@@ -24,7 +24,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +39,7 @@ DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS))
 
 import gallery  # noqa: E402 - it lives beside the pages, in no package
+import pictures  # noqa: E402
 import refresh  # noqa: E402
 
 FRAGMENTS = DOCS / "changes"
@@ -244,6 +245,12 @@ def test_every_page_is_in_the_navigation_and_on_the_index() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_tables_of_a_page_are_up_to_date(page: Path) -> None:
     assert page.read_text() == refresh.refreshed(page.read_text()), "run: python docs/refresh.py"
+
+
+@pytest.mark.parametrize("picture", pictures.PICTURES, ids=lambda picture: picture.__name__)
+def test_a_picture_is_up_to_date(picture: Callable[[], pictures.Canvas]) -> None:
+    drawn = (pictures.FOLDER / f"{picture.__name__}.svg").read_text()
+    assert drawn == picture().svg(), "run: python docs/pictures.py"
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

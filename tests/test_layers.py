@@ -32,10 +32,11 @@ ROOMS = {
     "checks": "",
     "transport": "errors checks",
     "stream": "errors framer decoder iterate framers transport _events checks",
+    "archives": "errors framer decoder iterate",
     "net": "errors framer decoder iterate framers transport stream _events checks",
     "registry": "errors framer framers _events",
-    "testing": "errors framer decoder iterate framers transport stream registry checks",
-    "cli": "errors framer decoder iterate framers transport stream net registry testing",
+    "testing": "errors framer decoder iterate framers transport stream registry checks archives",
+    "cli": "errors framer decoder iterate framers transport stream net registry testing archives",
     "__main__": "cli",
     "": "errors framer",  # framestream itself: the rest when it is asked for
 }
@@ -162,7 +163,7 @@ def test_the_promised_names_are_public() -> None:
     assert set(PROMISED.split()) <= set(framestream.__all__)
 
 
-@pytest.mark.parametrize("space", ["framers", "net", "stream", "testing"])
+@pytest.mark.parametrize("space", ["archives", "framers", "net", "stream", "testing"])
 def test_a_namespace_has_what_it_lists(space: str) -> None:
     module = import_module(f"framestream.{space}")
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
@@ -170,7 +171,7 @@ def test_a_namespace_has_what_it_lists(space: str) -> None:
         module.Nothing  # noqa: B018
 
 
-SPACES = ("", ".framers", ".net", ".stream", ".testing", ".transport")
+SPACES = ("", ".archives", ".framers", ".net", ".stream", ".testing", ".transport")
 
 
 @pytest.mark.parametrize("space", SPACES)

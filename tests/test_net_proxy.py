@@ -4,13 +4,11 @@ import asyncio
 import logging
 import socket
 import ssl
-import sys
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from certificates import certificates
-from distributions import site
+from distributions import with_proxy
 from loopback import HERE, LINE, ask, raw_client
 from stream_pairs import passes, until
 from worker_handlers import name_peer
@@ -30,16 +28,8 @@ TRUSTED = ["127.0.0.0/8", "::1"]
 
 @pytest.fixture(autouse=True, scope="module")
 def distribution(tmp_path_factory):
-    """Have framestream-proxy of this repository as if it were installed, and nothing else."""
-    folder = str(Path(__file__).parents[1] / "plugins" / "proxy")
-    sys.path.insert(0, folder)
-    try:
-        with site(tmp_path_factory.mktemp("site")) as place, plugins.isolated():
-            place.write_metadata("framestream-proxy", "0.1.0", {"proxy": "framestream_proxy:Proxy"})
-            place.scan()
-            yield
-    finally:
-        sys.path.remove(folder)
+    with with_proxy(tmp_path_factory.mktemp("site")):
+        yield
 
 
 def header(**fields):
@@ -204,10 +194,10 @@ async def test_who_is_not_trusted_is_refused_unheard_and_that_is_told_once(caplo
             with raw_client(server) as client:
                 with suppress(ConnectionError):
                     client.sendall(LINE_HEADER + b"hello\n")
-                await until(lambda: server.stats.peer_failures == count + 1)  # noqa: B023
+                await until(lambda: server.stats.refused == count + 1)  # noqa: B023
                 with suppress(ConnectionResetError):
                     assert b"" == client.recv(100)
-        assert (3, 3, 0) == (server.stats.accepted, server.stats.peer_failures, server.stats.most_open)
+        assert (3, 3, 0) == (server.stats.accepted, server.stats.refused, server.stats.most_open)
     [message] = warnings_of_ours(caplog)
     assert message.endswith("connection refused: PROXY headers are taken from 10.0.0.0/8, 2001:db8::/32 only")
 
@@ -260,7 +250,7 @@ async def test_workers_read_headers_too():
     async with await behind(workers=1, trusted=["10.0.0.0/8"]) as server:
         with pytest.raises((StreamClosed, OSError)):
             await ask(server.url, proxy_header=header())
-    assert (1, 1) == (server.stats.accepted, server.stats.peer_failures)
+    assert (1, 1) == (server.stats.accepted, server.stats.refused)
 
 
 @pytest.mark.asyncio_only

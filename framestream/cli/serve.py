@@ -90,6 +90,8 @@ def command(text: str) -> Command:
     help="Where load balancers are, such as 10.0.0.0/8; repeat it.",
 )
 @click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish when told to end.")
+@click.option("--admin", metavar="URL", help="Serve health checks and metrics by HTTP at this URL.")
+@click.option("--notice", type=options.seconds, default="0", help="Time to be not ready before it drains.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
 def serve(
     url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
@@ -108,6 +110,7 @@ def serve(
       framestream serve tcp://:4000 --framer line
       framestream serve unix:/run/upper.sock --framer line --exec 'tr a-z A-Z'
       framestream serve tls://:4000 -f msgpack --echo --cert chain.pem --key key.pem
+      framestream serve tcp://:4000 -f line --echo --admin tcp://127.0.0.1:9090
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if echo and command is not None:
         raise click.UsageError("--echo and --exec exclude each other")
@@ -118,8 +121,9 @@ def serve(
     settings["on_discard"] = partial(report_skipped, url)
     settings["framer"] = options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
+    notice = settings.pop("notice")
     with _log(logging.INFO if verbose else logging.WARNING):
-        asyncio.run(_serve(handler, url, settings))
+        asyncio.run(_serve(handler, url, notice, settings))
 
 
 def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ssl.SSLContext] | None:
@@ -154,14 +158,17 @@ def _log(level: int) -> Iterator[None]:
         logger.setLevel(logging.NOTSET)
 
 
-async def _serve(handler: Any, url: str, settings: dict[str, Any]) -> None:
+async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> None:
     try:
         opened = await framestream.serve(handler, url, **settings)
     except ValueError as error:  # a setting that makes no sense
         raise click.UsageError(describe_error(error)) from error
     async with opened as server:
-        server.close_on(signal.SIGTERM)
+        server.close_on(signal.SIGTERM, notice=notice)
         click.echo(f"listening on {server.url}", err=True)
+        if server.admin is not None:
+            click.echo(f"health and metrics at {server.admin.url}", err=True)
+        server.notify_systemd()
         piped = stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode) and sys.platform != "win32"
         if isinstance(handler, Show) and piped:
             await _serve_a_reader(server)

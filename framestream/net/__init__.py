@@ -3,10 +3,12 @@
 from framestream.net.connect import connect
 from framestream.net.process import ProcessStream, connect_process
 from framestream.net.serve import serve
-from framestream.net.server import Server, ServerStats
+from framestream.net.server import Server
+from framestream.net.stats import Histogram, ServerStats
 from framestream.net.streams import client_tls, server_tls
 
 __all__ = [
+    "Histogram",
     "ProcessStream",
     "Server",
     "ServerStats",

@@ -205,7 +205,7 @@ class Acceptor:
 
     Where the process or the system is short of descriptors or memory, nothing can be accepted: the
     acceptor pauses, for longer each time, instead of spinning on sockets that stay readable. Until then
-    connections wait in the kernel's backlog. It begins in the loop's next pass, or with the first `notify`.
+    connections wait in the kernel's backlog. It begins with the first `notify`.
 
     It accepts when the loop finds a socket readable, or, where a loop cannot watch sockets (Windows'
     Proactor), in a task for each socket.
@@ -232,14 +232,14 @@ class Acceptor:
         self._room = room
         self._closed = False
         self._pause = FIRST_PAUSE
-        self._retry: asyncio.Handle = self._loop.call_soon(self.notify)
+        self._retry: asyncio.TimerHandle | None = None
         self._watches: list[Callable[[], object]] = []  # what ends the accepting, while there is any
         self._in_tasks = False
 
     def notify(self) -> None:
         """Accept from now on, if there is room; call it again when a connection has ended."""
         if not self._closed and not self._watches and self._room() > 0:
-            self._retry.cancel()
+            self._stop_retry()
             self._watches = [self._watch(sock) for sock in self._sockets]
 
     def _watch(self, sock: socket.socket) -> Callable[[], object]:
@@ -267,12 +267,16 @@ class Acceptor:
                 self._accept(sock, _LONGEST_BACKLOG)
         self._closed = True
         self._unwatch()
-        self._retry.cancel()
+        self._stop_retry()
         if self._in_tasks:
             # Once the tasks have let go: the loop would take a new socket of this number for the old one.
             self._loop.call_soon(close_all, self._sockets)
         else:
             close_all(self._sockets)
+
+    def _stop_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
 
     def _unwatch(self) -> None:
         watches, self._watches = self._watches, []

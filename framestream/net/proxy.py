@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 
 from framestream.checks import check_choice
-from framestream.errors import StreamClosed, StreamTimeout, printable
+from framestream.errors import StreamTimeout, printable
 from framestream.framer import ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.urls import Endpoint, Tcp
@@ -39,30 +39,23 @@ class Balancers:
         host = getattr(host, "ipv4_mapped", None) or host  # as a socket for both families writes it
         return any(host in network for network in self.networks)
 
-    async def read_header(self, stream: IOStream, timeout: float) -> bool:
+    async def read_header(self, stream: IOStream, timeout: float) -> None:
         """Read the header, and let the stream's peer be the client that it names, if it names one.
-
-        Returns False if the balancer has connected only to see whether the server accepts.
 
         Raises:
             FramingError: the header breaks the rules, is too large, or breaks off.
             StreamTimeout: it has not arrived whole within `timeout` seconds.
-            StreamClosed: the connection broke.
+            StreamClosed: the connection ended before it had begun, or broke.
         """
         try:
             # Whatever the stream does with its own frames that are too large: there is no second header.
             header = await stream.read(self.framer, timeout=timeout, on_oversize="raise")
         except StreamTimeout as error:
             raise StreamTimeout(f"no whole PROXY header within {timeout:g} s") from error
-        except StreamClosed as end:
-            if end.real_error is None and not stream.buffered:
-                return False
-            raise
         stream.proxy_header = header
         if header.source is not None:
             transport: Any = stream.transport
             transport.peer = printable(format_address(header.source))
-        return True
 
 
 def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Balancers | None:

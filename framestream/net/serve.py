@@ -40,6 +40,7 @@ class ServeOptions(StreamOptions, total=False):
     workers: int
     proxy_protocol: Literal["off", "v1", "v2", "auto"]
     trusted: Iterable[str | IPv4Network | IPv6Network]
+    admin: str | None
 
 
 @overload
@@ -85,6 +86,7 @@ async def serve(
     workers: int = 0,
     proxy_protocol: Literal["off", "v1", "v2", "auto"] = "off",
     trusted: Iterable[str | IPv4Network | IPv6Network] = (),
+    admin: str | None = None,
     **stream_options: Any,
 ) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a task for each connection.
@@ -119,6 +121,9 @@ async def serve(
             `IOStream.peer` is the client that it names, `IOStream.proxy_header` all it says.
         trusted: networks of the load balancers, such as ``["10.0.0.0/8", "::1"]``. Connections from elsewhere
             are closed at once; at a Unix socket everybody is trusted.
+        admin: where to serve health checks and metrics by HTTP, such as ``tcp://127.0.0.1:9090``; it opens
+            before the server listens and closes after the drain. It has no passwords and no TLS: keep it
+            on an address that only your own machines reach.
         stream_options: for each stream, see `StreamOptions`.
 
     Raises:
@@ -154,6 +159,7 @@ async def serve(
         drain_timeout=drain_timeout,
         workers=workers,
         balancers=in_front,
+        measures_lag=admin is not None,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
     kind: type[Server] = Server
@@ -168,9 +174,13 @@ async def serve(
     sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
     server = kind(endpoint, service, sockets, file_remover(endpoint))
     try:
+        if admin is not None:
+            from framestream.net.admin import serve_admin  # noqa: PLC0415  # it imports this, and few need it
+
+            server.admin = await serve_admin(server, admin)
         await server.start()
     except BaseException:
-        server.close()
+        await server.aclose(drain_timeout=0)
         raise
     return server
 

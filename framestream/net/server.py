@@ -9,11 +9,11 @@ import socket
 import ssl
 import textwrap
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 from framestream._events import events
 from framestream.checks import check_seconds
@@ -30,7 +30,9 @@ from framestream.errors import (
     printable,
 )
 from framestream.net.listen import Acceptor
+from framestream.net.stats import Histogram, ServerStats
 from framestream.net.streams import open_stream
+from framestream.net.systemd import ServiceManager
 from framestream.net.urls import Endpoint, Tcp, Unix
 from framestream.stream.stream import IOStream
 from framestream.transport.base import is_reset
@@ -61,44 +63,13 @@ LINGER = 2.0
 CANCEL_TIMEOUT = 5.0
 """Seconds a cancelled handler has to clean up before its connection is closed under it."""
 
+LAG_INTERVAL = 0.25
+"""Seconds between two measurements of how late the event loop is."""
+
+ServerState: TypeAlias = Literal["starting", "ready", "leaving", "draining"]
+
 # A handler that starts TLS by itself gets the engine's word for what is wrong with the peer's.
 _LOST_PEER: Final = (StreamClosed, StreamTimeout, ssl.SSLError)
-
-
-@dataclass
-class ServerStats:
-    """Counters of one server since it began to listen.
-
-    Attributes:
-        accepted: connections accepted.
-        open: connections that are open now.
-        most_open: the most that were ever open at once.
-        handshake_failures: connections lost to a TLS handshake that failed or took too long.
-        peer_failures: connections ended by what the peer did: broken framing, a reset, a time limit.
-        handler_failures: connections whose handler raised anything else, or that could not be handed to it.
-        accept_failures: how often nothing could be accepted for want of descriptors or memory.
-        bytes_received, bytes_sent: over the connections that are closed.
-        frames_received, frames_sent: over the connections that are closed.
-        oversize: frames above the limit, over the connections that are closed.
-    """
-
-    accepted: int = 0
-    open: int = 0
-    most_open: int = 0
-    handshake_failures: int = 0
-    peer_failures: int = 0
-    handler_failures: int = 0
-    accept_failures: int = 0
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    frames_received: int = 0
-    frames_sent: int = 0
-    oversize: int = 0
-
-    def add(self, other: object) -> None:
-        """Add the counters of another server, or those of a stream, which has some of them."""
-        for counter in fields(self):
-            setattr(self, counter.name, getattr(self, counter.name) + getattr(other, counter.name, 0))
 
 
 @dataclass(frozen=True)
@@ -113,6 +84,7 @@ class Service:
     drain_timeout: float
     workers: int
     balancers: Balancers | None
+    measures_lag: bool
     stream_options: dict[str, Any]
 
 
@@ -130,6 +102,9 @@ class Server:
     Attributes:
         url: where to connect, with the port that the system chose for port 0.
         addresses: each address it listens on, as text.
+        state: ``"starting"`` until it accepts, ``"ready"``, ``"leaving"`` while it accepts and is not ready
+            any more, see `leave`, ``"draining"`` once it has stopped listening.
+        admin: the server of its health checks and metrics, if `serve` was asked for one.
         takes_backlog: accept, at the end, what has already connected.
     """
 
@@ -155,17 +130,41 @@ class Server:
         self._service = service
         self._sockets = sockets
         self._remove_file = remove_file
-        self._listens = True
+        self.state: ServerState = "starting"
+        self.admin: Server | None = None
+        self._manager: ServiceManager | None = None
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
         self._tell_from = self._tell_of_strangers_from = 0.0
         self._signals: list[signal.Signals] = []
+        self._timers: list[asyncio.Task[None]] = []  # end with it
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
+        self._acceptor = Acceptor(
+            sockets,
+            on_connection=self._accepted,
+            on_failure=self._accept_failed,
+            room=lambda: service.max_connections - len(self._tasks),
+        )
 
     @property
     def stats(self) -> ServerStats:
-        """Counters since it began to listen."""
-        return self._stats
+        """Its counters as they are now, those of open connections included: a copy."""
+        return self._stats.with_streams(self._tasks.values())
+
+    @property
+    def ready(self) -> bool:
+        """True while new connections are served, and are welcome: not while it starts, leaves or drains."""
+        return self.state == "ready"
+
+    @property
+    def most_connections(self) -> float:
+        """How many connections are served at once, infinity without `max_connections`."""
+        return self._service.max_connections * max(1, self._service.workers)
+
+    @property
+    def workers_alive(self) -> int:
+        """How many of its workers accept connections; 0 if it serves from this process."""
+        return 0
 
     @property
     def worker_pids(self) -> list[int]:
@@ -186,6 +185,7 @@ class Server:
     async def start(self) -> None:
         """Begin to accept. `serve` has done so already."""
         await self._start()
+        self.state = "ready"
         events.tell("server_opened", server=self)
 
     @property
@@ -196,12 +196,20 @@ class Server:
     @property
     def closed(self) -> bool:
         """True once it has stopped listening."""
-        return not self._listens
+        return self.state == "draining"
+
+    def leave(self) -> None:
+        """Be ready no longer, and go on accepting: load balancers look elsewhere before `aclose` drains."""
+        if self.state in ("starting", "ready"):
+            self.state = "leaving"
+            self._tell_manager("STOPPING=1", "leaving")
 
     def close(self) -> None:
         """Stop listening, at once; connections go on until `aclose`. Idempotent."""
-        if self._listens:
-            self._listens = False
+        if not self.closed:
+            if self.state != "leaving":
+                self._tell_manager("STOPPING=1", "draining")
+            self.state = "draining"
             self._stop_listening()
             try:
                 self._remove_file()
@@ -235,25 +243,69 @@ class Server:
     async def _end(self, timeout: float) -> None:
         try:
             await self._drain(timeout)
+            if self.admin is not None:
+                await self.admin.aclose()
         finally:
+            for timer in self._timers:
+                timer.cancel()
             for number in self._signals:
                 asyncio.get_running_loop().remove_signal_handler(number)
             self._ended.set()
 
-    def close_on(self, *signals: signal.Signals) -> None:
+    def close_on(self, *signals: signal.Signals, notice: float = 0) -> None:
         """Drain and close when the process gets one of these signals, such as ``signal.SIGTERM``.
+
+        Args:
+            signals: which. Another one during the notice ends it.
+            notice: seconds to `leave` first: not ready any more, and still accepting, until load balancers
+                have noticed.
 
         Raises:
             NotImplementedError: the event loop has no signal handlers, as on Windows.
         """
+        check_seconds("notice", notice)
         loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            if notice and self.ready:
+                self.leave()
+                loop.call_later(notice, self._begin_to_drain)
+            else:
+                self._begin_to_drain()
+
         for number in signals:
             try:
-                loop.add_signal_handler(number, self._begin_to_drain)
+                loop.add_signal_handler(number, begin)
             except NotImplementedError as error:
                 what = f"{type(loop).__name__} has no signal handlers; call aclose() instead of close_on()"
                 raise NotImplementedError(what) from error
             self._signals.append(number)
+
+    def notify_systemd(self) -> bool:
+        """Tell systemd that the service is ready; from now on also that it reloads, stops, and is alive.
+
+        For a unit of ``Type=notify`` or ``notify-reload``. Signs of life come at half of ``WatchdogSec=``,
+        until the server has drained. Of several servers of a program, the one that is ready last calls it.
+
+        Returns:
+            False: nobody asked for it (NOTIFY_SOCKET is not set), and nothing is done.
+        """
+        manager = ServiceManager()
+        if manager.listens:
+            self._manager = manager
+            self._tell_manager("READY=1", "serving")
+            if manager.watchdog_interval is not None:
+                self._keep_running(self._show_life(manager, manager.watchdog_interval))
+        return manager.listens
+
+    def _tell_manager(self, assignment: str, doing: str) -> None:
+        if self._manager is not None:
+            self._manager.tell(assignment, f"STATUS={doing} {self.url}")
+
+    async def _show_life(self, manager: ServiceManager, interval: float) -> None:
+        while True:
+            manager.tell("WATCHDOG=1")
+            await asyncio.sleep(interval)
 
     async def serve_forever(self) -> None:
         """Serve until the server is closed and drained. Cancelling it drains first."""
@@ -272,21 +324,28 @@ class Server:
         return self.url
 
     def __repr__(self) -> str:
-        state = counted(self.stats.open, "connection") if self._listens else "closed"
+        state = "closed" if self.closed else counted(self.stats.open, "connection")
         return f"<Server {self.url}, {state}>"
 
     # How it serves; one with workers does this in its own way
 
     async def _start(self) -> None:
         service = self._service
-        self._acceptor = Acceptor(
-            self._sockets,
-            on_connection=self._accepted,
-            on_failure=self._accept_failed,
-            room=lambda: service.max_connections - len(self._tasks),
-        )
         self._tls = service.tls() if callable(service.tls) else service.tls
         self._acceptor.notify()
+        if service.measures_lag:
+            self._keep_running(self._measure_lag())
+
+    def _keep_running(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it in a task until this has drained."""
+        self._timers.append(asyncio.get_running_loop().create_task(work))
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_INTERVAL
+            await asyncio.sleep(LAG_INTERVAL)
+            self._stats.loop_lag += Histogram.of(max(0.0, loop.time() - due))
 
     def _stop_listening(self) -> None:
         self._acceptor.close(take_backlog=self.takes_backlog)
@@ -300,7 +359,7 @@ class Server:
         """
         loop = asyncio.get_running_loop()
         for stream in self._tasks.values():
-            if stream.stats.bytes_received > getattr(stream.proxy_header, "size", 0):
+            if _has_spoken(stream):
                 stream.end_input()
             else:
                 loop.call_later(min(FIRST_BYTE_TIMEOUT, timeout), stream.end_input)
@@ -316,7 +375,7 @@ class Server:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=CANCEL_TIMEOUT)
         for stream in list(self._tasks.values()):
-            self._log(logging.ERROR, "handler goes on although it was cancelled", stream.peer)
+            self._log(logging.ERROR, "handler goes on although it was cancelled", stream)
             stream.close()
 
     # One connection
@@ -332,7 +391,7 @@ class Server:
         try:
             stream = open_stream(connection, peer, **self._service.stream_options)
         except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
-            self._failed(peer, error, is_gone=True)
+            self._failed(error, None, peer, is_gone=True)
             return
         stats.open += 1
         stats.most_open = max(stats.open, stats.most_open)
@@ -344,21 +403,23 @@ class Server:
         stream = self._tasks.pop(task)
         stream.close()
         self._stats.open -= 1
-        self._stats.add(stream.stats)
+        self._stats.add_stream(stream.stats)
         self._acceptor.notify()
 
     async def _converse(self, stream: IOStream) -> None:
         task = asyncio.current_task()
         assert task is not None
+        started = task.get_loop().time()
         try:
-            if await self._read_header(stream) and (
-                self._tls is None or await self._shake_hands(stream, self._tls)
-            ):
+            if self._service.balancers is not None:
+                await self._read_header(stream, self._service.balancers)
+            if self._tls is None or await self._shake_hands(stream, self._tls):
                 await self._answer(stream)
                 await stream.aclose(linger=LINGER)
         except asyncio.CancelledError as error:
             if task.cancelling():
-                self._log(logging.DEBUG, "handler cancelled", stream.peer)
+                self._stats.cut += 1
+                self._log(logging.DEBUG, "handler cancelled", stream)
             else:  # it comes out of what the handler did, such as awaiting a future that was cancelled
                 await self._end_failed(stream, error)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -366,15 +427,13 @@ class Server:
         except BaseException as error:  # noqa: BLE001  # one connection never costs the server
             await self._end_failed(stream, error)
         finally:
+            self._stats.handler_seconds += Histogram.of(task.get_loop().time() - started)
             # Not in a callback of the task: each would cost an idle connection 128 bytes.
             self._end_connection(task)
 
-    async def _read_header(self, stream: IOStream) -> bool:
-        service = self._service
-        if service.balancers is None:
-            return True
+    async def _read_header(self, stream: IOStream, balancers: Balancers) -> None:
         try:
-            return await service.balancers.read_header(stream, service.handshake_timeout)
+            await balancers.read_header(stream, self._service.handshake_timeout)
         except BaseException:
             stream.close()  # there is nothing to send, or to wait for
             raise
@@ -393,7 +452,7 @@ class Server:
             is_ours = isinstance(error, asyncio.CancelledError)
             reason = "the server closes" if is_ours else describe_os_error(error)
             self._stats.handshake_failures += 1
-            self._log(logging.INFO, f"TLS handshake failed: {reason}", stream.peer)
+            self._log(logging.INFO, f"TLS handshake failed: {reason}", stream)
             return False
         return True
 
@@ -413,36 +472,50 @@ class Server:
             raise stream.error
 
     async def _end_failed(self, stream: IOStream, error: BaseException) -> None:
-        self._failed(stream.peer, error, is_gone=stream.closed())
+        self._failed(error, stream, stream.peer, is_gone=stream.closed())
         with suppress(asyncio.CancelledError):
             await stream.aclose(FLUSH_TIMEOUT, linger=LINGER)
 
-    def _failed(self, peer: str, error: BaseException, *, is_gone: bool) -> None:
-        cause = error
+    def _failed(self, error: BaseException, stream: IOStream | None, peer: str, *, is_gone: bool) -> None:
+        stats, cause = self._stats, error
         while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
             cause = cause.exceptions[0]  # as it comes out of a task group
         words, kind = describe_error(cause), type(cause).__name__
         if isinstance(cause, FramingError | PayloadError):
-            self._stats.peer_failures += 1
+            stats.peer_failures += 1
             framer = f" [{cause.framer}]" if cause.framer else ""
-            self._log(logging.WARNING, f"connection ended by what the peer sent: {words}{framer}", peer)
+            what = f"connection ended by what the peer sent: {words}{framer}"
+            self._log(logging.WARNING, what, stream, peer)
         # A handler may talk to others, too: their resets are its own affair.
         elif isinstance(cause, _LOST_PEER) or (is_gone and is_reset(cause)):
-            self._stats.peer_failures += 1
-            self._log(logging.INFO, f"connection ended: {words}", peer)
+            how = getattr(cause, "real_error", cause)
+            if stream is not None and self._is_check(stream) and (how is None or is_reset(how)):
+                self._log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
+                return
+            stats.peer_failures += 1
+            is_late = isinstance(how, StreamTimeout)
+            stats.timeouts += is_late
+            stats.lost += not is_late
+            self._log(logging.INFO, f"connection ended: {words}", stream, peer)
         else:
-            self._stats.handler_failures += 1
+            stats.handler_failures += 1
             what = kind if words == kind else f"{kind}: {words}"
-            self._log(logging.ERROR, f"handler failed: {what}", peer, exc_info=error)
+            self._log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
             events.tell("server_failed", server=self, error=error)
 
     def _refused(self, peer: str, balancers: Balancers) -> None:
-        self._stats.peer_failures += 1
+        self._stats.refused += 1
         now, level = asyncio.get_running_loop().time(), logging.DEBUG
         if now >= self._tell_of_strangers_from:
             self._tell_of_strangers_from, level = now + TELL_AGAIN, logging.WARNING
         trusted = listed([str(network) for network in balancers.networks])
-        self._log(level, f"connection refused: PROXY headers are taken from {trusted or 'nobody'} only", peer)
+        what = f"connection refused: PROXY headers are taken from {trusted or 'nobody'} only"
+        self._log(level, what, peer=peer)
+
+    def _is_check(self, stream: IOStream) -> bool:
+        """Tell whether a load balancer has only looked whether the server accepts; many do all the time."""
+        unused = stream.closed() and not _has_spoken(stream) and not stream.stats.bytes_sent
+        return unused and self._service.balancers is not None
 
     def _accept_failed(self, error: OSError) -> None:
         self._stats.accept_failures += 1
@@ -452,10 +525,26 @@ class Server:
             self._log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
             events.tell("server_failed", server=self, error=error)
 
-    def _log(self, level: int, message: str, peer: str | None = None, **options: Any) -> None:
-        extra = {"server": self.url} if peer is None else {"server": self.url, "peer": peer}
+    def _log(
+        self,
+        level: int,
+        message: str,
+        stream: IOStream | None = None,
+        peer: str | None = None,
+        **options: Any,
+    ) -> None:
+        extra: dict[str, Any] = {"server": self.url}
+        if stream is not None:
+            extra["connection"], peer = stream.id, stream.peer
+        if peer is not None:
+            extra["peer"] = peer
         who = self.url if peer is None else peer or "unknown peer"
         log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
+
+
+def _has_spoken(stream: IOStream) -> bool:
+    """Tell whether the client has sent anything; what a load balancer has sent ahead of it does not count."""
+    return stream.stats.bytes_received > getattr(stream.proxy_header, "size", 0)
 
 
 def _show_traceback(record: logging.LogRecord) -> bool:

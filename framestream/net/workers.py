@@ -18,6 +18,7 @@ import pickle
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -27,14 +28,17 @@ from typing import Any
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
 from framestream.framers.line import Line
 from framestream.framers.mapped import Mapped
-from framestream.net.listen import close_all
-from framestream.net.server import Server, ServerStats, Service
+from framestream.net.server import Server, Service
+from framestream.net.stats import ServerStats
 from framestream.net.streams import open_stream
 from framestream.net.urls import Endpoint
 from framestream.stream.stream import IOStream
 
 REPORT_INTERVAL = 0.25
 """Seconds between two reports of a worker's counters, at least."""
+
+REPORT_SHARE = 0.01
+"""The most of a worker's time that may go into reports: each looks at every open connection."""
 
 FIRST_RESTART_DELAY = 0.1
 """Seconds to wait before a worker that died is replaced; doubled while it dies soon after its start."""
@@ -82,7 +86,7 @@ async def _serve(
     control = open_stream(socket_to_parent, framer=_JSON)
     server = Server(endpoint, service, sockets)
     await server.start()
-    reports = asyncio.ensure_future(_report(control, server.stats))
+    reports = asyncio.ensure_future(_report(control, server))
 
     def ask_for_successor() -> None:
         with contextlib.suppress(FramestreamError):
@@ -101,16 +105,19 @@ async def _serve(
     await control.aclose()
 
 
-async def _report(control: IOStream, stats: ServerStats) -> None:
+async def _report(control: IOStream, server: Server) -> None:
     told: ServerStats | None = None
     while True:
+        started = time.process_time()
+        stats = server.stats
+        took = time.process_time() - started
         if told != stats:
-            told = replace(stats)
+            told = stats
             await _send(control, asdict(told))
-        await asyncio.sleep(REPORT_INTERVAL)
+        await asyncio.sleep(max(REPORT_INTERVAL, took / REPORT_SHARE))
 
 
-async def _send(control: IOStream, message: dict[str, int] | ShutdownRequest) -> None:
+async def _send(control: IOStream, message: dict[str, Any] | ShutdownRequest) -> None:
     with contextlib.suppress(FramestreamError):
         await control.send(message)
 
@@ -165,7 +172,7 @@ class Worker:
                 if counters is None:
                     self.leaving.set()
                 else:
-                    self.stats = ServerStats(**counters)
+                    self.stats = ServerStats.from_dict(counters)
                     self._is_ready(True)
 
     def _give_up(self) -> None:
@@ -183,6 +190,11 @@ class Worker:
         self.leaving.set()
         self.ended.set()
         self._is_ready(False)
+
+    @property
+    def accepts(self) -> bool:
+        """True while it accepts connections and needs no successor."""
+        return self.ready.done() and self.ready.result() and not self.leaving.is_set()
 
     @property
     def fate(self) -> str:
@@ -222,10 +234,20 @@ class WorkerServer(Server):
     @property
     def stats(self) -> ServerStats:
         """The sum of the workers' last reports, at most a fraction of a second old."""
-        total = replace(self._stats)  # of those that have ended
+        total = self._stats.with_streams(())  # of those that have ended
         for worker in (*self._workers, *self._retiring):
             total.add(worker.stats)
         return total
+
+    @property
+    def workers_alive(self) -> int:
+        """How many of its workers accept connections."""
+        return sum(worker.accepts for worker in self._workers)
+
+    @property
+    def ready(self) -> bool:
+        """True while new connections are welcome, and a worker accepts them."""
+        return super().ready and self.workers_alive > 0
 
     async def _start(self) -> None:
         try:
@@ -258,6 +280,7 @@ class WorkerServer(Server):
                 if worker is self._workers[place]:
                     try:
                         self._put(place, self._start_worker())
+                        self._stats.worker_restarts += 1
                     except WorkerError as error:  # for a while, maybe
                         self._log(logging.ERROR, str(error))
 
@@ -276,7 +299,8 @@ class WorkerServer(Server):
         # A task of its own: cancelling a reload does not interrupt it.
         async def retire() -> None:
             await worker.shut_down(self._service.drain_timeout, take_backlog=False)
-            self._stats.add(replace(worker.stats, open=0))  # nothing is open in it any more
+            # Nothing is open in it any more.
+            self._stats.add(replace(worker.stats, open=0, bytes_unread=0, bytes_unsent=0))
             del self._retiring[worker]
 
         task = self._retiring[worker] = asyncio.ensure_future(retire())
@@ -284,6 +308,15 @@ class WorkerServer(Server):
 
     async def reload(self) -> None:
         """Replace each worker by a fresh one, which accepts before the old one drains."""
+        if self._manager is not None:
+            self._manager.tell_reloading()
+        try:
+            await self._replace_all()
+        finally:
+            if not self.closed:
+                self._tell_manager("READY=1", "serving")
+
+    async def _replace_all(self) -> None:
         for place in range(self._service.workers):
             if self.closed:
                 return
@@ -307,7 +340,7 @@ class WorkerServer(Server):
         # The workers keep their sockets until they drain.
         for monitor in self._monitors:
             monitor.cancel()
-        close_all(self._sockets)
+        super()._stop_listening()
 
     async def _drain(self, timeout: float) -> None:
         workers = {*self._workers, *self._starting, *self._retiring}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", 
 
 logger = logging.getLogger("framestream")
 
+_ids: Final = itertools.count(1)
+
 # One line in the log for each of a stream's troubles.
 _LINES: Final[dict[str, tuple[int, str]]] = {
     "read": (logging.WARNING, "error on read: %s"),
@@ -118,6 +121,7 @@ class StreamStats:
         oversize: frames above the limit.
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
+        broken: 1 once nothing can be read any more, because of the framing; 0 until then.
         waits: how often a read had to wait for the loop.
         read_high_water, write_high_water: the most bytes that were ever buffered.
     """
@@ -129,6 +133,7 @@ class StreamStats:
     oversize: int
     discarded: int
     payload_errors: int
+    broken: int
     waits: int
     read_high_water: int
     write_high_water: int
@@ -150,6 +155,7 @@ class IOStream(Generic[F]):
 
     Attributes:
         framer, send_framer: the stream's own framers.
+        id: its number in this process, from 1 up; log records have it as ``connection``.
         half_open: whether it stays open for writing when the peer has ended its half and a reader has been
             told so; None: until somebody awaits `wait_closed`, and so has no more to say.
         proxy_header: what a load balancer says about the client, a ``framestream_proxy.ProxyHeader``; None
@@ -159,8 +165,8 @@ class IOStream(Generic[F]):
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_callbacks", "_end", "_frames_sent", "_handshake", "framer", "half_open", "loop",
-        "proxy_header", "receiver", "send_framer", "sender", "timeouts",
+        "__weakref__", "_callbacks", "_end", "_frames_sent", "_handshake", "framer", "half_open", "id",
+        "loop", "proxy_header", "receiver", "send_framer", "sender", "timeouts",
     )
     # fmt: on
 
@@ -181,6 +187,7 @@ class IOStream(Generic[F]):
         check_options(options)
         settings = {**DEFAULTS, **options} if options else DEFAULTS
         self.framer, self.send_framer = directions(framer, send_framer)
+        self.id = next(_ids)
         self._end: End | None = None
         self._frames_sent = 0
         self.proxy_header: Any = None
@@ -703,7 +710,7 @@ class IOStream(Generic[F]):
         if end.error is not None:
             events.tell("stream_failed", stream=self, error=end.error)
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
-            logger.debug("stream closed", extra={**self._log_fields(), "error": end.error})
+            logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
             if not detached:
                 self.sender.send_rest_of_pass()
@@ -907,10 +914,12 @@ class IOStream(Generic[F]):
         # Only a callback's error comes with its traceback, since only that is a bug.
         trace = error if problem == "callback" else None
         what = describe_error(error) if trace is None else type(error).__name__
-        logger.log(level, text, what, exc_info=trace, extra=self._log_fields())
+        logger.log(level, text, what, exc_info=trace, extra=self.log_fields)
 
-    def _log_fields(self) -> dict[str, Any]:
-        return {"stream": self, "peer": self.peer}
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """What every log record about this stream has, as its `extra`: the stream, its id, its peer."""
+        return {"stream": self, "connection": self.id, "peer": self.peer}
 
     # What it is
 
@@ -978,6 +987,7 @@ class IOStream(Generic[F]):
             oversize=received.oversize,
             discarded=received.discarded,
             payload_errors=received.payload_errors,
+            broken=received.broken,
             waits=self.receiver.waits,
             read_high_water=received.high_water,
             write_high_water=sender.most,

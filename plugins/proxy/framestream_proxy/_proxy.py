@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
 from struct import Struct
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -112,10 +112,9 @@ class Proxy(Framer[ProxyHeader]):
                 "only the beginning of a PROXY header above the limit"
             )  # of which the rest is skipped
         try:
-            header = _read_line(payload) if payload.startswith(LINE) else _read_binary(payload)
+            return _read_line(payload) if payload.startswith(LINE) else _read_binary(payload)
         except ValueError as error:
             raise FramingError(f"PROXY header: {error}") from error
-        return replace(header, size=len(payload))
 
     def encode(self, frame: ProxyHeader) -> bytes:
         """Return the header in its version.
@@ -149,13 +148,14 @@ def _is_whole(header: bytes) -> bool:
 def _read_line(line: bytes) -> ProxyHeader:
     match line[:-2].decode("latin-1").split(" "):
         case [_, "UNKNOWN", *_]:
-            return ProxyHeader(version=1)
+            return ProxyHeader(version=1, size=len(line))
         case [_, "TCP4" | "TCP6" as family, source, destination, source_port, destination_port]:
             return ProxyHeader(
                 version=1,
                 family=family,
                 source=(source, _port(source_port)),
                 destination=(destination, _port(destination_port)),
+                size=len(line),
             )
     raise ValueError(f"{line[:-2]!r} is none of PROXY TCP4|TCP6 SOURCE DESTINATION PORT PORT, PROXY UNKNOWN")
 
@@ -178,7 +178,7 @@ def _written_line(header: ProxyHeader) -> bytes:
 def _read_binary(data: bytes) -> ProxyHeader:
     _, command, code, size = _FIXED.unpack_from(data)
     if command == _LOCAL:
-        return ProxyHeader(command="LOCAL")
+        return ProxyHeader(command="LOCAL", size=len(data))
     family = _FAMILIES.get(code)
     if family is None:
         raise ValueError(f"address family and protocol 0x{code:02x}")
@@ -196,6 +196,7 @@ def _read_binary(data: bytes) -> ProxyHeader:
         destination=destination,
         tlvs=tuple(tlv for tlv in tlvs if tlv[0] != Tlv.CRC32C),
         crc32c=bool(checksums),
+        size=len(data),
     )
 
 

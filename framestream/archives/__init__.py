@@ -1,0 +1,37 @@
+"""Archives: files of frames, cut in parallel, exactly, by as many processes or machines as there are.
+
+::
+
+    splits = plan("s3://logs/*.bin", "varint-prefix", size=64 << 20)
+    for count in process(splits, count_frames, jobs=4): ...
+
+A frame belongs to the split in which it begins, and the frames of all splits, in order, are those that
+`framestream.iter_frames` gives for the whole file: the same values, at the same places, and the same error.
+"""
+
+from framestream.archives.source import InMemory, LocalFile, RemoteFile, Source, open_sources
+from framestream.archives.split import Marks, OnError, Reader, Record, Split, divide, plan
+from framestream.archives.stitch import Chain, Process, Stitched, process, stitch, walk
+from framestream.errors import ArchiveError
+
+__all__ = [
+    "ArchiveError",
+    "Chain",
+    "InMemory",
+    "LocalFile",
+    "Marks",
+    "OnError",
+    "Process",
+    "Reader",
+    "Record",
+    "RemoteFile",
+    "Source",
+    "Split",
+    "Stitched",
+    "divide",
+    "open_sources",
+    "plan",
+    "process",
+    "stitch",
+    "walk",
+]

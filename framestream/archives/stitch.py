@@ -1,0 +1,289 @@
+"""Stitching: the frames of all splits, in order, are the frames of the file, whatever the guesses were worth.
+
+Where the next frame begins depends on the place alone, so two chains of frames that meet stay together. Each
+split is read from where its first frame probably begins, and tells where the first frame after it begins.
+Where that is not where the next split began, the next split is walked again from the true place, only until
+it meets a place that is known::
+
+      split 0                split 1                 split 2
+      |--f--f---f----f--f----|--?--f---f---f---f-----|---f--f----f---|
+                         end └─►first?            end └─►first?
+                                ▲ wrong guess: walked again from the end of split 0; both chains
+                                  meet after one frame, and the rest of split 1 stands
+
+It is never wrong. At worst, where no chain meets another, it is as slow as reading the file twice.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from multiprocessing import get_context
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from framestream.archives.split import Marks, Reader, Split
+from framestream.errors import FramingError, WorkerError
+
+R = TypeVar("R")
+
+# Splits on their way for each process: one in work, one to go on with.
+_AHEAD: Final = 2
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The frames of one split, as far as others need to know of them; it can be pickled.
+
+    Attributes:
+        first: where the first of them begins; if there is none, where the first one after the split does.
+        end: where the first frame after them begins, the size of the file if there is none, or where the file
+            stops being frames.
+        count: how many there are, bad ones included.
+        error: what ends the file there, or None.
+        marks: where some of them end.
+    """
+
+    first: int
+    end: int
+    count: int
+    error: FramingError | None = field(default=None, repr=False)
+    marks: Marks = field(default_factory=Marks, repr=False)
+
+
+def walk(split: Split) -> Chain:
+    """Read a split from its first frame, or the best guess of it, and return what there is.
+
+    Raises:
+        ArchiveError: the file cannot be read, or is no longer what it was.
+        FramerContractError: the framer is at fault.
+    """
+    reader = Reader(split)
+    error = None
+    try:
+        reader.drain()
+    except FramingError as caught:
+        error = caught
+    return _chain(reader, error)
+
+
+def _chain(reader: Reader, error: FramingError | None) -> Chain:
+    first = reader.position if reader.first is None else reader.first
+    end = reader.position if reader.end is None else reader.end
+    return Chain(first, end, reader.count, error, reader.marks)
+
+
+class Seam:
+    """Goes along the splits of one or more files in their order, and knows where the next frame truly begins.
+
+    Attributes:
+        true: where the first frame begins that is not in the splits so far.
+        error: what ended the file, or None.
+        walked_twice: bytes of all splits that had to be walked again.
+    """
+
+    def __init__(self) -> None:
+        self.true = self.walked_twice = 0
+        self.error: Exception | None = None
+
+    def enter(self, split: Split) -> Split:
+        """Return the split with its true first frame; with none if the file ended before it by an error."""
+        if not split.start:
+            self.true, self.error = 0, None
+        if self.error is not None:
+            return replace(split, first=max(split.stop, 1))
+        return replace(split, first=self.true)
+
+    def leave(self, end: int, error: Exception | None = None) -> None:
+        """Go on to the next split."""
+        self.true, self.error = end, self.error or error
+
+    def add(self, split: Split, chain: Chain) -> tuple[Split, Chain]:
+        """Return the split with its true first frame, and the true chain of its frames."""
+        split = self.enter(split)
+        first = split.first or 0
+        if self.error is not None or first >= split.stop > 0:
+            chain = Chain(first, self.true, 0)
+        elif split.start and chain.first != first:
+            chain = self._mend(split, first, chain)
+        self.leave(chain.end, chain.error)
+        return split, chain
+
+    def _mend(self, split: Split, first: int, chain: Chain) -> Chain:
+        """Walk the split from its true first frame until the chain is met, and return the true chain."""
+        reader = Reader(split)
+        offsets, counts = chain.marks.offsets, chain.marks.counts
+        known = {chain.first: 0, **dict(zip(offsets, counts, strict=True))}
+        error = None
+        try:
+            for record in reader.records(on_error="column"):
+                met = next((place for place in (record.offset, reader.position) if place in known), None)
+                if met is not None:
+                    self.walked_twice += met - first
+                    # A frame that begins there was read, and is in the other chain, too.
+                    more = reader.count - (met == record.offset) - known[met]
+                    rest = bisect_left(offsets, met)
+                    marks = Marks(
+                        reader.marks.offsets + offsets[rest:],
+                        reader.marks.counts + array("Q", [count + more for count in counts[rest:]]),
+                    )
+                    return Chain(first, chain.end, chain.count + more, chain.error, marks)
+        except FramingError as caught:
+            error = caught
+        again = _chain(reader, error)
+        self.walked_twice += min(again.end, split.stop) - first
+        return again
+
+
+class Map(Protocol):
+    """What calls a function with each item of an iterable, as ``map`` does, wherever it likes."""
+
+    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]: ...
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """What `stitch` has found out.
+
+    Attributes:
+        splits: the splits, each with its true first frame.
+        chains: the true chain of each.
+        walked_twice: how many bytes were walked again because a guess was wrong.
+    """
+
+    splits: list[Split]
+    chains: list[Chain] = field(repr=False)
+    walked_twice: int
+
+
+def stitch(splits: Iterable[Split], *, map: Map = map) -> Stitched:
+    """Find the true first frame of every split, by reading all of them at once.
+
+    Each split is then exact, and can be read by itself, anywhere. Splits after a place where a file stops
+    being frames have none; the split that ends there raises the error.
+
+    Args:
+        splits: those of `plan`: each file whole, in its order.
+        map: what calls `walk` for each split: that of an executor, or anything that does so on other
+            machines. What is walked again is walked here, in order.
+
+    Raises:
+        ArchiveError: a file cannot be read, or is no longer what it was.
+    """
+    splits = list(splits)
+    _check_whole(splits)
+    seam = Seam()
+    true = [seam.add(split, chain) for split, chain in zip(splits, map(walk, splits), strict=True)]
+    return Stitched([split for split, _ in true], [chain for _, chain in true], seam.walked_twice)
+
+
+def _check_whole(splits: list[Split]) -> None:
+    place: tuple[Any, int] = (None, 0)
+    for split in splits:
+        if split.start and place != (split.source, split.start):
+            raise ValueError(
+                f"{split} does not follow the split before it: stitch all of a plan, in its order"
+            )
+        place = (split.source, split.stop)
+
+
+@dataclass(frozen=True)
+class Done(Generic[R]):
+    """What came of one split: the function's result, and what the next split needs to know."""
+
+    first: int
+    end: int
+    result: R | None
+    error: Exception | None
+
+
+def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
+    reader = Reader(split)
+    try:
+        result, error = function(reader), None
+    except Exception as caught:  # noqa: BLE001 - it may be the guess that is wrong
+        result, error = None, caught
+    if reader.end is None and error is None:
+        error = ValueError(f"{function!r} stopped before the end of {split}")
+    chain = _chain(reader, None)
+    return Done(chain.first, chain.end, result, error)
+
+
+class Process(Generic[R]):
+    """The results of `process`, one for each split, in their order; to be iterated over once."""
+
+    def __init__(self, splits: list[Split], function: Callable[[Reader], R], jobs: int) -> None:
+        self._splits, self._function, self._jobs = splits, function, jobs
+        self._seam = Seam()
+
+    @property
+    def walked_twice(self) -> int:
+        """Bytes of the splits that were done again so far, because a guess was wrong."""
+        return self._seam.walked_twice
+
+    def __iter__(self) -> Iterator[R]:
+        with ExitStack() as stack:
+            start: Callable[[Split], Callable[[], Done[R]]]
+            if self._jobs == 1:
+                # Done when it is asked for, and so from the true place on.
+                start = lambda split: lambda: _work(self._function, self._seam.enter(split))  # noqa: E731
+            else:
+                executor = stack.enter_context(ProcessPoolExecutor(self._jobs, get_context("spawn")))
+                stack.callback(executor.shutdown, cancel_futures=True)
+                start = lambda split: executor.submit(_work, self._function, split).result  # noqa: E731
+            todo = iter(self._splits)
+            waiting = deque((split, start(split)) for split in islice(todo, _AHEAD * self._jobs))
+            while waiting:
+                split, result = waiting.popleft()
+                try:
+                    yield self._true_result(split, result, start)
+                except BrokenProcessPool as error:
+                    raise WorkerError("a process that cut frames was killed, or died") from error
+                waiting.extend((split, start(split)) for split in islice(todo, 1))
+
+    def _true_result(
+        self,
+        split: Split,
+        result: Callable[[], Done[R]],
+        start: Callable[[Split], Callable[[], Done[R]]],
+    ) -> R:
+        seam = self._seam
+        true = seam.enter(split)
+        done = result()
+        if done.first != (first := seam.true):
+            seam.walked_twice += max(split.stop - first, 0)
+            done = start(true)()
+        if done.error is not None:
+            raise done.error
+        seam.leave(done.end)
+        return done.result  # type: ignore[return-value]  # there is no error
+
+
+def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: int) -> Process[R]:
+    """Call a function with a `Reader` for each split, in several processes, and yield the results in order.
+
+    All is read once, in the usual case: where the first frame of a split had to be guessed and the guess was
+    wrong, the split is done again from the true place, and what the function made of it before is dropped.
+
+    Args:
+        splits: those of `plan`: each file whole, in its order.
+        function: reads all of its reader, and returns what can be pickled. With more than one process it must
+            be importable, and have no effect besides its result.
+        jobs: how many processes; 1 for this one.
+
+    Raises:
+        FramingError, PayloadError: what ended the reading of a split, after the results of those before it.
+        ArchiveError: a file cannot be read, or is no longer what it was.
+        WorkerError: a process was killed.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; it must be at least 1")
+    splits = list(splits)
+    _check_whole(splits)
+    return Process(splits, function, jobs)

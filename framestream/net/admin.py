@@ -1,0 +1,195 @@
+"""What a server says about itself by HTTP: health checks, metrics, and a page for people.
+
+Requests are frames like any others: one is read up to the empty line, within a limit and a time, answered,
+and the connection is closed (RFC 9112; a request has no body that would be looked at).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from html import escape
+from typing import Any, Final
+
+from framestream.errors import AddressError, FrameTooLarge, FramingError, counted, printable
+from framestream.framers.delimiter import Delimiter
+from framestream.net.serve import serve
+from framestream.net.server import Server
+from framestream.net.stats import Histogram
+from framestream.net.urls import Tcp, parse_url
+from framestream.stream.stream import IOStream
+
+REQUEST_TIMEOUT = 5.0
+"""Seconds for a request to arrive, and for its answer to leave."""
+
+MOST_REQUESTS = 64
+"""Requests that are answered at once."""
+
+MOST_SHOWN = 100
+"""Connections that the page lists."""
+
+_HEAD: Final = Delimiter((b"\r\n\r\n", b"\n\n"), last=False, max_size=8192)
+_TEXT: Final = "text/plain; charset=utf-8"
+_HTML: Final = "text/html; charset=utf-8"
+_REASONS: Final = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    431: "Request Header Fields Too Large",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+}
+Answer = tuple[int, str, bytes | str]
+
+
+async def serve_admin(server: Server, url: str) -> Server:
+    """Listen on a URL, and answer there for a server.
+
+    Raises:
+        AddressError, OSError: as for `serve`.
+    """
+    endpoint = parse_url(url)
+    if isinstance(endpoint, Tcp) and endpoint.tls:
+        raise AddressError(f"admin is {url}; it speaks plain HTTP: use tcp:// or unix:", url=url)
+    return await serve(
+        Admin(server),
+        url,
+        framer=_HEAD,
+        max_connections=MOST_REQUESTS,
+        drain_timeout=REQUEST_TIMEOUT,
+        frame_timeout=REQUEST_TIMEOUT,
+        write_timeout=REQUEST_TIMEOUT,
+    )
+
+
+class Admin:
+    """Answers requests about a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._pages: dict[bytes, Callable[[], Answer]] = {
+            b"/": lambda: (200, _HTML, _page(server)),
+            b"/livez": lambda: (200, _TEXT, "alive\n"),
+            b"/readyz": self._readiness,
+            b"/metrics": _metrics_of(server),
+        }
+
+    async def __call__(self, stream: IOStream[bytes]) -> None:
+        """Answer one request."""
+        method = b"GET"
+        try:
+            line = (await stream.read()).partition(b"\n")[0].split()
+            method, target, _ = line
+            status, kind, body = self._answer(method, target)
+        except FrameTooLarge as error:
+            status, kind, body = 431, _TEXT, f"{error}\n"
+        except FramingError:
+            return  # it ended inside its request
+        except ValueError:
+            status, kind, body = 400, _TEXT, "this is no HTTP request; try GET / HTTP/1.1\n"
+        content = body.encode() if isinstance(body, str) else body
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\n"
+            f"Content-Type: {kind}\r\n"
+            f"Content-Length: {len(content)}\r\n"
+            f"{'Allow: GET, HEAD' + chr(13) + chr(10) if status == 405 else ''}"
+            "Connection: close\r\n"
+            "Cache-Control: no-store\r\n"
+            "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
+            "X-Content-Type-Options: nosniff\r\n\r\n"
+        )
+        await stream.write(head.encode() + (b"" if method == b"HEAD" else content))
+
+    def _answer(self, method: bytes, target: bytes) -> Answer:
+        page = self._pages.get(target.partition(b"?")[0])
+        if page is None:
+            return 404, _TEXT, "there are /livez, /readyz, /metrics, and / to read\n"
+        if method not in (b"GET", b"HEAD"):
+            return 405, _TEXT, "only GET and HEAD are answered\n"
+        return page()
+
+    def _readiness(self) -> Answer:
+        server = self._server
+        if server.ready:
+            return 200, _TEXT, "ready\n"
+        why = server.state if server.state != "ready" else "no worker accepts"
+        return 503, _TEXT, f"not ready: {why}, {counted(server.stats.open, 'connection')} open\n"
+
+
+def _metrics_of(server: Server) -> Callable[[], Answer]:
+    try:
+        # Now, and not while a scrape and everybody else waits for it.
+        from framestream.net.metrics import CONTENT_TYPE, ServerMetrics  # noqa: PLC0415  # an extra
+    except ImportError:
+        what = 'metrics need prometheus-client: pip install "framestream[metrics]"\n'
+        return lambda: (501, _TEXT, what)
+    metrics = ServerMetrics(server)
+    return lambda: (200, CONTENT_TYPE, metrics.text())
+
+
+# The page
+
+_STYLE: Final = """
+:root { color-scheme: light dark; font-family: system-ui, sans-serif; line-height: 1.5 }
+body { margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
+div { overflow-x: auto }
+table { border-collapse: collapse; margin-bottom: 2rem }
+th, td { border-bottom: 1px solid #8884; padding: .2rem 1rem .2rem 0; text-align: left; font-weight: normal }
+thead th { font-weight: bold }
+td { font-variant-numeric: tabular-nums; text-align: right }
+"""
+
+
+def _page(server: Server) -> str:
+    state = server.state if server.ready or server.state != "ready" else "no worker accepts"
+    process = f"process {os.getpid()}"
+    if server.worker_pids:
+        process += ", workers " + ", ".join(map(str, server.worker_pids))
+    streams = server.streams
+    listed = ""
+    if streams:
+        rows = ((stream.id, stream.peer, *_traffic(stream)) for stream in streams[:MOST_SHOWN])
+        names = ("Connection", "Peer", "Frames in", "Frames out", "Bytes in", "Bytes out", "Unread", "Unsent")
+        shown = f", the first {MOST_SHOWN}" if len(streams) > MOST_SHOWN else ""
+        listed = f"<h2>Open connections{shown}</h2>{_table(names, rows)}"
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_text(server.url)}: {_text(state)}</title><style>{_STYLE}</style></head><body>"
+        f"<h1>{_text(server.url)} is {_text(state)}</h1><p>{_text(process)}</p>"
+        f"{_table(('Counter', 'Value'), _counters(server))}{listed}"
+        '<p><a href="/livez">livez</a> <a href="/readyz">readyz</a> <a href="/metrics">metrics</a></p>'
+        "</body></html>\n"
+    )
+
+
+def _traffic(stream: IOStream) -> tuple[int, ...]:
+    stats = stream.stats
+    frames, size = (stats.frames_received, stats.frames_sent), (stats.bytes_received, stats.bytes_sent)
+    return *frames, *size, stream.buffered, stream.sender.size
+
+
+def _counters(server: Server) -> Iterator[tuple[str, int | str]]:
+    stats = server.stats
+    for counter in fields(stats):
+        value = getattr(stats, counter.name)
+        name = counter.name.replace("_", " ")
+        if not isinstance(value, Histogram):
+            yield name, value
+        elif count := sum(value.counts):
+            yield f"{name}, on average", f"{value.sum / count:.6f}"
+
+
+def _table(names: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> str:
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in names)
+    body = "".join(
+        f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in cells)}</tr>'
+        for first, *cells in rows
+    )
+    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _text(value: object) -> str:
+    return escape(printable(str(value)))
