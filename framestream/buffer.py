@@ -100,6 +100,13 @@ class Place:
             return bytes(self._file.getbuffer()[: self.size])
         return self._file.getvalue()
 
+    def release(self) -> None:
+        """Let go of the room: where receiving failed, the error's traceback still knows it."""
+        try:
+            self._rest.release()
+        except BufferError:
+            return  # a loop holds it until the call that tells of its bytes returns
+
 
 class LentPlace(Place):
     """A buffer of the reader's that bytes are received into; `take` copies those that are there."""
@@ -117,10 +124,13 @@ class LentPlace(Place):
 
     def rest(self) -> memoryview:
         """Return the room for what is to arrive next."""
-        return self._whole[self.size :]
+        self.release()
+        self._rest = self._whole[self.size :]
+        return self._rest
 
     def take(self) -> bytes:
         """Return a copy of what has arrived, and let go of the buffer."""
+        self.release()
         return bytes(self._whole[: self.size])
 
 
@@ -256,9 +266,10 @@ class ReceiveBuffer:
     def close_place(self) -> None:
         """Make what has arrived in the place a chunk like others."""
         place, self.place = self.place, None
-        if place is not None and place.size:
+        if place is not None:
             self.queued -= place.size
-            self._queue(place.take())
+            if received := place.take():
+                self._queue(received)
 
     def consume_lent(self) -> bool:
         """Consume what a lent place holds, if it is full and nothing comes first; else have it as a chunk."""
@@ -266,6 +277,7 @@ class ReceiveBuffer:
         if place is None or place.size < place.total or self.queued != self.size:
             self.close_place()
             return False
+        place.release()
         self.place = None
         self.base += place.total
         self.queued = 0

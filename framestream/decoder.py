@@ -947,6 +947,7 @@ class FrameDecoder:
         part: bytes | FrameEnd | NeedData | TooLarge
         part = self._guard(frame.next_part, limit + condition.overhead, self._eof)
         if part is TOO_LARGE:
+            self._oversized += 1
             self._fail(frame.too_large(limit))
         if part is FRAME_END:
             self._delivered(self._buffer.offset - frame.consumed, frame.consumed)
@@ -1240,17 +1241,15 @@ class FrameDecoder:
             error = self._error
             if frame.state is BROKEN:
                 raise error.with_traceback(None)
+            if condition is not _NONE and self._is_respite_due():
+                raise Respite
             self._error = None
-            if not isinstance(error, PayloadError):
+            if isinstance(error, PayloadError):
+                self._start, self._size = self._error_place
+                self._batch = None
+            if not isinstance(error, PayloadError) or self.on_payload_error is None:
                 raise error
-            self._start, self._size = self._error_place
-            self._batch = None
-            if condition is not _NONE:
-                self._report(error)
-            elif self.on_payload_error is None:
-                raise error
-            else:
-                self.on_payload_error(error)
+            self.on_payload_error(error)
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
         same = condition is self.condition
@@ -1302,6 +1301,7 @@ class FrameDecoder:
         outcome: bytes | FrameEnd | NeedData | TooLarge
         outcome = self._guard(ask, limit + frame.condition.overhead, self._eof)
         if outcome is TOO_LARGE:
+            self._oversized += frame.error is None  # else it is counted already
             self._fail(frame.unskippable(frame.error or frame.too_large(limit)))
         if outcome is NEED_DATA and self._eof:
             raise frame.incomplete()

@@ -22,6 +22,8 @@ from framestream import (
     get_framer,
     iter_frames,
 )
+from framestream.testing.driver import read_chunks
+from framestream.testing.starts import check_exact, find_start
 
 NAMES = [info.name for info in available_framers() if (info.distribution or "").startswith("framestream-")]
 NONSENSE: list[Any] = [None, 5, 1.5, "text", object(), (), (1,), (1, 2, 3), ("a", "b", "c", "d"), {1: {2}}]
@@ -54,6 +56,25 @@ def test_a_payload_that_cannot_be_decoded_costs_no_other(name: str, payloads: li
     assert frames.count(expected) >= len(payloads)
     assert all(wire[error.payload_offset :].startswith(error.payload) for error in bad)
     assert len(frames) + len(bad) >= 2 * len(payloads)
+
+
+SYNCHRONISE = [name for name in NAMES if get_framer(name).synchronises]
+
+
+@pytest.mark.parametrize("name", SYNCHRONISE)
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_from_any_place_a_frame_is_found_and_exactly_the_next_one_where_that_is_promised(
+    name: str, data: st.DataObject
+) -> None:
+    framer: Any = get_framer(name)
+    pieces = st.sampled_from([*framer.examples, b"\n", b"\0", b"\x1e", b"\xc0", b" ", b"\xef\xbb\xbf"])
+    wire = b"".join(data.draw(st.lists(pieces | st.binary(max_size=4), max_size=8))) + b"x"
+    start, step = data.draw(st.integers(1, len(wire))), data.draw(st.none() | st.integers(1, 9))
+    place = find_start(framer, wire, start, step=step)
+    assert start <= place == find_start(framer, wire, start) <= len(wire)
+    if framer.synchronises == "exact":
+        check_exact(framer, wire, read_chunks(framer, [wire]), start, place)
 
 
 @pytest.mark.parametrize("name", NAMES)

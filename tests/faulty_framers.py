@@ -387,3 +387,40 @@ class Preallocates(ReadCondition[bytes]):
             return NeedMore(size=3)
         room = bytearray(int.from_bytes(data[window.start : first], "big"))
         return first, first + len(room), first + len(room)
+
+
+@dataclass(frozen=True)
+class Starts(Lines):
+    """Lines that say where one may begin, without a defect; the next ones differ from it in one place."""
+
+    synchronises = "exact"
+    lookbehind = 2
+
+    def find_start(self, window: Window) -> Any:
+        end = window.data.find(b"\r\n", max(window.start - 2, 0))
+        if end >= 0:
+            return end + 2
+        size = len(window.data)
+        return size if window.eof else NeedMore(resume=max(window.start, size - 1))
+
+
+def start(answer: Callable[[Any, Window], Any], **attributes: Any) -> Any:
+    """Return an instance whose `find_start` returns what this makes of the right answer."""
+
+    def find_start(self: Starts, window: Window) -> Any:
+        return answer(Starts.find_start(self, window), window)
+
+    return faulty("Starts", Starts, **{"find_start": find_start, **attributes})()
+
+
+def starts_at_any_line_feed(found: Any, window: Window) -> Any:
+    end = window.data.find(b"\n", max(window.start - 1, 0))
+    return end + 1 if end >= 0 else found
+
+
+def starts_over(found: Any, window: Window) -> Any:
+    return NeedMore(resume=window.start) if isinstance(found, NeedMore) else found
+
+
+def starts_too_soon(found: Any, window: Window) -> Any:
+    return len(window.data) if isinstance(found, NeedMore) else found

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import command_line
@@ -24,6 +25,8 @@ from framestream.cli.output import hexdump, print_table, to_json, to_text
 from framestream.framer import PADDING, Decode
 
 framestream = command_line.framestream
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "framestream" / "cli" / "samples"
 
 LINES = b"one\ntwo\r\n\nfour\n"
 HOSTILE = "\x1b]0;title\x07 \x9b31m \u202e"
@@ -236,7 +239,7 @@ def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestre
 
 def test_help_is_there_for_all_and_for_each_command(framestream):
     assert framestream("--version").out.startswith("framestream ")
-    printed = framestream()
+    printed = framestream("--help")
     assert (0, "") == (printed.status, printed.err)
     commands = re.findall(r"^  (\w+)  ", printed.out.partition("Commands:\n")[2], re.MULTILINE)
     assert ["cut", "connect", "serve", "framers", "check", "plugins", "new"] == commands
@@ -449,3 +452,23 @@ def test_names_complete_in_the_shell(monkeypatch, capsys):
     with plugins.isolated(), pytest.raises(SystemExit) as ended:
         run([])
     assert (0, "plain,length-prefix\nplain,line\n") == (ended.value.code, capsys.readouterr().out)
+
+
+def test_what_to_try_first_works(capsys):
+    """Every command of the text that `framestream` alone prints, but for the one that writes a project."""
+    assert 0 == run([])
+    shown = capsys.readouterr().out
+    commands = re.findall(r"^  framestream ((?:cut|framers) .*?)(?:  .*)?$", shown, re.MULTILINE)
+    assert 3 == len(commands)
+    assert [0, 0, 0] == [run(command.split()) for command in commands]
+
+
+@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.bin")), ids=lambda path: path.stem)
+def test_a_sample_is_a_capture(sample):
+    captures = (ROOT / "examples" / "captures").glob("*.bin")
+    assert sample.read_bytes() in [capture.read_bytes() for capture in captures]
+
+
+def test_an_unknown_sample_is_refused_with_those_there_are(capsys):
+    assert 2 == run(["cut", "line", "sample:radis"])
+    assert "no sample named 'radis' (available: dns, redis)" in capsys.readouterr().err

@@ -99,6 +99,38 @@ def test_defect_is_named(framer: ReadCondition[Any], examples: Any, check: str, 
 
 
 @pytest.mark.parametrize(
+    ("framer", "check", "defect"),
+    [
+        (faulty.start(faulty.starts_at_any_line_feed), "find-start", 'find_start is not "exact"'),
+        (faulty.start(lambda found, _: found, lookbehind=0), "find-start", 'find_start is not "exact"'),
+        (faulty.start(faulty.starts_over), "start-cost", "looks at the same bytes again and again"),
+        (faulty.start(faulty.starts_too_soon), "find-start", "depends on how the bytes arrive"),
+        (faulty.start(lambda _, window: window.start - 1), "find-start", "a place before window.start"),
+        (faulty.start(lambda _, window: len(window.data) + 1), "find-start", "a place beyond the end"),
+        (faulty.start(lambda *_: NeedMore(resume=0)), "find-start", "wants more at the end"),
+        (faulty.start(lambda *_: None), "find-start", "neither a place nor NeedMore"),
+        (faulty.start(lambda *_: {}[1]), "find-start", "find_start raises KeyError"),
+        (faulty.start(lambda found, _: found, synchronises="yes"), "find-start", "says something else"),
+        (
+            faulty.start(lambda found, _: found, find_start=ReadCondition.find_start),
+            "find-start",
+            "raises Not",
+        ),
+    ],
+)
+def test_what_is_wrong_with_where_a_frame_may_begin_is_named(framer: Any, check: str, defect: str) -> None:
+    error = failure(framer, examples=LINES)
+    assert (error.check, defect in error.defect, bool(error.hint or error.expected)) == (check, True, True), (
+        error
+    )
+
+
+def test_a_framer_need_not_say_where_a_frame_may_begin() -> None:
+    check_framer(faulty.Starts(), examples=LINES)
+    assert "find-start" in check_framer(faulty.Lines(), examples=LINES).kept
+
+
+@pytest.mark.parametrize(
     ("examined", "use"),
     [
         (1, lambda data: data[3]),

@@ -29,6 +29,7 @@ from framestream import (
     Window,
 )
 from framestream.decoder import DecoderStats
+from framestream.errors import Respite
 from framestream.framer import PADDING, Decode
 
 BOTH = pytest.mark.parametrize("read", ["next_frame", "next_batch"])
@@ -56,6 +57,16 @@ class Words(ReadCondition[bytes]):
         if zero >= 0:
             raise FramingError("a zero byte", position=zero)
         return NeedMore(resume=len(data), settled=len(data)) if end < 0 else (start, end, end + 1)
+
+
+@dataclass(frozen=True)
+class Letters(ReadCondition[bytes]):
+    """To a dot; what comes before question marks is settled, and they are not."""
+
+    def find(self, window: Window) -> Any:
+        data, end = window.data, window.data.find(b".", window.start)
+        settled = max(len(bytes(data).rstrip(b"?")), window.start)
+        return NeedMore(settled=settled) if end < 0 else (window.start, end, end + 1)
 
 
 @dataclass(frozen=True)
@@ -560,6 +571,42 @@ def test_a_bad_frame_after_a_batch_is_told_before_anything_else_happens() -> Non
 
 def test_padding_that_comes_with_the_end_is_no_frame() -> None:
     assert fed(b"  ", eof=True).next_frame(Words()) is END
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_in_a_flood_of_bad_frames_after_good_ones_others_have_their_turn(told: bool) -> None:
+    bad: list[PayloadError] = []
+    decoder = fed(b"a\n!\n" * 200, on_payload_error=bad.append if told else None)
+    decoder.gives_way = True
+    frames, turns, condition = 0, 0, Fussy()
+    while (answer := answer_or_error(decoder.next_batch, condition)) is not NEED_DATA:
+        if isinstance(answer, PayloadError):
+            bad.append(answer)
+        turns += isinstance(answer, Respite)
+        frames += len(answer) if isinstance(answer, list) else 0
+    assert (frames, turns) == (200, 3)
+    assert [error.offset for error in bad] == list(range(2, 800, 4))
+
+
+def answer_or_error(ask: Any, *arguments: Any) -> Any:
+    try:
+        return ask(*arguments)
+    except (PayloadError, Respite) as error:
+        return error
+
+
+def test_frames_in_parts_that_are_too_large_are_counted() -> None:
+    decoder = fed(b"x" * 20, max_frame_size=4)
+    with pytest.raises(FrameTooLarge):
+        decoder.next_part(Plain())
+    assert decoder.stats.oversize == 1
+    decoder = fed(b"abc", max_frame_size=4)
+    assert decoder.next_part(Letters()) == b"abc"
+    decoder.skip_frame()
+    decoder.receive_data(b"?" * 20)
+    with pytest.raises(FrameTooLarge, match="it cannot be skipped"):
+        decoder.next_frame(Letters())
+    assert decoder.stats.oversize == 1
 
 
 def test_a_bad_frame_after_a_batch_is_told_before_the_leftover_is_taken() -> None:

@@ -56,6 +56,8 @@ from framestream.framers import (
 )
 from framestream.framers.values import Interned
 from framestream.testing import check_framer, chunkings, conformance_checks
+from framestream.testing.driver import read_chunks
+from framestream.testing.starts import check_exact, find_start
 
 MAY_BE_UNTRIED = {
     "settled": "framers that know a frame's extent from its header",
@@ -65,6 +67,7 @@ MAY_BE_UNTRIED = {
     "incomplete": "framings in which every stream may end anywhere",
     "resume": "frames of fixed size",
     "linear-cost": "frames of fixed size",
+    "start-cost": "frames of fixed size",
     "many-frames": "frames that end only with the stream",
     "memory": "frames of fixed size",
     "bad-frames": "framings in which every payload can be decoded",
@@ -106,6 +109,28 @@ def test_a_batch_of_any_bytes_is_what_single_reads_give(data: st.DataObject) -> 
         return
     expected, rest = ReadCondition.split(framer, Window(b"-" + stream, 1))
     assert (end <= rest, repr(frames)) == (True, repr(expected[: len(frames)]))
+
+
+EXACT = sorted(name for name, sample in SAMPLES.items() if sample.framer.synchronises == "exact")
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_an_exact_framer_finds_the_next_frame_from_any_place(data: st.DataObject) -> None:
+    framer, material = SAMPLES[data.draw(st.sampled_from(EXACT))]
+    pieces = st.sampled_from([*material["examples"], b"\n", b"\r\n", b";", b"\0", b"-"])
+    stream = b"".join(data.draw(st.lists(pieces | st.binary(max_size=4), max_size=8))) + b"x"
+    start, step = data.draw(st.integers(1, len(stream))), data.draw(st.none() | st.integers(1, 5))
+    place = find_start(framer, stream, start, step=step)
+    check_exact(framer, stream, read_chunks(framer, [stream]), start, place)
+
+
+def test_what_may_begin_a_frame_of_several_framings_is_likely_if_all_of_them_say_so() -> None:
+    lines, pieces = Line(None), Delimiter(b";")
+    both = FirstOf(When(b"<", lines), pieces)
+    assert (both.synchronises, both.lookbehind, FirstOf(lines).synchronises) == ("likely", 2, "exact")
+    assert [find_start(both, b"a;b\n<c\n", start, step=1) for start in (1, 3, 5)] == [2, 4, 7]
+    assert FirstOf(When(b"<", lines), LengthPrefix()).synchronises is None
 
 
 # What is read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from sample_conditions import Spaced
 from framestream import (
     NEED_DATA,
     Delimiter,
+    FixedLength,
     FrameDecoder,
     FramerContractError,
     FrameTooLarge,
@@ -43,6 +45,23 @@ def of(generator: Callable[[], Any]) -> GeneratorFramer[Any]:
 
 
 # Limits, parts, policies
+
+
+@pytest.mark.parametrize("field", [1, b",", struct.Struct("B"), FixedLength(1)], ids=str)
+def test_many_small_fields_take_no_memory_but_their_bytes(field: Any) -> None:
+    def fields() -> Any:
+        while (yield field) not in (b"!", (33,)):
+            pass
+
+    framer, decoder, wire = of(fields), FrameDecoder(), (b"x," if field == b"," else b"xx") * 10_000
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for at in range(0, len(wire), 10):
+        decoder.receive_data(wire[at : at + 10])
+        assert decoder.next_frame(framer) is NEED_DATA
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert held < 1.3 * len(wire) + 8_192
 
 
 def test_a_declared_body_is_judged_before_it_arrives_and_skipped_exactly() -> None:

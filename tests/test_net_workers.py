@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import importlib
 import multiprocessing
 import os
 import re
@@ -54,6 +55,18 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
             with pytest.raises(StreamClosed):
                 await stream.read(LINE)
     assert f"{server.url}: worker {old} ended with exit code 3" in caplog.text
+
+
+@pytest.mark.asyncio_only
+async def test_what_modules_print_while_a_worker_imports_them_is_no_output(tmp_path, monkeypatch, capfd):
+    loud = "from framestream import Line\nprint('loud')\nclass Loud(Line):\n    pass\n"
+    (tmp_path / "loud_lines.py").write_text(loud)
+    monkeypatch.syspath_prepend(tmp_path)
+    framer = importlib.import_module("loud_lines").Loud()
+    assert "loud\n" == capfd.readouterr().out
+    async with await serve(converse, HERE, workers=1, framer=framer) as server:
+        assert str(server.worker_pids[0]) == await ask(server.url)
+    assert ("", "loud\n") == capfd.readouterr()
 
 
 @pytest.mark.asyncio_only

@@ -139,13 +139,13 @@ def test_a_name_that_makes_no_framer_is_listed_with_the_reason_which_says_where_
     ("text", "reason"),
     [
         ("[framers\n", "Expected"),
-        ("tool = 'none'\nframers = 5", "[framers] is no table"),
-        ("[framer]\nacme = 'line'", "[framers] is no table; there is [framer]"),
+        ("tool = 'none'\nframers = 5", ": it has no table [framers]"),
+        ("[framer]\nacme = 'line'", "has no table [framers]; is [framer] meant to be it?"),
         (
             "[tool.framestream]\nframer.acme = 'line'",
-            "[tool.framestream.framers] is no table; there is [framer]",
+            "no table [tool.framestream.framers]; is [tool.framestream.framer] meant to be it?",
         ),
-        ("[tool]\nframestream = 5", "[tool.framestream.framers] is no table"),
+        ("[tool]\nframestream = 5", "no table [tool.framestream.framers]"),
         ("[tool.framestream]\nframers = {}\nlimit = 1", "holds framers and nothing else, not 'limit'"),
         ("[framers]\nacme = 5", "acme is 5; it must be a spec string"),
         ("[framers]\n'a/b' = 'line'", "'a/b' is no name for a framer"),

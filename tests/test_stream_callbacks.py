@@ -248,6 +248,22 @@ async def test_a_bad_frame_costs_callbacks_itself_only(begin, condition, wire, f
     assert reason in line
 
 
+@once
+@pytest.mark.parametrize("begin", [by_handler, by_chained_reads])
+@pytest.mark.parametrize(("condition", "wire", "frames", "reason"), BAD)
+async def test_a_peer_does_not_decide_how_long_the_log_gets(begin, condition, wire, frames, reason, caplog):
+    client, server = memory_stream_pair()
+    notes, note = called()
+    begin(server, condition, note)
+    await client.write(wire * 500)
+    await client.aclose()
+    await until(server.closed)
+    assert frames * 500 == notes
+    first, last = caplog.messages
+    assert first.startswith("skipping a frame: ")
+    assert "skipped 499 more frames" == last
+
+
 async def by_iteration(stream, condition, note):
     async for frame in stream.frames(condition):
         note(frame)

@@ -6,7 +6,7 @@ import tracemalloc
 from contextlib import suppress
 
 import pytest
-from stream_pairs import begun, joined, once, passes, reset
+from stream_pairs import begun, joined, once, passes, reset, until
 
 from framestream import (
     Available,
@@ -22,6 +22,7 @@ from framestream import (
 )
 from framestream.stream.receiver import READ_AHEAD, TURN, kept_buffer
 from framestream.transport import PolledTransport
+from framestream.transport.base import is_reset
 from framestream.transport.descriptor import Readiness
 
 pytestmark = pytest.mark.every_loop
@@ -230,6 +231,20 @@ async def test_read_into_receives_straight_into_the_buffer(buffered, grant):
         assert script.in_place >= MIB - 2 * READ_AHEAD
         assert "line" == await stream.read(Line())
         assert MIB + 6 == stream.stats.bytes_received
+
+
+async def test_read_into_lets_go_of_the_buffer_whatever_ends_it():
+    async with joined("tcp") as (client, server):
+        place = bytearray(MIB)
+        reading = await begun(server.read_into(place))
+        client.write(b"x" * 50_000)
+        await until(lambda: server.stats.bytes_received == 50_000)
+        reset(client)
+        with pytest.raises(StreamClosed) as caught:
+            await reading
+        place.clear()  # although the error knows where it was raised
+        assert b"x" * 50_000 == server.leftover
+        assert is_reset(caught.value.real_error)
 
 
 @pytest.mark.parametrize("size", [4, 100_000])

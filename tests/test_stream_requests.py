@@ -145,7 +145,24 @@ async def test_what_answers_nobody_goes_to_a_function_or_is_logged(caplog):
     async with Requests(client, id_of):
         await server.send([NOTIFICATION, "\x1b[31mtick", []])
         await until(lambda: caplog.messages)
-    assert r"nobody waits for [2, '\x1b[31mtick', []]" in caplog.text
+        await server.send([NOTIFICATION, "tock", []])
+        await server.send([NOTIFICATION, "tock", []])
+        await passes()
+    first, last = caplog.messages
+    assert r"nobody waits for [2, '\x1b[31mtick', []]" in first
+    assert last.endswith("nobody waited for 2 more frames")
+
+
+@once
+@pytest.mark.parametrize("ids", [range(7, 8), itertools.repeat(7), itertools.cycle([7])])
+async def test_without_an_id_left_a_request_is_refused_and_concerns_no_other(ids):
+    client, server = pair()
+    async with Requests(client, id_of, ids=ids) as requests:
+        asked = await begun(requests.ask(request("get")))
+        with pytest.raises(ValueError, match="ids has no id left for this request: it must go on for ever"):
+            await requests.ask(request("get"))
+        await server.send(answer_to(await server.read(), "it"))
+        assert "it" == (await asked)[3]
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,6 @@ async def test_closing_drops_what_the_peer_does_not_take_and_watches_no_longer(k
         sending = asyncio.ensure_future(left.send(LARGE * 10))
         await passes(10)
         sending.cancel()
-        left.transport.watch_writing(False)
         descriptor = left.transport.socket.fileno() if left.transport.socket else -1
         await closed(left, right)
         assert not right.data
@@ -633,6 +632,16 @@ async def test_without_a_socket_it_is_a_protocol_of_whatever_makes_transports():
 
 
 # Descriptors
+
+
+async def test_a_socket_is_asked_for_its_peer_when_somebody_wants_to_know():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        transport = SocketTransport(sock := socket.socket())
+        sock.connect_ex(listener.getsockname())
+        listener.accept()[0].close()
+        assert f"127.0.0.1:{listener.getsockname()[1]}" == transport.peer
+        sock.close()
+    assert "127.0.0.1:" == transport.peer[:10]
 
 
 async def test_a_regular_file_is_read_to_its_end_and_written(tmp_path):

@@ -38,8 +38,26 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 CLOSED_PIPE: Final = 141
 
+_FIRST_STEPS: Final = """\
+framestream cuts byte streams into protocol frames. Try it on what real programs sent:
+
+  framestream cut line sample:redis --count 4
+  framestream cut length-prefix:size=2 sample:dns --count 1 --output hex
+
+and then on bytes of your own:
+
+  printf 'one;two;' | framestream cut 'delimiter:";"' --output text
+  framestream framers length-prefix      # explains a framer and its options
+  framestream connect exec:cat -f line   # talks to a program, or to a server
+  framestream new acme                   # writes a plugin with a framer of your own
+
+framestream --help lists every command."""
+
 _COMMANDS: Final = {
     "cut": ("cut", "Cut a stream into frames and print them."),
+    "stats": ("archives", "Count the frames of a file, and show how large they are."),
+    "index": ("archives", "Write an index beside a file, so that any frame of it is found at once."),
+    "repair": ("archives", "Cut off a frame at the end of a file that is not complete."),
     "connect": ("connect", "Connect to a server; send and see frames."),
     "serve": ("serve", "Serve frames: echo them, run a command for each, or print them."),
     "framers": ("plugins", "List the framers, or explain one."),
@@ -126,7 +144,7 @@ def _quiet_ends() -> Iterator[None]:
 def commands(context: click.Context, selection: tuple[str, ...], config: str | None) -> None:
     """Cut byte streams into protocol frames, with the framing itself as a plugin."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        click.echo(_FIRST_STEPS)
         return
     # Imported here: neither --help nor --version needs them.
     from framestream import plugins  # noqa: PLC0415

@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from io import FileIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 CHUNK_SIZE: Final = 1 << 16
 
 _URLS: Final = ("tcp:", "tls:", "unix:", "exec:", "pipe:", "fd:")
+_SAMPLES: Final = Path(__file__).parent / "samples"
+"""What real programs sent, to try commands on: ``sample:redis`` is one of them."""
 
 
 class Source:
@@ -56,7 +59,7 @@ class Source:
 
 @contextmanager
 def open_source(place: str) -> Iterator[Source]:
-    """Open ``-``, a path, ``tcp://host:port`` or ``unix:path``; refuse in one line if that fails."""
+    """Open ``-``, a path, a sample, ``tcp://host:port`` or ``unix:path``; refuse in one line if it fails."""
     try:
         opened = _open(place)
     except OSError as error:
@@ -83,6 +86,8 @@ async def good_frames(
 def _open(place: str) -> FileIO | socket.socket:
     if place == "-":
         return FileIO(0, closefd=False)
+    if place.startswith("sample:") and not os.path.exists(place):
+        return _open_sample(place.removeprefix("sample:"))
     if not place.startswith(_URLS) or os.path.exists(place):
         return FileIO(place)
     # Imported here: files need neither sockets nor an event loop.
@@ -102,6 +107,13 @@ def _open(place: str) -> FileIO | socket.socket:
     # It would take an event loop: TLS, programs, descriptors that may not be read alone.
     hint = f"framestream connect {shlex.quote(place)} --framer SPEC"
     raise click.UsageError(f"{place!r} is no file, and cut does not connect there: {hint}")
+
+
+def _open_sample(name: str) -> FileIO:
+    names = sorted(path.stem for path in _SAMPLES.glob("*.bin"))
+    if name not in names:
+        raise click.UsageError(f"no sample named {name!r} (available: {', '.join(names)})")
+    return FileIO(_SAMPLES / f"{name}.bin")
 
 
 def _refusal(place: str, error: OSError) -> click.ClickException:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import framestream
-from framestream import EncodeError, FramingError, PayloadError
+from framestream import EncodeError, FramestreamError, FramingError, PayloadError
 from framestream.cli import options
 from framestream.cli.input import good_frames
 from framestream.cli.output import (
@@ -222,11 +222,22 @@ class Handler:
 
     async def __call__(self, stream: IOStream) -> None:
         tell = partial(report, stream.peer)
+        skipped = 0
+
+        def skip(error: FramestreamError) -> None:
+            nonlocal skipped
+            skipped += 1
+            if skipped == 1:  # or a peer would decide how much is printed
+                tell(error)
+
         try:
-            async for frame in good_frames(stream.frames(), self.on_payload_error, tell):
+            async for frame in good_frames(stream.frames(), self.on_payload_error, skip):
                 await self.answer(stream, frame)
         except (FramingError, PayloadError, CannotGoOn) as error:
             tell(error)
+        finally:
+            if skipped > 1:
+                tell(f"skipped {counted(skipped - 1, 'more frame')}")
 
     async def answer(self, stream: IOStream, frame: Any) -> None:
         """Answer this frame, or raise CannotGoOn."""

@@ -71,3 +71,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_PLACES[name].partition(':')[0]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

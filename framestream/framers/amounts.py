@@ -20,8 +20,9 @@ class _Sized(ReadCondition[bytes]):
     synchronises = "exact"
 
     def find_start(self, window: Window) -> int:
-        """Return the next multiple of the size; it may lie beyond the data."""
-        return window.start + -window.taken % max(self.size, 1)
+        """Return the next multiple of the size; it may lie beyond the data, unless they have ended."""
+        place = window.start + -window.taken % max(self.size, 1)
+        return min(place, len(window.data)) if window.eof else place
 
     def find(self, window: Window) -> Span:
         """Return the span at once, however little has arrived."""
@@ -56,7 +57,7 @@ class Exactly(_Sized, metaclass=Interned):
     def __post_init__(self) -> None:
         check_count("size", self.size)
         object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
-        object.__setattr__(self, "can_be_empty", self.size == 0)
+        self.__dict__.update(can_be_empty=self.size == 0, synchronises="exact" if self.size else None)
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,12 @@ def check_own_limit(
     raise FrameTooLarge(limit=limit, size=size if type(condition.find(probe)) is tuple else None)
 
 
+def traits_of(condition: ReadCondition[Any]) -> dict[str, Any]:
+    """Return what a condition takes over from the one that finds its frames."""
+    names = ("max_size", "overhead", "can_be_empty", "synchronises", "lookbehind")
+    return {name: getattr(condition, name) for name in names}
+
+
 def reason_of(error: Exception) -> str:
     """Return why a function that a user gave refuses a value.
 

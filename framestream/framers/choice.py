@@ -25,6 +25,7 @@ from framestream.framers.answers import (
     refuse_truncated,
     split_by,
     still_missing,
+    traits_of,
     when_whole,
     whole,
 )
@@ -70,8 +71,12 @@ class When(Framer[T]):
         accepted = (*given, *(bytes((byte,)) for byte in self.one_of))
         if not accepted or b"" in accepted:
             raise ValueError("a guard needs bytes to look for; it is given none, or empty ones")
-        limits = {name: getattr(self.condition, name) for name in ("max_size", "overhead", "can_be_empty")}
-        self.__dict__.update(limits, beginnings=given, _accepted=accepted, _longest=max(map(len, accepted)))
+        self.__dict__.update(
+            traits_of(self.condition),
+            beginnings=given,
+            _accepted=accepted,
+            _longest=max(map(len, accepted)),
+        )
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the condition finds, once the bytes are seen to begin as they must."""
@@ -117,6 +122,10 @@ class When(Framer[T]):
             raise EncodeError(short if fits is None else self.refusal)
         return pieces
 
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return where the condition's frames may begin."""
+        return self.condition.find_start(window)
+
     def explain(self, window: Window) -> str:
         """Guess as the condition does."""
         return self.condition.explain(window)
@@ -135,6 +144,8 @@ class FirstOf(Framer[T]):
     alternative that has not refused the first 64 bytes is chosen: what it refuses later is refused. `When`
     chooses by its first bytes alone. A frame truncated at the limit is a `PayloadError`.
 
+    Where all alternatives tell where their frames may begin, the nearest of those places is a likely start.
+
     The limit is the largest of the alternatives', if all have one. Writing takes the first alternative
     that accepts the frame and would be chosen again when it is read back.
     """
@@ -152,12 +163,16 @@ class FirstOf(Framer[T]):
             check_condition(alternative, "alternative")
         limits = [alternative.max_size for alternative in alternatives]
         known = [limit for limit in limits if limit is not None]
+        worth = [alternative.synchronises for alternative in alternatives]
         sniffed = 0 if all(isinstance(each, When) for each in alternatives[:-1]) else _SNIFFED
         self.__dict__.update(
             alternatives=alternatives,
             max_size=max(known) if len(known) == len(limits) else None,
             overhead=max(sniffed, *(each.overhead for each in alternatives)),
             can_be_empty=any(each.can_be_empty for each in alternatives),
+            # What begins a frame of one may stand inside a frame of another.
+            synchronises=worth[0] if len(worth) == 1 else "likely" if all(worth) else None,
+            lookbehind=max(each.lookbehind for each in alternatives),
             _by_byte={},
         )
 
@@ -183,6 +198,19 @@ class FirstOf(Framer[T]):
     def split(self, window: Window) -> tuple[list[T], int]:
         """Cut frames as long as the choice is easy."""
         return split_by(self._whole, window)
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the nearest of the places where the alternatives' frames may begin."""
+        found = [alternative.find_start(window) for alternative in self.alternatives]
+        nearest = min((place for place in found if isinstance(place, int)), default=None)
+        unclear = [
+            window.start if more.resume is None else more.resume
+            for more in found
+            if isinstance(more, NeedMore)
+        ]
+        if nearest is not None and all(nearest <= place for place in unclear):
+            return nearest
+        return NeedMore(resume=min(unclear))
 
     def _whole(self, data: bytes, at: int, inner: Window) -> tuple[T, int] | None:
         inner.start = inner.resume = at

@@ -6,10 +6,8 @@ This is the engine of all framings made of parts, `Sequence` and `HeaderThenBody
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
-from itertools import islice
 from struct import Struct
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
@@ -126,8 +124,10 @@ class GeneratorFramer(ReadCondition[T]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of the frame, or what its current field lacks."""
-        place: _Place = window.memo or _Place(_Run(self.fields))
-        return _find(place, place.run.after(place.answers), window)
+        place: _Place | None = window.memo
+        if place is None or place.answers != place.run.answers:
+            return _find(_Place(_Run(self.fields())), window, window.start)
+        return _find(place, window, window.resume)
 
     def decode(self, payload: bytes) -> T:
         """Refuse: a frame is made by the generator, and this one was truncated."""
@@ -138,35 +138,25 @@ class _Run:
     """One pass of a generator through a frame.
 
     A generator cannot be copied. So a memo refers to a run and to how many answers it had had. The run goes
-    on from its latest answer; whoever comes back to an earlier one gets another run that is given the same
-    answers again. In the ordinary course nobody does.
+    on from its latest answer; where somebody comes back to an earlier one, another run begins with the
+    frame's first field. In the ordinary course nobody does. It can: what a generator is sent settles nothing.
 
     Attributes:
-        answers: what the generator was sent, eight bytes for each: a peer may send many small fields.
+        answers: how often the generator was sent something.
         need: what it yielded; when it has ended, a `Body` or what makes its frame.
     """
 
-    __slots__ = ("_fields", "_generator", "answers", "need")
+    __slots__ = ("_generator", "answers", "need")
 
-    def __init__(self, fields: Callable[[], Fields[Any]]) -> None:
-        self._fields = fields
-        self._generator = fields()
-        self.answers: deque[Any] = deque()  # a list would be copied as it grows
+    def __init__(self, generator: Fields[Any]) -> None:
+        self._generator = generator
+        self.answers = 0
         self.need: Any = None
         self._resume(None)
 
-    def after(self, answers: int) -> _Run:
-        """Return a run that has had so many of the answers: this one, unless it has had more."""
-        if answers == len(self.answers):
-            return self
-        again = _Run(self._fields)
-        for answer in islice(self.answers, answers):
-            again.send(answer)
-        return again
-
     def send(self, answer: Any) -> None:
         """Give the generator what it needed."""
-        self.answers.append(answer)
+        self.answers += 1
         self._resume(answer)
 
     def _resume(self, answer: Any) -> None:
@@ -208,15 +198,15 @@ class _Place(NamedTuple):
     span: Found | None = None
 
 
-def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMore:
+def _find(place: _Place, window: Window, resume: int) -> Span | ValueSpan | NeedMore:
     """Go on with the field that the run needs, and with those after it."""
     data, origin = window.data, window.start - window.taken
     size, at = len(data), origin + place.offset
-    last, resume = at, window.resume
-    _, _, _, first, memo, span = place
+    last = at
+    run, _, _, first, memo, span = place
 
     def here(memo: Any = None, span: Found | None = None) -> _Place:
-        return _Place(run, len(run.answers), at - origin, first, memo, span)
+        return _Place(run, run.answers, at - origin, first, memo, span)
 
     while True:
         need = run.need

@@ -28,6 +28,7 @@ from framestream.framers.answers import (
     find_past_padding,
     pieces_of,
     reason_of,
+    traits_of,
 )
 
 T = TypeVar("T")
@@ -41,8 +42,7 @@ class Over(Framer[T]):
     def _adopt(self, condition: ReadCondition[Any]) -> None:
         """Take over the limits of the condition that finds the frames."""
         check_condition(condition, "condition")
-        limits = {name: getattr(condition, name) for name in ("max_size", "overhead", "can_be_empty")}
-        self.__dict__.update(limits, _cutter=condition)
+        self.__dict__.update(traits_of(condition), _cutter=condition)
 
     @abstractmethod
     def _load(self, value: Any) -> T:
@@ -70,6 +70,10 @@ class Over(Framer[T]):
         if len(loaded) < len(frames):  # StopIteration only ends the list
             end = end_of(self._cutter, window, len(loaded))
         return loaded, end
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return where the other condition's frames may begin."""
+        return self._cutter.find_start(window)
 
     def explain(self, window: Window) -> str:
         """Guess as the other condition does."""

@@ -88,6 +88,9 @@ class Regex(Framer[T], metaclass=Interned):
             raise ValueError(f"regex {self.pattern!r}: {error}") from error
         # What may begin a match is kept while a frame is streamed or skipped, even where the limit is less.
         object.__setattr__(self, "overhead", analysis.most - 1)
+        if analysis.most == 1:
+            # Every byte that can end a frame does, whatever comes before it.
+            self.__dict__.update(synchronises="exact", lookbehind=1)
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span up to the end of the earliest match."""
@@ -98,6 +101,15 @@ class Regex(Framer[T], metaclass=Interned):
             going_on = max(window.resume, len(data) - self._analysis.most + 1)
             return NeedMore(resume=going_on, settled=going_on)
         return window.start, end, end
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the place after the first byte that ends a frame; it is told where one byte does so."""
+        if self.synchronises is None:
+            return super().find_start(window)
+        end = self._earliest_end(window.data, max(window.start - 1, 0))
+        if end >= 0:
+            return end
+        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
 
     def decode(self, payload: bytes) -> T:
         """Return the payload, or the match at its end."""

@@ -19,9 +19,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -64,7 +63,9 @@ ShutdownRequest = tuple[float, bool]
 
 
 def run(
-    serve: Callable[[], Coroutine[Any, Any, None]],
+    pickled: bytes,
+    sockets: Sequence[socket.socket],
+    socket_to_parent: socket.socket,
     new_loop: Callable[[], asyncio.AbstractEventLoop],
     plugins_to_load: Sequence[str],
 ) -> None:
@@ -72,12 +73,14 @@ def run(
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    if plugins_to_load:  # so that the hooks of these distributions are called here as well
-        from framestream.registry.lookup import plugins  # noqa: PLC0415  # few servers need it, and it brings pluggy
+    with contextlib.redirect_stdout(sys.stderr):  # what modules print while they are imported is no output
+        endpoint, service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
+        if plugins_to_load:  # so that the hooks of these distributions are called here as well
+            from framestream.registry.lookup import plugins  # noqa: PLC0415  # few need it, and it brings pluggy
 
-        plugins.load(*plugins_to_load)
+            plugins.load(*plugins_to_load)
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(serve())
+        runner.run(_serve(endpoint, service, sockets, socket_to_parent))
 
 
 async def _serve(
@@ -138,6 +141,7 @@ class Worker:
 
     def __init__(self, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
+        pickled = pickle.dumps((endpoint, service))
         self.stats = ServerStats()
         self.ready: asyncio.Future[bool] = loop.create_future()
         self.leaving = asyncio.Event()
@@ -145,11 +149,12 @@ class Worker:
         self.started_at = loop.time()
         resource_tracker.ensure_running()  # or `start` does, and unblocks the signal blocked below
         ours, theirs = socket.socketpair()
-        serving = partial(_serve, endpoint, service, sockets, theirs)
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
         spawn = multiprocessing.get_context("spawn")
         self.process = spawn.Process(
-            target=run, args=(serving, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
+            target=run,
+            args=(pickled, sockets, theirs, type(loop), plugins_in_use()),
+            name=f"worker of {endpoint}",
         )
         self._control = open_stream(ours, framer=_JSON)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it

@@ -88,7 +88,8 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
     table = tables.get("framers")
     if not isinstance(table, Mapping):
         close = nearest("framers", tables.keys() - {"framers"})
-        raise SpecError(f"{place}: [{title}] is no table" + (f"; there is [{close}]" if close else ""))
+        meant = f"; is [{title.removesuffix('framers')}{close}] meant to be it?" if close else ""
+        raise SpecError(f"{place}: it has no table [{title}]{meant}")
     if others := tables.keys() - {"framers"} if own else ():
         raise SpecError(f"{place}: [tool.framestream] holds framers and nothing else, not {min(others)!r}")
     return {name: named_framer(name, text, place) for name, text in table.items()}

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from framestream.checks import check_function
+from framestream.errors import FramestreamError, counted
 
 if TYPE_CHECKING:
     import asyncio
@@ -32,15 +33,17 @@ class Callbacks:
     Attributes:
         pending: callbacks that have still to run.
         on_close: what is called after them when the stream is closed, or None.
+        skipped: frames that no callback got, because they cannot be decoded or are too large.
     """
 
-    __slots__ = ("_loop", "_stream", "_waiters", "on_close", "pending")
+    __slots__ = ("_loop", "_stream", "_waiters", "on_close", "pending", "skipped")
 
     def __init__(self, stream: IOStream, loop: asyncio.AbstractEventLoop) -> None:
         self._stream = stream
         self._loop = loop
         self._waiters: list[asyncio.Future[None]] | None = None  # most who ask give a callback
         self.pending = 0
+        self.skipped = 0
         self.on_close: Callable[[], object] | None = None
 
     def soon(self, callback: Callable[..., object], *args: Any) -> None:
@@ -77,6 +80,9 @@ class Callbacks:
 
     def close(self) -> None:
         """Run the close callback, if nothing else has still to run, and wake who waits for the end."""
+        if self.skipped > 1:
+            more, self.skipped = counted(self.skipped - 1, "more frame"), 1
+            self._stream.log_problem("frames", FramestreamError(f"skipped {more}"))
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from framestream.checks import check_count, check_seconds
-from framestream.errors import StreamBusy, StreamClosed, printable
+from framestream.errors import StreamBusy, StreamClosed, counted, printable
 from framestream.stream.timeouts import within
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ class Requests(Generic[T]):
             the stream has `on_payload_error`.
         most: how many requests may be under way; further ones wait until one is done.
         timeout: seconds for each request, the wait for its turn included.
-        ids: where ids for requests come from; those of requests under way are left out.
+        ids: where ids for requests come from, without an end; those of requests under way are left out.
         on_other: called with each frame that answers no request under way: a notification, a request by the
-            peer, an answer that comes too late. Without it, such frames are logged. What it raises closes
-            the stream.
+            peer, an answer that comes too late. Without it, the first such frame is logged, and at the end
+            how many more there were. What it raises closes the stream.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Requests(Generic[T]):
         self._timeout = timeout
         self._ids = iter(count(1) if ids is None else ids)
         self._on_other = on_other or self._log
+        self._logged = 0
         self._waiting: dict[Hashable, asyncio.Future[T]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._error: Exception | None = None  # what ended the reading
@@ -85,6 +86,7 @@ class Requests(Generic[T]):
             StreamTimeout: there was no answer in time.
             StreamClosed: none will come; ``real_error`` tells why, unless the stream just ended.
             EncodeError, BufferFull: the request cannot be sent.
+            ValueError: `ids` has no id left for it.
         """
         check_seconds("timeout", timeout, optional=True)
         limit = self._timeout if timeout is None else timeout
@@ -94,7 +96,7 @@ class Requests(Generic[T]):
     async def _answer(self, request: Callable[[Any], Any]) -> T:
         if self._reading is None or self._reading.done():
             raise self._lost()
-        number = next(number for number in self._ids if number not in self._waiting)
+        number = self._fresh_id()
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             await self._stream.send(request(number))
@@ -104,6 +106,19 @@ class Requests(Generic[T]):
         if answer is _LOST:
             raise self._lost()
         return answer  # type: ignore[no-any-return]  # T
+
+    def _fresh_id(self) -> Hashable:
+        tried: set[Hashable] = set()
+        for number in self._ids:
+            if number not in self._waiting:
+                return number  # type: ignore[no-any-return]  # whatever `ids` is made of
+            if number in tried:
+                break  # they come round, and each is taken
+            tried.add(number)
+        raise ValueError(
+            "ids has no id left for this request: it must go on for ever, with more of them than `most`, as "
+            "itertools.cycle(range(256)) does"
+        )
 
     def _lost(self) -> StreamClosed:
         return StreamClosed(
@@ -118,6 +133,8 @@ class Requests(Generic[T]):
             self._error = error
             self._stream.close(error)
         finally:
+            if self._logged > 1:
+                self._warn("nobody waited for %s", counted(self._logged - 1, "more frame"))
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_result(_LOST)
@@ -131,8 +148,12 @@ class Requests(Generic[T]):
             waiting.set_result(frame)
 
     def _log(self, frame: T) -> None:
-        what = printable(f"{frame!r:.100}")
-        logger.warning("%s: nobody waits for %s", self._stream.peer, what, extra={"stream": self._stream})
+        self._logged += 1
+        if self._logged == 1:  # or a peer would decide how long the log gets
+            self._warn("nobody waits for %s", printable(f"{frame!r:.100}"))
+
+    def _warn(self, text: str, what: str) -> None:
+        logger.warning(f"%s: {text}", self._stream.peer, what, extra={"stream": self._stream})
 
     async def __aenter__(self) -> Self:
         frames = self._stream.frames()

@@ -66,7 +66,7 @@ Condition: TypeAlias = "ReadBy[T] | None"
 SendFramer: TypeAlias = "Framer[Any] | str | None"
 OnBytes: TypeAlias = "Callable[[bytes], object]"
 Leftover: TypeAlias = Literal["keep", "refuse"]
-Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame"]
+Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame", "frames"]
 
 logger = logging.getLogger("framestream")
 
@@ -80,6 +80,7 @@ _LINES: Final[dict[str, tuple[int, str]]] = {
     "oversize": (logging.INFO, "%s, closing the stream"),
     "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %s"),
     "frame": (logging.WARNING, "skipping a frame: %s"),
+    "frames": (logging.WARNING, "%s"),
 }
 # Seconds that a TLS handshake has left when no more input is wanted.
 _HANDSHAKE_GRACE: Final = 0.5
@@ -886,10 +887,16 @@ class IOStream(Generic[F]):
         return error
 
     def skips(self, error: BaseException) -> bool:
-        """Log an error that cost its own frame only, and return True: who has nobody to tell reads on."""
+        """Return True for an error that cost its own frame only: who has nobody to tell reads on.
+
+        The first is logged, the others are counted: a peer does not decide how long a log gets.
+        """
         passing = isinstance(error, PayloadError) or (isinstance(error, FrameTooLarge) and error.recoverable)
         if passing:
-            self.log_problem("frame", error)
+            callbacks = self.callbacks
+            callbacks.skipped += 1
+            if callbacks.skipped == 1:
+                self.log_problem("frame", error)
         return passing
 
     def tap(self, condition: ReadCondition[Any], frame: Any) -> None:
@@ -907,7 +914,8 @@ class IOStream(Generic[F]):
                 ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
                 above its limit, and the rule for that is ``"close"``; ``"callback"``: a function of the
                 user's raised; ``"frame"``: a frame is skipped that cannot be decoded, or is above its limit,
-                and there is nobody to raise that to.
+                and there is nobody to raise that to; ``"frames"``: the stream is closed, and so many others
+                were skipped.
             error: the exception at hand.
         """
         level, text = _LINES[problem]

@@ -155,15 +155,15 @@ class _Pair(NamedTuple):
 
 def check_linear_cost(suite: Suite) -> str | None:
     """A frame that arrives byte by byte costs twice as much if it is twice as long."""
-    pair = _slow_frames(suite)
+    pair = slow_frames(suite)
     if pair is None:
         return _NO_SLOW_FRAME
     with _tracing():
         meters = _metered(suite.framer, pair, lambda framer, chunks: deque(drip(framer, *chunks), maxlen=0))
     what = "a frame that arrives byte by byte"
-    _compare(pair, meters, "entitled", f"find rescans {what}: resume stays where it was", _RESUME)
-    _compare(pair, meters, "examined", f"find rescans {what}", _RESUME)
-    _compare(pair, meters, "allocated", f"find copies {what} again and again", _SLICE)
+    compare_cost(pair, meters, "entitled", f"find rescans {what}: resume stays where it was", _RESUME)
+    compare_cost(pair, meters, "examined", f"find rescans {what}", _RESUME)
+    compare_cost(pair, meters, "allocated", f"find copies {what} again and again", _SLICE)
     return None
 
 
@@ -182,7 +182,7 @@ def check_resume(suite: Suite) -> str | None:
 
     Search from window.resume instead of window.start.
     """
-    pair = _slow_frames(suite)
+    pair = slow_frames(suite)
     if pair is None:
         return _NO_SLOW_FRAME
     frame, asked = pair.long, set(prefix_lengths(len(pair.long))[1:-1])
@@ -232,14 +232,16 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
     hint = "stop at the frame's end, and slice nothing else"
     with _tracing():
         meters = _metered(framer, pair, find_each)
-    _compare(pair, meters, "examined", defect, hint)
-    _compare(pair, meters, "allocated", defect, hint)
+    compare_cost(pair, meters, "examined", defect, hint)
+    compare_cost(pair, meters, "allocated", defect, hint)
     hint = "go through the window once, and do not cut off its beginning"
     meters = _metered(framer, pair, lambda framer, chunks: framer.split(Window(b"".join(chunks))))
-    _compare(pair, meters, "examined", f"split looks at the same bytes again: {what}", hint)
+    compare_cost(pair, meters, "examined", f"split looks at the same bytes again: {what}", hint)
     for by in WAYS[:2]:
         meters = _metered(framer, pair, partial(transcript, by=by, max_frame_size=UNLIMITED))
-        _compare(pair, meters, "examined", f"the decoder has the same bytes looked at again: {what}", hint)
+        compare_cost(
+            pair, meters, "examined", f"the decoder has the same bytes looked at again: {what}", hint
+        )
     return None
 
 
@@ -248,7 +250,7 @@ def check_memory(suite: Suite) -> str | None:
 
     Keep in memo what the next question needs, and not what the window shows anyway.
     """
-    pair = _slow_frames(suite)
+    pair = slow_frames(suite)
     if pair is None:
         return _NO_SLOW_FRAME
     short, long = (_held(suite.framer, frame) for frame in pair)
@@ -303,7 +305,7 @@ def _with_huge_numbers(frame: bytes) -> Iterator[bytes]:
                 yield frame[:at] + digit * width + frame[at + width :]
 
 
-def _compare(pair: _Pair, counts: Sequence[object], counted: str, defect: str, hint: str) -> None:
+def compare_cost(pair: _Pair, counts: Sequence[object], counted: str, defect: str, hint: str) -> None:
     name, noise = _COUNTED[counted]
     low, high = (getattr(count, counted) for count in counts)
     short, long = len(pair.short), len(pair.long)
@@ -317,7 +319,7 @@ def _compare(pair: _Pair, counts: Sequence[object], counted: str, defect: str, h
         )
 
 
-def _slow_frames(suite: Suite) -> _Pair | None:
+def slow_frames(suite: Suite) -> _Pair | None:
     """Return two long frames to compare, or None if the framing has none that could be found."""
     given = suite.slow_frame
     if isinstance(given, bytes):

@@ -228,6 +228,11 @@ class PolledTransport(Transport):
             self._writing = wanted
             self.watch_writable(self.sink.resume_writing if wanted else None)
 
+    def stop_watching(self) -> None:
+        """Watch for nothing more. `close` begins with it: the next descriptor of that number is another's."""
+        self.pause_reading()
+        self.watch_writing(False)
+
 
 def joined(buffers: Sequence[Buffer], size: int) -> Buffer:
     """Return the first bytes of these buffers as one buffer, at most `size` bytes.

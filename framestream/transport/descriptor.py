@@ -38,13 +38,12 @@ class SocketTransport(PolledTransport):
 
     Args:
         sock: the socket.
-        peer: the peer's address as text, where it is known; otherwise the system is asked, which has
-            forgotten it when the peer is gone.
+        peer: the peer's address as text, where it is known; otherwise the system is asked when somebody
+            wants to know, and has forgotten it when the peer is gone.
     """
 
-    __slots__ = ("peer", "receive_into", "send_bytes", "socket")
+    __slots__ = ("_peer", "receive_into", "send_bytes", "socket")
 
-    peer: str
     socket: Socket
     # The socket's own: one call less.
     receive_into: Callable[[memoryview], int]  # type: ignore[assignment]
@@ -56,7 +55,17 @@ class SocketTransport(PolledTransport):
         self.send_bytes = sock.send
         prepare_socket(sock)
         self.socket = sock
-        self.peer = peer or address_of_peer(sock)
+        self._peer = peer
+
+    @property
+    def peer(self) -> str:
+        """The address of the peer."""
+        self._peer = self._peer or address_of_peer(self.socket)
+        return self._peer
+
+    @peer.setter
+    def peer(self, name: str) -> None:
+        self._peer = name
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send with one system call, however many buffers there are."""
@@ -82,7 +91,7 @@ class SocketTransport(PolledTransport):
 
     def close(self) -> None:
         """Close the socket."""
-        self.pause_reading()
+        self.stop_watching()
         self.socket.close()
 
     def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
@@ -173,7 +182,7 @@ class PipeTransport(PolledTransport):
 
     def close(self) -> None:
         """Close both descriptors."""
-        self.pause_reading()
+        self.stop_watching()
         for fd in tuple(self._give_back):
             self._close(fd)
         self.read_fd = self.write_fd = None

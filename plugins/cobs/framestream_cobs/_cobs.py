@@ -31,6 +31,8 @@ class Cobs(Framer[bytes]):
 
     name = "cobs"
     overhead = 1
+    synchronises = "exact"
+    lookbehind = 1
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"\x03\x11\x22\x02\x33\0\x01\x01\0\0\x05\x11\x22\x33\x44\0": [
             b"\x11\x22\0\x33",
@@ -38,6 +40,8 @@ class Cobs(Framer[bytes]):
             b"\x11\x22\x33\x44",
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"\2\0": "reaches 1 bytes beyond the end"}
+    peers = ("cobs 1.2.2 (PyPI)",)
 
     max_size: Annotated[int | None, "The longest stuffed packet, without its zero. Bytes."] = None
 
@@ -50,6 +54,13 @@ class Cobs(Framer[bytes]):
         if end == start and not window.taken:
             return start, start, _ZEROS.match(data, start).end(), PADDING  # type: ignore[union-attr]  # a zero
         return start, end, end + 1
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the place after the first zero."""
+        end = window.data.find(b"\0", max(window.start - 1, 0))
+        if end >= 0:
+            return end + 1
+        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
 
     def decode(self, payload: bytes) -> bytes:
         """Return the packet. ValueError for a code that reaches beyond its end."""
@@ -99,6 +110,8 @@ class CobsR(Cobs):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"\x33\x11\x22\0\x05\x11\x22\x33\x04\0": [b"\x11\x22\x33", b"\x11\x22\x33\x04"],
     }
+    malformed: ClassVar[dict[bytes, str]] = {}
+    peers = ("cobs 1.2.2 (PyPI)",)
 
     def decode(self, payload: bytes) -> bytes:
         """Return the packet."""

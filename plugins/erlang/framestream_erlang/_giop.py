@@ -32,9 +32,12 @@ class Giop(Framer[bytes]):
     """
 
     name = "giop"
+    synchronises = "likely"
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"GIOP\1\2\0\0\0\0\0\4abcd": [b"GIOP\1\2\0\0\0\0\0\4abcd"]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"GIOX": "does not begin with", b"GIOP\2": "GIOP of version 2"}
+    peers = ("Erlang/OTP 25 (erts 13.1.5)",)
 
     max_size: Annotated[int | None, "The largest message, with its header. Bytes."] = None
 
@@ -50,6 +53,13 @@ class Giop(Framer[bytes]):
             return NeedMore()
         size = int.from_bytes(header[8:], "little" if header[6] & 1 else "big")
         return start, start + _HEADER + size, start + _HEADER + size
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the place of the first bytes that are those of a header."""
+        place, size = window.data.find(_MAGIC + b"\1", window.start), len(window.data)
+        if place >= 0:
+            return place
+        return size if window.eof else NeedMore(resume=max(window.start, size - len(_MAGIC)))
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every whole message."""

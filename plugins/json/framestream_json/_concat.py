@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from codecs import utf_8_decode
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from framestream_json._text import JsonFramer, before_text, parse, size_of, skip
 _LOOKS: Final = (512, 8192, 131072)
 _LONGEST_TOKEN: Final = 16
 _SELF_DELIMITED: Final = (b"[", b"{", b'"')
+_LINE_OF_TEXT: Final = re.compile(rb"(?<=\n)[^ \t\r\n\]},:\x1e]")
 _BEHIND_SCALAR: Final = ' \t\r\n"[]{},:\x1e'
 
 
@@ -41,9 +43,14 @@ class JsonConcat(JsonFramer):
 
     name = "json-concat"
     overhead = 2
+    # A text that is spread over lines is nearly always indented, and LF stands in no string.
+    synchronises = "likely"
+    lookbehind = 1
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'{"a": 1}[1, 2]\n3 "text"': [{"a": 1}, [1, 2], 3, "text"],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"[1}": ""}
+    peers = ("jq 1.6",)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span up to the end of the text, with its value if it is short and all there."""
@@ -62,6 +69,13 @@ class JsonConcat(JsonFramer):
             byte = bytes(data[position : position + 1])
             raise FramingError(f"{byte!r} where no JSON text can have it", position=position)
         return NeedMore(resume=position, memo=progress, settled=position)
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the place of the first byte that a text can begin with, and that begins a line."""
+        found = _LINE_OF_TEXT.search(window.data, window.start)
+        if found is not None:
+            return found.start()
+        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
 
     def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
         if data[start : start + 1] not in _SELF_DELIMITED:

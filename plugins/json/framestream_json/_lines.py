@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from framestream import NeedMore, Span, Window
-from framestream.framer import ValueSpan
-from framestream_json._text import JsonFramer, before_text, parse, skip_space
+from framestream.framer import PADDING, ValueSpan
+from framestream_json._text import JsonFramer, parse, skip_space
+
+_NO_TEXT: Final = re.compile(rb"(?:[ \t\r]|\xef\xbb\xbf)*")
+_IN_TEXT: Final = "in a text"
 
 
 @dataclass(frozen=True)
@@ -20,10 +25,10 @@ class JsonLines(JsonFramer):
         INPUT     {"a": 1}\n  [1, 2]\r\n  \n  "text"\n
         DECODED   {"a": 1}    [1, 2]          "text"
 
-    A line ends with LF; a CR in front of it is white space, and white space around a text belongs to no
-    frame, blank lines included (NDJSON 3.2 lets a parser ignore them), nor does a byte order mark in front
-    of one. The last line may lack its LF, as jsonlines.org says ("Line Terminator"); with ``last=no`` that
-    is an `IncompleteFrame`.
+    A line ends with LF; a CR in front of it is white space. White space may surround a text, and a byte order
+    mark may stand in front of one; lines with nothing else in them belong to no frame (NDJSON 3.2 lets a
+    parser ignore them). The last line may lack its LF, as jsonlines.org says ("Line Terminator"); with
+    ``last=no`` that is an `IncompleteFrame`. Every LF ends a line, so reading may begin after any of them.
 
     A line that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (RFC 8259, section 6) is a
     `PayloadError`: reading goes on with the next line. Nothing breaks the stream but a line above the
@@ -32,24 +37,47 @@ class JsonLines(JsonFramer):
 
     name = "json-lines"
     overhead = 2
+    synchronises = "exact"
+    lookbehind = 1
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'{"a": 1}\n[1, 2]\r\n\n"text"\n': [{"a": 1}, [1, 2], "text"],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"[1,]\n": "", b"1 2\n": "Extra data"}
+    peers = ("jq 1.6", "mpv 0.35.1", "qemu 7.2.22")
 
     last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span up to the LF; what is in front of a text is padding."""
-        data, start = window.data, window.start
-        if not window.taken and window.resume == start and (nothing := before_text(window)) is not None:
-            return nothing
-        end = data.find(b"\n", window.resume)
+        """Return the span up to the LF; lines without a text are padding."""
+        data, start, position = window.data, window.start, window.resume
+        size = len(data)
+        if window.memo is None:
+            # A frame is the whole line, so that it begins where a line does.
+            position = _NO_TEXT.match(data, position).end()  # type: ignore[union-attr]  # it matches nothing, too
+            if data[position : position + 1] == b"\n":
+                return start, start, position + 1, PADDING
+            if window.eof and start < position == size:
+                return start, start, size, PADDING
+            if not window.eof and BOM_UTF8.startswith(data[position : position + 3]):
+                return NeedMore(resume=position)  # nothing, or what may become a mark
+        end = data.find(b"\n", position)
         if end >= 0:
             return start, end, end + 1
-        end = len(data)
-        if window.eof and self.last and (end > start or window.taken):
-            return start, end, end
-        return NeedMore(resume=end, settled=end)
+        if window.eof and self.last and (size > start or window.taken):
+            return start, size, size
+        return NeedMore(resume=size, settled=size, memo=_IN_TEXT)
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the place after the first LF."""
+        end = window.data.find(b"\n", max(window.start - 1, 0))
+        if end >= 0:
+            return end + 1
+        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
+
+    def decode(self, payload: bytes) -> Any:
+        """Return the value. ValueError for what is no JSON in UTF-8, or nested too deep."""
+        begin = _NO_TEXT.match(payload).end()  # type: ignore[union-attr]  # it matches nothing, too
+        return super().decode(payload[begin:] if begin else payload)
 
     def split(self, window: Window) -> tuple[list[Any], int]:
         """Parse line after line in a block that is decoded at once."""

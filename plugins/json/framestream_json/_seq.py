@@ -47,9 +47,13 @@ class JsonSeq(JsonFramer):
 
     name = "json-seq"
     overhead = 2
+    # Every RS is a place, but bytes outside of any text, which are frames that cannot be decoded, have none.
+    synchronises = "likely"
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'\x1e{"a": 1}\n\x1e[1, 2]\n\x1e3\n': [{"a": 1}, [1, 2], 3],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"1\n": "outside of any text", b"\x1e[1,]\n": ""}
+    peers = ("jq 1.6",)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of the text, without its RS and the byte after it."""
@@ -66,6 +70,13 @@ class JsonSeq(JsonFramer):
         if isinstance(memo, _Resync):
             return self._resync(window, first, position, memo)
         return self._text(window, first, position, memo)
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the place of the first RS."""
+        place = window.data.find(RS, window.start)
+        if place >= 0:
+            return place
+        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
 
     def _text(
         self, window: Window, first: int, position: int, progress: Progress

@@ -13,6 +13,8 @@ from framestream_lsp._header import MAX_DIGITS, Fields, Line, check_name, read_f
 
 # Nearly every message has this header and no other.
 _PLAIN: Final = re.compile(rb"Content-Length: ([0-9]{1,%d})\r\n\r\n" % MAX_DIGITS)
+_LENGTH: Final = re.compile(rb"(?i:content-length): ?[0-9]{1,%d}\r\n" % MAX_DIGITS)
+_LONGEST_LENGTH: Final = len(b"Content-Length: \r\n") + MAX_DIGITS
 _UTF_8: Final = ("utf-8", "utf8")
 
 
@@ -39,12 +41,19 @@ class Lsp(JsonFramer):
     """
 
     name = "lsp"
+    # A line end stands in no JSON string, so no content has a header in it; other fields may come first.
+    synchronises = "likely"
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'Content-Length: 17\r\n\r\n{"jsonrpc":"2.0"}content-length:2\r\nX: y\r\n\r\n{}': [
             {"jsonrpc": "2.0"},
             {},
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"\r\n{}": "header without Content-Length",
+        b"Content-Length: +2\r\n\r\n{}": "Content-Length is b'+2'",
+    }
+    peers = ("clangd 14.0.6", "pylsp 1.7.1")
 
     max_header: Annotated[int, "The longest header. Bytes."] = 4096
 
@@ -63,6 +72,14 @@ class Lsp(JsonFramer):
             stop = first + int(plain[1])
             return first, stop, stop
         return self._header(window)
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the place of the first header that begins with its Content-Length."""
+        found = _LENGTH.search(window.data, window.start)
+        if found is not None:
+            return found.start()
+        size = len(window.data)
+        return size if window.eof else NeedMore(resume=max(window.start, size - _LONGEST_LENGTH + 1))
 
     def _header(self, window: Window) -> Span | ValueSpan | NeedMore:
         data, start, position = window.data, window.start, window.resume

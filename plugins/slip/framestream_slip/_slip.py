@@ -40,9 +40,13 @@ class Slip(Framer[bytes]):
 
     name = "slip"
     overhead = 1
+    synchronises = "exact"
+    lookbehind = 1
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"\1\2\3\xc0\xc0\1\xdb\xdc\2\xdb\xdd\3\xc0": [b"\1\2\3", b"\1\xc0\2\xdb\3"],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"a\xdbb\xc0": "ESC at 1"}
+    peers = ("sliplib 0.7.2 (PyPI)",)
 
     leading: Annotated[bool, "Write an END in front of every packet, too."] = False
     strict: Annotated[bool, "Refuse a packet with an ESC that escapes nothing."] = True
@@ -57,6 +61,13 @@ class Slip(Framer[bytes]):
         if end == start and not window.taken:
             return start, start, _ENDS.match(data, start).end(), PADDING  # type: ignore[union-attr]  # an END
         return start, end, end + 1
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the place after the first END."""
+        end = window.data.find(END, max(window.start - 1, 0))
+        if end >= 0:
+            return end + 1
+        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
 
     def decode(self, payload: bytes) -> bytes:
         """Return the packet. ValueError for an ESC that escapes nothing, unless not `strict`."""

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal, NoReturn, TypeAlias, get
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
 from framestream.framer import PADDING, ValueSpan, bytes_of
+from framestream.framers import Delimiter
 
 Framing: TypeAlias = Literal["auto", "octet-counting", "non-transparent"]
 
@@ -18,6 +19,9 @@ _LENGTH: Final = re.compile(rb"([1-9][0-9]{0,%d}) " % (MAX_DIGITS - 1))
 _DIGITS: Final = re.compile(rb"(?:[1-9][0-9]{0,%d})?" % (MAX_DIGITS - 1))
 _BETWEEN: Final = re.compile(rb"[\r\n\0]+")
 _LF_OR_NUL: Final = re.compile(rb"[\n\0]")
+# A length, or a line end, and a priority after it (RFC 5424 6.2.1).
+_LIKELY: Final = re.compile(rb"(?:(?<![0-9])[1-9][0-9]{0,9} |(?<=[\n\0]))<[0-9]{1,3}>")
+_LONGEST_BEGINNING: Final = len(b"1234567890 <123>")
 _LESS_THAN: Final = ord("<")
 _IN_LINE: Final = "in a line"
 
@@ -50,6 +54,8 @@ class Syslog(Framer[bytes]):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"<34>su: failed\n13 <13>two\nlines<34>again\n": [b"<34>su: failed", b"<13>two\nlines", b"<34>again"]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"0 ": "not with a digit", b"3:abc": "length ends with"}
+    peers = ("rsyslog 8.2302.0", "logger 2.38.1")
 
     framing: Annotated[Framing, "How messages are framed; auto tells by the first byte of each."] = "auto"
     trailer: Annotated[
@@ -63,11 +69,20 @@ class Syslog(Framer[bytes]):
             raise ValueError(f"framing is {self.framing!r}; it must be one of {', '.join(get_args(Framing))}")
         if self.trailer is not None and not (type(self.trailer) is bytes and self.trailer):
             raise ValueError(f"trailer is {self.trailer!r}; it must be bytes, at least one")
-        object.__setattr__(self, "overhead", max(MAX_DIGITS + len(" "), len(self._written)))
+        if self.framing == "non-transparent":
+            delimiter = Delimiter(self._trailers)
+            marks = {"synchronises": delimiter.synchronises, "lookbehind": delimiter.lookbehind}
+        else:
+            marks = {"synchronises": "likely", "lookbehind": 1}
+        self.__dict__.update(marks, overhead=max(MAX_DIGITS + len(" "), len(self._written)))
 
     @property
     def _written(self) -> bytes:
         return b"\n" if self.trailer is None else self.trailer
+
+    @property
+    def _trailers(self) -> tuple[bytes, ...]:
+        return (b"\n", b"\0") if self.trailer is None else (self.trailer,)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of a message as soon as its length or its trailer is there."""
@@ -85,6 +100,16 @@ class Syslog(Framer[bytes]):
             return self._incomplete(window)
         stop = header.end() + int(header[1])
         return header.end(), stop, stop
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return the place after a trailer, where each ends a message; else of what looks like a message."""
+        if self.framing == "non-transparent":
+            return Delimiter(self._trailers).find_start(window)
+        found = _LIKELY.search(window.data, window.start)
+        if found is not None:
+            return found.start()
+        size = len(window.data)
+        return size if window.eof else NeedMore(resume=max(window.start, size - _LONGEST_BEGINNING + 1))
 
     def _line(self, window: Window) -> Span | NeedMore:
         data, width = window.data, len(self._written)

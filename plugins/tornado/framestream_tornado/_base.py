@@ -248,5 +248,7 @@ class BaseIOStream(IOStream):
             gen_log.error("Reached maximum read buffer size")
         elif problem == "oversize":
             gen_log.info("Unsatisfiable read, closing connection: %s", error)
-        else:
+        elif problem == "callback":
             gen_log.error("Uncaught exception, closing connection.", exc_info=error)
+        else:  # Tornado knows no such thing
+            super().log_problem(problem, error)
