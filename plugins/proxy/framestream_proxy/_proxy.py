@@ -72,6 +72,12 @@ class Proxy(Framer[ProxyHeader]):
         ],
     }
 
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"GET / HTTP/1.1\r\n": "no PROXY header",
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 0443\r\n": "'0443' is no port",
+    }
+    peers = ("haproxy 2.6.12", "nginx 1.22.1", "proxy-protocol 0.11.3 (PyPI)")
+
     version: Annotated[Literal[1, 2] | None, "The only version to accept and to write."] = None
     max_size: Annotated[int | None, "The largest header. Bytes."] = 4096
 
