@@ -556,8 +556,8 @@ def failed_at(stream: IOStream, error: BaseException) -> bool:
         return stats.oversize > 0
     if isinstance(error, FramingError) and not isinstance(error, IncompleteFrame):
         return stats.broken > 0 or stream.error is error
-    if isinstance(error, StreamTimeout) and error.peer:
-        return error.peer == stream.peer
+    if isinstance(error, StreamTimeout):
+        return error.peer in ("", stream.peer)
     cause = getattr(error, "real_error", None)
     return stream.closed() or (end is not None and cause in (None, end.error))
 
