@@ -33,6 +33,8 @@ debian="$debian prometheus-node-exporter"
 pypi="$pypi protobuf>=5.28"
 # no plugin, but tests/test_operations.py: a balancer, metrics and alerts, readiness and the watchdog
 debian="$debian haproxy prometheus systemd"
+# opentelemetry
+pypi="$pypi opentelemetry-sdk>=1.20"
 # captures: those that no plugin talks to
 debian="$debian bind9 git mariadb-server-core memcached neovim openssl postgresql-15 tar"
 
