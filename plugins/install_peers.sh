@@ -31,6 +31,9 @@ debian="$debian fstrm-bin unbound"
 # protobuf
 debian="$debian prometheus-node-exporter"
 pypi="$pypi protobuf>=5.28"
+# proxy: nginx is above
+debian="$debian haproxy libnginx-mod-stream"
+pypi="$pypi proxy-protocol[crc32c]>=0.11"
 # no plugin, but tests/test_operations.py: a balancer, metrics and alerts, readiness and the watchdog
 debian="$debian haproxy prometheus systemd"
 # opentelemetry

@@ -159,13 +159,15 @@ class IOStream(Generic[F]):
         id: its number in this process, from 1 up; log records have it as ``connection``.
         half_open: whether it stays open for writing when the peer has ended its half and a reader has been
             told so; None: until somebody awaits `wait_closed`, and so has no more to say.
+        proxy_header: what a load balancer says about the client, a ``framestream_proxy.ProxyHeader``; None
+            unless `serve` was told to expect one.
         receiver, sender, timeouts, callbacks: what it is made of; for those who build reads of their own.
     """
 
     # fmt: off
     __slots__ = (
         "__weakref__", "_callbacks", "_end", "_frames_sent", "_handshake", "framer", "half_open", "id",
-        "loop", "receiver", "send_framer", "sender", "timeouts",
+        "loop", "proxy_header", "receiver", "send_framer", "sender", "timeouts",
     )
     # fmt: on
 
@@ -189,6 +191,7 @@ class IOStream(Generic[F]):
         self.id = next(_ids)
         self._end: End | None = None
         self._frames_sent = 0
+        self.proxy_header: Any = None
         self.half_open: bool | None = settings["half_open"]
         self._handshake: asyncio.Future[None] | None = None
         self._callbacks: Callbacks | None = None
