@@ -208,7 +208,7 @@ def test_a_framer_that_would_end_the_command_is_told_and_is_a_failure(framestrea
     assert "checked:good: " in printed.out
     source = healthy("leaving").replace("        return window.start", "        raise SystemExit(0)")
     installed.install("acme-leaving", source.replace(", end, end + 1", ""), "leaving")
-    told = "framestream: a framer or plugin ends the command: SystemExit: 0\n"
+    told = "framestream: leaving: find raised SystemExit: 0\n"
     assert (1, b"", told) == framestream("cut", "leaving", stdin=b"a;")
 
 

@@ -19,7 +19,9 @@ from framestream._events import events
 from framestream.checks import check_seconds
 from framestream.errors import (
     FramestreamError,
+    FrameTooLarge,
     FramingError,
+    IncompleteFrame,
     PayloadError,
     StreamClosed,
     StreamTimeout,
@@ -481,13 +483,14 @@ class Server:
         while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
             cause = cause.exceptions[0]  # as it comes out of a task group
         words, kind = describe_error(cause), type(cause).__name__
-        if isinstance(cause, FramingError | PayloadError):
+        # A handler may talk to others, too: their failures are its own affair.
+        is_ours = stream is None or failed_at(stream, cause)
+        if is_ours and isinstance(cause, FramingError | PayloadError):
             stats.peer_failures += 1
             framer = f" [{cause.framer}]" if cause.framer else ""
             what = f"connection ended by what the peer sent: {words}{framer}"
             self._log(logging.WARNING, what, stream, peer)
-        # A handler may talk to others, too: their resets are its own affair.
-        elif isinstance(cause, _LOST_PEER) or (is_gone and is_reset(cause)):
+        elif (is_ours and isinstance(cause, _LOST_PEER)) or (is_gone and is_reset(cause)):
             how = getattr(cause, "real_error", cause)
             if stream is not None and self._is_check(stream) and (how is None or is_reset(how)):
                 self._log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
@@ -542,6 +545,23 @@ class Server:
             extra["peer"] = peer
         who = self.url if peer is None else peer or "unknown peer"
         log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
+
+
+def failed_at(stream: IOStream, error: BaseException) -> bool:
+    """Tell whether an error of a stream can be this one's: then it has left its trace there."""
+    stats, end = stream.receiver.decoder.stats, stream.receiver.end
+    if isinstance(error, FramingError | PayloadError) and error.offset is None:
+        return True  # the handler's own word for what it was sent
+    if isinstance(error, PayloadError):
+        return stats.payload_errors > 0
+    if isinstance(error, FrameTooLarge):
+        return stats.oversize > 0
+    if isinstance(error, FramingError) and not isinstance(error, IncompleteFrame):
+        return stats.broken > 0 or stream.error is error
+    if isinstance(error, StreamTimeout):
+        return error.peer in ("", stream.peer)
+    cause = getattr(error, "real_error", None)
+    return stream.closed() or (end is not None and cause in (None, end.error))
 
 
 def _has_spoken(stream: IOStream) -> bool:

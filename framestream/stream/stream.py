@@ -14,6 +14,7 @@ from framestream._events import events
 from framestream.checks import check_count, check_seconds
 from framestream.decoder import FrameDecoder, OnOversize
 from framestream.errors import (
+    FramerContractError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -486,6 +487,8 @@ class IOStream(Generic[F]):
         except (AttributeError, TypeError):
             writing(chosen)  # says what was meant, if that is the reason
             raise
+        except SystemExit as error:
+            raise FramerContractError("encode raised SystemExit", framer=str(chosen)) from error
         is_out = self.sender.write(data if type(data) is bytes else as_chunks(data))
         self._frames_sent += 1
         if events.frame_sent is not None:

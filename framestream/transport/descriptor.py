@@ -64,6 +64,10 @@ class SocketTransport(PolledTransport):
         return self._peer
 
     @peer.setter
+    def peer(self, peer: str) -> None:
+        self._peer = peer
+
+    @peer.setter
     def peer(self, name: str) -> None:
         self._peer = name
 
