@@ -31,6 +31,11 @@ debian="$debian fstrm-bin unbound"
 # protobuf
 debian="$debian prometheus-node-exporter"
 pypi="$pypi protobuf>=5.28"
+# records
+debian="$debian systemd systemd-journal-remote"
+pypi="$pypi tfrecord>=1.14 warcio>=1.7 python-pcapng>=2.1"
+# marked
+pypi="$pypi pyubx2>=1.2 pynmeagps>=1.0 simplefix>=1.0"
 # captures: those that no plugin talks to
 debian="$debian bind9 git mariadb-server-core memcached neovim openssl postgresql-15 tar"
 
