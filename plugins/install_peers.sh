@@ -36,6 +36,8 @@ debian="$debian systemd systemd-journal-remote"
 pypi="$pypi tfrecord>=1.14 warcio>=1.7 python-pcapng>=2.1"
 # marked
 pypi="$pypi pyubx2>=1.2 pynmeagps>=1.0 simplefix>=1.0"
+# no plugin, but tests/test_operations.py: a balancer, metrics and alerts, readiness and the watchdog
+debian="$debian haproxy prometheus systemd"
 # captures: those that no plugin talks to
 debian="$debian bind9 git mariadb-server-core memcached neovim openssl postgresql-15 tar"
 

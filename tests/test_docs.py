@@ -64,6 +64,11 @@ FILE = re.compile(r"# (?:\S+/)?(\w+\.(?:py|toml))\n")
 COMMAND = re.compile(r"((?:[^\n]*\\\n)*[^\n]*\n)(.*)", re.DOTALL)
 NEEDS = re.compile(r"<!-- needs (\w+) -->")
 KINDS = "added|changed|deprecated|removed|fixed|security"
+AVOIDED = re.compile(
+    r"\b(nobody|somebody|anybody|everybody|whoever|whom|in vain|is none|are none|of one's own"
+    r"|behind (?:it|them|that|this|each|the (?:end|first|frame|header|last|other)))\b",
+    re.IGNORECASE,
+)
 IGNORE = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
@@ -241,6 +246,19 @@ def test_every_page_is_in_the_navigation_and_on_the_index() -> None:
     assert sorted(navigation) == sorted(pages)
     index = (DOCS / "index.md").read_text()
     assert [page for page in navigation if f"({page})" not in index] == ["index.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_keeps_to_the_style(page: Path) -> None:
+    """What docs/design/style.md advises against, and lines that are too long."""
+    if page.name in ("style.md", "gallery.md", "CODE_OF_CONDUCT.md"):
+        pytest.skip("it quotes what not to write, or comes from elsewhere")
+    text = page.read_text()
+    blocks = [block for block in blocks_of(page) if block.language in ("python", "toml", "text")]
+    prose = "\n".join(line for line in FENCED.sub("", text).splitlines() if not line.startswith("|"))
+    lines = [*prose.splitlines(), *(line for block in blocks for line in block.text.splitlines())]
+    assert [line for line in lines if len(line) > 120 and " " in line.strip("[]()")] == []
+    assert AVOIDED.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", FENCED.sub("", text))) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -21,8 +21,9 @@ def test_the_changelog_begins_with_the_version_that_is_installed():
 def test_plugins_are_named_after_their_folders_and_say_which_framestream_they_need():
     for folder, plugin in PLUGINS.items():
         project = plugin["project"]
-        assert f"framestream-{folder}" == project["name"]
-        assert "framestream>=0.1" in project["dependencies"]
+        # Spark looks for data sources in modules of this name.
+        assert project["name"] == ("pyspark-framestream" if folder == "spark" else f"framestream-{folder}")
+        assert {"framestream>=0.1", "framestream[archives,arrow]>=0.1"}.intersection(project["dependencies"])
         assert PROJECT["project"]["requires-python"] == project["requires-python"]
 
 

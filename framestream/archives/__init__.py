@@ -9,6 +9,7 @@ A frame belongs to the split in which it begins, and the frames of all splits, i
 `framestream.iter_frames` gives for the whole file: the same values, at the same places, and the same error.
 """
 
+from framestream.archives.rows import Columns, Row, exact, rows
 from framestream.archives.source import InMemory, LocalFile, RemoteFile, Source, open_sources
 from framestream.archives.split import Marks, OnError, Reader, Record, Split, divide, plan
 from framestream.archives.stitch import Chain, Process, Stitched, process, stitch, walk
@@ -17,6 +18,7 @@ from framestream.errors import ArchiveError
 __all__ = [
     "ArchiveError",
     "Chain",
+    "Columns",
     "InMemory",
     "LocalFile",
     "Marks",
@@ -25,13 +27,16 @@ __all__ = [
     "Reader",
     "Record",
     "RemoteFile",
+    "Row",
     "Source",
     "Split",
     "Stitched",
     "divide",
+    "exact",
     "open_sources",
     "plan",
     "process",
+    "rows",
     "stitch",
     "walk",
 ]

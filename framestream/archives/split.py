@@ -100,6 +100,12 @@ class Split:
         """Yield each frame with its place; with ``on_error="column"``, bad ones as well."""
         return self.read().records(on_error=on_error)
 
+    def to_arrow(self, schema: Any = None, *, on_error: OnError = "raise") -> Any:
+        """Return the frames as a `pyarrow.Table`, whose columns are those of `Columns.of`."""
+        from framestream.archives.rows import Columns  # noqa: PLC0415 - it needs pyarrow
+
+        return Columns.of([self], schema, on_error=on_error).table(self)
+
 
 def plan(
     urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],

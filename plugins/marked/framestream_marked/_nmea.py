@@ -43,8 +43,8 @@ class Nmea(Framer[Sentence]):
     The checksum is the exclusive or of all between the mark and the star. A sentence without one, or with
     another, and one that is malformed, is a `PayloadError`, and costs that sentence only; without `checksum`,
     it may be left out. LF alone ends a sentence as well, and blank lines belong to none. What begins
-    otherwise than with ``$`` or ``!`` breaks the stream (`FramingError`); with `skip`, it is passed over, as on
-    a line that carries UBX, too.
+    otherwise than with ``$`` or ``!`` breaks the stream (`FramingError`); with `skip`, it is passed over, as
+    on a line that carries UBX, too.
 
     Each LF ends a sentence, so that reading may begin after any of them; with `skip` that is only likely.
     """

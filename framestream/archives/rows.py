@@ -1,0 +1,237 @@
+"""Rows: frames as dictionaries and as Arrow record batches, for what works with columns.
+
+A frame that is a mapping is a row, and its fields are columns. Any other frame is a row of three: `offset`,
+`size` and `frame`. Batches need the extra "arrow".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any, Final, TypeAlias
+
+from framestream.archives.split import OnError, Record, Split
+from framestream.archives.stitch import Map, stitch
+from framestream.errors import ArchiveError, PayloadError, counted
+
+Row: TypeAlias = dict[str, Any]
+
+ERROR: Final = "_error"
+"""The column that says what is wrong with a bad frame, with ``on_error="column"``; None for a good one."""
+
+_SAMPLE: Final = 1000  # frames whose fields become columns
+_MOST_ROWS: Final = 1 << 13
+_MOST_BYTES: Final = 1 << 22
+
+logger = logging.getLogger("framestream.archives")
+
+
+def exact(splits: Iterable[Split], *, map: Map = map) -> list[Split]:
+    """Return splits that can each be read alone: these, or if they cannot yet, what `stitch` makes of them.
+
+    Args:
+        map: what calls a function for each split: that of an engine, which does so on other machines.
+    """
+    splits = list(splits)
+    return splits if all(split.is_exact for split in splits) else stitch(splits, map=map).splits
+
+
+class _Verdict:
+    """Raises what is wrong with a frame, or counts it."""
+
+    def __init__(self, split: Split, on_error: OnError) -> None:
+        self.split, self.on_error = split, on_error
+        self.count = 0
+        self.first: Exception | None = None
+
+    def keeps(self, error: Exception) -> bool:
+        """Say whether a bad frame becomes a row."""
+        if self.on_error == "raise":
+            raise error
+        self.count += 1
+        self.first = self.first or error
+        return self.on_error == "column"
+
+    def tell(self) -> None:
+        if self.count and self.on_error == "skip":
+            frames = counted(self.count, "bad frame")
+            logger.warning("skipped %s of %s, the first: %s", frames, self.split.source.url, self.first)
+
+
+def _kept(split: Split, verdict: _Verdict) -> Iterator[Record]:
+    for record in split.records(on_error="column"):
+        if record.error is None or verdict.keeps(record.error):
+            yield record
+
+
+def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
+    """Yield the frames of a split as rows.
+
+    Args:
+        split: one that is exact.
+        on_error: "raise" what is wrong with the first bad frame; "skip" bad frames, and log how many there
+            were; or give every row a "column" `_error`, and a bad frame one without a `frame`.
+
+    Raises:
+        FramingError, PayloadError, ArchiveError: as `Split.records`.
+    """
+    verdict = _Verdict(split, on_error)
+    for record in _kept(split, verdict):
+        yield _row(record, on_error)
+    verdict.tell()
+
+
+def _row(record: Record, on_error: OnError) -> Row:
+    if isinstance(record.frame, Mapping):
+        row = {key if isinstance(key, str) else _text(key): value for key, value in record.frame.items()}
+    else:
+        row = {"offset": record.offset, "size": record.size, "frame": record.frame}
+    if on_error == "column":
+        row[ERROR] = None if record.error is None else str(record.error)
+    return row
+
+
+def _text(key: Any) -> str:
+    return key.decode(errors="backslashreplace") if isinstance(key, bytes) else str(key)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of all record batches of an archive, and how frames become these. It can be pickled.
+
+    Attributes:
+        schema: their names and types, a `pyarrow.Schema`.
+        are_all: whether a frame with another field is bad; otherwise, the field is left out.
+        on_error: what becomes of bad frames, see `rows`; those that fit no columns are among them.
+    """
+
+    schema: Any
+    are_all: bool = True
+    on_error: OnError = "raise"
+    names: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset(self.schema.names))
+
+    @classmethod
+    def of(cls, splits: Iterable[Split], schema: Any = None, *, on_error: OnError = "raise") -> Columns:
+        """Return the columns of a schema; without one, those that the first 1000 frames show.
+
+        Raises:
+            ArchiveError: the frames show no one type for a column, or pyarrow is not installed.
+            FramingError, PayloadError: as `rows`, in the first frames.
+        """
+        pyarrow = _pyarrow()
+        if schema is None:
+            return cls(_shown(splits, on_error), True, on_error)
+        if on_error == "column" and ERROR not in schema.names:
+            schema = schema.append(pyarrow.field(ERROR, pyarrow.string()))
+        return cls(schema, False, on_error)
+
+    def batches(self, split: Split) -> Iterator[Any]:
+        """Yield the frames of a split as record batches of at most 8192 rows and some 4 MiB.
+
+        Raises:
+            FramingError, PayloadError, ArchiveError: as `rows`.
+        """
+        verdict = _Verdict(split, self.on_error)
+        records: list[Record] = []
+        size = 0
+        for record in _kept(split, verdict):
+            records.append(record)
+            size += record.size
+            if len(records) == _MOST_ROWS or size >= _MOST_BYTES:
+                yield self._fitting(records, verdict)
+                records, size = [], 0
+        if records:
+            yield self._fitting(records, verdict)
+        verdict.tell()
+
+    def table(self, split: Split) -> Any:
+        """Return the frames of a split as a `pyarrow.Table`; see `batches`."""
+        return _pyarrow().Table.from_batches(self.batches(split), self.schema)
+
+    def _fitting(self, records: list[Record], verdict: _Verdict) -> Any:
+        """Return the batch of the records that fit; the others are bad frames."""
+        try:
+            return self._batch(records)
+        except Exception:  # noqa: BLE001 - whatever pyarrow says of values: it is said again of one of them
+            return self._batch([self._judged(record, verdict) for record in records])
+
+    def _judged(self, record: Record, verdict: _Verdict) -> Record | None:
+        try:
+            self._batch([record])
+        except Exception as cause:  # noqa: BLE001
+            reason = f"it does not fit the columns {', '.join(self.schema.names)}: {cause}; pass a schema"
+            error = PayloadError(reason, offset=record.offset, framer=str(verdict.split.condition))
+            error.source = verdict.split.source.url
+            error.__cause__ = cause
+            return Record(record.offset, record.size, None, error) if verdict.keeps(error) else None
+        return record
+
+    def _batch(self, records: Iterable[Record | None]) -> Any:
+        pyarrow = _pyarrow()
+        found = [self._row(record) for record in records if record is not None]
+        arrays = [_array([row.get(column.name) for row in found], column.type) for column in self.schema]
+        return pyarrow.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _row(self, record: Record) -> Row:
+        row = _row(record, self.on_error)
+        if record.error is None:
+            if "frame" not in self.names and not isinstance(record.frame, Mapping):
+                raise ValueError(f"the frame is of type {type(record.frame).__name__}, and no mapping")
+            if self.are_all and not self.names.issuperset(row):
+                raise ValueError(f"the frame has a field {min(row.keys() - self.names)!r}, too")
+        return row
+
+
+def _array(values: list[Any], kind: Any) -> Any:
+    """Return an Arrow array of a type; unlike `pyarrow.array`, refuse to make an integer of 1.5."""
+    pyarrow = _pyarrow()
+    types = pyarrow.types
+    if (types.is_integer(kind) or types.is_nested(kind)) and pyarrow.infer_type(values) != kind:
+        for value in values:
+            _check_whole_numbers(value, kind, types)
+    return pyarrow.array(values, kind)
+
+
+def _check_whole_numbers(value: Any, kind: Any, types: Any) -> None:
+    if isinstance(value, float) and types.is_integer(kind) and not value.is_integer():
+        raise ValueError(f"{value} is no whole number")
+    if isinstance(value, list | tuple) and types.is_list(kind):
+        for item in value:
+            _check_whole_numbers(item, kind.value_type, types)
+    if isinstance(value, Mapping) and types.is_struct(kind):
+        for column in kind:
+            _check_whole_numbers(value.get(column.name), column.type, types)
+
+
+def _shown(splits: Iterable[Split], on_error: OnError) -> Any:
+    """Return the schema of the first rows, of the splits that need no guess."""
+    pyarrow = _pyarrow()
+    splits = [split for split in splits if split.is_exact]
+    sampling: OnError = "raise" if on_error == "raise" else "skip"
+    sample = list(islice(chain.from_iterable(rows(split, on_error=sampling) for split in splits), _SAMPLE))
+    types = {name: pyarrow.null() for row in sample for name in row}
+    for name in types:
+        try:
+            types[name] = pyarrow.array([row.get(name) for row in sample]).type
+        except Exception as error:
+            reason = f"the first {len(sample)} frames show no one type for the column {name!r}: {error}"
+            raise ArchiveError(f"{reason}; pass a schema", url=splits[0].source.url) from error
+    # A column without a value so far is more often text than anything else.
+    known = {name: pyarrow.string() if kind == pyarrow.null() else kind for name, kind in types.items()}
+    known = known or {"offset": pyarrow.int64(), "size": pyarrow.int64(), "frame": pyarrow.binary()}
+    if on_error == "column":
+        known[ERROR] = pyarrow.string()
+    return pyarrow.schema(known)
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ArchiveError('columns need pyarrow: pip install "framestream[arrow]"') from error
+    return pyarrow

@@ -1,0 +1,127 @@
+"""Rows and columns: what engines get of an archive, and what becomes of frames that fit no columns."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+
+import msgpack
+import pytest
+
+from framestream import Line, Mapped, Msgpack, PayloadError
+from framestream.archives import ArchiveError, Columns, InMemory, Split, divide, exact, rows
+
+pyarrow = pytest.importorskip("pyarrow", reason="frames become columns by pyarrow")
+
+JSON = Mapped(Line(), json.loads)
+
+
+def whole(data, framer):
+    return Split(InMemory(data), framer, 0, len(data))
+
+
+def packed(*frames):
+    return b"".join(map(msgpack.packb, frames))
+
+
+def lines(*frames):
+    return "".join(json.dumps(frame) + "\n" for frame in frames).encode()
+
+
+def test_a_mapping_is_a_row_and_another_frame_gets_its_place():
+    assert [{"a": 1, "b": None}] == list(rows(whole(packed({"a": 1, "b": None}), Msgpack())))
+    assert [{"1": 2, "k": 3}] == list(rows(whole(b".\n", Mapped(Line(), lambda _: {1: 2, b"k": 3}))))
+    expected = [{"offset": 0, "size": 3, "frame": "ab"}, {"offset": 3, "size": 2, "frame": "c"}]
+    assert expected == list(rows(whole(b"ab\nc\n", Line())))
+
+
+def test_bad_frames_are_raised_or_skipped_and_counted_or_become_rows(caplog):
+    split = whole(b"a\n\xff\nb\n\xfe\n", Line())
+    with pytest.raises(PayloadError, match=r"offset 2 of memory"):
+        list(rows(split))
+    with caplog.at_level(logging.WARNING):
+        assert ["a", "b"] == [row["frame"] for row in rows(split, on_error="skip")]
+    assert "skipped 2 bad frames of memory, the first: " in caplog.text
+    told = list(rows(split, on_error="column"))
+    assert [None, True, None, True] == [row["_error"] and "offset" in row["_error"] for row in told]
+    assert [0, 2, 4, 6] == [row["offset"] for row in told]
+
+
+def test_only_splits_that_need_it_are_stitched():
+    source = InMemory(packed(*range(1000)))
+    asked = []
+
+    def tasks(function, splits):
+        asked.extend(splits)
+        return map(function, asked)
+
+    parts = exact(divide(source, Msgpack(), 100), map=tasks)
+    assert len(asked) == len(parts) > 10
+    assert list(range(1000)) == [row["frame"] for part in parts for row in rows(part)]
+    assert parts == exact(parts, map=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("data", "framer", "expected"),
+    [
+        (packed({"a": 1}, {"b": "x", "c": None}), Msgpack(), {"a": "int64", "b": "string", "c": "string"}),
+        (packed({"a": [1, 2.5]}), Msgpack(), {"a": "list<item: double>"}),
+        (b"text\n", Line(), {"offset": "int64", "size": "int64", "frame": "string"}),
+        (b"", Line(), {"offset": "int64", "size": "int64", "frame": "binary"}),
+    ],
+)
+def test_the_first_frames_show_the_columns(data, framer, expected):
+    table = whole(data, framer).to_arrow()
+    assert expected == {field.name: str(field.type) for field in table.schema}
+    told = Columns.of([whole(data, framer)], on_error="column").schema
+    assert [*expected, "_error"] == told.names
+
+
+def test_frames_without_a_common_type_are_refused_with_what_to_do():
+    with pytest.raises(
+        ArchiveError, match=r"memory: the first 2 frames show no one type .* 'a'.*pass a schema"
+    ):
+        whole(lines({"a": 1}, {"a": "x"}), JSON).to_arrow()
+
+
+ODD = [{"a": "x"}, {"a": 1 << 70}, {"a": 1, "b": 2}, [1], {"a": 1.5}]
+NESTED = [([1], [1.5]), ({"x": 1}, {"x": 1.5}), ([{"x": 1}], [{"x": 1.5, "y": 0}])]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_frame_that_does_not_fit_the_columns_is_a_bad_frame(odd, caplog):
+    good = [{"a": number} for number in range(1000)]
+    split = whole(lines(*good, odd, {"a": 7}), JSON)
+    with pytest.raises(PayloadError, match=rf"columns a: .*offset {len(lines(*good))} of memory"):
+        split.to_arrow()
+    with caplog.at_level(logging.WARNING):
+        assert [*good, {"a": 7}] == split.to_arrow(on_error="skip").to_pylist()
+    assert "skipped 1 bad frame of memory" in caplog.text
+    [told] = [row for row in split.to_arrow(on_error="column").to_pylist() if row["_error"]]
+    assert told["a"] is None
+
+
+@pytest.mark.parametrize(("shown", "odd"), NESTED, ids=repr)
+def test_nested_numbers_are_not_truncated(shown, odd):
+    split = whole(lines(*[{"a": shown}] * 1000, {"a": odd}), JSON)
+    with pytest.raises(PayloadError, match=r"1\.5 is no whole number"):
+        split.to_arrow()
+
+
+def test_a_schema_says_which_columns_are_wanted():
+    schema = pyarrow.schema({"b": pyarrow.int8(), "z": pyarrow.string()})
+    split = whole(packed({"a": 1, "b": 2}, {"b": 3, "z": "z"}), Msgpack())
+    assert [{"b": 2, "z": None}, {"b": 3, "z": "z"}] == split.to_arrow(schema).to_pylist()
+    assert ["b", "z", "_error"] == split.to_arrow(schema, on_error="column").schema.names
+    with pytest.raises(PayloadError, match="of type int, and no mapping"):
+        whole(packed(5), Msgpack()).to_arrow(schema)
+
+
+def test_batches_are_bounded_and_columns_can_be_sent_to_other_processes():
+    split = whole(b"line\n" * 20_000 + (b"x" * 999_999 + b"\n") * 9, Line())
+    columns = pickle.loads(pickle.dumps(Columns.of([split])))
+    batches = list(columns.batches(split))
+    assert 20_009 == sum(batch.num_rows for batch in batches)
+    assert max(batch.num_rows for batch in batches) == 8192
+    assert max(batch.nbytes for batch in batches) < 6 << 20
