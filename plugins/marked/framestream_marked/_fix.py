@@ -75,6 +75,8 @@ class Fix(Framer[FixMessage]):
             FixMessage("FIX.4.4", ((35, b"0"), (112, b"ab")))
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"8=FIX.4.4\x0135=0\x01": "message without version and length"}
+    peers = ("simplefix 1.0.17 (PyPI)",)
 
     skip: Annotated[bool, "Pass over what begins otherwise than a message."] = False
     max_size: Annotated[int | None, "The largest message. Bytes."] = None

@@ -58,6 +58,11 @@ class Nmea(Framer[Sentence]):
             Sentence("AIVDM", ("1", "1", "", "B", "177", "0"), "!"),
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"GPGLL": "message begins with",
+        b"$GPGLL*00\r\n": "checksum is 00",
+    }
+    peers = ("pynmeagps 1.1.8 (PyPI)",)
 
     checksum: Annotated[bool, "Refuse sentences without a checksum, too."] = True
     skip: Annotated[bool, "Pass over what begins otherwise than a sentence."] = False

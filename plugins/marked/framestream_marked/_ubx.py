@@ -70,6 +70,11 @@ class Ubx(Framer[UbxMessage]):
             UbxMessage(10, 4),
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"$G": "message begins with",
+        b"\xb5\x62\x0a\4\0\0\x0e\x35": "checksum does not match",
+    }
+    peers = ("pyubx2 1.4.0 (PyPI)",)
 
     skip: Annotated[bool, "Pass over what begins otherwise than with the mark."] = False
     max_size: Annotated[int | None, "The largest message, from its class to its checksum. Bytes."] = None

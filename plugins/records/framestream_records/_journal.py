@@ -57,6 +57,8 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
             {"A": ["1", "2"]},
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"lower=1\n\n": "is no name of a field"}
+    peers = ("journalctl, systemd-journal-remote 252",)
 
     max_size: Annotated[int | None, "The largest entry. Bytes."] = None
 

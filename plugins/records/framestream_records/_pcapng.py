@@ -75,6 +75,11 @@ class Pcapng(Framer[Block]):
         ],
         b"\0\0\0\3\0\0\0\x14\0\0\0\4abcd\0\0\0\x14": [Block(3, b"\0\0\0\4abcd", "big")],
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"\x0a\x0d\x0d\x0a\x1c\0\0\0\0\0\0\0": "section header without its magic number",
+        b"\6\0\0\0\x08\0\0\0": "block of 8 bytes",
+    }
+    peers = ("python-pcapng 2.1.1 (PyPI)",)
 
     max_size: Annotated[int | None, "The largest block, without its second length. Bytes."] = None
 

@@ -47,6 +47,8 @@ class TFRecord(Framer[bytes]):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"\5\0\0\0\0\0\0\0\xea\xb2\x04>hello\xbb\x1f\x1c\x19": [b"hello"],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"\4" + bytes(11): "checksum of the length 4 does not match"}
+    peers = ("tfrecord 1.14.6 (PyPI)",)
 
     max_size: Annotated[int | None, "The largest record, with the 4 bytes of its checksum. Bytes."] = None
 

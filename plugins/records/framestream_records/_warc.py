@@ -81,6 +81,11 @@ class Warc(GeneratorFramer[WarcRecord], Framer[WarcRecord]):
             WarcRecord("1.0", (("content-length", "0"),), b""),
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"GET / HTTP/1.1\r\n\r\n": "record begins with",
+        b"WARC/1.0\r\n\r\n": "header with 0 Content-Length",
+    }
+    peers = ("warcio 1.8.1 (PyPI)",)
 
     max_size: Annotated[int | None, "The largest block. Bytes."] = None
 
