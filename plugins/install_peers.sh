@@ -36,8 +36,13 @@ debian="$debian systemd systemd-journal-remote"
 pypi="$pypi tfrecord>=1.14 warcio>=1.7 python-pcapng>=2.1"
 # marked
 pypi="$pypi pyubx2>=1.2 pynmeagps>=1.0 simplefix>=1.0"
+# proxy: nginx is above
+debian="$debian haproxy libnginx-mod-stream"
+pypi="$pypi proxy-protocol[crc32c]>=0.11"
 # no plugin, but tests/test_operations.py: a balancer, metrics and alerts, readiness and the watchdog
 debian="$debian haproxy prometheus systemd"
+# opentelemetry
+pypi="$pypi opentelemetry-sdk>=1.20"
 # captures: those that no plugin talks to
 debian="$debian bind9 git mariadb-server-core memcached neovim openssl postgresql-15 tar"
 

@@ -32,6 +32,7 @@ FIRST_PARTY: Final = {
         ("mqtt", ("mqtt",)),
         ("netstring", ("netstring",)),
         ("protobuf", ("protobuf",)),
+        ("proxy", ("proxy",)),
         ("records", ("journal-export", "pcapng", "tfrecord", "warc")),
         ("resp", ("resp",)),
         ("slip", ("slip",)),
