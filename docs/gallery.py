@@ -2,14 +2,13 @@
 """Write docs/gallery.md from the plugins in this repository: what they cut, how fast, proven against what.
 
 Everything comes from somewhere: names from the entry points in each pyproject.toml, summaries and options
-from the classes, drawings from cutting the examples that the classes carry, programs from the table in
-plugins/README.md, speed from measuring it here and now. Run this after changing a plugin; a test tells
-when one is missing.
+and programs from the classes, drawings from cutting the examples that the classes carry, levels from
+holding the framers to the contract, speed from measuring it here and now. Run this after changing a plugin;
+a test tells when one is missing.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 import tomllib
@@ -20,12 +19,14 @@ from typing import Any
 
 from framestream import FramingError, available_framers, get_framer, plugins
 from framestream.cli.plugins import draw, examples_of
+from framestream.cli.quality import HIGHEST, Outcome, badge, trial
 from framestream.registry.lookup import FramerInfo
 from framestream.registry.options import describe_options
 from framestream.testing import SpeedReport, compare_speed
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "gallery.md"
+BADGES = ROOT / "docs" / "badges"
 OURS = "framestream"
 
 HEAD = """\
@@ -34,6 +35,9 @@ HEAD = """\
 Every framer of the plugins in this repository, and what it was proven against. `python docs/gallery.py`
 writes this page. [Yours](publish-a-plugin.md) can look like this too: `framestream framers NAME` draws the
 `examples` of any framer's class.
+
+[Levels](publish-a-plugin.md#levels) are from 1, which keeps the contract, to 4. Most framings have no mark
+by which a frame could be found in the middle of a stream: 3 is the highest level they can have.
 
 Speed is CPU time per frame beside `length-prefix` on frames of the same sizes, as {interpreter} takes it on
 a shared machine: one frame at a time, and by batch. Trust the ratios. The frames are those of the drawings:
@@ -80,18 +84,6 @@ def _install(folder: Path, site: Path) -> None:
     (info / "entry_points.txt").write_text(f"[{OURS}]\n{''.join(points)}")
 
 
-def peers() -> dict[str, list[str]]:
-    """Return, for each framing in the table of plugins/README.md, the programs it was proven against."""
-    found: dict[str, list[str]] = {}
-    names: list[str] = []
-    for row in re.findall(r"^\|(.+)\|$", (ROOT / "plugins" / "README.md").read_text(), re.MULTILINE):
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)]
-        names = re.findall(r"`([^`]+)`", cells[1]) or names
-        for name in names if len(cells) == 5 else ():
-            found.setdefault(name, []).append(cells[3])
-    return found
-
-
 def _measured(info: FramerInfo) -> SpeedReport | None:
     """Return how fast a framer is on its first example, if it has one that can be repeated."""
     for spec, stream in examples_of(info.name, info.factory)[:1]:
@@ -105,26 +97,37 @@ def generated() -> str:
     with repository_plugins():
         ours = [info for info in available_framers() if info.distribution != OURS]
         speeds = {info.name: _measured(info) for info in ours}
-        proven = peers()
+        levels = {info.name: _level(info) for info in ours}
         interpreters = {speed.interpreter for speed in speeds.values() if speed}
         head = HEAD.format(interpreter=", ".join(interpreters))
-        rows = ["| framer | cuts | speed | proven against |", "|---|---|---:|---|"]
-        rows += [_row(info, speeds[info.name], proven.get(info.name, [])) for info in ours]
-        sections = [_section(info, speeds[info.name], proven.get(info.name, [])) for info in ours]
+        rows = ["| framer | cuts | level | speed | proven against |", "|---|---|---:|---:|---|"]
+        rows += [_row(info, levels[info.name], speeds[info.name]) for info in ours]
+        sections = [_section(info, levels[info.name], speeds[info.name]) for info in ours]
     return "\n".join([head, *rows, "", *sections])
 
 
-def _row(info: FramerInfo, speed: SpeedReport | None, proven: list[str]) -> str:
+def _level(info: FramerInfo) -> int:
+    outcome = trial(info.name, info.factory, info.distribution)
+    assert isinstance(outcome, Outcome), f"{info.name} needs {outcome}"
+    return outcome.level
+
+
+def _peers(info: FramerInfo) -> str:
+    return ", ".join(getattr(info.factory, "peers", ()))
+
+
+def _row(info: FramerInfo, level: int, speed: SpeedReport | None) -> str:
     link = f"[`{info.name}`](#{info.name})"
-    return f"| {link} | {_escaped(info.summary)} | {_ratios(speed)} | {', '.join(proven)} |"
+    return f"| {link} | {_escaped(info.summary)} | {level} | {_ratios(speed)} | {_peers(info)} |"
 
 
 def _ratios(speed: SpeedReport | None) -> str:
     return "" if speed is None else "{:.1f} x, {:.1f} x".format(*speed.ratios)
 
 
-def _section(info: FramerInfo, speed: SpeedReport | None, proven: list[str]) -> str:
+def _section(info: FramerInfo, level: int, speed: SpeedReport | None) -> str:
     lines = [f"## {info.name}", "", f"{_escaped(info.summary)} From `{info.distribution}`.", ""]
+    lines += [f"![Level {level} of {HIGHEST}]({BADGES.name}/level-{level}.svg)", ""]
     for spec, stream in examples_of(info.name, info.factory):
         lines += ["```text", spec, draw(get_framer(spec), stream), "```", ""]
     options = describe_options(info.factory)
@@ -140,7 +143,7 @@ def _section(info: FramerInfo, speed: SpeedReport | None, proven: list[str]) -> 
     limit = "`max`, else the decoder's" if "max" in keys else _own_limit(info.factory)
     lines += [f"- Limit: {limit}"]
     lines += [] if speed is None else [f"- Speed: {_ratios(speed)} `length-prefix`"]
-    lines += [f"- Proven against: {', '.join(proven)}"] if proven else []
+    lines += [f"- Proven against: {_peers(info)}"] if _peers(info) else []
     return "\n".join([*lines, ""])
 
 
@@ -155,7 +158,9 @@ def _escaped(text: str) -> str:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the page, and a badge for each level."""
+    for level in range(HIGHEST + 1):
+        (BADGES / f"level-{level}.svg").write_text(badge(level))
     PAGE.write_text(generated())
     print(PAGE.relative_to(ROOT))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import struct
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,9 +18,11 @@ from hypothesis import strategies as st
 
 from framestream import (
     Delimiter,
+    EncodeError,
     Exactly,
     FixedLength,
     FramingError,
+    IncompleteFrame,
     LengthPrefix,
     Line,
     Msgpack,
@@ -25,8 +30,24 @@ from framestream import (
     ReadCondition,
     Regex,
     UntilClose,
+    WorkerError,
 )
-from framestream.archives import InMemory, OnError, Reader, Record, Split, process, stitch
+from framestream.archives import (
+    Archive,
+    ArchiveError,
+    InMemory,
+    OnError,
+    Reader,
+    Record,
+    Split,
+    append,
+    make_index,
+    plan,
+    process,
+    repair,
+    stitch,
+    write,
+)
 from framestream.decoder import FrameDecoder
 from framestream.iterate import placed_frames
 
@@ -148,3 +169,233 @@ def test_splits_give_what_the_whole_gives(
     in_order = list(in_process(splits, on_error))
     assert in_order[-1:] == expected[-1:]
     assert [item for item in expected if item in in_order] == in_order
+
+
+def a_file(tmp_path: Path, name: str, times: int = 40) -> tuple[str, bytes, ReadCondition[Any]]:
+    framer, make = FRAMERS[name]
+    data = b"".join(make(Random(number)) for number in range(times))
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    return str(path), data, framer
+
+
+def numbers_of(reader: Reader) -> list[int]:
+    return [record.offset for record in reader.records()]
+
+
+@pytest.mark.parametrize("name", ["msgpack", "prefix", "overlapping"])
+def test_processes_give_the_results_in_order(tmp_path: Path, name: str) -> None:
+    path, data, framer = a_file(tmp_path, name)
+    expected = [item[0] for item in sequential(data, framer, "raise")]
+    results = process(plan(path, framer, parts=5), numbers_of, jobs=2)
+    assert [offset for offsets in results for offset in offsets] == expected
+
+
+def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
+    path, _, framer = a_file(tmp_path, "prefix")
+    with pytest.raises(WorkerError, match="killed"):
+        list(process(plan(path, framer, parts=2), die, jobs=2))
+
+
+def die(reader: Reader) -> None:
+    os._exit(1)
+
+
+def test_splits_are_small_values_that_can_be_pickled(tmp_path: Path) -> None:
+    path, data, framer = a_file(tmp_path, "line")
+    splits = plan(path, framer, parts=3)
+    pickled = pickle.dumps(splits)
+    assert pickle.loads(pickled) == splits
+    assert len(pickled) < 1000
+    assert [(split.start, split.stop) for split in splits] == [
+        (len(data) * i // 3, len(data) * (i + 1) // 3) for i in range(3)
+    ]
+
+
+def test_a_split_whose_first_frame_is_a_guess_is_not_read(tmp_path: Path) -> None:
+    path, _, framer = a_file(tmp_path, "prefix")
+    with pytest.raises(ArchiveError, match=r"file: where a frame of .* begins cannot be told .* stitch\(\)"):
+        list(plan(path, framer, parts=2)[1].frames())
+
+
+@pytest.mark.parametrize("on_error", ["skip", "column"])
+def test_bad_frames_are_left_out_or_shown(on_error: OnError) -> None:
+    (split,) = divided(b"one\n\xff\ntwo\n", Line(), [])
+    reader = split.read()
+    records = list(reader.records(on_error=on_error))
+    assert [record.frame for record in records] == ["one", None, "two"][:: 1 if on_error == "column" else 2]
+    assert (reader.count, reader.bad) == (3, 1)
+
+
+# Files that are not what they were
+
+
+def test_a_file_that_changes_is_not_read(tmp_path: Path) -> None:
+    path, data, framer = a_file(tmp_path, "prefix")
+    (split,) = plan(path, framer)
+    changed = {"shorter": data[:-1], "changed": data[:-1] + b"\0"}
+    for reason, content in changed.items():
+        Path(path).write_bytes(content)
+        os.utime(path, ns=(1, 1))
+        with pytest.raises(ArchiveError, match=rf"{path}: .*{reason}.*plan again"):
+            list(split.frames())
+
+
+def test_a_file_that_grows_gives_the_frames_that_it_had(tmp_path: Path) -> None:
+    path, data, framer = a_file(tmp_path, "prefix")
+    (split,) = plan(path, framer)
+    with open(path, "ab") as file:
+        file.write(data)
+    assert len(list(split.frames())) == len(sequential(data, framer, "raise"))
+
+
+@pytest.mark.parametrize(
+    ("urls", "reason"),
+    [
+        ("nosuch", "nosuch: it cannot be read: No such file"),
+        (".", "it is a directory"),
+        ("nosuch*", r"nosuch\*: nothing matches"),
+        ("nosuch://bucket/key", "it cannot be read|it needs fsspec"),
+    ],
+)
+def test_what_cannot_be_opened_is_told(urls: str, reason: str) -> None:
+    with pytest.raises(ArchiveError, match=reason):
+        plan(urls, "line")
+
+
+def test_an_error_tells_its_file_and_place(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\0\3abc\0\3ab")
+    with pytest.raises(IncompleteFrame, match=rf"arrived \(at offset 5 of {path}\)"):
+        list(plan(path, LengthPrefix(2))[0].frames())
+
+
+# Indexes
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("name", ["prefix", "msgpack", "line"])
+def test_an_index_gives_every_frame_by_its_number(tmp_path: Path, name: str, jobs: int) -> None:
+    path, data, framer = a_file(tmp_path, name, times=300)
+    frames = [item[2] for item in sequential(data, framer, "column")]
+    done: list[int] = []
+    index = make_index(path, framer, jobs=jobs, on_progress=done.append)
+    assert sum(done) == len(data)
+    assert index.count == len(frames)
+    archive = pickle.loads(pickle.dumps(Archive(path, framer)))
+    assert len(archive) == len(frames)
+    for number in (0, 1, len(frames) // 2, len(frames) - 1, -1, -len(frames)):
+        if archive.record(number).error is None:
+            assert archive[number] == frames[number]
+    with pytest.raises(IndexError, match=f"frame {len(frames)} of an archive of {len(frames)} frames"):
+        archive[len(frames)]
+    assert list(in_splits(archive.splits(parts=3), "column")) == sequential(data, framer, "column")
+    records = map(archive.record, range(len(archive)))
+    assert [record[:3] for record in records if record.error is None] == [
+        item for item in sequential(data, framer, "column") if not isinstance(item[0], str)
+    ]
+    if name != "line":
+        assert archive[2:4] == archive.__getitems__([2, 3]) == frames[2:4]
+        assert list(archive) == frames
+        assert all(split.is_exact for split in plan(path, framer, parts=4))
+
+
+def test_a_stale_index_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path, data, framer = a_file(tmp_path, "prefix")
+    with pytest.raises(ArchiveError, match="no index"):
+        Archive(path, framer)
+    make_index(path, framer)
+    stamp = os.stat(path).st_mtime_ns
+    with pytest.raises(
+        ArchiveError, match="is of the framing length-prefix:size=2, not length-prefix:size=4"
+    ):
+        Archive(path, LengthPrefix(4))
+    reasons = {
+        f"had {len(data)} bytes, and has 2": (b"\0\0", stamp),
+        "was changed": (data, stamp + 1),
+        "begins or ends otherwise": (bytes(len(data)), stamp),
+    }
+    for reason, (content, when) in reasons.items():
+        Path(path).write_bytes(content)
+        os.utime(path, ns=(when, when))
+        with pytest.raises(ArchiveError, match=f"stale: .*{reason}.*framestream index"):
+            Archive(path, framer)
+    Path(path + ".fsindex").write_bytes(b"no index")
+    with pytest.raises(ArchiveError, match="no index that can be read"):
+        plan(path, framer)
+
+
+def test_no_index_is_written_of_a_broken_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\0\3ab")
+    with pytest.raises(IncompleteFrame):
+        make_index(path, LengthPrefix(2))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Writing
+
+PREFIX = LengthPrefix(2)
+
+
+def test_what_is_written_is_read_back_with_its_index(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    frames = [bytes(number % 200) for number in range(3000)]
+    assert write(path, frames, PREFIX) == [str(path)]
+    assert list(Archive(path, PREFIX)) == frames
+    assert Archive(path, PREFIX)[2999] == frames[2999]
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["file.bin", "file.bin.fsindex"]
+
+
+def test_parts_are_numbered_and_hold_whole_frames(tmp_path: Path) -> None:
+    frames = [bytes(8)] * 25
+    names = write(tmp_path / "log.bin", frames, PREFIX, part_size=100)
+    assert [Path(name).name for name in names] == ["log-00000.bin", "log-00001.bin", "log-00002.bin"]
+    splits = plan(str(tmp_path / "log-*.bin"), PREFIX)
+    assert [frame for split in splits for frame in split.frames()] == frames
+
+
+def test_a_file_that_cannot_be_finished_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(EncodeError):
+        write(tmp_path / "file", [b"one", "two"], PREFIX)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ArchiveError, match="No such file"):
+        write(tmp_path / "no" / "file", [b"one"], PREFIX)
+
+
+def test_frames_are_appended_and_the_index_follows(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert append(path, [b"one"], PREFIX) == 1
+    assert append(path, (b"two" for _ in range(20000)), PREFIX) == 20000
+    assert append(path, [b"end"], PREFIX) == 1
+    archive = Archive(path, PREFIX)
+    assert (len(archive), archive[0], archive[20000], archive[20001]) == (20002, b"one", b"two", b"end")
+    before = path.read_bytes()
+    with pytest.raises(EncodeError):
+        append(path, [b"good", None], PREFIX)
+    assert path.read_bytes() == before
+    path.write_bytes(before + b"\0")
+    with pytest.raises(ArchiveError, match="stale"):
+        append(path, [b"more"], PREFIX)
+    with pytest.raises(IncompleteFrame):
+        append(path, [b"more"], PREFIX, index=False)
+
+
+def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\0\3one\0\3tw")
+    assert repair(path, PREFIX, dry_run=True).cut == 4
+    done = repair(path, PREFIX)
+    assert (done.frames, done.size, done.cut) == (1, 5, 4)
+    assert (path.read_bytes(), Path(done.torn).read_bytes()) == (b"\0\3one", b"\0\3tw")
+    assert repair(path, PREFIX).cut == 0
+
+
+def test_what_is_no_torn_end_is_cut_off_by_force_only(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content, framer, stays in ((b"\1\xc1\1\2", Msgpack(), 1), (b"text", LengthPrefix(4), 0)):
+        path.write_bytes(content)
+        with pytest.raises(FramingError):
+            repair(path, framer)
+        assert path.read_bytes() == content
+        assert repair(path, framer, force=True).size == stays

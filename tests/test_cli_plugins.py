@@ -269,6 +269,60 @@ def test_a_healthy_plugin_is_checked_and_one_that_needs_an_option_is_left_out(fr
     assert re.search(r"  told: .* 0 broken\n2 plugins, 0 wrong\n\Z", printed.out)
 
 
+COMPLETE = """
+    malformed, peers, synchronises, lookbehind = {}, ('acmed 1.0',), 'exact', 1
+
+    def split(self, window):
+        *frames, rest = bytes(window.data[window.start :]).split(b";")
+        return frames, len(window.data) - len(rest)
+
+    def find_start(self, window):
+        if not window.taken:
+            return window.start
+        end = window.data.find(b";", window.start - 1)
+        if end < 0:
+            return len(window.data) if window.eof else NeedMore(resume=len(window.data))
+        return end + 1
+"""
+SETTLES = "resume=len(window.data)", "resume=len(window.data), settled=len(window.data)"
+STEPS = {
+    "broken": (UPTO.replace("[b'a', b'b']", "[b'c']"), 0, " (the next takes kept promises)"),
+    "sound": (healthy("upto"), 1, " (the next takes examples, malformed)"),
+    "tested": (UPTO + "    Upto.malformed = {}\n", 2, " (the next takes peers)"),
+    "proven": (
+        UPTO + "    Upto.malformed = {}\n    Upto.peers = ('acmed 1.0',)\n",
+        3,
+        " (the next takes split, streaming, find_start)",
+    ),
+    "complete": (UPTO.replace("    keep: bool = False\n", COMPLETE).replace(*SETTLES), 4, ""),
+}
+
+
+def test_each_framer_has_a_level_and_is_told_what_the_next_takes(framestream, installed, tmp_path):
+    for name, (source, _, _) in STEPS.items():
+        installed.install(f"acme-{name}", source.replace("upto", name), name)
+    printed = framestream("plugins", "check", *list(STEPS)[1:], "--badge", "level.svg")
+    assert printed.status == 0
+    for name, (_, level, lacking) in STEPS.items():
+        assert name == "broken" or f"  {name}: level {level} of 4{lacking}, " in printed.out
+    assert "framestream: level 1 of 4" in (tmp_path / "level.svg").read_text()
+    printed = framestream("plugins", "check", "broken", "--badge", "nowhere/level.svg")
+    assert f"  broken: level 0 of 4{STEPS['broken'][2]}, " in printed.out
+    assert (1, "framestream: nowhere/level.svg: no such file or directory\n") == (printed.status, printed.err)
+
+
+def test_a_framer_that_cannot_be_rated_is_told_and_has_no_level(framestream, installed):
+    odd = UPTO.replace("upto", "odd") + "    Upto.malformed, Upto.peers = {}, property(lambda self: 1 / 0)\n"
+    installed.install("acme-odd", odd, "odd")
+    needy = UPTO.replace("upto", "needy").replace("keep: bool = False", "end: bytes")
+    installed.install("acme-needy", needy, "needy")
+    installed.install("acme-upto", UPTO, "upto")
+    assert "  wrong: odd: cannot be tried: ZeroDivisionError" in framestream("plugins", "check", "odd").out
+    rows = [line.split()[:2] for line in framestream("framers", "--levels").out.splitlines()]
+    assert ["needy", "acme-needy"] in rows
+    assert {"odd": "0", "upto": "1", "line": "framestream"}.items() <= dict(rows).items()
+
+
 def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):
     installed.install("acme-broken", "import nowhere", "broken")
     installed.install("acme-line", healthy("line"), "line")

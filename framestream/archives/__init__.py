@@ -9,17 +9,23 @@ A frame belongs to the split in which it begins, and the frames of all splits, i
 `framestream.iter_frames` gives for the whole file: the same values, at the same places, and the same error.
 """
 
+from framestream.archives.archive import Archive, make_index
+from framestream.archives.index import Index
+from framestream.archives.plan import divide, plan
 from framestream.archives.rows import Columns, Row, exact, rows
 from framestream.archives.source import InMemory, LocalFile, RemoteFile, Source, open_sources
-from framestream.archives.split import Marks, OnError, Reader, Record, Split, divide, plan
+from framestream.archives.split import Marks, OnError, Reader, Record, Split
 from framestream.archives.stitch import Chain, Process, Stitched, process, stitch, walk
+from framestream.archives.write import Repaired, append, repair, write
 from framestream.errors import ArchiveError
 
 __all__ = [
+    "Archive",
     "ArchiveError",
     "Chain",
     "Columns",
     "InMemory",
+    "Index",
     "LocalFile",
     "Marks",
     "OnError",
@@ -27,16 +33,21 @@ __all__ = [
     "Reader",
     "Record",
     "RemoteFile",
+    "Repaired",
     "Row",
     "Source",
     "Split",
     "Stitched",
+    "append",
     "divide",
     "exact",
+    "make_index",
     "open_sources",
     "plan",
     "process",
+    "repair",
     "rows",
     "stitch",
     "walk",
+    "write",
 ]

@@ -11,9 +11,11 @@ from framestream.archives.source import Source
 from framestream.errors import FramerContractError
 from framestream.framer import NeedMore, ReadCondition, Window
 
-# Chains from every byte of so much before the place in question are followed. More is tried where few of
-# them agree, as frames are larger than that.
-_RUN_INS: Final = (1 << 13, 1 << 17)
+# So many chains are followed that begin so much before the place in question. More is tried where they do not
+# agree, as frames are large, or often look like frames inside.
+_CHAINS: Final = 256
+_RUN_INS: Final = (1 << 15, 1 << 18)
+_SHOWN: Final = (1 << 10, 1 << 14, 1 << 18)
 # A condition that has looked at so much and found no place, and cannot say that there is none, is at fault.
 _MOST_UNDECIDED: Final = 1 << 24
 
@@ -67,25 +69,45 @@ def _chains_meet(source: Source, condition: ReadCondition[Any], start: int, limi
         base = max(start - run_in, 0)
         # Some conditions find a frame only when all of it is there.
         data = b"".join(source.chunks(base, min(start + run_in, source.size)))
-        arrivals = _arrivals(condition, data, start - base, limit)
-        certain = arrivals[:1] if not base else arrivals[: run_in // 4]
-        votes = Counter(place for place in certain if place is not None)
+        seen: dict[int, int | None] = {}
+        starts = range(0, run_in // 4, run_in // 4 // _CHAINS) if base else (0,)
+        arrivals = [_follow(condition, data, place, start - base, limit, seen) for place in starts]
+        votes = Counter(place for place in arrivals if place is not None).most_common(2)
         if votes:
-            place, count = votes.most_common(1)[0]
-            best = base + place
-            if 2 * count > votes.total():
+            best = base + votes[0][0]
+            if len(votes) == 1 or votes[0][1] >= 3 * votes[1][1]:
                 break
     return min(best, source.size)
 
 
-def _arrivals(condition: ReadCondition[Any], data: bytes, stop: int, limit: int) -> list[int | None]:
-    """Return for each place before `stop` where the frames from there on lead to, at `stop` or after it."""
-    arrivals: list[int | None] = [None] * stop
-    for start in reversed(range(stop)):
+def _follow(
+    condition: ReadCondition[Any],
+    data: bytes,
+    place: int | None,
+    stop: int,
+    limit: int,
+    seen: dict[int, int | None],
+) -> int | None:
+    """Return where the frames from a place on lead to, at `stop` or after it; None if they are no frames."""
+    path = []
+    while place is not None and place < stop and place not in seen:
+        path.append(place)
+        place = _end_of_frame(condition, data, place, limit)
+    arrival = None if place is None else seen.get(place, place)
+    seen.update(dict.fromkeys(path, arrival))
+    return arrival
+
+
+def _end_of_frame(condition: ReadCondition[Any], data: bytes, place: int, limit: int) -> int | None:
+    # A condition may look at all that it is shown.
+    for size in _SHOWN:
+        piece = data[place : place + size]
         try:
-            found: Any = condition.find(Window(data, start))
-        except Exception:  # noqa: BLE001, S112 - no frame begins here
-            continue
-        if type(found) is tuple and start < found[2] <= start + limit:
-            arrivals[start] = found[2] if found[2] >= stop else arrivals[found[2]]
-    return arrivals
+            found: Any = condition.find(Window(piece))
+        except Exception:  # noqa: BLE001 - no frame begins here
+            return None
+        if type(found) is tuple:
+            return place + found[2] if 0 < found[2] <= limit else None
+        if len(piece) < size:
+            return None
+    return None

@@ -10,7 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
@@ -27,10 +27,12 @@ class Source(ABC):
     Attributes:
         url: where it is, for people.
         size: how many bytes there are.
+        version: what is another after a change: when it was modified, or an ETag.
     """
 
     url: str
     size: int
+    version: Any
 
     @abstractmethod
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
@@ -40,6 +42,18 @@ class Source(ABC):
             ArchiveError: the file cannot be read, or is no longer the one it was.
         """
 
+    def snapped(self, borders: list[int]) -> list[int]:
+        """Return the borders at which reading can begin without reading what is before them."""
+        return borders
+
+    def read_beside(self, suffix: str) -> bytes | None:
+        """Return the file whose name has a suffix more, or None if there is none."""
+        return None
+
+    def write_beside(self, suffix: str, data: bytes) -> None:
+        """Write such a file, whole or not at all."""
+        raise ArchiveError("nothing can be written beside it", url=self.url)
+
 
 @dataclass(frozen=True)
 class InMemory(Source):
@@ -48,6 +62,7 @@ class InMemory(Source):
     data: bytes = field(repr=False)
     url: str = "memory"
     step: int = CHUNK
+    version: str = ""
 
     @property
     def size(self) -> int:  # type: ignore[override]  # a value all the same
@@ -94,6 +109,19 @@ class LocalFile(Source):
                 start += len(chunk)
                 yield chunk
             self._check(file)
+
+    def read_beside(self, suffix: str) -> bytes | None:
+        """Return the file whose name has a suffix more, or None if there is none."""
+        path = self.url + suffix
+        with _telling(path), suppress(FileNotFoundError), open(path, "rb") as file:
+            return file.read()
+        return None
+
+    def write_beside(self, suffix: str, data: bytes) -> None:
+        """Write such a file, whole or not at all."""
+        path = self.url + suffix
+        with open_whole(path, {}) as file:
+            file.write(data)
 
     def _check(self, file: IO[bytes]) -> None:
         status = os.fstat(file.fileno())
@@ -153,6 +181,45 @@ class RemoteFile(Source):
                     ahead = executor.submit(read, start, min(start + BLOCK, end))
                 yield block
 
+    def read_beside(self, suffix: str) -> bytes | None:
+        """Return the file whose name has a suffix more, or None if there is none."""
+        store, path = _store(self.url + suffix, self.options)
+        with _telling(self.url + suffix), suppress(FileNotFoundError):
+            data: bytes = store.cat_file(path)
+            return data
+        return None
+
+    def write_beside(self, suffix: str, data: bytes) -> None:
+        """Write such a file, whole or not at all."""
+        store, path = _store(self.url + suffix, self.options)
+        with _telling(self.url + suffix):
+            store.pipe_file(path, data)
+
+
+@contextmanager
+def open_whole(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
+    """Give a file to write to, which has its name only when all is written; a local one is on the disk."""
+    if _is_remote(url):
+        with _telling(url):
+            store, path = _store(url, options)
+        with store.transaction, store.open(path, "wb") as file:
+            yield file
+        return
+    folder, name = os.path.split(path := _local_path(url))
+    partial = os.path.join(folder, f".{name}.partial")
+    with _telling(url):
+        opened = open(partial, "wb")  # noqa: SIM115 - it is closed below
+    try:
+        with opened as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(partial)
+        raise
+
 
 def open_sources(
     urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], options: Mapping[str, Any] | None = None
@@ -167,9 +234,17 @@ def open_sources(
     return [source for url in urls for source in _expanded(os.fspath(url), options or {})]
 
 
+def _is_remote(url: str) -> bool:
+    return "://" in url and not url.startswith("file://")
+
+
+def _local_path(url: str) -> str:
+    return url.removeprefix("file://")
+
+
 def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
-    if "://" not in url or url.startswith("file://"):
-        path = url.removeprefix("file://")
+    if not _is_remote(url):
+        path = _local_path(url)
         is_pattern = glob.has_magic(path) and not os.path.exists(path)
         paths = sorted(glob.glob(path, recursive=True)) if is_pattern else [path]
         yield from map(LocalFile.of, paths)

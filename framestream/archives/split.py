@@ -1,22 +1,21 @@
 """Splits: the parts of framed files, each read by one process. A frame belongs to the split it begins in.
 
-`plan` makes them without reading anything. `Reader` reads one: from its first frame to the last that begins
-before its end, however far that one reaches. What nobody can tell from the middle of a file, the place of the
-first frame, `framestream.archives.stitch` finds out.
+`Reader` reads one: from its first frame to the last that begins before its end, however far that one reaches.
+Where the first frame of a split begins can often not be told from the middle of a file:
+`framestream.archives.stitch` finds it out.
 """
 
 from __future__ import annotations
 
-import os
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from framestream.archives.guess import find_start
-from framestream.archives.source import Source, open_sources
+from framestream.archives.source import Source
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, End, FrameDecoder
 from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError
 from framestream.framer import ReadCondition
@@ -25,7 +24,6 @@ from framestream.iterate import condition_of, feed
 OnError: TypeAlias = Literal["raise", "skip", "column"]
 BadFrame: TypeAlias = "PayloadError | FrameTooLarge"
 
-SIZE: Final = 1 << 26
 _BETWEEN_MARKS: Final = 1 << 16
 
 
@@ -55,6 +53,7 @@ class Split:
         start, stop: the frames are those that begin at `start` or after it, and before `stop`.
         first: where the first of them begins, or None if that is not known; `stop` or more if there is none.
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
+        max_size: a limit that takes the place of that of any condition.
     """
 
     source: Source
@@ -63,6 +62,7 @@ class Split:
     stop: int
     first: int | None = None
     max_frame_size: int = DEFAULT_MAX_FRAME_SIZE
+    max_size: int | None = None
 
     @cached_property
     def condition(self) -> ReadCondition[Any]:
@@ -107,54 +107,6 @@ class Split:
         return Columns.of([self], schema, on_error=on_error).table(self)
 
 
-def plan(
-    urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-    framer: ReadCondition[Any] | str,
-    *,
-    parts: int | None = None,
-    size: int | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
-) -> list[Split]:
-    """Divide files into splits of about the same size, without reading them.
-
-    Args:
-        urls: paths, globs, or URLs that fsspec opens; of all files, in this order.
-        framer: what cuts them: a read condition, or the name or spec string of one.
-        parts: how many splits there should be, of all files together; each file has at least one.
-        size: how large they should be instead, in bytes; 64 MiB unless told.
-        storage_options: what fsspec needs to open the files.
-        max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
-
-    Raises:
-        ArchiveError: a file is not there.
-        SpecError: the spec string describes no framer.
-    """
-    if parts is not None and size is not None:
-        raise ValueError("give parts or size, not both")
-    for option, value in (("parts", parts), ("size", size)):
-        if value is not None and value < 1:
-            raise ValueError(f"{option} is {value}; it must be at least 1")
-    condition_of(framer)
-    sources = open_sources(urls, storage_options)
-    if parts is not None:
-        size = -(-sum(source.size for source in sources) // parts)
-    return [split for source in sources for split in divide(source, framer, size or SIZE, max_frame_size)]
-
-
-def divide(
-    source: Source,
-    framer: ReadCondition[Any] | str,
-    size: int,
-    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
-) -> Iterator[Split]:
-    """Yield the splits of one file, none larger than `size` bytes; of an empty file, one."""
-    count = max(-(-source.size // max(size, 1)), 1)
-    borders = [source.size * i // count for i in range(count + 1)]
-    for start, stop in pairwise(borders):
-        yield Split(source, framer, start, stop, max_frame_size=max_frame_size)
-
-
 @dataclass
 class Marks:
     """Some of the places where a frame ends, in order, and how many frames there are up to each of them.
@@ -192,7 +144,10 @@ class Reader:
         end: where the first frame after it begins, or the size of the file. None before all is read.
         count: frames that were read, bad ones included.
         bad: how many of them were bad.
+        error: what ended the reading before its end, or None; to be set by who stops for a reason of his own.
         marks: where frames end, one place for about each 64 KiB.
+        place: where the last frame began, and its size, if it was read by itself.
+        last_end: where the last frame ended that was not too large, or where the first one begins.
     """
 
     def __init__(self, split: Split) -> None:
@@ -200,42 +155,45 @@ class Reader:
         self.first: int | None = None
         self.end: int | None = None
         self.count = self.bad = 0
+        self.error: Exception | None = None
         self.marks = Marks()
+        self.place = (0, 0)
+        self.last_end = split.first or 0
         self._next_mark = 0
         self._decoder = FrameDecoder()
 
     def batches(self, *, on_error: OnError = "raise") -> Iterator[list[Any]]:
         """Yield the frames in lists, as they were cut."""
-        for batch, error in self._pieces(in_batches=True):
+        for batch, error in self.pieces(in_batches=True):
             if error is None:
                 yield batch
             elif on_error == "raise":
+                self.error = error
                 raise error
 
     def records(self, *, on_error: OnError = "raise") -> Iterator[Record]:
         """Yield each frame with its place."""
-        for frames, error in self._pieces(in_batches=False):
+        for frames, error in self.pieces(in_batches=False):
             if error is None:
-                start, end = self._decoder.frame_span
-                yield Record(start, end - start, frames[0])
+                yield Record(*self.place, frames[0])
             elif on_error == "raise":
+                self.error = error
                 raise error
             elif on_error == "column":
-                start, end = self._place_of(error)
-                yield Record(start, end - start, None, error)
+                yield Record(*self.place, None, error)
 
     @property
     def position(self) -> int:
-        """Where the last frame that was read ended."""
+        """Where the next frame begins, or what is no frame."""
         return self._decoder.offset
 
     def drain(self) -> None:
         """Read all of it, for `end`, `count` and `marks`."""
-        for _ in self._pieces(in_batches=True):
+        for _ in self.pieces(in_batches=True):
             pass
 
-    def _pieces(self, *, in_batches: bool) -> Iterator[tuple[list[Any], BadFrame | None]]:
-        """Yield one or more frames with None, or for a bad one, none with what is wrong."""
+    def pieces(self, *, in_batches: bool = True) -> Iterator[tuple[list[Any], BadFrame | None]]:
+        """Yield frames with None, one or more; for a bad one an empty list, with what is wrong."""
         split, source = self.split, self.split.source
         first = split.first
         if first is None:
@@ -261,8 +219,9 @@ class Reader:
                     yield piece
                 if self.end is not None:
                     break
-        except (FramingError, PayloadError) as error:
+        except FramingError as error:
             error.source = source.url
+            self.error = error
             raise
         self.end = source.size if self.end is None else self.end
         self.first = self.end if self.first is None else self.first
@@ -273,7 +232,8 @@ class Reader:
         frames: list[Any] = []
         bad: BadFrame | None = None
         try:
-            answer: Any = decoder.next_batch(condition) if as_batch else decoder.next_frame(condition)
+            ask: Any = decoder.next_batch if as_batch else decoder.next_frame
+            answer = ask(condition, max_size=self.split.max_size)
             if answer is NEED_DATA or answer is END:
                 return None
             frames = answer if as_batch else [answer]
@@ -287,12 +247,17 @@ class Reader:
                 raise
             bad = error
         if not as_batch:
-            start, _ = self._place_of(bad)
+            start, end = decoder.frame_span
+            if isinstance(bad, FrameTooLarge):
+                start = end = bad.offset or 0  # its end has not been seen
+            self.place = start, end - start
             if stop is not None and start >= stop:
                 self.end = start
                 return None
             self.first = start if self.first is None else self.first
         self.count += len(frames) or 1
+        if not isinstance(bad, FrameTooLarge):
+            self.last_end = decoder.offset
         if bad is not None:
             self.bad += 1
             bad.source = self.split.source.url
@@ -300,8 +265,3 @@ class Reader:
             self.marks.add(decoder.offset, self.count)
             self._next_mark = decoder.offset + _BETWEEN_MARKS
         return frames, bad
-
-    def _place_of(self, bad: BadFrame | None) -> tuple[int, int]:
-        if isinstance(bad, FrameTooLarge):
-            return bad.offset or 0, bad.offset or 0  # its end has not been seen
-        return self._decoder.frame_span

@@ -199,6 +199,7 @@ class Done(Generic[R]):
 
     first: int
     end: int
+    is_last: bool
     result: R | None
     error: Exception | None
 
@@ -209,10 +210,10 @@ def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
         result, error = function(reader), None
     except Exception as caught:  # noqa: BLE001 - it may be the guess that is wrong
         result, error = None, caught
-    if reader.end is None and error is None:
+    if reader.end is None and error is None and reader.error is None:
         error = ValueError(f"{function!r} stopped before the end of {split}")
     chain = _chain(reader, None)
-    return Done(chain.first, chain.end, result, error)
+    return Done(chain.first, chain.end, reader.error is not None, result, error)
 
 
 class Process(Generic[R]):
@@ -242,9 +243,12 @@ class Process(Generic[R]):
             while waiting:
                 split, result = waiting.popleft()
                 try:
-                    yield self._true_result(split, result, start)
+                    done = self._true_result(split, result, start)
                 except BrokenProcessPool as error:
                     raise WorkerError("a process that cut frames was killed, or died") from error
+                yield done.result  # type: ignore[misc]  # there is no error
+                if done.is_last:
+                    return
                 waiting.extend((split, start(split)) for split in islice(todo, 1))
 
     def _true_result(
@@ -252,7 +256,7 @@ class Process(Generic[R]):
         split: Split,
         result: Callable[[], Done[R]],
         start: Callable[[Split], Callable[[], Done[R]]],
-    ) -> R:
+    ) -> Done[R]:
         seam = self._seam
         true = seam.enter(split)
         done = result()
@@ -262,7 +266,7 @@ class Process(Generic[R]):
         if done.error is not None:
             raise done.error
         seam.leave(done.end)
-        return done.result  # type: ignore[return-value]  # there is no error
+        return done
 
 
 def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: int) -> Process[R]:
@@ -274,7 +278,8 @@ def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: i
     Args:
         splits: those of `plan`: each file whole, in its order.
         function: reads all of its reader, and returns what can be pickled. With more than one process it must
-            be importable, and have no effect besides its result.
+            be importable, and have no effect besides its result. If it keeps to itself what ends the reading,
+            or sets ``reader.error``, its result is the last.
         jobs: how many processes; 1 for this one.
 
     Raises:

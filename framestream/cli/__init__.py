@@ -55,6 +55,9 @@ framestream --help lists every command."""
 
 _COMMANDS: Final = {
     "cut": ("cut", "Cut a stream into frames and print them."),
+    "stats": ("archives", "Count the frames of a file, and show how large they are."),
+    "index": ("archives", "Write an index beside a file, so that any frame of it is found at once."),
+    "repair": ("archives", "Cut off a frame at the end of a file that is not complete."),
     "connect": ("connect", "Connect to a server; send and see frames."),
     "serve": ("serve", "Serve frames: echo them, run a command for each, or print them."),
     "framers": ("plugins", "List the framers, or explain one."),

@@ -30,15 +30,24 @@ _LONG: Final = 8 << 20
 @options.on_payload_error
 @options.count
 @click.option("--stats", is_flag=True, help="Report counts and speed at the end.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Have so many processes cut a file.")
 @options.separator
 def cut(
-    spec: str, file: str, output: str, separator: bytes | None, count: int | None, stats: bool, **limits: Any
+    spec: str,
+    file: str,
+    output: str,
+    separator: bytes | None,
+    count: int | None,
+    stats: bool,
+    jobs: int | None,
+    **limits: Any,
 ) -> int:
     """Cut FILE into frames by SPEC and print them.
 
     FILE is a path, - for standard input (the default), tcp://host:port, unix:path, or a recording that
     comes with framestream: sample:redis, sample:dns. Frames are printed as they arrive. SPEC is a framer
     with its options; "framestream framers" lists them.
+    With --jobs, FILE is a path, or a URL such as s3://bucket/key if fsspec is installed.
 
     The exit status is 1 if a frame is bad or too large, or the stream is malformed or ends inside a frame,
     after everything before that place has been printed. Frames that are discarded or truncated are reported.
@@ -47,10 +56,20 @@ def cut(
     Examples:
       framestream cut line app.log --output text
       framestream cut length-prefix:size=2,byteorder=little --output hex < messages.bin
+      framestream cut protobuf events.bin --jobs 4 > events.json
       tail -f app.log | framestream cut 'delimiter:"\\r\\n"'
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     printer = Printer(output, separator)
     condition = printer.condition(options.get_framer(spec))
+    if jobs is not None:
+        if file == "-" or stats or count is not None or limits["on_oversize"] in ("discard", "truncate"):
+            reason = "--jobs needs a file, and goes with neither --count, --stats, nor discard or truncate"
+            raise click.UsageError(reason)
+        from framestream.cli.archives import Cutting, cut_file  # noqa: PLC0415  # a stream does without
+
+        work = Cutting(output, separator, limits["on_oversize"], limits["on_payload_error"])
+        cut_file(printer, condition, file, limits["max_frame_size"], work, jobs)
+        return printer.status
     started = time.monotonic()
     with open_source(file) as source, _progress(source, printer) as read:
         tell = partial(printer.complain, source.name)

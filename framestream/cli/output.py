@@ -41,14 +41,14 @@ class Printer:
         status: the exit status so far.
     """
 
-    def __init__(self, form: str, separator: bytes | None = None) -> None:
-        self.stream: IO[bytes] = sys.stdout.buffer
+    def __init__(self, form: str, separator: bytes | None = None, stream: IO[bytes] | None = None) -> None:
+        self.stream = stream or sys.stdout.buffer
         self.decoded = form in ("json", "text")
         self.placed = form in ("json", "hex")
         self.status = 0
         self._form = form
         self._separator = (b"\n" if form == "text" else b"") if separator is None else separator
-        self._shown = visible if self.stream.isatty() else str
+        self._shown = visible if sys.stdout.isatty() else str
 
     def condition(self, condition: ReadCondition[Any]) -> ReadCondition[Any]:
         """Return the condition that reads what is printed."""
@@ -95,6 +95,9 @@ class Undecoded(ReadCondition[bytes]):
         self.max_size = condition.max_size
         self.overhead = condition.overhead
         self.can_be_empty = condition.can_be_empty
+        self.synchronises = condition.synchronises
+        self.lookbehind = condition.lookbehind
+        self.find_start = condition.find_start  # type: ignore[method-assign]  # it is the other's business
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the other condition's span, without the value: only what is no frame at all stays apart."""

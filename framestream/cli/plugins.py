@@ -10,8 +10,9 @@ import pkgutil
 import re
 import shutil
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,13 +23,15 @@ from framestream import FrameDecoder, FramestreamError, FramingError, ReadCondit
 from framestream import plugins as manager
 from framestream.cli.options import complete_framer, matching
 from framestream.cli.output import complain, print_table, prints_aside, say, wrapped
+from framestream.cli.quality import Outcome, badge, prose, trial
 from framestream.errors import blame, counted, describe_error, printable
 from framestream.iterate import placed_frames
 from framestream.registry.named import NamedFramer
 from framestream.registry.options import describe_options
-from framestream.testing.suite import arguments_of
+from framestream.testing.suite import Arguments, arguments_of
 
 if TYPE_CHECKING:
+    from framestream.registry.lookup import FramerInfo
     from framestream.registry.options import OptionInfo
     from framestream.registry.plugin import Plugin
 
@@ -63,19 +66,23 @@ _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_framer)
-def framers(name: str | None) -> None:
+@click.option("--levels", is_flag=True, help="Try each framer of a plugin, and list its level, from 0 to 4.")
+def framers(name: str | None, levels: bool) -> None:
     """List every framer there is; with NAME, explain that one: options, examples, a drawing.
 
     \b
     Examples:
       framestream framers
       framestream framers length-prefix
+      framestream framers --levels
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if name is None:
         with prints_aside():
-            found = framestream.available_framers()
-        rows = ((info.name, info.distribution, _prose(info.summary)) for info in found)
-        print_table(("NAME", "FROM", "WHAT IT CUTS"), rows)
+            found = [(info, _level(info)) if levels else (info,) for info in framestream.available_framers()]
+        heading = ("NAME", *(["LEVEL"] if levels else ()), "FROM", "WHAT IT CUTS")
+        print_table(
+            heading, ((info.name, *rated, info.distribution, prose(info.summary)) for info, *rated in found)
+        )
         return
     with prints_aside():
         factory = manager.factory(name)
@@ -84,7 +91,7 @@ def framers(name: str | None) -> None:
         say(f"framestream framers {factory.spec.name} explains it.")
         return
     with prints_aside(), blame(f"{name} cannot be described", ours=(FramestreamError,)):
-        text, options = _prose(inspect.getdoc(factory) or ""), describe_options(factory)
+        text, options = prose(inspect.getdoc(factory) or ""), describe_options(factory)
         examples = [(spec, draw(get_framer(spec), stream)) for spec, stream in examples_of(name, factory)]
     say(name)
     say("\n\n".join(map(_paragraph, text.split("\n\n"))))
@@ -95,9 +102,14 @@ def framers(name: str | None) -> None:
         say(f"\n{spec}\n{drawing}")
 
 
-def _prose(text: str) -> str:
-    """Return text without the marks of reStructuredText that only its tools need."""
-    return re.sub("^::\n\n|`", "", text, flags=re.MULTILINE)
+def _level(info: FramerInfo) -> str:
+    """Return the level of a plugin's framer; nothing for one that is built in, named or cannot be tried."""
+    if info.name in manager.built_in or isinstance(info.factory, NamedFramer):
+        return ""
+    with suppress(FramestreamError), blame("cannot be tried"):
+        outcome = trial(info.name, info.factory, info.distribution)
+        return "" if isinstance(outcome, str) else str(outcome.level)
+    return "0"
 
 
 def _paragraph(text: str) -> str:
@@ -108,7 +120,7 @@ def _paragraph(text: str) -> str:
 
 def _option_row(option: OptionInfo) -> tuple[str, ...]:
     default = "required" if option.required else option.default_text
-    return f"  {option.key}", option.type, default, _prose(option.help)
+    return f"  {option.key}", option.type, default, prose(option.help)
 
 
 def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
@@ -182,7 +194,7 @@ def check(targets: tuple[str, ...], quiet: bool) -> int:
     return int(broken)
 
 
-def _find(target: str) -> tuple[ReadCondition[Any], Mapping[str, Any]]:
+def _find(target: str) -> tuple[ReadCondition[Any], Arguments]:
     """Return the framer that a target means, and what to try it on."""
     place = _PLACE.fullmatch(target)
     if place is not None and place[1] not in manager.names():
@@ -218,42 +230,6 @@ def _make(found: Any, target: str) -> ReadCondition[Any]:
     if not isinstance(framer, ReadCondition):
         raise click.UsageError(f"{target} gives {framer!r:.60}, which is no framer")
     return framer
-
-
-class Outcome:
-    """What the conformance kit found about a framer: the name of each check, and the promise or the fault."""
-
-    def __init__(self, title: str, framer: ReadCondition[Any], material: Mapping[str, Any]) -> None:
-        from framestream.testing import ConformanceError, conformance_checks  # noqa: PLC0415
-
-        found: list[tuple[str, str, str]] = []
-        # A framer that raises does so in nearly every check: the first tells all, the others refer to it.
-        raised: dict[str, str] = {}
-        for check in conformance_checks(framer, **material):
-            try:
-                reason = check.run()
-            except ConformanceError as error:
-                first = raised.setdefault(error.defect, check.name) if error.__cause__ else check.name
-                text = str(error) if first == check.name else f"{error.framer}: the same as in {first}"
-                found.append(("BROKEN", check.name, text))
-            else:
-                told = ("ok", _prose(check.promise)) if reason is None else ("-", f"not tried: {reason}")
-                found.append((told[0], check.name, told[1]))
-        # Kept promises first, and broken ones last, where a reader's eye is.
-        self.found = sorted(found, key=lambda it: ("ok", "-", "BROKEN").index(it[0]))
-        self.broken = [text for mark, _, text in found if mark == "BROKEN"]
-        counts = Counter(mark for mark, *_ in found)
-        told_of = f"{counts['ok']} promises kept, {counts['-']} not tried, {counts['BROKEN']} broken"
-        self.title, self.verdict = title, f"{title}: {told_of}"
-
-    def lines(self, *, quiet: bool = False) -> Iterator[str]:
-        """Yield the report, and the verdict at the end."""
-        if not quiet:
-            yield self.title
-        for mark, name, text in self.found:
-            if mark == "BROKEN" or not quiet:
-                yield f"  {mark:<6}  {name:<14}  {text}".replace("\n", "\n          ")
-        yield self.verdict
 
 
 # plugins -------------------------------------------------------------------------------------------
@@ -294,22 +270,29 @@ def plugins(context: click.Context, as_json: bool) -> None:
 
 @plugins.command("check", short_help="Try each plugin and each of its framers.")
 @click.argument("names", nargs=-1)
-def check_plugins(names: tuple[str, ...]) -> int:
+@click.option(
+    "--badge", "picture", type=click.Path(path_type=Path), help="Write the lowest level here, as SVG."
+)
+def check_plugins(names: tuple[str, ...], picture: Path | None) -> int:
     """Check that plugins load, that their names are theirs, and that their framers keep the contract.
+
+    Each framer has a level: 1 if it keeps the contract, 2 if its class also carries examples and malformed
+    bytes and what it writes is read back, 3 if its class also names the programs its tests talk to, 4 if it
+    also has a fast path, can be streamed, and finds its way in the middle of a stream.
 
     The exit status is 1 if anything is wrong.
 
     \b
     Examples:
       framestream plugins check
-      framestream plugins check framestream-resp
+      framestream plugins check framestream-resp --badge level.svg
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     chosen = [plugin for name in names for plugin in matching(name)] if names else list(manager)
-    wrong = 0
+    wrong, levels = 0, list[int]()
     for plugin in chosen:
         say(f"{plugin.title} ({plugin.module}): {plugin.state}")
         with prints_aside():
-            findings = list(_findings(plugin))
+            findings = list(_findings(plugin, levels))
         for report, broken in findings:
             wrong += broken
             say(f"  {report}")
@@ -317,6 +300,8 @@ def check_plugins(names: tuple[str, ...]) -> int:
         wrong += 1
         say(f"wrong: {notice}")
     say(f"{counted(len(chosen), 'plugin')}, {wrong} wrong")
+    if picture is not None:
+        picture.write_text(badge(min(levels, default=0)), "utf-8")
     return int(wrong > 0)
 
 
@@ -352,32 +337,32 @@ def _complaints(plugin: Plugin) -> list[str]:
     return [printable(told) for told in (plugin.reason, *manager.problems(plugin)) if told]
 
 
-def _findings(plugin: Plugin) -> Iterator[tuple[str, bool]]:
-    """Yield lines about a plugin and each of its framers, if it is in use, and whether each is a fault."""
+def _findings(plugin: Plugin, levels: list[int]) -> Iterator[tuple[str, bool]]:
+    """Yield lines about a plugin and each of its framers, if it is in use, and whether each is a fault.
+
+    Append the level of each framer that was tried.
+    """
     for complaint in _complaints(plugin):
         yield f"wrong: {complaint}", True
     for name in list(plugin.framers) if plugin.state == "loaded" else ():
         try:
             with blame("cannot be tried", ours=(FramestreamError,)):
-                found = list(_tried(plugin, name))
+                found = list(_tried(plugin, name, levels))
         except FramestreamError as error:
             found = [(f"wrong: {name}: {describe_error(error)}", True)]
         yield from found
 
 
-def _tried(plugin: Plugin, name: str) -> Iterator[tuple[str, bool]]:
+def _tried(plugin: Plugin, name: str, levels: list[int]) -> Iterator[tuple[str, bool]]:
     factory = plugin.factory(name)
-    spec = getattr(factory, "example_spec", name)
-    missing = [option.key for option in describe_options(factory) if option.required]
-    if spec == name and missing:
-        needs = " and ".join(missing)
-        yield f"{name}: not tried, it needs {needs}; its class may say example_spec", False
+    outcome = trial(name, factory, plugin.distribution)
+    if isinstance(outcome, str):
+        yield f"{name}: not tried, it needs {outcome}; its class may say example_spec", False
         return
-    framer = get_framer(spec if ":" in spec or name != spec else f"{plugin.distribution}/{name}")
+    levels.append(outcome.level)
     own = getattr(factory, "name", "")
     if own and own not in plugin.framers:
         yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
-    outcome = Outcome(name, framer, arguments_of(factory))
-    yield outcome.verdict, bool(outcome.broken)
+    yield outcome.rating, bool(outcome.broken)
     for message in outcome.broken:
         yield f"wrong: {message}".replace("\n", "\n    "), False

@@ -40,6 +40,8 @@ class Cobs(Framer[bytes]):
             b"\x11\x22\x33\x44",
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"\2\0": "reaches 1 bytes beyond the end"}
+    peers = ("cobs 1.2.2 (PyPI)",)
 
     max_size: Annotated[int | None, "The longest stuffed packet, without its zero. Bytes."] = None
 
@@ -108,6 +110,8 @@ class CobsR(Cobs):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"\x33\x11\x22\0\x05\x11\x22\x33\x04\0": [b"\x11\x22\x33", b"\x11\x22\x33\x04"],
     }
+    malformed: ClassVar[dict[bytes, str]] = {}
+    peers = ("cobs 1.2.2 (PyPI)",)
 
     def decode(self, payload: bytes) -> bytes:
         """Return the packet."""

@@ -36,6 +36,8 @@ class Ber(Framer[bytes]):
 
     name = "ber"
     examples: ClassVar[dict[bytes, list[bytes]]] = {b"0\3\2\1\5\4\x81\3abc": [b"0\3\2\1\5", b"\4\x81\3abc"]}
+    malformed: ClassVar[dict[bytes, str]] = {b"0\x80\0\0": "indefinite length", b"0\xff": "length octet 0xFF"}
+    peers = ("Erlang/OTP 25 (erts 13.1.5)",)
 
     max_size: Annotated[int | None, "The largest element, with its header. Bytes."] = None
 

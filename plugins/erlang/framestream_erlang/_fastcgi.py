@@ -52,6 +52,8 @@ class FastCgi(Framer[Record]):
     examples: ClassVar[dict[bytes, list[Record]]] = {
         b"\1\5\0\1\0\2\6\0hi\0\0\0\0\0\0\1\5\0\1\0\0\0\0": [Record(5, 1, b"hi"), Record(5, 1, b"")]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"\0": "record of version 0"}
+    peers = ("Erlang/OTP 25 (erts 13.1.5)", "nginx 1.22.1")
     overhead = _HEADER + _MOST_PADDING
 
     align: Annotated[int, "What the size of a written record is a multiple of. Bytes."] = 8

@@ -36,6 +36,8 @@ class Giop(Framer[bytes]):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"GIOP\1\2\0\0\0\0\0\4abcd": [b"GIOP\1\2\0\0\0\0\0\4abcd"]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"GIOX": "does not begin with", b"GIOP\2": "GIOP of version 2"}
+    peers = ("Erlang/OTP 25 (erts 13.1.5)",)
 
     max_size: Annotated[int | None, "The largest message, with its header. Bytes."] = None
 

@@ -25,6 +25,8 @@ class ErlangPacket(Framer[bytes]):
 
     name = "erlang-packet"
     examples: ClassVar[dict[bytes, list[bytes]]] = {b"\0\0\0\5hello\0\0\0\0": [b"hello", b""]}
+    malformed: ClassVar[dict[bytes, str]] = {}
+    peers = ("Erlang/OTP 25 (erts 13.1.5)",)
 
     size: Annotated[Literal[1, 2, 4], "Size of the length: what {packet, N} is. Bytes."] = 4
     max_size: Annotated[int | None, "The largest packet. Bytes."] = None

@@ -48,6 +48,8 @@ class RecordMarking(Framer[bytes]):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"\x80\0\0\5hello\0\0\0\3hel\x80\0\0\2lo": [b"hello", b"hello"]
     }
+    malformed: ClassVar[dict[bytes, str]] = {}
+    peers = ("Erlang/OTP 25 (erts 13.1.5)",)
     overhead = _MARK
 
     fragment: Annotated[int, "The largest fragment that is written. Bytes."] = _MOST_FRAGMENT

@@ -32,6 +32,8 @@ class Tpkt(Framer[bytes]):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"\3\0\0\7\2\xf0\x80\3\0\0\x0brequest": [b"\2\xf0\x80", b"request"]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"\2": "TPKT of version 2", b"\3\0\0\0": "TPKT of 0 bytes"}
+    peers = ("Erlang/OTP 25 (erts 13.1.5)",)
     overhead = _HEADER
 
     max_size: Annotated[int | None, "The largest TPDU. Bytes."] = None

@@ -43,6 +43,11 @@ class Fstrm(Framer[Frame]):
             Control(ControlType.STOP),
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"\0\0\0\0\0\0\0\0": "control frame of 0 bytes",
+        b"\0\0\0\0\0\0\2\1": "control frame of 513 bytes",
+    }
+    peers = ("fstrm_capture, fstrm_replay 0.6.1", "Unbound 1.17.1")
 
     max_size: Annotated[int | None, "The largest frame, of data or of control. Bytes."] = None
 

@@ -75,6 +75,8 @@ class HttpChunk(Framer[Chunk]):
     examples: ClassVar[dict[bytes, list[Chunk]]] = {
         b"5\r\nhello\r\n0\r\nX: y\r\n\r\n": [Chunk(b"hello"), Chunk(b"", trailers=((b"X", b"y"),))]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"x\r\n": "in a chunk's size", b"1\na\r\n": "in a chunk's size"}
+    peers = ("nginx 1.22.1", "curl 7.88.1")
     # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
     slow_frame: ClassVar[bytes] = b"0\r\n" + b"X: y\r\n" * 300 + b"\r\n"
     overhead = MOST_LINE + len(b"\r\n")

@@ -60,6 +60,8 @@ class HttpChunked(Framer[Chunked]):
     examples: ClassVar[dict[bytes, list[Chunked]]] = {
         b"5\r\nhello\r\n3;a=b\r\nyou\r\n0\r\nX: y\r\n\r\n": [Chunked(b"helloyou", ((b"X", b"y"),))]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"x\r\n": "in a chunk's size", b"1\na\r\n": "in a chunk's size"}
+    peers = ("nginx 1.22.1", "curl 7.88.1")
     # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
     slow_frame: ClassVar[bytes] = b"1\r\na\r\n" * 300 + b"0\r\n\r\n"
 

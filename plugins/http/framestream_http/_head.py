@@ -164,6 +164,11 @@ class HttpRequest(_HttpHead[RequestHead]):
     examples: ClassVar[dict[bytes, list[RequestHead]]] = {
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n": [RequestHead(b"GET", b"/", ((b"Host", b"a"),))]
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"GET /\r\n": "is no request line",
+        b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n": "is no number",
+    }
+    peers = ("nginx 1.22.1", "curl 7.88.1")
     # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
     slow_frame: ClassVar[bytes] = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 300 + b"\r\n"
     overhead = len(b"\r\n")
@@ -232,6 +237,8 @@ class HttpResponse(_HttpHead[ResponseHead]):
     examples: ClassVar[dict[bytes, list[ResponseHead]]] = {
         b"HTTP/1.1 204 No Content\r\n\r\n": [ResponseHead(204, b"No Content", ())]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"HTTP/1.1 20 OK\r\n": "is no status line"}
+    peers = ("nginx 1.22.1", "curl 7.88.1")
     # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
     slow_frame: ClassVar[bytes] = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n"
     overhead = len(b"\r\n")

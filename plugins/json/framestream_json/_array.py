@@ -39,6 +39,8 @@ class JsonArray(JsonReader):
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'[{"a": 1}, [2, 3] ,4]': [{"a": 1}, [2, 3], 4],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"[1 2]": "where"}
+    peers = ("jq 1.6",)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span from the bracket or comma before an element to what ends it."""

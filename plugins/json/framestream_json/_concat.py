@@ -49,6 +49,8 @@ class JsonConcat(JsonFramer):
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'{"a": 1}[1, 2]\n3 "text"': [{"a": 1}, [1, 2], 3, "text"],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"[1}": ""}
+    peers = ("jq 1.6",)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span up to the end of the text, with its value if it is short and all there."""

@@ -42,6 +42,8 @@ class JsonLines(JsonFramer):
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'{"a": 1}\n[1, 2]\r\n\n"text"\n': [{"a": 1}, [1, 2], "text"],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"[1,]\n": "", b"1 2\n": "Extra data"}
+    peers = ("jq 1.6", "mpv 0.35.1", "qemu 7.2.22")
 
     last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
 

@@ -52,6 +52,8 @@ class JsonSeq(JsonFramer):
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'\x1e{"a": 1}\n\x1e[1, 2]\n\x1e3\n': [{"a": 1}, [1, 2], 3],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"1\n": "outside of any text", b"\x1e[1,]\n": ""}
+    peers = ("jq 1.6",)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of the text, without its RS and the byte after it."""

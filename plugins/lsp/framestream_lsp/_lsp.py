@@ -49,6 +49,11 @@ class Lsp(JsonFramer):
             {},
         ],
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"\r\n{}": "header without Content-Length",
+        b"Content-Length: +2\r\n\r\n{}": "Content-Length is b'+2'",
+    }
+    peers = ("clangd 14.0.6", "pylsp 1.7.1")
 
     max_header: Annotated[int, "The longest header. Bytes."] = 4096
 

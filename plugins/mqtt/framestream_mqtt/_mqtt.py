@@ -40,6 +40,11 @@ class Mqtt(Framer[Packet]):
             Packet(PacketType.PUBLISH, 0, b"\x00\x01ahi"),
         ]
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"\0\0": "packet type 0 is forbidden",
+        b"\x11": "CONNECT with flags 0001",
+    }
+    peers = ("mosquitto 2.0.11", "mosquitto_pub, mosquitto_sub 2.0.11")
     overhead = _LONGEST_HEADER
 
     version: Annotated[

@@ -43,6 +43,8 @@ class Netstring(Framer[bytes]):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"5:hello,0:,12:hello world!,": [b"hello", b"", b"hello world!"]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"01:a,": "leading zero", b"-1:,": "where a digit is expected"}
+    peers = ("nginx 1.22.1", "Postfix 3.7.11")
 
     max_size: Annotated[int | None, "The longest string. Bytes."] = None
 

@@ -66,6 +66,8 @@ class Protobuf(Framer[M]):
     examples: ClassVar[dict[bytes, list[Raw]]] = {
         b"\x03\x08\x96\x01\x00": [Raw(b"\x08\x96\x01"), Raw()],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\1": "varint"}
+    peers = ("protobuf 7.36.2", "prometheus-node-exporter 1.5.0")
 
     message: Annotated[type[M] | str, "The message class; as text, module:Class."] = (
         "framestream_protobuf:Raw"

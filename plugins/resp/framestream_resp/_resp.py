@@ -53,6 +53,11 @@ class Resp(Framer[Any]):
         b"+OK\r\n$5\r\nhello\r\n*2\r\n:1\r\n$-1\r\n": ["OK", b"hello", [1, None]],
         b"%1\r\n+a\r\n,1.5\r\n#t\r\n": [{"a": 1.5}, True],
     }
+    malformed: ClassVar[dict[bytes, str]] = {
+        b"PING\r\n": "begins no value",
+        b"$+5\r\nhello\r\n": "is no size",
+    }
+    peers = ("redis-server 7.0.15",)
 
     version: Annotated[Literal[2, 3], "2 refuses the types that RESP3 added."] = 3
     max_depth: Annotated[int, "Aggregates, attributes and streamed strings that may be open at once."] = 64

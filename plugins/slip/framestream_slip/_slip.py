@@ -45,6 +45,8 @@ class Slip(Framer[bytes]):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"\1\2\3\xc0\xc0\1\xdb\xdc\2\xdb\xdd\3\xc0": [b"\1\2\3", b"\1\xc0\2\xdb\3"],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"a\xdbb\xc0": "ESC at 1"}
+    peers = ("sliplib 0.7.2 (PyPI)",)
 
     leading: Annotated[bool, "Write an END in front of every packet, too."] = False
     strict: Annotated[bool, "Refuse a packet with an ESC that escapes nothing."] = True

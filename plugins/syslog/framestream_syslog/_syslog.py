@@ -54,6 +54,8 @@ class Syslog(Framer[bytes]):
     examples: ClassVar[dict[bytes, list[bytes]]] = {
         b"<34>su: failed\n13 <13>two\nlines<34>again\n": [b"<34>su: failed", b"<13>two\nlines", b"<34>again"]
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"0 ": "not with a digit", b"3:abc": "length ends with"}
+    peers = ("rsyslog 8.2302.0", "logger 2.38.1")
 
     framing: Annotated[Framing, "How messages are framed; auto tells by the first byte of each."] = "auto"
     trailer: Annotated[

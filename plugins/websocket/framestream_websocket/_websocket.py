@@ -44,6 +44,8 @@ class WebSocket(Framer[Frame]):
     examples: ClassVar[dict[bytes, list[Frame]]] = {
         b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58": [Frame(Opcode.TEXT, b"Hello")],
     }
+    malformed: ClassVar[dict[bytes, str]] = {b"\x83": "reserved opcode 3", b"\x91": "reserved bits 001"}
+    peers = ("websockets 17.4", "wsproto 1.3.2")
 
     masked: Annotated[bool, "Frames are masked: they go from a client to a server."] = True
     rsv: Annotated[int, "Reserved bits that an extension has claimed; RSV1 is 4."] = 0

@@ -1,0 +1,159 @@
+"""Archive: an indexed file as a sequence of frames; and how the index is made."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, overload
+
+from framestream.archives.index import SUFFIX, Index
+from framestream.archives.plan import divide
+from framestream.archives.source import Source, open_sources
+from framestream.archives.split import Marks, Reader, Record, Split
+from framestream.archives.stitch import process
+from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
+from framestream.errors import ArchiveError, counted
+from framestream.framer import ReadCondition
+from framestream.iterate import condition_of
+
+# Splits are small here, so that there is something to tell about progress.
+_SIZE: Final = 1 << 25
+
+
+class Archive(Sequence[Any]):
+    """The frames of one file by their numbers: ``len(archive)``, ``archive[i]``, ``archive[i:j]``.
+
+    It needs the index that `Archive.index` or `framestream index` makes. What PyTorch and Hugging Face call a
+    map-style data set is just this; it can be pickled, and each process then reads for itself. About 64 KiB
+    are read for a frame, and kept for the next.
+
+    Args:
+        url: a path, or a URL that fsspec opens.
+        framer: what cuts it: a read condition, or the name or spec string of one.
+        storage_options: what fsspec needs to open it.
+        max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
+
+    Raises:
+        ArchiveError: there is no such file, no index beside it, or one of another state of it.
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        framer: ReadCondition[Any] | str,
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
+    ) -> None:
+        self._framer, self._limit = framer, max_frame_size
+        self.source: Source = _one_source(url, storage_options)
+        index = Index.beside(self.source, condition_of(framer))
+        if index is None:
+            reason = f"there is no index beside it ({SUFFIX}): make one with `framestream index`"
+            raise ArchiveError(reason, url=self.source.url)
+        self._index = index
+        self._block: tuple[int, list[Record]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self._index.count
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return a frame, or a list of them.
+
+        Raises:
+            IndexError: there are not so many.
+            PayloadError: the frame is bad.
+            ArchiveError: the file is no longer what it was.
+        """
+        if isinstance(index, slice):
+            return self.__getitems__(range(*index.indices(len(self))))
+        record = self.record(index)
+        if record.error is not None:
+            raise record.error
+        return record.frame
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return the frames of these numbers, as data loaders ask for them."""
+        frames = dict(zip(order := sorted(set(indices)), map(self.__getitem__, order), strict=True))
+        return [frames[index] for index in indices]
+
+    def record(self, index: int) -> Record:
+        """Return a frame, or what is wrong with it, and its place."""
+        count = len(self)
+        if not -count <= index < count:
+            raise IndexError(f"frame {index} of an archive of {counted(count, 'frame')}")
+        index %= count
+        marks = self._index.marks
+        block = bisect_right(marks.counts, index)
+        if self._block[0] != block:
+            start = marks.offsets[block - 1] if block else 0
+            stop = marks.offsets[block] if block < len(marks.offsets) else self.source.size
+            split = Split(self.source, self._framer, start, stop, start, self._limit)
+            self._block = block, list(split.records(on_error="column"))
+        return self._block[1][index - (marks.counts[block - 1] if block else 0)]
+
+    def __iter__(self) -> Iterator[Any]:
+        return Split(self.source, self._framer, 0, self.source.size, 0, self._limit).frames()
+
+    def splits(self, *, parts: int) -> list[Split]:
+        """Return about so many splits; no guess is needed for any."""
+        size = -(-self.source.size // parts)
+        limit = self._limit
+        return list(divide(self.source, self._framer, size, max_frame_size=limit, index=self._index))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_block": (-1, [])}
+
+
+def make_index(
+    url: str | os.PathLike[str],
+    framer: ReadCondition[Any] | str,
+    *,
+    jobs: int = 1,
+    storage_options: Mapping[str, Any] | None = None,
+    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
+    on_progress: Callable[[int], object] | None = None,
+) -> Index:
+    """Make the index of a file, and write it beside it.
+
+    Args:
+        url: a path, or a URL that fsspec opens.
+        framer: what cuts it. Its spec string is kept, and has to be the same when the index is used.
+        jobs: how many processes read the file.
+        storage_options: what fsspec needs to open it.
+        max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
+        on_progress: called with the number of bytes that have been read.
+
+    Raises:
+        FramingError: what ends the file before its end; no index is written.
+        ArchiveError: it cannot be read, or written beside.
+    """
+    source, condition = _one_source(url, storage_options), condition_of(framer)
+    splits = list(divide(source, framer, _SIZE, max_frame_size=max_frame_size))
+    marks, count = Marks(), 0
+    for split, (found, more) in zip(splits, process(splits, _marks_of, jobs=jobs), strict=True):
+        for offset, frames in zip(found.offsets, found.counts, strict=True):
+            marks.add(offset, count + frames)
+        count += more
+        if on_progress is not None:
+            on_progress(split.stop - split.start)
+    index = Index.of(source, condition, count, marks)
+    index.save(source)
+    return index
+
+
+def _marks_of(reader: Reader) -> tuple[Marks, int]:
+    reader.drain()
+    return reader.marks, reader.count
+
+
+def _one_source(url: str | os.PathLike[str], options: Mapping[str, Any] | None) -> Source:
+    source, *others = open_sources(url, options)
+    if others:
+        raise ArchiveError(f"it stands for {1 + len(others)} files; an index is of one", url=os.fspath(url))
+    return source

@@ -1,0 +1,122 @@
+"""Index: a small file beside an archive that says where its frames are.
+
+It is a msgpack map. Each place is told by its distance from the one before, and so is the number of frames
+up to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+from framestream.archives.source import Source
+from framestream.archives.split import Marks
+from framestream.errors import ArchiveError, counted, describe_error
+from framestream.framer import ReadCondition
+
+SUFFIX: Final = ".fsindex"
+_FORMAT: Final = 1
+_ENDS: Final = 1 << 16  # bytes at either end that the checksum is of
+_AGAIN: Final = "make it again with `framestream index`"
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where the frames of a file are: some places where one ends, and how many there are up to each.
+
+    Attributes:
+        spec: the framing, as a spec string.
+        size: of the file, in bytes.
+        version: of the file: its ETag, or when it was modified.
+        ends: a checksum (SHA-256) of its first and last 64 KiB.
+        count: how many frames there are, bad ones included.
+        marks: the places.
+    """
+
+    spec: str
+    size: int
+    version: str
+    ends: bytes
+    count: int
+    marks: Marks = field(repr=False)
+
+    @classmethod
+    def of(cls, source: Source, condition: ReadCondition[Any], count: int, marks: Marks) -> Index:
+        """Make the index of a file from what was found in it."""
+        return cls(str(condition), source.size, str(source.version), checksum_of_ends(source), count, marks)
+
+    @classmethod
+    def beside(cls, source: Source, condition: ReadCondition[Any]) -> Index | None:
+        """Return the index beside a file, or None if there is none.
+
+        Raises:
+            ArchiveError: it is damaged, or it is not one of this file as it is now, or of this framing.
+        """
+        url = source.url + SUFFIX
+        data = source.read_beside(SUFFIX)
+        if data is None:
+            return None
+        index = cls._loads(data, url)
+        spec, version = str(condition), str(source.version)
+        for reason, is_other in (
+            (f"it is of the framing {index.spec}, not {spec}", index.spec != spec),
+            (f"the file had {counted(index.size, 'byte')}, and has {source.size}", index.size != source.size),
+            (f"the file was changed ({index.version} then, {version} now)", index.version != version),
+            ("the file begins or ends otherwise", index.ends != checksum_of_ends(source)),
+        ):
+            if is_other:
+                raise ArchiveError(f"the index is stale: {reason}; {_AGAIN}", url=url)
+        return index
+
+    def save(self, source: Source) -> str:
+        """Write it beside its file, whole or not at all; return where."""
+        source.write_beside(SUFFIX, self._dumps())
+        return source.url + SUFFIX
+
+    def _dumps(self) -> bytes:
+        import msgpack  # noqa: PLC0415 - whoever only splits needs none
+
+        fields = {
+            "framestream-index": _FORMAT,
+            "spec": self.spec,
+            "size": self.size,
+            "version": self.version,
+            "ends": self.ends,
+            "count": self.count,
+            "offsets": _deltas(self.marks.offsets),
+            "counts": _deltas(self.marks.counts),
+        }
+        data: bytes = msgpack.packb(fields)
+        return data
+
+    @classmethod
+    def _loads(cls, data: bytes, url: str) -> Index:
+        import msgpack  # noqa: PLC0415
+
+        try:
+            fields = msgpack.unpackb(data)
+            if fields.pop("framestream-index") != _FORMAT:
+                raise ValueError("another version wrote it")
+            marks = Marks()
+            marks = Marks(*(array("Q", accumulate(fields.pop(name))) for name in ("offsets", "counts")))
+            return cls(**fields, marks=marks)
+        except Exception as error:
+            reason = f"it is no index that can be read ({describe_error(error)}); {_AGAIN}"
+            raise ArchiveError(reason, url=url) from error
+
+
+def checksum_of_ends(source: Source) -> bytes:
+    """Return the checksum of a file's first and last 64 KiB."""
+    digest = hashlib.sha256()
+    for start, stop in ((0, min(_ENDS, source.size)), (max(source.size - _ENDS, 0), source.size)):
+        for chunk in source.chunks(start, stop):
+            digest.update(chunk)
+    return digest.digest()
+
+
+def _deltas(values: Iterable[int]) -> list[int]:
+    return [value - before for before, value in pairwise((0, *values))]

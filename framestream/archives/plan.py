@@ -1,0 +1,80 @@
+"""Plans: how files are divided into splits, without reading them."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any, Final
+
+from framestream.archives.index import Index
+from framestream.archives.source import Source, open_sources
+from framestream.archives.split import Split
+from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
+from framestream.framer import ReadCondition
+from framestream.iterate import condition_of
+
+SIZE: Final = 1 << 26
+
+
+def plan(
+    urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    framer: ReadCondition[Any] | str,
+    *,
+    parts: int | None = None,
+    size: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
+) -> list[Split]:
+    """Divide files into splits of about the same size, without reading them.
+
+    Where bytes in the middle do not tell where a frame begins, and there is an index beside the file, the
+    splits begin where it says.
+
+    Args:
+        urls: paths, globs, or URLs that fsspec opens; of all files, in this order.
+        framer: what cuts them: a read condition, or the name or spec string of one.
+        parts: how many splits there should be, of all files together; each file has at least one.
+        size: how large they should be instead, in bytes; 64 MiB unless told.
+        storage_options: what fsspec needs to open the files.
+        max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
+
+    Raises:
+        ArchiveError: a file is not there, or the index beside it is not one of it.
+        SpecError: the spec string describes no framer.
+    """
+    if parts is not None and size is not None:
+        raise ValueError("give parts or size, not both")
+    for option, value in (("parts", parts), ("size", size)):
+        if value is not None and value < 1:
+            raise ValueError(f"{option} is {value}; it must be at least 1")
+    condition = condition_of(framer)
+    sources = open_sources(urls, storage_options)
+    if parts is not None:
+        size = -(-sum(source.size for source in sources) // parts)
+    splits: list[Split] = []
+    for source in sources:
+        index = None if condition.synchronises == "exact" else Index.beside(source, condition)
+        splits += divide(source, framer, size or SIZE, max_frame_size=max_frame_size, index=index)
+    return splits
+
+
+def divide(
+    source: Source,
+    framer: ReadCondition[Any] | str,
+    size: int,
+    *,
+    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
+    index: Index | None = None,
+) -> Iterator[Split]:
+    """Yield the splits of one file, none much larger than `size` bytes; of an empty file, one."""
+    count = max(-(-source.size // max(size, 1)), 1)
+    borders = [source.size * i // count for i in range(count + 1)]
+    if index is not None:
+        places = [0, *index.marks.offsets, source.size]
+        borders = sorted({places[bisect_left(places, border)] for border in borders})
+    borders = source.snapped(borders)
+    for start, stop in pairwise(borders if len(borders) > 1 else [0, 0]):
+        first = None if index is None else start
+        yield Split(source, framer, start, stop, first, max_frame_size)

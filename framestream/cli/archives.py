@@ -1,0 +1,261 @@
+"""``framestream stats``, ``index`` and ``repair``, and what ``cut --jobs`` does: files, in parallel."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import Any, Final
+
+import click
+
+from framestream import FrameTooLarge, FramingError, PayloadError
+from framestream.archives import Reader, Split, make_index, plan, process
+from framestream.archives import repair as repair_archive
+from framestream.cli import options
+from framestream.cli.output import Printer, complain, report, say
+from framestream.errors import counted
+from framestream.framer import ReadCondition
+
+SIZE: Final = 1 << 24  # of a split: what waits to be printed is about as large, for each process
+_BAR: Final = 40  # columns of the longest bar of the histogram
+_LONG: Final = 8 << 20
+
+jobs = click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="How many processes cut it.")
+
+
+@click.command()
+@click.argument("spec", shell_complete=options.complete_framer)
+@click.argument("file", type=options.FILE)
+@jobs
+@options.max_size(help="Largest payload, such as 64KiB.  [default: the framer's own, or 1MiB]")
+def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
+    """Count the frames of FILE, and show how large they are.
+
+    FILE is a path, or a URL such as s3://bucket/key if fsspec is installed. Sizes are those of whole frames,
+    with header and delimiter. The exit status is 1 if frames are bad, or the file is malformed or ends inside
+    a frame.
+
+    \b
+    Examples:
+      framestream stats line app.log
+      framestream stats protobuf events.bin --jobs 4
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    started = time.monotonic()
+    splits = _splits(file, options.get_framer(spec), max_frame_size)
+    total = Tally()
+    for split, found in _with_bar(splits, process(splits, Tally.of, jobs=jobs), file):
+        total.add(found)
+        if found.error is not None:
+            report(split.source.url, _without_source(found.error))
+    seconds = max(time.monotonic() - started, 1e-9)
+    size = splits[-1].stop
+    say(f"{'frames':<16}{total.frames}")
+    say(f"{'bad frames':<16}{total.bad}")
+    say(f"{'bytes':<16}{size}")
+    say(f"{'in frames':<16}{total.bytes}")
+    if total.frames:
+        say(f"{'sizes':<16}{total.smallest} to {total.largest}, {total.bytes / total.frames:.1f} on average")
+    say(f"{'time':<16}{seconds:.3f} s, {size / seconds / 1e6:.1f} MB/s, {counted(jobs, 'process')}")
+    for line in total.histogram():
+        say(line)
+    return int(total.bad > 0 or total.error is not None)
+
+
+@dataclass
+class Tally:
+    """What `stats` counts; sizes by powers of two."""
+
+    frames: int = 0
+    bad: int = 0
+    bytes: int = 0
+    smallest: int = 0
+    largest: int = 0
+    error: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.sizes = Counter[int]()
+
+    @classmethod
+    def of(cls, reader: Reader) -> Tally:
+        """Count the frames of a split."""
+        tally, sizes = cls(), Counter[int]()
+        try:
+            for _, error in reader.pieces(in_batches=False):
+                if error is None:
+                    sizes[reader.place[1]] += 1
+        except FramingError as error:
+            tally.error = error
+        tally.frames, tally.bad = sizes.total(), reader.bad
+        if sizes:
+            tally.smallest, tally.largest = min(sizes), max(sizes)
+        for size, count in sizes.items():
+            tally.bytes += size * count
+            tally.sizes[size.bit_length()] += count
+        return tally
+
+    def add(self, other: Tally) -> None:
+        """Add what another one counted."""
+        if other.frames:
+            self.smallest = min(self.smallest, other.smallest) if self.frames else other.smallest
+            self.largest = max(self.largest, other.largest)
+        self.frames += other.frames
+        self.bad += other.bad
+        self.bytes += other.bytes
+        self.sizes += other.sizes
+        self.error = self.error or other.error
+
+    def histogram(self) -> Iterator[str]:
+        """Yield a line for each power of two, with a bar."""
+        if not self.sizes:
+            return
+        most = max(self.sizes.values())
+        for bits in range(min(self.sizes), max(self.sizes) + 1):
+            count = self.sizes[bits]
+            sizes = f"{1 << bits >> 1} to {(1 << bits) - 1}" if bits > 1 else str(bits)
+            eighths = -(-count * _BAR * 8 // most)
+            bar = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+            yield f"{sizes:>24} bytes {bar} {count}".rstrip()
+
+
+@click.command()
+@click.argument("file", type=options.FILE)
+@options.framer
+@jobs
+def index(file: str, spec: str, jobs: int) -> int:
+    """Write an index of FILE beside it, as FILE.fsindex.
+
+    With it, framestream.archives gives any frame by its number, and divides the file without a guess. It is
+    refused once the file has changed: make it again.
+
+    \b
+    Examples:
+      framestream index events.bin --framer protobuf --jobs 4
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    framer = options.get_framer(spec)
+    size = sum(split.stop - split.start for split in plan(file, framer))
+    with _bar(size, file) as bar:
+        made = make_index(file, framer, jobs=jobs, on_progress=bar.update if bar is not None else None)
+    say(f"{file}.fsindex: {counted(made.count, 'frame')}, {counted(len(made.marks.offsets), 'place')}")
+    return 0
+
+
+@click.command()
+@click.argument("file", type=options.FILE)
+@options.framer
+@click.option("--force", is_flag=True, help="Also cut off bytes that are no frame, and all after them.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be cut off.")
+def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
+    """Cut off a frame at the end of FILE that is not complete, and keep it in FILE.torn-OFFSET.
+
+    \b
+    Examples:
+      framestream repair events.bin --framer protobuf --dry-run
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    try:
+        done = repair_archive(file, options.get_framer(spec), force=force, dry_run=dry_run)
+    except FramingError as error:
+        report(file, _without_source(error))
+        complain(
+            f"{file}: this is no torn end, or no file of these frames; --force cuts off all from there on"
+        )
+        return 1
+    frames = counted(done.frames, "frame")
+    if not done.torn:
+        say(f"{file}: whole, {frames}")
+    else:
+        what = "would be cut off" if dry_run else f"cut off, and kept in {done.torn}"
+        say(f"{file}: {done.reason}; {counted(done.cut, 'byte')} at offset {done.size} {what}; {frames} stay")
+    return 0
+
+
+# Cutting ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """What each process does for ``cut --jobs``: it prints into memory.
+
+    Attributes:
+        form, separator: those of `Printer`.
+        on_oversize, on_payload_error: the policies; a frame is not discarded or truncated.
+    """
+
+    form: str
+    separator: bytes | None
+    on_oversize: str
+    on_payload_error: str
+
+    def __call__(self, reader: Reader) -> list[bytes | Exception]:
+        """Return what is printed and what is complained about, in order."""
+        output = BytesIO()
+        printer = Printer(self.form, self.separator, output)
+        done: list[bytes | Exception] = []
+
+        def complain_of(error: Exception) -> None:
+            done.extend((output.getvalue(), _without_source(error)))
+            output.seek(0)
+            output.truncate()
+
+        try:
+            for frames, error in reader.pieces(in_batches=not printer.placed):
+                if error is not None:
+                    complain_of(error)
+                    policy = self.on_oversize if isinstance(error, FrameTooLarge) else self.on_payload_error
+                    if policy == "close":
+                        reader.error = error
+                        break
+                elif printer.placed:
+                    start, size = reader.place
+                    printer.write(frames[0], (start, start + size))
+                else:
+                    printer.write_all(frames)
+        except FramingError as error:
+            complain_of(error)
+        return [*done, output.getvalue()]
+
+
+def cut_file(
+    printer: Printer, condition: ReadCondition[Any], file: str, max_size: int | None, work: Cutting, jobs: int
+) -> None:
+    """Print the frames of a file that several processes cut: what one process would print."""
+    splits = _splits(file, condition, max_size)
+    hidden = printer.stream.isatty()
+    for _, pieces in _with_bar(splits, process(splits, work, jobs=jobs), file, hidden=hidden):
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                printer.stream.write(piece)
+            else:
+                printer.complain(file, piece)
+
+
+def _splits(file: str, condition: ReadCondition[Any], max_size: int | None) -> list[Split]:
+    return [replace(split, max_size=max_size) for split in plan(file, condition, size=SIZE)]
+
+
+def _without_source(error: Exception) -> Exception:
+    """Return the error as it is told of a stream: the name of the file stands before it anyway."""
+    if isinstance(error, FramingError | PayloadError):
+        error.source = ""
+    return error
+
+
+def _with_bar(
+    splits: list[Split], results: Iterable[Any], label: str, *, hidden: bool = False
+) -> Iterator[tuple[Split, Any]]:
+    with _bar(sum(split.stop - split.start for split in splits), label, hidden=hidden) as bar:
+        for split, result in zip(splits, results, strict=False):
+            yield split, result
+            if bar is not None:
+                bar.update(split.stop - split.start)
+
+
+def _bar(size: int, label: str, *, hidden: bool = False) -> Any:
+    """Return the context of a progress bar on a terminal, or of None for what does not take long."""
+    if hidden or size < _LONG or not sys.stderr.isatty():
+        return nullcontext()
+    return click.progressbar(length=size, label=label, file=sys.stderr)

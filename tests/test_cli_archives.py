@@ -1,0 +1,107 @@
+"""``framestream cut --jobs``, ``stats``, ``index`` and ``repair``."""
+
+import command_line
+import pytest
+
+from framestream.archives import Archive
+from framestream.framers import LengthPrefix
+
+framestream = command_line.framestream
+
+# As large as needed for two splits, with a bad line in each, and a last one that is not complete.
+LINES = (b"one\r\n" + b"x" * 500 + b"\n") * 20000
+BAD = LINES + b"\xff\n" + LINES + b"\xff"
+PREFIXES = b"\0\3one" * 3 + b"\0\6larger" + b"\0\3tw"
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(PREFIXES)
+    return path
+
+
+@pytest.mark.parametrize("output", ["json", "text", "raw"])
+def test_several_processes_print_what_one_prints(framestream, tmp_path, output):
+    path = tmp_path / "file"
+    path.write_bytes(BAD)
+    one = framestream("cut", "line", path, "--output", output)
+    several = framestream("cut", "line", path, "--output", output, "--jobs", 2)
+    assert (one.status, one.err) == (several.status, several.err)
+    assert one.raw == several.raw
+
+
+@pytest.mark.parametrize(
+    "options", ["", "--on-oversize close", "--on-payload-error close", "--max-size 4", "--output hex"]
+)
+def test_bad_frames_and_broken_files_end_the_same(framestream, file, options):
+    spec = "mapped" if "mapped" in options else "length-prefix:2,max=4"
+    one = framestream("cut", spec, file, *options.split())
+    several = framestream("cut", spec, file, *options.split(), "--jobs", 1)
+    assert (one.status, one.raw, one.err) == (several.status, several.raw, several.err)
+    assert one.status == 1
+
+
+def test_what_does_not_go_with_jobs_is_a_usage_mistake(framestream, file):
+    for options in ("--count 1", "--stats", "--on-oversize discard"):
+        printed = framestream("cut", "line", file, "--jobs", 2, *options.split())
+        assert (2, "") == (printed.status, printed.out)
+        assert "--jobs needs a file, and goes with neither" in printed.err
+    assert framestream("cut", "line", "--jobs", 2).status == 2
+
+
+def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"a\n" * 60 + b"b" * 100 + b"\n" + b"\xff\n")
+    printed = framestream("stats", "line", path)
+    assert printed.status == 1
+    told = {line[:16].strip(): line[16:] for line in printed.out.splitlines()}
+    assert [told[name] for name in ("frames", "bad frames", "bytes", "in frames", "sizes")] == [
+        "61", "1", "223", "221", "2 to 101, 3.6 on average",
+    ]  # fmt: skip
+    bars = printed.out.splitlines()[-6:]
+    assert bars[0] == f"{'2 to 3':>24} bytes {'█' * 40} 60"
+    assert bars[-1] == f"{'64 to 127':>24} bytes ▊ 1"
+
+
+def test_stats_of_a_broken_file_tell_what_is_wrong(framestream, file):
+    printed = framestream("stats", "length-prefix:2", file)
+    assert printed.status == 1
+    assert "frames          4\n" in printed.out
+    assert (
+        f"framestream: {file}: stream ended inside a frame: 4 of 5 bytes arrived (at offset 23)"
+        in printed.err
+    )
+
+
+def test_an_index_is_written_beside_its_file(framestream, file):
+    broken = framestream("index", file, "--framer", "length-prefix:2")
+    assert (1, "") == (broken.status, broken.out)
+    assert "stream ended inside a frame" in broken.err
+    file.write_bytes(PREFIXES[:-4])
+    printed = framestream("index", file, "--framer", "length-prefix:2")
+    assert (0, f"{file}.fsindex: 4 frames, 1 place\n") == (printed.status, printed.out)
+    assert Archive(file, LengthPrefix(2))[3] == b"larger"
+
+
+def test_a_torn_end_is_cut_off(framestream, file):
+    asked = framestream("repair", file, "--framer", "length-prefix:2", "--dry-run")
+    assert asked.out.endswith("4 bytes at offset 23 would be cut off; 4 frames stay\n")
+    printed = framestream("repair", file, "--framer", "length-prefix:2")
+    assert printed.out.endswith(f"cut off, and kept in {file}.torn-23; 4 frames stay\n")
+    whole = framestream("repair", file, "--framer", "length-prefix:2")
+    assert (0, f"{file}: whole, 4 frames\n") == (whole.status, whole.out)
+    refused = framestream("repair", file, "--framer", "length-prefix:8")
+    assert refused.status == 1
+    assert "this is no torn end, or no file of these frames; --force" in refused.err
+
+
+@pytest.mark.parametrize(
+    "command", [("stats", "line"), ("cut", "--jobs", "2", "line"), ("index", "-f", "line")]
+)
+def test_a_file_that_is_not_there_takes_a_line(framestream, command):
+    printed = framestream(*command, "nosuch")
+    assert (1, "framestream: nosuch: it cannot be read: No such file or directory\n") == (
+        printed.status,
+        printed.err,
+    )
