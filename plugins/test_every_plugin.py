@@ -128,9 +128,7 @@ READMES = [path for path in Path(__file__).parent.glob("*/README.md") if path.pa
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
-def test_the_readme_tells_the_truth(
-    readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_readme_tells_the_truth(readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = readme.read_text(encoding="utf-8")
     for module in re.findall(r"<!-- needs (\S+) -->", page):
         pytest.importorskip(module, reason=f"{module} is not installed")

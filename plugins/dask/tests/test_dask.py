@@ -21,6 +21,8 @@ from framestream import PayloadError  # noqa: E402
 from framestream.archives import ArchiveError  # noqa: E402
 from framestream_dask import read_dataframe, read_frames  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("default")  # of the engine's own code
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -18,6 +18,8 @@ import engine_kit as kit  # noqa: E402
 from framestream.archives import ArchiveError  # noqa: E402
 from framestream_ray import Frames, read_frames  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("default")  # of the engine's own code
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

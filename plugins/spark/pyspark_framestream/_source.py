@@ -10,7 +10,8 @@ from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import StructType
 
-from framestream.archives import Columns, Split, exact, plan
+from framestream.archives import Columns, Source, Split, exact, open_sources, plan
+from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
 from pyspark_framestream._stream import FrameStreamReader
 
 if TYPE_CHECKING:
@@ -43,15 +44,50 @@ class DefaultSource(DataSource):
     def schema(self) -> StructType:
         """Return the schema that the first frames show; asked for only if the user gives none."""
         self.is_shown = True
-        return from_arrow_schema(Columns.of(self._plan(), on_error=self._on_error).schema)
+        columns = Columns.of(map(self._whole, self._sources()), on_error=self._on_error)
+        return from_arrow_schema(columns.schema)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """Return what reads the frames that there are."""
-        return FrameReader(self._plan(), self._columns(schema))
+        splits = plan(
+            self._urls,
+            self._framer,
+            parts=self._number("parts"),
+            size=self._number("size"),
+            storage_options=self._storage_options,
+            max_frame_size=self._max_frame_size,
+        )
+        return FrameReader(splits, self._columns(schema))
 
     def streamReader(self, schema: StructType) -> FrameStreamReader:  # noqa: N802 - Spark's name
         """Return what reads the frames that there are, and those that are appended later."""
-        return FrameStreamReader(self._plan, self._columns(schema))
+        files = lambda: list(map(self._whole, self._sources()))  # noqa: E731
+        return FrameStreamReader(files, self._number("size") or 1 << 26, self._columns(schema))
+
+    def _sources(self) -> list[Source]:
+        return open_sources(self._urls, self._storage_options)
+
+    def _whole(self, source: Source) -> Split:
+        return Split(source, self._framer, 0, source.size, max_frame_size=self._max_frame_size)
+
+    def _columns(self, schema: Any) -> Columns:
+        if isinstance(schema, StructType):  # Sail has Arrow's already
+            schema = to_arrow_schema(schema, timezone="UTC")
+        return Columns(schema, self.is_shown, self._on_error)
+
+    @property
+    def _urls(self) -> Any:
+        # Spark gives several paths as JSON.
+        urls = json.loads(self.options["paths"]) if "paths" in self.options else self.options.get("path")
+        if not urls:
+            raise ValueError("say which files to read: .load(path)")
+        return urls
+
+    @property
+    def _framer(self) -> str:
+        if "framer" not in self.options:
+            raise ValueError('say what cuts the files: .option("framer", "line")')
+        return str(self.options["framer"])
 
     @property
     def _on_error(self) -> Any:
@@ -60,24 +96,17 @@ class DefaultSource(DataSource):
             raise ValueError(f'on_error is {on_error!r}; it must be "raise", "skip" or "column"')
         return on_error
 
-    def _columns(self, schema: Any) -> Columns:
-        if isinstance(schema, StructType):  # Sail has Arrow's already
-            schema = to_arrow_schema(schema, timezone="UTC")
-        return Columns(schema, self.is_shown, self._on_error)
+    @property
+    def _storage_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = json.loads(self.options.get("storage_options", "{}"))
+        return options
 
-    def _plan(self) -> list[Split]:
-        options = self.options
-        if "framer" not in options:
-            raise ValueError('say what cuts the files: .option("framer", "line")')
-        # Spark gives several paths as JSON.
-        urls = json.loads(options["paths"]) if "paths" in options else options.get("path", [])
-        if not urls:
-            raise ValueError("say which files to read: .load(path)")
-        numbers = {
-            name: int(options[name]) for name in ("parts", "size", "max_frame_size") if name in options
-        }
-        storage_options = json.loads(options.get("storage_options", "{}"))
-        return plan(urls, options["framer"], storage_options=storage_options, **numbers)
+    @property
+    def _max_frame_size(self) -> int:
+        return self._number("max_frame_size") or DEFAULT_MAX_FRAME_SIZE
+
+    def _number(self, name: str) -> int | None:
+        return int(self.options[name]) if name in self.options else None
 
 
 class FrameReader(DataSourceReader):

@@ -23,8 +23,8 @@ class FrameStreamReader(DataSourceStreamReader):
     tasks. An unfinished frame waits for its rest. Files that a glob matches later are read, too.
     """
 
-    def __init__(self, plan: Callable[[], list[Split]], columns: Columns) -> None:
-        self._plan, self._columns = plan, columns
+    def __init__(self, files: Callable[[], list[Split]], size: int, columns: Columns) -> None:
+        self._files, self._size, self._columns = files, size, columns
         self._borders: dict[str, list[int]] = {}
 
     def initialOffset(self) -> dict[str, int]:  # noqa: N802 - Spark's names
@@ -39,32 +39,31 @@ class FrameStreamReader(DataSourceStreamReader):
             FramingError: what is new begins with what is no frame.
         """
         latest = dict(start)
-        for url, splits in self._files().items():
-            self._borders[url] = _borders(splits[0], start.get(url, 0), max(s.stop - s.start for s in splits))
+        for file in self._files():
+            url = file.source.url
+            self._borders[url] = _borders(file, start.get(url, 0), self._size)
             latest[url] = self._borders[url][-1]
         return latest
 
     def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[InputPartition]:
         """Return the splits between two offsets; only one for each file after a restart."""
-        files = self._files()
+        files = {file.source.url: file for file in self._files()}
         parts: list[InputPartition] = []
         for url, last in end.items():
             first = start.get(url, 0)
             if first < last:
+                if url not in files:
+                    raise ArchiveError("it is gone, and not all of it was read", url=url, offset=first)
                 known = [place for place in self._borders.get(url, []) if first < place < last]
-                for begin, stop in pairwise([first, *known, last]):
-                    parts.append(InputPartition(replace(files[url][0], start=begin, stop=stop, first=begin)))
+                parts += [
+                    InputPartition(replace(files[url], start=begin, stop=stop, first=begin))
+                    for begin, stop in pairwise([first, *known, last])
+                ]
         return parts
 
     def read(self, partition: InputPartition) -> Iterator[pyarrow.RecordBatch]:
         """Yield the frames of a split."""
         return self._columns.batches(partition.value)
-
-    def _files(self) -> dict[str, list[Split]]:
-        files: dict[str, list[Split]] = {}
-        for split in self._plan():
-            files.setdefault(split.source.url, []).append(split)
-        return files
 
 
 def _borders(split: Split, start: int, size: int) -> list[int]:
