@@ -41,6 +41,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, final, get
 
 from framestream.buffer import LentPlace, Place, ReceiveBuffer
 from framestream.errors import (
+    FAULTS,
     DecodeFault,
     FramerContractError,
     FrameTooLarge,
@@ -79,8 +80,11 @@ _RUN: Final = 3
 _FEWEST: Final = 4
 _FIRST_QUOTA: Final = 512
 _MOST_AHEAD: Final = 1 << 16
-# Frames that nobody gets, because they are bad or too large, before others have their turn.
+# Frames before others have their turn, where there are others: of those that nobody gets, because they are
+# bad or too large, which cost most; of good ones, which may cost 5 us each; and of pieces of padding.
 _SKIPPED_IN_A_ROW: Final = 64
+_FRAMES_IN_A_ROW: Final = 2048
+_PADDING_IN_A_ROW: Final = 2048
 
 
 class Signal(Enum):
@@ -211,13 +215,14 @@ class CurrentFrame:
         no_end_at: where the stream must not end, as the frame that ends there is not final; or -1.
         kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
         kept_end: where in the stream what is kept ends.
+        gives_way, paddings: as for the decoder, and how many pieces of padding there were.
     """
 
     # fmt: off
     __slots__ = (
-        "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
-        "kept_end", "memo", "missing", "need", "no_end_at", "payload_start", "report", "resume", "settled",
-        "size", "state", "stop", "value", "window",
+        "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "gives_way",
+        "kept", "kept_end", "memo", "missing", "need", "no_end_at", "paddings", "payload_start", "report",
+        "resume", "settled", "size", "state", "stop", "value", "window",
     )
     # fmt: on
 
@@ -231,7 +236,8 @@ class CurrentFrame:
         self.kept: list[bytes] = _NOTHING
         self.first = self.stop = self.missing = self.kept_end = 0
         self.no_end_at = -1
-        self.report = False
+        self.paddings = 0
+        self.gives_way = self.report = False
         self.reset()
 
     def reset(self) -> None:
@@ -265,6 +271,9 @@ class CurrentFrame:
                 self.reset()
                 if eof and not buffer.size:
                     return NEED_DATA
+                self.paddings += 1
+                if self.gives_way and self.paddings % _PADDING_IN_A_ROW == 0:
+                    raise Respite
             if in_parts and self.settled > 0:
                 return SETTLED
             need = self.need
@@ -309,11 +318,17 @@ class CurrentFrame:
         window.eof = eof
         window.taken = self.consumed
         try:
-            return self.condition.find(window)
+            return self._find(window)
         except FramingError as error:
             self._explained(error, 0 if error.position is None else error.position - start)
             raise
-        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+
+    def _find(self, window: Window) -> Any:
+        try:
+            return self.condition.find(window)
+        except FramingError:
+            raise
+        except FAULTS as error:
             self.fault(f"find raised {type(error).__name__}: {describe_error(error)}", error)
 
     def _answer_to(self, size: int) -> Any:
@@ -328,7 +343,7 @@ class CurrentFrame:
             # bytes than these, and the question is asked afresh.
             window.resume, window.memo, window.taken = self.resume, self.memo, self.consumed
         try:
-            return self.condition.find(window)
+            return self._find(window)
         except FramingError:
             return None
 
@@ -349,7 +364,7 @@ class CurrentFrame:
             window.data = head[: start + middle]
             window.eof = False
             try:
-                answer, good = self.condition.find(window), middle
+                answer, good = self._find(window), middle
             except FramingError:
                 bad = middle
         return answer if type(answer) is NeedMore and (answer.settled or 0) > start else None
@@ -572,11 +587,16 @@ class CurrentFrame:
         return error
 
     def _explained(self, error: E, at: int = 0) -> E:
-        if not self.consumed and (hint := self.condition.explain(Window(self.buffer.head, self.buffer.pos))):
-            error.reason = f"{error.reason}; {hint}"
+        if not self.consumed:
+            try:
+                hint = self.condition.explain(Window(self.buffer.head, self.buffer.pos))
+            except FAULTS as fault:
+                self.fault(f"explain raised {type(fault).__name__}: {describe_error(fault)}", fault)
+            if hint:
+                error.reason = f"{error.reason}; {hint}"
         return self.placed(error, at)
 
-    def fault(self, reason: str, cause: Exception | None = None) -> NoReturn:
+    def fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         """Raise the error for a mistake of the condition's author."""
         error = FramerContractError(reason, framer=str(self.condition), offset=self.buffer.offset)
         raise because(error, cause)
@@ -617,7 +637,11 @@ class Batch:
         """Move the cursor to the frame delivered last."""
         window = Window(self.head, self.at, eof=self._eof)
         while self._seen < delivered:
-            found: Any = self._condition.find(window)
+            found: Any
+            try:
+                found = self._condition.find(window)
+            except FAULTS:
+                found = None
             if type(found) is not tuple or not window.start < found[2] <= self.end:
                 framer, offset = str(self._condition), self.base + window.start
                 raise FramerContractError("split and find disagree", framer=framer, offset=offset)
@@ -659,16 +683,38 @@ class FrameDecoder:
         ahead: frames that were cut ahead by it, the next one last. While there is one,
             ``decoder.ahead.pop()`` does what ``next_frame(decoder.condition)`` does, with no call. Look
             the list up each time: a batch is a new one.
-        gives_way: raise `Respite` now and then in a flood of frames that are bad or too large, for a caller
-            who has others to serve. Nothing is lost: the next call goes on.
+        gives_way: raise `Respite` now and then in a flood of frames, for a caller who has others to serve.
+            Nothing is lost: the next call goes on.
     """
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
-        "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_skipped",
-        "_start", "_undecodable", "ahead", "condition", "gives_way", "max_frame_size", "on_discard",
-        "on_oversize", "on_payload_error",
+        "__weakref__",
+        "_batch",
+        "_buffer",
+        "_cut",
+        "_discarded",
+        "_eof",
+        "_error",
+        "_error_place",
+        "_finished",
+        "_first",
+        "_frame",
+        "_other",
+        "_oversized",
+        "_pause_at",
+        "_quota",
+        "_run",
+        "_size",
+        "_skipped",
+        "_start",
+        "_undecodable",
+        "ahead",
+        "condition",
+        "max_frame_size",
+        "on_discard",
+        "on_oversize",
+        "on_payload_error",
     )
     # fmt: on
 
@@ -706,7 +752,16 @@ class FrameDecoder:
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._undecodable = 0  # see `stats`
         self._skipped = 0  # frames that nobody got, as far as others may have to wait for them
-        self.gives_way = False
+        self._pause_at = _FRAMES_IN_A_ROW
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether it does; see the attributes."""
+        return self._frame.gives_way
+
+    @gives_way.setter
+    def gives_way(self, value: bool) -> None:
+        self._frame.gives_way = value
 
     # Bytes in
 
@@ -905,8 +960,10 @@ class FrameDecoder:
                     frame = self._next(condition, limit, policy)
             except Exception as error:
                 if frames:
-                    # An incomplete frame is found incomplete again; a respite is for this call only.
-                    if not isinstance(error, (IncompleteFrame, Respite)):
+                    # An incomplete frame is found incomplete again; and so is it time for a respite.
+                    if isinstance(error, Respite):
+                        self._pause_at = 0
+                    elif not isinstance(error, IncompleteFrame):
                         self._error, self._error_place = error, (self._start, self._size)
                     self._start, self._size, self._batch = place
                     return frames
@@ -996,7 +1053,7 @@ class FrameDecoder:
         window.eof = self._eof and not buffer.queued
         try:
             found: Any = condition.find(window)
-        except Exception:  # noqa: BLE001 - `_next` meets it again
+        except FAULTS:  # `_next` meets it again
             return _MISS
         if type(found) is tuple and len(found) == 3:
             first, stop, end = found
@@ -1015,7 +1072,7 @@ class FrameDecoder:
                     self._note_end(condition)
                 try:
                     return condition.decode(payload)
-                except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+                except FAULTS as error:
                     self._decode_failed(condition, error, payload, first - start)
         current.condition = condition
         self._guard(current.note, found)
@@ -1030,7 +1087,7 @@ class FrameDecoder:
         window.eof = False
         try:
             found: Any = condition.find(window)
-        except Exception:  # noqa: BLE001 - `_next` meets it again
+        except FAULTS:  # `_next` meets it again
             return _MISS
         if type(found) is tuple and len(found) == 3:
             first, stop, end = found
@@ -1075,7 +1132,7 @@ class FrameDecoder:
                 self._oversize(frame.too_large(limit), limit, policy)
             elif found is NEED_DATA:
                 break
-            elif (frame.end > limit) and (error := frame.verdict(limit)) is not None:
+            elif (frame.end > limit) and (error := self._guard(frame.verdict, limit)) is not None:
                 self._oversize(error, limit, policy)
             elif frame.end > buffer.size:
                 break
@@ -1106,11 +1163,11 @@ class FrameDecoder:
             return value
         try:
             return condition.decode(payload) if value is PAYLOAD else value.decode(payload)
-        except Exception as error:  # noqa: BLE001 - an author's mistake is reported as one
+        except FAULTS as error:
             self._decode_failed(condition, error, payload, first)
 
     def _decode_failed(
-        self, condition: ReadCondition[Any], error: Exception, payload: bytes, first: int
+        self, condition: ReadCondition[Any], error: BaseException, payload: bytes, first: int
     ) -> NoReturn:
         framer, offset = self._frame.name_of(condition), self._start
         self._run = self._quota = 0
@@ -1146,7 +1203,7 @@ class FrameDecoder:
 
     def _is_respite_due(self) -> bool:
         self._skipped += 1
-        return self.gives_way and self._skipped % _SKIPPED_IN_A_ROW == 0
+        return self._frame.gives_way and self._skipped % _SKIPPED_IN_A_ROW == 0
 
     def _delivered(self, start: int, size: int) -> None:
         self._cut += 1
@@ -1170,8 +1227,11 @@ class FrameDecoder:
 
     def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
         """Cut frames ahead from the head if that pays; return whether there are any."""
+        if self._frame.gives_way and self._cut >= self._pause_at:
+            self._pause_at = self._cut + _FRAMES_IN_A_ROW
+            raise Respite
         size = self._size
-        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD)
+        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD, _FRAMES_IN_A_ROW * max(size, 1))
         if _FEWEST * size > quota:
             return False
         frames = self._split(condition, quota, limit)
@@ -1195,7 +1255,7 @@ class FrameDecoder:
             data, at, last = head[start : start + most], 0, False
         try:
             frames, end = condition.split(Window(data, at, eof=last))
-        except Exception:  # noqa: BLE001 - so may `decode`, and nobody knows of which frame it was
+        except FAULTS:  # so may `decode`, and nobody knows of which frame it was
             frames, end = [], at
         if not at <= end <= len(data) or bool(frames) != (end > at):
             where = f"{len(frames)} frames that end at {end}, of data from {at} to {len(data)}"

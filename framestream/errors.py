@@ -25,6 +25,12 @@ from typing import Any, Final, TypeVar
 
 E = TypeVar("E", bound=BaseException)
 
+FAULTS: Final = (Exception, SystemExit)
+"""What is a fault of the framer that raises it while it is asked: it may not end the program either.
+
+Not so KeyboardInterrupt, which is the user's, and CancelledError, which ends a task.
+"""
+
 _MOST_SHOWN: Final = 10_000  # characters of what somebody else's error says
 _MOST_TOLD: Final = 500  # characters of one line about a plugin
 _MOST_NAMES: Final = 40  # in one list of them
@@ -300,7 +306,14 @@ class StreamTimeout(FramestreamError, TimeoutError):
     """Something took longer than allowed: a frame, a silent peer, a slow sender, a peer that never reads.
 
     After a read timed out nothing is consumed and the stream is usable; after a write, it is closed.
+
+    Attributes:
+        peer: for a read, who has not sent the frame in time; else empty.
     """
+
+    def __init__(self, *reason: object, peer: str = "") -> None:
+        super().__init__(*reason)
+        self.peer = peer
 
 
 class BufferFull(FramestreamError):

@@ -31,8 +31,13 @@ debian="$debian fstrm-bin unbound"
 # protobuf
 debian="$debian prometheus-node-exporter"
 pypi="$pypi protobuf>=5.28"
+# proxy: nginx is above
+debian="$debian haproxy libnginx-mod-stream"
+pypi="$pypi proxy-protocol[crc32c]>=0.11"
 # no plugin, but tests/test_operations.py: a balancer, metrics and alerts, readiness and the watchdog
 debian="$debian haproxy prometheus systemd"
+# opentelemetry
+pypi="$pypi opentelemetry-sdk>=1.20"
 # captures: those that no plugin talks to
 debian="$debian bind9 git mariadb-server-core memcached neovim openssl postgresql-15 tar"
 

@@ -82,3 +82,17 @@ def site(path: Path) -> Iterator[Site]:
         for name in set(sys.modules) - before:
             if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(path)):
                 del sys.modules[name]
+
+
+@contextmanager
+def with_proxy(path: Path) -> Iterator[None]:
+    """Have framestream-proxy of this repository as if it were installed, and no other plugin."""
+    folder = str(Path(__file__).parents[1] / "plugins" / "proxy")
+    sys.path.insert(0, folder)
+    try:
+        with site(path) as place, plugins.isolated():
+            place.write_metadata("framestream-proxy", "0.1.0", {"proxy": "framestream_proxy:Proxy"})
+            place.scan()
+            yield
+    finally:
+        sys.path.remove(folder)

@@ -14,6 +14,7 @@ import command_line
 import pytest
 from certificates import certificates
 from command_line import conversation, reset, start
+from distributions import with_proxy
 from faulty_framers import faulty
 
 from framestream import plugins
@@ -237,6 +238,52 @@ def test_a_server_says_where_its_health_is_told_and_is_not_ready_before_it_ends(
         assert answer.endswith(b"not ready: leaving, 0 connections open\n")
         server.send_signal(signal.SIGTERM)
         assert 0 == server.wait(30)
+
+
+# Behind a load balancer
+
+TOLD = "TCP4 192.0.2.7 198.51.100.1 56324 443"
+BINARY = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\2\7\xc6\x33\x64\1\xdc\4\1\xbb"
+
+
+def test_frames_are_printed_with_the_client_that_a_load_balancer_names(framestream, tmp_path):
+    options = ["-f", "line", "--proxy-protocol", "auto", "--trusted", "127.0.0.0/8", "--trusted", "::1"]
+    with with_proxy(tmp_path):
+        ran, _ = serving(framestream, BINARY + b"hello\n", *options)
+        assert b'{"peer":"192.0.2.7:56324","offset":28,"size":6,"frame":"hello"}\n' == ran.raw
+        ran = framestream("serve", "tcp://127.0.0.1:0", *options[:4])
+        assert (2, True) == (ran.status, "no network is trusted" in ran.err)
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        (["--proxy-header", TOLD], f"PROXY {TOLD}\r\n".encode()),
+        (["--proxy-header", "UNKNOWN"], b"PROXY UNKNOWN\r\n"),
+        (["--proxy-header", TOLD, "--proxy-protocol", "v2"], BINARY),
+    ],
+)
+def test_a_connection_begins_with_a_header_if_that_is_wanted(framestream, tmp_path, options, sent):
+    with with_proxy(tmp_path), conversation(echo) as (url, seen):
+        ran = framestream("connect", url, "-f", "length-prefix:1", *options, stdin=b"hello")
+    assert [sent + b"\5hello"] == seen
+    assert "" != ran.raw
+
+
+@pytest.mark.parametrize("header", ["TCP4 192.0.2.7", "UNKNOWN\r\nPROXY UNKNOWN", "TCP4 ::1 ::1 1 2"])
+def test_a_header_that_is_none_is_a_mistake_in_the_command(framestream, tmp_path, header):
+    with with_proxy(tmp_path):
+        ran = framestream("connect", "tcp://127.0.0.1:1", "-f", "line", "--proxy-header", header)
+    assert (2, True) == (ran.status, "--proxy-header" in ran.err)
+
+
+def test_what_to_install_for_headers_is_said(framestream, tmp_path):
+    plugins.rescan([str(tmp_path)])
+    for command in ("connect --proxy-header UNKNOWN", "serve --proxy-protocol auto --trusted ::1"):
+        name, *options = command.split()
+        ran = framestream(name, "tcp://127.0.0.1:0", "-f", "line", *options)
+        assert "pip install framestream-proxy" in ran.err
+        assert "Traceback" not in ran.err
 
 
 @pytest.mark.parametrize(

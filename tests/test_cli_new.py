@@ -1,5 +1,6 @@
 """``framestream new``: the project it writes works untouched, and nothing is overwritten."""
 
+import json
 import os
 import resource
 import shutil
@@ -124,12 +125,145 @@ def test_nothing_is_overwritten(new, tmp_path, capsys):
     assert ["README.md"] == os.listdir(tmp_path / "folder")
 
 
+# Updating
+
+
+@pytest.fixture
+def project(new, tmp_path):
+    """A project that an older template wrote: other limits of lines, no CI, another .gitignore."""
+    assert new("acme", "--author", "Acme Corp.") == 0
+    folder = tmp_path / "framestream-acme"
+    shutil.copytree(folder, tmp_path / "newest")
+    record = json.loads((folder / RECORD).read_text())
+    del record["files"][CI]
+    (folder / CI).unlink()
+    record["files"][".gitignore"] = "older\n"
+    record["files"]["pyproject.toml"] = older(record["files"]["pyproject.toml"])
+    (folder / RECORD).write_text(json.dumps(record))
+    for place in ("pyproject.toml", ".gitignore"):
+        (folder / place).write_text(record["files"][place])
+    return folder
+
+
+RECORD, CI = ".framestream-new.json", ".github/workflows/ci.yml"
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+def older(pyproject):
+    return pyproject.replace("line-length = 100", "line-length = 90")
+
+
+def changed(place, before, after):
+    text = place.read_text()
+    assert before in text
+    place.write_text(text.replace(before, after))
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_project_that_nobody_has_changed_becomes_the_newest(new, project, tmp_path, capsys):
+    capsys.readouterr()
+    assert new("--update", "--directory", str(project)) == 0
+    told = {f"wrote {project / place}" for place in ("pyproject.toml", ".gitignore", CI)}
+    assert told == set(capsys.readouterr().out.splitlines())
+    assert contents(tmp_path / "newest") == contents(project)
+    assert new("--update", "--directory", str(project)) == 0
+    assert "framestream-acme is up to date\n" == capsys.readouterr().out
+
+
+@needs_git
+def test_what_the_author_has_changed_is_merged_and_framers_tests_and_texts_are_left_alone(
+    new, project, monkeypatch, capsys
+):
+    monkeypatch.chdir(project)
+    changed(project / "pyproject.toml", "acme for framestream", "Acme\xe9")
+    (project / "pyproject.toml").write_bytes((project / "pyproject.toml").read_bytes() + b"# \xff\r\n")
+    (project / ".gitignore").unlink()
+    for place in ("framestream_acme/_framer.py", "tests/test_framestream_acme.py", "README.md"):
+        (project / place).write_text("mine")
+    (project / "LICENSE").unlink()
+    capsys.readouterr()
+    assert new("--update") == 0
+    assert {f"wrote {CI}", "merged pyproject.toml"} == set(capsys.readouterr().out.splitlines())
+    assert not {".gitignore", "LICENSE"} & set(os.listdir(project))
+    assert "mine" == (project / "framestream_acme/_framer.py").read_text()
+    merged = (project / "pyproject.toml").read_bytes()
+    assert b"line-length = 100" in merged
+    assert "Acme\xe9".encode() in merged
+    assert merged.endswith(b"# \xff\r\n")
+
+
+@needs_git
+def test_what_both_have_changed_is_a_conflict_that_keeps_both(new, project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    changed(project / "pyproject.toml", "line-length = 90", "line-length = 120")
+    capsys.readouterr()
+    assert new("--update") == 1
+    assert "merged pyproject.toml: 1 conflict, see <<<<<<<" in capsys.readouterr().out
+    text = (project / "pyproject.toml").read_text()
+    assert "<<<<<<< yours\nline-length = 120\n=======\nline-length = 100\n>>>>>>> template\n" in text
+    assert new("--update") == 0
+
+
+@needs_git
+def test_a_project_without_a_record_is_merged_with_the_names_given(new, project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    (project / RECORD).unlink()
+    assert new("--update") == 2
+    assert "name the framer, such as acme-frames" in capsys.readouterr().err
+    assert new("acme", "--update") == 1
+    text = (project / "pyproject.toml").read_text()
+    assert "<<<<<<< yours\nline-length = 90\n=======\nline-length = 100\n>>>>>>> template\n" in text
+    assert 'description = "acme for framestream"' in text
+    assert (project / RECORD).exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "arguments", "status", "complaint"),
+    [
+        (None, ["acme"], 2, "has the names; give none with --update"),
+        ("{", [], 1, f"{RECORD} is not as framestream new wrote it"),
+        ('{"names": 5, "files": {}}', [], 1, "is not as framestream new wrote it"),
+        ('{"names": {}, "files": {}}', [], 1, "is not as framestream new wrote it"),
+        (
+            '{"names": {"name": "../x", "distribution": "", "author": "", "year": ""}, "files": {}}',
+            [],
+            2,
+            "is no framer name",
+        ),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_refused(
+    new, project, monkeypatch, capsys, record, arguments, status, complaint
+):
+    monkeypatch.chdir(project)
+    (project / RECORD).write_text(record or (project / RECORD).read_text())
+    before = contents(project)
+    assert new("--update", *arguments) == status
+    assert complaint in capsys.readouterr().err
+    assert before == contents(project)
+
+
+def test_what_cannot_be_merged_is_left_as_it_is(new, project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    (project / "pyproject.toml").write_bytes(b"\0binary")
+    before = contents(project)
+    for path, complaint in ((os.environ["PATH"], "git"), ("", "merging takes git")):
+        monkeypatch.setenv("PATH", path)
+        assert new("--update") == 1
+        assert complaint in capsys.readouterr().err
+        assert before == contents(project)
+
+
 NO_NAME = "is no framer name: lower-case words and digits, joined by hyphens"
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        ([], "name the framer, such as acme-frames"),
         *(([name], NO_NAME) for name in ("Acme", "acme_frames", "acme-", "3270", "framestream-", "../acme")),
         (["a" * 33], "framer name of 33 characters, limit 32"),
         (["line"], "'line' is built in, and stays so whatever a plugin says"),

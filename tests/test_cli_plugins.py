@@ -85,6 +85,7 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
         framer: project["name"]
         for project in projects
         for framer in project.get("entry-points", {"framestream": ()})["framestream"]
+        if framer != "opentelemetry"  # it has hooks and no framer
     }
     assert missing == FIRST_PARTY
     told = "no framer named 'resp'; it comes with framestream-resp: pip install framestream-resp"
@@ -207,7 +208,7 @@ def test_a_framer_that_would_end_the_command_is_told_and_is_a_failure(framestrea
     assert "checked:good: " in printed.out
     source = healthy("leaving").replace("        return window.start", "        raise SystemExit(0)")
     installed.install("acme-leaving", source.replace(", end, end + 1", ""), "leaving")
-    told = "framestream: a framer or plugin ends the command: SystemExit: 0\n"
+    told = "framestream: leaving: find raised SystemExit: 0\n"
     assert (1, b"", told) == framestream("cut", "leaving", stdin=b"a;")
 
 

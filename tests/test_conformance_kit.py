@@ -212,8 +212,8 @@ def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method:
     interrupted = faulty.faulty("Interrupted", **{method: lambda *_: faulty.refuse("", KeyboardInterrupt)})
     with pytest.raises(KeyboardInterrupt):
         check_framer(interrupted(), examples=LINES)
-    if method != "encode":
-        with pytest.raises(ConformanceError, match=told):
+    if method in ("find", "decode"):  # the fuzzer drives a decoder, which does without a `split` that raises
+        with pytest.raises(ConformanceError, match="SystemExit: 7"):
             fuzz_framer(framer, [b"one\r\ntwo\r\n"], iterations=50)
 
 

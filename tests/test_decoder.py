@@ -569,6 +569,37 @@ def test_a_bad_frame_after_a_batch_is_told_before_anything_else_happens() -> Non
     assert decoder.next_frame(condition) == b"b"
 
 
+LEAVING: dict[str, tuple[bytes, Any]] = {
+    "find": (b"a\n", FramerContractError),
+    "decode": (b"a\n", PayloadError),
+    "split": (b"a\n", b"a"),
+    "explain": (b"a" * 9, FramerContractError),
+}
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyError, MemoryError])
+@pytest.mark.parametrize("method", list(LEAVING))
+def test_whatever_a_framer_raises_is_its_own_fault(method: str, error: type) -> None:
+    wire, expected = LEAVING[method]
+
+    def leave(*_: Any) -> Any:
+        raise error("not like this")
+
+    leaving, decoder = type("Leaving", (Lines,), {method: leave})(), fed(wire, max_frame_size=4)
+    if expected == b"a":
+        assert decoder.next_batch(leaving) == [b"a"]
+        return
+    with pytest.raises(expected, match=f"{method} raised {error.__name__}: .*not like this") as caught:
+        decoder.next_frame(leaving)
+    assert isinstance(caught.value.__cause__, error)
+    with pytest.raises(KeyboardInterrupt):
+        fed(wire, max_frame_size=4).next_frame(type("Stopped", (Lines,), {method: interrupted})())
+
+
+def interrupted(*_: Any) -> Any:
+    raise KeyboardInterrupt
+
+
 def test_padding_that_comes_with_the_end_is_no_frame() -> None:
     assert fed(b"  ", eof=True).next_frame(Words()) is END
 

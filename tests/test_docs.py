@@ -310,7 +310,7 @@ def peers_in_the_table() -> dict[str, tuple[str, ...]]:
     names: list[str] = []
     for row in re.findall(r"^\|(.+)\|$", (ROOT / "plugins" / "README.md").read_text(), re.MULTILINE):
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)]
-        names = re.findall(r"`([^`]+)`", cells[1]) or names
+        names = re.findall(r"`([^`]+)`", cells[1]) if cells[1] else names
         for name in names if len(cells) == 5 else ():
             found[name] = (*found.get(name, ()), cells[3])
     return found

@@ -34,11 +34,16 @@ from framestream import (
     AddressError,
     ConnectError,
     Exactly,
+    FrameTooLarge,
     FramingError,
+    IncompleteFrame,
+    LengthPrefix,
     Line,
+    Mapped,
     Msgpack,
     PayloadError,
     StreamClosed,
+    StreamTimeout,
     WorkerError,
     connect,
     connect_process,
@@ -101,6 +106,97 @@ async def test_a_unix_sockets_file_comes_and_goes_with_the_server_that_made_it_a
         async with await serve(echo, f"fd:{sock.detach()}") as server:
             assert (url, "hello") == (server.url, await ask(url))
     assert path.exists()
+
+
+UPSTREAM = {
+    "closed": (lambda stream: stream.close(), StreamClosed),
+    "reset": (lambda stream: (reset_on_close(stream.transport.socket), stream.close()), StreamClosed),
+    "framing": (lambda stream: stream.write(b"\t" * 9), FrameTooLarge),
+    "payload": (lambda stream: stream.write(b"\1\xff"), PayloadError),
+    "incomplete": (lambda stream: (stream.write(b"\2x"), stream.close()), IncompleteFrame),
+    "silent": (lambda stream: stream.wait_closed(), StreamTimeout),
+}
+
+
+@pytest.mark.parametrize("name", list(UPSTREAM))
+async def test_what_fails_on_another_stream_of_a_handler_is_not_the_peers_fault(name, caplog):
+    act, error = UPSTREAM[name]
+    text = Mapped(LengthPrefix(1, max_size=4), bytes.decode)
+
+    async def fail(stream):
+        if asyncio.iscoroutine(doing := act(stream)):
+            await doing
+
+    async def proxy(stream):
+        await stream.read()
+        async with await connect(upstream.url, framer=text) as other:
+            await other.read(timeout=0.05)
+
+    async def read(stream):
+        await stream.read(timeout=0.05)
+
+    async with await serve(fail, HERE) as upstream:
+        async with await serve(proxy, HERE, framer=text) as server, await connect(server.url) as client:
+            await client.write(b"\3ask")
+            with pytest.raises(StreamClosed):
+                await client.read(LINE)
+        assert (1, 0) == (server.stats.handler_failures, server.stats.peer_failures)
+        assert f"handler failed: {error.__name__}" in caplog.text
+    async with await serve(read, HERE, framer=text) as server:
+        async with await connect(server.url) as client:
+            await fail(client)
+            await client.wait_closed()
+        await until(lambda: not server.stats.open)
+    assert (0, 1) == (server.stats.handler_failures, server.stats.peer_failures)
+
+
+async def by_read(stream):
+    await stream.send(await stream.read())
+
+
+async def by_batches(stream):
+    async for frames in stream.batches():
+        await stream.send(frames[0])
+
+
+async def by_parts(stream):
+    async with stream.open_frame() as body:
+        async for part in body:
+            await stream.write(part)
+
+
+def by_handler(stream):
+    stream.on_frame(None, stream.send)
+
+
+def by_callback(stream):
+    stream.read(callback=stream.send)
+
+
+@pytest.mark.asyncio_only
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, type("Odd", (BaseException,), {})])
+@pytest.mark.parametrize("method", ["find", "decode", "split", "encode"])
+@pytest.mark.parametrize("handler", [echo, by_read, by_batches, by_parts, by_handler, by_callback])
+async def test_a_framer_that_would_end_the_program_costs_its_own_connection(handler, method, error):
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # it hears of what callbacks raise
+
+    def leave(framer, data):
+        spoilt = data if isinstance(data, str) else bytes(getattr(data, "data", data))
+        if "leave" in str(spoilt):
+            raise error("leaving")
+        return getattr(Line, method)(framer, data)
+
+    framer = type("Leaving", (Line,), {method: leave})()
+    async with await serve(handler, HERE, framer=framer) as server:
+        async with await connect(server.url) as other:
+            await other.write(b"lea")
+            async with await connect(server.url) as leaving:
+                await leaving.write(b"leave\n")
+                await leaving.write_eof()
+                await leaving.read_until_close()
+            await other.send("p", LINE)
+            if handler is not by_parts:
+                assert "leap" == await other.read(LINE)
 
 
 class Yielding:

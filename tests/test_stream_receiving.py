@@ -4,6 +4,7 @@ import asyncio
 import random
 import tracemalloc
 from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
 from stream_pairs import begun, joined, once, passes, reset, until
@@ -16,11 +17,17 @@ from framestream import (
     IOStream,
     LengthPrefix,
     Line,
+    Msgpack,
+    NeedMore,
+    Nested,
     PayloadError,
+    ReadCondition,
     StreamClosed,
     iter_frames,
 )
+from framestream.framer import PADDING
 from framestream.stream.receiver import READ_AHEAD, TURN, kept_buffer
+from framestream.testing import memory_stream_pair
 from framestream.transport import PolledTransport
 from framestream.transport.base import is_reset
 from framestream.transport.descriptor import Readiness
@@ -257,6 +264,60 @@ async def test_read_into_begins_after_a_frame_that_was_too_large(size):
         place = bytearray(size)
         await server.read_into(place)
         assert b"y" * size == place
+
+
+@dataclass(frozen=True)
+class Spaced(ReadCondition):
+    """To a newline; spaces in front are padding, each a piece of its own."""
+
+    def find(self, window):
+        data, start = window.data, window.start
+        if data[start : start + 1] == b" ":
+            return start, start, start + 1, PADDING
+        end = data.find(b"\n", window.resume)
+        return NeedMore(resume=len(data)) if end < 0 else (start, end, end + 1)
+
+
+async def read_all(stream, framer):
+    with suppress(StreamClosed):
+        while True:
+            await stream.read(framer)
+
+
+async def iterate(stream, framer):
+    async for _ in stream.frames(framer):
+        pass
+
+
+async def iterate_batches(stream, framer):
+    async for _ in stream.batches(framer):
+        pass
+
+
+async def handle(stream, framer):
+    stream.on_frame(framer, lambda _: None)
+    await stream.wait_closed()
+
+
+@once
+@pytest.mark.parametrize("read_on", [read_all, iterate, iterate_batches, handle])
+@pytest.mark.parametrize(("framer", "wire"), [
+    (Line(), b"\n"),
+    (LengthPrefix(1, max_size=1), b"\0"),
+    (Nested(LengthPrefix(1), Msgpack()), b"\1\1"),
+    (Spaced(), b" "),
+], ids=str)  # fmt: skip
+async def test_a_flood_of_tiny_frames_or_of_padding_leaves_others_their_turn(read_on, framer, wire):
+    client, server = memory_stream_pair()
+    turns, size = 0, 50_000
+    client.write(wire * size + (b"\n" if wire == b" " else b""))
+    reading = asyncio.ensure_future(read_on(server, framer))
+    await client.aclose()
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await reading
+    assert turns > size // 3000
 
 
 # One buffer for all streams: none ever sees what another received

@@ -68,3 +68,9 @@ async def block(stream):
 def own_tls():
     """Make a context in the process that needs it; the certificate is the parent's, who says where."""
     return server_tls(os.environ["CERTIFICATE"], os.environ["KEY"])
+
+
+async def name_peer(stream):
+    """Answer each line with the peer and what it says."""
+    async for line in stream.frames(LINE):
+        await stream.send(f"{stream.peer} says {line}", LINE)

@@ -10,10 +10,11 @@ A frame belongs to the split in which it begins, and the frames of all splits, i
 """
 
 from framestream.archives.archive import Archive, make_index
+from framestream.archives.compressed import Compressed
 from framestream.archives.index import Index
-from framestream.archives.plan import divide, plan
+from framestream.archives.plan import divide, open_sources, plan
 from framestream.archives.rows import Columns, Row, exact, rows
-from framestream.archives.source import InMemory, LocalFile, RemoteFile, Source, open_sources
+from framestream.archives.source import InMemory, LocalFile, RemoteFile, Source
 from framestream.archives.split import Marks, OnError, Reader, Record, Split
 from framestream.archives.stitch import Chain, Process, Stitched, process, stitch, walk
 from framestream.archives.write import Repaired, append, repair, write
@@ -24,6 +25,7 @@ __all__ = [
     "ArchiveError",
     "Chain",
     "Columns",
+    "Compressed",
     "InMemory",
     "Index",
     "LocalFile",

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, overload
 
-from framestream.archives.index import SUFFIX, Index
-from framestream.archives.plan import divide
-from framestream.archives.source import Source, open_sources
+from framestream.archives.index import Index
+from framestream.archives.plan import divide, open_sources
+from framestream.archives.source import INDEX, Source
 from framestream.archives.split import Marks, Reader, Record, Split
 from framestream.archives.stitch import process
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
@@ -50,7 +50,7 @@ class Archive(Sequence[Any]):
         self.source: Source = _one_source(url, storage_options)
         index = Index.beside(self.source, condition_of(framer))
         if index is None:
-            reason = f"there is no index beside it ({SUFFIX}): make one with `framestream index`"
+            reason = f"there is no index beside it ({INDEX}): make one with `framestream index`"
             raise ArchiveError(reason, url=self.source.url)
         self._index = index
         self._block: tuple[int, list[Record]] = (-1, [])

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
-from framestream.archives.source import Source
+from framestream.archives.source import INDEX, Source
 from framestream.archives.split import Marks
 from framestream.errors import ArchiveError, counted, describe_error
 from framestream.framer import ReadCondition
 
-SUFFIX: Final = ".fsindex"
 _FORMAT: Final = 1
 _ENDS: Final = 1 << 16  # bytes at either end that the checksum is of
 _AGAIN: Final = "make it again with `framestream index`"
@@ -35,6 +34,7 @@ class Index:
         ends: a checksum (SHA-256) of its first and last 64 KiB.
         count: how many frames there are, bad ones included.
         marks: the places.
+        places: where decompression of the file can begin, if it is compressed.
     """
 
     spec: str
@@ -43,11 +43,13 @@ class Index:
     ends: bytes
     count: int
     marks: Marks = field(repr=False)
+    places: tuple[tuple[int, int], ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, source: Source, condition: ReadCondition[Any], count: int, marks: Marks) -> Index:
         """Make the index of a file from what was found in it."""
-        return cls(str(condition), source.size, str(source.version), checksum_of_ends(source), count, marks)
+        spec, version, ends = str(condition), str(source.version), checksum_of_ends(source.stored)
+        return cls(spec, source.size, version, ends, count, marks, getattr(source, "places", ()))
 
     @classmethod
     def beside(cls, source: Source, condition: ReadCondition[Any]) -> Index | None:
@@ -56,8 +58,8 @@ class Index:
         Raises:
             ArchiveError: it is damaged, or it is not one of this file as it is now, or of this framing.
         """
-        url = source.url + SUFFIX
-        data = source.read_beside(SUFFIX)
+        url = source.url + INDEX
+        data = source.read_beside(INDEX)
         if data is None:
             return None
         index = cls._loads(data, url)
@@ -66,7 +68,7 @@ class Index:
             (f"it is of the framing {index.spec}, not {spec}", index.spec != spec),
             (f"the file had {counted(index.size, 'byte')}, and has {source.size}", index.size != source.size),
             (f"the file was changed ({index.version} then, {version} now)", index.version != version),
-            ("the file begins or ends otherwise", index.ends != checksum_of_ends(source)),
+            ("the file begins or ends otherwise", index.ends != checksum_of_ends(source.stored)),
         ):
             if is_other:
                 raise ArchiveError(f"the index is stale: {reason}; {_AGAIN}", url=url)
@@ -74,8 +76,8 @@ class Index:
 
     def save(self, source: Source) -> str:
         """Write it beside its file, whole or not at all; return where."""
-        source.write_beside(SUFFIX, self._dumps())
-        return source.url + SUFFIX
+        source.write_beside(INDEX, self._dumps())
+        return source.url + INDEX
 
     def _dumps(self) -> bytes:
         import msgpack  # noqa: PLC0415 - whoever only splits needs none
@@ -89,6 +91,7 @@ class Index:
             "count": self.count,
             "offsets": _deltas(self.marks.offsets),
             "counts": _deltas(self.marks.counts),
+            "places": self.places,
         }
         data: bytes = msgpack.packb(fields)
         return data

@@ -1,17 +1,28 @@
-"""Plans: how files are divided into splits, without reading them."""
+"""Plans: which files there are, and how they are divided into splits, without reading them."""
 
 from __future__ import annotations
 
+import glob
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
+from framestream.archives.compressed import KINDS, Compressed
 from framestream.archives.index import Index
-from framestream.archives.source import Source, open_sources
+from framestream.archives.source import (
+    INDEX,
+    LocalFile,
+    RemoteFile,
+    Source,
+    is_remote,
+    local_path,
+    remote_names,
+)
 from framestream.archives.split import Split
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
+from framestream.errors import ArchiveError
 from framestream.framer import ReadCondition
 from framestream.iterate import condition_of
 
@@ -28,6 +39,9 @@ def plan(
     max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
 ) -> list[Split]:
     """Divide files into splits of about the same size, without reading them.
+
+    A compressed file is divided where decompression can begin; to know where, and how much it holds, all of
+    it is decompressed once, unless it has an index. One that is a single stream becomes one split.
 
     Where bytes in the middle do not tell where a frame begins, and there is an index beside the file, the
     splits begin where it says.
@@ -78,3 +92,35 @@ def divide(
     for start, stop in pairwise(borders if len(borders) > 1 else [0, 0]):
         first = None if index is None else start
         yield Split(source, framer, start, stop, first, max_frame_size)
+
+
+def open_sources(
+    urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], options: Mapping[str, Any] | None = None
+) -> list[Source]:
+    """Return the sources that paths, URLs and globs stand for, those of a glob in the order of their names.
+
+    Indexes are left out. A file whose name ends with .gz, .bgz, .zst or .zstd is decompressed.
+
+    Raises:
+        ArchiveError: one is not there, or damaged, or nothing matches a glob.
+    """
+    if isinstance(urls, str | os.PathLike):
+        urls = [urls]
+    return [source for url in urls for source in _expanded(os.fspath(url), options or {})]
+
+
+def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
+    if is_remote(url):
+        is_pattern = glob.has_magic(url.partition("://")[2]) and not url.startswith("http")
+        names = remote_names(url, options) if is_pattern else [url]
+    else:
+        url = local_path(url)
+        is_pattern = glob.has_magic(url) and not os.path.exists(url)
+        names = sorted(glob.glob(url, recursive=True)) if is_pattern else [url]
+    names = [name for name in names if not (is_pattern and name.endswith(INDEX))]
+    if not names:
+        raise ArchiveError("nothing matches", url=url)
+    for name in names:
+        stored = RemoteFile.of(name, options) if is_remote(name) else LocalFile.of(name)
+        kind = KINDS.get(os.path.splitext(name)[1].lower())
+        yield stored if kind is None else Compressed.of(stored, kind)

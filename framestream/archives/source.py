@@ -5,10 +5,9 @@ A local file needs nothing else. Everything that fsspec opens (S3, HTTP, ...) ne
 
 from __future__ import annotations
 
-import glob
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import IO, Any, Final
 
 from framestream.errors import ArchiveError, counted, describe_error
 
+INDEX: Final = ".fsindex"  # what the name of an index beside a file ends with
 CHUNK: Final = 1 << 16  # of a local file: what the operating system has read ahead
 BLOCK: Final = 1 << 23  # one request to an object store; the next one is under way while it is cut
 _FIRST_BLOCK: Final = 1 << 17  # where it is not known how much is wanted; every further one is twice as large
@@ -41,6 +41,11 @@ class Source(ABC):
         Raises:
             ArchiveError: the file cannot be read, or is no longer the one it was.
         """
+
+    @property
+    def stored(self) -> Source:
+        """The file as it is stored: itself, unless it is what a compressed one holds."""
+        return self
 
     def snapped(self, borders: list[int]) -> list[int]:
         """Return the borders at which reading can begin without reading what is before them."""
@@ -199,13 +204,13 @@ class RemoteFile(Source):
 @contextmanager
 def open_whole(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
     """Give a file to write to, which has its name only when all is written; a local one is on the disk."""
-    if _is_remote(url):
+    if is_remote(url):
         with _telling(url):
             store, path = _store(url, options)
         with store.transaction, store.open(path, "wb") as file:
             yield file
         return
-    folder, name = os.path.split(path := _local_path(url))
+    folder, name = os.path.split(path := local_path(url))
     partial = os.path.join(folder, f".{name}.partial")
     with _telling(url):
         opened = open(partial, "wb")  # noqa: SIM115 - it is closed below
@@ -221,43 +226,21 @@ def open_whole(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
         raise
 
 
-def open_sources(
-    urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], options: Mapping[str, Any] | None = None
-) -> list[Source]:
-    """Return the sources that paths, URLs and globs stand for, those of a glob in the order of their names.
-
-    Raises:
-        ArchiveError: one is not there, or nothing matches a glob.
-    """
-    if isinstance(urls, str | os.PathLike):
-        urls = [urls]
-    return [source for url in urls for source in _expanded(os.fspath(url), options or {})]
-
-
-def _is_remote(url: str) -> bool:
+def is_remote(url: str) -> bool:
+    """Tell whether fsspec has to open it."""
     return "://" in url and not url.startswith("file://")
 
 
-def _local_path(url: str) -> str:
+def local_path(url: str) -> str:
+    """Return the path of a local file."""
     return url.removeprefix("file://")
 
 
-def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
-    if not _is_remote(url):
-        path = _local_path(url)
-        is_pattern = glob.has_magic(path) and not os.path.exists(path)
-        paths = sorted(glob.glob(path, recursive=True)) if is_pattern else [path]
-        yield from map(LocalFile.of, paths)
-    else:
-        paths = [url]
-        if glob.has_magic(url.partition("://")[2]) and not url.startswith("http"):
-            with _telling(url):
-                store, path = _store(url, options)
-                paths = [store.unstrip_protocol(found) for found in sorted(store.glob(path))]
-        for found in paths:
-            yield RemoteFile.of(found, options)
-    if not paths:
-        raise ArchiveError("nothing matches", url=url)
+def remote_names(pattern: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the URLs that match a pattern, in their order."""
+    with _telling(pattern):
+        store, path = _store(pattern, options)
+        return [store.unstrip_protocol(found) for found in sorted(store.glob(path))]
 
 
 def check_unchanged(

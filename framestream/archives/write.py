@@ -8,7 +8,8 @@ from itertools import chain
 from typing import IO, Any, Final, NamedTuple
 
 from framestream.archives.index import Index
-from framestream.archives.source import LocalFile, Source, open_sources, open_whole
+from framestream.archives.plan import open_sources
+from framestream.archives.source import LocalFile, Source, open_whole
 from framestream.archives.split import Marks, Reader, Split
 from framestream.errors import ArchiveError, FramingError, IncompleteFrame
 from framestream.framer import Framer, ReadCondition

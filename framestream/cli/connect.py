@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,6 +71,8 @@ def _takes(framer: Framer[Any], frame: Any) -> bool:
 @click.option("--timeout", type=options.seconds, help="How long connecting may take.")
 @click.option("--ca", type=options.FILE, help="Trust these certificates (PEM).")
 @click.option("--server-hostname", metavar="NAME", help="Whom the certificate must name.")
+@click.option("--proxy-header", metavar="TEXT", help="Send this first, as a load balancer does.")
+@click.option("--proxy-protocol", type=click.Choice(["v1", "v2"]), default="v1", help="Its version.")
 @options.separator
 def connect(
     url: str, spec: str, send_framer: str | None, entry: str, output: str, count: int | None, **settings: Any
@@ -80,6 +82,9 @@ def connect(
     URL is tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, exec:'PROGRAM ARGUMENTS', pipe:PATH or fd:N. When
     standard input ends, so does the sending half of the connection; what still arrives is printed until
     the other side closes.
+
+    TEXT is UNKNOWN, or the client's address and the one it connected to with their ports, as in
+    'TCP4 192.0.2.7 198.51.100.1 56324 443'.
 
     The exit status is 1 if something could not be sent, what arrived is malformed or the program failed.
 
@@ -92,6 +97,8 @@ def connect(
     framer = options.get_framer(spec)
     writer = framer if send_framer is None else options.writing_framer(send_framer)
     settings["tls"] = framestream.client_tls(ca=ca) if (ca := settings.pop("ca")) else None
+    header, version = settings.pop("proxy_header"), settings.pop("proxy_protocol")
+    settings["proxy_header"] = None if header is None else _proxy_header(header, version)
     policy = settings.pop("on_payload_error")
     settings["on_discard"] = partial(report_skipped, url)
     printer = Printer(output, settings.pop("separator"))
@@ -107,6 +114,15 @@ def connect(
 
     asyncio.run(converse())
     return printer.status
+
+
+def _proxy_header(text: str, version: str) -> Any:
+    line = f"PROXY {text}\r\n"
+    try:
+        [header] = framestream.iter_frames(line.encode(), options.get_framer("proxy"))
+    except (FramingError, ValueError) as error:
+        raise click.UsageError(f"--proxy-header {text!r}: {describe_error(error)}") from error
+    return replace(header, version=int(version[1:]))
 
 
 @dataclass

@@ -77,6 +77,18 @@ def command(text: str) -> Command:
 @click.option("--workers", type=click.IntRange(0), default=0, metavar="N", help="Serve from N processes.")
 @click.option("--cert", type=options.FILE, help="Certificate chain (PEM), for TLS.")
 @click.option("--key", type=options.FILE, help="Its key, if in another file.")
+@click.option(
+    "--proxy-protocol",
+    type=click.Choice(["off", "v1", "v2", "auto"]),
+    default="off",
+    help="Each connection begins with the PROXY header of a load balancer.",
+)
+@click.option(
+    "--trusted",
+    multiple=True,
+    metavar="NETWORK",
+    help="Where load balancers are, such as 10.0.0.0/8; repeat it.",
+)
 @click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish when told to end.")
 @click.option("--admin", metavar="URL", help="Serve health checks and metrics by HTTP at this URL.")
 @click.option("--notice", type=options.seconds, default="0", help="Time to be not ready before it drains.")

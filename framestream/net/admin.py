@@ -134,11 +134,13 @@ def _metrics_of(server: Server) -> Callable[[], Answer]:
 _STYLE: Final = """
 :root { color-scheme: light dark; font-family: system-ui, sans-serif; line-height: 1.5 }
 body { margin: 2rem auto; max-width: 60rem; padding: 0 1rem }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere }
 div { overflow-x: auto }
 table { border-collapse: collapse; margin-bottom: 2rem }
 th, td { border-bottom: 1px solid #8884; padding: .2rem 1rem .2rem 0; text-align: left; font-weight: normal }
 thead th { font-weight: bold }
-td { font-variant-numeric: tabular-nums; text-align: right }
+thead th + th, td { text-align: right }
+td { font-variant-numeric: tabular-nums }
 """
 
 
@@ -179,7 +181,7 @@ def _counters(server: Server) -> Iterator[tuple[str, int | str]]:
         if not isinstance(value, Histogram):
             yield name, value
         elif count := sum(value.counts):
-            yield f"{name}, on average", f"{value.sum / count:.6f}"
+            yield f"{name.removesuffix(' seconds')}, on average", f"{value.sum / count:.3f} s"
 
 
 def _table(names: tuple[str, ...], rows: Iterator[tuple[Any, ...]]) -> str:

@@ -16,11 +16,12 @@ from weakref import finalize
 from framestream.checks import check_seconds
 from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
 from framestream.framer import Framer, ReadCondition
+from framestream.iterate import condition_of
 from framestream.net.process import connect_process
 from framestream.net.streams import default_client_tls, inherited_socket, open_stream
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
 from framestream.stream.options import StreamOptions, check_options
-from framestream.stream.stream import IOStream, directions
+from framestream.stream.stream import IOStream, directions, writing
 from framestream.transport import can_watch_descriptors
 from framestream.transport.descriptor import PipeTransport, format_address, take_over
 
@@ -44,6 +45,7 @@ class ConnectOptions(StreamOptions, total=False):
     local_address: tuple[str, int] | None
     timeout: float | None
     happy_eyeballs_delay: float
+    proxy_header: Any
 
 
 @overload
@@ -74,6 +76,7 @@ async def connect(
     local_address: tuple[str, int] | None = None,
     timeout: float | None = None,
     happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
+    proxy_header: Any = None,
     framer: ReadCondition[Any] | str | None = None,
     send_framer: Framer[Any] | str | None = None,
     **stream_options: Unpack[StreamOptions],
@@ -97,13 +100,16 @@ async def connect(
         local_address: host and port to connect from.
         timeout: seconds for everything up to the end of the TLS handshake.
         happy_eyeballs_delay: seconds an address has before the next one is tried as well.
+        proxy_header: a ``framestream_proxy.ProxyHeader`` to send ahead of everything else, TLS included, as
+            a load balancer does.
         framer: what the stream reads and writes unless told otherwise: a condition, name or spec string.
         send_framer: what it writes, if that is something else.
         stream_options: see `StreamOptions`.
 
     Raises:
         AddressError: the URL is malformed, or this system or event loop cannot open its kind.
-        ValueError, TypeError: an option has no meaning; nobody was asked.
+        ValueError, TypeError: an option has no meaning; nobody was asked. `EncodeError` and
+            `UnknownFramerError`, if framestream-proxy is not installed, for a `proxy_header`.
         ConnectError: nobody was reached; names each address that was tried, and why it failed.
             `ConnectTimeout` if the time was over.
     """
@@ -125,11 +131,14 @@ async def connect(
             raise TypeError(f"local_address is {local_address!r}; it must be (HOST, PORT)")
     check_options(stream_options)
     receiving, sending = directions(framer, send_framer)
+    header = b"" if proxy_header is None else writing(condition_of("proxy")).encode(proxy_header)
     options = {"framer": receiving, "send_framer": sending, **stream_options}
     attempts = Attempts(url, local_address, happy_eyeballs_delay)
     try:
         async with asyncio.timeout(timeout):
             stream = await _open(endpoint, attempts, options)
+            if header:
+                stream.write(header)
             if context is not None:
                 try:
                     await stream.start_tls(

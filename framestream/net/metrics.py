@@ -41,6 +41,7 @@ class ServerMetrics(Collector):
             yield _gauge("connections_limit", limit, server.most_connections)
         yield _counter("connections_accepted", "Connections accepted.", stats.accepted)
         failures = {
+            "refused": stats.refused,
             "handshake": stats.handshake_failures,
             "bad_frame": stats.peer_failures - stats.lost - stats.timeouts,
             "lost": stats.lost,

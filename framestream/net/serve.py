@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from framestream.checks import check_count, check_seconds
 from framestream.errors import AddressError
@@ -17,6 +17,9 @@ from framestream.net.streams import HANDSHAKE_TIMEOUT
 from framestream.net.urls import Tcp, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
 
 T = TypeVar("T")
 
@@ -35,6 +38,8 @@ class ServeOptions(StreamOptions, total=False):
     max_connections: int | None
     drain_timeout: float
     workers: int
+    proxy_protocol: Literal["off", "v1", "v2", "auto"]
+    trusted: Iterable[str | IPv4Network | IPv6Network]
     admin: str | None
 
 
@@ -79,6 +84,8 @@ async def serve(
     max_connections: int | None = None,
     drain_timeout: float = DRAIN_TIMEOUT,
     workers: int = 0,
+    proxy_protocol: Literal["off", "v1", "v2", "auto"] = "off",
+    trusted: Iterable[str | IPv4Network | IPv6Network] = (),
     admin: str | None = None,
     **stream_options: Any,
 ) -> Server:
@@ -100,7 +107,7 @@ async def serve(
         send_framer: what they send by, if that is something else.
         tls: context of the server's side, see `server_tls`, or a function that makes it; required for
             ``tls://``.
-        handshake_timeout: seconds a client has for the TLS handshake.
+        handshake_timeout: seconds a client has for the TLS handshake, and a balancer for the PROXY header.
         truncation_is_end: take TLS that ends without its close_notify for an end, see `IOStream.start_tls`.
         backlog: connections that the kernel keeps until they are accepted.
         reuse_port: let other processes listen on the same port (SO_REUSEPORT).
@@ -109,6 +116,11 @@ async def serve(
         drain_timeout: seconds connections have to finish when the server closes.
         workers: serve from this many processes instead of this one, 1024 at most, see the how-to page; the
             handler must then be importable by name.
+        proxy_protocol: which version of the PROXY protocol the load balancers in front speak, ``"auto"`` for
+            either; needs framestream-proxy. Each connection must then begin with a header, ahead of TLS.
+            `IOStream.peer` is the client that it names, `IOStream.proxy_header` all it says.
+        trusted: networks of the load balancers, such as ``["10.0.0.0/8", "::1"]``. Connections from elsewhere
+            are closed at once; at a Unix socket everybody is trusted.
         admin: where to serve health checks and metrics by HTTP, such as ``tcp://127.0.0.1:9090``; it opens
             before the server listens and closes after the drain. It has no passwords and no TLS: keep it
             on an address that only your own machines reach.
@@ -117,6 +129,7 @@ async def serve(
     Raises:
         AddressError: the URL is malformed, or nobody can listen there.
         ValueError, TypeError: an option has no meaning, or the handler is no function of one argument.
+        UnknownFramerError: framestream-proxy is not installed, and `proxy_protocol` needs it.
         OSError: the address is in use or not allowed.
     """
     check_handler(handler)
@@ -132,6 +145,11 @@ async def serve(
     check_count("workers", workers, most=MOST_WORKERS)
     check_options(stream_options)
     receiving, sending = directions(framer, send_framer)
+    in_front = None
+    if proxy_protocol != "off" or trusted:
+        from framestream.net.proxy import balancers  # noqa: PLC0415  # most servers need neither it nor ipaddress
+
+        in_front = balancers(proxy_protocol, trusted, endpoint)
     service = Service(
         handler=handler,
         tls=tls,
@@ -140,6 +158,7 @@ async def serve(
         max_connections=float("inf") if max_connections is None else max_connections,
         drain_timeout=drain_timeout,
         workers=workers,
+        balancers=in_front,
         measures_lag=admin is not None,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )

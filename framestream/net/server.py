@@ -13,19 +13,22 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from inspect import isawaitable
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 from framestream._events import events
 from framestream.checks import check_seconds
 from framestream.errors import (
     FramestreamError,
+    FrameTooLarge,
     FramingError,
+    IncompleteFrame,
     PayloadError,
     StreamClosed,
     StreamTimeout,
     counted,
     describe_error,
     describe_os_error,
+    listed,
     printable,
 )
 from framestream.net.listen import Acceptor
@@ -36,6 +39,9 @@ from framestream.net.urls import Endpoint, Tcp, Unix
 from framestream.stream.stream import IOStream
 from framestream.transport.base import is_reset
 from framestream.transport.descriptor import format_address
+
+if TYPE_CHECKING:
+    from framestream.net.proxy import Balancers
 
 log = logging.getLogger("framestream.server")
 
@@ -50,7 +56,8 @@ FLUSH_TIMEOUT = 2.0
 """Seconds to send what a handler has written before it failed: often the peer is what failed."""
 
 TELL_AGAIN = 60.0
-"""Seconds until it is told again that nothing can be accepted: it is tried far more often."""
+"""Seconds until it is told again that nothing can be accepted, or that strangers connect: both happen far
+more often."""
 
 LINGER = 2.0
 """Seconds for a client that is still sending to notice that its handler has ended."""
@@ -78,6 +85,7 @@ class Service:
     max_connections: float
     drain_timeout: float
     workers: int
+    balancers: Balancers | None
     measures_lag: bool
     stream_options: dict[str, Any]
 
@@ -129,7 +137,7 @@ class Server:
         self._manager: ServiceManager | None = None
         self._ended = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
-        self._tell_from = 0.0
+        self._tell_from = self._tell_of_strangers_from = 0.0
         self._signals: list[signal.Signals] = []
         self._timers: list[asyncio.Task[None]] = []  # end with it
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
@@ -348,11 +356,12 @@ class Server:
         """Let every connection finish what it has begun, for at most `timeout` seconds; then cancel.
 
         A connection that waits between two frames ends at once: its handler sees the end of the stream.
-        One that has sent nothing yet has a moment for its first byte, or for its TLS handshake.
+        One that has sent nothing yet has a moment for its first byte, or for its TLS handshake. What a load
+        balancer has sent ahead of it does not count.
         """
         loop = asyncio.get_running_loop()
         for stream in self._tasks.values():
-            if stream.stats.bytes_received:
+            if _has_spoken(stream):
                 stream.end_input()
             else:
                 loop.call_later(min(FIRST_BYTE_TIMEOUT, timeout), stream.end_input)
@@ -377,6 +386,10 @@ class Server:
         stats = self._stats
         stats.accepted += 1
         peer = printable(format_address(address))  # a client chooses the name of its own Unix socket
+        if (balancers := self._service.balancers) is not None and not balancers.include(address):
+            connection.close()
+            self._refused(peer, balancers)
+            return
         try:
             stream = open_stream(connection, peer, **self._service.stream_options)
         except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
@@ -400,6 +413,8 @@ class Server:
         assert task is not None
         started = task.get_loop().time()
         try:
+            if self._service.balancers is not None:
+                await self._read_header(stream, self._service.balancers)
             if self._tls is None or await self._shake_hands(stream, self._tls):
                 await self._answer(stream)
                 await stream.aclose(linger=LINGER)
@@ -418,12 +433,20 @@ class Server:
             # Not in a callback of the task: each would cost an idle connection 128 bytes.
             self._end_connection(task)
 
+    async def _read_header(self, stream: IOStream, balancers: Balancers) -> None:
+        try:
+            await balancers.read_header(stream, self._service.handshake_timeout)
+        except BaseException:
+            stream.close()  # there is nothing to send, or to wait for
+            raise
+
     async def _shake_hands(self, stream: IOStream, context: ssl.SSLContext) -> bool:
         service = self._service
         try:
             await stream.start_tls(
                 context,
                 server_side=True,
+                leftover="refuse" if service.balancers is None else "keep",  # it may come with the header
                 timeout=service.handshake_timeout,
                 truncation_is_end=service.truncation_is_end,
             )
@@ -460,15 +483,20 @@ class Server:
         while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
             cause = cause.exceptions[0]  # as it comes out of a task group
         words, kind = describe_error(cause), type(cause).__name__
-        if isinstance(cause, FramingError | PayloadError):
+        # A handler may talk to others, too: their failures are its own affair.
+        is_ours = stream is None or failed_at(stream, cause)
+        if is_ours and isinstance(cause, FramingError | PayloadError):
             stats.peer_failures += 1
             framer = f" [{cause.framer}]" if cause.framer else ""
             what = f"connection ended by what the peer sent: {words}{framer}"
             self._log(logging.WARNING, what, stream, peer)
-        # A handler may talk to others, too: their resets are its own affair.
-        elif isinstance(cause, _LOST_PEER) or (is_gone and is_reset(cause)):
+        elif (is_ours and isinstance(cause, _LOST_PEER)) or (is_gone and is_reset(cause)):
+            how = getattr(cause, "real_error", cause)
+            if stream is not None and self._is_check(stream) and (how is None or is_reset(how)):
+                self._log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
+                return
             stats.peer_failures += 1
-            is_late = isinstance(getattr(cause, "real_error", cause), StreamTimeout)
+            is_late = isinstance(how, StreamTimeout)
             stats.timeouts += is_late
             stats.lost += not is_late
             self._log(logging.INFO, f"connection ended: {words}", stream, peer)
@@ -477,6 +505,20 @@ class Server:
             what = kind if words == kind else f"{kind}: {words}"
             self._log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
             events.tell("server_failed", server=self, error=error)
+
+    def _refused(self, peer: str, balancers: Balancers) -> None:
+        self._stats.refused += 1
+        now, level = asyncio.get_running_loop().time(), logging.DEBUG
+        if now >= self._tell_of_strangers_from:
+            self._tell_of_strangers_from, level = now + TELL_AGAIN, logging.WARNING
+        trusted = listed([str(network) for network in balancers.networks])
+        what = f"connection refused: PROXY headers are taken from {trusted or 'nobody'} only"
+        self._log(level, what, peer=peer)
+
+    def _is_check(self, stream: IOStream) -> bool:
+        """Tell whether a load balancer has only looked whether the server accepts; many do all the time."""
+        unused = stream.closed() and not _has_spoken(stream) and not stream.stats.bytes_sent
+        return unused and self._service.balancers is not None
 
     def _accept_failed(self, error: OSError) -> None:
         self._stats.accept_failures += 1
@@ -501,6 +543,28 @@ class Server:
             extra["peer"] = peer
         who = self.url if peer is None else peer or "unknown peer"
         log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
+
+
+def failed_at(stream: IOStream, error: BaseException) -> bool:
+    """Tell whether an error of a stream can be this one's: then it has left its trace there."""
+    stats, end = stream.receiver.decoder.stats, stream.receiver.end
+    if isinstance(error, FramingError | PayloadError) and error.offset is None:
+        return True  # the handler's own word for what it was sent
+    if isinstance(error, PayloadError):
+        return stats.payload_errors > 0
+    if isinstance(error, FrameTooLarge):
+        return stats.oversize > 0
+    if isinstance(error, FramingError) and not isinstance(error, IncompleteFrame):
+        return stats.broken > 0 or stream.error is error
+    if isinstance(error, StreamTimeout):
+        return error.peer in ("", stream.peer)
+    cause = getattr(error, "real_error", None)
+    return stream.closed() or (end is not None and cause in (None, end.error))
+
+
+def _has_spoken(stream: IOStream) -> bool:
+    """Tell whether the client has sent anything; what a load balancer has sent ahead of it does not count."""
+    return stream.stats.bytes_received > getattr(stream.proxy_header, "size", 0)
 
 
 def _show_traceback(record: logging.LogRecord) -> bool:

@@ -45,6 +45,7 @@ class ServerStats:
         accepted: connections accepted.
         open: connections that are open now.
         most_open: the most that were ever open at once.
+        refused: connections closed at once because they came from none of the trusted load balancers.
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
         peer_failures: connections ended by what the peer did: broken framing, a reset, a time limit...
         lost: ...those of them that were reset, or closed inside a frame or an answer...
@@ -53,7 +54,7 @@ class ServerStats:
         cut: connections whose handler was cancelled, as when the time to drain was over.
         accept_failures: how often nothing could be accepted for want of descriptors or memory.
         bytes_received, bytes_sent: over all connections.
-        frames_received, frames_sent: over all connections.
+        frames_received, frames_sent: over all connections; a PROXY header is a frame.
         oversize: frames above the limit.
         payload_errors: frames that could not be decoded.
         broken: connections on which nothing could be read any more, because of their framing.
@@ -67,6 +68,7 @@ class ServerStats:
     accepted: int = 0
     open: int = 0
     most_open: int = 0
+    refused: int = 0
     handshake_failures: int = 0
     peer_failures: int = 0
     lost: int = 0

@@ -31,6 +31,7 @@ FIRST_PARTY: Final = {
         ("mqtt", ("mqtt",)),
         ("netstring", ("netstring",)),
         ("protobuf", ("protobuf",)),
+        ("proxy", ("proxy",)),
         ("resp", ("resp",)),
         ("slip", ("slip",)),
         ("syslog", ("syslog",)),

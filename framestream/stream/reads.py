@@ -233,7 +233,9 @@ class AwaitedRead(PendingRead):
                 self.answer = receiver.poll(self)
                 if self.answer is NEED_DATA:
                     return
-        except Exception as error:  # noqa: BLE001 - the task meets it where it awaits
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the task meets it where it awaits
             self._set_error(error)
         self.callback = None
         context = self.context
@@ -353,7 +355,9 @@ class CallbackRead(PendingRead):
         stream = self.stream
         try:
             answer = self.next_answer()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this read
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it ends this read
             if isinstance(error, Respite) or (self.future is None and stream.skips(error)):
                 self.poll_soon()  # a flood of those must leave others their turn
             else:

@@ -14,6 +14,7 @@ from framestream._events import events
 from framestream.checks import check_count, check_seconds
 from framestream.decoder import FrameDecoder, OnOversize
 from framestream.errors import (
+    FramerContractError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -159,13 +160,15 @@ class IOStream(Generic[F]):
         id: its number in this process, from 1 up; log records have it as ``connection``.
         half_open: whether it stays open for writing when the peer has ended its half and a reader has been
             told so; None: until somebody awaits `wait_closed`, and so has no more to say.
+        proxy_header: what a load balancer says about the client, a ``framestream_proxy.ProxyHeader``; None
+            unless `serve` was told to expect one.
         receiver, sender, timeouts, callbacks: what it is made of; for those who build reads of their own.
     """
 
     # fmt: off
     __slots__ = (
         "__weakref__", "_callbacks", "_end", "_frames_sent", "_handshake", "framer", "half_open", "id",
-        "loop", "receiver", "send_framer", "sender", "timeouts",
+        "loop", "proxy_header", "receiver", "send_framer", "sender", "timeouts",
     )
     # fmt: on
 
@@ -189,6 +192,7 @@ class IOStream(Generic[F]):
         self.id = next(_ids)
         self._end: End | None = None
         self._frames_sent = 0
+        self.proxy_header: Any = None
         self.half_open: bool | None = settings["half_open"]
         self._handshake: asyncio.Future[None] | None = None
         self._callbacks: Callbacks | None = None
@@ -483,6 +487,8 @@ class IOStream(Generic[F]):
         except (AttributeError, TypeError):
             writing(chosen)  # says what was meant, if that is the reason
             raise
+        except SystemExit as error:
+            raise FramerContractError("encode raised SystemExit", framer=str(chosen)) from error
         is_out = self.sender.write(data if type(data) is bytes else as_chunks(data))
         self._frames_sent += 1
         if events.frame_sent is not None:

@@ -144,7 +144,7 @@ class ReadTimer:
         now = self._loop.time()
         for limit, reason in self._due(now):
             if limit <= now and self._read is not None:
-                self._read.fail(StreamTimeout(reason))
+                self._read.fail(StreamTimeout(reason, peer=self._read.stream.peer))
                 return
         self._set()
 

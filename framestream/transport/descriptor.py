@@ -63,6 +63,14 @@ class SocketTransport(PolledTransport):
         self._peer = self._peer or address_of_peer(self.socket)
         return self._peer
 
+    @peer.setter
+    def peer(self, peer: str) -> None:
+        self._peer = peer
+
+    @peer.setter
+    def peer(self, name: str) -> None:
+        self._peer = name
+
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send with one system call, however many buffers there are."""
         if len(buffers) == 1:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from framestream import END, NEED_DATA, FrameDecoder, FramingError, connect, iter_frames
+from framestream import END, NEED_DATA, FrameDecoder, FramingError, blocking, connect, iter_frames
 from framestream_mqtt import Mqtt, Packet, PacketType
 
 if TYPE_CHECKING:
@@ -192,6 +192,22 @@ def test_a_stream_speaks_it_by_name(broker: int) -> None:
 
     kinds = [PacketType.CONNACK, PacketType.SUBACK, len(big.body), PacketType.PINGRESP]
     assert asyncio.run(talk()) == kinds
+
+
+def test_a_blocking_stream_sends_from_one_thread_and_receives_in_another(broker: int) -> None:
+    hello = text(b"MQTT") + bytes((5, 2)) + number(60) + b"\0" + text(b"blocking")
+    messages = [Packet(PacketType.PUBLISH, 0, text(b"b") + b"\0%d" % count) for count in range(1000)]
+    with blocking.connect(f"tcp://127.0.0.1:{broker}", framer=Mqtt(5)) as stream:
+        stream.send(Packet(PacketType.CONNECT, 0, hello))
+        assert stream.receive(timeout=TIMEOUT).type is PacketType.CONNACK
+        stream.send(Packet(PacketType.SUBSCRIBE, 2, number(1) + b"\0" + text(b"b") + b"\0"))
+        assert stream.receive(timeout=TIMEOUT).type is PacketType.SUBACK
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(lambda: [stream.send(message) for message in messages])
+            assert [next(stream.frames()) for _ in messages] == messages
+            sending.result(TIMEOUT)
+        stream.send(Packet(PacketType.DISCONNECT))
+        assert list(stream) == []
 
 
 # Mosquitto overlooks DUP with quality of service 0 in 3.1.1.

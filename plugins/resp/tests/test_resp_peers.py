@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from framestream import END, NEED_DATA, FrameDecoder, connect
+from framestream import END, NEED_DATA, FrameDecoder, StreamTimeout, blocking, connect
 from framestream_resp import Attributed, ErrorReply, Push, Resp, Verbatim, command
 
 if TYPE_CHECKING:
@@ -205,3 +205,25 @@ def test_a_stream_speaks_it_by_name(redis: Path) -> None:
             return [*replies, await stream.read(), await stream.read()]
 
     assert asyncio.run(talk()) == [dict, "OK", 5_000_000, Push([b"subscribe", b"news", 1]), "PONG"]
+
+
+def test_a_blocking_stream_speaks_it_by_name(redis: Path) -> None:
+    big = b"x" * (4 << 20)
+    url, options = f"unix:{redis}", {"framer": "resp", "max_frame_size": 8 << 20}
+    with blocking.connect(url, **options) as one, blocking.connect(url, **options) as two:
+        for number in range(1000):
+            one.send(command("ECHO", number))
+        assert [one.receive(timeout=TIMEOUT) for _ in range(1000)] == [
+            b"%d" % number for number in range(1000)
+        ]
+        one.send(command("SET", "big", big))
+        assert one.receive(timeout=TIMEOUT) == "OK"
+        one.send(command("GET", "big"))
+        assert one.receive(timeout=TIMEOUT) == big
+        one.send(command("SUBSCRIBE", "news"))
+        assert one.receive(timeout=TIMEOUT) == [b"subscribe", b"news", 1]
+        with pytest.raises(StreamTimeout):
+            one.receive(timeout=0.05)
+        two.send(command("PUBLISH", "news", "late"))
+        assert two.receive(timeout=TIMEOUT) == 1
+        assert next(one.frames()) == [b"message", b"news", b"late"]

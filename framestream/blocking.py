@@ -1,0 +1,517 @@
+"""Streams and servers for code without an event loop: every call waits in the thread that makes it.
+
+A `Stream` is an `IOStream` seen from other threads. One thread in the background runs the event loop of all
+streams of the process; it starts with the first, and a call here is the call there, awaited from outside::
+
+     your threads                               the thread in the background
+    ┌────────────────┐   call, then wait        ┌──────────────────────────────┐
+    │ Stream.receive │ ───────────────────────► │ IOStream.read                │
+    │ Stream.send    │ ◄─────────────────────── │ IOStream.send                │
+    └───────┬────────┘   frame, or its error    └───────┬──────────────────────┘
+            └───── frames that are cut ahead: popped from its decoder, with no call
+
+So whatever holds for an `IOStream` holds here: addresses, TLS, limits, errors, and that a read that takes too
+long has consumed nothing. A call that has to go there takes two switches of threads, some 50 us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+
+from framestream import net
+from framestream._events import events
+from framestream.decoder import END
+from framestream.errors import StreamBusy
+from framestream.framer import Framer, ReadCondition
+from framestream.net.connect import ConnectOptions
+from framestream.net.serve import ServeOptions, check_handler
+from framestream.stream.options import StreamOptions
+from framestream.stream.stream import IOStream, StreamStats
+from framestream.transport import PipeTransport, Transport, transport_over
+
+if TYPE_CHECKING:
+    import ssl
+
+    from framestream.decoder import OnOversize
+
+__all__ = ["Limits", "ProcessStream", "Server", "Stream", "connect", "framed", "serve"]
+
+F = TypeVar("F")
+T = TypeVar("T")
+
+
+class HasFileno(Protocol):
+    """An open file."""
+
+    def fileno(self) -> int: ...
+
+
+MAX_CONNECTIONS: Final = 1000
+"""How many connections a server handles at once unless told otherwise, since each has a thread."""
+
+
+class _Background:
+    """The thread that runs the event loop of this process; it ends with the process, and not before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop; it is made with the first stream, and anew in a process that was forked."""
+        with self._lock:
+            if self._loop is None or self._process != os.getpid():
+                self._loop, self._process = asyncio.new_event_loop(), os.getpid()
+                threading.Thread(target=self._loop.run_forever, name="framestream", daemon=True).start()
+            return self._loop
+
+
+_background: Final = _Background()
+
+
+def _run(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that runs in that loop; what interrupts the wait, cancels it."""
+    try:
+        is_inside = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        is_inside = False
+    if is_inside:
+        coroutine.close()
+        raise RuntimeError("a callback cannot wait for a stream, which waits for the callback; use a thread")
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    try:
+        return future.result()
+    finally:
+        future.cancel()
+
+
+class Limits(TypedDict, total=False):
+    """What can be limited about one call of `Stream.receive`; None leaves it as it is for the stream.
+
+    Attributes:
+        timeout: seconds until the frame must be complete; 0 takes only what is there.
+        max_size: limit on the payload, in bytes.
+        on_oversize: what happens to a frame above it, see `FrameDecoder`; ``"close"`` also closes the stream.
+        min_rate: bytes per second that the frame must arrive with once it has begun.
+    """
+
+    timeout: float | None
+    max_size: int | None
+    on_oversize: OnOversize | None
+    min_rate: float | None
+
+
+class Stream(Generic[F]):
+    """Read and write frames on a connection; every call waits in the thread that makes it.
+
+    One thread receives at a time: another gets a `StreamBusy`. Any number of threads may send: each frame
+    leaves whole, in the order of the calls. Any may close the stream: those that wait for it get a
+    `StreamClosed`. Functions given as options, such as `on_payload_error`, run in the background and must not
+    call a stream.
+
+    ``for frame in stream`` is ``stream.frames()``, and ``with stream:`` closes it.
+
+    Args:
+        stream: the stream in the background; `connect`, `serve` and `framed` make both.
+    """
+
+    def __init__(self, stream: IOStream[F]) -> None:
+        self._stream = stream
+        self._turn = threading.Lock()  # of the thread that receives
+
+    def __repr__(self) -> str:
+        return f"<blocking.Stream {self.peer} {'closed' if self.closed() else 'open'}>"
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return _run(self._stream.loop, coroutine)
+
+    def _call(self, function: Callable[[], T]) -> T:
+        async def call() -> T:
+            return function()
+
+        return self._run(call())
+
+    # Receiving
+
+    @overload
+    def receive(self, condition: None = ..., **limits: Unpack[Limits]) -> F: ...
+    @overload
+    def receive(self, condition: ReadCondition[T], **limits: Unpack[Limits]) -> T: ...
+    @overload
+    def receive(self, condition: str, **limits: Unpack[Limits]) -> Any: ...
+    def receive(self, condition: ReadCondition[Any] | str | None = None, **limits: Any) -> Any:
+        """Return the next frame, waiting for it if needed.
+
+        Exactly the frame is consumed; what follows it is for the next call, whatever its condition.
+
+        Args:
+            condition: what the frame is: a read condition, name or spec string; the stream's own framer if
+                left out.
+            limits: see `Limits`.
+
+        Raises:
+            FramingError, FrameTooLarge, IncompleteFrame, PayloadError, StreamClosed: as `IOStream.read`.
+            StreamTimeout: the time is over; nothing is consumed, and the stream is usable.
+            StreamBusy: another thread receives.
+        """
+        return self._receive(condition, lambda: self._stream.read(condition, **limits), is_plain=not limits)
+
+    @overload
+    def frames(self, condition: None = ...) -> Iterator[F]: ...
+    @overload
+    def frames(self, condition: ReadCondition[T]) -> Iterator[T]: ...
+    @overload
+    def frames(self, condition: str) -> Iterator[Any]: ...
+    def frames(self, condition: ReadCondition[Any] | str | None = None) -> Iterator[Any]:
+        """Iterate over frames until the stream ends in good order.
+
+        Leaving the loop is safe at any point: the next call begins with the next frame. Raises what `receive`
+        does; an error is not the end of the iterator, if the stream can go on.
+        """
+        return _Frames(self, self._stream.frames(condition), condition)
+
+    def __iter__(self) -> Iterator[F]:
+        return self.frames()
+
+    def _receive(
+        self,
+        condition: ReadCondition[Any] | str | None,
+        read: Callable[[], Coroutine[Any, Any, Any]],
+        *,
+        is_plain: bool = True,
+    ) -> Any:
+        if not self._turn.acquire(blocking=False):
+            raise StreamBusy("another thread is receiving")
+        try:
+            if is_plain and events.frame_received is None:
+                decoder, own = self._stream.receiver.decoder, condition or self._stream.framer
+                # Nothing in the background looks at these while no read is under way.
+                if decoder.ahead and decoder.condition is own:
+                    return decoder.ahead.pop()
+            return self._run(read())
+        finally:
+            self._turn.release()
+
+    # Sending
+
+    @overload
+    def send(self, frame: F, framer: None = ...) -> None: ...
+    @overload
+    def send(self, frame: T, framer: Framer[T] | str) -> None: ...
+    def send(self, frame: Any, framer: Framer[Any] | str | None = None) -> None:
+        """Send one frame, and wait until it has left.
+
+        Raises:
+            EncodeError: the frame has no encoding; nothing is sent.
+            StreamClosed: the stream is closed, or the peer takes no more; with `write_timeout`, also if it
+                takes too long.
+        """
+
+        async def send() -> None:
+            self._stream.send(frame, framer)
+            await self._stream.sender.flush()
+
+        self._run(send())
+
+    def write(self, data: Any) -> None:
+        """Send bytes, one buffer or several, and wait until they have left. Errors are those of `send`."""
+
+        async def write() -> None:
+            await self._stream.write(data)
+
+        self._run(write())
+
+    def send_eof(self) -> None:
+        """End this half of the stream; receiving goes on. Errors are those of `send`."""
+
+        async def send_eof() -> None:
+            await self._stream.write_eof()
+
+        self._run(send_eof())
+
+    # Changing
+
+    def framed(
+        self,
+        framer: ReadCondition[T] | str,
+        send_framer: Framer[Any] | str | None = None,
+        **options: Any,
+    ) -> Stream[T]:
+        """Set what the stream receives and sends by, and return the stream itself; see `IOStream.framed`."""
+        self._call(lambda: self._stream.framed(framer, send_framer, **options))
+        return self  # type: ignore[return-value]  # from here on it is
+
+    def start_tls(self, context: ssl.SSLContext, **options: Any) -> None:
+        """Go on under TLS; see `IOStream.start_tls`, which has the same options and errors."""
+        self._run(self._stream.start_tls(context, **options))
+
+    # The end
+
+    def close(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
+        """Send what is written, then close, within `timeout` seconds; see `IOStream.aclose`.
+
+        A program that the stream belongs to has a few seconds to end; then it is terminated, and at last
+        killed. What has arrived before can still be received.
+        """
+        self._run(self._stream.aclose(timeout, linger=linger))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What it is
+
+    def closed(self) -> bool:
+        """Tell whether the stream is closed."""
+        return self._stream.closed()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What closed the stream; None while it is open and after an orderly close."""
+        return self._stream.error
+
+    @property
+    def peer(self) -> str:
+        """Who is on the other side, as text."""
+        return self._stream.peer
+
+    @property
+    def leftover(self) -> bytes:
+        """A copy of everything that has arrived and is not received yet; nothing is consumed."""
+        return self._call(lambda: self._stream.leftover)
+
+    @property
+    def stats(self) -> StreamStats:
+        """The counters as they are now."""
+        return self._call(lambda: self._stream.stats)
+
+
+class ProcessStream(Stream[F]):
+    """A stream to a program: what is sent is its standard input, what is received its standard output."""
+
+    _stream: net.ProcessStream
+
+    @property
+    def pid(self) -> int:
+        """The program's process id."""
+        return self._stream.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """The program's exit status, or minus the signal that ended it; None while it runs."""
+        return self._stream.exit_code
+
+
+class _Frames(Iterator[T]):
+    """The frames of a stream until it ends. Leaving off at any point loses nothing."""
+
+    def __init__(self, stream: Stream[Any], frames: Any, condition: ReadCondition[Any] | str | None) -> None:
+        self._stream = stream
+        self._frames = frames
+        self._condition = condition
+
+    def __next__(self) -> T:
+        frame = self._stream._receive(self._condition, self._next)
+        if frame is END:
+            raise StopIteration
+        return frame  # type: ignore[no-any-return]  # T
+
+    async def _next(self) -> Any:
+        return await anext(self._frames, END)
+
+
+def _stand_for(stream: IOStream[T]) -> Stream[T]:
+    return ProcessStream(stream) if isinstance(stream, net.ProcessStream) else Stream(stream)
+
+
+@overload
+def connect(
+    url: str,
+    *,
+    framer: ReadCondition[T],
+    send_framer: Framer[T] | None = ...,
+    **options: Unpack[ConnectOptions],
+) -> Stream[T]: ...
+@overload
+def connect(
+    url: str,
+    *,
+    framer: ReadCondition[Any] | str | None = ...,
+    send_framer: Framer[Any] | str | None = ...,
+    **options: Unpack[ConnectOptions],
+) -> Stream[Any]: ...
+def connect(url: str, **options: Any) -> Stream[Any]:
+    """Return a stream to what a URL names: a host, a Unix socket, a serial port, a pipe, a program.
+
+    URLs, options and errors are those of `framestream.connect`, but `half_open` is True by default:
+    the stream is open until it is closed here. For ``exec:`` it is a `ProcessStream`.
+    """
+    options.setdefault("half_open", True)
+    return _stand_for(_run(_background.loop(), net.connect(url, **options)))
+
+
+@overload
+def framed(
+    source: socket.socket | Transport | HasFileno,
+    framer: ReadCondition[T],
+    send_framer: Framer[T] | None = ...,
+    **options: Unpack[StreamOptions],
+) -> Stream[T]: ...
+@overload
+def framed(
+    source: socket.socket | Transport | HasFileno,
+    framer: ReadCondition[Any] | str | None = ...,
+    send_framer: Framer[Any] | str | None = ...,
+    **options: Unpack[StreamOptions],
+) -> Stream[Any]: ...
+def framed(
+    source: Any,
+    framer: ReadCondition[Any] | str | None = None,
+    send_framer: Framer[Any] | str | None = None,
+    **options: Unpack[StreamOptions],
+) -> Stream[Any]:
+    """Return a stream over something that is open already.
+
+    Args:
+        source: a connected socket, which may be one that `ssl` has wrapped, or a `Transport`: it belongs to
+            the stream. Or a file with a ``fileno``, such as a serial port of pyserial: it is used until the
+            stream is closed, and stays open.
+        framer: what is received and sent unless told otherwise.
+        send_framer: what is sent, if that is something else.
+        options: see `StreamOptions`; `half_open` is True unless told otherwise.
+    """
+    options.setdefault("half_open", True)
+
+    async def make() -> IOStream[Any]:
+        transport = source
+        if isinstance(source, socket.socket):
+            transport = transport_over(source)
+        elif not isinstance(source, Transport) and hasattr(source, "fileno"):
+            descriptor = os.dup(source.fileno())
+            transport = PipeTransport(descriptor, descriptor)
+        return IOStream(transport, framer=framer, send_framer=send_framer, **options)
+
+    return Stream(_run(_background.loop(), make()))
+
+
+class Server:
+    """What `serve` returns: a context manager that drains and closes it.
+
+    Attributes:
+        url: where to connect, with the port that the system chose for port 0.
+        addresses: each address it listens on, as text.
+    """
+
+    def __init__(self, server: net.Server, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        self.url = server.url
+        self.addresses = server.addresses
+
+    def __repr__(self) -> str:
+        return f"<blocking.Server {self.url}, {'closed' if self.closed else 'open'}>"
+
+    @property
+    def closed(self) -> bool:
+        """True once it has stopped listening."""
+        return self._server.closed
+
+    @property
+    def stats(self) -> net.ServerStats:
+        """Counters since it began to listen."""
+        return self._server.stats
+
+    def serve_forever(self) -> None:
+        """Wait until another thread closes the server; Ctrl-C closes it, too, and is raised again."""
+        try:
+            _run(self._loop, self._server.serve_forever())
+        finally:
+            self.close()
+
+    def close(self, *, drain_timeout: float | None = None) -> None:
+        """Stop listening, let connections finish what they have begun, and cut what takes too long.
+
+        Connections that wait between frames see the end of the stream at once. What still goes on after
+        `drain_timeout` seconds, by default what `serve` was given, has its stream closed. Do not call it in
+        a handler: it waits for that one as well.
+        """
+        _run(self._loop, self._server.aclose(drain_timeout=drain_timeout))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class _InThread:
+    """A handler for `framestream.serve` that runs another, which waits, in a thread of its own."""
+
+    handler: Callable[[Stream[Any]], object]
+
+    async def __call__(self, stream: IOStream[Any]) -> None:
+        done: Future[None] = Future()
+
+        def work() -> None:
+            try:
+                self.handler(_stand_for(stream))
+            except SystemExit:  # ends a thread, and nothing else
+                done.set_result(None)
+            except BaseException as error:  # noqa: BLE001  # the server tells it
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        # Daemons: a program that leaves without closing its server does not hang.
+        threading.Thread(target=work, name=f"connection of {stream.peer}", daemon=True).start()
+        done.set_running_or_notify_cancel()  # it cannot be cancelled: its stream is closed instead
+        try:
+            await asyncio.wrap_future(done)
+        except asyncio.CancelledError:
+            stream.close()
+            raise
+
+
+@overload
+def serve(
+    handler: Callable[[Stream[T]], object],
+    url: str,
+    *,
+    framer: ReadCondition[T],
+    send_framer: Framer[T] | None = ...,
+    **options: Unpack[ServeOptions],
+) -> Server: ...
+@overload
+def serve(
+    handler: Callable[[Stream[Any]], object],
+    url: str,
+    *,
+    framer: ReadCondition[Any] | str | None = ...,
+    send_framer: Framer[Any] | str | None = ...,
+    **options: Unpack[ServeOptions],
+) -> Server: ...
+def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) -> Server:
+    """Listen on a URL and run ``handler(stream)`` in a thread for each connection.
+
+    When the handler returns, the stream is closed. What it raises is logged with the peer and ends that
+    connection only. URLs, options and errors are those of `framestream.serve`; but `max_connections` is 1000
+    unless told otherwise.
+    """
+    check_handler(handler)
+    if inspect.iscoroutinefunction(handler):
+        raise TypeError("the handler is a coroutine function; serve it with framestream.serve")
+    options.setdefault("max_connections", MAX_CONNECTIONS)
+    loop = _background.loop()
+    return Server(_run(loop, net.serve(_InThread(handler), url, **options)), loop)

@@ -1,0 +1,403 @@
+"""What every front end owes its users, whether it waits in a thread or in a task, as claims to try on yours.
+
+A *front end* joins a decoder to a connection, as `IOStream` does on asyncio. Give each claim a function that
+makes a `FrontEnd`, an adapter whose calls wait, over one end of a socket pair. The claim has the other end::
+
+    @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__)
+    def test_my_front_end_keeps_what_all_promise(claim):
+        claim(open_mine)
+
+A claim returns if it holds, and raises ``AssertionError`` or what the front end raised if it does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol, TypeAlias
+
+from framestream.errors import (
+    EncodeError,
+    FrameTooLarge,
+    FramingError,
+    IncompleteFrame,
+    PayloadError,
+    StreamBusy,
+    StreamClosed,
+)
+from framestream.framers.amounts import Exactly, UntilClose
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.line import Line
+
+# Seconds: the first is what the slowest machine needs; the second is waited for.
+_PATIENCE: Final = 20.0
+_MOMENT: Final = 0.01
+# More than any system keeps for a connection.
+_FLOOD: Final = 64 << 20
+
+
+class FrontEnd(Protocol):
+    """One connection by the front end under test; each call waits until it is done."""
+
+    def receive(self, condition: Any = None, *, timeout: float | None = None) -> Any:
+        """Return the next frame; give up after `timeout` seconds with a TimeoutError, by cancelling say."""
+
+    def frames(self) -> list[Any]:
+        """Iterate to the end of the stream; return the frames."""
+
+    def send(self, frame: Any) -> None:
+        """Send one frame."""
+
+    def send_eof(self) -> None:
+        """End this half of the stream."""
+
+    def close(self) -> None:
+        """Close the stream."""
+
+    @property
+    def leftover(self) -> bytes:
+        """What has arrived and is not received."""
+
+
+class Opener(Protocol):
+    """Makes a front end over a connected socket, which belongs to it from there on."""
+
+    def __call__(
+        self, sock: socket.socket, framer: Any = None, send_framer: Any = None, **options: Any
+    ) -> FrontEnd:
+        """Open one.
+
+        Args:
+            sock: blocking, as the system makes it.
+            framer: what it receives and sends.
+            send_framer: what it sends, if that is something else.
+            options: ``max_frame_size``, ``on_oversize`` and ``on_payload_error``, as for `FrameDecoder`.
+        """
+
+
+Claim: TypeAlias = Callable[[Opener], None]
+CLAIMS: Final[list[Claim]] = []
+"""Every claim, in the order in which it is best to make them true."""
+
+
+def _claim(function: Claim) -> Claim:
+    CLAIMS.append(function)
+    return function
+
+
+@contextlib.contextmanager
+def _joined(
+    open_: Opener, framer: Any = None, send_framer: Any = None, *, tcp: bool = False, **options: Any
+) -> Iterator[tuple[FrontEnd, socket.socket]]:
+    ours, peer = _tcp_pair() if tcp else socket.socketpair()
+    with peer:
+        peer.settimeout(_PATIENCE)
+        front = open_(ours, framer, send_framer, **options)
+        try:
+            yield front, peer
+        finally:
+            front.close()
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        first = socket.create_connection(listener.getsockname())
+        second, _ = listener.accept()
+    return first, second
+
+
+def _send_all(front: FrontEnd, frames: list[Any]) -> None:
+    for frame in frames:
+        front.send(frame)
+
+
+def _raised(kind: type[BaseException], call: Callable[..., object], *arguments: Any, **options: Any) -> Any:
+    try:
+        answer = call(*arguments, **options)
+    except kind as error:
+        return error
+    raise AssertionError(f"no {kind.__name__}, but {answer!r}")
+
+
+@_claim
+def frames_are_the_same_for_every_chunking(open_: Opener) -> None:
+    """However the bytes arrive, and however often a receive gives up, the same frames come."""
+    wire = b"\0\5hello\0\0\0\1!\0\x20" + bytes(32)
+    expected = [b"hello", b"", b"!", bytes(32)]
+    for size in (1, 2, 3, 7, len(wire)):
+        with _joined(open_, LengthPrefix(2)) as (front, peer):
+            frames = []
+            for at in range(0, len(wire), size):
+                peer.sendall(wire[at : at + size])
+                with contextlib.suppress(TimeoutError):
+                    frames.append(front.receive(timeout=_MOMENT / 10))
+            peer.shutdown(socket.SHUT_WR)
+            assert expected == frames + front.frames()
+
+
+@_claim
+def giving_up_loses_no_byte(open_: Opener) -> None:
+    """A receive that gives up has consumed nothing, of a small frame or of a large one."""
+    for payload in (b"hello", b"x" * 500_000):
+        wire = len(payload).to_bytes(4, "big") + payload
+        with _joined(open_, LengthPrefix(4)) as (front, peer), ThreadPoolExecutor(1) as pool:
+            for cut in (2, 6, len(wire) - 1):
+                pool.submit(peer.sendall, wire[:cut])
+                _raised(TimeoutError, front.receive, timeout=_MOMENT)
+                pool.submit(peer.sendall, wire[cut:])
+                assert payload == front.receive(timeout=_PATIENCE)
+            assert front.leftover == b""
+
+
+@_claim
+def the_condition_may_change_between_any_two_frames(open_: Opener) -> None:
+    """Exactly the frame is consumed; what follows it is for the next condition."""
+    with _joined(open_, Line()) as (front, peer):
+        peer.sendall(b"one\ntwo\nthree\nfour\nfive\nUPGRADE\n\0\2hi12345rest")
+        lines = [front.receive() for _ in range(6)]
+        assert ["one", "two", "three", "four", "five", "UPGRADE"] == lines
+        assert b"hi" == front.receive("length-prefix:size=2")
+        assert b"12345" == front.receive(Exactly(5))
+        assert b"rest" == front.leftover
+        peer.close()
+        assert b"rest" == front.receive(UntilClose())
+
+
+@_claim
+def each_direction_has_its_framer(open_: Opener) -> None:
+    """What is sent follows the framer for sending, if there is one."""
+    with _joined(open_, Line()) as (front, peer):
+        front.send("one")
+        assert b"one\n" == peer.recv(100)
+    with _joined(open_, Line(), LengthPrefix(2)) as (front, peer):
+        front.send(b"two")
+        assert b"\0\3two" == peer.recv(100)
+        peer.sendall(b"three\n")
+        assert "three" == front.receive()
+    with _joined(open_, "line", "length-prefix:size=1") as (front, peer):
+        front.send(b"four")
+        assert b"\4four" == peer.recv(100)
+    with _joined(open_) as (front, peer):
+        _raised(TypeError, front.receive, timeout=_MOMENT)
+        _raised(TypeError, front.send, "five")
+        _raised(TypeError, front.receive, 5, timeout=_MOMENT)
+        peer.sendall(b"six\n")
+        assert "six" == front.receive(Line())
+
+
+@_claim
+def a_frame_above_the_limit_is_refused_before_its_body_arrives(open_: Opener) -> None:
+    """There is a limit unless told otherwise, and where the size was declared, the next frame is received."""
+    with _joined(open_, LengthPrefix(4)) as (front, peer):
+        peer.sendall(b"\0\x20\0\0")
+        assert 1 << 20 == _raised(FrameTooLarge, front.receive).limit
+    with _joined(open_, LengthPrefix(2), max_frame_size=5) as (front, peer):
+        peer.sendall(b"\0\6sixsix\0\5fives\0\7seven..\0\1!")
+        assert 6 == _raised(FrameTooLarge, front.receive).size
+        assert b"fives" == front.receive()
+        _raised(FrameTooLarge, front.receive)
+        assert b"!" == front.receive()
+    with _joined(open_, LengthPrefix(2), max_frame_size=5, on_oversize="discard") as (front, peer):
+        peer.sendall(b"\0\6sixsix\0\5fives")
+        assert b"fives" == front.receive()
+
+
+@_claim
+def a_bad_payload_costs_no_other_frame(open_: Opener) -> None:
+    """It is raised, and the next call goes on; or it is told, and iterating goes on."""
+    with _joined(open_, Line()) as (front, peer):
+        peer.sendall(b"good\n\xff\xfe\nbetter\n")
+        assert "good" == front.receive()
+        assert b"\xff\xfe" == _raised(PayloadError, front.receive).payload
+        assert "better" == front.receive()
+    told: list[PayloadError] = []
+    with _joined(open_, Line(), on_payload_error=told.append) as (front, peer):
+        peer.sendall(b"good\n\xff\nbetter\n\xfe\nbest\n")
+        peer.shutdown(socket.SHUT_WR)
+        assert ["good", "better", "best"] == front.frames()
+        assert [b"\xff", b"\xfe"] == [error.payload for error in told]
+
+
+@_claim
+def broken_framing_stays_broken(open_: Opener) -> None:
+    """What comes before the error is received; then it is raised by every call."""
+    with _joined(open_, LengthPrefix(1, adjust=-1)) as (front, peer):
+        peer.sendall(b"\4abc\0\3ab")
+        assert b"abc" == front.receive()
+        for _ in range(2):
+            assert 4 == _raised(FramingError, front.receive).offset
+
+
+@_claim
+def the_end_tells_how_it_came(open_: Opener) -> None:
+    """Between two frames it ends an iteration; inside a frame it is an error, and what is there stays."""
+    with _joined(open_, Line()) as (front, peer):
+        peer.sendall(b"one\ntwo\n")
+        peer.shutdown(socket.SHUT_WR)
+        assert ["one", "two"] == front.frames()
+        for _ in range(2):
+            assert _raised(StreamClosed, front.receive).real_error is None
+        assert [] == front.frames()
+    for ask in ("receive", "frames"):
+        with _joined(open_, LengthPrefix(2)) as (front, peer):
+            peer.sendall(b"\0\1a\0\5hel")
+            peer.shutdown(socket.SHUT_WR)
+            assert b"a" == front.receive()
+            error = _raised(IncompleteFrame, getattr(front, ask))
+            assert (5, 7, 3) == (error.received, error.expected, error.offset)
+            assert b"\0\5hel" == front.leftover
+
+
+@_claim
+def a_reset_is_no_end(open_: Opener) -> None:
+    """The error of a receive names what closed the connection, and a send is refused, too."""
+    for sent in (b"", b"\0\5hel"):
+        with _joined(open_, LengthPrefix(2), tcp=True) as (front, peer):
+            if sent:
+                peer.sendall(sent)
+                _raised(TimeoutError, front.receive, timeout=_MOMENT)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            assert isinstance(_raised(StreamClosed, front.receive).real_error, ConnectionError)
+            _raised(StreamClosed, front.frames)
+            _raised(StreamClosed, _send_all, front, [b"x"] * 3)
+
+
+@_claim
+def half_a_stream_can_be_ended(open_: Opener) -> None:
+    """The peer sees the end after everything that was sent, and its answer is received."""
+    with _joined(open_, Line()) as (front, peer):
+        front.send("question")
+        front.send_eof()
+        with peer.makefile("rb") as file:
+            assert b"question\n" == file.read()
+        peer.sendall(b"answer\n")
+        assert "answer" == front.receive()
+        _raised(StreamClosed, front.send, "more")
+
+
+@_claim
+def the_other_half_stays_open_when_the_peer_has_ended_its_own(open_: Opener) -> None:
+    """A peer that has asked everything, and ended its half, still gets the answer."""
+    with _joined(open_, Line()) as (front, peer):
+        peer.sendall(b"question\n")
+        peer.shutdown(socket.SHUT_WR)
+        assert ["question"] == front.frames()
+        front.send("answer")
+        assert b"answer\n" == peer.recv(100)
+
+
+@_claim
+def a_closed_stream_takes_nothing(open_: Opener) -> None:
+    """Sending is refused, receiving gives what is there and then says so, and closing again does nothing."""
+    with _joined(open_, Line()) as (front, peer):
+        peer.sendall(b"one\ntwo\nhalf")
+        assert "one" == front.receive()
+        front.close()
+        front.close()
+        assert b"" == peer.recv(100)
+        _raised(StreamClosed, front.send, "x")
+        _raised(StreamClosed, front.send_eof)
+        assert "two" == front.receive()
+        assert b"half" == front.leftover
+        _raised(StreamClosed, front.receive)
+
+
+@_claim
+def closing_ends_a_receive_that_waits(open_: Opener) -> None:
+    """A receive that waits when the stream is closed beside it is told."""
+    with _joined(open_, Line()) as (front, peer), ThreadPoolExecutor(1) as pool:
+        peer.sendall(b"half")
+        waiting = pool.submit(_raised, StreamClosed, _receive_in_turn, front)
+        _wait_until_busy(front)
+        front.close()
+        assert waiting.result(_PATIENCE).real_error is None
+
+
+def _receive_in_turn(front: FrontEnd) -> Any:
+    while True:
+        with contextlib.suppress(StreamBusy):  # the other one was first
+            return front.receive()
+
+
+def _wait_until_busy(front: FrontEnd) -> None:
+    while True:
+        try:
+            front.receive(timeout=_MOMENT)
+        except StreamBusy:
+            return
+        except TimeoutError:
+            pass
+
+
+@_claim
+def one_receives_at_a_time(open_: Opener) -> None:
+    """A second receive is refused at once, and takes nothing from the first."""
+    with _joined(open_, Line()) as (front, peer), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(_receive_in_turn, front)
+        _wait_until_busy(front)
+        peer.sendall(b"one\ntwo\n")
+        assert "one" == waiting.result(_PATIENCE)
+        assert "two" == front.receive()
+
+
+@_claim
+def what_has_no_encoding_is_not_sent(open_: Opener) -> None:
+    """Nothing of it leaves, and the next frame is whole."""
+    with _joined(open_, LengthPrefix(1)) as (front, peer):
+        _raised(EncodeError, front.send, b"x" * 300)
+        front.send(b"ok")
+        assert b"\2ok" == peer.recv(100)
+
+
+@_claim
+def large_frames_pass_both_ways(open_: Opener) -> None:
+    """A frame of many times what a system buffers is sent and received as a whole."""
+    payload = bytes(range(256)) * (1 << 15)
+    wire = len(payload).to_bytes(4, "big") + payload
+    joined = _joined(open_, LengthPrefix(4), max_frame_size=len(payload))
+    with joined as (front, peer), ThreadPoolExecutor(1) as pool:
+        received = pool.submit(_receive_exactly, peer, len(wire))
+        front.send(payload)
+        assert wire == received.result(_PATIENCE)
+        sent = pool.submit(peer.sendall, wire)
+        assert payload == front.receive()
+        sent.result(_PATIENCE)
+
+
+def _receive_exactly(peer: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        data += peer.recv(1 << 16)
+    return bytes(data)
+
+
+@_claim
+def frames_sent_at_once_leave_whole(open_: Opener) -> None:
+    """Threads or tasks that send at the same time do not cut each other's frames."""
+    payloads = [bytes([number]) * 20_000 for number in range(8)]
+    with _joined(open_, LengthPrefix(2)) as (front, peer), ThreadPoolExecutor(len(payloads)) as pool:
+        sending = [pool.submit(_send_all, front, [payload] * 5) for payload in payloads]
+        wire = _receive_exactly(peer, 5 * len(payloads) * 20_002)
+        for each in sending:
+            each.result(_PATIENCE)
+    frames = [wire[at + 2 : at + 20_002] for at in range(0, len(wire), 20_002)]
+    assert sorted(payloads * 5) == sorted(frames)
+
+
+@_claim
+def a_stream_takes_little_that_is_not_received(open_: Opener) -> None:
+    """Bytes that are not received stay with the peer, which has to wait."""
+    with _joined(open_, Line()) as (front, peer):
+        peer.sendall(b"one\n")
+        assert "one" == front.receive()
+        peer.settimeout(0.1)
+        total = 0
+        with contextlib.suppress(TimeoutError):
+            while total < _FLOOD:
+                total += peer.send(b"x\n" * 50_000)
+        assert total < _FLOOD
+        assert "x" == front.receive()

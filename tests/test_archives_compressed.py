@@ -1,0 +1,150 @@
+"""Archives that are compressed: divided where decompression can begin, and otherwise like any other."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from framestream import LengthPrefix, Line
+from framestream.archives import (
+    Archive,
+    ArchiveError,
+    Compressed,
+    make_index,
+    open_sources,
+    plan,
+    process,
+    stitch,
+    write,
+)
+
+RANDOM = Random(1)
+FRAMES = [RANDOM.randbytes(RANDOM.randrange(2000)) for _ in range(5000)]
+PREFIX = LengthPrefix(2)
+DATA = b"".join(piece for frame in FRAMES for piece in PREFIX.encode(frame))  # about 5 MB
+MEMBER = 300_000
+
+
+def zstd(data: bytes) -> bytes:
+    try:
+        from compression import zstd
+    except ImportError:
+        zstd = pytest.importorskip("backports.zstd")
+    return zstd.compress(data)
+
+
+def in_members(compress: Callable[[bytes], bytes]) -> bytes:
+    return b"".join(compress(DATA[at : at + MEMBER]) for at in range(0, len(DATA), MEMBER))
+
+
+KINDS: dict[str, tuple[str, Callable[[], bytes], int]] = {
+    "gzip": ("x.gz", lambda: gzip.compress(DATA, 1), 1),
+    "gzip members": ("x.gz", lambda: in_members(lambda data: gzip.compress(data, 1)), 4),
+    "gzip members and zeros": (
+        "x.GZ",
+        lambda: in_members(lambda data: gzip.compress(data, 1) + bytes(20)),
+        4,
+    ),
+    "zstd": ("x.zst", lambda: zstd(DATA), 1),
+    "zstd frames": ("x.zst", lambda: in_members(zstd), 4),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_frames_are_those_of_the_contents(tmp_path: Path, kind: str, caplog: Any) -> None:
+    name, compressed, parts = KINDS[kind]
+    path = tmp_path / name
+    path.write_bytes(compressed())
+    with caplog.at_level(logging.WARNING):
+        splits = plan(path, PREFIX, parts=4)
+    assert len(splits) == parts
+    assert (parts == 1) == ("cannot be divided" in caplog.text)
+    assert [frame for split in stitch(splits).splits for frame in split.frames()] == FRAMES
+    offsets = [record.offset for split in stitch(splits).splits for record in split.records()]
+    assert offsets == [sum(map(len, FRAMES[:number])) + 2 * number for number in range(len(FRAMES))]
+
+
+def test_an_index_keeps_where_decompression_can_begin(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(KINDS["gzip members"][1]())
+    (scanned,) = open_sources(path)
+    make_index(path, PREFIX)
+    (known,) = open_sources(path)
+    assert known == scanned
+    assert isinstance(known, Compressed)
+    archive = Archive(path, PREFIX)
+    assert [archive[number] for number in (0, 2500, -1)] == [FRAMES[number] for number in (0, 2500, -1)]
+    with path.open("ab") as file:
+        file.write(gzip.compress(b"\0\4more"))
+    with pytest.raises(ArchiveError, match=r"stale: the file had .* bytes"):
+        Archive(path, PREFIX)
+
+
+def test_a_file_with_nothing_in_it_has_one_split_without_frames(tmp_path: Path) -> None:
+    for content in (b"", gzip.compress(b"")):
+        path = tmp_path / "x.gz"
+        path.write_bytes(content)
+        (split,) = plan(path, Line())
+        assert list(split.frames()) == []
+
+
+def test_a_damaged_or_torn_file_is_told_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    good = gzip.compress(b"one\n")
+    for content, reason in (
+        (b"no gzip", r"x\.gz: it is no gzip file, or damaged: .* \(at offset 0\)"),
+        (good + b"more", rf"it is no gzip file, or damaged: .* \(at offset {len(good)}\)"),
+        (good[:-1], r"it ends inside a gzip member \(at offset 0\)"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ArchiveError, match=reason):
+            plan(path, Line())
+
+
+def test_what_decompresses_to_much_is_read_in_pieces(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 24), 9))
+    (source,) = open_sources(path)
+    assert source.size == 1 << 24
+    assert max(map(len, source.chunks(0))) <= 1 << 16
+    assert b"".join(source.chunks(5, 70000)) == bytes(69995)
+
+
+def test_processes_read_compressed_files(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(KINDS["gzip members"][1]())
+    assert sum(process(plan(path, PREFIX, parts=4), count, jobs=2)) == len(FRAMES)
+
+
+def count(reader: Any) -> int:
+    return sum(map(len, reader.batches()))
+
+
+# Files that fsspec opens
+
+
+def test_what_fsspec_opens_is_read_written_and_indexed() -> None:
+    pytest.importorskip("fsspec")
+    url = "memory://store/part.bin"
+    names = write(url, FRAMES[:50], PREFIX, part_size=10_000)
+    assert names[:2] == ["memory://store/part-00000.bin", "memory://store/part-00001.bin"]
+    splits = plan("memory://store/part-*.bin", PREFIX, size=5000)
+    assert [frame for split in splits for frame in split.frames()] == FRAMES[:50]
+    assert Archive(names[0], PREFIX)[0] == FRAMES[0]
+    assert all(split.is_exact for split in splits)
+
+
+def test_a_file_that_was_replaced_in_its_store_is_not_read() -> None:
+    fsspec = pytest.importorskip("fsspec")
+    url = "memory://store/replaced.bin"
+    write(url, FRAMES[:3], PREFIX, index=False)
+    (split,) = plan(url, PREFIX)
+    fsspec.filesystem("memory").pipe_file("/store/replaced.bin", b"")
+    with pytest.raises(ArchiveError, match=r"replaced\.bin: it is shorter .* plan again"):
+        list(split.frames())

@@ -1,0 +1,341 @@
+"""Streams and servers for code without an event loop, as far as test_front_ends does not claim it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import tty
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from certificates import certificates
+
+from framestream import (
+    ConnectError,
+    LengthPrefix,
+    Line,
+    PayloadError,
+    StreamClosed,
+    StreamTimeout,
+    blocking,
+)
+from framestream._events import events
+
+LINE = Line()
+HERE = "tcp://127.0.0.1:0"
+
+
+def echo(stream):
+    for line in stream:
+        stream.send(line)
+
+
+def ask(url, question="hello", **options):
+    with blocking.connect(url, framer=LINE, **options) as stream:
+        stream.send(question)
+        return stream.receive(timeout=20)
+
+
+# Connecting
+
+
+@pytest.mark.parametrize("place", [HERE, "unix:{}/s", "unix:@framestream-{}", "tls://localhost:0"])
+def test_a_server_and_its_clients_need_no_loop(place, tmp_path):
+    files = certificates()
+    tls = {"tls": files.server()} if place.startswith("tls") else {}
+    client = {"tls": files.client()} if tls else {}
+    place = place.format(tmp_path if place.startswith("unix:{") else os.getpid())
+    with blocking.serve(echo, place, framer=LINE, **tls) as server, ThreadPoolExecutor(5) as pool:
+        questions = [f"question {number}" for number in range(20)]
+        answers = list(pool.map(lambda question: ask(server.url, question, **client), questions))
+        assert questions == answers
+    assert server.closed
+    assert (20, 0, 20) == (server.stats.accepted, server.stats.open, server.stats.frames_received)
+    with pytest.raises(ConnectError):
+        ask(server.url, **client)
+
+
+def test_a_program_is_a_stream_with_an_exit_code():
+    with blocking.connect("exec:sort -r", framer="line") as stream:
+        assert isinstance(stream, blocking.ProcessStream)
+        assert stream.pid > 0
+        for word in ("apple", "cherry", "banana"):
+            stream.send(word)
+        assert stream.exit_code is None
+        stream.send_eof()
+        assert ["cherry", "banana", "apple"] == list(stream)
+    assert stream.exit_code == 0
+
+
+@pytest.mark.watching
+def test_a_serial_port_is_opened_raw_by_its_path_and_by_an_open_file():
+    ours, theirs = os.openpty()
+    path = os.ttyname(theirs)
+    with open(ours, "r+b", buffering=0) as device:
+        with blocking.connect(path, framer=LengthPrefix(1)) as port:
+            device.write(b"\3a\rb")
+            assert b"a\rb" == port.receive(timeout=20)
+            with pytest.raises(StreamTimeout):
+                port.receive(timeout=0.01)
+            port.send(b"\x03\n")
+            assert b"\2\x03\n" == device.read(3)
+        with open(theirs, "r+b", buffering=0) as opened:
+            tty.setraw(opened)
+            with blocking.framed(opened, LengthPrefix(1)) as port:
+                device.write(b"\2hi")
+                assert b"hi" == port.receive(timeout=20)
+            opened.write(b"still open")
+            assert b"still open" == device.read(10)
+
+
+def test_a_fifo_is_read_and_written(tmp_path):
+    os.mkfifo(path := tmp_path / "fifo")
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(blocking.connect, f"pipe:{path}", framer=LINE)
+        with blocking.connect(f"pipe:>{path}", framer=LINE) as writer:
+            writer.send("hello")
+            with reader.result(20) as stream:
+                assert "hello" == stream.receive(timeout=20)
+    with pytest.raises(ConnectError, match=r"within 0\.01 s"):
+        blocking.connect(f"pipe:{path}", timeout=0.01)
+
+
+def test_what_was_wrapped_by_ssl_or_is_no_stream():
+    with blocking.serve(echo, "tls://localhost:0", framer=LINE, tls=certificates().server()) as server:
+        plain = socket.create_connection(("localhost", int(server.url.rpartition(":")[2])))
+        wrapped = certificates().client().wrap_socket(plain, server_hostname="localhost")
+        with blocking.framed(wrapped, LINE) as stream:
+            stream.send("hello")
+            assert "hello" == stream.receive(timeout=20)
+    with pytest.raises(TypeError, match="connected socket"):
+        blocking.framed(b"bytes")
+
+
+def test_tls_can_begin_in_mid_stream():
+    def serve_tls(stream):
+        assert "STARTTLS" == stream.receive()
+        stream.send("go on")
+        stream.start_tls(certificates().server(), server_side=True)
+        echo(stream)
+
+    with blocking.serve(serve_tls, HERE, framer=LINE) as server:
+        with blocking.connect(server.url, framer=LINE) as stream:
+            stream.send("STARTTLS")
+            assert "go on" == stream.receive(timeout=20)
+            stream.start_tls(certificates().client(), server_hostname="localhost")
+            stream.send("secret")
+            assert "secret" == stream.receive(timeout=20)
+            assert stream is stream.framed("length-prefix:size=1")
+            stream.write([b"\4", b"abc\n"])
+            assert "\4abc" == stream.receive(LINE, timeout=20)
+
+
+# One stream
+
+
+def joined(**options):
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(20)
+    return blocking.framed(ours, LINE, **options), theirs
+
+
+def test_an_iteration_goes_on_after_a_bad_frame_and_after_leaving_it():
+    stream, peer = joined()
+    with stream, peer:
+        peer.sendall(b"a\nb\nc\nd\ne\nf\ng\n\xff\nh\n")
+        for line in stream:
+            if line == "e":
+                break
+        assert "f" == stream.receive()
+        frames = stream.frames(Line())
+        assert "g" == next(frames)
+        with pytest.raises(PayloadError):
+            next(frames)
+        peer.close()
+        assert ["h"] == list(frames)
+
+
+def test_the_counters_and_the_peer_are_told():
+    stream, peer = joined(max_frame_size=3)
+    with stream, peer:
+        peer.sendall(b"abc\nhalf")
+        assert "abc" == stream.receive()
+        stream.send("x")
+        stats = stream.stats
+        assert (1, 1, 2) == (stats.frames_received, stats.frames_sent, stats.bytes_sent)
+        assert b"half" == stream.leftover
+        assert repr(stream).endswith("open>")
+        assert not stream.closed()
+    assert stream.closed()
+    assert stream.error is None
+    assert repr(stream).endswith("closed>")
+
+
+def test_a_peer_that_takes_nothing_ends_a_send_in_time():
+    stream, peer = joined(write_timeout=0.05)
+    with stream, peer, pytest.raises(StreamClosed, match="took nothing"):
+        stream.write(b"x" * (64 << 20))
+
+
+def test_a_callback_that_waits_for_a_stream_is_told_instead_of_waiting_for_ever():
+    said = []
+
+    def complain(error):
+        try:
+            stream.send("bad")
+        except RuntimeError as refused:
+            said.append(str(refused))
+
+    stream, peer = joined(on_payload_error=complain)
+    with stream, peer:
+        peer.sendall(b"\xff\ngood\n")
+        assert "good" == stream.receive()
+    assert ["use a thread" in words for words in said] == [True]
+
+
+def test_plugins_see_every_frame(monkeypatch):
+    seen = []
+    stream, peer = joined()
+    monkeypatch.setattr(events, "frame_received", lambda *, frame, **_: seen.append(frame))
+    with stream, peer:
+        peer.sendall(b"a\n" * 10)
+        peer.shutdown(socket.SHUT_WR)
+        assert ["a"] * 10 == list(stream)
+    assert ["a"] * 10 == seen
+
+
+INTERRUPTED = """
+import signal, socket, threading
+from framestream import Line, blocking
+ours, peer = socket.socketpair()
+with blocking.framed(ours, Line()) as stream:
+    peer.sendall(b"ha")
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        stream.receive()
+    except KeyboardInterrupt:
+        peer.sendall(b"lf\\n")
+        print(stream.receive())
+"""
+
+
+def test_ctrl_c_ends_a_receive_and_loses_nothing():
+    ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=20)
+    assert ("half\n", "", 0) == (ran.stdout, ran.stderr, ran.returncode)
+
+
+def test_a_forked_process_has_streams_of_its_own():
+    program = """
+import os, socket
+from framestream import Line, blocking
+def echo():
+    ours, peer = socket.socketpair()
+    with blocking.framed(ours, Line()) as stream, peer:
+        stream.send("hello")
+        return peer.recv(10)
+assert echo() == b"hello\\n"
+if not os.fork():
+    os._exit(echo() != b"hello\\n")
+_, status = os.wait()
+print(os.waitstatus_to_exitcode(status))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20)
+    assert ("0\n", 0) == (ran.stdout, ran.returncode), ran.stderr
+
+
+# Serving
+
+
+def test_a_handler_that_fails_is_logged_and_costs_its_connection_only(caplog):
+    def fail(stream):
+        if stream.receive() == "leave":
+            sys.exit()
+        raise KeyError("oops")
+
+    with blocking.serve(fail, HERE, framer=LINE) as server:
+        for word in ("fail", "leave"):
+            with blocking.connect(server.url, framer=LINE) as stream:
+                stream.send(word)
+                with pytest.raises(StreamClosed):
+                    stream.receive(timeout=20)
+    assert (2, 1) == (server.stats.accepted, server.stats.handler_failures)
+    assert [
+        "KeyError" in record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR
+    ] == [True]
+
+
+def test_closing_lets_connections_finish_what_they_have_begun():
+    entered = threading.Event()
+
+    def slow(stream):
+        for line in stream:
+            entered.set()
+            stream.send(line + stream.receive())
+
+    with blocking.serve(slow, HERE, framer=LINE) as server, ThreadPoolExecutor(1) as pool:
+        with blocking.connect(server.url, framer=LINE) as stream:
+            stream.send("one")
+            assert entered.wait(20)
+            stream.write(b"tw")
+            closing = pool.submit(server.close)
+            stream.write(b"o\n")
+            assert "onetwo" == stream.receive(timeout=20)
+            with pytest.raises(StreamClosed):
+                stream.receive(timeout=20)
+            closing.result(20)
+
+
+def test_what_outlasts_the_time_to_drain_has_its_stream_closed(caplog):
+    ended = threading.Event()
+
+    def stay(stream):
+        try:
+            stream.receive(LengthPrefix(4))
+        except StreamClosed:
+            ended.set()
+
+    server = blocking.serve(stay, HERE, framer=LINE, drain_timeout=0.05)
+    with blocking.connect(server.url, framer=LINE) as stream:
+        stream.write(b"\0")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(server.serve_forever)
+            server.close()
+            waiting.result(20)
+    assert ended.wait(20)
+    assert "closed" in repr(server)
+
+
+def test_a_handler_has_to_be_a_function_that_waits():
+    async def asynchronous(stream):
+        """Do nothing."""
+
+    for handler, words in ((asynchronous, "coroutine function"), (None, "must be a function")):
+        with pytest.raises(TypeError, match=words):
+            blocking.serve(handler, HERE)
+    with pytest.raises(TypeError, match="max_frames"):
+        blocking.serve(echo, HERE, max_frames=3)
+
+
+def test_a_server_ends_by_ctrl_c():
+    program = """
+from framestream import blocking
+server = blocking.serve(print, "tcp://127.0.0.1:0")
+print(flush=True)
+server.serve_forever()
+"""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program], stdout=pipe, stderr=pipe) as running:
+        running.stdout.readline()
+        while running.poll() is None:
+            running.send_signal(signal.SIGINT)
+            try:
+                running.wait(0.5)
+            except subprocess.TimeoutExpired:
+                continue
+        assert b"KeyboardInterrupt" in running.stderr.read()
