@@ -127,6 +127,7 @@ def test_bytes_are_counted_and_not_items(name: str, frame: Any) -> None:
 READMES = [path for path in Path(__file__).parent.glob("*/README.md") if path.parent.name != "tornado"]
 
 
+@pytest.mark.filterwarnings("default")  # of what the engines import
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
 def test_the_readme_tells_the_truth(readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = readme.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import StructType
 
-from framestream.archives import Columns, Source, Split, exact, open_sources, plan
+from framestream.archives import Columns, Split, exact, open_sources, plan
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
 from pyspark_framestream._stream import FrameStreamReader
 
@@ -44,8 +44,7 @@ class DefaultSource(DataSource):
     def schema(self) -> StructType:
         """Return the schema that the first frames show; asked for only if the user gives none."""
         self.is_shown = True
-        columns = Columns.of(map(self._whole, self._sources()), on_error=self._on_error)
-        return from_arrow_schema(columns.schema)
+        return from_arrow_schema(Columns.of(self._files(), on_error=self._on_error).schema)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """Return what reads the frames that there are."""
@@ -61,14 +60,12 @@ class DefaultSource(DataSource):
 
     def streamReader(self, schema: StructType) -> FrameStreamReader:  # noqa: N802 - Spark's name
         """Return what reads the frames that there are, and those that are appended later."""
-        files = lambda: list(map(self._whole, self._sources()))  # noqa: E731
-        return FrameStreamReader(files, self._number("size") or 1 << 26, self._columns(schema))
+        return FrameStreamReader(self._files, self._number("size") or 1 << 26, self._columns(schema))
 
-    def _sources(self) -> list[Source]:
-        return open_sources(self._urls, self._storage_options)
-
-    def _whole(self, source: Source) -> Split:
-        return Split(source, self._framer, 0, source.size, max_frame_size=self._max_frame_size)
+    def _files(self) -> list[Split]:
+        framer, limit = self._framer, self._max_frame_size
+        sources = open_sources(self._urls, self._storage_options)
+        return [Split(source, framer, 0, source.size, max_frame_size=limit) for source in sources]
 
     def _columns(self, schema: Any) -> Columns:
         if isinstance(schema, StructType):  # Sail has Arrow's already
