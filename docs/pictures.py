@@ -210,7 +210,7 @@ def connection() -> Canvas:
     """From accept to closed, and what a drain does."""
     c = Canvas(430, "A connection, from accept to closed")
     c.box(20, 10, 170, 44, "accept", "up to max_connections", kind="mark")
-    c.box(20, 84, 170, 44, "TLS handshake", "if tls= is given", kind="mark")
+    c.box(20, 84, 170, 44, "PROXY header, TLS", "if serve was asked to", kind="mark")
     c.box(20, 158, 170, 120, "handler", "reads, sends,", "waits", kind="mark")
     c.box(20, 308, 170, 44, "flush", "send what was written", kind="mark")
     c.box(20, 382, 170, 40, "closed")
@@ -219,7 +219,7 @@ def connection() -> Canvas:
     c.text(200, 37, "others wait in the backlog", "soft")
     c.arrow((190, 106), (300, 106))
     c.text(308, 102, "refused or slower than handshake_timeout:", "soft")
-    c.text(308, 118, "closed, counted as handshake_failures", "soft")
+    c.text(308, 118, "closed; peer_failures, handshake_failures", "soft")
     c.arrow((190, 176), (300, 176))
     c.text(308, 172, "raises: logged, counted as handler_failures;", "soft")
     c.text(308, 188, "what the peer broke counts as peer_failures", "soft")

@@ -31,6 +31,7 @@ from framestream._events import events
 from framestream.decoder import END
 from framestream.errors import StreamBusy
 from framestream.framer import Framer, ReadCondition
+from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
 from framestream.stream.options import StreamOptions
@@ -163,7 +164,8 @@ class Stream(Generic[F]):
             StreamTimeout: the time is over; nothing is consumed, and the stream is usable.
             StreamBusy: another thread receives.
         """
-        return self._receive(condition, lambda: self._stream.read(condition, **limits), is_plain=not limits)
+        chosen = self._chosen(condition)
+        return self._receive(chosen, lambda: self._stream.read(chosen, **limits), is_plain=not limits)
 
     @overload
     def frames(self, condition: None = ...) -> Iterator[F]: ...
@@ -177,14 +179,18 @@ class Stream(Generic[F]):
         Leaving the loop is safe at any point: the next call begins with the next frame. Raises what `receive`
         does; an error is not the end of the iterator, if the stream can go on.
         """
-        return _Frames(self, self._stream.frames(condition), condition)
+        chosen = self._chosen(condition)
+        return _Frames(self, self._stream.frames(chosen), chosen)
 
     def __iter__(self) -> Iterator[F]:
         return self.frames()
 
+    def _chosen(self, condition: ReadCondition[Any] | str | None) -> ReadCondition[Any] | None:
+        return self._stream.framer if condition is None else condition_of(condition)
+
     def _receive(
         self,
-        condition: ReadCondition[Any] | str | None,
+        condition: ReadCondition[Any] | None,
         read: Callable[[], Coroutine[Any, Any, Any]],
         *,
         is_plain: bool = True,
@@ -193,9 +199,9 @@ class Stream(Generic[F]):
             raise StreamBusy("another thread is receiving")
         try:
             if is_plain and events.frame_received is None:
-                decoder, own = self._stream.receiver.decoder, condition or self._stream.framer
+                decoder = self._stream.receiver.decoder
                 # Nothing in the background looks at these while no read is under way.
-                if decoder.ahead and decoder.condition is own:
+                if decoder.ahead and decoder.condition is condition:
                     return decoder.ahead.pop()
             return self._run(read())
         finally:
@@ -316,7 +322,7 @@ class ProcessStream(Stream[F]):
 class _Frames(Iterator[T]):
     """The frames of a stream until it ends. Leaving off at any point loses nothing."""
 
-    def __init__(self, stream: Stream[Any], frames: Any, condition: ReadCondition[Any] | str | None) -> None:
+    def __init__(self, stream: Stream[Any], frames: Any, condition: ReadCondition[Any] | None) -> None:
         self._stream = stream
         self._frames = frames
         self._condition = condition
@@ -499,7 +505,16 @@ def serve(
     url: str,
     *,
     framer: ReadCondition[Any] | str | None = ...,
-    send_framer: Framer[Any] | str | None = ...,
+    send_framer: Framer[Any] | str,
+    **options: Unpack[ServeOptions],
+) -> Server: ...
+@overload
+def serve(
+    handler: Callable[[Stream[Any]], object],
+    url: str,
+    *,
+    framer: str | None = ...,
+    send_framer: None = ...,
     **options: Unpack[ServeOptions],
 ) -> Server: ...
 def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) -> Server:

@@ -7,7 +7,16 @@ import threading
 
 import pytest
 
-from framestream import IOStream, blocking
+from framestream import (
+    EncodeError,
+    FramestreamError,
+    IOStream,
+    PayloadError,
+    StreamClosed,
+    StreamTimeout,
+    blocking,
+)
+from framestream.testing import front_ends
 from framestream.testing.front_ends import CLAIMS
 
 
@@ -82,3 +91,65 @@ def opener(request):
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__)
 def test_every_front_end_promises_that(claim, opener):
     claim(opener)
+
+
+# The claims can fail
+
+
+class Forgetful(Blocking):
+    """Loses what it has of a frame when it gives up."""
+
+    def receive(self, *arguments, **limits):
+        try:
+            return super().receive(*arguments, **limits)
+        except StreamTimeout:
+            self._call(self._stream.receiver.decoder.take_leftover)
+            raise
+
+
+class Silent(Blocking):
+    """Passes over what cannot be decoded, and takes a lost connection for the end."""
+
+    def receive(self, *arguments, **limits):
+        try:
+            return super().receive(*arguments, **limits)
+        except PayloadError:
+            return self.receive(*arguments, **limits)
+        except StreamClosed:
+            raise StreamClosed from None
+
+
+class Careless(Blocking):
+    """Sends the beginning of what it cannot encode, and each frame in pieces."""
+
+    def send(self, frame):
+        data = b"".join(self._stream.send_framer.encode(frame[:200]))
+        for at in range(0, len(data), 4000):
+            self.write(data[at : at + 4000])
+        if data[1:] != frame and len(data) == 201:
+            raise EncodeError("too long")
+
+
+class Greedy(Blocking):
+    """Has no limit."""
+
+    def __init__(self, stream):
+        super().__init__(stream)
+        stream.receiver.decoder.max_frame_size = 1 << 30
+
+
+FAULTS = {
+    Forgetful: {"frames_are_the_same_for_every_chunking", "giving_up_loses_no_byte"},
+    Silent: {"a_bad_payload_costs_no_other_frame", "a_reset_is_no_end"},
+    Careless: {"what_has_no_encoding_is_not_sent", "frames_sent_at_once_leave_whole"},
+    Greedy: {"a_frame_above_the_limit_is_refused_before_its_body_arrives"},
+}
+
+
+@pytest.mark.parametrize("faulty", FAULTS, ids=lambda faulty: faulty.__name__)
+def test_the_claims_notice_a_front_end_that_is(faulty, monkeypatch):
+    monkeypatch.setattr(front_ends, "PATIENCE", 0.5)
+    for claim in CLAIMS:
+        if claim.__name__ in FAULTS[faulty]:
+            with pytest.raises((AssertionError, FramestreamError, TimeoutError)):
+                claim(lambda *arguments, **options: faulty(blocking.framed(*arguments, **options)._stream))

@@ -203,6 +203,11 @@ async def test_workers_are_summed_in_the_parent_and_it_is_not_ready_without_one(
             assert (2, 2, 12) == tuple(
                 found[name] for name in ("workers_alive", "connections_limit", "received_bytes_total")
             )
+        _, page = await get(server, "/")
+        text = re.sub("(<.*?>)+", " ", page)
+        assert " is ready" in text
+        assert f"workers {', '.join(map(str, server.worker_pids))}" in text
+        assert re.search(r"loop lag, on average \d+\.\d{3} s", text)
         for pid in server.worker_pids:
             os.kill(pid, signal.SIGKILL)
         await until(lambda: not server.ready)
@@ -229,6 +234,14 @@ async def test_the_page_shows_what_a_peer_calls_itself_as_text(tmp_path):
     assert "<i>" not in page
     assert "/&lt;script&gt;\\n" in page
     assert "connections" in re.sub("<.*?>", "", page)
+
+
+@pytest.mark.asyncio_only
+async def test_without_a_limit_of_connections_no_metric_says_one():
+    async with await serve(echo, HERE, admin=HERE) as server:
+        found = await metrics(server)
+    assert "connections_open" in found
+    assert "connections_limit" not in found
 
 
 @pytest.mark.asyncio_only

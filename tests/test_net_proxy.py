@@ -199,7 +199,7 @@ async def test_who_is_not_trusted_is_refused_unheard_and_that_is_told_once(caplo
                     assert b"" == client.recv(100)
         assert (3, 3, 0) == (server.stats.accepted, server.stats.refused, server.stats.most_open)
     [message] = warnings_of_ours(caplog)
-    assert message.endswith("connection refused: PROXY headers are taken from 10.0.0.0/8, 2001:db8::/32 only")
+    assert message.endswith("none of the trusted networks (10.0.0.0/8, 2001:db8::/32)")
 
 
 async def test_a_check_that_connects_and_leaves_is_no_failure_and_no_affair_of_the_handler(caplog):
@@ -258,7 +258,11 @@ async def test_workers_read_headers_too():
     ("options", "error", "reason"),
     [
         ({"proxy_protocol": "v3"}, ValueError, "it must be one of off, v1, v2, auto"),
-        ({"proxy_protocol": "v1"}, ValueError, "no network is trusted: anybody could claim to be any client"),
+        (
+            {"proxy_protocol": "v1"},
+            ValueError,
+            "no network is trusted: every peer could claim to be any client",
+        ),
         ({"proxy_protocol": "v1", "trusted": "10.0.0.0/8"}, TypeError, "it must be a list of networks"),
         (
             {"proxy_protocol": "v1", "trusted": ["10.0.0.1/8"]},
@@ -266,6 +270,7 @@ async def test_workers_read_headers_too():
             "'10.0.0.1/8', which is no network",
         ),
         ({"proxy_protocol": "v1", "trusted": ["balancer"]}, ValueError, "'balancer', which is no network"),
+        ({"proxy_protocol": "v1", "trusted": 5}, TypeError, "it must be a list of networks"),
         ({"trusted": ["10.0.0.0/8"]}, ValueError, 'pass proxy_protocol="auto" as well'),
     ],
 )

@@ -25,7 +25,7 @@ class Balancers:
 
     Attributes:
         framer: cuts the header that each of their connections begins with.
-        networks: where they are. At a Unix socket, everybody who may open it is one.
+        networks: where they are. At a Unix socket every peer is one: the system lets only some open it.
     """
 
     framer: ReadCondition[Any]
@@ -58,11 +58,11 @@ class Balancers:
             transport.peer = printable(format_address(header.source))
 
 
-def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Balancers | None:
-    """Return what these options of `serve` mean for a server at an endpoint; None for ``"off"``.
+def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Balancers:
+    """Return what these options of `serve` mean for a server at an endpoint.
 
     Raises:
-        ValueError, TypeError: they mean nothing.
+        ValueError, TypeError: they mean nothing, such as trusted networks with ``"off"``.
         UnknownFramerError: framestream-proxy is not installed.
     """
     check_choice("proxy_protocol", protocol, ("off", *_FRAMERS))
@@ -70,11 +70,9 @@ def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Bala
         raise TypeError(f'trusted is {trusted!r}; it must be a list of networks, such as ["10.0.0.0/8"]')
     networks = tuple(map(_network, trusted))
     if protocol == "off":
-        if networks:
-            raise ValueError('trusted says whose PROXY headers count; pass proxy_protocol="auto" as well')
-        return None
+        raise ValueError('trusted says whose PROXY headers count; pass proxy_protocol="auto" as well')
     if not networks and isinstance(endpoint, Tcp):
-        what = "anybody could claim to be any client; pass trusted=[...], the networks of the load balancers"
+        what = "every peer could claim to be any client; pass trusted=[...], the balancers' networks"
         raise ValueError(f"proxy_protocol is {protocol!r} and no network is trusted: {what}")
     return Balancers(condition_of(_FRAMERS[protocol]), networks)
 

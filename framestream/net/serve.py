@@ -120,7 +120,7 @@ async def serve(
             either; needs framestream-proxy. Each connection must then begin with a header, ahead of TLS.
             `IOStream.peer` is the client that it names, `IOStream.proxy_header` all it says.
         trusted: networks of the load balancers, such as ``["10.0.0.0/8", "::1"]``. Connections from elsewhere
-            are closed at once; at a Unix socket everybody is trusted.
+            are closed at once; at a Unix socket every peer is trusted.
         admin: where to serve health checks and metrics by HTTP, such as ``tcp://127.0.0.1:9090``; it opens
             before the server listens and closes after the drain. It has no passwords and no TLS: keep it
             on an address that only your own machines reach.

@@ -290,7 +290,7 @@ class Server:
         until the server has drained. Of several servers of a program, the one that is ready last calls it.
 
         Returns:
-            False: nobody asked for it (NOTIFY_SOCKET is not set), and nothing is done.
+            False: no service manager asked for it (NOTIFY_SOCKET is not set); nothing is done.
         """
         manager = ServiceManager()
         if manager.listens:
@@ -512,7 +512,9 @@ class Server:
         if now >= self._tell_of_strangers_from:
             self._tell_of_strangers_from, level = now + TELL_AGAIN, logging.WARNING
         trusted = listed([str(network) for network in balancers.networks])
-        what = f"connection refused: PROXY headers are taken from {trusted or 'nobody'} only"
+        what = (
+            f"connection refused: it comes from none of the trusted networks ({trusted or 'there are none'})"
+        )
         self._log(level, what, peer=peer)
 
     def _is_check(self, stream: IOStream) -> bool:

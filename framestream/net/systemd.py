@@ -36,9 +36,7 @@ class ServiceManager:
             self.watchdog_interval = int(limit) / 2e6
 
     def tell(self, *assignments: str) -> None:
-        """Send assignments such as ``READY=1``; log what is wrong. Never waits."""
-        if not self.listens:
-            return
+        """Send assignments such as ``READY=1`` to one that listens; log what is wrong. Never waits."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.setblocking(False)
