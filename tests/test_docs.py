@@ -225,6 +225,10 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
 def test_changelog_fragments_have_a_kind_and_one_item() -> None:
     for fragment in FRAGMENTS.iterdir():
         if fragment.name != "README.md":

@@ -6,6 +6,7 @@ This is the engine of all framings made of parts, `Sequence` and `HeaderThenBody
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
 from struct import Struct
@@ -124,10 +125,8 @@ class GeneratorFramer(ReadCondition[T]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of the frame, or what its current field lacks."""
-        place: _Place | None = window.memo
-        if place is None or place.answers != place.run.answers:
-            return _find(_Place(_Run(self.fields())), window, window.start)
-        return _find(place, window, window.resume)
+        place: _Place = window.memo or _Place(_Run(self.fields))
+        return _find(place, place.run.after(place.answers), window)
 
     def decode(self, payload: bytes) -> T:
         """Refuse: a frame is made by the generator, and this one was truncated."""
@@ -138,24 +137,53 @@ class _Run:
     """One pass of a generator through a frame.
 
     A generator cannot be copied. So a memo refers to a run and to how many answers it had had. The run goes
-    on from its latest answer; where somebody comes back to an earlier one, another run begins with the
-    frame's first field. In the ordinary course nobody does. It can: what a generator is sent settles nothing.
+    on from its latest answer; whoever comes back to an earlier one gets another run that is given the same
+    answers again. In the ordinary course nobody does.
 
     Attributes:
         answers: how often the generator was sent something.
         need: what it yielded; when it has ended, a `Body` or what makes its frame.
     """
 
-    __slots__ = ("_generator", "answers", "need")
+    # Fields of bytes are kept as they were received: an object for each would take forty times as much.
+    __slots__ = ("_bytes", "_fields", "_frames", "_generator", "answers", "need")
 
-    def __init__(self, generator: Fields[Any]) -> None:
-        self._generator = generator
+    def __init__(self, fields: Callable[[], Fields[Any]]) -> None:
+        self._fields = fields
+        self._generator = fields()
+        self._bytes = bytearray()
+        self._frames: deque[Any] = deque()  # of conditions; a list would be copied as it grows
         self.answers = 0
         self.need: Any = None
         self._resume(None)
 
-    def send(self, answer: Any) -> None:
-        """Give the generator what it needed."""
+    def after(self, answers: int) -> _Run:
+        """Return a run that has had so many of the answers: this one, unless it has had more."""
+        if answers == self.answers:
+            return self
+        again, data, frames, at = _Run(self._fields), bytes(self._bytes), iter(self._frames), 0
+        while again.answers < answers:
+            need, stop = again.need, at
+            if type(need) is bytes:
+                stop = data.index(need, at) + len(need)
+                again.send(data[at : stop - len(need)], data[at:stop])
+            elif type(need) is int:
+                stop += need
+                again.send(data[at:stop], data[at:stop])
+            elif type(need) is Struct:
+                stop += need.size
+                again.send(need.unpack_from(data, at), data[at:stop])
+            else:
+                again.send(next(frames))
+            at = stop
+        return again
+
+    def send(self, answer: Any, field: bytes | bytearray | None = None) -> None:
+        """Give the generator what it needed: from a field of bytes, or a condition's frame."""
+        if field is None:
+            self._frames.append(answer)
+        else:
+            self._bytes += field
         self.answers += 1
         self._resume(answer)
 
@@ -198,20 +226,21 @@ class _Place(NamedTuple):
     span: Found | None = None
 
 
-def _find(place: _Place, window: Window, resume: int) -> Span | ValueSpan | NeedMore:
+def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMore:
     """Go on with the field that the run needs, and with those after it."""
     data, origin = window.data, window.start - window.taken
     size, at = len(data), origin + place.offset
-    last = at
-    run, _, _, first, memo, span = place
+    last, resume = at, window.resume
+    _, _, _, first, memo, span = place
 
     def here(memo: Any = None, span: Found | None = None) -> _Place:
         return _Place(run, run.answers, at - origin, first, memo, span)
 
+    field: bytes | bytearray | None
     while True:
         need = run.need
         kind = type(need)
-        payload = at
+        payload, field = at, None
         if kind is int or kind is Struct:
             length = need if kind is int else need.size
             if length < 0:
@@ -219,12 +248,14 @@ def _find(place: _Place, window: Window, resume: int) -> Span | ValueSpan | Need
             stop = at + length
             if stop > size:
                 return NeedMore(stop - window.start, resume=at, memo=here())
-            answer: Any = bytes(data[at:stop]) if kind is int else need.unpack_from(data, at)
+            field = bytes(data[at:stop])
+            answer: Any = field if kind is int else need.unpack(field)
         elif kind is bytes and need:
             end = data.find(need, max(at, resume))
             if end < 0:
                 return NeedMore(resume=max(at, size - len(need) + 1), memo=here())
             answer, stop = bytes(data[at:end]), end + len(need)
+            field = data[at:stop]
         elif kind is _Ended:
             return window.start, at, at, need.value
         elif isinstance(need, Body):
@@ -249,7 +280,7 @@ def _find(place: _Place, window: Window, resume: int) -> Span | ValueSpan | Need
         last = at
         if first is None:
             first = payload - origin
-        _send(run, answer, last)
+        _send(run, answer, field, last)
         at, memo, span, resume = stop, None, None, 0
     if type(need.field) is not int:
         return _find_body(need, here(memo), window, resume)
@@ -326,10 +357,10 @@ def _decoded(condition: ReadCondition[Any], found: Found, inner: Window, *, leni
         return Failure(reason_of(error))
 
 
-def _send(run: _Run, answer: Any, position: int) -> None:
+def _send(run: _Run, answer: Any, field: bytes | bytearray | None, position: int) -> None:
     """Send the generator a field that begins at this position; what it refuses is refused there."""
     try:
-        run.send(answer)
+        run.send(answer, field)
     except FramingError as error:
         if error.position is None:
             error.position = position

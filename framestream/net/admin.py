@@ -120,7 +120,7 @@ class Admin:
 
 def _metrics_of(server: Server) -> Callable[[], Answer]:
     try:
-        # Now, and not while a scrape and everybody else waits for it.
+        # Now, since the first scrape would hold up the event loop with it.
         from framestream.net.metrics import CONTENT_TYPE, ServerMetrics  # noqa: PLC0415  # an extra
     except ImportError:
         what = 'metrics need prometheus-client: pip install "framestream[metrics]"\n'

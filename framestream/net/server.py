@@ -290,7 +290,7 @@ class Server:
         until the server has drained. Of several servers of a program, the one that is ready last calls it.
 
         Returns:
-            False: nobody asked for it (NOTIFY_SOCKET is not set), and nothing is done.
+            False: no service manager asked for it (NOTIFY_SOCKET is not set); nothing is done.
         """
         manager = ServiceManager()
         if manager.listens:
