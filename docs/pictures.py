@@ -96,8 +96,9 @@ def layers() -> Canvas:
     """Which package stands on which."""
     c = Canvas(364, "The layers: each may import what is below it")
     c.box(10, 10, 700, 36, "cli")
-    c.box(10, 50, 200, 36, "testing")
-    c.box(214, 50, 496, 36, "net", kind="mark")
+    c.box(10, 50, 126, 36, "testing")
+    c.box(140, 50, 126, 36, "archives")
+    c.box(270, 50, 440, 36, "net, blocking", kind="mark")
     c.box(10, 90, 120, 36, "registry")
     c.box(134, 90, 576, 36, "stream", kind="mark")
     c.box(10, 130, 240, 128, "framers", "built in, or your own", kind="warm")
