@@ -1,4 +1,4 @@
-"""What the built-in framers refuse: options that make no sense, frames that would be read back differently."""
+"""What the built-in framers refuse: senseless options, and frames that would be read back differently."""
 
 from __future__ import annotations
 
