@@ -160,9 +160,8 @@ class IOStream(Generic[F]):
         id: its number in this process, from 1 up; log records have it as ``connection``.
         half_open: whether it stays open for writing after the peer has ended its half and a reader has seen
             that end; None: until a task awaits `wait_closed`, and so has no more to write.
-        proxy_header: the header in which a load balancer named the client, a ``framestream_proxy.ProxyHeader``;
-        None unless `serve` was told to expect one.
-            unless `serve` was told to expect one.
+        proxy_header: the header in which a load balancer named the client, a
+            ``framestream_proxy.ProxyHeader``; None unless `serve` was told to expect one.
         receiver, sender, timeouts, callbacks: its parts; for code that defines its own reads.
     """
 
@@ -590,8 +589,8 @@ class IOStream(Generic[F]):
                 an attacker, and reads raise `StreamClosed` with an ``ssl.SSLEOFError``.
 
         Raises:
-            ValueError: the context checks the host name and `server_hostname` is missing, or `timeout` is not a
-                time; nothing is done.
+            ValueError: the context checks the host name and `server_hostname` is missing, or `timeout` is
+                not a time; nothing is done.
             StreamBusy: a read is under way, or a file is being sent; nothing is done.
             FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
                 it is refused and the stream is closed.
@@ -702,8 +701,8 @@ class IOStream(Generic[F]):
     def close(self, error: BaseException | None = None) -> None:
         """Close at once, because of `error` if given; do nothing if the stream is closed.
 
-        Bytes that the system does not take at once are lost; buffered bytes can still be read. A pending read is
-        completed if buffered bytes complete it, else it raises `StreamClosed`.
+        Bytes that the system does not take at once are lost; buffered bytes can still be read. A pending read
+        is completed if buffered bytes complete it, else it raises `StreamClosed`.
         """
         if self._end is None:
             self._end = End(EndKind.CLOSED, error)
@@ -918,7 +917,7 @@ class IOStream(Generic[F]):
                 ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
                 above its limit, and the policy is ``"close"``; ``"callback"``: a function of the
                 user's raised; ``"frame"``: a frame that cannot be decoded, or is above its limit, is skipped,
-                since no caller can receive the error; ``"frames"``: the stream is closed, and this many others
+                since no caller can receive the error; ``"frames"``: the stream is closed, and so many others
                 were skipped.
             error: the exception at hand.
         """
