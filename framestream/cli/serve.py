@@ -89,7 +89,7 @@ def command(text: str) -> Command:
     metavar="NETWORK",
     help="Addresses of load balancers, such as 10.0.0.0/8; repeat it.",
 )
-@click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish after SIGTERM.")
+@click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish when told to stop.")
 @click.option("--admin", metavar="URL", help="Serve health checks and metrics over HTTP at this URL.")
 @click.option("--notice", type=options.seconds, default="0", help="Time to report not ready before draining.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
