@@ -120,7 +120,8 @@ def _row(record: Record, on_error: OnError) -> Row:
         row = {"offset": record.offset, "size": record.size, "frame": record.frame}
     if on_error == "column":
         row = {**row, ERROR: None if record.error is None else str(record.error)}
-    return row  # type: ignore[no-any-return]  # a mapping
+    result: Row = row
+    return result
 
 
 def _text(key: Any) -> str:
