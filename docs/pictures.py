@@ -94,23 +94,24 @@ class Canvas:
 
 def layers() -> Canvas:
     """Which package stands on which."""
-    c = Canvas(364, "The layers: each may import what is below it")
+    c = Canvas(404, "The layers: each may import what is below it")
     c.box(10, 10, 700, 36, "cli")
-    c.box(10, 50, 126, 36, "testing")
-    c.box(140, 50, 126, 36, "archives")
-    c.box(270, 50, 440, 36, "net, blocking", kind="mark")
-    c.box(10, 90, 120, 36, "registry")
-    c.box(134, 90, 576, 36, "stream", kind="mark")
-    c.box(10, 130, 240, 128, "framers", "built in, or your own", kind="warm")
-    c.box(254, 130, 266, 40, "iterate")
-    c.box(254, 174, 266, 40, "decoder", kind="mark")
-    c.box(254, 218, 266, 40, "buffer", kind="mark")
-    c.box(524, 130, 186, 172, "transport", "sockets, pipes, TLS,", "the loop's own", kind="mark")
-    c.box(10, 262, 510, 40, "framer", "the contract", kind="warm")
-    c.box(10, 306, 700, 36, "errors")
+    c.box(10, 50, 280, 76, "testing", "the conformance kit")
+    c.box(294, 50, 416, 36, "blocking")
+    c.box(294, 90, 416, 36, "net", kind="mark")
+    c.box(10, 130, 138, 36, "registry")
+    c.box(152, 130, 138, 36, "archives")
+    c.box(294, 130, 416, 36, "stream", kind="mark")
+    c.box(10, 170, 240, 128, "framers", "built in, or your own", kind="warm")
+    c.box(254, 170, 266, 40, "iterate")
+    c.box(254, 214, 266, 40, "decoder", kind="mark")
+    c.box(254, 258, 266, 40, "buffer", kind="mark")
+    c.box(524, 170, 186, 172, "transport", "sockets, pipes, TLS,", "the loop's own", kind="mark")
+    c.box(10, 302, 510, 40, "framer", "the contract", kind="warm")
+    c.box(10, 346, 700, 36, "errors")
     c.text(
         WIDTH / 2,
-        360,
+        400,
         "blue: bytes pass through here on their way to a frame · orange: what a framing is",
         "soft",
         "middle",
