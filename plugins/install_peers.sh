@@ -31,6 +31,11 @@ debian="$debian fstrm-bin unbound"
 # protobuf
 debian="$debian prometheus-node-exporter"
 pypi="$pypi protobuf>=5.28"
+# records
+debian="$debian systemd systemd-journal-remote"
+pypi="$pypi tfrecord>=1.14 warcio>=1.7 python-pcapng>=2.1"
+# marked
+pypi="$pypi pyubx2>=1.2 pynmeagps>=1.0 simplefix>=1.0"
 # proxy: nginx is above
 debian="$debian haproxy libnginx-mod-stream"
 pypi="$pypi proxy-protocol[crc32c]>=0.11"

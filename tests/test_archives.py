@@ -290,10 +290,10 @@ def test_an_index_gives_every_frame_by_its_number(tmp_path: Path, name: str, job
     with pytest.raises(IndexError, match=f"frame {len(frames)} of an archive of {len(frames)} frames"):
         archive[len(frames)]
     assert list(in_splits(archive.splits(parts=3), "column")) == sequential(data, framer, "column")
-    records = map(archive.record, range(len(archive)))
-    assert [record[:3] for record in records if record.error is None] == [
-        item for item in sequential(data, framer, "column") if not isinstance(item[0], str)
-    ]
+    items = sequential(data, framer, "column")
+    for number in range(0, len(archive), len(archive) // 9):
+        record = archive.record(number)
+        assert (record[:3] if record.error is None else told(record.error)) == items[number]
     if name != "line":
         assert archive[2:4] == archive.__getitems__([2, 3]) == frames[2:4]
         assert list(archive) == frames

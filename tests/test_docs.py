@@ -24,6 +24,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -215,6 +216,7 @@ def test_every_block_of_a_page_runs(page: Path, folder: Path) -> None:
     for module in NEEDS.findall(page.read_text()):
         if find_spec(module) is None:
             pytest.skip(f"needs {module}")
+        warnings.simplefilter("default", DeprecationWarning)  # what that module's own code does is its affair
     Reader(folder).work_through(page)
 
 
@@ -223,6 +225,10 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", FENCED.sub("", page.read_text())):
         if target and not target.startswith("https://"):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 def test_changelog_fragments_have_a_kind_and_one_item() -> None:

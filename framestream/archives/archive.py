@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, overload
 
 from framestream.archives.index import Index
 from framestream.archives.plan import divide, open_sources
 from framestream.archives.source import INDEX, Source
-from framestream.archives.split import Marks, Reader, Record, Split
+from framestream.archives.split import BadFrame, Marks, Reader, Record, Split
 from framestream.archives.stitch import process
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
 from framestream.errors import ArchiveError, counted
@@ -19,6 +21,11 @@ from framestream.iterate import condition_of
 
 # Splits are small here, so that there is something to tell about progress.
 _SIZE: Final = 1 << 25
+
+
+@dataclass(frozen=True)
+class _Bad:
+    error: BadFrame
 
 
 class Archive(Sequence[Any]):
@@ -53,7 +60,7 @@ class Archive(Sequence[Any]):
             reason = f"there is no index beside it ({INDEX}): make one with `framestream index`"
             raise ArchiveError(reason, url=self.source.url)
         self._index = index
-        self._block: tuple[int, list[Record]] = (-1, [])
+        self._block: tuple[int, list[Any]] = (-1, [])
 
     def __len__(self) -> int:
         return self._index.count
@@ -72,10 +79,16 @@ class Archive(Sequence[Any]):
         """
         if isinstance(index, slice):
             return self.__getitems__(range(*index.indices(len(self))))
-        record = self.record(index)
-        if record.error is not None:
-            raise record.error
-        return record.frame
+        block, place = self._place(index)
+        if self._block[0] != block:
+            frames: list[Any] = []
+            for some, error in self._split(block).read().pieces():
+                frames += some if error is None else [_Bad(error)]
+            self._block = block, frames
+        frame = self._block[1][place]
+        if isinstance(frame, _Bad):
+            raise frame.error
+        return frame
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the frames of these numbers, as data loaders ask for them."""
@@ -83,19 +96,25 @@ class Archive(Sequence[Any]):
         return [frames[index] for index in indices]
 
     def record(self, index: int) -> Record:
-        """Return a frame, or what is wrong with it, and its place."""
+        """Return a frame, or what is wrong with it, and its place in the file."""
+        block, place = self._place(index)
+        return next(islice(self._split(block).records(on_error="column"), place, None))
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Return the block between two marks that a frame is in, and which of its frames it is."""
         count = len(self)
         if not -count <= index < count:
             raise IndexError(f"frame {index} of an archive of {counted(count, 'frame')}")
         index %= count
-        marks = self._index.marks
-        block = bisect_right(marks.counts, index)
-        if self._block[0] != block:
-            start = marks.offsets[block - 1] if block else 0
-            stop = marks.offsets[block] if block < len(marks.offsets) else self.source.size
-            split = Split(self.source, self._framer, start, stop, start, self._limit)
-            self._block = block, list(split.records(on_error="column"))
-        return self._block[1][index - (marks.counts[block - 1] if block else 0)]
+        counts = self._index.marks.counts
+        block = bisect_right(counts, index)
+        return block, index - (counts[block - 1] if block else 0)
+
+    def _split(self, block: int) -> Split:
+        offsets = self._index.marks.offsets
+        start = offsets[block - 1] if block else 0
+        stop = offsets[block] if block < len(offsets) else self.source.size
+        return Split(self.source, self._framer, start, stop, start, self._limit)
 
     def __iter__(self) -> Iterator[Any]:
         return Split(self.source, self._framer, 0, self.source.size, 0, self._limit).frames()

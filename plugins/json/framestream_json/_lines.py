@@ -91,11 +91,11 @@ class JsonLines(JsonFramer):
 def _texts(text: str) -> Iterator[tuple[Any, int, int, int]]:
     index = 0
     while True:
+        if text[index] <= " ":
+            index = skip_space(text, index)
         line_end = text.index("\n", index)
         value, stop = parse(text, index)
         if stop != line_end and (stop > line_end or text[stop:line_end].strip(" \t\r")):
             return
         yield value, index, stop, line_end + 1
         index = line_end + 1
-        if text[index] <= " ":
-            index = skip_space(text, index)

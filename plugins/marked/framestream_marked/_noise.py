@@ -1,0 +1,27 @@
+"""Noise: bytes in front of a mark, as on a serial line, or in a log that begins in the middle."""
+
+from __future__ import annotations
+
+from framestream import FramingError, NeedMore, Window
+from framestream.framer import PADDING, ValueSpan
+
+
+def before_mark(window: Window, marks: tuple[bytes, ...], *, skip: bool) -> ValueSpan | NeedMore | None:
+    """Answer with what stands in front of a mark: padding if it is to be skipped; None if a mark begins here.
+
+    Raises:
+        FramingError: something else begins here, and it is not to be skipped.
+    """
+    data, start = window.data, window.start
+    if data.startswith(marks, start):
+        return None
+    beginning = bytes(data[start : start + max(map(len, marks))])
+    if any(mark.startswith(beginning) for mark in marks):
+        # At the end, the beginning of a mark is noise like any other.
+        return (start, start, len(data), PADDING) if window.eof and beginning and skip else NeedMore()
+    if not skip:
+        shown = " or ".join(map(repr, marks))
+        raise FramingError(f"message begins with {beginning!r}, not with {shown}", position=start)
+    first_bytes = {mark[:1] for mark in marks}
+    places = [place for byte in first_bytes if (place := data.find(byte, start + 1)) >= 0]
+    return start, start, min(places, default=len(data)), PADDING
