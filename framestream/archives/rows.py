@@ -112,13 +112,16 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
 
 
 def _row(record: Record, on_error: OnError) -> Row:
-    if isinstance(record.frame, Mapping):
-        row = {key if isinstance(key, str) else _text(key): value for key, value in record.frame.items()}
+    row = record.frame
+    if isinstance(row, Mapping):
+        if type(row) is not dict or set(map(type, row)) - {str}:
+            row = {key if isinstance(key, str) else _text(key): value for key, value in row.items()}
     else:
         row = {"offset": record.offset, "size": record.size, "frame": record.frame}
     if on_error == "column":
-        row[ERROR] = None if record.error is None else str(record.error)
-    return row
+        row = {**row, ERROR: None if record.error is None else str(record.error)}
+    result: Row = row
+    return result
 
 
 def _text(key: Any) -> str:
