@@ -193,10 +193,11 @@ class ReceiveBuffer:
             if size <= self.high_water:
                 return
         else:
-            if done := self.fill(chunk):
-                chunk = chunk[done:]
-            self.close_place()
-            self.settle()
+            if self.place is not None:
+                chunk = chunk[self.fill(chunk) :]
+                self.close_place()
+            elif self.view is not None:
+                self.settle()
             if chunk:
                 self._queue(chunk)
             size = self.size

@@ -1033,8 +1033,11 @@ class FrameDecoder:
         `_next`, which asks again where it was an error, and knows its place.
         """
         current, buffer = self._frame, self._buffer
-        if current.state is not FRESH:
-            return _MISS
+        state = current.state
+        if state is not FRESH:
+            # Most of a frame that drips in: its extent is known, or how much to wait for.
+            wanted = current.end if state is KNOWN else current.need if state is SEARCHING else 0
+            return NEED_DATA if buffer.size < wanted <= limit and not self._eof else _MISS
         head, start = buffer.head, buffer.pos
         have = len(head) - start
         if not have:

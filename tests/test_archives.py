@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import msgpack
 import pytest
@@ -41,6 +41,7 @@ from framestream.archives import (
     Record,
     Split,
     append,
+    divide,
     make_index,
     plan,
     process,
@@ -74,8 +75,8 @@ def cut(whole: FrameDecoder, framer: ReadCondition[Any], on_error: OnError) -> I
             frames = placed_frames(whole, framer, ())
 
 
-def sequential(data: bytes, framer: ReadCondition[Any], on_error: OnError) -> list[Item]:
-    decoder = FrameDecoder(max_frame_size=LIMIT)
+def sequential(data: bytes, framer: ReadCondition[Any], on_error: OnError, limit: int = LIMIT) -> list[Item]:
+    decoder = FrameDecoder(max_frame_size=limit)
     decoder.receive_data(data)
     decoder.receive_eof()
     return list(cut(decoder, framer, on_error))
@@ -399,3 +400,44 @@ def test_what_is_no_torn_end_is_cut_off_by_force_only(tmp_path: Path) -> None:
             repair(path, framer)
         assert path.read_bytes() == content
         assert repair(path, framer, force=True).size == stays
+
+
+# Cost
+
+
+class Counted(InMemory):
+    """Bytes that count how many of them are read, by everybody who has them."""
+
+    read: ClassVar[list[int]] = [0]
+
+    def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
+        for chunk in super().chunks(start, stop):
+            self.read[0] += len(chunk)
+            yield chunk
+
+
+MILLION = 1_000_000
+HOSTILE: dict[str, tuple[ReadCondition[Any], Callable[[], bytes]]] = {
+    # Every guess in the payload takes what is there for the size of a huge frame.
+    "large frames": (LengthPrefix(4), lambda: (struct.pack(">I", MILLION) + b"\x7f" * MILLION) * 16),
+    "above the limit": (
+        LengthPrefix(4, max_size=10),
+        lambda: struct.pack(">I", 16 * MILLION) + b"\x7f" * 16 * MILLION,
+    ),
+    "one line": (Line(), lambda: b"x" * 16 * MILLION + b"\n"),
+    "overlapping": (Delimiter(b"\n\n"), lambda: b"x" * 16 * MILLION + b"\n\n"),
+    "msgpack": (Msgpack(), lambda: msgpack.packb(b"\xdb" * MILLION) * 16),
+    "until close": (UntilClose(), lambda: b"\x7f" * 16 * MILLION),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_every_byte_is_read_a_bounded_number_of_times(name: str) -> None:
+    framer, data = HOSTILE[name][0], HOSTILE[name][1]()
+    source = Counted(data, step=1 << 16)
+    splits = list(divide(source, framer, MILLION))
+    source.read[0] = 0
+    stitched = stitch(splits)
+    # For each split: two guesses, the split and a frame at the limit after it, and both once again.
+    assert source.read[0] < len(splits) * (600_000 + 2 * (MILLION + (1 << 20) + (1 << 17)))
+    assert list(in_splits(stitched.splits, "raise")) == sequential(data, framer, "raise", limit=1 << 20)

@@ -20,8 +20,12 @@ _SHOWN: Final = (1 << 10, 1 << 14, 1 << 18)
 _MOST_UNDECIDED: Final = 1 << 24
 
 
-def find_start(source: Source, condition: ReadCondition[Any], start: int, max_frame_size: int) -> int:
-    """Return the first place at or after `start` where a frame begins; for some conditions that is a guess.
+def find_start(source: Source, condition: ReadCondition[Any], start: int, stop: int, limit: int) -> int:
+    """Return the first place from `start` on where a frame begins; for some conditions that is a guess.
+
+    Args:
+        stop: where the search may end; if it does, `stop` or a place after it is returned.
+        limit: bytes that a frame takes at most.
 
     Raises:
         FramerContractError: the condition's `find_start` breaks the contract.
@@ -30,12 +34,11 @@ def find_start(source: Source, condition: ReadCondition[Any], start: int, max_fr
     if not start:
         return 0
     if condition.synchronises is not None:
-        return _ask(source, condition, start)
-    limit = max_frame_size if condition.max_size is None else condition.max_size
-    return _chains_meet(source, condition, start, limit + condition.overhead)
+        return _ask(source, condition, start, stop)
+    return _chains_meet(source, condition, start, limit)
 
 
-def _ask(source: Source, condition: ReadCondition[Any], start: int) -> int:
+def _ask(source: Source, condition: ReadCondition[Any], start: int, stop: int) -> int:
     base = max(start - condition.lookbehind, 0)
     data = b""
     for chunk, eof in _with_eof(source.chunks(base)):
@@ -49,6 +52,8 @@ def _ask(source: Source, condition: ReadCondition[Any], start: int) -> int:
             start = max(base + found.resume, start)
             data = data[max(start - condition.lookbehind - base, 0) :]
             base = max(start - condition.lookbehind, base)
+            if start >= stop:
+                return start
         if len(data) > _MOST_UNDECIDED:
             _fault(condition, f"find_start wants more than {len(data)} bytes", start)
     return _fault(condition, "find_start wants more at the end", start)

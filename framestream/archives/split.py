@@ -74,6 +74,13 @@ class Split:
         """Whether its first frame is known, or can be found without a doubt."""
         return self.first is not None or self.start == 0 or self.condition.synchronises == "exact"
 
+    @property
+    def limit(self) -> int:
+        """Bytes that a frame takes at most, with header and delimiter, unless it is above its limit."""
+        condition = self.condition
+        payload = self.max_frame_size if condition.max_size is None else condition.max_size
+        return (payload if self.max_size is None else self.max_size) + condition.overhead
+
     def read(self) -> Reader:
         """Return what reads it, once.
 
@@ -144,6 +151,8 @@ class Reader:
         end: where the first frame after it begins, or the size of the file. None before all is read.
         count: frames that were read, bad ones included.
         bad: how many of them were bad.
+        is_astray: the first frame was a guess, and led far beyond the split: it was wrong, or a frame there
+            is above the limit.
         error: what ended the reading before its end, or None; to be set by who stops for a reason of his own.
         marks: where frames end, one place for about each 64 KiB.
         place: where the last frame began, and its size, if it was read by itself, or is bad.
@@ -157,6 +166,7 @@ class Reader:
         self.first: int | None = None
         self.end: int | None = None
         self.count = self.bad = 0
+        self.is_astray = False
         self.error: Exception | None = None
         self.marks = Marks()
         self.place = (0, 0)
@@ -200,8 +210,11 @@ class Reader:
         split, source = self.split, self.split.source
         self.in_batches = in_batches
         first = split.first
+        # A guess may lead anywhere. If all of the file were read after each wrong one, it would be read as
+        # often as there are splits.
+        reach = source.size if split.is_exact else split.stop + split.limit + _BETWEEN_MARKS
         if first is None:
-            first = find_start(source, split.condition, split.start, split.max_frame_size)
+            first = find_start(source, split.condition, split.start, split.stop, split.limit)
         if first >= split.stop > 0:
             self.first = self.end = first
             return
@@ -218,6 +231,9 @@ class Reader:
             # What is left begins before the border, unless it is padding. What follows is cut one by one, as
             # the next frame belongs to the next split.
             for chunk in () if is_last else _ending(source.chunks(split.stop)):
+                self.is_astray = self._decoder.offset + self._decoder.buffered >= reach < source.size
+                if self.is_astray:
+                    return
                 feed(self._decoder, chunk)
                 while (piece := self._next(False, split.stop)) is not None:
                     yield piece

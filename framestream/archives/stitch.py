@@ -74,6 +74,8 @@ def walk(split: Split) -> Chain:
 
 
 def _chain(reader: Reader, error: FramingError | None) -> Chain:
+    if reader.is_astray:
+        return Chain(-1, -1, 0)  # it fits nowhere
     first = reader.position if reader.first is None else reader.first
     end = reader.position if reader.end is None else reader.end
     return Chain(first, end, reader.count, error, reader.marks)
@@ -210,7 +212,7 @@ def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
         result, error = function(reader), None
     except Exception as caught:  # noqa: BLE001 - it may be the guess that is wrong
         result, error = None, caught
-    if reader.end is None and error is None and reader.error is None:
+    if reader.end is None and error is None and reader.error is None and not reader.is_astray:
         error = ValueError(f"{function!r} stopped before the end of {split}")
     chain = _chain(reader, None)
     return Done(chain.first, chain.end, reader.error is not None, result, error)
