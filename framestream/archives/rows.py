@@ -35,8 +35,14 @@ def exact(splits: Iterable[Split], *, map: Map = map) -> list[Split]:
 
     Args:
         map: what calls a function for each split: that of an engine, which does so on other machines.
+
+    Raises:
+        ValueError: there are no splits.
+        ArchiveError: as `stitch`.
     """
     splits = list(splits)
+    if not splits:
+        raise ValueError("there is nothing to read: no file was given")
     return splits if all(split.is_exact for split in splits) else stitch(splits, map=map).splits
 
 
