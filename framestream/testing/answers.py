@@ -176,7 +176,7 @@ def check_settled(suite: Suite) -> str | None:
         else:
             continue
         raise ConformanceError(
-            f"bytes are reported as settled payload that are none: {wrong}",
+            f"bytes outside of the payload are reported as settled: {wrong}",
             data=part,
             expected=f"the payload {cut.payload!r}",
             got=describe_answer(need),

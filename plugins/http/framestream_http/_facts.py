@@ -77,7 +77,7 @@ class Facts(NamedTuple):
         if self.request and self.hosts:
             raise ValueError("request with two Host fields")
         if self.request and not _HOST.fullmatch(value):
-            raise ValueError(f"Host {value[:32]!r} is none")
+            raise ValueError(f"Host {value[:32]!r} is malformed")
         return Facts(self.request, self.minor, self.length, self.coding, 1)
 
     def check(self) -> None:

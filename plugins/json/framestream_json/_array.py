@@ -27,7 +27,8 @@ class JsonArray(JsonReader):
     An element is delivered as soon as the comma or bracket after it has arrived, so an array that
     breaks off is an `IncompleteFrame`, and a number is never cut in half. The limit holds for each element,
     with the white space around it; the array may have any number. No byte is scanned twice, and nothing is
-    remembered between two elements: another array after the first one is read as well, and reading may begin at a comma.
+    remembered between two elements: another array after the first one is read as well, and reading may begin
+    at a comma.
 
     An element that is not JSON in UTF-8, is nested too deep or holds NaN or Infinity (RFC 8259, section 6) is
     a `PayloadError`, and reading continues with the next one. Anything but an array breaks the stream

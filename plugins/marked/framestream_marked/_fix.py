@@ -55,10 +55,9 @@ class Fix(Framer[FixMessage]):
         INPUT     8=FIX.4.4 | 9=12 | 35=0 | 112=ab | 10=102 |        (each | is SOH, 01)
         DECODED   FixMessage("FIX.4.4", ((35, b"0"), (112, b"ab")))
 
-    BodyLength (9) tells where the message ends, before that is there. A message whose CheckSum (10) is wrong
-    or not in its place is a `PayloadError`, and so is one with a field that is none. What begins otherwise
-    than with ``8=FIX`` and a length breaks the stream (`FramingError`); with `skip`, it is passed over, up to
-    the next ``8=FIX``.
+    BodyLength (9) tells where the message ends before the end arrives. A message whose CheckSum (10) is wrong
+    or misplaced is a `PayloadError`, and so is one with a malformed field. Any beginning other than ``8=FIX``
+    and a length breaks the stream (`FramingError`); with `skip`, bytes are skipped up to the next ``8=FIX``.
 
     Fields of data, which may hold SOH, are those of FIX 4.4, and are read by the length before them.
 
@@ -82,7 +81,7 @@ class Fix(Framer[FixMessage]):
     max_size: Annotated[int | None, "The largest message. Bytes."] = None
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span as soon as the length is there."""
+        """Return the span as soon as the length has arrived."""
         if (noise := before_mark(window, (_MARK,), skip=self.skip)) is not None:
             return noise
         data, start = window.data, window.start

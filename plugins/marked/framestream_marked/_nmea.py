@@ -85,7 +85,7 @@ class Nmea(Framer[Sentence]):
         return (start, end, end) if end else NeedMore(resume=len(data), settled=len(data))
 
     def decode(self, payload: bytes) -> Sentence:
-        """Return the sentence. ValueError for what is none, or a checksum that does not match."""
+        """Return the sentence. ValueError for other text, or for a checksum that does not match."""
         found = _SENTENCE.fullmatch(payload.decode("ascii"))
         if found is None:
             raise ValueError(f"{payload[:82]!r} is no sentence")
@@ -104,7 +104,7 @@ class Nmea(Framer[Sentence]):
         return len(window.data) if window.eof else NeedMore(resume=len(window.data))
 
     def encode(self, frame: Sentence) -> bytes:
-        """Return the sentence with its checksum. Raise EncodeError for what is none, or above `max_size`."""
+        """Return the sentence with its checksum. Raise EncodeError for other text, or above `max_size`."""
         try:
             name, fields, mark = frame
             text = ",".join((name, *fields))

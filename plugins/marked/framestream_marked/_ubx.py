@@ -80,7 +80,7 @@ class Ubx(Framer[UbxMessage]):
     max_size: Annotated[int | None, "The largest message, from its class to its checksum. Bytes."] = None
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span as soon as the length is there."""
+        """Return the span as soon as the length has arrived."""
         if (noise := before_mark(window, (_MARK,), skip=self.skip)) is not None:
             return noise
         data, start = window.data, window.start
@@ -114,7 +114,7 @@ class Ubx(Framer[UbxMessage]):
         return size if window.eof else NeedMore(resume=max(window.start, size - 1))
 
     def encode(self, frame: UbxMessage) -> bytes:
-        """Return the message with its mark, length and checksum. Raise EncodeError for what is none."""
+        """Return the message with its mark, length and checksum. Raise EncodeError for anything else."""
         try:
             kind, number, payload = frame
             payload = bytes_of(payload)

@@ -117,7 +117,7 @@ class Proxy(Framer[ProxyHeader]):
         if not _is_whole(payload):
             raise ValueError(
                 "only the beginning of a PROXY header above the limit"
-            )  # of which the rest is skipped
+            )  # the rest is skipped
         try:
             return _read_line(payload) if payload.startswith(LINE) else _read_binary(payload)
         except ValueError as error:

@@ -95,7 +95,7 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
         """Return the fields, text with an equals sign, and all else with its size, and an empty line.
 
         Raises:
-            EncodeError: it is no entry, a name is none, or bytes are UTF-8 and so would be read as str.
+            EncodeError: it is no entry, a name is malformed, or bytes are UTF-8 and so would be read as str.
         """
         if not isinstance(frame, dict) or not frame:
             raise EncodeError("an entry is a mapping of at least one name to its value")

@@ -259,7 +259,7 @@ class SSLIOStream(IOStream):
             self.descriptor.hold(self._shake_hands, IOLoop.READ)
         except ssl.SSLWantWriteError:
             self.descriptor.hold(self._shake_hands, IOLoop.WRITE)
-        except Exception as error:  # noqa: BLE001 - whoever waits for the handshake is told
+        except Exception as error:  # noqa: BLE001 - the future of the handshake gets it
             if isinstance(error, ssl.SSLError) and not is_reset(error):
                 peer = self.peer or "(not connected)"
                 gen_log.warning("SSL Error on %s %s: %s", self.socket.fileno(), peer, error)
