@@ -60,9 +60,9 @@ def _compile(root: Path, target: Path) -> list[Path]:
     before = Path.cwd()
     os.chdir(root)  # where the configuration of mypy is, and what the modules' names begin from
     try:
-        extensions = mypycify(
-            ["--cache-dir", os.devnull, *_COMPILED], group_name="framestream", target_dir=str(target / "c")
-        )
+        # The rest of the package may import what only its extras need, and what is not there has no types.
+        options = ["--cache-dir", os.devnull, "--follow-imports", "silent"]
+        extensions = mypycify([*options, *_COMPILED], group_name="framestream", target_dir=str(target / "c"))
         command = build_ext(Distribution({"name": "framestream", "ext_modules": extensions}))
         command.build_lib = str(target)
         command.build_temp = str(target / "o")

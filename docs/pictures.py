@@ -94,22 +94,24 @@ class Canvas:
 
 def layers() -> Canvas:
     """Which package stands on which."""
-    c = Canvas(364, "The layers: each may import what is below it")
+    c = Canvas(404, "The layers: each may import what is below it")
     c.box(10, 10, 700, 36, "cli")
-    c.box(10, 50, 200, 36, "testing")
-    c.box(214, 50, 496, 36, "net", kind="mark")
-    c.box(10, 90, 120, 36, "registry")
-    c.box(134, 90, 576, 36, "stream", kind="mark")
-    c.box(10, 130, 240, 128, "framers", "built in, or your own", kind="warm")
-    c.box(254, 130, 266, 40, "iterate")
-    c.box(254, 174, 266, 40, "decoder", kind="mark")
-    c.box(254, 218, 266, 40, "buffer", kind="mark")
-    c.box(524, 130, 186, 172, "transport", "sockets, pipes, TLS,", "the loop's own", kind="mark")
-    c.box(10, 262, 510, 40, "framer", "the contract", kind="warm")
-    c.box(10, 306, 700, 36, "errors")
+    c.box(10, 50, 280, 76, "testing", "the conformance kit")
+    c.box(294, 50, 416, 36, "blocking")
+    c.box(294, 90, 416, 36, "net", kind="mark")
+    c.box(10, 130, 138, 36, "registry")
+    c.box(152, 130, 138, 36, "archives")
+    c.box(294, 130, 416, 36, "stream", kind="mark")
+    c.box(10, 170, 240, 128, "framers", "built in, or your own", kind="warm")
+    c.box(254, 170, 266, 40, "iterate")
+    c.box(254, 214, 266, 40, "decoder", kind="mark")
+    c.box(254, 258, 266, 40, "buffer", kind="mark")
+    c.box(524, 170, 186, 172, "transport", "sockets, pipes, TLS,", "the loop's own", kind="mark")
+    c.box(10, 302, 510, 40, "framer", "the contract", kind="warm")
+    c.box(10, 346, 700, 36, "errors")
     c.text(
         WIDTH / 2,
-        360,
+        400,
         "blue: bytes pass through here on their way to a frame · orange: what a framing is",
         "soft",
         "middle",
@@ -241,30 +243,39 @@ def connection() -> Canvas:
 
 
 def split() -> Canvas:
-    """An archive cut at any byte, and what makes the parts exact."""
-    c = Canvas(300, "Splits of an archive, and how they are stitched together")
-    borders, sizes = (250, 470), [0, 62, 120, 214, 282, 330, 402, 452, 520, 570, 640, 700]
+    """An archive cut at any byte, a wrong guess, and where it is put right."""
+    c = Canvas(318, "Splits of an archive, and how they are stitched together")
+    borders, starts = (250, 470), [0, 62, 120, 214, 282, 330, 402, 452, 520, 570, 640, 700]
     c.text(10, 20, "The archive: frames of any size, cut into splits at any byte", "strong")
-    for number, (left, right) in enumerate(pairwise(sizes)):
+    for number, (left, right) in enumerate(pairwise(starts)):
         kind = ("mark", "warm", "box")[sum(left >= border for border in borders)]
         c.parts.append(f'<rect x="{10 + left}" y="34" width="{right - left}" height="34" class="{kind}"/>')
         c.text(10 + (left + right) / 2, 56, str(number + 1), "code", "middle")
     for border in borders:
-        c.parts.append(f'<path d="M{10 + border},26V252" class="rule" stroke-dasharray="5 4"/>')
-    rows = [("split 1", 0, 282, "mark"), ("split 2", 282, 520, "warm"), ("split 3", 520, 700, "box")]
-    for number, (name, left, right, kind) in enumerate(rows):
-        y = 92 + 50 * number
-        c.box(10 + left, y, right - left, 30, name, kind=kind)
-    c.arrow((292, 122), (292, 142))
-    c.text(302, 116, "frame 4 begins in split 1, so split 1 reads it to its end", "soft")
-    c.arrow((530, 172), (530, 192))
-    c.text(540, 166, "ends here = begins here?", "soft")
-    c.text(276, 212, "split 2 began at its guess: frame 5", "soft", "end")
+        c.parts.append(f'<path d="M{10 + border},26V250" class="rule" stroke-dasharray="5 4"/>')
+
+    def chain(y: float, places: Sequence[int], wrong: Sequence[int] = ()) -> None:
+        c.parts.append(f'<path d="M{10 + places[0]},{y}H{10 + places[-1]}" class="arrow"/>')
+        for place in places:
+            kind = "warm" if place in wrong else "head"
+            c.parts.append(f'<circle cx="{10 + place}" cy="{y}" r="5" class="{kind}"/>')
+
+    chain(100, starts[:5])
+    c.text(302, 104, "split 1 ends where frame 5 begins", "soft")
+    chain(150, [262, 304, *starts[5:9]], wrong=[262, 304])
+    c.text(246, 146, "split 2 guesses wrong,", "soft", "end")
+    c.text(246, 162, "and meets the true chain at frame 6", "soft", "end")
+    c.parts.append('<rect x="292" y="182" width="48" height="16" rx="3" class="mark"/>')
+    c.arrow((292, 106), (292, 182))
+    c.arrow((340, 182), (340, 156))
+    c.text(350, 195, "walked again", "soft")
+    chain(226, starts[8:])
+    c.text(466, 230, "split 3 guesses right: it begins where split 2 ends", "soft", "end")
     for number, line in enumerate([
-        "Stitching compares where a split ended with where the next one began. If they differ, the later is",
-        "walked again from the true place, until it meets a start that it knows: exact for every framing.",
+        "Stitching compares where a split ends with where the next one began. If they differ, it walks from",
+        "the true place until it meets a start that the later split knows: exact for every framing.",
     ]):  # fmt: skip
-        c.text(10, 278 + 16 * number, line, "soft")
+        c.text(10, 282 + 18 * number, line, "soft")
     return c
 
 

@@ -127,9 +127,12 @@ def test_bytes_are_counted_and_not_items(name: str, frame: Any) -> None:
 READMES = [path for path in Path(__file__).parent.glob("*/README.md") if path.parent.name != "tornado"]
 
 
+@pytest.mark.filterwarnings("default")  # of what the engines import
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
-def test_the_readme_tells_the_truth(readme: Path) -> None:
-    for block in re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL):
-        if "google.protobuf" in block:
-            pytest.importorskip("google.protobuf", reason="protobuf is not installed")
+def test_the_readme_tells_the_truth(readme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = readme.read_text(encoding="utf-8")
+    for module in re.findall(r"<!-- needs (\S+) -->", page):
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    monkeypatch.chdir(tmp_path)
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(block, str(readme), "exec"), {})  # noqa: S102  # it is ours

@@ -48,6 +48,17 @@ def test_bad_frames_are_raised_or_skipped_and_counted_or_become_rows(caplog):
     assert [0, 2, 4, 6] == [row["offset"] for row in told]
 
 
+@pytest.mark.parametrize("on_error", ["skip", "column"])
+def test_a_row_does_not_depend_on_the_frames_around_it(on_error):
+    kinds = [{"a": 1}] * 50 + [5] + [{"a": 2}] * 50 + ["text"] * 3 + [{"a": 3}]
+    source = InMemory(lines(*kinds[:20]) + b"bad\n" + lines(*kinds[20:]) + b"bad\n")
+    one = [row for part in divide(source, JSON, source.size) for row in rows(part, on_error=on_error)]
+    assert len(kinds) + 2 * (on_error == "column") == len(one)
+    for size in (10, 100, 300):
+        parts = divide(source, JSON, size)
+        assert one == [row for part in parts for row in rows(part, on_error=on_error)]
+
+
 def test_only_splits_that_need_it_are_stitched():
     source = InMemory(packed(*range(1000)))
     asked = []

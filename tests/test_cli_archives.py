@@ -9,7 +9,7 @@ from framestream.framers import LengthPrefix
 framestream = command_line.framestream
 
 # As large as needed for two splits, with a bad line in each, and a last one that is not complete.
-LINES = (b"one\r\n" + b"x" * 500 + b"\n") * 20000
+LINES = (b"one\r\n" + b"x" * 500 + b"\n") * 5000
 BAD = LINES + b"\xff\n" + LINES + b"\xff"
 PREFIXES = b"\0\3one" * 3 + b"\0\6larger" + b"\0\3tw"
 

@@ -230,3 +230,27 @@ def test_without_the_c_implementation_it_gives_the_same_frames_in_linear_time() 
 def test_the_default_split_stands_in_where_msgpack_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Msgpack, "compiled", False)
     assert batches(Msgpack(), STREAM) == OBJECTS
+
+
+def measured(head: int) -> int:
+    """Return the size of a value that its head alone tells, as the msgpack library has it; or 0."""
+    for size in range(1, 34):
+        try:
+            msgpack.unpackb(bytes([head]) + b"\0" * (size - 1), strict_map_key=False)
+        except (ValueError, msgpack.exceptions.UnpackException):
+            continue
+        return size if head not in (*range(0x81, 0xA0), *range(0xC4, 0xCA), *range(0xD9, 0xE0)) else 0
+    return 0
+
+
+@pytest.mark.parametrize("head", [head for head in range(256) if measured(head)], ids=hex)
+def test_every_value_of_fixed_size_is_passed_over_by_its_size(head: int) -> None:
+    value = bytes([head]) + b"\0" * (measured(head) - 1)
+    array = b"\xdc\0\x25" + value * 37
+    decoder = FrameDecoder()
+    for at in range(0, len(array), 7):  # in pieces: an array that is there whole is parsed at once
+        assert decoder.next_frame(Msgpack()) is NEED_DATA
+        decoder.receive_data(array[at : at + 7])
+    decoder.receive_data(b"\x01")
+    assert decoder.next_frame(Msgpack()) == msgpack.unpackb(array)
+    assert decoder.next_frame(Msgpack()) == 1

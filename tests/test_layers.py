@@ -195,6 +195,12 @@ def test_the_reference_shows_no_module_in_place_of_a_function_of_that_name() -> 
         assert last not in getattr(import_module(f"framestream.{parent}"), "__all__", ()), name
 
 
+def test_the_picture_of_the_layers_has_each_of_them() -> None:
+    drawn = re.findall(r">(\w+)</text>", (ROOT / "docs/pictures/layers.svg").read_text())
+    small = {"", "__main__", "_events", "checks"}
+    assert set(ROOMS) - small == {name for name in drawn if name in ROOMS}
+
+
 PLUGIN_FILES = [p for p in sorted(ROOT.glob("plugins/*/*/**/*.py")) if "tests" not in p.parts]
 
 

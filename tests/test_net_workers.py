@@ -178,6 +178,7 @@ async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
             reloading = asyncio.ensure_future(server.reload())
             while not reloading.done():
                 assert "hello" == await ask(server.url)
+                await asyncio.wait([reloading], timeout=0.02)  # the fresh ones need the processor to start
             await reloading
             with pytest.raises(StreamClosed):
                 await busy.read(LINE)  # the old worker has drained

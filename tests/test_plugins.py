@@ -316,16 +316,16 @@ def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
     module = installed.install("acme-hangs", HANGS + healthy("hangs"), "hangs")
     lists = "from framestream import available_framers\navailable_framers()\n"  # and waits for itself?
     installed.install("acme-upto", lists + healthy("upto"), "upto")
-    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0.5")
+    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "3")  # a busy machine takes a while for the others
     try:
         assert "upto" in {info.name for info in available_framers()}
-        assert reason("hangs").endswith("failed: does not finish loading, limit 0.5 s")
+        assert reason("hangs").endswith("failed: does not finish loading, limit 3 s")
     finally:
         sys.modules[module].started.set()
     for thread in threading.enumerate():
         if thread.name == f"load {module}":
             thread.join()
-    assert reason("hangs").endswith("failed: does not finish loading, limit 0.5 s")
+    assert reason("hangs").endswith("failed: does not finish loading, limit 3 s")
 
 
 def calls_to_list(installed: Site, names: dict[str, str]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Final, TypeAlias
@@ -24,6 +25,7 @@ ERROR: Final = "_error"
 _SAMPLE: Final = 1000  # frames whose fields become columns
 _MOST_ROWS: Final = 1 << 13
 _MOST_BYTES: Final = 1 << 22
+_NOWHERE: Final = -1
 
 logger = logging.getLogger("framestream.archives")
 
@@ -60,10 +62,31 @@ class _Verdict:
             logger.warning("skipped %s of %s, the first: %s", frames, self.split.source.url, self.first)
 
 
-def _kept(split: Split, verdict: _Verdict) -> Iterator[Record]:
-    for record in split.records(on_error="column"):
-        if record.error is None or verdict.keeps(record.error):
-            yield record
+class _PlacesNeeded(Exception):
+    """The frames have to be read again, one by one: that takes twice as long, and tells their places."""
+
+
+def _kept(split: Split, verdict: _Verdict, *, placed: bool) -> Iterator[Record]:
+    """Yield the records that become rows; mappings, unless they are `placed`, without their places."""
+    reader = split.read()
+    position = 0
+    for frames, error in reader.pieces(in_batches=False):
+        if error is not None:
+            if verdict.keeps(error):
+                yield Record(*reader.place, None, error)
+            position = reader.position
+            continue
+        are_mappings = all(isinstance(frame, Mapping) for frame in frames)
+        if reader.in_batches:
+            if not are_mappings:
+                raise _PlacesNeeded
+            size = (reader.position - position) // len(frames)
+            for frame in frames:
+                yield Record(_NOWHERE, size, frame)
+        else:
+            yield Record(*reader.place, frames[0])
+        reader.in_batches = are_mappings and not placed
+        position = reader.position
 
 
 def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
@@ -77,20 +100,28 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
     Raises:
         FramingError, PayloadError, ArchiveError: as `Split.records`.
     """
-    verdict = _Verdict(split, on_error)
-    for record in _kept(split, verdict):
-        yield _row(record, on_error)
-    verdict.tell()
+    done = 0
+    for placed in (False, True):
+        verdict = _Verdict(split, on_error)
+        with suppress(_PlacesNeeded):
+            for record in islice(_kept(split, verdict, placed=placed), done, None):
+                yield _row(record, on_error)
+                done += 1
+            verdict.tell()
+            return
 
 
 def _row(record: Record, on_error: OnError) -> Row:
-    if isinstance(record.frame, Mapping):
-        row = {key if isinstance(key, str) else _text(key): value for key, value in record.frame.items()}
+    row = record.frame
+    if isinstance(row, Mapping):
+        if type(row) is not dict or set(map(type, row)) - {str}:
+            row = {key if isinstance(key, str) else _text(key): value for key, value in row.items()}
     else:
         row = {"offset": record.offset, "size": record.size, "frame": record.frame}
     if on_error == "column":
-        row[ERROR] = None if record.error is None else str(record.error)
-    return row
+        row = {**row, ERROR: None if record.error is None else str(record.error)}
+    result: Row = row
+    return result
 
 
 def _text(key: Any) -> str:
@@ -136,18 +167,15 @@ class Columns:
         Raises:
             FramingError, PayloadError, ArchiveError: as `rows`.
         """
-        verdict = _Verdict(split, self.on_error)
-        records: list[Record] = []
-        size = 0
-        for record in _kept(split, verdict):
-            records.append(record)
-            size += record.size
-            if len(records) == _MOST_ROWS or size >= _MOST_BYTES:
-                yield self._fitting(records, verdict)
-                records, size = [], 0
-        if records:
-            yield self._fitting(records, verdict)
-        verdict.tell()
+        done = 0
+        for placed in (False, True):
+            verdict = _Verdict(split, self.on_error)
+            with suppress(_PlacesNeeded):
+                for records in _groups(islice(_kept(split, verdict, placed=placed), done, None)):
+                    yield self._fitting(records, verdict)
+                    done += len(records)
+                verdict.tell()
+                return
 
     def table(self, split: Split) -> Any:
         """Return the frames of a split as a `pyarrow.Table`; see `batches`."""
@@ -157,7 +185,9 @@ class Columns:
         """Return the batch of the records that fit; the others are bad frames."""
         try:
             return self._batch(records)
-        except Exception:  # noqa: BLE001 - whatever pyarrow says of values: it is said again of one of them
+        except Exception as error:  # whatever pyarrow says of values: it is said again of one of them
+            if any(record.offset == _NOWHERE for record in records):
+                raise _PlacesNeeded from error
             return self._batch([self._judged(record, verdict) for record in records])
 
     def _judged(self, record: Record, verdict: _Verdict) -> Record | None:
@@ -185,6 +215,19 @@ class Columns:
             if self.are_all and not self.names.issuperset(row):
                 raise ValueError(f"the frame has a field {min(row.keys() - self.names)!r}, too")
         return row
+
+
+def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
+    group: list[Record] = []
+    size = 0
+    for record in records:
+        group.append(record)
+        size += record.size
+        if len(group) == _MOST_ROWS or size >= _MOST_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _array(values: list[Any], kind: Any) -> Any:

@@ -146,7 +146,9 @@ class Reader:
         bad: how many of them were bad.
         error: what ended the reading before its end, or None; to be set by who stops for a reason of his own.
         marks: where frames end, one place for about each 64 KiB.
-        place: where the last frame began, and its size, if it was read by itself.
+        place: where the last frame began, and its size, if it was read by itself, or is bad.
+        in_batches: whether `pieces` cuts as many frames at once as it can, without their places; it may be
+            changed from piece to piece.
         last_end: where the last frame ended that was not too large, or where the first one begins.
     """
 
@@ -158,6 +160,7 @@ class Reader:
         self.error: Exception | None = None
         self.marks = Marks()
         self.place = (0, 0)
+        self.in_batches = True
         self.last_end = split.first or 0
         self._next_mark = 0
         self._skips = False  # whether the last frame was too large: its end has not been seen
@@ -196,6 +199,7 @@ class Reader:
     def pieces(self, *, in_batches: bool = True) -> Iterator[tuple[list[Any], BadFrame | None]]:
         """Yield frames with None, one or more; for a bad one an empty list, with what is wrong."""
         split, source = self.split, self.split.source
+        self.in_batches = in_batches
         first = split.first
         if first is None:
             first = find_start(source, split.condition, split.start, split.max_frame_size)
@@ -210,7 +214,7 @@ class Reader:
             ):
                 feed(self._decoder, chunk)
                 # The first frame tells where it begins; a batch would not.
-                while (piece := self._next(in_batches and self.count > 0)) is not None:
+                while (piece := self._next(self.in_batches and self.count > 0)) is not None:
                     yield piece
             # What is left begins before the border, unless it is padding. What follows is cut one by one, as
             # the next frame belongs to the next split.
@@ -249,7 +253,7 @@ class Reader:
             if not (isinstance(error, FrameTooLarge) and error.recoverable):
                 raise
             bad = error
-        if not as_batch:
+        if not as_batch or bad is not None:
             start, end = decoder.frame_span
             if isinstance(bad, FrameTooLarge):
                 start = end = bad.offset or 0  # its end has not been seen

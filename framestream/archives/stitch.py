@@ -245,7 +245,9 @@ class Process(Generic[R]):
                 try:
                     done = self._true_result(split, result, start)
                 except BrokenProcessPool as error:
-                    raise WorkerError("a process that cut frames was killed, or died") from error
+                    reason = "a process that cut frames was killed, or could not start"
+                    hint = 'a script calls this under `if __name__ == "__main__":`'
+                    raise WorkerError(f"{reason}; {hint}") from error
                 yield done.result  # type: ignore[misc]  # there is no error
                 if done.is_last:
                     return
@@ -285,7 +287,8 @@ def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: i
     Raises:
         FramingError, PayloadError: what ended the reading of a split, after the results of those before it.
         ArchiveError: a file cannot be read, or is no longer what it was.
-        WorkerError: a process was killed.
+        WorkerError: a process was killed, or could not start: each imports the script again, so a script must
+            call this under ``if __name__ == "__main__":``.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; it must be at least 1")

@@ -21,7 +21,7 @@ from framestream.cli.output import Printer, complain, report, say
 from framestream.errors import counted
 from framestream.framer import ReadCondition
 
-SIZE: Final = 1 << 24  # of a split: what waits to be printed is about as large, for each process
+SIZE: Final = 1 << 22  # of a split: what waits to be printed is about as large, for each process
 _BAR: Final = 40  # columns of the longest bar of the histogram
 _LONG: Final = 8 << 20
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from framestream.decoder import FrameDecoder
@@ -29,12 +30,12 @@ _COUNTED = {
 _HEADER = 64
 
 # Long enough for a square to stand out, short enough to be dripped in a few milliseconds.
-_SIZES = (512, 128, 32)
+_SIZES = (256, 128, 32)
 
 # Short frames are repeated to streams of this size and its double, much longer than what a framer may
 # look at in one bounded glance.
-_STREAM = 6144
-_MOST_QUESTIONS = 128
+_STREAM = 4096
+_MOST_QUESTIONS = 64
 
 # A few parser objects and buffers may be made; a declared size goes far beyond.
 _MOST_ALLOCATED = 4 << 20
@@ -42,7 +43,7 @@ _MOST_STARTS = 8
 
 # Bytes of memory for each byte of a frame that drips in: a place in a queue, and room to grow.
 _MOST_HELD = 16
-_NOISE = 1024
+_NOISE = 3072
 
 _NO_SLOW_FRAME = "no slow_frame was given and none could be grown from the examples"
 _RESUME = (
@@ -269,13 +270,17 @@ def check_memory(suite: Suite) -> str | None:
 def _held(framer: ReadCondition[Any], frame: bytes) -> int:
     """Return how many bytes of memory are held when all of a frame but its last byte has arrived."""
     decoder = FrameDecoder(max_frame_size=UNLIMITED)
-    with _tracing():
-        before, _ = tracemalloc.get_traced_memory()
-        for byte in in_chunks(frame[:-1], 1):
-            decoder.receive_data(byte)
-            decoder.next_frame(framer, UNLIMITED)
-        gc.collect()  # the interpreter keeps tuples for later use
-        return tracemalloc.get_traced_memory()[0] - before
+    gc.freeze()  # so that collecting looks at what is new only
+    try:
+        with _tracing():
+            before, _ = tracemalloc.get_traced_memory()
+            for byte in in_chunks(frame[:-1], 1):
+                decoder.receive_data(byte)
+                decoder.next_frame(framer, UNLIMITED)
+            gc.collect()  # the interpreter keeps tuples for later use
+            return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        gc.unfreeze()
 
 
 def check_declared_sizes(suite: Suite) -> None:
@@ -286,7 +291,7 @@ def check_declared_sizes(suite: Suite) -> None:
     """
     starts = dict.fromkeys(frame[:_HEADER] for frame in suite.situations())
     with _tracing():
-        for data in (spoilt for frame in list(starts)[:_MOST_STARTS] for spoilt in _with_huge_numbers(frame)):
+        for data in dict.fromkeys(chain.from_iterable(map(_with_huge_numbers, list(starts)[:_MOST_STARTS]))):
             meter = _Metered(suite.framer)
             ask(meter, Window(data))
             if meter.allocated > _MOST_ALLOCATED:
