@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 import msgpack
 import pytest
@@ -21,15 +21,19 @@ from framestream import (
     EncodeError,
     Exactly,
     FixedLength,
+    FramerContractError,
     FramingError,
     IncompleteFrame,
     LengthPrefix,
     Line,
     Msgpack,
+    NeedMore,
     PayloadError,
     ReadCondition,
     Regex,
+    Span,
     UntilClose,
+    Window,
     WorkerError,
 )
 from framestream.archives import (
@@ -41,6 +45,7 @@ from framestream.archives import (
     Record,
     Split,
     append,
+    divide,
     make_index,
     plan,
     process,
@@ -74,8 +79,8 @@ def cut(whole: FrameDecoder, framer: ReadCondition[Any], on_error: OnError) -> I
             frames = placed_frames(whole, framer, ())
 
 
-def sequential(data: bytes, framer: ReadCondition[Any], on_error: OnError) -> list[Item]:
-    decoder = FrameDecoder(max_frame_size=LIMIT)
+def sequential(data: bytes, framer: ReadCondition[Any], on_error: OnError, limit: int = LIMIT) -> list[Item]:
+    decoder = FrameDecoder(max_frame_size=limit)
     decoder.receive_data(data)
     decoder.receive_eof()
     return list(cut(decoder, framer, on_error))
@@ -399,3 +404,115 @@ def test_what_is_no_torn_end_is_cut_off_by_force_only(tmp_path: Path) -> None:
             repair(path, framer)
         assert path.read_bytes() == content
         assert repair(path, framer, force=True).size == stays
+
+
+# Cost
+
+
+class Counted(InMemory):
+    """Bytes that count how many of them are read, by everybody who has them."""
+
+    read: ClassVar[list[int]] = [0]
+
+    def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
+        for chunk in super().chunks(start, stop):
+            self.read[0] += len(chunk)
+            yield chunk
+
+
+MILLION = 1_000_000
+HOSTILE: dict[str, tuple[ReadCondition[Any], Callable[[], bytes]]] = {
+    # Every guess in the payload takes what is there for the size of a huge frame.
+    "large frames": (LengthPrefix(4), lambda: (struct.pack(">I", MILLION) + b"\x7f" * MILLION) * 16),
+    "above the limit": (
+        LengthPrefix(4, max_size=10),
+        lambda: struct.pack(">I", 16 * MILLION) + b"\x7f" * 16 * MILLION,
+    ),
+    "one line": (Line(), lambda: b"x" * 16 * MILLION + b"\n"),
+    "overlapping": (Delimiter(b"\n\n"), lambda: b"x" * 16 * MILLION + b"\n\n"),
+    "msgpack": (Msgpack(), lambda: msgpack.packb(b"\xdb" * MILLION) * 16),
+    "until close": (UntilClose(), lambda: b"\x7f" * 16 * MILLION),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_every_byte_is_read_a_bounded_number_of_times(name: str) -> None:
+    framer, data = HOSTILE[name][0], HOSTILE[name][1]()
+    source = Counted(data, step=1 << 16)
+    splits = list(divide(source, framer, MILLION))
+    source.read[0] = 0
+    stitched = stitch(splits)
+    # For each split: two guesses, the split and a frame at the limit after it, and both once again.
+    assert source.read[0] < len(splits) * (600_000 + 2 * (MILLION + (1 << 20) + (1 << 17)))
+    assert list(in_splits(stitched.splits, "raise")) == sequential(data, framer, "raise", limit=1 << 20)
+
+
+# Mistakes
+
+
+class Starts(ReadCondition[bytes]):
+    """Frames of one byte, and an answer to `find_start` that breaks the contract."""
+
+    synchronises = "exact"
+
+    def __init__(self, answer: Callable[[Window], int | NeedMore]) -> None:
+        self.find_start = answer  # type: ignore[method-assign]  # a different one for each test
+
+    def find(self, window: Window) -> Span:
+        return window.start, window.start + 1, window.start + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda window: window.start - 1, "find_start returned -1, before 0"),
+        (lambda window: NeedMore(), "find_start wants more"),
+        (lambda window: NeedMore() if window.eof else NeedMore(resume=window.start), "wants more at the end"),
+    ],
+)
+def test_a_framer_that_finds_no_place_is_at_fault(answer: Any, reason: str) -> None:
+    split = Split(InMemory(bytes(1000), step=100), Starts(answer), 500, 1000)
+    with pytest.raises(FramerContractError, match=reason):
+        list(split.frames())
+
+
+def test_mistaken_arguments_are_told(tmp_path: Path) -> None:
+    path, _, framer = a_file(tmp_path, "line")
+    for options in ({"parts": 0}, {"size": 0}, {"parts": 1, "size": 1}):
+        with pytest.raises(ValueError, match=r"must be at least 1|not both"):
+            plan(path, framer, **options)
+    splits = plan(path, framer, parts=3)
+    with pytest.raises(ValueError, match="jobs is 0"):
+        process(splits, numbers_of, jobs=0)
+    with pytest.raises(ValueError, match="does not follow"):
+        stitch(splits[1:])
+    with pytest.raises(ValueError, match="stopped before the end"):
+        list(process(splits, lambda reader: next(reader.records()), jobs=1))
+    with pytest.raises(ArchiveError, match="stands for 2 files"):
+        Path(path + "2").touch()
+        make_index(path + "*", framer)
+    with pytest.raises(TypeError, match="can only read"):
+        write(path, [], Exactly(3))  # type: ignore[arg-type]  # a type checker tells, too
+    with pytest.raises(ArchiveError, match="nothing can be written"):
+        InMemory(b"").write_beside(".x", b"")
+
+
+def test_a_bad_frame_is_raised_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one\n\xff\ntwo\n")
+    make_index(path, Line())
+    archive = Archive(path, Line())
+    with pytest.raises(PayloadError, match=rf"frame at offset 4 of {path}"):
+        archive[1]
+    assert (archive[0], archive[2]) == ("one", "two")
+
+
+def test_a_file_that_loses_bytes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1 << 20))
+    (split,) = plan(path, FixedLength(16))
+    frames = split.frames()
+    next(frames)
+    os.truncate(path, 1 << 17)
+    with pytest.raises(ArchiveError, match=r"it became shorter while it was read \(at offset 131072\)"):
+        list(frames)

@@ -71,6 +71,8 @@ def test_only_splits_that_need_it_are_stitched():
     assert len(asked) == len(parts) > 10
     assert list(range(1000)) == [row["frame"] for part in parts for row in rows(part)]
     assert parts == exact(parts, map=pytest.fail)
+    with pytest.raises(ValueError, match="no file was given"):
+        exact([])
 
 
 @pytest.mark.parametrize(
