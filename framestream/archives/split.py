@@ -173,6 +173,7 @@ class Reader:
         self.in_batches = True
         self.last_end = split.first or 0
         self._next_mark = 0
+        self._skips = False  # whether the last frame was too large: its end has not been seen
         self._decoder = FrameDecoder()
 
     def batches(self, *, on_error: OnError = "raise") -> Iterator[list[Any]]:
@@ -260,8 +261,10 @@ class Reader:
         except PayloadError as error:
             bad = error
         except FramingError as error:
-            if stop is not None and decoder.offset >= stop:
-                self.end = decoder.offset
+            # A frame may be consumed, or skipped, when it turns out to be wrong: then it began before.
+            begin = decoder.offset if error.offset is None else min(decoder.offset, error.offset)
+            if stop is not None and begin >= stop and not self._skips:
+                self.end = begin
                 return None
             if not (isinstance(error, FrameTooLarge) and error.recoverable):
                 raise
@@ -276,7 +279,8 @@ class Reader:
                 return None
             self.first = start if self.first is None else self.first
         self.count += len(frames) or 1
-        if not isinstance(bad, FrameTooLarge):
+        self._skips = isinstance(bad, FrameTooLarge)
+        if not self._skips:
             self.last_end = decoder.offset
         if bad is not None:
             self.bad += 1
