@@ -115,9 +115,7 @@ class Proxy(Framer[ProxyHeader]):
     def decode(self, payload: bytes) -> ProxyHeader:
         """Return the header. A violation breaks the stream (`FramingError`)."""
         if not _is_whole(payload):
-            raise ValueError(
-                "only the beginning of a PROXY header above the limit"
-            )  # the rest is skipped
+            raise ValueError("only the beginning of a PROXY header above the limit")  # the rest is skipped
         try:
             return _read_line(payload) if payload.startswith(LINE) else _read_binary(payload)
         except ValueError as error:
