@@ -29,7 +29,7 @@ class FixMessage(NamedTuple):
     """A message.
 
     Attributes:
-        version: what it begins with, such as ``"FIX.4.4"``.
+        version: its beginning, such as ``"FIX.4.4"``.
         fields: tags and values, from MsgType (35) on, without length and checksum.
     """
 
@@ -61,7 +61,7 @@ class Fix(Framer[FixMessage]):
 
     Fields of data, which may hold SOH, are those of FIX 4.4, and are read by the length before them.
 
-    In the middle of a log, a message probably begins where one is whole, with a CheckSum in its place.
+    In the middle of a log, a message probably begins where a whole one with its CheckSum follows.
     The payload, which the limit counts, is all of the message.
     """
 
@@ -77,7 +77,7 @@ class Fix(Framer[FixMessage]):
     malformed: ClassVar[dict[bytes, str]] = {b"8=FIX.4.4\x0135=0\x01": "message without version and length"}
     peers = ("simplefix 1.0.17 (PyPI)",)
 
-    skip: Annotated[bool, "Pass over what begins otherwise than a message."] = False
+    skip: Annotated[bool, "Skip bytes that do not begin a message."] = False
     max_size: Annotated[int | None, "The largest message. Bytes."] = None
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
