@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from framestream.archives import InMemory, OnError, Reader, Record, Split, process, stitch
 from framestream.decoder import FrameDecoder
-from framestream.errors import FramingError, PayloadError, SpecError
+from framestream.errors import FramerContractError, FramingError, PayloadError, SpecError
 from framestream.framer import ReadCondition
 from framestream.iterate import placed_frames
 from framestream.registry.lookup import available_framers, get_framer
@@ -89,7 +89,12 @@ def check_archives(
     source = Random(seed)  # noqa: S311  # reproducible, not secret
     for _ in range(archives):
         division = _drawn(source, seeds)
-        whole = read_whole(framer, division)
+        try:
+            whole = read_whole(framer, division)
+        except FramerContractError as error:
+            raise ConformanceError(
+                f"an archive raises {describe_error(error)}", data=division.data
+            ) from error
         if whole is None:
             return "its frames take no bytes, so that there is no end of them"
         for way, read in _ways(framer, whole):
