@@ -1,16 +1,16 @@
 """Cut byte streams into protocol frames, with the framing itself as a plugin.
 
-Here is what a user needs first: the framers that read most protocols, streams, a decoder without any
-input or output, framers by name, and every error. The rest is by audience:
+It exports what most users need: the framers that read most protocols, streams, a decoder without any
+input or output, framers by name, and every error. The rest is grouped by audience:
 
-* `framestream.framer`: the contract, for those who write framers;
-* `framestream.framers`: every built-in framer, those that are made of others included;
+* `framestream.framer`: the contract, for authors of framers;
+* `framestream.framers`: every built-in framer, combinators included;
 * `framestream.decoder`, `framestream.stream`, `framestream.net`, `framestream.transport`: the parts, for
-  those who build on one of them;
-* `framestream.testing`: proofs for framers, and streams in memory.
+  code built on one of them;
+* `framestream.testing`: checks for framers, and streams in memory.
 
-The contract and the errors are imported at once. Everything else is imported when it is first asked
-for, so that cutting lines imports neither asyncio nor msgpack nor pluggy.
+The contract and the errors are imported at once, everything else on first use, so that cutting lines
+imports neither asyncio nor msgpack nor pluggy.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _LAZY = {
     "registry.lookup": "available_framers get_framer plugins",
     "stream": "IOStream",
 }
-"""Module to the names that are imported from it when they are asked for."""
+"""Module to the names imported from it on first use."""
 
 _PLACES = {name: module for module, names in _LAZY.items() for name in names.split()}
 

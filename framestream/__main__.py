@@ -11,7 +11,7 @@ hint: pip install click"""
 
 
 def main() -> int:
-    """Run the command line and return its exit status; say what to install if it cannot run."""
+    """Run the command line and return its exit status; if it cannot run, say what to install."""
     _fill_standard_descriptors()
     try:
         from framestream.cli import run  # noqa: PLC0415  # the extra "cli" may be missing
@@ -27,7 +27,7 @@ def main() -> int:
 
 
 def _fill_standard_descriptors() -> None:
-    """Open what the shell has closed (``1>&-``): the next socket would be given its number."""
+    """Open the descriptors the shell has closed (``1>&-``): the next socket would get their number."""
     for number in range(3):
         try:
             os.fstat(number)

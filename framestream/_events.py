@@ -1,7 +1,7 @@
-"""What happens to streams and servers, for whoever listens; nothing is called while nobody does.
+"""Events of streams and servers, for plugins that listen; without a listener nothing is called.
 
-A stream asks ``events.frame_received is not None`` and goes on: that is the whole price of the frame
-tap until a plugin implements it. The plugin manager fills the slots in; this module knows no plugin.
+A stream tests ``events.frame_received is not None``: without a plugin that implements it, the frame
+tap costs only that. The plugin manager fills the slots; this module knows no plugin.
 """
 
 from __future__ import annotations
@@ -37,4 +37,4 @@ class Events:
 EVENTS: Final = tuple(Events.__annotations__)
 
 events: Final = Events()
-"""The one set of slots that streams and servers look at."""
+"""The set of slots that streams and servers look at."""

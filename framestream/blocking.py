@@ -1,17 +1,17 @@
 """Streams and servers for code without an event loop: every call waits in the thread that makes it.
 
-A `Stream` is an `IOStream` seen from other threads. One thread in the background runs the event loop of all
+A `Stream` is an `IOStream` for use from other threads. One background thread runs the event loop of all
 streams of the process; it starts with the first, and a call here is the call there, awaited from outside::
 
-     your threads                               the thread in the background
+     your threads                               the background thread
     ┌────────────────┐   call, then wait        ┌──────────────────────────────┐
     │ Stream.receive │ ───────────────────────► │ IOStream.read                │
     │ Stream.send    │ ◄─────────────────────── │ IOStream.send                │
     └───────┬────────┘   frame, or its error    └───────┬──────────────────────┘
             └───── frames that are cut ahead: popped from its decoder, with no call
 
-So whatever holds for an `IOStream` holds here: addresses, TLS, limits, errors, and that a read that takes too
-long has consumed nothing. A call that has to go there takes two switches of threads, some 50 us.
+So everything true of an `IOStream` is true here: addresses, TLS, limits, errors, and that a read that takes
+too long has consumed nothing. A call to the background thread takes two switches of threads, some 50 us.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class HasFileno(Protocol):
 
 
 MAX_CONNECTIONS: Final = 1000
-"""How many connections a server handles at once unless told otherwise, since each has a thread."""
+"""The most connections a server handles at once by default, since each has a thread."""
 
 
 class _Background:
-    """The thread that runs the event loop of this process; it ends with the process, and not before."""
+    """The thread that runs the event loop of this process; it lives as long as the process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -68,7 +68,7 @@ class _Background:
         self._process = 0
 
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop; it is made with the first stream, and anew in a process that was forked."""
+        """Return the loop; it is made with the first stream, and anew in a forked process."""
         with self._lock:
             if self._loop is None or self._process != os.getpid():
                 self._loop, self._process = asyncio.new_event_loop(), os.getpid()
@@ -80,7 +80,7 @@ _background: Final = _Background()
 
 
 def _run(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine returns that runs in that loop; what interrupts the wait, cancels it."""
+    """Run a coroutine in that loop and return its result; an interrupted wait cancels it."""
     try:
         is_inside = asyncio.get_running_loop() is loop
     except RuntimeError:
@@ -96,13 +96,13 @@ def _run(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> 
 
 
 class Limits(TypedDict, total=False):
-    """What can be limited about one call of `Stream.receive`; None leaves it as it is for the stream.
+    """The limits of one call of `Stream.receive`; None keeps the stream's own.
 
     Attributes:
-        timeout: seconds until the frame must be complete; 0 takes only what is there.
+        timeout: seconds until the frame must be complete; 0 takes only bytes that have arrived.
         max_size: limit on the payload, in bytes.
-        on_oversize: what happens to a frame above it, see `FrameDecoder`; ``"close"`` also closes the stream.
-        min_rate: bytes per second that the frame must arrive with once it has begun.
+        on_oversize: what happens to a larger frame, see `FrameDecoder`; ``"close"`` also closes the stream.
+        min_rate: bytes per second at which the frame must arrive once it has begun.
     """
 
     timeout: float | None
@@ -115,7 +115,7 @@ class Stream(Generic[F]):
     """Read and write frames on a connection; every call waits in the thread that makes it.
 
     One thread receives at a time: another gets a `StreamBusy`. Any number of threads may send: each frame
-    leaves whole, in the order of the calls. Any may close the stream: those that wait for it get a
+    leaves whole, in the order of the calls. Any may close the stream: threads that wait for it get a
     `StreamClosed`. Functions given as options, such as `on_payload_error`, run in the background and must not
     call a stream.
 
@@ -127,7 +127,7 @@ class Stream(Generic[F]):
 
     def __init__(self, stream: IOStream[F]) -> None:
         self._stream = stream
-        self._turn = threading.Lock()  # of the thread that receives
+        self._turn = threading.Lock()  # of the receiving thread
 
     def __repr__(self) -> str:
         return f"<blocking.Stream {self.peer} {'closed' if self.closed() else 'open'}>"
@@ -152,7 +152,7 @@ class Stream(Generic[F]):
     def receive(self, condition: ReadCondition[Any] | str | None = None, **limits: Any) -> Any:
         """Return the next frame, waiting for it if needed.
 
-        Exactly the frame is consumed; what follows it is for the next call, whatever its condition.
+        It consumes exactly the frame; the bytes after it are for the next call, with any condition.
 
         Args:
             condition: what the frame is: a read condition, name or spec string; the stream's own framer if
@@ -174,10 +174,10 @@ class Stream(Generic[F]):
     @overload
     def frames(self, condition: str) -> Iterator[Any]: ...
     def frames(self, condition: ReadCondition[Any] | str | None = None) -> Iterator[Any]:
-        """Iterate over frames until the stream ends in good order.
+        """Iterate over frames until the stream ends cleanly.
 
-        Leaving the loop is safe at any point: the next call begins with the next frame. Raises what `receive`
-        does; an error is not the end of the iterator, if the stream can go on.
+        Leaving the loop is safe at any point: the next call begins with the next frame. Raises the same as
+        `receive`; after an error the iterator continues if the stream can.
         """
         chosen = self._chosen(condition)
         return _Frames(self, self._stream.frames(chosen), chosen)
@@ -200,7 +200,7 @@ class Stream(Generic[F]):
         try:
             if is_plain and events.frame_received is None:
                 decoder = self._stream.receiver.decoder
-                # Nothing in the background looks at these while no read is under way.
+                # The background thread does not touch these while no read is under way.
                 if decoder.ahead and decoder.condition is condition:
                     return decoder.ahead.pop()
             return self._run(read())
@@ -237,7 +237,7 @@ class Stream(Generic[F]):
         self._run(write())
 
     def send_eof(self) -> None:
-        """End this half of the stream; receiving goes on. Errors are those of `send`."""
+        """End this half of the stream; receiving continues. Errors are those of `send`."""
 
         async def send_eof() -> None:
             await self._stream.write_eof()
@@ -252,21 +252,21 @@ class Stream(Generic[F]):
         send_framer: Framer[Any] | str | None = None,
         **options: Any,
     ) -> Stream[T]:
-        """Set what the stream receives and sends by, and return the stream itself; see `IOStream.framed`."""
+        """Set the framers for receiving and sending, and return the stream itself; see `IOStream.framed`."""
         self._call(lambda: self._stream.framed(framer, send_framer, **options))
         return self  # type: ignore[return-value]  # from here on it is
 
     def start_tls(self, context: ssl.SSLContext, **options: Any) -> None:
-        """Go on under TLS; see `IOStream.start_tls`, which has the same options and errors."""
+        """Continue under TLS; see `IOStream.start_tls`, which has the same options and errors."""
         self._run(self._stream.start_tls(context, **options))
 
     # The end
 
     def close(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
-        """Send what is written, then close, within `timeout` seconds; see `IOStream.aclose`.
+        """Send queued bytes, then close, within `timeout` seconds; see `IOStream.aclose`.
 
-        A program that the stream belongs to has a few seconds to end; then it is terminated, and at last
-        killed. What has arrived before can still be received.
+        A program of the stream has a few seconds to end; then it is terminated, and finally
+        killed. Bytes that arrived before can still be received.
         """
         self._run(self._stream.aclose(timeout, linger=linger))
 
@@ -276,7 +276,7 @@ class Stream(Generic[F]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # What it is
+    # State
 
     def closed(self) -> bool:
         """Tell whether the stream is closed."""
@@ -284,27 +284,27 @@ class Stream(Generic[F]):
 
     @property
     def error(self) -> BaseException | None:
-        """What closed the stream; None while it is open and after an orderly close."""
+        """The error that closed the stream; None while it is open and after an orderly close."""
         return self._stream.error
 
     @property
     def peer(self) -> str:
-        """Who is on the other side, as text."""
+        """The other side's address, as text."""
         return self._stream.peer
 
     @property
     def leftover(self) -> bytes:
-        """A copy of everything that has arrived and is not received yet; nothing is consumed."""
+        """A copy of all bytes that have arrived and are not received yet; nothing is consumed."""
         return self._call(lambda: self._stream.leftover)
 
     @property
     def stats(self) -> StreamStats:
-        """The counters as they are now."""
+        """A copy of the counters."""
         return self._call(lambda: self._stream.stats)
 
 
 class ProcessStream(Stream[F]):
-    """A stream to a program: what is sent is its standard input, what is received its standard output."""
+    """A stream to a program: it sends to its standard input, and receives from its standard output."""
 
     _stream: net.ProcessStream
 
@@ -320,7 +320,7 @@ class ProcessStream(Stream[F]):
 
 
 class _Frames(Iterator[T]):
-    """The frames of a stream until it ends. Leaving off at any point loses nothing."""
+    """The frames of a stream until it ends. Stopping at any point loses nothing."""
 
     def __init__(self, stream: Stream[Any], frames: Any, condition: ReadCondition[Any] | None) -> None:
         self._stream = stream
@@ -358,7 +358,7 @@ def connect(
     **options: Unpack[ConnectOptions],
 ) -> Stream[Any]: ...
 def connect(url: str, **options: Any) -> Stream[Any]:
-    """Return a stream to what a URL names: a host, a Unix socket, a serial port, a pipe, a program.
+    """Return a stream to a URL: a host, a Unix socket, a serial port, a pipe, a program.
 
     URLs, options and errors are those of `framestream.connect`, but `half_open` is True by default:
     the stream is open until it is closed here. For ``exec:`` it is a `ProcessStream`.
@@ -387,15 +387,15 @@ def framed(
     send_framer: Framer[Any] | str | None = None,
     **options: Unpack[StreamOptions],
 ) -> Stream[Any]:
-    """Return a stream over something that is open already.
+    """Return a stream over a source that is already open.
 
     Args:
-        source: a connected socket, which may be one that `ssl` has wrapped, or a `Transport`: it belongs to
-            the stream. Or a file with a ``fileno``, such as a serial port of pyserial: it is used until the
+        source: a connected socket, perhaps wrapped by `ssl`, or a `Transport`: the stream owns
+            it. Or a file with a ``fileno``, such as a serial port of pyserial: it is used until the
             stream is closed, and stays open.
-        framer: what is received and sent unless told otherwise.
-        send_framer: what is sent, if that is something else.
-        options: see `StreamOptions`; `half_open` is True unless told otherwise.
+        framer: what to receive and send by default.
+        send_framer: what to send, if different.
+        options: see `StreamOptions`; `half_open` is True by default.
     """
     options.setdefault("half_open", True)
 
@@ -412,7 +412,7 @@ def framed(
 
 
 class Server:
-    """What `serve` returns: a context manager that drains and closes it.
+    """The result of `serve`: a context manager that drains and closes the server.
 
     Attributes:
         url: where to connect, with the port that the system chose for port 0.
@@ -446,10 +446,10 @@ class Server:
             self.close()
 
     def close(self, *, drain_timeout: float | None = None) -> None:
-        """Stop listening, let connections finish what they have begun, and cut what takes too long.
+        """Stop listening, let connections finish what they have begun, and close those that take too long.
 
-        Connections that wait between frames see the end of the stream at once. What still goes on after
-        `drain_timeout` seconds, by default what `serve` was given, has its stream closed. Do not call it in
+        Connections that wait between frames see the end of the stream at once. After `drain_timeout`
+        seconds, by default that of `serve`, the remaining streams are closed. Do not call it in
         a handler: it waits for that one as well.
         """
         _run(self._loop, self._server.aclose(drain_timeout=drain_timeout))
@@ -463,7 +463,7 @@ class Server:
 
 @dataclass(frozen=True)
 class _InThread:
-    """A handler for `framestream.serve` that runs another, which waits, in a thread of its own."""
+    """A handler for `framestream.serve` that runs a blocking one in its own thread."""
 
     handler: Callable[[Stream[Any]], object]
 
@@ -473,7 +473,7 @@ class _InThread:
         def work() -> None:
             try:
                 self.handler(_stand_for(stream))
-            except SystemExit:  # ends a thread, and nothing else
+            except SystemExit:  # ends only the thread
                 done.set_result(None)
             except BaseException as error:  # noqa: BLE001  # the server tells it
                 done.set_exception(error)
@@ -520,9 +520,9 @@ def serve(
 def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a thread for each connection.
 
-    When the handler returns, the stream is closed. What it raises is logged with the peer and ends that
-    connection only. URLs, options and errors are those of `framestream.serve`; but `max_connections` is 1000
-    unless told otherwise.
+    When the handler returns, the stream is closed. An exception in it is logged with the peer and ends only
+    that connection. URLs, options and errors are those of `framestream.serve`; but `max_connections` is 1000
+    by default.
     """
     check_handler(handler)
     if inspect.iscoroutinefunction(handler):

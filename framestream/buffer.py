@@ -7,11 +7,11 @@ Goals
 * Every byte is copied a bounded number of times on its way from the feeder to the frame; `copied` counts
   all copies but the delivered slices themselves.
 * A large frame is received in its final place, and copied once out of a buffer that a feeder lends.
-* Bytes that arrive one at a time take little more than a byte each.
+* Bytes that arrive one at a time take little more memory than a byte each.
 
 Plan
 ----
-The bytes that are not consumed are, in the order of the stream::
+The unconsumed bytes are, in stream order::
 
     head[pos:]    chunks                place            or   view[view_at:]
     +----------+  +------+----------+   +--------+.......+    +----------------+
@@ -21,16 +21,16 @@ The bytes that are not consumed are, in the order of the stream::
 
 Most of the time there is only a head, and the next chunk becomes the head as it is. A frame that straddles
 two chunks costs one join. Only a frame of unknown end that needs a third chunk turns the head into a
-growing bytearray, until that frame is consumed. A frame whose extent is known is not searched any more: its
+growing bytearray, until that frame is consumed. A frame of known extent is not searched any more: its
 payload is joined straight from the chunks.
 
 Invariants
 ----------
 * `queued` is what follows the head: ``size == len(head) - pos + queued``.
-* ``base + pos`` is the stream offset of the first byte that is not consumed.
+* ``base + pos`` is the stream offset of the first unconsumed byte.
 * The head is a bytearray only while a frame at `pos` is being searched; `advance` turns it back.
 * There is a place or a view, not both, and nothing follows either.
-* Whoever wants more than the head has the place closed and the view copied, but for `take` and `look`.
+* Any method that needs more than the head closes the place and copies the view, except `take` and `look`.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ from collections import deque
 from io import BytesIO
 from typing import Final
 
-# Tiny chunks are joined while they wait, and a search has at least so many bytes made contiguous at once:
-# single bytes that arrive before anybody reads cost neither an object nor a search each.
+# Tiny chunks are joined while they wait, and a search makes at least this many bytes contiguous at once:
+# single bytes that arrive before a read cost neither an object nor a search each.
 _TINY: Final = 512
 _SMALL: Final = 4096
 # An empty deque takes 600 bytes: connections that wait for their first byte share one.
 _NO_CHUNKS: Final[deque[bytes | bytearray]] = deque(maxlen=0)
-# A place has room for so many times what has arrived, up to a MiB at once and beyond that: the size that a
-# peer declares is never allocated before it has sent a good part of it, and bytes move but a few times.
+# A place has room for this multiple of what has arrived, up to a MiB at once and beyond that: the size a
+# peer declares is never allocated before it has sent a good part of it, and bytes move only a few times.
 _FIRST_FACTOR: Final = 16
 _FIRST_ROOM: Final = 1 << 20
 _FACTOR: Final = 4
 
 
 class Place:
-    """A payload of known size that is being received where it will stay.
+    """A payload of known size that is received in its final memory.
 
-    It is the memory of a ``BytesIO``: the only one that can be received into and become ``bytes`` without a
-    copy. Fresh memory costs more than the receiving, so that is what counts.
+    It uses a ``BytesIO``, whose memory is the only kind that can be received into and become ``bytes``
+    without a copy. Fresh memory costs more than the receiving, so this matters.
 
     Attributes:
         size: bytes that have arrived.
         total: bytes of the whole payload.
-        is_lent: it is a buffer of the reader's.
+        is_lent: whether it is a buffer of the reader's.
     """
 
     __slots__ = ("_file", "_rest", "_room", "is_lent", "size", "total")
@@ -74,15 +74,15 @@ class Place:
         self._rest = memoryview(b"")
 
     def put(self, piece: bytes | bytearray | memoryview) -> None:
-        """Add what has arrived already."""
+        """Add bytes that have arrived already."""
         self.size = self._room = self.size + self._file.write(piece)
 
     def rest(self) -> memoryview:
-        """Return the room for what is to arrive next."""
+        """Return the room for the bytes that arrive next."""
         self._rest.release()
         if self.size == self._room:
             room = max(_FACTOR * self.size, min(_FIRST_FACTOR * self.size, _FIRST_ROOM))
-            # No small last step: a BytesIO that grows by little takes more than it is asked for, and giving
+            # No small last step: a BytesIO that grows by little takes more than it asks for, and giving
             # that back at the end makes the allocator start with fresh memory each time (30 times slower).
             self._room = room if 2 * room <= self.total else self.total
             self._file.seek(self._room - 1)
@@ -91,25 +91,25 @@ class Place:
         return self._rest
 
     def take(self) -> bytes:
-        """Return what has arrived; the place is of no more use."""
+        """Return the bytes that have arrived; the place cannot be used afterwards."""
         try:
             self._rest.release()
             self._file.truncate(self.size)
         except BufferError:
-            # uvloop holds the room until the call that tells of its bytes returns.
+            # uvloop holds the room until the call that reports its bytes returns.
             return bytes(self._file.getbuffer()[: self.size])
         return self._file.getvalue()
 
     def release(self) -> None:
-        """Let go of the room: where receiving failed, the error's traceback still knows it."""
+        """Release the room: after a failed receive, the error's traceback still refers to it."""
         try:
             self._rest.release()
         except BufferError:
-            return  # a loop holds it until the call that tells of its bytes returns
+            return  # a loop holds it until the call that reports its bytes returns
 
 
 class LentPlace(Place):
-    """A buffer of the reader's that bytes are received into; `take` copies those that are there."""
+    """A buffer of the reader's that bytes are received into; `take` copies those that have arrived."""
 
     __slots__ = ("_whole",)
 
@@ -118,34 +118,34 @@ class LentPlace(Place):
         self._whole = whole
 
     def put(self, piece: bytes | bytearray | memoryview) -> None:
-        """Add what has arrived already."""
+        """Add bytes that have arrived already."""
         self._whole[self.size : self.size + len(piece)] = piece
         self.size += len(piece)
 
     def rest(self) -> memoryview:
-        """Return the room for what is to arrive next."""
+        """Return the room for the bytes that arrive next."""
         self.release()
         self._rest = self._whole[self.size :]
         return self._rest
 
     def take(self) -> bytes:
-        """Return a copy of what has arrived, and let go of the buffer."""
+        """Return a copy of the bytes that have arrived, and release the buffer."""
         self.release()
         return bytes(self._whole[: self.size])
 
 
 class ReceiveBuffer:
-    """Bytes that were received and not consumed.
+    """Bytes received and not consumed.
 
     Attributes:
         head: the contiguous bytes that conditions look at.
-        pos: index in the head of the first byte that is not consumed.
+        pos: index in the head of the first unconsumed byte.
         queued: bytes that follow the head.
         base: stream offset of ``head[0]``.
         copied: bytes moved to make the head contiguous.
-        high_water: the most bytes that were ever there.
+        high_water: the most bytes ever held.
         place: a part of a frame that is being received in its final place.
-        view: a buffer of the feeder's, of which nothing after `view_at` is copied yet.
+        view: a buffer of the feeder's; its bytes after `view_at` are not copied yet.
     """
 
     # fmt: off
@@ -165,7 +165,7 @@ class ReceiveBuffer:
 
     @property
     def size(self) -> int:
-        """Bytes that are not consumed."""
+        """Number of unconsumed bytes."""
         return len(self.head) - self.pos + self.queued
 
     @property
@@ -175,16 +175,16 @@ class ReceiveBuffer:
 
     @property
     def offset(self) -> int:
-        """Stream offset of the first byte that is not consumed."""
+        """Stream offset of the first unconsumed byte."""
         return self.base + self.pos
 
     # Bytes in
 
     def append(self, chunk: bytes) -> None:
-        """Add a chunk after everything else; only a tiny one is ever copied."""
+        """Add a chunk at the end; only a tiny one is ever copied."""
         size = len(self.head)
         if self.pos == size and not self.queued and self.place is None:
-            # As `_replace_head`, without the call: most chunks are received when all before is read.
+            # As `_replace_head`, without the call: most chunks arrive when all before them is read.
             self.base += size
             self.head = chunk
             self.pos = 0
@@ -204,7 +204,7 @@ class ReceiveBuffer:
         self.high_water = max(self.high_water, size)
 
     def note_size(self, more: int = 0) -> None:
-        """Have `high_water` count what is there, and `more`."""
+        """Update `high_water` for the bytes held and `more`."""
         self.high_water = max(self.high_water, self.size + more)
 
     def _queue(self, chunk: bytes) -> None:
@@ -219,9 +219,9 @@ class ReceiveBuffer:
             self._chunks.append(bytearray(chunk))
 
     def unread(self, data: bytes | bytearray, start: int, end: int) -> None:
-        """Have ``data[start:end]`` once more: they were consumed last, and `data` was the head then."""
+        """Restore ``data[start:end]``: they were consumed last, and `data` was the head then."""
         if data is not self.head:
-            # It was consumed to its end, and what followed it is the head now.
+            # It was consumed to its end, and the bytes after it are the head now.
             rest, self.base = bytes(memoryview(self.head)[self.pos :]), self.offset - end
             self._chunks = deque((rest, *self._chunks))
             self.queued += len(rest)
@@ -231,7 +231,7 @@ class ReceiveBuffer:
     # Bytes in a place of their own
 
     def open_place(self, place: Place, start: int) -> None:
-        """Have what is there after the first `start` bytes, and what follows, in `place`."""
+        """Move the bytes after the first `start`, and all that follow, to `place`."""
         head = self.peek(start)
         for segment in self._segments():
             place.put(segment[start:])
@@ -255,7 +255,7 @@ class ReceiveBuffer:
         return done
 
     def filled(self, size: int) -> None:
-        """Note that bytes were put into the place."""
+        """Record that bytes were put into the place."""
         place = self.place
         assert place is not None
         place.size += size
@@ -265,7 +265,7 @@ class ReceiveBuffer:
             self.close_place()
 
     def close_place(self) -> None:
-        """Make what has arrived in the place a chunk like others."""
+        """Turn the bytes in the place into an ordinary chunk."""
         place, self.place = self.place, None
         if place is not None:
             self.queued -= place.size
@@ -273,7 +273,7 @@ class ReceiveBuffer:
                 self._queue(received)
 
     def consume_lent(self) -> bool:
-        """Consume what a lent place holds, if it is full and nothing comes first; else have it as a chunk."""
+        """Consume the bytes of a lent place if it is full and nothing comes first; else make them a chunk."""
         place = self.place
         if place is None or place.size < place.total or self.queued != self.size:
             self.close_place()
@@ -296,7 +296,7 @@ class ReceiveBuffer:
 
     @property
     def only_borrows(self) -> bool:
-        """Whether all there is, and that is something, is borrowed."""
+        """Whether there are bytes, and all of them are borrowed."""
         return self.view is not None and self.pos == len(self.head) and not self._chunks
 
     def look(self, size: int) -> bytes:
@@ -305,14 +305,14 @@ class ReceiveBuffer:
         return bytes(self.view[self.view_at : self.view_at + size])
 
     def take_borrowed(self, start: int, stop: int, end: int) -> bytes:
-        """Do as `take`, where all there is is borrowed."""
+        """Do as `take` when all bytes are borrowed."""
         assert self.view is not None
         payload = bytes(self.view[self.view_at + start : self.view_at + stop])
         self._consume_borrowed(end)
         return payload
 
     def settle(self) -> None:
-        """Keep a copy of what is not consumed of the borrowed bytes."""
+        """Copy the borrowed bytes that are not consumed."""
         view, self.view = self.view, None
         if view is not None:
             rest = bytes(view[self.view_at :])
@@ -323,7 +323,7 @@ class ReceiveBuffer:
     # Contiguous bytes
 
     def grow(self, size: int) -> None:
-        """Join some of what follows to the head, until `size` bytes are contiguous or all are."""
+        """Join following bytes to the head until `size` bytes, or all, are contiguous."""
         if self.pos == len(self.head):
             self._replace_head(self._next_chunk())
         have = len(self.head) - self.pos
@@ -379,7 +379,7 @@ class ReceiveBuffer:
     def take(self, start: int, stop: int, end: int) -> bytes:
         """Consume `end` bytes and return those from `start` to `stop`, copied once.
 
-        All three count from the first byte that is not consumed; `end` bytes must be there.
+        All three count from the first unconsumed byte; at least `end` bytes must be buffered.
         """
         # The frame's payload is joined straight from the chunks, and the chunk in which it ends becomes the
         # next head as it is.
@@ -412,7 +412,7 @@ class ReceiveBuffer:
             self.view = None
 
     def take_into(self, place: memoryview) -> None:
-        """Consume as many bytes as `place` has room for, and copy them there; so many must be there."""
+        """Consume as many bytes as `place` has room for, and copy them there; that many must be buffered."""
         at = 0
         for segment in self._segments():
             piece = segment[: len(place) - at]
@@ -421,7 +421,7 @@ class ReceiveBuffer:
         self.drop(at)
 
     def take_some(self, limit: int) -> bytes:
-        """Consume and return at least one and at most `limit` bytes; copies only what must be cut."""
+        """Consume and return at least one and at most `limit` bytes; copy only a chunk that must be cut."""
         if self.pos == len(self.head):
             self._replace_head(self._next_chunk())
         size = min(limit, len(self.head) - self.pos)
@@ -437,7 +437,7 @@ class ReceiveBuffer:
         return size
 
     def peek(self, size: int, *, at: int = 0) -> bytes:
-        """Return a copy of up to `size` bytes that are not consumed, after the first `at` of them."""
+        """Return a copy of up to `size` unconsumed bytes, after the first `at` of them."""
         pieces: list[memoryview] = []
         for segment in self._segments():
             if size <= 0:

@@ -1,4 +1,4 @@
-"""Refuse an option that makes no sense, where it is given and not where it is used."""
+"""Refuse a senseless option when it is given, not when it is used."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def check_count(
     name: str, value: object, *, least: int = 0, most: int | None = None, of: str = "", optional: bool = False
 ) -> None:
-    """Raise ValueError unless `value` is a whole number, of bytes say, or None where that is no limit."""
-    # True is an int to Python, and a slip of the pen to everybody else.
+    """Raise ValueError unless `value` is a whole number, say of bytes, or None where that means no limit."""
+    # Python takes True for an int; as an option it is a mistake.
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
     if is_count and (most is None or value <= most):  # type: ignore[operator]  # it is an int
         return
@@ -23,7 +23,7 @@ def check_count(
 
 
 def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
-    """Raise ValueError unless `value` is a number of seconds, or None where that is no limit."""
+    """Raise ValueError unless `value` is a number of seconds, or None where that means no limit."""
     _check_amount(name, value, "seconds", optional)
 
 
@@ -45,7 +45,7 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
 
 
 def check_function(name: str, value: object, *, optional: bool = False) -> None:
-    """Raise TypeError unless `value` can be called, or is None where there may be no function."""
+    """Raise TypeError unless `value` can be called, or is None where no function is needed."""
     if not (callable(value) or (optional and value is None)):
         raise TypeError(f"{name} is {value!r}; it must be a function")
 

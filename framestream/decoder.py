@@ -1,19 +1,19 @@
-"""FrameDecoder, sans-IO: bytes in, frames with their places out. It is the only caller of read conditions.
+"""FrameDecoder, sans-IO: bytes in, frames with their offsets out. It is the only caller of read conditions.
 
-There are two routes for a frame. Where the caller goes on asking for the same thing, frames are cut ahead
+A frame takes one of two routes. While the caller keeps asking for the same condition, frames are cut ahead
 in batches (`ReadCondition.split`) and handed out one by one. Every other frame is the *current frame*: one
-object that knows how far it has got, from the first question to its last byte. Its states:
+object that tracks it from the first question to its last byte. Its states:
 
 ===========  =====================================  ======================================================
 state        what is known of the frame             goes on to
 ===========  =====================================  ======================================================
-FRESH        nothing: nobody has looked at it       SEARCHING, KNOWN; delivered at once if it is whole
+FRESH        nothing: it was not looked at yet      SEARCHING, KNOWN; delivered at once if it is whole
 SEARCHING    `NeedMore`: how much, and from where   KNOWN; FRESH after padding, or for another condition
-KNOWN        its extent; its end has to arrive      FRESH when it is delivered, or for another condition
+KNOWN        its extent; its end must still arrive  FRESH when it is delivered, or for another condition
 STREAMING    some of it is handed out in parts      FRESH after the last part; SKIPPING by `skip_frame`
-TRUNCATING   too large: its beginning is gathered   SKIPPING when the beginning is delivered
-SKIPPING     it is thrown away as it arrives        FRESH when all of it is gone
-BROKEN       nothing after it can be read           nothing: the error is raised for ever
+TRUNCATING   too large: its beginning is collected  SKIPPING when the beginning is delivered
+SKIPPING     its bytes are discarded on arrival     FRESH when all of it is gone
+BROKEN       nothing after it can be read           nothing: every call raises the error
 ===========  =====================================  ======================================================
 
 ::
@@ -27,9 +27,9 @@ BROKEN       nothing after it can be read           nothing: the error is raised
                      all of it is gone         │     next_part: STREAMING ──► skip_frame         │
                                                └──── SKIPPING ◄── TRUNCATING ◄── above the limit ┘
 
-STREAMING, TRUNCATING and SKIPPING may begin before the extent is known, where the condition settles payload.
-Conditions are pure, so asking one again changes nothing: frames that were cut ahead are given back by
-finding their ends once more, and whatever goes wrong on a fast path is left to the slow one to report.
+STREAMING, TRUNCATING and SKIPPING may begin before the extent is known, if the condition settles payload.
+Conditions are pure, so asking again changes nothing: to give back frames that were cut ahead, the decoder
+finds their ends again, and a fast path that meets an error leaves it to the slow path to report.
 """
 
 from __future__ import annotations
@@ -63,25 +63,25 @@ OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 
 DEFAULT_MAX_FRAME_SIZE: Final = 1 << 20
 _POLICIES: Final = frozenset(get_args(OnOversize))
-# Header, delimiter and padding together may take this much even where the payload limit is smaller.
+# Header, delimiter and padding together may take this much even if the payload limit is smaller.
 _MOST_OVERHEAD: Final = 65536
-# A payload of which this much is missing is received in its final place. For less, receiving a chunk and
+# A payload that misses this much is received in its final place. For less, receiving a chunk and
 # joining it costs less than preparing the place.
 _LARGE: Final = 1 << 17
-# Frames of this size are copied out of a borrowed buffer one by one; where they are smaller, all of it is
-# copied at once. The first look shows the header of nearly every frame.
+# Frames of this size are copied out of a borrowed buffer one by one; if they are smaller, the whole buffer
+# is copied at once. The first look shows the header of nearly every frame.
 _WORTH_BORROWING: Final = 1 << 15
 _FIRST_LOOK: Final = 512
 # Looking ahead pays after a few frames of one kind, if a batch has a few. It starts small and doubles, and
-# starts again when frames are given back: so what is cut in vain stays in proportion to what is delivered.
-# After a bad frame it starts with a few frames of that size, and not before some good ones: so bad frames
+# starts again when frames are given back: wasted cutting stays in proportion to what is delivered.
+# After a bad frame it waits for some good ones, then starts with a few frames of that size: so bad frames
 # cost what good ones do, whatever follows them.
 _RUN: Final = 3
 _FEWEST: Final = 4
 _FIRST_QUOTA: Final = 512
 _MOST_AHEAD: Final = 1 << 16
-# Frames before others have their turn, where there are others: of those that nobody gets, because they are
-# bad or too large, which cost most; of good ones, which may cost 5 us each; and of pieces of padding.
+# After so many frames other tasks get a turn, if the caller has any: of frames that are skipped as bad or
+# too large, which cost most; of good ones, which may cost 5 us each; and of pieces of padding.
 _SKIPPED_IN_A_ROW: Final = 64
 _FRAMES_IN_A_ROW: Final = 2048
 _PADDING_IN_A_ROW: Final = 2048
@@ -110,17 +110,17 @@ FrameEnd: TypeAlias = Literal[Signal.FRAME_END]
 class State(Enum):
     """How far the current frame has got; the table stands at the top of the module."""
 
-    FRESH = "nobody has looked at it"
+    FRESH = "not looked at yet"
     SEARCHING = "its end has not been found"
     KNOWN = "its extent is known"
     STREAMING = "some of it is handed out"
-    TRUNCATING = "its beginning is gathered"
-    SKIPPING = "it is thrown away"
+    TRUNCATING = "its beginning is collected"
+    SKIPPING = "it is discarded"
     BROKEN = "nothing after it can be read"
 
 
 class Found(Enum):
-    """What a search ends with, unless it is NEED_DATA."""
+    """How a search ends, unless with NEED_DATA."""
 
     EXTENT = "the extent is known"
     SETTLED = "payload has become final"
@@ -140,25 +140,25 @@ TOO_LARGE: Final = Found.TOO_LARGE
 
 TooLarge: TypeAlias = Literal[Found.TOO_LARGE]
 
-# A decoder has skip_frame(); a stream skips what is left when the block of open_frame() ends.
+# A decoder has skip_frame(); a stream skips the rest when the block of open_frame() ends.
 IN_PARTS: Final = (
     "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
 )
 PAYLOAD: Final[Any] = object()  # the value of a frame that `condition.decode` makes from the payload
-_NONE: Final[Any] = object()  # in place of a condition; `None` is what a caller may pass by mistake
+_NONE: Final[Any] = object()  # in place of a condition; a caller may pass `None` by mistake
 _MISS: Final = object()  # the fast path has no answer
-_NOTHING: Final[list[Any]] = []  # one for all that have none, and never added to: an idle decoder is small
+_NOTHING: Final[list[Any]] = []  # shared and never appended to, so that an idle decoder is small
 
 
 def check_policy(policy: OnOversize) -> OnOversize:
-    """Return the policy if there is such a one; else raise ValueError."""
+    """Return the policy if it is a known one; else raise ValueError."""
     if policy not in _POLICIES:
         raise ValueError(f"on_oversize is {policy!r}; it must be one of {', '.join(sorted(_POLICIES))}")
     return policy
 
 
 def _bytes_of(data: Any) -> bytes:
-    # `bytes` itself makes 5 zero bytes of the number 5.
+    # `bytes(5)` would be 5 zero bytes.
     try:
         return memoryview(data).tobytes()
     except TypeError as error:
@@ -179,12 +179,12 @@ class DecoderStats:
     Attributes:
         received: bytes given to `receive_data`.
         frames: frames delivered, those streamed in parts included.
-        oversize: frames above the limit, whatever was done about them.
+        oversize: frames above the limit, under any policy.
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
-        broken: 1 once nothing can be read any more, because of the framing; 0 until then.
+        broken: 1 after an error of the framing ended the stream for good; 0 until then.
         high_water: the most bytes that were ever buffered at once.
-        copied: bytes moved to make frames contiguous, besides the copy that is delivered.
+        copied: bytes moved to make frames contiguous, not counting the copy that is delivered.
     """
 
     received: int = 0
@@ -198,24 +198,24 @@ class DecoderStats:
 
 
 class CurrentFrame:
-    """The frame that begins at the first byte that is not consumed, or has lost some of its bytes already.
+    """The frame that begins at the first unconsumed byte, or some of whose bytes are consumed already.
 
-    Positions count from the first byte that is not consumed; bytes that are consumed move them.
+    Positions count from the first unconsumed byte, so consuming bytes shifts them.
 
     Attributes:
-        state: how far it has got.
+        state: its progress, as in the table at the top of the module.
         condition: whose frame it is, unless it is FRESH.
-        consumed: bytes of the frame that are gone.
+        consumed: bytes of the frame that are consumed.
         extent: whether first, stop and end of the payload and the frame are known.
         value: with the extent: the frame, a `Decode`, or PAYLOAD.
-        size: the payload's size, if it was known before any of it was passed on.
+        size: the payload's size, if known before any of it was passed on.
         need, resume, memo, settled, payload_start: what `NeedMore` answered, while the extent is not known.
         error: why it is skipped, if it is too large.
         report: whether `error` is reported when all of the frame is gone.
-        no_end_at: where the stream must not end, as the frame that ends there is not final; or -1.
-        kept: while TRUNCATING: the beginning, as far as it is there; `missing` bytes of it are not.
-        kept_end: where in the stream what is kept ends.
-        gives_way, paddings: as for the decoder, and how many pieces of padding there were.
+        no_end_at: where the stream must not end, because the frame that ends there is not final; or -1.
+        kept: while TRUNCATING: the part of the beginning that has arrived; `missing` bytes have not.
+        kept_end: stream offset at which the kept part ends.
+        gives_way, paddings: as in the decoder; the number of pieces of padding.
     """
 
     # fmt: off
@@ -241,23 +241,23 @@ class CurrentFrame:
         self.reset()
 
     def reset(self) -> None:
-        """Be the next frame, of which nothing is known."""
+        """Become the next frame, about which nothing is known."""
         self.state = FRESH
         self.consumed = self.window.taken = 0
         self.extent = False
         self.value: Any = PAYLOAD
         self.size: int | None = None
         self.need = self.resume = self.settled = self.payload_start = self.end = 0
-        self.memo: Any = None  # annotated: compiled, it could hold nothing else
+        self.memo: Any = None  # annotated: compiled, its type would be None
         self.window.memo = None
         self.error: FrameTooLarge | None = None
 
     # Where does it end?
 
     def search(self, bound: int, eof: bool, *, in_parts: bool = False) -> Found | NeedData:
-        """Ask about the frame until its extent is known or something is in the way.
+        """Ask about the frame until its extent is known or something stands in the way.
 
-        No more than `bound` + 1 bytes that are not settled are ever gathered. With `in_parts`, return
+        It never collects more than `bound` + 1 unsettled bytes. With `in_parts`, return
         SETTLED as soon as payload is final, so that it can be passed on first. Padding is consumed.
         """
         buffer = self.buffer
@@ -292,7 +292,7 @@ class CurrentFrame:
             try:
                 found = self._ask(last)
             except FramingError:
-                # In smaller chunks, what comes before the error would have been judged, or passed on, first.
+                # In smaller chunks, the bytes before the error would have been judged, or passed on, first.
                 if self._is_undecided_within(bound + 1, have, in_parts):
                     return TOO_LARGE
                 found = self._settled_before_error(have) if in_parts else None
@@ -332,15 +332,15 @@ class CurrentFrame:
             self.fault(f"find raised {type(error).__name__}: {describe_error(error)}", error)
 
     def _answer_to(self, size: int) -> Any:
-        """Return what the condition says of the first `size` bytes alone, or None if it is an error.
+        """Return the condition's answer to the first `size` bytes alone, or None if it is an error.
 
-        In smaller chunks it would have been asked just that. Positions count from the first of them.
+        Smaller chunks would have led to this question. Positions count from the first of these bytes.
         """
         start = self.buffer.pos
         window = Window(bytes(memoryview(self.buffer.head)[start : start + size]))
         if self.consumed:
-            # The frame's beginning is gone, and only the memo knows of it. Else the memo may be of more
-            # bytes than these, and the question is asked afresh.
+            # The frame's beginning is consumed, and only the memo knows it. Otherwise the memo may depend on
+            # more bytes than these, so the question starts afresh.
             window.resume, window.memo, window.taken = self.resume, self.memo, self.consumed
         try:
             return self._find(window)
@@ -348,14 +348,14 @@ class CurrentFrame:
             return None
 
     def _is_undecided_within(self, size: int, have: int, in_parts: bool) -> bool:
-        """Tell whether the first `size` bytes show neither end nor part: in smaller chunks, too large."""
+        """Tell whether the first `size` bytes show neither end nor part: too large, in smaller chunks."""
         if have <= size:
             return False
         more = self._answer_to(size)
         return type(more) is NeedMore and not (in_parts and more.settled)
 
     def _settled_before_error(self, have: int) -> NeedMore | None:
-        """Return the answer to the most bytes that raise no error, if payload is settled in them."""
+        """Return the answer to the longest prefix that raises no error, if it settles payload."""
         buffer, window = self.buffer, self.window
         head, start = bytes(buffer.head), buffer.pos
         good, bad, answer = self.resume, have, None
@@ -370,7 +370,7 @@ class CurrentFrame:
         return answer if type(answer) is NeedMore and (answer.settled or 0) > start else None
 
     def note(self, found: Any) -> None:
-        """Keep the answer to the question just asked, and hold its author to the contract."""
+        """Store the answer to the question just asked, and check it against the contract."""
         if type(found) is tuple:
             self._note_extent(found)
         elif type(found) is NeedMore:
@@ -421,7 +421,7 @@ class CurrentFrame:
         if self.state is FRESH:
             self.state = SEARCHING
 
-    # Some of it
+    # Parts
 
     def next_part(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | TooLarge:
         """Return the next part, FRAME_END, NEED_DATA, or TOO_LARGE if over `bound` bytes stay unsettled."""
@@ -429,7 +429,7 @@ class CurrentFrame:
         while not self.extent:
             found = self.search(bound, eof, in_parts=True)
             if found is SETTLED:
-                # A settled header without payload after it makes no part.
+                # A settled header with no payload after it makes no part.
                 if part := self._take_settled():
                     return part
             elif found is not EXTENT:
@@ -452,7 +452,7 @@ class CurrentFrame:
         return NEED_DATA if self.end else FRAME_END
 
     def drop(self, bound: int, eof: bool) -> FrameEnd | NeedData | TooLarge:
-        """Throw away what is there of the frame; return FRAME_END when all of it is gone."""
+        """Discard the frame's bytes that have arrived; return FRAME_END after the last."""
         while True:
             if self.extent and self.stop > 0:
                 self._moved(self.buffer.drop(self.stop))
@@ -476,7 +476,7 @@ class CurrentFrame:
         self.end -= size
 
     def gather(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | TooLarge:
-        """Return the beginning that is to be kept, when it is there; the rest of the frame is skipped."""
+        """Return the beginning to keep, once it is complete; the rest of the frame is skipped."""
         while self.missing:
             part = self.next_part(bound, eof)
             if not isinstance(part, bytes):
@@ -494,9 +494,9 @@ class CurrentFrame:
     def verdict(self, limit: int) -> FrameTooLarge | None:
         """Return None if the frame is within the limit, else the error to report.
 
-        The verdict is taken on the frame's first ``limit + overhead + 1`` bytes, however many have arrived,
-        so that it does not depend on the chunking: what counts is whether the condition tells the extent
-        from those.
+        The verdict depends on the frame's first ``limit + overhead + 1`` bytes, however many have arrived,
+        so it is the same for every chunking: what counts is whether the condition can tell the extent
+        from those bytes.
         """
         size, end, buffer = self.stop - self.first, self.end, self.buffer
         bound = limit + self.condition.overhead
@@ -509,14 +509,14 @@ class CurrentFrame:
             declared, value = True, found[3] if len(found) == 4 else PAYLOAD
         if declared and size <= limit and end - size <= max(bound, _MOST_OVERHEAD):
             return None
-        self.value = value  # who decodes what is kept of the frame is judged by the same bytes
+        self.value = value  # the same bytes decide who decodes the part that is kept
         return self.too_large(limit, size if declared else None)
 
     def begin_skip(self, error: FrameTooLarge, limit: int, policy: OnOversize) -> None:
-        """Begin to throw away the frame that `error` is about, as the policy has it.
+        """Begin to discard the frame that `error` is about, as the policy says.
 
         Raises:
-            FrameTooLarge: that very error, since the policy is to stop here, or the frame cannot be skipped.
+            FrameTooLarge: `error` itself, if the policy is to stop here or the frame cannot be skipped.
         """
         if policy == "close" or (policy == "raise" and not error.recoverable):
             error.recoverable = False
@@ -535,8 +535,8 @@ class CurrentFrame:
             self.kept_end = self.buffer.offset
 
     def _can_be_skipped(self, bound: int) -> bool:
-        # A frame of undeclared size can be thrown away as it arrives if the condition settles payload. That,
-        # too, is judged by the first `bound` + 1 bytes.
+        # A frame of undeclared size can be discarded as it arrives if the condition settles payload. That,
+        # too, depends on the first `bound` + 1 bytes only.
         if self.extent and self.end <= bound + 1:
             return True
         more = self._answer_to(bound + 1)
@@ -546,11 +546,11 @@ class CurrentFrame:
 
     @property
     def trailer(self) -> bytes:
-        """The bytes that must follow the payload; empty if any may."""
+        """The bytes that must follow the payload; empty if any bytes may."""
         return self.value.trailer if type(self.value) is Decode else b""
 
     def check_trailer(self) -> None:
-        """Refuse the frame if other bytes than its trailer follow the payload."""
+        """Refuse the frame if bytes other than its trailer follow the payload."""
         trailer = self.trailer
         found = self.buffer.peek(len(trailer), at=self.stop)
         if found != trailer:
@@ -558,11 +558,11 @@ class CurrentFrame:
             raise self.placed(error, self.stop)
 
     def too_large(self, limit: int, size: int | None = None) -> FrameTooLarge:
-        """Make the error for a frame above the limit; `size` is given if the frame declares it."""
+        """Make the error for a frame above the limit; pass `size` if the frame declares it."""
         return self._explained(FrameTooLarge(limit=limit, size=size, recoverable=size is not None))
 
     def unskippable(self, error: FrameTooLarge) -> FrameTooLarge:
-        """Have the error say that the frame cannot be thrown away either: nothing after it can be read."""
+        """Add to the error that the frame cannot be skipped: nothing after it can be read."""
         error.recoverable = False
         error.reason += "; it cannot be skipped, because its framer settles no payload early"
         return error
@@ -574,13 +574,13 @@ class CurrentFrame:
         return self.placed(error, -self.consumed) if self.consumed else self._explained(error)
 
     def name_of(self, condition: ReadCondition[Any]) -> str:
-        """Return the spec string, made once: it takes longer than a frame, and bad ones come in floods."""
+        """Return the spec string, made once: it costs more than a frame, and bad frames come in floods."""
         if condition is not self._named:
             self._named, self._name = condition, str(condition)
         return self._name
 
     def placed(self, error: E, at: int) -> E:
-        """Add to the error where it is, counted from the first byte that is not consumed."""
+        """Add the place to the error; `position` counts from the first unconsumed byte."""
         error.offset = self.buffer.offset + at
         error.framer = self.name_of(self.condition)
         error.excerpt = self.buffer.peek(32, at=max(at, 0))
@@ -603,13 +603,13 @@ class CurrentFrame:
 
 
 class Batch:
-    """Frames that were cut at once: where they are, and how far a cursor has followed their delivery.
+    """Frames that were cut at once: their places, and a cursor that follows their delivery.
 
-    Nobody notes where each frame ends. Who wants to know it, or to have undelivered frames back as bytes,
-    has `find` asked again, once for each frame.
+    The end of each frame is not stored. To learn it, or to give back undelivered frames as bytes, the batch
+    calls `find` again, once for each frame.
 
     Attributes:
-        start: index in `head` of the frame found last, padding before it not included.
+        start: index in `head` of the frame found last, without padding before it.
         at: index of the first byte after it.
         end: index of the first byte after the batch.
         base: stream offset of ``head[0]``.
@@ -656,35 +656,35 @@ class Batch:
 class FrameDecoder:
     """Cut received bytes into frames, each by the condition the caller names.
 
-    The answer never depends on how the bytes were split into chunks, the cost is linear in the bytes,
+    The result never depends on how the bytes were split into chunks, the cost is linear in the bytes,
     and a frame leaves the buffer only when it is delivered: the condition may change between any two.
 
     Args:
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
         on_oversize: what happens to a frame above its limit. ``"raise"`` raises `FrameTooLarge`; if the
-            frame declares its size, the next call goes on after it, else the decoder is broken.
-            ``"discard"`` skips exactly that frame and goes on. ``"truncate"`` delivers the first bytes of
-            the payload, up to the limit, and skips the rest. ``"close"`` raises, and nothing can be read
-            any more.
-        on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated, when all
+            frame declares its size, the next call continues after it, else the decoder is broken.
+            ``"discard"`` skips exactly that frame and continues. ``"truncate"`` delivers the first bytes of
+            the payload, up to the limit, and skips the rest. ``"close"`` raises, and nothing more can be
+            read.
+        on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated, once all
             of it is skipped.
-        on_payload_error: called with the `PayloadError` of each frame that cannot be decoded, when all
-            frames before it are delivered; `frame_span` is that of the bad frame, and reading goes on after
-            it. Without one the error is raised instead.
-        offset: where in the stream the first byte stands that it will be given; every offset that it tells
-            counts from the beginning of the stream.
+        on_payload_error: called with the `PayloadError` of each frame that cannot be decoded, after all
+            frames before it are delivered; `frame_span` is that of the bad frame, and reading continues after
+            it. Without it the error is raised instead.
+        offset: stream offset of the first byte it will receive; every offset it reports counts from the
+            beginning of the stream.
 
-    Whoever feeds it from a socket has more to work with, the plumbing: `get_buffer` and `buffer_updated`
-    receive a large frame in its final place, `borrow` and `settle` use a kept buffer where it is,
+    Code that feeds it from a socket can use more methods: `get_buffer` and `buffer_updated`
+    receive a large frame in its final place, `borrow` and `settle` use a kept buffer in place,
     `receive_into` and `release_place` a buffer of the reader's; `missing` tells how much to wait for.
 
     Attributes:
-        condition: what was asked for last.
-        ahead: frames that were cut ahead by it, the next one last. While there is one,
-            ``decoder.ahead.pop()`` does what ``next_frame(decoder.condition)`` does, with no call. Look
-            the list up each time: a batch is a new one.
-        gives_way: raise `Respite` now and then in a flood of frames, for a caller who has others to serve.
-            Nothing is lost: the next call goes on.
+        condition: the condition of the last call.
+        ahead: frames of that condition that were cut ahead, the next one last. While it is not empty,
+            ``decoder.ahead.pop()`` does the same as ``next_frame(decoder.condition)`` without a call. Look
+            the list up each time: each batch is a new list.
+        gives_way: raise `Respite` now and then in a flood of frames, for a caller with other tasks to serve.
+            Nothing is lost: the next call continues.
     """
 
     # fmt: off
@@ -735,28 +735,28 @@ class FrameDecoder:
         self.on_discard = on_discard
         self.on_payload_error = on_payload_error
         self.condition: Any = _NONE
-        self._other: Any = _NONE  # asked for before that, and another one
+        self._other: Any = _NONE  # the other condition asked for before that
         self.ahead: list[Any] = _NOTHING
-        self._batch: Batch | None = None  # what was cut last, if that was the last thing to be delivered
+        self._batch: Batch | None = None  # the last batch, if the last frame delivered was of it
         self._buffer = ReceiveBuffer()
         self._buffer.base = self._first = offset
         self._frame = CurrentFrame(self._buffer)
         self._eof = False
-        self._finished = False  # a condition that may be empty has had its frame at the end
-        self._error: Exception | None = None  # raised by the next call; for ever if the frame is BROKEN
-        self._error_place = (0, 0)  # offset and size of the bad frame that it is about
-        self._cut = 0  # frames delivered, and those cut ahead
+        self._finished = False  # a condition that may be empty has delivered its frame at the end
+        self._error: Exception | None = None  # raised by the next call; by every call if the frame is BROKEN
+        self._error_place = (0, 0)  # offset and size of its bad frame
+        self._cut = 0  # frames delivered or cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
         self._size = 0  # bytes it took, header and delimiter included
         self._run = 0  # frames delivered in a row for one condition
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._undecodable = 0  # see `stats`
-        self._skipped = 0  # frames that nobody got, as far as others may have to wait for them
+        self._skipped = 0  # frames skipped since other tasks last had a turn
         self._pause_at = _FRAMES_IN_A_ROW
 
     @property
     def gives_way(self) -> bool:
-        """Whether it does; see the attributes."""
+        """Whether it raises `Respite`; see the attributes."""
         return self._frame.gives_way
 
     @gives_way.setter
@@ -766,11 +766,11 @@ class FrameDecoder:
     # Bytes in
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
-        """Add received bytes, or those of any buffer. ``bytes`` are kept without a copy; none mean nothing.
+        """Add received bytes, or any buffer. ``bytes`` are kept without a copy; empty ones change nothing.
 
         Raises:
             StreamClosed: after `receive_eof`.
-            TypeError: it is no buffer.
+            TypeError: `data` is not a buffer.
         """
         if self._eof:
             raise StreamClosed("data received after the end of the stream")
@@ -782,14 +782,14 @@ class FrameDecoder:
                 self._buffer.note_size(self._held_ahead())
 
     def receive_eof(self) -> None:
-        """Say that nothing will follow. What is buffered can still be read."""
+        """Say that no bytes will follow. Buffered bytes can still be read."""
         self._eof = True
 
     def get_buffer(self) -> memoryview | None:
-        """Return where the next bytes belong, if there is such a place: put some at its beginning.
+        """Return the place to receive the next bytes into, if there is one: fill it from its beginning.
 
         It is the rest of a large frame that `next_frame` waits for, or of the buffer given to
-        `receive_into`, and never goes beyond that. Then tell `buffer_updated`. None: receive elsewhere.
+        `receive_into`, and never extends beyond it. Then call `buffer_updated`. None: receive elsewhere.
         """
         self._open_place()
         place = self._buffer.place
@@ -809,9 +809,9 @@ class FrameDecoder:
         self._buffer.filled(size)
 
     def borrow(self, view: memoryview) -> bool:
-        """Add received bytes that stay in the feeder's own buffer until `settle`; return whether any do.
+        """Add received bytes that stay in the feeder's buffer until `settle`; return whether any do.
 
-        Large frames of declared size are copied out of it once, and it costs nothing else. Others are copied
+        Large frames of declared size are copied out of it once, without any other cost. Others are copied
         at once.
 
         Raises:
@@ -833,18 +833,18 @@ class FrameDecoder:
         return False
 
     def settle(self) -> None:
-        """Keep what is not delivered of the borrowed bytes: their buffer will be used for others."""
+        """Copy the borrowed bytes that are not delivered: their buffer will be reused."""
         if self._buffer.view is not None:
             self._open_place()
             self._buffer.settle()
 
-    # Bytes out, past any condition
+    # Bytes out, without a condition
 
     def take_into(self, place: memoryview) -> None:
-        """Consume as many bytes as the place has room for, and put them there; so many must be `buffered`.
+        """Consume as many bytes as the place has room for, and copy them there; that many must be `buffered`.
 
-        No frame may be on its way out: see `skipping`. Raises what `next_frame` raises before it has looked
-        at anything.
+        No frame may be under way: see `skipping`. Raises what `next_frame` raises before it looks
+        at any byte.
         """
         self._look_away()
         start = self._buffer.offset
@@ -852,17 +852,17 @@ class FrameDecoder:
         self._delivered(start, len(place))
 
     def receive_into(self, place: memoryview) -> None:
-        """As `take_into`, where more is to come: have what is buffered, and what follows, in that place.
+        """Do as `take_into` before all bytes have arrived: receive the rest into that place, too.
 
-        `get_buffer` returns the rest of it. Nothing is consumed before `release_place`.
+        `get_buffer` returns its remaining room. Nothing is consumed before `release_place`.
         """
         self._look_away()
         self._buffer.open_place(LentPlace(place), 0)
 
     def release_place(self, *, consume: bool = True) -> bool:
-        """Give the place back. With `consume`, consume what it holds if it is full, and return True then.
+        """Give the place back. With `consume`, consume its bytes if it is full, and then return True.
 
-        Otherwise what it holds is buffered, like all that arrives.
+        Otherwise its bytes are buffered like any others.
         """
         buffer = self._buffer
         start = buffer.offset
@@ -873,8 +873,8 @@ class FrameDecoder:
         return True
 
     def take_leftover(self) -> bytes:
-        """Consume and return every byte that is received and not delivered; somebody else goes on there."""
-        if self._frame.state is not BROKEN:  # which it stays
+        """Consume and return every byte received and not delivered, for another reader to continue with."""
+        if self._frame.state is not BROKEN:  # a broken frame stays
             self._prepare(_NONE, -1)
             self._frame.reset()
         leftover = self._buffer.peek(self._buffer.size)
@@ -888,7 +888,7 @@ class FrameDecoder:
 
     # Frames out
 
-    # The options are positional, too: a function with keyword-only ones costs a third more to call.
+    # The options are positional, too: keyword-only ones make a call cost a third more.
     def next_frame(
         self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
     ) -> T | NeedData | End:
@@ -898,8 +898,8 @@ class FrameDecoder:
         this call.
 
         Raises:
-            FramingError: the bytes can be no such frame; every later call raises it again.
-            FrameTooLarge: see `on_oversize`; ``recoverable`` tells whether the next call goes on.
+            FramingError: the bytes cannot be a frame; every later call raises it again.
+            FrameTooLarge: see `on_oversize`; ``recoverable`` tells whether the next call continues.
             IncompleteFrame: the stream ended inside the frame; nothing is consumed.
             PayloadError: the frame cannot be decoded; it is consumed. See `on_payload_error`.
             StreamBusy: a frame is being streamed in parts; finish it or call `skip_frame`.
@@ -925,7 +925,7 @@ class FrameDecoder:
             buffer = self._buffer
             is_empty = buffer.pos == len(buffer.head) and not buffer.queued and self._frame.state is FRESH
             if is_empty and not self._eof and not condition.can_be_empty:
-                return NEED_DATA  # the way of every read that waits
+                return NEED_DATA  # every read that waits takes this path
             try:
                 frame: T | NeedData | End = self._whole_frame(condition, limit)
                 return self._next(condition, limit, policy) if frame is _MISS else frame
@@ -946,7 +946,7 @@ class FrameDecoder:
         self._prepare(condition, limit)
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
         if self._quota:
-            self._run = max(self._run, _RUN)  # who asks for a batch goes on asking
+            self._run = max(self._run, _RUN)  # a caller that asks for a batch will ask for more
         frames: list[T] = []
         while True:
             if self.ahead:
@@ -960,7 +960,7 @@ class FrameDecoder:
                     frame = self._next(condition, limit, policy)
             except Exception as error:
                 if frames:
-                    # An incomplete frame is found incomplete again; and so is it time for a respite.
+                    # The next call finds an incomplete frame, or a due respite, again.
                     if isinstance(error, Respite):
                         self._pause_at = 0
                     elif not isinstance(error, IncompleteFrame):
@@ -980,9 +980,9 @@ class FrameDecoder:
     def next_part(self, condition: ReadCondition[Any]) -> bytes | FrameEnd | NeedData | End:
         """Return the next piece of the current frame's payload, then FRAME_END when the frame is complete.
 
-        Parts are the payload as it is on the wire, not decoded, and never empty. No limit applies to the
-        frame: memory stays within one chunk plus what the condition cannot yet tell payload from
-        delimiter, which is limited as a frame is. END means that no frame begins.
+        Parts are the payload as it was sent, not decoded, and never empty. No limit applies to the
+        frame: memory stays within one chunk plus the bytes that the condition cannot yet tell from a
+        delimiter, which the limit does cover. END means that no frame begins.
 
         Raises the same as `next_frame`; `IncompleteFrame` if the stream ends before the frame does.
         """
@@ -1020,17 +1020,17 @@ class FrameDecoder:
         return part
 
     def skip_frame(self) -> None:
-        """Throw away the rest of the frame that is being streamed, as it arrives; do nothing if none is."""
+        """Discard the rest of the frame that is being streamed, as it arrives; without one, do nothing."""
         if self._frame.state is STREAMING:
             self._frame.state = SKIPPING
 
     # One frame
 
     def _whole_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
-        """Return the frame if it is plain, there as a whole, and of a size that nobody could object to.
+        """Return the frame if it is plain, complete, and certainly within the limit.
 
-        Others are cut ahead if that pays. The answer is NEED_DATA if nothing is there. Any other is kept for
-        `_next`, which asks again where it was an error, and knows its place.
+        Others are cut ahead if that pays. The answer is NEED_DATA if there are no bytes. Any other answer is
+        stored for `_next`, which asks again after an error, and knows its place.
         """
         current, buffer = self._frame, self._buffer
         state = current.state
@@ -1062,7 +1062,7 @@ class FrameDecoder:
             first, stop, end = found
             size = end - start
             if start <= first <= stop <= end and 0 < size <= limit and size <= have + buffer.queued:
-                # Here, each call would cost a tenth of what a small frame costs.
+                # Here, each call would cost a tenth of a small frame.
                 self._start, self._size, self._batch = buffer.base + start, size, None
                 self._cut += 1
                 self._run += 1
@@ -1118,7 +1118,7 @@ class FrameDecoder:
                 if isinstance(beginning, bytes):
                     start = buffer.offset - frame.consumed
                     self._delivered(start, frame.kept_end - start)
-                    # A frame of undeclared size may be delivered before anybody can say who decodes it.
+                    # A frame of undeclared size may be delivered before it is known who decodes it.
                     is_declared = frame.error is not None and frame.error.size is not None
                     value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
                     return self._decode(condition, beginning, value, self._size - len(beginning))
@@ -1153,7 +1153,7 @@ class FrameDecoder:
         if type(value) is Decode:
             self._guard(frame.check_trailer)
         elif value is not PAYLOAD:
-            first = frame.stop  # the value is there: nothing of the payload is wanted
+            first = frame.stop  # the value exists already: the payload is not needed
         start, size = buffer.offset, frame.end
         payload = buffer.take(first, frame.stop, size)
         frame.reset()
@@ -1198,7 +1198,7 @@ class FrameDecoder:
             raise Respite
 
     def _raise(self, error: FrameTooLarge | PayloadError) -> NoReturn:
-        """Raise what has cost one frame only, or leave that to the next call."""
+        """Raise an error that cost only one frame, or leave it to the next call."""
         if self._is_respite_due():
             self._error, self._error_place = error, (self._start, self._size)
             raise Respite
@@ -1245,8 +1245,8 @@ class FrameDecoder:
     def _split(self, condition: ReadCondition[Any], most: int, limit: int) -> list[Any]:
         """Cut whole frames from the first `most` bytes of the head, and consume them.
 
-        A frame that raises ends the batch silently: `find` meets it next, and knows its place. A `split` that
-        raises leaves all frames to `find`.
+        A frame that raises ends the batch silently: `find` meets it next, and knows its place. If `split`
+        raises, all frames are left to `find`.
         """
         frame, buffer = self._frame, self._buffer
         head, start = buffer.head, buffer.pos
@@ -1254,11 +1254,11 @@ class FrameDecoder:
             return []
         data, at, last = head, start, self._eof and not buffer.queued
         if len(head) - start > most:
-            # The window is never larger than the limit, so that no author of a `split` needs to check it.
+            # The window is never larger than the limit, so no `split` needs to check it.
             data, at, last = head[start : start + most], 0, False
         try:
             frames, end = condition.split(Window(data, at, eof=last))
-        except FAULTS:  # so may `decode`, and nobody knows of which frame it was
+        except FAULTS:  # perhaps from `decode`, and its frame is unknown
             frames, end = [], at
         if not at <= end <= len(data) or bool(frames) != (end > at):
             where = f"{len(frames)} frames that end at {end}, of data from {at} to {len(data)}"
@@ -1292,12 +1292,12 @@ class FrameDecoder:
         self._run = 0
         self._quota = _FIRST_QUOTA
 
-    # What stands before a read
+    # Before a read
 
     def _prepare(self, condition: ReadCondition[Any], limit: int) -> None:
-        """Make sure that nothing is in the way of asking for `condition`, or for _NONE in particular.
+        """Clear the way for asking about `condition`, or about none in particular (_NONE).
 
-        Frames cut ahead stay if they were cut for the same, and within `limit`.
+        Frames cut ahead stay if they were cut for the same condition, and within `limit`.
         """
         frame = self._frame
         if self._error is not None:
@@ -1317,8 +1317,8 @@ class FrameDecoder:
             raise StreamBusy(IN_PARTS)
         same = condition is self.condition
         if not same and condition is not self._other and condition == self.condition:
-            # An equal condition goes on where the other was: `Line()` written anew each time searches no
-            # byte twice. Compared once, each is known by its identity.
+            # An equal condition continues where the other was: `Line()` written anew each time searches no
+            # byte twice. After one comparison, each is recognised by its identity.
             self.condition = condition
             same = True
         if self.ahead and not (same and self._batch is not None and self._batch.limit <= limit):
@@ -1342,7 +1342,7 @@ class FrameDecoder:
             self._fail(error)
 
     def _fail(self, error: Exception) -> NoReturn:
-        # A broken stream stays broken, and so does one with a broken framer.
+        # A broken stream stays broken, and so does one whose framer is broken.
         self._frame.state = BROKEN
         self._error = error
         raise error
@@ -1358,13 +1358,13 @@ class FrameDecoder:
     def _resume(
         self, ask: Callable[[int, bool], bytes | FrameEnd | NeedData | TooLarge]
     ) -> bytes | FrameEnd | NeedData:
-        """Pass on or throw away what is there of a frame that is too large, or that nobody wants."""
+        """Pass on or discard the bytes of a frame that is too large or skipped."""
         frame = self._frame
         limit = self._limit(frame.condition, None) if frame.error is None else frame.error.limit
         outcome: bytes | FrameEnd | NeedData | TooLarge
         outcome = self._guard(ask, limit + frame.condition.overhead, self._eof)
         if outcome is TOO_LARGE:
-            self._oversized += frame.error is None  # else it is counted already
+            self._oversized += frame.error is None  # otherwise it is counted already
             self._fail(frame.unskippable(frame.error or frame.too_large(limit)))
         if outcome is NEED_DATA and self._eof:
             raise frame.incomplete()
@@ -1389,7 +1389,7 @@ class FrameDecoder:
     def _busy_truncating(self) -> StreamBusy:
         return StreamBusy(f"a truncated frame of {self._frame.condition} is being read; read on with that")
 
-    # What is there
+    # State
 
     @property
     def streaming(self) -> bool:
@@ -1398,20 +1398,20 @@ class FrameDecoder:
 
     @property
     def skipping(self) -> bool:
-        """True while a frame, or the rest of one, is thrown away as it arrives."""
+        """True while a frame, or the rest of one, is discarded as it arrives."""
         return self._frame.state is SKIPPING or self._frame.state is TRUNCATING
 
     @property
     def frame_size(self) -> int | None:
-        """The payload size in bytes of the frame being streamed, if it is known already, else None."""
+        """The payload size in bytes of the frame being streamed, if known already, else None."""
         return self._frame.size if self._frame.state is STREAMING else None
 
     @property
     def frame_span(self) -> tuple[int, int]:
-        """Where the frame delivered last stood: stream offsets of its first byte and of the byte after it.
+        """The place of the frame delivered last: stream offsets of its first byte and of the byte after it.
 
-        Header and delimiter are included, padding before the frame is not. Of a batch it is the last frame,
-        of a truncated one it ends with what is kept. Before the first frame it is (0, 0).
+        Header and delimiter are included, padding before the frame is not. After a batch it is that of the
+        last frame; that of a truncated frame ends with the part kept. Before the first frame it is (0, 0).
         """
         if self._batch is None:
             return self._start, self._start + self._size
@@ -1441,7 +1441,7 @@ class FrameDecoder:
 
     @property
     def offset(self) -> int:
-        """Offset in the stream of the first byte that is not delivered."""
+        """Stream offset of the first byte that is not delivered."""
         if not self.ahead:
             return self._buffer.offset
         batch = self._follow()
@@ -1454,7 +1454,7 @@ class FrameDecoder:
 
     @property
     def held(self) -> int:
-        """At least as much as `buffered`: frames cut ahead count until the last is delivered. No search."""
+        """At least `buffered`, without a search: frames cut ahead count until the last is delivered."""
         size = self._buffer.size
         return size + self._held_ahead() if self.ahead else size
 
@@ -1464,11 +1464,11 @@ class FrameDecoder:
 
     @property
     def leftover(self) -> bytes:
-        """A copy of every byte that is received and not delivered; nothing is consumed."""
+        """A copy of every byte received and not delivered; nothing is consumed."""
         return self.peek(self._buffer.size + self._held_ahead())
 
     def peek(self, size: int) -> bytes:
-        """Return a copy of the next `size` bytes, or fewer if fewer are there; nothing is consumed."""
+        """Return a copy of the next `size` bytes, or fewer if fewer have arrived; nothing is consumed."""
         if not self.ahead:
             return self._buffer.peek(size)
         batch = self._follow()

@@ -7,7 +7,7 @@ the peer          `FramingError`, `FrameTooLarge`, `IncompleteFrame`: the stream
 the payload       `PayloadError`: this frame cannot be decoded, the stream is still in step
 the caller        `EncodeError`, `SpecError`, `UnknownFramerError`, `AddressError`, `StreamBusy`,
                   `StreamClosed`
-the network       `ConnectError`, `ConnectTimeout`: nobody could be reached there
+the network       `ConnectError`, `ConnectTimeout`: no connection could be made
 the system        `WorkerError`: a server's process cannot be started; `ArchiveError`: a file cannot be read
 the plugin        `FramerContractError`, `PluginError`
 ================  =======================================================================
@@ -26,12 +26,12 @@ from typing import Any, Final, TypeVar
 E = TypeVar("E", bound=BaseException)
 
 FAULTS: Final = (Exception, SystemExit)
-"""What is a fault of the framer that raises it while it is asked: it may not end the program either.
+"""Exceptions that count as faults of a framer that raises them; even SystemExit must not end the program.
 
-Not so KeyboardInterrupt, which is the user's, and CancelledError, which ends a task.
+KeyboardInterrupt belongs to the user and CancelledError ends a task, so neither is among them.
 """
 
-_MOST_SHOWN: Final = 10_000  # characters of what somebody else's error says
+_MOST_SHOWN: Final = 10_000  # characters of another library's error message
 _MOST_TOLD: Final = 500  # characters of one line about a plugin
 _MOST_NAMES: Final = 40  # in one list of them
 
@@ -40,7 +40,7 @@ class FramestreamError(Exception):
     """The base of every exception that framestream raises on purpose. Each can be pickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own would call the class with the message alone.
+        # Exception's own `__reduce__` would call the class with the message alone.
         return _restored, (type(self), self.args), self.__dict__
 
 
@@ -55,7 +55,7 @@ def _of(source: str) -> str:
 class FramingError(FramestreamError):
     """The bytes break the rules of the framing, and nothing after them can be trusted.
 
-    A condition raises it with a `reason` and, if it knows better than "somewhere in this frame",
+    A condition raises it with a `reason` and, where it knows the place more exactly than "this frame",
     the `position` of the offending byte in ``window.data``. The decoder adds the rest.
 
     Attributes:
@@ -97,7 +97,7 @@ class FrameTooLarge(FramingError):
         limit: the limit, in bytes of payload.
         size: the payload's size if the frame declared it before its last byte, else None.
         discarded: bytes of this frame that were skipped so far, header and delimiter included.
-        recoverable: True if the next read goes on after this frame, False if the stream is broken.
+        recoverable: True if the next read continues after this frame, False if the stream is broken.
         closing: True if the policy in force is to close the stream.
     """
 
@@ -124,7 +124,7 @@ class FrameTooLarge(FramingError):
 
 
 class IncompleteFrame(FramingError):
-    """The stream ended in the middle of a frame. Nothing is consumed: the bytes are the leftover.
+    """The stream ended in the middle of a frame. Nothing is consumed: the bytes stay readable as leftover.
 
     Attributes:
         received: bytes of the frame that did arrive (and were not passed on as parts).
@@ -148,7 +148,7 @@ class IncompleteFrame(FramingError):
 
 
 class PayloadError(FramestreamError):
-    """This frame's payload cannot be decoded. The frame is consumed; the next read goes on after it.
+    """This frame's payload cannot be decoded. The frame is consumed; the next read continues after it.
 
     Attributes:
         reason: what is wrong.
@@ -186,11 +186,11 @@ class EncodeError(FramestreamError, ValueError):
 
 
 class SpecError(FramestreamError, ValueError):
-    """A spec string, or an option in it, does not describe a framer.
+    """A spec string, or one of its options, does not describe a framer.
 
     Attributes:
         spec: the whole string.
-        position: index of the character where it goes wrong, or None.
+        position: index of the first wrong character, or None.
     """
 
     def __init__(self, reason: str, *, spec: str = "", position: int | None = None) -> None:
@@ -203,10 +203,10 @@ class UnknownFramerError(SpecError, LookupError):
     """No framer has this name.
 
     Attributes:
-        name: what was asked for.
+        name: the name asked for.
         suggestion: the nearest name that exists, or None.
         available: every name that exists.
-        distribution: what to install to have it, if that is known, or None.
+        distribution: the distribution to install for it, if known, or None.
     """
 
     def __init__(
@@ -242,10 +242,10 @@ class AddressError(FramestreamError, ValueError):
 
 
 class ConnectError(FramestreamError, ConnectionError):
-    """Nobody could be reached at a URL.
+    """No connection could be made to a URL.
 
     Attributes:
-        url: where to.
+        url: the URL.
         attempts: each address that was tried, with the exception that ended it.
     """
 
@@ -262,7 +262,7 @@ class ConnectError(FramestreamError, ConnectionError):
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
-    """Nobody was reached at a URL within the time allowed."""
+    """No connection could be made to a URL within the time allowed."""
 
 
 class WorkerError(FramestreamError, RuntimeError):
@@ -270,7 +270,7 @@ class WorkerError(FramestreamError, RuntimeError):
 
 
 class ArchiveError(FramestreamError):
-    """A file of frames cannot be read, is no longer what it was, or does not fit what is known of it.
+    """A file of frames cannot be read, has changed, or contradicts its index.
 
     Attributes:
         reason: what is wrong, without the place.
@@ -305,10 +305,10 @@ class StreamClosed(FramestreamError):
 class StreamTimeout(FramestreamError, TimeoutError):
     """Something took longer than allowed: a frame, a silent peer, a slow sender, a peer that never reads.
 
-    After a read timed out nothing is consumed and the stream is usable; after a write, it is closed.
+    After a read timeout nothing is consumed and the stream is usable; after a write timeout it is closed.
 
     Attributes:
-        peer: for a read, who has not sent the frame in time; else empty.
+        peer: for a read, the peer that did not send the frame in time; else empty.
     """
 
     def __init__(self, *reason: object, peer: str = "") -> None:
@@ -323,7 +323,7 @@ class BufferFull(FramestreamError):
 
     Attributes:
         size: bytes that would be buffered.
-        limit: bytes that may be.
+        limit: bytes that may be buffered.
     """
 
     def __init__(self, reason: str, *, size: int, limit: int) -> None:
@@ -333,11 +333,11 @@ class BufferFull(FramestreamError):
 
 
 class FramerContractError(FramestreamError):
-    """A framer broke the contract: this is a bug in the framer, not in the bytes.
+    """A framer broke the contract: the bug is in the framer, not in the bytes.
 
     Attributes:
         framer: the condition at fault, as its spec string.
-        offset: where in the stream it was asked.
+        offset: where in the stream the framer was asked.
     """
 
     def __init__(self, reason: str, *, framer: str = "", offset: int | None = None) -> None:
@@ -347,15 +347,15 @@ class FramerContractError(FramestreamError):
 
 
 class DecodeFault(PayloadError, FramerContractError):
-    """`decode` raised what the contract does not know, such as a KeyError: a bad payload, or a bug.
+    """`decode` raised an exception outside the contract, such as a KeyError: a bad payload, or a bug.
 
-    Only a person can tell which. To the reader it is a bad frame like any other, and reading goes on after
-    it; whoever looks for broken framers finds it as a `FramerContractError`.
+    Only a person can tell which. A reader sees a bad frame like any other, and reading continues after it;
+    code that looks for broken framers catches it as a `FramerContractError`.
     """
 
 
 class PluginError(FramestreamError):
-    """A plugin could not be loaded or used; the others are not affected.
+    """A plugin could not be loaded or used; other plugins are not affected.
 
     Attributes:
         plugin: the plugin's name.
@@ -367,7 +367,7 @@ class PluginError(FramestreamError):
 
 
 class PluginDefect(PluginError):
-    """What is wrong with a plugin, found by us or raised by it: one line that can be printed."""
+    """A plugin's defect, found by us or raised by the plugin: one printable line."""
 
     def __init__(self, reason: str, *, plugin: str = "") -> None:
         line = " ".join(reason[: 2 * _MOST_TOLD].split())
@@ -377,10 +377,10 @@ class PluginDefect(PluginError):
 
 @contextmanager
 def blame(what: str, *, plugin: str = "", ours: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn whatever the code of a plugin raises inside into a `PluginDefect` that says what it did.
+    """Turn any exception from a plugin's code inside the block into a `PluginDefect` that describes it.
 
-    That goes for ``SystemExit`` and an exception without a working ``str``, too. A defect that was found
-    inside, what is named in `ours`, and KeyboardInterrupt come through as they are.
+    This includes ``SystemExit`` and exceptions without a working ``str``. A `PluginDefect`, the exceptions
+    named in `ours`, and KeyboardInterrupt pass unchanged.
     """
     let_through: tuple[type[BaseException], ...] = (PluginDefect, KeyboardInterrupt, *ours)
     try:
@@ -398,19 +398,19 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return these names with commas between them; of very many, the first."""
+    """Return these names joined with commas; of a very long list, only the first ones."""
     more = len(names) - _MOST_NAMES
     return ", ".join(names) if more <= 0 else f"{', '.join(names[:_MOST_NAMES])} and {more} more"
 
 
 def describe_os_error(error: BaseException) -> str:
-    """Return why something failed in a few words of lower case: the system's own, without the number."""
+    """Return in a few lower-case words why something failed: the system's text, without its number."""
     text, name, origin = describe_error(error), type(error).__name__, type(error).__module__
     if origin == "ssl":  # its errno is not the system's
         known = getattr(error, "verify_message", "") or getattr(error, "reason", "") or text
         text = known if " " in known else known.replace("_", " ").lower()
     elif isinstance(error, OSError):
-        # The resolver has numbers of its own, and some errors none.
+        # The resolver has its own numbers, and some errors have none.
         number = 0 if origin == "socket" else error.errno or 0
         text = os.strerror(number) if number in errno.errorcode else error.strerror or text
     is_name = text == name or (text[:2].isupper() and text[1:2] != " ")  # or an acronym
@@ -418,13 +418,13 @@ def describe_os_error(error: BaseException) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Return text that a peer or a plugin may have chosen, safe for a terminal or a line of a log.
+    """Return text that a peer or a plugin may have chosen, made safe for a terminal or a log line.
 
-    What does not print is shown as its escape: control characters (C0, C1), marks that change the direction
+    Unprintable characters become escapes: control characters (C0, C1), marks that change the direction
     of writing, lone surrogates, line breaks.
 
     Args:
-        keep: characters to leave as they are, a line feed for instance.
+        keep: characters to leave unchanged, a line feed for instance.
     """
     if text.isprintable():
         return text
@@ -437,14 +437,14 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 class Respite(Exception):
-    """Not an error: a decoder has skipped many frames in a row, and whoever asked it lets others go first."""
+    """Not an error: a decoder skipped many frames in a row and lets its caller give other tasks a turn."""
 
 
 def describe_error(error: BaseException, *, keep: str = "") -> str:
-    """Return the error's own words, printable; its type's name where it has none, or its ``str`` raises.
+    """Return the error's message, printable; its type's name if it has none, or if its ``str`` raises.
 
     Args:
-        keep: as for `printable`.
+        keep: as in `printable`.
     """
     try:
         text = str(error)
@@ -457,9 +457,9 @@ def describe_error(error: BaseException, *, keep: str = "") -> str:
 
 
 def because(error: E, cause: BaseException | None) -> E:
-    """Return `error` with its cause, to be raised: as ``raise error from cause``.
+    """Return `error` with its cause set, ready to raise: the same as ``raise error from cause``.
 
-    The compiler of the compiled packages drops what stands after ``from``; there, this stands instead.
+    mypyc drops what follows ``from``, so the compiled packages use this.
     """
     error.__cause__ = cause
     return error

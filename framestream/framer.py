@@ -13,22 +13,22 @@ The simplest complete framer::
                 return NeedMore(resume=len(window.data))
             return window.start, end, end + 1
 
-A window is what `find` looks at; every place in it is an index in ``data``::
+A window is what `find` looks at; every position in it is an index in ``data``::
 
      ------ - -------- + ------------------ + ----------------
-     others' bytes     | seen last time     | new bytes
+     other frames      | seen last time     | new bytes
      ------ - -------- + ------------------ + ----------------
                        ^start               ^resume           ^len(data)
 
-A complete frame is answered with a span, ``(first, stop, end)``. It may end beyond the data::
+For a complete frame the answer is a span, ``(first, stop, end)``. It may end beyond the data::
 
                        + ------ + ------------ + --------- + ----------
                        | header | payload      | delimiter | next frame
                        + ------ + ------------ + --------- + ----------
                        ^start   ^first         ^stop       ^end
 
-Any other with ``NeedMore(resume=..., settled=...)``: the search goes on from `resume`, and payload before
-`settled` is final::
+For any other it is ``NeedMore(resume=..., settled=...)``: the search continues from `resume`, and payload
+before `settled` is final::
 
                        + ------ + ------------------- + ------ +
                        | header | payload so far      | unclear|
@@ -36,7 +36,7 @@ Any other with ``NeedMore(resume=..., settled=...)``: the search goes on from `r
                        ^start   ^payload_start        ^settled ^len(data)
                                                       ^resume
 
-When the frame is streamed, what is settled is passed on and gone. The next window begins after it, and
+When the frame is streamed, the settled part is passed on and removed. The next window begins after it, and
 ``start - taken`` is where the frame began::
 
      |<---------- taken ------------------------------>| unclear, and new bytes
@@ -59,8 +59,8 @@ T_co = TypeVar("T_co", covariant=True)
 Span: TypeAlias = tuple[int, int, int]
 """Payload start, payload stop, start of the next frame: indices in ``window.data``.
 
-The last two may lie beyond the data: the decoder then waits, checks the limit before the body has
-arrived, and does not ask again.
+The last two may lie beyond the data: the decoder then checks the limit before the body has arrived,
+waits, and does not ask again.
 """
 
 ValueSpan: TypeAlias = tuple[int, int, int, Any]
@@ -73,14 +73,14 @@ The frame must be complete in the data, unless the fourth item is a `Decode`.
 class Decode:
     """The fourth item of a span: decode the payload with this function instead of ``condition.decode``.
 
-    Combinators use it to say which of their parts must decode a frame whose body has yet to arrive.
+    Combinators use it to say which of their parts must decode a frame whose body has not arrived yet.
 
     Args:
         decode: turns the payload into the frame.
         trailer: the bytes that must stand between the payload and the next frame, such as the comma of
-            a netstring. The extent can then be told before they have arrived: the decoder checks them
+            a netstring. The condition can then tell the extent before they arrive: the decoder checks them
             when they do, and a frame that ends otherwise is a `FramingError` at its trailer.
-        final: False if the stream must not end after this frame, because something belongs after it: that
+        final: False if the stream must not end after this frame, because more belongs to it: such an
             end is an `IncompleteFrame`. `split` then leaves a frame that ends with the data to `find`.
     """
 
@@ -92,7 +92,7 @@ class Decode:
         self.final = final
 
     def using(self, decode: Callable[[bytes], Any]) -> Decode:
-        """Return the same with another function."""
+        """Return a copy with another function."""
         return Decode(decode, trailer=self.trailer, final=self.final)
 
     def __repr__(self) -> str:
@@ -110,22 +110,22 @@ class _Padding(Enum):
 PADDING: Final = _Padding.PADDING
 """The fourth item of a span of bytes that belong to no frame: blank lines, keep-alives, white space.
 
-They are consumed, nothing is delivered for them, and the stream may end after them. They must be in
-the data, and no payload of a frame may have been settled.
+They are consumed and not delivered, and the stream may end after them. They must be in
+the data, and no payload of a frame may have been settled before.
 """
 
 
 class Window:
-    """The bytes that have arrived and are not consumed: look, do not touch.
+    """The bytes received and not yet consumed. Read them only.
 
     Attributes:
-        data: contiguous bytes; what lies before `start` belongs to somebody else.
+        data: contiguous bytes; those before `start` belong to other frames.
         start: first byte of the frame. When the frame is being streamed in parts, the first byte that
-            was not yet passed on; `taken` bytes of the frame are gone before it.
-        resume: where the last search stopped (`start`, the first time): go on from here.
-        memo: what `NeedMore` carried last time (None, the first time).
-        eof: True if nothing will follow `data`.
-        taken: bytes of this frame already passed on and gone (0 unless the frame is streamed and the
+            not yet passed on; `taken` bytes of the frame came before it.
+        resume: where the last search stopped (at first, `start`): continue from here.
+        memo: what the last `NeedMore` carried (at first, None).
+        eof: True if no bytes will follow `data`.
+        taken: bytes of this frame already passed on and removed (0 unless the frame is streamed and the
             condition reported `NeedMore.settled`).
     """
 
@@ -163,16 +163,16 @@ class Window:
 
 
 class NeedMore:
-    """The answer "this frame does not end in what is there".
+    """The answer "this frame does not end in these bytes".
 
     Args:
-        size: do not ask again before this many bytes of the frame are there, counted from
-            ``window.start`` (0: ask when anything has arrived). Never more than `find` needs to answer.
-        resume: index in the data from which to go on searching; what lies before it will not be
-            looked at again, except for a bounded header.
-        memo: handed back in ``window.memo``. Treat it as immutable.
-        settled: index in the data; payload before it is final and may be delivered, or thrown away,
-            already. A condition that reports it does not look before it again.
+        size: do not ask again before the frame has this many bytes, counted from
+            ``window.start`` (0: ask after any new byte). Never more than `find` needs to answer.
+        resume: index in the data at which the search continues; it does not look at earlier bytes
+            again, except at a bounded header.
+        memo: passed back in ``window.memo``. Treat it as immutable.
+        settled: index in the data; payload before it is final and may already be delivered or
+            discarded. A condition that reports it does not look before it again.
         payload_start: index where the settled payload begins (``window.start`` unless given).
     """
 
@@ -214,8 +214,8 @@ class NeedMore:
 class ReadCondition(ABC, Generic[T_co]):
     """Where does the frame that begins here end? Subclass it, preferably as a frozen dataclass.
 
-    Conditions are values: nothing is kept in ``self`` between calls, so one object may serve any
-    number of streams at once, compares equal to its like, and prints as its own spec string.
+    Conditions are values: they keep nothing in ``self`` between calls, so one object may serve any
+    number of streams at once, equals others with the same options, and prints as its spec string.
     """
 
     name: str = ""
@@ -234,33 +234,33 @@ class ReadCondition(ABC, Generic[T_co]):
     """True if a frame may take no bytes at all (``Exactly(0)``, or `UntilClose` on a finished stream)."""
 
     synchronises: Literal["exact", "likely"] | None = None
-    """What `find_start` is worth: "exact" where it gives every place at which a frame begins, and no other;
-    "likely" where it may miss one or be wrong; None where bytes in the middle of a stream tell nothing.
+    """How reliable `find_start` is: "exact" if it finds every place where a frame begins, and no other;
+    "likely" if it may miss one or be wrong; None if it cannot tell from bytes in the middle of a stream.
     """
 
     lookbehind: int = 0
-    """Bytes before ``window.start`` that `find_start` looks at, such as the delimiter of the frame before."""
+    """Bytes before ``window.start`` that `find_start` looks at, such as the previous frame's delimiter."""
 
     @abstractmethod
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span of the frame that begins at ``window.start``, or what is missing.
+        """Return the span of the frame that begins at ``window.start``, or `NeedMore`.
 
-        Pure: the same window gives the same answer. Raise `FramingError` where the bytes can be no
-        frame; anything else that escapes is reported as a bug of the framer.
+        Pure: the same window gives the same answer. Raise `FramingError` if the bytes cannot be a
+        frame; any other exception is reported as a bug of the framer.
         """
 
     def decode(self, payload: bytes) -> T_co:
         """Turn a payload into what the reader gets; by default the payload itself.
 
-        Any exception becomes a `PayloadError`: the frame is consumed and reading goes on after it. Only a
+        Any exception becomes a `PayloadError`: the frame is consumed and reading continues after it. Only a
         `FramingError`, or a `FramerContractError`, breaks the stream.
         """
         return payload  # type: ignore[return-value]  # T_co is bytes unless a subclass decodes
 
     def split(self, window: Window) -> tuple[list[T_co], int]:
-        """Cut every whole frame from ``window.start`` on; return them and where the rest begins.
+        """Cut every whole frame from ``window.start`` on; return them and the index where the rest begins.
 
-        Override it where a batch can be cut faster than frame by frame. The decoder never shows it
+        Override it if a batch can be cut faster than frame by frame. The decoder never passes
         more bytes than the limit allows for one frame, so it need not check sizes. It must agree with
         repeated `find` and `decode`, stop before a frame that raises, and may stop earlier.
         """
@@ -292,31 +292,31 @@ class ReadCondition(ABC, Generic[T_co]):
     def find_start(self, window: Window) -> int | NeedMore:
         """Return the first place at or after ``window.start`` where a frame may begin.
 
-        Asked of conditions that synchronise, by those who begin in the middle: of an archive that several
-        processes read, or of a stream that has lost some bytes. ``window.taken`` bytes come before
-        ``window.start``, at least one, and `lookbehind` of them are in the data, or all of them. Padding may
+        Only conditions that synchronise are asked, by readers that begin in the middle: of an archive read by
+        several processes, or of a stream that has lost bytes. ``window.taken`` bytes come before
+        several processes, or of a stream that lost bytes. ``window.taken`` bytes come before
         come first at the place returned.
 
-        Pure, like `find`. `NeedMore` with `resume` says that no frame begins before that place: it is the
-        start of the next question. At the end, where no frame begins any more, return ``len(window.data)``.
+        Pure, like `find`. `NeedMore` with `resume` says that no frame begins before that index, where the
+        next question starts. At the end, if no frame begins any more, return ``len(window.data)``.
         """
         raise NotImplementedError(f"{self} does not synchronise")
 
     def explain(self, window: Window) -> str:
-        """Guess what the bytes of a refused frame are, for the error message; "" if they say nothing.
+        """Guess what the bytes of a refused frame are, for the error message; "" if they match nothing known.
 
-        Asked with the window at the frame's start, and only when the frame is refused.
+        Called with the window at the frame's start, and only when the frame is refused.
         """
         return ""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # A dataclass would print all options, defaults too; it leaves a class the `__repr__` of its own body.
+        # A dataclass would print all options, defaults too; it keeps a `__repr__` that the class defines.
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = cls.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
-        """Return the call that makes it, without the options that are the default."""
+        """Return the call that makes this condition, without options that have their default."""
         shown: list[str] = []
         try:
             for option, value, is_default in _values_of(self):
@@ -341,15 +341,15 @@ class Framer(ReadCondition[T]):
     def encode(self, frame: T) -> bytes | Sequence[bytes]:
         """Return the bytes that carry this frame, as one buffer or several to be sent in order.
 
-        Raise `EncodeError` for a frame that this framing cannot carry: reading the bytes back gives
+        Raise `EncodeError` for a frame that this framing cannot carry. Reading the bytes back gives
         an equal frame.
         """
 
 
 def check_condition(value: object, name: str = "") -> None:
-    """Raise TypeError unless a value, an argument of this name, is a read condition; say what was meant.
+    """Raise TypeError unless a value, passed as `name`, is a read condition; suggest what was meant.
 
-    People bring what other libraries take: a number of bytes, a delimiter, a framing's name, or the class.
+    People pass what other libraries take: a number of bytes, a delimiter, a framing's name, or the class.
     """
     if isinstance(value, ReadCondition):
         return
@@ -369,18 +369,18 @@ def check_condition(value: object, name: str = "") -> None:
     )
 
 
-# For authors: what nearly every framer of bytes, or of lengths in digits, does ------------------
+# For authors: what nearly every framer of bytes, or of lengths in digits, needs -----------------
 
 
 def bytes_of(frame: object, max_size: int | None = None, *, copy: bool = True, kind: str = "bytes") -> bytes:
-    """Return the bytes that an encoder was given, whatever bytes-like object holds them.
+    """Return the bytes of the bytes-like object that an encoder was given.
 
-    What is `bytes` already is not copied. ``len`` of the result counts bytes, where that of an array or a
-    view of larger items counts items.
+    `bytes` are not copied. ``len`` of the result counts bytes; that of an array or a view of larger
+    items would count items.
 
     Args:
-        max_size: the most bytes that are accepted; None for any number.
-        copy: with False, what is not `bytes` is given as a contiguous view of bytes.
+        max_size: the most bytes to accept; None for any number.
+        copy: with False, anything but `bytes` is returned as a contiguous view of bytes.
         kind: what the frame should have been, for the message.
 
     Raises:
@@ -399,13 +399,13 @@ def bytes_of(frame: object, max_size: int | None = None, *, copy: bool = True, k
 
 
 def read_digits(field: bytes | bytearray | str, base: int = 10) -> int:
-    """Return the number that ASCII digits write, and nothing but digits.
+    """Return the number written in ASCII digits; accept nothing but digits.
 
     ``int`` takes more: signs, spaces, underscores, ``0x`` and the digits of other scripts. A peer that sends
-    those is wrong, and two programs that disagree about a length can be played against each other.
+    those is wrong, and an attacker can exploit two programs that disagree about a length.
 
     Raises:
-        ValueError: there is no digit, or anything else.
+        ValueError: the text is empty, or has a character that is no digit.
     """
     text = field if isinstance(field, str) else field.decode("latin-1")
     allowed = "0123456789abcdefABCDEF" if base == 16 else "0123456789"[:base]
@@ -426,7 +426,7 @@ class Option(NamedTuple):
         hint: the type it is annotated with.
         default: the default, or `inspect.Parameter.empty`.
         kind: how Python passes it: one of `inspect`'s kinds.
-        required: True if nothing can be made without it.
+        required: True if it has no default.
         repeats: True if it takes any number of values.
         holds_framers: True if its values are conditions, which may stand in parentheses after the name.
     """
@@ -446,9 +446,9 @@ def options_of(factory: Any) -> tuple[Option, ...]:
     """Return the options of a condition's class, or of a function that makes one, in their order.
 
     Raises:
-        SpecError: an annotation names what is not there.
+        SpecError: an annotation names something undefined.
     """
-    # Imported here: a program that prints no condition does without.
+    # Imported here: a program that prints no condition does not need it.
     from inspect import Parameter, signature  # noqa: PLC0415
     from typing import get_type_hints  # noqa: PLC0415
 
@@ -493,7 +493,7 @@ def is_condition_type(hint: Any) -> bool:
 
 
 def _members(hint: Any) -> Iterator[Any]:
-    """Yield a hint, and what it is a union, a tuple or an annotation of."""
+    """Yield a hint and its parts: the members of a union or a tuple, the type in an annotation."""
     yield hint
     if isinstance(hint, TypeVar):
         yield from _members(hint.__bound__)
@@ -506,7 +506,7 @@ def _values_of(condition: ReadCondition[Any]) -> list[tuple[Option, Any, bool]]:
     """Return the options of a condition, their values, and whether each is the default.
 
     Raises:
-        SpecError: an annotation names what is not there.
+        SpecError: an annotation names something undefined.
         AttributeError: the condition does not keep an option as an attribute.
     """
     values = [(option, getattr(condition, option.parameter)) for option in options_of(type(condition))]
@@ -519,7 +519,7 @@ def _values_of(condition: ReadCondition[Any]) -> list[tuple[Option, Any, bool]]:
 def _spec_string(condition: ReadCondition[Any]) -> str:
     """Return the shortest spec string: the name, and the options that are not the default.
 
-    What has no name, or does not keep its options as attributes, is shown by its `repr`.
+    A condition without a name, or that does not keep its options as attributes, is shown by its `repr`.
     """
     if not condition.name:
         return repr(condition)
@@ -548,7 +548,7 @@ def _spec_string(condition: ReadCondition[Any]) -> str:
         if value is True:
             texts.append(option.key)
         elif in_place:
-            # A word that is the name of an option would be taken for that one.
+            # A word that is the name of an option would be read as that option.
             texts += [f'"{text}"' if text in keys else text for text in map(format_value, items)]
         else:
             texts += [f"{option.key}={format_value(item)}" for item in items]
@@ -557,7 +557,7 @@ def _spec_string(condition: ReadCondition[Any]) -> str:
 
 
 def _child(condition: ReadCondition[Any]) -> str:
-    """Return a condition's text, in parentheses where a comma in it could be taken for the next child."""
+    """Return a condition's text, in parentheses if a comma in it could be read as the next child."""
     text = str(condition)
     return f"({text})" if re.search(_LIKE_THE_NEXT_CHILD, text) else text
 
@@ -570,13 +570,13 @@ UNITS: Final = {"": 1, "b": 1} | {
     for power, letter in enumerate("kmgt", 1)
     for unit, size in (("b", 1000), ("ib", 1024))
 }
-"""The units of a size in lower case, and how many bytes each is."""
+"""The units of a size in lower case, and how many bytes each has."""
 
 ESCAPES: Final = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\", '"': '"'}
-"""What stands after a backslash in a spec string, and what it means; ``\\xff`` is any other byte."""
+"""What may follow a backslash in a spec string, and what it means; ``\\xff`` is any other byte."""
 
 _BARE: Final = r"[\w.+*/;|!?$%^&@#~<>\[\]{}-]+"
-# Where an option takes text or something else, these would be taken for the latter.
+# If an option takes text or something else, these words would be read as the latter.
 _NOT_TEXT: Final = r"(?i:[+-]?\.?\d.*|[+-]?(inf|infinity|nan)|none|yes|no|true|false|on|off)"
 
 

@@ -1,7 +1,7 @@
 """Front ends without a loop of ours: iterate over the frames of a file, a socket or an iterable.
 
-`answers` is the loop that asks a decoder and feeds it until the stream ends; `AsyncFrames` does the same and
-awaits.
+`answers` is the loop that asks a decoder and feeds it until the stream ends; `AsyncFrames` is its
+asynchronous counterpart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from framestream.framer import ReadCondition, check_condition
 T = TypeVar("T")
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
-# A recv of 256 KiB costs six times one of 64 KiB, because the large buffer is allocated and shrunk anew.
+# A recv of 256 KiB costs six times as much as one of 64 KiB: the large buffer is allocated and shrunk anew.
 CHUNK_SIZE = 1 << 16
 
 
@@ -63,28 +63,28 @@ def iter_frames(
     """Yield the frames of a blocking source until it ends.
 
     Frames are yielded as soon as they are complete; the source is read in chunks of at most 64 KiB, by
-    whichever of ``read1``, ``recv`` and ``read`` it has.
+    its ``read1``, ``recv`` or ``read``, the first that it has.
 
     Args:
-        source: a path, ``bytes``, a binary file object, a blocking socket of a stream, a serial port (as
+        source: a path, ``bytes``, a binary file object, a blocking stream socket, a serial port (as
             pyserial has them: it never ends), or an iterable of ``bytes``.
         condition: a read condition, or the name or spec string of one.
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
         on_oversize: what happens to a frame above the limit, see `FrameDecoder`.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated.
-        on_payload_error: called with each `PayloadError`, and the iteration goes on after the bad
-            frame; without it the error is raised and ends the iteration.
+        on_payload_error: called with each `PayloadError`; the iteration then continues after the bad
+            frame. Without it the error is raised and ends the iteration.
 
     Raises:
-        FramingError: the bytes are no such frames; everything before them has been yielded.
+        FramingError: the bytes are not such frames; all frames before them have been yielded.
         IncompleteFrame: the source ended inside a frame.
         PayloadError: see `on_payload_error`.
-        BlockingIOError: the source does not block, and has nothing yet.
-        TypeError: the source gives no bytes, or it is a socket that keeps the boundaries of messages.
-        OSError: the source's own.
+        BlockingIOError: the source does not block, and has no bytes yet.
+        TypeError: the source does not give bytes, or is a socket that keeps message boundaries.
+        OSError: from the source.
 
-    Every error ends the iteration, also one from which the source could go on, such as a timeout that is set
-    on a socket: there, use a decoder of your own.
+    Every error ends the iteration, even one that the source could recover from, such as a timeout set on a
+    socket: for that, use a decoder of your own.
     """
     decoder = FrameDecoder(**options)
     ask = partial(decoder.next_batch, condition_of(condition))
@@ -108,7 +108,7 @@ def answers(
 
 
 def feed(decoder: FrameDecoder, chunk: BytesLike | End) -> None:
-    """Give a chunk to the decoder, or END, the end of the stream."""
+    """Give the decoder a chunk, or END for the end of the stream."""
     if chunk is END:
         decoder.receive_eof()
     else:
@@ -131,7 +131,7 @@ def placed_frames(
 def condition_of(condition: ReadCondition[Any] | str) -> ReadCondition[Any]:
     """Return the condition itself, or the one that a name or spec string describes."""
     if isinstance(condition, str):
-        # Only a name needs the registry, and with it pluggy.
+        # Only a name needs the registry, which imports pluggy.
         from framestream.registry.lookup import get_framer  # noqa: PLC0415
 
         return get_framer(condition)
@@ -153,7 +153,7 @@ def _chunks(source: Any) -> Iterator[BytesLike]:
             return _read_chunks(getattr(source, method), source)
     try:
         return iter((source if isinstance(source, bytes) else memoryview(source),))
-    except TypeError:  # it is no buffer
+    except TypeError:  # not a buffer
         pass
     try:
         return iter(source)
@@ -171,23 +171,23 @@ def _file_chunks(path: str | os.PathLike[str]) -> Iterator[BytesLike]:
 def _read_chunks(read: Callable[[int], bytes | None], source: Any) -> Iterator[bytes]:
     while chunk := read(CHUNK_SIZE):
         yield chunk
-    # Where a raw file has nothing yet, its ``read`` gives None; the ``read1`` of a buffer over it gives b"".
+    # Without bytes, a raw file's ``read`` returns None; the ``read1`` of a buffer over it returns b"".
     raw = getattr(source, "raw", None)
     if chunk is None or (isinstance(raw, io.FileIO) and not os.get_blocking(raw.fileno())):
         raise BlockingIOError(errno.EAGAIN, "the source does not block, and has nothing yet")
 
 
 def _serial_chunks(port: Any) -> Iterator[bytes]:
-    """Yield what a serial port receives, for ever; its timeout passes without a byte, and means nothing."""
+    """Yield what a serial port receives, for ever; a timeout without a byte means nothing."""
     if getattr(port, "timeout", None) == 0:
         raise ValueError("the serial port has timeout=0, so it never waits; set None, or some seconds")
     while True:
-        # To ask for more than is there is to wait for the timeout.
+        # Asking for more bytes than have arrived would wait for the timeout.
         yield port.read(min(max(port.in_waiting, 1), CHUNK_SIZE))
 
 
 def _check_socket(source: Any) -> None:
-    # Imported here: whoever has a socket has it already.
+    # Imported here: a caller that has a socket has imported it already.
     import socket  # noqa: PLC0415
 
     kind = getattr(source, "type", socket.SOCK_STREAM)
@@ -222,17 +222,17 @@ class AsyncFrames(AsyncIterator[T]):
     """The frames of an asynchronous source.
 
     An error does not end it. Cancelling a pending step, as ``asyncio.wait_for(anext(frames), 1)`` does, loses
-    no byte that was received, and the next step goes on, as far as the source does:
+    no received byte. Whether the next step can continue depends on the source:
 
-    - A function, or an object with ``read`` or ``__anext__`` of its own, is asked again. Nothing is lost if
-      cancelling it loses nothing, which is so for queues, streams and sockets.
-    - An asynchronous generator is ended by any exception, and a cancellation is one. What it has yielded is
-      not lost, but the next step that needs more raises `StreamClosed`: nobody knows whether that was the
-      end. Give the function that the generator awaits instead.
+    - A function, or an object with its own ``read`` or ``__anext__``, is called again. Nothing is lost if
+      cancelling it loses nothing, which is true of queues, streams and sockets.
+    - Any exception ends an asynchronous generator, and a cancellation is one. What it has yielded is
+      not lost, but the next step that needs more raises `StreamClosed`, because it cannot know whether the
+      stream was complete. Pass the function that the generator awaits instead.
 
     Raises:
         StreamBusy: another task waits for the next frame.
-        StreamClosed: see above; `real_error` is what ended the generator.
+        StreamClosed: see above; `real_error` is the exception that ended the generator.
     """
 
     def __init__(self, decoder: FrameDecoder, condition: ReadCondition[T], source: AsyncSource) -> None:
@@ -278,10 +278,10 @@ class AsyncFrames(AsyncIterator[T]):
 
 
 def _receiver(source: Any) -> Callable[[], Awaitable[BytesLike | End]]:
-    """Return what is awaited for the next bytes; it gives END at the end of the stream."""
+    """Return an awaitable for the next bytes; it gives END at the end of the stream."""
     if isinstance(source, AsyncIterable) and not hasattr(source, "read"):
         return partial(anext, aiter(source), END)
-    # The lines that a StreamReader yields have a limit of their own.
+    # The lines that a StreamReader yields have their own length limit.
     receive = partial(source.read, CHUNK_SIZE) if hasattr(source, "read") else source
     if not callable(receive):
         kind = type(source).__name__

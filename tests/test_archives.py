@@ -21,15 +21,19 @@ from framestream import (
     EncodeError,
     Exactly,
     FixedLength,
+    FramerContractError,
     FramingError,
     IncompleteFrame,
     LengthPrefix,
     Line,
     Msgpack,
+    NeedMore,
     PayloadError,
     ReadCondition,
     Regex,
+    Span,
     UntilClose,
+    Window,
     WorkerError,
 )
 from framestream.archives import (
@@ -441,3 +445,74 @@ def test_every_byte_is_read_a_bounded_number_of_times(name: str) -> None:
     # For each split: two guesses, the split and a frame at the limit after it, and both once again.
     assert source.read[0] < len(splits) * (600_000 + 2 * (MILLION + (1 << 20) + (1 << 17)))
     assert list(in_splits(stitched.splits, "raise")) == sequential(data, framer, "raise", limit=1 << 20)
+
+
+# Mistakes
+
+
+class Starts(ReadCondition[bytes]):
+    """Frames of one byte, and an answer to `find_start` that breaks the contract."""
+
+    synchronises = "exact"
+
+    def __init__(self, answer: Callable[[Window], int | NeedMore]) -> None:
+        self.find_start = answer  # type: ignore[method-assign]  # a different one for each test
+
+    def find(self, window: Window) -> Span:
+        return window.start, window.start + 1, window.start + 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda window: window.start - 1, "find_start returned -1, before 0"),
+        (lambda window: NeedMore(), "find_start wants more"),
+        (lambda window: NeedMore() if window.eof else NeedMore(resume=window.start), "wants more at the end"),
+    ],
+)
+def test_a_framer_that_finds_no_place_is_at_fault(answer: Any, reason: str) -> None:
+    split = Split(InMemory(bytes(1000), step=100), Starts(answer), 500, 1000)
+    with pytest.raises(FramerContractError, match=reason):
+        list(split.frames())
+
+
+def test_mistaken_arguments_are_told(tmp_path: Path) -> None:
+    path, _, framer = a_file(tmp_path, "line")
+    for options in ({"parts": 0}, {"size": 0}, {"parts": 1, "size": 1}):
+        with pytest.raises(ValueError, match=r"must be at least 1|not both"):
+            plan(path, framer, **options)
+    splits = plan(path, framer, parts=3)
+    with pytest.raises(ValueError, match="jobs is 0"):
+        process(splits, numbers_of, jobs=0)
+    with pytest.raises(ValueError, match="does not follow"):
+        stitch(splits[1:])
+    with pytest.raises(ValueError, match="stopped before the end"):
+        list(process(splits, lambda reader: next(reader.records()), jobs=1))
+    with pytest.raises(ArchiveError, match="stands for 2 files"):
+        Path(path + "2").touch()
+        make_index(path + "*", framer)
+    with pytest.raises(TypeError, match="can only read"):
+        write(path, [], Exactly(3))  # type: ignore[arg-type]  # a type checker tells, too
+    with pytest.raises(ArchiveError, match="nothing can be written"):
+        InMemory(b"").write_beside(".x", b"")
+
+
+def test_a_bad_frame_is_raised_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one\n\xff\ntwo\n")
+    make_index(path, Line())
+    archive = Archive(path, Line())
+    with pytest.raises(PayloadError, match=rf"frame at offset 4 of {path}"):
+        archive[1]
+    assert (archive[0], archive[2]) == ("one", "two")
+
+
+def test_a_file_that_loses_bytes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1 << 20))
+    (split,) = plan(path, FixedLength(16))
+    frames = split.frames()
+    next(frames)
+    os.truncate(path, 1 << 17)
+    with pytest.raises(ArchiveError, match=r"it became shorter while it was read \(at offset 131072\)"):
+        list(frames)

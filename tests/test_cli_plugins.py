@@ -339,7 +339,7 @@ def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, 
         "  wrong: 'line' is built in; write acme-line/line for this one",
         "  wrong: late: cannot import nowhere:At",
         "check:    examples",
-        "  wrong: upto: its class calls itself 'up_to', a name that nobody can ask for\n",
+        "  wrong: upto: its class calls itself 'up_to', a name that its plugin does not register\n",
         "wrong: no plugin answers to 'typo', which the environment names",
         "\n5 plugins, 7 wrong\n",
     ):

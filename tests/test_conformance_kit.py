@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import pytest
 
 from framestream import Msgpack, NeedMore, ReadCondition, Window
 from framestream.framer import PADDING, Decode
-from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer
+from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer, splits
 from framestream.testing.cost import CountedBytes
+from framestream.testing.splits import check_archives
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
 BAD = {"malformed": {b"?one\r\nok\r\n": "KeyError"}}
@@ -123,6 +125,41 @@ def test_what_is_wrong_with_where_a_frame_may_begin_is_named(framer: Any, check:
     assert (error.check, defect in error.defect, bool(error.hint or error.expected)) == (check, True, True), (
         error
     )
+
+
+@pytest.mark.parametrize(
+    ("framer", "defect"),
+    [
+        (
+            faulty.start(faulty.starts_at_any_line_feed),
+            "each split read alone, an archive gives other frames",
+        ),
+        (faulty.start(lambda _, window: window.start - 1), "an archive raises FramerContractError"),
+    ],
+)
+def test_a_framer_whose_splits_give_other_frames_than_the_whole_is_told_so(framer: Any, defect: str) -> None:
+    with pytest.raises(ConformanceError) as caught:
+        check_archives(framer, list(LINES), archives=200)
+    assert defect in caught.value.defect
+
+
+@pytest.mark.parametrize("framer", [faulty.Lines(), faulty.Starts(), faulty.Checked()], ids=repr)
+def test_archives_of_framers_of_the_kit_can_be_divided_anywhere(framer: Any) -> None:
+    archives = int(os.environ.get("FRAMESTREAM_ARCHIVES", "100"))
+    seeds = [*LINES, b"ab!cd!" * 9]
+    assert check_archives(framer, seeds, archives=archives) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(["line", "length-prefix", "exactly:0", "--archives", "20"], 0), (["no-such-framer"], 2)],
+)
+def test_random_archives_are_tried_from_the_command_line(
+    arguments: list[str], status: int, capsys: Any
+) -> None:
+    assert splits.main(arguments) == status
+    out, err = capsys.readouterr()
+    assert "line: 20 archives in" in out or "no framer named 'no-such-framer'" in err
 
 
 def test_a_framer_need_not_say_where_a_frame_may_begin() -> None:

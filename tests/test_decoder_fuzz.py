@@ -186,7 +186,7 @@ def broken_by(out: list[Any]) -> list[str]:
     return [each[0] for each in out if is_event(each) and each[0] != "PayloadError"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(CONDITIONS, LIMITS, POLICIES, st.data())
 def test_every_chunking_and_every_front_end_tells_the_same(
     condition: Drawn, limit: int, policy: Any, data: st.DataObject
@@ -224,7 +224,7 @@ def test_every_chunking_and_every_front_end_tells_the_same(
     assert [event(error) for error in bad] == [each for each in out if is_event(each)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(CONDITIONS, LIMITS, st.data())
 def test_parts_are_the_same_for_every_chunking(condition: Drawn, limit: int, data: st.DataObject) -> None:
     wire = data.draw(wires(condition))

@@ -68,6 +68,7 @@ MAY_BE_UNTRIED = {
     "resume": "frames of fixed size",
     "linear-cost": "frames of fixed size",
     "start-cost": "frames of fixed size",
+    "splits": "frames that take no bytes",
     "many-frames": "frames that end only with the stream",
     "memory": "frames of fixed size",
     "bad-frames": "framings in which every payload can be decoded",

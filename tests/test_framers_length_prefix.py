@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from framestream.errors import EncodeError, FramingError, IncompleteFrame
 from framestream.framer import NeedMore, Window
 from framestream.framers.length_prefix import LengthPrefix
+from framestream.iterate import iter_frames
 
 
 def test_the_payload_is_not_copied_when_it_is_written() -> None:
@@ -112,3 +113,12 @@ def test_what_is_written_is_read_back(options, payload) -> None:
     except EncodeError:
         return
     assert cut(framer, encoded, encoded) == [payload, payload]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 10])
+def test_a_varint_may_take_all_the_bytes_that_it_is_allowed_and_no_more(size: int) -> None:
+    framer = LengthPrefix(size, format="varint")
+    length = b"\x83" + b"\x80" * (size - 2) + b"\0" if size > 1 else b"\3"
+    assert list(iter_frames(length + b"abc", framer)) == [b"abc"]
+    with pytest.raises(FramingError):
+        list(iter_frames(b"\x80" * size + b"\0", framer))

@@ -1,4 +1,4 @@
-"""What the built-in framers refuse: options that make no sense, frames that would be read back otherwise."""
+"""What the built-in framers refuse: senseless options, and frames that would be read back differently."""
 
 from __future__ import annotations
 
@@ -193,8 +193,8 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (Line(None), b"a\nb", "would be read back as 1"),
     (Line("ascii"), "é", "line cannot be encoded: 'ascii' codec can't encode"),
     (Line(errors="replace"), "\ud800", "line cannot be encoded"),
-    (Line(errors="surrogateescape"), "\udcc3\udca9", "line would be read back otherwise"),
-    (Line("raw_unicode_escape"), "\\u0041", "line would be read back otherwise"),
+    (Line(errors="surrogateescape"), "\udcc3\udca9", "line would be read back differently"),
+    (Line("raw_unicode_escape"), "\\u0041", "line would be read back differently"),
     (Line(max_size=3), "éé", "payload of 4 bytes exceeds the limit 3"),
     (Delimiter(b"\n"), b"a\nb", "payload of 3 bytes would be read back as 1: a delimiter ends at byte 2"),
     (Delimiter((b"\r\n", b"\n")), b"a\nb", "would be read back as 1"),
@@ -230,8 +230,8 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (LengthPrefix(4), "one", "frame is of type str; it must be bytes"),
     (Line(), b"\xff", "line cannot be encoded: 'utf-8' codec can't decode byte 0xff"),
     (Line(errors="replace"), b"\xff", "line cannot be encoded"),
-    (Line("utf-8-sig"), "\ufeffone", "line would be read back otherwise"),
-    (Line("utf-8-sig"), b"\xef\xbb\xbfone", "line would be read back otherwise"),
+    (Line("utf-8-sig"), "\ufeffone", "line would be read back differently"),
+    (Line("utf-8-sig"), b"\xef\xbb\xbfone", "line would be read back differently"),
     (FixedLength(1), array("I", [1]), "payload of 4 bytes in records of 1"),
     (LengthPrefix(max_size=1), array("I", [1]), "payload of 4 bytes exceeds the limit 1"),
     (BLANK_LINE, b"a: 1\r\n", "frame of 6 bytes has no match in it; b'\\\\r?\\\\n\\\\r?\\\\n' must match"),
@@ -242,7 +242,7 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (
         HeaderThenBody(Line(), lambda line: Exactly(int(line)), separate=lambda frame: frame.parts),
         b"",
-        "frame cannot be taken apart: AttributeError: 'bytes' object has no attribute 'parts'",
+        "frame cannot be separated: AttributeError: 'bytes' object has no attribute 'parts'",
     ),
     (Sequence(LINE, LINE), (b"a",), "frame of 1 value for 2 parts"),
     (SIZED, ("two", b"hi"), "part 2 does not follow"),
@@ -260,7 +260,7 @@ FRAMES: list[tuple[Any, Any, str]] = [
     ),
     (When(b"$$", LINE), b"a", "frame does not begin with b'$$'"),
     (When(b"a\nb", LINE), b"a", "shorter than what it must begin with"),
-    (Mapped(Line(), json.loads), {}, "no function dumps"),
+    (Mapped(Line(), json.loads), {}, "there is no dump function"),
     (Mapped(Line(), json.loads, json.dumps), object(), "not JSON serializable"),
 ]
 

@@ -48,7 +48,7 @@ REFUSED = {
     "tcp://x..y:80": f"'x..y' in 'tcp://x..y:80' {NO_HOST}",
     "tcp://\udcff:80": f"'\\udcff' in 'tcp://\\udcff:80' {NO_HOST}",
     "tcp://[x]:80": "no IPv6 address in the brackets of 'tcp://[x]:80'; write tcp://[::1]:PORT",
-    "tcp://u:p@x:80": "a user in 'tcp://u:p@x:80', which nobody would ask for; write tcp://HOST:PORT",
+    "tcp://u:p@x:80": "a user in 'tcp://u:p@x:80', which is never used; write tcp://HOST:PORT",
     "/a\0b": "a NUL character in '/a\\x00b'",
     "unix:": "no path in 'unix:'; write unix:/PATH or unix:@NAME",
     "fd:2147483648": "'fd:2147483648' names no descriptor; write fd:N or fd:READ,WRITE",

@@ -149,8 +149,8 @@ async def test_what_answers_nobody_goes_to_a_function_or_is_logged(caplog):
         await server.send([NOTIFICATION, "tock", []])
         await passes()
     first, last = caplog.messages
-    assert r"nobody waits for [2, '\x1b[31mtick', []]" in first
-    assert last.endswith("nobody waited for 2 more frames")
+    assert r"no request waits for [2, '\x1b[31mtick', []]" in first
+    assert last.endswith("no request waited for 2 more frames")
 
 
 @once

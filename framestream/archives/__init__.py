@@ -1,4 +1,4 @@
-"""Archives: files of frames, cut in parallel, exactly, by as many processes or machines as there are.
+"""Archives: files of frames, cut exactly and in parallel by any number of processes or machines.
 
 ::
 
@@ -6,7 +6,7 @@
     for count in process(splits, count_frames, jobs=4): ...
 
 A frame belongs to the split in which it begins, and the frames of all splits, in order, are those that
-`framestream.iter_frames` gives for the whole file: the same values, at the same places, and the same error.
+`framestream.iter_frames` gives for the whole file: the same values, offsets and error.
 """
 
 from framestream.archives.archive import Archive, make_index

@@ -19,7 +19,7 @@ from framestream.errors import ArchiveError, counted
 from framestream.framer import ReadCondition
 from framestream.iterate import condition_of
 
-# Splits are small here, so that there is something to tell about progress.
+# Splits are small here, so that there is progress to report.
 _SIZE: Final = 1 << 25
 
 
@@ -31,18 +31,18 @@ class _Bad:
 class Archive(Sequence[Any]):
     """The frames of one file by their numbers: ``len(archive)``, ``archive[i]``, ``archive[i:j]``.
 
-    It needs the index that `Archive.index` or `framestream index` makes. What PyTorch and Hugging Face call a
-    map-style data set is just this; it can be pickled, and each process then reads for itself. About 64 KiB
-    are read for a frame, and kept for the next.
+    It needs the index that `Archive.index` or `framestream index` makes. PyTorch and Hugging Face call this a
+    map-style data set; it can be pickled, and each process then reads for itself. Reading a frame reads
+    about 64 KiB, and keeps them for the next.
 
     Args:
         url: a path, or a URL that fsspec opens.
-        framer: what cuts it: a read condition, or the name or spec string of one.
-        storage_options: what fsspec needs to open it.
+        framer: cuts it: a read condition, or the name or spec string of one.
+        storage_options: the options with which fsspec opens it.
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
 
     Raises:
-        ArchiveError: there is no such file, no index beside it, or one of another state of it.
+        ArchiveError: the file or its index does not exist, or the index is of another state of the file.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class Archive(Sequence[Any]):
         """Return a frame, or a list of them.
 
         Raises:
-            IndexError: there are not so many.
+            IndexError: the archive has fewer frames.
             PayloadError: the frame is bad.
-            ArchiveError: the file is no longer what it was.
+            ArchiveError: the file has changed.
         """
         if isinstance(index, slice):
             return self.__getitems__(range(*index.indices(len(self))))
@@ -96,7 +96,7 @@ class Archive(Sequence[Any]):
         return [frames[index] for index in indices]
 
     def record(self, index: int) -> Record:
-        """Return a frame, or what is wrong with it, and its place in the file."""
+        """Return a frame, or the error of a bad one, and its place in the file."""
         block, place = self._place(index)
         return next(islice(self._split(block).records(on_error="column"), place, None))
 
@@ -120,7 +120,7 @@ class Archive(Sequence[Any]):
         return Split(self.source, self._framer, 0, self.source.size, 0, self._limit).frames()
 
     def splits(self, *, parts: int) -> list[Split]:
-        """Return about so many splits; no guess is needed for any."""
+        """Return about this many splits; the index makes each exact."""
         size = -(-self.source.size // parts)
         limit = self._limit
         return list(divide(self.source, self._framer, size, max_frame_size=limit, index=self._index))
@@ -138,19 +138,19 @@ def make_index(
     max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
     on_progress: Callable[[int], object] | None = None,
 ) -> Index:
-    """Make the index of a file, and write it beside it.
+    """Make the index of a file, and write it next to the file.
 
     Args:
         url: a path, or a URL that fsspec opens.
-        framer: what cuts it. Its spec string is kept, and has to be the same when the index is used.
+        framer: cuts it. Its spec string is stored, and must be the same when the index is used.
         jobs: how many processes read the file.
-        storage_options: what fsspec needs to open it.
+        storage_options: the options with which fsspec opens it.
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
         on_progress: called with the number of bytes that have been read.
 
     Raises:
-        FramingError: what ends the file before its end; no index is written.
-        ArchiveError: it cannot be read, or written beside.
+        FramingError: the file is malformed; no index is written.
+        ArchiveError: the file cannot be read, or the index not written.
     """
     source, condition = _one_source(url, storage_options), condition_of(framer)
     splits = list(divide(source, framer, _SIZE, max_frame_size=max_frame_size))

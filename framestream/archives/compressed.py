@@ -1,8 +1,8 @@
-"""Compressed files: places where decompression can begin, and what is between them, as any other source.
+"""Compressed files: places where decompression can begin, and the bytes between them, as a source.
 
-A gzip file may have many members, and a zstd file many frames, each of which stands alone: that is how bgzip,
-WARC writers and ``pzstd`` write them. Only there can the file be divided. To find them, all of it is
-decompressed once; an index keeps them.
+A gzip file may have many members, and a zstd file many frames, each of which stands alone: bgzip,
+WARC writers and ``pzstd`` write them so. The file can be divided only there. To find these places, all of
+it is decompressed once; an index stores them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from framestream.errors import ArchiveError, describe_error
 Kind: TypeAlias = Literal["gzip", "zstd"]
 
 KINDS: Final[dict[str, Kind]] = {".gz": "gzip", ".bgz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-"""What a file's name ends with, and how it is compressed."""
+"""File name suffix, and the compression it stands for."""
 
 _BETWEEN_PLACES: Final = 1 << 20  # decompressed bytes
 
@@ -29,12 +29,12 @@ logger = logging.getLogger("framestream.archives")
 
 @dataclass(frozen=True)
 class Compressed(Source):
-    """What a compressed file holds. Its places are those of the decompressed bytes.
+    """The contents of a compressed file. Offsets are those of the decompressed bytes.
 
     Attributes:
         file: the file itself.
-        kind: how it is compressed.
-        places: where decompression can begin: the place in the file, and in what it holds; at most one for
+        kind: its compression.
+        places: where decompression can begin: the offset in the file, and in its contents; at most one for
             each MiB.
     """
 
@@ -60,7 +60,7 @@ class Compressed(Source):
 
     @classmethod
     def of(cls, stored: Source, kind: Kind) -> Compressed:
-        """Find the places of a file: in its index, or by decompressing it.
+        """Find the places of a file: from its index, or by decompressing it.
 
         Raises:
             ArchiveError: it is damaged, or not complete.
@@ -78,7 +78,7 @@ class Compressed(Source):
         return cls(stored, kind, size, tuple(places) or ((0, 0),))
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the decompressed bytes from one place to another."""
+        """Yield the decompressed bytes between two offsets."""
         end = self.size if stop is None else stop
         from_place, at = self.places[bisect_right(self.places, start, key=lambda place: place[1]) - 1]
         if start >= end:
@@ -104,16 +104,16 @@ class Compressed(Source):
         return snapped
 
     def read_beside(self, suffix: str) -> bytes | None:
-        """Return the file whose name has a suffix more, or None if there is none."""
+        """Return the file whose name has one suffix more, or None if there is none."""
         return self.stored.read_beside(suffix)
 
     def write_beside(self, suffix: str, data: bytes) -> None:
-        """Write such a file, whole or not at all."""
+        """Write such a file, completely or not at all."""
         self.stored.write_beside(suffix, data)
 
 
 def _known_places(stored: Source) -> tuple[int, tuple[tuple[int, int], ...]] | None:
-    """Return the size of the contents, and the places, if the index beside a file is one of it."""
+    """Return the size of the contents, and the places, if the index of the file is up to date."""
     import msgpack  # noqa: PLC0415 - whoever has no index needs none
 
     try:
@@ -126,7 +126,7 @@ def _known_places(stored: Source) -> tuple[int, tuple[tuple[int, int], ...]] | N
 
 
 def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int, bytes]]:
-    """Yield pieces of what a file holds, each with the place of the member that it is of."""
+    """Yield pieces of a file's contents, each with the place of its member."""
     place = end = start
     member: Any = None
     for chunk in stored.chunks(start):

@@ -1,4 +1,4 @@
-"""Where the first frame of a split begins: what the framer says, or where chains of frames run together."""
+"""Where the first frame of a split begins: as the framer says, or where chains of frames meet."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from framestream.archives.source import Source
 from framestream.errors import FramerContractError
 from framestream.framer import NeedMore, ReadCondition, Window
 
-# So many chains are followed that begin so much before the place in question. More is tried where they do not
-# agree, as frames are large, or often look like frames inside.
+# This many chains are followed, beginning this far before the place in question. More are tried if they do
+# not agree, because frames are large, or often look like frames inside.
 _CHAINS: Final = 256
 _RUN_INS: Final = (1 << 15, 1 << 18)
 _SHOWN: Final = (1 << 10, 1 << 14, 1 << 18)
-# A condition that has looked at so much and found no place, and cannot say that there is none, is at fault.
+# A condition that has looked at this many bytes without a place, and cannot rule one out, is at fault.
 _MOST_UNDECIDED: Final = 1 << 24
 
 
@@ -68,11 +68,11 @@ def _fault(condition: ReadCondition[Any], reason: str, offset: int) -> NoReturn:
 
 
 def _chains_meet(source: Source, condition: ReadCondition[Any], start: int, limit: int) -> int:
-    """Return where most chains arrive: frames that are read from a wrong place on soon meet a right one."""
+    """Return where most chains arrive: reading from a wrong place soon meets a right one."""
     best = start
     for run_in in _RUN_INS:
         base = max(start - run_in, 0)
-        # Some conditions find a frame only when all of it is there.
+        # Some conditions find a frame only when all of it has arrived.
         data = b"".join(source.chunks(base, min(start + run_in, source.size)))
         seen: dict[int, int | None] = {}
         starts = range(0, run_in // 4, run_in // 4 // _CHAINS) if base else (0,)
@@ -93,7 +93,7 @@ def _follow(
     limit: int,
     seen: dict[int, int | None],
 ) -> int | None:
-    """Return where the frames from a place on lead to, at `stop` or after it; None if they are no frames."""
+    """Return where the frames from a place on lead to, at `stop` or after it; None if they are not frames."""
     path = []
     while place is not None and place < stop and place not in seen:
         path.append(place)
@@ -104,7 +104,7 @@ def _follow(
 
 
 def _end_of_frame(condition: ReadCondition[Any], data: bytes, place: int, limit: int) -> int | None:
-    # A condition may look at all that it is shown.
+    # A condition may look at all the data that it gets.
     for size in _SHOWN:
         piece = data[place : place + size]
         try:

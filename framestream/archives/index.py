@@ -1,7 +1,7 @@
-"""Index: a small file beside an archive that says where its frames are.
+"""Index: a small file next to an archive that says where its frames are.
 
-It is a msgpack map. Each place is told by its distance from the one before, and so is the number of frames
-up to it.
+It is a msgpack map. Each place is stored as its distance from the one before, and so is the number of
+frames up to it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from framestream.errors import ArchiveError, counted, describe_error
 from framestream.framer import ReadCondition
 
 _FORMAT: Final = 1
-_ENDS: Final = 1 << 16  # bytes at either end that the checksum is of
+_ENDS: Final = 1 << 16  # bytes at either end that the checksum covers
 _AGAIN: Final = "make it again with `framestream index`"
 
 
 @dataclass(frozen=True)
 class Index:
-    """Where the frames of a file are: some places where one ends, and how many there are up to each.
+    """Where the frames of a file are: some places where one ends, and the number of frames up to each.
 
     Attributes:
         spec: the framing, as a spec string.
         size: of the file, in bytes.
         version: of the file: its ETag, or when it was modified.
         ends: a checksum (SHA-256) of its first and last 64 KiB.
-        count: how many frames there are, bad ones included.
+        count: number of frames, bad ones included.
         marks: the places.
         places: where decompression of the file can begin, if it is compressed.
     """
@@ -47,16 +47,16 @@ class Index:
 
     @classmethod
     def of(cls, source: Source, condition: ReadCondition[Any], count: int, marks: Marks) -> Index:
-        """Make the index of a file from what was found in it."""
+        """Make the index of a file from the results of reading it."""
         spec, version, ends = str(condition), str(source.version), checksum_of_ends(source.stored)
         return cls(spec, source.size, version, ends, count, marks, getattr(source, "places", ()))
 
     @classmethod
     def beside(cls, source: Source, condition: ReadCondition[Any]) -> Index | None:
-        """Return the index beside a file, or None if there is none.
+        """Return the index of a file, or None if there is none.
 
         Raises:
-            ArchiveError: it is damaged, or it is not one of this file as it is now, or of this framing.
+            ArchiveError: it is damaged, or belongs to another state of the file, or to another framing.
         """
         url = source.url + INDEX
         data = source.read_beside(INDEX)
@@ -75,7 +75,7 @@ class Index:
         return index
 
     def save(self, source: Source) -> str:
-        """Write it beside its file, whole or not at all; return where."""
+        """Write it next to its file, completely or not at all; return where."""
         source.write_beside(INDEX, self._dumps())
         return source.url + INDEX
 

@@ -1,4 +1,4 @@
-"""Plans: which files there are, and how they are divided into splits, without reading them."""
+"""Plans: find files and divide them into splits, without reading them."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ def plan(
 ) -> list[Split]:
     """Divide files into splits of about the same size, without reading them.
 
-    A compressed file is divided where decompression can begin; to know where, and how much it holds, all of
-    it is decompressed once, unless it has an index. One that is a single stream becomes one split.
+    A compressed file is divided where decompression can begin. To find these places and its size, all of
+    it is decompressed once, unless it has an index. A single compressed stream becomes one split.
 
-    Where bytes in the middle do not tell where a frame begins, and there is an index beside the file, the
-    splits begin where it says.
+    If the framer cannot find a frame in the middle of a file, but the file has an index, the splits begin
+    where the index says.
 
     Args:
-        urls: paths, globs, or URLs that fsspec opens; of all files, in this order.
-        framer: what cuts them: a read condition, or the name or spec string of one.
-        parts: how many splits there should be, of all files together; each file has at least one.
-        size: how large they should be instead, in bytes; 64 MiB unless told.
-        storage_options: what fsspec needs to open the files.
+        urls: paths, globs, or URLs that fsspec opens; all of them, in this order.
+        framer: cuts them: a read condition, or the name or spec string of one.
+        parts: number of splits for all files together; each file has at least one.
+        size: size of a split instead, in bytes; 64 MiB by default.
+        storage_options: the options with which fsspec opens the files.
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
 
     Raises:
-        ArchiveError: a file is not there, or the index beside it is not one of it.
+        ArchiveError: a file does not exist, or its index is stale.
         SpecError: the spec string describes no framer.
     """
     if parts is not None and size is not None:
@@ -82,7 +82,7 @@ def divide(
     max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
     index: Index | None = None,
 ) -> Iterator[Split]:
-    """Yield the splits of one file, none much larger than `size` bytes; of an empty file, one."""
+    """Yield the splits of one file, none much larger than `size` bytes; one for an empty file."""
     count = max(-(-source.size // max(size, 1)), 1)
     borders = [source.size * i // count for i in range(count + 1)]
     if index is not None:
@@ -97,12 +97,12 @@ def divide(
 def open_sources(
     urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], options: Mapping[str, Any] | None = None
 ) -> list[Source]:
-    """Return the sources that paths, URLs and globs stand for, those of a glob in the order of their names.
+    """Return the sources of paths, URLs and globs; those of a glob sorted by name.
 
     Indexes are left out. A file whose name ends with .gz, .bgz, .zst or .zstd is decompressed.
 
     Raises:
-        ArchiveError: one is not there, or damaged, or nothing matches a glob.
+        ArchiveError: a file does not exist, or is damaged, or nothing matches a glob.
     """
     if isinstance(urls, str | os.PathLike):
         urls = [urls]

@@ -1,4 +1,4 @@
-"""Rows: frames as dictionaries and as Arrow record batches, for what works with columns.
+"""Rows: frames as dictionaries and as Arrow record batches, for tools that work with columns.
 
 A frame that is a mapping is a row, and its fields are columns. Any other frame is a row of three: `offset`,
 `size` and `frame`. Batches need the extra "arrow".
@@ -20,7 +20,7 @@ from framestream.errors import ArchiveError, PayloadError, counted
 Row: TypeAlias = dict[str, Any]
 
 ERROR: Final = "_error"
-"""The column that says what is wrong with a bad frame, with ``on_error="column"``; None for a good one."""
+"""The column with the error of a bad frame, with ``on_error="column"``; None for a good one."""
 
 _SAMPLE: Final = 1000  # frames whose fields become columns
 _MOST_ROWS: Final = 1 << 13
@@ -31,10 +31,10 @@ logger = logging.getLogger("framestream.archives")
 
 
 def exact(splits: Iterable[Split], *, map: Map = map) -> list[Split]:
-    """Return splits that can each be read alone: these, or if they cannot yet, what `stitch` makes of them.
+    """Return splits that can each be read alone: these, or if they cannot yet, those that `stitch` makes.
 
     Args:
-        map: what calls a function for each split: that of an engine, which does so on other machines.
+        map: calls a function for each split, such as that of an engine, which runs on other machines.
 
     Raises:
         ValueError: there are no splits.
@@ -47,7 +47,7 @@ def exact(splits: Iterable[Split], *, map: Map = map) -> list[Split]:
 
 
 class _Verdict:
-    """Raises what is wrong with a frame, or counts it."""
+    """Raises the error of a bad frame, or counts it."""
 
     def __init__(self, split: Split, on_error: OnError) -> None:
         self.split, self.on_error = split, on_error
@@ -100,8 +100,8 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
 
     Args:
         split: one that is exact.
-        on_error: "raise" what is wrong with the first bad frame; "skip" bad frames, and log how many there
-            were; or give every row a "column" `_error`, and a bad frame one without a `frame`.
+        on_error: "raise" the error of the first bad frame; "skip" bad frames, and log their number;
+            or give every row a "column" `_error`, and a bad frame a row without a `frame`.
 
     Raises:
         FramingError, PayloadError, ArchiveError: as `Split.records`.
@@ -136,12 +136,12 @@ def _text(key: Any) -> str:
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of all record batches of an archive, and how frames become these. It can be pickled.
+    """The columns of all record batches of an archive, and how frames become rows. It can be pickled.
 
     Attributes:
         schema: their names and types, a `pyarrow.Schema`.
-        are_all: whether a frame with another field is bad; otherwise, the field is left out.
-        on_error: what becomes of bad frames, see `rows`; those that fit no columns are among them.
+        are_all: whether a frame with another field is bad; if not, the field is left out.
+        on_error: what happens to bad frames, see `rows`; frames that fit no columns are among them.
     """
 
     schema: Any
@@ -154,10 +154,10 @@ class Columns:
 
     @classmethod
     def of(cls, splits: Iterable[Split], schema: Any = None, *, on_error: OnError = "raise") -> Columns:
-        """Return the columns of a schema; without one, those that the first 1000 frames show.
+        """Return the columns of a schema; without one, those of the first 1000 frames.
 
         Raises:
-            ArchiveError: the frames show no one type for a column, or pyarrow is not installed.
+            ArchiveError: the frames show no single type for a column, or pyarrow is not installed.
             FramingError, PayloadError: as `rows`, in the first frames.
         """
         pyarrow = _pyarrow()
@@ -188,7 +188,7 @@ class Columns:
         return _pyarrow().Table.from_batches(self.batches(split), self.schema)
 
     def _fitting(self, records: list[Record], verdict: _Verdict) -> Any:
-        """Return the batch of the records that fit; the others are bad frames."""
+        """Return the batch of the records that fit; treat the others as bad frames."""
         try:
             return self._batch(records)
         except Exception as error:  # whatever pyarrow says of values: it is said again of one of them
@@ -237,7 +237,7 @@ def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def _array(values: list[Any], kind: Any) -> Any:
-    """Return an Arrow array of a type; unlike `pyarrow.array`, refuse to make an integer of 1.5."""
+    """Return an Arrow array of a type; unlike `pyarrow.array`, refuse to turn 1.5 into an integer."""
     pyarrow = _pyarrow()
     types = pyarrow.types
     if (types.is_integer(kind) or types.is_nested(kind)) and pyarrow.infer_type(values) != kind:
@@ -258,7 +258,7 @@ def _check_whole_numbers(value: Any, kind: Any, types: Any) -> None:
 
 
 def _shown(splits: Iterable[Split], on_error: OnError) -> Any:
-    """Return the schema of the first rows, of the splits that need no guess."""
+    """Return the schema of the first rows, from splits that need no guess."""
     pyarrow = _pyarrow()
     splits = [split for split in splits if split.is_exact]
     sampling: OnError = "raise" if on_error == "raise" else "skip"

@@ -1,6 +1,6 @@
-"""Sources: the bytes of one file, of which any range can be read, and which say whether they have changed.
+"""Sources: the bytes of one file, readable in ranges, with a check whether the file has changed.
 
-A local file needs nothing else. Everything that fsspec opens (S3, HTTP, ...) needs the extra "archives".
+A local file needs nothing else. A file that fsspec opens (S3, HTTP, ...) needs the extra "archives".
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import IO, Any, Final
 
 from framestream.errors import ArchiveError, counted, describe_error
 
-INDEX: Final = ".fsindex"  # what the name of an index beside a file ends with
+INDEX: Final = ".fsindex"  # suffix of the name of an index
 CHUNK: Final = 1 << 16  # of a local file: what the operating system has read ahead
-BLOCK: Final = 1 << 23  # one request to an object store; the next one is under way while it is cut
-_FIRST_BLOCK: Final = 1 << 17  # where it is not known how much is wanted; every further one is twice as large
+BLOCK: Final = 1 << 23  # one request to an object store; the next one runs while this one is cut
+_FIRST_BLOCK: Final = 1 << 17  # if it is unknown how much is wanted; each further one is twice as large
 
 
 class Source(ABC):
     """The bytes of one file. A value: frozen, small, and the same in every process.
 
     Attributes:
-        url: where it is, for people.
-        size: how many bytes there are.
-        version: what is another after a change: when it was modified, or an ETag.
+        url: where it is, for messages.
+        size: number of bytes.
+        version: differs after a change: the time of modification, or an ETag.
     """
 
     url: str
@@ -36,33 +36,33 @@ class Source(ABC):
 
     @abstractmethod
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from one place to another; without `stop`, as many as the caller takes.
+        """Yield the bytes between two offsets; without `stop`, as many as the caller takes.
 
         Raises:
-            ArchiveError: the file cannot be read, or is no longer the one it was.
+            ArchiveError: the file cannot be read, or has changed.
         """
 
     @property
     def stored(self) -> Source:
-        """The file as it is stored: itself, unless it is what a compressed one holds."""
+        """The file as it is stored: the compressed one, if this is its contents; else itself."""
         return self
 
     def snapped(self, borders: list[int]) -> list[int]:
-        """Return the borders at which reading can begin without reading what is before them."""
+        """Return the borders at which reading can begin without reading the bytes before them."""
         return borders
 
     def read_beside(self, suffix: str) -> bytes | None:
-        """Return the file whose name has a suffix more, or None if there is none."""
+        """Return the file whose name has one suffix more, or None if there is none."""
         return None
 
     def write_beside(self, suffix: str, data: bytes) -> None:
-        """Write such a file, whole or not at all."""
+        """Write such a file, completely or not at all."""
         raise ArchiveError("nothing can be written beside it", url=self.url)
 
 
 @dataclass(frozen=True)
 class InMemory(Source):
-    """Bytes that are there."""
+    """Bytes in memory."""
 
     data: bytes = field(repr=False)
     url: str = "memory"
@@ -71,11 +71,11 @@ class InMemory(Source):
 
     @property
     def size(self) -> int:  # type: ignore[override]  # a value all the same
-        """How many bytes there are."""
+        """Number of bytes."""
         return len(self.data)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from one place to another."""
+        """Yield the bytes between two offsets."""
         end = self.size if stop is None else stop
         for at in range(start, end, self.step):
             yield self.data[at : min(at + self.step, end)]
@@ -85,7 +85,7 @@ class InMemory(Source):
 class LocalFile(Source):
     """A file of this machine.
 
-    It may have grown since: its first `size` bytes count, which is what an append-only file keeps.
+    It may grow meanwhile: its first `size` bytes count, and an append-only file keeps them.
     """
 
     url: str
@@ -102,7 +102,7 @@ class LocalFile(Source):
             return cls(path, status.st_size, status.st_mtime_ns)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from one place to another."""
+        """Yield the bytes between two offsets."""
         end = self.size if stop is None else stop
         with _telling(self.url, start), open(self.url, "rb", buffering=0) as file:
             self._check(file)
@@ -116,14 +116,14 @@ class LocalFile(Source):
             self._check(file)
 
     def read_beside(self, suffix: str) -> bytes | None:
-        """Return the file whose name has a suffix more, or None if there is none."""
+        """Return the file whose name has one suffix more, or None if there is none."""
         path = self.url + suffix
         with _telling(path), suppress(FileNotFoundError), open(path, "rb") as file:
             return file.read()
         return None
 
     def write_beside(self, suffix: str, data: bytes) -> None:
-        """Write such a file, whole or not at all."""
+        """Write such a file, completely or not at all."""
         path = self.url + suffix
         with open_whole(path, {}) as file:
             file.write(data)
@@ -138,7 +138,7 @@ class RemoteFile(Source):
     """A file that fsspec opens.
 
     Attributes:
-        version: its ETag, or when it was modified; "" if the store tells neither.
+        version: its ETag, or the time of modification; "" if the store tells neither.
         options: the storage options, as fsspec takes them.
     """
 
@@ -155,7 +155,7 @@ class RemoteFile(Source):
             return cls(url, size, version, options)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from one place to another; one block is read ahead if it is known to be wanted."""
+        """Yield the bytes between two offsets; read one block ahead if it is known to be wanted."""
         end = self.size if stop is None else stop
         if start >= end:
             return
@@ -187,7 +187,7 @@ class RemoteFile(Source):
                 yield block
 
     def read_beside(self, suffix: str) -> bytes | None:
-        """Return the file whose name has a suffix more, or None if there is none."""
+        """Return the file whose name has one suffix more, or None if there is none."""
         store, path = _store(self.url + suffix, self.options)
         with _telling(self.url + suffix), suppress(FileNotFoundError):
             data: bytes = store.cat_file(path)
@@ -195,7 +195,7 @@ class RemoteFile(Source):
         return None
 
     def write_beside(self, suffix: str, data: bytes) -> None:
-        """Write such a file, whole or not at all."""
+        """Write such a file, completely or not at all."""
         store, path = _store(self.url + suffix, self.options)
         with _telling(self.url + suffix):
             store.pipe_file(path, data)
@@ -203,7 +203,7 @@ class RemoteFile(Source):
 
 @contextmanager
 def open_whole(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
-    """Give a file to write to, which has its name only when all is written; a local one is on the disk."""
+    """Open a file for writing that gets its name only when complete; a local one is then on the disk."""
     if is_remote(url):
         with _telling(url):
             store, path = _store(url, options)
@@ -227,7 +227,7 @@ def open_whole(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
 
 
 def is_remote(url: str) -> bool:
-    """Tell whether fsspec has to open it."""
+    """Tell whether fsspec must open it."""
     return "://" in url and not url.startswith("file://")
 
 
@@ -246,7 +246,7 @@ def remote_names(pattern: str, options: Mapping[str, Any]) -> list[str]:
 def check_unchanged(
     url: str, size: int, version: Any, size_now: int, version_now: Any, *, may_grow: bool = False
 ) -> None:
-    """Raise ArchiveError if a file is not what it was; one that grew at its end is, where that is allowed."""
+    """Raise ArchiveError if a file has changed; growth at its end is no change, if that is allowed."""
     if size_now < size or (size_now > size and not may_grow):
         how = "shorter" if size_now < size else "longer"
         sizes = f"{counted(size, 'byte')} then, {size_now} now"
@@ -279,7 +279,7 @@ def _status(url: str, options: Mapping[str, Any]) -> tuple[int, str]:
 
 @contextmanager
 def _telling(url: str, offset: int | None = None) -> Iterator[None]:
-    """Turn what the system or a store says into an `ArchiveError`, with the place."""
+    """Turn an error of the system or a store into an `ArchiveError`, with the place."""
     try:
         yield
     except (ArchiveError, GeneratorExit):

@@ -1,8 +1,8 @@
 """Splits: the parts of framed files, each read by one process. A frame belongs to the split it begins in.
 
-`Reader` reads one: from its first frame to the last that begins before its end, however far that one reaches.
-Where the first frame of a split begins can often not be told from the middle of a file:
-`framestream.archives.stitch` finds it out.
+`Reader` reads one: from its first frame to the last that begins before its end, however far that one extends.
+The middle of a file often does not show where the first frame of a split begins:
+`framestream.archives.stitch` finds out.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Record(NamedTuple):
 
     Attributes:
         offset: where in the file it begins.
-        size: bytes it takes there, header and delimiter included; of a frame above the limit, 0.
+        size: bytes it takes there, header and delimiter included; 0 for a frame above the limit.
         frame: the frame, or None if it is bad.
-        error: what is wrong with a bad frame, or None.
+        error: the error of a bad frame, or None.
     """
 
     offset: int
@@ -45,15 +45,15 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """A part of a file: small, frozen, and to be pickled.
+    """A part of a file: small, frozen, and picklable.
 
     Attributes:
         source: the file.
         framer: a read condition, or the name or spec string of one.
-        start, stop: the frames are those that begin at `start` or after it, and before `stop`.
-        first: where the first of them begins, or None if that is not known; `stop` or more if there is none.
+        start, stop: its frames begin at `start` or after it, and before `stop`.
+        first: where the first of them begins, or None if unknown; `stop` or more if there is none.
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
-        max_size: a limit that takes the place of that of any condition.
+        max_size: a limit that replaces that of any condition.
     """
 
     source: Source
@@ -71,7 +71,7 @@ class Split:
 
     @property
     def is_exact(self) -> bool:
-        """Whether its first frame is known, or can be found without a doubt."""
+        """Whether its first frame is known, or can be found with certainty."""
         return self.first is not None or self.start == 0 or self.condition.synchronises == "exact"
 
     @property
@@ -82,10 +82,10 @@ class Split:
         return (payload if self.max_size is None else self.max_size) + condition.overhead
 
     def read(self) -> Reader:
-        """Return what reads it, once.
+        """Return a reader that reads it once.
 
         Raises:
-            ArchiveError: where its first frame begins would be a guess.
+            ArchiveError: the start of its first frame would be a guess.
         """
         if not self.is_exact:
             reason = (
@@ -116,9 +116,9 @@ class Split:
 
 @dataclass
 class Marks:
-    """Some of the places where a frame ends, in order, and how many frames there are up to each of them.
+    """Some of the places where a frame ends, in order, and the number of frames up to each of them.
 
-    Counts are those since the first frame of the reader.
+    Counts begin at the first frame of the reader.
     """
 
     offsets: array[int] = field(default_factory=partial(array, "Q"))
@@ -141,19 +141,19 @@ class Reader:
 
     Bad frames are those that cannot be decoded, and those above the limit whose end is known. With
     ``on_error="raise"`` the first of them is raised. With ``"skip"`` they are left out, and counted; with
-    ``"column"`` they are among the records, with their error. Whatever else is wrong ends the file: a
+    ``"column"`` they are among the records, with their error. Any other error ends the file: a
     `FramingError` or `IncompleteFrame` is always raised, after all frames before it.
 
     Attributes:
-        split: what is read.
-        first: where the first frame of it begins, or that of another split if none does. None before it is
+        split: the split that is read.
+        first: where its first frame begins, or that of a later split if none does. None before it is
             found.
         end: where the first frame after it begins, or the size of the file. None before all is read.
-        count: frames that were read, bad ones included.
+        count: frames read, bad ones included.
         bad: how many of them were bad.
         is_astray: the first frame was a guess, and led far beyond the split: it was wrong, or a frame there
             is above the limit.
-        error: what ended the reading before its end, or None; to be set by who stops for a reason of his own.
+        error: what ended the reading early, or None; a caller that stops for its own reason sets it.
         marks: where frames end, one place for about each 64 KiB.
         place: where the last frame began, and its size, if it was read by itself, or is bad.
         in_batches: whether `pieces` cuts as many frames at once as it can, without their places; it may be
@@ -173,6 +173,7 @@ class Reader:
         self.in_batches = True
         self.last_end = split.first or 0
         self._next_mark = 0
+        self._skips = False  # whether the last frame was too large: its end has not been seen
         self._decoder = FrameDecoder()
 
     def batches(self, *, on_error: OnError = "raise") -> Iterator[list[Any]]:
@@ -197,7 +198,7 @@ class Reader:
 
     @property
     def position(self) -> int:
-        """Where the next frame begins, or what is no frame."""
+        """Offset of the next frame, or of bytes that are not a frame."""
         return self._decoder.offset
 
     def drain(self) -> None:
@@ -206,7 +207,7 @@ class Reader:
             pass
 
     def pieces(self, *, in_batches: bool = True) -> Iterator[tuple[list[Any], BadFrame | None]]:
-        """Yield frames with None, one or more; for a bad one an empty list, with what is wrong."""
+        """Yield lists of frames with None; for a bad one an empty list, with its error."""
         split, source = self.split, self.split.source
         self.in_batches = in_batches
         first = split.first
@@ -225,11 +226,11 @@ class Reader:
                 _ending(source.chunks(first, split.stop)) if is_last else source.chunks(first, split.stop)
             ):
                 feed(self._decoder, chunk)
-                # The first frame tells where it begins; a batch would not.
+                # The first frame shows where it begins; a batch would not.
                 while (piece := self._next(self.in_batches and self.count > 0)) is not None:
                     yield piece
-            # What is left begins before the border, unless it is padding. What follows is cut one by one, as
-            # the next frame belongs to the next split.
+            # The bytes left begin before the border, unless they are padding. The rest is cut frame by
+            # frame, as the next frame belongs to the next split.
             for chunk in () if is_last else _ending(source.chunks(split.stop)):
                 self.is_astray = self._decoder.offset + self._decoder.buffered >= reach < source.size
                 if self.is_astray:
@@ -260,8 +261,10 @@ class Reader:
         except PayloadError as error:
             bad = error
         except FramingError as error:
-            if stop is not None and decoder.offset >= stop:
-                self.end = decoder.offset
+            # A frame may be consumed, or skipped, when it turns out to be wrong: then it began before.
+            begin = decoder.offset if error.offset is None else min(decoder.offset, error.offset)
+            if stop is not None and begin >= stop and not self._skips:
+                self.end = begin
                 return None
             if not (isinstance(error, FrameTooLarge) and error.recoverable):
                 raise
@@ -269,14 +272,15 @@ class Reader:
         if not as_batch or bad is not None:
             start, end = decoder.frame_span
             if isinstance(bad, FrameTooLarge):
-                start = end = bad.offset or 0  # its end has not been seen
+                start = end = bad.offset or 0  # its end was not seen
             self.place = start, end - start
             if stop is not None and start >= stop:
                 self.end = start
                 return None
             self.first = start if self.first is None else self.first
         self.count += len(frames) or 1
-        if not isinstance(bad, FrameTooLarge):
+        self._skips = isinstance(bad, FrameTooLarge)
+        if not self._skips:
             self.last_end = decoder.offset
         if bad is not None:
             self.bad += 1

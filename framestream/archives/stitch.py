@@ -1,9 +1,9 @@
-"""Stitching: the frames of all splits, in order, are the frames of the file, whatever the guesses were worth.
+"""Stitching: the frames of all splits, in order, are the frames of the file, even after wrong guesses.
 
-Where the next frame begins depends on the place alone, so two chains of frames that meet stay together. Each
-split is read from where its first frame probably begins, and tells where the first frame after it begins.
-Where that is not where the next split began, the next split is walked again from the true place, only until
-it meets a place that is known::
+The bytes from a place on decide where the next frame begins, so two chains of frames that meet stay
+together. Each split is read from where its first frame probably begins, and tells where the first frame
+after it begins. If the next split began elsewhere, it is walked again from the true place, only until
+it meets a known place::
 
       split 0                split 1                 split 2
       |--f--f---f----f--f----|--?--f---f---f---f-----|---f--f----f---|
@@ -11,7 +11,7 @@ it meets a place that is known::
                                 ▲ wrong guess: walked again from the end of split 0; both chains
                                   meet after one frame, and the rest of split 1 stands
 
-It is never wrong. At worst, where no chain meets another, it is as slow as reading the file twice.
+It is never wrong. At worst, if no chain meets another, it is as slow as reading the file twice.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from framestream.errors import FramingError, WorkerError
 
 R = TypeVar("R")
 
-# Splits on their way for each process: one in work, one to go on with.
+# Splits under way for each process: one in work, one waiting.
 _AHEAD: Final = 2
 
 
 @dataclass(frozen=True)
 class Chain:
-    """The frames of one split, as far as others need to know of them; it can be pickled.
+    """What other splits need to know about the frames of one split; it can be pickled.
 
     Attributes:
-        first: where the first of them begins; if there is none, where the first one after the split does.
+        first: where the first of them begins; without one, where the first one after the split does.
         end: where the first frame after them begins, the size of the file if there is none, or where the file
-            stops being frames.
-        count: how many there are, bad ones included.
-        error: what ends the file there, or None.
+            is malformed.
+        count: number of frames, bad ones included.
+        error: the error that ends the file there, or None.
         marks: where some of them end.
     """
 
@@ -58,10 +58,10 @@ class Chain:
 
 
 def walk(split: Split) -> Chain:
-    """Read a split from its first frame, or the best guess of it, and return what there is.
+    """Read a split from its first frame, or from the best guess of it, and return its chain.
 
     Raises:
-        ArchiveError: the file cannot be read, or is no longer what it was.
+        ArchiveError: the file cannot be read, or has changed.
         FramerContractError: the framer is at fault.
     """
     reader = Reader(split)
@@ -82,7 +82,7 @@ def _chain(reader: Reader, error: FramingError | None) -> Chain:
 
 
 class Seam:
-    """Goes along the splits of one or more files in their order, and knows where the next frame truly begins.
+    """Goes through the splits of one or more files in order, and knows where the next frame truly begins.
 
     Attributes:
         true: where the first frame begins that is not in the splits so far.
@@ -95,7 +95,7 @@ class Seam:
         self.error: Exception | None = None
 
     def enter(self, split: Split) -> Split:
-        """Return the split with its true first frame; with none if the file ended before it by an error."""
+        """Return the split with its true first frame; with none if an error ended the file before it."""
         if not split.start:
             self.true, self.error = 0, None
         if self.error is not None:
@@ -144,14 +144,14 @@ class Seam:
 
 
 class Map(Protocol):
-    """What calls a function with each item of an iterable, as ``map`` does, wherever it likes."""
+    """Calls a function with each item of an iterable, as ``map`` does, in any process."""
 
     def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]: ...
 
 
 @dataclass(frozen=True)
 class Stitched:
-    """What `stitch` has found out.
+    """The result of `stitch`.
 
     Attributes:
         splits: the splits, each with its true first frame.
@@ -167,16 +167,16 @@ class Stitched:
 def stitch(splits: Iterable[Split], *, map: Map = map) -> Stitched:
     """Find the true first frame of every split, by reading all of them at once.
 
-    Each split is then exact, and can be read by itself, anywhere. Splits after a place where a file stops
-    being frames have none; the split that ends there raises the error.
+    Each split is then exact, and can be read by itself, anywhere. Splits after the place where a file is
+    malformed have no frames; the split that ends there raises the error.
 
     Args:
-        splits: those of `plan`: each file whole, in its order.
-        map: what calls `walk` for each split: that of an executor, or anything that does so on other
-            machines. What is walked again is walked here, in order.
+        splits: from `plan`: each file completely, in order.
+        map: calls `walk` for each split: that of an executor, or anything that runs on other
+            machines. Splits that must be walked again are walked here, in order.
 
     Raises:
-        ArchiveError: a file cannot be read, or is no longer what it was.
+        ArchiveError: a file cannot be read, or has changed.
     """
     splits = list(splits)
     _check_whole(splits)
@@ -197,7 +197,7 @@ def _check_whole(splits: list[Split]) -> None:
 
 @dataclass(frozen=True)
 class Done(Generic[R]):
-    """What came of one split: the function's result, and what the next split needs to know."""
+    """The outcome of one split: the function's result, and what the next split needs to know."""
 
     first: int
     end: int
@@ -219,7 +219,7 @@ def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
 
 
 class Process(Generic[R]):
-    """The results of `process`, one for each split, in their order; to be iterated over once."""
+    """The results of `process`, one for each split, in order; iterate over it once."""
 
     def __init__(self, splits: list[Split], function: Callable[[Reader], R], jobs: int) -> None:
         self._splits, self._function, self._jobs = splits, function, jobs
@@ -227,7 +227,7 @@ class Process(Generic[R]):
 
     @property
     def walked_twice(self) -> int:
-        """Bytes of the splits that were done again so far, because a guess was wrong."""
+        """Bytes of the splits done again so far, after a wrong guess."""
         return self._seam.walked_twice
 
     def __iter__(self) -> Iterator[R]:
@@ -276,19 +276,19 @@ class Process(Generic[R]):
 def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: int) -> Process[R]:
     """Call a function with a `Reader` for each split, in several processes, and yield the results in order.
 
-    All is read once, in the usual case: where the first frame of a split had to be guessed and the guess was
-    wrong, the split is done again from the true place, and what the function made of it before is dropped.
+    All is read once, in the usual case: only if the first frame of a split was guessed wrong, the split is
+    done again from the true place, and the function's first result is dropped.
 
     Args:
-        splits: those of `plan`: each file whole, in its order.
-        function: reads all of its reader, and returns what can be pickled. With more than one process it must
-            be importable, and have no effect besides its result. If it keeps to itself what ends the reading,
-            or sets ``reader.error``, its result is the last.
-        jobs: how many processes; 1 for this one.
+        splits: from `plan`: each file completely, in order.
+        function: reads all of its reader, and returns a picklable result. With more than one process it must
+            be importable, and have no effect besides its result. If it handles the error that ends the
+            reading, or sets ``reader.error``, its result is the last.
+        jobs: number of processes; 1 for this one.
 
     Raises:
         FramingError, PayloadError: what ended the reading of a split, after the results of those before it.
-        ArchiveError: a file cannot be read, or is no longer what it was.
+        ArchiveError: a file cannot be read, or has changed.
         WorkerError: a process was killed, or could not start: each imports the script again, so a script must
             call this under ``if __name__ == "__main__":``.
     """

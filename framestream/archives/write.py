@@ -1,4 +1,4 @@
-"""Writing archives: whole files under their names, appending to one, and cutting off a torn end."""
+"""Writing archives: complete files, appending to one, and cutting off a torn end."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def write(
     part_size: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Write frames to a file that has its name only when it is complete, and return the names.
+    """Write frames to a file that gets its name only when it is complete, and return the names.
 
-    A local file is written as ``.NAME.partial`` and renamed when the disk has it; an object store shows an
-    object when it is closed. What is left after a crash is never taken for an archive.
+    A local file is written as ``.NAME.partial`` and renamed once it is on the disk; an object store shows an
+    object once it is closed. The remains of a crash are never taken for an archive.
 
     Args:
         url: a path, or a URL that fsspec opens.
-        frames: what the framer writes, one after the other.
+        frames: the frames to write, in order.
         framer: a framer, or the name or spec string of one.
-        index: write an index beside each file as well.
-        part_size: begin another file when one has so many bytes or more. Files are numbered: "log.bin"
+        index: write an index next to each file as well.
+        part_size: begin another file when one has this many bytes or more. Files are numbered: "log.bin"
             becomes "log-00000.bin", "log-00001.bin" and so on.
-        storage_options: what fsspec needs.
+        storage_options: the options with which fsspec opens the file.
 
     Raises:
-        EncodeError: a frame has no encoding. The file that was begun is not there; parts before it are.
+        EncodeError: a frame has no encoding. The unfinished file does not appear; finished parts do.
         ArchiveError: the file cannot be written.
     """
     url, writer = os.fspath(url), _writer(framer)
@@ -69,14 +69,14 @@ def append(
 ) -> int:
     """Append frames to a local file, and return how many.
 
-    That its last frame is whole is looked at first: from the last place that its index tells, or all of it
+    It first checks that the last frame is whole: from the last place in its index, or all of the file
     without one. If a frame cannot be written, the file is as it was.
 
     Args:
-        path: the file; it is made if it is not there.
-        frames: what the framer writes.
+        path: the file; it is created if it does not exist.
+        frames: the frames to write.
         framer: a framer, or the name or spec string of one.
-        index: bring the index beside it up to date as well.
+        index: update its index as well.
 
     Raises:
         IncompleteFrame: the file ends inside a frame: see `repair`.
@@ -112,14 +112,14 @@ def append(
 
 
 class Repaired(NamedTuple):
-    """What `repair` did.
+    """The result of `repair`.
 
     Attributes:
-        frames: how many are in the file, bad ones included.
+        frames: number of frames in the file, bad ones included.
         size: bytes of the file now.
         cut: bytes that were cut off.
         torn: the file that holds them, or "" if none were.
-        reason: what was wrong.
+        reason: the error that was found.
     """
 
     frames: int
@@ -136,17 +136,17 @@ def repair(
     force: bool = False,
     dry_run: bool = False,
 ) -> Repaired:
-    """Cut off what stands after the last whole frame of a local file, and keep it in another file.
+    """Cut off the bytes after the last whole frame of a local file, and keep them in another file.
 
     Args:
         path: the file.
-        framer: what cuts it: a read condition, or the name or spec string of one.
-        force: also cut off bytes that are no frame, such as the zeros that a crash leaves, and all after
-            them, even where no frame is left; otherwise only a frame that is not complete, after others.
-        dry_run: only say what would be done.
+        framer: cuts it: a read condition, or the name or spec string of one.
+        force: also cut off bytes that are not frames, such as the zeros that a crash leaves, and all after
+            them, even if no frame remains; without it only an incomplete frame after others.
+        dry_run: only report what would be done.
 
     Raises:
-        FramingError: something else than a torn end is wrong, such as the framer, and `force` is not given.
+        FramingError: the error is not a torn end, perhaps a wrong framer, and `force` is not given.
         ArchiveError: the file cannot be read or written.
     """
     path = os.fspath(path)
@@ -187,7 +187,7 @@ def _joined(framer: Framer[Any]) -> Callable[[Any], bytes]:
 def _write_some(
     file: IO[bytes], pieces: Iterator[bytes], most: int | None, marks: Marks, size: int, count: int
 ) -> tuple[int, int]:
-    """Write until there are `most` bytes, or no more; add marks. Return the size and the number of frames."""
+    """Write up to `most` bytes; add marks. Return the size and the number of frames."""
     waiting: list[bytes] = []
     written, next_mark = size, marks.offsets[-1] + _BETWEEN_MARKS if marks.offsets else 0
     for piece in pieces:

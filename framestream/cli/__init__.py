@@ -29,9 +29,9 @@ from framestream.errors import (
     printable,
 )
 
-# An extension module is found before the Python module of the same name that lies beside it.
+# Python prefers an extension module to the Python module of the same name next to it.
 COMPILED: Final = not str(decoder.__file__).endswith(".py")
-"""True if what every frame passes through is compiled, see docs/speed.md."""
+"""True if the code that every frame passes through is compiled, see docs/speed.md."""
 
 FAILED: Final = 1
 USAGE: Final = 2
@@ -56,20 +56,20 @@ framestream --help lists every command."""
 _COMMANDS: Final = {
     "cut": ("cut", "Cut a stream into frames and print them."),
     "stats": ("archives", "Count the frames of a file, and show how large they are."),
-    "index": ("archives", "Write an index beside a file, so that any frame of it is found at once."),
-    "repair": ("archives", "Cut off a frame at the end of a file that is not complete."),
+    "index": ("archives", "Write an index next to a file, to find any frame at once."),
+    "repair": ("archives", "Cut off an incomplete frame at the end of a file."),
     "connect": ("connect", "Connect to a server; send and see frames."),
     "serve": ("serve", "Serve frames: echo them, run a command for each, or print them."),
     "framers": ("plugins", "List the framers, or explain one."),
-    "check": ("plugins", "Hold framers to the contract."),
-    "plugins": ("plugins", "List plugins, with what is wrong with them."),
+    "check": ("plugins", "Check that framers keep the contract."),
+    "plugins": ("plugins", "List plugins and their problems."),
     "new": ("new", "Write the project of a new plugin."),
 }
-"""The module that each command is in, and what it does."""
+"""The module of each command, and its description."""
 
 
 class _Commands(click.Group):
-    """The commands, each imported when it is used; Ctrl-C and a closed pipe end them quietly."""
+    """The commands, each imported on first use; Ctrl-C and a closed pipe end them quietly."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -85,7 +85,7 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 
-    # Click itself would end the process, with another status, while it parses what to do.
+    # Click itself would end the process with another status while it parses the arguments.
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
         with _quiet_ends():
             return super().make_context(*args, **settings)
@@ -97,9 +97,9 @@ class _Commands(click.Group):
 
 @contextmanager
 def _quiet_ends() -> Iterator[None]:
-    """Turn Ctrl-C, a closed pipe and what the system refuses into an exit status or one line.
+    """Turn Ctrl-C, a closed pipe and an error of the system into an exit status or one line.
 
-    No command raises SystemExit and the like: a framer or plugin that does has failed.
+    No command raises SystemExit and the like: if it appears, a framer or plugin has failed.
     """
     try:
         with blame("a framer or plugin ends the command", ours=(Exception,)):
@@ -110,7 +110,7 @@ def _quiet_ends() -> Iterator[None]:
         discard_output()
         raise click.exceptions.Exit(CLOSED_PIPE) from None
     except OSError as error:
-        # What writes to files names them in its errors; without a name it is standard output.
+        # Code that writes to files names them in its errors; without a name it is standard output.
         if error.filename is not None:
             raise click.ClickException(f"{error.filename}: {describe_os_error(error)}") from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -166,7 +166,7 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
 def run(arguments: Sequence[str]) -> int:
     """Run the command line with these arguments; return the exit status.
 
-    An error that is no click or framestream error is a bug, and raised.
+    An error of neither click nor framestream is a bug, and raised.
     """
     try:
         return int(commands.main(list(arguments), prog_name="framestream", standalone_mode=False) or 0)
@@ -179,7 +179,7 @@ def run(arguments: Sequence[str]) -> int:
         complain(describe_error(error))
         if isinstance(error, SpecError):
             _explain(error)
-        # A path that is written rightly and leads to nothing is no mistake in the command.
+        # A well-formed path to a missing file is not a usage mistake.
         is_missing = isinstance(error.__cause__, OSError)
         return USAGE if isinstance(error, SpecError | AddressError) and not is_missing else FAILED
 

@@ -1,4 +1,4 @@
-"""``framestream stats``, ``index`` and ``repair``, and what ``cut --jobs`` does: files, in parallel."""
+"""``framestream stats``, ``index``, ``repair`` and ``cut --jobs``: files, in parallel."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from framestream.cli.output import Printer, complain, report, say
 from framestream.errors import counted
 from framestream.framer import ReadCondition
 
-SIZE: Final = 1 << 22  # of a split: what waits to be printed is about as large, for each process
+SIZE: Final = 1 << 22  # of a split: the output waiting to be printed is about as large, for each process
 _BAR: Final = 40  # columns of the longest bar of the histogram
 _LONG: Final = 8 << 20
 
-jobs = click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="How many processes cut it.")
+jobs = click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="Number of processes.")
 
 
 @click.command()
@@ -99,7 +99,7 @@ class Tally:
         return tally
 
     def add(self, other: Tally) -> None:
-        """Add what another one counted."""
+        """Add another count to this one."""
         if other.frames:
             self.smallest = min(self.smallest, other.smallest) if self.frames else other.smallest
             self.largest = max(self.largest, other.largest)
@@ -127,10 +127,10 @@ class Tally:
 @options.framer
 @jobs
 def index(file: str, spec: str, jobs: int) -> int:
-    """Write an index of FILE beside it, as FILE.fsindex.
+    """Write an index of FILE next to it, as FILE.fsindex.
 
-    With it, framestream.archives gives any frame by its number, and divides the file without a guess. It is
-    refused once the file has changed: make it again.
+    With it, framestream.archives finds any frame by its number, and divides the file without a guess. After
+    the file has changed, the index is refused: make it again.
 
     \b
     Examples:
@@ -147,10 +147,10 @@ def index(file: str, spec: str, jobs: int) -> int:
 @click.command()
 @click.argument("file", type=options.FILE)
 @options.framer
-@click.option("--force", is_flag=True, help="Also cut off bytes that are no frame, and all after them.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be cut off.")
+@click.option("--force", is_flag=True, help="Also cut off bytes that are not frames, and all after them.")
+@click.option("--dry-run", is_flag=True, help="Only report what would be cut off.")
 def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
-    """Cut off a frame at the end of FILE that is not complete, and keep it in FILE.torn-OFFSET.
+    """Cut off an incomplete frame at the end of FILE, and keep it in FILE.torn-OFFSET.
 
     \b
     Examples:
@@ -178,7 +178,7 @@ def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
 
 @dataclass(frozen=True)
 class Cutting:
-    """What each process does for ``cut --jobs``: it prints into memory.
+    """The work of each process for ``cut --jobs``: it prints into memory.
 
     Attributes:
         form, separator: those of `Printer`.
@@ -191,7 +191,7 @@ class Cutting:
     on_payload_error: str
 
     def __call__(self, reader: Reader) -> list[bytes | Exception]:
-        """Return what is printed and what is complained about, in order."""
+        """Return the frames and complaints to print, in order."""
         output = BytesIO()
         printer = Printer(self.form, self.separator, output)
         done: list[bytes | Exception] = []
@@ -222,7 +222,7 @@ class Cutting:
 def cut_file(
     printer: Printer, condition: ReadCondition[Any], file: str, max_size: int | None, work: Cutting, jobs: int
 ) -> None:
-    """Print the frames of a file that several processes cut: what one process would print."""
+    """Print the frames of a file that several processes cut, exactly as one process would."""
     splits = _splits(file, condition, max_size)
     hidden = printer.stream.isatty()
     for _, pieces in _with_bar(splits, process(splits, work, jobs=jobs), file, hidden=hidden):
@@ -238,7 +238,7 @@ def _splits(file: str, condition: ReadCondition[Any], max_size: int | None) -> l
 
 
 def _without_source(error: Exception) -> Exception:
-    """Return the error as it is told of a stream: the name of the file stands before it anyway."""
+    """Return the error as reported for a stream: the file's name is printed before it anyway."""
     if isinstance(error, FramingError | PayloadError):
         error.source = ""
     return error
@@ -255,7 +255,7 @@ def _with_bar(
 
 
 def _bar(size: int, label: str, *, hidden: bool = False) -> Any:
-    """Return the context of a progress bar on a terminal, or of None for what does not take long."""
+    """Return the context of a progress bar on a terminal, or of None if the work is short."""
     if hidden or size < _LONG or not sys.stderr.isatty():
         return nullcontext()
     return click.progressbar(length=size, label=label, file=sys.stderr)

@@ -24,13 +24,13 @@ from framestream.errors import describe_error
 if TYPE_CHECKING:
     from framestream import IOStream, ReadCondition
 
-# A frame that was typed is one line, however long.
+# A typed frame is one line, however long.
 _LINE: Final = Line("utf-8", errors="surrogateescape", max_size=1 << 30)
 _ENTRY: Final = click.Choice(["text", "json", "hex"])
 
 
 def _frame(entry: str, line: str, framer: Framer[Any]) -> Any:
-    """Return the frame that a line means: text as the framer takes it, as text or else as UTF-8."""
+    """Return the frame that a line stands for: text if the framer takes it, else its UTF-8 bytes."""
     if entry == "hex":
         return _from_hex(line)
     frame = json.loads(line, object_hook=_bytes_of) if entry == "json" else line
@@ -46,7 +46,7 @@ def _bytes_of(value: dict[str, Any]) -> Any:
 def _from_hex(digits: str) -> bytes:
     try:
         return bytes.fromhex(digits)
-    except ValueError:  # whose text differs from one Python to the next
+    except ValueError:  # its text differs between versions of Python
         raise ValueError("bytes are written as pairs of hexadecimal digits") from None
 
 
@@ -62,15 +62,15 @@ def _takes(framer: Framer[Any], frame: Any) -> bool:
 @click.argument("url")
 @options.framer
 @options.spec("--send-framer", help="How frames are sent, if differently.")
-@click.option("-i", "--input", "entry", type=_ENTRY, default="text", help="What each line to send is.")
-@click.option("-o", "--output", type=options.FORM, default="text", help="What to print.")
+@click.option("-i", "--input", "entry", type=_ENTRY, default="text", help="Format of the lines to send.")
+@click.option("-o", "--output", type=options.FORM, default="text", help="Output format.")
 @options.count
 @options.max_size(default="1MiB", help="Largest payload.")
 @options.on_oversize
 @options.on_payload_error
-@click.option("--timeout", type=options.seconds, help="How long connecting may take.")
+@click.option("--timeout", type=options.seconds, help="Time allowed for connecting.")
 @click.option("--ca", type=options.FILE, help="Trust these certificates (PEM).")
-@click.option("--server-hostname", metavar="NAME", help="Whom the certificate must name.")
+@click.option("--server-hostname", metavar="NAME", help="Host name that the certificate must have.")
 @click.option("--proxy-header", metavar="TEXT", help="Send this first, as a load balancer does.")
 @click.option("--proxy-protocol", type=click.Choice(["v1", "v2"]), default="v1", help="Its version.")
 @options.separator
@@ -80,13 +80,13 @@ def connect(
     """Connect to URL, send each line of standard input as a frame, print each frame that arrives.
 
     URL is tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, exec:'PROGRAM ARGUMENTS', pipe:PATH or fd:N. When
-    standard input ends, so does the sending half of the connection; what still arrives is printed until
+    standard input ends, this half of the connection is closed; frames that still arrive are printed until
     the other side closes.
 
     TEXT is UNKNOWN, or the client's address and the one it connected to with their ports, as in
     'TCP4 192.0.2.7 198.51.100.1 56324 443'.
 
-    The exit status is 1 if something could not be sent, what arrived is malformed or the program failed.
+    The exit status is 1 if a line could not be sent, the peer sent malformed data or the program failed.
 
     \b
     Examples:
@@ -109,7 +109,7 @@ def connect(
             frames = stream.frames(printer.condition(framer))
             await conversation.run(good_frames(frames, policy, partial(printer.complain, url)), count)
         code = getattr(stream, "exit_code", None)  # of a program
-        if code and (code > 0 or count is None):  # one that we have left may have died of that
+        if code and (code > 0 or count is None):  # a program that we left may have died of that
             printer.complain(url, f"the program ended with exit status {code}")
 
     asyncio.run(converse())
@@ -136,12 +136,12 @@ class Conversation:
     entry: str
 
     async def run(self, frames: AsyncIterator[Any], count: int | None) -> None:
-        """Print frames until the stream ends or `count` are printed, or sending has failed."""
+        """Print frames until the stream ends, `count` are printed, or sending has failed."""
         try:
             async with asyncio.TaskGroup() as group:
                 sending = group.create_task(self.send())
                 await self.receive(frames, count)
-                sending.cancel()  # what nobody waits for is lost
+                sending.cancel()  # its result is no longer needed
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
 
@@ -188,13 +188,13 @@ class Conversation:
 
 
 async def read_stdin(read: Callable[[], bytes]) -> bytes:
-    """Return what `read` gives, while the event loop goes on.
+    """Return the result of `read`, while the event loop keeps running.
 
-    A thread reads, since a terminal cannot be made non-blocking without doing the same to the shell that lent
-    it; a daemon, for which the end of the process does not wait.
+    A thread reads, since making a terminal non-blocking would do the same to the shell that shares it. It is
+    a daemon thread, so the process does not wait for it at the end.
     """
     done: Future[bytes] = Future()
-    done.set_running_or_notify_cancel()  # nobody can take it back from the thread
+    done.set_running_or_notify_cancel()  # the thread cannot be cancelled
 
     def work() -> None:
         try:

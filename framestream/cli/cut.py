@@ -18,19 +18,19 @@ from framestream.cli.output import Printer, report_skipped
 from framestream.iterate import answers
 
 _LONG: Final = 8 << 20
-"""Bytes of a file that takes long enough to wonder."""
+"""Bytes of a file that takes long enough for a progress bar."""
 
 
 @click.command()
 @click.argument("spec", shell_complete=options.complete_framer)
 @click.argument("file", default="-")
-@click.option("-o", "--output", type=options.FORM, default="json", help="What to print.")
+@click.option("-o", "--output", type=options.FORM, default="json", help="Output format.")
 @options.max_size(help="Largest payload, such as 64KiB.  [default: the framer's own, or 1MiB]")
 @options.on_oversize
 @options.on_payload_error
 @options.count
 @click.option("--stats", is_flag=True, help="Report counts and speed at the end.")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Have so many processes cut a file.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Number of processes that cut a file.")
 @options.separator
 def cut(
     spec: str,
@@ -78,8 +78,8 @@ def cut(
             on_discard=partial(report_skipped, source.name),
             on_payload_error=tell if limits["on_payload_error"] == "skip" else None,
         )
-        # A batch costs half as much a frame. It knows the place of its last one only, and what is skipped
-        # in it is reported before it can be printed.
+        # A batch costs half as much per frame. It knows the place of its last one only, and frames skipped
+        # in it are reported before it can be printed.
         batched = not printer.placed and count is None and limits["on_oversize"] in ("raise", "close")
         ask: Any = decoder.next_batch if batched else decoder.next_frame
         ask = partial(ask, condition, max_size=limits["max_frame_size"])
@@ -104,7 +104,7 @@ def _answers(
     read: Callable[[], bytes],
     tell: Callable[[FramestreamError], object],
 ) -> Iterator[Any]:
-    """Yield what is cut until the stream ends or is broken; tell what is wrong with it."""
+    """Yield frames until the stream ends or is broken; report errors."""
     going_on = True
     while going_on:
         try:
@@ -127,9 +127,9 @@ def _print_stats(decoder: FrameDecoder, seconds: float) -> None:
 
 @contextmanager
 def _progress(source: Source, printer: Printer) -> Iterator[Callable[[], bytes]]:
-    """Give what reads the source, after showing what has been printed if that may take a while.
+    """Return the function that reads the source; it first flushes the output if reading may take a while.
 
-    A long file has a bar on a terminal that the frames do not use.
+    A long file gets a progress bar, on a terminal that the frames are not printed to.
     """
     progress: Any = nullcontext()
     if (source.size or 0) >= _LONG and sys.stderr.isatty() and not printer.stream.isatty():

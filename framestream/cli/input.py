@@ -1,4 +1,4 @@
-"""Where bytes come from: a file, standard input, a TCP or Unix socket; whatever is there, as it comes."""
+"""Where bytes come from: a file, standard input, a TCP or Unix socket; read as they arrive."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ CHUNK_SIZE: Final = 1 << 16
 
 _URLS: Final = ("tcp:", "tls:", "unix:", "exec:", "pipe:", "fd:")
 _SAMPLES: Final = Path(__file__).parent / "samples"
-"""What real programs sent, to try commands on: ``sample:redis`` is one of them."""
+"""Recordings of real programs, to try commands on: ``sample:redis`` is one of them."""
 
 
 class Source:
     """An open file descriptor with a name.
 
     Attributes:
-        name: how messages call it.
-        size: how many bytes it holds, if it is a regular file, else None.
+        name: its name in messages.
+        size: its size in bytes, if it is a regular file, else None.
     """
 
     def __init__(self, descriptor: int, name: str) -> None:
@@ -41,7 +41,7 @@ class Source:
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def read(self) -> bytes:
-        """Return what is there, waiting only if nothing is; ``b""`` at the end."""
+        """Return the available bytes, waiting only if there are none; ``b""`` at the end."""
         try:
             return os.read(self._descriptor, CHUNK_SIZE)
         except OSError as error:
@@ -54,12 +54,12 @@ class Source:
         try:
             return bool(select.select([self._descriptor], [], [], 0)[0])
         except (OSError, ValueError):
-            return False  # this kind of descriptor cannot be asked here
+            return False  # this kind of descriptor cannot tell
 
 
 @contextmanager
 def open_source(place: str) -> Iterator[Source]:
-    """Open ``-``, a path, a sample, ``tcp://host:port`` or ``unix:path``; refuse in one line if it fails."""
+    """Open ``-``, a path, a sample, ``tcp://host:port`` or ``unix:path``; report a failure in one line."""
     try:
         opened = _open(place)
     except OSError as error:
@@ -71,7 +71,7 @@ def open_source(place: str) -> Iterator[Source]:
 async def good_frames(
     frames: AsyncIterator[Any], on_payload_error: str, tell: Callable[[FramestreamError], object]
 ) -> AsyncIterator[Any]:
-    """Yield the frames of a stream; tell of those that are bad or too large, and go on after them."""
+    """Yield the frames of a stream; report those that are bad or too large, and continue after them."""
     while True:
         try:
             async for frame in frames:
@@ -104,7 +104,7 @@ def _open(place: str) -> FileIO | socket.socket:
                 connection.connect(endpoint.address)
                 unless_connected.pop_all()
             return connection
-    # It would take an event loop: TLS, programs, descriptors that may not be read alone.
+    # These need an event loop: TLS, programs, descriptors that may not be read alone.
     hint = f"framestream connect {shlex.quote(place)} --framer SPEC"
     raise click.UsageError(f"{place!r} is no file, and cut does not connect there: {hint}")
 

@@ -19,21 +19,21 @@ import click
 import framestream
 from framestream.errors import counted, describe_os_error
 
-# The tree of the project to be. Every name ends with ".txt" and a leading dot is spelled "dot-", since tools
+# The tree of the new project. Every name ends with ".txt" and a leading dot is spelled "dot-", since tools
 # would take these files for their own. MODULE in a name is the package, {{word}} in a text one of the words.
 _TEMPLATES: Final = Path(__file__).with_name("templates")
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _DISTRIBUTION: Final = re.compile(r"[A-Za-z]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _PLACEHOLDER: Final = re.compile(r"\{\{(\w+)\}\}")
-# Names as long as these still leave the lines of the templates within their limit.
+# Names up to these lengths keep the lines of the templates within their limit.
 _LONGEST_NAME: Final = 32
 _LONGEST_DISTRIBUTION: Final = 44
 
-# What an update needs to know, in the project.
+# The record in the project that an update needs.
 _RECORD: Final = ".framestream-new.json"
 _RECORDED: Final = ("name", "distribution", "author", "year")
-_ODD_BYTES: Final = "surrogateescape"  # whatever the author's files hold is kept
+_ODD_BYTES: Final = "surrogateescape"  # keeps any bytes in the author's files
 _MOST_CONFLICTS: Final = 127  # as git merge-file counts them; more is an error
 
 _NEXT_STEPS: Final = """
@@ -48,8 +48,8 @@ Then make {module}/_framer.py and the tests say what {name} is."""
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--distribution", default="", help="What pip will install.  [default: framestream-NAME]")
-@click.option("--author", default="", help="Whose it is, for the licence.")
+@click.option("--distribution", default="", help="Name on PyPI.  [default: framestream-NAME]")
+@click.option("--author", default="", help="Author, for the licence.")
 @click.option(
     "--directory",
     type=click.Path(path_type=Path),
@@ -61,7 +61,7 @@ def new(name: str | None, distribution: str, author: str, directory: Path | None
 
     It has a working framer, tests of every promise of the contract, types, lint rules, CI and a licence.
 
-    With --update, merge what has changed in our templates since into pyproject.toml, the workflows and the
+    With --update, merge later changes of our templates into pyproject.toml, the workflows and the
     like. Framers, tests and texts are yours, and left alone. Needs git. The exit status is 1 if you have to
     decide between your change and ours.
 
@@ -122,7 +122,7 @@ def _rendered(words: dict[str, str]) -> dict[str, str]:
 
 
 def _write(folder: Path, files: dict[str, str]) -> None:
-    """Write files, all or none: whoever reads what we print may leave, or the disk be full."""
+    """Write files, all or none: the reader of our output may go away, or the disk be full."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".draft-") as draft:
@@ -137,7 +137,7 @@ def _write(folder: Path, files: dict[str, str]) -> None:
         raise click.ClickException(f"{folder}: {describe_os_error(error)}; nothing was written") from error
 
 
-# Updating: what was written is the ancestor of what the author made of it and of what is written today.
+# Updating: the files first written are the common ancestor of the author's version and today's templates.
 
 
 def _record_of(words: dict[str, str], rendered: dict[str, str]) -> dict[str, str]:
@@ -163,7 +163,7 @@ def _recorded(folder: Path) -> tuple[dict[str, str], dict[str, str | None]] | No
 
 
 def _update(folder: Path, words: dict[str, str], before: dict[str, str | None]) -> int:
-    """Merge what has changed in the templates into a project; return 1 if that leaves a conflict."""
+    """Merge later changes of the templates into a project; return 1 if that leaves a conflict."""
     rendered = _rendered(words)
     written, conflicts, told = dict[str, str](), 0, list[str]()
     for place, text in rendered.items():
@@ -202,7 +202,7 @@ def _merged(target: Path, present: str, ancestor: str, text: str) -> tuple[str, 
 
 
 def _mistakes(name: str, distribution: str) -> Iterator[tuple[bool, str]]:
-    """Yield for each mistake in these names whether it was made, and what it is."""
+    """Yield for each possible mistake in these names whether it was made, and its message."""
     with framestream.plugins.isolated() as built_in:
         taken = name in built_in.names()
     words = f"{name!r} is no framer name: lower-case words and digits, joined by hyphens"

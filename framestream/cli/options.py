@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def complete_framer(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the names of framers that begin so, for the shell."""
+    """Return the names of framers that begin with this text, for the shell's completion."""
     from framestream import plugins  # noqa: PLC0415  # only a shell that completes needs them here
 
     return [name for name in plugins.names() if name.startswith(incomplete)]
 
 
 def matching(name: str) -> list[Plugin]:
-    """Return the plugins that answer to a name; refuse one that no plugin has as a usage mistake."""
+    """Return the plugins of this name; without one, raise a usage error."""
     from framestream import plugins  # noqa: PLC0415  # --help does without
 
     try:
@@ -42,14 +42,14 @@ def get_framer(spec: str) -> ReadCondition[Any]:
 
 
 def writing_framer(spec: str) -> Framer[Any]:
-    """Return the framer of a spec string; refuse one that can only read as a usage mistake."""
+    """Return the framer of a spec string; if it can only read, raise a usage error."""
     framer = get_framer(spec)
     if not isinstance(framer, Framer):
         raise click.UsageError(f"{framer} can only read; what is sent takes a framer that writes")
     return framer
 
 
-# The names of these functions are what the help calls a value.
+# The names of these functions are the help's names for a value.
 
 
 def size(text: str) -> int:
@@ -68,7 +68,7 @@ def seconds(text: str) -> float:
 
 
 def text(text: str) -> bytes:
-    """Return text in which a backslash means what it means in spec strings."""
+    """Return text with backslashes interpreted as in spec strings."""
     return bytes(_spelled(text, bytes))
 
 
@@ -88,7 +88,7 @@ def spec(*names: str, **settings: Any) -> Callable[..., Any]:
 
 
 FORM: Final = click.Choice(["json", "hex", "text", "raw"])
-FILE: Final = click.Path()  # what uses it says what is wrong with it
+FILE: Final = click.Path()  # the code that opens it reports errors
 
 framer: Final = spec("-f", "--framer", "spec", required=True, help="How frames are cut.")
 max_size: Final = partial(click.option, "--max-size", "max_frame_size", type=size)
@@ -104,9 +104,9 @@ on_payload_error: Final = click.option(
     default="skip",
     help="What to do after a frame that cannot be decoded.",
 )
-count: Final = click.option("-n", "--count", type=click.IntRange(min=1), help="Stop after so many frames.")
+count: Final = click.option("-n", "--count", type=click.IntRange(min=1), help="Stop after this many frames.")
 separator: Final = click.option(
     "--separator",
     type=text,
-    help=r"What follows each frame in text and raw output.  [default: \n in text, nothing in raw]",
+    help=r"Text after each frame in text and raw output.  [default: \n in text, nothing in raw]",
 )

@@ -1,4 +1,4 @@
-"""What is printed: frames, tables and complaints, and what becomes of them where nobody reads."""
+"""Printing: frames, tables and complaints; and output after its reader has gone."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from framestream.errors import FrameTooLarge, PayloadError, counted, describe_er
 from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
 
 _PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
-# json.dumps makes a new encoder for every call that asks for anything but the defaults.
+# With options, json.dumps makes a new encoder for every call.
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _GAP: Final = " " * 3
-_NARROW: Final = 20  # columns, in which text is no longer worth wrapping
+_NARROW: Final = 20  # columns; wrapping text to fewer is useless
 _LAYOUT: Final = frozenset("\t\r\n")
 # Control characters and the overrides of direction, which a terminal obeys instead of showing them, and lone
-# surrogates, which stand for bytes that are no UTF-8. Other text that Python calls unprintable is left alone.
+# surrogates, which stand for bytes that are not UTF-8. Other text that Python calls unprintable is unchanged.
 _OBEYED: Final = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
 class Printer:
-    """Prints frames to standard output, and complaints about them in their order to standard error.
+    """Prints frames to standard output, and complaints about them in order to standard error.
 
     Attributes:
         stream: standard output.
-        decoded: what is printed is decoded; otherwise it is the payload as it is in the stream.
-        placed: where each frame is gets printed, too.
+        decoded: whether it prints decoded frames; otherwise the payload as it is in the stream.
+        placed: whether it also prints the place of each frame.
         status: the exit status so far.
     """
 
@@ -51,16 +51,16 @@ class Printer:
         self._shown = visible if sys.stdout.isatty() else str
 
     def condition(self, condition: ReadCondition[Any]) -> ReadCondition[Any]:
-        """Return the condition that reads what is printed."""
+        """Return the condition that reads the frames to print."""
         return condition if self.decoded else Undecoded(condition)
 
     def write(self, frame: Any, span: tuple[int, int] = (0, 0), peer: str = "") -> None:
-        """Print the frame that begins and ends at these places in the stream of this peer."""
+        """Print the frame between these offsets in the stream of this peer."""
         start, end = span
         if self._form == "json":
             whose = f'"peer":{to_json(peer)},' if peer else ""
             line = f'{{{whose}"offset":{start},"size":{end - start},"frame":{to_json(frame)}}}\n'
-            # A lone surrogate becomes the escape that JSON has for it.
+            # A lone surrogate becomes its JSON escape.
             data = self._shown(line).encode("utf-8", "backslashreplace")
         elif self._form == "text":
             data = to_bytes(self._shown(to_text(frame))) + self._separator
@@ -72,7 +72,7 @@ class Printer:
         self.stream.write(data)
 
     def write_all(self, frames: list[Any]) -> None:
-        """Print frames whose places are not printed."""
+        """Print frames without their places."""
         if self._form == "raw":
             self.stream.writelines(frame + self._separator for frame in frames)
         else:
@@ -80,14 +80,14 @@ class Printer:
             self.stream.writelines(to_bytes(shown(to_text(frame))) + separator for frame in frames)
 
     def complain(self, name: str, error: Exception | str) -> None:
-        """Print what is wrong, after everything that was printed before it, with the bytes at fault."""
+        """Print an error, after everything printed before it, with the bytes at fault."""
         self.status = 1
         self.stream.flush()
         report(name, error)
 
 
 class Undecoded(ReadCondition[bytes]):
-    """Another condition's frames, with the payload as it is in the stream instead of what it decodes to."""
+    """Another condition's frames, each with its payload as in the stream instead of its decoded value."""
 
     def __init__(self, condition: ReadCondition[Any]) -> None:
         self.condition = condition
@@ -100,7 +100,7 @@ class Undecoded(ReadCondition[bytes]):
         self.find_start = condition.find_start  # type: ignore[method-assign]  # it is the other's business
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the other condition's span, without the value: only what is no frame at all stays apart."""
+        """Return the other condition's span without the value; keep only the mark of padding."""
         found = self.condition.find(window)
         if not isinstance(found, tuple) or len(found) == 3 or found[3] is PADDING:
             return found
@@ -109,7 +109,7 @@ class Undecoded(ReadCondition[bytes]):
         return found[:3]
 
     def explain(self, window: Window) -> str:
-        """Say what the other condition would say."""
+        """Return the other condition's explanation."""
         return self.condition.explain(window)
 
     def __str__(self) -> str:
@@ -120,7 +120,7 @@ class Undecoded(ReadCondition[bytes]):
 
 
 def hexdump(data: bytes, offset: int = 0) -> Iterator[str]:
-    """Yield lines of 16 bytes: where in the stream, the bytes in hexadecimal, the bytes as text."""
+    """Yield lines of 16 bytes: their offset in the stream, the bytes in hexadecimal, the bytes as text."""
     for start in range(0, len(data), 16):
         row = data[start : start + 16]
         left, right = row[:8].hex(" "), row[8:].hex(" ")
@@ -128,7 +128,7 @@ def hexdump(data: bytes, offset: int = 0) -> Iterator[str]:
 
 
 def visible(text: str) -> str:
-    """Return text whose control characters are shown by a terminal, not obeyed, as the escapes of JSON."""
+    """Return text with its control characters as JSON escapes, which a terminal shows instead of obeying."""
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -150,7 +150,7 @@ def to_text(value: Any) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """Return text in UTF-8, with the bytes that were no UTF-8 restored, and a lone surrogate escaped."""
+    """Return text in UTF-8, with bytes that were not UTF-8 restored, and a lone surrogate escaped."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -198,7 +198,7 @@ def _readable(data: bytes) -> str | None:
 
 
 def say(text: str) -> None:
-    """Print lines to standard output: what it would obey, or cannot write, as escapes."""
+    """Print lines to standard output; characters that it would obey, or cannot write, as escapes."""
     if sys.stdout.isatty():
         text = visible(text)
     encoding = sys.stdout.encoding or "utf-8"
@@ -206,7 +206,7 @@ def say(text: str) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under headings. A terminal has the last column wrapped, below the others if it must be."""
+    """Print rows under headings. On a terminal the last column is wrapped, below the others if it must be."""
     table = [headings, *rows]
     sizes = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 20
@@ -220,7 +220,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def wrapped(text: str, start: str, indent: str, columns: int) -> str:
-    """Return lines of whole words within so many columns: the first after `start`, others after `indent`."""
+    """Return lines of whole words in this many columns: the first after `start`, others after `indent`."""
     lines = textwrap.wrap(
         text,
         columns,
@@ -233,7 +233,7 @@ def wrapped(text: str, start: str, indent: str, columns: int) -> str:
 
 
 def report(name: str, error: Exception | str) -> None:
-    """Print what is wrong with a stream to standard error, with the bytes at fault."""
+    """Print an error of a stream to standard error, with the bytes at fault."""
     complain(f"{name}: {error if isinstance(error, str) else describe_error(error)}")
     data, place = ("payload", "payload_offset") if isinstance(error, PayloadError) else ("excerpt", "offset")
     for line in hexdump(getattr(error, data, b"")[:32], getattr(error, place, 0) or 0):
@@ -241,30 +241,30 @@ def report(name: str, error: Exception | str) -> None:
 
 
 def report_skipped(name: str, error: FrameTooLarge) -> None:
-    """Print which frame was skipped to standard error, after everything that was printed before it."""
+    """Print which frame was skipped to standard error, after everything printed before it."""
     sys.stdout.flush()
     complain(f"{name}: {error}; {counted(error.discarded, 'byte')} skipped")
 
 
 def complain(what: str, *, keep: str = "") -> None:
-    """Print one complaint to standard error, with whatever does not print as its escape but `keep`."""
+    """Print one complaint to standard error, with unprintable characters as escapes but for `keep`."""
     tell("framestream:", printable(what, keep=keep), "red")
 
 
 def tell(label: str, text: str, colour: str) -> None:
-    """Print a line to standard error, its label in a colour on a terminal; NO_COLOR says otherwise."""
-    with suppress(BrokenPipeError):  # the status tells, too
+    """Print a line to standard error, its label in a colour on a terminal unless NO_COLOR is set."""
+    with suppress(BrokenPipeError):  # the exit status tells, too
         coloured = False if os.environ.get("NO_COLOR") else None
         click.echo(f"{click.style(label, fg=colour, bold=True)} {text}", err=True, color=coloured)
 
 
 def prints_aside() -> redirect_stdout[Any]:
-    """Have what plugins print, such as while they are imported, go to standard error: it is no output."""
+    """Send to standard error what plugins print, for instance while they are imported: it is no output."""
     return redirect_stdout(sys.stderr)
 
 
 def discard_output() -> None:
-    """Send what is printed from here on, and what is still buffered, nowhere.
+    """Discard everything printed from here on, and what is still buffered.
 
     Otherwise the interpreter would complain about it when it exits.
     """

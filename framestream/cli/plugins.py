@@ -1,4 +1,4 @@
-"""``framestream framers``, ``check`` and ``plugins``: what there is, and whether it keeps its promises."""
+"""``framestream framers``, ``check`` and ``plugins``: list framers and plugins, and check them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 @click.argument("name", required=False, shell_complete=complete_framer)
 @click.option("--levels", is_flag=True, help="Try each framer of a plugin, and list its level, from 0 to 4.")
 def framers(name: str | None, levels: bool) -> None:
-    """List every framer there is; with NAME, explain that one: options, examples, a drawing.
+    """List every framer; with NAME, explain that one: options, examples, a drawing.
 
     \b
     Examples:
@@ -124,7 +124,7 @@ def _option_row(option: OptionInfo) -> tuple[str, ...]:
 
 
 def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
-    """Return the examples of a framer: ours, or what its class carries.
+    """Return the examples of a framer: ours, or those of its class.
 
     A framer's class says ``examples = {b"3:abc,": [b"abc"]}``, the streams that the conformance kit takes,
     and ``example_spec = "netstring:max=1KiB"`` if its name alone does not make one.
@@ -136,7 +136,7 @@ def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
 
 def draw(condition: ReadCondition[Any], stream: bytes, width: int = 100) -> str:
     """Return a drawing made by cutting the stream: a box for each frame, input above, decoded below."""
-    # Bytes as they are written between quotes in Python, which is what readers know.
+    # Bytes are shown as in a Python literal, which readers know.
     cells = [(repr(data)[2:-1], text) for data, text in _pieces(condition, stream)]
     widths = [max(map(len, cell)) for cell in cells]
     if sum(widths) + 3 * len(widths) + 10 > width:
@@ -149,7 +149,7 @@ def draw(condition: ReadCondition[Any], stream: bytes, width: int = 100) -> str:
 
 
 def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, str]]:
-    """Return the pieces of the stream, and what became of each."""
+    """Return the pieces of the stream, and the result of each."""
     pieces: list[tuple[bytes, str]] = []
     place = 0
 
@@ -172,11 +172,11 @@ def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, s
 
 @click.command()
 @click.argument("targets", metavar="FRAMER...", nargs=-1, required=True)
-@click.option("-q", "--quiet", is_flag=True, help="Print what is broken, and the verdicts.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only broken promises and verdicts.")
 def check(targets: tuple[str, ...], quiet: bool) -> int:
     """Run the conformance kit on framers.
 
-    FRAMER is MODULE:ATTRIBUTE, a framer or its class, or a spec string. What to try it on is taken from
+    FRAMER is MODULE:ATTRIBUTE, a framer or its class, or a spec string. Its test material comes from
     attributes of the class or else of the module: examples, malformed, incomplete, slow_frame, which are
     the arguments of framestream.testing.check_framer. The exit status is 1 if a promise is broken.
 
@@ -195,7 +195,7 @@ def check(targets: tuple[str, ...], quiet: bool) -> int:
 
 
 def _find(target: str) -> tuple[ReadCondition[Any], Arguments]:
-    """Return the framer that a target means, and what to try it on."""
+    """Return the framer of a target, and its test material."""
     place = _PLACE.fullmatch(target)
     if place is not None and place[1] not in manager.names():
         found = _import(target)
@@ -239,7 +239,7 @@ def _make(found: Any, target: str) -> ReadCondition[Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 @click.pass_context
 def plugins(context: click.Context, as_json: bool) -> None:
-    """List the plugins with what they bring and what is wrong with them.
+    """List the plugins with what they bring and their problems.
 
     \b
     Examples:
@@ -274,11 +274,11 @@ def plugins(context: click.Context, as_json: bool) -> None:
     "--badge", "picture", type=click.Path(path_type=Path), help="Write the lowest level here, as SVG."
 )
 def check_plugins(names: tuple[str, ...], picture: Path | None) -> int:
-    """Check that plugins load, that their names are theirs, and that their framers keep the contract.
+    """Check that plugins load, that no two claim a name, and that their framers keep the contract.
 
     Each framer has a level: 1 if it keeps the contract, 2 if its class also carries examples and malformed
-    bytes and what it writes is read back, 3 if its class also names the programs its tests talk to, 4 if it
-    also has a fast path, can be streamed, and finds its way in the middle of a stream.
+    bytes and reading restores every frame it writes, 3 if its class also names the programs its tests talk
+    to, 4 if it also has a fast path, can be streamed, and can start in the middle of a stream.
 
     The exit status is 1 if anything is wrong.
 
@@ -305,10 +305,10 @@ def check_plugins(names: tuple[str, ...], picture: Path | None) -> int:
     return int(wrong > 0)
 
 
-@plugins.command(short_help="Tell everything about one plugin.")
+@plugins.command(short_help="Show everything about one plugin.")
 @click.argument("name")
 def show(name: str) -> None:
-    """Tell everything about one plugin, with the traceback if it could not be loaded.
+    """Show everything about one plugin, with the traceback if it could not be loaded.
 
     \b
     Examples:
@@ -362,7 +362,7 @@ def _tried(plugin: Plugin, name: str, levels: list[int]) -> Iterator[tuple[str, 
     levels.append(outcome.level)
     own = getattr(factory, "name", "")
     if own and own not in plugin.framers:
-        yield f"wrong: {name}: its class calls itself {own!r}, a name that nobody can ask for", True
+        yield f"wrong: {name}: its class calls itself {own!r}, a name that its plugin does not register", True
     yield outcome.rating, bool(outcome.broken)
     for message in outcome.broken:
         yield f"wrong: {message}".replace("\n", "\n    "), False

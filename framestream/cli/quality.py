@@ -1,4 +1,4 @@
-"""How good a framer is: what the conformance kit says of it, its level, and the badge that shows that."""
+"""The quality of a framer: the results of the conformance kit, its level, and a badge that shows it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_STREAMED: Final = 4096
 
 
 def prose(text: str) -> str:
-    """Return text without the marks of reStructuredText that only its tools need."""
+    """Return text without the reStructuredText marks that only its tools need."""
     return re.sub("^::\n\n|`", "", text, flags=re.MULTILINE)
 
 
@@ -29,10 +29,10 @@ class Outcome:
     """What the conformance kit found about a framer: the name of each check, and the promise or the fault.
 
     Attributes:
-        found: for each check ``"ok"``, ``"-"`` (not tried) or ``"BROKEN"``, its name, and what to tell.
-        broken: what to tell about the broken ones.
+        found: for each check ``"ok"``, ``"-"`` (not tried) or ``"BROKEN"``, its name, and its text.
+        broken: the texts of the broken ones.
         level: from 0 to `HIGHEST`, see `_steps`.
-        lacking: what the next level takes.
+        lacking: what the next level requires.
     """
 
     def __init__(self, title: str, framer: ReadCondition[Any], material: Arguments) -> None:
@@ -51,7 +51,7 @@ class Outcome:
             else:
                 told = ("ok", prose(check.promise)) if reason is None else ("-", f"not tried: {reason}")
                 found.append((told[0], check.name, told[1]))
-        # Kept promises first, and broken ones last, where a reader's eye is.
+        # Kept promises first, and broken ones last, where a reader looks.
         self.found = sorted(found, key=lambda it: ("ok", "-", "BROKEN").index(it[0]))
         self.broken = [text for mark, _, text in found if mark == "BROKEN"]
         counts = Counter(mark for mark, *_ in found)
@@ -65,12 +65,12 @@ class Outcome:
             self.level += 1
 
     def _steps(self, framer: ReadCondition[Any], material: Arguments) -> Iterator[dict[str, bool]]:
-        """Yield what each level takes beyond the one before."""
+        """Yield what each level requires beyond the one before."""
         yield {"kept promises": not self.broken}
         kept = {name for mark, name, _ in self.found if mark == "ok"}
         yield {
             "examples": bool(material.get("examples")),
-            "malformed": "malformed" in material,  # empty where no bytes are: the author has thought of it
+            "malformed": "malformed" in material,  # present but empty if any bytes are a frame
             "round trip": "round-trip" in kept or not isinstance(framer, Framer),
         }
         yield {"peers": bool(getattr(framer, "peers", ()))}
@@ -91,15 +91,15 @@ class Outcome:
 
     @property
     def rating(self) -> str:
-        """The level, what the next one takes, and what was tried."""
+        """The level, what the next one requires, and what was tried."""
         more = f" (the next takes {', '.join(self.lacking)})" if self.lacking else ""
         return f"{self.title}: level {self.level} of {HIGHEST}{more}, {self.counts}"
 
 
 def trial(name: str, factory: Any, distribution: str) -> Outcome | str:
-    """Hold a plugin's framer to the contract on what its class carries.
+    """Check a plugin's framer against the contract with the test material of its class.
 
-    Return which options it needs, if it cannot be made without and its class does not say `example_spec`.
+    Return the options it needs, if it cannot be made without and its class has no `example_spec`.
     """
     spec = getattr(factory, "example_spec", name)
     missing = [option.key for option in describe_options(factory) if option.required]
@@ -124,7 +124,7 @@ def badge(level: int) -> str:
 
 
 def _passes_on_parts(framer: ReadCondition[Any], wire: bytes) -> bool:
-    """Tell whether some of a frame can be read before all of it is there."""
+    """Tell whether part of a frame can be read before all of it has arrived."""
     decoder = FrameDecoder()
     with suppress(FramestreamError):
         for byte in in_chunks(wire[:_MOST_STREAMED], 1):

@@ -1,4 +1,4 @@
-"""``framestream serve``: answer frames. Handlers are values, so that workers can have them, too."""
+"""``framestream serve``: answer frames. Handlers are values, so that they can be sent to workers."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from framestream import IOStream
     from framestream.net import Server
 
-# Seconds for connections to end when nobody reads their frames any more.
+# Seconds for connections to end after the reader of the printed frames has gone.
 _LAST_FRAMES: Final = 0.5
-# Seconds for a killed command's output to end: another process may have it as well.
+# Seconds for a killed command's output to end: another process may hold it open.
 _LAST_OUTPUT: Final = 2.0
 
 
@@ -51,7 +51,7 @@ Command = tuple[str, ...]
 
 
 def command(text: str) -> Command:
-    """Return the words of a command; the name of this function is what the help calls it."""
+    """Return the words of a command; the help calls the value by this function's name."""
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:
@@ -68,12 +68,12 @@ def command(text: str) -> Command:
 @options.framer
 @click.option("--echo", is_flag=True, help="Send every frame back.")
 @click.option("--exec", "command", type=command, help="Run this for each frame; its output is the answer.")
-@click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", help="What to print.")
+@click.option("-o", "--output", type=click.Choice(["json", "text"]), default="json", help="Output format.")
 @options.max_size(default="1MiB", help="Largest payload.")
 @options.on_oversize
 @options.on_payload_error
-@click.option("--idle-timeout", type=options.seconds, help="Close connections that are silent for so long.")
-@click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Serve so many at once.")
+@click.option("--idle-timeout", type=options.seconds, help="Close connections that are silent for this long.")
+@click.option("--max-connections", type=click.IntRange(min=1), metavar="N", help="Most connections at once.")
 @click.option("--workers", type=click.IntRange(0), default=0, metavar="N", help="Serve from N processes.")
 @click.option("--cert", type=options.FILE, help="Certificate chain (PEM), for TLS.")
 @click.option("--key", type=options.FILE, help="Its key, if in another file.")
@@ -81,17 +81,17 @@ def command(text: str) -> Command:
     "--proxy-protocol",
     type=click.Choice(["off", "v1", "v2", "auto"]),
     default="off",
-    help="Each connection begins with the PROXY header of a load balancer.",
+    help="Expect a load balancer's PROXY header at the start of each connection.",
 )
 @click.option(
     "--trusted",
     multiple=True,
     metavar="NETWORK",
-    help="Where load balancers are, such as 10.0.0.0/8; repeat it.",
+    help="Addresses of load balancers, such as 10.0.0.0/8; repeat it.",
 )
-@click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish when told to end.")
-@click.option("--admin", metavar="URL", help="Serve health checks and metrics by HTTP at this URL.")
-@click.option("--notice", type=options.seconds, default="0", help="Time to be not ready before it drains.")
+@click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish when told to stop.")
+@click.option("--admin", metavar="URL", help="Serve health checks and metrics over HTTP at this URL.")
+@click.option("--notice", type=options.seconds, default="0", help="Time to report not ready before draining.")
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
 def serve(
     url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
@@ -99,11 +99,11 @@ def serve(
     """Listen on URL and answer the frames of every connection.
 
     URL is tcp://HOST:PORT (port 0: any that is free), tls://HOST:PORT, unix:PATH, fd:N or systemd:NAME.
-    Where it listens is printed to standard error. SIGTERM ends it when every connection has finished what
-    it had begun; so does Ctrl-C. With neither --echo nor --exec, frames are printed and not answered.
+    The address is printed to standard error. After SIGTERM or Ctrl-C the server ends once every connection
+    has finished what it had begun. With neither --echo nor --exec, frames are printed and not answered.
 
-    COMMAND is run without a shell. Its standard input is the frame: bytes as they are, text with a newline,
-    anything else as JSON; its output is read the same way, and bounded by --max-size.
+    COMMAND is run without a shell. Its standard input is the frame: bytes unchanged, text with a newline,
+    anything else as JSON; its output is read the same way, and limited by --max-size.
 
     \b
     Examples:
@@ -134,12 +134,12 @@ def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ss
     if cert is None:
         return None
     make = partial(framestream.server_tls, cert, key)
-    make()  # what is wrong with the files is told here, and not by each worker
+    make()  # report bad files here, not in each worker
     return make
 
 
 class _Log(logging.Handler):
-    """Prints what is logged, as any other complaint."""
+    """Prints log records like other complaints."""
 
     def emit(self, record: logging.LogRecord) -> None:
         complain(self.format(record), keep="\n")
@@ -147,7 +147,7 @@ class _Log(logging.Handler):
 
 @contextmanager
 def _log(level: int) -> Iterator[None]:
-    """Print what the package logs to standard error."""
+    """Print the package's log to standard error."""
     logger = logging.getLogger("framestream")
     logger.addHandler(handler := _Log())
     logger.setLevel(level)
@@ -161,7 +161,7 @@ def _log(level: int) -> Iterator[None]:
 async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> None:
     try:
         opened = await framestream.serve(handler, url, **settings)
-    except ValueError as error:  # a setting that makes no sense
+    except ValueError as error:  # a senseless setting
         raise click.UsageError(describe_error(error)) from error
     async with opened as server:
         server.close_on(signal.SIGTERM, notice=notice)
@@ -176,12 +176,12 @@ async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]
             await server.serve_forever()
     try:
         sys.stdout.flush()
-    except OSError:  # told when the frame could not be printed
+    except OSError:  # reported when the frame could not be printed
         discard_output()
 
 
 async def _serve_a_reader(server: Server) -> None:
-    """Serve until the server is closed, or nobody reads what it prints: a closed pipe, as for any command."""
+    """Serve until the server is closed, or its output is a closed pipe, as for any command."""
     loop = asyncio.get_running_loop()
     leaving: list[asyncio.Task[None]] = []
 
@@ -191,9 +191,9 @@ async def _serve_a_reader(server: Server) -> None:
             stream.close()
         leaving.append(loop.create_task(server.aclose(drain_timeout=_LAST_FRAMES)))
 
-    # A descriptor of its own goes on watching the pipe when the output is discarded.
+    # A descriptor of its own keeps watching the pipe after the output is discarded.
     watched = os.dup(sys.stdout.fileno())
-    loop.add_reader(watched, leave)  # there is nothing to read at this end: it is an error then
+    loop.add_reader(watched, leave)  # this end is never readable: an event means an error
     try:
         await server.serve_forever()
     finally:
@@ -203,7 +203,7 @@ async def _serve_a_reader(server: Server) -> None:
         raise BrokenPipeError
 
 
-# What becomes of frames --------------------------------------------------------------------------------
+# Handlers ---------------------------------------------------------------------------------------------
 
 
 class CannotGoOn(Exception):
@@ -212,10 +212,10 @@ class CannotGoOn(Exception):
 
 @dataclass(frozen=True)
 class Handler:
-    """Answer each frame of a stream, report what is wrong with it, and go on where that is possible.
+    """Answer each frame of a stream, report errors, and continue if possible.
 
     Attributes:
-        on_payload_error: whether to go on after a bad frame, ``"skip"`` or ``"close"``.
+        on_payload_error: whether to continue after a bad frame: ``"skip"`` or ``"close"``.
     """
 
     on_payload_error: str
@@ -227,7 +227,7 @@ class Handler:
         def skip(error: FramestreamError) -> None:
             nonlocal skipped
             skipped += 1
-            if skipped == 1:  # or a peer would decide how much is printed
+            if skipped == 1:  # otherwise a peer would decide how much is printed
                 tell(error)
 
         try:
@@ -254,19 +254,19 @@ class Echo(Handler):
 
 @dataclass(frozen=True)
 class Show(Handler):
-    """Print every frame as `output` says, and answer nothing."""
+    """Print every frame as `output` says, without an answer."""
 
     output: str
 
     async def answer(self, stream: IOStream, frame: Any) -> None:
-        """Print it, with whom it is from."""
+        """Print it, with its peer."""
         printer = Printer(self.output)
         try:
             printer.write(frame, stream.receiver.decoder.frame_span, stream.peer)
             if not stream.buffered:
                 printer.stream.flush()
         except BrokenPipeError:
-            discard_output()  # the command itself has noticed, and ends
+            discard_output()  # the command itself notices, and ends
         except OSError as error:
             raise CannotGoOn(f"cannot print: {describe_os_error(error)}") from error
 
@@ -307,7 +307,7 @@ class Execute(Handler):
         except BaseException:
             with suppress(ProcessLookupError):  # it has just ended
                 process.kill()
-            # asyncio waits for the end of what it has written, too: take what is left.
+            # asyncio waits for the end of its output, too: take the rest.
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.communicate(), _LAST_OUTPUT)
             raise
@@ -337,7 +337,7 @@ class Execute(Handler):
 
 
 async def _feed(target: Any, data: bytes) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # it may end without having read everything
+    with suppress(BrokenPipeError, ConnectionResetError):  # it may end without reading everything
         target.write(data)
         await target.drain()
     target.close()

@@ -1,4 +1,4 @@
-"""The built-in framers: small files that know the contract and nothing else of framestream."""
+"""The built-in framers: small files that depend only on the contract."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BUILT_IN: Final = {
     "until-close": "amounts:UntilClose",
     "when": "choice:When",
 }
-"""Name to module and class. As text, so that asking for lines does not import msgpack."""
+"""Name to module and class, as text, so that asking for lines does not import msgpack."""
 
 _NAMELESS: Final = (
     "generator:Body",
@@ -62,7 +62,7 @@ _NAMELESS: Final = (
     "sequence:HeaderThenBody",
     "mapped:Mapped",
 )
-"""Those that no spec string can name: they take functions, or are subclassed."""
+"""Framers that no spec string can name: they take functions, or are subclassed."""
 
 _PLACES: Final = {place.partition(":")[2]: place for place in (*BUILT_IN.values(), *_NAMELESS)}
 

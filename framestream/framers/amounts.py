@@ -1,4 +1,4 @@
-"""Frames by amount: so many bytes, whatever is there, or everything."""
+"""Frames by amount: a number of bytes, whatever has arrived, or everything."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from framestream.errors import EncodeError, counted
 from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window, bytes_of
 from framestream.framers.values import Interned
 
-# Every limit from its size on means the same for a frame of known size. The decoder cuts no batch larger
-# than the limit, so small frames get one that leaves room for a batch.
+# For a frame of known size, every limit of at least that size means the same. The decoder cuts no batch
+# larger than the limit, so small frames get one that leaves room for a batch.
 _ROOM_FOR_A_BATCH = 1 << 16
 
 
@@ -20,12 +20,12 @@ class _Sized(ReadCondition[bytes]):
     synchronises = "exact"
 
     def find_start(self, window: Window) -> int:
-        """Return the next multiple of the size; it may lie beyond the data, unless they have ended."""
+        """Return the next multiple of the size; it may lie beyond the data, unless the stream has ended."""
         place = window.start + -window.taken % max(self.size, 1)
         return min(place, len(window.data)) if window.eof else place
 
     def find(self, window: Window) -> Span:
-        """Return the span at once, however little has arrived."""
+        """Return the span at once, however few bytes have arrived."""
         stop = window.start + self.size
         return window.start, stop, stop
 
@@ -46,8 +46,8 @@ class Exactly(_Sized, metaclass=Interned):
 
         Exactly(4):  b"abcdefgh"  ->  b"abcd", b"efgh"
 
-    The caller names the size, so that number is the limit as well: more than the decoder's default
-    limit can be asked for. ``Exactly(0)`` gives ``b""`` and consumes nothing.
+    The caller names the size, so that number is the limit as well: it may exceed the decoder's default
+    limit. ``Exactly(0)`` gives ``b""`` and consumes nothing.
     """
 
     name = "exactly"
@@ -69,7 +69,7 @@ class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
         FixedLength(3):            b"abcdef"     ->  b"abc", b"def"
         FixedLength(4, pad=b" "):  b"ab  cd  "   ->  b"ab", b"cd"
 
-    With `pad`, shorter payloads are filled up with that byte when written and stripped of it when read;
+    With `pad`, writing fills up shorter payloads with that byte and reading strips it;
     a payload that ends with it cannot be written. The size is the limit as well.
     """
 
@@ -95,7 +95,7 @@ class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
         return (records if self.pad is None else [record.rstrip(self.pad) for record in records]), rest
 
     def encode(self, frame: bytes) -> bytes:
-        """Return the payload, padded if that is allowed; refuse any that would be read back otherwise."""
+        """Return the payload, padded if that is allowed; refuse any that would be read back differently."""
         frame = bytes_of(frame)
         size = len(frame)
         if size > self.size or (size < self.size and self.pad is None):
@@ -109,14 +109,14 @@ class FixedLength(_Sized, Framer[bytes], metaclass=Interned):
 
 @dataclass(frozen=True)
 class Available(ReadCondition[bytes], metaclass=Interned):
-    """Read what is there: at least one byte, at most `max_size`.
+    """Read the bytes that have arrived: at least one, at most `max_size`.
 
     ::
 
         Available(4):  b"abcdef"  ->  b"abcd", b"ef"
 
-    The one condition whose frames depend on how the bytes arrive: it is for relaying bytes, not for
-    parsing them. Frames are never cut ahead, so another condition may follow at any byte.
+    The only condition whose frames depend on how the bytes arrive: use it to relay bytes, not to
+    parse them. Frames are never cut ahead, so another condition may follow at any byte.
     """
 
     name = "available"
@@ -127,18 +127,18 @@ class Available(ReadCondition[bytes], metaclass=Interned):
         check_count("max_size", self.max_size, least=1)
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return a span over what is there."""
+        """Return a span over the bytes that have arrived."""
         stop = min(len(window.data), window.start + self.max_size)
         return (window.start, stop, stop) if stop > window.start else NeedMore()
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
-        """Cut nothing ahead: later there may be more."""
+        """Cut nothing ahead: more bytes may arrive before the next read."""
         return [], window.start
 
 
 @dataclass(frozen=True)
 class UntilClose(Framer[bytes], metaclass=Interned):
-    """Read until the other side closes; the frame is everything up to there, and may be empty.
+    """Read until the other side closes; the frame is all bytes up to there, and may be empty.
 
     ::
 
@@ -162,5 +162,5 @@ class UntilClose(Framer[bytes], metaclass=Interned):
         return (window.start, size, size) if window.eof else NeedMore(resume=size, settled=size)
 
     def encode(self, frame: bytes) -> bytes:
-        """Return the payload as it is. What ends the frame is closing the stream: that is the caller's."""
+        """Return the payload unchanged. The caller ends the frame by closing the stream."""
         return bytes_of(frame, self.max_size, copy=False)

@@ -1,4 +1,4 @@
-"""What a condition answers, brought to one form: for everything that is made of other conditions."""
+"""The answers of a condition in one form, for conditions that are made of others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Found: TypeAlias = tuple[Any, ...]
 
 
 def decoder_of(condition: ReadCondition[Any], found: Found) -> Decode:
-    """Return what decodes the payload of a span, and what must stand after it."""
+    """Return what decodes the payload of a span, and the trailer that must follow it."""
     if len(found) == 3:
         return Decode(condition.decode)
     value = found[3]
@@ -30,10 +30,10 @@ def decoder_of(condition: ReadCondition[Any], found: Found) -> Decode:
 
 
 def complete(condition: ReadCondition[Any], found: Found, data: bytes | bytearray) -> Any:
-    """Return the frame of a span that is all there.
+    """Return the frame of a span that has arrived completely.
 
     Raises:
-        FramingError: it ends otherwise than with its trailer.
+        FramingError: it does not end with its trailer.
     """
     first, stop, end = found[:3]
     how = decoder_of(condition, found)
@@ -43,9 +43,9 @@ def complete(condition: ReadCondition[Any], found: Found, data: bytes | bytearra
 
 
 def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) -> tuple[Any, int] | None:
-    """Return the condition's frame that begins here and where it ends, if it is there and as usual.
+    """Return the frame that begins here and where it ends, if it is complete and plain.
 
-    `inner` is a window to ask with. What is raised is raised again by `find` and `decode`, in its place.
+    `inner` is the window to ask with. Errors raised here are raised again by `find` and `decode`.
     """
     inner.start = inner.resume = at
     found: Any = condition.find(inner)
@@ -61,7 +61,7 @@ def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) ->
 
 
 def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
-    """Return what the condition finds after any padding; the window's start moves up to there."""
+    """Return what the condition finds after any padding; the window's start moves there."""
     while True:
         found: Any = condition.find(window)
         if type(found) is not tuple or len(found) == 3 or found[3] is not PADDING:
@@ -73,7 +73,7 @@ def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
 
 
 def end_of(condition: ReadCondition[Any], window: Window, count: int) -> int:
-    """Return where the first `count` frames from the window's start on end; all of them are there."""
+    """Return where the first `count` frames from the window's start on end; all must have arrived."""
     cursor, end = Window(window.data, window.start, eof=window.eof), window.start
     for _ in range(count):
         end = cursor.start = cursor.resume = find_past_padding(condition, cursor)[2]
@@ -84,7 +84,7 @@ def end_of(condition: ReadCondition[Any], window: Window, count: int) -> int:
 def split_by(
     whole_frame: Callable[[bytes, int, Window], tuple[Any, int] | None], window: Window
 ) -> tuple[list[Any], int]:
-    """Cut one frame after the other by a function like `whole`, up to the first that is left to `find`."""
+    """Cut frames one by one with a function like `whole`, up to the first that is left to `find`."""
     frames: list[Any] = []
     data, end = bytes(window.data), window.start
     inner = Window(data, end, eof=window.eof)
@@ -100,11 +100,11 @@ def split_by(
 def when_whole(
     how: Decode, decode: Callable[[bytes], Any], window: Window, first: int, stop: int, end: int
 ) -> ValueSpan:
-    """Return a span whose payload is decoded, by `decode` in place of `how`'s, if all of it is there.
+    """Return a span whose payload is decoded by `decode` instead of `how`'s function, if complete.
 
-    What a truncated frame is must not depend on how much was known about it when it grew too large.
+    A truncated frame must not depend on how much was known about it when it became too large.
     """
-    # A frame of which parts are gone is being skipped; what is kept of it is never all.
+    # A frame some of whose parts are consumed is being skipped; the part kept is never all of it.
     size = -1 if window.taken else stop - first
 
     def decode_whole(payload: bytes) -> Any:
@@ -114,14 +114,14 @@ def when_whole(
 
 
 def refuse_truncated(payload: bytes) -> NoReturn:
-    """Refuse a payload about which no more is known."""
+    """Refuse a payload of a truncated frame."""
     raise PayloadError(f"nothing can be made of the first {counted(len(payload), 'byte')} alone")
 
 
 def still_missing(
     more: NeedMore, inner: Window, window: Window, memo: Any, *, settles: bool = True
 ) -> NeedMore:
-    """Return what a condition lacks that was asked with a window of its own; `memo` takes it in.
+    """Return what a condition still needs that was asked with its own window; `memo` wraps its memo.
 
     With `settles` false, payload that is final to the condition is not final here.
     """
@@ -143,21 +143,21 @@ def check_own_limit(
     limit = condition.max_size
     if limit is None or (size <= limit and extent <= limit + condition.overhead):
         return
-    # The size is told if the part declares it, whatever has arrived by now.
+    # The size is in the message if the part declares it, whatever has arrived by now.
     probe = Window(bytes(data[begin : begin + limit + condition.overhead + 1]))
     raise FrameTooLarge(limit=limit, size=size if type(condition.find(probe)) is tuple else None)
 
 
 def traits_of(condition: ReadCondition[Any]) -> dict[str, Any]:
-    """Return what a condition takes over from the one that finds its frames."""
+    """Return the options that a condition takes from the one that finds its frames."""
     names = ("max_size", "overhead", "can_be_empty", "synchronises", "lookbehind")
     return {name: getattr(condition, name) for name in names}
 
 
 def reason_of(error: Exception) -> str:
-    """Return why a function that a user gave refuses a value.
+    """Return why a user's function refuses a value.
 
-    A ValueError is written for whoever sent the value; any other says little without its type.
+    A ValueError is written for the sender of the value; any other exception needs its type to be understood.
     """
     is_worded = isinstance(error, ValueError | FramestreamError)
     return describe_error(error) if is_worded else f"{type(error).__name__}: {describe_error(error)}"

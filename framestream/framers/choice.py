@@ -32,8 +32,8 @@ from framestream.framers.answers import (
 
 T = TypeVar("T")
 
-# How long an alternative may stay undecided before it is taken for the right one. The limit allows for it,
-# so that what is too large does not depend on whether the byte that decides arrives with the others.
+# How long an alternative may stay undecided before it is chosen. The limit allows for it, so that what is
+# too large does not depend on whether the deciding byte arrives with the others.
 _SNIFFED = 64
 
 
@@ -46,8 +46,9 @@ class When(Framer[T]):
         When(b"$", Line()):                        b"$one\n"  ->  "$one"
         When((), LengthPrefix(1), one_of=b"\1\2"): b"\2hi"    ->  b"hi"
 
-    It is made for `FirstOf`, which chooses by it alone: once the bytes fit, that alternative is the one.
-    The beginning stays part of what the condition reads. Writing refuses what does not begin so.
+    It is made for `FirstOf`, which chooses by it alone: once the bytes match, that alternative is chosen.
+    These first bytes are still part of what the condition reads. Writing refuses a frame that does not
+    begin with them.
     """
 
     name = "when"
@@ -57,7 +58,7 @@ class When(Framer[T]):
     ]
     condition: Annotated[ReadCondition[T], "Reads the frame, from its first byte."]
     _: KW_ONLY
-    one_of: Annotated[bytes, "Bytes of which each is a beginning, too."] = b""
+    one_of: Annotated[bytes, "Single bytes, each of which is also a beginning."] = b""
 
     _accepted: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
     _longest: int = field(init=False, repr=False, compare=False)
@@ -79,7 +80,7 @@ class When(Framer[T]):
         )
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return what the condition finds, once the bytes are seen to begin as they must."""
+        """Return what the condition finds, once the required beginning has arrived."""
         if window.memo is None and not (fits := self.fits(window.data, window.start)):
             if fits is None:
                 return NeedMore()
@@ -87,17 +88,17 @@ class When(Framer[T]):
         return self.find_fitting(window)
 
     def find_fitting(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return what the condition finds in a frame that is known to begin as it must."""
+        """Return what the condition finds in a frame whose beginning is known to match."""
         memo = window.memo and window.memo[0]
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
         found = self.condition.find(inner)
         if type(found) is NeedMore:
-            # A tuple even around None: the beginning is not looked at again, it may be gone by then.
+            # A tuple even around None: the beginning is not checked again, as it may be consumed by then.
             return still_missing(found, inner, window, (found.memo,))
         return found
 
     def fits(self, data: bytes | bytearray, start: int) -> bool | None:
-        """Tell whether a frame begins as it must; None if that is not decided yet."""
+        """Tell whether a frame begins as required; None if that is undecided."""
         if data.startswith(self._accepted, start):
             return True
         seen = bytes(data[start : start + self._longest])
@@ -106,7 +107,7 @@ class When(Framer[T]):
 
     @cached_property
     def refusal(self) -> str:
-        """What a frame that begins otherwise is told; its bytes are not: how many are there may vary."""
+        """The message for a frame that begins otherwise, without its bytes: their number may vary."""
         more = ", ..." if len(self._accepted) > 5 else ""
         return f"frame does not begin with {' or '.join(map(repr, self._accepted[:5]))}{more}"
 
@@ -115,7 +116,7 @@ class When(Framer[T]):
         return self.condition.decode(payload)
 
     def encode(self, frame: T) -> list[bytes]:
-        """Return what the condition writes, if it begins as it must."""
+        """Return what the condition writes, if it begins as required."""
         pieces = pieces_of(self.condition, frame)
         if not (fits := self.fits(b"".join(pieces), 0)):
             short = "frame is shorter than what it must begin with"
@@ -139,15 +140,15 @@ class FirstOf(Framer[T]):
 
         FirstOf(When(b"\x00", LengthPrefix(2)), Line()):   b"\0\2hione\n"  ->  b"hi", "one"
 
-    The choice is made anew for every frame. An alternative that is undecided is waited for: the bytes are
-    kept, and the next one sees all of them if the first refuses with `FramingError` after all. An
-    alternative that has not refused the first 64 bytes is chosen: what it refuses later is refused. `When`
+    The choice is made anew for every frame. An undecided alternative is waited for: the bytes are
+    kept, and if it then refuses with `FramingError`, the next one sees all of them. An
+    alternative that has not refused the first 64 bytes is chosen, and its later refusal is final. `When`
     chooses by its first bytes alone. A frame truncated at the limit is a `PayloadError`.
 
-    Where all alternatives tell where their frames may begin, the nearest of those places is a likely start.
+    If all alternatives tell where their frames may begin, the nearest of those places is a likely start.
 
     The limit is the largest of the alternatives', if all have one. Writing takes the first alternative
-    that accepts the frame and would be chosen again when it is read back.
+    that accepts the frame and would be chosen when it is read back.
     """
 
     name = "first-of"
@@ -170,7 +171,7 @@ class FirstOf(Framer[T]):
             max_size=max(known) if len(known) == len(limits) else None,
             overhead=max(sniffed, *(each.overhead for each in alternatives)),
             can_be_empty=any(each.can_be_empty for each in alternatives),
-            # What begins a frame of one may stand inside a frame of another.
+            # The bytes that begin a frame of one may be inside a frame of another.
             synchronises=worth[0] if len(worth) == 1 else "likely" if all(worth) else None,
             lookbehind=max(each.lookbehind for each in alternatives),
             _by_byte={},
@@ -180,14 +181,14 @@ class FirstOf(Framer[T]):
         """Return what the first alternative finds that does not refuse the frame."""
         first, memo = window.memo or (0, None)
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
-        # What is gone of a frame was passed on because one alternative is chosen.
+        # Bytes of a frame are passed on only after an alternative is chosen.
         for number in (first,) if window.taken else self._fitting(inner):
             if number < first:
                 continue
             found: Any = self._ask(number, inner)
             if type(found) is tuple:
                 if len(found) == 4 and type(found[3]) is not Decode:
-                    return found  # its value, or that it is padding
+                    return found  # its value, or a sign that it is padding
                 how = decoder_of(self.alternatives[number], found)
                 return when_whole(how, how.decode, window, *found[:3])
             if type(found) is NeedMore:
@@ -196,7 +197,7 @@ class FirstOf(Framer[T]):
         raise self._refusal(inner)
 
     def split(self, window: Window) -> tuple[list[T], int]:
-        """Cut frames as long as the choice is easy."""
+        """Cut frames while the choice is easy."""
         return split_by(self._whole, window)
 
     def find_start(self, window: Window) -> int | NeedMore:
@@ -236,7 +237,7 @@ class FirstOf(Framer[T]):
         return fitting
 
     def _ask(self, number: int, inner: Window) -> Span | ValueSpan | NeedMore | None:
-        """Return the alternative's answer; None if it refuses the frame, and another one is to be asked."""
+        """Return the alternative's answer; None if it refuses the frame and the next one is to be asked."""
         alternative = self.alternatives[number]
         if len(self.alternatives) == 1:
             return alternative.find(inner)
@@ -253,14 +254,14 @@ class FirstOf(Framer[T]):
             return None
 
     def _wait(self, number: int, inner: Window, more: NeedMore) -> NeedMore:
-        # What an alternative settles is final only if no other one can be asked after it.
+        # Payload that an alternative settles is final only if no other one can be asked after it.
         alternative = self.alternatives[number]
         seen = len(inner.data) - inner.start + inner.taken
         final = number + 1 == len(self.alternatives) or isinstance(alternative, When) or seen >= _SNIFFED
         return still_missing(more, inner, inner, (number, more.memo), settles=final)
 
     def _refusal(self, window: Window) -> FramingError:
-        """Make one error of what all say, placed where the alternative that came furthest gave up."""
+        """Combine all refusals into one error, placed where the alternative that got furthest gave up."""
         reasons, furthest = [], window.start
         for each in self.alternatives:
             try:
@@ -271,7 +272,7 @@ class FirstOf(Framer[T]):
         return FramingError(f"no alternative fits ({'; '.join(reasons)})", position=furthest)
 
     def decode(self, payload: bytes) -> T:
-        """Refuse: who decodes a frame is known when it is found, and this one was truncated."""
+        """Refuse a truncated frame: what decodes a frame is known only when all of it is found."""
         refuse_truncated(payload)
 
     def encode(self, frame: T) -> list[bytes]:
@@ -301,12 +302,12 @@ class FirstOf(Framer[T]):
         return last
 
     def explain(self, window: Window) -> str:
-        """Guess as the first alternative does that has a guess."""
+        """Return the guess of the first alternative that has one."""
         return next(filter(None, (each.explain(window) for each in self.alternatives)), "")
 
 
 def _refused_early(alternative: ReadCondition[Any], window: Window) -> bool:
-    """Tell whether an alternative that refuses the frame has refused what may be sniffed of it."""
+    """Tell whether an alternative that refuses the frame has checked bytes that a guess needs."""
     if window.taken or len(window.data) - window.start <= _SNIFFED:
         return not window.taken
     try:

@@ -1,4 +1,4 @@
-"""Delimiter: frames that end with a mark."""
+"""Delimiter: frames that end with a delimiter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAMPLE = 512
 
 
 class DelimiterSearch(Framer[T]):
-    """What `Delimiter` and `Line` share: where the first of several delimiters ends the frame."""
+    """The common part of `Delimiter` and `Line`: the first of several delimiters ends the frame."""
 
     keep: bool
     last: bool
@@ -32,26 +32,26 @@ class DelimiterSearch(Framer[T]):
     def _adopt(self, delimiters: tuple[bytes, ...]) -> None:
         shortest, *longer = sorted(set(delimiters), key=len)
         self.__dict__.update(
-            # Counted even where delimiters are kept and so are payload: what may be the beginning of one
-            # is not yet too much.
+            # Counted even if delimiters are kept and so are payload: bytes that may begin one
+            # are not yet too much.
             overhead=max(map(len, delimiters)),
             lookbehind=max(map(len, delimiters)),
-            # Where the end of one is the beginning of one, what comes before decides which it was.
+            # If the end of one is the beginning of another, the bytes before decide which it was.
             synchronises="likely" if any(starmap(_overlap, product(delimiters, repeat=2))) else "exact",
             _written=b"" if self.keep else delimiters[0],
             _shortest=shortest,
             _longer=tuple(reversed(longer)),
-            # No delimiter has another inside it except at its end, so the match that starts first also ends
+            # No delimiter contains another except at its end, so the match that starts first also ends
             # first, and is the longest that ends there.
             _any=re.compile(b"(" + b"|".join(map(re.escape, delimiters)) + b")"),
-            # Where all end with the shortest one, a frame ends where that one does, and no regex is needed.
+            # If all end with the shortest one, a frame ends where that one does, and no regex is needed.
             _nested=all(delimiter.endswith(shortest) for delimiter in longer),
         )
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span up to the first delimiter.
 
-        Deciding by where a delimiter ends makes the answer independent of what has yet to arrive.
+        Deciding by where a delimiter ends makes the answer independent of bytes that have not arrived.
         """
         data, start = window.data, window.start
         if self._nested:
@@ -92,8 +92,8 @@ class DelimiterSearch(Framer[T]):
         return payloads, len(data) - len(rest)
 
     def _split_all(self, block: bytes) -> list[bytes]:
-        """Return the payloads and, as the last item, what follows the last delimiter."""
-        # What is quicker than the regex: `split` twice, and a file four times (in_process.py, lines).
+        """Return the payloads and, as the last item, the bytes after the last delimiter."""
+        # Faster than the regex: `split` two times, a file four times (in_process.py, lines).
         if not self._longer and not self.keep:
             return block.split(self._shortest)
         if self._nested and self._shortest == b"\n":
@@ -113,7 +113,7 @@ class DelimiterSearch(Framer[T]):
         return looks_like(window.data, window.start, expecting_text=True)
 
     def _with_delimiter(self, payload: bytes) -> bytes:
-        """Return the payload with its delimiter; refuse any that would be read back otherwise."""
+        """Return the payload with its delimiter; refuse any that would be read back differently."""
         wire = payload + self._written
         found = self.find(Window(wire))
         shown = f"payload of {counted(len(payload), 'byte')}"
@@ -136,13 +136,13 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
         Delimiter(b";", keep=True):   b"one;two;"       ->  b"one;", b"two;"
         Delimiter(b";", last=True):   b"one;two", end   ->  b"one", b"two"
 
-    The delimiter that ends first wins, and of those that end at the same byte the longest. One that has
-    another inside it, other than at its end, could never win and is refused. The limit counts the
+    The delimiter that ends first wins, and of those that end at the same byte the longest. A delimiter
+    that contains another, other than at its end, could never win and is refused. The limit counts the
     payload, so it counts delimiters that are kept.
 
     Writing appends the first delimiter (with `keep`, the payload brings its own), and refuses a payload
-    that would be read back otherwise: one that contains a delimiter, or whose end makes another delimiter
-    together with the one appended.
+    that would be read back differently: one that contains a delimiter, or whose end forms another
+    delimiter together with the one appended.
     """
 
     name = "delimiter"
@@ -152,7 +152,7 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
     ]
     _: KW_ONLY
     keep: Annotated[bool, "Leave the delimiter at the end of the payload."] = False
-    last: Annotated[bool, "At the end of the stream, take what has no delimiter as a last frame."] = False
+    last: Annotated[bool, "At the end of the stream, accept a last frame without a delimiter."] = False
     max_size: Annotated[int | None, "The largest payload. Bytes."] = None
 
     def __post_init__(self) -> None:
@@ -178,22 +178,22 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
         return self._split_bytes(window)
 
     def encode(self, frame: bytes) -> bytes:
-        """Return the payload with its delimiter; refuse any that would be read back otherwise."""
+        """Return the payload with its delimiter; refuse any that would be read back differently."""
         return self._with_delimiter(bytes_of(frame, self.max_size))
 
 
 def _overlap(one: bytes, other: bytes) -> bool:
-    """Tell whether some last bytes of one are the first of the other, but neither is the end of the other."""
+    """Tell whether the end of one is the beginning of the other, but neither is the end of the other."""
     return any(one.endswith(other[:size]) for size in range(1, min(len(one), len(other))))
 
 
 def split_lines(block: AnyStr, short: AnyStr, long: AnyStr) -> list[AnyStr]:
-    """Split by two delimiters, of which the long one is the short one after one character more."""
+    """Split by two delimiters; the long one is the short one after one more character."""
     head = long[:1]
     if head not in block:
         return block.split(short)
-    # Nearly always all ends are alike, and two passes in C cost less than one in Python. The first ones tell
-    # whether that is worth a try.
+    # Nearly always all ends are alike, and two passes in C cost less than one in Python. The first ends show
+    # whether to try that.
     sample = block[:_SAMPLE]
     if sample.count(short) == sample.count(long):
         parts = block.split(long)

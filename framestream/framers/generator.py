@@ -1,6 +1,6 @@
 """GeneratorFramer: frames of many fields, read by a generator that yields what it needs next.
 
-This is the engine of all framings made of parts, `Sequence` and `HeaderThenBody` among them.
+All framings made of parts use this engine, `Sequence` and `HeaderThenBody` among them.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ T = TypeVar("T")
 class Body(Generic[T]):
     r"""The last field of a frame, returned instead of yielded: it is the frame's payload.
 
-    The limit is judged before the body arrives, and the body can be streamed or skipped. The fields that
-    were yielded before it are the header, which is in neither the limit nor the parts.
+    The limit is checked before the body arrives, and the body can be streamed or skipped. The fields
+    yielded before it are the header; neither the limit nor the parts include them.
 
     Args:
         field: its size in bytes, or a condition that reads it.
-        make: turns the body into the frame. What it raises makes the frame a `PayloadError`.
-        trailer: bytes that must stand after a body of known size.
+        make: turns the body into the frame. Any exception in it makes the frame a `PayloadError`.
+        trailer: bytes that must follow a body of known size.
     """
 
     __slots__ = ("field", "make", "trailer")
@@ -65,19 +65,19 @@ class Body(Generic[T]):
 
 
 class LastPart(Body[T]):
-    """A body that is only the last part of the payload, which begins with the payload of the first field."""
+    """A body that is only the last part of the payload; the payload begins with that of the first field."""
 
     __slots__ = ()
 
 
 class Part(NamedTuple):
-    """A field that may be undecodable: the generator is sent the `Failure` then, and decides."""
+    """A field that may be undecodable: the generator then receives the `Failure`, and decides."""
 
     condition: ReadCondition[Any]
 
 
 class Failure(NamedTuple):
-    """What a generator is sent for a `Part` that cannot be decoded."""
+    """What a generator receives for a `Part` that cannot be decoded."""
 
     reason: str
 
@@ -87,7 +87,7 @@ Field: TypeAlias = int | bytes | Struct | ReadCondition[Any] | Part
 
 
 Fields: TypeAlias = Generator[Field, Any, T | Body[T]]
-"""What a generator of fields is, for its signature: ``def fields(self) -> Fields[Packet]``."""
+"""The return type of a generator of fields: ``def fields(self) -> Fields[Packet]``."""
 
 
 class GeneratorFramer(ReadCondition[T]):
@@ -102,50 +102,50 @@ class GeneratorFramer(ReadCondition[T]):
                 [port] = yield struct.Struct("!H")  # numbers
                 return host.decode("ascii"), port
 
-    It yields what it needs and is sent that: an int, for so many bytes; bytes, for what stands before that
-    delimiter, which is consumed; a ``struct.Struct``, for the tuple that it unpacks; a condition, for its
-    frame. What it returns is the frame. Its payload is all its bytes, unless it returns a `Body`.
+    It yields what it needs and receives it: for an int, so many bytes; for bytes, everything before that
+    delimiter, which is consumed; for a ``struct.Struct``, the tuple that it unpacks; for a condition, its
+    frame. It returns the frame, whose payload is all its bytes, unless it returns a `Body`.
 
-    The generator depends on nothing but what it is sent, and does nothing but compute: it may be run
-    again with the same answers. In the ordinary course it runs once for each frame, in whatever chunks
-    that arrives, and what has arrived is not looked at again.
+    The generator must depend only on what it receives, and only compute: it may run again with
+    the same answers. Normally it runs once for each frame, in whatever chunks the frame arrives,
+    and no byte is looked at twice.
 
     A ``ValueError`` in it, and any exception in decoding a field, is a `FramingError` at the field read
-    last, because nobody knows where the frame ends. A `PayloadError` says that it ends there and is bad.
+    last, because the end of the frame is unknown. A `PayloadError` says that it ends there and is bad.
 
     To write frames, derive from `Framer` as well: ``class Address(GeneratorFramer[...], Framer[...])``.
     """
 
     overhead = 64
-    """The most bytes of header in front of a `Body`."""
+    """The most bytes of header before a `Body`."""
 
     @abstractmethod
     def fields(self) -> Fields[T]:
         """Yield what is needed next, and return the frame."""
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span of the frame, or what its current field lacks."""
+        """Return the span of the frame, or `NeedMore` for its current field."""
         place: _Place = window.memo or _Place(_Run(self.fields))
         return _find(place, place.run.after(place.answers), window)
 
     def decode(self, payload: bytes) -> T:
-        """Refuse: a frame is made by the generator, and this one was truncated."""
+        """Refuse a truncated frame: the generator makes the frame, from all of its fields."""
         refuse_truncated(payload)
 
 
 class _Run:
     """One pass of a generator through a frame.
 
-    A generator cannot be copied. So a memo refers to a run and to how many answers it had had. The run goes
-    on from its latest answer; whoever comes back to an earlier one gets another run that is given the same
-    answers again. In the ordinary course nobody does.
+    A generator cannot be copied. So a memo refers to a run and to the number of answers it had received. The
+    run continues from its latest answer; a caller that returns to an earlier one gets another run, which
+    receives the same answers again. That is rare.
 
     Attributes:
-        answers: how often the generator was sent something.
-        need: what it yielded; when it has ended, a `Body` or what makes its frame.
+        answers: how many answers the generator has received.
+        need: what it yielded; after its end, a `Body` or what makes its frame.
     """
 
-    # Fields of bytes are kept as they were received: an object for each would take forty times as much.
+    # Fields of bytes are kept as received: an object for each would take forty times as much.
     __slots__ = ("_bytes", "_fields", "_frames", "_generator", "answers", "need")
 
     def __init__(self, fields: Callable[[], Fields[Any]]) -> None:
@@ -158,7 +158,7 @@ class _Run:
         self._resume(None)
 
     def after(self, answers: int) -> _Run:
-        """Return a run that has had so many of the answers: this one, unless it has had more."""
+        """Return a run that has received so many of the answers: this one, unless it has received more."""
         if answers == self.answers:
             return self
         again, data, frames, at = _Run(self._fields), bytes(self._bytes), iter(self._frames), 0
@@ -197,7 +197,7 @@ class _Run:
 
 
 class _Ended(NamedTuple):
-    """How the generator has ended: what stands in the span's fourth place."""
+    """How the generator ended: the span's fourth item."""
 
     value: Any
 
@@ -211,10 +211,10 @@ class _Place(NamedTuple):
 
     Attributes:
         run: the generator's pass through the frame.
-        answers: how many it had had.
+        answers: how many it had received.
         offset: where the current field begins.
-        first: where the payload of the first field begins; None in that one.
-        memo: what the field's condition wants to have back.
+        first: where the payload of the first field begins; None in that field.
+        memo: the memo of the field's condition.
         span: the field's span, if it is known and not complete.
     """
 
@@ -227,7 +227,7 @@ class _Place(NamedTuple):
 
 
 def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMore:
-    """Go on with the field that the run needs, and with those after it."""
+    """Continue with the field that the run needs, and with those after it."""
     data, origin = window.data, window.start - window.taken
     size, at = len(data), origin + place.offset
     last, resume = at, window.resume
@@ -291,10 +291,10 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
 
 
 def _find_body(body: Body[Any], place: _Place, window: Window, resume: int) -> Span | ValueSpan | NeedMore:
-    """Go on with a body that a condition reads. Only this settles payload.
+    """Continue with a body that a condition reads. Only this settles payload.
 
-    If fields before it did, a frame would be skipped or not depending on whether it had arrived when one of
-    them grew too large.
+    If fields before it did, whether a frame is skipped would depend on whether it had arrived when one of
+    them became too large.
     """
     condition, origin = _condition_of(body.field), window.start - window.taken
     begin = origin + place.offset
@@ -333,8 +333,8 @@ def _moved(span: Found, by: int) -> Found:
 def _ask(condition: ReadCondition[Any], inner: Window, past_padding: bool) -> Any:
     """Return what the condition finds.
 
-    Padding in front of the first field is in front of the frame, and the stream may end after it. In front
-    of any other it is passed over.
+    Padding before the first field is before the frame, and the stream may end after it. Before any
+    other field it is skipped.
     """
     try:
         return find_past_padding(condition, inner) if past_padding else condition.find(inner)
@@ -358,7 +358,7 @@ def _decoded(condition: ReadCondition[Any], found: Found, inner: Window, *, leni
 
 
 def _send(run: _Run, answer: Any, field: bytes | bytearray | None, position: int) -> None:
-    """Send the generator a field that begins at this position; what it refuses is refused there."""
+    """Send the generator a field that begins at this position; its errors are placed there."""
     try:
         run.send(answer, field)
     except FramingError as error:

@@ -1,4 +1,4 @@
-"""The ways to write a length: binary, varint, digits, or whatever a function can read."""
+"""The ways to write a length: binary, varint, digits, or any bytes that a function can read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class LengthField(ABC):
 
     Attributes:
         least: bytes the field takes at least.
-        size: bytes it takes at most; the same as `least` where it is fixed.
-        asks_for: bytes without which nothing can be told about it, not even that it is wrong.
-        unpack: ``struct``'s ``unpack_from``, where that reads it.
+        size: bytes it takes at most; the same as `least` if it is fixed.
+        asks_for: bytes needed before anything can be said about it, even that it is wrong.
+        unpack: ``struct``'s ``unpack_from``, if that reads it.
     """
 
     least: int
@@ -33,7 +33,7 @@ class LengthField(ABC):
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         """Return the length at this index and the index after it, or None if it is not complete.
 
-        Raise FramingError, with its position, for what can be no length.
+        Raise FramingError, with its position, if the bytes cannot be a length.
         """
 
     @abstractmethod
@@ -41,7 +41,7 @@ class LengthField(ABC):
         """Return the field for a length; raise EncodeError if it does not fit."""
 
     def explain(self, data: bytes | bytearray, at: int) -> str:
-        """Guess why the length at this index is impossible or too large; "" if it says nothing."""
+        """Guess why the length at this index is impossible or too large; "" without a guess."""
         return ""
 
 
@@ -134,8 +134,8 @@ class Digits(LengthField):
     Args:
         digits: how many digits; with a terminator, at most.
         base: 10 or 16.
-        terminator: what follows the digits; empty if their number is fixed.
-        canonical: refuse leading zeros (which fill up a fixed number: there it makes no sense).
+        terminator: the bytes after the digits; empty if their number is fixed.
+        canonical: refuse leading zeros (with a fixed number of digits they fill up, so do not set it).
     """
 
     def __init__(self, digits: int, base: Literal[10, 16], terminator: bytes, *, canonical: bool) -> None:
@@ -153,7 +153,7 @@ class Digits(LengthField):
         self._number = re.compile(b"%b([%b]%b)%b" % (leading, self._allowed, count, re.escape(terminator)))
 
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Read the number; a byte that is neither a digit nor the terminator is refused at once."""
+        """Read the number; refuse at once a byte that is neither a digit nor the terminator."""
         match = self._number.match(data, at)
         if match is not None:
             return int(match[1], self.base), match.end()
@@ -183,14 +183,14 @@ class Digits(LengthField):
 
 
 class Custom(LengthField):
-    """Bytes that a function turns into a length. Nothing can be written."""
+    """Bytes that a function turns into a length. They cannot be written."""
 
     def __init__(self, size: int, function: Callable[[bytes], int]) -> None:
         self.least = self.size = self.asks_for = size
         self.function = function
 
     def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Ask the function; what it raises refuses the header."""
+        """Call the function; any exception in it refuses the header."""
         end = at + self.size
         if len(data) < end:
             return None

@@ -18,7 +18,7 @@ from framestream.framers.values import Interned, looks_like
 ByteOrder = Literal["big", "little", "native"]
 Format = Literal["binary", "varint", "decimal", "hex"]
 
-# The options that each format has, how many bytes or digits it takes unless a size is given, and at most.
+# For each format: its options, the bytes or digits it takes unless a size is given, and the most.
 _FORMATS: dict[str, tuple[tuple[str, ...], int | None, int | None]] = {
     "binary": (("format", "byteorder"), 4, 8),
     "varint": (("format", "canonical"), 10, 10),
@@ -48,30 +48,30 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         LengthPrefix(4, format="hex"):                    b"0003abc"    ->  b"abc"
 
     `offset`, `adjust` and `strip` are Netty's lengthFieldOffset, lengthAdjustment and initialBytesToStrip,
-    and tokio's length_field_offset, length_adjustment and num_skip; unlike Netty, the header is stripped
-    unless `strip` says otherwise. With `length`, a function is given the `size` bytes at `offset` and
-    returns the length; what it raises is a `FramingError`.
+    and tokio's length_field_offset, length_adjustment and num_skip; unlike in Netty, the header is stripped
+    unless `strip` says otherwise. The function `length` receives the `size` bytes at `offset` and
+    returns the length; any exception in it is a `FramingError`.
 
-    The extent is known with the header: a frame that is too large is refused before its body arrives,
+    The header tells the extent: a frame that is too large is refused before its body arrives,
     and can be skipped. A length that makes the frame end inside its own header breaks the stream.
 
     Writing puts the length before the payload, which is not copied. A frame that is read with its header
-    (``strip=0``) is written with it, too, and refused if its length field is wrong. Framings that strip
-    more than the length field cannot be written, because nobody knows what was there.
+    (``strip=0``) is also written with it, and refused if its length field is wrong. Framings that strip
+    more than the length field cannot be written, because the stripped bytes are lost.
     """
 
     name = "length-prefix"
 
     size: Annotated[
         int | None,
-        "Size of the length field: 4 unless given. Where it varies, at most: a varint's bytes (10), "
-        "digits before a terminator (20, hex 16). With a function, what it is given. Bytes.",
+        "Size of the length field: 4 unless given. If it varies, the most: a varint's bytes (10), "
+        "digits before a terminator (20, hex 16). With a function, the bytes it receives. Bytes.",
     ] = None
     byteorder: Annotated[ByteOrder, "Byte order of a binary length."] = "big"
     _: KW_ONLY
     offset: Annotated[int, "Where the length field begins in the header. Bytes."] = 0
     adjust: Annotated[int, "Added to the length to get how much follows the length field. Bytes."] = 0
-    includes_header: Annotated[bool, "The length counts everything up to its own end as well."] = False
+    includes_header: Annotated[bool, "The length also counts everything up to its own end."] = False
     strip: Annotated[int | None, "What to strip from the front: the header unless given. Bytes."] = None
     format: Annotated[Format, "How the length is written."] = "binary"
     terminator: Annotated[bytes, "What ends a decimal or hex length that has no fixed size."] = b""
@@ -124,7 +124,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         return self.strip is None and not (self.offset or self.adjust or self.includes_header)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A Struct cannot be pickled; what is worked out is worked out again.
+        # A Struct cannot be pickled; copies compute their derived values again.
         return {name: value for name, value in self.__dict__.items() if name != "_field"}
 
     def find(self, window: Window) -> Span | NeedMore:
@@ -144,15 +144,15 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         return first, end, end
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
-        """Cut every whole frame; one that `find` refuses is left to it."""
+        """Cut every whole frame; leave one that `find` refuses to it."""
         data, start, field = bytes(window.data), window.start, self._field
         size, read, offset, strip = len(data), field.read, self.offset, self.strip
         frames: list[bytes] = []
         append = frames.append
         try:
             if field.unpack is not None and self._is_plain:
-                # The commonest header, as fast as by hand (in_process.py, lengths): one check or one name
-                # more is measurable. A header that is cut short ends the loop with an exception.
+                # The commonest header, as fast as by hand (in_process.py, lengths): one more check or name
+                # is measurable. A header that is cut short ends the loop with an exception.
                 unpack, header = field.unpack, field.size
                 while True:
                     first = start + header

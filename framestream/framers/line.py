@@ -17,13 +17,13 @@ LineT = TypeVar("LineT", bound=str | bytes)
 Newline = Literal["any", "lf", "crlf"]
 
 _DELIMITERS = {"any": (b"\n", b"\r\n"), "lf": (b"\n",), "crlf": (b"\r\n",)}
-# In these a block of lines decodes to the lines of the decoded block.
+# In these encodings a block of lines decodes to the lines of the decoded block.
 _STATELESS = ("utf-8", "ascii", "iso8859-1")
-# UTF-8 in which a byte order mark at the beginning of a line is taken away.
+# UTF-8 without a byte order mark at the beginning of a line.
 _MARKED = "utf-8-sig"
-# How much of a batch is decoded at once, so that a line that cannot be decoded costs no more than this.
+# How much of a batch is decoded at once: an undecodable line costs no more than this.
 _BLOCK = 1 << 15
-# The only error handlers that give back in encoding what they took in decoding.
+# The only error handlers whose encoding restores the bytes they decoded.
 _REVERSIBLE = ("surrogateescape", "surrogatepass")
 
 
@@ -45,19 +45,19 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
         Line(newline="crlf"):    b"one\ntwo\r\n"            ->  "one\ntwo"
         Line(None, keep=True):   b"one\ntwo\r\n"            ->  b"one\n", b"two\r\n"
 
-    The defaults are what reading a text file gives: UTF-8, either newline, and a last line that nothing
-    ends is a line. Most line-based formats say the same, programs that leave out the last newline are
-    many, and losing what they wrote last is the worse surprise. A protocol of commands, where half a line
-    must never be taken for a whole one, asks for ``last=False``: then it is an `IncompleteFrame`.
+    The defaults are those of reading a text file: UTF-8, either newline, and a last line without a
+    newline is a line. Most line-based formats say the same, many programs leave out the last newline,
+    and losing their last line is the worse surprise. A protocol of commands, where half a line
+    must never be taken for a whole one, needs ``last=False``: half a line is then an `IncompleteFrame`.
 
     ``encoding="utf-8-sig"`` is UTF-8 without the byte order mark that programs on Windows put before the
-    first line. A mark that begins another line, where files were joined, is taken away as well, so that
-    every line means the same wherever it stands; none is written.
+    first line. A mark before another line, where files were joined, is removed as well, so that
+    every line means the same in any place; none is written.
 
-    A line that cannot be decoded is a `PayloadError`: reading goes on after it. The limit counts bytes.
+    A line that cannot be decoded is a `PayloadError`: reading continues after it. The limit counts bytes.
 
-    Writing appends ``\r\n`` for ``newline="crlf"``, else ``\n``, and refuses what would be read back
-    otherwise: a line with a newline inside it, or one that the encoding cannot hold.
+    Writing appends ``\r\n`` for ``newline="crlf"``, else ``\n``, and refuses a line that would be read back
+    differently: one with a newline inside it, or one that the encoding cannot hold.
     """
 
     name = "line"
@@ -67,7 +67,7 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
     errors: Annotated[str, "What to do about undecodable bytes: a Python error handler."] = "strict"
     newline: Annotated[Newline, "What ends a line; any is both."] = "any"
     keep: Annotated[bool, "Leave the newline at the end of the line."] = False
-    last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
+    last: Annotated[bool, "At the end of the stream, accept a last line without a newline."] = True
     max_size: Annotated[int | None, "The longest line. Bytes."] = None
 
     _codec: str = field(init=False, repr=False, compare=False)
@@ -94,7 +94,7 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
         return str(payload, self.encoding, self.errors)  # type: ignore[return-value]  # and here it is str
 
     def split(self, window: Window) -> tuple[list[LineT], int]:
-        """Cut every line that has its newline, decoding many at once where the encoding allows it."""
+        """Cut every line that has its newline, decoding many at once if the encoding allows it."""
         if self.encoding is None:
             return self._split_bytes(window)  # type: ignore[return-value]  # LineT is bytes: see __init__
         if self._codec not in _STATELESS:
@@ -128,7 +128,7 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
         return [line + newline for line in lines] if self.keep else lines
 
     def encode(self, frame: LineT) -> bytes:
-        """Return the line with its newline; refuse any that would be read back otherwise."""
+        """Return the line with its newline; refuse any that would be read back differently."""
         if self.encoding is None:
             if isinstance(frame, str):
                 raise EncodeError("frame is text; without an encoding it must be bytes")
@@ -144,13 +144,13 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
         except UnicodeError as error:
             raise EncodeError(f"line cannot be encoded: {error}") from error
         if not same:
-            raise EncodeError(f"line would be read back otherwise in encoding {self.encoding}")
+            raise EncodeError(f"line would be read back differently in encoding {self.encoding}")
         return self._with_delimiter(bytes_of(payload, self.max_size))
 
 
 @lru_cache(maxsize=256)
 def _codec(encoding: str, errors: str) -> str:
-    """Return what Python calls the encoding. Raise ValueError for one that knows no newline."""
+    """Return Python's name of the encoding. Raise ValueError unless it writes newlines as ASCII does."""
     try:
         codecs.lookup_error(errors)
         name, newlines = codecs.lookup(encoding).name, "\r\n".encode(encoding)

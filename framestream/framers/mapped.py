@@ -40,13 +40,13 @@ class Over(Framer[T]):
     _cutter: ReadCondition[Any]
 
     def _adopt(self, condition: ReadCondition[Any]) -> None:
-        """Take over the limits of the condition that finds the frames."""
+        """Take the limits of the condition that finds the frames."""
         check_condition(condition, "condition")
         self.__dict__.update(traits_of(condition), _cutter=condition)
 
     @abstractmethod
     def _load(self, value: Any) -> T:
-        """Turn the other condition's frame into this one's; what it raises makes that a bad payload."""
+        """Turn the other condition's frame into this one's; an exception makes it a bad payload."""
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the other condition finds."""
@@ -58,14 +58,14 @@ class Over(Framer[T]):
         return first, stop, end, how.using(lambda data: load(how.decode(data)))
 
     def decode(self, payload: bytes) -> T:
-        """Return what is made of the other condition's frame."""
+        """Turn the other condition's frame into this one's value."""
         return self._load(self._cutter.decode(payload))
 
     def split(self, window: Window) -> tuple[list[T], int]:
         """Let the other condition cut the batch."""
         frames, end = self._cutter.split(window)
         loaded: list[T] = []
-        with suppress(Exception):  # whatever it is, it is raised again with the place of its frame
+        with suppress(Exception):  # it is raised again, with the place of its frame
             loaded.extend(map(self._load, frames))
         if len(loaded) < len(frames):  # StopIteration only ends the list
             end = end_of(self._cutter, window, len(loaded))
@@ -88,8 +88,8 @@ class Mapped(Over[T]):
 
         Mapped(Line(), json.loads, json.dumps):   b'{"a": 1}\n'   ->  {"a": 1}
 
-    What `load` raises makes the frame a `PayloadError`: it is consumed and reading goes on after it. Without
-    `dump` it only reads.
+    Any exception in `load` makes the frame a `PayloadError`: it is consumed and reading continues after it.
+    Without `dump` it only reads.
     """
 
     name = "mapped"
@@ -113,7 +113,7 @@ class Mapped(Over[T]):
             EncodeError: there is no `dump`, it refuses the value, or the condition refuses what it returns.
         """
         if self.dump is None:
-            raise EncodeError("it only reads: no function dumps a value")
+            raise EncodeError("it only reads: there is no dump function")
         try:
             dumped = self.dump(frame)
         except Exception as error:
@@ -129,8 +129,8 @@ class Nested(Over[T]):
 
         Nested(LengthPrefix(1), Msgpack()):   b"\x04\x93\1\2\3"   ->  [1, 2, 3]
 
-    A payload that is less, more or other than one inner frame is a `PayloadError`: the outer framing is
-    still in step. The inner framing sees the end of the payload as the end of a stream; its padding may
+    A payload that is not exactly one inner frame is a `PayloadError`: the outer framing is
+    still in step. To the inner framing, the end of the payload is the end of a stream; its padding may
     surround the frame.
     """
 

@@ -18,8 +18,8 @@ from framestream.framers.answers import reason_of
 from framestream.framers.msgpack_scan import MAX_DEPTH, START, scan
 from framestream.framers.values import Interned
 
-# An object that ends within the first of these sizes that is large enough is built by C where it is found;
-# the Python scan is for objects still arriving. Each try costs a sixteenth of the next one.
+# An object that ends within the first sufficient one of these sizes is built by C where it is found; the
+# Python scan is for objects still arriving. Each try costs a sixteenth of the next one.
 _LOOKS: Final = (512, 8192, 131072)
 
 _FEED: Final = 1 << 20
@@ -29,8 +29,8 @@ _FEED: Final = 1 << 20
 _UNPROVEN_ELEMENTS: Final = 1 << 19
 _UNPROVEN_ARRAY: Final = _UNPROVEN_ELEMENTS // MAX_DEPTH
 
-# `Unpacker.tell` knows where an object ends only until the next one is begun. Asking once per group of
-# objects, and not once per object, makes a batch as fast as a bare Unpacker (in_process.py, objects); the
+# `Unpacker.tell` gives the end of an object only until the next one is begun. Asking once per group of
+# objects, instead of once per object, makes a batch as fast as a bare Unpacker (in_process.py, objects); the
 # last group is walked again.
 _MOST_IN_GROUP: Final = 256
 _GROUP_SIZE: Final = 4096
@@ -51,16 +51,16 @@ class Msgpack(Framer[Any], metaclass=Interned):
         INPUT     83 a1 61 01 ... | 93 01 02 03 | c0 | ...
         DECODED   {"a": 1, ...}     [1, 2, 3]     None
 
-    Nothing is allocated for a declared size before the bytes are there. Containers nest up to 1024
+    Nothing is allocated for a declared size before the bytes have arrived. Containers nest up to 1024
     deep, as in msgpack's C parser; deeper nesting, or the byte 0xc1, is a `FramingError`. An object that
     ends properly but cannot be decoded (text that is not UTF-8, a map key that cannot be hashed, a length
-    above one of the ``max_..._len``) is a `PayloadError`, and reading goes on after it.
+    above one of the ``max_..._len``) is a `PayloadError`, and reading continues after it.
 
-    With ``strict_map_key=False``, keys may be numbers, whose hashes whoever sends them can choose: a map of n
-    keys that collide takes n * n steps. If peers may mean harm, give `max_map_len` as well; 1000 will do.
+    With ``strict_map_key=False``, keys may be numbers, and a sender can choose numbers with equal hashes: a
+    map of n such keys takes n * n steps. If peers may be hostile, also give `max_map_len`; 1000 will do.
 
-    A hook may be called more than once for the same bytes. ``strict_map_key`` and the ``max_..._len`` are
-    about reading only: what `encode` writes may be meant for a reader with other options.
+    A hook may be called more than once for the same bytes. ``strict_map_key`` and the ``max_..._len``
+    apply to reading only: a reader of what `encode` writes may have other options.
     """
 
     raw: Annotated[bool, "Give strings as bytes instead of str."] = False
@@ -92,7 +92,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
 
     name = "msgpack"
     overhead = 4
-    """A head is passed on when it is complete: five bytes at most, of which four may be waiting."""
+    """A head is passed on when it is complete: five bytes at most, four of which may be waiting."""
 
     compiled: ClassVar[bool] = msgpack.Unpacker.__module__ != "msgpack.fallback"
     """Whether msgpack's C implementation is installed; without it batches are cut object by object."""
@@ -121,11 +121,11 @@ class Msgpack(Framer[Any], metaclass=Interned):
         return NeedMore(resume=position, memo=progress, settled=position)
 
     def decode(self, payload: bytes) -> Any:
-        """Return the object. The payload holds exactly one, so its declared lengths are covered by it."""
+        """Return the object. The payload holds exactly one, so it covers the lengths declared in it."""
         return msgpack.unpackb(payload, **self._reading)
 
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Pull objects from one Unpacker; what it refuses, `find` looks at again."""
+        """Take objects from one Unpacker; `find` looks again at what it refuses."""
         if not self.compiled:
             return super().split(window)  # the fallback parses an unfinished object again from its start
         frames: list[Any] = []
@@ -145,7 +145,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
         """Return the object as msgpack.
 
         Raises:
-            EncodeError: msgpack has no form for it, or it is longer than `max_size`.
+            EncodeError: msgpack cannot represent it, or it is longer than `max_size`.
         """
         try:
             packed: bytes = msgpack.packb(frame, **self._writing)
@@ -171,7 +171,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
     def _pull(
         self, data: bytes | bytearray, start: int, stop: int, frames: list[Any], longest: int
     ) -> tuple[int, bool]:
-        """Append the objects that the Unpacker gives; return where the rest begins and whether it refused."""
+        """Append the Unpacker's objects; return where the rest begins and whether it refused."""
         unpacker = self._unpacker(memoryview(data)[start:stop], longest)
         end, known, group, refused = start, len(frames), 1, False
         try:
@@ -194,7 +194,7 @@ class Msgpack(Framer[Any], metaclass=Interned):
         return unpacker
 
     def _longest_harmless(self, data: bytes | bytearray, start: int, stop: int) -> int:
-        """Return what every array here may declare without going over `_UNPROVEN_ELEMENTS` together."""
+        """Return how much each array here may declare to keep all together within `_UNPROVEN_ELEMENTS`."""
         heads = sum(data.count(head, start, stop) for head in self._preallocating)
         return _UNPROVEN_ELEMENTS // max(1, min(heads, MAX_DEPTH))
 
@@ -235,7 +235,8 @@ class Msgpack(Framer[Any], metaclass=Interned):
         return options
 
     def _chosen(self, names: tuple[str, ...]) -> dict[str, Any]:
-        # Options left alone are not passed: msgpack parses keywords at a cost that shows on small objects.
+        # Options left at their default are not passed: parsing keywords takes a time that shows on small
+        # objects.
         defaults = type(self).__dataclass_fields__
         return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name].default}
 

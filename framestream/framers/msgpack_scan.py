@@ -1,4 +1,4 @@
-"""Walk msgpack heads: where an object ends, told without building it.
+"""Walk msgpack heads to find where an object ends, without building it.
 
 MessagePack specification, "Formats": the first byte of a value, its head, says how many bytes or how
 many values follow.
@@ -14,7 +14,7 @@ MAX_DEPTH: Final = 1024
 """Containers that may be open at once; msgpack's C parser refuses the next one too."""
 
 Outer: TypeAlias = tuple[int, Optional["Outer"]]
-"""Values still to come in an enclosing container, and what encloses that."""
+"""Values still to come in an enclosing container, and the entry of the container around it."""
 
 Progress: TypeAlias = tuple[int, int, int, Outer | None]
 """Bytes of the current value to skip, values to come in the innermost container, depth, the others."""
@@ -34,7 +34,7 @@ _LENGTH_SIZES = {
 
 
 def _fixed_size(head: int) -> int:
-    """Return the size in bytes of a value that its head alone tells, or 0."""
+    """Return the size in bytes of a value if its head alone tells it, or 0."""
     if head in range(0xA0, 0xC0):
         return 1 + head - 0xA0  # fixstr
     if head in range(0x80, 0xA0) or head in _LENGTH_SIZES or head == _NEVER_USED:
@@ -48,7 +48,7 @@ def _fixed_size(head: int) -> int:
 _FIXED_SIZES: Final = tuple(map(_fixed_size, range(256)))
 
 # Values of one size come in runs, as in arrays of numbers. Their heads are then equally spaced: one slice
-# with a stride and one `lstrip` skip a run for the price of some six values, so it is tried every 16th time.
+# with a stride and one `lstrip` skip a run at the cost of some six values, so it is tried every 16th time.
 _HEADS_OF_SIZE: Final = {
     size: bytes(head for head in range(256) if _FIXED_SIZES[head] == size) for size in set(_FIXED_SIZES) - {0}
 }
@@ -57,9 +57,9 @@ _LONGEST_RUN: Final = 256
 
 
 def scan(data: bytes | bytearray, position: int, progress: Progress) -> tuple[int, Progress | None]:
-    """Go on from `position`; return where the object ends and None, or where to go on, and how.
+    """Continue from `position`; return where the object ends and None, or where to continue, and how.
 
-    The end lies beyond the data if all that is missing is the body of the last value.
+    The end lies beyond the data if only the body of the last value is missing.
 
     Raises:
         FramingError: a head that MessagePack never uses, or containers nested more than `MAX_DEPTH` deep.

@@ -25,16 +25,16 @@ class Regex(Framer[T], metaclass=Interned):
         Regex(rb"\r?\n\r?\n"):     b"a: 1\r\nb: 2\r\n\r\nc: 3\n\n"   ->  b"a: 1\r\nb: 2\r\n\r\n", b"c: 3\n\n"
         Regex(rb"[0-9]{1,3};"):    b"temp=21;hum=40;"              ->  b"temp=21;", b"hum=40;"
 
-    The frame is everything up to there, the match included; with ``result="match"`` it is the match object
-    instead, and its ``string`` the bytes. So that the answer is the same for every chunking and found in
-    bounded time, the pattern must be bounded in length (at most 4096 bytes), must not ask about bytes
-    outside the match, and must not go on where a shorter match is complete; any other is refused with
-    the reason and a way out.
+    The frame is all bytes up to there, the match included; with ``result="match"`` it is the match object
+    instead, whose ``string`` holds the bytes. To give the same answer for every chunking in
+    bounded time, the pattern must be bounded in length (at most 4096 bytes), must not depend on bytes
+    outside the match, and must not continue where a shorter match is complete. Any other pattern is refused
+    with the reason and an alternative.
 
-    Cost: the engine ``re`` takes at most 1000 steps of a few nanoseconds at a byte, and where a frame ends at
-    most 2 + log2(longest match) times that; ``re2`` (``pip install google-re2``) takes linear time
-    whatever the pattern. Whenever data arrives, what may begin a match is searched again: less than the
-    longest match.
+    Cost: the engine ``re`` takes at most 1000 steps of a few nanoseconds at each byte, and where a frame ends
+    at most 2 + log2(longest match) times that; ``re2`` (``pip install google-re2``) takes linear time
+    for every pattern. When data arrives, the bytes that may begin a match are searched again: fewer than the
+    longest match has.
 
     A str pattern must be ASCII. The first byte of a match is looked for from the start of the frame.
     """
@@ -48,7 +48,7 @@ class Regex(Framer[T], metaclass=Interned):
     max_size: Annotated[int | None, "The largest frame, the match included. Bytes."] = None
 
     if TYPE_CHECKING:
-        # What the reader gets depends on `result`; at run time the dataclass writes `__init__`.
+        # The reader's type depends on `result`; at run time the dataclass writes `__init__`.
         @overload
         def __init__(
             self: Regex[bytes],
@@ -86,10 +86,10 @@ class Regex(Framer[T], metaclass=Interned):
             self._ending, self.result == "match" and self._whole  # noqa: B018
         except ValueError as error:
             raise ValueError(f"regex {self.pattern!r}: {error}") from error
-        # What may begin a match is kept while a frame is streamed or skipped, even where the limit is less.
+        # Bytes that may begin a match are kept while a frame is streamed or skipped, even above the limit.
         object.__setattr__(self, "overhead", analysis.most - 1)
         if analysis.most == 1:
-            # Every byte that can end a frame does, whatever comes before it.
+            # Every byte that can end a frame does, whatever precedes it.
             self.__dict__.update(synchronises="exact", lookbehind=1)
 
     def find(self, window: Window) -> Span | NeedMore:
@@ -103,7 +103,7 @@ class Regex(Framer[T], metaclass=Interned):
         return window.start, end, end
 
     def find_start(self, window: Window) -> int | NeedMore:
-        """Return the place after the first byte that ends a frame; it is told where one byte does so."""
+        """Return the index after the first byte that ends a frame; for patterns where a single byte does."""
         if self.synchronises is None:
             return super().find_start(window)
         end = self._earliest_end(window.data, max(window.start - 1, 0))
@@ -115,7 +115,7 @@ class Regex(Framer[T], metaclass=Interned):
         """Return the payload, or the match at its end."""
         if self.result == "bytes":
             return payload  # type: ignore[return-value]  # T is bytes: see __init__
-        # Every match in the payload ends where the payload does, so none begins before the longest could.
+        # Every match in the payload ends at its end, so none begins before the longest could.
         match = self._whole.search(payload, max(0, len(payload) - self._analysis.longest))
         if match is None:
             raise ValueError("frame was truncated before its match")
@@ -140,7 +140,7 @@ class Regex(Framer[T], metaclass=Interned):
         return frames, start
 
     def encode(self, frame: T) -> bytes:
-        """Return the frame as it is, or the bytes of a match that was read.
+        """Return the frame unchanged, or the bytes of a match that was read.
 
         Raises:
             EncodeError: the pattern does not match at its end, or matches before.
@@ -189,7 +189,7 @@ class Regex(Framer[T], metaclass=Interned):
 
     @cached_property
     def _whole(self) -> Any:
-        # The match shows its pattern, so it is the author's own wherever that means the same.
+        # The match shows its pattern, so it is the author's own if that means the same.
         pattern = _as_bytes(self.pattern) if self.engine == "re" else self._analysis.pattern
         return _compiled(pattern, self.engine)
 
@@ -243,12 +243,12 @@ class Re2Match:
         return self.group(group)
 
     def groupdict(self, default: Any = None) -> dict[str, Any]:
-        """Return the named groups; `default` for those that took no part."""
+        """Return the named groups; `default` for those that did not match."""
         return {name.decode("ascii"): value for name, value in self._match.groupdict(default).items()}
 
     @property
     def lastgroup(self) -> str | None:
-        """The name of the last group that took part, if it has one."""
+        """The name of the last group that matched, if it has one."""
         name = self._match.lastgroup
         return None if name is None else name.decode("ascii")
 

@@ -1,13 +1,13 @@
 """Which patterns end a frame at the same byte for every chunking, in bounded time, and how to search them.
 
-A frame ends at the earliest byte by which the pattern matches. For that to be found by searching what has
-arrived, going back a bounded number of bytes, a match must be bounded in length and depend on its own
-bytes only; for it to be what the author means, no alternative may hide behind a shorter one.
+A frame ends at the earliest byte by which the pattern matches. To find it in the bytes that have arrived,
+going back a bounded number of bytes, a match must be bounded in length and depend on its own bytes only;
+for it to be what the author means, a shorter alternative must not make a longer one unreachable.
 
 The standard library's own parser reads the pattern, so that a pattern means here what it means in `re`, and
-its compiler says which bytes a set holds. They are not public (``re._parser`` and ``re._compiler``, as they
-are called from 3.11 to 3.15 at least), but a parser of our own would be longer and would differ. `parse`,
-`_node` and `_set_of` are all that know them; what `_node` does not know is refused.
+its compiler says which bytes a set holds. They are not public (``re._parser`` and ``re._compiler`` are their
+names from 3.11 to 3.15 at least), but a parser of our own would be longer and would differ. Only `parse`,
+`_node` and `_set_of` depend on them; `_node` refuses any node it does not know.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _parser: Any = import_module("re._parser")
 _compiler: Any = import_module("re._compiler")
 
 LONGEST: Final = 4096
-"""Most bytes a match may take: that much is searched again when more data arrives."""
+"""Most bytes a match may take: up to this many are searched again when more data arrives."""
 
 MOST_STEPS: Final = 1000
 """Most steps the backtracking engine ``re`` may take at one byte."""
@@ -33,21 +33,21 @@ _MOST_WORDS: Final = 64
 TOO_MANY: Final = 1 << 32
 _EVERY_BYTE: Final = bytes(range(256))
 
-# What a part can stand beside without parentheses: nothing, other parts, a count of repeats as well.
+# What a part can stand next to without parentheses: nothing, other parts, or also a count of repeats.
 _CHOICE, _SERIES, _ATOM = range(3)
 
 
 class Node(NamedTuple):
-    """What is known about a pattern, or about a part of one.
+    """The properties of a pattern, or of a part of one.
 
     Attributes:
-        text: it without flags, classes or shorthands, as every engine reads it alike.
+        text: the pattern without flags, classes or shorthands, as every engine reads it alike.
         least, most: bytes of the shortest and the longest match.
         ways, steps: ways to match at one place, and steps to try them all.
-        words: every byte string that matches; None if they are more than are worth a list.
-        binding: what it can stand beside without parentheses.
+        words: every byte string that matches; None if there are too many to list.
+        binding: what it can stand next to without parentheses.
         refused: why it cannot be searched for; "" if it can.
-        loose: why it must not end a pattern: at its end, a repeat could go on where a shorter match is
+        loose: why it must not end a pattern: at its end, a repeat could continue where a shorter match is
             complete.
     """
 
@@ -62,12 +62,12 @@ class Node(NamedTuple):
     loose: str = ""
 
     def beside(self, binding: int) -> str:
-        """Return the text, in parentheses where what stands beside it would tear it apart."""
+        """Return the text, in parentheses if its neighbours would change its meaning."""
         return self.text if self.binding >= binding else f"(?:{self.text})"
 
 
 def _one_of(allowed: frozenset[int]) -> Node:
-    """Return what is known of one byte out of a set."""
+    """Return the properties of one byte out of a set."""
     steps = count()
     runs = [list(run) for _, run in groupby(sorted(allowed), lambda byte: byte - next(steps))]
     spelled = ["-".join(map(_spell_byte, dict.fromkeys((run[0], run[-1])))) for run in runs]
@@ -76,7 +76,7 @@ def _one_of(allowed: frozenset[int]) -> Node:
 
 
 def _series(parts: list[Node]) -> Node:
-    """Return what is known of one part after the other."""
+    """Return the properties of parts in a sequence."""
     if len(parts) == 1:
         return parts[0]
     ways, steps = 1, 0
@@ -98,7 +98,7 @@ def _series(parts: list[Node]) -> Node:
 
 
 def _choice(options: list[Node]) -> Node:
-    """Return what is known of the first alternative that leads to a match."""
+    """Return the properties of a choice: the first alternative that leads to a match."""
     words = [option.words for option in options]
     return Node(
         "|".join(option.text for option in options),
@@ -114,13 +114,13 @@ def _choice(options: list[Node]) -> Node:
 
 
 def _repeat(part: Node, least: int, most: int, lazy: bool) -> Node:
-    """Return what is known of a part several times, as often as possible or, if it is lazy, as seldom."""
+    """Return the properties of a repeated part, as often as possible or, if lazy, as seldom."""
     text = _spell_repeat(part, least, most, lazy)
     refused = part.refused
     if most == _UNBOUNDED:
         bounded = _spell_repeat(part, least, max(200, least), lazy)
         refused = (
-            f"{text} has no upper bound, so what is searched could never be left behind;"
+            f"{text} has no upper bound, so bytes already searched could never be released;"
             f" bound it, such as {bounded}, or end the frame with a delimiter"
         )
     elif not refused and part.least == 0 and most > 1:
@@ -207,12 +207,12 @@ _REFUSED: Final = {
 
 
 def parse(pattern: bytes) -> tuple[Node, Node]:
-    """Return what is known about a pattern, and about a simpler one whose matches end at the same bytes.
+    """Return the properties of a pattern, and of a simpler one whose matches end at the same bytes.
 
-    That is the same without what a match may begin with or not.
+    The simpler one leaves out an optional beginning.
 
     Raises:
-        ValueError: it is no regular expression, or what it matches depends on more than the matched bytes.
+        ValueError: it is not a regular expression, or its match depends on more than the matched bytes.
     """
     try:
         tree = _parser.parse(pattern)
@@ -226,7 +226,7 @@ def parse(pattern: bytes) -> tuple[Node, Node]:
 
 
 def _tree(tree: Any, flags: int, names: dict[int, str], *, needed: bool) -> Node:
-    """Return what is known of a tree; with `needed`, without what its matches may begin with or not."""
+    """Return the properties of a tree; with `needed`, without an optional beginning."""
     parts: list[Node] = []
     for code, argument in tree:
         at_the_beginning = needed and not parts
@@ -271,18 +271,18 @@ def _set_of(code: Any, argument: Any, flags: int) -> frozenset[int]:
     return allowed
 
 
-# What there is to know --------------------------------------------------------------------------
+# Result of the analysis ------------------------------------------------------------------------
 
 
 class Analysis(NamedTuple):
-    """What is known about an accepted pattern.
+    """The properties of an accepted pattern.
 
     Attributes:
         pattern: the pattern spelled so that every engine reads it alike.
-        ending: a simpler pattern whose matches end at the same bytes; this is what is searched for.
+        ending: a simpler pattern whose matches end at the same bytes; this one is searched for.
         least, most: bytes of the shortest and the longest match of `ending`.
         longest: bytes of the longest match of `pattern`, if that is bounded, else 0.
-        steps: upper bound on what a backtracking engine does at one byte.
+        steps: upper bound on the steps of a backtracking engine at one byte.
         exact: whether the leftmost match of `ending` is also the one that ends first.
     """
 
@@ -297,7 +297,7 @@ class Analysis(NamedTuple):
 
 @lru_cache(maxsize=128)
 def analyse(pattern: bytes, *, whole: bool) -> Analysis:
-    """Return what there is to know about the pattern; `whole` if the match is wanted, not only where it ends.
+    """Return the analysis of the pattern; `whole` if the match is wanted, not only where it ends.
 
     Raises:
         ValueError: the pattern is refused; the text says why, and what to write instead.
@@ -333,7 +333,7 @@ def analyse(pattern: bytes, *, whole: bool) -> Analysis:
 def _last_words(words: frozenset[bytes]) -> list[bytes]:
     """Return the words without those that end with another one: where they match, that one matches too.
 
-    None of what is left contains another, so of those in the data the leftmost is the one that ends first.
+    No remaining word contains another, so of those in the data the leftmost is the one that ends first.
     """
     for word in sorted(words):
         for other in sorted(words):

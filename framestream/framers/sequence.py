@@ -14,7 +14,7 @@ from framestream.framers.generator import Failure, Fields, GeneratorFramer, Last
 from framestream.framers.mapped import Over
 
 Step: TypeAlias = ReadCondition[Any] | Callable[..., ReadCondition[Any]]
-"""A condition, or a function from the values of the parts before to one."""
+"""A condition, or a function that makes one from the values of the parts before it."""
 
 # What a condition that is not known yet may need besides its payload.
 _UNKNOWN_OVERHEAD = 64
@@ -29,12 +29,12 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
         Sequence(Line(), LengthPrefix(2)):                      b"one\n\0\2hi"  ->  ("one", b"hi")
         Sequence(FixedLength(1), lambda n: Exactly(n[0])):      b"\2hi"         ->  (b"\2", b"hi")
 
-    A part is a condition, or a function that is given the values of all parts before it and returns one.
-    What the function raises is a `FramingError`: nothing after that can be trusted. A part that cannot be
+    A part is a condition, or a function that receives the values of all parts before it and returns one.
+    An exception in the function is a `FramingError`: nothing after it can be trusted. A part that cannot be
     decoded makes the frame a `PayloadError`, unless a function depends on it.
 
-    The payload, which the limit counts and which is streamed, goes from the first part's payload to the
-    last one's, with whatever stands between them. Every part but the last must be complete before the next
+    The payload, which the limit counts and which is streamed, extends from the first part's payload to the
+    last one's, with everything between them. Every part but the last must be complete before the next
     one is looked at, and is held to its own `max_size`; the last one can be streamed or discarded in
     constant memory. A frame truncated at the limit is a `PayloadError`. Writing takes a tuple with one value
     for each part, all of which must be framers.
@@ -68,7 +68,7 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
         failure = ""
         for number, step in enumerate(self.steps[:-1]):
             condition = _condition_of(step, values)
-            # What another part depends on must be decodable. Elsewhere only this frame is spoilt.
+            # A part that another part depends on must be decodable. Elsewhere only this frame is lost.
             value = yield condition if number < self._dependent else Part(condition)
             if type(value) is Failure:
                 failure = failure or value.reason
@@ -82,7 +82,7 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
         return LastPart(_condition_of(self.steps[-1], values), make)
 
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Cut every frame that is there whole, without the notes that `find` takes of how far it came."""
+        """Cut every whole frame, without the notes that `find` keeps of its progress."""
         return split_by(self._whole, window)
 
     def _whole(self, data: bytes, at: int, inner: Window) -> tuple[Any, int] | None:
@@ -145,20 +145,20 @@ class HeaderThenBody(Over[Any]):
 
         HeaderThenBody(Line(), lambda line: Exactly(read_digits(line))):   b"2\nhi"  ->  ("2", b"hi")
 
-    ``combine(header, body)`` makes the frame from both, and ``separate(frame)`` gives both back for
+    ``combine(header, body)`` makes the frame from both, and ``separate(frame)`` splits it into both for
     writing. A header for which `body` raises is a `FramingError`; a frame for which `combine` raises is a
-    `PayloadError`. It is a `Sequence` of two parts in all else.
+    `PayloadError`. Otherwise it is a `Sequence` of two parts.
     """
 
     name = "header-then-body"
 
     header: Annotated[ReadCondition[Any], "Reads the header."]
     body: Annotated[
-        Callable[[Any], ReadCondition[Any]], "Given the decoded header, returns what reads the body."
+        Callable[[Any], ReadCondition[Any]], "Receives the decoded header; returns what reads the body."
     ]
     _: KW_ONLY
     combine: Annotated[Callable[[Any, Any], Any] | None, "Makes the frame from header and body."] = None
-    separate: Annotated[Callable[[Any], tuple[Any, Any]] | None, "Gives both back from a frame."] = None
+    separate: Annotated[Callable[[Any], tuple[Any, Any]] | None, "Splits a frame into both."] = None
     max_size: Annotated[int | None, "The largest payload, header and body together. Bytes."] = None
 
     def __post_init__(self) -> None:
@@ -176,7 +176,7 @@ class HeaderThenBody(Over[Any]):
             try:
                 frame = self.separate(frame)
             except Exception as error:
-                raise EncodeError(f"frame cannot be taken apart: {reason_of(error)}") from error
+                raise EncodeError(f"frame cannot be separated: {reason_of(error)}") from error
         elif self.combine is not None:
-            raise EncodeError("header and body are combined; writing needs separate= to take them apart")
+            raise EncodeError("header and body are combined; writing needs separate= to split them")
         return pieces_of(self._cutter, frame)

@@ -1,4 +1,4 @@
-"""What the built-in framers share: equal ones are one object; how they guess."""
+"""Common to the built-in framers: equal framers are one object; guesses about foreign protocols."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 class Interned(ABCMeta):
-    """The metaclass of framers of which equal calls give the same object.
+    """The metaclass of framers whose equal calls give the same object.
 
     ``read(Line())`` then costs little more than with a kept `Line` (in_process.py, lines): a call is a
-    look-up in C. Each class remembers its last 256 different calls, and with them the functions it was
-    given. The arguments must be hashable, as a framer itself is.
+    look-up in C. Each class remembers its last 256 different calls, including the functions passed
+    to it. The arguments must be hashable, as a framer itself is.
 
-    A class derived from a framer is made as often as it is called: it may not be a value.
+    A class derived from a framer makes a new object at each call: it may not be a value.
     """
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
         """Make the class, and a metaclass of its own that knows how to call it."""
-        # With one memory for all classes the class would be part of each key, which makes Line() take 96 ns
-        # instead of 42 where the frame that it reads takes 150.
+        # With one memory for all classes the class would be part of each key, and Line() would take 96 ns
+        # instead of 42, when reading a frame takes 150.
         own: Any = type(mcs.__name__, (mcs,), {})
         made = super().__new__(own, name, bases, namespace)
         remember = lru_cache(maxsize=256, typed=True)(partial(type.__call__, made))
         own.__call__ = staticmethod(remember) if mcs is Interned else type.__call__
         return made
 
-    if not TYPE_CHECKING:  # to a type checker, classes are called as ever
+    if not TYPE_CHECKING:  # a type checker sees ordinary classes
 
         @property
         def __signature__(cls) -> Signature:
@@ -43,7 +43,7 @@ class Interned(ABCMeta):
 
 
 # What the first bytes of a refused frame are: most often, another protocol on this port. These patterns, and
-# those in `framer`, are compiled when they are needed: all of them take a tenth of an import.
+# those in `framer`, are compiled on first use: all of them take a tenth of an import.
 _BINARY = (
     (rb"\x16\x03[\x00-\x04]", "a TLS handshake"),
     (rb"\x15\x03[\x00-\x04]", "a TLS alert"),
@@ -64,9 +64,9 @@ _LONGEST = 64
 
 
 def looks_like(data: bytes | bytearray, start: int, *, expecting_text: bool = False) -> str:
-    """Return ``looks like an HTTP request`` or the like; "" if the bytes from `start` on say nothing.
+    """Return ``looks like an HTTP request`` or the like; "" if the bytes from `start` on match nothing.
 
-    Where text is expected, only what is no text is worth a remark.
+    Where text is expected, only bytes that are not text are worth a remark.
     """
     beginning = bytes(data[start : start + _LONGEST])
     for pattern, what in _BINARY if expecting_text else _BINARY + _TEXT:

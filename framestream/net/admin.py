@@ -1,7 +1,7 @@
-"""What a server says about itself by HTTP: health checks, metrics, and a page for people.
+"""What a server reports over HTTP: health checks, metrics, and a page for people.
 
 Requests are frames like any others: one is read up to the empty line, within a limit and a time, answered,
-and the connection is closed (RFC 9112; a request has no body that would be looked at).
+and the connection is closed (RFC 9112; a request's body is ignored).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REQUEST_TIMEOUT = 5.0
 """Seconds for a request to arrive, and for its answer to leave."""
 
 MOST_REQUESTS = 64
-"""Requests that are answered at once."""
+"""Requests answered at the same time."""
 
 MOST_SHOWN = 100
 """Connections that the page lists."""
@@ -120,7 +120,7 @@ class Admin:
 
 def _metrics_of(server: Server) -> Callable[[], Answer]:
     try:
-        # Now, since the first scrape would hold up the event loop with it.
+        # Now, since the import would delay the event loop at the first scrape.
         from framestream.net.metrics import CONTENT_TYPE, ServerMetrics  # noqa: PLC0415  # an extra
     except ImportError:
         what = 'metrics need prometheus-client: pip install "framestream[metrics]"\n'

@@ -28,7 +28,7 @@ from framestream.transport.descriptor import PipeTransport, format_address, take
 HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds an address has before the next one is tried as well (RFC 8305, section 5)."""
 
-# Seconds between two looks whether anybody reads a FIFO: the system tells only those who ask.
+# Seconds between two checks whether a FIFO has a reader: the system sends no notice of it.
 _FIFO_POLL_INTERVAL = 0.02
 
 
@@ -81,36 +81,36 @@ async def connect(
     send_framer: Framer[Any] | str | None = None,
     **stream_options: Unpack[StreamOptions],
 ) -> IOStream[Any]:
-    """Return a stream to what a URL names.
+    """Return a stream to the endpoint of a URL.
 
-    A host with several addresses is tried at all of them, IPv6 and IPv4 in turn, each a little after the
+    All addresses of a host are tried, IPv6 and IPv4 in turn, each a little after the
     one before (RFC 8305). Cancelling leaves nothing open.
 
     Args:
         url: ``tcp://HOST:PORT``, ``tls://HOST:PORT``, ``unix:PATH``, ``fd:N`` or ``fd:READ,WRITE`` for
             descriptors that are open, ``pipe:PATH`` to read a FIFO and ``pipe:>PATH`` to write one,
             ``exec:PROGRAM ARGUMENTS`` for a program's standard input and output, or just the path of a
-            socket, FIFO or device. A terminal, such as a serial line, is raw while it is open: bytes pass as
-            they are. For one that is left as it is, open it yourself and give its ``fd:N``.
+            socket, FIFO or device. A terminal, such as a serial line, is raw while it is open: bytes pass
+            unchanged. To keep a terminal's settings, open it yourself and pass its ``fd:N``.
         tls: a context, see `client_tls`; True for the platform's defaults, which ``tls://`` implies. The
             default context is made once for the process.
-        server_hostname: whom the certificate must name, if not the URL's host.
+        server_hostname: the host name that the certificate must have, if not the URL's host.
         alpn: protocols to offer during the handshake (RFC 7301), unless the context says so itself.
-        truncation_is_end: take TLS that ends without its close_notify for an end, see `IOStream.start_tls`.
+        truncation_is_end: treat TLS that ends without close_notify as an end, see `IOStream.start_tls`.
         local_address: host and port to connect from.
         timeout: seconds for everything up to the end of the TLS handshake.
         happy_eyeballs_delay: seconds an address has before the next one is tried as well.
-        proxy_header: a ``framestream_proxy.ProxyHeader`` to send ahead of everything else, TLS included, as
+        proxy_header: a ``framestream_proxy.ProxyHeader`` to send before everything else, TLS included, as
             a load balancer does.
-        framer: what the stream reads and writes unless told otherwise: a condition, name or spec string.
-        send_framer: what it writes, if that is something else.
+        framer: what the stream reads and writes by default: a condition, name or spec string.
+        send_framer: what it writes, if different.
         stream_options: see `StreamOptions`.
 
     Raises:
         AddressError: the URL is malformed, or this system or event loop cannot open its kind.
-        ValueError, TypeError: an option has no meaning; nobody was asked. `EncodeError` and
+        ValueError, TypeError: an option is invalid; no connection was tried. `EncodeError` and
             `UnknownFramerError`, if framestream-proxy is not installed, for a `proxy_header`.
-        ConnectError: nobody was reached; names each address that was tried, and why it failed.
+        ConnectError: no address answered; names each address that was tried, and why it failed.
             `ConnectTimeout` if the time was over.
     """
     endpoint = parse_url(url)
@@ -189,10 +189,10 @@ Address = tuple[int, Any]
 
 
 class Attempts:
-    """The addresses tried for one URL, and what each of them failed for.
+    """The addresses tried for one URL, and why each of them failed.
 
     Attributes:
-        tried: in the order of their start; ``TimeoutError("no answer")`` for those still under way.
+        tried: in the order of their start; ``TimeoutError("no answer")`` for those not finished.
     """
 
     def __init__(self, url: str, local_address: tuple[str, int] | None, delay: float) -> None:
@@ -209,7 +209,7 @@ class Attempts:
         for address in await self._resolve(endpoint.host, endpoint.port):
             families.setdefault(address[0], []).append(address)
         # The system orders the addresses (RFC 6724); families take turns, so that one without a route costs
-        # one delay and not many.
+        # one delay instead of many.
         turns = itertools.chain.from_iterable(itertools.zip_longest(*families.values()))
         local = [] if self._local_address is None else await self._resolve(*self._local_address)
         return await self._first_connected([turn for turn in turns if turn], dict(reversed(local)))
@@ -226,9 +226,9 @@ class Attempts:
         """Return a socket connected to the first address that answers (Happy Eyeballs, RFC 8305, section 5).
 
         Each address has the delay for itself before the next one is tried as well; when one fails, the next
-        begins at once. The losers are closed, and when this is cancelled, all.
+        begins at once. The losers are closed; when this is cancelled, all are.
         """
-        # Not asyncio's create_connection or aiohappyeyeballs: neither tells which address failed for what.
+        # Not asyncio's create_connection or aiohappyeyeballs: neither tells why each address failed.
         waiting = iter(addresses)
         running: set[asyncio.Task[socket.socket | None]] = set()
         tasks: list[asyncio.Task[socket.socket | None]] = []
@@ -272,7 +272,7 @@ class Attempts:
             return sock
 
     def failed(self, reason: str = "", *, seconds: float | None = None) -> ConnectError:
-        """Return the error that says why nobody was reached, or not in time; by default what each said."""
+        """Return the error that says why no address answered, or not in time; by default each reason."""
         told = tuple((_text(place), error) for (_, place), error in self.tried.items())
         if not reason:
             reasons = [f"{address}: {describe_os_error(error)}" for address, error in told]
@@ -313,14 +313,14 @@ def _adopt(endpoint: Descriptors) -> socket.socket | PipeTransport:
 
 
 class _Inherited(socket.socket):
-    """A socket that others may have, too: it is as it was found when it is closed, or the program ends."""
+    """A socket that others may share: it is restored when it is closed here, or the program ends."""
 
     def __init__(self, descriptor: int) -> None:
         self._give_back = finalize(self, take_over(descriptor))
         super().__init__(fileno=descriptor)
 
     def close(self) -> None:
-        """Leave the socket as it was found, and close it here."""
+        """Restore the socket's settings, and close it here."""
         self._give_back()
         super().close()
 
@@ -328,8 +328,8 @@ class _Inherited(socket.socket):
 async def _open_pipe(endpoint: Pipe) -> PipeTransport:
     """Open a FIFO in one direction, anything else in both, a terminal raw; wait until a FIFO has another end.
 
-    For reading, that is until a writer has sent something or has come and gone: the system does not
-    tell sooner, and a FIFO that nobody has opened yet looks like one that has ended.
+    For reading, that is until a writer has sent something or has come and gone: the system reports
+    nothing sooner, and a FIFO that no writer has opened yet looks like one that has ended.
     """
     _check_watchable(endpoint)
     try:
@@ -357,7 +357,7 @@ async def _open_for_writing(endpoint: Pipe) -> int:
         try:
             return _open_now(endpoint, os.O_WRONLY)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # nobody reads
+            if error.errno != errno.ENXIO:  # no reader
                 raise
         await asyncio.sleep(_FIFO_POLL_INTERVAL)
 

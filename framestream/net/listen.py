@@ -19,10 +19,10 @@ from framestream.net.urls import Activated, Descriptors, Endpoint, Tcp, Unix
 FIRST_ACTIVATED: Final = 3
 """The first descriptor of socket activation (SD_LISTEN_FDS_START in sd_listen_fds(3))."""
 
-# More descriptors than a number of fewer digits can count, no process has.
+# No process has more descriptors than this many digits can count.
 _MOST_DIGITS: Final = 7
 
-# A port the kernel chose for one address may be taken at another; it then chooses again.
+# A port the kernel chose for one address may be in use at another; it then chooses again.
 _PORT_TRIES: Final = 20
 # A machine without IPv6 still resolves names to its addresses; one address that works is enough.
 _ABSENT: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
@@ -34,7 +34,7 @@ async def listen(endpoint: Endpoint, *, backlog: int, reuse_port: bool) -> list[
     A host with several addresses has a socket for each, all on the same port.
 
     Raises:
-        AddressError: nobody can listen there, such as on ``exec:``.
+        AddressError: an endpoint of this kind cannot listen, such as ``exec:``.
         OSError: the address is in use or not allowed; the message names it.
     """
     try:
@@ -119,7 +119,7 @@ def _listen_unix(endpoint: Unix, backlog: int) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more; leave everything else alone."""
+    """Remove a socket that no server listens on any more; leave everything else alone."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return
@@ -132,7 +132,7 @@ def _remove_stale(path: str) -> None:
 
 
 def file_remover(endpoint: Endpoint) -> Callable[[], None]:
-    """Return what removes the file that listening has made, unless another has taken its place by then."""
+    """Return a function that removes the file of a socket, unless another has taken its place by then."""
     if not isinstance(endpoint, Unix) or endpoint.address != endpoint.path:
         return lambda: None
     made = os.stat(endpoint.path)
@@ -184,13 +184,13 @@ def activated_sockets(name: str = "", environment: Mapping[str, str] = os.enviro
 
 # Accepting
 
-# How many connections one wake-up accepts before others get their turn.
+# Connections that one wake-up accepts before other tasks get a turn.
 _ACCEPTS_IN_A_ROW: Final = 64
 
 # More than any backlog holds: a flood of new connections does not keep a server from closing.
 _LONGEST_BACKLOG: Final = 1 << 16
 
-# Trouble of one connection that was gone before it was accepted (accept(2), "Error handling").
+# Errors of a single connection that was gone before it was accepted (accept(2), "Error handling").
 _GONE: Final = {
     *(errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.EPERM),
     *(errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, getattr(errno, "ENONET", errno.EPROTO)),
@@ -201,20 +201,20 @@ LONGEST_PAUSE: Final = 1.0
 
 
 class Acceptor:
-    """Take connections from listening sockets while there is room.
+    """Accept connections from listening sockets while there is room.
 
-    Where the process or the system is short of descriptors or memory, nothing can be accepted: the
+    If the process or the system is short of descriptors or memory, accepting fails: the
     acceptor pauses, for longer each time, instead of spinning on sockets that stay readable. Until then
     connections wait in the kernel's backlog. It begins with the first `notify`.
 
-    It accepts when the loop finds a socket readable, or, where a loop cannot watch sockets (Windows'
+    It accepts when the loop finds a socket readable, or, if a loop cannot watch sockets (Windows'
     Proactor), in a task for each socket.
 
     Args:
-        sockets: listening and non-blocking. They belong to the acceptor from here on.
-        on_connection: takes each accepted socket, and the address of its peer.
-        on_failure: told about each ``OSError`` that stopped the accepting for a while.
-        room: how many more connections may be accepted now.
+        sockets: listening and non-blocking. The acceptor owns them from here on.
+        on_connection: called with each accepted socket, and the address of its peer.
+        on_failure: called with each ``OSError`` that stopped the accepting for a while.
+        room: returns how many more connections may be accepted now.
     """
 
     def __init__(
@@ -233,11 +233,11 @@ class Acceptor:
         self._closed = False
         self._pause = FIRST_PAUSE
         self._retry: asyncio.TimerHandle | None = None
-        self._watches: list[Callable[[], object]] = []  # what ends the accepting, while there is any
+        self._watches: list[Callable[[], object]] = []  # functions that end the accepting, while it runs
         self._in_tasks = False
 
     def notify(self) -> None:
-        """Accept from now on, if there is room; call it again when a connection has ended."""
+        """Accept from now on, if there is room; call it again after a connection has ended."""
         if not self._closed and not self._watches and self._room() > 0:
             self._stop_retry()
             self._watches = [self._watch(sock) for sock in self._sockets]
@@ -252,15 +252,15 @@ class Acceptor:
 
     async def _keep_accepting(self, sock: socket.socket) -> None:
         while self._watches:
-            with suppress(OSError):  # what is wrong `_accept` finds as well
+            with suppress(OSError):  # `_accept` meets the error as well
                 self._on_connection(*await self._loop.sock_accept(sock))
             self._accept(sock)
 
     def close(self, *, take_backlog: bool = True) -> None:
         """Close the listening sockets. Called once.
 
-        What has already connected is accepted before, as far as there is room, since the kernel would
-        reset it, unless another process listens on the same sockets.
+        Established connections in the backlog are accepted first, as far as there is room, since the kernel
+        would reset them, unless another process listens on the same sockets.
         """
         if self._watches and take_backlog:
             for sock in self._sockets:
@@ -269,7 +269,7 @@ class Acceptor:
         self._unwatch()
         self._stop_retry()
         if self._in_tasks:
-            # Once the tasks have let go: the loop would take a new socket of this number for the old one.
+            # After the tasks have let go: the loop would take a new socket of this number for the old one.
             self._loop.call_soon(close_all, self._sockets)
         else:
             close_all(self._sockets)

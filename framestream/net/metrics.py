@@ -19,13 +19,13 @@ _LIMITS: Final = [str(bound) for bound in BOUNDS] + ["+Inf"]
 
 
 class ServerMetrics(Collector):
-    """Reads the counters of a server when it is asked: what the server does meanwhile costs nothing more."""
+    """Reads the counters of a server on request; between requests it costs nothing."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
     def text(self) -> bytes:
-        """Return them, and those of the process and of the program itself, in Prometheus' text format."""
+        """Return them, with those of the process and the program itself, in Prometheus' text format."""
         return generate_latest(self) + generate_latest(REGISTRY)
 
     def collect(self) -> Iterator[Metric]:
@@ -51,7 +51,7 @@ class ServerMetrics(Collector):
         }
         closed = {"done": stats.accepted - stats.open - sum(failures.values()), **failures}
         yield _counter("connections_closed", "Connections that have ended, by the reason.", reason=closed)
-        yield _counter("accept_failures", "How often nothing could be accepted.", stats.accept_failures)
+        yield _counter("accept_failures", "How often accepting failed.", stats.accept_failures)
         what = "How long connections lasted that have ended."
         yield _histogram("connection_duration_seconds", what, stats.handler_seconds)
 

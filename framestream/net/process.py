@@ -16,14 +16,14 @@ from framestream.stream.stream import IOStream
 from framestream.transport import LoopTransport, PipeTransport, Transport, can_watch_descriptors
 
 TERMINATE_DELAY = 5.0
-"""Seconds a program has to end by itself after its input has ended; then it is terminated."""
+"""Seconds a program has to end by itself after the end of its input; then it is terminated."""
 
 KILL_DELAY = 2.0
-"""Seconds a program has to end after it was told to terminate; then it is killed."""
+"""Seconds a program has to end after it was terminated; then it is killed."""
 
 
 class Program(asyncio.SubprocessProtocol):
-    """A running program: when it ends, and how it is made to.
+    """A running program: its end, and the ways to end it.
 
     Args:
         name: for messages.
@@ -41,20 +41,20 @@ class Program(asyncio.SubprocessProtocol):
         self.peer = name
 
     def connection_made(self, transport: Any) -> None:
-        """Take note of the process; called by the loop."""
+        """Store the process; called by the loop."""
         self.process = transport
         self.peer += f"[{transport.get_pid()}]"
 
     def process_exited(self) -> None:
-        """Take note of the end; called by the loop."""
+        """Note the end; called by the loop."""
         self.exited.set_result(self.process.get_returncode())
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Let go of the process, when its pipes have ended as well; called by the loop."""
+        """Release the process, after its pipes have ended as well; called by the loop."""
         self.process.close()
 
     def end_soon(self) -> None:
-        """Have it terminated, and at last killed, if it does not end by itself."""
+        """Terminate it, and finally kill it, if it does not end by itself."""
         self._loop.call_later(TERMINATE_DELAY, self._end, self.process.terminate)
         self._loop.call_later(TERMINATE_DELAY + KILL_DELAY, self._end, self.process.kill)
 
@@ -64,7 +64,7 @@ class Program(asyncio.SubprocessProtocol):
 
 
 class OurPipes(PipeTransport):
-    """Pipes of ours to a program, which has a while to end when they close."""
+    """Our own pipes to a program; when they close, it has a while to end."""
 
     __slots__ = ("_program", "peer")
 
@@ -98,7 +98,7 @@ class _Pipes:
         self._output.close()
 
     def can_write_eof(self) -> bool:
-        return True  # Proactor's does not: closing it is its end
+        return True  # Proactor's does not: closing is its only end
 
     abort = close
 
@@ -109,23 +109,23 @@ class LoopPipes(Program, LoopTransport):
     def __init__(self, name: str) -> None:
         LoopTransport.__init__(self)
         Program.__init__(self, name)
-        self._arrived = bytearray()  # while nobody read
+        self._arrived = bytearray()  # before a read
         self._ended = False
 
     # From the loop
 
     def connection_made(self, transport: Any) -> None:
-        """Take note of the process and its pipes; nothing is read yet."""
+        """Store the process and its pipes; nothing is read yet."""
         Program.connection_made(self, transport)
         LoopTransport.connection_made(self, _Pipes(transport))
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """Push what the program has written, when the sink wants it."""
+        """Push the program's output, if the sink wants it."""
         self._arrived += data
         self._push()
 
     def pipe_connection_lost(self, fd: int, error: Exception | None) -> None:
-        """Push the end of what it writes, or take note that it reads no more."""
+        """Push the end of its output, or note that it reads no more."""
         if fd == 0:
             self.fail_writing(error or BrokenPipeError(errno.EPIPE, "the program reads no more"))
         else:
@@ -146,7 +146,7 @@ class LoopPipes(Program, LoopTransport):
     # Towards the stream
 
     def resume_reading(self) -> None:
-        """Have the loop read, and push from its next pass on."""
+        """Let the loop read, and push from its next pass on."""
         super().resume_reading()
         self.loop.call_soon(self._push)
 
@@ -158,7 +158,7 @@ class LoopPipes(Program, LoopTransport):
 
 
 class ProcessStream(IOStream):
-    """A stream to a program: what is written is its standard input, what is read its standard output."""
+    """A stream to a program: writing goes to its standard input, reading comes from its standard output."""
 
     __slots__ = ("_program",)
 
@@ -182,9 +182,9 @@ class ProcessStream(IOStream):
         return await asyncio.shield(self._program.exited)
 
     async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
-        """Send what is written, end the program's input, and wait until it has ended.
+        """Send queued bytes, end the program's input, and wait until it has ended.
 
-        It has a few seconds for that; then it is terminated, and at last killed.
+        It has a few seconds for that; then it is terminated, and finally killed.
         """
         await super().aclose(timeout, linger=linger)
         await self.wait_exit()
@@ -204,14 +204,14 @@ async def connect_process(
         argv: the program and its arguments.
         cwd: where to run it.
         env: its environment, instead of this process's.
-        stderr: where its messages go, as for ``subprocess``; by default where this process's go.
+        stderr: where its messages go, as for ``subprocess``; by default to this process's stderr.
         stream_options: passed to the stream, such as ``framer`` and ``max_frame_size``.
 
     Raises:
         ConnectError: the program cannot be started.
     """
     if stderr == PIPE:
-        raise ValueError("stderr=PIPE is read by nobody here; pass a file or subprocess.DEVNULL")
+        raise ValueError("stderr=PIPE would never be read; pass a file or subprocess.DEVNULL")
     check_options({name: value for name, value in stream_options.items() if not name.endswith("framer")})
     program = Program(argv[0]) if can_watch_descriptors() else LoopPipes(argv[0])
     start = partial(
@@ -235,7 +235,7 @@ async def connect_process(
 
 
 async def _start_on_pipes(start: Callable[..., Awaitable[object]]) -> tuple[int, int]:
-    """Start a program on pipes of ours; return where to read and write."""
+    """Start a program on pipes of ours; return the descriptors to read and write."""
     their_input, our_output = os.pipe()
     our_input, their_output = os.pipe()
     try:

@@ -1,4 +1,4 @@
-"""The PROXY protocol at a server: which peers may say who the client is. The framer ``proxy`` cuts it."""
+"""The PROXY protocol at a server: which peers may name the client. The framer ``proxy`` cuts the header."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from framestream.net.urls import Endpoint, Tcp
 from framestream.stream.stream import IOStream
 from framestream.transport.descriptor import format_address
 
-# What is missing where there is no such framer, its error says: it comes with framestream-proxy.
+# Without framestream-proxy there is no such framer, and the error says what to install.
 _FRAMERS: Final = {"v1": "proxy:version=1", "v2": "proxy:version=2", "auto": "proxy"}
 
 
@@ -25,7 +25,7 @@ class Balancers:
 
     Attributes:
         framer: cuts the header that each of their connections begins with.
-        networks: where they are. At a Unix socket every peer is one: the system lets only some open it.
+        networks: their addresses. At a Unix socket every peer is one: file permissions decide who opens it.
     """
 
     framer: ReadCondition[Any]
@@ -36,19 +36,19 @@ class Balancers:
         if not isinstance(address, tuple):
             return True
         host = ip_address(address[0])
-        host = getattr(host, "ipv4_mapped", None) or host  # as a socket for both families writes it
+        host = getattr(host, "ipv4_mapped", None) or host  # as a dual-stack socket writes it
         return any(host in network for network in self.networks)
 
     async def read_header(self, stream: IOStream, timeout: float) -> None:
-        """Read the header, and let the stream's peer be the client that it names, if it names one.
+        """Read the header, and set the stream's peer to the client that it names, if any.
 
         Raises:
-            FramingError: the header breaks the rules, is too large, or breaks off.
-            StreamTimeout: it has not arrived whole within `timeout` seconds.
-            StreamClosed: the connection ended before it had begun, or broke.
+            FramingError: the header breaks the rules, is too large, or incomplete.
+            StreamTimeout: it has not arrived completely within `timeout` seconds.
+            StreamClosed: the connection ended before the header began, or broke.
         """
         try:
-            # Whatever the stream does with its own frames that are too large: there is no second header.
+            # Independent of the stream's policy for its own large frames: there is no second header.
             header = await stream.read(self.framer, timeout=timeout, on_oversize="raise")
         except StreamTimeout as error:
             raise StreamTimeout(f"no whole PROXY header within {timeout:g} s") from error
@@ -59,10 +59,10 @@ class Balancers:
 
 
 def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Balancers:
-    """Return what these options of `serve` mean for a server at an endpoint.
+    """Return the balancers that these options of `serve` describe for an endpoint.
 
     Raises:
-        ValueError, TypeError: they mean nothing, such as trusted networks with ``"off"``.
+        ValueError, TypeError: they are invalid, such as trusted networks with ``"off"``.
         UnknownFramerError: framestream-proxy is not installed.
     """
     check_choice("proxy_protocol", protocol, ("off", *_FRAMERS))

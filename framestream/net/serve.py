@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_WORKERS = 1024
-"""Processes that a server may have: more is a slip of the pen, and starting them would take the machine."""
+"""Most processes of a server: more is a typing mistake, and starting them would overload the machine."""
 
 
 class ServeOptions(StreamOptions, total=False):
@@ -91,44 +91,44 @@ async def serve(
 ) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a task for each connection.
 
-    When the handler returns, what it has written is sent and the stream is closed. What it raises is
-    logged with the peer and ends that connection only, when what was written has been sent. A handler that
-    is no coroutine function may set callbacks and return; the connection then lasts as long as the stream.
+    When the handler returns, its queued bytes are sent and the stream is closed. An exception in it is
+    logged with the peer and ends only that connection, after its queued bytes are sent. A handler that
+    is not a coroutine function may set callbacks and return; the connection then lasts as long as the stream.
 
     A client may end its half and wait for the answer: the stream stays open for writing until a coroutine
-    handler returns or awaits `IOStream.wait_closed`; with other handlers, `half_open` is for that.
+    handler returns or awaits `IOStream.wait_closed`; for other handlers, set `half_open`.
 
     Args:
         handler: called with an `IOStream`.
         url: ``tcp://HOST:PORT`` (no host: every interface; port 0: any, see `Server.url`), ``tls://``,
             ``unix:PATH``, ``fd:N`` for an inherited listening socket, ``systemd:`` or ``systemd:NAME``
             for sockets that the service manager passed.
-        framer: what the streams read and send by unless told otherwise: a condition, name or spec string.
-        send_framer: what they send by, if that is something else.
-        tls: context of the server's side, see `server_tls`, or a function that makes it; required for
+        framer: what the streams read and send by default: a condition, name or spec string.
+        send_framer: what they send, if different.
+        tls: a server-side context, see `server_tls`, or a function that makes it; required for
             ``tls://``.
         handshake_timeout: seconds a client has for the TLS handshake, and a balancer for the PROXY header.
-        truncation_is_end: take TLS that ends without its close_notify for an end, see `IOStream.start_tls`.
-        backlog: connections that the kernel keeps until they are accepted.
+        truncation_is_end: treat TLS that ends without close_notify as an end, see `IOStream.start_tls`.
+        backlog: connections that the kernel queues until they are accepted.
         reuse_port: let other processes listen on the same port (SO_REUSEPORT).
-        max_connections: how many are served at once; further ones wait in the backlog. With workers,
+        max_connections: the most served at once; further ones wait in the backlog. With workers,
             for each of them.
         drain_timeout: seconds connections have to finish when the server closes.
         workers: serve from this many processes instead of this one, 1024 at most, see the how-to page; the
             handler must then be importable by name.
-        proxy_protocol: which version of the PROXY protocol the load balancers in front speak, ``"auto"`` for
-            either; needs framestream-proxy. Each connection must then begin with a header, ahead of TLS.
-            `IOStream.peer` is the client that it names, `IOStream.proxy_header` all it says.
+        proxy_protocol: the version of the PROXY protocol that the load balancers speak, ``"auto"`` for
+            either; needs framestream-proxy. Each connection must then begin with a header, before TLS.
+            `IOStream.peer` is the client it names, `IOStream.proxy_header` the whole header.
         trusted: networks of the load balancers, such as ``["10.0.0.0/8", "::1"]``. Connections from elsewhere
             are closed at once; at a Unix socket every peer is trusted.
-        admin: where to serve health checks and metrics by HTTP, such as ``tcp://127.0.0.1:9090``; it opens
+        admin: where to serve health checks and metrics over HTTP, such as ``tcp://127.0.0.1:9090``; it opens
             before the server listens and closes after the drain. It has no passwords and no TLS: keep it
             on an address that only your own machines reach.
         stream_options: for each stream, see `StreamOptions`.
 
     Raises:
-        AddressError: the URL is malformed, or nobody can listen there.
-        ValueError, TypeError: an option has no meaning, or the handler is no function of one argument.
+        AddressError: the URL is malformed, or of a kind that cannot listen.
+        ValueError, TypeError: an option is invalid, or the handler is not a function of one argument.
         UnknownFramerError: framestream-proxy is not installed, and `proxy_protocol` needs it.
         OSError: the address is in use or not allowed.
     """
@@ -170,7 +170,7 @@ async def serve(
         check_portable(service)
         kind = WorkerServer
     elif callable(tls):
-        service = replace(service, tls=tls())  # what is wrong with it is told before anybody listens
+        service = replace(service, tls=tls())  # report its errors before anything listens
     sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
     server = kind(endpoint, service, sockets, file_remover(endpoint))
     try:
@@ -186,10 +186,10 @@ async def serve(
 
 
 def check_handler(handler: object) -> None:
-    """Refuse what cannot serve a stream, and say what was meant. A coroutine is closed: nobody awaits it.
+    """Refuse an object that cannot serve a stream, and suggest what was meant. Close a coroutine.
 
     Raises:
-        TypeError: it is no function of one argument.
+        TypeError: it is not a function of one argument.
     """
     name = getattr(handler, "__qualname__", "") or repr(handler)
     if inspect.iscoroutine(handler):
@@ -202,7 +202,7 @@ def check_handler(handler: object) -> None:
             raise TypeError(f"handler {name} has a yield, so a call runs nothing of it; use stream.send")
     try:
         signature = inspect.signature(handler)
-    except (TypeError, ValueError):  # a built-in one may not tell
+    except (TypeError, ValueError):  # a built-in function may have no signature
         return
     try:
         signature.bind(None)

@@ -46,31 +46,31 @@ if TYPE_CHECKING:
 log = logging.getLogger("framestream.server")
 
 DRAIN_TIMEOUT = 10.0
-"""Seconds that connections have to finish when a server closes, unless told otherwise."""
+"""Seconds that connections have by default to finish when a server closes."""
 
 FIRST_BYTE_TIMEOUT = 0.5
-"""Seconds for the first byte of a connection that was accepted just before a drain: its client could not
+"""Seconds for the first byte of a connection accepted just before a drain: its client could not
 know, and its request is probably on the way."""
 
 FLUSH_TIMEOUT = 2.0
-"""Seconds to send what a handler has written before it failed: often the peer is what failed."""
+"""Seconds to send the output of a handler that failed: often the peer is the cause."""
 
 TELL_AGAIN = 60.0
-"""Seconds until it is told again that nothing can be accepted, or that strangers connect: both happen far
-more often."""
+"""Seconds between two log records that accepting fails, or that untrusted peers connect: both happen
+far more often."""
 
 LINGER = 2.0
 """Seconds for a client that is still sending to notice that its handler has ended."""
 
 CANCEL_TIMEOUT = 5.0
-"""Seconds a cancelled handler has to clean up before its connection is closed under it."""
+"""Seconds a cancelled handler has to clean up before its connection is closed."""
 
 LAG_INTERVAL = 0.25
 """Seconds between two measurements of how late the event loop is."""
 
 ServerState: TypeAlias = Literal["starting", "ready", "leaving", "draining"]
 
-# A handler that starts TLS by itself gets the engine's word for what is wrong with the peer's.
+# If a handler starts TLS itself, the TLS engine tells what is wrong with the peer's.
 _LOST_PEER: Final = (StreamClosed, StreamTimeout, ssl.SSLError)
 
 
@@ -91,23 +91,23 @@ class Service:
 
 
 class Server:
-    """What `serve` returns: a task for each connection, counted, logged and drained.
+    """The result of `serve`: a task for each connection, counted, logged and drained.
 
     It is an async context manager that drains and closes at its end.
 
     Args:
-        endpoint: what it was asked to listen on.
+        endpoint: where it listens.
         service: what to do with each connection.
-        sockets: listening and non-blocking; they belong to it.
-        remove_file: called when it has stopped listening.
+        sockets: listening and non-blocking; the server owns them.
+        remove_file: called after it has stopped listening.
 
     Attributes:
         url: where to connect, with the port that the system chose for port 0.
         addresses: each address it listens on, as text.
-        state: ``"starting"`` until it accepts, ``"ready"``, ``"leaving"`` while it accepts and is not ready
-            any more, see `leave`, ``"draining"`` once it has stopped listening.
+        state: ``"starting"`` until it accepts, ``"ready"``, ``"leaving"`` while it still accepts but is not
+            ready any more, see `leave`, ``"draining"`` once it has stopped listening.
         admin: the server of its health checks and metrics, if `serve` was asked for one.
-        takes_backlog: accept, at the end, what has already connected.
+        takes_backlog: at the end, accept the connections already established.
     """
 
     takes_backlog = True
@@ -125,7 +125,7 @@ class Server:
             self.url = str(replace(endpoint, port=names[0][1]))
         elif isinstance(endpoint, Unix):
             self.url = str(endpoint)
-        else:  # inherited: it is what the sockets are
+        else:  # inherited: the sockets tell
             self.url = f"{'tcp://' if isinstance(names[0], tuple) else 'unix:'}{self.addresses[0]}"
         self._stats = ServerStats()
         self._endpoint = endpoint
@@ -139,7 +139,7 @@ class Server:
         self._draining: asyncio.Task[None] | None = None
         self._tell_from = self._tell_of_strangers_from = 0.0
         self._signals: list[signal.Signals] = []
-        self._timers: list[asyncio.Task[None]] = []  # end with it
+        self._timers: list[asyncio.Task[None]] = []  # end with the server
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
         self._acceptor = Acceptor(
             sockets,
@@ -150,17 +150,17 @@ class Server:
 
     @property
     def stats(self) -> ServerStats:
-        """Its counters as they are now, those of open connections included: a copy."""
+        """A copy of its counters, those of open connections included."""
         return self._stats.with_streams(self._tasks.values())
 
     @property
     def ready(self) -> bool:
-        """True while new connections are served, and are welcome: not while it starts, leaves or drains."""
+        """True while it serves and welcomes new connections: not while it starts, leaves or drains."""
         return self.state == "ready"
 
     @property
     def most_connections(self) -> float:
-        """How many connections are served at once, infinity without `max_connections`."""
+        """The most connections served at once, infinity without `max_connections`."""
         return self._service.max_connections * max(1, self._service.workers)
 
     @property
@@ -174,25 +174,25 @@ class Server:
         return []
 
     async def reload(self) -> None:
-        """Replace every worker process by a fresh one, which imports the code anew; nobody is turned away.
+        """Replace every worker process by a fresh one, which imports the code anew; no client is refused.
 
         Each old one drains once its successor accepts.
 
         Raises:
             TypeError: the server has no workers.
-            WorkerError: a fresh one does not start; the old ones go on.
+            WorkerError: a fresh one does not start; the old ones stay.
         """
         raise TypeError("only a server with workers can be reloaded")
 
     async def start(self) -> None:
-        """Begin to accept. `serve` has done so already."""
+        """Begin to accept. `serve` has called it already."""
         await self._start()
         self.state = "ready"
         events.tell("server_opened", server=self)
 
     @property
     def streams(self) -> list[IOStream]:
-        """The streams that are open in this process."""
+        """The open streams of this process."""
         return list(self._tasks.values())
 
     @property
@@ -201,13 +201,13 @@ class Server:
         return self.state == "draining"
 
     def leave(self) -> None:
-        """Be ready no longer, and go on accepting: load balancers look elsewhere before `aclose` drains."""
+        """Stop being ready but keep accepting: load balancers turn elsewhere before `aclose` drains."""
         if self.state in ("starting", "ready"):
             self.state = "leaving"
             self._tell_manager("STOPPING=1", "leaving")
 
     def close(self) -> None:
-        """Stop listening, at once; connections go on until `aclose`. Idempotent."""
+        """Stop listening, at once; connections stay open until `aclose`. Idempotent."""
         if not self.closed:
             if self.state != "leaving":
                 self._tell_manager("STOPPING=1", "draining")
@@ -220,14 +220,14 @@ class Server:
             events.tell("server_closed", server=self)
 
     async def aclose(self, *, drain_timeout: float | None = None) -> None:
-        """Stop listening, let connections finish what they have begun, and cut what takes too long.
+        """Stop listening, let connections finish what they have begun, and close those that take too long.
 
-        Connections that wait between frames see the end of the stream at once. Whatever still runs after
-        `drain_timeout` seconds (by default what `serve` was given) is cancelled. Cancelling this call
+        Connections that wait between frames see the end of the stream at once. Handlers still running after
+        `drain_timeout` seconds (by default that of `serve`) are cancelled. Cancelling this call
         leaves the draining under way.
 
-        Called by a handler of this very server, it returns as soon as the draining has begun: that waits
-        for the handler, as for any other.
+        When a handler of this server calls it, it returns as soon as the draining has begun: draining waits
+        for that handler, as for any other.
         """
         check_seconds("drain_timeout", drain_timeout, optional=True)
         draining = self._begin_to_drain(drain_timeout)
@@ -258,7 +258,7 @@ class Server:
         """Drain and close when the process gets one of these signals, such as ``signal.SIGTERM``.
 
         Args:
-            signals: which. Another one during the notice ends it.
+            signals: the signals. Another one during the notice ends the notice.
             notice: seconds to `leave` first: not ready any more, and still accepting, until load balancers
                 have noticed.
 
@@ -286,11 +286,11 @@ class Server:
     def notify_systemd(self) -> bool:
         """Tell systemd that the service is ready; from now on also that it reloads, stops, and is alive.
 
-        For a unit of ``Type=notify`` or ``notify-reload``. Signs of life come at half of ``WatchdogSec=``,
-        until the server has drained. Of several servers of a program, the one that is ready last calls it.
+        For a unit of ``Type=notify`` or ``notify-reload``. Watchdog messages are sent at half of
+        ``WatchdogSec=``, until the server has drained. If a program has several servers, call it on the last.
 
         Returns:
-            False: no service manager asked for it (NOTIFY_SOCKET is not set); nothing is done.
+            False: no service manager asks for it (NOTIFY_SOCKET is not set); nothing is done.
         """
         manager = ServiceManager()
         if manager.listens:
@@ -329,7 +329,7 @@ class Server:
         state = "closed" if self.closed else counted(self.stats.open, "connection")
         return f"<Server {self.url}, {state}>"
 
-    # How it serves; one with workers does this in its own way
+    # Serving; a server with workers overrides this part
 
     async def _start(self) -> None:
         service = self._service
@@ -339,7 +339,7 @@ class Server:
             self._keep_running(self._measure_lag())
 
     def _keep_running(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it in a task until this has drained."""
+        """Run it in a task until the server has drained."""
         self._timers.append(asyncio.get_running_loop().create_task(work))
 
     async def _measure_lag(self) -> None:
@@ -356,8 +356,8 @@ class Server:
         """Let every connection finish what it has begun, for at most `timeout` seconds; then cancel.
 
         A connection that waits between two frames ends at once: its handler sees the end of the stream.
-        One that has sent nothing yet has a moment for its first byte, or for its TLS handshake. What a load
-        balancer has sent ahead of it does not count.
+        A new connection that has sent nothing yet has a moment to send its first byte or finish its TLS
+        handshake. Bytes from a load balancer before that do not count.
         """
         loop = asyncio.get_running_loop()
         for stream in self._tasks.values():
@@ -368,7 +368,7 @@ class Server:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout)
         for task in [task for task in self._tasks if task.done()]:
-            self._end_connection(task)  # somebody cancelled it before it had begun
+            self._end_connection(task)  # it was cancelled before it had begun
         if not self._tasks:
             return
         cut = counted(len(self._tasks), "connection")
@@ -397,7 +397,7 @@ class Server:
             return
         stats.open += 1
         stats.most_open = max(stats.open, stats.most_open)
-        # A name that all of them share: one for each would cost an idle connection 64 bytes.
+        # One name for all tasks: a name for each would cost an idle connection 64 bytes.
         name = "connection of a framestream server"
         self._tasks[asyncio.get_running_loop().create_task(self._converse(stream), name=name)] = stream
 
@@ -422,7 +422,7 @@ class Server:
             if task.cancelling():
                 self._stats.cut += 1
                 self._log(logging.DEBUG, "handler cancelled", stream)
-            else:  # it comes out of what the handler did, such as awaiting a future that was cancelled
+            else:  # caused by the handler, such as awaiting a future that was cancelled
                 await self._end_failed(stream, error)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
@@ -430,14 +430,14 @@ class Server:
             await self._end_failed(stream, error)
         finally:
             self._stats.handler_seconds += Histogram.of(task.get_loop().time() - started)
-            # Not in a callback of the task: each would cost an idle connection 128 bytes.
+            # Not in a callback of the task, which would cost an idle connection 128 bytes.
             self._end_connection(task)
 
     async def _read_header(self, stream: IOStream, balancers: Balancers) -> None:
         try:
             await balancers.read_header(stream, self._service.handshake_timeout)
         except BaseException:
-            stream.close()  # there is nothing to send, or to wait for
+            stream.close()  # nothing to send or to wait for
             raise
 
     async def _shake_hands(self, stream: IOStream, context: ssl.SSLContext) -> bool:
@@ -468,7 +468,7 @@ class Server:
         return answer
 
     async def _callbacks_ended(self, stream: IOStream) -> None:
-        """Wait for the end of a stream to which the handler has left callbacks; raise what ended it."""
+        """Wait for the end of a stream whose handler left callbacks; raise the error that ended it."""
         await stream.wait_closed()
         if stream.error is not None:
             raise stream.error
@@ -481,9 +481,9 @@ class Server:
     def _failed(self, error: BaseException, stream: IOStream | None, peer: str, *, is_gone: bool) -> None:
         stats, cause = self._stats, error
         while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
-            cause = cause.exceptions[0]  # as it comes out of a task group
+            cause = cause.exceptions[0]  # as a task group raises it
         words, kind = describe_error(cause), type(cause).__name__
-        # A handler may talk to others, too: their failures are its own affair.
+        # A handler may use other streams, too: their failures are the handler's.
         is_ours = stream is None or failed_at(stream, cause)
         if is_ours and isinstance(cause, FramingError | PayloadError):
             stats.peer_failures += 1
@@ -518,7 +518,7 @@ class Server:
         self._log(level, what, peer=peer)
 
     def _is_check(self, stream: IOStream) -> bool:
-        """Tell whether a load balancer has only looked whether the server accepts; many do all the time."""
+        """Tell whether a load balancer only checked that the server accepts; many do all the time."""
         unused = stream.closed() and not _has_spoken(stream) and not stream.stats.bytes_sent
         return unused and self._service.balancers is not None
 
@@ -548,10 +548,10 @@ class Server:
 
 
 def failed_at(stream: IOStream, error: BaseException) -> bool:
-    """Tell whether an error of a stream can be this one's: then it has left its trace there."""
+    """Tell whether an error of a stream can be this one's: then this stream knows it."""
     stats, end = stream.receiver.decoder.stats, stream.receiver.end
     if isinstance(error, FramingError | PayloadError) and error.offset is None:
-        return True  # the handler's own word for what it was sent
+        return True  # the handler's own verdict on the peer's data
     if isinstance(error, PayloadError):
         return stats.payload_errors > 0
     if isinstance(error, FrameTooLarge):
@@ -565,12 +565,12 @@ def failed_at(stream: IOStream, error: BaseException) -> bool:
 
 
 def _has_spoken(stream: IOStream) -> bool:
-    """Tell whether the client has sent anything; what a load balancer has sent ahead of it does not count."""
+    """Tell whether the client has sent anything; bytes from a load balancer before that do not count."""
     return stream.stats.bytes_received > getattr(stream.proxy_header, "size", 0)
 
 
 def _show_traceback(record: logging.LogRecord) -> bool:
-    """Print tracebacks so that the words of a peer in them can neither reach a terminal nor forge lines."""
+    """Print tracebacks so that a peer's words in them can neither reach a terminal nor forge lines."""
     if record.exc_info:
         text = "".join(traceback.format_exception(*record.exc_info))
         record.exc_text = textwrap.indent(printable(text.rstrip(), keep="\n"), "  ")

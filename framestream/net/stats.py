@@ -1,4 +1,4 @@
-"""The counters of a server: added up over its connections, and over the processes that share the work."""
+"""The counters of a server: summed over its connections, and over its processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BOUNDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many of some durations were how long: a value that is added to another.
+    """A histogram of durations, to which others are added.
 
     Attributes:
         counts: for each of `BOUNDS`, how many took at most so long and longer than the one before; then how
@@ -43,25 +43,25 @@ class ServerStats:
 
     Attributes:
         accepted: connections accepted.
-        open: connections that are open now.
-        most_open: the most that were ever open at once.
-        refused: connections closed at once because they came from none of the trusted load balancers.
+        open: open connections.
+        most_open: the most that were open at once.
+        refused: connections closed at once because they came from no trusted load balancer.
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
-        peer_failures: connections ended by what the peer did: broken framing, a reset, a time limit...
+        peer_failures: connections ended by the peer: broken framing, a reset, a time limit...
         lost: ...those of them that were reset, or closed inside a frame or an answer...
         timeouts: ...and those that passed a limit of time.
-        handler_failures: connections whose handler raised anything else, or that could not be handed to it.
+        handler_failures: connections whose handler raised any other exception, or could not be started.
         cut: connections whose handler was cancelled, as when the time to drain was over.
-        accept_failures: how often nothing could be accepted for want of descriptors or memory.
+        accept_failures: how often accepting failed for lack of descriptors or memory.
         bytes_received, bytes_sent: over all connections.
         frames_received, frames_sent: over all connections; a PROXY header is a frame.
         oversize: frames above the limit.
         payload_errors: frames that could not be decoded.
-        broken: connections on which nothing could be read any more, because of their framing.
-        bytes_unread, bytes_unsent: received and not read yet, written and not sent yet, on the connections
-            that are open.
-        handler_seconds: how long the connections lasted that are closed.
-        loop_lag: by how much the event loop was late, tried four times a second; only with `admin`.
+        broken: connections on which nothing more could be read, because of their framing.
+        bytes_unread, bytes_unsent: received and not read yet, written and not sent yet, on open
+            connections.
+        handler_seconds: durations of the closed connections.
+        loop_lag: how late the event loop was, measured four times a second; only with `admin`.
         worker_restarts: workers that were replaced because they died or were told to terminate.
     """
 
@@ -91,7 +91,7 @@ class ServerStats:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `dataclasses.asdict` took apart, maybe in another process."""
+        """Rebuild the value from `dataclasses.asdict`, perhaps of another process."""
         histograms = {name: Histogram(**values[name]) for name in ("handler_seconds", "loop_lag")}
         return cls(**{**values, **histograms})
 
@@ -112,7 +112,7 @@ class ServerStats:
         self.broken += stats.broken
 
     def with_streams(self, streams: Iterable[IOStream]) -> ServerStats:
-        """Return a copy to which streams that are open are added."""
+        """Return a copy with the counters of open streams added."""
         total = ServerStats()
         total.add(self)
         for stream in streams:

@@ -1,4 +1,4 @@
-"""Streams over sockets, under TLS where it is asked for, and the contexts for that."""
+"""Streams over sockets, under TLS if asked for, and TLS contexts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from framestream.transport.descriptor import check_is_stream
 Path: TypeAlias = "str | os.PathLike[str]"
 
 HANDSHAKE_TIMEOUT = 10.0
-"""Seconds a peer has for the TLS handshake, unless told otherwise."""
+"""Seconds a peer has by default for the TLS handshake."""
 
 
 def open_stream(source: socket.socket | Transport, peer: str = "", **options: Any) -> IOStream:
-    """Return a stream; all that `connect` and `serve` open passes here. The source is closed if it fails.
+    """Return a stream; `connect` and `serve` open all theirs here. If it fails, the source is closed.
 
     Args:
-        source: a connected socket, or a transport. It belongs to the stream from here on.
-        peer: the address of a socket's peer; asked of the system if left out, which forgets it when the peer
+        source: a connected socket, or a transport. The stream owns it from here on.
+        peer: the address of a socket's peer; if left out, the system is asked, which forgets it when the peer
             is gone.
         options: see `StreamOptions`; also `framer` and `send_framer`.
     """
@@ -39,10 +39,10 @@ def open_stream(source: socket.socket | Transport, peer: str = "", **options: An
 
 
 def inherited_socket(descriptor: int, *, listening: bool) -> socket.socket:
-    """Return the stream socket of a descriptor that this process was started with.
+    """Return the stream socket of a descriptor inherited by this process.
 
     Raises:
-        AddressError: it is none, or one for the other purpose. It stays open.
+        AddressError: it is not a socket, or one for the other purpose. It stays open.
     """
     url = f"fd:{descriptor}"
     try:
@@ -78,7 +78,7 @@ def client_tls(
         alpn: protocols to offer, in order of preference (RFC 7301).
 
     Raises:
-        OSError: a file cannot be read, or holds something else; names it. ``ssl.SSLError`` is one, too.
+        OSError: a file cannot be read, or is of another kind; names it. ``ssl.SSLError`` is one, too.
     """
     with _naming(f"the certificates to trust in {ca}"):
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=ca)
@@ -93,7 +93,7 @@ def server_tls(
     Args:
         certificate: file of the certificate chain.
         key: file of the private key, if it is not in the same file.
-        client_ca: file of certificates to trust; given, every client must show one that is signed by them.
+        client_ca: file of certificates to trust; if given, every client must present one signed by them.
         alpn: protocols to accept, in order of preference (RFC 7301).
 
     Raises:
@@ -107,16 +107,16 @@ def server_tls(
 
 
 def retold(error: OSError, text: str) -> OSError:
-    """Return the same error in these words."""
-    told = type(error)(text)  # of the text alone, since Python would print the number in front of it
+    """Return the same error with this text."""
+    told = type(error)(text)  # with the text alone, since Python would print the number before it
     told.errno = error.errno
     return told
 
 
 def default_client_tls(alpn: Sequence[str]) -> ssl.SSLContext:
-    """Return the context that `connect` uses when it is given none: one for the process.
+    """Return the default context of `connect`: one for the process.
 
-    OpenSSL takes the platform's certificates from where the environment says, so that is part of the key.
+    OpenSSL finds the platform's certificates by the environment, so that is part of the key.
     """
     return _kept_client_tls(tuple(alpn), os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
@@ -139,7 +139,7 @@ def _completed(
 
 @contextmanager
 def _naming(what: str) -> Iterator[None]:
-    """Name the files in errors of the TLS library, which gives no reason where a file is no PEM."""
+    """Name the files in errors of the TLS library, which gives no reason if a file is not PEM."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Tell the service manager how a service is: sd_notify(3), by datagrams and nothing else."""
+"""Report the state of a service to its manager: sd_notify(3), by datagrams only."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ log = logging.getLogger("framestream.server")
 
 
 class ServiceManager:
-    """What has started this process and wants to hear of it.
+    """The service manager that started this process, if it wants reports.
 
     Args:
-        environment: has NOTIFY_SOCKET, and WATCHDOG_USEC and WATCHDOG_PID if it wants to hear regularly.
+        environment: has NOTIFY_SOCKET, and WATCHDOG_USEC and WATCHDOG_PID if it wants regular reports.
 
     Attributes:
         listens: whether there is one.
-        watchdog_interval: seconds between two signs of life, half of what it allows; None if it wants none.
+        watchdog_interval: seconds between two reports, half of what it allows; None if it wants none.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -36,7 +36,7 @@ class ServiceManager:
             self.watchdog_interval = int(limit) / 2e6
 
     def tell(self, *assignments: str) -> None:
-        """Send assignments such as ``READY=1`` to one that listens; log what is wrong. Never waits."""
+        """Send assignments such as ``READY=1`` if it listens; log errors. Never waits."""
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.setblocking(False)
@@ -45,5 +45,5 @@ class ServiceManager:
             log.warning("cannot tell the service manager: %s", describe_os_error(error))
 
     def tell_reloading(self) -> None:
-        """Say that a reload begins; it ends with ``READY=1``."""
+        """Report that a reload begins; ``READY=1`` ends it."""
         self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")

@@ -95,7 +95,7 @@ _MAX_UNIX_ADDRESS: Final = 108 if sys.platform == "linux" else 104
 
 
 def parse_url(url: str) -> Endpoint:
-    """Return the endpoint that a URL names. A bare path is looked at: socket, FIFO or device.
+    """Return the endpoint of a URL. For a bare path, look what it is: socket, FIFO or device.
 
     Raises:
         AddressError: the URL is malformed; says what is wrong with it and what to write.
@@ -136,7 +136,7 @@ def _tcp(rest: str, url: str) -> Tcp:
     if not colon or port.endswith("]"):
         raise AddressError(f"no port in {url!r}; {form}", url=url)
     if "@" in host:
-        raise AddressError(f"a user in {url!r}, which nobody would ask for; {form}", url=url)
+        raise AddressError(f"a user in {url!r}, which is never used; {form}", url=url)
     in_brackets = host.startswith("[") and host.endswith("]")
     if in_brackets:
         host = host[1:-1]
@@ -152,7 +152,7 @@ def _tcp(rest: str, url: str) -> Tcp:
 
 
 def check_host(host: str, place: str, url: str = "") -> None:
-    """Raise `AddressError` for what can be no host name: the resolver would not even be asked."""
+    """Raise `AddressError` for text that cannot be a host name: the resolver would not even be asked."""
     try:
         host.encode("idna")
     except UnicodeError as error:

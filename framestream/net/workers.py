@@ -1,10 +1,10 @@
 """Serve from several processes: started, watched, replaced when they die, and drained together.
 
-All workers accept from the same sockets: whoever is idle takes the next connection, and none waits for a
-worker that is dead, busy or draining. The parent keeps the sockets open without accepting, so that what waits
-in the backlog outlives the workers. Between it and each of them is a line of JSON frames, the control stream:
+All workers accept from the same sockets: an idle one takes the next connection, and no connection waits for
+a worker that is dead, busy or draining. The parent keeps the sockets open without accepting, so that the
+backlog outlives the workers. Parent and worker exchange JSON frames over a control stream:
 `ServerStats` go up, and None when the worker got SIGTERM; one `ShutdownRequest` comes down, in that case when
-there is a successor. The end of either side is seen by the other as the end of the stream.
+there is a successor. If either side ends, the other sees the end of the stream.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ REPORT_INTERVAL = 0.25
 """Seconds between two reports of a worker's counters, at least."""
 
 REPORT_SHARE = 0.01
-"""The most of a worker's time that may go into reports: each looks at every open connection."""
+"""The largest share of a worker's time for reports: each looks at every open connection."""
 
 FIRST_RESTART_DELAY = 0.1
-"""Seconds to wait before a worker that died is replaced; doubled while it dies soon after its start."""
+"""Seconds to wait before a dead worker is replaced; doubled while it dies soon after its start."""
 
 LONGEST_RESTART_DELAY = 10.0
 
 START_TIMEOUT = 60.0
-"""Seconds a worker has from its start until it accepts; one that takes longer is killed."""
+"""Seconds a worker has from its start until it accepts; a slower one is killed."""
 
 EARLY_DEATH = 5.0
-"""Seconds: a worker that dies sooner after its start counts as one that cannot run."""
+"""Seconds: a worker that dies sooner after its start counts as unable to run."""
 
 KILL_DELAY = 10.0
-"""Seconds beyond the time to drain until a worker that does not end is killed."""
+"""Seconds beyond the drain timeout until a worker that does not end is killed."""
 
 _JSON = Mapped[Any](Line(), json.loads, json.dumps)
 
@@ -70,10 +70,10 @@ def run(
     plugins_to_load: Sequence[str],
 ) -> None:
     """Serve on a loop of the parent's kind until the parent asks to shut down, or dies."""
-    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
+    # Ctrl-C reaches the whole process group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    with contextlib.redirect_stdout(sys.stderr):  # what modules print while they are imported is no output
+    with contextlib.redirect_stdout(sys.stderr):  # text that modules print at import is no output
         endpoint, service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
         if plugins_to_load:  # so that the hooks of these distributions are called here as well
             from framestream.registry.lookup import plugins  # noqa: PLC0415  # few need it, and it brings pluggy
@@ -100,7 +100,8 @@ async def _serve(
         drain_timeout, server.takes_backlog = await control.read()
     except FramestreamError:  # the parent died
         drain_timeout = service.drain_timeout
-    # What has not ended by then never will, such as a handler that swallows its cancellation: SIGALRM kills.
+    # A worker still running then never ends, such as with a handler that swallows its cancellation: SIGALRM
+    # kills it.
     signal.setitimer(signal.ITIMER_REAL, drain_timeout + KILL_DELAY)
     await server.aclose(drain_timeout=drain_timeout)
     reports.cancel()
@@ -129,14 +130,14 @@ async def _send(control: IOStream, message: dict[str, Any] | ShutdownRequest) ->
 
 
 class Worker:
-    """One process that serves, seen from the process that started it.
+    """A serving process, seen from its parent.
 
     Attributes:
         stats: the counters of its last report.
         ready: done when it accepts connections; False if it ended before.
         leaving: set when it needs a successor: it got SIGTERM, or has ended.
         ended: set when the process has ended.
-        started_at: when it was started, by the loop's clock, in seconds.
+        started_at: when it was started, in seconds of the loop's clock.
     """
 
     def __init__(self, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket]) -> None:
@@ -229,17 +230,17 @@ class WorkerServer(Server):
         self._workers: list[Worker] = []
         self._monitors: list[asyncio.Task[None]] = []  # one for each place: replaces the worker there
         self._starting: set[Worker] = set()  # for a reload
-        self._retiring: dict[Worker, asyncio.Task[None]] = {}  # those that were replaced
+        self._retiring: dict[Worker, asyncio.Task[None]] = {}  # replaced workers
 
     @property
     def worker_pids(self) -> list[int]:
-        """The process ids of the workers that run now."""
+        """The process ids of the running workers."""
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
     @property
     def stats(self) -> ServerStats:
         """The sum of the workers' last reports, at most a fraction of a second old."""
-        total = self._stats.with_streams(())  # of those that have ended
+        total = self._stats.with_streams(())  # of ended workers
         for worker in (*self._workers, *self._retiring):
             total.add(worker.stats)
         return total
@@ -292,11 +293,11 @@ class WorkerServer(Server):
     def _start_worker(self) -> Worker:
         try:
             return Worker(self._endpoint, self._service, self._sockets)
-        except Exception as error:  # no descriptors, memory or processes; or what cannot be sent, after all
+        except Exception as error:  # no descriptors, memory or processes; or it cannot be sent after all
             raise WorkerError(f"cannot start a worker: {describe_os_error(error)}") from error
 
     def _put(self, place: int, fresh: Worker) -> asyncio.Task[None]:
-        """Let a worker take a place; return what waits until the one that had it has drained."""
+        """Put a worker in a place; return a task that waits until the previous one has drained."""
         old, self._workers[place] = self._workers[place], fresh
         return self._retire(old)
 
@@ -354,14 +355,14 @@ class WorkerServer(Server):
 
 def plugins_in_use() -> tuple[str, ...]:
     """Return the installed distributions whose hooks are called in this process."""
-    # Where nobody has asked for a plugin so far, this is no reason to look for any.
+    # If no plugin has been asked for so far, do not look for any.
     registry = sys.modules.get("framestream.registry.lookup")
     loaded = [plugin for plugin in getattr(registry, "plugins", ()) if plugin.state == "loaded"]
     return tuple({plugin.distribution for plugin in loaded if plugin.distribution != "registered"})
 
 
 def check_portable(service: Service) -> None:
-    """Refuse what cannot be sent to another process, saying what it is and what to do."""
+    """Refuse a value that cannot be sent to another process, and say what to do."""
     if sys.platform == "win32":
         raise WorkerError("workers share sockets and are told to end by signals: they need a Unix system")
     for name, value in vars(service).items():

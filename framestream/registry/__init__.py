@@ -1,1 +1,1 @@
-"""Framers by name: the hooks, the plugins that implement them, and the manager that none of them can hurt."""
+"""Framers by name: the hooks, the plugins that implement them, and a manager that no plugin can break."""

@@ -10,9 +10,9 @@
     string  = DQUOTE *( char / escape ) DQUOTE / "'" *char "'"
 
 Between parentheses a comma can end an option or a framer. It ends the framer if a bare name without
-``=`` follows, so ``first-of(length-prefix:size=2,max=4KiB, line)`` reads as it looks. A bare name that is no
-framer's, and a flag of the framer before it, is taken for that later, where options are known. A framer that
-needs more is wrapped in parentheses of its own.
+``=`` follows, so ``first-of(length-prefix:size=2,max=4KiB, line)`` reads as it looks. A bare name that is
+not a framer's but a flag of the framer before it is recognised later, when the options are known. A framer
+that needs more is wrapped in its own parentheses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from framestream.errors import SpecError
 NAME = re.compile(r"[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?", re.ASCII)
 """A framer's name, or one qualified by its distribution (``acme-netstring/netstring``).
 
-ASCII alone: letters of other alphabets look like those of a name that somebody trusts.
+ASCII only: letters of other alphabets can imitate a trusted name.
 """
 
 _TOKEN = re.compile(
@@ -36,7 +36,7 @@ _TOKEN = re.compile(
 
 
 class Word(NamedTuple):
-    """A value as it was written, without its quotes and with its escapes."""
+    """A value as written, without its quotes and with its escapes."""
 
     text: str
     position: int = 0
@@ -44,7 +44,7 @@ class Word(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """A framer as it was written: its name, the framers in parentheses, and its options."""
+    """A framer as written: its name, the framers in parentheses, and its options."""
 
     name: str
     framers: tuple[Spec, ...] = ()
@@ -56,7 +56,7 @@ Value: TypeAlias = Word | Spec
 
 
 class Option(NamedTuple):
-    """One option as it was written; `key` is None where only the value was given."""
+    """One option as written; `key` is None if only the value was given."""
 
     key: str | None
     value: Value
@@ -137,7 +137,7 @@ class _Tokens:
         return NAME.fullmatch(self.found[self.index + ahead]["word"] or "") is not None
 
     def framer_follows(self) -> bool:
-        """Tell whether what follows this comma is the next framer rather than the next option."""
+        """Tell whether this comma is followed by the next framer rather than the next option."""
         ahead = 1
         while self.is_name(ahead) and self.sign(ahead + 1) == ",":
             ahead += 2  # before "key=value" these must be flags, for only options go before it
@@ -184,7 +184,7 @@ def normalised(distribution: str) -> str:
 
 def nearest(word: str, among: Iterable[str]) -> str | None:
     """Return the likeliest spelling of a mistyped word, or None."""
-    # Imported when somebody has made a mistake; then a millisecond does not matter.
+    # Imported after a mistake, when a millisecond does not matter.
     from difflib import get_close_matches  # noqa: PLC0415
 
     close = get_close_matches(word, list(among), n=1, cutoff=0.6)

@@ -1,10 +1,10 @@
 """The hooks a plugin may implement, and the markers for them.
 
 A plugin implements any number of them, each as a function marked ``@hookimpl``. It may leave out
-arguments it does not use, so a hook can gain arguments without breaking anybody. Hooks are plain
-functions: they are called from the middle of a read or of the event loop, and must not block.
+arguments it does not use, so a hook can gain arguments without breaking plugins. Hooks are plain
+functions: they are called in the middle of a read or of the event loop, and must not block.
 
-A hook that raises costs its plugin its place: the plugin has failed, and the caller goes on.
+If a hook raises, its plugin has failed and is no longer used; the caller continues.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ hookimpl = pluggy.HookimplMarker("framestream")
 
 
 class Register(Protocol):
-    """What `framestream_register_framers` is given."""
+    """The function passed to `framestream_register_framers`."""
 
     def __call__(self, name: str, factory: Factory | str) -> None:
         """Register a framer under the name its users type.
 
         `factory` is the framer's class, a function that makes one, or, so that nothing is imported
-        before somebody asks for the name, ``"module:attribute"``.
+        before the name is asked for, ``"module:attribute"``.
         """
 
 
@@ -42,39 +42,39 @@ def framestream_register_framers(register: Register) -> None:
 
 @hookspec
 def framestream_stream_opened(stream: Any) -> None:
-    """Note that a stream is connected or accepted."""
+    """Called when a stream is connected or accepted."""
 
 
 @hookspec
 def framestream_stream_closed(stream: Any) -> None:
-    """Note that a stream is closed for good, whatever closed it."""
+    """Called when a stream is closed for good, for any reason."""
 
 
 @hookspec
 def framestream_stream_failed(stream: Any, error: BaseException) -> None:
-    """Note that a stream is about to close because of this error."""
+    """Called when a stream is about to close because of this error."""
 
 
 @hookspec
 def framestream_server_opened(server: Any) -> None:
-    """Note that a server listens."""
+    """Called when a server listens."""
 
 
 @hookspec
 def framestream_server_closed(server: Any) -> None:
-    """Note that a server has stopped listening."""
+    """Called when a server has stopped listening."""
 
 
 @hookspec
 def framestream_server_failed(server: Any, error: BaseException) -> None:
-    """Note that a server could not accept, or that one of its handlers raised."""
+    """Called when a server could not accept, or one of its handlers raised."""
 
 
 @hookspec
 def framestream_frame_received(stream: Any, condition: ReadCondition[Any], frame: Any) -> None:
-    """Look at a frame that is about to be delivered."""
+    """Called with a frame that is about to be delivered."""
 
 
 @hookspec
 def framestream_frame_sent(stream: Any, framer: Framer[Any], frame: Any) -> None:
-    """Look at a frame that was put into the write buffer."""
+    """Called with a frame that was put into the write buffer."""

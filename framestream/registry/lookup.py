@@ -1,4 +1,4 @@
-"""Framers by name and by spec string, wherever they come from."""
+"""Framers by name and by spec string, from any source."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def get_framer(spec: str) -> ReadCondition[Any]:
 
     Raises:
         SpecError: the string is malformed or an option is wrong; `position` says where.
-        UnknownFramerError: no framer has the name; lists what is there and the nearest spelling.
-        PluginError: the name belongs to a plugin that is disabled or failed, two plugins claim it, or what
-            makes the framer raises something else than the ValueError or TypeError that options earn.
+        UnknownFramerError: no framer has the name; lists the names and the nearest spelling.
+        PluginError: the name belongs to a plugin that is disabled or failed, two plugins claim it, or its
+            factory raises anything but the ValueError or TypeError of a wrong option.
     """
     return _get_framer(spec, plugins.generation)
 
@@ -66,15 +66,15 @@ class FramerInfo(NamedTuple):
 
 
 def available_framers() -> tuple[FramerInfo, ...]:
-    """Return every framer there is, by name. Imports every plugin; those that fail have no entry.
+    """Return every framer, by name. Imports every plugin; those that fail have no entry.
 
-    A plugin that does not finish importing within the load limit has failed. What the configuration names
+    A plugin that does not finish importing within the load limit has failed. A name of the configuration
     has an entry even if it makes no framer; its summary says why.
     """
     plugins.load()
     found = []
     for name in plugins.names():
-        # Two claim it, or its plugin breaks when its framer is imported or described.
+        # Two plugins claim it, or its plugin breaks when its framer is imported or described.
         with suppress(PluginError), blame("cannot be described"):
             factory = plugins.factory(name)
             if isinstance(factory, NamedFramer):
@@ -98,7 +98,7 @@ def _summary(named: NamedFramer) -> str:
 # From a tree to a framer -----------------------------------------------------------------------
 
 _NESTED_OPTIONS = "between parentheses, options after the first are written key=value"
-"""What the commonest mistake in a nested spec is."""
+"""The hint for the commonest mistake in a nested spec."""
 
 
 def _build(spec: Spec) -> ReadCondition[Any]:
@@ -128,7 +128,7 @@ def _build(spec: Spec) -> ReadCondition[Any]:
 
 
 def _with_flags(framers: Iterable[Spec]) -> list[Spec]:
-    """Return nested framers, a bare name that is none but a flag of the one before it given to that one."""
+    """Return nested framers; pass a bare name that is a flag of the framer before it to that framer."""
     found: list[Spec] = []
     for framer in framers:
         bare = found and framer == Spec(framer.name, position=framer.position)

@@ -1,4 +1,4 @@
-"""The plugin manager: which plugins there are, which of them answers to a name, and which hear of events."""
+"""The plugin manager: finds plugins, looks framers up by name, and passes events to hooks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from framestream.registry.plugin import Factory, Plugin
 
 LOAD_LIMIT = 2.0
-"""Seconds a plugin may take to import and register; ``FRAMESTREAM_LOAD_LIMIT`` says otherwise."""
+"""Seconds a plugin may take to import and register, unless ``FRAMESTREAM_LOAD_LIMIT`` is set."""
 
 FIRST_PARTY: Final = {
     framer: f"framestream-{plugin}"
@@ -41,11 +41,11 @@ FIRST_PARTY: Final = {
     )
     for framer in framers
 }
-"""The distributions of this project that bring framers, by the framer: what to install for a missing one."""
+"""The distributions of this project that bring framers, by framer: what to install if one is missing."""
 
 
 class PluginManager:
-    """Every plugin, and the one place that answers for them; use the instance ``framestream.plugins``.
+    """All plugins; use the instance ``framestream.plugins``.
 
     Iterating gives a `Plugin` for each that is installed or registered, those that are disabled or have
     failed included. Nothing is imported before its name is asked for or `load` is called, and no plugin
@@ -56,8 +56,8 @@ class PluginManager:
     distributions, separated by commas.
 
     Attributes:
-        built_in: the names that are nobody's plugin, each with its place as ``"module:attribute"``.
-        generation: how often anything has changed; what was made of names before may be out of date.
+        built_in: the names that belong to no plugin, each with its place as ``"module:attribute"``.
+        generation: the number of changes so far; results of earlier look-ups may be out of date.
     """
 
     def __init__(self, built_in: Mapping[str, str]) -> None:
@@ -74,10 +74,10 @@ class PluginManager:
             self.rescan()
         return iter([*self._registered, *(self._installed or ())])
 
-    # What an application asks for
+    # For applications
 
     def matching(self, name: str) -> list[Plugin]:
-        """Return the plugins of the distribution or entry point of this name; `PluginError` if none is."""
+        """Return the plugins of the distribution or entry point of this name; `PluginError` without one."""
         found = [plugin for plugin in self if plugin.answers_to(name)]
         if not found:
             known = {known for plugin in self for known in (plugin.distribution, *plugin.names)}
@@ -88,7 +88,7 @@ class PluginManager:
         """Import these plugins, so that their event hooks are called.
 
         Without names, every plugin, each in a thread and for no longer than the load limit: one that hangs
-        keeps nobody from the others. Naming one that is missing, disabled or has failed raises `PluginError`.
+        does not delay the others. Naming one that is missing, disabled or has failed raises `PluginError`.
         """
         for name in names:
             for plugin in self.matching(name):
@@ -100,7 +100,7 @@ class PluginManager:
             self._changed()
 
     def disable(self, *names: str, reason: str = "disabled by the program") -> None:
-        """Take plugins out of use; `PluginError` if no plugin answers to a name."""
+        """Take plugins out of use; `PluginError` if no plugin has a name."""
         for name in names:
             for plugin in self.matching(name):
                 plugin.disable(reason)
@@ -109,12 +109,12 @@ class PluginManager:
     def register(self, plugin: object, name: str = "") -> Plugin:
         """Use a module, an object with hooks or a framer class of the program itself as a plugin.
 
-        Raise `PluginError`, and do not keep it, if anything is wrong with it.
+        If anything is wrong with it, raise `PluginError` and do not keep it.
         """
         from framestream.registry.plugin import Plugin  # noqa: PLC0415  # and with it pluggy
 
         known = name or type(plugin).__name__
-        with suppress(Exception):  # whatever its attributes are, and raise
+        with suppress(Exception):  # its attributes may be anything, and raise
             known = name or str(getattr(plugin, "name", "") or getattr(plugin, "__name__", known))
         added = Plugin("registered", "", known, {known: lambda: plugin}, own=True)
         added.load(float("inf"))
@@ -126,7 +126,7 @@ class PluginManager:
         return added
 
     def rescan(self, path: Sequence[str] | None = None) -> None:
-        """Look anew for installed plugins, in these directories or on ``sys.path``, and at the environment.
+        """Look again for installed plugins, in these directories or on ``sys.path``, and at the environment.
 
         Modules that are imported stay imported.
         """
@@ -138,9 +138,9 @@ class PluginManager:
         self._changed()
 
     def require(self, *requirements: str) -> None:
-        """Make sure that plugins are installed in a version that will do, and work: ``acme-netstring>=1.2``.
+        """Check that plugins are installed in a suitable version, and work: ``acme-netstring>=1.2``.
 
-        Raise `PluginError` that says what is wrong with the first that is not so.
+        Raise `PluginError` for the first that is not, with the reason.
         """
         # Few programs require versions, and every one that asks for a framer by name imports this module.
         from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
@@ -161,22 +161,22 @@ class PluginManager:
                 self._ready(plugin)
 
     def define(self, name: str, spec: str) -> None:
-        """Give a spec string a name that can be used like any other, in other spec strings, too."""
+        """Give a spec string a name that can be used like any other, even in other spec strings."""
         self._define({name: named_framer(name, spec, "the program")})
 
     def load_config(self, path: str | os.PathLike[str]) -> None:
         """Define every named framer of a TOML file, in its table ``tool.framestream.framers`` or ``framers``.
 
-        Raise `SpecError` naming the entry that is wrong; then none of the file is used. What the specs
-        mean is looked at when a name is asked for.
+        Raise `SpecError` naming the entry that is wrong; then none of the file is used. The specs are
+        parsed when a name is asked for.
         """
         self._define(read_config(path))
 
     @contextmanager
     def isolated(self, *plugins: object) -> Iterator[PluginManager]:
-        """See no plugin but these (modules, objects or framer classes) until the block ends; for tests.
+        """Use only these plugins (modules, objects or framer classes) until the block ends; for tests.
 
-        Named framers and what the environment says are put aside as well.
+        Named framers and the environment's settings are ignored as well.
         """
         kept = self._installed, self._registered, self._notices, self._named
         self._installed, self._registered, self._notices, self._named = [], [], [], {}
@@ -189,12 +189,12 @@ class PluginManager:
             self._installed, self._registered, self._notices, self._named = kept
             self._changed()
 
-    # Who answers to a name
+    # Look-ups
 
     def factory(self, name: str) -> Factory | NamedFramer:
-        """Return what makes the framer of this name, importing no more than the plugin that declares it.
+        """Return the factory of the framer of this name, importing no more than the plugin that declares it.
 
-        Raise `UnknownFramerError`, or `PluginError` if the plugin it belongs to is out of use or two
+        Raise `UnknownFramerError`, or `PluginError` if its plugin is out of use or two
         distributions claim the name. ``distribution/name`` settles that.
         """
         distribution, _, short = name.rpartition("/")
@@ -214,7 +214,7 @@ class PluginManager:
     def providers(self, name: str) -> list[Plugin]:
         """Return the plugins in use that declare this name as an entry point, or else have registered it.
 
-        What the program registered itself goes before what is installed.
+        Plugins that the program registered itself come before installed ones.
         """
         known = list(self)
         if self._owners[0] != self.generation:
@@ -240,7 +240,7 @@ class PluginManager:
         return tuple(sorted(found))
 
     def problems(self, plugin: Plugin) -> list[str]:
-        """Return what is wrong with a plugin's names: claimed twice, built in, or not declared."""
+        """Return the problems of a plugin's names: claimed twice, built in, or not declared."""
         problems = []
         for name in dict.fromkeys((*plugin.names, *plugin.framers)):
             others = [other for other in self.providers(name) if other is not plugin]
@@ -257,7 +257,7 @@ class PluginManager:
         return problems
 
     def notices(self) -> list[str]:
-        """Return what is wrong with the selection: names in the environment that no plugin answers to."""
+        """Return the problems of the selection: names in the environment that no plugin has."""
         self.names()
         return list(self._notices)
 
@@ -320,9 +320,9 @@ class PluginManager:
             self._changed()
 
     def _changed(self) -> None:
-        """Forget what was made by earlier plugins, and let events call the present ones.
+        """Drop results of earlier plugins, and connect events to the present ones.
 
-        An event calls the plugins in use that implement its hook, and nobody else: while there is none,
+        An event calls only the plugins in use that implement its hook: while there is none,
         its slot is empty, and streams do not even build the arguments.
         """
         self.generation += 1
@@ -348,7 +348,7 @@ def _claimed(name: str, plugins: Sequence[Plugin]) -> str:
     return f"{name!r} is claimed by {titles}: write {ways}"
 
 
-# What the environment says ---------------------------------------------------------------------
+# The environment -------------------------------------------------------------------------------
 
 
 def _load_limit() -> float:
@@ -360,7 +360,7 @@ def _load_limit() -> float:
 
 
 def _select(plugins: Sequence[Plugin]) -> list[str]:
-    """Disable what the environment does not allow; return complaints about names that mean nothing."""
+    """Disable plugins that the environment does not allow; return complaints about unknown names."""
     allowed = _names_in("FRAMESTREAM_PLUGINS")
     forbidden = _names_in("FRAMESTREAM_DISABLE_PLUGINS") or []
     for plugin in plugins:

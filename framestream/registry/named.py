@@ -41,7 +41,7 @@ class NamedFramer(NamedTuple):
     spec: Spec
 
     def with_options(self, asked: Spec) -> Spec:
-        """Return the tree with the options that were given to the name in place of its own."""
+        """Return the tree with the options given to the name instead of its own."""
         for option in asked.options:
             if option.key is None:
                 reason = f"{self.name} stands for {self.text!r}: write its options as key=value"
@@ -69,7 +69,7 @@ def named_framer(name: str, text: Any, source: str) -> NamedFramer:
 def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
     """Return the named framers of a TOML file: its table ``tool.framestream.framers``, or else ``framers``.
 
-    Raise `SpecError` naming the file and the entry that is wrong, or saying that there is no such table;
+    Raise `SpecError` naming the file and the entry that is wrong, or if there is no such table;
     `OSError` if it cannot be read.
     """
     # Few programs name framers, and every one that asks for a framer by name imports this module.
@@ -96,7 +96,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
 
 
 def refuse_cycles(named: Mapping[str, NamedFramer]) -> None:
-    """Raise `SpecError` if a name stands for itself, directly or through others."""
+    """Raise `SpecError` if a name refers to itself, directly or through others."""
     finished: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:
@@ -113,7 +113,7 @@ def refuse_cycles(named: Mapping[str, NamedFramer]) -> None:
 
 
 def find_config(start: Path) -> Path | None:
-    """Return the pyproject.toml with named framers that is nearest: in this directory or above it."""
+    """Return the nearest pyproject.toml with named framers: in this directory or above it."""
     for directory in (start, *start.parents):
         path = directory / "pyproject.toml"
         try:

@@ -1,4 +1,4 @@
-"""The options of a framer as text: what a word may be read as, and what a type is called in words."""
+"""The options of a framer as text: how a word is read, and what a type is called in words."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ _TYPES: dict[Any, tuple[str, Callable[[Word], Any]]] = {
     str: ("text", _text),
     bytes: ("bytes", _bytes),
 }
-"""What a word can be read as, from the types that take few words to those that take any: how the type is
-called, and what reads it (any ValueError or LookupError: it is something else)."""
+"""How a word can be read, from the types that take few words to those that take any: the name of the
+type, and the function that reads it (a ValueError or LookupError means: not this type)."""
 
 Build = Callable[[Spec], Any]
 """Makes the framer that a nested spec describes."""
 
 
 class Takes:
-    """What a type hint allows, with its unions and tuples taken apart.
+    """The values that a type hint allows, with its unions and tuples taken apart.
 
     Attributes:
-        types: keys of the table above, `ReadCondition`, None, or `object` for what no text can give.
+        types: keys of the table above, `ReadCondition`, None, or `object` if no text can give the value.
         choices: the values of its `Literal`.
         one: True if a single value will do.
         several: True if a tuple of any length will do.
@@ -121,7 +121,7 @@ class Takes:
                 found = _TYPES[type(choice)][1](value)
                 if type(found) is type(choice) and found == choice:
                     return choice
-        # The narrowest type wins: of `int | str`, 5 is a number, and "5" is text because somebody quoted it.
+        # The narrowest type wins: of `int | str`, 5 is a number, and "5" is text because it is quoted.
         quoted = value.quote and not self.types.keys().isdisjoint((str, bytes))
         for kind, (_, read) in _TYPES.items():
             if kind not in self.types or (quoted and kind in (int, float, bool)):
@@ -152,10 +152,10 @@ class OptionInfo(NamedTuple):
 
     Attributes:
         key: how it is spelled in a spec string.
-        type: what it takes, in words.
+        type: the values it takes, in words.
         default_text: its default in spec notation, empty if there is none.
         help: the text of its `Annotated` hint.
-        required: True if nothing can be made without it.
+        required: True if it has no default.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""One plugin: where it is found, how it is loaded, what it brought, and why it is not in use."""
+"""One plugin: where it is found, how it is loaded, what it brings, and why it is not in use."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("framestream_"
 class Plugin:
     """One plugin: a module of one distribution, with everything in it that entry points refer to.
 
-    Nothing in it can hurt another: it has a pluggy manager to itself, and whatever goes wrong while it
+    It cannot break another: it has its own pluggy manager, and any error while it
     loads or in one of its hooks takes it out of use, with the reason and the traceback.
 
     Attributes:
@@ -47,7 +47,7 @@ class Plugin:
         module: the module that its entry points refer to, such as ``acme_netstring``.
         state: installed (not imported so far), loaded, disabled or failed.
         reason: why it is disabled or has failed.
-        error: the exception that it failed with, if one did it.
+        error: the exception with which it failed, if there was one.
         framers: what it registered, by name.
         hooks: the hooks it implements.
         load_time: how long importing and registering took, in seconds; None before that.
@@ -63,7 +63,7 @@ class Plugin:
         *,
         own: bool = False,
     ) -> None:
-        # Whatever metadata says can be printed, and a letter that looks like another is told from it.
+        # Anything in the metadata must be printable, and letters that look alike must differ.
         self.distribution, self.version, self.module, *names = map(
             _plain, (distribution, version, module, *points)
         )
@@ -76,7 +76,7 @@ class Plugin:
         self.load_time: float | None = None
         self.contract: int | None = None
         self._points = points
-        self._own = own  # the program's: what it is called is no framer's name
+        self._own = own  # registered by the program: its name is not a framer's
         self._lock = RLock()
         self._loading = False  # a plugin that asks for its own name while it is imported must not recurse
         self._manager: pluggy.PluginManager
@@ -111,7 +111,7 @@ class Plugin:
             except PluginDefect as error:
                 self.fail(str(error), error.__cause__ or error)
             else:
-                if not self.reason:  # it may have been given up meanwhile
+                if not self.reason:  # it may have failed meanwhile
                     self.state = "loaded"
             finally:
                 self._loading = False
@@ -120,9 +120,9 @@ class Plugin:
                 self.fail(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
 
     def load_within(self, limit: float) -> None:
-        """Import it and let it register in a thread of its own; if that does not end in time, it has failed.
+        """Import it and let it register in its own thread; if that does not end in time, it has failed.
 
-        The thread is left alone then: nothing can end what it waits for.
+        The thread is then left running: nothing can end what it waits for.
         """
         if self.state != "installed" or self._loading:
             return
@@ -133,16 +133,16 @@ class Plugin:
             self.fail(f"does not finish loading, limit {limit:g} s")
 
     def fail(self, reason: str, error: BaseException | None = None) -> None:
-        """Take it out of use, keep the reason, and log it once."""
+        """Take it out of use, store the reason, and log it once."""
         self.state, self.reason, self.error = "failed", reason, error
         _logger.warning("plugin %s (%s) failed: %s", self.title, self.module, reason)
 
     def disable(self, reason: str) -> None:
-        """Take it out of use because somebody wants it so."""
+        """Take it out of use on request."""
         self.state, self.reason = "disabled", reason
 
     def call(self, hook: str, **arguments: Any) -> None:
-        """Call its implementation of a hook, if it is in use; it fails if that raises."""
+        """Call its implementation of a hook, if it is in use; if that raises, it has failed."""
         if self.state != "loaded":
             return
         try:
@@ -152,7 +152,7 @@ class Plugin:
             self.fail(str(error), error.__cause__)
 
     def factory(self, name: str) -> Factory:
-        """Return what makes the framer of this name, importing it now if it was registered as a string."""
+        """Return the factory of the framer of this name, imported now if registered as a string."""
         factory = self.framers[name]
         if isinstance(factory, str):
             with blame(f"cannot import {factory}"):
@@ -207,7 +207,7 @@ class Plugin:
             raise PluginDefect(f"is written for contract version {contract}, {known}")
 
     def _check_hooks(self, found: object) -> None:
-        """Refuse what pluggy would pass over in silence: misspelt, unmarked and asynchronous hooks."""
+        """Refuse hooks that pluggy would silently ignore: misspelt, unmarked and asynchronous ones."""
         for name in dir(found):
             value = getattr(found, name, None)
             marked = hasattr(value, "framestream_impl")
@@ -242,12 +242,12 @@ def _is_framer_class(found: object) -> bool:
 def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
     """Yield a plugin for each module that entry points of the group refer to, on `path` or ``sys.path``.
 
-    None is imported. Several entry points of a distribution that refer to the same module are one plugin
+    No module is imported. Several entry points of a distribution that refer to the same module are one plugin
     with several names. A distribution whose entry points cannot be read yields a plugin that has failed.
     """
     where: dict[str, Any] = {} if path is None else {"path": list(path)}
     seen: set[str] = set()
-    # metadata.entry_points() parses every distribution there is, and one that is broken breaks it:
+    # metadata.entry_points() parses every distribution, and a broken one breaks it:
     # looking for the group in the text first costs a tenth, and lets each fail alone.
     for distribution in metadata.distributions(**where):
         found: list[Plugin] = []
@@ -262,7 +262,7 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
                     raise ValueError("it has no name")
                 first = next(iter(metadata.distributions(name=name, **where)), distribution)
                 # Only the copy that comes first on the path can be imported; another may be there because the
-                # directory is on the path twice, or because the project is spelt otherwise now.
+                # directory is on the path twice, or because the project was renamed.
                 if normalised(name) not in seen and _entry_points_of(first) == text:
                     seen.add(normalised(name))
                     found = _plugins_of(name, first)
@@ -281,7 +281,7 @@ def _entry_points_of(distribution: metadata.Distribution) -> str:
     try:
         return distribution.read_text("entry_points.txt") or ""
     except UnicodeError as error:
-        # Told only if it may declare a plugin; NULs stand between the letters of UTF-16.
+        # Reported only if it may declare a plugin; NULs stand between the letters of UTF-16.
         if f"[{GROUP}]".encode() in bytes(getattr(error, "object", b"")).replace(b"\0", b""):
             raise
         return ""

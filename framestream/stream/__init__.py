@@ -1,4 +1,4 @@
-"""Streams: one receiver, one sender, and the ways to read; for those who build reads of their own."""
+"""Streams: one receiver, one sender, and the ways to read; for code that defines its own reads."""
 
 from framestream.stream.frames import Batches, FrameBody, Frames
 from framestream.stream.options import StreamOptions

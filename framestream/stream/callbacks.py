@@ -1,4 +1,4 @@
-"""What a stream calls: callbacks in order, one by one, and at its end those who wait for it."""
+"""The calls a stream makes: callbacks in order, one by one, and at its end the waiters for its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def in_context(callback: Callable[..., T]) -> Callable[..., T]:
-    """Return `callback` as it is to be called later: in the context it was given in."""
+    """Return `callback` wrapped to run later in the context it was given in."""
     check_function("callback", callback)
     return partial(copy_context().run, callback)
 
@@ -27,13 +27,13 @@ def in_context(callback: Callable[..., T]) -> Callable[..., T]:
 class Callbacks:
     """Run a stream's callbacks: each from the loop, in order, none inside another.
 
-    While one is waiting to run, the close callback is put off: a read chained from a callback sees what
-    is buffered first. Made when the first is needed: most streams have none.
+    While one waits to run, the close callback is delayed: a read chained from a callback sees buffered
+    bytes first. Made on first use: most streams have none.
 
     Attributes:
-        pending: callbacks that have still to run.
-        on_close: what is called after them when the stream is closed, or None.
-        skipped: frames that no callback got, because they cannot be decoded or are too large.
+        pending: callbacks still to run.
+        on_close: called after them when the stream is closed, or None.
+        skipped: frames skipped for callback reads, because they cannot be decoded or are too large.
     """
 
     __slots__ = ("_loop", "_stream", "_waiters", "on_close", "pending", "skipped")
@@ -41,7 +41,7 @@ class Callbacks:
     def __init__(self, stream: IOStream, loop: asyncio.AbstractEventLoop) -> None:
         self._stream = stream
         self._loop = loop
-        self._waiters: list[asyncio.Future[None]] | None = None  # most who ask give a callback
+        self._waiters: list[asyncio.Future[None]] | None = None  # most users set a callback instead
         self.pending = 0
         self.skipped = 0
         self.on_close: Callable[[], object] | None = None
@@ -61,12 +61,12 @@ class Callbacks:
             self.ran()
 
     def fail(self, error: BaseException) -> None:
-        """Close the stream because of an exception that came out of a callback, and reaches the loop."""
+        """Close the stream because of an exception from a callback, which also reaches the loop."""
         self._stream.log_problem("callback", error)
         self._stream.close(error)
 
     def ran(self) -> None:
-        """Take note that a pending callback has run."""
+        """Note that a pending callback has run."""
         self.pending -= 1
         if self._stream.closed():
             self.close()
@@ -75,11 +75,11 @@ class Callbacks:
 
     @property
     def await_end(self) -> bool:
-        """True if anybody wants to know when the stream is closed."""
+        """True if a callback or a task waits for the end of the stream."""
         return self.on_close is not None or bool(self._waiters)
 
     def close(self) -> None:
-        """Run the close callback, if nothing else has still to run, and wake who waits for the end."""
+        """Run the close callback, if no other has still to run, and wake the tasks that wait for the end."""
         if self.skipped > 1:
             more, self.skipped = counted(self.skipped - 1, "more frame"), 1
             self._stream.log_problem("frames", FramestreamError(f"skipped {more}"))
@@ -91,7 +91,7 @@ class Callbacks:
             self.soon(callback)
 
     async def wait_closed(self, watch: Callable[[], object]) -> None:
-        """Wait until the stream, which is open, is closed; `watch` has it notice the peer's end."""
+        """Wait until the stream, which is open, is closed; `watch` makes it notice the peer's end."""
         # A future each: shielding one for all takes half a KiB more for each connection that waits.
         waiter: asyncio.Future[None] = self._loop.create_future()
         if self._waiters is None:

@@ -1,4 +1,4 @@
-"""What iterates over a stream: frames, batches, the parts of one frame."""
+"""Iteration over a stream: frames, batches, the parts of one frame."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Frames(AsyncIterator[T]):
-    """The frames of a stream until it ends. Leaving off at any point loses nothing."""
+    """The frames of a stream until it ends. Stopping at any point loses nothing."""
 
     __slots__ = ("_condition", "_decoder", "_receiver", "_stream")
 
@@ -34,7 +34,7 @@ class Frames(AsyncIterator[T]):
     # Written as a coroutine: an awaitable object made by hand costs four times as much to await.
     async def __anext__(self) -> T:
         frame: Any
-        # What is cut ahead is handed out with no further call: half the cost of "frames" in benchmarks/.
+        # Frames cut ahead are handed out without another call: half the cost of "frames" in benchmarks/.
         decoder = self._decoder
         if decoder.ahead and decoder.condition is self._condition and self._receiver.reader is None:
             frame = decoder.ahead.pop()
@@ -46,7 +46,7 @@ class Frames(AsyncIterator[T]):
 
 
 class Batches(AsyncIterator[list[T]]):
-    """Everything that is there, as lists of at least one frame, until the stream ends."""
+    """All complete frames, as lists of at least one, until the stream ends."""
 
     __slots__ = ("_condition", "_stream")
 
@@ -65,13 +65,13 @@ class Batches(AsyncIterator[list[T]]):
 
 
 class FrameBody(AsyncIterator[bytes]):
-    """One frame in parts, in constant memory. Leaving the block skips what was not read of it."""
+    """One frame in parts, in constant memory. Leaving the block skips its unread rest."""
 
     __slots__ = ("_claim", "_done", "_stream", "_timer")
 
     def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
         self._stream = stream
-        # Until its last part, nobody else reads in its block.
+        # Until its last part, no other read may begin in its block.
         self._claim = Claim(stream, condition, IN_PARTS)
         self._done = False
         self._timer: ReadTimer | None = None
@@ -94,7 +94,7 @@ class FrameBody(AsyncIterator[bytes]):
 
     @property
     def size(self) -> int | None:
-        """The payload's size in bytes as soon as it is known, if it is known before its end."""
+        """The payload's size in bytes, as soon as it is known, if that is before its end."""
         return self._stream.receiver.decoder.frame_size
 
     async def __anext__(self) -> bytes:

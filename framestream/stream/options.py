@@ -21,7 +21,7 @@ def _check_truth(name: str, value: object) -> None:
 
 
 class Option(NamedTuple):
-    """What holds for an option: its value unless it is given, and the check of one that is."""
+    """The default of an option, and the check of a given value."""
 
     default: Any
     check: Callable[[str, Any], None]
@@ -34,29 +34,29 @@ _no_function = Option(None, partial(check_function, optional=True))
 
 
 class StreamOptions(TypedDict, total=False):
-    """What can be set about a stream. Sizes in bytes, times in seconds, None for no limit.
+    """The options of a stream. Sizes in bytes, times in seconds, None for no limit.
 
     Attributes:
         max_frame_size: limit on a frame's payload, for conditions without their own.
         on_oversize: what happens to a frame above its limit, see `FrameDecoder`; ``"close"`` also closes the
             stream.
         on_discard: called with a `FrameTooLarge` for each frame that was discarded or truncated.
-        on_payload_error: called with the `PayloadError` of each frame that cannot be decoded, and reading
-            goes on after it. Without it, `read`, `frames` and `batches` raise the error; readers by callback
-            log it and go on.
-        max_buffer_size: the most to buffer for one read, with all that frames it; a read that needs more
-            closes the stream.
+        on_payload_error: called with the `PayloadError` of each frame that cannot be decoded; reading
+            then continues after it. Without it, `read`, `frames` and `batches` raise the error; reads with a
+            callback log it and continue.
+        max_buffer_size: the most to buffer for one read, header and delimiter included; a read that needs
+            more closes the stream.
         read_chunk_size: the most to receive at a time, unless a large frame is being received.
         write_high_water: above this many queued bytes `send` and `drain` wait...
         write_low_water: ...until no more than these are left; at most `write_high_water`.
         max_write_buffer_size: a write that would queue more than this raises `BufferFull`.
-        half_open: keep the stream open for writing when the peer has ended its half and a reader has been
-            told so. Otherwise the stream closes then, after what was written before; for `serve`, see there.
+        half_open: keep the stream open for writing after the peer has ended its half and a reader has seen
+            that end. Otherwise the stream closes then, after sending its queue; for `serve`, see there.
         frame_timeout: limit on each read from its beginning to its frame.
         idle_timeout: limit on the time without a single byte while a read waits.
-        min_rate: bytes per second that a frame must arrive with on average, once it has begun...
+        min_rate: bytes per second at which a frame must arrive on average, once it has begun...
         rate_grace: ...and this long has passed.
-        write_timeout: limit on the time for which the peer takes nothing of what is queued; the stream is
+        write_timeout: limit on the time in which the peer takes nothing of the queue; the stream is then
             closed, since half a frame may have been sent.
     """
 
@@ -84,11 +84,11 @@ DEFAULTS: Final[Mapping[str, Any]] = {name: option.default for name, option in _
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Refuse what no stream could use, before it has one.
+    """Refuse options that no stream could use, before there is a stream.
 
     Raises:
         TypeError: no stream has such an option.
-        ValueError: a value has no meaning.
+        ValueError: a value is invalid.
     """
     if not options:
         return

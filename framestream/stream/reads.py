@@ -1,6 +1,6 @@
 """The ways to wait for a decoder's answer: a task, a callback, a function for every frame.
 
-Each is one `PendingRead`, dies with the read, and leaves the asking and receiving to `Receiver.advance`.
+Each is one `PendingRead`, which ends with the read; `Receiver.advance` does the asking and receiving.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from framestream.stream.stream import IOStream
     from framestream.stream.timeouts import ReadTimeouts, ReadTimer
 
-# Frames handed to a frame handler before other streams get their turn.
+# Frames handed to a frame handler before other streams get a turn.
 _FRAMES_IN_A_ROW: Final = 1024
-# What a peer that has not noticed the end of the stream may still send, and have thrown away.
+# Bytes that a peer may still send after the end, before it notices; they are discarded.
 _MOST_TO_DISCARD: Final = 1 << 24
 
 
 class Rest(UntilClose):
-    """What `read_until_close` reads by: a reset by the peer, and a `close` on this side, are ends to it.
+    """The condition of `read_until_close`: a reset by the peer, and a `close` on this side, are its end.
 
-    To every other condition a stream that is cut off has no end: half a frame is none.
+    For every other condition a disconnected stream has no end: half a frame is not a frame.
     """
 
 
@@ -53,14 +53,14 @@ REST: Final = Rest()
 
 
 class PendingRead(ABC):
-    """One read under way: what is asked of the decoder, and who gets the answer.
+    """One read under way: the question to the decoder, and where the answer goes.
 
     Attributes:
-        stream: whose read it is.
+        stream: the stream that is read.
         condition: what the frame is.
-        ask: what to ask the decoder; None for ``decoder.next_frame``.
-        ends_by_drain: False if it goes on when the stream is to take what has arrived for the end.
-        busy: what whoever tries to read meanwhile is told.
+        ask: the decoder's method to call; None for ``decoder.next_frame``.
+        ends_by_drain: False if it continues when the stream is to treat what has arrived as its end.
+        busy: the message of `StreamBusy` for other reads meanwhile.
     """
 
     __slots__ = ("ask", "condition", "stream")
@@ -81,10 +81,10 @@ class PendingRead(ABC):
 
     @abstractmethod
     def on_data(self, at_once: bool) -> None:
-        """Ask again: what was missing has arrived, or never will.
+        """Ask again: the missing bytes have arrived, or never will.
 
-        With `at_once` it is the loop that calls, and nothing is left to be done after this call: it may run
-        whatever it likes. Otherwise it is called inside somebody's code.
+        With `at_once` the loop calls it, and nothing else is left to do in this call: it may run any
+        code. Otherwise it is called from inside other code.
         """
 
     @abstractmethod
@@ -93,18 +93,18 @@ class PendingRead(ABC):
 
     @property
     def given_up(self) -> bool:
-        """True if nobody waits for the frame any more: it is there for the next read."""
+        """True if its result is no longer wanted: the frame is left for the next read."""
         return False
 
     @property
     def to_end(self) -> bool:
-        """True if the read is complete when the connection is over, be it closed here or reset."""
+        """True if the end of the connection, by a close here or a reset, completes the read."""
         return self.condition is REST
 
     def missing(self, decoder: FrameDecoder) -> int:
         """Return how many bytes must arrive before it is worth asking the decoder again.
 
-        Not asked where `ask` is None: then the decoder knows.
+        Not used if `ask` is None: then the decoder knows.
         """
         return decoder.missing
 
@@ -118,10 +118,10 @@ async def next_answer(
     iterating: bool = False,
     read: AwaitedRead | None = None,
 ) -> Any:
-    """Return what the decoder answers, waiting for it if needed. Cancelling consumes nothing.
+    """Return the decoder's answer, waiting for it if needed. Cancelling consumes nothing.
 
-    Where the stream has ended it raises what ends a read, or with `iterating` what ends an iteration. `read`
-    is what waits, if that is not the stream's own one.
+    After the end of the stream, raise the error that ends a read, or with `iterating` the one that ends an
+    iteration. `read` is the read that waits, if not the stream's own one.
     """
     receiver = stream.receiver
     while True:
@@ -171,7 +171,7 @@ async def next_answer(
 
 
 class _Pause(tuple["AwaitedRead"]):
-    """What has a task wait for the one item, with no call in Python: an iterator is all that await needs."""
+    """Makes a task wait for its one item without a Python call: await needs only an iterator."""
 
     __slots__ = ()
 
@@ -183,16 +183,16 @@ class _Pause(tuple["AwaitedRead"]):
 
 
 class AwaitedRead(PendingRead):
-    """A pending read, and what its task waits for: a future-like object, see ``asyncio.isfuture``.
+    """A pending read that its task waits for: a future-like object, see ``asyncio.isfuture``.
 
     A stream keeps one, since it has only one at a time, and making another costs as much as its framing.
 
     A plain future would run the task in the next pass of the loop, whatever has arrived. This one asks
     the decoder when bytes arrive, lets the task sleep until there is an answer, and runs it at once: a
-    peer that trickles costs no task switch a byte, and an answer no further pass (6 us, twice that with
-    the system call it takes).
+    peer that sends single bytes costs no task switch for each, and an answer no further pass (6 us, twice
+    that with its system call).
 
-    The answer is taken only when the task runs in the very same call, so a task that is cancelled has
+    The answer is taken only when the task runs in the same call, so a task that is cancelled has
     consumed nothing.
     """
 
@@ -211,19 +211,19 @@ class AwaitedRead(PendingRead):
         self.callback: Callable[[AwaitedRead], object] | None = None
         self.context: Context | None = None
         self._error: BaseException | None = None
-        # The task calls these two each time. Neither is a call in Python: a weak reference returns its
-        # object, and what `result` returns does not matter.
+        # The task uses these two each time, without a Python call: a weak reference returns its
+        # object, and the value that `result` returns does not matter.
         self.get_loop: Callable[[], object] = ref(stream.loop)
         self.result: Callable[[], object] = bool
 
     def on_data(self, at_once: bool) -> None:
-        """Ask again, when the task can run at once if there is an answer."""
+        """Ask again, if the task can run at once with an answer."""
         if not at_once:
             self.stream.loop.call_soon(self.on_data, True)
             return
         callback = self.callback
         if callback is None:
-            return  # the task is on its way already, because of an error
+            return  # the task will run already, because of an error
         receiver = self.stream.receiver
         try:
             # Most wake-ups have the answer: `advance` is for the others ("echo" in benchmarks/).
@@ -263,14 +263,14 @@ class AwaitedRead(PendingRead):
             if error is not None:
                 raise error
         finally:
-            del error  # its traceback knows this frame
+            del error  # its traceback refers to this frame
 
-    # What its task asks of a future
+    # The part of a future that its task uses
 
     def add_done_callback(
         self, callback: Callable[[AwaitedRead], object], *, context: Context | None = None
     ) -> None:
-        """Take note of the one task that awaits this."""
+        """Store the callback of the one task that awaits this."""
         self.callback = callback
         self.context = context
 
@@ -287,7 +287,7 @@ class AwaitedRead(PendingRead):
 
 
 class AwaitedBytes(AwaitedRead):
-    """Wait until `size` bytes are there, or the end of the stream is. Consumes nothing."""
+    """Wait until `size` bytes have arrived, or the stream has ended. Consumes nothing."""
 
     __slots__ = ("_size",)
 
@@ -306,7 +306,7 @@ def _are_there(stream: IOStream, size: int, _: object) -> Any:
 
 
 async def bytes_arrived(stream: IOStream, size: int) -> None:
-    """Wait until `size` bytes are there, or the end of the stream is. Consumes nothing."""
+    """Wait until `size` bytes have arrived, or the stream has ended. Consumes nothing."""
     receiver = stream.receiver
     receiver.check_free()
     receiver.check_not_in_parts()
@@ -317,9 +317,9 @@ async def bytes_arrived(stream: IOStream, size: int) -> None:
 class CallbackRead(PendingRead):
     """One pending read that ends in a callback, for code without coroutines.
 
-    An error is for the future, if there is one. Otherwise there is nobody to raise it to: what costs one
-    frame only is logged, and the read goes on to the next; anything else closes the stream. A subclass may
-    end otherwise, by `deliver` and `end_with`.
+    The future gets the error, if there is one. Without a future, an error that costs only one
+    frame is logged, and the read continues with the next frame; any other error closes the stream. A
+    subclass may end differently, by `deliver` and `end_with`.
     """
 
     __slots__ = ("callback", "future")
@@ -337,12 +337,12 @@ class CallbackRead(PendingRead):
         self.future = future
 
     def start(self, timeouts: ReadTimeouts | None = None) -> None:
-        """Begin to read; what is there is read at once."""
+        """Begin to read; buffered bytes are read at once."""
         self.stream.receiver.claim(self, timeouts or self.stream.timeouts)
         self.poll()
 
     def on_data(self, at_once: bool) -> None:
-        """Ask again; the callback runs in a later pass in any case."""
+        """Ask again; the callback always runs in a later pass."""
         self.poll()
 
     def fail(self, error: BaseException) -> None:
@@ -359,7 +359,7 @@ class CallbackRead(PendingRead):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, it ends this read
             if isinstance(error, Respite) or (self.future is None and stream.skips(error)):
-                self.poll_soon()  # a flood of those must leave others their turn
+                self.poll_soon()  # a flood of bad frames must leave other tasks a turn
             else:
                 self.fail(stream.explain(error, keep=self.future is None))
             return
@@ -370,7 +370,7 @@ class CallbackRead(PendingRead):
             self.deliver(answer)
 
     def poll_soon(self) -> None:
-        """Ask the decoder in the next pass of the loop, after the callbacks that are on their way."""
+        """Ask the decoder in the next pass of the loop, after the callbacks already scheduled."""
         self.stream.callbacks.soon(self._poll_if_reading)
 
     def _poll_if_reading(self) -> None:
@@ -387,7 +387,7 @@ class CallbackRead(PendingRead):
         self.stream.callbacks.soon(self.callback, frame)
 
     def end_with(self, error: BaseException) -> None:
-        """End the read with an error; without a future, the close callback tells the end of the stream."""
+        """End the read with an error; without a future, the close callback reports the end of the stream."""
         if self.future is None:
             if not isinstance(error, StreamClosed | IncompleteFrame):
                 self.stream.close(error)
@@ -398,7 +398,7 @@ class CallbackRead(PendingRead):
 class StreamingRead(CallbackRead):
     """One pending read whose payload goes to a callback as it becomes final.
 
-    Nothing further is received before the callback has run on what was. The read ends in `callback`, or
+    It receives no more before the callback has run on what was received. The read ends in `callback`, or
     in a future if there is none.
     """
 
@@ -422,7 +422,7 @@ class StreamingRead(CallbackRead):
         return 1
 
     def next_answer(self) -> Any:
-        """Hand on the parts that are there."""
+        """Pass on the parts that have arrived."""
         first = part = super().next_answer()
         while isinstance(part, bytes):
             self.stream.callbacks.soon(self._part_callback, part)
@@ -432,12 +432,12 @@ class StreamingRead(CallbackRead):
         return part
 
     def deliver(self, frame: Any) -> None:
-        """End the read: all parts are on their way."""
+        """End the read: all parts are passed on."""
         assert frame is FRAME_END
         self.stream.callbacks.soon(self.callback, b"")
 
     def fail(self, error: BaseException) -> None:
-        """End the read with an error; what is left of a frame that has begun is skipped."""
+        """End the read with an error; the rest of a frame that has begun is skipped."""
         self.stream.receiver.decoder.skip_frame()
         super().fail(error)
 
@@ -454,7 +454,7 @@ class StreamingRead(CallbackRead):
 
 
 class FrameHandler(PendingRead):
-    """Give every frame to a function, straight from the loop's wake-up: no task has to be switched to.
+    """Call a function with every frame, directly from the loop's wake-up: without a task switch.
 
     It stops by itself while the stream has more to send than its high-water mark.
     """
@@ -473,23 +473,23 @@ class FrameHandler(PendingRead):
         self._due = False  # a later pass delivers: the next one, or the one in which there is room
 
     def start(self) -> None:
-        """Take the stream's reading over, from the next pass of the loop on."""
+        """Take over the stream's reading, from the next pass of the loop on."""
         self.stream.receiver.check_not_in_parts()
         self.stream.receiver.claim(self, None)
         self._soon()
 
     def pause(self) -> None:
-        """Get no more frames until `resume`; what was not delivered stays in the stream."""
+        """Deliver no more frames until `resume`; undelivered ones stay in the stream."""
         self._paused = True
 
     def resume(self) -> None:
-        """Get frames again, from the next pass of the loop on."""
+        """Deliver frames again, from the next pass of the loop on."""
         if self._paused:
             self._paused = False
             self._soon()
 
     def stop(self) -> None:
-        """Give the stream's reading back; the next read begins with the first frame not delivered."""
+        """Give the stream's reading back; the next read begins with the first undelivered frame."""
         if self.active:
             self.stream.receiver.release()
 
@@ -499,14 +499,14 @@ class FrameHandler(PendingRead):
         return self.stream.receiver.reader is self
 
     def on_data(self, at_once: bool) -> None:
-        """Deliver what has arrived."""
+        """Deliver the frames that have arrived."""
         if at_once:
             self._context.run(self._deliver)
         else:
             self._soon()
 
     def fail(self, error: BaseException) -> None:
-        """End with an error; a frame that broke off closes the stream after what is still to be sent."""
+        """End with an error; an incomplete frame closes the stream after its queue is sent."""
         self.stop()
         if not isinstance(error, IncompleteFrame):
             self.stream.close(error)
@@ -563,7 +563,7 @@ class FrameHandler(PendingRead):
 
 
 class Claim(PendingRead):
-    """What reads where nobody else may: during a TLS handshake, or between the parts of a frame."""
+    """The read that excludes others: during a TLS handshake, or between the parts of a frame."""
 
     __slots__ = ("busy",)
 
@@ -572,7 +572,7 @@ class Claim(PendingRead):
         self.busy = busy
 
     async def keep_for_a_pass(self) -> None:
-        """Keep others from reading, while the loop has its turn."""
+        """Keep others from reading, while the loop runs."""
         receiver = self.stream.receiver
         receiver.end_turn()
         receiver.reader = self
@@ -583,14 +583,14 @@ class Claim(PendingRead):
                 receiver.release()
 
     def on_data(self, at_once: bool) -> None:
-        """Leave it to who has claimed the reading."""
+        """Leave it to the owner of the claim."""
 
     def fail(self, error: BaseException) -> None:
-        """Leave it to who has claimed the reading."""
+        """Leave it to the owner of the claim."""
 
 
 class Lingering(CallbackRead):
-    """Throw away what the peer still sends; the future is done when that ends, or is too much."""
+    """Discard what the peer still sends; the future is done when that ends, or is too much."""
 
     __slots__ = ("_room",)
 
@@ -606,7 +606,7 @@ class Lingering(CallbackRead):
         return NEED_DATA if self._room > 0 and receiver.end is None else END
 
     def missing(self, decoder: FrameDecoder) -> int:
-        """Return 1: whatever arrives goes."""
+        """Return 1: any byte is discarded on arrival."""
         return 1
 
     def end_with(self, error: BaseException) -> None:

@@ -6,9 +6,9 @@
      descriptor        ──┼───────────────► Receiver ──ask──► decoder   frames, batches
      memory            ──┘ eof_received / connection_lost     └─ callbacks, parts
 
-A push wakes the read that waits, in the same call: no trip through the loop between the bytes and the task.
+A push wakes the waiting read in the same call: no pass of the loop between the bytes and the task.
 
-Where the transport stands, and what happens then:
+The states of the transport, and what happens in each:
 
 =========  ==============================  ===========================  ============================
 state      means                           a read needs bytes           bytes are pushed
@@ -25,8 +25,8 @@ ENDED      `end` says how; for good        answered from the buffer,    thrown a
                                            or an error
 =========  ==============================  ===========================  ============================
 
-`reader` is who may read: nobody else begins meanwhile. It is `waiting` from the moment at which the decoder
-has no answer for it until the next push that may hold one, or the end.
+`reader` is the read under way: no other may begin meanwhile. It is `waiting` from the moment at which the
+decoder has no answer for it until the next push that may hold one, or the end.
 """
 
 from __future__ import annotations
@@ -51,26 +51,26 @@ if TYPE_CHECKING:
     from framestream.transport.base import Transport
 
 READ_AHEAD: Final = 1 << 16
-"""Bytes from which on a stream that nobody reads leaves the rest to the system, and so to the peer."""
+"""Unread bytes at which a stream without a read leaves the rest to the system, and so to the peer."""
 
-# Receives without a trip through the loop, before other streams get their turn.
+# Receives without a pass of the loop, before other streams get a turn.
 TURN: Final = 8
-# A frame of which this much is missing is received in its final place, or into all of the kept buffer.
+# A frame that misses this much is received in its final place, or into all of the kept buffer.
 LARGE: Final = 1 << 14
-# Up to here a copy costs less than minding whose bytes they are.
+# Up to this size a copy costs less than tracking whose bytes they are.
 _COPIED: Final = 1 << 14
 
 
 class State(Enum):
-    """Where the transport stands; see the table above."""
+    """The state of the transport; see the table above."""
 
     PAUSED = "the transport does not push"
     FLOWING = "the transport pushes what arrives"
-    FULL = "it does, and more is there for sure"
+    FULL = "it does, and more is certainly there"
     ENDED = "nothing more will arrive"
 
 
-# As names of the module: a member is looked up in its class by Python code.
+# As names of the module: Python code looks a member up in its class.
 PAUSED: Final = State.PAUSED
 FLOWING: Final = State.FLOWING
 FULL: Final = State.FULL
@@ -78,7 +78,7 @@ ENDED: Final = State.ENDED
 
 
 class EndKind(Enum):
-    """How the receiving half of a stream came to its end."""
+    """How the receiving half of a stream ended."""
 
     EOF = "the peer has ended its half in good order"
     DRAINED = "no more input was wanted here, between two frames"
@@ -96,7 +96,7 @@ class End(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        """True if the last byte received is the last of the stream, as far as this side wants to know."""
+        """True if the last byte received is the last of the stream, as far as this side needs to know."""
         return self.kind in (EndKind.EOF, EndKind.DRAINED)
 
     @property
@@ -117,13 +117,13 @@ def lost(error: BaseException | None) -> End:
 class KeptBuffer:
     """The one buffer that all streams of a loop receive into, between one wake-up and the next.
 
-    A fresh object for each receive costs more than the framing of what is in it. Who has bytes in it that
-    are not read yet keeps a copy of them when, and only when, the buffer is needed again.
+    A fresh object for each receive costs more than framing its bytes. A decoder with unread bytes in it
+    copies them when, and only when, the buffer is needed again.
 
     Attributes:
         view: the buffer.
         start: its first `READ_AHEAD` bytes, which are enough for most.
-        borrower: the decoder that still looks at it.
+        borrower: the decoder that still uses its bytes.
     """
 
     __slots__ = ("__weakref__", "borrower", "start", "view")
@@ -136,7 +136,7 @@ class KeptBuffer:
         self.borrower: FrameDecoder | None = None
 
     def take_back(self) -> None:
-        """Have the borrower keep what it needs."""
+        """Make the borrower copy the bytes it needs."""
         borrower, self.borrower = self.borrower, None
         if borrower is not None:
             borrower.settle()
@@ -154,17 +154,17 @@ def kept_buffer(loop: asyncio.AbstractEventLoop) -> KeptBuffer:
 
 
 class Receiver:
-    """Take what the transport pushes, and wake the one read that waits for it. See the table above.
+    """Receive what the transport pushes, and wake the one read that waits for it. See the table above.
 
     Attributes:
-        decoder: where the bytes go.
-        transport: where they come from.
-        state, end: where the transport stands; how the stream ended.
-        reader: the read under way; nobody else may read.
-        kept_read: what tasks wait in, once one has waited.
+        decoder: receives the bytes.
+        transport: pushes the bytes.
+        state, end: the state of the transport; how the stream ended.
+        reader: the read under way; it excludes others.
+        kept_read: the object in which tasks wait, once one has waited.
         waiting: True while it waits to be woken.
         max_buffer_size: the most to buffer for one read, in bytes.
-        draining: the stream counts as ended as soon as nothing more is there and no frame has begun.
+        draining: the stream counts as ended as soon as no bytes are left and no frame has begun.
         pushes: how often bytes were pushed.
         waits: how often a read had to wait for the loop.
     """
@@ -202,10 +202,10 @@ class Receiver:
         self.max_buffer_size: int = settings["max_buffer_size"]
         self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
         self._kept = kept_buffer(loop)
-        self._room = 0  # bytes that `max_buffer_size` leaves; what was delivered since may have made more
-        self._missing = 0  # bytes the read that waits cannot do without
+        self._room = 0  # bytes that `max_buffer_size` leaves; deliveries since then may have made more
+        self._missing = 0  # bytes without which the waiting read cannot continue
         self._asked = 0  # size of the buffer that the transport fills
-        self._in_place = False  # it is the place of a large frame
+        self._in_place = False  # that buffer is the place of a large frame
         self._inline = False  # a read receives, in its own call
         self._turn = TURN
         self._timer: ReadTimer | None = None
@@ -224,7 +224,7 @@ class Receiver:
         kept = self._kept
         in_bulk = self._missing >= LARGE
         if kept.borrower is not None:
-            # Who still looks at what was received last is reading large frames: another will follow.
+            # A borrower that still uses its last bytes is reading large frames: another will follow.
             in_bulk = in_bulk or (kept.borrower is self.decoder and self._missing > 0)
             kept.take_back()
         if in_bulk:
@@ -232,9 +232,9 @@ class Receiver:
         elif self.state is FULL and self._missing > 0:
             size = self._chunk_size
         else:
-            # What is delivered in one turn of the loop is bounded by this: small frames may be many.
+            # This bounds the bytes delivered in one turn of the loop: small frames may be many.
             size = self._small_size
-        # No frame above `max_buffer_size` gets in because its last bytes come with others.
+        # No frame above `max_buffer_size` gets in because its last bytes arrive together with others.
         if size > self._room:
             self._room = self.max_buffer_size - self.decoder.held
             size = max(min(size, self._room), 1)
@@ -242,9 +242,9 @@ class Receiver:
         return kept.start if size == READ_AHEAD else kept.view[:size]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Give the bytes to the decoder, and wake the read that waits if they may be all it needs."""
+        """Give the bytes to the decoder, and wake the waiting read if they may be all it needs."""
         if self.end is not None:
-            return  # a loop's transport pushes what is left when it fails, wanted or not
+            return  # a loop's transport pushes its last bytes when it fails, even if paused
         self.pushes += 1
         self._room -= nbytes
         if self._in_place:
@@ -265,7 +265,7 @@ class Receiver:
             self.waiting = False
             self.reader.on_data(True)  # type: ignore[union-attr]  # somebody waits
         elif self._inline:
-            return  # a read that does not wait for it takes what it gets
+            return  # a read that receives inline looks itself
         # The reader may have closed the stream: an end stays one.
         if not self.waiting and self.state in (FLOWING, FULL) and self.decoder.held >= self._read_ahead:
             self._pause()
@@ -295,7 +295,7 @@ class Receiver:
         if self.state is PAUSED and 0 < self.decoder.held < self._read_ahead:
             self._resume()
         elif self.state is ENDED:
-            self._stream.watch_for_end()  # which may come with this very read
+            self._stream.watch_for_end()  # this very read may meet it
 
     def check_not_in_parts(self) -> None:
         """Raise `StreamBusy` in the middle of a frame that is read in parts."""
@@ -303,14 +303,14 @@ class Receiver:
             raise StreamBusy(IN_PARTS)
 
     def claim(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
-        """Let only `read` read until `release`, within its limits of time."""
+        """Let only `read` read until `release`, within its time limits."""
         self.check_free()
         self.reader = read
         if timeouts is not None:
             self.start_timer(timeouts)
 
     def start_timer(self, timeouts: ReadTimeouts | ReadTimer) -> ReadTimer:
-        """Watch over the read that has just begun, or goes on."""
+        """Start the time limits of a read that has just begun, or continues."""
         self._timer = timeouts.begin(self._loop, self.decoder)
         return self._timer
 
@@ -333,25 +333,25 @@ class Receiver:
         return self.poll(read) if answer is NEED_DATA else answer
 
     def poll(self, read: PendingRead) -> Any:
-        """Do as `advance`, after the decoder has said NEED_DATA."""
+        """Do as `advance`, after the decoder has returned NEED_DATA."""
         while self.fill(read):
             answer = (read.ask or self.decoder.next_frame)(read.condition)
             if answer is not NEED_DATA:
                 return answer
             if self.decoder.buffered < self._asked:
-                self.end_turn()  # what was received went into frames that were skipped
+                self.end_turn()  # the received bytes were frames that were skipped
         return NEED_DATA
 
     def end_turn(self) -> None:
-        """Receive no more before the loop has had its turn: bad frames take longer than good ones."""
+        """Receive no more before the loop has had a pass: bad frames take longer than good ones."""
         self._turn = 0
 
     def fill(self, read: PendingRead) -> bool:
         """Return True if it is worth asking the decoder again; otherwise `read` waits from now on.
 
         Raises:
-            StreamClosed: the stream was cut off inside a frame.
-            BufferFull: what the read needs has no room; the stream is closed.
+            StreamClosed: the stream was disconnected inside a frame.
+            BufferFull: the read needs more than the buffer allows; the stream is closed.
         """
         if self.end is not None:
             return self._fill_at_end(read, self.end)
@@ -387,7 +387,7 @@ class Receiver:
             self._inline = False
 
     def _fill_at_end(self, read: PendingRead, end: End) -> bool:
-        # No framer may take the place where a stream was cut off for its end, and half a line for a line.
+        # No framer may take a disconnect for the end of the stream, and half a line for a line.
         decoder = self.decoder
         if not decoder.eof:
             nothing_begun = not decoder.buffered and not decoder.streaming
@@ -412,7 +412,7 @@ class Receiver:
     # The transport
 
     def watch(self) -> None:
-        """Notice the end of the stream although nobody reads."""
+        """Notice the end of the stream without a read."""
         if self.state is PAUSED and self.decoder.held < self._read_ahead:
             self._resume()
 
@@ -425,7 +425,7 @@ class Receiver:
         self.transport.pause_reading()
 
     def receive_rest(self) -> None:
-        """Take in what a peer that takes no more has sent before, often the reason; wake nobody at once."""
+        """Receive what a peer sent before it stopped taking data, often the reason; wake no read at once."""
         waiting, self.waiting = self.waiting, False
         pushes = self.pushes
         while self.end is None and self.decoder.held < self.decoder.max_frame_size:
@@ -436,7 +436,7 @@ class Receiver:
             self._wake(at_once=False)
 
     def replace_transport(self, transport: Transport) -> None:
-        """Go on over a transport that has taken this one in."""
+        """Continue over a transport that wraps the present one."""
         self.transport = transport
         self.state = PAUSED
         transport.attach(self, self._loop)
@@ -444,13 +444,13 @@ class Receiver:
     # The end
 
     def drain(self) -> None:
-        """End when nothing more is there, but not inside a frame."""
+        """End when no bytes are left, but not inside a frame."""
         self.draining = True
         self.watch()
         self._finish_soon()
 
     def _finish_soon(self) -> None:
-        # In two passes: by then whatever has arrived already is pushed.
+        # In two passes: by then all bytes that have arrived already are pushed.
         self._loop.call_soon(self._loop.call_soon, self._finish)
 
     def _finish(self) -> None:
@@ -462,12 +462,12 @@ class Receiver:
             self.set_end(End(EndKind.DRAINED), at_once=True)
 
     def set_end(self, end: End, *, at_once: bool) -> None:
-        """Take note of the end, tell the stream, and wake the read that waits."""
+        """Set the end, tell the stream, and wake the waiting read."""
         if self.end is not None:
             return
         self.end = end
         if self._kept.borrower is self.decoder:
-            self._kept.take_back()  # nothing of a stream that is over is kept alive
+            self._kept.take_back()  # keep nothing of a finished stream alive
         if self.state is not PAUSED:
             self.transport.pause_reading()
         self.state = ENDED

@@ -1,4 +1,4 @@
-"""Many things at once over one stream: requests whose answers come in any order, and handlers of frames."""
+"""Concurrent work over one stream: requests whose answers come in any order, and handlers of frames."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ class Requests(Generic[T]):
         async with Requests(stream, lambda answer: answer["id"], timeout=10) as requests:
             answer = await requests.ask(lambda number: {"id": number, "method": "ping"})
 
-    While the block lasts, it reads the stream, and nobody else may. At its end, and at the end of the stream,
-    whoever still waits gets a `StreamClosed`.
+    During the block it reads the stream, so no other read is possible. At its end, and at the end of the
+    stream, every waiting request gets a `StreamClosed`.
 
     Args:
         stream: a stream with a framing of its own, see `IOStream.framed`.
         id_of: called with each frame that arrives; returns the id of the request that it answers, or None if
-            it answers none. What it raises closes the stream; so does a frame that cannot be decoded, unless
-            the stream has `on_payload_error`.
-        most: how many requests may be under way; further ones wait until one is done.
-        timeout: seconds for each request, the wait for its turn included.
-        ids: where ids for requests come from, without an end; those of requests under way are left out.
+            it answers none. An exception in it closes the stream; so does a frame that cannot be decoded,
+            unless the stream has `on_payload_error`.
+        most: the most requests under way; further ones wait until one is done.
+        timeout: seconds for each request, including the wait for its turn.
+        ids: an endless source of ids for requests; those of requests under way are left out.
         on_other: called with each frame that answers no request under way: a notification, a request by the
             peer, an answer that comes too late. Without it, the first such frame is logged, and at the end
-            how many more there were. What it raises closes the stream.
+            the number of the others. An exception in it closes the stream.
     """
 
     def __init__(
@@ -71,20 +71,20 @@ class Requests(Generic[T]):
         self._logged = 0
         self._waiting: dict[Hashable, asyncio.Future[T]] = {}
         self._reading: asyncio.Task[None] | None = None
-        self._error: Exception | None = None  # what ended the reading
+        self._error: Exception | None = None  # the error that ended the reading
 
     async def ask(self, request: Callable[[Any], Any], *, timeout: float | None = None) -> T:
         """Send a request and return the frame that answers it.
 
-        Cancelling gives up waiting and concerns no other request; what is sent stays sent.
+        Cancelling stops waiting and affects no other request; bytes already sent stay sent.
 
         Args:
             request: called with a fresh id; returns the frame to send.
-            timeout: seconds for this request, instead of the usual.
+            timeout: seconds for this request, instead of the default.
 
         Raises:
             StreamTimeout: there was no answer in time.
-            StreamClosed: none will come; ``real_error`` tells why, unless the stream just ended.
+            StreamClosed: no answer will come; ``real_error`` tells why, unless the stream just ended.
             EncodeError, BufferFull: the request cannot be sent.
             ValueError: `ids` has no id left for it.
         """
@@ -134,7 +134,7 @@ class Requests(Generic[T]):
             self._stream.close(error)
         finally:
             if self._logged > 1:
-                self._warn("nobody waited for %s", counted(self._logged - 1, "more frame"))
+                self._warn("no request waited for %s", counted(self._logged - 1, "more frame"))
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_result(_LOST)
@@ -150,7 +150,7 @@ class Requests(Generic[T]):
     def _log(self, frame: T) -> None:
         self._logged += 1
         if self._logged == 1:  # or a peer would decide how long the log gets
-            self._warn("nobody waits for %s", printable(f"{frame!r:.100}"))
+            self._warn("no request waits for %s", printable(f"{frame!r:.100}"))
 
     def _warn(self, text: str, what: str) -> None:
         logger.warning(f"%s: {text}", self._stream.peer, what, extra={"stream": self._stream})
@@ -175,11 +175,11 @@ async def handle_frames(
 ) -> None:
     """Call a coroutine function for each frame, in a task each; return when the stream and they have ended.
 
-    At most `most` of them run at once. Meanwhile no further frame is read, so the peer is held back.
-    Cancelling cancels them all, and so does the first that raises; none outlives this call.
+    At most `most` of them run at once. Meanwhile no further frame is read, so the peer is slowed down.
+    Cancelling cancels them all, and so does the first exception; none outlives this call.
 
     Raises:
-        Exception: what the first handler to fail has raised, or what `IOStream.read` does.
+        Exception: the exception of the first handler to fail, or that of `IOStream.read`.
     """
     check_count("most", most, least=1)
     room = asyncio.Semaphore(most)

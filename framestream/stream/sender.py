@@ -1,6 +1,6 @@
 """The sending half of a stream: bytes leave in order, early, and in few system calls.
 
-What the transport does at present, and what happens to what is written then:
+The states of the transport, and what happens to a write in each:
 
 =======  =========================================  =====================================================
 state    means                                      a write
@@ -8,14 +8,14 @@ state    means                                      a write
 READY    nothing was sent in this pass of the loop  is sent at once; SPENT
 SPENT    this pass has had its direct send          is queued, and leaves with all others of this pass at
                                                     its end (READY again), or at once above 64 KiB
-BLOCKED  the transport takes nothing                is queued, and leaves when it takes something again
+BLOCKED  the transport takes nothing                is queued, and leaves when it takes data again
 HELD     a file or a TLS handshake has the          is queued until it is given back
          transport
 CLOSED   nothing leaves any more: the stream is      is refused
          closed, or the peer takes no more
 =======  =========================================  =====================================================
 
-Positions count the bytes ever written: who waits for its bytes waits for a position.
+Positions count the bytes ever written: a writer that waits for its bytes waits for a position.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
-# What is queued in one pass of the loop is sent at its end, or at once when it gets larger than this.
+# Bytes queued in one pass of the loop are sent at its end, or at once when they exceed this.
 _MOST_TO_COALESCE: Final = 1 << 16
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
 _MOST_TO_OFFER: Final = 1 << 20
 _MOST_BUFFERS: Final = 512
 # The most of a file in one call.
 _MOST_OF_FILE: Final = 1 << 18
-# How often one wake-up sends before others get their turn.
+# How often one wake-up sends before other tasks get a turn.
 _SENDS_IN_A_ROW: Final = 16
 _UNSENT: Final = "stream closed before the file was sent"
 _NEVER: Final = 1 << 62
@@ -56,7 +56,7 @@ _ONE: Final = (bytes, bytearray, memoryview, array, str)
 
 
 class State(Enum):
-    """What the transport does at present; see the table above."""
+    """The state of the transport; see the table above."""
 
     READY = "nothing was sent in this pass of the loop"
     SPENT = "this pass has had its direct send"
@@ -65,7 +65,7 @@ class State(Enum):
     CLOSED = "nothing leaves any more"
 
 
-# As names of the module: a member is looked up in its class by Python code.
+# As names of the module: Python code looks a member up in its class.
 READY: Final = State.READY
 SPENT: Final = State.SPENT
 BLOCKED: Final = State.BLOCKED
@@ -74,7 +74,7 @@ CLOSED: Final = State.CLOSED
 
 
 class Waiter(Protocol):
-    """Who waits for a position: the part of a future that is needed for that."""
+    """Callback interface: told when the bytes up to a position have been sent."""
 
     def done(self) -> bool: ...
     def set_result(self, result: None, /) -> None: ...
@@ -82,17 +82,17 @@ class Waiter(Protocol):
 
 
 class Sender:
-    """Queue what is written, and send it when the transport takes it. See the table above.
+    """Queue written bytes, and send them when the transport takes them. See the table above.
 
     Attributes:
-        state: what the transport does at present.
-        size: bytes that wait.
+        state: the state of the transport.
+        size: queued bytes.
         written: bytes ever written.
-        passed: bytes sent past the queue, from files.
-        most: the most bytes that ever waited.
+        passed: bytes of files, sent without the queue.
+        most: the most bytes ever queued.
         high_water, low_water: `room` makes the writer wait above the first until it is below the second.
         ended: nothing more may be written.
-        error: what the transport refused to send for; the receiving half may go on without this one.
+        error: the reason why the transport takes no more; the receiving half may continue without it.
     """
 
     # fmt: off
@@ -116,7 +116,7 @@ class Sender:
         self.low_water: int = min(settings["write_low_water"], self.high_water)
         self.ended = False
         self.error: BaseException | None = None
-        self._refusal = "stream is closed"  # what to tell who writes after the end
+        self._refusal = "stream is closed"  # the message for a write after the end
         self._stream = stream
         self._receiver = receiver
         self._seen_pushes = 0
@@ -125,9 +125,9 @@ class Sender:
         self._timer: asyncio.TimerHandle | None = None
         self._queue: deque[Buffer] | None = None  # an idle connection does not pay for a deque
         self._at_end_of_pass: asyncio.Handle | None = None
-        self._eof_due: bool | None = None  # whether the end has still to be sent; None: not at all so far
-        self._free: asyncio.Future[None] | None = None  # who holds the transport waits for it
-        self._waiters: list[tuple[int, int, Waiter]] | None = None  # a heap: who waits least comes first
+        self._eof_due: bool | None = None  # whether the end has still to be sent; None: it was not asked for
+        self._free: asyncio.Future[None] | None = None  # the holder of the transport waits for it
+        self._waiters: list[tuple[int, int, Waiter]] | None = None  # a heap: the nearest position comes first
         self._waited = 0
         self._most_waiters = _FEW_WAITERS
 
@@ -138,17 +138,17 @@ class Sender:
 
     @property
     def pending(self) -> bool:
-        """True if something has still to leave: bytes, a file, or the end of the stream."""
+        """True if anything has still to leave: bytes, a file, or the end of the stream."""
         return bool(self.size or self._eof_due) or self.state is HELD
 
     # Writing
 
     def write(self, data: bytes | list[Buffer]) -> bool:
-        """Send, or queue, a chunk or several; return True if nothing is left to send.
+        """Send, or queue, one chunk or several; return True if nothing is left to send.
 
         Raises:
-            StreamClosed: nothing can be written any more.
-            BufferFull: more than the limit would wait; nothing is written.
+            StreamClosed: nothing more can be written.
+            BufferFull: more than the limit would be queued; nothing is written.
         """
         if self.ended:
             self.check_can_write()
@@ -159,7 +159,7 @@ class Sender:
         if self.size or not 0 < size <= _MOST_TO_OFFER or state is BLOCKED or state is HELD:
             may_send = False
         elif self._receiver.pushes != self._seen_pushes:
-            # A push since the last direct send tells of a new pass; without one the loop has to, which costs
+            # A push since the last direct send shows a new pass; without one the loop must tell, which costs
             # a request and its answer an extra pass.
             self._seen_pushes = self._receiver.pushes
             self.state = SPENT
@@ -182,7 +182,7 @@ class Sender:
             self._stream.on_write_error(error)
             return False
         if taken == size:
-            # The way of most writes: nothing is queued, watched or waited for.
+            # Most writes take this path: nothing is queued, watched or waited for.
             self.written += size
             return True
         self._append(data, size)
@@ -221,13 +221,13 @@ class Sender:
                 self._send()
 
     def _send(self) -> None:
-        """Send what the transport takes; if something stays, hear of it when it takes more."""
+        """Send what the transport takes; if bytes stay, watch for it to take more."""
         try:
             for _ in range(_SENDS_IN_A_ROW):
                 if not self.size or not self._offer(_MOST_TO_OFFER):
                     break
             if self._eof_due and not self.size:
-                self._watch(False)  # a pipe closes its descriptor, and none that is closed may be watched
+                self._watch(False)  # a pipe closes its descriptor, and a closed one must not be watched
                 self.transport.shutdown()
                 self._eof_due = False
         except (BlockingIOError, InterruptedError):
@@ -239,7 +239,7 @@ class Sender:
         self._wake()
 
     def _offer(self, most: int) -> bool:
-        # The bytes offered always begin with what was not taken yet, so the same are offered again after a
+        # The bytes offered always begin with the first not taken, so the same are offered again after a
         # short or blocked send, as transports demand. Returns True if all that was offered was taken.
         queue = self._queue
         assert queue
@@ -280,17 +280,17 @@ class Sender:
             self._stop_timer()
 
     def resume_writing(self) -> None:
-        """Send more: the transport takes something again."""
+        """Send more: the transport takes data again."""
         if self.state is HELD:
             self._set_free()
         elif self.state is BLOCKED:
             self._send()
 
-    # The transport in other hands
+    # The transport held by a file or a handshake
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Queue what is written until the block ends: the transport is used otherwise."""
+        """Queue writes until the block ends: the transport has another use."""
         self.check_not_held()
         self._watch(False)
         self.state = HELD
@@ -302,15 +302,15 @@ class Sender:
                 self._send()
 
     def check_not_held(self) -> None:
-        """Raise `StreamBusy` while a file is sent or TLS begins: the transport is theirs."""
+        """Raise `StreamBusy` while a file is sent or TLS begins: they hold the transport."""
         if self.state is HELD:
             raise StreamBusy("a file is being sent, or TLS is being started; await that first")
 
     async def send_held(self, position: int) -> None:
-        """Send, inside `held`, what was written up to `position`, and nothing that was written after it.
+        """Send, inside `held`, the bytes up to `position`, and nothing written after it.
 
         Raises:
-            StreamClosed: it never will leave.
+            StreamClosed: they never will leave.
         """
         before = self._waited
         while self.sent < position:
@@ -323,12 +323,12 @@ class Sender:
             except Exception as error:
                 self._stream.on_write_error(error)
                 raise self._lost() from error
-        # Who has begun to wait since then waits for the file, too.
+        # Writers that have begun to wait since then wait for the file, too.
         while self._waiters and self._waiters[0][:2] <= (position, before):
             self._wake_first()
 
     async def writable(self) -> None:
-        """Wait, inside `held`, until the transport takes something."""
+        """Wait, inside `held`, until the transport takes data."""
         self._free = self._stream.loop.create_future()
         self.transport.watch_writing(True)
         self._start_timer()
@@ -343,12 +343,12 @@ class Sender:
     async def send_file(self, file: BinaryIO, offset: int, count: int | None) -> int:
         """Send `count` bytes of a file, or all of it from `offset` on; return how many were sent.
 
-        From the page cache by the system where it can, else piece by piece.
+        The system sends it from the page cache if it can, else it is sent piece by piece.
         """
         self.check_can_write()
         end = None if count is None else offset + count
         at = offset
-        piece = memoryview(b"")  # read and not yet sent, where the system cannot send the file
+        piece = memoryview(b"")  # read and not yet sent, if the system cannot send the file
         system_can = True
 
         def send(size: int) -> int:
@@ -359,14 +359,14 @@ class Sender:
             piece = piece[sent:]
             return sent
 
-        # From here on nothing that others write may leave before the file.
+        # From here on no other write may leave before the file.
         with self.held():
             try:
                 await self.send_held(self.written)
                 while end is None or at < end:
                     size = _MOST_OF_FILE if end is None else min(_MOST_OF_FILE, end - at)
                     if not system_can and not piece:
-                        file.seek(at)  # what the file raises is no fault of the stream
+                        file.seek(at)  # an error of the file is no fault of the stream
                         piece = memoryview(file.read(size))
                     if self._stream.closed():
                         raise StreamClosed(_UNSENT, real_error=self._stream.error)
@@ -385,9 +385,9 @@ class Sender:
                         break
                     at += sent
                     self.passed += sent
-                    await asyncio.sleep(0)  # a peer that takes everything at once leaves others their turn
+                    await asyncio.sleep(0)  # a peer that takes everything at once leaves other tasks a turn
             finally:
-                if piece:  # offered and not taken: it has to leave before all else
+                if piece:  # offered and not taken: it must leave before everything else
                     self.put_first(piece)
         return at - offset
 
@@ -453,7 +453,7 @@ class Sender:
         if self._waiters is None:
             self._waiters = []
         elif len(self._waiters) >= self._most_waiters:
-            # Those that were cancelled: a peer that takes nothing must not have them pile up.
+            # Remove cancelled waiters: with a peer that takes nothing they must not pile up.
             self._waiters = [entry for entry in self._waiters if not entry[2].done()]
             heapify(self._waiters)
             self._most_waiters = max(_FEW_WAITERS, 2 * len(self._waiters))
@@ -476,13 +476,13 @@ class Sender:
     # The end
 
     def refuse(self, why: str) -> None:
-        """Refuse further writes, and say why; what is queued still leaves."""
+        """Refuse further writes with this reason; queued bytes still leave."""
         if not self.ended:
             self.ended = True
             self._refusal = why
 
     def end(self) -> None:
-        """Refuse further writes, and send the end of the stream after what is queued."""
+        """Refuse further writes, and send the end of the stream after the queue."""
         if self._eof_due is None:
             self.refuse("this half of the stream is ended: nothing can be written after its end")
             self._eof_due = True
@@ -490,7 +490,7 @@ class Sender:
                 self._send()
 
     def send_rest_of_pass(self) -> None:
-        """Send now what waits for nothing but the end of this pass; what is not taken stays."""
+        """Send now the bytes that only wait for the end of this pass; keep those not taken."""
         if self.state is SPENT:
             try:
                 while self.size:
@@ -499,12 +499,12 @@ class Sender:
                 pass
 
     def fail(self, error: BaseException) -> None:
-        """Close for this error: who has written, or goes on to, is told of it."""
+        """Close for this error: pending and later writes raise it."""
         self.error = error
         self.close()
 
     def close(self) -> None:
-        """Throw away what is queued, and tell who waits for it."""
+        """Discard the queue, and tell the waiters."""
         self._wake()
         if self.state is BLOCKED:
             self._watch(False)
@@ -519,7 +519,7 @@ class Sender:
             self._at_end_of_pass = None
         for chunk in self._queue or ():
             if isinstance(chunk, memoryview):
-                chunk.release()  # an exception's traceback may still know it
+                chunk.release()  # an exception's traceback may still refer to it
         self._queue = None
         self.written -= self.size
         self.size = 0
@@ -529,7 +529,7 @@ class Sender:
                 waiter.set_exception(self._lost())
 
     def check_can_write(self) -> None:
-        """Raise `StreamClosed` if nothing can be written any more."""
+        """Raise `StreamClosed` if nothing more can be written."""
         if self.state is CLOSED:
             raise self._lost(self._refusal)
         if self.ended:
@@ -562,7 +562,7 @@ class Sender:
 
 
 class _Done:
-    """An awaitable that is done: what was written has left already."""
+    """An awaitable that is done: the written bytes have left already."""
 
     __slots__ = ()
 
@@ -570,7 +570,7 @@ class _Done:
 
         def __await__(self) -> Generator[Any, None, None]: ...
     else:
-        # An empty iterator is all that await needs, and this makes one without a call in Python.
+        # await needs only an empty iterator, and this makes one without a Python call.
         __await__ = ().__iter__
 
 
@@ -578,7 +578,7 @@ DONE: Final = _Done()
 
 
 class Flush:
-    """Wait until the bytes up to `position` have left; awaiting it sends what is queued at once."""
+    """Wait until the bytes up to `position` have left; awaiting it sends the queue at once."""
 
     __slots__ = ("_position", "_sender")
 
@@ -592,9 +592,9 @@ class Flush:
 
 
 class _Call:
-    """A waiter that calls a function, and another one, if there is one, where the bytes never will leave.
+    """A waiter that calls a function when the bytes have left, and another, if given, when they never will.
 
-    Without it nobody is called then: the close callback tells so.
+    Without the second, no function is called then: the close callback reports it.
     """
 
     __slots__ = ("_callback", "_when_lost")
@@ -604,7 +604,7 @@ class _Call:
         self._when_lost = when_lost
 
     def done(self) -> bool:
-        """Return False: it is always worth telling."""
+        """Return False: it is never cancelled."""
         return False
 
     def set_result(self, result: None) -> None:

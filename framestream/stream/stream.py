@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     F = TypeVar("F", default=Any)  # the frames of a stream with a framing of its own
-    T = TypeVar("T", default=Any)  # the frames of a condition; of one that is only named, anything
+    T = TypeVar("T", default=Any)  # the frames of a condition; anything, if it is only named
 else:
     from typing import TypeVar
 
@@ -73,7 +73,7 @@ logger = logging.getLogger("framestream")
 
 _ids: Final = itertools.count(1)
 
-# One line in the log for each of a stream's troubles.
+# One line in the log for each kind of problem of a stream.
 _LINES: Final[dict[str, tuple[int, str]]] = {
     "read": (logging.WARNING, "error on read: %s"),
     "write": (logging.WARNING, "error on write: %s"),
@@ -83,21 +83,21 @@ _LINES: Final[dict[str, tuple[int, str]]] = {
     "frame": (logging.WARNING, "skipping a frame: %s"),
     "frames": (logging.WARNING, "%s"),
 }
-# Seconds that a TLS handshake has left when no more input is wanted.
+# Seconds that remain for a TLS handshake when no more input is wanted.
 _HANDSHAKE_GRACE: Final = 0.5
-# For less, a chunk that is received and copied costs no more than receiving in place.
+# For less, receiving a chunk and copying it costs no more than receiving in place.
 _WORTH_RECEIVING_IN_PLACE: Final = 1 << 14
 
 
 class ReadLimits(TypedDict, total=False):
-    """What can be limited about one read; None leaves it as it is for the stream.
+    """The limits of one read; None keeps the stream's own.
 
     Attributes:
         max_size: limit on the payload, in bytes.
-        on_oversize: what happens to a frame above it, see `FrameDecoder`; ``"close"`` also closes the stream.
+        on_oversize: what happens to a larger frame, see `FrameDecoder`; ``"close"`` also closes the stream.
         timeout: seconds until the frame must be complete.
-        deadline: the same as a time on the loop's clock.
-        min_rate: bytes per second that the frame must arrive with once it has begun.
+        deadline: the same, as a time on the loop's clock.
+        min_rate: bytes per second at which the frame must arrive once it has begun.
     """
 
     max_size: int | None
@@ -108,7 +108,7 @@ class ReadLimits(TypedDict, total=False):
 
 
 class StreamingLimits(ReadLimits):
-    """The same for a read whose payload goes to a function piece by piece."""
+    """The limits of a read whose payload goes to a function piece by piece."""
 
     streaming_callback: Required[OnBytes]
 
@@ -118,12 +118,12 @@ class StreamStats:
     """Counters of one stream since it was opened.
 
     Attributes:
-        bytes_received, bytes_sent: bytes from and to the transport, within TLS if there is TLS.
+        bytes_received, bytes_sent: bytes from and to the transport; with TLS, before encryption.
         frames_received, frames_sent: frames delivered, and frames given to `send`.
         oversize: frames above the limit.
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
-        broken: 1 once nothing can be read any more, because of the framing; 0 until then.
+        broken: 1 once nothing more can be read, because of the framing; 0 until then.
         waits: how often a read had to wait for the loop.
         read_high_water, write_high_water: the most bytes that were ever buffered.
     """
@@ -148,21 +148,21 @@ class IOStream(Generic[F]):
     ``stream.frames()``.
 
     Args:
-        transport: a connected socket, or any `Transport`; it belongs to the stream from here on.
-        framer: what `read`, `frames` and the others use when they are not given a condition, and, if it
-            can write, what `send` uses.
-        send_framer: what `send` uses, if that is something else.
-        loop: the event loop it belongs to; the running one if left out.
+        transport: a connected socket, or any `Transport`; the stream owns it from here on.
+        framer: used by `read`, `frames` and the others if they are called without a condition, and, if it
+            can write, by `send`.
+        send_framer: used by `send`, if different.
+        loop: the event loop of the stream; the running one if left out.
         options: see `StreamOptions`.
 
     Attributes:
         framer, send_framer: the stream's own framers.
         id: its number in this process, from 1 up; log records have it as ``connection``.
-        half_open: whether it stays open for writing when the peer has ended its half and a reader has been
-            told so; None: until somebody awaits `wait_closed`, and so has no more to say.
-        proxy_header: what a load balancer says about the client, a ``framestream_proxy.ProxyHeader``; None
-            unless `serve` was told to expect one.
-        receiver, sender, timeouts, callbacks: what it is made of; for those who build reads of their own.
+        half_open: whether it stays open for writing after the peer has ended its half and a reader has seen
+            that end; None: until a task awaits `wait_closed`, and so has no more to write.
+        proxy_header: the header in which a load balancer named the client, a
+            ``framestream_proxy.ProxyHeader``; None unless `serve` was told to expect one.
+        receiver, sender, timeouts, callbacks: its parts; for code that defines its own reads.
     """
 
     # fmt: off
@@ -236,7 +236,7 @@ class IOStream(Generic[F]):
     def read(self, condition: Condition[Any] = None, **options: Any) -> Any:
         """Return the next frame, waiting for it if needed. Cancelling consumes nothing.
 
-        Exactly the frame is consumed; what follows it is for the next read, whatever its condition.
+        It consumes exactly the frame; the bytes after it are for the next read, with any condition.
 
         Args:
             condition: what the frame is: a read condition, or the name or spec string of one; the
@@ -245,21 +245,21 @@ class IOStream(Generic[F]):
             callback: called with the frame in a later pass of the loop. There is nothing to await then,
                 and an error other than the end of the stream closes the stream.
             streaming_callback: called with the payload piece by piece as it becomes final, not decoded;
-                the frame itself is then ``b""``. No limit of size applies.
+                the frame itself is then ``b""``. No size limit applies.
 
         Raises:
-            FramingError: the bytes can be no such frame; nothing can be read after it.
+            FramingError: the bytes cannot be a frame; nothing after them can be read.
             FrameTooLarge, IncompleteFrame, PayloadError: see `FrameDecoder.next_frame`.
             StreamClosed: the stream ended before the frame began, or was closed, reset or broken;
-                ``real_error`` tells which. What is already buffered can still be read.
-            StreamTimeout: a limit of time is passed; nothing is consumed, and the stream is usable.
+                ``real_error`` tells which. Bytes already buffered can still be read.
+            StreamTimeout: a time limit is passed; nothing is consumed, and the stream is usable.
             StreamBusy: another read is still under way.
         """
         if condition is None or type(condition) is str:
             condition = self._receiving(condition)
         if options or events.frame_received is not None:
             return self._read_with(condition, **options)  # type: ignore[arg-type]
-        # The way of most reads: one coroutine, which never waits if the frame is there.
+        # Most reads take this path: one coroutine, which never waits if the frame is there.
         return next_answer(self, condition)  # type: ignore[arg-type]
 
     def _read_with(
@@ -304,8 +304,8 @@ class IOStream(Generic[F]):
     def frames(self, condition: Condition[Any] = None) -> Frames[Any]:
         """Iterate over frames until the stream ends cleanly.
 
-        Leaving the loop is safe at any point: the next read begins with the next frame. Raises what
-        `read` does, but for a clean end.
+        Leaving the loop is safe at any point: the next read begins with the next frame. Raises the same as
+        `read`, except for a clean end.
         """
         return Frames(self, self._receiving(condition))
 
@@ -317,7 +317,7 @@ class IOStream(Generic[F]):
     @overload
     def batches(self, condition: ReadBy[T]) -> Batches[T]: ...
     def batches(self, condition: Condition[Any] = None) -> Batches[Any]:
-        """Iterate over everything that is there, as lists of frames: the cheapest way to read many."""
+        """Iterate over all complete frames, as lists: the cheapest way to read many."""
         return Batches(self, self._receiving(condition))
 
     def open_frame(self, condition: Condition[Any] = None) -> FrameBody:
@@ -329,18 +329,18 @@ class IOStream(Generic[F]):
                 async for part in body:
                     ...
 
-        The parts are the payload as it is on the wire. Leaving the block early skips the rest of a frame that
-        has begun.
+        The parts are the payload as it was sent, not decoded. Leaving the block early skips the rest of a
+        frame that has begun.
         """
         return FrameBody(self, self._receiving(condition))
 
     def on_frame(self, condition: Condition[T], callback: Callable[[T], object]) -> FrameHandler:
-        """Call a function with every frame from now on, straight from the loop: the fastest way to serve.
+        """Call a function with every frame from now on, directly from the loop: the fastest way to serve.
 
-        Nothing else can read until the returned handler's ``stop()``. No frame is delivered while the
-        handler is paused, nor while more than `write_high_water` bytes are queued. The end of the stream
-        is told by the close callback; an exception in the function closes the stream. The stream's limits
-        of time do not apply: a handler has no read that could take too long.
+        No other read is possible until the returned handler's ``stop()``. No frame is delivered while the
+        handler is paused, nor while more than `write_high_water` bytes are queued. The close callback
+        reports the end of the stream; an exception in the function closes the stream. The stream's time
+        limits do not apply: a handler has no read that could take too long.
         """
         handler = FrameHandler(self, self._receiving(condition), callback)
         handler.start()
@@ -353,8 +353,8 @@ class IOStream(Generic[F]):
             raise TypeError("no condition given, and the stream has no framer of its own")
         return self.framer
 
-    # Reading bytes. What takes `options` takes what `read` takes besides the condition, and returns what that
-    # does: something to await, or None where there is a `callback`.
+    # Reading bytes. These methods take the options of `read` as `options`, and return what it returns:
+    # an awaitable, or None with a `callback`.
 
     def read_bytes(self, size: int, *, partial: bool = False, **options: Any) -> Any:
         """Return exactly `size` bytes; with `partial`, at least one and at most `size`."""
@@ -363,7 +363,7 @@ class IOStream(Generic[F]):
     def read_until(
         self, delimiter: bytes | tuple[bytes, ...], *, max_bytes: int | None = None, **options: Any
     ) -> Any:
-        """Return everything up to a delimiter, and the delimiter.
+        """Return all bytes up to a delimiter, and the delimiter.
 
         If that is more than `max_bytes`, it is a `FrameTooLarge` and the stream is closed.
         """
@@ -372,16 +372,16 @@ class IOStream(Generic[F]):
         return self.read(Delimiter(delimiter, keep=True), **_limited(max_bytes, options))
 
     def read_until_regex(self, pattern: bytes, *, max_bytes: int | None = None, **options: Any) -> Any:
-        """Return everything up to the end of the first match; `max_bytes` is as for `read_until`."""
+        """Return all bytes up to the end of the first match; `max_bytes` is as for `read_until`."""
         from framestream.framers import Regex  # noqa: PLC0415 - most streams need none
 
         return self.read(Regex(pattern), **_limited(max_bytes, options))
 
     def read_until_close(self, **options: Any) -> Any:
-        """Return everything up to the end of the stream, and close it (unless half open).
+        """Return all bytes up to the end of the stream, and close it (unless half open).
 
-        The limit is `max_buffer_size` unless there is a `max_size`. A connection reset by the peer is an
-        end; cut off in any other way it is a `StreamClosed`.
+        The limit is `max_buffer_size` unless `max_size` is given. A reset by the peer is an
+        end; any other disconnect is a `StreamClosed`.
         """
         if options.get("streaming_callback") is None:
             options = {"max_size": self.receiver.max_buffer_size, **options}
@@ -422,7 +422,7 @@ class IOStream(Generic[F]):
             return got
 
     async def _receive_in_place(self, place: memoryview) -> bool:
-        # Returns False if the place could not be filled: what is there is buffered.
+        # Returns False if the place could not be filled: the bytes that arrived are buffered.
         self.receiver.check_free()
         self.receiver.check_not_in_parts()
         decoder = self.receiver.decoder
@@ -435,7 +435,7 @@ class IOStream(Generic[F]):
         return decoder.release_place(consume=True)
 
     async def peek(self, size: int) -> bytes:
-        """Return the next `size` bytes, fewer if the stream ends before. Nothing is consumed."""
+        """Return the next `size` bytes, or fewer if the stream ends before. Nothing is consumed."""
         await bytes_arrived(self, size)
         return self.receiver.decoder.peek(size)
 
@@ -446,7 +446,7 @@ class IOStream(Generic[F]):
     ) -> Awaitable[None]:
         """Write bytes; awaiting the result waits until they have left.
 
-        They are queued even if nothing awaits the result, and cancelling the wait does not take them back.
+        They are queued even if the result is not awaited, and cancelling the wait does not take them back.
         No buffer is copied: do not change one before it has left.
 
         Args:
@@ -459,7 +459,7 @@ class IOStream(Generic[F]):
         """
         sender = self.sender
         if callback is not None:
-            callback = in_context(callback)  # refuses what is none before anything is written
+            callback = in_context(callback)  # refuses a wrong one before anything is written
         is_out = sender.write(data if type(data) is bytes else as_chunks(data))
         if callback is not None:
             sender.call_when_sent(partial(self.callbacks.soon, callback))
@@ -470,10 +470,10 @@ class IOStream(Generic[F]):
     @overload
     def send(self, frame: T, framer: Framer[T] | str) -> Awaitable[None]: ...
     def send(self, frame: Any, framer: SendFramer = None) -> Awaitable[None]:
-        """Write one frame; awaiting the result waits only while too much is queued.
+        """Write one frame; awaiting the result waits only while too many bytes are queued.
 
         That is: above `write_high_water` bytes, until no more than `write_low_water` are left. So frames
-        sent in a row leave together. The frame is queued even if nothing awaits the result.
+        sent in a row leave together. The frame is queued even if the result is not awaited.
 
         Raises:
             EncodeError: the frame has no encoding; nothing is written.
@@ -485,7 +485,7 @@ class IOStream(Generic[F]):
         try:
             data = chosen.encode(frame)
         except (AttributeError, TypeError):
-            writing(chosen)  # says what was meant, if that is the reason
+            writing(chosen)  # suggests what was meant, if that is the reason
             raise
         except SystemExit as error:
             raise FramerContractError("encode raised SystemExit", framer=str(chosen)) from error
@@ -496,21 +496,21 @@ class IOStream(Generic[F]):
         return DONE if is_out else self.sender.room()
 
     async def drain(self) -> None:
-        """Wait while too much is queued: above `write_high_water` bytes, until `write_low_water`."""
+        """Wait while too many bytes are queued: above `write_high_water`, until `write_low_water`."""
         if self._end is not None:
             raise StreamClosed(real_error=self.error)
         await self.sender.room()
 
     async def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:
-        """Send a file, or `count` bytes of it, from `offset` on; return how many bytes that were.
+        """Send a file, or `count` bytes of it, from `offset` on; return the number of bytes sent.
 
-        The system copies where it can (a file into a plain socket). What is written meanwhile leaves
-        after the file. Cancelling leaves off in the middle of it; so does what the file raises.
+        The system copies if it can (a file into a plain socket). Bytes written meanwhile leave
+        after the file. Cancelling stops in the middle of it, and so does an error of the file.
         """
         return await self.sender.send_file(file, offset, count)
 
     def write_eof(self) -> Awaitable[None]:
-        """End this half of the stream after what is written; awaiting it waits until that has left."""
+        """End this half of the stream after the queued bytes; awaiting it waits until all have left."""
         self.sender.end()
         return self.sender.flush()
 
@@ -533,10 +533,10 @@ class IOStream(Generic[F]):
     def framed(
         self, framer: ReadCondition[Any] | str, send_framer: SendFramer = None, *, leftover: Leftover = "keep"
     ) -> IOStream[Any]:
-        """Set what the stream reads and sends by, and return the stream itself.
+        """Set the framers for reading and sending, and return the stream itself.
 
-        Both directions change, or neither. What is received and not yet read goes to the new framer, or,
-        with ``leftover="refuse"``, must not exist: where a protocol forbids to send ahead of the switch,
+        Both directions change, or neither. Bytes received and not yet read go to the new framer. With
+        ``leftover="refuse"`` there must be none: in a protocol that forbids sending before the switch,
         such bytes are an attack.
 
         Raises:
@@ -570,32 +570,32 @@ class IOStream(Generic[F]):
         leftover: Leftover = "refuse",
         truncation_is_end: bool = False,
     ) -> None:
-        """Go on under TLS: flush what is written, then shake hands, within `timeout` seconds.
+        """Continue under TLS: flush queued bytes, then shake hands, within `timeout` seconds.
 
-        What is written meanwhile leaves encrypted. If the handshake fails, or is cancelled, the stream is
+        Bytes written meanwhile leave encrypted. If the handshake fails, or is cancelled, the stream is
         closed.
 
         Args:
             context: certificates, verification, protocols offered; see `client_tls` and `server_tls`.
             server_side: wait for the peer to begin the handshake.
-            server_hostname: whom the certificate must be for.
+            server_hostname: the host name that the certificate must have.
             timeout: seconds for all of it.
-            leftover: what becomes of bytes that were received ahead of the handshake and not read.
+            leftover: what to do with bytes received before the handshake and not read.
                 ``"refuse"`` is for protocols that agree on TLS in plain text (STARTTLS): such bytes are an
                 attack, unless they are the client's part of the handshake, which a server may have received
-                by now. ``"keep"`` takes whatever is there for the beginning of the handshake.
-            truncation_is_end: take a connection that ends without TLS's own goodbye (close_notify) for one
-                that has ended, for peers known to leave it out. Otherwise it has been cut off, perhaps by
+                by now. ``"keep"`` treats them as the beginning of the handshake.
+            truncation_is_end: treat a connection that ends without TLS's close_notify as
+                ended, for peers known to leave it out. Otherwise it was truncated, perhaps by
                 an attacker, and reads raise `StreamClosed` with an ``ssl.SSLEOFError``.
 
         Raises:
-            ValueError: the context checks the host name and there is no `server_hostname`, or `timeout` is no
-                time; nothing is done.
+            ValueError: the context checks the host name and `server_hostname` is missing, or `timeout` is
+                not a time; nothing is done.
             StreamBusy: a read is under way, or a file is being sent; nothing is done.
-            FramingError: plaintext was received ahead of the handshake. Somebody may have slipped it in, so
+            FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
                 it is refused and the stream is closed.
             ssl.SSLError: the handshake failed; ``ssl.SSLCertVerificationError`` for a bad certificate.
-            StreamTimeout, StreamClosed: it took too long; the peer left, or somebody here closed the stream.
+            StreamTimeout, StreamClosed: it took too long; the peer left, or the stream was closed here.
         """
         from framestream.transport.tls import TLSTransport, check_host_name  # noqa: PLC0415 - most need no TLS
 
@@ -606,8 +606,8 @@ class IOStream(Generic[F]):
         self.sender.check_can_write()
         self.sender.check_not_held()
         receiver, sender = self.receiver, self.sender
-        # The first record of a client's handshake, and nothing else that is text, begins like this (RFC 8446,
-        # section 5.1). It may be here already: the client has had our consent for a while.
+        # A client's handshake begins with this record, and no text begins so (RFC 8446, section 5.1).
+        # It may have arrived already: the client has had our consent for a while.
         if leftover == "refuse" and not (server_side and receiver.decoder.peek(2) == b"\x16\x03"):
             try:
                 self._refuse_leftover("the TLS handshake")
@@ -617,12 +617,12 @@ class IOStream(Generic[F]):
         receiver.claim(Claim(self, REST, "TLS is being started; await that first"), None)
 
         try:
-            # From here on nothing that others write may leave before the handshake is done.
+            # From here on no other write may leave before the handshake is done.
             with sender.held():
                 try:
                     async with within(timeout, "TLS handshake not done"):
                         await sender.send_held(sender.written)
-                        if receiver.end is None:  # else nobody is there to shake hands with
+                        if receiver.end is None:  # otherwise there is no peer to shake hands with
                             tls = TLSTransport(
                                 receiver.transport,
                                 context,
@@ -648,7 +648,7 @@ class IOStream(Generic[F]):
     # The end
 
     def set_close_callback(self, callback: Callable[[], object] | None) -> None:
-        """Call a function once when the stream is closed, by whomever, after all other callbacks.
+        """Call a function once when the stream is closed, by either side, after all other callbacks.
 
         While it is set, an idle stream notices that the peer closes.
         """
@@ -659,7 +659,7 @@ class IOStream(Generic[F]):
             self.watch_for_end()
 
     async def wait_closed(self) -> None:
-        """Wait until the stream is closed, by whomever; an idle stream notices that the peer closes.
+        """Wait until the stream is closed, by either side; an idle stream notices that the peer closes.
 
         Cancelling the wait changes nothing.
         """
@@ -669,7 +669,7 @@ class IOStream(Generic[F]):
             await self.callbacks.wait_closed(self.watch_for_end)
 
     def watch_for_end(self) -> None:
-        """Notice the end of the stream although nobody reads, if anybody wants to know of it."""
+        """Notice the end of the stream without a read, if a callback or task waits for it."""
         if self._end is not None or self._handshake is not None:
             return
         if self._callbacks is None or not self._callbacks.await_end:
@@ -685,10 +685,10 @@ class IOStream(Generic[F]):
             self.note_end()
 
     def end_input(self) -> None:
-        """Take what has arrived for the end: whoever reads sees a clean end after the last frame of it.
+        """Treat the bytes that have arrived as all: readers see a clean end after their last frame.
 
         A frame that has begun may still be completed; a TLS handshake that has begun has half a second
-        for that. Writing goes on. This is how a server lets its connections finish what they are at.
+        for that. Writing continues. A server uses this to let its connections finish what they have begun.
         """
         self.receiver.drain()
         if self._handshake is not None:
@@ -701,8 +701,8 @@ class IOStream(Generic[F]):
     def close(self, error: BaseException | None = None) -> None:
         """Close at once, because of `error` if given; do nothing if the stream is closed.
 
-        What the system does not take at once is lost; what is buffered can still be read. A pending read is
-        completed if what is there completes it, else it raises `StreamClosed`.
+        Bytes that the system does not take at once are lost; buffered bytes can still be read. A pending read
+        is completed if buffered bytes complete it, else it raises `StreamClosed`.
         """
         if self._end is None:
             self._end = End(EndKind.CLOSED, error)
@@ -731,8 +731,8 @@ class IOStream(Generic[F]):
         events.tell("stream_closed", stream=self)
 
     def _say_goodbye(self, transport: Transport) -> None:
-        # A peer takes a connection that is reset, or one under TLS that ends without a goodbye, for cut off.
-        # So it is ended in good order where that is the truth: everything was sent.
+        # To a peer, a reset or the end of TLS without a close_notify means truncation. So end the connection
+        # in good order if everything was sent.
         if self.error is not None or self.sender.pending:
             return
         if transport.needs_close_notify:
@@ -745,14 +745,14 @@ class IOStream(Generic[F]):
             transport.discard()
 
     def detach(self) -> Transport:
-        """Give the transport away: the stream is closed, and the connection goes on without it.
+        """Give the transport away: the stream is closed, and the connection continues without it.
 
-        The close callback does not run. Whoever takes the transport closes it.
+        The close callback does not run. The new owner of the transport closes it.
 
         Raises:
             StreamClosed: the stream is closed.
-            StreamBusy: a read is under way, or something that was written has still to leave.
-            FramingError: something was received that nobody has read.
+            StreamBusy: a read is under way, or written bytes have still to leave.
+            FramingError: received bytes are unread.
         """
         if self._end is not None:
             raise StreamClosed(real_error=self.error)
@@ -766,13 +766,13 @@ class IOStream(Generic[F]):
         return self.receiver.transport
 
     async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
-        """Send what is written, then close. After `timeout` seconds, or when cancelled, close anyway.
+        """Send queued bytes, then close. After `timeout` seconds, or when cancelled, close anyway.
 
-        With `linger`, a peer that has sent what nobody has read gets the end of the stream first, and so
-        many seconds to notice it; what it sends until then, up to 16 MiB, is thrown away. A connection that
-        is closed in its face is reset, and it may lose the last of what was written.
+        With `linger`, if received bytes are unread, first end this half and give the peer that many
+        seconds to notice; up to 16 MiB that it sends until then are discarded. Closing at once would reset
+        the connection, and the peer may then lose the last bytes sent to it.
 
-        Raises nothing if the peer takes no more: there is nobody left to tell.
+        Raises nothing if the peer takes no more.
         """
         check_seconds("timeout", timeout, optional=True)
         check_seconds("linger", linger)
@@ -780,7 +780,7 @@ class IOStream(Generic[F]):
         try:
             needs_end = self.receiver.transport.needs_close_notify
             if needs_end and self._end is None:
-                sender.end()  # a goodbye is waited for like any other bytes
+                sender.end()  # wait for the end like any other bytes
             sender.refuse("the stream is being closed")
             lingering = await self._linger() if linger else None
             if lingering is not None:
@@ -797,14 +797,14 @@ class IOStream(Generic[F]):
             self.close()
 
     async def _linger(self) -> asyncio.Future[None] | None:
-        # A system that closes a connection over bytes that nobody has read, or gets more of them, resets it,
-        # and then the peer may lose what was sent to it before. A peer that has sent nothing costs nothing.
+        # A system that closes a connection over unread bytes, or receives more of them, resets it,
+        # and then the peer may lose bytes sent to it before. A peer that has sent nothing costs nothing.
         receiver = self.receiver
         if self._end is not None or receiver.end is not None or self.sender.error or self.reading():
             return None
         is_asked = receiver.decoder.buffered or receiver.transport.receive_now()
         if not is_asked and receiver.state is PAUSED:
-            receiver.watch()  # it may be one that cannot be asked: by then it has pushed what is there
+            receiver.watch()  # it may only push: by then it has pushed what has arrived
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         if not receiver.decoder.buffered or receiver.state is ENDED or self.reading():
@@ -824,17 +824,17 @@ class IOStream(Generic[F]):
         else:
             self.close()
 
-    # What its parts tell it, and ask of it
+    # For its parts
 
     @property
     def callbacks(self) -> Callbacks:
-        """What runs callbacks; made when the first is needed."""
+        """The runner of callbacks; made on first use."""
         if self._callbacks is None:
             self._callbacks = Callbacks(self, self.loop)
         return self._callbacks
 
     def on_input_end(self, end: End) -> None:
-        """Close because of a broken connection; of a clean end, only if nobody is there to read up to it."""
+        """Close after a broken connection; after a clean end, only if no read will meet it."""
         if end.is_clean:
             if self._callbacks is not None and self._callbacks.await_end:
                 self._close_if_over()
@@ -844,7 +844,7 @@ class IOStream(Generic[F]):
             self.close(end.error)
 
     def on_write_error(self, error: BaseException) -> None:
-        """Close, unless the peer only takes no more: what it has sent, or goes on sending, is read."""
+        """Close, unless the peer only takes no more: what it has sent, or still sends, can be read."""
         if self._end is not None:
             return
         if not is_reset(error):
@@ -852,7 +852,7 @@ class IOStream(Generic[F]):
             self.close(error)
             return
         self.sender.fail(error)
-        self._end = End(EndKind.CLOSED, error)  # if the end has arrived, this is what led to it
+        self._end = End(EndKind.CLOSED, error)  # an end that has arrived was caused by this error
         self.receiver.receive_rest()
         if self.receiver.end is None:
             self._end = None
@@ -860,12 +860,12 @@ class IOStream(Generic[F]):
             self._close()
 
     def ended(self) -> StreamClosed:
-        """Return what to raise when a reader has met the end of the stream, and close if that is due."""
+        """Return the error for a reader at the end of the stream, and close if that is due."""
         self.note_end()
         return StreamClosed("stream ended", real_error=self.error)
 
     def note_end(self, error: BaseException | None = None) -> None:
-        """Close, unless half open, when a reader has seen the end: after what is still to be sent."""
+        """Close, unless half open, after a reader has seen the end: first send the queue."""
         if self._end is not None:
             return
         if self.sender.error is not None:
@@ -875,9 +875,9 @@ class IOStream(Generic[F]):
             self.sender.call_when_sent(partial(self.close, error))
 
     def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:
-        """Return what to raise for this error of the decoder, and close the stream if that is its rule.
+        """Return the error to raise for this error of the decoder, and close the stream if its rule says so.
 
-        With `keep`, the stream keeps a broken off frame as its error: there is nobody to raise it to.
+        With `keep`, the stream keeps an incomplete frame as its error, since no caller can receive it.
         """
         if isinstance(error, IncompleteFrame):
             end = self.receiver.end
@@ -890,7 +890,7 @@ class IOStream(Generic[F]):
         return error
 
     def skips(self, error: BaseException) -> bool:
-        """Return True for an error that cost its own frame only: who has nobody to tell reads on.
+        """Return True for an error that cost only its own frame: a read without a caller continues.
 
         The first is logged, the others are counted: a peer does not decide how long a log gets.
         """
@@ -908,16 +908,16 @@ class IOStream(Generic[F]):
             events.frame_received(stream=self, condition=condition, frame=frame)
 
     def log_problem(self, problem: Problem, error: BaseException) -> None:
-        """Log what the stream is about to close for, or to skip: one line on the logger ``framestream``.
+        """Log the reason for closing or skipping: one line on the logger ``framestream``.
 
-        A subclass may say it elsewhere, or in other words. It must not raise.
+        A subclass may log elsewhere, or in other words. It must not raise.
 
         Args:
             problem: ``"read"`` or ``"write"``: the transport failed, and not because the peer is gone;
                 ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
-                above its limit, and the rule for that is ``"close"``; ``"callback"``: a function of the
-                user's raised; ``"frame"``: a frame is skipped that cannot be decoded, or is above its limit,
-                and there is nobody to raise that to; ``"frames"``: the stream is closed, and so many others
+                above its limit, and the policy is ``"close"``; ``"callback"``: a function of the
+                user's raised; ``"frame"``: a frame that cannot be decoded, or is above its limit, is skipped,
+                since no caller can receive the error; ``"frames"``: the stream is closed, and so many others
                 were skipped.
             error: the exception at hand.
         """
@@ -929,14 +929,14 @@ class IOStream(Generic[F]):
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        """What every log record about this stream has, as its `extra`: the stream, its id, its peer."""
+        """The fields of every log record about this stream, as its `extra`: the stream, its id, its peer."""
         return {"stream": self, "connection": self.id, "peer": self.peer}
 
-    # What it is
+    # State
 
     @property
     def error(self) -> BaseException | None:
-        """What closed the stream; None while it is open and after an orderly close."""
+        """The error that closed the stream; None while it is open and after an orderly close."""
         return None if self._end is None else self._end.error
 
     def closed(self) -> bool:
@@ -949,17 +949,17 @@ class IOStream(Generic[F]):
         return (reader is not None and not reader.given_up) or self.receiver.decoder.streaming
 
     def writing(self) -> bool:
-        """Tell whether something that was written has still to leave."""
+        """Tell whether written bytes have still to leave."""
         return self.sender.pending
 
     @property
     def transport(self) -> Transport:
-        """What the stream reads from and writes to."""
+        """The transport that the stream reads from and writes to."""
         return self.receiver.transport
 
     @property
     def peer(self) -> str:
-        """Who is on the other side, as text."""
+        """The other side's address, as text."""
         return self.receiver.transport.peer
 
     @property
@@ -969,7 +969,7 @@ class IOStream(Generic[F]):
 
     @property
     def offset(self) -> int:
-        """Where in the received stream the next unread byte is, counted from its first."""
+        """Offset in the received stream of the next unread byte, counted from its first."""
         return self.receiver.decoder.offset
 
     @property
@@ -984,7 +984,7 @@ class IOStream(Generic[F]):
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, value)
             except OSError:
-                return  # no TCP; or a peer that is gone, which who reads or writes next will notice
+                return  # not TCP; or a peer that is gone, which the next read or write notices
 
     @property
     def stats(self) -> StreamStats:
@@ -1008,7 +1008,7 @@ class IOStream(Generic[F]):
 def directions(
     framer: ReadCondition[Any] | str | None, send_framer: SendFramer
 ) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
-    # What to read by and what to write by: the same framer, where it can write.
+    # The framers to read and write with: the same one, if it can write.
     for name, given in (("framer", framer), ("send_framer", send_framer)):
         if not isinstance(given, ReadCondition | str | None):
             raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")

@@ -1,4 +1,4 @@
-"""Time limits on a read that waits: a deadline for the frame, a silent peer, a peer that trickles."""
+"""Time limits on a waiting read: a deadline for the frame, a silent peer, a slow peer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ReadTimeouts:
     Attributes:
         timeout: seconds for the whole read, from its beginning.
         idle: seconds without a single byte.
-        rate: bytes per second, on average since the frame's first byte; looked at once `grace` seconds
+        rate: bytes per second, on average since the frame's first byte; checked once `grace` seconds
             have passed since then, so that a read may wait for a frame to begin.
         grace: see `rate`.
         deadline: the latest time for the whole read on the loop's clock.
@@ -39,7 +39,7 @@ class ReadTimeouts:
     def but(
         self, timeout: float | None = None, deadline: float | None = None, min_rate: float | None = None
     ) -> ReadTimeouts:
-        """Return the limits of one read that has some of its own; refuse those without a meaning."""
+        """Return the limits of one read that overrides some; refuse invalid ones."""
         check_seconds("timeout", timeout, optional=True)
         check_time("deadline", deadline)
         rate = self.rate if min_rate is None else min_rate
@@ -62,7 +62,7 @@ class ReadTimer:
     """Watch over one read, or over one frame that is read in parts.
 
     One timer of the loop serves all limits: it is set for the earliest, and again if that was not due.
-    Between the parts of a frame no time passes: what its reader does there is not the peer's fault.
+    Between the parts of a frame no time passes: the reader's work there is not the peer's fault.
     """
 
     # fmt: off
@@ -89,7 +89,7 @@ class ReadTimer:
         self._handle: asyncio.Handle | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
-        """Go on with the next part of the frame."""
+        """Continue with the next part of the frame."""
         if self._paused is not None:
             pause, self._paused = loop.time() - self._paused, None
             self._began += pause
@@ -107,7 +107,7 @@ class ReadTimer:
             self._set()
 
     def note_arrival(self) -> None:
-        """Take note that bytes have arrived."""
+        """Note that bytes have arrived."""
         self._arrived = self._loop.time()
         if self._first is None:
             self._first = self._arrived
@@ -133,7 +133,7 @@ class ReadTimer:
         if due > now:
             self._handle = self._loop.call_at(due, self._check)
         else:
-            # In two passes: by then whatever has arrived already is pushed.
+            # In two passes: by then all bytes that have arrived already are pushed.
             self._handle = self._loop.call_soon(self._check_soon)
 
     def _check_soon(self) -> None:
@@ -155,7 +155,7 @@ class ReadTimer:
         if limits.idle is not None:
             due.append((self._arrived + limits.idle, f"nothing received for {now - self._arrived:.3g} s"))
         if limits.rate and self._first is not None:
-            # The bytes that came pay for this much time; those passed on already count as well.
+            # The bytes received pay for this much time; those passed on already count as well.
             got = self._decoder.received - self._offset
             took = f"{now - self._first:.3g} s, minimum {limits.rate:g} bytes/s"
             paid_until = self._first + max(limits.grace, got / limits.rate)
@@ -165,7 +165,7 @@ class ReadTimer:
 
 @asynccontextmanager
 async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
-    """Cancel the block after `timeout` seconds: then it is a `StreamTimeout` that says what is wrong."""
+    """Cancel the block after `timeout` seconds: then it is a `StreamTimeout` with this message."""
     try:
         async with asyncio.timeout(timeout):
             yield

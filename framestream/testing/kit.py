@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, Unpack
 
 from framestream.framer import ReadCondition
-from framestream.testing import answers, cost, starts, streams, writing
+from framestream.testing import answers, cost, splits, starts, streams, writing
 from framestream.testing.contract import describe_framer, under
 from framestream.testing.suite import Arguments, Suite
 
@@ -23,11 +23,12 @@ _CHECKS: tuple[Function, ...] = (
     writing.check_foreign_frames, writing.check_wide_buffers, cost.check_resume, cost.check_linear_cost,
     cost.check_memory, cost.check_many_frames, cost.check_many_bad_frames, cost.check_declared_sizes,
     streams.check_decoder, streams.check_bad_frames, streams.check_truncation, streams.check_malformed,
-    streams.check_incomplete, streams.check_spoilt_bytes, streams.check_limits, streams.check_spec_string,
+    streams.check_incomplete, streams.check_spoilt_bytes, streams.check_limits, splits.check_splits,
+    streams.check_spec_string,
 )
 _NOT_IF_CHUNK_DEPENDENT = (
     answers.check_final, streams.check_chunking, writing.check_round_trip, streams.check_decoder,
-    streams.check_truncation, streams.check_limits, streams.check_bad_frames,
+    streams.check_truncation, streams.check_limits, streams.check_bad_frames, splits.check_splits,
 )
 # fmt: on
 

@@ -163,7 +163,7 @@ class Suite:
         """Return streams spoilt at random."""
         wires = [wire for wire in self.wires if len(wire) <= 4096] or [b"\0framestream\r\n"]
         source = Random(self.seed)  # noqa: S311  # reproducible, not secret
-        return [_spoil(wires[number % len(wires)], source) for number in range(count)]
+        return [spoil(wires[number % len(wires)], source) for number in range(count)]
 
     def chunkings(self, data: bytes, *, few: bool = False) -> Iterator[list[bytes]]:
         """Yield ways to cut a stream: enough of them, and not too many for the kit to stay quick."""
@@ -257,7 +257,7 @@ def spliced(data: bytes, runs: Iterable[tuple[int, int, bytes]]) -> bytes:
     return b"".join(parts)
 
 
-def _spoil(data: bytes, source: Random) -> bytes:
+def spoil(data: bytes, source: Random) -> bytes:
     """Return `data` with up to four changes, and sometimes without its end."""
     inserts = (
         b"",

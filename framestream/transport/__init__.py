@@ -1,6 +1,6 @@
-"""What carries a stream's bytes, for those who bring a transport of their own, or a socket of their own.
+"""Transports, which carry a stream's bytes; for code that brings its own transport or socket.
 
-`Transport` says what a stream asks of one and `Sink` what a stream is to it; `PolledTransport` is the usual
+`Transport` defines what a stream needs and `Sink` what receives its bytes; `PolledTransport` is the usual
 way to write one; `is_reset`, `joined` and `address_of_peer` help with that.
 """
 
@@ -30,21 +30,21 @@ __all__ = [
     "transport_over",
 ]
 
-_watching: dict[type[asyncio.AbstractEventLoop], bool] = {}  # asking costs as much as a system call
+_watching: dict[type[asyncio.AbstractEventLoop], bool] = {}  # testing a loop costs as much as a system call
 
 
 def transport_over(
     sock: socket.socket, loop: asyncio.AbstractEventLoop | None = None, peer: str = ""
 ) -> Transport:
-    """Return a transport over a connected socket, which may speak TLS already, that works on this loop.
+    """Return a transport for this loop over a connected socket, which may speak TLS already.
 
     Args:
-        sock: the socket; belongs to the transport from here on.
-        loop: the loop to be used; the running one if None.
-        peer: the peer's address as text, where it is known.
+        sock: the socket; the transport owns it from here on.
+        loop: the loop to use; the running one if None.
+        peer: the peer's address as text, if known.
 
     Raises:
-        TypeError, ValueError: it is no socket, or one that keeps the borders of messages.
+        TypeError, ValueError: it is not a socket, or one that keeps message boundaries.
     """
     if isinstance(sock, ssl.SSLSocket):
         return TLSSocketTransport(sock, peer)
@@ -62,7 +62,7 @@ def can_watch_descriptors(loop: asyncio.AbstractEventLoop | None = None) -> bool
     kind = type(loop)
     if kind not in _watching:
         try:
-            loop.remove_reader((1 << 31) - 1)  # no process has so many: this only asks
+            loop.remove_reader((1 << 31) - 1)  # no process has so many: this is only a test
             _watching[kind] = True
         except NotImplementedError:
             _watching[kind] = False

@@ -1,15 +1,15 @@
-"""The seam between a stream and what carries its bytes.
+"""The interface between a stream and the transport that carries its bytes.
 
-A transport *pushes* what arrives into a `Sink`, in the words of ``asyncio.BufferedProtocol``, and takes what
-is to be sent without ever waiting. It knows neither frames nor tasks::
+A transport *pushes* received bytes into a `Sink`, with the methods of ``asyncio.BufferedProtocol``, and sends
+bytes without ever waiting. It knows neither frames nor tasks::
 
     socket, pipe  (PolledTransport) ──┐ get_buffer, buffer_updated
     asyncio's own (LoopTransport)   ──┼──────────────► sink: a stream's receiver, or TLS, which
     a pair in memory, yours         ──┘ eof_received          pushes what it decrypts in turn
                                         connection_lost
 
-A transport of your own subclasses `PolledTransport` if it can be asked ("is there anything?"), or `Transport`
-if something calls it with bytes.
+A transport of your own subclasses `PolledTransport` if it can be asked for bytes, or `Transport` if other
+code calls it with bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Buffer: TypeAlias = "bytes | memoryview"
 
-_RESETS: Final = (errno.ETIMEDOUT, errno.ENOTCONN)  # beside those that Python calls a ConnectionError
+_RESETS: Final = (errno.ETIMEDOUT, errno.ENOTCONN)  # besides those that Python calls a ConnectionError
 
 
 def is_reset(error: BaseException | None) -> bool:
@@ -38,40 +38,40 @@ def is_reset(error: BaseException | None) -> bool:
 
 
 class Sink(Protocol):
-    """Whom a transport pushes into. None of these raise; call them from the loop, never inside a task."""
+    """The receiver of a transport's pushes. No method raises; call them from the loop, never in a task."""
 
     def get_buffer(self, sizehint: int, /) -> memoryview:
-        """Return where to put bytes next; valid until `buffer_updated`, or until it is asked again."""
+        """Return where to put the next bytes; valid until `buffer_updated`, or until the next call."""
         ...
 
     def buffer_updated(self, nbytes: int, /) -> None:
-        """Take note of `nbytes` bytes, at least one, at the start of the buffer asked for last."""
+        """Take `nbytes` bytes, at least one, from the start of the last buffer returned."""
         ...
 
     def eof_received(self) -> object:
-        """Take note that the peer has ended its half of the stream: nothing more will be pushed."""
+        """Note that the peer has ended its half of the stream: nothing more will be pushed."""
         ...
 
     def connection_lost(self, error: Exception | None, /) -> None:
-        """Take note that the connection is broken, or was closed below; nothing more will be pushed."""
+        """Note that the connection is broken, or was closed below; nothing more will be pushed."""
         ...
 
     def resume_writing(self) -> None:
-        """Take note that `Transport.send` takes something again."""
+        """Note that `Transport.send` takes bytes again."""
         ...
 
 
 class Transport(ABC):
-    """Push what arrives into a sink, and send without blocking. Sizes are in bytes.
+    """Push received bytes into a sink, and send without blocking. Sizes are in bytes.
 
-    `resume_reading`, `pause_reading`, `watch_writing` are told what is wanted, not what has changed: saying
-    the same twice changes nothing. TLS works out what it wants anew after each step, and need not remember.
+    `resume_reading`, `pause_reading`, `watch_writing` receive the wanted state, not a change: repeating a
+    call changes nothing. TLS computes what it wants anew after each step, and need not remember.
 
     Attributes:
-        sink: whom to push into; set by `attach`.
-        loop: the event loop to push from; likewise.
-        tls: the TLS engine (``ssl.SSLObject``), which knows version, certificates and the protocol agreed
-            on; None without TLS.
+        sink: receives the pushes; set by `attach`.
+        loop: the event loop to push from; set by `attach`.
+        tls: the TLS engine (``ssl.SSLObject``), which knows version, certificates and the agreed
+            protocol; None without TLS.
     """
 
     __slots__ = ("loop", "sink")
@@ -81,22 +81,22 @@ class Transport(ABC):
     tls: ssl.SSLObject | None = None
 
     def attach(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
-        """Push into `sink` from now on; TLS that begins in mid-stream takes the place of another sink."""
+        """Push into `sink` from now on; TLS that begins in mid-stream replaces another sink."""
         self.sink = sink
         self.loop = loop
 
     @abstractmethod
     def resume_reading(self) -> None:
-        """Push whatever arrives, from a later pass of the loop on. A new transport does not push yet."""
+        """Push received bytes, from a later pass of the loop on. A new transport does not push yet."""
 
     @abstractmethod
     def pause_reading(self) -> None:
-        """Leave whatever arrives where it is."""
+        """Leave received bytes where they are."""
 
     def receive_now(self) -> bool:
-        """Push once what has arrived already, from inside this call; return False if nothing was pushed.
+        """Push once what has arrived already, inside this call; return False if nothing was pushed.
 
-        The end of the stream, or of the connection, counts as pushed. A transport that cannot be asked
+        The end of the stream, or of the connection, counts as pushed. A transport that cannot be polled
         returns False.
         """
         return False
@@ -105,10 +105,10 @@ class Transport(ABC):
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send the first bytes of these buffers; return how many were taken, at least one.
 
-        After a call that took less than it was offered, or none, the next call must begin with the same
+        After a call that took only part of them, or none, the next call must begin with the same
         bytes again: a transport may have passed some of them on already.
 
-        Raises ``BlockingIOError`` where it would have to wait, ``OSError`` where the connection is broken.
+        Raises ``BlockingIOError`` if it would have to wait, ``OSError`` if the connection is broken.
         """
 
     def send_bytes(self, data: bytes) -> int:
@@ -117,30 +117,30 @@ class Transport(ABC):
 
     @abstractmethod
     def watch_writing(self, wanted: bool) -> None:
-        """Call ``sink.resume_writing()`` whenever `send` takes something, until no longer `wanted`."""
+        """Call ``sink.resume_writing()`` whenever `send` takes bytes, while `wanted`."""
 
     @abstractmethod
     def shutdown(self) -> None:
-        """Send the end of the stream; receiving goes on.
+        """Send the end of the stream; receiving continues.
 
-        Raises ``BlockingIOError`` where that has to wait, ``OSError`` where it cannot be done.
+        Raises ``BlockingIOError`` if it would have to wait, ``OSError`` if it is impossible.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of everything, without waiting and without another push. Called once."""
+        """Release everything, without waiting and without another push. Called once."""
 
-    # What only some transports can do
+    # Only for some transports
 
     @property
     def needs_close_notify(self) -> bool:
-        """True if the end must be said in the protocol (by `shutdown`), so that it is no truncation."""
+        """True if `shutdown` must announce the end in the protocol, so that it is no truncation."""
         return False
 
     def discard(self) -> None:
-        """Throw away what has arrived and was not pushed: the stream is about to be closed in good order.
+        """Discard received bytes that were not pushed: the stream is about to close in good order.
 
-        For what would otherwise take the connection for a broken one.
+        For systems that would otherwise reset the connection.
         """
         return
 
@@ -151,7 +151,7 @@ class Transport(ABC):
 
     @property
     def peer(self) -> str:
-        """Who is on the other side, for messages."""
+        """The other side's address, for messages."""
         return type(self).__name__
 
     def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
@@ -164,7 +164,7 @@ class Transport(ABC):
 
 
 class PolledTransport(Transport):
-    """A transport that is asked for bytes when it is readable: sockets, pipes, whatever has such methods.
+    """A transport that is polled for bytes when it is readable: sockets, pipes, anything with these methods.
 
     A subclass has `receive_into`, `send`, `watch_readable`, `watch_writable`, `shutdown` and `close`.
     """
@@ -178,16 +178,16 @@ class PolledTransport(Transport):
     def receive_into(self, buffer: memoryview) -> int:
         """Put received bytes at the start of `buffer`; return how many, 0 at the end of the stream.
 
-        Raises ``BlockingIOError`` where nothing is there, ``OSError`` where the connection is broken.
+        Raises ``BlockingIOError`` if nothing has arrived, ``OSError`` if the connection is broken.
         """
 
     @abstractmethod
     def watch_readable(self, callback: Callable[[], object] | None) -> None:
-        """Call `callback` from the loop whenever `receive_into` would not block; None: no longer."""
+        """Call `callback` from the loop whenever `receive_into` would not block; with None, stop."""
 
     @abstractmethod
     def watch_writable(self, callback: Callable[[], object] | None) -> None:
-        """Call `callback` from the loop whenever `send` would not block; None: no longer."""
+        """Call `callback` from the loop whenever `send` would not block; with None, stop."""
 
     def resume_reading(self) -> None:
         """Watch for bytes."""
@@ -196,7 +196,7 @@ class PolledTransport(Transport):
             self.watch_readable(self._on_readable)
 
     def pause_reading(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._reading:
             self._reading = False
             self.watch_readable(None)
@@ -224,12 +224,12 @@ class PolledTransport(Transport):
 
     def watch_writing(self, wanted: bool) -> None:
         """Watch for room."""
-        if wanted is not self._writing:  # a loop takes a while to find out that it does not watch
+        if wanted is not self._writing:  # a loop is slow to find out that it does not watch
             self._writing = wanted
             self.watch_writable(self.sink.resume_writing if wanted else None)
 
     def stop_watching(self) -> None:
-        """Watch for nothing more. `close` begins with it: the next descriptor of that number is another's."""
+        """Stop all watching. `close` begins with it: the next descriptor of that number is another's."""
         self.pause_reading()
         self.watch_writing(False)
 
@@ -237,7 +237,7 @@ class PolledTransport(Transport):
 def joined(buffers: Sequence[Buffer], size: int) -> Buffer:
     """Return the first bytes of these buffers as one buffer, at most `size` bytes.
 
-    A large buffer is not copied: it is sliced when it is the first, and left for the next time otherwise.
+    A large buffer is not copied: as the first it is sliced, otherwise it is left for the next call.
     """
     first = buffers[0]
     if len(first) > size:

@@ -25,27 +25,27 @@ Socket: TypeAlias = socket.socket
 # The kernel refuses more buffers than this in one call (IOV_MAX is 1024 on Linux).
 MOST_BUFFERS: Final = 512
 
-# A peer that goes on sending is not waited for.
+# Bytes from a peer that keeps sending are discarded up to this.
 _MOST_TO_DISCARD: Final = 1 << 22
 _DISCARDED_AT_ONCE: Final = 1 << 16
 
 
 class SocketTransport(PolledTransport):
-    """A connected stream socket: TCP or Unix. The socket belongs to the transport from here on.
+    """A connected stream socket: TCP or Unix. The transport owns the socket from here on.
 
-    TCP is told not to wait for more before it sends: what is written in one pass of the loop leaves
+    TCP does not wait for more before it sends (TCP_NODELAY): bytes written in one pass of the loop leave
     together anyway.
 
     Args:
         sock: the socket.
-        peer: the peer's address as text, where it is known; otherwise the system is asked when somebody
-            wants to know, and has forgotten it when the peer is gone.
+        peer: the peer's address as text, if known; otherwise the system is asked on first use,
+            and has forgotten it when the peer is gone.
     """
 
     __slots__ = ("_peer", "receive_into", "send_bytes", "socket")
 
     socket: Socket
-    # The socket's own: one call less.
+    # The socket's own method: one call less.
     receive_into: Callable[[memoryview], int]  # type: ignore[assignment]
     send_bytes: Callable[[bytes], int]  # type: ignore[assignment]
 
@@ -90,7 +90,7 @@ class SocketTransport(PolledTransport):
         self.socket.shutdown(socket.SHUT_WR)
 
     def discard(self) -> None:
-        """Throw away what has arrived."""
+        """Discard received bytes."""
         discard_received(self.socket)
 
     def close(self) -> None:
@@ -111,15 +111,15 @@ class SocketTransport(PolledTransport):
 class PipeTransport(PolledTransport):
     """Read from one descriptor and write to another, or to the same one: pipes, FIFOs, terminals, files.
 
-    Either may be left out. They belong to the transport from here on, and do not block: see `take_over`.
+    Either may be left out. The transport owns them from here on and makes them non-blocking: see `take_over`.
 
     Args:
         read_fd: where to read; also a regular file.
         write_fd: where to write.
-        raw: have a terminal pass bytes as they are, until the transport is closed.
+        raw: make a terminal pass bytes unchanged, until the transport is closed.
 
     Raises:
-        ValueError: a descriptor is that of a socket that keeps the borders of messages.
+        ValueError: a descriptor is a socket that keeps message boundaries.
     """
 
     __slots__ = ("__weakref__", "_always", "_give_back", "read_fd", "write_fd")
@@ -135,7 +135,7 @@ class PipeTransport(PolledTransport):
             unless_both.pop_all()
         self.read_fd = read_fd
         self.write_fd = write_fd
-        self._always: dict[Kind, Readiness] = {}  # what cannot be polled, like a regular file, never blocks
+        self._always: dict[Kind, Readiness] = {}  # descriptors without polling, which never block
 
     def receive_into(self, buffer: memoryview) -> int:
         """Read straight into the buffer; a terminal whose other side is gone is at its end."""
@@ -156,7 +156,7 @@ class PipeTransport(PolledTransport):
 
     def watch_readable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
-        # What can only be written is watched, too: it is readable once nobody is there to read it.
+        # A write-only descriptor is watched, too: it becomes readable when its reader is gone.
         fd = self.write_fd if self.read_fd is None else self.read_fd
         self._watch("reader", fd, callback)
 
@@ -171,12 +171,12 @@ class PipeTransport(PolledTransport):
                     watch(self.loop, kind, fd, callback)
                 return
             except PermissionError:
-                # What can only be written has no end to be read either.
+                # A write-only descriptor has no end to be read either.
                 self._always[kind] = Readiness(lambda: kind == "writer" or self.read_fd is not None)
         self._always[kind].watch(self.loop, callback)
 
     def shutdown(self) -> None:
-        """Close the descriptor for writing: that is how the end of a pipe is sent."""
+        """Close the descriptor for writing: this sends the end of a pipe."""
         if self.write_fd is None:
             return
         if self.write_fd == self.read_fd:
@@ -197,10 +197,10 @@ class PipeTransport(PolledTransport):
 
 
 def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
-    """Make a descriptor non-blocking, and a terminal `raw` if that is wanted; return what undoes it.
+    """Make a descriptor non-blocking, and a terminal `raw` if wanted; return a function that undoes it.
 
-    An open file is shared with whoever has inherited or passed on the descriptor: the shell after us reads
-    the same terminal. So pipes and terminals get an open file of our own instead, where that can be had
+    An open file is shared by all processes that have the descriptor: the shell after us reads
+    the same terminal. So pipes and terminals get an open file of our own if possible
     (Linux); then others notice nothing, even if this program is killed.
     """
     mode = os.fstat(fd).st_mode
@@ -211,7 +211,7 @@ def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
         finally:
             sock.detach()
     undo = ExitStack()
-    undo.enter_context(suppress(OSError))  # nobody is at the other end of a terminal any more
+    undo.enter_context(suppress(OSError))  # the other end of the terminal may be gone
     if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
         os.set_blocking(fd, False)
         undo.callback(os.set_blocking, fd, True)
@@ -232,7 +232,7 @@ def _reopen(fd: int, mode: int) -> bool:
     flags = fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_APPEND)
     try:
         own = os.open(f"/proc/self/fd/{fd}", flags | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:  # not allowed, or nobody is at the other end of a pipe
+    except OSError:  # not allowed, or the pipe has no other end
         return False
     os.dup2(own, fd, os.get_inheritable(fd))
     os.close(own)
@@ -240,10 +240,10 @@ def _reopen(fd: int, mode: int) -> bool:
 
 
 def prepare_terminal(fd: int, *, raw: bool) -> Callable[[], object]:
-    """Have a terminal say nothing rather than 0 bytes while nothing is there; return what undoes it.
+    """Make a terminal without input report nothing rather than 0 bytes; return a function that undoes it.
 
-    Those who poll it by time set it so (VMIN is 0), and a stream would take it for the end. With `raw`, bytes
-    pass as they are: no lines, no echo, no flow control by bytes. Speed, parity and hardware flow control
+    Programs that poll by time set it so (VMIN is 0), and a stream would take it for the end. With `raw`,
+    bytes pass unchanged: no lines, no echo, no flow control by bytes. Speed, parity and hardware flow control
     stay.
     """
     import termios  # noqa: PLC0415 - not everywhere
@@ -251,7 +251,7 @@ def prepare_terminal(fd: int, *, raw: bool) -> Callable[[], object]:
     def set_mode(attributes: list[Any]) -> None:
         try:
             termios.tcsetattr(fd, termios.TCSANOW, attributes)
-        except termios.error as error:  # no OSError, but of the same arguments
+        except termios.error as error:  # no OSError, but with the same arguments
             raise OSError(*error.args) from error
 
     before = termios.tcgetattr(fd)
@@ -267,10 +267,10 @@ def prepare_terminal(fd: int, *, raw: bool) -> Callable[[], object]:
 
 
 class Readiness:
-    """Do for a transport without a descriptor what the loop's selector does for one.
+    """Does for a transport without a descriptor what the loop's selector does for one.
 
-    The watcher is called once in every pass of the loop in which `is_ready` says so, until it stops
-    watching. Whoever makes the transport ready calls `notify`.
+    The watcher is called once in every pass of the loop in which `is_ready` is true, until it stops
+    watching. Code that makes the transport ready calls `notify`.
     """
 
     __slots__ = ("_callback", "_handle", "_is_ready", "_loop")
@@ -282,7 +282,7 @@ class Readiness:
         self._handle: asyncio.Handle | None = None
 
     def watch(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], object] | None) -> None:
-        """Call `callback` while ready; None: no longer."""
+        """Call `callback` while ready; with None, stop."""
         self._loop = loop
         self._callback = callback
         if callback is not None:
@@ -310,10 +310,10 @@ def watch(
     file: socket.socket | int,
     callback: Callable[[], object] | None,
 ) -> None:
-    """Register a callback with the loop's selector in place of the one before; None: no longer.
+    """Register a callback with the loop's selector instead of the one before; with None, stop.
 
     Raises:
-        NotImplementedError: the loop has none; says what to do.
+        NotImplementedError: the loop has no selector; says what to do.
     """
     if callback is None:
         getattr(loop, f"remove_{kind}")(file)
@@ -326,10 +326,10 @@ def watch(
 
 
 def prepare_socket(sock: socket.socket) -> None:
-    """Make a socket ready for a transport: it does not block, and TCP does not wait for more.
+    """Make a socket ready for a transport: non-blocking, and TCP sends without waiting for more.
 
     Raises:
-        ValueError: it is none for a stream, see `check_is_stream`.
+        ValueError: it is no stream socket, see `check_is_stream`.
     """
     check_is_stream(sock)
     sock.setblocking(False)
@@ -338,7 +338,7 @@ def prepare_socket(sock: socket.socket) -> None:
 
 
 def check_is_stream(sock: socket.socket) -> None:
-    """Raise ``ValueError`` for a socket that keeps the borders of messages: reads would cut them off."""
+    """Raise ``ValueError`` for a socket that keeps message boundaries: reads would cut messages off."""
     if sock.type != socket.SOCK_STREAM:
         kind = getattr(sock.type, "name", sock.type)
         raise ValueError(
@@ -348,19 +348,19 @@ def check_is_stream(sock: socket.socket) -> None:
 
 
 def discard_received(sock: socket.socket) -> None:
-    """Throw away what a socket has received.
+    """Discard the bytes that a socket has received.
 
-    A system that closes a socket over unread bytes resets the connection, and what was sent and is still
-    on its way is lost.
+    A system that closes a socket over unread bytes resets the connection, and bytes sent and still
+    under way are lost.
     """
-    with suppress(OSError, ValueError):  # nothing is there; a TLS socket may know no more than that
+    with suppress(OSError, ValueError):  # nothing has arrived; a TLS socket may not support it
         for _ in range(_MOST_TO_DISCARD // _DISCARDED_AT_ONCE):
             if not sock.recv(_DISCARDED_AT_ONCE):
                 return
 
 
 def address_of_peer(sock: socket.socket) -> str:
-    """Return the address of a socket's peer, printable; empty if the system does not know it any more."""
+    """Return the printable address of a socket's peer; empty if the system has forgotten it."""
     try:
         return printable(format_address(sock.getpeername()))
     except OSError:

@@ -1,7 +1,7 @@
 """A transport over the event loop's own, for loops that cannot watch descriptors: Proactor, on Windows.
 
-Where a loop can, `SocketTransport` is as fast as the loop's own transports, uvloop's included, and it can be
-asked to receive inside a read.
+On other loops `SocketTransport` is as fast as the loop's own transports, uvloop's included, and it can
+receive inside a read.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from framestream.transport.descriptor import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Handed to the loop at once: it keeps what the socket does not take, and copies it for that in places.
+# Given to the loop at once: it keeps, and in places copies, bytes that the socket does not take.
 _MOST_AT_ONCE: Final = 1 << 18
 # Receives from a peer that is gone: a frame or so.
 _MOST_OF_A_REST: Final = 16
 
 
 class LoopTransport(Transport, asyncio.BufferedProtocol):
-    """Let the loop's transport receive into the sink's buffers, and hand it what is to be sent.
+    """Let the loop's transport receive into the sink's buffers, and give it the bytes to send.
 
-    It is there at once and sends nothing until the loop has made its own, some passes later. A failure to
-    make one is a lost connection.
+    It exists at once but sends nothing until the loop has made its own transport, some passes later. If
+    that fails, the connection is lost.
 
-    The loop's transport keeps what it cannot send at once. So that nothing is kept twice and `send` means
-    what it says, bytes count as taken only when none of them is left in there.
+    The loop's transport keeps bytes that it cannot send at once. So that nothing is kept twice and the result
+    of `send` is true, bytes count as taken only when the loop's transport has sent them all.
 
-    Without a socket this is a protocol for whatever else makes transports that go both ways, such as the
+    Without a socket this is a protocol for other functions that make bidirectional transports, such as the
     Proactor loop's ``create_pipe_connection``; it can be attached before or after that.
 
     Args:
-        sock: a connected stream socket; belongs to the transport from here on.
-        peer: the peer's address as text, where it is known.
+        sock: a connected stream socket; the transport owns it from here on.
+        peer: the peer's address as text, if known.
     """
 
     # fmt: off
@@ -65,14 +65,14 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         self._transport: Any = None
         self._opening: asyncio.Task[None] | None = None
         self._reading = False
-        self._blocked = True  # there is no transport yet, or it holds something
-        self._owed = 0  # what it holds, and is not yet reported as sent
+        self._blocked = True  # there is no transport yet, or it holds bytes
+        self._owed = 0  # bytes it holds that are not yet reported as sent
         self._writable = Readiness(lambda: self._error is not None or self._can_send())
         self._error: Exception | None = None
         self._closed = False
 
     def attach(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
-        """Push into `sink`; the first time, have the loop make its transport."""
+        """Push into `sink`; the first time, let the loop make its transport."""
         super().attach(sink, loop)
         if self.socket is not None and self._opening is None:
             self._opening = loop.create_task(self._open(self.socket))
@@ -99,7 +99,7 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the sink's buffer; called by the loop."""
-        # The Proactor loop hands on what it has received in pieces, whatever happens in between.
+        # The Proactor loop passes received bytes on in pieces, whatever happens in between.
         return memoryview(bytearray(max(sizehint, 1))) if self._closed else self.sink.get_buffer(sizehint)
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -108,11 +108,11 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
             self.sink.buffer_updated(nbytes)
 
     def pause_writing(self) -> None:
-        """Take note that something has not left; called by the loop."""
+        """Note that bytes have not left; called by the loop."""
         self._blocked = True
 
     def resume_writing(self) -> None:
-        """Take note that everything has left; called by the loop."""
+        """Note that everything has left; called by the loop."""
         self._blocked = False
         self._writable.notify()
 
@@ -131,14 +131,14 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         self.fail_writing(error or ConnectionResetError(errno.ECONNRESET, "the connection was closed"))
 
     def fail_writing(self, error: Exception) -> None:
-        """Have `send` raise this, now that the loop's transport is of no use any more."""
+        """Make `send` raise this, now that the loop's transport is unusable."""
         self._blocked = True
         self._error = error
         self._writable.notify()
 
     def _push_rest(self, sock: Socket) -> None:
-        # The loop has failed to write, and receives no more. What the peer has sent before it left is there
-        # still, often the reason. The loop closes the socket when it is told of the loss, not before.
+        # The loop has failed to write, and receives no more. What the peer sent before it left is still
+        # there, often the reason. The loop closes the socket after it reports the loss, not before.
         with suppress(OSError, ValueError):
             for _ in range(_MOST_OF_A_REST):
                 if self._closed or not (received := sock.recv_into(self.sink.get_buffer(-1))):
@@ -148,23 +148,23 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
     # Towards the stream
 
     def resume_reading(self) -> None:
-        """Have the loop receive."""
+        """Let the loop receive."""
         self._reading = True
         if self._transport is not None:
             self._transport.resume_reading()
 
     def pause_reading(self) -> None:
-        """Have the loop receive nothing."""
+        """Stop the loop's receiving."""
         self._reading = False
         if self._transport is not None:
             self._transport.pause_reading()
 
     def _can_send(self) -> bool:
-        # A loop's transport that closes by itself has met an error, and tells in the next pass.
+        # A loop's transport that closes by itself has met an error, and reports it in the next pass.
         return not (self._blocked or self._transport.is_closing())
 
     def send(self, buffers: Sequence[Buffer]) -> int:
-        """Hand it to the loop, which sends at once what it can."""
+        """Give it to the loop, which sends at once what it can."""
         if not self._can_send():
             raise self._error or BlockingIOError
         if not self._owed:
@@ -180,11 +180,11 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         return taken
 
     def watch_writing(self, wanted: bool) -> None:
-        """Call the sink while nothing is left in the loop's transport."""
+        """Call the sink while the loop's transport holds no bytes."""
         self._writable.watch(self.loop, self.sink.resume_writing if wanted else None)
 
     def shutdown(self) -> None:
-        """Have the loop end the sending half."""
+        """Let the loop end the sending half."""
         if not self._can_send():
             raise self._error or BlockingIOError
         if not self._transport.can_write_eof():
@@ -192,16 +192,16 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
         self._transport.write_eof()
 
     def discard(self) -> None:
-        """Throw away what has arrived, as for sockets."""
+        """Discard received bytes, as for sockets."""
         if self.socket is not None:
             discard_received(self.socket)
 
     def close(self) -> None:
-        """Close the loop's transport, and drop what it has not sent."""
+        """Close the loop's transport, and drop its unsent bytes."""
         self._closed = True
         self._writable.watch(self.loop, None)
         if self._transport is None:
-            if self.socket is not None and self._opening is None:  # else it is closed when it is there
+            if self.socket is not None and self._opening is None:  # otherwise it is closed once it is made
                 self.socket.close()
         elif self._transport.get_write_buffer_size():
             self._transport.abort()

@@ -1,13 +1,13 @@
 """TLS over any transport, and TLS of a socket that Python's own `ssl` has wrapped.
 
-What comes from below is written into the engine's memory, decrypted straight into the sink's buffer, and
-pushed on. Nothing in here waits: `_update` turns what is wanted, and what is in its way, into what is asked
-of the transport below, after each step.
+Bytes from below are written into the engine's memory, decrypted straight into the sink's buffer, and
+pushed on. Nothing here waits: after each step, `_update` derives from what is wanted, and what prevents it,
+what to ask of the transport below.
 
 ======================================================  ========  ========
 asked of the transport below                            to read   to write
 ======================================================  ========  ========
-a handshake goes on                                     yes
+a handshake is under way                                yes
 the sink reads, and the end was not pushed (not OVER)   yes
 the sink writes, and the engine must HEAR first         yes
 the sink writes, otherwise                                        yes
@@ -22,8 +22,8 @@ MORE   may bring bytes (MORE), nothing (EMPTY), or what comes after all of them 
 OVER   is of no use any more: the end or the loss of the connection was pushed
 =====  ======================================================================================
 
-The engine HEARs and SPEAKs by itself where it works on a socket: what it cannot send or receive at once it
-says when it is asked for something else. In memory it never has to SPEAK, as there is always room.
+On a socket the engine HEARs and SPEAKs by itself: what it cannot send or receive at once it reports when it
+is asked for something else. In memory it never has to SPEAK, as there is always room.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # Received at a time: half of it costs a sixth more for bulk, twice as much gains nothing. The engine's memory
-# keeps the size it has once had, so a connection that idles after bulk holds on to as much.
+# never shrinks, so a connection that idles after bulk holds on to as much.
 _CHUNK: Final = 1 << 17
-# Encrypted at a time: so much plaintext is committed before the transport below takes any of it.
+# Encrypted at a time: this much plaintext is committed before the transport below takes any of it.
 _MOST_TO_ENCRYPT: Final = 1 << 16
-# Decrypted at most to say goodbye, where the engine itself receives: a peer that goes on sending would never
-# come to an end. Kernels hold less for a socket.
+# Decrypted at most before a close_notify, if the engine itself receives: a peer that keeps sending would
+# never come to an end. Kernels hold less for a socket.
 _MOST_AT_THE_END: Final = 1 << 23
 
 
 class State(Enum):
-    """What asking the engine for bytes may bring; see the table above."""
+    """What the engine may return when asked for bytes; see the table above."""
 
     EMPTY = "nothing before more arrives"
     MORE = "bytes, or what comes after them"
@@ -62,15 +62,15 @@ class State(Enum):
 
 
 class Wish(Enum):
-    """What the engine needs before it does what it was asked."""
+    """What the engine needs before it can do its task."""
 
     NONE = "nothing"
-    HEAR = "something of the peer, to write"
+    HEAR = "bytes from the peer, to write"
     SPEAK = "room to send, to read"
 
 
 class _Ciphertext(threading.local):
-    """Where all connections of a thread receive: the engine copies at once."""
+    """The buffer into which all connections of a thread receive: the engine copies at once."""
 
     def __init__(self) -> None:
         self.buffer = memoryview(bytearray(_CHUNK))
@@ -80,25 +80,25 @@ _ciphertext = _Ciphertext()
 
 
 class TLSTransport(Transport):
-    """Encrypt what goes to, and decrypt what comes from, another transport (RFC 8446, RFC 5246).
+    """Encrypt bytes to, and decrypt bytes from, another transport (RFC 8446, RFC 5246).
 
     The TLS engine works in memory, so this is the same over a socket, a pipe, a pair in memory, or TLS. It
-    is the sink of the transport below. A peer that ends the connection without saying goodbye (close_notify)
-    has been cut off, perhaps by an attacker: that is a lost connection (``ssl.SSLEOFError``), and only an
+    is the sink of the transport below. A peer that ends the connection without close_notify
+    was truncated, perhaps by an attacker: that is a lost connection (``ssl.SSLEOFError``), and only an
     end that the peer has confirmed is the end of the stream.
 
-    The handshake is made by `shake_hands`, or else within whatever is read and written first.
+    `shake_hands` makes the handshake; without it, the first read and write do.
 
     Args:
-        inner: the transport to go over; belongs to this one from here on.
+        inner: the transport below; this one owns it from here on.
         context: certificates, verification, protocols offered (ALPN).
         server_side: wait for the peer to begin the handshake.
-        server_hostname: whom to expect (and to ask for, SNI), on the client's side.
-        truncation_is_end: take a missing goodbye for an end, for peers known to leave it out.
-        received: what was received from `inner` already, and belongs to the handshake.
+        server_hostname: the host name to expect (and to ask for, SNI), on the client's side.
+        truncation_is_end: treat a missing close_notify as an end, for peers known to leave it out.
+        received: bytes received from `inner` already, which belong to the handshake.
 
     Raises:
-        ValueError: the context checks the host name, and there is none to check.
+        ValueError: the context checks the host name, and none is given.
     """
 
     # fmt: off
@@ -150,11 +150,11 @@ class TLSTransport(Transport):
         self._writing = False
         self._unsent: Buffer = b""  # ciphertext the transport below has not taken
         self._owed = 0  # plaintext that is encrypted and not yet reported as sent
-        self._broken: OSError | None = None  # what the engine had to say by itself could not be sent
+        self._broken: OSError | None = None  # why the engine's own bytes could not be sent
         self._said_goodbye = False
 
     def attach(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
-        """Push into `sink`; be the sink of the transport below."""
+        """Push into `sink`; become the sink of the transport below."""
         super().attach(sink, loop)
         self._inner.attach(self, loop)
 
@@ -163,8 +163,8 @@ class TLSTransport(Transport):
     def shake_hands(self) -> asyncio.Future[None]:
         """Begin the handshake; return a future of its end.
 
-        Its exception is the engine's ``ssl.SSLError``, which the peer has been told of, or the error that
-        broke the connection. What came with the last of the handshake is pushed after it.
+        Its exception is the engine's ``ssl.SSLError``, which was reported to the peer, or the error that
+        broke the connection. Bytes that arrived with the last of the handshake are pushed after it.
         """
         self._shaking = future = self.loop.create_future()
         self._shake()
@@ -184,8 +184,8 @@ class TLSTransport(Transport):
             self._end_handshake(error)
             return
         self._carry()
-        # What a server sends last in TLS 1.3 are tickets: nobody waits for them. A peer may take nothing
-        # before it has something to read, or be gone, having said all it had to say. In all else the peer
+        # A server's last bytes in TLS 1.3 are tickets, which no client waits for. A peer may take nothing
+        # before it has something to read, or be gone after sending everything. In all other cases the peer
         # waits for these bytes.
         optional = done and self.tls.server_side and self.tls.version() == "TLSv1.3"
         if self._broken is not None and not optional:
@@ -200,11 +200,11 @@ class TLSTransport(Transport):
                 future.set_result(None)
             else:
                 future.set_exception(error)
-                future.exception()  # nobody has to ask for it
+                future.exception()  # so that asyncio does not warn
         if error is not None:
             self._state = State.OVER
             self._update()
-        # Otherwise somebody reads soon: to have the loop watch anew is dear (uvloop: nine system calls).
+        # Otherwise a read follows soon, and watching anew is expensive (uvloop: nine system calls).
         self._push_later()
 
     # Receiving: the sink of the transport below
@@ -226,11 +226,11 @@ class TLSTransport(Transport):
         self._advance()
 
     def connection_lost(self, error: Exception | None, /) -> None:
-        """Push what can be decrypted, then the error; a connection that was closed below is cut off."""
+        """Push what can be decrypted, then the error; a connection closed below is truncated."""
         if error is not None and self._shaking is not None:
             self._end_handshake(error)
         self._failure = self._failure or error
-        self._wish = Wish.HEAR  # so whoever writes tries again, and meets the error
+        self._wish = Wish.HEAR  # so that a writer tries again, and meets the error
         self.eof_received()
 
     def _advance(self) -> None:
@@ -247,22 +247,22 @@ class TLSTransport(Transport):
             self._state = State.MORE
 
     def resume_reading(self) -> None:
-        """Push what comes from below, and in the next pass of the loop what is there already."""
+        """Push bytes from below, and in the next pass of the loop those that have arrived already."""
         self._reading = True
         self._update()
         self._push_later()
 
     def pause_reading(self) -> None:
-        """Leave what comes below."""
+        """Leave bytes below."""
         self._reading = False
         self._update()
 
     def receive_now(self) -> bool:
-        """Push what has arrived, decrypted already or not."""
+        """Push bytes that have arrived, decrypted already or not."""
         if self._shaking is not None:
             return False
         if not self._push():
-            self._held = True  # so that what comes now is pushed once, by us
+            self._held = True  # so that bytes arriving now are pushed once, by us
             self._inner.receive_now()
             self._held = False
             if not self._push():
@@ -306,7 +306,7 @@ class TLSTransport(Transport):
         return True
 
     def _decrypt(self, buffer: memoryview) -> int:
-        """Fill the buffer with what has arrived, and keep what went wrong after it."""
+        """Fill the buffer with decrypted bytes, and store an error that follows them."""
         size = len(buffer)
         if self._plain:
             filled = min(len(self._plain), size)
@@ -358,22 +358,22 @@ class TLSTransport(Transport):
             self._unsent = memoryview(data)[taken:] if taken < len(data) else b""
 
     def _carry(self) -> None:
-        """Send what the engine has to say by itself; nobody waits for that."""
+        """Send the engine's own bytes; no caller waits for that."""
         try:
             self._flush()
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            self._broken = error  # whoever sends next meets it
+            self._broken = error  # the next send meets it
         self._update()
 
     def watch_writing(self, wanted: bool) -> None:
-        """Watch the transport below: for writing, or for reading if that is what sending waits for."""
+        """Watch the transport below: for writing, or for reading if sending waits for that."""
         self._writing = wanted
         self._update()
 
     def resume_writing(self) -> None:
-        """Send what is left over, and let the engine and the sink go on."""
+        """Send the remaining ciphertext, and let the engine and the sink continue."""
         self._carry()
         if self._unsent and self._broken is None:
             return
@@ -386,7 +386,7 @@ class TLSTransport(Transport):
             self.sink.resume_writing()
 
     def _update(self) -> None:
-        """Ask of the transport below what is wanted of this one; see the table above."""
+        """Ask the transport below for what this one needs; see the table above."""
         must_hear = self._writing and self._wish is Wish.HEAR
         reads = self._reading and self._state is not State.OVER
         if self._shaking is not None or reads or must_hear:
@@ -399,10 +399,10 @@ class TLSTransport(Transport):
     # The end
 
     def shutdown(self) -> None:
-        """Say goodbye (close_notify): the peer knows that nothing was cut off. Receiving goes on."""
+        """Send close_notify, so that the peer knows that nothing was truncated. Receiving continues."""
         if not self._said_goodbye:
-            # The engine would take data of the peer that waits to be read for an error. No more is received
-            # for that, except where the engine itself receives.
+            # The engine would take the peer's unread data for an error. No more is received
+            # for that, except if the engine itself receives.
             with suppress(OSError):
                 while len(self._plain) < _MOST_AT_THE_END and (piece := self.tls.read(_CHUNK)):
                     self._plain += piece
@@ -410,11 +410,11 @@ class TLSTransport(Transport):
                 raise BlockingIOError  # until some of it is pushed
             try:
                 self.tls.unwrap()
-                self._failure = self._failure or ssl.SSLZeroReturnError()  # the peer has said it, too
+                self._failure = self._failure or ssl.SSLZeroReturnError()  # the peer has sent it, too
             except ssl.SSLWantWriteError:
                 raise BlockingIOError from None
             except ssl.SSLError:
-                pass  # the peer has not, which is the rule, or is gone, which a reader will hear of
+                pass  # the peer has not, as usual, or is gone, which a reader will notice
             self._said_goodbye = True
             if self._plain or self._failure is not None:
                 self._expect_more()
@@ -422,11 +422,11 @@ class TLSTransport(Transport):
         self._flush()
 
     def discard(self) -> None:
-        """Throw away what has arrived below: a server's session tickets, if nothing else."""
+        """Discard bytes that have arrived below: a server's session tickets, for instance."""
         self._inner.discard()
 
     def close(self) -> None:
-        """Close the transport below; a handshake that goes on fails."""
+        """Close the transport below; a handshake under way fails."""
         self._reading = self._writing = False
         self._wish, self._unsent = Wish.NONE, b""
         self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
@@ -439,15 +439,15 @@ class TLSTransport(Transport):
 
     @property
     def peer(self) -> str:
-        """Who is on the other side."""
+        """The other side's address."""
         return self._inner.peer
 
 
 class TLSSocketTransport(TLSTransport):
-    """A socket from ``SSLContext.wrap_socket``: for code that has one already, shaken hands or not.
+    """A socket from ``SSLContext.wrap_socket``: for code that has one already, with or without a handshake.
 
-    It belongs to the transport from here on. Whether a missing goodbye is an end or an error is as the socket
-    was made (``suppress_ragged_eofs``).
+    The transport owns it from here on. Whether a missing close_notify is an end or an error was decided when
+    the socket was made (``suppress_ragged_eofs``).
     """
 
     __slots__ = ()
@@ -473,9 +473,9 @@ class _WatchedSocket(SocketTransport):
 
 
 def check_host_name(context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None) -> None:
-    """Raise ``ValueError`` where a certificate would be accepted whoever it is for.
+    """Raise ``ValueError`` if a certificate would be accepted for any host.
 
-    The engine in memory takes a missing name for one that need not be checked.
+    The engine in memory takes a missing name to mean that none is checked.
     """
     if context.check_hostname and not server_side and not server_hostname:
         raise ValueError("the TLS context checks host names: pass server_hostname, whom to expect")

@@ -45,7 +45,7 @@ class JsonLines(JsonFramer):
     malformed: ClassVar[dict[bytes, str]] = {b"[1,]\n": "", b"1 2\n": "Extra data"}
     peers = ("jq 1.6", "mpv 0.35.1", "qemu 7.2.22")
 
-    last: Annotated[bool, "At the end of the stream, take what has no newline as a last line."] = True
+    last: Annotated[bool, "At the end of the stream, accept a last line without a newline."] = True
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span up to the LF; lines without a text are padding."""

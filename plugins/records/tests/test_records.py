@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from struct import pack
 from typing import Any
 
 import pytest
 
 from framestream import EncodeError, FrameTooLarge, FramingError, PayloadError, get_framer, iter_frames
+from framestream.archives import plan, stitch
 from framestream.testing import check_framer, fuzz_framer
 from framestream.testing.starts import find_start
 from framestream_records import Block, JournalExport, Pcapng, TFRecord, Warc, WarcRecord
@@ -147,6 +149,24 @@ def test_an_archive_in_an_archive_is_taken_for_the_outer_one_and_leads_back_to_i
     place = find_start(Warc(), wire, wire.index(b"one"))
     frames = list(iter_frames(wire[place:], Warc()))
     assert [frame.payload for frame in frames] == [b"two", b"three"]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7, 20])
+def test_archives_in_archives_are_divided_exactly(tmp_path: Path, parts: int) -> None:
+    inner = b"".join(record(b"x" * size) for size in range(20))
+    tar = b"".join(b"".join(TFRecord().encode(bytes(size))) for size in range(20))
+    for framer, wire in (
+        (Warc(), record(b"a") + record(inner) + record(inner + record(inner)) + record(b"z")),
+        (
+            TFRecord(),
+            b"".join(piece for data in (b"a", tar, tar * 3, b"z") for piece in TFRecord().encode(data)),
+        ),
+        (JournalExport(), b"".join(JournalExport().encode({"A": "\n\nB=1\n\nC\n" * 9}) for _ in range(9))),
+    ):
+        path = tmp_path / framer.name
+        path.write_bytes(wire)
+        splits = stitch(plan(path, framer, parts=parts)).splits
+        assert [frame for split in splits for frame in split.frames()] == list(iter_frames(wire, framer))
 
 
 def test_padding_of_a_capture_cannot_be_left_out() -> None:

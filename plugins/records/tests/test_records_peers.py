@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from framestream import iter_frames
+from framestream.archives import plan, stitch
 from framestream_records import Block, JournalExport, Pcapng, TFRecord, Warc
 
 pytestmark = [
@@ -31,6 +32,10 @@ def in_chunks(data: bytes) -> list[list[bytes]]:
     return [[data[at : at + size] for at in range(0, len(data), size)] for size in (1, 13, 4096)]
 
 
+def in_parts(path: Path, framer: Any) -> list[Any]:
+    return [frame for split in stitch(plan(path, framer, parts=7)).splits for frame in split.frames()]
+
+
 def test_what_tfrecord_writes_is_read_and_the_other_way_round(tmp_path: Path) -> None:
     tfrecord = pytest.importorskip("tfrecord", reason=f"tfrecord {INSTALL}")
     path = tmp_path / "theirs"
@@ -43,6 +48,7 @@ def test_what_tfrecord_writes_is_read_and_the_other_way_round(tmp_path: Path) ->
     assert len(records) == 300
     for chunks in in_chunks(data):
         assert list(iter_frames(chunks, TFRecord())) == records
+    assert in_parts(path, TFRecord()) == records
     ours = b"".join(piece for record in records for piece in TFRecord().encode(record))
     assert ours == data
     read = tfrecord.tfrecord_loader(str(path), None, {"number": "int"})
@@ -51,7 +57,7 @@ def test_what_tfrecord_writes_is_read_and_the_other_way_round(tmp_path: Path) ->
 
 # warcio leaves its temporary files open.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_what_warcio_writes_is_read_and_the_other_way_round() -> None:
+def test_what_warcio_writes_is_read_and_the_other_way_round(tmp_path: Path) -> None:
     warcwriter = pytest.importorskip("warcio.warcwriter", reason=f"warcio {INSTALL}")
     from warcio.archiveiterator import ArchiveIterator  # noqa: PLC0415
     from warcio.statusandheaders import StatusAndHeaders  # noqa: PLC0415
@@ -68,6 +74,8 @@ def test_what_warcio_writes_is_read_and_the_other_way_round() -> None:
     records = list(iter_frames(data, Warc()))
     for chunks in in_chunks(data):
         assert list(iter_frames(chunks, Warc())) == records
+    (tmp_path / "theirs").write_bytes(data)
+    assert in_parts(tmp_path / "theirs", Warc()) == records
     ours = b"".join(piece for record in records for piece in Warc().encode(record))
     for wire in (data, ours):
         theirs = [
