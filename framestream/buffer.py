@@ -1,4 +1,4 @@
-"""ReceiveBuffer: received bytes, of which the first are contiguous.
+"""ReceiveBuffer: received bytes; the first of them are contiguous.
 
 Goals
 -----

@@ -5,7 +5,7 @@ in batches (`ReadCondition.split`) and handed out one by one. Every other frame 
 object that tracks it from the first question to its last byte. Its states:
 
 ===========  =====================================  ======================================================
-state        what is known of the frame             goes on to
+state        what is known of the frame             next
 ===========  =====================================  ======================================================
 FRESH        nothing: it was not looked at yet      SEARCHING, KNOWN; delivered at once if it is whole
 SEARCHING    `NeedMore`: how much, and from where   KNOWN; FRESH after padding, or for another condition

@@ -326,7 +326,7 @@ class ReadCondition(ABC, Generic[T_co]):
                     shown.append(repr(value))
                 elif not is_default:
                     shown.append(f"{option.parameter}={value!r}")
-        except Exception:  # noqa: BLE001 - whoever looks for a mistake wants to see something
+        except Exception:  # noqa: BLE001 - a person who looks for a mistake needs to see it
             return object.__repr__(self)
         return f"{type(self).__qualname__}({', '.join(shown)})"
 
@@ -395,7 +395,7 @@ def bytes_of(frame: object, max_size: int | None = None, *, copy: bool = True, k
     size = len(frame)
     if max_size is not None and size > max_size:
         raise EncodeError(f"payload of {counted(size, 'byte')} exceeds the limit {max_size}")
-    return frame  # type: ignore[return-value]  # a view does for whoever asks for one
+    return frame  # type: ignore[return-value]  # callers with copy=False accept a view
 
 
 def read_digits(field: bytes | bytearray | str, base: int = 10) -> int:

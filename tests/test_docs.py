@@ -24,6 +24,7 @@ import os
 import re
 import subprocess
 import sys
+import tokenize
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -75,6 +76,12 @@ AVOIDED = re.compile(
     r"|behind (?:it|them|that|this|each|the (?:end|first|frame|header|last|other)))\b",
     re.IGNORECASE,
 )
+AVOIDED_IN_CODE = re.compile(
+    r"\b([nN]obody|[sS]omebody|[aA]nybody|[eE]verybody|[wW]hoever|whom|in vain"
+    r"|(?<!there )(?:is|are) none\b(?! of)"
+    r"|behind (?:it|them|that|this|each|the (?:end|first|frame|header|last|other)))\b"
+)
+CODE = sorted({*ROOT.glob("framestream/**/*.py"), *ROOT.glob("plugins/*/framestream_*/**/*.py")})
 LINK = re.compile(r"\[[^]]*\]\(\S+\)[.,:]?")
 IGNORE = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
@@ -271,6 +278,17 @@ def test_a_page_keeps_to_the_style(page: Path) -> None:
     lines = [*prose.splitlines(), *(line for block in blocks for line in block.text.splitlines())]
     assert [line for line in lines if len(line) > 120 and not LINK.fullmatch(line)] == []
     assert AVOIDED.findall(re.sub(r"`[^`]*`|\]\([^)]*\)", "", FENCED.sub("", text))) == []
+
+
+def test_docstrings_comments_and_messages_keep_to_the_style() -> None:
+    found = []
+    for module in CODE:
+        with module.open("rb") as file:
+            for token in tokenize.tokenize(file.readline):
+                if tokenize.tok_name[token.type] in ("STRING", "COMMENT", "FSTRING_MIDDLE"):
+                    line, words = token.start[0], AVOIDED_IN_CODE.findall(token.string)
+                    found += [f"{module.relative_to(ROOT)}:{line}: {word}" for word in words]
+    assert found == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -657,7 +657,7 @@ async def test_what_takes_longer_than_the_time_to_drain_is_cancelled_and_loses_i
         await until(lambda: not server.stats.open)
     cut, *more = [record.getMessage() for record in warnings_of_ours(caplog)]
     assert f"{server.url}: the time to drain is over, cutting 1 connection" == cut
-    assert stubborn == ("goes on although it was cancelled" in "".join(more))
+    assert stubborn == ("keeps running although it was cancelled" in "".join(more))
     assert 0 == server.stats.handler_failures
 
 

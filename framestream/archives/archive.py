@@ -57,7 +57,7 @@ class Archive(Sequence[Any]):
         self.source: Source = _one_source(url, storage_options)
         index = Index.beside(self.source, condition_of(framer))
         if index is None:
-            reason = f"there is no index beside it ({INDEX}): make one with `framestream index`"
+            reason = f"there is no index next to it ({INDEX}): make one with `framestream index`"
             raise ArchiveError(reason, url=self.source.url)
         self._index = index
         self._block: tuple[int, list[Any]] = (-1, [])

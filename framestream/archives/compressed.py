@@ -114,13 +114,13 @@ class Compressed(Source):
 
 def _known_places(stored: Source) -> tuple[int, tuple[tuple[int, int], ...]] | None:
     """Return the size of the contents, and the places, if the index of the file is up to date."""
-    import msgpack  # noqa: PLC0415 - whoever has no index needs none
+    import msgpack  # noqa: PLC0415 - reading without an index does not need it
 
     try:
         fields = msgpack.unpackb(stored.read_beside(INDEX) or b"\x80")
         if fields.get("version") == str(stored.version) and fields["places"]:
             return fields["size"], tuple((place, at) for place, at in fields["places"])
-    except Exception:  # noqa: BLE001, S110 - whoever uses the index says what is wrong with it
+    except Exception:  # noqa: BLE001, S110 - the user of the index reports its errors
         pass
     return None
 

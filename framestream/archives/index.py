@@ -80,7 +80,7 @@ class Index:
         return source.url + INDEX
 
     def _dumps(self) -> bytes:
-        import msgpack  # noqa: PLC0415 - whoever only splits needs none
+        import msgpack  # noqa: PLC0415 - splitting does not need it
 
         fields = {
             "framestream-index": _FORMAT,

@@ -57,7 +57,7 @@ class Source(ABC):
 
     def write_beside(self, suffix: str, data: bytes) -> None:
         """Write such a file, completely or not at all."""
-        raise ArchiveError("nothing can be written beside it", url=self.url)
+        raise ArchiveError("no file can be written next to it", url=self.url)
 
 
 @dataclass(frozen=True)

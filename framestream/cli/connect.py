@@ -199,7 +199,7 @@ async def read_stdin(read: Callable[[], bytes]) -> bytes:
     def work() -> None:
         try:
             done.set_result(read())
-        except Exception as error:  # noqa: BLE001  # it is raised where somebody waits
+        except Exception as error:  # noqa: BLE001  # the waiting coroutine raises it
             done.set_exception(error)
 
     threading.Thread(target=work, name="standard input", daemon=True).start()

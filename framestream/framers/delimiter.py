@@ -148,7 +148,7 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
     name = "delimiter"
 
     delimiters: Annotated[
-        bytes | tuple[bytes, ...], "What ends a frame: bytes, or several of which the first is written."
+        bytes | tuple[bytes, ...], "What ends a frame: bytes, or several; the first is used for writing."
     ]
     _: KW_ONLY
     keep: Annotated[bool, "Leave the delimiter at the end of the payload."] = False

@@ -377,7 +377,7 @@ class Server:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=CANCEL_TIMEOUT)
         for stream in list(self._tasks.values()):
-            self._log(logging.ERROR, "handler goes on although it was cancelled", stream)
+            self._log(logging.ERROR, "handler keeps running although it was cancelled", stream)
             stream.close()
 
     # One connection

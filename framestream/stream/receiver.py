@@ -263,7 +263,7 @@ class Receiver:
                 return
             self._turn = TURN
             self.waiting = False
-            self.reader.on_data(True)  # type: ignore[union-attr]  # somebody waits
+            self.reader.on_data(True)  # type: ignore[union-attr]  # a read waits
         elif self._inline:
             return  # a read that receives inline looks itself
         # The reader may have closed the stream: an end stays one.
@@ -271,7 +271,7 @@ class Receiver:
             self._pause()
 
     def eof_received(self) -> bool:
-        """End: the peer has ended its half. Writing goes on, so the transport stays open."""
+        """End: the peer has ended its half. Writing continues, so the transport stays open."""
         self.set_end(End(EndKind.EOF), at_once=True)
         return True
 

@@ -129,7 +129,7 @@ class Requests(Generic[T]):
         try:
             async for frame in frames:
                 self._take(frame)
-        except Exception as error:  # noqa: BLE001 - whoever waits is told, and whoever asks next
+        except Exception as error:  # noqa: BLE001 - all waiting and later requests raise it
             self._error = error
             self._stream.close(error)
         finally:

@@ -178,7 +178,7 @@ class Sender:
             taken = transport.send_bytes(data) if isinstance(data, bytes) else transport.send(data)
         except (BlockingIOError, InterruptedError):
             taken = 0
-        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and the waiters raise it
             self._stream.on_write_error(error)
             return False
         if taken == size:
@@ -232,7 +232,7 @@ class Sender:
                 self._eof_due = False
         except (BlockingIOError, InterruptedError):
             pass
-        except Exception as error:  # noqa: BLE001 - it closes the stream, and whoever waits is told
+        except Exception as error:  # noqa: BLE001 - it closes the stream, and the waiters raise it
             self._stream.on_write_error(error)
             return
         self._watch(bool(self.size or self._eof_due))

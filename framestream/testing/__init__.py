@@ -1,7 +1,7 @@
-"""The conformance kit: hold a framer to the contract, with any test runner or none.
+"""The conformance kit: check a framer against the contract, with any test runner or none.
 
-Everything is imported when it is first asked for: pytest imports this package in every project it is
-installed beside, because its plugin lives here.
+Everything is imported on first use: pytest imports this package in every project with framestream
+installed, because its plugin lives here.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def check_purity(suite: Suite) -> None:
     memo as immutable, and look at the window without touching it.
     """
     for frame in suite.situations():
-        ask(suite.framer, Window(frame[:200]))  # what the framer prepares for itself once is prepared by now
+        ask(suite.framer, Window(frame[:200]))  # anything the framer prepares once is prepared now
         before = _state(suite.framer)
         for progress, window, answer in drip(suite.framer, frame[:200], b"\0\1", kind=bytearray):
             part, after = bytes(window.data[window.start :]), _state(suite.framer)
@@ -176,7 +176,7 @@ def check_settled(suite: Suite) -> str | None:
         else:
             continue
         raise ConformanceError(
-            f"bytes are reported as settled payload that are none: {wrong}",
+            f"bytes outside of the payload are reported as settled: {wrong}",
             data=part,
             expected=f"the payload {cut.payload!r}",
             got=describe_answer(need),
@@ -206,7 +206,7 @@ def _corrupted(suite: Suite) -> Iterator[bytes]:
 
 
 def _change(answer: Answer, last: Answer) -> tuple[str, str]:
-    """Say what is wrong if the second answer took the place of the first, and how to mend it."""
+    """Say what is wrong if the second answer replaced the first, and how to mend it."""
     if isinstance(answer, FramingError):
         defect = "find refuses bytes that are not wrong once more of them have arrived"
         hint = "raise FramingError only when no further byte can make a frame of it, always at the same place"

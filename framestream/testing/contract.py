@@ -1,4 +1,4 @@
-"""The contract, question by question: ask a framer, hold its answer to the form, and say what is wrong."""
+"""The contract, question by question: ask a framer, check the form of its answer, and say what is wrong."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _BUFFERS = (bytes, bytearray, memoryview)
 class ConformanceError(AssertionError):
     """A framer breaks a promise of the contract.
 
-    Its text names the defect, shows the input and the chunking that bring it to light, and says
-    how to mend it; where the framer raised something, the line of its code.
+    Its text names the defect, shows the input and the chunking that reveal it, and says
+    how to mend it; if the framer raised an exception, also the line of its code.
 
     Attributes:
         check: name of the check that failed, such as ``"linear-cost"``.
         framer: the framer, as its spec string.
-        defect: what is wrong, one clause.
+        defect: the error, in one clause.
         data: the bytes that show it, or None.
-        chunks: how they were cut, or None where that does not matter.
-        expected: what the contract asks for, in words or as a value's repr; empty if there is none.
-        got: what came instead.
+        chunks: how they were cut, or None if that does not matter.
+        expected: what the contract requires, in words or as a value's repr; empty if there is none.
+        got: the actual result.
         hint: how to mend it.
     """
 
@@ -75,9 +75,9 @@ class ConformanceError(AssertionError):
 
 @contextmanager
 def under(check: str, framer: ReadCondition[Any], mend: str = "") -> Iterator[None]:
-    """Name the check and the framer in a `ConformanceError`, and how to mend it where it does not say so.
+    """Add the names of the check and the framer to a `ConformanceError`, and a hint if it has none.
 
-    What would end the program, such as SystemExit, is one as well, wherever the framer raises it.
+    An exception that would end the program, such as SystemExit, becomes one as well.
     """
     try:
         yield
@@ -99,10 +99,10 @@ def under(check: str, framer: ReadCondition[Any], mend: str = "") -> Iterator[No
 
 
 def ask(framer: ReadCondition[Any], window: Window) -> Answer:
-    """Return what `find` answers, a `FramingError` it raises included; every place counts from the frame.
+    """Return the answer of `find`, or the `FramingError` it raises; every place counts from the frame.
 
     Raises:
-        ConformanceError: `find` raised anything else, or the answer is no span and no `NeedMore`
+        ConformanceError: `find` raised anything else, or the answer is neither a span nor a `NeedMore`
             that this window allows.
     """
     start = window.start
@@ -138,11 +138,11 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
 
 
 class Progress:
-    """What is remembered about one frame between two questions; places count from its first byte.
+    """The state of one frame between two questions; places count from its first byte.
 
     Attributes:
-        size: bytes of the frame that must be there before it is worth asking again.
-        resume: where to go on searching.
+        size: bytes the frame must have before it is worth asking again.
+        resume: where the search continues.
         memo: what `NeedMore` carried.
     """
 
@@ -152,12 +152,12 @@ class Progress:
         self.memo: Any = None
 
     def window(self, frame: bytes, before: bytes = b"", *, eof: bool = False, kind: Any = bytes) -> Window:
-        """Show a frame's bytes as a decoder would, after bytes that belong to somebody else."""
+        """Show a frame's bytes as a decoder would, after bytes of other frames."""
         start = len(before)
         return Window(kind(before + frame), start, start + self.resume, self.memo, eof)
 
     def note(self, need: NeedMore) -> None:
-        """Keep what was answered; no `resume` leaves it where it was."""
+        """Store an answer; without a `resume` it stays where it was."""
         self.size, self.memo = need.size, need.memo
         if need.resume is not None:
             self.resume = need.resume
@@ -168,7 +168,7 @@ def drip(
 ) -> Iterator[tuple[Progress, Window, Answer]]:
     """Let one frame arrive byte by byte; yield each question with its answer until the frame's end is known.
 
-    The progress is that with which the question was asked.
+    The progress is the one with which the question was asked.
     """
     progress = Progress()
     for size in range(1, len(frame) + 1):
@@ -184,7 +184,7 @@ def drip(
 def hold_same(
     expected: Answer, got: Answer, defect: str, *, data: bytes | bytearray, told: str, hint: str = ""
 ) -> None:
-    """Raise a `ConformanceError` unless two answers agree; of errors class and place count, not the wording.
+    """Raise a `ConformanceError` unless two answers agree; for errors, class and place count, not the text.
 
     Args:
         told: where the expected answer comes from, for the message.
@@ -219,12 +219,12 @@ def is_one_frame(framer: ReadCondition[Any], data: bytes, *, eof: bool = False) 
 
 
 def trailer_of(span: tuple[Any, ...]) -> bytes:
-    """Return the bytes that must follow the payload; empty if any may."""
+    """Return the bytes that must follow the payload; empty if any bytes may."""
     return span[3].trailer if len(span) == 4 and type(span[3]) is Decode else b""
 
 
 def value_of(framer: ReadCondition[Any], span: tuple[Any, ...], payload: bytes) -> Any:
-    """Return the frame that a span stands for, or the error of decoding it."""
+    """Return the frame of a span, or the error of decoding it."""
     if len(span) == 4 and type(span[3]) is not Decode:
         return span[3]
     decode = span[3].decode if len(span) == 4 else framer.decode
@@ -238,7 +238,7 @@ def encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
     """Return the bytes for a frame, or None if there is no `encode`, or it refuses the frame.
 
     Raises:
-        ConformanceError: `encode` raises something else, or returns something else than buffers.
+        ConformanceError: `encode` raises or returns anything else.
     """
     if not isinstance(framer, Framer):
         return None
@@ -296,7 +296,7 @@ def describe_answer(answer: Any) -> str:
 
 
 def _complaint(framer: ReadCondition[Any], window: Window, answer: Any) -> str:
-    """Say what is wrong with the form of an answer; empty if nothing is."""
+    """Say what is wrong with the form of an answer; empty if it is correct."""
     begin, end = window.start, len(window.data)
     if isinstance(answer, NeedMore):
         if type(answer.size) is not int or answer.size < 0:
@@ -321,10 +321,10 @@ def _complaint(framer: ReadCondition[Any], window: Window, answer: Any) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Return the line of the framer's code at which an exception came up; nothing if it has none in Python.
+    """Return the line of the framer's code that raised an exception; nothing if it has none in Python.
 
     The first frames are the kit's and the decoder's. Of those below them the last one in the framer's file
-    tells most: what that called, in ``re`` or ``json``, is not the author's to mend.
+    tells most: the author cannot mend the code it called, in ``re`` or ``json``.
     """
     own, core = Path(__file__).parents[:2]
     frames = list(

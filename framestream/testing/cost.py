@@ -1,4 +1,4 @@
-"""What a framer costs, counted: a count is the same everywhere.
+"""The cost of a framer, counted: a count is the same on every machine.
 
 Twice the bytes may cost twice as much, and no more.
 """
@@ -20,7 +20,7 @@ from framestream.testing.contract import Answer, ConformanceError, ask, drip, en
 from framestream.testing.driver import UNLIMITED, WAYS, transcript
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
-# Twice the work may cost twice as much, and as many bytes for each byte of the stream may be noise.
+# Twice the work may cost twice as much, and this many bytes for each byte of the stream may be noise.
 _FACTOR = 2.05
 _COUNTED = {
     "examined": ("bytes examined", 4),
@@ -29,10 +29,10 @@ _COUNTED = {
 }
 _HEADER = 64
 
-# Long enough for a square to stand out, short enough to be dripped in a few milliseconds.
+# Long enough for quadratic cost to stand out, short enough to feed byte by byte in a few milliseconds.
 _SIZES = (256, 128, 32)
 
-# Short frames are repeated to streams of this size and its double, much longer than what a framer may
+# Short frames are repeated to streams of this size and its double, much longer than a framer may
 # look at in one bounded glance.
 _STREAM = 4096
 _MOST_QUESTIONS = 64
@@ -41,7 +41,7 @@ _MOST_QUESTIONS = 64
 _MOST_ALLOCATED = 4 << 20
 _MOST_STARTS = 8
 
-# Bytes of memory for each byte of a frame that drips in: a place in a queue, and room to grow.
+# Bytes of memory for each byte of a frame that arrives slowly: a place in a queue, and room to grow.
 _MOST_HELD = 16
 _NOISE = 3072
 
@@ -55,9 +55,9 @@ _SLICE = "look at window.data in place, with indices: a slice or bytes(window.da
 
 
 class CountedBytes(bytes):
-    """Bytes that count how many of them their methods look at or copy; what these return is plain bytes.
+    """Bytes that count how many of them their methods look at or copy; the methods return plain bytes.
 
-    Code in C that goes through the buffer protocol, such as a regex, is not seen. The kit catches
+    Code in C that uses the buffer protocol, such as a regex, is not seen. The kit catches
     that by other means: by the memory it allocates, and by decoys put where it must not look.
     """
 
@@ -91,7 +91,7 @@ class CountedBytes(bytes):
 
 
 def _examined(size: int, name: str, arguments: tuple[Any, ...], found: Any) -> int:
-    """Return how many bytes of so many a method has looked at, given what it was asked and has answered."""
+    """Return how many of the bytes a method looked at, given its arguments and its result."""
     if name in ("startswith", "endswith"):
         return 1
     if name not in ("find", "rfind", "index", "rindex", "count"):
@@ -104,7 +104,7 @@ def _examined(size: int, name: str, arguments: tuple[Any, ...], found: Any) -> i
 
 @contextmanager
 def _tracing() -> Iterator[None]:
-    """Have allocations traced; somebody else's tracing goes on."""
+    """Trace allocations; tracing that was on before stays on."""
     traced = tracemalloc.is_tracing()
     tracemalloc.start()
     try:
@@ -115,7 +115,7 @@ def _tracing() -> Iterator[None]:
 
 
 class _Metered(ReadCondition[Any]):
-    """Another framer, and what asking it has cost so far; allocations count while they are traced."""
+    """Another framer, and the cost of asking it so far; allocations count while they are traced."""
 
     def __init__(self, framer: ReadCondition[Any]) -> None:
         self.framer = framer
@@ -123,7 +123,7 @@ class _Metered(ReadCondition[Any]):
         self.overhead, self.can_be_empty = framer.overhead, framer.can_be_empty
         self.examined = 0
         self.allocated = 0  # at most at a time in each question
-        self.entitled = 0  # between resume and the end: what a framer may look at by what it answered itself
+        self.entitled = 0  # between resume and the end: what a framer may look at by its own answers
 
     def find(self, window: Window) -> Any:
         return self._counting(self.framer.find, window)
@@ -171,7 +171,7 @@ def check_linear_cost(suite: Suite) -> str | None:
 def _metered(
     framer: ReadCondition[Any], pair: _Pair, use: Callable[[ReadCondition[Any], list[bytes]], object]
 ) -> list[_Metered]:
-    """Return what it costs to use the framer on each of two streams, which comes in one chunk."""
+    """Return the cost of using the framer on each of two streams, each in one chunk."""
     meters = [_Metered(framer) for _ in pair]
     for meter, stream in zip(meters, pair, strict=True):
         use(meter, [stream])
@@ -189,7 +189,7 @@ def check_resume(suite: Suite) -> str | None:
     frame, asked = pair.long, set(prefix_lengths(len(pair.long))[1:-1])
     for progress, window, answer in drip(suite.framer, frame):
         hidden, size = progress.resume - _HEADER, len(window.data)
-        # Ask again with the end of the frame written all over what must not be looked at.
+        # Ask again with decoys of the frame's end in all bytes that must not be looked at.
         for width in (1, 2, 4, 8, 16) if hidden > 0 and size in asked else ():
             decoy = (frame[-width:] * (hidden // width + 1))[-hidden:]
             shown = frame[:_HEADER] + decoy + frame[progress.resume : size]
@@ -249,7 +249,7 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
 def check_memory(suite: Suite) -> str | None:
     """A frame that arrives byte by byte is held in about as many bytes as have arrived.
 
-    Keep in memo what the next question needs, and not what the window shows anyway.
+    Keep in memo only what the next question needs and the window does not show.
     """
     pair = slow_frames(suite)
     if pair is None:
@@ -284,9 +284,9 @@ def _held(framer: ReadCondition[Any], frame: bytes) -> int:
 
 
 def check_declared_sizes(suite: Suite) -> None:
-    """No size that a frame declares makes `find` allocate memory before the bytes are there.
+    """No size that a frame declares makes `find` allocate memory before the bytes have arrived.
 
-    Return the span without making anything of that size: the decoder checks the limit, and gathers the bytes
+    Return the span without making anything of that size: the decoder checks the limit, and collects the bytes
     as they arrive.
     """
     starts = dict.fromkeys(frame[:_HEADER] for frame in suite.situations())
@@ -325,7 +325,7 @@ def compare_cost(pair: _Pair, counts: Sequence[object], counted: str, defect: st
 
 
 def slow_frames(suite: Suite) -> _Pair | None:
-    """Return two long frames to compare, or None if the framing has none that could be found."""
+    """Return two long frames to compare, or None if none could be made for this framing."""
     given = suite.slow_frame
     if isinstance(given, bytes):
         return _Pair(given[: len(given) // 2], given)

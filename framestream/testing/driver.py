@@ -1,8 +1,8 @@
-"""Two drivers for one stream, and how to hold them against each other.
+"""Two drivers for one stream, and their comparison.
 
-`read_chunks` reads the contract literally, with no buffer, no limits and no cleverness. `transcript` writes
-down all that a `FrameDecoder` says. They share no code but what asks one question, so that neither can hide
-a fault of the other.
+`read_chunks` implements the contract literally, with no buffer, limits or optimisation. `transcript`
+records everything that a `FrameDecoder` returns. They share only the code that asks one question, so that
+neither can hide a fault of the other.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Cut(NamedTuple):
 
 @dataclass
 class Reading:
-    """What `read_chunks` made of a stream.
+    """The result of `read_chunks` for a stream.
 
     Attributes:
         cuts: the frames, in order.
         outcome: ``"end"`` after a clean end, or the class name of the framing error.
-        offset: where the frame begins that was not cut, or the place of the framing error.
-        leftover: the bytes that no frame took.
-        padding: where bytes begin that belong to no frame, and are not left over.
+        offset: where the first uncut frame begins, or the place of the framing error.
+        leftover: the bytes that belong to no frame.
+        padding: where padding begins, which belongs to no frame and is not left over.
     """
 
     cuts: list[Cut] = field(default_factory=list)
@@ -69,11 +69,11 @@ class Reading:
 
     @property
     def malformed(self) -> bool:
-        """Whether it ended with another error than that the stream broke off."""
+        """Whether it ended with an error other than a truncated stream."""
         return self.outcome not in ("end", IncompleteFrame.__name__)
 
     def values(self) -> list[Any]:
-        """Return the frames alone; in place of one that cannot be decoded, its error."""
+        """Return the frames alone; for one that cannot be decoded, its error."""
         return [cut.value for cut in self.cuts]
 
     def __str__(self) -> str:
@@ -92,9 +92,9 @@ def read_chunks(
     """Cut a stream that arrives in chunks, and then ends unless `ends` is false.
 
     Args:
-        framer: the condition that is asked.
+        framer: the condition to ask.
         chunks: the stream.
-        before: bytes to show in the window before the frame; they belong to somebody else.
+        before: bytes to show in the window before the frame; they belong to other frames.
         mutable: whether the window shows a bytearray instead of bytes.
         ends: whether the framer is told of the end.
     """
@@ -123,11 +123,11 @@ class _Reader:
     def _begin(self, start: int) -> None:
         self.start = start
         self.progress = Progress()
-        self.asked = -1  # how many bytes were there when `find` was last asked about this frame
+        self.asked = -1  # number of bytes when `find` was last asked about this frame
         self.span: tuple[Any, ...] | None = None
 
     def read(self, *, eof: bool) -> None:
-        """Cut the frames that are whole by now."""
+        """Cut the frames that are complete by now."""
         while not self.reading.outcome:
             answer = self._answer(eof)
             if isinstance(answer, tuple) and self.start + answer[2] <= len(self.data):
@@ -141,7 +141,7 @@ class _Reader:
                 break
 
     def _answer(self, eof: bool) -> Answer | None:
-        """Return what is known of the frame, asking again if there is reason to; None if there is none."""
+        """Return the known extent, asking again if there is reason to; None if it is unknown."""
         there = len(self.data) - self.start
         if self.span is not None:
             return self.span
@@ -175,7 +175,7 @@ class _Reader:
         if isinstance(value, FramingError):
             return self._end(type(value).__name__, start)
         self.reading.cuts.append(Cut(start, first, stop, end, payload, value))
-        # Of frames without bytes one is enough: there would be no end of them.
+        # Of frames without bytes one is enough: they would never end.
         if self.framer.can_be_empty and (end == start or (eof and end == len(self.data))):
             self._end("end", end)
         return None
@@ -185,12 +185,12 @@ class _Reader:
 
 
 class Event(NamedTuple):
-    """One thing a decoder said.
+    """One result of a decoder.
 
     Attributes:
         kind: ``"frame"``, ``"payload"`` (of a frame streamed in parts), ``"end"`` or the class name of
             an error.
-        value: the frame or the payload; of an error, what it says about sizes.
+        value: the frame or the payload; of an error, the sizes in it.
         offset: of an error, where in the stream; of a frame, where the next one begins, if asked.
     """
 
@@ -207,12 +207,12 @@ class Event(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """What a decoder made of a stream.
+    """The results of a decoder for a stream.
 
     Attributes:
         events: frames, errors and the end, in order.
         discards: offset, limit and size on the wire of each frame that was skipped for its size.
-        leftover: bytes that were not delivered; None if a frame broke off while it was passed on in
+        leftover: bytes that were not delivered; None if the stream ended inside a frame passed on in
             parts, as some of its bytes are then delivered and some are not.
     """
 
@@ -231,20 +231,20 @@ def transcript(
     on_oversize: OnOversize = "raise",
     seed: int = 0,
 ) -> Transcript:
-    """Feed chunks and then the end of the stream to a `FrameDecoder`; return all that it says.
+    """Feed chunks and then the end of the stream to a `FrameDecoder`; return everything it reports.
 
-    The same bytes give the same transcript however they are cut, for every framer that keeps the
-    contract. That is what this function is for: compare two of them.
+    The same bytes give the same transcript for every chunking, for every framer that keeps the
+    contract. Compare two transcripts to check that.
 
     Args:
         framer: the condition to read with.
         chunks: the stream.
         by: which method takes the frames: `next_frame`, `next_batch`, `next_part` (events are then
-            payloads, not frames), or one of them drawn for every call.
+            payloads, not frames), or one of them chosen at random for every call.
         max_frame_size: the decoder's limit, in bytes.
-        max_size: the limit for each call, in bytes, if there is to be one.
+        max_size: the limit for each call, in bytes, if any.
         on_oversize: what happens to a frame above the limit.
-        seed: for the draws of ``by="mixed"``.
+        seed: for the random choices of ``by="mixed"``.
 
     Raises:
         ConformanceError: the framer breaks the contract and the decoder noticed.
@@ -293,13 +293,13 @@ def transcript(
             if said is FRAME_END:
                 events.append(Event("payload", b"".join(parts), decoder.offset))
             in_parts, parts = False, []
-        # Of frames without bytes one is enough: there would be no end of them.
+        # Of frames without bytes one is enough: they would never end.
         if framer.can_be_empty and said is not END:
             before, place = place, decoder.offset
             said = END if place == before else said
     if said is END:
         events.append(Event("end"))
-    for chunk in source:  # what still comes is left over
+    for chunk in source:  # the remaining chunks are left over
         decoder.receive_data(chunk)
     return Transcript(events, discards, None if in_parts else decoder.leftover)
 
@@ -316,7 +316,7 @@ def _error_event(error: FramingError | PayloadError) -> Event:
 
 
 def difference(expected: Transcript | Reading, got: Transcript) -> tuple[str, str] | None:
-    """Return the first thing in which a transcript differs from another or from a reading, or None."""
+    """Return the first difference between a transcript and another or a reading, or None."""
     if isinstance(expected, Reading):
         expected = Transcript([*_events_of(expected, got.events)], got.discards, expected.leftover)
     for number, (one, other) in enumerate(zip_longest(expected.events, got.events), start=1):
@@ -332,7 +332,7 @@ def difference(expected: Transcript | Reading, got: Transcript) -> tuple[str, st
 
 
 def _events_of(reading: Reading, like: list[Event]) -> Iterator[Event]:
-    """Write a reading down as events, each frame in the form that the event of the other list has."""
+    """Convert a reading to events, each frame in the form that the event of the other list has."""
     for cut, form in zip_longest(reading.cuts, like[: len(reading.cuts)]):
         if form is not None and form.kind == "payload":
             yield Event("payload", cut.payload, cut.stop)
@@ -342,14 +342,14 @@ def _events_of(reading: Reading, like: list[Event]) -> Iterator[Event]:
             yield Event("frame", cut.value, None if form is None or form.offset is None else cut.stop)
     if reading.outcome == "end":
         yield Event("end")
-    else:  # what sizes an error names is for the decoder to know
+    else:  # the decoder alone knows which sizes an error names
         yield Event(reading.outcome, like[-1].value if like else None, reading.offset)
 
 
 def same_frame(one: Any, other: Any) -> bool:
     """Tell whether two frames are equal: of the same class, and ``==`` or at least of the same repr.
 
-    The repr counts for frames that equal nothing but themselves, such as NaN and regex matches; two
+    The repr counts for frames that equal only themselves, such as NaN and regex matches; two
     errors are equal if their classes are.
     """
     if type(one) is not type(other):

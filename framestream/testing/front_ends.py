@@ -1,4 +1,4 @@
-"""What every front end owes its users, whether it waits in a thread or in a task, as claims to try on yours.
+"""The promises of every front end, blocking or asynchronous, as claims to try on yours.
 
 A *front end* joins a decoder to a connection, as `IOStream` does on asyncio. Give each claim a function that
 makes a `FrontEnd`, an adapter whose calls wait, over one end of a socket pair. The claim has the other end::
@@ -7,7 +7,7 @@ makes a `FrontEnd`, an adapter whose calls wait, over one end of a socket pair. 
     def test_my_front_end_keeps_what_all_promise(claim):
         claim(open_mine)
 
-A claim returns if it holds, and raises ``AssertionError`` or what the front end raised if it does not.
+A claim returns if it holds; if not, it raises ``AssertionError`` or the front end's exception.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from framestream.framers.line import Line
 PATIENCE = 20.0
 """Seconds after which a call that should not wait counts as stuck."""
 
-# Seconds that a claim waits for what does not come.
+# Seconds that a claim waits for bytes that should not come.
 _MOMENT: Final = 0.01
-# More than any system keeps for a connection: 64 MB.
+# More than any system buffers for a connection: 64 MB.
 _FLOOD: Final = [b"x\n" * 50_000] * 640
 
 
@@ -46,7 +46,7 @@ class FrontEnd(Protocol):
     """One connection by the front end under test; each call waits until it is done."""
 
     def receive(self, condition: Any = None, *, timeout: float | None = None) -> Any:
-        """Return the next frame; give up after `timeout` seconds with a TimeoutError, by cancelling say."""
+        """Return the next frame; give up after `timeout` seconds with a TimeoutError, say by cancelling."""
 
     def frames(self) -> list[Any]:
         """Iterate to the end of the stream; return the frames."""
@@ -62,11 +62,11 @@ class FrontEnd(Protocol):
 
     @property
     def leftover(self) -> bytes:
-        """What has arrived and is not received."""
+        """The bytes that have arrived and are not received."""
 
 
 class Opener(Protocol):
-    """Makes a front end over a connected socket, which belongs to it from there on."""
+    """Makes a front end over a connected socket, which it owns from then on."""
 
     def __call__(
         self, sock: socket.socket, framer: Any = None, send_framer: Any = None, **options: Any
@@ -76,14 +76,14 @@ class Opener(Protocol):
         Args:
             sock: blocking, as the system makes it.
             framer: what it receives and sends.
-            send_framer: what it sends, if that is something else.
+            send_framer: what it sends, if different.
             options: ``max_frame_size``, ``on_oversize`` and ``on_payload_error``, as for `FrameDecoder`.
         """
 
 
 Claim: TypeAlias = Callable[[Opener], None]
 CLAIMS: Final[list[Claim]] = []
-"""Every claim, in the order in which it is best to make them true."""
+"""Every claim, in the best order to make them true."""
 
 
 def _claim(function: Claim) -> Claim:
@@ -106,7 +106,7 @@ def _joined(
 
 
 class _Patient:
-    """A front end of which no call to receive waits for ever."""
+    """A front end whose calls to receive never wait for ever."""
 
     def __init__(self, front: FrontEnd) -> None:
         self._front = front
@@ -145,7 +145,7 @@ def _raised(
 
 @_claim
 def frames_are_the_same_for_every_chunking(open_: Opener) -> None:
-    """However the bytes arrive, and however often a receive gives up, the same frames come."""
+    """The same frames arrive for every chunking, and however often a receive gives up."""
     wire = b"\0\5hello\0\0\0\1!\0\x20" + bytes(32)
     expected = [b"hello", b"", b"!", bytes(32)]
     for size in (1, 2, 3, 7, len(wire)):
@@ -175,7 +175,7 @@ def giving_up_loses_no_byte(open_: Opener) -> None:
 
 @_claim
 def the_condition_may_change_between_any_two_frames(open_: Opener) -> None:
-    """Exactly the frame is consumed; what follows it is for the next condition."""
+    """Exactly the frame is consumed; the bytes after it are for the next condition."""
     with _joined(open_, Line()) as (front, peer):
         peer.sendall(b"one\ntwo\nthree\nfour\nfive\nUPGRADE\n\0\2hi12345rest")
         lines = [front.receive() for _ in range(6)]
@@ -189,7 +189,7 @@ def the_condition_may_change_between_any_two_frames(open_: Opener) -> None:
 
 @_claim
 def each_direction_has_its_framer(open_: Opener) -> None:
-    """What is sent follows the framer for sending, if there is one."""
+    """Sent frames follow the framer for sending, if there is one."""
     with _joined(open_, Line()) as (front, peer):
         front.send("one")
         assert b"one\n" == peer.recv(100)
@@ -211,7 +211,7 @@ def each_direction_has_its_framer(open_: Opener) -> None:
 
 @_claim
 def a_frame_above_the_limit_is_refused_before_its_body_arrives(open_: Opener) -> None:
-    """There is a limit unless told otherwise, and where the size was declared, the next frame is received."""
+    """There is a limit by default, and if the size was declared, the next frame can be received."""
     with _joined(open_, LengthPrefix(4)) as (front, peer):
         peer.sendall(b"\0\x20\0\0")
         assert 1 << 20 == _raised(FrameTooLarge, front.receive).limit
@@ -228,7 +228,7 @@ def a_frame_above_the_limit_is_refused_before_its_body_arrives(open_: Opener) ->
 
 @_claim
 def a_bad_payload_costs_no_other_frame(open_: Opener) -> None:
-    """It is raised, and the next call goes on; or it is told, and iterating goes on."""
+    """It is raised, and the next call continues; or it is reported, and iterating continues."""
     with _joined(open_, Line()) as (front, peer):
         peer.sendall(b"good\n\xff\xfe\nbetter\n")
         assert "good" == front.receive()
@@ -244,7 +244,7 @@ def a_bad_payload_costs_no_other_frame(open_: Opener) -> None:
 
 @_claim
 def broken_framing_stays_broken(open_: Opener) -> None:
-    """What comes before the error is received; then it is raised by every call."""
+    """Frames before the error are received; then every call raises it."""
     with _joined(open_, LengthPrefix(1, adjust=-1)) as (front, peer):
         peer.sendall(b"\4abc\0\3ab")
         assert b"abc" == front.receive()
@@ -254,7 +254,7 @@ def broken_framing_stays_broken(open_: Opener) -> None:
 
 @_claim
 def the_end_tells_how_it_came(open_: Opener) -> None:
-    """Between two frames it ends an iteration; inside a frame it is an error, and what is there stays."""
+    """Between two frames it ends an iteration; inside a frame it is an error, and buffered bytes stay."""
     with _joined(open_, Line()) as (front, peer):
         peer.sendall(b"one\ntwo\n")
         peer.shutdown(socket.SHUT_WR)
@@ -302,7 +302,7 @@ def half_a_stream_can_be_ended(open_: Opener) -> None:
 
 @_claim
 def the_other_half_stays_open_when_the_peer_has_ended_its_own(open_: Opener) -> None:
-    """A peer that has asked everything, and ended its half, still gets the answer."""
+    """A peer that has ended its half after its last request still gets the answer."""
     with _joined(open_, Line()) as (front, peer):
         peer.sendall(b"question\n")
         peer.shutdown(socket.SHUT_WR)
@@ -313,7 +313,7 @@ def the_other_half_stays_open_when_the_peer_has_ended_its_own(open_: Opener) -> 
 
 @_claim
 def a_closed_stream_takes_nothing(open_: Opener) -> None:
-    """Sending is refused, receiving gives what is there and then says so, and closing again does nothing."""
+    """Sending is refused, receiving returns buffered frames and then says so; closing again does nothing."""
     with _joined(open_, Line()) as (front, peer):
         peer.sendall(b"one\ntwo\nhalf")
         assert "one" == front.receive()
@@ -329,7 +329,7 @@ def a_closed_stream_takes_nothing(open_: Opener) -> None:
 
 @_claim
 def closing_ends_a_receive_that_waits(open_: Opener) -> None:
-    """A receive that waits when the stream is closed beside it is told."""
+    """A waiting receive is told when the stream is closed from elsewhere."""
     with _joined(open_, Line()) as (front, peer), ThreadPoolExecutor(1) as pool:
         peer.sendall(b"half")
         waiting = pool.submit(_raised, StreamClosed, _receive_in_turn, front)
@@ -371,7 +371,7 @@ def what_has_no_encoding_is_not_sent(open_: Opener) -> None:
 
 @_claim
 def large_frames_pass_both_ways(open_: Opener) -> None:
-    """A frame of many times what a system buffers is sent and received as a whole."""
+    """A frame many times larger than the system's buffers is sent and received as a whole."""
     payload = bytes(range(256)) * (1 << 15)
     wire = len(payload).to_bytes(4, "big") + payload
     joined = _joined(open_, LengthPrefix(4), max_frame_size=len(payload))
@@ -393,7 +393,7 @@ def _receive_exactly(peer: socket.socket, size: int) -> bytes:
 
 @_claim
 def frames_sent_at_once_leave_whole(open_: Opener) -> None:
-    """Threads or tasks that send at the same time do not cut each other's frames."""
+    """Threads or tasks that send at the same time do not mix their frames."""
     payloads = [bytes([number]) * 20_000 for number in range(8)]
     with _joined(open_, LengthPrefix(2)) as (front, peer), ThreadPoolExecutor(len(payloads)) as pool:
         sending = [pool.submit(_send_all, front, [payload] * 5) for payload in payloads]

@@ -1,4 +1,4 @@
-"""Fuzzing: spoil streams, cut them anywhere, and see that every reading of them agrees. Needs hypothesis.
+"""Fuzzing: spoil streams, cut them anywhere, and check that all ways to read them agree. Needs hypothesis.
 
 ``python -m framestream.testing.fuzz`` fuzzes framers by their spec strings, for as long as you like; without
 one, every built-in framer, under many options.
@@ -37,7 +37,7 @@ from framestream.testing.driver import (
 from framestream.testing.strategies import chunkings, spoilt_streams
 from framestream.testing.suite import seeds_for
 
-# `available` is not among them: what it reads depends on the chunks, and that is its purpose.
+# `available` is not among them: its frames depend on the chunks by design.
 # A table is easier to read than forty literals.
 BUILT_IN_SPECS = r"""
 exactly:3  fixed-length:4  until-close
@@ -61,7 +61,7 @@ _BATCH = 100  # streams between looks at the clock
 
 @dataclass
 class FuzzReport:
-    """What a fuzz run did.
+    """The result of a fuzz run.
 
     Attributes:
         framer: the framer, as its spec string.
@@ -98,18 +98,18 @@ def fuzz_framer(
 
     Each stream is read through `FrameDecoder` as a whole and in chunks, by one of its methods, some with
     a small limit and one of the four policies, some against a driver that calls `find` itself.
-    Whatever comes must be frames and framing errors, the same ones for the same bytes.
+    The results must be frames and framing errors, the same ones for the same bytes.
 
     Args:
         framer: a read condition or framer.
         seeds: streams to start from.
         iterations: how many streams to try; 1 000 unless `seconds` is given.
-        seconds: how long to go on, instead.
+        seconds: how long to run, instead.
         seed: for everything random. The same seed tries the same streams in the same way.
 
     Raises:
         ConformanceError: two readings disagree, or the framer broke the contract. Hypothesis has made
-            the stream in the message as short as it gets.
+            the stream in the message as short as possible.
     """
     report = FuzzReport(describe_framer(framer))
     began = time.monotonic()
@@ -163,7 +163,7 @@ def _run(
 def _compare(
     framer: ReadCondition[Any], chunks: list[bytes], way: Any, draws: int | None, report: FuzzReport
 ) -> None:
-    """Read a stream in two ways: as a whole and in chunks, or literally and by methods that are drawn."""
+    """Read a stream in two ways: as a whole and in chunks, or literally and by methods chosen at random."""
     whole = [b"".join(chunks)]
     expected: Transcript | Reading
     if draws is None:
@@ -183,12 +183,12 @@ def _compare(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz each framer in turn; return 0 if none failed, 1 if one did, 2 if one does not exist."""
-    about = "Spoil streams, cut them anywhere, and see that every reading of them agrees."
+    about = "Spoil streams, cut them anywhere, and check that all ways to read them agree."
     parser = argparse.ArgumentParser(prog="python -m framestream.testing.fuzz", description=about)
     add = parser.add_argument
     add("spec", nargs="*", default=BUILT_IN_SPECS, help="a framer; every built-in if none is given")
     add("--iterations", type=int, default=20_000, help="streams to try, all framers together")
-    add("--seconds", type=float, help="how long to go on, all framers together, instead")
+    add("--seconds", type=float, help="time to run, all framers together, instead")
     add("--seed", type=int, default=0, help="another seed tries other streams")
     add("--seeds", nargs="+", default=(), metavar="FILE", help="streams to start from")
     options = parser.parse_args(arguments)

@@ -13,7 +13,7 @@ from framestream.testing.suite import Arguments, Suite
 
 Function: TypeAlias = "Callable[[Suite], str | None]"
 
-# What is the cause of other failures comes first, so that the first message is the best one.
+# A check for the cause of other failures comes first, so that the first message is the best one.
 # fmt: off
 _CHECKS: tuple[Function, ...] = (
     answers.check_answers, answers.check_purity, answers.check_value, answers.check_moving_window,
@@ -35,12 +35,12 @@ _NOT_IF_CHUNK_DEPENDENT = (
 
 @dataclass(frozen=True)
 class Check:
-    """One promise that a framer is held to. Its function's docstring is the promise, and then how to mend it.
+    """One promise that a framer must keep. Its function's docstring is the promise, and then how to mend it.
 
     Attributes:
-        name: what it is called in messages, such as ``"linear-cost"``.
+        name: its name in messages, such as ``"linear-cost"``.
         promise: the promise, one sentence.
-        mend: what to do about a framer that breaks it; empty if that depends.
+        mend: how to fix a framer that breaks it; empty if that depends.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Check:
 
 @dataclass
 class Report:
-    """What `check_framer` did.
+    """The result of `check_framer`.
 
     Attributes:
         framer: the framer, as its spec string.
@@ -90,7 +90,7 @@ class Report:
 
 
 def conformance_checks(framer: ReadCondition[Any], **arguments: Unpack[Arguments]) -> list[Check]:
-    """Return the checks that `check_framer` runs, to be run one by one, such as by a parametrised test.
+    """Return the checks that `check_framer` runs, to run one by one, such as in a parametrised test.
 
     The arguments are those of `check_framer`.
     """
@@ -99,7 +99,7 @@ def conformance_checks(framer: ReadCondition[Any], **arguments: Unpack[Arguments
 
 
 def check_framer(framer: ReadCondition[Any], **arguments: Unpack[Arguments]) -> Report:
-    r"""Hold a framer to every promise of the contract; a plain function, for any test runner::
+    r"""Check every promise of the contract on a framer; a plain function, for any test runner::
 
         check_framer(
             Delimiter(b"\n"),
@@ -110,19 +110,19 @@ def check_framer(framer: ReadCondition[Any], **arguments: Unpack[Arguments]) -> 
 
     Args:
         framer: a read condition or framer.
-        examples: streams, each with the list of frames that are in it: a mapping, or pairs.
+        examples: streams, each with the list of its frames: a mapping, or pairs.
         malformed: streams that must raise `FramingError` or `PayloadError`; a mapping to, or pairs with,
             a text that the error must contain.
         incomplete: streams that end inside a frame.
-        slow_frame: a function that makes the bytes of one frame of about so many bytes, to count the cost
+        slow_frame: a function that makes the bytes of one frame of about the given size, to count the cost
             with; preferably a frame that is hard to search, full of beginnings of delimiters. Or one long
             frame. If it is left out, frames are grown from the examples, if that succeeds.
-        chunk_dependent: the frames are whatever has arrived, as with `Available`; what depends on the
-            chunks by nature is not checked.
+        chunk_dependent: the frames are the bytes that have arrived, as with `Available`; promises that
+            cannot hold then are not checked.
         seed: for everything random. The same seed tries the same bytes.
 
     Returns:
-        A report of what was checked and what could not be, because there was nothing to check it with.
+        A report of the checks made, and of those that had nothing to check with.
 
     Raises:
         ConformanceError: the framer breaks a promise; the message names the defect.

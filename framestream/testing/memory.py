@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 class Wire:
     """How the bytes of one direction travel. Nothing depends on time or chance: a test repeats exactly.
 
-    Each schedule is used from its beginning over and over.
+    Each schedule repeats from its beginning.
 
     Attributes:
-        chunks: the most bytes each receive returns; () for everything that is there.
+        chunks: the most bytes each receive returns; () for all that have arrived.
         lags: passes of the loop for which each write stays invisible; () for none.
-        takes: the most bytes each send takes, 0 where it would block; () for everything.
-        blocks: True for each receive that would block although something is there, an exception to raise
+        takes: the most bytes each send takes, 0 to block it; () for everything.
+        blocks: True for each receive that blocks although bytes have arrived, an exception to raise
             for one that fails in another way (``InterruptedError()``), False for one that works.
         capacity: bytes on the wire from which sends block; None for no limit.
         errors: exceptions by offset in the direction's bytes: raised when all bytes before it are received.
-        end: offset at which the direction ends, as if the peer had been cut off; None for no such thing.
+        end: offset at which the direction ends, as if the peer had disconnected; None for no such end.
     """
 
     chunks: Sequence[int] = ()
@@ -49,7 +49,7 @@ class Wire:
 
 
 class MemoryWire:
-    """One direction of a pair: what was sent and is not yet received."""
+    """One direction of a pair: the bytes sent and not yet received."""
 
     def __init__(self, plan: Wire) -> None:
         self.plan = plan
@@ -106,7 +106,7 @@ class MemoryWire:
         self.readable.notify()
 
     def abandon(self) -> None:
-        """Refuse what is still sent: nobody will receive it."""
+        """Refuse further bytes: they cannot be received any more."""
         self.reader_gone = True
         self.writable.notify()
 
@@ -152,7 +152,7 @@ class MemoryTransport(PolledTransport):
         self.outgoing = outgoing
 
     def receive_into(self, buffer: memoryview) -> int:
-        """Receive what has come through the wire."""
+        """Receive bytes from the wire."""
         data = self.incoming.receive(len(buffer))
         buffer[: len(data)] = data
         return len(data)

@@ -1,7 +1,7 @@
 """The pytest plugin: `FramerTests`, chunkings, streams in memory, fuzz runs and comparisons of speed.
 
-It is imported by every pytest in an environment with framestream, so it imports nothing before it is used;
-the names of `framestream.testing` are imported when they are asked for.
+Every pytest in an environment with framestream imports it, so it imports nothing before use;
+the names of `framestream.testing` are imported on first use.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def framer_benchmark(request: pytest.FixtureRequest) -> Callable[..., SpeedRepor
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Show what was measured."""
+    """Show the measurements."""
     if config.stash[_SPEEDS]:
         terminalreporter.section("speed of framers")
     for text in config.stash[_SPEEDS]:
@@ -88,7 +88,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 class FramerTests:
-    """Test a framer: derive a class whose name begins with ``Test``, and say what to try it on.
+    """Test a framer: derive a class whose name begins with ``Test``, and give it test material.
 
     ::
 
@@ -98,10 +98,10 @@ class FramerTests:
             malformed = [b"05:hello,"]
 
     pytest then runs one test for each promise of the contract, ``test_conformance[linear-cost]`` and so
-    on; a promise that there is nothing to try with is skipped and says what is missing. With
+    on; a promise without test material is skipped and says what is missing. With
     ``--framestream-fuzz=SECONDS`` there is one more, ``test_conformance[fuzz]``.
 
-    The attributes are the arguments of `check_framer`. Those that are missing are looked for in the
+    The attributes are the arguments of `check_framer`. Missing ones are looked for in the
     framer's class, and then in its module. A framer may also be given as a spec string.
     """
 
@@ -120,13 +120,13 @@ class FramerTests:
             metafunc.parametrize("check", checks, ids=lambda check: check.name)
 
     def test_conformance(self, check: Check) -> None:
-        """Hold the framer to one promise."""
+        """Check one promise on the framer."""
         try:
             reason, broken = check.run(), ""
         except testing.ConformanceError as error:
             broken = f"{error}\n  promise:  {check.promise}"
         if broken:
-            # The traceback leads through the kit, not through the framer; the text says all there is.
+            # The traceback leads through the kit, not through the framer; the text says everything.
             pytest.fail(broken, pytrace=False)
         if reason is not None:
             pytest.skip(reason)
@@ -143,7 +143,7 @@ def _checks_of(tests: type[FramerTests], seconds: float | None) -> list[Check]:
         """Whatever bytes arrive, every way of reading them agrees."""
         testing.fuzz_framer(suite.framer, suite.wires or seeds_for(suite.framer), seconds=seconds)
 
-    # What depends on the chunks by its nature is just what a fuzz run complains about.
+    # Frames that depend on the chunks by design are just what a fuzz run complains about.
     if seconds is not None and not arguments.get("chunk_dependent"):
         checks.append(testing.Check.of(check_fuzz, Suite(framer, **arguments)))
     return checks
@@ -154,7 +154,7 @@ def _framer_of(tests: type[FramerTests]) -> ReadCondition[Any]:
 
     framer: Any = getattr(tests, "framer", None)
     if isinstance(framer, str):
-        # What is tested directly needs no plugin host.
+        # A framer tested directly needs no plugin manager.
         from framestream.registry.lookup import get_framer  # noqa: PLC0415
 
         framer = get_framer(framer)

@@ -1,4 +1,4 @@
-"""What a framer costs, timed: for people, beside framers they know, since times differ between machines."""
+"""The cost of a framer, timed: for people, next to known framers, since times differ between machines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LARGEST = 1 << 30
 
 @dataclass(frozen=True)
 class SpeedReport:
-    """What `compare_speed` measured.
+    """The measurements of `compare_speed`.
 
     Attributes:
         speeds: CPU time per frame in nanoseconds, one frame at a time and by batch, by the framer's spec
@@ -55,11 +55,11 @@ class SpeedReport:
 
 
 def compare_speed(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7) -> SpeedReport:
-    """Measure a framer on a stream beside ``length-prefix`` and ``line`` on frames of the same sizes.
+    """Measure a framer on a stream next to ``length-prefix`` and ``line`` on frames of the same sizes.
 
     Args:
         framer: a read condition or framer.
-        stream: whole frames of typical sizes. It is repeated until there is enough of it.
+        stream: whole frames of typical sizes. It is repeated until it is long enough.
         rounds: how often each is timed; the best round counts.
 
     Raises:
@@ -85,7 +85,7 @@ def compare_speed(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7)
 
 
 def _read_all(condition: ReadCondition[Any], chunks: list[bytes], by_batch: bool) -> int:
-    """Read a stream; return how many frames are in it."""
+    """Read a stream; return the number of its frames."""
     decoder, count = FrameDecoder(max_frame_size=_LARGEST), 0
     take: Any = decoder.next_batch if by_batch else decoder.next_frame
     for chunk in chunks:

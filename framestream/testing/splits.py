@@ -126,7 +126,7 @@ def _ways(
 ) -> Iterator[tuple[str, Callable[[list[Split], OnError], Iterator[Item]]]]:
     yield _STITCHED, lambda splits, on_error: _read(stitch(splits).splits, on_error)
     yield _IN_PROCESSES, _process
-    # After what ends a stream, a split that is read alone goes on.
+    # After what ends a stream, a split that is read alone continues.
     if framer.synchronises == "exact" and not any(isinstance(item[0], str) for item in whole):
         yield _ALONE, _read
 

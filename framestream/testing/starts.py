@@ -1,4 +1,4 @@
-"""Checks of where a frame may begin: from any place, however the bytes arrive, at linear cost."""
+"""Checks of where a frame may begin: from any place, for any chunking, at linear cost."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MOST_ARCHIVES = 24
 
 
 def ask_start(framer: ReadCondition[Any], window: Window) -> int | NeedMore:
-    """Return what `find_start` answers.
+    """Return the answer of `find_start`.
 
     Raises:
-        ConformanceError: it raises anything, or answers with no place that this window allows.
+        ConformanceError: it raises anything, or its answer is no place that this window allows.
     """
     start, size = window.start, len(window.data)
     shown = bytes(window.data)
@@ -74,11 +74,11 @@ def find_start(
     """Return the first place from `start` on where a frame may begin, in a stream that is all of `data`.
 
     Args:
-        framer: what is asked.
+        framer: the framer to ask.
         data: the stream.
         start: the first place in question, 1 or more.
         step: how many bytes arrive at a time; all at once unless given.
-        kind: what makes the bytes that are shown.
+        kind: makes the bytes that are shown.
         asked: called with every window after it was asked about.
     """
     size = len(data)
@@ -106,7 +106,7 @@ def first_frame(framer: ReadCondition[Any], data: bytes, place: int) -> int:
 
 
 def expected_frame(reading: Reading, size: int, start: int) -> int | None:
-    """Return where the first frame begins that does so at `start` or later; None if an error comes first."""
+    """Return where the first frame begins at `start` or later; None if an error comes first."""
     for cut in reading.cuts:
         if cut.start >= start:
             return cut.start
@@ -165,7 +165,7 @@ def _check_archive(suite: Suite, data: bytes) -> None:
 
 
 def check_exact(framer: ReadCondition[Any], data: bytes, reading: Reading, start: int, place: int) -> None:
-    """Hold an answer to where the first frame begins from `start` on, which "exact" promises."""
+    """Check an answer against where the first frame begins from `start` on, as "exact" promises."""
     expected = expected_frame(reading, len(data), start)
     if expected is None:
         return

@@ -22,7 +22,7 @@ class WireStream(NamedTuple):
 
     Attributes:
         chunks: the bytes, cut at random.
-        frames: the frames that are in them.
+        frames: the frames in them.
     """
 
     chunks: list[bytes]
@@ -59,7 +59,7 @@ def wire_streams(
     """
 
     def written(drawn: list[Any]) -> st.SearchStrategy[WireStream]:
-        # Left out and not filtered: a framer may refuse nearly all, which hypothesis takes for a mistake.
+        # Left out instead of filtered: a framer may refuse nearly all, and hypothesis would report that.
         encoded = [(frame, wire) for frame in drawn if (wire := encode(framer, frame)) is not None]
         chunks = chunkings(b"".join(wire for _, wire in encoded))
         return chunks.map(lambda cut: WireStream(cut, [frame for frame, _ in encoded]))

@@ -1,4 +1,4 @@
-"""Checks of whole streams: however the bytes arrive and are asked for, the same frames come, and go."""
+"""Checks of whole streams: the same frames arrive for every chunking and way of reading."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def check_spoilt_bytes(suite: Suite) -> None:
 
 def _first_error(framer: ReadCondition[Any], wire: bytes) -> tuple[Exception | None, str]:
     """Return the first error that reading this stream to its end raises, or None, and its description."""
-    transcript(framer, [wire])  # what the decoder refuses is the framer's fault, and told so
+    transcript(framer, [wire])  # anything the decoder refuses is the framer's fault, and reported so
     try:
         for _ in iter_frames([wire], framer):
             pass
@@ -256,8 +256,8 @@ def _first_error(framer: ReadCondition[Any], wire: bytes) -> tuple[Exception | N
 
 
 def _check_any(suite: Suite, wire: bytes, *, few: bool = False) -> None:
-    """Hold every chunking of any bytes to the whole, read in the same way."""
-    # The literal reading knows no limit of the framer's own, and decodes what is passed on in parts.
+    """Compare every chunking of any bytes with the whole, read in the same way."""
+    # The literal reading ignores the framer's own limit, and decodes payloads passed on in parts.
     for by in () if suite.chunk_dependent else WAYS[:3]:
         whole = transcript(suite.framer, [wire], by=by)
         _hold(suite, whole, suite.chunkings(wire, few=few), ways=(by,), limit=1 << 20)
@@ -271,7 +271,7 @@ def _hold(
     ways: Iterable[By] = WAYS,
     limit: int = UNLIMITED,
 ) -> None:
-    """Hold what a decoder says of each chunking, read in each way, to what is expected."""
+    """Compare the decoder's results for each chunking, read in each way, with the expected ones."""
     for (number, chunks), by in product(enumerate(chunkings), ways):
         got = transcript(suite.framer, chunks, by=by, seed=number, max_frame_size=limit)
         if unlike := difference(expected, got):
@@ -297,7 +297,7 @@ def check_limits(suite: Suite) -> None:
         for limit in sorted({size + step for size in chosen for step in (-1, 0, 1)} - {-1}):
             for policy in POLICIES:
                 _check_limit(suite, wire, cuts, limit, policy)
-    # Hold each frame to its own size, too: in a row, a larger one in front may already have ended the stream.
+    # Check each frame by its own size, too: in a row, a larger one before may already have ended the stream.
     for frame in suite.frames():
         cuts = suite.reading(frame).cuts
         limit = len(cuts[0].payload)

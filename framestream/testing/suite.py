@@ -1,4 +1,4 @@
-"""`Suite`: one framer together with the bytes that it is tried on."""
+"""`Suite`: one framer together with its test material."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_SITUATIONS = 40
 _NEAR = 48
 _SIZES = (1, 2, 3, 7)
 
-# Values that length fields, delimiters and type bytes are likely to treat in their own way.
+# Values that length fields, delimiters and type bytes are likely to treat specially.
 TELLING = bytes([0, 1, 9, 10, 13, 32, 34, 48, 57, 58, 127, 128, 129, 192, 220, 254, 255])
 
 # Frames of the kinds that framers commonly carry, and streams of common protocols.
@@ -41,7 +41,7 @@ _STREAMS = (
 
 
 class Arguments(TypedDict, total=False):
-    """What a framer is tried on: arguments of `check_framer`, attributes of framers and of test classes."""
+    """The test material of a framer: arguments of `check_framer`, attributes of framers and test classes."""
 
     examples: Examples
     malformed: Malformed
@@ -52,7 +52,7 @@ class Arguments(TypedDict, total=False):
 
 
 def arguments_of(*owners: Any) -> Arguments:
-    """Return the arguments that these say in attributes, the first that has one being asked first."""
+    """Return the arguments found in the attributes of these objects; the first that has one wins."""
     found: Any = {}
     for name in Arguments.__annotations__.keys() - {"seed"}:
         for owner in reversed(owners):
@@ -63,22 +63,22 @@ def arguments_of(*owners: Any) -> Arguments:
 
 
 class Example(NamedTuple):
-    """A stream, and the frames that are in it."""
+    """A stream, and its frames."""
 
     wire: bytes
     frames: list[Any]
 
 
 class Suite:
-    """One framer and what it is tried on; what is derived is always the same for the same arguments.
+    """One framer and its test material; derived material is always the same for the same arguments.
 
     Attributes:
         framer: the framer under test.
-        given: the author's examples: streams with the frames that are in them.
+        given: the author's examples: streams with their frames.
         malformed: streams that must be refused, each with a text that the error must contain.
         incomplete: streams that end inside a frame.
-        slow_frame: one long frame, or a function that makes one of about so many bytes, or None.
-        chunk_dependent: the frames are whatever has arrived, cut wherever the chunks happen to end.
+        slow_frame: one long frame, or a function that makes one of about the given size, or None.
+        chunk_dependent: the frames are the bytes that have arrived, cut wherever the chunks end.
         seed: for everything random.
     """
 
@@ -108,7 +108,7 @@ class Suite:
 
     @cached_property
     def examples(self) -> tuple[Example, ...]:
-        """The author's examples; if there are none, frames that the framer writes and reads back."""
+        """The author's examples; without any, frames that the framer writes and reads back."""
         if self.given:
             return self.given
         alone = [Example(wire, [frame]) for wire, frame in written_frames(self.framer)]
@@ -123,7 +123,7 @@ class Suite:
         return [*given, *(wire for wire, _ in self.malformed), *self.incomplete]
 
     def reading(self, wire: bytes) -> Reading:
-        """Return what the literal driver makes of a stream that is there from the beginning."""
+        """Return what the literal driver makes of a stream that has arrived completely."""
         if wire not in self._readings:
             self._readings[wire] = read_chunks(self.framer, [wire])
         return self._readings[wire]
@@ -138,7 +138,7 @@ class Suite:
         return self._distinct(self.cuts())
 
     def bad_frames(self) -> list[bytes]:
-        """Return the same of frames that cannot be decoded, from malformed and spoilt streams."""
+        """Return the same for frames that cannot be decoded, from malformed and spoilt streams."""
         wires = (*(wire for wire, _ in self.malformed), *self.spoilt(24))
         cuts = ((wire, cut) for wire in wires for cut in self.reading(wire).cuts)
         return self._distinct((wire, cut) for wire, cut in cuts if isinstance(cut.value, Exception))
@@ -166,7 +166,7 @@ class Suite:
         return [spoil(wires[number % len(wires)], source) for number in range(count)]
 
     def chunkings(self, data: bytes, *, few: bool = False) -> Iterator[list[bytes]]:
-        """Yield ways to cut a stream: enough of them, and not too many for the kit to stay quick."""
+        """Yield ways to cut a stream: enough of them, but few enough to keep the kit quick."""
         if few or len(data) > 600:
             return chunkings(data, two_way=6, random=2, empty=len(data) < 200, seed=self.seed)
         return chunkings(data, two_way=40, seed=self.seed)
@@ -180,12 +180,12 @@ def chunkings(
 ) -> Iterator[list[bytes]]:
     """Yield lists of chunks, each of which joins to `data`; the first is the whole in one chunk.
 
-    Then come chunks of 1, 2, 3 and 7 bytes, cuts in two, cuts at random places, and a drip with
+    Then come chunks of 1, 2, 3 and 7 bytes, cuts in two, cuts at random places, and single bytes with
     empty chunks in between. The same arguments give the same chunkings. A list is cut when it is
     asked for, so taking a few of many costs little.
 
     Args:
-        data: what to cut.
+        data: the bytes to cut.
         two_way: how many cuts in two at most: every one if the data is that short, else evenly
             spread and always the ones nearest to both ends.
         random: how many random chunkings.
@@ -217,7 +217,7 @@ def cut_at(data: bytes, places: Iterable[int]) -> list[bytes]:
 
 
 def prefix_lengths(size: int) -> list[int]:
-    """Return the prefix lengths worth trying: all of a short frame, of a long one both ends and some."""
+    """Return the prefix lengths worth trying: all of a short frame; of a long one, both ends and some."""
     if size <= 3 * _NEAR:
         return list(range(size + 1))
     middle = range(_NEAR, size - _NEAR, max(1, size // _NEAR))

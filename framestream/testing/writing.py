@@ -1,4 +1,4 @@
-"""Checks of what is written: it is read back, whatever kind of frame it came from, or it is refused."""
+"""Checks of writing: a frame of any kind is read back equal, or refused."""
 
 from __future__ import annotations
 

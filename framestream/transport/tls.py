@@ -478,4 +478,4 @@ def check_host_name(context: ssl.SSLContext, *, server_side: bool, server_hostna
     The engine in memory takes a missing name to mean that none is checked.
     """
     if context.check_hostname and not server_side and not server_hostname:
-        raise ValueError("the TLS context checks host names: pass server_hostname, whom to expect")
+        raise ValueError("the TLS context checks host names: pass server_hostname, the name to expect")

@@ -35,8 +35,8 @@ F = TypeVar("F")
 T = TypeVar("T")
 
 
-# What goes wrong is told in the words of both: code written for anyio's streams, and code written for
-# framestream's, catches what it knows.
+# Errors belong to both libraries' classes: code written for anyio's streams, and code written for
+# framestream's, catches the ones it knows.
 
 
 class FramedEnd(StreamClosed, EndOfStream):
@@ -52,7 +52,7 @@ class FramedBroken(StreamClosed, BrokenResourceError):
 
 
 class FramedBusy(StreamBusy, BusyResourceError):
-    """Another task receives."""
+    """Another task is receiving."""
 
 
 @overload
@@ -78,9 +78,9 @@ def framed(
     """Return a stream of frames over a stream of bytes: TCP, a Unix socket, TLS, the pipes of a program.
 
     Args:
-        stream: any of anyio's, such as ``await anyio.connect_tcp(...)``; it belongs to the one returned.
-        framer: what is received and sent unless told otherwise: a condition, name or spec string.
-        send_framer: what is sent, if that is something else.
+        stream: any of anyio's, such as ``await anyio.connect_tcp(...)``; the returned stream owns it.
+        framer: what to receive and send by default: a condition, name or spec string.
+        send_framer: what to send, if different.
         options: the limits, see `framestream.FrameDecoder`: ``max_frame_size`` (1 MiB), ``on_oversize``,
             ``on_discard``, ``on_payload_error``.
     """
@@ -88,12 +88,12 @@ def framed(
 
 
 class FramedStream(ObjectStream[F], Generic[F]):
-    """Send and receive frames; ``async for frame in stream`` ends where the stream ends in good order.
+    """Send and receive frames; ``async for frame in stream`` ends when the stream ends in good order.
 
     One task receives at a time. Any number may send: each frame leaves whole.
 
     Attributes:
-        framer, send_framer: what is received and sent unless told otherwise.
+        framer, send_framer: the default framers for receiving and sending.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class FramedStream(ObjectStream[F], Generic[F]):
         self._decoder = decoder
         self._is_receiving = False
         self._is_closed = False
-        self._lost: BaseException | None = None  # what cut the connection off
+        self._lost: BaseException | None = None  # what broke the connection
         self._sending = Lock()
         self._sends_no_more = ""  # because of this
 
@@ -146,22 +146,22 @@ class FramedStream(ObjectStream[F], Generic[F]):
     ) -> Any:
         """Return the next frame, waiting for it if needed. Cancelling consumes nothing.
 
-        Exactly the frame is consumed; what follows it is for the next call, whatever its condition. A frame
+        Exactly the frame is consumed; the bytes after it are for the next call, with any condition. A frame
         that has arrived is returned at once, without a checkpoint; there is one for every chunk of bytes.
 
         Args:
             condition: what the frame is; the stream's own framer if left out.
             max_size: limit on the payload in bytes, instead of the stream's.
-            on_oversize: what happens to a frame above it, see `framestream.FrameDecoder`; ``"close"`` also
+            on_oversize: what happens to a larger frame, see `framestream.FrameDecoder`; ``"close"`` also
                 closes the stream.
 
         Raises:
-            FramingError: the bytes can be no such frame; nothing can be received after it.
+            FramingError: the bytes cannot be a frame; nothing after them can be received.
             FrameTooLarge, IncompleteFrame, PayloadError: see `framestream.FrameDecoder.next_frame`.
             FramedEnd: the stream has ended before the frame began.
-            FramedClosed, FramedBroken: it was closed here, or is broken. What has arrived before can still be
-                received.
-            FramedBusy: another task receives.
+            FramedClosed, FramedBroken: it was closed here, or is broken. Bytes that arrived before can still
+                be received.
+            FramedBusy: another task is receiving.
         """
         chosen = self.framer if condition is None else condition_of(condition)
         if chosen is None:
@@ -203,8 +203,8 @@ class FramedStream(ObjectStream[F], Generic[F]):
     async def send(self, frame: Any, framer: Framer[Any] | str | None = None) -> None:
         """Send one frame, after those of other tasks.
 
-        Cancelling a call that has begun to send may truncate the frame, as there is no way to know how
-        much of it has left. Nothing can be sent after it then, but receiving goes on.
+        Cancelling a call that has begun to send may truncate the frame, since the number of bytes that have
+        left is unknown. Nothing can be sent after it then, but receiving continues.
 
         Raises:
             EncodeError: the frame has no encoding; nothing is sent.
@@ -229,7 +229,7 @@ class FramedStream(ObjectStream[F], Generic[F]):
             self._sends_no_more = ""
 
     async def send_eof(self) -> None:
-        """End this half of the stream after every frame; receiving goes on.
+        """End this half of the stream after every frame; receiving continues.
 
         Raises:
             FramedClosed, FramedBroken: the stream is closed, or takes no more.
@@ -247,19 +247,19 @@ class FramedStream(ObjectStream[F], Generic[F]):
             raise FramedBroken(self._sends_no_more)
 
     async def aclose(self) -> None:
-        """Close the stream. What has arrived can still be received."""
+        """Close the stream. Bytes that have arrived can still be received."""
         self._is_closed = True
         try:
             await self._stream.aclose()
-        except ssl.SSLError:  # from the goodbye of TLS
+        except ssl.SSLError:  # from the close_notify of TLS
             if self._lost is None:
                 raise
 
     def framed(self, framer: ReadCondition[T] | str, send_framer: SendFramer = None) -> FramedStream[T]:
-        """Set what is received and sent from here on, and return the stream itself; no byte is lost.
+        """Set the framers for receiving and sending, and return the stream itself; no byte is lost.
 
         Raises:
-            FramedBusy: a task receives; nothing is changed.
+            FramedBusy: a task is receiving; nothing is changed.
         """
         if self._is_receiving:
             raise FramedBusy("receiving from")
@@ -268,10 +268,10 @@ class FramedStream(ObjectStream[F], Generic[F]):
 
     @property
     def leftover(self) -> bytes:
-        """A copy of everything that has arrived and is not received yet; nothing is consumed."""
+        """A copy of all bytes that have arrived and are not received yet; nothing is consumed."""
         return self._decoder.leftover
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Those of the stream of bytes: addresses, the socket, what TLS has agreed on."""
+        """The attributes of the stream of bytes: addresses, the socket, the TLS parameters."""
         return self._stream.extra_attributes

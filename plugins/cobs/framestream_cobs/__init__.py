@@ -1,4 +1,4 @@
-"""COBS and COBS/R for framestream: packets without zero bytes, ended by one."""
+"""COBS and COBS/R for framestream: packets without zero bytes, each ended by a zero."""
 
 from framestream_cobs._cobs import Cobs, CobsR
 

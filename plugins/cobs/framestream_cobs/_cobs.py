@@ -22,11 +22,11 @@ class Cobs(Framer[bytes]):
         INPUT     03 11 22 02 33 00         01 01 00   00   05 11 22 33 44 00
         DECODED   11 22 00 33               00              11 22 33 44
 
-    A zero is the end of a packet wherever it stands, so that reading gets in step at the first
-    one, and a packet that is cut off or damaged costs no other: it is a `PayloadError`. A zero after a
+    A zero always ends a packet, so reading is in step after the first
+    one, and a truncated or damaged packet affects no other: it is a `PayloadError`. A zero after a
     zero ends nothing, and belongs to no frame; the empty packet is ``01 00``.
 
-    The limit counts stuffed bytes: a byte for the packet, and one more for each 254 of it at most.
+    The limit counts stuffed bytes: one more than the packet has, and one for each 254 bytes of it at most.
     """
 
     name = "cobs"
@@ -46,7 +46,7 @@ class Cobs(Framer[bytes]):
     max_size: Annotated[int | None, "The longest stuffed packet, without its zero. Bytes."] = None
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span up to the zero; zeros in front of a packet are padding."""
+        """Return the span up to the zero; zeros before a packet are padding."""
         data, start = window.data, window.start
         end = data.find(b"\0", window.resume)
         if end < 0:
@@ -79,7 +79,7 @@ class Cobs(Framer[bytes]):
                     append(decode(stuffed))
                     end = start
         except ValueError:
-            pass  # `find` and `decode` say what is wrong with this one
+            pass  # `find` and `decode` report what is wrong with this one
         return packets, end
 
     def encode(self, frame: bytes) -> bytes:
@@ -101,9 +101,9 @@ class CobsR(Cobs):
         INPUT     33 11 22 00     05 11 22 33 04 00
         DECODED   11 22 33        11 22 33 04
 
-    "Consistent Overhead Byte Stuffing, Reduced" (C. McQueen, https://pypi.org/project/cobs/): where the last
-    byte of a packet is at least as large as its last code, it stands in the place of that code, and reaches
-    beyond the end. Every code can be read so, and no packet is malformed. Else as `Cobs`.
+    "Consistent Overhead Byte Stuffing, Reduced" (C. McQueen, https://pypi.org/project/cobs/): if the last
+    byte of a packet is at least as large as its last code, it replaces that code, which then points
+    beyond the end. Every code can be read so, and no packet is malformed. Otherwise as `Cobs`.
     """
 
     name = "cobs-r"

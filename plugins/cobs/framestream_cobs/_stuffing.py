@@ -1,7 +1,7 @@
-"""Stuffing: what takes the zeros out of a packet, and puts them back in.
+"""Stuffing: takes the zeros out of a packet, and puts them back in.
 
 S. Cheshire and M. Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Transactions on Networking 7(2),
-1999: a packet, with a zero added in thought, is cut after every zero. A piece of up to 253
+1999: a packet, with an imaginary zero at its end, is cut after every zero. A piece of up to 253
 bytes and its zero become a code, one more than the number of bytes, and the bytes. Code 255 stands for 254
 bytes and no zero after them.
 """
@@ -14,7 +14,7 @@ _LONGEST: Final = 254
 
 
 def stuff(packet: bytes) -> bytes:
-    """Return the packet with no zero in it."""
+    """Return the packet without zeros."""
     return b"".join(_blocks(packet))
 
 
@@ -34,7 +34,7 @@ def _blocks(packet: bytes) -> list[bytes]:
         blocks += [b"\xff" + piece[at : at + _LONGEST] for at in range(0, rest, _LONGEST)]
         blocks.append(bytes([len(piece) - rest + 1]) + piece[rest:])
     if len(blocks) > 1 and len(piece) and blocks[-1] == b"\1":
-        blocks.pop()  # a packet may end with 254 bytes and no zero: the one added in thought is no part of it
+        blocks.pop()  # a packet may end with 254 bytes and no zero: the imaginary one is no part of it
     return blocks
 
 

@@ -30,13 +30,13 @@ def read_frames(
     Args:
         urls: paths, globs, or URLs that fsspec opens, which every worker can reach.
         framer: a read condition, or the name or spec string of one; its plugin must be on every worker.
-        on_error: "raise" what is wrong with a bad frame; "skip" it, and log on the worker how many were
-            skipped; or tell it in a "column": every dictionary has `_error`, which is None for a good frame.
+        on_error: "raise" the error of a bad frame; "skip" it, and log on the worker how many were
+            skipped; or put it in a "column": every dictionary has `_error`, which is None for a good frame.
         **options: those of `framestream.archives.plan`: `parts` or `size`, `storage_options` and
             `max_frame_size`.
 
     Raises:
-        ArchiveError: a file is not there.
+        ArchiveError: a file does not exist.
         SpecError: the spec string describes no framer.
     """
     splits = exact(plan(urls, framer, **options), map=_map)

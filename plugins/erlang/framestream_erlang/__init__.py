@@ -1,4 +1,4 @@
-"""The packet types of Erlang's sockets for framestream: each the framing of a protocol of its own."""
+"""The packet types of Erlang's sockets for framestream: each is the framing of another protocol."""
 
 from framestream_erlang._ber import Ber
 from framestream_erlang._fastcgi import FastCgi, Record

@@ -42,7 +42,7 @@ class Ber(Framer[bytes]):
     max_size: Annotated[int | None, "The largest element, with its header. Bytes."] = None
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return the span as soon as the length octets are there."""
+        """Return the span as soon as the length octets have arrived."""
         data, start, size = window.data, window.start, len(window.data)
         if start == size:
             return NeedMore(2)
@@ -61,7 +61,7 @@ class Ber(Framer[bytes]):
         return start, first + length, first + length
 
     def _after_tag(self, data: bytes | bytearray, at: int) -> int:
-        """Return where a tag number in several octets ends, or 0 if it is not all there (8.1.2.4)."""
+        """Return where a tag number in several octets ends, or 0 if it is incomplete (8.1.2.4)."""
         octets = data[at : at + _MOST_TAG]
         for index, octet in enumerate(octets):
             if octet == 0x80 and not index:

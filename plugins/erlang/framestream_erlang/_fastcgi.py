@@ -41,11 +41,11 @@ class FastCgi(Framer[Record]):
         DECODED   Record(5, 1, b"hi")             Record(5, 1, b"")
 
     A header of 8 bytes: version, type, request, length of the content, length of the padding, one reserved
-    byte; then content and padding. The padding is not looked at; written is as much of it as makes records
+    byte; then content and padding. The padding is ignored; when writing, it is chosen so that records
     begin at multiples of `align`, as section 3.3 recommends. The payload is the content.
 
-    Another version than 1 breaks the stream (`FramingError`). Types are not checked: section 4.2 wants an
-    unknown one answered, and the stream goes on.
+    A version other than 1 breaks the stream (`FramingError`). Types are not checked: section 4.2 requires an
+    answer to an unknown one, and the stream continues.
     """
 
     name = "fastcgi"
@@ -64,7 +64,7 @@ class FastCgi(Framer[Record]):
             raise ValueError(f"align is {self.align!r}; it must be from 1 to {_MOST_PADDING + 1}")
 
     def find(self, window: Window) -> ValueSpan | NeedMore:
-        """Return the span as soon as the header is there."""
+        """Return the span as soon as the header has arrived."""
         data, start = window.data, window.start
         if start < len(data) and data[start] != _VERSION:
             raise FramingError(f"record of version {data[start]}, it must be {_VERSION}", position=start)
@@ -93,7 +93,7 @@ class FastCgi(Framer[Record]):
         return records, start
 
     def encode(self, frame: Record) -> list[bytes]:
-        """Return header, content and padding. Raise EncodeError for what does not fit into a record."""
+        """Return header, content and padding. Raise EncodeError if they do not fit into a record."""
         if not isinstance(frame, Record):
             raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Record")
         content = bytes_of(frame.content, self.max_size, copy=False)

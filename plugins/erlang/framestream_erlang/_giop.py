@@ -25,9 +25,9 @@ class Giop(Framer[bytes]):
         INPUT     GIOP\1\2\0\0\0\0\0\4abcd   GIOP\1\2\1\0\4\0\0\0abcd
         DECODED   a message of 16 bytes      another one, written little-endian
 
-    A header of 12 bytes: ``GIOP``, version, flags, message type, and the size of what follows, in the byte
+    A header of 12 bytes: ``GIOP``, version, flags, message type, and the size of the rest, in the byte
     order that the lowest flag gives (1 is little-endian; in version 1.0 the whole byte says it). A frame,
-    and the payload, is a whole message with its header. Another beginning, and a version that is not 1,
+    and the payload, is a whole message with its header. Another beginning, and a version other than 1,
     break the stream (`FramingError`). Fragments (15.4.9) are messages of their own.
     """
 
@@ -42,7 +42,7 @@ class Giop(Framer[bytes]):
     max_size: Annotated[int | None, "The largest message, with its header. Bytes."] = None
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return the span as soon as the header is there."""
+        """Return the span as soon as the header has arrived."""
         data, start = window.data, window.start
         header = bytes(data[start : start + _HEADER])
         if not header.startswith(_MAGIC[: len(header)]):
@@ -55,7 +55,7 @@ class Giop(Framer[bytes]):
         return start, start + _HEADER + size, start + _HEADER + size
 
     def find_start(self, window: Window) -> int | NeedMore:
-        """Return the place of the first bytes that are those of a header."""
+        """Return the place of the first bytes that form a header."""
         place, size = window.data.find(_MAGIC + b"\1", window.start), len(window.data)
         if place >= 0:
             return place

@@ -41,7 +41,7 @@ class ErlangPacket(Framer[bytes]):
         return LengthPrefix(self.size)
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return the span as soon as the length is there."""
+        """Return the span as soon as the length has arrived."""
         return self._framer.find(window)
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
@@ -49,7 +49,7 @@ class ErlangPacket(Framer[bytes]):
         return self._framer.split(window)
 
     def encode(self, frame: bytes) -> bytes | list[bytes]:
-        """Return the length and the packet. Raise EncodeError if the length has no room for its size."""
+        """Return the length and the packet. Raise EncodeError if the length does not fit into its size."""
         return self._framer.encode(bytes_of(frame, self.max_size, copy=False))
 
     def explain(self, window: Window) -> str:

@@ -1,4 +1,4 @@
-"""RecordMarking: records of ONC RPC, put together from their fragments."""
+"""RecordMarking: records of ONC RPC, joined from their fragments."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MOST_FRAGMENT: Final = 0x7FFFFFFF
 
 
 class _Progress(NamedTuple):
-    """The memo of a record of which the first fragment is not the last.
+    """The memo of a record with more than one fragment.
 
     Attributes:
         first: the first fragment's size.
-        gap: how far after the place to resume from the next mark is.
+        gap: distance from the place to resume to the next mark.
     """
 
     first: int
@@ -36,11 +36,11 @@ class RecordMarking(Framer[bytes]):
         INPUT     \x80\0\0\5hello   \0\0\0\3hel\x80\0\0\2lo
         DECODED   b"hello"          b"hello"
 
-    "A record is composed of one or more record fragments": each has a mark of four bytes, of which the
-    highest bit says that it is the last one and the others how long it is. NFS, rpcbind and NDMP use it.
+    "A record is composed of one or more record fragments": each has a mark of four bytes, whose
+    highest bit marks the last one, and whose other bits are its length. NFS, rpcbind and NDMP use it.
 
-    The limit holds for the record as a whole: the payload is everything after the first mark, so the marks
-    between fragments count, and endless empty fragments come to an end. A record of one fragment is refused
+    The limit holds for the whole record: the payload is everything after the first mark, so the marks
+    between fragments count, and endless empty fragments reach the limit. A record of one fragment is refused
     by its mark; any record can be skipped, and streamed, with the marks between fragments in it.
     """
 
@@ -60,7 +60,7 @@ class RecordMarking(Framer[bytes]):
             raise ValueError(f"fragment is {self.fragment!r}; it must be from 1 to {_MOST_FRAGMENT}")
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the record's span as soon as the mark of its last fragment is there."""
+        """Return the record's span as soon as the mark of its last fragment has arrived."""
         data, start, size = window.data, window.start, len(window.data)
         progress: _Progress | None = window.memo
         at = window.resume if progress is None else window.resume + progress.gap
@@ -84,7 +84,7 @@ class RecordMarking(Framer[bytes]):
         )
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
-        """Cut every whole record of one fragment; `find` is asked about the others."""
+        """Cut every whole record of one fragment; leave the others to `find`."""
         data, start = bytes(window.data), window.start
         size = len(data)
         records: list[bytes] = []

@@ -23,8 +23,8 @@ class Tpkt(Framer[bytes]):
         INPUT     \3\0\0\7\2\xf0\x80
         DECODED   b"\2\xf0\x80"
 
-    "A TPKT consists of two parts: a packet-header and a TPDU": version 3, a reserved byte, which is not
-    looked at and written as zero, and the length of both together, from 7 to 65535. A frame is the TPDU.
+    "A TPKT consists of two parts: a packet-header and a TPDU": version 3, a reserved byte, which is
+    ignored and written as zero, and the length of both together, from 7 to 65535. A frame is the TPDU.
     Another version, and a length below 7, break the stream (`FramingError`).
     """
 
@@ -39,7 +39,7 @@ class Tpkt(Framer[bytes]):
     max_size: Annotated[int | None, "The largest TPDU. Bytes."] = None
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return the span as soon as the header is there."""
+        """Return the span as soon as the header has arrived."""
         data, start = window.data, window.start
         if start < len(data) and data[start] != _VERSION:
             raise FramingError(f"TPKT of version {data[start]}, it must be {_VERSION}", position=start)

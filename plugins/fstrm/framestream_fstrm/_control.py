@@ -15,7 +15,7 @@ _WORD: Final = 4
 
 
 class ControlType(IntEnum):
-    """What a control frame says."""
+    """The meaning of a control frame."""
 
     ACCEPT = 1
     START = 2
@@ -38,8 +38,8 @@ class Control(NamedTuple):
     """A control frame.
 
     Attributes:
-        type: what it says.
-        content_types: of READY and ACCEPT any number, of START at most one, of the others none.
+        type: its meaning.
+        content_types: any number for READY and ACCEPT, at most one for START, none for the others.
     """
 
     type: ControlType
@@ -47,12 +47,12 @@ class Control(NamedTuple):
 
 
 _TYPES: Final[dict[int, ControlType]] = {int(kind): kind for kind in ControlType}
-# Those that name no content type, which are most of them: finding one takes a tenth of parsing it.
+# Those without a content type, which are the most: finding one takes a tenth of parsing it.
 _PLAIN: Final = {kind.to_bytes(_WORD, "big"): Control(kind) for kind in ControlType}
 
 
 def parse_control(payload: bytes) -> Control:
-    """Return the control frame with this content. Raise ValueError if there is none."""
+    """Return the control frame with this content. Raise ValueError if it is invalid."""
     plain = _PLAIN.get(payload)
     if plain is not None:
         return plain

@@ -25,13 +25,13 @@ class Fstrm(Framer[Frame]):
         INPUT     \0\0\0\0\0\0\0\4\0\0\0\2   \0\0\0\5hello   \0\0\0\0\0\0\0\4\0\0\0\3
         DECODED   Control(START)             b"hello"        Control(STOP)
 
-    A data frame is a big-endian length of four bytes, not zero, and as many bytes. Four bytes of zero are
-    the escape: after them come the length of a control frame, and its content, a type and content types
+    A data frame is a big-endian length of four bytes, not zero, and as many bytes. Four zero bytes are
+    the escape: the length of a control frame follows, and its content, a type and content types
     (fstrm/control.h). `Reading` and `Writing` are the handshake on top.
 
-    Every frame is refused by its length if it is too large, and can be skipped or streamed. A control frame
-    of less than 4 or more than 512 bytes breaks the stream (`FramingError`); one with a content that
-    says nothing known is a `PayloadError`.
+    A frame that is too large is refused by its length, and can be skipped or streamed. A control frame
+    of less than 4 or more than 512 bytes breaks the stream (`FramingError`); one with unknown
+    content is a `PayloadError`.
     """
 
     name = "fstrm"
@@ -52,7 +52,7 @@ class Fstrm(Framer[Frame]):
     max_size: Annotated[int | None, "The largest frame, of data or of control. Bytes."] = None
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span as soon as the lengths are there."""
+        """Return the span as soon as the lengths have arrived."""
         data, start = window.data, window.start
         first = start + _WORD
         if len(data) < first:
@@ -70,7 +70,7 @@ class Fstrm(Framer[Frame]):
         return first, first + length, first + length, Decode(parse_control)
 
     def split(self, window: Window) -> tuple[list[Frame], int]:
-        """Cut every whole frame; `find` is asked about what it must refuse."""
+        """Cut every whole frame; leave frames to refuse to `find`."""
         data, start = bytes(window.data), window.start
         size = len(data)
         frames: list[Frame] = []
@@ -98,7 +98,7 @@ class Fstrm(Framer[Frame]):
         """Return a data frame for bytes, else a control frame.
 
         Raises:
-            EncodeError: no bytes at all, which would be an escape; more than a length can say or than
+            EncodeError: an empty frame, which would be an escape; one larger than a length can say or than
                 `max_size`; a control frame that breaks the rules.
         """
         if not isinstance(frame, Control):

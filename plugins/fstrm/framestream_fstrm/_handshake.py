@@ -17,7 +17,7 @@ from framestream_fstrm._fstrm import Frame
 
 
 class HandshakeError(FramingError):
-    """The frames are right, but stand where they cannot, or name another content type."""
+    """The frames are right, but out of order, or name another content type."""
 
 
 class _State(Enum):
@@ -29,13 +29,13 @@ class _State(Enum):
 
 
 class Reading:
-    """The end that data arrives at; it belongs to one connection or file.
+    """The receiving end of the data; one for each connection or file.
 
     The other end decides whether the stream has two directions, by beginning with READY, or one, by
     beginning with START.
 
     Args:
-        content_type: the only one to take, such as ``b"protobuf:dnstap.Dnstap"``; None takes any.
+        content_type: the only one to accept, such as ``b"protobuf:dnstap.Dnstap"``; None accepts any.
     """
 
     def __init__(self, content_type: bytes | None = None) -> None:
@@ -49,10 +49,10 @@ class Reading:
         return self._state is _State.STOPPED
 
     def add(self, frame: Frame) -> Frame | None:
-        """Return data for the reader, a `Control` to be sent, or None.
+        """Return data for the reader, a `Control` to send, or None.
 
         Raises:
-            HandshakeError: the frame cannot stand here, or names no content type that is taken.
+            HandshakeError: the frame is out of order, or names no accepted content type.
         """
         state = self._state
         if not isinstance(frame, Control):
@@ -80,12 +80,12 @@ class Reading:
 
 
 class Writing:
-    """The end that data comes from, of a stream in both directions; it belongs to one connection.
+    """The sending end of the data, of a stream in both directions; one for each connection.
 
     Send `ready` first, then whatever `add` returns; data may follow when `started`, and `stop` at the end.
 
     Args:
-        content_type: what the data is, such as ``b"protobuf:dnstap.Dnstap"``; None does not say.
+        content_type: the type of the data, such as ``b"protobuf:dnstap.Dnstap"``; None names none.
     """
 
     def __init__(self, content_type: bytes | None = None) -> None:
@@ -108,7 +108,7 @@ class Writing:
         """Return the `Control` that answers this frame: START for ACCEPT; None for FINISH.
 
         Raises:
-            HandshakeError: the frame cannot stand here, or accepts other content types.
+            HandshakeError: the frame is out of order, or accepts other content types.
         """
         kind = frame.type if isinstance(frame, Control) else None
         if isinstance(frame, Control) and kind is ControlType.ACCEPT and self._state is _State.READY:

@@ -13,15 +13,15 @@ _WITHOUT_BODY: Final = frozenset((204, 304))
 
 
 def body_of(head: RequestHead | ResponseHead, *, method: bytes = b"GET") -> ReadCondition[Any] | None:
-    """Return what reads the body after this head, or None if there is none.
+    """Return the condition that reads the body after this head, or None if there is no body.
 
     That is ``Exactly``, or ``HttpChunk`` to be read until a chunk is the ``last``, or ``UntilClose``. For a
-    response, `method` is the request's. A body may be of any size: bound it where it is read.
+    response, `method` is the request's. A body may be of any size: limit it where you read it.
 
-    After a successful response to CONNECT, and after one of status 101, None stands for another protocol.
+    After a successful response to CONNECT, and after one of status 101, None means another protocol.
 
     Raises:
-        ValueError: the head contradicts itself; none that was read does.
+        ValueError: the head contradicts itself, which no head that was read does.
     """
     facts = facts_of(head.fields, request=isinstance(head, RequestHead), minor=head.minor)
     if isinstance(head, ResponseHead) and _is_bodiless(head, method):

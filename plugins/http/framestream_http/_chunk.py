@@ -18,7 +18,7 @@ _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _EXTENSIONS: Final = rb"((?:[\t ]*;[\t ]*%s(?:[\t ]*=[\t ]*(?:%s|%s))?)*)" % (_TOKEN, _TOKEN, _QUOTED)
 _SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,16}")
-# White space that nothing follows is none of RFC 9112's, but some servers fill up their lines with it.
+# RFC 9112 does not allow trailing white space, but some servers fill up their lines with it.
 LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})%s[\t ]*\r\n" % _EXTENSIONS)
 _PLAIN: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 _EXTENSIONS_ONLY: Final = re.compile(_EXTENSIONS)
@@ -29,8 +29,8 @@ class Chunk(NamedTuple):
     """One chunk of a body.
 
     Attributes:
-        data: its bytes; none in the last chunk.
-        extensions: what stands after its size, semicolons included (RFC 9112 7.1.1).
+        data: its bytes; empty in the last chunk.
+        extensions: the text after its size, semicolons included (RFC 9112 7.1.1).
         trailers: the fields after the last chunk (7.1.2).
     """
 
@@ -62,13 +62,13 @@ class HttpChunk(Framer[Chunk]):
         DECODED   Chunk(b"hello")  Chunk(b"you", b";a=b")  Chunk(b"", trailers=((b"X", b"y"),))
 
     Ask for chunks until one is ``last``; the next head follows. A stream that ends before it is an
-    `IncompleteFrame`. The payload, which the limit counts and which can be streamed, is a chunk's data, and
-    the trailer section after the last one.
+    `IncompleteFrame`. The payload, which the limit counts and which can be streamed, is a chunk's data; that
+    of the last one is the trailer section.
 
-    These break the stream (`FramingError`), as request smuggling lives on them: a size that is no number of
-    at most 16 hexadecimal digits; anything but well-formed extensions after it, or more than 4096 bytes of
+    These break the stream (`FramingError`), because request smuggling uses them: a size other than
+    1 to 16 hexadecimal digits; anything but well-formed extensions after it, or more than 4096 bytes of
     them; lines that end with a line feed alone, in every case; data that does not end where its size says;
-    in trailers what is wrong in a head, and lines of more than 4096 bytes.
+    in trailers, anything that is wrong in a head, and lines of more than 4096 bytes.
     """
 
     name = "http-chunk"
@@ -77,7 +77,7 @@ class HttpChunk(Framer[Chunk]):
     }
     malformed: ClassVar[dict[bytes, str]] = {b"x\r\n": "in a chunk's size", b"1\na\r\n": "in a chunk's size"}
     peers = ("nginx 1.22.1", "curl 7.88.1")
-    # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
+    # Linear in lines: each is looked at once, but `resume` stays at the beginning of the last one.
     slow_frame: ClassVar[bytes] = b"0\r\n" + b"X: y\r\n" * 300 + b"\r\n"
     overhead = MOST_LINE + len(b"\r\n")
 
@@ -127,7 +127,7 @@ class HttpChunk(Framer[Chunk]):
         return NeedMore(resume=at, memo=trailer._replace(searched=searched_to(data, at) - at))
 
     def split(self, window: Window) -> tuple[list[Chunk], int]:
-        """Cut whole chunks without extensions that bytes follow; `find` is asked about the others."""
+        """Cut whole chunks without extensions that have bytes after them; leave the others to `find`."""
         data, start = bytes(window.data), window.start
         size = len(data)
         chunks: list[Chunk] = []
@@ -143,10 +143,10 @@ class HttpChunk(Framer[Chunk]):
         return chunks, start
 
     def encode(self, frame: Chunk) -> list[bytes]:
-        """Return the chunk's first line, its data uncopied, and what ends it.
+        """Return the chunk's first line, its data uncopied, and its end.
 
         Raises:
-            EncodeError: trailers after a chunk that is not the last; extensions or trailers that are none;
+            EncodeError: trailers after a chunk that is not the last; malformed extensions or trailers;
                 more of them, or of data, than the limits allow.
         """
         if not isinstance(frame, Chunk):
@@ -170,7 +170,7 @@ class HttpChunk(Framer[Chunk]):
         return [head, data, section + b"\r\n"]
 
     def explain(self, window: Window) -> str:
-        """Say what is missing where a body ends between two chunks."""
+        """Say what is missing if a body ends between two chunks."""
         return "the last chunk has not come" if window.start == len(window.data) else ""
 
     def _check(self, wire: bytes, frame: Chunk) -> None:

@@ -18,7 +18,7 @@ class Chunked(NamedTuple):
     """A whole body.
 
     Attributes:
-        data: what its chunks hold, joined.
+        data: the data of its chunks, joined.
         trailers: the fields after the last chunk.
     """
 
@@ -30,9 +30,9 @@ class _Progress(NamedTuple):
     """The memo of a body that arrives in pieces.
 
     Attributes:
-        left: bytes to come of a chunk's data with the CR LF after it; 0 between chunks.
+        left: bytes still to come of a chunk's data with the CR LF after it; 0 between chunks.
         searched: how far after `window.resume` the search in the next chunk has come.
-        memo: what that search has for a memo, in the trailers.
+        memo: the memo of that search, in the trailers.
     """
 
     left: int = 0
@@ -49,10 +49,10 @@ class HttpChunked(Framer[Chunked]):
         INPUT     5\r\nhello\r\n3;a=b\r\nyou\r\n0\r\nX: y\r\n\r\n
         DECODED   Chunked(b"helloyou", ((b"X", b"y"),))
 
-    The payload, which the limit counts, is the body as it is on the wire, so a flood of tiny chunks or
-    endless extensions come to an end. Streamed in parts it is passed on unchanged, and checked.
+    The payload, which the limit counts, is the body as it was sent, so a flood of tiny chunks or
+    endless extensions reach the limit. Streamed in parts it is passed on unchanged, and checked.
 
-    Refused is what `HttpChunk` refuses. Written is one chunk.
+    It refuses the same as `HttpChunk`. Writing makes one chunk.
     """
 
     name = "http-chunked"
@@ -62,7 +62,7 @@ class HttpChunked(Framer[Chunked]):
     }
     malformed: ClassVar[dict[bytes, str]] = {b"x\r\n": "in a chunk's size", b"1\na\r\n": "in a chunk's size"}
     peers = ("nginx 1.22.1", "curl 7.88.1")
-    # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
+    # Linear in lines: each is looked at once, but `resume` stays at the beginning of the last one.
     slow_frame: ClassVar[bytes] = b"1\r\na\r\n" * 300 + b"0\r\n\r\n"
 
     max_size: Annotated[int | None, "The largest body, with the chunks' own lines. Bytes."] = None
@@ -79,7 +79,7 @@ class HttpChunked(Framer[Chunked]):
             found: Any = _CHUNK.find(Window(data, at, at + searched, memo))
             if type(found) is NeedMore:
                 resume = at if found.resume is None else found.resume
-                # In the trailers, the lines before are done with.
+                # In the trailers, earlier lines need no second look.
                 at, searched = (at, resume - at) if found.memo is None else (resume, 0)
                 return NeedMore(resume=at, settled=at, memo=_Progress(0, searched, found.memo))
             first, _, end, decode = found
@@ -102,7 +102,7 @@ class HttpChunked(Framer[Chunked]):
             at = found[2]
 
     def split(self, window: Window) -> tuple[list[Chunked], int]:
-        """Cut every whole body; `find` is asked about the rest."""
+        """Cut every whole body; leave the rest to `find`."""
         data, start = bytes(window.data), window.start
         bodies: list[Chunked] = []
         while (whole := _body_at(data, start)) is not None:
@@ -111,7 +111,7 @@ class HttpChunked(Framer[Chunked]):
         return bodies, start
 
     def encode(self, frame: Chunked) -> list[bytes]:
-        """Return the body as one chunk, and the last one. Raise EncodeError for trailers that are none."""
+        """Return the body as one chunk, and the last one. Raise EncodeError for malformed trailers."""
         if not isinstance(frame, Chunked):
             raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a Chunked")
         data = bytes_of(frame.data, copy=False)
@@ -124,7 +124,7 @@ class HttpChunked(Framer[Chunked]):
 
 
 def _after_data(data: bytes | bytearray, at: int, left: int) -> tuple[int, int]:
-    """Skip what is there of a chunk's data; return where to go on, and how much is left with its CR LF."""
+    """Skip the bytes of a chunk's data; return where to continue, and how many are left with its CR LF."""
     size = max(left - len(_CRLF), 0)
     have = len(data) - at
     if have < size:
@@ -137,7 +137,7 @@ def _after_data(data: bytes | bytearray, at: int, left: int) -> tuple[int, int]:
 
 
 def _body_at(data: bytes, start: int) -> tuple[Chunked, int] | None:
-    """Return the body at this index and where it ends, if it is there; `find` sees to what is refused."""
+    """Return the body at this index and where it ends, if it is complete; `find` refuses bad ones."""
     pieces: list[bytes] = []
     while line := LINE.match(data, start, start + MOST_LINE):
         first, size = line.end(), int(line[1], 16)

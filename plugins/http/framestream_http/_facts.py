@@ -1,4 +1,4 @@
-"""What a head says about its body, and what it must not say (RFC 9112 3.2, 6.1, 6.3; RFC 9110 8.6)."""
+"""The facts of a head about its body, and their contradictions (RFC 9112 3.2, 6.1, 6.3; RFC 9110 8.6)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _CHUNKED: Final = b"chunked"
 
 
 class Facts(NamedTuple):
-    """The facts that decide where a message ends, gathered field by field.
+    """The facts that decide where a message ends, collected field by field.
 
     Attributes:
-        request: they are a request's.
+        request: whether the message is a request.
         minor: the version's second digit.
-        length: what Content-Length says, if there is one.
+        length: the value of Content-Length, if there is one.
         coding: the last one that Transfer-Encoding lists, in lower case; empty without that field.
-        hosts: how many Host fields there are.
+        hosts: the number of Host fields.
     """
 
     request: bool
@@ -36,7 +36,7 @@ class Facts(NamedTuple):
         return self.coding == _CHUNKED
 
     def noted(self, name: bytes, value: bytes) -> Facts:
-        """Return the facts with one more field. Raise ValueError if it contradicts them, or is none."""
+        """Return the facts with one more field. Raise ValueError if it is malformed or contradicts them."""
         # Every head passes here: `_replace` would take three times as long as the constructor.
         name = name.lower()
         if name == b"content-length":
@@ -48,7 +48,7 @@ class Facts(NamedTuple):
         return self
 
     def _length(self, value: bytes) -> int:
-        # RFC 9110 8.6: the same number again, in a list or a line of its own, may pass for one.
+        # RFC 9110 8.6: repeating the same number, in a list or another line, is allowed.
         known = self.length
         for each in value.split(b","):
             digits = each.strip(b" \t")
@@ -77,11 +77,11 @@ class Facts(NamedTuple):
         if self.request and self.hosts:
             raise ValueError("request with two Host fields")
         if self.request and not _HOST.fullmatch(value):
-            raise ValueError(f"Host {value[:32]!r} is none")
+            raise ValueError(f"Host {value[:32]!r} is malformed")
         return Facts(self.request, self.minor, self.length, self.coding, 1)
 
     def check(self) -> None:
-        """Raise ValueError if the message may end somewhere else for another reader."""
+        """Raise ValueError if another reader may see the message end elsewhere."""
         if self.coding and self.length is not None:
             raise ValueError("both Transfer-Encoding and Content-Length")
         if self.coding and not self.minor:
@@ -93,7 +93,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(fields: Fields, *, request: bool, minor: int) -> Facts:
-    """Return what these fields say. Raise ValueError if a message must not say it."""
+    """Return the facts of these fields. Raise ValueError if they are forbidden."""
     facts = Facts(request, minor)
     for name, value in fields:
         # Most names are of other lengths: 4, 14 and 17 are those of the fields that count.

@@ -1,4 +1,4 @@
-"""HttpRequest and HttpResponse: everything up to the empty line."""
+"""HttpRequest and HttpResponse: all bytes up to the empty line."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class _Progress(NamedTuple):
     """The memo of a head that arrives in pieces: its lines before `window.resume` are checked.
 
     Attributes:
-        searched: how far after `window.resume` no line end is.
-        facts: what the lines before say; None in the first line.
+        searched: how far after `window.resume` there is no line end.
+        facts: the facts of the lines before; None in the first line.
     """
 
     searched: int = 0
@@ -43,7 +43,7 @@ class _Progress(NamedTuple):
 
 
 class _HttpHead(Framer[Head]):
-    """What requests and responses have in common: lines, fields, an empty line."""
+    """The common part of requests and responses: lines, fields, an empty line."""
 
     bare_lf: bool
     folds: ClassVar[bool]
@@ -80,7 +80,7 @@ class _HttpHead(Framer[Head]):
 
     @abstractmethod
     def _begin(self, data: bytes | bytearray, start: int) -> NeedMore | None:
-        """Look at the first bytes alone. FramingError refuses them."""
+        """Check the first bytes alone. FramingError refuses them."""
 
     @abstractmethod
     def _first(self, line: bytes) -> Facts:
@@ -88,21 +88,21 @@ class _HttpHead(Framer[Head]):
 
     @abstractmethod
     def _head_at(self, data: bytes | bytearray, start: int) -> tuple[Head, int] | None:
-        """Return the head at this index and where it ends, if it is all there and plain; else None.
+        """Return the head at this index and where it ends, if it is complete and plain; else None.
 
         ValueError refuses it: `find` says where.
         """
 
     def _whole(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
-        """Return the span of a head that is all there; None if it must be looked at line by line."""
+        """Return the span of a complete head; None if it must be checked line by line."""
         try:
             parsed = self._head_at(data, start)
         except ValueError:
-            return None  # said again, with its place, when its line is met
+            return None  # raised again, with its place, when its line is met
         return None if parsed is None else (start, parsed[1] - 2, parsed[1], parsed[0])
 
     def split(self, window: Window) -> tuple[list[Head], int]:
-        """Cut every whole head that is plain; `find` is asked about what is not."""
+        """Cut every whole head that is plain; leave the others to `find`."""
         data, start = bytes(window.data), window.start
         heads: list[Head] = []
         try:
@@ -117,7 +117,7 @@ class _HttpHead(Framer[Head]):
         """Return the head's bytes, with CR LF.
 
         Raises:
-            EncodeError: they would not be read as this very head: a field with a line end in it, a
+            EncodeError: they would not be read as this head: a field with a line end in it, a
                 contradiction about the body, a request without Host; or it is larger than `max_size`.
         """
         try:
@@ -151,8 +151,8 @@ class HttpRequest(_HttpHead[RequestHead]):
 
     Read the body with what `body_of` gives, then the next head. Empty lines before a head are padding (2.2).
 
-    Whatever two readers may take differently breaks the stream (`FramingError`), as request smuggling
-    lives on it: both Content-Length and Transfer-Encoding (6.3), lengths that differ or are no number,
+    Anything that two readers may interpret differently breaks the stream (`FramingError`), because request
+    smuggling uses it: both Content-Length and Transfer-Encoding (6.3), lengths that differ or are malformed,
     Transfer-Encoding in HTTP/1.0 (6.1), one that does not end with chunked or has it twice (7), folded
     fields (5.2), white space before a colon (5.1), a line feed alone unless `bare_lf` and a carriage return
     alone (2.2), control characters (RFC 9110 5.5), a request line with anything but two single spaces (3),
@@ -169,11 +169,11 @@ class HttpRequest(_HttpHead[RequestHead]):
         b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n": "is no number",
     }
     peers = ("nginx 1.22.1", "curl 7.88.1")
-    # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
+    # Linear in lines: each is looked at once, but `resume` stays at the beginning of the last one.
     slow_frame: ClassVar[bytes] = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 300 + b"\r\n"
     overhead = len(b"\r\n")
 
-    bare_lf: Annotated[bool, "Take a line feed alone for the end of a line, too."] = False
+    bare_lf: Annotated[bool, "Accept a line feed alone as the end of a line, too."] = False
     max_size: Annotated[int | None, "The largest head. Bytes."] = 65536
 
     def decode(self, payload: bytes) -> RequestHead:
@@ -197,7 +197,7 @@ class HttpRequest(_HttpHead[RequestHead]):
         return Facts(request=True, minor=int(match[3]))
 
     def _head_at(self, data: bytes | bytearray, start: int) -> tuple[RequestHead, int] | None:
-        """Return the head at this index and where it ends, if it is all there and plain."""
+        """Return the head at this index and where it ends, if it is complete and plain."""
         match = REQUEST_HEAD.match(data, start)
         if match is None:
             return None
@@ -227,9 +227,9 @@ class HttpResponse(_HttpHead[ResponseHead]):
         INPUT     HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n
         DECODED   ResponseHead(200, b"OK", ((b"Content-Length", b"5"),))
 
-    Read the body with what `body_of` gives, then the next head. Refused is what `HttpRequest` refuses, as
-    far as it applies. A status line may lack the space after its status, which some servers leave out, and a
-    field may be folded: a space takes the place of the fold (5.2).
+    Read the body with what `body_of` gives, then the next head. It refuses the same as `HttpRequest`, as
+    far as that applies. A status line may lack the space after its status, which some servers omit, and a
+    field may be folded: a space replaces the fold (5.2).
     """
 
     name = "http-response"
@@ -239,11 +239,11 @@ class HttpResponse(_HttpHead[ResponseHead]):
     }
     malformed: ClassVar[dict[bytes, str]] = {b"HTTP/1.1 20 OK\r\n": "is no status line"}
     peers = ("nginx 1.22.1", "curl 7.88.1")
-    # Long in lines: each is looked at once, but `resume` stays at the beginning of the last one.
+    # Linear in lines: each is looked at once, but `resume` stays at the beginning of the last one.
     slow_frame: ClassVar[bytes] = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n"
     overhead = len(b"\r\n")
 
-    bare_lf: Annotated[bool, "Take a line feed alone for the end of a line, too."] = False
+    bare_lf: Annotated[bool, "Accept a line feed alone as the end of a line, too."] = False
     max_size: Annotated[int | None, "The largest head. Bytes."] = 65536
 
     def decode(self, payload: bytes) -> ResponseHead:
@@ -267,7 +267,7 @@ class HttpResponse(_HttpHead[ResponseHead]):
         return Facts(request=False, minor=int(match[1]))
 
     def _head_at(self, data: bytes | bytearray, start: int) -> tuple[ResponseHead, int] | None:
-        """Return the head at this index and where it ends, if it is all there and plain."""
+        """Return the head at this index and where it ends, if it is complete and plain."""
         match = RESPONSE_HEAD.match(data, start)
         if match is None:
             return None

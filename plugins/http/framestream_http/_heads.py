@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple, TypeAlias
 
 Fields: TypeAlias = tuple[tuple[bytes, bytes], ...]
-"""Names as they were written, and values without the white space around them."""
+"""Names as written, and values without the white space around them."""
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _TEXT: Final = rb"[\t \x21-\x7e\x80-\xff]*"
@@ -42,7 +42,7 @@ class RequestHead(NamedTuple):
     minor: int = 1
 
     def values(self, name: bytes) -> list[bytes]:
-        """Return the values of every field of this name, in whatever case it is written."""
+        """Return the values of every field of this name, in upper or lower case."""
         return _values(self.fields, name)
 
 
@@ -62,7 +62,7 @@ class ResponseHead(NamedTuple):
     minor: int = 1
 
     def values(self, name: bytes) -> list[bytes]:
-        """Return the values of every field of this name, in whatever case it is written."""
+        """Return the values of every field of this name, in upper or lower case."""
         return _values(self.fields, name)
 
 
@@ -77,12 +77,12 @@ def parse_fields(section: bytes) -> Fields:
 
 
 def write_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the lines of fields; whether they are right is seen by reading them."""
+    """Return the lines of fields; reading them back shows whether they are right."""
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 def check_target(method: bytes, target: bytes) -> None:
-    """Raise ValueError for a target in a form that is not for this method (RFC 9112 3.2)."""
+    """Raise ValueError for a target in a form that this method does not allow (RFC 9112 3.2)."""
     if method == b"CONNECT":
         right = _AUTHORITY.fullmatch(target) is not None
     elif target == b"*":

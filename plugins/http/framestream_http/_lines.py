@@ -25,11 +25,11 @@ def next_line(
     """Return the line that begins at `at`, and where the next one begins; None if it has no end yet.
 
     With `fold`, lines that begin with white space belong to the one before them (obs-fold, RFC 9112 5.2), so
-    that no line but an empty one ends before the next byte is there.
+    only an empty line ends before the next byte has arrived.
 
     Raises:
-        FramingError: it ends with a line feed alone, unless `bare_lf`; a carriage return stands elsewhere
-            than before a line feed; it has more than `most` bytes.
+        FramingError: it ends with a line feed alone, unless `bare_lf`; a carriage return is not followed by
+            a line feed; it has more than `most` bytes.
     """
     bound = at + most
     while True:
@@ -55,7 +55,7 @@ def next_line(
 
 
 def unfolded(lines: bytes) -> bytes:
-    """Return field lines with a space in the place of every fold (RFC 9112 5.2)."""
+    """Return field lines with a space instead of every fold (RFC 9112 5.2)."""
     return _FOLD.sub(b" ", lines)
 
 
@@ -69,7 +69,7 @@ def field_of(line: bytes, at: int) -> tuple[bytes, bytes]:
 
     Raises:
         FramingError: the line folds the one before (obs-fold, RFC 9112 5.2), has white space before its
-            colon (5.1), or is no field line at all.
+            colon (5.1), or is not a field line.
     """
     field = FIELD_LINE.fullmatch(line)
     if field is not None:

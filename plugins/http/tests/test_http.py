@@ -115,7 +115,7 @@ SMUGGLING: dict[bytes, str] = {
     b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n": "Transfer-Encoding in HTTP/1.0",
     b"GET / HTTP/1.1\r\n\r\n": "HTTP/1.1 request without Host",
     b"GET / HTTP/1.1\r\nHost: a,b\x01\r\n\r\n": "is no field",
-    b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n": "Host b'a/b' is none",
+    b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n": "Host b'a/b' is malformed",
     b"GET / HTTP/1.1\r\n Host: a\r\n\r\n": "folded fields are refused",
 }
 BAD_LINES: dict[bytes, str] = {

@@ -17,21 +17,22 @@ _AFTER: Final[Progress] = (At.END, 0)
 
 @dataclass(frozen=True)
 class JsonArray(JsonReader):
-    r"""Cut the elements of one JSON array, however long that is.
+    r"""Cut the elements of one JSON array of any length.
 
     ::
 
         INPUT     [{"a": 1}, [2, 3] ,4]
         DECODED   {"a": 1}  [2, 3]  4
 
-    An element is given out as soon as the comma or bracket after it is there, so that an array that breaks
-    off is an `IncompleteFrame`, and a number is never half of one. The limit holds for each element, with the
-    white space around it; the array may have any number. No byte is scanned twice. Nothing is remembered
-    between two elements: another array after the first one is read as well, and reading may begin at a comma.
+    An element is delivered as soon as the comma or bracket after it has arrived, so an array that
+    breaks off is an `IncompleteFrame`, and a number is never cut in half. The limit holds for each element,
+    with the white space around it; the array may have any number. No byte is scanned twice, and nothing is
+    remembered between two elements: another array after the first one is read as well, and reading may begin
+    at a comma.
 
-    An element that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (RFC 8259, section 6) is
-    a `PayloadError`, and reading goes on with the next one. Anything but an array breaks the stream
-    (`FramingError`), and so do an element that is missing and two that no comma separates.
+    An element that is not JSON in UTF-8, is nested too deep or holds NaN or Infinity (RFC 8259, section 6) is
+    a `PayloadError`, and reading continues with the next one. Anything but an array breaks the stream
+    (`FramingError`), and so do a missing element and a missing comma.
     """
 
     name = "json-array"
@@ -43,7 +44,7 @@ class JsonArray(JsonReader):
     peers = ("jq 1.6",)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span from the bracket or comma before an element to what ends it."""
+        """Return the span from the bracket or comma before an element to the one after it."""
         data, start, position = window.data, window.start, window.resume
         progress: Progress | None = window.memo
         if progress is None:
@@ -79,7 +80,7 @@ class JsonArray(JsonReader):
         raise FramingError(f"{byte!r} where no array can have it", position=position)
 
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Parse element after element in a block that is decoded at once."""
+        """Parse the elements of a block that is decoded at once."""
         return self.split_texts(window, _texts)
 
 

@@ -31,19 +31,19 @@ class JsonConcat(JsonFramer):
         INPUT     {"a": 1}  [1, 2]\n  3  "text"
         DECODED   {"a": 1}  [1, 2]    3  "text"
 
-    What `jq` reads and writes. RFC 8259, section 2: arrays, objects and strings end by themselves; a number
-    or a name ends at white space, at the beginning of another text, or with the stream. White space and byte
-    order marks between texts belong to no frame. No byte is scanned twice: progress is the number of open
-    brackets.
+    The format that `jq` reads and writes. RFC 8259, section 2: arrays, objects and strings end by themselves;
+    a number or a name ends at white space, at the beginning of another text, or with the stream. White space
+    and byte order marks between texts belong to no frame. No byte is scanned twice: progress is the number of
+    open brackets.
 
-    A text that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (section 6) is a
-    `PayloadError`, and reading goes on after it. Where no text can begin (``]``, ``}``, ``,``, ``:``), and
+    A text that is not JSON in UTF-8, is nested too deep or holds NaN or Infinity (section 6) is a
+    `PayloadError`, and reading continues after it. If no text can begin (``]``, ``}``, ``,``, ``:``), and
     at a byte 0x1e anywhere, the stream is broken (`FramingError`). Texts are written with an LF after them.
     """
 
     name = "json-concat"
     overhead = 2
-    # A text that is spread over lines is nearly always indented, and LF stands in no string.
+    # A text that spans lines is nearly always indented, and no string contains LF.
     synchronises = "likely"
     lookbehind = 1
     examples: ClassVar[dict[bytes, list[Any]]] = {
@@ -53,7 +53,7 @@ class JsonConcat(JsonFramer):
     peers = ("jq 1.6",)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span up to the end of the text, with its value if it is short and all there."""
+        """Return the span up to the end of the text, with its value if it is short and complete."""
         data, start, progress = window.data, window.start, window.memo
         if progress is None:
             if (nothing := before_text(window)) is not None:
@@ -71,7 +71,7 @@ class JsonConcat(JsonFramer):
         return NeedMore(resume=position, memo=progress, settled=position)
 
     def find_start(self, window: Window) -> int | NeedMore:
-        """Return the place of the first byte that a text can begin with, and that begins a line."""
+        """Return the place of the first byte that can begin a text and that begins a line."""
         found = _LINE_OF_TEXT.search(window.data, window.start)
         if found is not None:
             return found.start()
@@ -85,8 +85,8 @@ class JsonConcat(JsonFramer):
                 text, _ = utf_8_decode(data[start : start + size])  # a character cut off is no error here
                 value, stop = parse(text, 0)
             except JSONDecodeError as error:
-                # A larger look helps if the text was cut off: then what is wrong is near the end, or a string
-                # that has none. Otherwise a bad text would cost as much as the largest look.
+                # A larger look helps if the text was cut off: then the error is near the end, or a string
+                # has no end. Otherwise a bad text would cost as much as the largest look.
                 cut_off = error.pos > len(text) - _LONGEST_TOKEN or error.msg.startswith("Unterminated")
                 if len(data) - start <= size or not cut_off:
                     return None
@@ -98,11 +98,11 @@ class JsonConcat(JsonFramer):
         return None
 
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Parse text after text in a block that is decoded at once."""
+        """Parse the texts of a block that is decoded at once."""
         return self.split_texts(window, _texts)
 
     def encode(self, frame: Any) -> bytes:
-        """Return the text and LF. Raise EncodeError if there is no text for it, or it exceeds a limit."""
+        """Return the text and LF. Raise EncodeError if the value has no JSON text, or it exceeds a limit."""
         return self.write(frame) + b"\n"
 
 

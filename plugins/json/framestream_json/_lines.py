@@ -25,14 +25,14 @@ class JsonLines(JsonFramer):
         INPUT     {"a": 1}\n  [1, 2]\r\n  \n  "text"\n
         DECODED   {"a": 1}    [1, 2]          "text"
 
-    A line ends with LF; a CR in front of it is white space. White space may surround a text, and a byte order
-    mark may stand in front of one; lines with nothing else in them belong to no frame (NDJSON 3.2 lets a
+    A line ends with LF; a CR before it is white space. White space may surround a text, and a byte order
+    mark may precede one; lines with nothing else in them belong to no frame (NDJSON 3.2 lets a
     parser ignore them). The last line may lack its LF, as jsonlines.org says ("Line Terminator"); with
     ``last=no`` that is an `IncompleteFrame`. Every LF ends a line, so reading may begin after any of them.
 
-    A line that is no JSON in UTF-8, is nested too deep or holds NaN or Infinity (RFC 8259, section 6) is a
-    `PayloadError`: reading goes on with the next line. Nothing breaks the stream but a line above the
-    limit, and that can be discarded. Lines are written without white space, in UTF-8.
+    A line that is not JSON in UTF-8, is nested too deep or holds NaN or Infinity (RFC 8259, section 6) is a
+    `PayloadError`: reading continues with the next line. Only a line above the limit breaks the
+    stream, and that can be discarded. Lines are written without white space, in UTF-8.
     """
 
     name = "json-lines"
@@ -59,7 +59,7 @@ class JsonLines(JsonFramer):
             if window.eof and start < position == size:
                 return start, start, size, PADDING
             if not window.eof and BOM_UTF8.startswith(data[position : position + 3]):
-                return NeedMore(resume=position)  # nothing, or what may become a mark
+                return NeedMore(resume=position)  # no bytes, or the beginning of a mark
         end = data.find(b"\n", position)
         if end >= 0:
             return start, end, end + 1
@@ -75,16 +75,16 @@ class JsonLines(JsonFramer):
         return len(window.data) if window.eof else NeedMore(resume=len(window.data))
 
     def decode(self, payload: bytes) -> Any:
-        """Return the value. ValueError for what is no JSON in UTF-8, or nested too deep."""
+        """Return the value. ValueError for text that is not JSON in UTF-8, or nested too deep."""
         begin = _NO_TEXT.match(payload).end()  # type: ignore[union-attr]  # it matches nothing, too
         return super().decode(payload[begin:] if begin else payload)
 
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Parse line after line in a block that is decoded at once."""
+        """Parse the lines of a block that is decoded at once."""
         return self.split_texts(window, _texts)
 
     def encode(self, frame: Any) -> bytes:
-        """Return the text and LF. Raise EncodeError if there is no text for it, or it exceeds a limit."""
+        """Return the text and LF. Raise EncodeError if the value has no JSON text, or it exceeds a limit."""
         return self.write(frame) + b"\n"
 
 

@@ -1,7 +1,7 @@
-"""Where one JSON text ends, told without building it: for texts that have no delimiter.
+"""Find where one JSON text ends, without building it: for texts that have no delimiter.
 
 RFC 8259, section 2: an array, object or string ends with its last byte, a number or name with the byte
-after it. RS (0x1e) stands in no text: RFC 7464 builds on that.
+after it. No text contains RS (0x1e): RFC 7464 relies on that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ RS: Final = 0x1E
 
 
 class At(Enum):
-    """Where in a text a scan has got to.
+    """Where in a text a scan is.
 
     A number or name is over if there is a byte after it, which is not scanned.
     """
@@ -29,7 +29,7 @@ class At(Enum):
 
 
 Progress: TypeAlias = tuple[At, int]
-"""Where the scan has got to, and how many arrays and objects are open."""
+"""Where the scan is, and how many arrays and objects are open."""
 
 START: Final[Progress] = (At.START, 0)
 
@@ -43,10 +43,10 @@ _NO_START: Final = b"]},:\x1e"
 
 
 def scan(data: bytes | bytearray, position: int, progress: Progress) -> tuple[int, Progress]:
-    """Go on from `position`; return how far the scan got, and where in the text that is.
+    """Continue from `position`; return how far the scan got, and where in the text that is.
 
     The scan stops after the text, before a byte that no text can have there, or where the data ends
-    (in front of a backslash, if that may escape what comes next).
+    (before a backslash, if that may escape the next byte).
     """
     at, depth = progress
     while position < len(data):

@@ -13,14 +13,14 @@ from framestream.framer import PADDING, Decode, ValueSpan
 from framestream_json._scan import RS, START, At, Progress, scan
 from framestream_json._text import JsonFramer, after_space, parse, skip_space
 
-# An RS with another one after it begins nothing (section 2.1), nor does what separates texts.
+# An RS before another one begins nothing (section 2.1), nor does white space between texts.
 _BETWEEN: Final = re.compile(rb"(?:[ \t\r\n]|\x1e(?=\x1e))+")
 _SPACE: Final = b" \t\r\n"
 _UNFINISHED: Final = (At.START, At.INSIDE, At.STRING)
 
 
 class _Resync(Enum):
-    """What the bytes are that go up to the next RS."""
+    """What the bytes up to the next RS are."""
 
     OUTSIDE = auto()
     BROKEN = auto()
@@ -35,14 +35,14 @@ class JsonSeq(JsonFramer):
         INPUT     \x1e{"a": 1}\n  \x1e[1, 2]\n  \x1e{"cut off\x1e3\n
         DECODED   {"a": 1}        [1, 2]        PayloadError      3
 
-    Whatever goes wrong, the next RS begins a new text (sections 2.1 and 2.3): a text that is no JSON in
+    After any error the next RS begins a new text (sections 2.1 and 2.3): a text that is not JSON in
     UTF-8, is cut off or is nested too deep is a `PayloadError`, and so are bytes outside of any text, as
-    when reading begins in the middle; nothing but a text above the limit breaks the stream, and that can be
-    discarded. A number or a name with no white space after it may be cut off, and is refused for it (section
-    2.4). White space between texts, and an RS in front of another one, belong to no frame (section 2.1).
+    when reading begins in the middle; only a text above the limit breaks the stream, and that can be
+    discarded. A number or a name with no white space after it may be cut off, and so is refused (section
+    2.4). White space between texts, and an RS before another one, belong to no frame (section 2.1).
 
-    A text is given out as soon as the byte after it is there, which is the LF (section 2.2), and not only
-    with the RS of the next one. What follows on its heels without an RS is reported by itself.
+    A text is delivered as soon as the byte after it has arrived, which is the LF (section 2.2), without
+    waiting for the next RS. Bytes between it and the next RS are reported separately.
     """
 
     name = "json-seq"
@@ -106,11 +106,11 @@ class JsonSeq(JsonFramer):
         return (first, end, end, _OUTSIDE) if memo is _Resync.OUTSIDE else (first, end, end)
 
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Parse text after text in a block that is decoded at once."""
+        """Parse the texts of a block that is decoded at once."""
         return self.split_texts(window, _texts)
 
     def encode(self, frame: Any) -> bytes:
-        """Return RS, the text and LF (section 2.2). Raise EncodeError for what has no text."""
+        """Return RS, the text and LF (section 2.2). Raise EncodeError if the value has no JSON text."""
         return b"\x1e%b\n" % self.write(frame)
 
 

@@ -1,4 +1,4 @@
-"""One JSON text, to Python and back, as RFC 8259 has it: what the three framings share."""
+"""One JSON text, to Python and back, as RFC 8259 defines it: common to the framings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _refuse_constant(name: str) -> NoReturn:
 _decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 _encoder: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 parse: Final = _decoder.raw_decode
-"""Return the value that begins at an index of a str, and where it ends; ValueError if none does."""
+"""Return the value that begins at an index of a str, and where it ends; ValueError without one."""
 
 Texts: TypeAlias = Callable[[str], Iterator[tuple[Any, int, int, int]]]
 """Cuts a str into values, each with where its text begins and stops, and where the next frame begins.
 
-It ends, or raises ValueError or IndexError, before what is not whole or not right.
+It ends, or raises ValueError or IndexError, before an incomplete or wrong text.
 """
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
@@ -45,7 +45,7 @@ def after_space(data: bytes | bytearray, start: int) -> int:
 
 
 def before_text(window: Window) -> ValueSpan | NeedMore | None:
-    """Answer with what belongs to no text: white space and byte order marks; None where a text begins.
+    """Answer with bytes of no text: white space and byte order marks; None where a text begins.
 
     RFC 8259, section 8.1, lets a parser ignore the mark. Joined files have it between texts, too.
     """
@@ -81,7 +81,7 @@ class JsonReader(ReadCondition[Any]):
             raise ValueError(f"max_depth is {self.max_depth!r}; it must be from 1 to {MOST_DEPTH}")
 
     def decode(self, payload: bytes) -> Any:
-        """Return the value. ValueError for what is no JSON in UTF-8, or nested too deep."""
+        """Return the value. ValueError for text that is not JSON in UTF-8, or nested too deep."""
         if self.is_too_deep(payload):
             raise ValueError(f"nested more than {self.max_depth} deep")
         text = payload.decode()
@@ -94,7 +94,7 @@ class JsonReader(ReadCondition[Any]):
         return value
 
     def split_texts(self, window: Window, texts: Texts) -> tuple[list[Any], int]:
-        """Do as `split`, parsing text after text in a block that is decoded at once."""
+        """Do as `split`, parsing the texts of a block that is decoded at once."""
         try:
             text, _ = utf_8_decode(window.data[window.start :])
         except UnicodeDecodeError:
@@ -108,7 +108,7 @@ class JsonReader(ReadCondition[Any]):
                 append(value)
                 end = after
         except (ValueError, IndexError, RecursionError):
-            pass  # nothing whole is left, or `find` and `decode` say what is wrong with it
+            pass  # no complete text is left, or `find` and `decode` report what is wrong with it
         return values, window.start + size_of(text, end)
 
     def is_too_deep(self, text: bytes | bytearray) -> bool:

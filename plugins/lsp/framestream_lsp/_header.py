@@ -15,10 +15,10 @@ _CHARSET: Final = re.compile(rb";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE
 
 
 class Fields(NamedTuple):
-    """What the fields read so far say.
+    """The facts of the fields read so far.
 
     Attributes:
-        length: the size of the content in bytes; None until that is said.
+        length: the size of the content in bytes; None while it is unknown.
         charset: its encoding.
     """
 
@@ -27,12 +27,12 @@ class Fields(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What has been read of the header: whole fields, and the line that is still arriving.
+    """The header read so far: whole fields, and the line that is still arriving.
 
     Attributes:
-        fields: what the lines before it say.
+        fields: the facts of the lines before it.
         start: where it begins, counted from the beginning of the message.
-        text: as much of it as can matter: without long names, values of other fields, and repeated blanks,
+        text: the part of it that can matter: without long names, values of other fields, and repeated blanks,
             so that no byte has to be looked at twice.
     """
 
@@ -46,7 +46,7 @@ class Line(NamedTuple):
         return b":" in self.text
 
     def with_more(self, data: bytes) -> Line:
-        """Return the line with what has arrived of it."""
+        """Return the line with the bytes that have arrived of it."""
         text = _BLANKS.sub(b" ", self.text + data)
         name, colon, _ = text.partition(b":")
         if name.lower() == b"content-length" or not colon:
@@ -57,7 +57,7 @@ class Line(NamedTuple):
 
 
 def check_name(data: bytes | bytearray, start: int, limit: int, *, begun: bool) -> None:
-    """Refuse what is here, before `limit`, if it is no name of a field, or the rest of one that has `begun`.
+    """Refuse the bytes before `limit` unless they are a field's name, or the rest of one that has `begun`.
 
     Raises:
         FramingError: anything but a colon follows it.
@@ -72,10 +72,10 @@ def check_name(data: bytes | bytearray, start: int, limit: int, *, begun: bool) 
 
 
 def read_field(line: Line, position: int) -> Fields:
-    """Return the fields with the one in this line, which begins here; others than these two mean nothing.
+    """Return the fields with the one in this line, which begins here; other fields are ignored.
 
     Raises:
-        FramingError: a length that is none, or is said twice.
+        FramingError: a malformed length, or a second one.
     """
     name, _, value = line.text.partition(b":")
     fields, name, value = line.fields, name.lower(), value.strip(b" \t")

@@ -31,17 +31,17 @@ class Lsp(JsonFramer):
     known with the header: content above the limit is refused before it arrives, and can be skipped.
 
     Header part: fields are ``name: value`` and end with CR LF, an empty line ends them; names are read in
-    either case, as those of HTTP, and unknown ones are passed over. No Content-Length, or two, or one that
-    is no number of at most 15 digits, a line that ends with LF alone or is no field, and a header above
+    either case, as those of HTTP, and unknown ones are ignored. No Content-Length, or two, or one that
+    is not a number of at most 15 digits, a line that ends with LF alone or is not a field, and a header above
     `max_header` break the stream (`FramingError`).
 
-    Content part: JSON in UTF-8, for which ``utf8`` is another name. A Content-Type that says anything else,
-    and content that is no JSON or is nested too deep, is a `PayloadError`, which the protocol wants to be
-    answered: reading goes on after the message.
+    Content part: JSON in UTF-8, for which ``utf8`` is another name. Another Content-Type,
+    and content that is not JSON or is nested too deep, is a `PayloadError`, since the protocol requires an
+    answer: reading continues after the message.
     """
 
     name = "lsp"
-    # A line end stands in no JSON string, so no content has a header in it; other fields may come first.
+    # No JSON string contains a line end, so no content has a header in it; other fields may come first.
     synchronises = "likely"
     examples: ClassVar[dict[bytes, list[Any]]] = {
         b'Content-Length: 17\r\n\r\n{"jsonrpc":"2.0"}content-length:2\r\nX: y\r\n\r\n{}': [
@@ -103,7 +103,7 @@ class Lsp(JsonFramer):
             position = end + 1
 
     def split(self, window: Window) -> tuple[list[Any], int]:
-        """Cut every whole message with the usual header; take what comes after another one slowly."""
+        """Cut every whole message with the usual header; leave the bytes after another one to `find`."""
         data, start = bytes(window.data), window.start
         messages: list[Any] = []
         append, match, decode = messages.append, _PLAIN.match, self.decode
@@ -121,7 +121,7 @@ class Lsp(JsonFramer):
         return messages + rest, end
 
     def encode(self, frame: Any) -> list[bytes]:
-        """Return header and content. Raise EncodeError if there is no JSON for it, or it exceeds a limit."""
+        """Return header and content. Raise EncodeError if the value has no JSON text, or exceeds a limit."""
         content = self.write(frame)
         return [b"Content-Length: %d\r\n\r\n" % len(content), content]
 

@@ -29,7 +29,7 @@ class FixMessage(NamedTuple):
     """A message.
 
     Attributes:
-        version: what it begins with, such as ``"FIX.4.4"``.
+        version: its beginning, such as ``"FIX.4.4"``.
         fields: tags and values, from MsgType (35) on, without length and checksum.
     """
 
@@ -55,14 +55,13 @@ class Fix(Framer[FixMessage]):
         INPUT     8=FIX.4.4 | 9=12 | 35=0 | 112=ab | 10=102 |        (each | is SOH, 01)
         DECODED   FixMessage("FIX.4.4", ((35, b"0"), (112, b"ab")))
 
-    BodyLength (9) tells where the message ends, before that is there. A message whose CheckSum (10) is wrong
-    or not in its place is a `PayloadError`, and so is one with a field that is none. What begins otherwise
-    than with ``8=FIX`` and a length breaks the stream (`FramingError`); with `skip`, it is passed over, up to
-    the next ``8=FIX``.
+    BodyLength (9) tells where the message ends before the end arrives. A message whose CheckSum (10) is wrong
+    or misplaced is a `PayloadError`, and so is one with a malformed field. Any beginning other than ``8=FIX``
+    and a length breaks the stream (`FramingError`); with `skip`, bytes are skipped up to the next ``8=FIX``.
 
     Fields of data, which may hold SOH, are those of FIX 4.4, and are read by the length before them.
 
-    In the middle of a log, a message probably begins where one is whole, with a CheckSum in its place.
+    In the middle of a log, a message probably begins where a whole one with its CheckSum follows.
     The payload, which the limit counts, is all of the message.
     """
 
@@ -78,11 +77,11 @@ class Fix(Framer[FixMessage]):
     malformed: ClassVar[dict[bytes, str]] = {b"8=FIX.4.4\x0135=0\x01": "message without version and length"}
     peers = ("simplefix 1.0.17 (PyPI)",)
 
-    skip: Annotated[bool, "Pass over what begins otherwise than a message."] = False
+    skip: Annotated[bool, "Skip bytes that do not begin a message."] = False
     max_size: Annotated[int | None, "The largest message. Bytes."] = None
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span as soon as the length is there."""
+        """Return the span as soon as the length has arrived."""
         if (noise := before_mark(window, (_MARK,), skip=self.skip)) is not None:
             return noise
         data, start = window.data, window.start

@@ -21,8 +21,8 @@ class Sentence(NamedTuple):
     """A sentence.
 
     Attributes:
-        name: who says it and what it is, such as ``"GPGGA"``.
-        fields: what stands between its commas.
+        name: the talker and the sentence's type, such as ``"GPGGA"``.
+        fields: the texts between its commas.
         mark: ``"$"``, or ``"!"`` of sentences with encapsulated data, such as those of AIS.
     """
 
@@ -41,10 +41,10 @@ class Nmea(Framer[Sentence]):
         DECODED   Sentence("GPGLL", ("5057.97", "N", "00146.11", "E", "142451", "A"))
 
     The checksum is the exclusive or of all between the mark and the star. A sentence without one, or with
-    another, and one that is malformed, is a `PayloadError`, and costs that sentence only; without `checksum`,
-    it may be left out. LF alone ends a sentence as well, and blank lines belong to none. What begins
-    otherwise than with ``$`` or ``!`` breaks the stream (`FramingError`); with `skip`, it is passed over, as
-    on a line that carries UBX, too.
+    another, and one that is malformed, is a `PayloadError`, and costs only that sentence; with
+    ``checksum=no``, it may be left out. LF alone ends a sentence as well, and blank lines are ignored. Any
+    beginning other than ``$`` or ``!`` breaks the stream (`FramingError`); with `skip`, bytes up to the next
+    one are skipped, as on a line that also carries UBX.
 
     Each LF ends a sentence, so that reading may begin after any of them; with `skip` that is only likely.
     """
@@ -65,7 +65,7 @@ class Nmea(Framer[Sentence]):
     peers = ("pynmeagps 1.1.8 (PyPI)",)
 
     checksum: Annotated[bool, "Refuse sentences without a checksum, too."] = True
-    skip: Annotated[bool, "Pass over what begins otherwise than a sentence."] = False
+    skip: Annotated[bool, "Skip bytes that do not begin a sentence."] = False
     max_size: Annotated[int | None, "The longest sentence, with its mark and line end. Bytes."] = None
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Nmea(Framer[Sentence]):
         return (start, end, end) if end else NeedMore(resume=len(data), settled=len(data))
 
     def decode(self, payload: bytes) -> Sentence:
-        """Return the sentence. ValueError for what is none, or a checksum that does not match."""
+        """Return the sentence. ValueError for other text, or for a checksum that does not match."""
         found = _SENTENCE.fullmatch(payload.decode("ascii"))
         if found is None:
             raise ValueError(f"{payload[:82]!r} is no sentence")
@@ -104,7 +104,7 @@ class Nmea(Framer[Sentence]):
         return len(window.data) if window.eof else NeedMore(resume=len(window.data))
 
     def encode(self, frame: Sentence) -> bytes:
-        """Return the sentence with its checksum. Raise EncodeError for what is none, or above `max_size`."""
+        """Return the sentence with its checksum. Raise EncodeError for other text, or above `max_size`."""
         try:
             name, fields, mark = frame
             text = ",".join((name, *fields))

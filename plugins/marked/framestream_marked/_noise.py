@@ -1,4 +1,4 @@
-"""Noise: bytes in front of a mark, as on a serial line, or in a log that begins in the middle."""
+"""Noise: bytes before a mark, as on a serial line, or in a log that begins in the middle."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from framestream.framer import PADDING, ValueSpan
 
 
 def before_mark(window: Window, marks: tuple[bytes, ...], *, skip: bool) -> ValueSpan | NeedMore | None:
-    """Answer with what stands in front of a mark: padding if it is to be skipped; None if a mark begins here.
+    """Return the bytes before a mark as padding, if they are to be skipped; None if a mark begins here.
 
     Raises:
-        FramingError: something else begins here, and it is not to be skipped.
+        FramingError: no mark begins here, and bytes are not to be skipped.
     """
     data, start = window.data, window.start
     if data.startswith(marks, start):

@@ -49,12 +49,12 @@ class Ubx(Framer[UbxMessage]):
         INPUT     b5 62 | class | number | uint16 length | payload | checksum of two bytes
         DECODED   UbxMessage(class, number, payload)
 
-    A message whose checksum is wrong is a `PayloadError`, and costs that message only; or, if it was the
-    length that was wrong, those up to where that led. What begins otherwise than with the mark breaks the
-    stream (`FramingError`); with `skip`, it is passed over up to the next mark, as on a line that carries
-    NMEA, too.
+    A message whose checksum is wrong is a `PayloadError`, and costs only that message; or, if its
+    length was wrong, the messages that it covered. Any beginning other than the mark breaks the
+    stream (`FramingError`); with `skip`, bytes up to the next mark are skipped, as on a line that also
+    carries NMEA.
 
-    In the middle of a log, a message probably begins at a mark where the checksum is right, or, of what is
+    In the middle of a log, a message probably begins at a mark where the checksum is right, or, if it is
     longer than 4 KiB, where another message begins after it.
 
     The payload, which the limit counts, is the message from its class to its checksum.
@@ -76,11 +76,11 @@ class Ubx(Framer[UbxMessage]):
     }
     peers = ("pyubx2 1.4.0 (PyPI)",)
 
-    skip: Annotated[bool, "Pass over what begins otherwise than with the mark."] = False
+    skip: Annotated[bool, "Skip bytes that do not begin with the mark."] = False
     max_size: Annotated[int | None, "The largest message, from its class to its checksum. Bytes."] = None
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span as soon as the length is there."""
+        """Return the span as soon as the length has arrived."""
         if (noise := before_mark(window, (_MARK,), skip=self.skip)) is not None:
             return noise
         data, start = window.data, window.start
@@ -114,7 +114,7 @@ class Ubx(Framer[UbxMessage]):
         return size if window.eof else NeedMore(resume=max(window.start, size - 1))
 
     def encode(self, frame: UbxMessage) -> bytes:
-        """Return the message with its mark, length and checksum. Raise EncodeError for what is none."""
+        """Return the message with its mark, length and checksum. Raise EncodeError for anything else."""
         try:
             kind, number, payload = frame
             payload = bytes_of(payload)

@@ -26,11 +26,11 @@ class Mqtt(Framer[Packet]):
     flags (2.1.1 to 2.1.3; 2.2.1 and 2.2.2), the Remaining Length as a Variable Byte Integer (2.1.4 and
     1.5.5; 2.2.3), the body. The payload, which the limit counts and which can be streamed, is the body.
 
-    A packet above the limit is refused by its header, and can be skipped. What the standards call a
-    malformed packet breaks the stream (`FramingError`): a reserved type; flags other than the reserved
+    A packet above the limit is refused by its header, and can be skipped. A packet that the standards call
+    malformed breaks the stream (`FramingError`): a reserved type; flags other than the reserved
     ones; a PUBLISH with quality of service 3, or with 0 and DUP (MQTT-3.3.1-2, -4); a length of five bytes,
-    in version 5 also one longer than needed (MQTT-1.5.5-1); a length that has no room for the fields that
-    this type of packet must have, or has room for more where nothing may follow.
+    in version 5 also one longer than needed (MQTT-1.5.5-1); a length too small for the fields that
+    this type of packet must have, or too large where nothing may follow.
     """
 
     name = "mqtt"
@@ -61,7 +61,7 @@ class Mqtt(Framer[Packet]):
         return rules_of(self.version)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the packet's span as soon as its header is there."""
+        """Return the packet's span as soon as its header has arrived."""
         data, start = window.data, window.start
         if start == len(data):
             return NeedMore(2)
@@ -77,7 +77,7 @@ class Mqtt(Framer[Packet]):
         return first, first + length, first + length, Decode(partial(Packet, rule.type, rule.flags))
 
     def _length(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Return the Remaining Length and where the body begins, or None if it is not all there."""
+        """Return the Remaining Length and where the body begins, or None if it is incomplete."""
         length = 0
         for index, byte in enumerate(data[at : at + 4]):
             length |= (byte & 127) << 7 * index
@@ -112,7 +112,7 @@ class Mqtt(Framer[Packet]):
                 append(make(Packet, (kind, flags, data[first:stop])))
                 start = stop
         except (IndexError, ValueError, FramingError):
-            pass  # the rest is not complete, or `find` says what is wrong with it
+            pass  # the rest is not complete, or `find` reports what is wrong with it
         return packets, start
 
     def encode(self, frame: Packet) -> list[bytes]:
@@ -137,7 +137,7 @@ class Mqtt(Framer[Packet]):
         return [bytes((first, *_digits(length))), body]
 
     def explain(self, window: Window) -> str:
-        """Recognise a client that wanted another port."""
+        """Recognise a client of another protocol."""
         data, start = window.data, window.start
         if data.startswith(b"\x16\x03", start):
             return "looks like a TLS hello"

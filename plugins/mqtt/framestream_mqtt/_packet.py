@@ -35,7 +35,7 @@ class Packet(NamedTuple):
     Attributes:
         type: what kind of packet it is.
         flags: the lower four bits of the first byte.
-        body: variable header and payload, as they are on the wire.
+        body: variable header and payload, as they were sent.
     """
 
     type: PacketType
@@ -59,7 +59,7 @@ class Packet(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What packets that begin with a certain byte are, and how long they may be.
+    """The type of packets that begin with a certain byte, and how long they may be.
 
     Attributes:
         type: the packet's type.
@@ -97,7 +97,7 @@ _LENGTHS: Final = {
 
 
 def rules_of(version: int | None) -> list[Rule | str]:
-    """Return for each first byte what follows from it, or why no packet of this version begins with it."""
+    """Return the rule for each first byte, or why no packet of this version begins with it."""
     return [_rule_of(byte, version) for byte in range(256)]
 
 

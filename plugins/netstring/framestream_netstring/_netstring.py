@@ -49,7 +49,7 @@ class Netstring(Framer[bytes]):
     max_size: Annotated[int | None, "The longest string. Bytes."] = None
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span as soon as the colon is there; the decoder checks the comma when it arrives."""
+        """Return the span as soon as the colon has arrived; the decoder checks the comma when it arrives."""
         data = window.data
         header = _LENGTH.match(data, window.start)
         if header is None:
@@ -86,7 +86,7 @@ class Netstring(Framer[bytes]):
 
     def _incomplete(self, window: Window) -> NeedMore:
         digits = _DIGITS.match(window.data, window.start)
-        assert digits is not None  # it matches nothing, too
+        assert digits is not None  # it matches the empty string, too
         if digits.end() < len(window.data):
             self._refuse(window, digits.end())
         return NeedMore()

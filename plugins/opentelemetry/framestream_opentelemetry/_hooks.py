@@ -1,6 +1,6 @@
-"""What framestream tells, as OpenTelemetry wants to hear it.
+"""The events of framestream, as OpenTelemetry metrics and spans.
 
-Bytes and frames are counted by the streams anyway. They are read when metrics are collected, often in another
+Streams count bytes and frames anyway. The counters are read when metrics are collected, often in another
 thread, so that a frame costs nothing here.
 """
 
@@ -18,7 +18,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 
 from framestream import IOStream, hookimpl
 
-# What they do before the program has chosen a provider is done by that one later.
+# Calls before the program has chosen a provider go to that provider later.
 _tracer: Final = trace.get_tracer("framestream")
 _meter: Final = metrics.get_meter("framestream")
 
@@ -53,7 +53,7 @@ def framestream_stream_opened(stream: IOStream) -> None:
 
 @hookimpl
 def framestream_stream_failed(stream: IOStream, error: BaseException) -> None:
-    """Say in the span what the stream closes for."""
+    """Record in the span why the stream closes."""
     span = span_of(stream)
     span.record_exception(error)
     span.set_status(Status(StatusCode.ERROR, str(error)))
@@ -62,7 +62,7 @@ def framestream_stream_failed(stream: IOStream, error: BaseException) -> None:
 
 @hookimpl
 def framestream_stream_closed(stream: IOStream) -> None:
-    """End the span, with what went over the connection."""
+    """End the span, with the counters of the connection."""
     with _lock:
         connection = _open.pop(stream.id, None)
         if connection is None:  # it was opened before this plugin was loaded
@@ -78,7 +78,7 @@ def framestream_stream_closed(stream: IOStream) -> None:
 
 @hookimpl
 def framestream_server_failed(error: BaseException) -> None:
-    """Count what a handler raised, or what kept a server from accepting."""
+    """Count the errors of handlers, and of accepting."""
     _failures.add(1, {"error.type": type(error).__qualname__})
 
 

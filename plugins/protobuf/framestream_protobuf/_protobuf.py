@@ -12,11 +12,11 @@ from typing_extensions import TypeVar
 from framestream import EncodeError, Framer, LengthPrefix, NeedMore, Span, Window
 
 _MOST: Final = (1 << 31) - 1
-"""Bytes a message may have: every implementation ends there (protobuf.dev, "Proto Limits")."""
+"""Bytes a message may have: the limit of every implementation (protobuf.dev, "Proto Limits")."""
 
 
 class Message(Protocol):
-    """What a message class must have; Google's do, and betterproto's."""
+    """The interface of a message class; Google's have it, and betterproto's."""
 
     @classmethod
     def FromString(cls, data: bytes, /) -> Any:  # noqa: N802 - Google's name
@@ -27,7 +27,7 @@ class Message(Protocol):
 
 
 class Raw(bytes):
-    """A message that is left as it is: for whoever has no class for it."""
+    """An undecoded message: used without a message class."""
 
     __slots__ = ()
 
@@ -54,11 +54,11 @@ class Protobuf(Framer[M]):
         DECODED   Test1(a=150)       Test1()       (without a class: Raw(b"\x08\x96\x01")  Raw())
 
     The size is a varint (protobuf.dev, "Encoding", "Base 128 Varints") of at most 10 bytes; the layout is
-    that of Java's writeDelimitedTo and Python's serialize_length_prefixed, and what "Streaming Multiple
-    Messages" advises. ``length-prefix:format=varint`` cuts the same frames undecoded.
+    that of Java's writeDelimitedTo and Python's serialize_length_prefixed, and the one "Streaming Multiple
+    Messages" recommends. ``length-prefix:format=varint`` cuts the same frames undecoded.
 
     A message above the limit is refused by its size, and can be skipped or streamed. A size of more
-    than 10 bytes breaks the stream (`FramingError`); bytes that are no such message are a `PayloadError`.
+    than 10 bytes breaks the stream (`FramingError`); bytes that are not such a message are a `PayloadError`.
     """
 
     name = "protobuf"
@@ -97,14 +97,14 @@ class Protobuf(Framer[M]):
         return LengthPrefix(format="varint")
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return the span as soon as the size is there."""
+        """Return the span as soon as the size has arrived."""
         return self._framer.find(window)
 
     def decode(self, payload: bytes) -> M:
-        """Return the message. ValueError if there is none in these bytes."""
+        """Return the message. ValueError if these bytes are not one."""
         try:
             message: M = self._class.FromString(payload)
-        except Exception as error:  # what it is, is the class's own affair; Google's is no ValueError
+        except Exception as error:  # the class may raise anything; Google's is no ValueError
             raise ValueError(f"no {self._class.__name__}: {error}") from error
         return message
 

@@ -1,4 +1,4 @@
-"""The PROXY protocol for framestream: who the client behind a load balancer is, versions 1 and 2."""
+"""The PROXY protocol for framestream: who the client of a load balancer is, versions 1 and 2."""
 
 from framestream_proxy._header import Address, Command, Family, ProxyHeader
 from framestream_proxy._proxy import Proxy

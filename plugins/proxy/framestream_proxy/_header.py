@@ -1,4 +1,4 @@
-"""One header as a value that is always valid, whoever made it."""
+"""One header as a value that is always valid."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class ProxyHeader:
         version: 1, a line of text, or 2, binary.
         command: ``"PROXY"`` for a client's connection, ``"LOCAL"`` for one of the balancer itself, such as a
             health check: it carries nothing else, and only version 2 has it.
-        family: what the addresses are; told by them if left out. ``"UNSPEC"`` (UNKNOWN in version 1) is a
-            client whose address is not told.
-        source, destination: addresses of the client, and of what it connected to; both or neither.
+        family: the kind of the addresses; derived from them if left out. ``"UNSPEC"`` (UNKNOWN in version 1)
+            is a client whose address is not given.
+        source, destination: addresses of the client, and of the endpoint it connected to; both or neither.
         tlvs: further entries, in version 2.
-        crc32c: whether it has a checksum, in version 2. One that is wrong is refused.
-        size: bytes it took where it was read, else 0. Not compared.
+        crc32c: whether it has a checksum, in version 2. A wrong one is refused.
+        size: bytes it took when it was read, else 0. Not compared.
 
     Raises:
-        ValueError: there is no such header.
+        ValueError: the combination is invalid.
     """
 
     version: int = 2

@@ -1,4 +1,4 @@
-"""The framer: where a header ends, in both versions, and what is in it."""
+"""The framer: where a header ends, in both versions, and its contents."""
 
 from __future__ import annotations
 
@@ -54,12 +54,13 @@ class Proxy(Framer[ProxyHeader]):
         INPUT     PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n
         DECODED   ProxyHeader(version=1, family='TCP4', source=('192.0.2.7', 56324), ...)
 
-    A connection has one header, ahead of everything else: ``await stream.read("proxy")``. It is either of
-    version 1, a line of at most 107 bytes, or of version 2: 16 bytes, of which the last two say how many
-    follow, then addresses and TLVs (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, section 2).
+    A connection has one header, before everything else: ``await stream.read("proxy")``. It is either
+    version 1, a line of at most 107 bytes, or version 2: 16 bytes, the last two of which are the number of
+    bytes that follow, then addresses and TLVs
+    (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, section 2).
 
-    Whatever breaks the rules, a wrong checksum too, is a `FramingError`, as the specification wants: there is
-    no next header. Of a LOCAL header the rest is ignored, and so is what follows UNKNOWN.
+    Any violation, a wrong checksum too, is a `FramingError`, as the specification requires: there is
+    no next header. The rest of a LOCAL header is ignored, and so are the bytes after UNKNOWN.
     """
 
     name = "proxy"
@@ -82,7 +83,7 @@ class Proxy(Framer[ProxyHeader]):
     max_size: Annotated[int | None, "The largest header. Bytes."] = 4096
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return the span of a line when its end is there, of a binary header as soon as its length is."""
+        """Return the span of a line when its end has arrived, of a binary header when its length has."""
         data, start = window.data, window.start
         head = bytes(data[start : start + _FIXED.size])
         if self.version != 1 and SIGNATURE.startswith(head[: len(SIGNATURE)]):
@@ -96,7 +97,7 @@ class Proxy(Framer[ProxyHeader]):
             what = f"version and command 0x{head[len(SIGNATURE)]:02x}, it must be 0x20 or 0x21"
             raise FramingError(f"PROXY header: {what}", position=start + len(SIGNATURE))
         if len(head) < _FIXED.size:
-            return NeedMore()  # however few arrive: what is no signature is refused at once
+            return NeedMore()  # bytes that are not the signature are refused at once, however few arrive
         end = start + _FIXED.size + _FIXED.unpack(head)[3]
         return start, end, end
 
@@ -112,11 +113,9 @@ class Proxy(Framer[ProxyHeader]):
         return start, end + 1, end + 1
 
     def decode(self, payload: bytes) -> ProxyHeader:
-        """Return the header. What breaks the rules breaks the stream (`FramingError`)."""
+        """Return the header. A violation breaks the stream (`FramingError`)."""
         if not _is_whole(payload):
-            raise ValueError(
-                "only the beginning of a PROXY header above the limit"
-            )  # of which the rest is skipped
+            raise ValueError("only the beginning of a PROXY header above the limit")  # the rest is skipped
         try:
             return _read_line(payload) if payload.startswith(LINE) else _read_binary(payload)
         except ValueError as error:
@@ -126,7 +125,7 @@ class Proxy(Framer[ProxyHeader]):
         """Return the header in its version.
 
         Raises:
-            EncodeError: it is no `ProxyHeader`, of another version, or larger than `max_size`.
+            EncodeError: it is not a `ProxyHeader`, of another version, or larger than `max_size`.
         """
         if not isinstance(frame, ProxyHeader):
             raise EncodeError(f"frame is of type {type(frame).__name__}; it must be a ProxyHeader")
@@ -138,7 +137,7 @@ class Proxy(Framer[ProxyHeader]):
         return data
 
     def explain(self, window: Window) -> str:
-        """Guess what a client says that speaks without a header."""
+        """Guess the protocol of a client that speaks without a header."""
         for version, beginning in enumerate((LINE, SIGNATURE), 1):
             if window.data.startswith(beginning, window.start) and self.version not in (None, version):
                 return f"looks like version {version}"

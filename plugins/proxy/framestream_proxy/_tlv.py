@@ -14,7 +14,7 @@ _TLS_HEAD: Final = Struct(">BI")
 
 
 class Tlv(IntEnum):
-    """The types that the specification names; TLS_VERSION to TLS_KEY_ALGORITHM stand inside TLS."""
+    """The types that the specification names; TLS_VERSION to TLS_KEY_ALGORITHM are inside TLS."""
 
     ALPN = 0x01
     AUTHORITY = 0x02
@@ -31,7 +31,7 @@ class Tlv(IntEnum):
 
 
 class TlsInfo(NamedTuple):
-    """What a balancer that ends TLS says about the client's connection (section 2.2.6).
+    """The facts about the client's connection from a balancer that ends TLS (section 2.2.6).
 
     Attributes:
         is_tls: the client connected over TLS.
@@ -47,7 +47,7 @@ class TlsInfo(NamedTuple):
 
 
 def read_tls(value: bytes) -> TlsInfo:
-    """Return what the value of a `Tlv.TLS` says. Raise ValueError if it breaks off."""
+    """Return the facts in the value of a `Tlv.TLS`. Raise ValueError if it breaks off."""
     if len(value) < _TLS_HEAD.size:
         raise ValueError(f"TLV of TLS with {len(value)} bytes, it must have {_TLS_HEAD.size} or more")
     client, verify = _TLS_HEAD.unpack_from(value)

@@ -39,16 +39,16 @@ def read_frames(
         framer: a read condition, or the name or spec string of one; its plugin must be on every node.
         schema: a `pyarrow.Schema` with the columns wanted. Without it, the first 1000 frames show the
             columns, and a frame with other fields, or with values of other types, is a bad frame.
-        on_error: "raise" what is wrong with a bad frame; "skip" it, and log on the worker how many were
-            skipped; or tell it in a "column": every row has `_error`, which is None for a good frame.
+        on_error: "raise" the error of a bad frame; "skip" it, and log on the worker how many were
+            skipped; or put it in a "column": every row has `_error`, which is None for a good frame.
         read_options: those of `ray.data.read_datasource`, such as ``{"override_num_blocks": 8}``.
         **options: those of `framestream.archives.plan`: `parts` or `size`, `storage_options` and
             `max_frame_size`.
 
     Raises:
-        ArchiveError: a file is not there, or the first frames show no one type for a column.
+        ArchiveError: a file does not exist, or the first frames show no one type for a column.
         SpecError: the spec string describes no framer.
-        FramingError, PayloadError: what is wrong with the first frames.
+        FramingError, PayloadError: the first frames are bad.
     """
     source = Frames(urls, framer, schema=schema, on_error=on_error, **options)
     return ray.data.read_datasource(source, **(read_options or {}))

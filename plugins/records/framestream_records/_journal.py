@@ -38,11 +38,12 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
         DECODED   {"MESSAGE": "hi", "PRIORITY": "6"}   {"BLOB": b"\xff\0"}
 
     A field is a name, ``=`` and text up to the line feed; or a name, a line feed, the size as 64 bits in
-    little-endian order, so many bytes, and a line feed. An empty line ends an entry; further ones belong to
-    none. Values are given as str, those that are not UTF-8 as bytes. A name other than of at most 64 capital
-    letters, digits and underscores, and bytes that no line feed follows, break the journal (`FramingError`).
+    little-endian order, so many bytes, and a line feed. An empty line ends an entry; further ones are
+    ignored. Values are given as str, those that are not UTF-8 as bytes. A name other than of at most 64
+    capital letters, digits and underscores, and bytes without a line feed after them, break the journal
+    (`FramingError`).
 
-    In the middle of a journal, an entry probably begins where a name stands after an empty line.
+    In the middle of a journal, an entry probably begins at a name after an empty line.
     """
 
     name = "journal-export"
@@ -95,7 +96,7 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
         """Return the fields, text with an equals sign, and all else with its size, and an empty line.
 
         Raises:
-            EncodeError: it is no entry, a name is none, or bytes are UTF-8 and so would be read as str.
+            EncodeError: it is no entry, a name is malformed, or bytes are UTF-8 and so would be read as str.
         """
         if not isinstance(frame, dict) or not frame:
             raise EncodeError("an entry is a mapping of at least one name to its value")

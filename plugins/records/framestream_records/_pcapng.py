@@ -30,7 +30,7 @@ class Block(NamedTuple):
 
     Attributes:
         type: its type, such as 6 for an Enhanced Packet Block.
-        body: what stands between its lengths, with the padding: its size is a multiple of 4.
+        body: the bytes between its lengths, with the padding: its size is a multiple of 4.
         byteorder: how numbers in it are written.
     """
 
@@ -40,7 +40,7 @@ class Block(NamedTuple):
 
 
 def _slow_frame(size: int) -> bytes:
-    """Return a block of about so many bytes, full of what looks like blocks, for the conformance kit."""
+    """Return a block of about so many bytes, full of bytes that look like blocks, for the conformance kit."""
     start = _HEADERS["little"].pack(6, size - size % 8 + 12)
     return start + b"\5\0\0\0\x1c\0\0\0" * (size // 8) + start[4:]
 
@@ -84,7 +84,7 @@ class Pcapng(Framer[Block]):
     max_size: Annotated[int | None, "The largest block, without its second length. Bytes."] = None
 
     def find(self, window: Window) -> ValueSpan | NeedMore:
-        """Return the span as soon as the length is there; that it is there twice is left to the decoder."""
+        """Return the span as soon as the length has arrived; the decoder checks the second length."""
         data, start = window.data, window.start
         if len(data) < start + 8:
             return NeedMore(8)
@@ -108,7 +108,7 @@ class Pcapng(Framer[Block]):
         return Block(header[0], payload[8:], header[2])
 
     def find_start(self, window: Window) -> int | NeedMore:
-        """Return the first place of what has a type in use and the same length twice."""
+        """Return the first place with a type in use and the same length twice."""
         data, size = window.data, len(window.data)
         place = window.start + -window.taken % 4  # all blocks before it are multiples of 4
         while place + _OF_A_SECTION <= size:

@@ -35,7 +35,7 @@ class TFRecord(Framer[bytes]):
         DECODED                                         the bytes
 
     Numbers are little-endian, checksums masked CRC-32C. A length whose checksum is wrong breaks the file
-    (`FramingError`); a record whose checksum is wrong is a `PayloadError`, and costs that record only. In the
+    (`FramingError`); a record whose checksum is wrong is a `PayloadError`, and costs only that record. In the
     middle of a file, a record probably begins where eight bytes are a length with its checksum after them.
 
     The payload, which the limit counts and which is streamed, is the record and its checksum.
@@ -53,7 +53,7 @@ class TFRecord(Framer[bytes]):
     max_size: Annotated[int | None, "The largest record, with the 4 bytes of its checksum. Bytes."] = None
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return the span as soon as the length is there and its checksum is right."""
+        """Return the span as soon as the length has arrived and its checksum is right."""
         data, start = window.data, window.start
         first = start + _HEADER.size
         if len(data) < first:
@@ -72,7 +72,7 @@ class TFRecord(Framer[bytes]):
         return record
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
-        """Cut every whole record that is as it should be."""
+        """Cut every whole record with right checksums."""
         data, start = bytes(window.data), window.start
         records: list[bytes] = []
         append, unpack, sum_of = records.append, _HEADER.unpack_from, _CHECKSUM.unpack_from

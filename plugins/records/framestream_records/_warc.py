@@ -35,13 +35,13 @@ class WarcRecord:
     payload: bytes
 
     def get(self, name: str, default: str = "") -> str:
-        """Return the first value of a header, whose name is read in either case."""
+        """Return the first value of a header, whose name may be in upper or lower case."""
         name = name.lower()
         return next((value for key, value in self.headers if key.lower() == name), default)
 
     @property
     def type(self) -> str:
-        """What it is: response, request, warcinfo, ..."""
+        """Its type: response, request, warcinfo, ..."""
         return self.get("WARC-Type")
 
 
@@ -61,9 +61,9 @@ class Warc(GeneratorFramer[WarcRecord], Framer[WarcRecord]):
         DECODED   WarcRecord("1.1", (("WARC-Type", "resource"), ("Content-Length", "2")), b"hi")
 
     The size is known with the header: a block above the limit is refused before it arrives, and can be
-    skipped or streamed. Values may go on in lines that begin with white space (section 4), which are joined.
-    Further blank lines between records belong to none. Another version, a header without exactly one
-    Content-Length in digits, and a block that no blank line follows break the file (`FramingError`).
+    skipped or streamed. Values may continue in lines that begin with white space (section 4).
+    Further blank lines between records are ignored. Another version, a header without exactly one
+    Content-Length in digits, and a block without a blank line after it break the file (`FramingError`).
 
     In the middle of a file, a record probably begins where ``WARC/1.`` stands after a blank line. It may
     stand so in a block, too, as when a WARC file was archived.

@@ -1,4 +1,4 @@
-"""RESP for framestream: what Redis, Valkey and their clients say to each other, versions 2 and 3."""
+"""RESP for framestream: the protocol of Redis, Valkey and their clients, versions 2 and 3."""
 
 from framestream_resp._resp import Resp
 from framestream_resp._values import Attributed, ErrorReply, Pairs, Push, Verbatim, command

@@ -1,4 +1,4 @@
-"""Replies that are there whole, to Python values."""
+"""Complete replies, to Python values."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from framestream_resp._grammar import (
 from framestream_resp._values import Attributed, ErrorReply, Pairs, Push, Verbatim
 
 MAX_DIGITS: Final = 4096
-"""Digits of a big number: what Python converts in no time."""
+"""Digits of a big number: as many as Python converts in negligible time."""
 
 MOST_NUMBERS: Final = 100
 """Numbers and aggregates that may be keys of one dict, or members of one set.
 
-Python keeps its hashes of text secret, but not those of numbers: whoever chooses them can have a table of
+Python keeps its hashes of text secret, but not those of numbers: a peer that chooses them can make a table
 n keys take n * n steps to fill.
 """
 
@@ -50,7 +50,7 @@ _DOUBLE: Final = re.compile(
 
 
 class Parser:
-    """Makes values of replies; whatever is wrong, or missing, is a ValueError.
+    """Makes values of replies; anything wrong or missing is a ValueError.
 
     Args:
         max_depth: aggregates that may be open at once.
@@ -100,7 +100,7 @@ class Parser:
         return self._more(data, end, kind, line, levels)
 
     def _more(self, data: bytes, position: int, kind: int, line: bytes, levels: int) -> tuple[Any, int]:
-        """Parse what RESP3 added and a line alone does not hold."""
+        """Parse the types of RESP3 that a line alone does not hold."""
         if kind not in _OF_BODY and kind not in _OF_VALUES and kind != ATTRIBUTE:
             raise ValueError(f"{bytes([kind])!r} begins no value")
         number = number_of(line, kind)
@@ -132,7 +132,7 @@ class Parser:
         return values, position + 3
 
     def _parts(self, data: bytes, position: int, levels: int) -> tuple[bytes, int]:
-        """Parse a streamed string: parts, of which the empty one is the last and has no body."""
+        """Parse a streamed string: parts; the empty one is the last and has no body."""
         self._refuse_streamed()
         if not levels:
             raise ValueError(f"reply nested more than {self.max_depth} deep")

@@ -14,7 +14,7 @@ from framestream_resp._skim import START, skim
 from framestream_resp._write import Writer
 
 MOST_DEPTH: Final = 128
-"""Aggregates are parsed by recursion: what a thread's stack holds in any case."""
+"""Aggregates are parsed by recursion: this depth fits on any thread's stack."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class Resp(Framer[Any]):
     Streamed strings and aggregates are read as plain ones. A list or set inside a key or a set is a tuple
     or frozenset. A map that no dict can hold is `Pairs`, and such a set a list, so that nothing is lost: one
     with keys that are equal in Python (``:1``, ``#t`` and ``,1``), with maps among them, or with more than
-    100 numbers and aggregates (whose hashes collide if somebody wants them to). Text that is not UTF-8 keeps
+    100 numbers and aggregates (whose hashes a peer can make collide). Text that is not UTF-8 keeps
     its bytes as surrogates.
 
-    The payload is the reply as it is on the wire, and can be streamed or discarded in constant memory;
-    that of a bulk string which is not inside anything is the string alone: its size is known with its first
-    line, and a larger one than the limit is refused before it arrives. No size that is declared allocates
-    anything.
+    The payload is the reply as it was sent, and can be streamed or discarded in constant memory;
+    that of a bulk string outside of any aggregate is the string alone: its size is known with its first
+    line, and if it exceeds the limit it is refused before it arrives. No declared size allocates
+    memory.
 
     Headers that break the grammar break the stream (`FramingError`): an unknown type, a size with a sign,
-    leading zeros or more than 19 digits, a missing CR LF, more than `max_depth` open aggregates. A number
-    or boolean that is none is a `PayloadError`: reading goes on after the reply. Inline commands are refused.
+    leading zeros or more than 19 digits, a missing CR LF, more than `max_depth` open aggregates. A malformed
+    number or boolean is a `PayloadError`: reading continues after the reply. Inline commands are refused.
     """
 
     name = "resp"
@@ -74,7 +74,7 @@ class Resp(Framer[Any]):
         return Parser(self.max_depth, self.version)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the reply's span, with its value if all of it is there at first sight."""
+        """Return the reply's span, with its value if all of it has arrived at first sight."""
         progress = window.memo
         if progress is None:
             found = self._bulk(window) or self._whole(window)
@@ -106,7 +106,7 @@ class Resp(Framer[Any]):
         return first, first + size, first + size + len(CRLF), Decode(bytes, trailer=CRLF)
 
     def _whole(self, window: Window) -> ValueSpan | None:
-        """Return the span of a reply that is there whole, with its value; None if nothing comes of it."""
+        """Return the span of a complete reply, with its value; None if it is incomplete or wrong."""
         data, start = window.data, window.start
         if type(data) is not bytes:
             return None  # it has grown by several chunks already
@@ -117,7 +117,7 @@ class Resp(Framer[Any]):
         return start, end, end, value
 
     def decode(self, payload: bytes) -> Any:
-        """Return the value of a reply. ValueError for a number, boolean or key that is none."""
+        """Return the value of a reply. ValueError for a malformed number, boolean or key."""
         try:
             value, end = self._parser.parse(payload, 0, self.max_depth)
         except RecursionError as error:
@@ -136,11 +136,11 @@ class Resp(Framer[Any]):
                 value, end = parse(data, end, levels)
                 append(value)
         except (ValueError, RecursionError):
-            pass  # the next one is not complete, or `find` and `decode` say what is wrong with it
+            pass  # the next one is not complete, or `find` and `decode` report what is wrong with it
         return values, end
 
     def encode(self, frame: Any) -> bytes:
-        """Return a value's bytes; `command` makes what servers expect from clients.
+        """Return a value's bytes; `command` makes the form that servers expect from clients.
 
         Raises:
             EncodeError: it has no form in this version, is nested too deep or is larger than `max_size`.

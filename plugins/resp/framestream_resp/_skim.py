@@ -1,4 +1,4 @@
-"""Where a reply ends, told from its headers alone: for replies that arrive in pieces."""
+"""Find where a reply ends from its headers alone: for replies that arrive in pieces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from framestream_resp._grammar import (
 )
 
 Outer: TypeAlias = tuple[int, Optional["Outer"]]
-"""What is still to come in an enclosing aggregate, and what encloses that."""
+"""Values still to come in an enclosing aggregate, and the entry of the aggregate around it."""
 
 Progress: TypeAlias = tuple[int, int, int, Outer | None]
 """Bytes to come of a body with its CR LF, or `_IN_LINE`; what is to come in the aggregate; depth; `Outer`."""
@@ -44,10 +44,10 @@ _AFTER_ONE: Final = {
 def skim(
     data: bytes | bytearray, position: int, progress: Progress, *, max_depth: int, version: int
 ) -> tuple[int, Progress | None]:
-    """Go on from `position`; return where the reply ends and None, or where to go on, and how.
+    """Continue from `position`; return where the reply ends and None, or where to continue, and how.
 
     Raises:
-        FramingError: a byte that begins no type (or none that can stand here), a size that is none, a body
+        FramingError: a byte that begins no type (or none allowed here), a malformed size, a body
             without CR LF after it, a line that ends with LF alone, more than `max_depth` open aggregates.
     """
     walk = _Walk(data, position, progress, max_depth, RESP2 if version == 2 else None)
@@ -58,7 +58,7 @@ def skim(
 
 
 class _Walk:
-    """One pass over what has arrived; nothing of it is kept but the numbers it ends with."""
+    """One pass over the bytes that have arrived; it keeps only the numbers it ends with."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class _Walk:
         self.kinds = kinds
 
     def step(self) -> bool:
-        """Go over one header, line or body; return False if it is not all there."""
+        """Go over one header, line or body; return False if it is incomplete."""
         if self.pending == _IN_LINE:
             return self._line()
         if self.pending:
@@ -180,7 +180,7 @@ class _Walk:
             self._leave()
 
     def _check_line(self, end: int) -> None:
-        if end == self.position or self.data[end - 1] != CRLF[0]:  # what is before may be somebody else's
+        if end == self.position or self.data[end - 1] != CRLF[0]:  # earlier bytes may be another frame's
             self.position = end
             self._refuse("LF without CR")
 

@@ -1,4 +1,4 @@
-"""What RESP has and Python has not."""
+"""RESP types that Python lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from framestream.framer import bytes_of
 
 @dataclass(frozen=True)
 class ErrorReply:
-    """An error the server replied with: a value, so that one among the replies of a pipeline is no surprise.
+    """An error the server replied with: a value, as replies of a pipeline may be errors.
 
     Attributes:
         message: all of it, such as ``"WRONGTYPE Operation against a key ..."``.
@@ -20,7 +20,7 @@ class ErrorReply:
 
     @property
     def code(self) -> str:
-        """Its first word, by which errors are told apart."""
+        """Its first word, by which errors are distinguished."""
         return self.message.partition(" ")[0]
 
 
@@ -39,7 +39,7 @@ class Verbatim:
 
 @dataclass(frozen=True)
 class Attributed:
-    """A value with what was said about it.
+    """A value with its attributes.
 
     Attributes:
         value: the value.
@@ -51,7 +51,7 @@ class Attributed:
 
 
 class Pairs(list[tuple[Any, Any]]):
-    """A map that is no dict, as pairs of key and value in the server's order, so that none of them is lost.
+    """A map that cannot be a dict, as pairs of key and value in the server's order, so that none is lost.
 
     Its keys are equal in Python (``:1``, ``#t`` and ``,1`` are, and a key that is sent twice), or are maps
     themselves, or more than 100 of them are numbers: those could be chosen to make a dict slow.
@@ -68,7 +68,7 @@ class Pairs(list[tuple[Any, Any]]):
 
 
 class Push(list[Any]):
-    """Something the server sends without having been asked, such as a published message.
+    """A message the server sends without a request, such as a published message.
 
     The first item tells its kind (``b"message"``, ``b"invalidate"``).
     """
@@ -85,7 +85,7 @@ def command(*words: bytes | str | int | float) -> list[bytes]:
     ``await stream.send(command("EXPIRE", key, 60))``; ``stream.write`` would send the words without a frame.
 
     Raises:
-        EncodeError: a word is something else, such as None or True, for which Redis has no form.
+        EncodeError: a word is of another type, such as None or True, for which Redis has no form.
     """
     return [_word(word) for word in words]
 

@@ -106,7 +106,7 @@ class Writer:
 
 
 def encoded(text: str) -> bytes:
-    """Return text in UTF-8, and bytes that came as surrogates as they were. Raise EncodeError for others."""
+    """Return text in UTF-8, restoring bytes kept as surrogates. Raise EncodeError for other surrogates."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:

@@ -1,4 +1,4 @@
-"""Slip: packets ended by END, with escapes for what looks like it."""
+"""Slip: packets ended by END, with escapes for bytes that look like it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Slip(Framer[bytes]):
 
     "Protocol": END (c0) ends a packet; an END in it is sent as ESC ESC_END (db dc), an ESC (db) as ESC
     ESC_ESC (db dd). Drivers may begin a packet with END, too, which flushes line noise as a packet of its
-    own: packets of no bytes are passed over, and `leading` writes that END. OSC 1.1 does so.
+    own: empty packets are ignored, and `leading` writes that END. OSC 1.1 does so.
 
-    An ESC with anything else after it is a protocol violation, and here a `PayloadError`, which costs that
-    packet only. The driver in the RFC leaves the byte alone and puts it into the packet: ``strict=no`` does.
+    An ESC with anything else after it is a protocol violation, and here a `PayloadError`, which costs only
+    that packet. The driver in the RFC leaves the byte alone and puts it into the packet: ``strict=no`` does.
 
     The limit counts bytes as they are sent, escapes included.
     """
@@ -48,12 +48,12 @@ class Slip(Framer[bytes]):
     malformed: ClassVar[dict[bytes, str]] = {b"a\xdbb\xc0": "ESC at 1"}
     peers = ("sliplib 0.7.2 (PyPI)",)
 
-    leading: Annotated[bool, "Write an END in front of every packet, too."] = False
+    leading: Annotated[bool, "Write an END before every packet, too."] = False
     strict: Annotated[bool, "Refuse a packet with an ESC that escapes nothing."] = True
     max_size: Annotated[int | None, "The longest packet as it is sent, without its END. Bytes."] = None
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span up to END; ENDs in front of a packet are padding."""
+        """Return the span up to END; ENDs before a packet are padding."""
         data, start = window.data, window.start
         end = data.find(END, window.resume)
         if end < 0:
@@ -95,18 +95,18 @@ class Slip(Framer[bytes]):
                     append(decode(sent) if _ESC in sent else sent)
                     end = start
         except ValueError:
-            pass  # `find` and `decode` say what is wrong with this one
+            pass  # `find` and `decode` report what is wrong with this one
         return packets, end
 
     def encode(self, frame: bytes) -> bytes:
         """Return the packet with its escapes and END.
 
         Raises:
-            EncodeError: a packet of no bytes, which nobody would read, or one that exceeds `max_size`.
+            EncodeError: an empty packet, which every reader would ignore, or one that exceeds `max_size`.
         """
         packet = bytes_of(frame)
         if not packet:
-            raise EncodeError("a packet of no bytes is passed over by who reads it")
+            raise EncodeError("a packet of no bytes would be ignored by its reader")
         sent = packet.replace(ESC, ESCAPED_ESC).replace(END, ESCAPED_END)
         if self.max_size is not None and len(sent) > self.max_size:
             raise EncodeError(

@@ -35,19 +35,19 @@ class Syslog(Framer[bytes]):
         INPUT     <34>su: failed\n   13 <13>two\nlines  <34>again\n
         DECODED   b"<34>su: failed"  b"<13>two\nlines"  b"<34>again"
 
-    Two framings are in use, and a receiver tells them apart by the first byte of every frame: a digit
+    Two framings are in use, and a receiver distinguishes them by the first byte of every frame: a digit
     begins octet counting (3.4.1, "the number of octets", one space, the message), ``<`` begins a message
     that ends with a trailer (3.4.2, "non-transparent framing"): a line feed, or the NUL of Python's
-    ``SysLogHandler``, whichever comes first, unless `trailer` names one. Where `framing` names one of the
+    ``SysLogHandler``, whichever comes first, unless `trailer` names one. If `framing` names one of the
     two, nothing is guessed. Line ends and NULs before a message belong to no frame: some senders put them
     after counted messages, too. Only in "non-transparent" each trailer ends a message, perhaps an empty one.
 
-    Written is octet counting, unless `framing` is non-transparent: only that can carry every message.
+    Writing uses octet counting, unless `framing` is non-transparent: only that can carry every message.
 
     A counted message above the limit is refused by its length, any other one as soon as it has grown too
     long; both can be skipped and streamed. These break the stream (`FramingError`): in "auto" a frame that
     begins with neither a digit nor ``<``; a length of zero, with leading zeros, or of more than 19 digits; a
-    length that ends otherwise than with a space.
+    length that is not followed by a space.
     """
 
     name = "syslog"
@@ -61,7 +61,7 @@ class Syslog(Framer[bytes]):
     trailer: Annotated[
         bytes | None, "What ends a message that is not counted; LF (which is written) or NUL, unless given."
     ] = None
-    last: Annotated[bool, "At the end of the stream, take what has no trailer as a last message."] = False
+    last: Annotated[bool, "At the end of the stream, accept a last message without a trailer."] = False
     max_size: Annotated[int | None, "The longest message. Bytes."] = None
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class Syslog(Framer[bytes]):
         return (b"\n", b"\0") if self.trailer is None else (self.trailer,)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
-        """Return the span of a message as soon as its length or its trailer is there."""
+        """Return the span of a message as soon as its length or its trailer has arrived."""
         data, start = window.data, window.start
         if window.memo is not None:
             return self._line(window)
@@ -102,7 +102,7 @@ class Syslog(Framer[bytes]):
         return header.end(), stop, stop
 
     def find_start(self, window: Window) -> int | NeedMore:
-        """Return the place after a trailer, where each ends a message; else of what looks like a message."""
+        """Return the place after a trailer, if each ends a message; else of what looks like a message."""
         if self.framing == "non-transparent":
             return Delimiter(self._trailers).find_start(window)
         found = _LIKELY.search(window.data, window.start)
@@ -131,7 +131,7 @@ class Syslog(Framer[bytes]):
 
     def _incomplete(self, window: Window) -> NeedMore:
         digits = _DIGITS.match(window.data, window.start)
-        assert digits is not None  # it matches nothing, too
+        assert digits is not None  # it matches the empty string, too
         if digits.end() < len(window.data):
             self._refuse(window, digits.end())
         return NeedMore()
@@ -182,7 +182,7 @@ class Syslog(Framer[bytes]):
         """Return the length, a space and the message; or the message and the trailer.
 
         Raises:
-            EncodeError: an empty message where messages are counted, one that holds the trailer where they
+            EncodeError: an empty message if messages are counted, one that contains the trailer if they
                 are not, or one above `max_size`.
         """
         message = bytes_of(frame, self.max_size)
@@ -197,7 +197,7 @@ class Syslog(Framer[bytes]):
         return [b"%d " % len(message), message]
 
     def explain(self, window: Window) -> str:
-        """Recognise a client that wanted another port, or speaks TLS."""
+        """Recognise a client of another protocol, or of TLS."""
         data, start = window.data, window.start
         if data.startswith(b"\x16\x03", start):
             return "looks like a TLS hello"

@@ -1,4 +1,4 @@
-"""Tornado's streams on framestream: a stand-in for tornado.iostream, or servers that need none."""
+"""Tornado's streams on framestream: a replacement for tornado.iostream, or servers that need none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ install = place.take
 
 
 def __getattr__(name: str) -> Any:
-    # Servers import Tornado, and with it tornado.iostream: not before somebody asks for one.
+    # Servers import Tornado, and with it tornado.iostream: only on first use.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from framestream_tornado import _server  # noqa: PLC0415

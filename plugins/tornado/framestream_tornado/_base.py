@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     BytesLike: TypeAlias = bytes | bytearray | memoryview
 
-# Less at a time would cost a call for each piece of what is there anyway.
+# Less at a time would cost a call for each piece of bytes that have arrived anyway.
 _LEAST_CHUNK = 1 << 12
-# Beyond `max_buffer_size`, so that it is a read of Tornado's that meets its limit, and not the stream.
+# Beyond `max_buffer_size`, so that a read of Tornado's meets its limit before the stream does.
 _SPARE = 1 << 16
 
 
@@ -44,12 +44,12 @@ class BaseIOStream(IOStream):
     Args:
         max_buffer_size: the most to buffer for one read; 100 MiB if left out.
         read_chunk_size: the most to receive at a time; 64 KiB if left out.
-        max_write_buffer_size: the most that may wait to be sent; no limit if left out.
-        options: what a stream of ours takes besides, such as ``framer`` and ``max_frame_size``.
+        max_write_buffer_size: the most bytes queued to be sent; no limit if left out.
+        options: further options of our streams, such as ``framer`` and ``max_frame_size``.
 
     Attributes:
         descriptor: the stream's transport, which calls these methods.
-        plain_read: the `read_from_fd` that leaves to the system what does not fit into its buffer.
+        plain_read: the `read_from_fd` that leaves bytes that do not fit into its buffer to the system.
     """
 
     socket: Any = None
@@ -81,7 +81,7 @@ class BaseIOStream(IOStream):
     # How bytes move
 
     def fileno(self) -> Any:
-        """Return the descriptor, or what has one."""
+        """Return the descriptor, or an object that has one."""
         raise NotImplementedError
 
     def close_fd(self) -> None:
@@ -89,19 +89,19 @@ class BaseIOStream(IOStream):
         raise NotImplementedError
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        """Read into `buf`; return how many bytes, None for none at present, 0 at the end."""
+        """Read into `buf`; return the number of bytes, None if none have arrived, 0 at the end."""
         raise NotImplementedError
 
     def write_to_fd(self, data: memoryview) -> int:
-        """Write; return how many bytes were taken, 0 for none at present."""
+        """Write; return the number of bytes taken, 0 if none can be at present."""
         raise NotImplementedError
 
     def get_fd_error(self) -> Exception | None:
-        """Return what is wrong with the descriptor, if that can be known."""
+        """Return the error of the descriptor, if it can be known."""
         return None
 
     def fail_to_open(self) -> None:
-        """Tell who waits for the stream to open that it is closed."""
+        """Tell the futures that wait for the stream to open that it is closed."""
 
     # Reading
 
@@ -111,24 +111,24 @@ class BaseIOStream(IOStream):
         return self._read(some_bytes(num_bytes, partial), **callbacks)
 
     def read_until(self, delimiter: bytes, max_bytes: int | None = None, **callbacks: Any) -> Future[bytes]:
-        """Return a future of everything up to a delimiter; more than `max_bytes` closes the stream."""
+        """Return a future of all bytes up to a delimiter; more than `max_bytes` closes the stream."""
         return self._read(until(delimiter), delimiter, max_bytes, **callbacks)
 
     def read_until_regex(
         self, regex: bytes | re.Pattern[bytes], max_bytes: int | None = None, **callbacks: Any
     ) -> Future[bytes]:
-        """Return a future of everything up to the end of a match; more than `max_bytes` closes the stream."""
+        """Return a future of all bytes up to the end of a match; more than `max_bytes` closes the stream."""
         return self._read(until_match(regex), regex, max_bytes, **callbacks)
 
     def read_until_close(self, **callbacks: Any) -> Future[bytes]:
-        """Return a future of everything up to the end, which closes the stream; a reset is an end."""
+        """Return a future of all bytes up to the end, which closes the stream; a reset is an end."""
         if any(callbacks.values()):
             super().read_until_close(**callbacks)
             return self.loop.create_future()
         return self._begin(RestRead(self, REST, self.max_buffer_size, partial(self._in_words, None)))
 
     def read_into(self, buf: bytearray | memoryview, partial: bool = False) -> Future[int]:
-        """Return a future of how many bytes were put into `buf`; with `partial`, that may be just one."""
+        """Return a future of the number of bytes put into `buf`; with `partial`, that may be just one."""
 
         def put(data: bytes) -> int:
             buf[: len(data)] = data
@@ -174,7 +174,7 @@ class BaseIOStream(IOStream):
         if isinstance(error, StreamClosedError):
             if was_closed:
                 raise error
-            # What goes wrong at once is raised at once.
+            # Immediate errors are raised immediately.
             cause = error.real_error
             if cause is not None and not isinstance(cause, UnsatisfiableReadError) and not is_reset(cause):
                 raise cause
@@ -197,12 +197,12 @@ class BaseIOStream(IOStream):
     # The end
 
     def set_close_callback(self, callback: Callable[[], object] | None) -> None:
-        """Call a function, or run a coroutine, when the stream is closed; None: no longer."""
+        """Call a function, or run a coroutine, when the stream is closed; with None, stop."""
         self._on_close = callback
         self.mind_end()
 
     def mind_end(self) -> None:
-        """Notice from now on that the peer closes, even while nobody reads."""
+        """Notice from now on that the peer closes, even without a read."""
         self._minds_end = True
         super().set_close_callback(self._tell_closed)
 
@@ -250,5 +250,5 @@ class BaseIOStream(IOStream):
             gen_log.info("Unsatisfiable read, closing connection: %s", error)
         elif problem == "callback":
             gen_log.error("Uncaught exception, closing connection.", exc_info=error)
-        else:  # Tornado knows no such thing
+        else:  # Tornado has no such problem
             super().log_problem(problem, error)

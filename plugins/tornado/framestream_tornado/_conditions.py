@@ -1,4 +1,4 @@
-"""What Tornado's reads look for, as read conditions; one object for each, so that a search goes on."""
+"""The read conditions of Tornado's reads; one object for each, so that a search continues."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def some_bytes(size: int, partial: bool) -> ReadCondition[bytes]:
 
 @lru_cache(maxsize=256)
 def until(delimiter: bytes) -> ReadCondition[bytes]:
-    """Return the condition of everything up to a delimiter, included."""
+    """Return the condition of all bytes up to and including a delimiter."""
     return Until(Delimiter(delimiter, keep=True))
 
 
 @lru_cache(maxsize=256)
 def until_match(pattern: bytes | re.Pattern[bytes]) -> ReadCondition[bytes]:
-    """Return the condition of everything up to the end of a match, whatever the pattern."""
+    """Return the condition of all bytes up to the end of a match, for any pattern."""
     try:
         return Until(Regex(pattern))  # type: ignore[arg-type]  # one compiled is a TypeError
     except (TypeError, ValueError):
@@ -31,9 +31,9 @@ def until_match(pattern: bytes | re.Pattern[bytes]) -> ReadCondition[bytes]:
 
 @dataclass(frozen=True)
 class Until(ReadCondition[bytes]):
-    """Find what another condition finds, and count all of it: one byte above the limit is too many.
+    """Find as another condition does, and count all of it: one byte above the limit is too many.
 
-    Others allow for a delimiter that may have begun there.
+    Other conditions allow for a delimiter that may have begun there.
     """
 
     condition: Delimiter | Regex[bytes]
@@ -45,9 +45,9 @@ class Until(ReadCondition[bytes]):
 
 @dataclass(frozen=True)
 class UntilMatch(ReadCondition[bytes]):
-    """Search all that is there, as Tornado does: for the patterns that `Regex` refuses.
+    """Search all bytes that have arrived, as Tornado does: for the patterns that `Regex` refuses.
 
-    Where the match ends depends on how much has arrived, and the cost on how often something arrives.
+    The end of the match depends on how much has arrived, and the cost on how often bytes arrive.
     """
 
     pattern: re.Pattern[bytes]
@@ -55,7 +55,7 @@ class UntilMatch(ReadCondition[bytes]):
     can_be_empty = True
 
     def find(self, window: Window) -> Span | NeedMore:
-        """Return the span up to the end of the first match in what has arrived."""
+        """Return the span up to the end of the first match in the bytes that have arrived."""
         match = self.pattern.search(window.data[window.start :])
         if match is None:
             return NeedMore()

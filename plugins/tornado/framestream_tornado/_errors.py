@@ -1,4 +1,4 @@
-"""The three exceptions: Tornado's own, unless this package stands in the place of the module they are in."""
+"""The three exceptions: Tornado's own, unless this package replaces the module they are in."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING or not place.taken:
 else:
 
     class StreamClosedError(OSError):
-        """The stream is closed; `real_error` is what closed it, or None."""
+        """The stream is closed; `real_error` is the reason, or None."""
 
         def __init__(self, real_error: BaseException | None = None) -> None:
             super().__init__("Stream is closed")
             self.real_error = real_error
 
     class UnsatisfiableReadError(Exception):
-        """What a read looks for is not within its `max_bytes`."""
+        """A read did not find its end within its `max_bytes`."""
 
     class StreamBufferFullError(Exception):
-        """More would have to be buffered than the stream may."""
+        """The stream would have to buffer more than its limit."""
 
 
 __all__ = ["StreamBufferFullError", "StreamClosedError", "UnsatisfiableReadError"]

@@ -24,11 +24,11 @@ class FutureRead(CallbackRead):
         stream: what to read from.
         condition: what to read.
         max_size: the most bytes that it may take.
-        translate: makes an error of ours what the future ends with.
-        convert: makes the bytes what the future ends with.
+        translate: turns our errors into the future's exception.
+        convert: turns the bytes into the future's result.
 
     Attributes:
-        future: whoever began the read has it.
+        future: the future that the caller has.
     """
 
     __slots__ = ("_translate",)
@@ -53,7 +53,7 @@ class FutureRead(CallbackRead):
         return self.future.done()
 
     def on_data(self, at_once: bool) -> None:
-        """Ask again, unless nobody waits any more."""
+        """Ask again, unless the future was cancelled."""
         if self.future.done():
             self.stream.receiver.release()
             self.stream.watch_for_end()
@@ -71,7 +71,7 @@ class FutureRead(CallbackRead):
 
 
 class RestRead(FutureRead):
-    """Read everything up to the end, which closes the stream; a reset is an end, too."""
+    """Read all bytes up to the end, which closes the stream; a reset is an end, too."""
 
     __slots__ = ()
 
@@ -81,7 +81,7 @@ class RestRead(FutureRead):
         super().deliver(frame)
 
     def end_with(self, error: BaseException) -> None:
-        """Close the stream; what is left of it is the rest, unless there is too much or it was cut off."""
+        """Close the stream; the bytes left are the rest, unless they are too many or it was truncated."""
         stream = self.stream
         if not isinstance(error, FrameTooLarge):
             stream.close()
@@ -92,7 +92,7 @@ class RestRead(FutureRead):
 
 
 class WriteFuture(asyncio.Future[None]):
-    """Done when the bytes have left; if they never will, nobody need look at it."""
+    """Done when the bytes have left; if they never will, the exception need not be retrieved."""
 
     def set_exception(self, error: Any, /) -> None:
         """End with an error of ours, in Tornado's words."""
@@ -101,7 +101,7 @@ class WriteFuture(asyncio.Future[None]):
 
 
 def settle(future: asyncio.Future[Any] | None, outcome: object) -> None:
-    """End a future, if somebody waits for it; nobody need look at an exception."""
+    """End a future, if it is not done; its exception need not be retrieved."""
     if future is None or future.done():
         return
     if isinstance(outcome, BaseException):

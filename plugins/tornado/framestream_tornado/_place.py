@@ -1,4 +1,4 @@
-"""The place of tornado.iostream: whose module Tornado finds there."""
+"""The place of tornado.iostream in sys.modules: Tornado's own module or ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Place:
     """One module's place among the imported ones.
 
     Attributes:
-        taken: this package's module stands there, or is about to.
+        taken: this package's module is there, or is about to be.
     """
 
     taken = False
@@ -20,7 +20,7 @@ class Place:
     def take(self) -> None:
         """Put `framestream_tornado.iostream` there, for the whole process.
 
-        Call it before anything of Tornado's is imported. Calling it again does nothing.
+        Call it before anything of Tornado is imported. Calling it again does nothing.
 
         Raises:
             RuntimeError: tornado.iostream is imported already.

@@ -1,4 +1,4 @@
-"""Servers of Tornado's whose `handle_stream` gets one of our streams, with nothing replaced."""
+"""Tornado servers whose `handle_stream` gets one of our streams, with nothing replaced."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def adopt(stream: Original) -> IOStream:
-    """Return a stream of ours over the connection of one of Tornado's that nothing was done with yet.
+    """Return a stream of ours over the connection of an unused stream of Tornado's.
 
-    Tornado's stream is not to be used any more. If it is one of ours, it is returned as it is.
+    Do not use Tornado's stream any more. One of ours is returned unchanged.
     """
     if isinstance(stream, IOStream):
         return stream
@@ -27,7 +27,7 @@ def adopt(stream: Original) -> IOStream:
 
 
 class Adopting:
-    """Mix into a server, in front of its class: its `handle_stream` gets streams of ours."""
+    """Mix into a server, before its class: its `handle_stream` gets streams of ours."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

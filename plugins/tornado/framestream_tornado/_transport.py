@@ -1,4 +1,4 @@
-"""What is under a stream of Tornado's kind: its own methods, called when Tornado's loop says so."""
+"""The transport of a stream of Tornado's kind: calls the stream's methods when Tornado's loop says so."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     Callback: TypeAlias = Callable[[], object]
 
 _READ, _WRITE = IOLoop.READ, IOLoop.WRITE
-# Sent at a time. What is in one buffer is not copied for that; and TLS takes less.
+# Sent at a time. A single buffer is not copied for that; and TLS takes less.
 _MOST_TO_SEND = 1 << 17
 
 
 class DescriptorTransport(PolledTransport):
     """Move bytes with a stream's `read_from_fd` and `write_to_fd`.
 
-    While the stream is being opened (`hold`), nothing moves: what is written waits, and so does who reads.
+    While the stream is being opened (`hold`), nothing moves: writes and reads wait.
 
     Args:
         stream: whose methods to use; they are looked up at each call, since the user of a stream may
             replace them.
-        hides: `read_from_fd` may have more even where it did not fill the buffer it was given.
+        hides: `read_from_fd` may have more even if it did not fill its buffer.
     """
 
     __slots__ = ("_events", "_hides", "_more", "_on_read", "_on_write", "_opening", "_stream")
@@ -37,11 +37,11 @@ class DescriptorTransport(PolledTransport):
         super().__init__()
         self._stream = stream
         self._hides = hides
-        self._more = False  # there may be more of which the loop does not know: TLS keeps some
+        self._more = False  # there may be more bytes, unknown to the loop: TLS keeps some
         self._on_read: Callback | None = None
         self._on_write: Callback | None = None
         self._opening: Callback | None = None
-        self._events: int | None = None  # what the loop is asked for; None before it knows the descriptor
+        self._events: int | None = None  # the events asked of the loop; None before it knows the descriptor
 
     def receive_into(self, buffer: memoryview) -> int:
         """Receive by the stream's method."""
@@ -104,7 +104,7 @@ class DescriptorTransport(PolledTransport):
         self._events = events
 
     def _on_events(self, fd: object, events: int) -> None:
-        # Reading and writing are told separately.
+        # Reading and writing are reported separately.
         callback = self._opening or (self._on_read if events == _READ else self._on_write)
         if callback is not None:
             callback()
@@ -113,7 +113,7 @@ class DescriptorTransport(PolledTransport):
         self.loop.call_soon(self._on_events, None, _READ)
 
     def forget(self) -> None:
-        """Have the loop forget the descriptor: it is about to be closed, or to be another's."""
+        """Make the loop forget the descriptor: it is about to be closed, or to be another's."""
         if self._events is not None:
             self._stream.io_loop.remove_handler(self._stream.fileno())
             self._events = None
@@ -121,14 +121,14 @@ class DescriptorTransport(PolledTransport):
     # The end
 
     def shutdown(self) -> None:
-        """Send the end of the stream, where that is no more than a system call."""
+        """Send the end of the stream, if that takes only a system call."""
         sock = self._stream.socket
         if sock is None or isinstance(sock, ssl.SSLSocket):
             raise OSError(errno.EOPNOTSUPP, "this stream cannot be half closed")
         sock.shutdown(1)
 
     def close(self) -> None:
-        """Close by the stream's method, and tell who waits for it to open."""
+        """Close by the stream's method, and tell the futures that wait for it to open."""
         self.forget()
         self._stream.close_fd()
         self._stream.fail_to_open()
@@ -142,6 +142,6 @@ class DescriptorTransport(PolledTransport):
 
     @property
     def peer(self) -> str:
-        """Who is on the other side."""
+        """The other side's address."""
         sock = self._stream.socket
         return "" if sock is None else address_of_peer(sock)

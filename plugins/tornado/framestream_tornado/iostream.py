@@ -1,4 +1,4 @@
-"""What tornado.iostream is, on framestream's streams: the module that takes its place."""
+"""The contents of tornado.iostream, on framestream's streams: the module that replaces it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PipeIOStream(BaseIOStream):
     """A stream over a file descriptor, such as one of `os.pipe`: for reading or for writing.
 
     Args:
-        fd: belongs to the stream from here on.
+        fd: the stream owns it from here on.
         args, options: see `BaseIOStream`.
     """
 
@@ -57,7 +57,7 @@ class PipeIOStream(BaseIOStream):
         os.close(self.fd)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
-        """Read; what can only be written is at its end: it is readable once nobody is there to read it."""
+        """Read; a write-only descriptor is at its end: it becomes readable when its reader is gone."""
         try:
             return os.readv(self.fd, [buf]) if self._reads else 0
         except BlockingIOError:
@@ -71,10 +71,10 @@ class PipeIOStream(BaseIOStream):
 
 
 class IOStream(BaseIOStream):
-    """A stream over a socket; one that is not connected is by `connect`.
+    """A stream over a socket, which `connect` connects if it is not connected.
 
     Args:
-        socket: belongs to the stream from here on; None when the stream is closed.
+        socket: the stream owns it from here on; None when the stream is closed.
         args, options: see `BaseIOStream`.
     """
 
@@ -83,7 +83,7 @@ class IOStream(BaseIOStream):
     def __init__(self, socket: socket.socket, *args: Any, **options: Any) -> None:
         self.socket = socket
         socket.setblocking(False)
-        self._opening: asyncio.Future[Any] | None = None  # who waits for that
+        self._opening: asyncio.Future[Any] | None = None  # the future that waits for that
         super().__init__(*args, **options)
         self.set_nodelay(True)
 
@@ -117,7 +117,7 @@ class IOStream(BaseIOStream):
     # Connecting
 
     def connect(self, address: Any, server_hostname: str | None = None) -> asyncio.Future[Self]:
-        """Return a future of this stream, connected. What is written meanwhile leaves afterwards."""
+        """Return a future of this stream, connected. Bytes written meanwhile leave afterwards."""
         self._opening = future = self.loop.create_future()
         self.descriptor.hold(self._on_connected, IOLoop.WRITE)
         try:
@@ -141,7 +141,7 @@ class IOStream(BaseIOStream):
         self.tell_open(self)
 
     def tell_open(self, outcome: object) -> None:
-        """Tell who waits for the stream to open how that ended."""
+        """Tell the future that waits for the stream to open how that ended."""
         settle(self._opening, outcome)
         self._opening = None
 
@@ -157,7 +157,7 @@ class IOStream(BaseIOStream):
         ssl_options: dict[str, Any] | ssl.SSLContext | None = None,
         server_hostname: str | None = None,
     ) -> asyncio.Future[SSLIOStream]:
-        """Return a future of a new stream, which goes on with the connection under TLS.
+        """Return a future of a new stream, which continues the connection under TLS.
 
         The close callback moves over. Cancelling the future closes the new stream.
 
@@ -171,7 +171,7 @@ class IOStream(BaseIOStream):
         except FramestreamError as error:
             raise ValueError("IOStream is not idle; cannot convert to SSL") from error
         self.descriptor.forget()
-        sock, self.socket = self.socket, None  # it is the new stream's
+        sock, self.socket = self.socket, None  # the new stream owns it
         if ssl_options is None:
             ssl_options = default_context(server_side=server_side)
         sock = ssl_wrap_socket(sock, ssl_options, server_hostname, server_side, do_handshake_on_connect=False)
@@ -185,11 +185,11 @@ class IOStream(BaseIOStream):
 class SSLIOStream(IOStream):
     """A stream over an `ssl.SSLSocket`, or over a socket that becomes one when it is connected.
 
-    The handshake begins by itself; what is written before its end leaves after it.
+    The handshake begins by itself; bytes written before its end leave after it.
 
     Args:
         args, options: see `IOStream`.
-        ssl_options: what `connect` wraps the socket with: a context, or a dictionary of Tornado's.
+        ssl_options: options to wrap the socket with in `connect`: a context, or a dictionary of Tornado's.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class SSLIOStream(IOStream):
         self._shaken = False
         super().__init__(*args, **options)
         if isinstance(self.socket, ssl.SSLSocket):
-            # In the loop: whoever gets the stream can still say what it is to wait for.
+            # In the loop: the stream's owner can still say what to wait for.
             self.descriptor.hold(self._shake_hands, IOLoop.WRITE)
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
@@ -228,7 +228,7 @@ class SSLIOStream(IOStream):
         """Return a future of this stream, past its handshake; its exception is the handshake's own.
 
         Raises:
-            RuntimeError: somebody waits already.
+            RuntimeError: another call waits already.
         """
         if self._opening is not None:
             raise RuntimeError("Already waiting")
@@ -259,7 +259,7 @@ class SSLIOStream(IOStream):
             self.descriptor.hold(self._shake_hands, IOLoop.READ)
         except ssl.SSLWantWriteError:
             self.descriptor.hold(self._shake_hands, IOLoop.WRITE)
-        except Exception as error:  # noqa: BLE001 - whoever waits for the handshake is told
+        except Exception as error:  # noqa: BLE001 - the future of the handshake gets it
             if isinstance(error, ssl.SSLError) and not is_reset(error):
                 peer = self.peer or "(not connected)"
                 gen_log.warning("SSL Error on %s %s: %s", self.socket.fileno(), peer, error)
@@ -275,7 +275,7 @@ class SSLIOStream(IOStream):
 
 @functools.cache
 def default_context(*, server_side: bool) -> ssl.SSLContext:
-    """Return the context for streams that are given none; one for the process, as Tornado has.
+    """Return the context for streams that are given none; one for the process, as in Tornado.
 
     Making one loads the platform's certificates, which takes tens of milliseconds.
     """

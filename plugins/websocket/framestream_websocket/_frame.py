@@ -24,7 +24,7 @@ class Frame(NamedTuple):
     """A WebSocket frame, unmasked.
 
     Attributes:
-        opcode: what it carries; CONTINUATION in all fragments of a message but the first.
+        opcode: the kind of its payload; CONTINUATION in all fragments of a message but the first.
         payload: its application data, and that of extensions.
         fin: it is the last fragment of its message.
         rsv: the three reserved bits, as extensions use them: RSV1 is 4.
@@ -37,7 +37,7 @@ class Frame(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What follows from the first byte of a frame."""
+    """The rule for the first byte of a frame."""
 
     opcode: Opcode
     fin: bool
@@ -46,7 +46,7 @@ class Rule(NamedTuple):
 
 
 def rules_of(rsv: int) -> list[Rule | str]:
-    """Return for each first byte what follows from it, or why no frame begins with it."""
+    """Return the rule for each first byte, or why no frame begins with it."""
     return [_rule_of(byte, rsv) for byte in range(256)]
 
 

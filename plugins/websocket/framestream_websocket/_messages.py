@@ -1,4 +1,4 @@
-"""Messages: what frames say together (RFC 6455 5.4 to 5.6, 7.4 and 8.1)."""
+"""Messages: frames put together (RFC 6455 5.4 to 5.6, 7.4 and 8.1)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Close(NamedTuple):
     """A Close: nothing follows it in this direction (5.5.1).
 
     Attributes:
-        code: why (7.4); 1005 stands for a Close that does not say.
+        code: the reason (7.4); 1005 stands for a Close without one.
         reason: for people.
     """
 
@@ -44,7 +44,7 @@ class Close(NamedTuple):
     reason: str = ""
 
     def frame(self) -> Frame:
-        """Return the frame that says it. ValueError for a code that must not be sent, or a long reason."""
+        """Return the frame for it. ValueError for a code that must not be sent, or a long reason."""
         if self.code == _NO_STATUS and not self.reason:
             return Frame(Opcode.CLOSE)
         reason = self.reason.encode()
@@ -57,10 +57,10 @@ Event: TypeAlias = str | bytes | Ping | Pong | Close
 
 
 class WebSocketError(FramingError):
-    """The frames are right, but what they say together is not.
+    """The frames are right, but their sequence is not.
 
     Attributes:
-        code: what to close the connection with.
+        code: the code to close the connection with.
     """
 
     def __init__(self, reason: str, code: int = _PROTOCOL_ERROR) -> None:
@@ -76,7 +76,7 @@ def close_code(error: Exception) -> int:
 
 
 class Messages:
-    """Puts together what the frames of one direction say; it belongs to one connection.
+    """Puts together the frames of one direction; one for each connection.
 
     Text is checked as it arrives: the fragment that breaks UTF-8 is refused, not the whole message (8.1).
 
@@ -94,7 +94,7 @@ class Messages:
     def add(self, frame: Frame) -> Event | None:
         """Return what this frame completes: text, bytes, `Ping`, `Pong` or `Close`; None for a fragment.
 
-        A control frame may stand between the fragments of a message (5.4). What follows a Close is ignored.
+        A control frame may come between the fragments of a message (5.4). Frames after a Close are ignored.
 
         Raises:
             WebSocketError: a fragment that continues nothing, a new message inside another one, text or a
@@ -120,7 +120,7 @@ class Messages:
         if not frame.fin:
             self._before += frame.payload
             return None
-        # Of a message in fragments the bytes are kept, and not the fragments: those may be many, and empty.
+        # Of a message in fragments the bytes are kept, not the fragments: those may be many, and empty.
         before, kind = self._before, self._kind
         self._before, self._kind = bytearray(), None
         if kind is Opcode.TEXT:

@@ -27,14 +27,14 @@ class WebSocket(Framer[Frame]):
         INPUT     \x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58   (with masked=no: \x81\5Hello)
         DECODED   Frame(TEXT, b"Hello")
 
-    What clients send is masked, what servers send is not (5.1): a client reads with ``masked=no`` and writes
+    Clients mask their frames, servers do not (5.1): a client reads with ``masked=no`` and writes
     with ``masked``, a server the other way round. `Messages` puts messages together.
 
     A frame above the limit is refused by its header, and can be skipped. The payload is the application
-    data; streamed in parts, it is as masked as it is on the wire.
+    data; streamed in parts, it stays masked.
 
     These break the stream (`FramingError`), for a close with code 1002: a reserved opcode (5.2) or bit that
-    `rsv` does not allow, a frame that is masked or not as it must not be (5.1), a length in more bytes than
+    `rsv` does not allow, a frame that is wrongly masked or unmasked (5.1), a length in more bytes than
     it needs or above 63 bits (5.2), a control frame in fragments or of more than 125 bytes (5.5), a Close of
     one byte (5.5.1).
     """
@@ -60,7 +60,7 @@ class WebSocket(Framer[Frame]):
         return rules_of(self.rsv)
 
     def find(self, window: Window) -> ValueSpan | NeedMore:
-        """Return the frame's span as soon as its header is there."""
+        """Return the frame's span as soon as its header has arrived."""
         data, start, size = window.data, window.start, len(window.data)
         if start == size:
             return NeedMore(2)
@@ -128,7 +128,7 @@ class WebSocket(Framer[Frame]):
                 append(make(Frame, (opcode, payload, fin, rsv)))
                 start = stop
         except (IndexError, ValueError):
-            pass  # the rest is not complete, or `find` says what is wrong with it
+            pass  # the rest is not complete, or `find` reports what is wrong with it
         return frames, start
 
     def encode(self, frame: Frame) -> list[bytes]:
