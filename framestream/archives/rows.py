@@ -82,7 +82,7 @@ def _kept(split: Split, verdict: _Verdict, *, placed: bool) -> Iterator[Record]:
                 yield Record(*reader.place, None, error)
             position = reader.position
             continue
-        are_mappings = all(isinstance(frame, Mapping) for frame in frames)
+        are_mappings = {*map(type, frames)} == {dict} or all(isinstance(frame, Mapping) for frame in frames)
         if reader.in_batches:
             if not are_mappings:
                 raise _PlacesNeeded
