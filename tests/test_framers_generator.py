@@ -193,7 +193,7 @@ def test_what_is_no_field_is_the_authors_fault(wrong: Any) -> None:
     def fields() -> Any:
         yield wrong
 
-    with pytest.raises(FramerContractError, match="no size, delimiter, struct or condition"):
+    with pytest.raises(FramerContractError, match="not a size, delimiter, struct or condition"):
         list(iter_frames(b"abc", of(fields)))
 
 
