@@ -493,7 +493,7 @@ def test_mistaken_arguments_are_told(tmp_path: Path) -> None:
         make_index(path + "*", framer)
     with pytest.raises(TypeError, match="can only read"):
         write(path, [], Exactly(3))  # type: ignore[arg-type]  # a type checker tells, too
-    with pytest.raises(ArchiveError, match="nothing can be written"):
+    with pytest.raises(ArchiveError, match="no file can be written"):
         InMemory(b"").write_beside(".x", b"")
 
 
