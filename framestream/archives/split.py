@@ -263,7 +263,8 @@ class Reader:
         except FramingError as error:
             # A frame may be consumed, or skipped, when it turns out to be wrong: then it began before.
             begin = decoder.offset if error.offset is None else min(decoder.offset, error.offset)
-            if stop is not None and begin >= stop and not self._skips:
+            # At the end of the file no split begins: what is wrong there belongs to the last frame.
+            if stop is not None and stop <= begin < self.split.source.size and not self._skips:
                 self.end = begin
                 return None
             if not (isinstance(error, FrameTooLarge) and error.recoverable):
