@@ -118,7 +118,7 @@ def test_a_frame_that_does_not_fit_the_columns_is_a_bad_frame(odd, caplog):
 @pytest.mark.parametrize(("shown", "odd"), NESTED, ids=repr)
 def test_nested_numbers_are_not_truncated(shown, odd):
     split = whole(lines(*[{"a": shown}] * 1000, {"a": odd}), JSON)
-    with pytest.raises(PayloadError, match=r"1\.5 is no whole number"):
+    with pytest.raises(PayloadError, match=r"1\.5 is not a whole number"):
         split.to_arrow()
 
 

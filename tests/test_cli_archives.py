@@ -93,7 +93,7 @@ def test_a_torn_end_is_cut_off(framestream, file):
     assert (0, f"{file}: whole, 4 frames\n") == (whole.status, whole.out)
     refused = framestream("repair", file, "--framer", "length-prefix:8")
     assert refused.status == 1
-    assert "this is no torn end, or no file of these frames; --force" in refused.err
+    assert "this is not a torn end, or not a file of these frames; --force" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_a_project_without_a_record_is_merged_with_the_names_given(new, project,
             '{"names": {"name": "../x", "distribution": "", "author": "", "year": ""}, "files": {}}',
             [],
             2,
-            "is no framer name",
+            "is not a framer name",
         ),
     ],
 )
@@ -257,7 +257,7 @@ def test_what_cannot_be_merged_is_left_as_it_is(new, project, monkeypatch, capsy
         assert before == contents(project)
 
 
-NO_NAME = "is no framer name: lower-case words and digits, joined by hyphens"
+NO_NAME = "is not a framer name: lower-case words and digits, joined by hyphens"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ NO_NAME = "is no framer name: lower-case words and digits, joined by hyphens"
         (["a" * 33], "framer name of 33 characters, limit 32"),
         (["line"], "'line' is built in, and stays so whatever a plugin says"),
         *(
-            (["acme", f"--distribution={name}"], "is no distribution name: letters, digits and hyphens")
+            (["acme", f"--distribution={name}"], "is not a distribution name: letters, digits and hyphens")
             for name in ("-acme", "acme-", "a b", "../acme")
         ),
         (["acme", "--distribution=Framestream"], "framestream is taken"),

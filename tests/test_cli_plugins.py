@@ -215,9 +215,9 @@ def test_a_framer_that_would_end_the_command_is_told_and_is_a_failure(framestrea
 @pytest.mark.usefixtures("checked")
 def test_what_is_no_framer_cannot_be_checked(framestream):
     for target, message in (
-        ("checked:number", "checked:number gives 42, which is no framer"),
+        ("checked:number", "checked:number gives 42, which is not a framer"),
         ("checked:Needy", "missing 1 required positional argument: 'size'; name an instance"),
-        ("checked:make", "checked:make gives 42, which is no framer"),
+        ("checked:make", "checked:make gives 42, which is not a framer"),
         ("checked:none", "has no attribute 'none'"),
     ):
         printed = framestream("check", target)

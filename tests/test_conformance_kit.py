@@ -324,7 +324,7 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
         (faulty.Checked(), "foreign-frames", {}, "it is a ReadCondition, not a Framer"),
         (faulty.Checked(), "wide-buffers", {}, "it is a ReadCondition, not a Framer"),
         (Msgpack(), "wide-buffers", {}, "None"),
-        (faulty.EncodesNothing(), "wide-buffers", {}, "its frames are no bytes"),
+        (faulty.EncodesNothing(), "wide-buffers", {}, "its frames are not bytes"),
     ],
 )
 def test_each_check_finds_by_itself(framer: Any, name: str, arguments: dict[str, Any], told: str) -> None:

@@ -78,7 +78,7 @@ async def test_a_stale_socket_file_is_replaced_and_everything_else_left_alone(tm
 async def test_what_cannot_listen_is_refused_and_left_open():
     with socket.socket() as unbound, pytest.raises(AddressError, match="is a socket that does not listen"):
         await listening(f"fd:{unbound.fileno()}")
-    with open(os.devnull) as file, pytest.raises(AddressError, match=r"descriptor \d+ is no socket"):
+    with open(os.devnull) as file, pytest.raises(AddressError, match=r"descriptor \d+ is not a socket"):
         await listening(f"fd:{file.fileno()}")
 
 

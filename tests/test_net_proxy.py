@@ -267,9 +267,9 @@ async def test_workers_read_headers_too():
         (
             {"proxy_protocol": "v1", "trusted": ["10.0.0.1/8"]},
             ValueError,
-            "'10.0.0.1/8', which is no network",
+            "'10.0.0.1/8', which is not a network",
         ),
-        ({"proxy_protocol": "v1", "trusted": ["balancer"]}, ValueError, "'balancer', which is no network"),
+        ({"proxy_protocol": "v1", "trusted": ["balancer"]}, ValueError, "'balancer', which is not a network"),
         ({"proxy_protocol": "v1", "trusted": 5}, TypeError, "it must be a list of networks"),
         ({"trusted": ["10.0.0.0/8"]}, ValueError, 'pass proxy_protocol="auto" as well'),
     ],

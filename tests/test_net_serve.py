@@ -228,7 +228,11 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         # What does not fit together under TLS
         (connect("tls://:1", tls=context), AddressError, "tls://:1 has no host for the certificate to name"),
         (connect("unix:/x", tls=context), AddressError, "unix:/x has no host .*; pass server_hostname"),
-        (connect(url, server_hostname="x..y"), AddressError, "'x..y' in server_hostname='x..y' is no host"),
+        (
+            connect(url, server_hostname="x..y"),
+            AddressError,
+            "'x..y' in server_hostname='x..y' is not a host",
+        ),
         (connect(url, tls=context, alpn=("chat/1",)), TypeError, "alpn is given, and so is a context"),
         (connect(url, tls=False), AddressError, "asks for TLS, tls=False forbids it"),
         (serve(echo, TLS_HERE), AddressError, r"needs a certificate: pass tls=server_tls\(...\)"),

@@ -35,7 +35,7 @@ def test_a_url_names_its_endpoint_and_an_endpoint_prints_as_such_a_url(url, endp
 
 
 SCHEMES = "begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd"
-NO_HOST = "is no host name; each part of one has 1 to 63 letters, digits or hyphens"
+NO_HOST = "is not a host name; each part of one has 1 to 63 letters, digits or hyphens"
 REFUSED = {
     "http://x:1": f"'http://x:1' {SCHEMES}",
     "localhost:80": f"'localhost:80' {SCHEMES}; did you mean 'tcp://localhost:80'?",
@@ -43,8 +43,8 @@ REFUSED = {
     "tls://localhost": "no port in 'tls://localhost'; write tls://HOST:PORT",
     "tcp://::1:80": "the IPv6 address in 'tcp://::1:80' needs brackets; write tcp://[::1]:PORT",
     "tcp://[::1:80": "the IPv6 address in 'tcp://[::1:80' needs brackets; write tcp://[::1]:PORT",
-    "tcp://x:http": "port 'http' in 'tcp://x:http' is no number from 0 to 65535",
-    "tcp://x:65536": "port '65536' in 'tcp://x:65536' is no number from 0 to 65535",
+    "tcp://x:http": "port 'http' in 'tcp://x:http' is not a number from 0 to 65535",
+    "tcp://x:65536": "port '65536' in 'tcp://x:65536' is not a number from 0 to 65535",
     "tcp://x..y:80": f"'x..y' in 'tcp://x..y:80' {NO_HOST}",
     "tcp://\udcff:80": f"'\\udcff' in 'tcp://\\udcff:80' {NO_HOST}",
     "tcp://[x]:80": "no IPv6 address in the brackets of 'tcp://[x]:80'; write tcp://[::1]:PORT",
@@ -72,7 +72,7 @@ def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
     assert [Unix(path), Pipe(fifo), Pipe("/dev/null")] == [parse_url(it) for it in (path, fifo, "/dev/null")]
-    with pytest.raises(AddressError, match="is no socket, FIFO or device"):
+    with pytest.raises(AddressError, match="is not a socket, FIFO or device"):
         parse_url(str(tmp_path))
     with pytest.raises(AddressError, match=r"cannot look at .*: no such file or directory"):
         parse_url(str(tmp_path / "nothing"))

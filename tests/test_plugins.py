@@ -102,7 +102,7 @@ def test_a_name_that_is_no_entry_point_is_found_when_its_plugin_is_loaded(instal
     assert "no framer named 'undeclared'" in reason("undeclared")
     assert get_framer("acme-upto/undeclared") == get_framer("undeclared") == get_framer("upto")
     assert plugins.problems(plugin("upto")) == [
-        "'undeclared' is no entry point: it is not found before its plugin is loaded"
+        "'undeclared' is not an entry point: it is not found before its plugin is loaded"
     ]
 
 
@@ -121,7 +121,9 @@ def test_a_name_in_other_letters_is_told_from_the_one_it_looks_like(installed: S
     ):
         get_framer(look_alike)
     assert type(get_framer("upto")).__module__ == "acme_upto"
-    assert "'upt\\u043e' is no name that a spec string can hold" in plugins.problems(plugin("evil-upto"))[0]
+    assert (
+        "'upt\\u043e' is not a name that a spec string can hold" in plugins.problems(plugin("evil-upto"))[0]
+    )
     assert look_alike not in plugins.names()
 
 
@@ -177,9 +179,9 @@ HOSTILE = {
         "@hookimpl\nasync def framestream_stream_opened(stream): ...",
         "framestream_stream_opened is a coroutine function; hooks are plain functions",
     ),
-    "nothing": ("", "", "implements no hook and is no framer class"),
-    "number": ("Upto)", "42)", "registers 'number' as 42, which is no framer class"),
-    "klass": ("Upto)", "dict)", "registers 'klass' as <class 'dict'>, which is no framer class"),
+    "nothing": ("", "", "implements no hook and is not a framer class"),
+    "number": ("Upto)", "42)", "registers 'number' as 42, which is not a framer class"),
+    "klass": ("Upto)", "dict)", "registers 'klass' as <class 'dict'>, which is not a framer class"),
     "mapping": (
         '    register("mapping", Upto)',
         "    return {'mapping': Upto}",
@@ -192,7 +194,7 @@ HOSTILE = {
     ),
     "other": ('"other", Upto', '"another", Upto', "does not register 'other', an entry point"),
     "twice": ("+", "    register('twice', Upto)", "registers 'twice' twice"),
-    "nameless": ("+", "    register('a b', Upto)", "registers 'a b', which is no name for a framer"),
+    "nameless": ("+", "    register('a b', Upto)", "registers 'a b', which is not a name for a framer"),
     "selfish": (
         "",
         "import framestream\nframestream.get_framer('selfish')",
@@ -291,7 +293,7 @@ FACTORIES = {
     f"{WORDLESS}def make(): raise Odd": "Odd: Odd, whose str() raises SystemExit",
     "class Odd:\n    __class__ = property(lambda self: 1 / 0)\ndef make(): return Odd()": "ZeroDivisionError",
     "class Odd:\n    def __repr__(self): raise SystemExit\ndef make(): return Odd()": "SystemExit",
-    "class Odd:\n    def __repr__(self): raise SystemExit\ndef make(x=Odd()): return 1": "which is no framer",
+    "class Odd:\n    def __repr__(self): raise SystemExit\ndef make(x=Odd()): return 1": "is not a framer",
     "def make(): pass\nmake.__signature__ = 5": "TypeError",
     "class Odd:\n    __doc__ = property(lambda self: 1 / 0)\n    __call__ = 1\nmake = Odd()": "TypeError",
 }
@@ -372,9 +374,9 @@ def test_what_a_plugin_registers_must_make_framers(installed: Site) -> None:
     installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
     installed.install("acme-odd", healthy("odd").replace("Upto)", "'os:sep')"), "odd")
     assert reason("late") == "cannot import nowhere:At: ModuleNotFoundError: No module named 'nowhere'"
-    assert reason("odd") == "registers 'odd' as '/', which is no framer class"
+    assert reason("odd") == "registers 'odd' as '/', which is not a framer class"
     assert {plugin("late").state, plugin("odd").state} == {"failed"}
-    assert reason("made") == "'made' of acme-made 1.0 makes 42, which is no framer"
+    assert reason("made") == "'made' of acme-made 1.0 makes 42, which is not a framer"
     assert plugin("odd").traceback == ""
 
 
@@ -478,7 +480,7 @@ def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
         "acme-odd>=1": "acme-odd>=1 is required, acme-odd yesterday is installed",
         "acme-missing": "no plugin 'acme-missing' is installed",
         "acme-broken": "plugin acme-broken 1.0 failed: cannot be imported",
-        "acme>=": "'acme>=' is no requirement such as 'acme-netstring>=1.2,<2'",
+        "acme>=": "'acme>=' is not a requirement such as 'acme-netstring>=1.2,<2'",
     }.items():
         with pytest.raises(PluginError) as caught:
             plugins.require(requirement)
@@ -491,7 +493,9 @@ def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_insta
         added = plugins.register(Everything)
         assert get_framer("everything") == Everything()
         assert ("everything",) == added.names
-        with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is no framer class$"):
+        with pytest.raises(
+            PluginError, match=r"^nothing-at-all implements no hook and is not a framer class$"
+        ):
             plugins.register(SimpleNamespace(), "nothing-at-all")
     assert get_framer("everything") != Everything()
     plugins.register(Everything)

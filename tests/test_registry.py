@@ -148,7 +148,7 @@ def test_a_name_that_makes_no_framer_is_listed_with_the_reason_which_says_where_
         ("[tool]\nframestream = 5", "no table [tool.framestream.framers]"),
         ("[tool.framestream]\nframers = {}\nlimit = 1", "holds framers and nothing else, not 'limit'"),
         ("[framers]\nacme = 5", "acme is 5; it must be a spec string"),
-        ("[framers]\n'a/b' = 'line'", "'a/b' is no name for a framer"),
+        ("[framers]\n'a/b' = 'line'", "'a/b' is not a name for a framer"),
         ("[framers]\nacme = 'line:'", "acme: expected a value at the end of 'line:'"),
         ("[framers]\nline = 'delimiter:x'", "'line' is the name of a built-in framer"),
         ("[framers]\na = 'b'\nb = 'first-of(line, c)'\nc = 'x:y=a'", "a -> b -> c -> a is a circle"),

@@ -54,7 +54,7 @@ MISTAKES = [
     ({"happy_eyeballs_delay": None}, ValueError, "happy_eyeballs_delay is None"),
     ({"local_address": "127.0.0.1"}, TypeError, r"local_address is '127.0.0.1'; it must be \(HOST, PORT\)"),
     ({"local_address": ("::1", "0")}, TypeError, "local_address is"),
-    ({"local_address": ("x..y", 0)}, ValueError, "'x..y' in .* is no host name"),
+    ({"local_address": ("x..y", 0)}, ValueError, "'x..y' in .* is not a host name"),
 ]
 # fmt: on
 

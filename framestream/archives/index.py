@@ -108,7 +108,7 @@ class Index:
             marks = Marks(*(array("Q", accumulate(fields.pop(name))) for name in ("offsets", "counts")))
             return cls(**fields, marks=marks)
         except Exception as error:
-            reason = f"it is no index that can be read ({describe_error(error)}); {_AGAIN}"
+            reason = f"it is not an index that can be read ({describe_error(error)}); {_AGAIN}"
             raise ArchiveError(reason, url=url) from error
 
 

@@ -248,7 +248,7 @@ def _array(values: list[Any], kind: Any) -> Any:
 
 def _check_whole_numbers(value: Any, kind: Any, types: Any) -> None:
     if isinstance(value, float) and types.is_integer(kind) and not value.is_integer():
-        raise ValueError(f"{value} is no whole number")
+        raise ValueError(f"{value} is not a whole number")
     if isinstance(value, list | tuple) and types.is_list(kind):
         for item in value:
             _check_whole_numbers(item, kind.value_type, types)

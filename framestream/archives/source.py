@@ -262,7 +262,7 @@ def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
         from fsspec.core import url_to_fs  # noqa: PLC0415 - an extra
     except ImportError as error:
         hint = 'it needs fsspec: pip install "framestream[archives]"'
-        raise ArchiveError(f"it is no local file; {hint}", url=url) from error
+        raise ArchiveError(f"it is not a local file; {hint}", url=url) from error
     store, path = url_to_fs(url, **options)
     return store, path
 

@@ -215,5 +215,5 @@ def _numbered(url: str, number: int) -> str:
 def _local(path: str) -> Source:
     source = open_sources(path)[0]
     if not isinstance(source, LocalFile):
-        raise ArchiveError("it is no local file, so it cannot be changed", url=path)
+        raise ArchiveError("it is not a local file, so it cannot be changed", url=path)
     return source

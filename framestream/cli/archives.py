@@ -161,7 +161,7 @@ def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
     except FramingError as error:
         report(file, _without_source(error))
         complain(
-            f"{file}: this is no torn end, or no file of these frames; --force cuts off all from there on"
+            f"{file}: this is not a torn end, or no file of these frames; --force cuts off all from there on"
         )
         return 1
     frames = counted(done.frames, "frame")

@@ -106,7 +106,7 @@ def _open(place: str) -> FileIO | socket.socket:
             return connection
     # These need an event loop: TLS, programs, descriptors that may not be read alone.
     hint = f"framestream connect {shlex.quote(place)} --framer SPEC"
-    raise click.UsageError(f"{place!r} is no file, and cut does not connect there: {hint}")
+    raise click.UsageError(f"{place!r} is not a file, and cut does not connect there: {hint}")
 
 
 def _open_sample(name: str) -> FileIO:

@@ -205,11 +205,11 @@ def _mistakes(name: str, distribution: str) -> Iterator[tuple[bool, str]]:
     """Yield for each possible mistake in these names whether it was made, and its message."""
     with framestream.plugins.isolated() as built_in:
         taken = name in built_in.names()
-    words = f"{name!r} is no framer name: lower-case words and digits, joined by hyphens"
+    words = f"{name!r} is not a framer name: lower-case words and digits, joined by hyphens"
     yield not _NAME.fullmatch(name), words
     yield len(name) > _LONGEST_NAME, f"framer name of {len(name)} characters, limit {_LONGEST_NAME}"
     yield taken, f"{name!r} is built in, and stays so whatever a plugin says"
-    words = f"{distribution!r} is no distribution name: letters, digits and hyphens, from a letter on"
+    words = f"{distribution!r} is not a distribution name: letters, digits and hyphens, from a letter on"
     yield not _DISTRIBUTION.fullmatch(distribution), words
     words = f"distribution name of {len(distribution)} characters, limit {_LONGEST_DISTRIBUTION}"
     yield len(distribution) > _LONGEST_DISTRIBUTION, words

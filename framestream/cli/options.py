@@ -55,7 +55,7 @@ def writing_framer(spec: str) -> Framer[Any]:
 def size(text: str) -> int:
     """Return a number of bytes, with or without a unit, as spec strings spell it."""
     if (number := int(_spelled(text, int))) < 0:
-        raise click.BadParameter(f"{text!r} is no size: it is negative")
+        raise click.BadParameter(f"{text!r} is not a size: it is negative")
     return number
 
 
@@ -64,7 +64,7 @@ def seconds(text: str) -> float:
     with suppress(ValueError):
         if 0 <= (number := float(text)) < inf:
             return number
-    raise click.BadParameter(f"{text!r} is no number of seconds")
+    raise click.BadParameter(f"{text!r} is not a number of seconds")
 
 
 def text(text: str) -> bytes:

@@ -228,7 +228,7 @@ def _make(found: Any, target: str) -> ReadCondition[Any]:
         reason = f"{target}: {describe_error(error)}; name an instance, such as {target.lower()}"
         raise click.UsageError(reason) from error
     if not isinstance(framer, ReadCondition):
-        raise click.UsageError(f"{target} gives {framer!r:.60}, which is no framer")
+        raise click.UsageError(f"{target} gives {framer!r:.60}, which is not a framer")
     return framer
 
 

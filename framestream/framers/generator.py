@@ -321,7 +321,7 @@ def _find_body(body: Body[Any], place: _Place, window: Window, resume: int) -> S
 def _condition_of(need: Any) -> ReadCondition[Any]:
     condition = need.condition if type(need) is Part else need
     if not isinstance(condition, ReadCondition):
-        raise TypeError(f"fields yielded {need!r}, which is no size, delimiter, struct or condition")
+        raise TypeError(f"fields yielded {need!r}, which is not a size, delimiter, struct or condition")
     return condition
 
 

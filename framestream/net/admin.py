@@ -88,7 +88,7 @@ class Admin:
         except FramingError:
             return  # it ended inside its request
         except ValueError:
-            status, kind, body = 400, _TEXT, "this is no HTTP request; try GET / HTTP/1.1\n"
+            status, kind, body = 400, _TEXT, "this is not an HTTP request; try GET / HTTP/1.1\n"
         content = body.encode() if isinstance(body, str) else body
         head = (
             f"HTTP/1.1 {status} {_REASONS[status]}\r\n"

@@ -81,4 +81,4 @@ def _network(text: Any) -> IPv4Network | IPv6Network:
     try:
         return ip_network(str(text))
     except ValueError as error:
-        raise ValueError(f"trusted has {str(text)!r}, which is no network: {error}") from error
+        raise ValueError(f"trusted has {str(text)!r}, which is not a network: {error}") from error

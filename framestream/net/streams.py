@@ -48,7 +48,7 @@ def inherited_socket(descriptor: int, *, listening: bool) -> socket.socket:
     try:
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
-        raise AddressError(f"descriptor {descriptor} is no socket: {error.strerror}", url=url) from error
+        raise AddressError(f"descriptor {descriptor} is not a socket: {error.strerror}", url=url) from error
     try:
         check_is_stream(sock)
         if bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) is not listening:

@@ -124,7 +124,7 @@ def _path_endpoint(path: str) -> Endpoint:
         return _unix_at(path, path)
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         return Pipe(path)
-    raise AddressError(f"{path} is no socket, FIFO or device", url=path)
+    raise AddressError(f"{path} is not a socket, FIFO or device", url=path)
 
 
 def _tcp(rest: str, url: str) -> Tcp:
@@ -147,7 +147,7 @@ def _tcp(rest: str, url: str) -> Tcp:
         raise AddressError(f"{what}; write {scheme}://[::1]:PORT", url=url)
     check_host(host, repr(url), url)
     if not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
-        raise AddressError(f"port {port!r} in {url!r} is no number from 0 to {_MAX_PORT}", url=url)
+        raise AddressError(f"port {port!r} in {url!r} is not a number from 0 to {_MAX_PORT}", url=url)
     return Tcp(host, int(port), tls=scheme == "tls")
 
 
@@ -157,7 +157,7 @@ def check_host(host: str, place: str, url: str = "") -> None:
         host.encode("idna")
     except UnicodeError as error:
         rule = "each part of one has 1 to 63 letters, digits or hyphens"
-        raise AddressError(f"{host!r} in {place} is no host name; {rule}", url=url) from error
+        raise AddressError(f"{host!r} in {place} is not a host name; {rule}", url=url) from error
 
 
 def _unix(rest: str, url: str) -> Unix:

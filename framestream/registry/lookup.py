@@ -122,7 +122,7 @@ def _build(spec: Spec) -> ReadCondition[Any]:
         framer = build_framer(factory, spec._replace(framers=tuple(_with_flags(spec.framers))), _build)
         if not isinstance(framer, ReadCondition):
             raise PluginError(
-                f"{spec.name!r}{of_whom} makes {framer!r:.200}, which is no framer", plugin=spec.name
+                f"{spec.name!r}{of_whom} makes {framer!r:.200}, which is not a framer", plugin=spec.name
             )
         return framer
 

@@ -150,7 +150,7 @@ class PluginManager:
             try:
                 requirement = Requirement(text)
             except InvalidRequirement as error:
-                reason = f"{text!r} is no requirement such as 'acme-netstring>=1.2,<2'"
+                reason = f"{text!r} is not a requirement such as 'acme-netstring>=1.2,<2'"
                 raise PluginError(reason) from error
             for plugin in self.matching(requirement.name):
                 allowed = not requirement.specifier
@@ -250,10 +250,12 @@ class PluginManager:
                 problems.append(_claimed(name, [plugin, *others]))
             elif not NAME.fullmatch(name):
                 problems.append(
-                    f"'{name}' is no name that a spec string can hold: letters and digits of ASCII"
+                    f"'{name}' is not a name that a spec string can hold: letters and digits of ASCII"
                 )
             elif name not in plugin.names:
-                problems.append(f"{name!r} is no entry point: it is not found before its plugin is loaded")
+                problems.append(
+                    f"{name!r} is not an entry point: it is not found before its plugin is loaded"
+                )
         return problems
 
     def notices(self) -> list[str]:

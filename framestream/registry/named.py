@@ -57,7 +57,7 @@ class NamedFramer(NamedTuple):
 def named_framer(name: str, text: Any, source: str) -> NamedFramer:
     """Return a named framer; raise `SpecError` if the name or the string is malformed."""
     if "/" in name or not NAME.fullmatch(name):
-        raise SpecError(f"{source}: {name!r} is no name for a framer")
+        raise SpecError(f"{source}: {name!r} is not a name for a framer")
     if not isinstance(text, str):
         raise SpecError(f"{source}: {name} is {text!r}; it must be a spec string")
     try:

@@ -141,7 +141,8 @@ class Takes:
             reason = "this option takes a Python object, which a spec string cannot hold"
         else:
             words = str(self).removesuffix(", one or more")
-            reason = f"{shown} is {'not' if ' or ' in words else 'no'} {words}"
+            is_noun = words in ("whole number", "number", "framer")
+            reason = f"{shown} is not {'a ' if is_noun else ''}{words}"
             reason += " (write 2, 0x10, 64KiB or 1MB)" if int in self.types else ""
             reason += did_you_mean(shown.strip("'"), map(format_value, self.choices))
         return SpecError(reason, position=value.position)

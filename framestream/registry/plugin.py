@@ -183,7 +183,7 @@ class Plugin:
                     self._manager.register(found)
         self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
         if not self.hooks and not self.framers:
-            raise PluginDefect("implements no hook and is no framer class")
+            raise PluginDefect("implements no hook and is not a framer class")
         with blame(f"raised in {_REGISTER}"):
             returned = self._manager.hook.framestream_register_framers(register=self._register)
         how = "it must call register(name, factory) for each framer"
@@ -222,7 +222,7 @@ class Plugin:
 
     def _register(self, name: Any, factory: Any) -> None:
         if not isinstance(name, str) or "/" in name or not NAME.fullmatch(name):
-            raise PluginDefect(f"registers {name!a}, which is no name for a framer")
+            raise PluginDefect(f"registers {name!a}, which is not a name for a framer")
         name = str.__str__(name)  # a subclass may compare and hash in its own way
         if name in self.framers:
             raise PluginDefect(f"registers {name!r} twice")
@@ -232,7 +232,7 @@ class Plugin:
 
     def _check_factory(self, name: str, factory: object) -> None:
         if not callable(factory) or (isinstance(factory, type) and not _is_framer_class(factory)):
-            raise PluginDefect(f"registers {name!r} as {factory!r}, which is no framer class")
+            raise PluginDefect(f"registers {name!r} as {factory!r}, which is not a framer class")
 
 
 def _is_framer_class(found: object) -> bool:

@@ -100,4 +100,4 @@ def check_wide_buffers(suite: Suite) -> str | None:
                     data=written,
                     expected=f"{expected!r}, as for {frame!r}, or EncodeError",
                 )
-    return None if tried else "its frames are no bytes"
+    return None if tried else "its frames are not bytes"

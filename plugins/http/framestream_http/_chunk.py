@@ -109,7 +109,9 @@ class HttpChunk(Framer[Chunk]):
             raise FramingError(f"{byte!r} in a chunk's size, or after it", position=after)
         if feed >= 0:
             line = bytes(data[after:feed])
-            reason = f"{line[:-1][:32]!r} is no chunk extension" if line.endswith(b"\r") else "LF without CR"
+            reason = (
+                f"{line[:-1][:32]!r} is not a chunk extension" if line.endswith(b"\r") else "LF without CR"
+            )
             raise FramingError(reason, position=after)
         if len(data) >= start + MOST_LINE:
             raise FramingError(f"no end of a chunk's first line in {MOST_LINE} bytes", position=start)
@@ -155,7 +157,7 @@ class HttpChunk(Framer[Chunk]):
         trailers = frame.trailers
         head = b"%x%b\r\n" % (len(data), extensions)
         if not _EXTENSIONS_ONLY.fullmatch(extensions) or len(head) > MOST_LINE:
-            raise EncodeError(f"{extensions[:32]!r} are no chunk extensions of at most {MOST_LINE} bytes")
+            raise EncodeError(f"{extensions[:32]!r} are not chunk extensions of at most {MOST_LINE} bytes")
         if data and trailers:
             raise EncodeError("trailers after a chunk that is not the last")
         try:

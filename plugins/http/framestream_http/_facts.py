@@ -53,7 +53,7 @@ class Facts(NamedTuple):
         for each in value.split(b","):
             digits = each.strip(b" \t")
             if not _LENGTH.fullmatch(digits):
-                raise ValueError(f"Content-Length {value[:32]!r} is no number of at most 19 digits")
+                raise ValueError(f"Content-Length {value[:32]!r} is not a number of at most 19 digits")
             if known is not None and int(digits) != known:
                 raise ValueError(f"Content-Length is {known} and {int(digits)}")
             known = int(digits)
@@ -65,7 +65,7 @@ class Facts(NamedTuple):
         for each in value.split(b","):
             coding = each.strip(b" \t").lower()
             if not _CODING.fullmatch(coding):
-                raise ValueError(f"Transfer-Encoding {value[:32]!r} is no list of codings")
+                raise ValueError(f"Transfer-Encoding {value[:32]!r} is not a list of codings")
             if coding != _CHUNKED and coding.split(b";")[0].strip(b" \t") == _CHUNKED:
                 raise ValueError("Transfer-Encoding chunked with a parameter")
             if before == _CHUNKED:

@@ -165,8 +165,8 @@ class HttpRequest(_HttpHead[RequestHead]):
         b"GET / HTTP/1.1\r\nHost: a\r\n\r\n": [RequestHead(b"GET", b"/", ((b"Host", b"a"),))]
     }
     malformed: ClassVar[dict[bytes, str]] = {
-        b"GET /\r\n": "is no request line",
-        b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n": "is no number",
+        b"GET /\r\n": "is not a request line",
+        b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n": "is not a number",
     }
     peers = ("nginx 1.22.1", "curl 7.88.1")
     # Linear in lines: each is looked at once, but `resume` stays at the beginning of the last one.
@@ -192,7 +192,7 @@ class HttpRequest(_HttpHead[RequestHead]):
     def _first(self, line: bytes) -> Facts:
         match = REQUEST_LINE.fullmatch(line)
         if match is None:
-            raise ValueError(f"{line[:64]!r} is no request line of HTTP/1")
+            raise ValueError(f"{line[:64]!r} is not a request line of HTTP/1")
         check_target(match[1], match[2])
         return Facts(request=True, minor=int(match[3]))
 
@@ -237,7 +237,7 @@ class HttpResponse(_HttpHead[ResponseHead]):
     examples: ClassVar[dict[bytes, list[ResponseHead]]] = {
         b"HTTP/1.1 204 No Content\r\n\r\n": [ResponseHead(204, b"No Content", ())]
     }
-    malformed: ClassVar[dict[bytes, str]] = {b"HTTP/1.1 20 OK\r\n": "is no status line"}
+    malformed: ClassVar[dict[bytes, str]] = {b"HTTP/1.1 20 OK\r\n": "is not a status line"}
     peers = ("nginx 1.22.1", "curl 7.88.1")
     # Linear in lines: each is looked at once, but `resume` stays at the beginning of the last one.
     slow_frame: ClassVar[bytes] = b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n"
@@ -263,7 +263,7 @@ class HttpResponse(_HttpHead[ResponseHead]):
     def _first(self, line: bytes) -> Facts:
         match = STATUS_LINE.fullmatch(line)
         if match is None:
-            raise ValueError(f"{line[:64]!r} is no status line of HTTP/1")
+            raise ValueError(f"{line[:64]!r} is not a status line of HTTP/1")
         return Facts(request=False, minor=int(match[1]))
 
     def _head_at(self, data: bytes | bytearray, start: int) -> tuple[ResponseHead, int] | None:

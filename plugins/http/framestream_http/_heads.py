@@ -90,4 +90,4 @@ def check_target(method: bytes, target: bytes) -> None:
     else:
         right = target.startswith(b"/") or _ABSOLUTE.match(target) is not None
     if not right:
-        raise ValueError(f"{target[:32]!r} is no target of {method.decode()}")
+        raise ValueError(f"{target[:32]!r} is not a target of {method.decode()}")

@@ -79,4 +79,4 @@ def field_of(line: bytes, at: int) -> tuple[bytes, bytes]:
     name = line.partition(b":")[0]
     if name != line and name.endswith((b" ", b"\t")):
         raise FramingError("white space between a field's name and its colon", position=at)
-    raise FramingError(f"{line[:32]!r} is no field", position=at)
+    raise FramingError(f"{line[:32]!r} is not a field", position=at)

@@ -17,7 +17,7 @@ MOST_DEPTH: Final = 500
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON (RFC 8259, section 6)")
+    raise ValueError(f"{name} is not JSON (RFC 8259, section 6)")
 
 
 _decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)

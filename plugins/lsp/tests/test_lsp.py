@@ -52,7 +52,7 @@ MALFORMED = {
     message(b"{}x"): "Extra data",
     message(b"{"): "Expecting",
     message(b"\xff\xff"): "utf-8",
-    message(b"NaN"): "NaN is no JSON",
+    message(b"NaN"): "NaN is not JSON",
     message(b""): "Expecting value",
     message(b"[" * 251 + b"]" * 251): "nested more than 250 deep",
     message(b"{}", VSCODE + b"utf-16\r\n"): "content in 'utf-16'; it must be in utf-8",

@@ -153,7 +153,7 @@ def _fields(body: bytes) -> tuple[tuple[int, bytes], ...]:
         equals = body.find(b"=", at)
         name = body[at:equals]
         if equals < 0 or not name.isdigit() or name.startswith(b"0"):
-            raise ValueError(f"{body[at : at + 40]!r} is no field")
+            raise ValueError(f"{body[at : at + 40]!r} is not a field")
         tag = int(name)
         end = equals + 1 + data_size if tag == data_tag else body.find(_SOH, equals)
         if body[end : end + 1] != _SOH or end < 0:

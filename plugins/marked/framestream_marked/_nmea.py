@@ -88,7 +88,7 @@ class Nmea(Framer[Sentence]):
         """Return the sentence. ValueError for other text, or for a checksum that does not match."""
         found = _SENTENCE.fullmatch(payload.decode("ascii"))
         if found is None:
-            raise ValueError(f"{payload[:82]!r} is no sentence")
+            raise ValueError(f"{payload[:82]!r} is not a sentence")
         mark, name, fields, given = found.groups()
         if given is None and self.checksum:
             raise ValueError("no checksum")

@@ -33,7 +33,7 @@ MATERIAL: dict[str, dict[str, Any]] = {
             b"\rx": "message begins with b'\\r'",
             GLL.replace(b"*27", b"*28") + AIS: "checksum is 28, not 27",
             GLL.replace(b"*27", b"") + AIS: "no checksum",
-            b"$\n" + AIS: "is no sentence",
+            b"$\n" + AIS: "is not a sentence",
             b"$\xff\n": "codec can't decode byte",
         },
         "incomplete": [GLL[:1], GLL[:-1]],
@@ -141,8 +141,8 @@ def test_data_of_fix_may_hold_separators() -> None:
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        (b"35\1", "b'35\\x01' is no field"),
-        (b"035=0\1", "is no field"),
+        (b"35\1", "b'35\\x01' is not a field"),
+        (b"035=0\1", "is not a field"),
         (b"35=0", "field 35 has no end"),
         (b"95=9\x0196=short\1", "field 96 has no end"),
     ],
@@ -163,10 +163,10 @@ def test_fields_that_are_none_cost_their_message(body: bytes, complaint: str) ->
         (Ubx(), UbxMessage(1, 1, "text"), "must be bytes"),  # type: ignore[arg-type]  # that is the point
         (Ubx(max_size=9), UbxMessage(1, 1, bytes(4)), "exceeds the limit 9"),
         (Nmea(), Sentence("GPGLL", ("a,b",)), "read back otherwise"),
-        (Nmea(), Sentence("GPGLL", ("a*b",)), "is no sentence"),
+        (Nmea(), Sentence("GPGLL", ("a*b",)), "is not a sentence"),
         (Nmea(), Sentence("GPGLL", ("\u00fc",)), "codec can't encode"),
         (Nmea(max_size=9), Sentence("GPGLL", ()), "sentence of 11 bytes exceeds the limit 9"),
-        (Fix(), FixMessage("FIX.4.4", ((58, b"a\x01b"),)), "is no field"),
+        (Fix(), FixMessage("FIX.4.4", ((58, b"a\x01b"),)), "is not a field"),
         (Fix(), FixMessage("FIX.4.4", ((58, b"a\x0199=b"),)), "read back otherwise"),
         (Fix(), FixMessage("other", ()), "message was truncated"),
         (Fix(max_size=9), FixMessage("FIX.4.4", ()), "exceeds the limit 9"),

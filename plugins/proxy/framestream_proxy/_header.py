@@ -107,15 +107,17 @@ def _checked(address: Any) -> tuple[IPv4Address | IPv6Address | str, int]:
     match address:
         case str():
             if len(os.fsencode(address)) > LONGEST_PATH or "\0" in address[1:] or address == "\0":
-                raise ValueError(f"{address!r} is no path, or abstract name, of at most {LONGEST_PATH} bytes")
+                raise ValueError(
+                    f"{address!r} is not a path, or abstract name, of at most {LONGEST_PATH} bytes"
+                )
             return address, 0
         case (str(host), int(port), *_) if 0 <= port <= 0xFFFF and "%" not in host:
             return ip_address(host), port
-    raise ValueError(f"{address!r} is no address; it must be (HOST, PORT), with an IP address, or a path")
+    raise ValueError(f"{address!r} is not an address; it must be (HOST, PORT), with an IP address, or a path")
 
 
 def _checked_tlv(tlv: Any) -> tuple[int, bytes]:
     match tlv:
         case (int(kind), bytes(value)) if 0 <= kind <= 0xFF and kind != Tlv.CRC32C and len(value) <= 0xFFFF:
             return kind, value
-    raise ValueError(f"{str(tlv)[:80]} is no TLV: a type from 0 to 255 but 3, which is crc32c, and bytes")
+    raise ValueError(f"{str(tlv)[:80]} is not a TLV: a type from 0 to 255 but 3, which is crc32c, and bytes")

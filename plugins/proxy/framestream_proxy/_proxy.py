@@ -75,7 +75,7 @@ class Proxy(Framer[ProxyHeader]):
 
     malformed: ClassVar[dict[bytes, str]] = {
         b"GET / HTTP/1.1\r\n": "no PROXY header",
-        b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 0443\r\n": "'0443' is no port",
+        b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 0443\r\n": "'0443' is not a port",
     }
     peers = ("haproxy 2.6.12", "nginx 1.22.1", "proxy-protocol 0.11.3 (PyPI)")
 
@@ -168,7 +168,7 @@ def _read_line(line: bytes) -> ProxyHeader:
 def _port(text: str) -> int:
     number = read_digits(text)
     if text != str(number) or number > 0xFFFF:
-        raise ValueError(f"{text!r} is no port: a number up to 65535 without leading zeros")
+        raise ValueError(f"{text!r} is not a port: a number up to 65535 without leading zeros")
     return number
 
 

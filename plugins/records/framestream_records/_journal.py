@@ -58,7 +58,7 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
             {"A": ["1", "2"]},
         ],
     }
-    malformed: ClassVar[dict[bytes, str]] = {b"lower=1\n\n": "is no name of a field"}
+    malformed: ClassVar[dict[bytes, str]] = {b"lower=1\n\n": "is not a name of a field"}
     peers = ("journalctl, systemd-journal-remote 252",)
 
     max_size: Annotated[int | None, "The largest entry. Bytes."] = None
@@ -75,7 +75,7 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
         while line := (yield b"\n"):
             raw, equals, value = line.partition(b"=")
             if _NAME.fullmatch(raw) is None:
-                raise FramingError(f"{raw[:80]!r} is no name of a field")
+                raise FramingError(f"{raw[:80]!r} is not a name of a field")
             if not equals:
                 [size] = yield _SIZE
                 value = yield size
@@ -103,7 +103,7 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
         pieces: list[bytes] = []
         for name, value in frame.items():
             if not isinstance(name, str) or not _NAME.fullmatch(name.encode("utf-8", "replace")):
-                raise EncodeError(f"{name!r} is no name of a field")
+                raise EncodeError(f"{name!r} is not a name of a field")
             if isinstance(value, list) and len(value) < 2:
                 raise EncodeError(f"{name} has a list of {len(value)} values; one is given as itself")
             pieces += [_field(name, one) for one in (value if isinstance(value, list) else (value,))]

@@ -111,7 +111,7 @@ class Warc(GeneratorFramer[WarcRecord], Framer[WarcRecord]):
                 name, value = headers.pop()
                 value += " " + text.strip(_SPACE)
             elif not colon or not name or name != name.strip(_SPACE):
-                raise FramingError(f"{line[:40]!r} is no header")
+                raise FramingError(f"{line[:40]!r} is not a header")
             headers.append((name, value.strip(_SPACE)))
         sizes = [value for name, value in headers if name.lower() == "content-length"]
         if len(sizes) != 1:

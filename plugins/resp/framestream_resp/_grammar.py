@@ -37,7 +37,7 @@ def number_of(digits: bytes | bytearray, kind: int) -> int:
     """Return the number in the line of this type, `UNKNOWN` for ``?``, -1 for null.
 
     Raises:
-        ValueError: it is no number, is written with a sign or leading zeros, or has more than 19 digits.
+        ValueError: it is not a number, is written with a sign or leading zeros, or has more than 19 digits.
     """
     if digits.isdigit() and len(digits) <= _MOST_DIGITS and (digits[0] != 0x30 or len(digits) == 1):
         return int(digits)
@@ -45,4 +45,4 @@ def number_of(digits: bytes | bytearray, kind: int) -> int:
         return -1
     if digits == b"?" and kind in STREAMED:
         return UNKNOWN
-    raise ValueError(f"{bytes(digits)!r} is no size for the type {chr(kind)!r}")
+    raise ValueError(f"{bytes(digits)!r} is not a size for the type {chr(kind)!r}")

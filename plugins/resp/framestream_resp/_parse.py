@@ -171,25 +171,25 @@ def _decoded(text: bytes) -> str:
 
 def _integer(line: bytes) -> int:
     if not _INTEGER.fullmatch(line) or len(line) > 20 or not -(1 << 63) <= (number := int(line)) < 1 << 63:
-        raise ValueError(f"{line[:40]!r} is no integer of 64 bits")
+        raise ValueError(f"{line[:40]!r} is not an integer of 64 bits")
     return number
 
 
 def _big_number(line: bytes) -> int:
     if not _INTEGER.fullmatch(line) or len(line) > MAX_DIGITS:
-        raise ValueError(f"{line[:40]!r} is no number of at most {MAX_DIGITS} digits")
+        raise ValueError(f"{line[:40]!r} is not a number of at most {MAX_DIGITS} digits")
     return int(line)
 
 
 def _double(line: bytes) -> float:
     if not _DOUBLE.fullmatch(line):
-        raise ValueError(f"{line[:40]!r} is no double")
+        raise ValueError(f"{line[:40]!r} is not a double")
     return float(line)
 
 
 def _boolean(line: bytes) -> bool:
     if line not in (b"t", b"f"):
-        raise ValueError(f"{line[:40]!r} is no boolean")
+        raise ValueError(f"{line[:40]!r} is not a boolean")
     return line == b"t"
 
 
@@ -200,7 +200,7 @@ def _null(line: bytes) -> None:
 
 def _verbatim(body: bytes) -> Verbatim:
     if body[3:4] != b":":
-        raise ValueError(f"{body[:4]!r} is no format of a verbatim string")
+        raise ValueError(f"{body[:4]!r} is not a format of a verbatim string")
     return Verbatim(body[4:], body[:3].decode("latin-1"))
 
 

@@ -55,7 +55,7 @@ class Resp(Framer[Any]):
     }
     malformed: ClassVar[dict[bytes, str]] = {
         b"PING\r\n": "begins no value",
-        b"$+5\r\nhello\r\n": "is no size",
+        b"$+5\r\nhello\r\n": "is not a size",
     }
     peers = ("redis-server 7.0.15",)
 
