@@ -517,7 +517,7 @@ Sequence(LINE, Never()):  b"a\nbc" -> "never (at offset 2)"
 Sequence(LINE, FirstOf(Never(), Never())):  b"a\nbc"
     -> "no alternative fits (Never(): never; Never(): never) (at offset 2)"
 Sequence(Netstring(), Netstring()):  b"1:a,1:b," -> ("a", "b")
-Sequence(Netstring(), Netstring()):  b"1:a;1:b," -> "payload ends otherwise than with b',' (at offset 3)"
+Sequence(Netstring(), Netstring()):  b"1:a;1:b," -> "payload is not followed by b',' (at offset 3)"
 Sequence(Spaced(), Spaced()):  b"  a\n   b\nc\nd\n  " -> (b"a", b"b"), (b"c", b"d")
 # A part's own limit does not hold for the last.
 Sequence(SMALL, SMALL):  b"abc\nabcdef\n" -> (b"abc", b"abcdef")
@@ -570,7 +570,7 @@ NEST:  b"\1\x91\5\xc4\5abc\2\1\2\1\xc1\0\1\7"
        "bad: payload is no msgpack at byte 0: byte 0xc1 begins no msgpack object",
        "bad: payload of 0 bytes is cut short: its inner frame has no end", 7
 Nested(LINE, Netstring()):  b"1:a,\n1:a;\n"
-    -> "a", "bad: payload is no Netstring at byte 3: payload ends otherwise than with b','"
+    -> "a", "bad: payload is no Netstring at byte 3: payload is not followed by b','"
 Nested(LengthPrefix(1), Spaced()):  b"\2  \4 ab\n\5 ab\n \6 ab\n a\3 ab"
     -> "bad: payload holds no frame, only padding", b"ab", b"ab",
        "bad: payload of 6 bytes, but its inner frame ends after 4",

@@ -326,7 +326,7 @@ def test_a_stale_index_is_refused_with_the_reason(tmp_path: Path) -> None:
         with pytest.raises(ArchiveError, match=f"stale: .*{reason}.*framestream index"):
             Archive(path, framer)
     Path(path + ".fsindex").write_bytes(b"no index")
-    with pytest.raises(ArchiveError, match="no index that can be read"):
+    with pytest.raises(ArchiveError, match="not an index that can be read"):
         plan(path, framer)
 
 
@@ -493,7 +493,7 @@ def test_mistaken_arguments_are_told(tmp_path: Path) -> None:
         make_index(path + "*", framer)
     with pytest.raises(TypeError, match="can only read"):
         write(path, [], Exactly(3))  # type: ignore[arg-type]  # a type checker tells, too
-    with pytest.raises(ArchiveError, match="nothing can be written"):
+    with pytest.raises(ArchiveError, match="no file can be written"):
         InMemory(b"").write_beside(".x", b"")
 
 

@@ -79,7 +79,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.Hoards(), LINES, "memory", "takes far more memory than it has bytes"),
         (faulty.TrustsItsCaller(), LINES, "foreign-frames", "encode raises TypeError"),
         (faulty.WritesAnything(), LINES, "foreign-frames", "what encode writes cannot be read"),
-        (faulty.CountsItems(), {b"\3abc": [b"abc"]}, "wide-buffers", "otherwise than its bytes"),
+        (faulty.CountsItems(), {b"\3abc": [b"abc"]}, "wide-buffers", "not written as its bytes"),
         (faulty.SettlesTooMuch(), LINES, "settled", "settled=4, but the payload ends at 3"),
         (faulty.SettlesTheHeader(), {b"ab;": [b"b"]}, "settled", "but the payload begins at 1"),
         (faulty.ForgetsWhatWasTaken(), {b"<ab>": [b"ab"]}, "decoder", "read in parts"),

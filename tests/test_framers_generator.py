@@ -165,7 +165,7 @@ READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
     (Headed(Delimiter(b"\n"), int), b"put 1\nput x\nput 2\n", [(b"put", 1), NO_NUMBER, (b"put", 2)]),
     (Prefixed(), b"5:hello,0:;", [b"hello", "frame ends with b';' where b',' is expected (at offset 10)"]),
     (two(Prefixed()), b"5:hello,0:,", [(b"hello", b"")]),
-    (two(Prefixed()), b"5:hello;", ["payload ends otherwise than with b',' (at offset 7)"]),
+    (two(Prefixed()), b"5:hello;", ["payload is not followed by b',' (at offset 7)"]),
     (two(Line()), b"a\n\xff\n", [NO_TEXT]),
 ]
 
@@ -193,7 +193,7 @@ def test_what_is_no_field_is_the_authors_fault(wrong: Any) -> None:
     def fields() -> Any:
         yield wrong
 
-    with pytest.raises(FramerContractError, match="no size, delimiter, struct or condition"):
+    with pytest.raises(FramerContractError, match="not a size, delimiter, struct or condition"):
         list(iter_frames(b"abc", of(fields)))
 
 

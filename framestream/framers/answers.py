@@ -38,7 +38,7 @@ def complete(condition: ReadCondition[Any], found: Found, data: bytes | bytearra
     first, stop, end = found[:3]
     how = decoder_of(condition, found)
     if not data.endswith(how.trailer, stop, end):
-        raise FramingError(f"payload ends otherwise than with {how.trailer!r}", position=stop)
+        raise FramingError(f"payload is not followed by {how.trailer!r}", position=stop)
     return how.decode(bytes(data[first:stop]))
 
 

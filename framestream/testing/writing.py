@@ -96,7 +96,7 @@ def check_wide_buffers(suite: Suite) -> str | None:
             written = encode(framer, memoryview(frame).cast("I"))
             if written not in (None, expected):
                 raise ConformanceError(
-                    "a buffer with wide items is written otherwise than its bytes",
+                    "a buffer with wide items is not written as its bytes",
                     data=written,
                     expected=f"{expected!r}, as for {frame!r}, or EncodeError",
                 )

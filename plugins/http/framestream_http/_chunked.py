@@ -132,7 +132,7 @@ def _after_data(data: bytes | bytearray, at: int, left: int) -> tuple[int, int]:
     at += size
     tail = bytes(data[at : at + len(_CRLF)])
     if not _CRLF.startswith(tail):
-        raise FramingError("chunk ends otherwise than with CR LF", position=at)
+        raise FramingError("chunk does not end with CR LF", position=at)
     return (at + len(_CRLF), 0) if tail == _CRLF else (at, len(_CRLF))
 
 

@@ -139,9 +139,9 @@ def test_conformance_of_bodies() -> None:
         malformed=MALFORMED
         | {b"1\r\na\r\n" + wire: reason for wire, reason in MALFORMED.items()}
         | {
-            b"1\r\nab\r\n": "chunk ends otherwise than with CR LF",
-            b"1\r\na\rb": "chunk ends otherwise than with CR LF",
-            b"1\r\na\n": "chunk ends otherwise than with CR LF",
+            b"1\r\nab\r\n": "chunk does not end with CR LF",
+            b"1\r\na\rb": "chunk does not end with CR LF",
+            b"1\r\na\n": "chunk does not end with CR LF",
         },
         incomplete=[*INCOMPLETE, b"1\r\na\r\n", b"1\r\na\r\n0\r\n"],
         slow_frame=lambda size: b"1\r\na\r\n" * (size // 6) + b"0\r\n\r\n",

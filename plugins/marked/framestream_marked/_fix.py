@@ -140,7 +140,7 @@ class Fix(Framer[FixMessage]):
         except Exception as error:
             raise EncodeError(f"no FIX message: {error}") from error
         if again != frame:
-            raise EncodeError("message would be read back otherwise")
+            raise EncodeError("message would be read back differently")
         if self.max_size is not None and len(wire) > self.max_size:
             raise EncodeError(f"message of {len(wire)} bytes exceeds the limit {self.max_size}")
         return wire

@@ -113,7 +113,7 @@ class Nmea(Framer[Sentence]):
         except Exception as error:
             raise EncodeError(f"no NMEA sentence: {error}") from error
         if again != frame:
-            raise EncodeError("sentence would be read back otherwise")
+            raise EncodeError("sentence would be read back differently")
         if self.max_size is not None and len(wire) > self.max_size:
             raise EncodeError(f"sentence of {len(wire)} bytes exceeds the limit {self.max_size}")
         return wire

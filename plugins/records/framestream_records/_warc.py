@@ -135,7 +135,7 @@ class Warc(GeneratorFramer[WarcRecord], Framer[WarcRecord]):
         """Return the header, with the blank line, the block and its end.
 
         Raises:
-            EncodeError: the header does not say the size of the block, or would be read back otherwise.
+            EncodeError: the header does not say the size of the block, or would be read back differently.
         """
         try:
             lines = [f"WARC/{frame.version}", *(f"{name}: {value}" for name, value in frame.headers), "", ""]
@@ -147,7 +147,7 @@ class Warc(GeneratorFramer[WarcRecord], Framer[WarcRecord]):
             raise EncodeError(f"no WARC record: {error}") from error
         if not same or len(header) > self.overhead:
             reason = "its Content-Length, its version, or white space in a header"
-            raise EncodeError(f"record would be read back otherwise: {reason}")
+            raise EncodeError(f"record would be read back differently: {reason}")
         if self.max_size is not None and len(frame.payload) > self.max_size:
             raise EncodeError(f"block of {len(frame.payload)} bytes exceeds the limit {self.max_size}")
         return [header, frame.payload, _END]
