@@ -160,9 +160,7 @@ def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
         done = repair_archive(file, options.get_framer(spec), force=force, dry_run=dry_run)
     except FramingError as error:
         report(file, _without_source(error))
-        complain(
-            f"{file}: this is not a torn end, or no file of these frames; --force cuts off all from there on"
-        )
+        complain(f"{file}: this is not a torn end, or not a file of these frames; --force cuts off the rest")
         return 1
     frames = counted(done.frames, "frame")
     if not done.torn:
