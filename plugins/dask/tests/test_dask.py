@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("dask.dataframe", reason="dask[bag,dataframe] is not installed")
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "engine_kit"))
 
 import pyarrow  # noqa: E402
 

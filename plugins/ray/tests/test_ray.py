@@ -10,7 +10,7 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="ray[data] is not installed")
 pytest.importorskip("ray.data", reason="ray[data] is not installed")
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "engine_kit"))
 
 import pyarrow  # noqa: E402
 
@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        patch.setenv("PYTHONPATH", os.path.dirname(kit.__file__))
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray.init(
             num_cpus=2,

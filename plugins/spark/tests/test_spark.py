@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("pyspark", reason="pyspark is not installed")
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "engine_kit"))
 
 import pyarrow
 from pyspark.sql import SparkSession
@@ -60,7 +60,7 @@ def jvm():
     if shutil.which("java") is None:
         pytest.skip("Java is not installed")
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    os.environ["PYTHONPATH"] = os.path.dirname(kit.__file__)
     options = {
         "ui.enabled": "false",
         "driver.memory": "1g",

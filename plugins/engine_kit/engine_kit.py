@@ -77,7 +77,8 @@ def object_store(folder: Path) -> Iterator[dict[str, Any]]:
             "endpoint_url": f"http://{host}:{port}",
         }
         store = s3fs.S3FileSystem(**options, skip_instance_cache=True)
-        store.mkdir("archives")
+        with suppress(FileExistsError):  # all servers of one process have the same buckets
+            store.mkdir("archives")
         for path in folder.glob("*.bin"):
             store.put_file(str(path), f"archives/{path.name}")
         yield options
