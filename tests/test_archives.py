@@ -486,6 +486,8 @@ def test_mistaken_arguments_are_told(tmp_path: Path) -> None:
         process(splits, numbers_of, jobs=0)
     with pytest.raises(ValueError, match="does not follow"):
         stitch(splits[1:])
+    with pytest.raises(ValueError, match="must keep the order"):
+        stitch(splits, map=lambda function, items: reversed(list(map(function, items))))  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="stopped before the end"):
         list(process(splits, lambda reader: next(reader.records()), jobs=1))
     with pytest.raises(ArchiveError, match="stands for 2 files"):

@@ -326,7 +326,7 @@ def test_a_server_ends_by_ctrl_c():
     program = """
 import signal
 from framestream import blocking
-signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 server = blocking.serve(print, "tcp://127.0.0.1:0")
 print(flush=True)
 server.serve_forever()

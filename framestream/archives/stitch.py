@@ -48,6 +48,7 @@ class Chain:
         count: number of frames, bad ones included.
         error: the error that ends the file there, or None.
         marks: where some of them end.
+        of: the URL and the start of the split.
     """
 
     first: int
@@ -55,6 +56,7 @@ class Chain:
     count: int
     error: FramingError | None = field(default=None, repr=False)
     marks: Marks = field(default_factory=Marks, repr=False)
+    of: tuple[str, int] = ("", 0)
 
 
 def walk(split: Split) -> Chain:
@@ -75,10 +77,14 @@ def walk(split: Split) -> Chain:
 
 def _chain(reader: Reader, error: FramingError | None) -> Chain:
     if reader.is_astray:
-        return Chain(-1, -1, 0)  # it fits nowhere
+        return Chain(-1, -1, 0, of=_name(reader.split))  # it fits nowhere
     first = reader.position if reader.first is None else reader.first
     end = reader.position if reader.end is None else reader.end
-    return Chain(first, end, reader.count, error, reader.marks)
+    return Chain(first, end, reader.count, error, reader.marks, _name(reader.split))
+
+
+def _name(split: Split) -> tuple[str, int]:
+    return split.source.url, split.start
 
 
 class Seam:
@@ -181,7 +187,11 @@ def stitch(splits: Iterable[Split], *, map: Map = map) -> Stitched:
     splits = list(splits)
     _check_whole(splits)
     seam = Seam()
-    true = [seam.add(split, chain) for split, chain in zip(splits, map(walk, splits), strict=True)]
+    true = []
+    for split, chain in zip(splits, map(walk, splits), strict=True):
+        if chain.of != _name(split):
+            raise ValueError(f"map returned {chain} for {split}: it must keep the order")
+        true.append(seam.add(split, chain))
     return Stitched([split for split, _ in true], [chain for _, chain in true], seam.walked_twice)
 
 
