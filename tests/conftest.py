@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,10 @@ except ImportError:
 sys.path.insert(0, str(Path(__file__).parent))
 
 from loops import LoopWithoutPolling, LoopWithoutWaiting
+
+# A shell has what it runs in the background ignore Ctrl-C, and what the tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PATIENCE = 60.0  # seconds until a test counts as stuck, on a busy machine, too
 

@@ -324,9 +324,7 @@ def test_a_handler_has_to_be_a_function_that_waits():
 
 def test_a_server_ends_by_ctrl_c():
     program = """
-import signal
 from framestream import blocking
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
 server = blocking.serve(print, "tcp://127.0.0.1:0")
 print(flush=True)
 server.serve_forever()
