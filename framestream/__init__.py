@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from framestream.errors import (
     AddressError,
+    ArchiveError,
     BufferFull,
     ConnectError,
     ConnectTimeout,
@@ -83,6 +84,7 @@ __all__ = [
     "NEED_DATA",
     "PADDING",
     "AddressError",
+    "ArchiveError",
     "Available",
     "BufferFull",
     "ConnectError",
