@@ -96,3 +96,5 @@ def with_proxy(path: Path) -> Iterator[None]:
             yield
     finally:
         sys.path.remove(folder)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "framestream_proxy"]:
+            del sys.modules[name]

@@ -6,10 +6,11 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from framestream.errors import EncodeError, FramingError
-from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window, bytes_of
+from framestream.framer import PADDING, Framer, NeedMore, ReadCondition, Span, Window, bytes_of
 
 
 def cr_lf(window: Window, begin: int, **need: Any) -> Any:
@@ -404,6 +405,23 @@ class Starts(Lines):
         return size if window.eof else NeedMore(resume=max(window.start, size - 1))
 
 
+@dataclass(frozen=True)
+class StartsWithBlanks(Starts):
+    """The same without a defect, where empty lines are padding and an exclamation mark is refused."""
+
+    def find(self, window: Window) -> Any:
+        if not window.taken and window.data.startswith(b"\r\n", window.start):
+            return window.start, window.start, window.start + 2, PADDING
+        if not window.taken and window.data.startswith(b"!", window.start):
+            raise FramingError("a line begins with an exclamation mark")
+        return super().find(window)
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        if not bytes_of(frame) or bytes_of(frame).startswith(b"!"):
+            raise EncodeError("line is empty, or begins with an exclamation mark")
+        return super().encode(frame)
+
+
 def start(answer: Callable[[Any, Window], Any], **attributes: Any) -> Any:
     """Return an instance whose `find_start` returns what this makes of the right answer."""
 
@@ -420,6 +438,13 @@ def starts_at_any_line_feed(found: Any, window: Window) -> Any:
 
 def starts_over(found: Any, window: Window) -> Any:
     return NeedMore(resume=window.start) if isinstance(found, NeedMore) else found
+
+
+def starts_somewhere_else_the_second_time(found: Any, window: Window) -> Any:
+    return window.start + next(_CALLS) % 2
+
+
+_CALLS = count()
 
 
 def starts_too_soon(found: Any, window: Window) -> Any:

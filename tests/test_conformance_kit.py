@@ -110,6 +110,12 @@ def test_defect_is_named(framer: ReadCondition[Any], examples: Any, check: str, 
         (faulty.start(lambda _, window: window.start - 1), "find-start", "a place before window.start"),
         (faulty.start(lambda _, window: len(window.data) + 1), "find-start", "a place beyond the end"),
         (faulty.start(lambda *_: NeedMore(resume=0)), "find-start", "wants more at the end"),
+        (
+            faulty.start(lambda found, _: NeedMore() if isinstance(found, NeedMore) else found),
+            "find-start",
+            "names no place in the window",
+        ),
+        (faulty.start(faulty.starts_somewhere_else_the_second_time), "find-start", "answers differently"),
         (faulty.start(lambda *_: None), "find-start", "neither a place nor NeedMore"),
         (faulty.start(lambda *_: {}[1]), "find-start", "find_start raises KeyError"),
         (faulty.start(lambda found, _: found, synchronises="yes"), "find-start", "says something else"),
@@ -160,6 +166,19 @@ def test_random_archives_are_tried_from_the_command_line(
     assert splits.main(arguments) == status
     out, err = capsys.readouterr()
     assert "line: 20 archives in" in out or "no framer named 'no-such-framer'" in err
+
+
+def test_a_framer_that_fails_on_the_command_line_is_told(monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(splits, "get_framer", lambda _: faulty.start(faulty.starts_at_any_line_feed))
+    assert splits.main(["faulty", "--archives", "200"]) == 1
+    assert "check:    splits" in capsys.readouterr().out
+
+
+def test_padding_and_refusals_where_a_frame_may_begin_are_no_defect() -> None:
+    framer = faulty.StartsWithBlanks()
+    wire = b"ab\r\n\r\ncd\r\n" * 3
+    check_framer(framer, examples={wire: [b"ab", b"cd"] * 3})
+    assert check_archives(framer, [wire, wire + b"!\r\n" + wire], archives=200) is None
 
 
 def test_a_framer_need_not_say_where_a_frame_may_begin() -> None:

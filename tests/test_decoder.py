@@ -524,13 +524,19 @@ def test_a_split_that_disagrees_with_find_is_noticed_when_somebody_asks_for_the_
             data = window.data[window.start :]
             return [b"x"] * data.count(b"a"), len(window.data)
 
-    condition = Own()
-    decoder = fed(b"aaaa\n" * 100)
-    for _ in range(300):
-        decoder.next_frame(condition)
-    for _ in range(2):
-        with pytest.raises(FramerContractError, match="split and find disagree"):
-            _ = decoder.offset
+    class Raises(Own):
+        def find(self, window: Window) -> Any:
+            if window.start > 20:
+                raise KeyError
+            return super().find(window)
+
+    for condition in (Own(), Raises()):
+        decoder = fed(b"aaaa\n" * 100)
+        for _ in range(300):
+            decoder.next_frame(condition)
+        for _ in range(2):
+            with pytest.raises(FramerContractError, match="split and find disagree"):
+                _ = decoder.offset
 
 
 @dataclass(frozen=True)
@@ -609,6 +615,7 @@ def test_in_a_flood_of_bad_frames_after_good_ones_others_have_their_turn(told: b
     bad: list[PayloadError] = []
     decoder = fed(b"a\n!\n" * 200, on_payload_error=bad.append if told else None)
     decoder.gives_way = True
+    assert decoder.gives_way
     frames, turns, condition = 0, 0, Fussy()
     while (answer := answer_or_error(decoder.next_batch, condition)) is not NEED_DATA:
         if isinstance(answer, PayloadError):
