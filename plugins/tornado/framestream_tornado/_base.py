@@ -237,7 +237,7 @@ class BaseIOStream(IOStream):
         self.close(full)
         self.log_problem("read", full)
 
-    def log_problem(self, problem: str, error: BaseException) -> None:
+    def log_problem(self, problem: Any, error: BaseException) -> None:
         """Log on Tornado's general logger, in its words."""
         if problem == "read":
             if not self._beginning:  # or it is raised
