@@ -382,7 +382,7 @@ def test_what_is_long_is_shown_by_its_ends_and_what_cannot_print_itself_by_its_c
     error = failure(faulty.CannotPrint(), examples=LINES, slow_frame=lambda size: b"x" * size + b"\r\n")
     assert error.framer == "CannotPrint (str() raises RuntimeError)"
     assert "xxx' ... b'xxx" in str(error)
-    assert "(514 bytes)" in str(error)
+    assert "(1026 bytes)" in str(error)
 
 
 def test_without_examples_frames_that_it_writes_itself_are_tried() -> None:

@@ -30,7 +30,7 @@ _COUNTED = {
 _HEADER = 64
 
 # Long enough for quadratic cost to stand out, short enough to feed byte by byte in a few milliseconds.
-_SIZES = (256, 128, 32)
+_SIZES = (512, 128, 32)
 
 # Short frames are repeated to streams of this size and its double, much longer than a framer may
 # look at in one bounded glance.
