@@ -16,7 +16,6 @@ from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 
 _BLOCK: Final = 1 << 18  # bytes of small frames that are written at once
-_BETWEEN_MARKS: Final = 1 << 16
 
 
 def write(
@@ -94,8 +93,7 @@ def append(
     start, before = (marks.offsets[-1], marks.counts[-1]) if marks.offsets else (0, 0)
     reader = Reader(Split(source, writer, start, source.size, start))
     reader.drain()
-    for offset, frames_there in zip(reader.marks.offsets, reader.marks.counts, strict=True):
-        marks.add(offset, before + frames_there)
+    marks.extend(reader.marks, before)
     count = before + reader.count
     with open(path, "r+b", buffering=0) as file:
         file.seek(source.size)
@@ -189,14 +187,12 @@ def _write_some(
 ) -> tuple[int, int]:
     """Write up to `most` bytes; add marks. Return the size and the number of frames."""
     waiting: list[bytes] = []
-    written, next_mark = size, marks.offsets[-1] + _BETWEEN_MARKS if marks.offsets else 0
+    written = size
     for piece in pieces:
         waiting.append(piece)
         size += len(piece)
         count += 1
-        if size >= next_mark:
-            marks.add(size, count)
-            next_mark = size + _BETWEEN_MARKS
+        marks.add(size, count)
         if size - written >= _BLOCK:
             file.write(b"".join(waiting))
             written = size
