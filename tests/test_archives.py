@@ -386,6 +386,25 @@ def test_frames_are_appended_and_the_index_follows(tmp_path: Path) -> None:
         append(path, [b"more"], PREFIX, index=False)
 
 
+@pytest.mark.parametrize("action", ["append", "write"])
+def test_a_disk_that_takes_no_more_is_told_and_leaves_what_was_there(tmp_path: Path, action: str) -> None:
+    """The system first takes a part of what is written, and only then refuses."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "file"
+    write(path, [b"one"], PREFIX, index=False)
+    before = path.read_bytes()
+    frames = [bytes(100)] * 5000
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        with pytest.raises(ArchiveError, match=f"{path}: it cannot be written: File too large"):
+            {"append": append, "write": write}[action](path, frames, PREFIX, index=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\0\3one\0\3tw")

@@ -156,8 +156,7 @@ def make_index(
     splits = list(divide(source, framer, _SIZE, max_frame_size=max_frame_size))
     marks, count = Marks(), 0
     for split, (found, more) in zip(splits, process(splits, _marks_of, jobs=jobs), strict=True):
-        for offset, frames in zip(found.offsets, found.counts, strict=True):
-            marks.add(offset, count + frames)
+        marks.extend(found, count)
         count += more
         if on_progress is not None:
             on_progress(split.stop - split.start)

@@ -126,7 +126,7 @@ class LocalFile(Source):
         """Write such a file, completely or not at all."""
         path = self.url + suffix
         with open_whole(path, {}) as file:
-            file.write(data)
+            write_all(file, data, path)
 
     def _check(self, file: IO[bytes]) -> None:
         status = os.fstat(file.fileno())
@@ -197,8 +197,31 @@ class RemoteFile(Source):
     def write_beside(self, suffix: str, data: bytes) -> None:
         """Write such a file, completely or not at all."""
         store, path = _store(self.url + suffix, self.options)
-        with _telling(self.url + suffix):
+        with _telling(self.url + suffix, done="written"):
             store.pipe_file(path, data)
+
+
+def write_all(file: IO[bytes], data: bytes, url: str) -> None:
+    """Write all bytes to a file: when the disk is nearly full, an unbuffered one takes a part of them.
+
+    Raises:
+        ArchiveError: it cannot be written.
+    """
+    rest = memoryview(data)
+    with _telling(url, done="written"):
+        while rest:
+            rest = rest[file.write(rest) :]
+
+
+def finish(file: IO[bytes], url: str) -> None:
+    """Have the disk keep what was written.
+
+    Raises:
+        ArchiveError: it cannot be written.
+    """
+    with _telling(url, done="written"):
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -212,13 +235,12 @@ def open_whole(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
         return
     folder, name = os.path.split(path := local_path(url))
     partial = os.path.join(folder, f".{name}.partial")
-    with _telling(url):
+    with _telling(url, done="written"):
         opened = open(partial, "wb")  # noqa: SIM115 - it is closed below
     try:
         with opened as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            finish(file, url)
         os.replace(partial, path)
     except BaseException:
         with suppress(OSError):
@@ -278,7 +300,7 @@ def _status(url: str, options: Mapping[str, Any]) -> tuple[int, str]:
 
 
 @contextmanager
-def _telling(url: str, offset: int | None = None) -> Iterator[None]:
+def _telling(url: str, offset: int | None = None, *, done: str = "read") -> Iterator[None]:
     """Turn an error of the system or a store into an `ArchiveError`, with the place."""
     try:
         yield
@@ -286,4 +308,4 @@ def _telling(url: str, offset: int | None = None) -> Iterator[None]:
         raise
     except Exception as error:  # a store's errors have no common class
         reason = getattr(error, "strerror", None) or describe_error(error)
-        raise ArchiveError(f"it cannot be read: {reason}", url=url, offset=offset) from error
+        raise ArchiveError(f"it cannot be {done}: {reason}", url=url, offset=offset) from error

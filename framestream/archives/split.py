@@ -8,6 +8,7 @@ The middle of a file often does not show where the first frame of a split begins
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -24,7 +25,8 @@ from framestream.iterate import condition_of, feed
 OnError: TypeAlias = Literal["raise", "skip", "column"]
 BadFrame: TypeAlias = "PayloadError | FrameTooLarge"
 
-_BETWEEN_MARKS: Final = 1 << 16
+BETWEEN_MARKS: Final = 1 << 16
+"""How many bytes there are at least from one mark to the next."""
 
 
 class Record(NamedTuple):
@@ -125,9 +127,20 @@ class Marks:
     counts: array[int] = field(default_factory=partial(array, "Q"))
 
     def add(self, offset: int, count: int) -> None:
-        """Add a place."""
-        self.offsets.append(offset)
-        self.counts.append(count)
+        """Add a place, unless it is within 64 KiB of the last one."""
+        if not self.offsets or offset >= self.offsets[-1] + BETWEEN_MARKS:
+            self.offsets.append(offset)
+            self.counts.append(count)
+
+    def extend(self, other: Marks, count: int) -> None:
+        """Add the places of another reader, after the first `count` frames."""
+        self.offsets += other.offsets
+        self.counts += array("Q", [count + more for more in other.counts])
+
+    def since(self, offset: int) -> Marks:
+        """Return the places from an offset on."""
+        rest = bisect_left(self.offsets, offset)
+        return Marks(self.offsets[rest:], self.counts[rest:])
 
 
 def _ending(chunks: Iterator[bytes]) -> Iterator[bytes | End]:
@@ -172,7 +185,6 @@ class Reader:
         self.place = (0, 0)
         self.in_batches = True
         self.last_end = split.first or 0
-        self._next_mark = 0
         self._skips = False  # whether the last frame was too large: its end has not been seen
         self._decoder = FrameDecoder()
 
@@ -213,7 +225,7 @@ class Reader:
         first = split.first
         # A guess may lead anywhere. If all of the file were read after each wrong one, it would be read as
         # often as there are splits.
-        reach = source.size if split.is_exact else split.stop + split.limit + _BETWEEN_MARKS
+        reach = source.size if split.is_exact else split.stop + split.limit + BETWEEN_MARKS
         if first is None:
             first = find_start(source, split.condition, split.start, split.stop, split.limit)
         if first >= split.stop > 0:
@@ -286,7 +298,5 @@ class Reader:
         if bad is not None:
             self.bad += 1
             bad.source = self.split.source.url
-        if decoder.offset >= self._next_mark:
-            self.marks.add(decoder.offset, self.count)
-            self._next_mark = decoder.offset + _BETWEEN_MARKS
+        self.marks.add(decoder.offset, self.count)
         return frames, bad

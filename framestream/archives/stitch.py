@@ -16,8 +16,6 @@ It is never wrong. At worst, if no chain meets another, it is as slow as reading
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -126,8 +124,7 @@ class Seam:
     def _mend(self, split: Split, first: int, chain: Chain) -> Chain:
         """Walk the split from its true first frame until the chain is met, and return the true chain."""
         reader = Reader(split)
-        offsets, counts = chain.marks.offsets, chain.marks.counts
-        known = {chain.first: 0, **dict(zip(offsets, counts, strict=True))}
+        known = {chain.first: 0, **dict(zip(chain.marks.offsets, chain.marks.counts, strict=True))}
         error = None
         try:
             for record in reader.records(on_error="column"):
@@ -136,12 +133,8 @@ class Seam:
                     self.walked_twice += met - first
                     # A frame that begins there was read, and is in the other chain, too.
                     more = reader.count - (met == record.offset) - known[met]
-                    rest = bisect_left(offsets, met)
-                    marks = Marks(
-                        reader.marks.offsets + offsets[rest:],
-                        reader.marks.counts + array("Q", [count + more for count in counts[rest:]]),
-                    )
-                    return Chain(first, chain.end, chain.count + more, chain.error, marks)
+                    reader.marks.extend(chain.marks.since(met), more)
+                    return Chain(first, chain.end, chain.count + more, chain.error, reader.marks)
         except FramingError as caught:
             error = caught
         again = _chain(reader, error)

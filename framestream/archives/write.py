@@ -9,14 +9,13 @@ from typing import IO, Any, Final, NamedTuple
 
 from framestream.archives.index import Index
 from framestream.archives.plan import open_sources
-from framestream.archives.source import LocalFile, Source, open_whole
+from framestream.archives.source import LocalFile, Source, finish, open_whole, write_all
 from framestream.archives.split import Marks, Reader, Split
 from framestream.errors import ArchiveError, FramingError, IncompleteFrame
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 
 _BLOCK: Final = 1 << 18  # bytes of small frames that are written at once
-_BETWEEN_MARKS: Final = 1 << 16
 
 
 def write(
@@ -54,7 +53,7 @@ def write(
         name = url if part_size is None else _numbered(url, len(names))
         marks = Marks()
         with open_whole(name, storage_options or {}) as file:
-            _size, count = _write_some(file, following, part_size, marks, 0, 0)
+            _size, count = _write_some(file, name, following, part_size, marks, 0, 0)
         names.append(name)
         if index:
             source = open_sources(name, storage_options)[0]
@@ -94,14 +93,14 @@ def append(
     start, before = (marks.offsets[-1], marks.counts[-1]) if marks.offsets else (0, 0)
     reader = Reader(Split(source, writer, start, source.size, start))
     reader.drain()
-    for offset, frames_there in zip(reader.marks.offsets, reader.marks.counts, strict=True):
-        marks.add(offset, before + frames_there)
+    marks.extend(reader.marks, before)
     count = before + reader.count
     with open(path, "r+b", buffering=0) as file:
         file.seek(source.size)
         try:
-            _, total = _write_some(file, map(_joined(writer), frames), None, marks, source.size, count)
-            os.fsync(file.fileno())
+            pieces = map(_joined(writer), frames)
+            _, total = _write_some(file, path, pieces, None, marks, source.size, count)
+            finish(file, path)
         except BaseException:
             file.truncate(source.size)
             raise
@@ -164,7 +163,7 @@ def repair(
     if not dry_run:
         with open_whole(torn, {}) as file:
             for chunk in source.chunks(size):
-                file.write(chunk)
+                write_all(file, chunk, torn)
         os.truncate(path, size)
     return Repaired(reader.count, size, source.size - size, torn, reason)
 
@@ -185,25 +184,23 @@ def _joined(framer: Framer[Any]) -> Callable[[Any], bytes]:
 
 
 def _write_some(
-    file: IO[bytes], pieces: Iterator[bytes], most: int | None, marks: Marks, size: int, count: int
+    file: IO[bytes], url: str, pieces: Iterator[bytes], most: int | None, marks: Marks, size: int, count: int
 ) -> tuple[int, int]:
     """Write up to `most` bytes; add marks. Return the size and the number of frames."""
     waiting: list[bytes] = []
-    written, next_mark = size, marks.offsets[-1] + _BETWEEN_MARKS if marks.offsets else 0
+    written = size
     for piece in pieces:
         waiting.append(piece)
         size += len(piece)
         count += 1
-        if size >= next_mark:
-            marks.add(size, count)
-            next_mark = size + _BETWEEN_MARKS
+        marks.add(size, count)
         if size - written >= _BLOCK:
-            file.write(b"".join(waiting))
+            write_all(file, b"".join(waiting), url)
             written = size
             waiting.clear()
         if most is not None and size >= most:
             break
-    file.write(b"".join(waiting))
+    write_all(file, b"".join(waiting), url)
     return size, count
 
 
