@@ -22,7 +22,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -34,6 +34,7 @@ from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
+from framestream.net.threads import in_thread
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, StreamStats
 from framestream.transport import PipeTransport, Transport, transport_over
@@ -468,25 +469,14 @@ class _InThread:
     handler: Callable[[Stream[Any]], object]
 
     async def __call__(self, stream: IOStream[Any]) -> None:
-        done: Future[None] = Future()
-
         def work() -> None:
-            try:
+            with suppress(SystemExit):  # ends only the thread
                 self.handler(_stand_for(stream))
-            except SystemExit:  # ends only the thread
-                done.set_result(None)
-            except BaseException as error:  # noqa: BLE001  # the server tells it
-                done.set_exception(error)
-            else:
-                done.set_result(None)
 
-        # Daemons: a program that leaves without closing its server does not hang.
-        threading.Thread(target=work, name=f"connection of {stream.peer}", daemon=True).start()
-        done.set_running_or_notify_cancel()  # it cannot be cancelled: its stream is closed instead
         try:
-            await asyncio.wrap_future(done)
+            await in_thread(work, f"connection of {stream.peer}")
         except asyncio.CancelledError:
-            stream.close()
+            stream.close()  # its thread cannot be cancelled
             raise
 
 

@@ -270,6 +270,35 @@ def test_a_handler_that_fails_is_logged_and_costs_its_connection_only(caplog):
     ] == [True]
 
 
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (None, []),
+        (SystemExit, []),
+        (KeyError("oops"), ["KeyError: 'oops'"]),
+        (StopIteration, ["StopIteration"]),  # as next() of a stream that has ended
+        (KeyboardInterrupt, ["KeyboardInterrupt"]),
+    ],
+    ids=str,
+)
+def test_a_handler_may_end_at_once_and_in_any_way(error, logged, caplog):
+    def end(stream):
+        if error is not None:
+            raise error
+
+    with blocking.serve(end, HERE, framer=LINE) as server:
+        for _ in range(3):
+            with blocking.connect(server.url, framer=LINE) as stream, pytest.raises(StreamClosed):
+                stream.receive(timeout=20)
+    assert (3, 0, 3 * len(logged)) == (
+        server.stats.accepted,
+        server.stats.open,
+        server.stats.handler_failures,
+    )
+    failures = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [True] * 3 * len(logged) == [logged[0] in message for message in failures]
+
+
 def test_closing_lets_connections_finish_what_they_have_begun():
     entered = threading.Event()
 

@@ -8,9 +8,11 @@ from typing import Annotated, ClassVar, Final
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
 from framestream.framer import PADDING, ValueSpan, bytes_of
+from framestream.framers import Delimiter
 from framestream_cobs._stuffing import stuff, stuff_reduced, unstuff
 
 _ZEROS: Final = re.compile(rb"\0+")
+_END: Final = Delimiter(b"\0")
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,7 @@ class Cobs(Framer[bytes]):
 
     def find_start(self, window: Window) -> int | NeedMore:
         """Return the place after the first zero."""
-        end = window.data.find(b"\0", max(window.start - 1, 0))
-        if end >= 0:
-            return end + 1
-        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
+        return _END.find_start(window)
 
     def decode(self, payload: bytes) -> bytes:
         """Return the packet. ValueError for a code that reaches beyond its end."""

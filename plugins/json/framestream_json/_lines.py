@@ -10,10 +10,12 @@ from typing import Annotated, Any, ClassVar, Final
 
 from framestream import NeedMore, Span, Window
 from framestream.framer import PADDING, ValueSpan
+from framestream.framers import Delimiter
 from framestream_json._text import JsonFramer, parse, skip_space
 
 _NO_TEXT: Final = re.compile(rb"(?:[ \t\r]|\xef\xbb\xbf)*")
 _IN_TEXT: Final = "in a text"
+_END: Final = Delimiter(b"\n")
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,7 @@ class JsonLines(JsonFramer):
 
     def find_start(self, window: Window) -> int | NeedMore:
         """Return the place after the first LF."""
-        end = window.data.find(b"\n", max(window.start - 1, 0))
-        if end >= 0:
-            return end + 1
-        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
+        return _END.find_start(window)
 
     def decode(self, payload: bytes) -> Any:
         """Return the value. ValueError for text that is not JSON in UTF-8, or nested too deep."""

@@ -10,9 +10,11 @@ from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
 from framestream.framer import PADDING, ValueSpan
+from framestream.framers import Delimiter
 from framestream_marked._noise import before_mark
 
 _MARKS: Final = (b"$", b"!")
+_END: Final = Delimiter(b"\n")
 _LINE_ENDS: Final = re.compile(rb"(?:\r?\n)+")
 _SENTENCE: Final = re.compile(r"([$!])([A-Z0-9]+)((?:,[^,*$!\r\n]*)*)(?:\*([0-9A-F]{2}))?\r?\n", re.ASCII)
 
@@ -98,10 +100,7 @@ class Nmea(Framer[Sentence]):
 
     def find_start(self, window: Window) -> int | NeedMore:
         """Return the place after the first LF."""
-        end = window.data.find(b"\n", max(window.start - 1, 0)) + 1
-        if end:
-            return end
-        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
+        return _END.find_start(window)
 
     def encode(self, frame: Sentence) -> bytes:
         """Return the sentence with its checksum. Raise EncodeError for other text, or above `max_size`."""

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Final
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
 from framestream.framer import PADDING, ValueSpan, bytes_of
+from framestream.framers import Delimiter
 
 END: Final = b"\xc0"
 ESC: Final = b"\xdb"
@@ -16,6 +17,7 @@ ESCAPED_END: Final = b"\xdb\xdc"
 ESCAPED_ESC: Final = b"\xdb\xdd"
 
 _ENDS: Final = re.compile(rb"\xc0+")
+_END: Final = Delimiter(END)
 _BAD_ESCAPE: Final = re.compile(rb"\xdb(?![\xdc\xdd])")
 
 
@@ -64,10 +66,7 @@ class Slip(Framer[bytes]):
 
     def find_start(self, window: Window) -> int | NeedMore:
         """Return the place after the first END."""
-        end = window.data.find(END, max(window.start - 1, 0))
-        if end >= 0:
-            return end + 1
-        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
+        return _END.find_start(window)
 
     def decode(self, payload: bytes) -> bytes:
         """Return the packet. ValueError for an ESC that escapes nothing, unless not `strict`."""
