@@ -80,6 +80,9 @@ def test_an_index_keeps_where_decompression_can_begin(tmp_path: Path) -> None:
     assert isinstance(known, Compressed)
     archive = Archive(path, PREFIX)
     assert [archive[number] for number in (0, 2500, -1)] == [FRAMES[number] for number in (0, 2500, -1)]
+    splits = plan(path, PREFIX, parts=4)
+    assert len(splits) > 1
+    assert [frame for split in splits for frame in split.frames()] == FRAMES
     with path.open("ab") as file:
         file.write(gzip.compress(b"\0\4more"))
     with pytest.raises(ArchiveError, match=r"stale: the file had .* bytes"):

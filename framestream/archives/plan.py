@@ -84,11 +84,10 @@ def divide(
 ) -> Iterator[Split]:
     """Yield the splits of one file, none much larger than `size` bytes; one for an empty file."""
     count = max(-(-source.size // max(size, 1)), 1)
-    borders = [source.size * i // count for i in range(count + 1)]
+    borders = source.snapped([source.size * i // count for i in range(count + 1)])
     if index is not None:
         places = [0, *index.marks.offsets, source.size]
         borders = sorted({places[bisect_left(places, border)] for border in borders})
-    borders = source.snapped(borders)
     for start, stop in pairwise(borders if len(borders) > 1 else [0, 0]):
         first = None if index is None else start
         yield Split(source, framer, start, stop, first, max_frame_size)
