@@ -96,6 +96,15 @@ def _run(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> 
         future.cancel()
 
 
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
+    """Call a function in that loop, where nothing changes meanwhile, and return its result."""
+
+    async def call() -> T:
+        return function()
+
+    return _run(loop, call())
+
+
 class Limits(TypedDict, total=False):
     """The limits of one call of `Stream.receive`; None keeps the stream's own.
 
@@ -137,10 +146,7 @@ class Stream(Generic[F]):
         return _run(self._stream.loop, coroutine)
 
     def _call(self, function: Callable[[], T]) -> T:
-        async def call() -> T:
-            return function()
-
-        return self._run(call())
+        return _call(self._stream.loop, function)
 
     # Receiving
 
@@ -437,7 +443,7 @@ class Server:
     @property
     def stats(self) -> net.ServerStats:
         """Counters since it began to listen."""
-        return self._server.stats
+        return _call(self._loop, lambda: self._server.stats)
 
     def serve_forever(self) -> None:
         """Wait until another thread closes the server; Ctrl-C closes it, too, and is raised again."""

@@ -11,6 +11,7 @@ import sys
 import threading
 import tty
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from certificates import certificates
@@ -297,6 +298,33 @@ def test_a_handler_may_end_at_once_and_in_any_way(error, logged, caplog):
     )
     failures = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert [True] * 3 * len(logged) == [logged[0] in message for message in failures]
+
+
+def test_the_counters_may_be_read_while_connections_come_and_go():
+    enough = threading.Event()
+
+    def come_and_go(url):
+        while not enough.is_set():
+            assert "hello" == ask(url)
+
+    interval = sys.getswitchinterval()
+    with (
+        blocking.serve(echo, HERE, framer=LINE) as server,
+        ThreadPoolExecutor(2) as pool,
+        ExitStack() as stack,
+    ):
+        for _ in range(50):
+            stack.enter_context(blocking.connect(server.url, framer=LINE))
+        clients = [pool.submit(come_and_go, server.url) for _ in range(2)]
+        sys.setswitchinterval(1e-5)
+        try:
+            accepted = [server.stats.accepted for _ in range(300)]
+        finally:
+            sys.setswitchinterval(interval)
+            enough.set()
+        assert accepted == sorted(accepted)
+        for client in clients:
+            client.result(20)
 
 
 def test_closing_lets_connections_finish_what_they_have_begun():

@@ -109,6 +109,19 @@ def open_sources(
     return [source for url in urls for source in _expanded(os.fspath(url), options or {})]
 
 
+def open_source(url: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Source:
+    """Return the source that a path, a URL or a glob stands for.
+
+    Raises:
+        ArchiveError: it is not there, or damaged, or there are several.
+    """
+    source, *others = open_sources(url, options)
+    if others:
+        reason = f"it stands for {1 + len(others)} files, where one is wanted"
+        raise ArchiveError(reason, url=os.fspath(url))
+    return source
+
+
 def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
     if is_remote(url):
         is_pattern = glob.has_magic(url.partition("://")[2]) and not url.startswith("http")
