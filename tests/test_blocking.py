@@ -11,6 +11,7 @@ import sys
 import threading
 import tty
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from certificates import certificates
@@ -268,6 +269,62 @@ def test_a_handler_that_fails_is_logged_and_costs_its_connection_only(caplog):
     assert [
         "KeyError" in record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR
     ] == [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (None, []),
+        (SystemExit, []),
+        (KeyError("oops"), ["KeyError: 'oops'"]),
+        (StopIteration, ["StopIteration"]),  # as next() of a stream that has ended
+        (KeyboardInterrupt, ["KeyboardInterrupt"]),
+    ],
+    ids=str,
+)
+def test_a_handler_may_end_at_once_and_in_any_way(error, logged, caplog):
+    def end(stream):
+        if error is not None:
+            raise error
+
+    with blocking.serve(end, HERE, framer=LINE) as server:
+        for _ in range(3):
+            with blocking.connect(server.url, framer=LINE) as stream, pytest.raises(StreamClosed):
+                stream.receive(timeout=20)
+    assert (3, 0, 3 * len(logged)) == (
+        server.stats.accepted,
+        server.stats.open,
+        server.stats.handler_failures,
+    )
+    failures = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [True] * 3 * len(logged) == [logged[0] in message for message in failures]
+
+
+def test_the_counters_may_be_read_while_connections_come_and_go():
+    enough = threading.Event()
+
+    def come_and_go(url):
+        while not enough.is_set():
+            assert "hello" == ask(url)
+
+    interval = sys.getswitchinterval()
+    with (
+        blocking.serve(echo, HERE, framer=LINE) as server,
+        ThreadPoolExecutor(2) as pool,
+        ExitStack() as stack,
+    ):
+        for _ in range(50):
+            stack.enter_context(blocking.connect(server.url, framer=LINE))
+        clients = [pool.submit(come_and_go, server.url) for _ in range(2)]
+        sys.setswitchinterval(1e-5)
+        try:
+            accepted = [server.stats.accepted for _ in range(300)]
+        finally:
+            sys.setswitchinterval(interval)
+            enough.set()
+        assert accepted == sorted(accepted)
+        for client in clients:
+            client.result(20)
 
 
 def test_closing_lets_connections_finish_what_they_have_begun():

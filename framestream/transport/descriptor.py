@@ -67,10 +67,6 @@ class SocketTransport(PolledTransport):
     def peer(self, peer: str) -> None:
         self._peer = peer
 
-    @peer.setter
-    def peer(self, name: str) -> None:
-        self._peer = name
-
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send with one system call, however many buffers there are."""
         if len(buffers) == 1:
