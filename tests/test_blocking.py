@@ -124,7 +124,8 @@ def test_what_was_wrapped_by_ssl_or_is_no_stream():
 def test_a_file_that_cannot_be_framed_costs_no_descriptor():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     packets = SimpleNamespace(fileno=ours.fileno)
-    with blocking.framed(socket.socketpair()[0]):
+    stream, peer = joined()
+    with stream, peer:
         pass  # the background thread has descriptors, too
     reading, writing = os.pipe()
     with ours, theirs, open(reading, "rb", buffering=0) as pipe, open(writing, "wb", buffering=0):

@@ -84,6 +84,14 @@ def test_an_index_is_written_beside_its_file(framestream, file):
     assert Archive(file, LengthPrefix(2))[3] == b"larger"
 
 
+def test_an_index_is_made_again_after_its_file_has_changed(framestream, file):
+    file.write_bytes(PREFIXES[:-4])
+    framestream("index", file, "--framer", "length-prefix:2")
+    file.write_bytes(PREFIXES[:-4] * 2)
+    printed = framestream("index", file, "--framer", "length-prefix:2")
+    assert (0, f"{file}.fsindex: 8 frames, 1 place\n") == (printed.status, printed.out)
+
+
 def test_a_torn_end_is_cut_off(framestream, file):
     asked = framestream("repair", file, "--framer", "length-prefix:2", "--dry-run")
     assert asked.out.endswith("4 bytes at offset 23 would be cut off; 4 frames stay\n")

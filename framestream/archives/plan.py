@@ -84,11 +84,10 @@ def divide(
 ) -> Iterator[Split]:
     """Yield the splits of one file, none much larger than `size` bytes; one for an empty file."""
     count = max(-(-source.size // max(size, 1)), 1)
-    borders = [source.size * i // count for i in range(count + 1)]
+    borders = source.snapped([source.size * i // count for i in range(count + 1)])
     if index is not None:
         places = [0, *index.marks.offsets, source.size]
         borders = sorted({places[bisect_left(places, border)] for border in borders})
-    borders = source.snapped(borders)
     for start, stop in pairwise(borders if len(borders) > 1 else [0, 0]):
         first = None if index is None else start
         yield Split(source, framer, start, stop, first, max_frame_size)
@@ -107,6 +106,19 @@ def open_sources(
     if isinstance(urls, str | os.PathLike):
         urls = [urls]
     return [source for url in urls for source in _expanded(os.fspath(url), options or {})]
+
+
+def open_source(url: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Source:
+    """Return the source that a path, a URL or a glob stands for.
+
+    Raises:
+        ArchiveError: it is not there, or damaged, or there are several.
+    """
+    source, *others = open_sources(url, options)
+    if others:
+        reason = f"it stands for {1 + len(others)} files, where one is wanted"
+        raise ArchiveError(reason, url=os.fspath(url))
+    return source
 
 
 def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:

@@ -151,7 +151,7 @@ class RemoteFile(Source):
     def of(cls, url: str, options: Mapping[str, Any]) -> RemoteFile:
         """Ask the store."""
         with _telling(url):
-            size, version = _status(url, options)
+            size, version = _status(url, *_store(url, options))
             return cls(url, size, version, options)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
@@ -161,7 +161,7 @@ class RemoteFile(Source):
             return
         with _telling(self.url, start):
             store, path = _store(self.url, self.options)
-            check_unchanged(self.url, self.size, self.version, *_status(self.url, self.options))
+            check_unchanged(self.url, self.size, self.version, *_status(self.url, store, path))
 
         def read(at: int, to: int) -> bytes:
             with _telling(self.url, at):
@@ -289,9 +289,8 @@ def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     return store, path
 
 
-def _status(url: str, options: Mapping[str, Any]) -> tuple[int, str]:
-    store, path = _store(url, options)
-    store.invalidate_cache()
+def _status(url: str, store: Any, path: str) -> tuple[int, str]:
+    store.invalidate_cache(path)  # only of this file: others use the same store
     info = store.info(path)
     size = info.get("size")
     if size is None:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import IO, Any, Final, NamedTuple
 
 from framestream.archives.index import Index
-from framestream.archives.plan import open_sources
+from framestream.archives.plan import open_source
 from framestream.archives.source import LocalFile, Source, finish, open_whole, write_all
 from framestream.archives.split import Marks, Reader, Split
 from framestream.errors import ArchiveError, FramingError, IncompleteFrame
@@ -56,7 +56,7 @@ def write(
             _size, count = _write_some(file, name, following, part_size, marks, 0, 0)
         names.append(name)
         if index:
-            source = open_sources(name, storage_options)[0]
+            source = open_source(name, storage_options)
             Index.of(source, writer, count, marks).save(source)
         if part_size is None or (next_one := next(pieces, None)) is None:
             return names
@@ -210,7 +210,7 @@ def _numbered(url: str, number: int) -> str:
 
 
 def _local(path: str) -> Source:
-    source = open_sources(path)[0]
+    source = open_source(path)
     if not isinstance(source, LocalFile):
         raise ArchiveError("it is not a local file, so it cannot be changed", url=path)
     return source
