@@ -22,7 +22,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -34,9 +34,11 @@ from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
+from framestream.net.streams import open_stream
+from framestream.net.threads import in_thread
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, StreamStats
-from framestream.transport import PipeTransport, Transport, transport_over
+from framestream.transport import PipeTransport, Transport
 
 if TYPE_CHECKING:
     import ssl
@@ -95,6 +97,15 @@ def _run(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> 
         future.cancel()
 
 
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
+    """Call a function in that loop, where nothing changes meanwhile, and return its result."""
+
+    async def call() -> T:
+        return function()
+
+    return _run(loop, call())
+
+
 class Limits(TypedDict, total=False):
     """The limits of one call of `Stream.receive`; None keeps the stream's own.
 
@@ -136,10 +147,7 @@ class Stream(Generic[F]):
         return _run(self._stream.loop, coroutine)
 
     def _call(self, function: Callable[[], T]) -> T:
-        async def call() -> T:
-            return function()
-
-        return self._run(call())
+        return _call(self._stream.loop, function)
 
     # Receiving
 
@@ -400,13 +408,14 @@ def framed(
     options.setdefault("half_open", True)
 
     async def make() -> IOStream[Any]:
-        transport = source
-        if isinstance(source, socket.socket):
-            transport = transport_over(source)
-        elif not isinstance(source, Transport) and hasattr(source, "fileno"):
+        if isinstance(source, socket.socket | Transport) or not hasattr(source, "fileno"):
+            return IOStream(source, framer=framer, send_framer=send_framer, **options)
+        with ExitStack() as unless_framed:
             descriptor = os.dup(source.fileno())
+            unless_framed.callback(os.close, descriptor)
             transport = PipeTransport(descriptor, descriptor)
-        return IOStream(transport, framer=framer, send_framer=send_framer, **options)
+            unless_framed.pop_all()
+        return open_stream(transport, framer=framer, send_framer=send_framer, **options)
 
     return Stream(_run(_background.loop(), make()))
 
@@ -436,7 +445,7 @@ class Server:
     @property
     def stats(self) -> net.ServerStats:
         """Counters since it began to listen."""
-        return self._server.stats
+        return _call(self._loop, lambda: self._server.stats)
 
     def serve_forever(self) -> None:
         """Wait until another thread closes the server; Ctrl-C closes it, too, and is raised again."""
@@ -468,25 +477,14 @@ class _InThread:
     handler: Callable[[Stream[Any]], object]
 
     async def __call__(self, stream: IOStream[Any]) -> None:
-        done: Future[None] = Future()
-
         def work() -> None:
-            try:
+            with suppress(SystemExit):  # ends only the thread
                 self.handler(_stand_for(stream))
-            except SystemExit:  # ends only the thread
-                done.set_result(None)
-            except BaseException as error:  # noqa: BLE001  # the server tells it
-                done.set_exception(error)
-            else:
-                done.set_result(None)
 
-        # Daemons: a program that leaves without closing its server does not hang.
-        threading.Thread(target=work, name=f"connection of {stream.peer}", daemon=True).start()
-        done.set_running_or_notify_cancel()  # it cannot be cancelled: its stream is closed instead
         try:
-            await asyncio.wrap_future(done)
+            await in_thread(work, f"connection of {stream.peer}")
         except asyncio.CancelledError:
-            stream.close()
+            stream.close()  # its thread cannot be cancelled
             raise
 
 

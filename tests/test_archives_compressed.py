@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -23,6 +24,7 @@ from framestream.archives import (
     stitch,
     write,
 )
+from framestream.archives.source import InMemory
 
 RANDOM = Random(1)
 FRAMES = [RANDOM.randbytes(RANDOM.randrange(2000)) for _ in range(5000)]
@@ -80,6 +82,9 @@ def test_an_index_keeps_where_decompression_can_begin(tmp_path: Path) -> None:
     assert isinstance(known, Compressed)
     archive = Archive(path, PREFIX)
     assert [archive[number] for number in (0, 2500, -1)] == [FRAMES[number] for number in (0, 2500, -1)]
+    splits = plan(path, PREFIX, parts=4)
+    assert len(splits) > 1
+    assert [frame for split in splits for frame in split.frames()] == FRAMES
     with path.open("ab") as file:
         file.write(gzip.compress(b"\0\4more"))
     with pytest.raises(ArchiveError, match=r"stale: the file had .* bytes"):
@@ -114,6 +119,25 @@ def test_what_decompresses_to_much_is_read_in_pieces(tmp_path: Path) -> None:
     assert source.size == 1 << 24
     assert max(map(len, source.chunks(0))) <= 1 << 16
     assert b"".join(source.chunks(5, 70000)) == bytes(69995)
+
+
+def test_tiny_members_cost_what_their_bytes_cost() -> None:
+    """A decompressor copies what comes after its member: of large blocks, that is much for each."""
+    member = gzip.compress(b"a\n")
+
+    def seconds(members: int) -> float:
+        began = time.process_time()
+        assert Compressed.of(InMemory(member * members, step=1 << 23), "gzip").size == 2 * members
+        return time.process_time() - began
+
+    assert min(seconds(40_000) for _ in range(3)) < 20 * min(seconds(4_000) for _ in range(3))
+
+
+def test_zeros_are_no_gzip_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(bytes(100_000))
+    with pytest.raises(ArchiveError, match=r"no gzip file, or damaged.*offset 0"):
+        plan(path, Line())
 
 
 def test_processes_read_compressed_files(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ import sys
 import threading
 import tty
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 from certificates import certificates
+from loopback import open_descriptors
 
 from framestream import (
     ConnectError,
@@ -22,6 +25,7 @@ from framestream import (
     PayloadError,
     StreamClosed,
     StreamTimeout,
+    UnknownFramerError,
     blocking,
 )
 from framestream._events import events
@@ -114,6 +118,26 @@ def test_what_was_wrapped_by_ssl_or_is_no_stream():
             assert "hello" == stream.receive(timeout=20)
     with pytest.raises(TypeError, match="connected socket"):
         blocking.framed(b"bytes")
+
+
+@pytest.mark.watching
+def test_a_file_that_cannot_be_framed_costs_no_descriptor():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    packets = SimpleNamespace(fileno=ours.fileno)
+    stream, peer = joined()
+    with stream, peer:
+        pass  # the background thread has descriptors, too
+    reading, writing = os.pipe()
+    with ours, theirs, open(reading, "rb", buffering=0) as pipe, open(writing, "wb", buffering=0):
+        before = open_descriptors()
+        for source, options, error in (
+            (pipe, {"max_frame_size": -1}, ValueError),
+            (pipe, {"framer": "nothing"}, UnknownFramerError),
+            (packets, {}, ValueError),
+        ):
+            with pytest.raises(error):
+                blocking.framed(source, **options)
+            assert before == open_descriptors()
 
 
 def test_tls_can_begin_in_mid_stream():
@@ -268,6 +292,62 @@ def test_a_handler_that_fails_is_logged_and_costs_its_connection_only(caplog):
     assert [
         "KeyError" in record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR
     ] == [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (None, []),
+        (SystemExit, []),
+        (KeyError("oops"), ["KeyError: 'oops'"]),
+        (StopIteration, ["StopIteration"]),  # as next() of a stream that has ended
+        (KeyboardInterrupt, ["KeyboardInterrupt"]),
+    ],
+    ids=str,
+)
+def test_a_handler_may_end_at_once_and_in_any_way(error, logged, caplog):
+    def end(stream):
+        if error is not None:
+            raise error
+
+    with blocking.serve(end, HERE, framer=LINE) as server:
+        for _ in range(3):
+            with blocking.connect(server.url, framer=LINE) as stream, pytest.raises(StreamClosed):
+                stream.receive(timeout=20)
+    assert (3, 0, 3 * len(logged)) == (
+        server.stats.accepted,
+        server.stats.open,
+        server.stats.handler_failures,
+    )
+    failures = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [True] * 3 * len(logged) == [logged[0] in message for message in failures]
+
+
+def test_the_counters_may_be_read_while_connections_come_and_go():
+    enough = threading.Event()
+
+    def come_and_go(url):
+        while not enough.is_set():
+            assert "hello" == ask(url)
+
+    interval = sys.getswitchinterval()
+    with (
+        blocking.serve(echo, HERE, framer=LINE) as server,
+        ThreadPoolExecutor(2) as pool,
+        ExitStack() as stack,
+    ):
+        for _ in range(50):
+            stack.enter_context(blocking.connect(server.url, framer=LINE))
+        clients = [pool.submit(come_and_go, server.url) for _ in range(2)]
+        sys.setswitchinterval(1e-5)
+        try:
+            accepted = [server.stats.accepted for _ in range(300)]
+        finally:
+            sys.setswitchinterval(interval)
+            enough.set()
+        assert accepted == sorted(accepted)
+        for client in clients:
+            client.result(20)
 
 
 def test_closing_lets_connections_finish_what_they_have_begun():

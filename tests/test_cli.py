@@ -372,7 +372,7 @@ def terminal(monkeypatch, name):
 
 @pytest.mark.parametrize(("long", "bar"), [(15, True), (16, False)])
 def test_a_long_file_has_a_progress_bar_on_a_terminal_and_a_short_one_has_none(long, bar, lines, monkeypatch):
-    monkeypatch.setattr("framestream.cli.cut._LONG", long)
+    monkeypatch.setattr("framestream.cli.output._LONG", long)
     with open(os.devnull, "w") as output, terminal(monkeypatch, "stderr") as shown:
         monkeypatch.setattr(sys, "stdout", output)
         assert run(["cut", "line", str(lines), "-o", "raw"]) == 0

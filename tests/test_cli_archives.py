@@ -64,6 +64,13 @@ def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):
     assert bars[-1] == f"{'64 to 127':>24} bytes ▊ 1"
 
 
+def test_stats_of_several_files_count_the_bytes_of_all(framestream, tmp_path):
+    for name, content in (("a.log", b"one\ntwo\n"), ("b.log", b"x\n")):
+        (tmp_path / name).write_bytes(content)
+    printed = framestream("stats", "line", tmp_path / "*.log")
+    assert {"frames          3", "bytes           10", "in frames       10"} <= set(printed.out.splitlines())
+
+
 def test_stats_of_a_broken_file_tell_what_is_wrong(framestream, file):
     printed = framestream("stats", "length-prefix:2", file)
     assert printed.status == 1
@@ -82,6 +89,14 @@ def test_an_index_is_written_beside_its_file(framestream, file):
     printed = framestream("index", file, "--framer", "length-prefix:2")
     assert (0, f"{file}.fsindex: 4 frames, 1 place\n") == (printed.status, printed.out)
     assert Archive(file, LengthPrefix(2))[3] == b"larger"
+
+
+def test_an_index_is_made_again_after_its_file_has_changed(framestream, file):
+    file.write_bytes(PREFIXES[:-4])
+    framestream("index", file, "--framer", "length-prefix:2")
+    file.write_bytes(PREFIXES[:-4] * 2)
+    printed = framestream("index", file, "--framer", "length-prefix:2")
+    assert (0, f"{file}.fsindex: 8 frames, 1 place\n") == (printed.status, printed.out)
 
 
 def test_a_torn_end_is_cut_off(framestream, file):

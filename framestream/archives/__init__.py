@@ -12,7 +12,7 @@ A frame belongs to the split in which it begins, and the frames of all splits, i
 from framestream.archives.archive import Archive, make_index
 from framestream.archives.compressed import Compressed
 from framestream.archives.index import Index
-from framestream.archives.plan import divide, open_sources, plan
+from framestream.archives.plan import divide, open_source, open_sources, plan
 from framestream.archives.rows import Columns, Row, exact, rows
 from framestream.archives.source import InMemory, LocalFile, RemoteFile, Source
 from framestream.archives.split import Marks, OnError, Reader, Record, Split
@@ -44,6 +44,7 @@ __all__ = [
     "divide",
     "exact",
     "make_index",
+    "open_source",
     "open_sources",
     "plan",
     "process",

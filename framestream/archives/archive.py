@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final, overload
 
 from framestream.archives.index import Index
-from framestream.archives.plan import divide, open_sources
+from framestream.archives.plan import divide, open_source
 from framestream.archives.source import INDEX, Source
 from framestream.archives.split import BadFrame, Marks, Reader, Record, Split
 from framestream.archives.stitch import process
@@ -54,7 +54,7 @@ class Archive(Sequence[Any]):
         max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
     ) -> None:
         self._framer, self._limit = framer, max_frame_size
-        self.source: Source = _one_source(url, storage_options)
+        self.source: Source = open_source(url, storage_options)
         index = Index.beside(self.source, condition_of(framer))
         if index is None:
             reason = f"there is no index next to it ({INDEX}): make one with `framestream index`"
@@ -130,7 +130,7 @@ class Archive(Sequence[Any]):
 
 
 def make_index(
-    url: str | os.PathLike[str],
+    url: str | os.PathLike[str] | Source,
     framer: ReadCondition[Any] | str,
     *,
     jobs: int = 1,
@@ -141,7 +141,7 @@ def make_index(
     """Make the index of a file, and write it next to the file.
 
     Args:
-        url: a path, or a URL that fsspec opens.
+        url: a path, a URL that fsspec opens, or a source.
         framer: cuts it. Its spec string is stored, and must be the same when the index is used.
         jobs: how many processes read the file.
         storage_options: the options with which fsspec opens it.
@@ -152,7 +152,8 @@ def make_index(
         FramingError: the file is malformed; no index is written.
         ArchiveError: the file cannot be read, or the index not written.
     """
-    source, condition = _one_source(url, storage_options), condition_of(framer)
+    source = url if isinstance(url, Source) else open_source(url, storage_options)
+    condition = condition_of(framer)
     splits = list(divide(source, framer, _SIZE, max_frame_size=max_frame_size))
     marks, count = Marks(), 0
     for split, (found, more) in zip(splits, process(splits, _marks_of, jobs=jobs), strict=True):
@@ -168,10 +169,3 @@ def make_index(
 def _marks_of(reader: Reader) -> tuple[Marks, int]:
     reader.drain()
     return reader.marks, reader.count
-
-
-def _one_source(url: str | os.PathLike[str], options: Mapping[str, Any] | None) -> Source:
-    source, *others = open_sources(url, options)
-    if others:
-        raise ArchiveError(f"it stands for {1 + len(others)} files; an index is of one", url=os.fspath(url))
-    return source

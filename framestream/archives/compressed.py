@@ -23,6 +23,8 @@ KINDS: Final[dict[str, Kind]] = {".gz": "gzip", ".bgz": "gzip", ".zst": "zstd", 
 """File name suffix, and the compression it stands for."""
 
 _BETWEEN_PLACES: Final = 1 << 20  # decompressed bytes
+# What is given to a decompressor at once: it copies what it leaves, and may stop after a few bytes.
+_BITE: Final = 1 << 13
 
 logger = logging.getLogger("framestream.archives")
 
@@ -129,12 +131,13 @@ def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int,
     """Yield pieces of a file's contents, each with the place of its member."""
     place = end = start
     member: Any = None
-    for chunk in stored.chunks(start):
-        end += len(chunk)
-        data = chunk
+    for bite in _bites(stored.chunks(start)):
+        end += len(bite)
+        data = bite
         while data or member is not None:
             if member is None:
-                data = data.lstrip(b"\0") if kind == "gzip" else data  # tapes are filled up with zeros
+                if kind == "gzip" and end > start + len(data):
+                    data = data.lstrip(b"\0")  # tapes are filled up with zeros
                 if not data:
                     break
                 member, place = _decompressor(kind, stored), end - len(data)
@@ -154,6 +157,10 @@ def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int,
                 break
     if member is not None:
         raise ArchiveError(f"it ends inside a {kind} member", url=stored.url, offset=place)
+
+
+def _bites(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return (chunk[at : at + _BITE] for chunk in chunks for at in range(0, len(chunk), _BITE))
 
 
 def _decompressor(kind: Kind, stored: Source) -> Any:

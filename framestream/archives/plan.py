@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
-from framestream.archives.compressed import KINDS, Compressed
+from framestream.archives.compressed import KINDS, Compressed, Kind
 from framestream.archives.index import Index
 from framestream.archives.source import (
     INDEX,
@@ -84,11 +84,10 @@ def divide(
 ) -> Iterator[Split]:
     """Yield the splits of one file, none much larger than `size` bytes; one for an empty file."""
     count = max(-(-source.size // max(size, 1)), 1)
-    borders = [source.size * i // count for i in range(count + 1)]
+    borders = source.snapped([source.size * i // count for i in range(count + 1)])
     if index is not None:
         places = [0, *index.marks.offsets, source.size]
         borders = sorted({places[bisect_left(places, border)] for border in borders})
-    borders = source.snapped(borders)
     for start, stop in pairwise(borders if len(borders) > 1 else [0, 0]):
         first = None if index is None else start
         yield Split(source, framer, start, stop, first, max_frame_size)
@@ -109,6 +108,19 @@ def open_sources(
     return [source for url in urls for source in _expanded(os.fspath(url), options or {})]
 
 
+def open_source(url: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Source:
+    """Return the source that a path, a URL or a glob stands for.
+
+    Raises:
+        ArchiveError: it is not there, or damaged, or there are several.
+    """
+    source, *others = open_sources(url, options)
+    if others:
+        reason = f"it stands for {1 + len(others)} files, where one is wanted"
+        raise ArchiveError(reason, url=os.fspath(url))
+    return source
+
+
 def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
     if is_remote(url):
         is_pattern = glob.has_magic(url.partition("://")[2]) and not url.startswith("http")
@@ -122,5 +134,10 @@ def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
         raise ArchiveError("nothing matches", url=url)
     for name in names:
         stored = RemoteFile.of(name, options) if is_remote(name) else LocalFile.of(name)
-        kind = KINDS.get(os.path.splitext(name)[1].lower())
+        kind = kind_of(name)
         yield stored if kind is None else Compressed.of(stored, kind)
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the compression that a file name stands for."""
+    return KINDS.get(os.path.splitext(name)[1].lower())

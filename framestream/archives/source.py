@@ -6,6 +6,7 @@ A local file needs nothing else. A file that fsspec opens (S3, HTTP, ...) needs 
 from __future__ import annotations
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,8 @@ class LocalFile(Source):
             status = os.stat(path)
             if os.path.isdir(path):
                 raise IsADirectoryError(f"it is a directory; give its files, such as {path}/*")
+            if not stat.S_ISREG(status.st_mode):
+                raise ArchiveError("it is a pipe or a device, which cannot be read in parts", url=path)
             return cls(path, status.st_size, status.st_mtime_ns)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
@@ -151,7 +154,7 @@ class RemoteFile(Source):
     def of(cls, url: str, options: Mapping[str, Any]) -> RemoteFile:
         """Ask the store."""
         with _telling(url):
-            size, version = _status(url, options)
+            size, version = _status(url, *_store(url, options))
             return cls(url, size, version, options)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
@@ -161,7 +164,7 @@ class RemoteFile(Source):
             return
         with _telling(self.url, start):
             store, path = _store(self.url, self.options)
-            check_unchanged(self.url, self.size, self.version, *_status(self.url, self.options))
+            check_unchanged(self.url, self.size, self.version, *_status(self.url, store, path))
 
         def read(at: int, to: int) -> bytes:
             with _telling(self.url, at):
@@ -289,9 +292,8 @@ def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     return store, path
 
 
-def _status(url: str, options: Mapping[str, Any]) -> tuple[int, str]:
-    store, path = _store(url, options)
-    store.invalidate_cache()
+def _status(url: str, store: Any, path: str) -> tuple[int, str]:
+    store.invalidate_cache(path)  # only of this file: others use the same store
     info = store.info(path)
     size = info.get("size")
     if size is None:

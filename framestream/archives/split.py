@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from framestream.archives.guess import find_start
@@ -143,12 +143,6 @@ class Marks:
         return Marks(self.offsets[rest:], self.counts[rest:])
 
 
-def _ending(chunks: Iterator[bytes]) -> Iterator[bytes | End]:
-    """Yield the chunks, and then the end of the file."""
-    yield from chunks
-    yield END
-
-
 class Reader:
     """The frames of one split, to be read once, by one of its methods.
 
@@ -232,23 +226,18 @@ class Reader:
             self.first = self.end = first
             return
         self._decoder = FrameDecoder(offset=first, max_frame_size=split.max_frame_size)
-        is_last = split.stop == source.size
+        # After the border, frames are cut one by one, as the next may belong to the next split.
+        border = None if split.stop == source.size else split.stop
+        rest = () if border is None else source.chunks(border)
+        before: Iterable[tuple[bytes, None]] = zip(source.chunks(first, split.stop), repeat(None))
+        after: Iterable[tuple[bytes | End, int | None]] = zip(chain(rest, (END,)), repeat(border))
         try:
-            for chunk in (
-                _ending(source.chunks(first, split.stop)) if is_last else source.chunks(first, split.stop)
-            ):
-                feed(self._decoder, chunk)
-                # The first frame shows where it begins; a batch would not.
-                while (piece := self._next(self.in_batches and self.count > 0)) is not None:
-                    yield piece
-            # The bytes left begin before the border, unless they are padding. The rest is cut frame by
-            # frame, as the next frame belongs to the next split.
-            for chunk in () if is_last else _ending(source.chunks(split.stop)):
+            for chunk, stop in chain(before, after):
                 self.is_astray = self._decoder.offset + self._decoder.buffered >= reach < source.size
                 if self.is_astray:
                     return
                 feed(self._decoder, chunk)
-                while (piece := self._next(False, split.stop)) is not None:
+                while (piece := self._next(stop)) is not None:
                     yield piece
                 if self.end is not None:
                     break
@@ -259,9 +248,11 @@ class Reader:
         self.end = source.size if self.end is None else self.end
         self.first = self.end if self.first is None else self.first
 
-    def _next(self, as_batch: bool, stop: int | None = None) -> tuple[list[Any], BadFrame | None] | None:
+    def _next(self, stop: int | None) -> tuple[list[Any], BadFrame | None] | None:
         """Return the next piece; None if more is needed, or if the next frame begins at `stop` or later."""
         decoder, condition = self._decoder, self.split.condition
+        # The first frame shows where it begins; a batch would not.
+        as_batch = self.in_batches and self.count > 0 and stop is None
         frames: list[Any] = []
         bad: BadFrame | None = None
         try:

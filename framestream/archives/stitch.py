@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import get_context
@@ -52,7 +52,7 @@ class Chain:
     first: int
     end: int
     count: int
-    error: FramingError | None = field(default=None, repr=False)
+    error: Exception | None = field(default=None, repr=False)
     marks: Marks = field(default_factory=Marks, repr=False)
     of: tuple[str, int] = ("", 0)
 
@@ -65,20 +65,17 @@ def walk(split: Split) -> Chain:
         FramerContractError: the framer is at fault.
     """
     reader = Reader(split)
-    error = None
-    try:
+    with suppress(FramingError):
         reader.drain()
-    except FramingError as caught:
-        error = caught
-    return _chain(reader, error)
+    return _chain(reader)
 
 
-def _chain(reader: Reader, error: FramingError | None) -> Chain:
+def _chain(reader: Reader) -> Chain:
     if reader.is_astray:
         return Chain(-1, -1, 0, of=_name(reader.split))  # it fits nowhere
     first = reader.position if reader.first is None else reader.first
     end = reader.position if reader.end is None else reader.end
-    return Chain(first, end, reader.count, error, reader.marks, _name(reader.split))
+    return Chain(first, end, reader.count, reader.error, reader.marks, _name(reader.split))
 
 
 def _name(split: Split) -> tuple[str, int]:
@@ -125,8 +122,7 @@ class Seam:
         """Walk the split from its true first frame until the chain is met, and return the true chain."""
         reader = Reader(split)
         known = {chain.first: 0, **dict(zip(chain.marks.offsets, chain.marks.counts, strict=True))}
-        error = None
-        try:
+        with suppress(FramingError):
             for record in reader.records(on_error="column"):
                 met = next((place for place in (record.offset, reader.position) if place in known), None)
                 if met is not None:
@@ -135,9 +131,7 @@ class Seam:
                     more = reader.count - (met == record.offset) - known[met]
                     reader.marks.extend(chain.marks.since(met), more)
                     return Chain(first, chain.end, chain.count + more, chain.error, reader.marks)
-        except FramingError as caught:
-            error = caught
-        again = _chain(reader, error)
+        again = _chain(reader)
         self.walked_twice += min(again.end, split.stop) - first
         return again
 
@@ -200,11 +194,9 @@ def _check_whole(splits: list[Split]) -> None:
 
 @dataclass(frozen=True)
 class Done(Generic[R]):
-    """The outcome of one split: the function's result, and what the next split needs to know."""
+    """The outcome of one split: what the next one needs to know, and the function's result or error."""
 
-    first: int
-    end: int
-    is_last: bool
+    chain: Chain
     result: R | None
     error: Exception | None
 
@@ -217,8 +209,7 @@ def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
         result, error = None, caught
     if reader.end is None and error is None and reader.error is None and not reader.is_astray:
         error = ValueError(f"{function!r} stopped before the end of {split}")
-    chain = _chain(reader, None)
-    return Done(chain.first, chain.end, reader.error is not None, result, error)
+    return Done(_chain(reader), result, error)
 
 
 class Process(Generic[R]):
@@ -254,7 +245,7 @@ class Process(Generic[R]):
                     hint = 'a script calls this under `if __name__ == "__main__":`'
                     raise WorkerError(f"{reason}; {hint}") from error
                 yield done.result  # type: ignore[misc]  # there is no error
-                if done.is_last:
+                if done.chain.error is not None:
                     return
                 waiting.extend((split, start(split)) for split in islice(todo, 1))
 
@@ -267,12 +258,12 @@ class Process(Generic[R]):
         seam = self._seam
         true = seam.enter(split)
         done = result()
-        if done.first != (first := seam.true):
+        if done.chain.first != (first := seam.true):
             seam.walked_twice += max(split.stop - first, 0)
             done = start(true)()
         if done.error is not None:
             raise done.error
-        seam.leave(done.end)
+        seam.leave(done.chain.end)
         return done
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any, Final
@@ -14,16 +12,15 @@ from typing import Any, Final
 import click
 
 from framestream import FrameTooLarge, FramingError, PayloadError
-from framestream.archives import Reader, Split, make_index, plan, process
+from framestream.archives import Reader, Split, make_index, open_source, plan, process
 from framestream.archives import repair as repair_archive
 from framestream.cli import options
-from framestream.cli.output import Printer, complain, report, say
+from framestream.cli.output import Printer, complain, progress_bar, report, say
 from framestream.errors import counted
 from framestream.framer import ReadCondition
 
 SIZE: Final = 1 << 22  # of a split: the output waiting to be printed is about as large, for each process
 _BAR: Final = 40  # columns of the longest bar of the histogram
-_LONG: Final = 8 << 20
 
 jobs = click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="Number of processes.")
 
@@ -53,7 +50,7 @@ def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
         if found.error is not None:
             report(split.source.url, _without_source(found.error))
     seconds = max(time.monotonic() - started, 1e-9)
-    size = splits[-1].stop
+    size = _size(splits)
     say(f"{'frames':<16}{total.frames}")
     say(f"{'bad frames':<16}{total.bad}")
     say(f"{'bytes':<16}{size}")
@@ -137,9 +134,9 @@ def index(file: str, spec: str, jobs: int) -> int:
       framestream index events.bin --framer protobuf --jobs 4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     framer = options.get_framer(spec)
-    size = sum(split.stop - split.start for split in plan(file, framer))
-    with _bar(size, file) as bar:
-        made = make_index(file, framer, jobs=jobs, on_progress=bar.update if bar is not None else None)
+    source = open_source(file)
+    with progress_bar(source.size, file) as bar:
+        made = make_index(source, framer, jobs=jobs, on_progress=None if bar is None else bar.update)
     say(f"{file}.fsindex: {counted(made.count, 'frame')}, {counted(len(made.marks.offsets), 'place')}")
     return 0
 
@@ -235,6 +232,10 @@ def _splits(file: str, condition: ReadCondition[Any], max_size: int | None) -> l
     return [replace(split, max_size=max_size) for split in plan(file, condition, size=SIZE)]
 
 
+def _size(splits: list[Split]) -> int:
+    return sum(split.stop - split.start for split in splits)
+
+
 def _without_source(error: Exception) -> Exception:
     """Return the error as reported for a stream: the file's name is printed before it anyway."""
     if isinstance(error, FramingError | PayloadError):
@@ -245,15 +246,9 @@ def _without_source(error: Exception) -> Exception:
 def _with_bar(
     splits: list[Split], results: Iterable[Any], label: str, *, hidden: bool = False
 ) -> Iterator[tuple[Split, Any]]:
-    with _bar(sum(split.stop - split.start for split in splits), label, hidden=hidden) as bar:
+    size = sum(split.stop - split.start for split in splits)
+    with progress_bar(size, label, hidden=hidden) as bar:
         for split, result in zip(splits, results, strict=False):
             yield split, result
             if bar is not None:
                 bar.update(split.stop - split.start)
-
-
-def _bar(size: int, label: str, *, hidden: bool = False) -> Any:
-    """Return the context of a progress bar on a terminal, or of None if the work is short."""
-    if hidden or size < _LONG or not sys.stderr.isatty():
-        return nullcontext()
-    return click.progressbar(length=size, label=label, file=sys.stderr)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -190,17 +188,8 @@ class Conversation:
 async def read_stdin(read: Callable[[], bytes]) -> bytes:
     """Return the result of `read`, while the event loop keeps running.
 
-    A thread reads, since making a terminal non-blocking would do the same to the shell that shares it. It is
-    a daemon thread, so the process does not wait for it at the end.
+    A thread reads, since making a terminal non-blocking would do the same to the shell that shares it.
     """
-    done: Future[bytes] = Future()
-    done.set_running_or_notify_cancel()  # the thread cannot be cancelled
+    from framestream.net.threads import in_thread  # noqa: PLC0415  # --help does without the network
 
-    def work() -> None:
-        try:
-            done.set_result(read())
-        except Exception as error:  # noqa: BLE001  # the waiting coroutine raises it
-            done.set_exception(error)
-
-    threading.Thread(target=work, name="standard input", daemon=True).start()
-    return await asyncio.wrap_future(done)
+    return await in_thread(read, "standard input")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from framestream import FrameDecoder, FramestreamError, FramingError, PayloadError
 from framestream.cli import options
 from framestream.cli.input import Source, open_source
-from framestream.cli.output import Printer, report_skipped
+from framestream.cli.output import Printer, progress_bar, report_skipped
 from framestream.iterate import answers
-
-_LONG: Final = 8 << 20
-"""Bytes of a file that takes long enough for a progress bar."""
 
 
 @click.command()
@@ -131,10 +127,7 @@ def _progress(source: Source, printer: Printer) -> Iterator[Callable[[], bytes]]
 
     A long file gets a progress bar, on a terminal that the frames are not printed to.
     """
-    progress: Any = nullcontext()
-    if (source.size or 0) >= _LONG and sys.stderr.isatty() and not printer.stream.isatty():
-        progress = click.progressbar(length=source.size, label=source.name, file=sys.stderr)
-    with progress as bar:
+    with progress_bar(source.size or 0, source.name, hidden=printer.stream.isatty()) as bar:
 
         def read() -> bytes:
             if not source.is_ready():

@@ -9,7 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from math import isfinite
 from typing import IO, Any, Final
 
@@ -23,6 +23,7 @@ _PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in rang
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _GAP: Final = " " * 3
 _NARROW: Final = 20  # columns; wrapping text to fewer is useless
+_LONG: Final = 8 << 20  # bytes of a file that takes long enough to wonder
 _LAYOUT: Final = frozenset("\t\r\n")
 # Control characters and the overrides of direction, which a terminal obeys instead of showing them, and lone
 # surrogates, which stand for bytes that are not UTF-8. Other text that Python calls unprintable is unchanged.
@@ -256,6 +257,13 @@ def tell(label: str, text: str, colour: str) -> None:
     with suppress(BrokenPipeError):  # the exit status tells, too
         coloured = False if os.environ.get("NO_COLOR") else None
         click.echo(f"{click.style(label, fg=colour, bold=True)} {text}", err=True, color=coloured)
+
+
+def progress_bar(size: int, label: str, *, hidden: bool = False) -> Any:
+    """Return the context of a progress bar on a terminal; of None if it is hidden, or the work is short."""
+    if hidden or size < _LONG or not sys.stderr.isatty():
+        return nullcontext()
+    return click.progressbar(length=size, label=label, file=sys.stderr)
 
 
 def prints_aside() -> redirect_stdout[Any]:
