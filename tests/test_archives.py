@@ -268,6 +268,13 @@ def test_what_cannot_be_opened_is_told(urls: str, reason: str) -> None:
         plan(urls, "line")
 
 
+def test_a_pipe_cannot_be_divided(tmp_path: Path) -> None:
+    """Its size is 0: opened, it would wait for ever, or seem empty."""
+    os.mkfifo(path := tmp_path / "pipe")
+    with pytest.raises(ArchiveError, match="it is a pipe or a device, which cannot be read in parts"):
+        plan(path, "line")
+
+
 def test_an_error_tells_its_file_and_place(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\0\3abc\0\3ab")
