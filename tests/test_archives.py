@@ -21,6 +21,7 @@ from framestream import (
     EncodeError,
     Exactly,
     FixedLength,
+    Framer,
     FramerContractError,
     FramingError,
     IncompleteFrame,
@@ -403,6 +404,35 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_what_was_there(tmp_path: P
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("framer", "there", "frame"),
+    [
+        (Line(), b"one\ntw", "more"),
+        (UntilClose(), b"one", b"more"),
+        (Delimiter(b";", last=True), b"a;b", b"c"),
+    ],
+    ids=str,
+)
+def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
+    tmp_path: Path, framer: Framer[Any], there: bytes, frame: Any
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(there)
+    with pytest.raises(
+        ArchiveError, match=rf"{path}: .*would be joined to its last frame \(at offset {len(there)}\)"
+    ):
+        append(path, [frame], framer)
+    assert path.read_bytes() == there
+    assert append(path, [], framer) == 0
+
+
+def test_an_archive_is_not_written_under_the_name_of_a_compressed_one(tmp_path: Path) -> None:
+    for action in (write, append):
+        with pytest.raises(ArchiveError, match=r"x\.gz: .* is read as gzip, but would not be written so"):
+            action(tmp_path / "x.gz", [b"one"], PREFIX)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
-from framestream.archives.compressed import KINDS, Compressed
+from framestream.archives.compressed import Compressed, kind_of
 from framestream.archives.index import Index
 from framestream.archives.source import (
     INDEX,
@@ -134,5 +134,5 @@ def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
         raise ArchiveError("nothing matches", url=url)
     for name in names:
         stored = RemoteFile.of(name, options) if is_remote(name) else LocalFile.of(name)
-        kind = KINDS.get(os.path.splitext(name)[1].lower())
+        kind = kind_of(name)
         yield stored if kind is None else Compressed.of(stored, kind)
