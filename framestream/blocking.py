@@ -22,7 +22,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -34,10 +34,11 @@ from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
+from framestream.net.streams import open_stream
 from framestream.net.threads import in_thread
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, StreamStats
-from framestream.transport import PipeTransport, Transport, transport_over
+from framestream.transport import PipeTransport, Transport
 
 if TYPE_CHECKING:
     import ssl
@@ -407,13 +408,14 @@ def framed(
     options.setdefault("half_open", True)
 
     async def make() -> IOStream[Any]:
-        transport = source
-        if isinstance(source, socket.socket):
-            transport = transport_over(source)
-        elif not isinstance(source, Transport) and hasattr(source, "fileno"):
+        if isinstance(source, socket.socket | Transport) or not hasattr(source, "fileno"):
+            return IOStream(source, framer=framer, send_framer=send_framer, **options)
+        with ExitStack() as unless_framed:
             descriptor = os.dup(source.fileno())
+            unless_framed.callback(os.close, descriptor)
             transport = PipeTransport(descriptor, descriptor)
-        return IOStream(transport, framer=framer, send_framer=send_framer, **options)
+            unless_framed.pop_all()
+        return open_stream(transport, framer=framer, send_framer=send_framer, **options)
 
     return Stream(_run(_background.loop(), make()))
 

@@ -269,6 +269,13 @@ def test_what_cannot_be_opened_is_told(urls: str, reason: str) -> None:
         plan(urls, "line")
 
 
+def test_a_pipe_cannot_be_divided(tmp_path: Path) -> None:
+    """Its size is 0: opened, it would wait for ever, or seem empty."""
+    os.mkfifo(path := tmp_path / "pipe")
+    with pytest.raises(ArchiveError, match="it is a pipe or a device, which cannot be read in parts"):
+        plan(path, "line")
+
+
 def test_an_error_tells_its_file_and_place(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\0\3abc\0\3ab")
@@ -406,6 +413,47 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_what_was_there(tmp_path: P
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_may_be_named_by_its_url(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\0\3one\0\3tw")
+    assert repair(f"file://{path}", PREFIX).size == 5
+    assert append(f"file://{path}", [b"two"], PREFIX) == 1
+    assert path.read_bytes() == b"\0\3one\0\3two"
+
+
+def test_only_local_files_are_changed() -> None:
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    store.pipe("/remote.bin", b"\0\3one\0\3tw")
+    with pytest.raises(ArchiveError, match="it is not a local file, so it cannot be changed"):
+        append("memory://remote.bin", [b"two"], PREFIX)
+    with pytest.raises(ArchiveError, match="it is not a local file, so it cannot be changed"):
+        repair("memory://remote.bin", PREFIX)
+    assert store.cat("/remote.bin") == b"\0\3one\0\3tw"
+
+
+def test_nothing_is_written_under_a_name_that_says_it_is_compressed(tmp_path: Path) -> None:
+    for action in (write, append):
+        with pytest.raises(ArchiveError, match=r"x\.gz: its name says that it is compressed"):
+            action(tmp_path / "x.gz", [b"one"], PREFIX)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pattern_is_no_file_to_repair(tmp_path: Path) -> None:
+    (tmp_path / "file.bin").write_bytes(b"\0\3one\0\3tw")
+    with pytest.raises(ArchiveError, match="No such file"):
+        repair(tmp_path / "*.bin", PREFIX)
+
+
+def test_what_an_earlier_repair_cut_off_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\0\3one\0\3tw")
+    torn = Path(repair(path, PREFIX).torn)
+    path.write_bytes(b"\0\3one\0\3xy")
+    with pytest.raises(ArchiveError, match="torn-5: it holds what an earlier repair cut off; move it away"):
+        repair(path, PREFIX)
+    assert (path.read_bytes(), torn.read_bytes()) == (b"\0\3one\0\3xy", b"\0\3tw")
+
+
 @pytest.mark.parametrize(
     ("framer", "there", "frame"),
     [
@@ -420,19 +468,10 @@ def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(there)
-    with pytest.raises(
-        ArchiveError, match=rf"{path}: .*would be joined to its last frame \(at offset {len(there)}\)"
-    ):
+    with pytest.raises(ArchiveError, match=rf"would be joined to its last frame \(at offset {len(there)}\)"):
         append(path, [frame], framer)
     assert path.read_bytes() == there
     assert append(path, [], framer) == 0
-
-
-def test_an_archive_is_not_written_under_the_name_of_a_compressed_one(tmp_path: Path) -> None:
-    for action in (write, append):
-        with pytest.raises(ArchiveError, match=r"x\.gz: .* is read as gzip, but would not be written so"):
-            action(tmp_path / "x.gz", [b"one"], PREFIX)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path) -> None:

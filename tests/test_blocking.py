@@ -12,9 +12,11 @@ import threading
 import tty
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 from certificates import certificates
+from loopback import open_descriptors
 
 from framestream import (
     ConnectError,
@@ -23,6 +25,7 @@ from framestream import (
     PayloadError,
     StreamClosed,
     StreamTimeout,
+    UnknownFramerError,
     blocking,
 )
 from framestream._events import events
@@ -115,6 +118,26 @@ def test_what_was_wrapped_by_ssl_or_is_no_stream():
             assert "hello" == stream.receive(timeout=20)
     with pytest.raises(TypeError, match="connected socket"):
         blocking.framed(b"bytes")
+
+
+@pytest.mark.watching
+def test_a_file_that_cannot_be_framed_costs_no_descriptor():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    packets = SimpleNamespace(fileno=ours.fileno)
+    stream, peer = joined()
+    with stream, peer:
+        pass  # the background thread has descriptors, too
+    reading, writing = os.pipe()
+    with ours, theirs, open(reading, "rb", buffering=0) as pipe, open(writing, "wb", buffering=0):
+        before = open_descriptors()
+        for source, options, error in (
+            (pipe, {"max_frame_size": -1}, ValueError),
+            (pipe, {"framer": "nothing"}, UnknownFramerError),
+            (packets, {}, ValueError),
+        ):
+            with pytest.raises(error):
+                blocking.framed(source, **options)
+            assert before == open_descriptors()
 
 
 def test_tls_can_begin_in_mid_stream():

@@ -8,7 +8,6 @@ it is decompressed once; an index stores them.
 from __future__ import annotations
 
 import logging
-import os
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -28,11 +27,6 @@ _BETWEEN_PLACES: Final = 1 << 20  # decompressed bytes
 _BITE: Final = 1 << 13
 
 logger = logging.getLogger("framestream.archives")
-
-
-def kind_of(url: str) -> Kind | None:
-    """Return how a file of this name is compressed, or None."""
-    return KINDS.get(os.path.splitext(url)[1].lower())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
-from framestream.archives.compressed import Compressed, kind_of
+from framestream.archives.compressed import KINDS, Compressed, Kind
 from framestream.archives.index import Index
 from framestream.archives.source import (
     INDEX,
@@ -136,3 +136,8 @@ def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
         stored = RemoteFile.of(name, options) if is_remote(name) else LocalFile.of(name)
         kind = kind_of(name)
         yield stored if kind is None else Compressed.of(stored, kind)
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the compression that a file name stands for."""
+    return KINDS.get(os.path.splitext(name)[1].lower())

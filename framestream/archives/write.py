@@ -7,10 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import IO, Any, Final, NamedTuple
 
-from framestream.archives.compressed import kind_of
 from framestream.archives.index import Index
-from framestream.archives.plan import open_source
-from framestream.archives.source import InMemory, LocalFile, Source, finish, open_whole, write_all
+from framestream.archives.plan import kind_of, open_source
+from framestream.archives.source import (
+    InMemory,
+    LocalFile,
+    Source,
+    finish,
+    is_remote,
+    local_path,
+    open_whole,
+    write_all,
+)
 from framestream.archives.split import Marks, Reader, Split
 from framestream.errors import ArchiveError, FramingError, IncompleteFrame
 from framestream.framer import Framer, ReadCondition
@@ -46,7 +54,7 @@ def write(
         EncodeError: a frame has no encoding. The unfinished file does not appear; finished parts do.
         ArchiveError: the file cannot be written.
     """
-    url, writer = _writable(url), _writer(framer)
+    url, writer = _uncompressed(url), _writer(framer)
     pieces = map(_joined(writer), frames)
     names: list[str] = []
     following: Iterator[bytes] = pieces
@@ -85,11 +93,11 @@ def append(
         ArchiveError: it cannot be read or written, the index is stale, or what is appended would be joined to
             the last frame, as to a line without its newline.
     """
-    path, writer = _writable(path), _writer(framer)
+    path, writer = _local(path), _writer(framer)
     if not os.path.exists(path):
         with open_whole(path, {}):
             pass
-    source = _local(path)
+    source = LocalFile.of(path)
     known = Index.beside(source, writer) if index else None
     marks, count = (known.marks, known.count) if known is not None else (Marks(), 0)
     start, before = (marks.offsets[-1], marks.counts[-1]) if marks.offsets else (0, 0)
@@ -111,7 +119,7 @@ def append(
             file.truncate(source.size)
             raise
     if index:
-        source = _local(path)
+        source = LocalFile.of(path)
         Index.of(source, writer, total, marks).save(source)
     return total - count
 
@@ -166,8 +174,8 @@ def repair(
         FramingError: the error is not a torn end, perhaps a wrong framer, and `force` is not given.
         ArchiveError: the file cannot be read or written.
     """
-    path = os.fspath(path)
-    source = _local(path)
+    path = _local(path)
+    source = LocalFile.of(path)
     reader = Reader(Split(source, framer, 0, source.size, 0))
     try:
         reader.drain()
@@ -178,6 +186,8 @@ def repair(
     else:
         return Repaired(reader.count, source.size, 0, "", "")
     torn = f"{path}.torn-{size}"
+    if os.path.exists(torn):
+        raise ArchiveError("it holds what an earlier repair cut off; move it away", url=torn)
     if not dry_run:
         with open_whole(torn, {}) as file:
             for chunk in source.chunks(size):
@@ -191,14 +201,6 @@ def _writer(framer: Framer[Any] | str) -> Framer[Any]:
     if not isinstance(condition, Framer):
         raise TypeError(f"{condition} can only read")
     return condition
-
-
-def _writable(url: str | os.PathLike[str]) -> str:
-    """Return the name of a file to write; refuse one that would be decompressed when it is read."""
-    url = os.fspath(url)
-    if (kind := kind_of(url)) is not None:
-        raise ArchiveError(f"a file of this name is read as {kind}, but would not be written so", url=url)
-    return url
 
 
 def _joined(framer: Framer[Any]) -> Callable[[Any], bytes]:
@@ -235,8 +237,17 @@ def _numbered(url: str, number: int) -> str:
     return f"{stem}-{number:05}{suffix}"
 
 
-def _local(path: str) -> Source:
-    source = open_source(path)
-    if not isinstance(source, LocalFile):
+def _local(url: str | os.PathLike[str]) -> str:
+    """Return the path of a file that can be changed."""
+    path = _uncompressed(url)
+    if is_remote(path):
         raise ArchiveError("it is not a local file, so it cannot be changed", url=path)
-    return source
+    return local_path(path)
+
+
+def _uncompressed(url: str | os.PathLike[str]) -> str:
+    url = os.fspath(url)
+    if kind_of(url) is not None:
+        reason = "its name says that it is compressed; compressed files are only read: compress it afterwards"
+        raise ArchiveError(reason, url=url)
+    return url

@@ -1,4 +1,4 @@
-"""What the tests of the engines' plugins share: archives, an object store, a worker that dies.
+"""What the tests of the engines' plugins share: archives, an object store, fixtures, a worker that dies.
 
 Workers import it, too.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,20 @@ def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row.get("offset", row.get("id")))
 
 
-def write(folder: Path) -> None:
-    """Write every archive into a folder: whole, and as two files that a glob matches."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with every archive: whole, and as two files that a glob matches."""
+    folder = tmp_path_factory.mktemp("archives")
     for kind in SPECS:
         (folder / f"{kind}.bin").write_bytes(archive(kind))
     for number, half in enumerate((MAPPINGS[: FRAMES // 2], MAPPINGS[FRAMES // 2 :])):
         (folder / f"half-{number}.bin").write_bytes(b"".join(map(msgpack.packb, half)))
+    return folder
 
 
-@contextmanager
-def object_store(folder: Path) -> Iterator[dict[str, Any]]:
-    """Serve the files of a folder as s3://archives/; yield the storage options that reach them."""
+@pytest.fixture(scope="module")
+def store(folder: Path) -> Iterator[dict[str, Any]]:
+    """Serve the files of the folder as s3://archives/; yield the storage options that reach them."""
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
     moto = server.ThreadedMotoServer(port=0, verbose=False)
@@ -95,6 +98,19 @@ CASES = {
     "s3-glob": ("msgpack", "s3://archives/half-*.bin"),
     "s3-text": ("text", "s3://archives/text.bin"),
 }
+
+
+def options_for(case: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the options with which a case's files can be opened; start the object store if it needs it."""
+    return {"storage_options": request.getfixturevalue("store")} if case.startswith("s3") else {}
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path) -> Path:
+    """Return the path of 2500 lines, and of one after the first 1500 that cannot be decoded."""
+    path = tmp_path / "spoilt"
+    path.write_bytes(b"good\n" * 1500 + b"\xff\n" + b"good\n" * 1000)
+    return path
 
 
 def deadly(flag: Path) -> ReadCondition[str]:

@@ -22,13 +22,7 @@ from framestream.archives import ArchiveError  # noqa: E402
 from framestream_dask import read_dataframe, read_frames  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the engine's own code
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("archives")
-    kit.write(folder)
-    return folder
+folder, store, spoilt = kit.folder, kit.store, kit.spoilt
 
 
 @pytest.fixture(scope="module")
@@ -40,26 +34,17 @@ def client():
         yield client
 
 
-@pytest.fixture(scope="module")
-def store(folder):
-    with kit.object_store(folder) as options:
-        yield options
-
-
 @pytest.fixture
 def here():
     with dask.config.set(scheduler="sync"):
         yield
 
 
-def options_for(case, request):
-    return {"storage_options": request.getfixturevalue("store")} if case.startswith("s3") else {}
-
-
 @pytest.mark.parametrize("case", kit.CASES)
 def test_a_bag_has_the_rows_of_the_archive_in_their_order(case, folder, client, request):
     kind, url = kit.CASES[case]
-    bag = read_frames(url.format(folder=folder), kit.SPECS[kind], size=kit.SIZE, **options_for(case, request))
+    options = kit.options_for(case, request)
+    bag = read_frames(url.format(folder=folder), kit.SPECS[kind], size=kit.SIZE, **options)
     assert bag.npartitions > 2
     assert kit.expected(kind) == bag.compute()
 
@@ -67,9 +52,8 @@ def test_a_bag_has_the_rows_of_the_archive_in_their_order(case, folder, client, 
 @pytest.mark.parametrize("case", kit.CASES)
 def test_a_dataframe_has_the_same_rows_with_their_types(case, folder, client, request):
     kind, url = kit.CASES[case]
-    frame = read_dataframe(
-        url.format(folder=folder), kit.SPECS[kind], size=kit.SIZE, **options_for(case, request)
-    )
+    options = kit.options_for(case, request)
+    frame = read_dataframe(url.format(folder=folder), kit.SPECS[kind], size=kit.SIZE, **options)
     computed = frame.compute()
     assert dict(frame.dtypes) == dict(computed.dtypes)
     assert kit.expected(kind) == pyarrow.Table.from_pandas(computed, preserve_index=False).to_pylist()
@@ -84,26 +68,19 @@ def test_a_killed_worker_changes_nothing(folder, client, tmp_path):
     assert before != {w["pid"] for w in client.run(lambda: {"pid": __import__("os").getpid()}).values()}
 
 
-@pytest.fixture
-def spoilt(tmp_path):
-    path = tmp_path / "spoilt"
-    path.write_bytes(b"good\n" * 1000 + b"\xff\n" + b"good\n" * 1000)
-    return path
-
-
 def test_bad_frames_are_raised_skipped_and_counted_or_told(spoilt, here, caplog):
-    with pytest.raises(PayloadError, match="offset 5000 of"):
+    with pytest.raises(PayloadError, match="offset 7500 of"):
         read_frames(spoilt, "line", parts=4).compute()
     with caplog.at_level(logging.WARNING):
-        assert 2000 == read_frames(spoilt, "line", parts=4, on_error="skip").count().compute()
+        assert 2500 == read_frames(spoilt, "line", parts=4, on_error="skip").count().compute()
     assert f"skipped 1 bad frame of {spoilt}" in caplog.text
     rows = read_frames(spoilt, "line", parts=4, on_error="column")
-    assert 2001 == rows.count().compute()
+    assert 2501 == rows.count().compute()
     [bad] = rows.filter(lambda row: row["_error"]).compute()
-    assert (5000, None) == (bad["offset"], bad["frame"])
+    assert (7500, None) == (bad["offset"], bad["frame"])
     frame = read_dataframe(spoilt, "line", parts=4, on_error="column")
     assert 1 == frame._error.count().compute()
-    assert 2000 == len(read_dataframe(spoilt, "line", parts=4, on_error="skip"))
+    assert 2500 == len(read_dataframe(spoilt, "line", parts=4, on_error="skip"))
 
 
 def test_a_schema_chooses_columns(folder, here):

@@ -19,13 +19,7 @@ from framestream.archives import ArchiveError  # noqa: E402
 from framestream_ray import Frames, read_frames  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the engine's own code
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("archives")
-    kit.write(folder)
-    return folder
+folder, store, spoilt = kit.folder, kit.store, kit.spoilt
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,16 +39,10 @@ def cluster():
         ray.shutdown()
 
 
-@pytest.fixture(scope="module")
-def store(folder):
-    with kit.object_store(folder) as options:
-        yield options
-
-
 @pytest.mark.parametrize("case", kit.CASES)
 def test_a_dataset_has_the_rows_of_the_archive(case, folder, request):
     kind, url = kit.CASES[case]
-    options = {"storage_options": request.getfixturevalue("store")} if case.startswith("s3") else {}
+    options = kit.options_for(case, request)
     dataset = read_frames(url.format(folder=folder), kit.SPECS[kind], size=kit.SIZE, **options)
     assert kit.expected(kind) == kit.in_order(dataset.take_all())
 
@@ -63,13 +51,6 @@ def test_a_killed_worker_changes_nothing(folder, tmp_path):
     dataset = read_frames(folder / "text.bin", kit.deadly(tmp_path / "killed"), size=kit.SIZE)
     assert kit.expected("text") == kit.in_order(dataset.take_all())
     assert (tmp_path / "killed").exists()
-
-
-@pytest.fixture
-def spoilt(tmp_path):
-    path = tmp_path / "spoilt"
-    path.write_bytes(b"good\n" * 1500 + b"\xff\n" + b"good\n" * 1000)
-    return path
 
 
 def test_bad_frames_are_raised_skipped_or_told(spoilt):

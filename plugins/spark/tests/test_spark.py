@@ -24,19 +24,7 @@ import engine_kit as kit
 from framestream.archives import ArchiveError
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the engine's own code
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("archives")
-    kit.write(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def store(folder):
-    with kit.object_store(folder) as options:
-        yield options
+folder, store, spoilt = kit.folder, kit.store, kit.spoilt
 
 
 @contextmanager
@@ -98,17 +86,15 @@ def load(spark, url, spec, **options):
 @pytest.mark.parametrize("case", kit.CASES)
 def test_the_format_has_the_rows_of_the_archive(case, folder, spark, request):
     kind, url = kit.CASES[case]
-    options = {"size": kit.SIZE}
-    if case.startswith("s3"):
-        options["storage_options"] = json.dumps(request.getfixturevalue("store"))
-    frame = load(spark, url.format(folder=folder), kit.SPECS[kind], **options)
+    options = {name: json.dumps(value) for name, value in kit.options_for(case, request).items()}
+    frame = load(spark, url.format(folder=folder), kit.SPECS[kind], size=kit.SIZE, **options)
     assert kit.expected(kind) == kit.in_order(dicts(frame))
 
 
 @pytest.mark.parametrize("case", ["path", "binary", "s3-glob"])
 def test_the_workers_find_the_borders(case, folder, spark, request):
     kind, url = kit.CASES[case]
-    options = {"storage_options": request.getfixturevalue("store")} if case.startswith("s3") else {}
+    options = kit.options_for(case, request)
     frame = read_frames(spark, url.format(folder=folder), kit.SPECS[kind], size=kit.SIZE, **options)
     assert kit.expected(kind) == kit.in_order(dicts(frame))
 
@@ -118,13 +104,6 @@ def test_a_killed_worker_changes_nothing(folder, spark, tmp_path):
     frame = read_frames(spark, folder / "text.bin", kit.deadly(tmp_path / "killed"), size=kit.SIZE)
     assert kit.expected("text") == kit.in_order(dicts(frame))
     assert (tmp_path / "killed").exists()
-
-
-@pytest.fixture
-def spoilt(tmp_path):
-    path = tmp_path / "spoilt"
-    path.write_bytes(b"good\n" * 1500 + b"\xff\n" + b"good\n" * 1000)
-    return path
 
 
 def test_bad_frames_are_raised_skipped_or_told(spoilt, spark):
