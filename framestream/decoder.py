@@ -727,9 +727,10 @@ class FrameDecoder:
         on_payload_error: Callable[[PayloadError], object] | None = None,
         offset: int = 0,
     ) -> None:
-        for option, value in (("max_frame_size", max_frame_size), ("offset", offset)):
-            if value < 0:
-                raise ValueError(f"{option} is {value}; it must not be negative")
+        if max_frame_size < 0:
+            raise ValueError(f"max_frame_size is {max_frame_size}; it must not be negative")
+        if offset < 0:
+            raise ValueError(f"offset is {offset}; it must not be negative")
         self.max_frame_size = max_frame_size
         self.on_oversize: OnOversize = check_policy(on_oversize)
         self.on_discard = on_discard

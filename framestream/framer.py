@@ -294,7 +294,7 @@ class ReadCondition(ABC, Generic[T_co]):
 
         Only conditions that synchronise are asked, by readers that begin in the middle: of an archive read by
         several processes, or of a stream that has lost bytes. ``window.taken`` bytes come before
-        several processes, or of a stream that lost bytes. ``window.taken`` bytes come before
+        ``window.start``, at least one, and `lookbehind` of them are in the data, or all of them. Padding may
         come first at the place returned.
 
         Pure, like `find`. `NeedMore` with `resume` says that no frame begins before that index, where the

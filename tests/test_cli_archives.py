@@ -64,6 +64,13 @@ def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):
     assert bars[-1] == f"{'64 to 127':>24} bytes ▊ 1"
 
 
+def test_stats_of_several_files_count_the_bytes_of_all(framestream, tmp_path):
+    for name, content in (("a.log", b"one\ntwo\n"), ("b.log", b"x\n")):
+        (tmp_path / name).write_bytes(content)
+    printed = framestream("stats", "line", tmp_path / "*.log")
+    assert {"frames          3", "bytes           10", "in frames       10"} <= set(printed.out.splitlines())
+
+
 def test_stats_of_a_broken_file_tell_what_is_wrong(framestream, file):
     printed = framestream("stats", "length-prefix:2", file)
     assert printed.status == 1

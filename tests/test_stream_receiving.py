@@ -294,13 +294,13 @@ async def iterate_batches(stream, framer):
         pass
 
 
-async def handle(stream, framer):
+async def call_back(stream, framer):
     stream.on_frame(framer, lambda _: None)
     await stream.wait_closed()
 
 
 @once
-@pytest.mark.parametrize("read_on", [read_all, iterate, iterate_batches, handle])
+@pytest.mark.parametrize("read_on", [read_all, iterate, iterate_batches, call_back])
 @pytest.mark.parametrize(("framer", "wire"), [
     (Line(), b"\n"),
     (LengthPrefix(1, max_size=1), b"\0"),

@@ -6,6 +6,7 @@ A local file needs nothing else. A file that fsspec opens (S3, HTTP, ...) needs 
 from __future__ import annotations
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,8 @@ class LocalFile(Source):
             status = os.stat(path)
             if os.path.isdir(path):
                 raise IsADirectoryError(f"it is a directory; give its files, such as {path}/*")
+            if not stat.S_ISREG(status.st_mode):
+                raise ArchiveError("it is a pipe or a device, which cannot be read in parts", url=path)
             return cls(path, status.st_size, status.st_mtime_ns)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:

@@ -50,7 +50,7 @@ def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
         if found.error is not None:
             report(split.source.url, _without_source(found.error))
     seconds = max(time.monotonic() - started, 1e-9)
-    size = splits[-1].stop
+    size = _size(splits)
     say(f"{'frames':<16}{total.frames}")
     say(f"{'bad frames':<16}{total.bad}")
     say(f"{'bytes':<16}{size}")
@@ -230,6 +230,10 @@ def cut_file(
 
 def _splits(file: str, condition: ReadCondition[Any], max_size: int | None) -> list[Split]:
     return [replace(split, max_size=max_size) for split in plan(file, condition, size=SIZE)]
+
+
+def _size(splits: list[Split]) -> int:
+    return sum(split.stop - split.start for split in splits)
 
 
 def _without_source(error: Exception) -> Exception:

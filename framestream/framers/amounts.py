@@ -56,8 +56,11 @@ class Exactly(_Sized, metaclass=Interned):
 
     def __post_init__(self) -> None:
         check_count("size", self.size)
-        object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
-        self.__dict__.update(can_be_empty=self.size == 0, synchronises="exact" if self.size else None)
+        self.__dict__.update(
+            max_size=max(self.size, _ROOM_FOR_A_BATCH),
+            can_be_empty=self.size == 0,
+            synchronises="exact" if self.size else None,
+        )
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,12 @@ class DelimiterSearch(Framer[T]):
 
     def _adopt(self, delimiters: tuple[bytes, ...]) -> None:
         shortest, *longer = sorted(set(delimiters), key=len)
+        longest = max(map(len, delimiters))
         self.__dict__.update(
             # Counted even if delimiters are kept and so are payload: bytes that may begin one
             # are not yet too much.
-            overhead=max(map(len, delimiters)),
-            lookbehind=max(map(len, delimiters)),
+            overhead=longest,
+            lookbehind=longest,
             # If the end of one is the beginning of another, the bytes before decide which it was.
             synchronises="likely" if any(starmap(_overlap, product(delimiters, repeat=2))) else "exact",
             _written=b"" if self.keep else delimiters[0],

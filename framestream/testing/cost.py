@@ -45,7 +45,7 @@ _MOST_STARTS = 8
 _MOST_HELD = 16
 _NOISE = 3072
 
-_NO_SLOW_FRAME = "no slow_frame was given and none could be grown from the examples"
+NO_SLOW_FRAME = "no slow_frame was given and none could be grown from the examples"
 _RESUME = (
     "search from window.resume instead of window.start, and return NeedMore(resume=...) with the index up "
     "to which nothing was found; where a header tells the size, return the span at once, for it may end "
@@ -158,7 +158,7 @@ def check_linear_cost(suite: Suite) -> str | None:
     """A frame that arrives byte by byte costs twice as much if it is twice as long."""
     pair = slow_frames(suite)
     if pair is None:
-        return _NO_SLOW_FRAME
+        return NO_SLOW_FRAME
     with _tracing():
         meters = _metered(suite.framer, pair, lambda framer, chunks: deque(drip(framer, *chunks), maxlen=0))
     what = "a frame that arrives byte by byte"
@@ -185,7 +185,7 @@ def check_resume(suite: Suite) -> str | None:
     """
     pair = slow_frames(suite)
     if pair is None:
-        return _NO_SLOW_FRAME
+        return NO_SLOW_FRAME
     frame, asked = pair.long, set(prefix_lengths(len(pair.long))[1:-1])
     for progress, window, answer in drip(suite.framer, frame):
         hidden, size = progress.resume - _HEADER, len(window.data)
@@ -253,7 +253,7 @@ def check_memory(suite: Suite) -> str | None:
     """
     pair = slow_frames(suite)
     if pair is None:
-        return _NO_SLOW_FRAME
+        return NO_SLOW_FRAME
     short, long = (_held(suite.framer, frame) for frame in pair)
     most = _MOST_HELD * (len(pair.long) - len(pair.short)) + _NOISE
     if long - short > most:

@@ -11,7 +11,7 @@ from typing import Any
 from framestream.errors import FramingError, counted
 from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.testing.contract import ConformanceError, ask, describe_error, is_padding
-from framestream.testing.cost import CountedBytes, compare_cost, slow_frames
+from framestream.testing.cost import NO_SLOW_FRAME, CountedBytes, compare_cost, slow_frames
 from framestream.testing.driver import Reading
 from framestream.testing.suite import Suite, prefix_lengths
 
@@ -193,7 +193,7 @@ def check_start_cost(suite: Suite) -> str | None:
         return None
     pair = slow_frames(suite)
     if pair is None:
-        return "no slow_frame was given and none could be grown from the examples"
+        return NO_SLOW_FRAME
     meters = [SimpleNamespace(examined=0, entitled=0) for _ in pair]
 
     def note(meter: SimpleNamespace, window: Window) -> None:
