@@ -197,6 +197,18 @@ def test_processes_give_the_results_in_order(tmp_path: Path, name: str) -> None:
     assert [offset for offsets in results for offset in offsets] == expected
 
 
+def test_what_a_process_prints_goes_to_standard_error(tmp_path: Path, capfd: Any) -> None:
+    """As a framer's module may, when it is imported there: standard output is the results'."""
+    path, _, framer = a_file(tmp_path, "line")
+    list(process(plan(path, framer, parts=2), chatter, jobs=2))
+    assert capfd.readouterr() == ("", "printed\n" * 2)
+
+
+def chatter(reader: Reader) -> None:
+    print("printed")
+    reader.drain()
+
+
 def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
     path, _, framer = a_file(tmp_path, "prefix")
     with pytest.raises(WorkerError, match="killed"):
