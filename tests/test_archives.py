@@ -21,6 +21,7 @@ from framestream import (
     EncodeError,
     Exactly,
     FixedLength,
+    Framer,
     FramerContractError,
     FramingError,
     IncompleteFrame,
@@ -504,6 +505,26 @@ def test_what_an_earlier_repair_cut_off_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="torn-5: it holds what an earlier repair cut off; move it away"):
         repair(path, PREFIX)
     assert (path.read_bytes(), torn.read_bytes()) == (b"\0\3one\0\3xy", b"\0\3tw")
+
+
+@pytest.mark.parametrize(
+    ("framer", "there", "frame"),
+    [
+        (Line(), b"one\ntw", "more"),
+        (UntilClose(), b"one", b"more"),
+        (Delimiter(b";", last=True), b"a;b", b"c"),
+    ],
+    ids=str,
+)
+def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
+    tmp_path: Path, framer: Framer[Any], there: bytes, frame: Any
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(there)
+    with pytest.raises(ArchiveError, match=rf"would be joined to its last frame \(at offset {len(there)}\)"):
+        append(path, [frame], framer)
+    assert path.read_bytes() == there
+    assert append(path, [], framer) == 0
 
 
 def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from loopback import (
     reset_on_close,
     tls_contexts,
 )
-from stream_pairs import passes, until
+from stream_pairs import joined, passes, until
 
 from framestream import (
     AddressError,
@@ -365,6 +365,28 @@ async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told,
         ((message, trace),) = messages
         assert message.startswith(f"{address}: connection ended by what the peer sent: ")
         assert (True, None) == (told in message, trace)
+
+
+@pytest.mark.parametrize(
+    ("full", "failures"), [("read", (1, 0)), ("write", (0, 1)), ("read of another stream", (0, 1))]
+)
+async def test_a_full_buffer_is_the_fault_of_who_filled_it(full, failures, caplog):
+    async def handle(stream):
+        if full == "write":
+            stream.write(bytes(200))
+        async with joined("unix", max_buffer_size=100) as (ours, other):
+            await other.write(b"x" * 200)
+            await (stream if full == "read" else ours).read(LINE)
+
+    limits = {"max_buffer_size": 100, "max_write_buffer_size": 100}
+    async with await serve(handle, HERE, **limits) as server:
+        async with await connect(server.url) as client:
+            await client.write(b"x" * 200)
+            await until(lambda: server.stats.accepted and not server.stats.open)
+        assert failures == (server.stats.peer_failures, server.stats.handler_failures)
+    (told,) = [record for record in caplog.records if record.name == "framestream.server"]
+    assert "limit 100" in told.getMessage()
+    assert (told.exc_info is None) == (failures == (1, 0))
 
 
 @pytest.mark.parametrize(

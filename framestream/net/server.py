@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 from framestream._events import events
 from framestream.checks import check_seconds
 from framestream.errors import (
+    BufferFull,
     FramestreamError,
     FrameTooLarge,
     FramingError,
@@ -485,9 +486,10 @@ class Server:
         words, kind = describe_error(cause), type(cause).__name__
         # A handler may use other streams, too: their failures are the handler's.
         is_ours = stream is None or failed_at(stream, cause)
-        if is_ours and isinstance(cause, FramingError | PayloadError):
+        if is_ours and isinstance(cause, FramingError | PayloadError | BufferFull):
             stats.peer_failures += 1
-            framer = f" [{cause.framer}]" if cause.framer else ""
+            name = getattr(cause, "framer", "")
+            framer = f" [{name}]" if name else ""
             what = f"connection ended by what the peer sent: {words}{framer}"
             self._log(logging.WARNING, what, stream, peer)
         elif (is_ours and isinstance(cause, _LOST_PEER)) or (is_gone and is_reset(cause)):
@@ -556,6 +558,8 @@ def failed_at(stream: IOStream, error: BaseException) -> bool:
         return stats.payload_errors > 0
     if isinstance(error, FrameTooLarge):
         return stats.oversize > 0
+    if isinstance(error, BufferFull):
+        return stream.error is error  # it read too much; one of a write leaves the stream open
     if isinstance(error, FramingError) and not isinstance(error, IncompleteFrame):
         return stats.broken > 0 or stream.error is error
     if isinstance(error, StreamTimeout):
