@@ -748,7 +748,7 @@ class FrameDecoder:
         self._error_place = (0, 0)  # offset and size of its bad frame
         self._cut = 0  # frames delivered or cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
-        self._size = 0  # bytes it took, header and delimiter included
+        self._size = 0  # bytes it took, header and delimiter included; or those of a batch, on average
         self._run = 0  # frames delivered in a row for one condition
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._undecodable = 0  # see `stats`
@@ -1272,6 +1272,7 @@ class FrameDecoder:
         self._batch = Batch(condition, buffer, end, len(frames), limit, last)
         self._cut += len(frames)
         self._quota = max(self._quota, 2 * most)
+        self._size = (end - start) // len(frames)
         buffer.advance(end - start)
         return frames
 

@@ -21,6 +21,7 @@ from framestream import (
     EncodeError,
     Exactly,
     FixedLength,
+    Framer,
     FramerContractError,
     FramingError,
     IncompleteFrame,
@@ -196,6 +197,18 @@ def test_processes_give_the_results_in_order(tmp_path: Path, name: str) -> None:
     assert [offset for offsets in results for offset in offsets] == expected
 
 
+def test_what_a_process_prints_goes_to_standard_error(tmp_path: Path, capfd: Any) -> None:
+    """As a framer's module may, when it is imported there: standard output is the results'."""
+    path, _, framer = a_file(tmp_path, "line")
+    list(process(plan(path, framer, parts=2), chatter, jobs=2))
+    assert capfd.readouterr() == ("", "printed\n" * 2)
+
+
+def chatter(reader: Reader) -> None:
+    print("printed")
+    reader.drain()
+
+
 def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
     path, _, framer = a_file(tmp_path, "prefix")
     with pytest.raises(WorkerError, match="killed"):
@@ -337,6 +350,59 @@ def test_a_stale_index_is_refused_with_the_reason(tmp_path: Path) -> None:
         plan(path, framer)
 
 
+WILD: dict[str, Any] = {
+    "size": [-1, 1 << 63, "x", 1.5, None],
+    "count": [-1, 1 << 40, 1 << 63, "x", 2.5, None],
+    "offsets": [[-1], [1 << 63], [1 << 63, 1 << 63], [0, 1 << 40], [1 << 20, -5], ["x"], [1.5], 7, None],
+    "counts": [[-1], [1 << 63], [], ["x"], None],
+    "places": [
+        [[0, 5]],
+        [[-1, 0]],
+        [[0, 0], [9, 1 << 60]],
+        [[0, 0], [9, 5], [3, 6]],
+        [[0.0, 0]],
+        [[0]],
+        "x",
+        None,
+    ],
+    "framestream-index": [0, None],
+    "more": [1],
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_an_index_of_wild_numbers_is_refused(tmp_path: Path, name: str) -> None:
+    path, _, framer = a_file(tmp_path, "prefix")
+    make_index(path, framer)
+    beside = Path(path + ".fsindex")
+    true = msgpack.unpackb(beside.read_bytes())
+    for wild in WILD[name]:
+        beside.write_bytes(msgpack.packb(true | {name: wild}))
+        for use in (Archive, plan):
+            with pytest.raises(ArchiveError, match=r"fsindex: .*make it again"):
+                use(path, framer)
+
+
+def test_an_index_that_is_not_true_is_told(tmp_path: Path) -> None:
+    path, data, framer = a_file(tmp_path, "prefix")
+    count = make_index(path, framer).count
+    beside = Path(path + ".fsindex")
+    beside.write_bytes(msgpack.packb(msgpack.unpackb(beside.read_bytes()) | {"count": count + 1}))
+    archive = Archive(path, framer)
+    for ask in (archive.__getitem__, archive.record):
+        with pytest.raises(ArchiveError, match=f"the index is wrong: frame {count} is not where it says"):
+            ask(count)
+    assert len(data) > count
+
+
+def test_what_is_much_too_large_for_an_index_is_not_read(tmp_path: Path) -> None:
+    path, _, framer = a_file(tmp_path, "prefix")
+    with open(path + ".fsindex", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ArchiveError, match=r"fsindex: it has \d+ bytes; at most 16\d+ are read"):
+        plan(path, framer)
+
+
 def test_no_index_is_written_of_a_broken_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\0\3ab")
@@ -451,6 +517,26 @@ def test_what_an_earlier_repair_cut_off_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="torn-5: it holds what an earlier repair cut off; move it away"):
         repair(path, PREFIX)
     assert (path.read_bytes(), torn.read_bytes()) == (b"\0\3one\0\3xy", b"\0\3tw")
+
+
+@pytest.mark.parametrize(
+    ("framer", "there", "frame"),
+    [
+        (Line(), b"one\ntw", "more"),
+        (UntilClose(), b"one", b"more"),
+        (Delimiter(b";", last=True), b"a;b", b"c"),
+    ],
+    ids=str,
+)
+def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
+    tmp_path: Path, framer: Framer[Any], there: bytes, frame: Any
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(there)
+    with pytest.raises(ArchiveError, match=rf"would be joined to its last frame \(at offset {len(there)}\)"):
+        append(path, [frame], framer)
+    assert path.read_bytes() == there
+    assert append(path, [], framer) == 0
 
 
 def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgpack
 import pytest
 
 from framestream import LengthPrefix, Line
@@ -89,6 +90,47 @@ def test_an_index_keeps_where_decompression_can_begin(tmp_path: Path) -> None:
         file.write(gzip.compress(b"\0\4more"))
     with pytest.raises(ArchiveError, match=r"stale: the file had .* bytes"):
         Archive(path, PREFIX)
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [
+        {"size": 1 << 62},
+        {"size": -1},
+        {"places": [[0, 0], [5, -1]]},
+        {"places": [[0, 0], [5, 1 << 62]]},
+        {"places": [[0, "x"]]},
+        {"ends": b""},
+    ],
+)
+def test_the_places_of_a_wild_or_foreign_index_are_not_used(tmp_path: Path, wild: dict[str, Any]) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n"))
+    make_index(path, Line())
+    beside = Path(f"{path}.fsindex")
+    beside.write_bytes(msgpack.packb(msgpack.unpackb(beside.read_bytes()) | wild))
+    assert [frame for split in plan(path, Line()) for frame in split.frames()] == ["one", "two"]
+
+
+@pytest.mark.parametrize(("size", "how"), [(4, "more"), (6, "more"), (12, "less")])
+def test_a_file_that_is_not_as_large_as_its_index_says_is_told(tmp_path: Path, size: int, how: str) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n"))
+    make_index(path, Line())
+    beside = Path(f"{path}.fsindex")
+    fields = msgpack.unpackb(beside.read_bytes())
+    beside.write_bytes(msgpack.packb(fields | {"size": size, "count": 0, "offsets": [], "counts": []}))
+    with pytest.raises(ArchiveError, match=f"it holds {how} than when it was planned"):
+        list(plan(path, Line())[0].frames())
+
+
+def test_the_index_of_other_contents_is_not_used_where_the_store_tells_no_version() -> None:
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    store.pipe("/replaced.gz", gzip.compress(b"one\n"))
+    make_index("memory://replaced.gz", Line())
+    store.pipe("/replaced.gz", gzip.compress(b"one\ntwo\nthree\n"))
+    (split,) = plan("memory://replaced.gz", Line())
+    assert list(split.frames()) == ["one", "two", "three"]
 
 
 def test_a_file_with_nothing_in_it_has_one_split_without_frames(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+from typing import Any
 
 import msgpack
 import pytest
@@ -46,6 +47,20 @@ def test_bad_frames_are_raised_or_skipped_and_counted_or_become_rows(caplog):
     told = list(rows(split, on_error="column"))
     assert [None, True, None, True] == [row["_error"] and "offset" in row["_error"] for row in told]
     assert [0, 2, 4, 6] == [row["offset"] for row in told]
+
+
+def test_a_misspelt_choice_is_refused_and_skips_nothing():
+    split = whole(b"a\n\xff\n", Line())
+    wrong: Any = "Raise"
+    for read in (
+        lambda: list(split.frames(on_error=wrong)),
+        lambda: list(split.records(on_error=wrong)),
+        lambda: list(rows(split, on_error=wrong)),
+        lambda: split.to_arrow(on_error=wrong),
+        lambda: Columns.of([split], pyarrow.schema({"frame": pyarrow.string()}), on_error=wrong),
+    ):
+        with pytest.raises(ValueError, match="on_error is 'Raise'; it must be one of raise, skip, column"):
+            read()
 
 
 @pytest.mark.parametrize("on_error", ["skip", "column"])

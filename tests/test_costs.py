@@ -129,6 +129,17 @@ def test_many_frames_cost_time_in_proportion_to_their_number(
     assert_linear(cost, 200 if size == 1 else 20_000)
 
 
+@pytest.mark.parametrize("method", ["next_frame", "next_batch"])
+@pytest.mark.parametrize("wire", [b"x" * 63 + b"\n", b"x" * 999 + b"\n"], ids=len)
+def test_frames_that_arrive_together_are_cut_together(wire: bytes, method: str) -> None:
+    counting, decoder, chunks = Counting(Delimiter(b"\n")), FrameDecoder(), 20
+    for _ in range(chunks):
+        decoder.receive_data(wire * ((1 << 16) // len(wire)))
+        while getattr(decoder, method)(counting) is not NEED_DATA:
+            pass
+    assert counting.asked <= 3 * chunks
+
+
 class Judged(Counting):
     """Count what `split` is shown: all of a batch may be cut before it is decoded, and then thrown away."""
 

@@ -32,7 +32,7 @@ ROOMS = {
     "checks": "",
     "transport": "errors checks",
     "stream": "errors framer decoder iterate framers transport _events checks",
-    "archives": "errors framer decoder iterate",
+    "archives": "errors framer decoder iterate checks",
     "net": "errors framer decoder iterate framers transport stream _events checks",
     "blocking": "errors framer decoder iterate transport stream net _events",
     "registry": "errors framer framers _events",

@@ -85,6 +85,8 @@ class Archive(Sequence[Any]):
             for some, error in self._split(block).read().pieces():
                 frames += some if error is None else [_Bad(error)]
             self._block = block, frames
+        if place >= len(self._block[1]):
+            raise self._is_wrong(index)
         frame = self._block[1][place]
         if isinstance(frame, _Bad):
             raise frame.error
@@ -98,7 +100,14 @@ class Archive(Sequence[Any]):
     def record(self, index: int) -> Record:
         """Return a frame, or the error of a bad one, and its place in the file."""
         block, place = self._place(index)
-        return next(islice(self._split(block).records(on_error="column"), place, None))
+        record = next(islice(self._split(block).records(on_error="column"), place, None), None)
+        if record is None:
+            raise self._is_wrong(index)
+        return record
+
+    def _is_wrong(self, index: int) -> ArchiveError:
+        reason = f"the index is wrong: frame {index} is not where it says; make it again"
+        return ArchiveError(reason, url=self.source.url + INDEX)
 
     def _place(self, index: int) -> tuple[int, int]:
         """Return the block between two marks that a frame is in, and which of its frames it is."""

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from framestream.archives.source import CHUNK, INDEX, Source
+from framestream.archives.index import Index, checksum_of_ends
+from framestream.archives.source import CHUNK, Source
 from framestream.errors import ArchiveError, describe_error
 
 Kind: TypeAlias = Literal["gzip", "zstd"]
@@ -25,6 +26,7 @@ KINDS: Final[dict[str, Kind]] = {".gz": "gzip", ".bgz": "gzip", ".zst": "zstd", 
 _BETWEEN_PLACES: Final = 1 << 20  # decompressed bytes
 # What is given to a decompressor at once: it copies what it leaves, and may stop after a few bytes.
 _BITE: Final = 1 << 13
+_MOST_RATIO: Final = 16  # as a power of two: zstd stores a block of 128 KiB in 4 bytes
 
 logger = logging.getLogger("framestream.archives")
 
@@ -90,10 +92,11 @@ class Compressed(Source):
             at += len(data)
             if piece:
                 yield piece
-            if at >= end:
-                return
-        if at < end:
-            raise ArchiveError("it holds less than when it was planned; plan again", url=self.url)
+            if at > end or at == end < self.size:
+                break
+        if at < end or at > end == self.size:
+            how = "less" if at < end else "more"
+            raise ArchiveError(f"it holds {how} than when it was planned; plan again", url=self.url)
 
     def snapped(self, borders: list[int]) -> list[int]:
         """Return the places nearest to the borders."""
@@ -105,9 +108,9 @@ class Compressed(Source):
             )
         return snapped
 
-    def read_beside(self, suffix: str) -> bytes | None:
+    def read_beside(self, suffix: str, most: int) -> bytes | None:
         """Return the file whose name has one suffix more, or None if there is none."""
-        return self.stored.read_beside(suffix)
+        return self.stored.read_beside(suffix, most)
 
     def write_beside(self, suffix: str, data: bytes) -> None:
         """Write such a file, completely or not at all."""
@@ -116,15 +119,15 @@ class Compressed(Source):
 
 def _known_places(stored: Source) -> tuple[int, tuple[tuple[int, int], ...]] | None:
     """Return the size of the contents, and the places, if the index of the file is up to date."""
-    import msgpack  # noqa: PLC0415 - reading without an index does not need it
-
     try:
-        fields = msgpack.unpackb(stored.read_beside(INDEX) or b"\x80")
-        if fields.get("version") == str(stored.version) and fields["places"]:
-            return fields["size"], tuple((place, at) for place, at in fields["places"])
-    except Exception:  # noqa: BLE001, S110 - the user of the index reports its errors
-        pass
-    return None
+        index = Index.load(stored)
+    except ArchiveError:  # who needs the index reports it
+        return None
+    if index is None or not index.places or index.size > stored.size << _MOST_RATIO:
+        return None
+    if index.version != str(stored.version) or index.ends != checksum_of_ends(stored):
+        return None
+    return index.size, index.places
 
 
 def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int, bytes]]:

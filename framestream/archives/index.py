@@ -10,7 +10,7 @@ import hashlib
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Any, Final
 
 from framestream.archives.source import INDEX, Source
@@ -20,6 +20,7 @@ from framestream.framer import ReadCondition
 
 _FORMAT: Final = 1
 _ENDS: Final = 1 << 16  # bytes at either end that the checksum covers
+_LEAST: Final = 1 << 24  # bytes that an index may always have; else an eighth of its file
 _AGAIN: Final = "make it again with `framestream index`"
 
 
@@ -59,10 +60,9 @@ class Index:
             ArchiveError: it is damaged, or belongs to another state of the file, or to another framing.
         """
         url = source.url + INDEX
-        data = source.read_beside(INDEX)
-        if data is None:
+        index = cls.load(source)
+        if index is None:
             return None
-        index = cls._loads(data, url)
         spec, version = str(condition), str(source.version)
         for reason, is_other in (
             (f"it is of the framing {index.spec}, not {spec}", index.spec != spec),
@@ -73,6 +73,16 @@ class Index:
             if is_other:
                 raise ArchiveError(f"the index is stale: {reason}; {_AGAIN}", url=url)
         return index
+
+    @classmethod
+    def load(cls, source: Source) -> Index | None:
+        """Return the index next to a file, whatever it is the index of, or None if there is none.
+
+        Raises:
+            ArchiveError: it is damaged, or much too large.
+        """
+        data = source.read_beside(INDEX, source.stored.size // 8 + _LEAST)
+        return None if data is None else cls._loads(data, source.url + INDEX)
 
     def save(self, source: Source) -> str:
         """Write it next to its file, completely or not at all; return where."""
@@ -106,10 +116,28 @@ class Index:
                 raise ValueError("another version wrote it")
             marks = Marks()
             marks = Marks(*(array("Q", accumulate(fields.pop(name))) for name in ("offsets", "counts")))
-            return cls(**fields, marks=marks)
+            places = tuple((place, at) for place, at in fields.pop("places"))
+            index = cls(**fields, marks=marks, places=places)
+            index._check()
+            return index
         except Exception as error:
             reason = f"it is not an index that can be read ({describe_error(error)}); {_AGAIN}"
             raise ArchiveError(reason, url=url) from error
+
+    def _check(self) -> None:
+        """Raise ValueError or TypeError for what no file can have."""
+        numbers = [self.size, self.count, *chain.from_iterable(self.places)]
+        if any(type(number) is not int for number in numbers):
+            raise TypeError("a number is none")
+        offsets, counts = self.marks.offsets, self.marks.counts
+        starts, at = [place for place, _ in self.places], [at for _, at in self.places]
+        rising = (*offsets, self.size), (*counts, self.count, self.size + 1), starts, (*at, self.size)
+        if (
+            len(offsets) != len(counts)
+            or at[:1] > [0]
+            or any(before > value for values in rising for before, value in pairwise((0, *values)))
+        ):
+            raise ValueError("its places are not in order")
 
 
 def checksum_of_ends(source: Source) -> bytes:

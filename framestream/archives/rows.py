@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 
-from framestream.archives.split import OnError, Record, Split
+from framestream.archives.split import ON_ERROR, OnError, Record, Split
 from framestream.archives.stitch import Map, stitch
+from framestream.checks import check_choice
 from framestream.errors import ArchiveError, PayloadError, counted
 
 Row: TypeAlias = dict[str, Any]
@@ -50,6 +51,7 @@ class _Verdict:
     """Raises the error of a bad frame, or counts it."""
 
     def __init__(self, split: Split, on_error: OnError) -> None:
+        check_choice("on_error", on_error, ON_ERROR)
         self.split, self.on_error = split, on_error
         self.count = 0
         self.first: Exception | None = None
@@ -105,6 +107,7 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
 
     Raises:
         FramingError, PayloadError, ArchiveError: as `Split.records`.
+        ValueError: `on_error` is none of these words.
     """
     done = 0
     for placed in (False, True):
@@ -150,6 +153,7 @@ class Columns:
     names: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        check_choice("on_error", self.on_error, ON_ERROR)
         object.__setattr__(self, "names", frozenset(self.schema.names))
 
     @classmethod

@@ -52,8 +52,12 @@ class Source(ABC):
         """Return the borders at which reading can begin without reading the bytes before them."""
         return borders
 
-    def read_beside(self, suffix: str) -> bytes | None:
-        """Return the file whose name has one suffix more, or None if there is none."""
+    def read_beside(self, suffix: str, most: int) -> bytes | None:
+        """Return the file whose name has one suffix more, or None if there is none.
+
+        Raises:
+            ArchiveError: it cannot be read, or has more than `most` bytes.
+        """
         return None
 
     def write_beside(self, suffix: str, data: bytes) -> None:
@@ -118,12 +122,14 @@ class LocalFile(Source):
                 yield chunk
             self._check(file)
 
-    def read_beside(self, suffix: str) -> bytes | None:
+    def read_beside(self, suffix: str, most: int) -> bytes | None:
         """Return the file whose name has one suffix more, or None if there is none."""
         path = self.url + suffix
-        with _telling(path), suppress(FileNotFoundError), open(path, "rb") as file:
-            return file.read()
-        return None
+        if not os.path.exists(path):
+            return None
+        file = LocalFile.of(path)
+        _check_size(path, file.size, most)
+        return b"".join(file.chunks(0))
 
     def write_beside(self, suffix: str, data: bytes) -> None:
         """Write such a file, completely or not at all."""
@@ -189,10 +195,12 @@ class RemoteFile(Source):
                     ahead = executor.submit(read, start, min(start + BLOCK, end))
                 yield block
 
-    def read_beside(self, suffix: str) -> bytes | None:
+    def read_beside(self, suffix: str, most: int) -> bytes | None:
         """Return the file whose name has one suffix more, or None if there is none."""
-        store, path = _store(self.url + suffix, self.options)
-        with _telling(self.url + suffix), suppress(FileNotFoundError):
+        url = self.url + suffix
+        with _telling(url), suppress(FileNotFoundError):
+            store, path = _store(url, self.options)
+            _check_size(url, _status(url, store, path)[0], most)
             data: bytes = store.cat_file(path)
             return data
         return None
@@ -280,6 +288,11 @@ def check_unchanged(
         raise ArchiveError(
             f"it has changed since it was planned ({version}, {version_now}); plan again", url=url
         )
+
+
+def _check_size(url: str, size: int, most: int) -> None:
+    if size > most:
+        raise ArchiveError(f"it has {size} bytes; at most {most} are read", url=url)
 
 
 def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:

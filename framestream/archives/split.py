@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain, repeat
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from framestream.archives.guess import find_start
 from framestream.archives.source import Source
+from framestream.checks import check_choice
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, End, FrameDecoder
 from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError
 from framestream.framer import ReadCondition
@@ -24,6 +25,8 @@ from framestream.iterate import condition_of, feed
 
 OnError: TypeAlias = Literal["raise", "skip", "column"]
 BadFrame: TypeAlias = "PayloadError | FrameTooLarge"
+
+ON_ERROR: Final[tuple[str, ...]] = get_args(OnError)
 
 BETWEEN_MARKS: Final = 1 << 16
 """How many bytes there are at least from one mark to the next."""
@@ -149,7 +152,8 @@ class Reader:
     Bad frames are those that cannot be decoded, and those above the limit whose end is known. With
     ``on_error="raise"`` the first of them is raised. With ``"skip"`` they are left out, and counted; with
     ``"column"`` they are among the records, with their error. Any other error ends the file: a
-    `FramingError` or `IncompleteFrame` is always raised, after all frames before it.
+    `FramingError` or `IncompleteFrame` is always raised, after all frames before it. Another word is a
+    ValueError.
 
     Attributes:
         split: the split that is read.
@@ -184,6 +188,7 @@ class Reader:
 
     def batches(self, *, on_error: OnError = "raise") -> Iterator[list[Any]]:
         """Yield the frames in lists, as they were cut."""
+        check_choice("on_error", on_error, ON_ERROR)
         for batch, error in self.pieces(in_batches=True):
             if error is None:
                 yield batch
@@ -193,6 +198,7 @@ class Reader:
 
     def records(self, *, on_error: OnError = "raise") -> Iterator[Record]:
         """Yield each frame with its place."""
+        check_choice("on_error", on_error, ON_ERROR)
         for frames, error in self.pieces(in_batches=False):
             if error is None:
                 yield Record(*self.place, frames[0])

@@ -16,6 +16,7 @@ It is never wrong. At worst, if no chain meets another, it is as slow as reading
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -201,6 +202,11 @@ class Done(Generic[R]):
     error: Exception | None
 
 
+def _print_aside() -> None:
+    # Text that modules print at import, such as those of plugins, is no output.
+    sys.stdout = sys.stderr
+
+
 def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
     reader = Reader(split)
     try:
@@ -231,7 +237,8 @@ class Process(Generic[R]):
                 # Done when it is asked for, and so from the true place on.
                 start = lambda split: lambda: _work(self._function, self._seam.enter(split))  # noqa: E731
             else:
-                executor = stack.enter_context(ProcessPoolExecutor(self._jobs, get_context("spawn")))
+                pool = ProcessPoolExecutor(self._jobs, get_context("spawn"), initializer=_print_aside)
+                executor = stack.enter_context(pool)
                 stack.callback(executor.shutdown, cancel_futures=True)
                 start = lambda split: executor.submit(_work, self._function, split).result  # noqa: E731
             todo = iter(self._splits)
@@ -278,7 +285,7 @@ def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: i
         function: reads all of its reader, and returns a picklable result. With more than one process it must
             be importable, and have no effect besides its result. If it handles the error that ends the
             reading, or sets ``reader.error``, its result is the last.
-        jobs: number of processes; 1 for this one.
+        jobs: number of processes; 1 for this one. What others print goes to standard error.
 
     Raises:
         FramingError, PayloadError: what ended the reading of a split, after the results of those before it.

@@ -9,7 +9,16 @@ from typing import IO, Any, Final, NamedTuple
 
 from framestream.archives.index import Index
 from framestream.archives.plan import kind_of, open_source
-from framestream.archives.source import LocalFile, finish, is_remote, local_path, open_whole, write_all
+from framestream.archives.source import (
+    InMemory,
+    LocalFile,
+    Source,
+    finish,
+    is_remote,
+    local_path,
+    open_whole,
+    write_all,
+)
 from framestream.archives.split import Marks, Reader, Split
 from framestream.errors import ArchiveError, FramingError, IncompleteFrame
 from framestream.framer import Framer, ReadCondition
@@ -68,8 +77,8 @@ def append(
 ) -> int:
     """Append frames to a local file, and return how many.
 
-    It first checks that the last frame is whole: from the last place in its index, or all of the file
-    without one. If a frame cannot be written, the file is as it was.
+    It first checks that the last frame is whole, and stays so when more follows: from the last place in its
+    index, or all of the file without one. If a frame cannot be written, the file is as it was.
 
     Args:
         path: the file; it is created if it does not exist.
@@ -81,7 +90,8 @@ def append(
         IncompleteFrame: the file ends inside a frame: see `repair`.
         FramingError: it holds something else.
         EncodeError: a frame has no encoding.
-        ArchiveError: it cannot be read or written, or the index is stale.
+        ArchiveError: it cannot be read or written, the index is stale, or what is appended would be joined to
+            the last frame, as to a line without its newline.
     """
     path, writer = _local(path), _writer(framer)
     if not os.path.exists(path):
@@ -95,11 +105,15 @@ def append(
     reader.drain()
     marks.extend(reader.marks, before)
     count = before + reader.count
+    pieces = map(_joined(writer), frames)
+    if (piece := next(pieces, None)) is None:
+        return 0
+    _check_border(source, writer, marks, piece)
     with open(path, "r+b", buffering=0) as file:
         file.seek(source.size)
         try:
-            pieces = map(_joined(writer), frames)
-            _, total = _write_some(file, path, pieces, None, marks, source.size, count)
+            following = chain((piece,), pieces)
+            _, total = _write_some(file, path, following, None, marks, source.size, count)
             finish(file, path)
         except BaseException:
             file.truncate(source.size)
@@ -108,6 +122,18 @@ def append(
         source = LocalFile.of(path)
         Index.of(source, writer, total, marks).save(source)
     return total - count
+
+
+def _check_border(source: Source, writer: Framer[Any], marks: Marks, piece: bytes) -> None:
+    """Refuse to append a frame if it would not begin where the file ends."""
+    if not source.size:
+        return
+    last = max((place for place in marks.offsets[-2:] if place < source.size), default=0)
+    both = InMemory(b"".join(source.chunks(last)) + piece)
+    records = Split(both, writer, 0, both.size, 0).records(on_error="column")
+    if source.size - last not in {record.offset for record in records}:
+        reason = "the first frame to be appended would be joined to its last frame"
+        raise ArchiveError(reason, url=source.url, offset=source.size)
 
 
 class Repaired(NamedTuple):

@@ -246,8 +246,7 @@ def _without_source(error: Exception) -> Exception:
 def _with_bar(
     splits: list[Split], results: Iterable[Any], label: str, *, hidden: bool = False
 ) -> Iterator[tuple[Split, Any]]:
-    size = sum(split.stop - split.start for split in splits)
-    with progress_bar(size, label, hidden=hidden) as bar:
+    with progress_bar(_size(splits), label, hidden=hidden) as bar:
         for split, result in zip(splits, results, strict=False):
             yield split, result
             if bar is not None:

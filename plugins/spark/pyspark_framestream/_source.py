@@ -88,10 +88,7 @@ class DefaultSource(DataSource):
 
     @property
     def _on_error(self) -> Any:
-        on_error = self.options.get("on_error", "raise")
-        if on_error not in ("raise", "skip", "column"):
-            raise ValueError(f'on_error is {on_error!r}; it must be "raise", "skip" or "column"')
-        return on_error
+        return self.options.get("on_error", "raise")
 
     @property
     def _storage_options(self) -> dict[str, Any]:
