@@ -74,8 +74,15 @@ class _Background:
         with self._lock:
             if self._loop is None or self._process != os.getpid():
                 self._loop, self._process = asyncio.new_event_loop(), os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="framestream", daemon=True).start()
+                threading.Thread(target=_run_on, args=[self._loop], name="framestream", daemon=True).start()
             return self._loop
+
+
+def _run_on(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop for ever: a callback that ends the program ends the call that waits for it."""
+    while True:
+        with suppress(SystemExit, KeyboardInterrupt):  # the call raises it, too
+            loop.run_forever()
 
 
 _background: Final = _Background()

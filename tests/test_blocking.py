@@ -222,6 +222,21 @@ def test_a_callback_that_waits_for_a_stream_is_told_instead_of_waiting_for_ever(
     assert ["use a thread" in words for words in said] == [True]
 
 
+@pytest.mark.parametrize("way_out", [SystemExit, KeyboardInterrupt])
+def test_a_callback_that_ends_the_program_ends_the_call_and_no_other_stream(way_out):
+    def leave(error):
+        raise way_out
+
+    stream, peer = joined(on_payload_error=leave)
+    other, its_peer = joined()
+    with stream, peer, other, its_peer:
+        peer.sendall(b"\xff\n")
+        with pytest.raises(way_out):
+            stream.receive()
+        its_peer.sendall(b"hello\n")
+        assert "hello" == other.receive(timeout=20)
+
+
 def test_plugins_see_every_frame(monkeypatch):
     seen = []
     stream, peer = joined()
