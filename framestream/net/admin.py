@@ -114,8 +114,11 @@ class Admin:
         server = self._server
         if server.ready:
             return 200, _TEXT, "ready\n"
-        why = server.state if server.state != "ready" else "no worker accepts"
-        return 503, _TEXT, f"not ready: {why}, {counted(server.stats.open, 'connection')} open\n"
+        return 503, _TEXT, f"not ready: {_state(server)}, {counted(server.stats.open, 'connection')} open\n"
+
+
+def _state(server: Server) -> str:
+    return server.state if server.ready or server.state != "ready" else "no worker accepts"
 
 
 def _metrics_of(server: Server) -> Callable[[], Answer]:
@@ -145,7 +148,7 @@ td { font-variant-numeric: tabular-nums }
 
 
 def _page(server: Server) -> str:
-    state = server.state if server.ready or server.state != "ready" else "no worker accepts"
+    state = _state(server)
     process = f"process {os.getpid()}"
     if server.worker_pids:
         process += ", workers " + ", ".join(map(str, server.worker_pids))
