@@ -56,11 +56,9 @@ class Exactly(_Sized, metaclass=Interned):
 
     def __post_init__(self) -> None:
         check_count("size", self.size)
-        self.__dict__.update(
-            max_size=max(self.size, _ROOM_FOR_A_BATCH),
-            can_be_empty=self.size == 0,
-            synchronises="exact" if self.size else None,
-        )
+        object.__setattr__(self, "max_size", max(self.size, _ROOM_FOR_A_BATCH))
+        if not self.size:
+            self.__dict__.update(can_be_empty=True, synchronises=None)
 
 
 @dataclass(frozen=True)
