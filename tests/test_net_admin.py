@@ -199,6 +199,7 @@ async def test_workers_are_summed_in_the_parent_and_it_is_not_ready_without_one(
                 await stream.read(LINE)
             await until(lambda: (2, 2) == (server.stats.frames_received, server.stats.open))
             await until(lambda: sum(server.stats.loop_lag.counts) >= 2)
+            assert 2 == server.open_connections
             found = await metrics(server)
             assert (2, 2, 12) == tuple(
                 found[name] for name in ("workers_alive", "connections_limit", "received_bytes_total")

@@ -114,7 +114,8 @@ class Admin:
         server = self._server
         if server.ready:
             return 200, _TEXT, "ready\n"
-        return 503, _TEXT, f"not ready: {_state(server)}, {counted(server.stats.open, 'connection')} open\n"
+        connections = counted(server.open_connections, "connection")
+        return 503, _TEXT, f"not ready: {_state(server)}, {connections} open\n"
 
 
 def _state(server: Server) -> str:

@@ -155,6 +155,11 @@ class Server:
         return self._stats.with_streams(self._tasks.values())
 
     @property
+    def open_connections(self) -> int:
+        """How many connections are open: as `stats` tells, but without looking at each."""
+        return self._stats.open
+
+    @property
     def ready(self) -> bool:
         """True while it serves and welcomes new connections: not while it starts, leaves or drains."""
         return self.state == "ready"
@@ -327,7 +332,7 @@ class Server:
         return self.url
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else counted(self.stats.open, "connection")
+        state = "closed" if self.closed else counted(self.open_connections, "connection")
         return f"<Server {self.url}, {state}>"
 
     # Serving; a server with workers overrides this part

@@ -246,6 +246,11 @@ class WorkerServer(Server):
         return total
 
     @property
+    def open_connections(self) -> int:
+        """How many connections are open in its workers."""
+        return self.stats.open
+
+    @property
     def workers_alive(self) -> int:
         """How many of its workers accept connections."""
         return sum(worker.accepts for worker in self._workers)
