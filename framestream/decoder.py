@@ -689,32 +689,10 @@ class FrameDecoder:
 
     # fmt: off
     __slots__ = (
-        "__weakref__",
-        "_batch",
-        "_buffer",
-        "_cut",
-        "_discarded",
-        "_eof",
-        "_error",
-        "_error_place",
-        "_finished",
-        "_first",
-        "_frame",
-        "_other",
-        "_oversized",
-        "_pause_at",
-        "_quota",
-        "_run",
-        "_size",
-        "_skipped",
-        "_start",
-        "_undecodable",
-        "ahead",
-        "condition",
-        "max_frame_size",
-        "on_discard",
-        "on_oversize",
-        "on_payload_error",
+        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
+        "_finished", "_first", "_frame", "_other", "_oversized", "_pause_at", "_quota", "_run", "_size",
+        "_skipped", "_start", "_undecodable", "ahead", "condition", "max_frame_size", "on_discard",
+        "on_oversize", "on_payload_error",
     )
     # fmt: on
 

@@ -138,7 +138,16 @@ class Greedy(Blocking):
         stream.receiver.decoder.max_frame_size = 1 << 30
 
 
+class Abrupt(Blocking):
+    """Closes the stream after the first frame that it sends."""
+
+    def send(self, frame):
+        super().send(frame)
+        self.close()
+
+
 FAULTS = {
+    Abrupt: {"large_frames_pass_both_ways", "frames_sent_at_once_leave_whole"},
     Forgetful: {"frames_are_the_same_for_every_chunking", "giving_up_loses_no_byte"},
     Silent: {"a_bad_payload_costs_no_other_frame", "a_reset_is_no_end"},
     Careless: {"what_has_no_encoding_is_not_sent", "frames_sent_at_once_leave_whole"},
