@@ -128,7 +128,7 @@ class Index:
         """Raise ValueError or TypeError for what no file can have."""
         numbers = [self.size, self.count, *chain.from_iterable(self.places)]
         if any(type(number) is not int for number in numbers):
-            raise TypeError("a number is none")
+            raise TypeError("a number is not a whole number")
         offsets, counts = self.marks.offsets, self.marks.counts
         starts, at = [place for place, _ in self.places], [at for _, at in self.places]
         rising = (*offsets, self.size), (*counts, self.count, self.size + 1), starts, (*at, self.size)
