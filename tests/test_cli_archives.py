@@ -1,9 +1,12 @@
 """``framestream cut --jobs``, ``stats``, ``index`` and ``repair``."""
 
+import tracemalloc
+
 import command_line
 import pytest
 
-from framestream.archives import Archive
+from framestream.archives import Archive, InMemory, Reader, divide
+from framestream.cli.archives import Cutting
 from framestream.framers import LengthPrefix
 
 framestream = command_line.framestream
@@ -40,6 +43,20 @@ def test_bad_frames_and_broken_files_end_the_same(framestream, file, options):
     several = framestream("cut", spec, file, *options.split(), "--jobs", 1)
     assert (one.status, one.raw, one.err) == (several.status, several.raw, several.err)
     assert one.status == 1
+
+
+def test_bad_frames_wait_for_their_turn_without_tracebacks():
+    """A whole split of them may: with what its traceback holds, each took 4 KiB."""
+    bad = 2000
+    (split,) = divide(InMemory(b"\xff\n" * bad), "line", 1 << 20)
+    tracemalloc.start()
+    try:
+        done = Cutting("json", None, "raise", "skip")(Reader(split))
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(done) == bad + 1
+    assert held < 1500 * bad
 
 
 def test_what_does_not_go_with_jobs_is_a_usage_mistake(framestream, file):

@@ -192,9 +192,13 @@ class Cutting:
         done: list[bytes | Exception] = []
 
         def complain_of(error: Exception) -> None:
-            done.extend((output.getvalue(), _without_source(error)))
-            output.seek(0)
-            output.truncate()
+            # Its traceback holds several KiB: there may be as many bad frames as good ones.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            if printed := output.getvalue():
+                done.append(printed)
+                output.seek(0)
+                output.truncate()
+            done.append(_without_source(error))
 
         try:
             for frames, error in reader.pieces(in_batches=not printer.placed):
