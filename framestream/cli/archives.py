@@ -163,9 +163,9 @@ def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
     if not done.torn:
         say(f"{file}: whole, {frames}")
     else:
-        stay = "stays" if done.frames == 1 else "stay"
+        frames += " stays" if done.frames == 1 else " stay"
         what = "would be cut off" if dry_run else f"cut off, and kept in {done.torn}"
-        say(f"{file}: {done.reason}; {counted(done.cut, 'byte')} at offset {done.size} {what}; {frames} {stay}")
+        say(f"{file}: {done.reason}; {counted(done.cut, 'byte')} at offset {done.size} {what}; {frames}")
     return 0
 
 
