@@ -393,8 +393,9 @@ def blame(what: str, *, plugin: str = "", ours: tuple[type[Exception], ...] = ()
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with what it counts: ``1 byte``, ``2 bytes``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """Return a number with what it counts: ``1 byte``, ``2 bytes``, ``2 processes``."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{ending}"
 
 
 def listed(names: Sequence[str]) -> str:

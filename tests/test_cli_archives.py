@@ -84,7 +84,8 @@ def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):
 def test_stats_of_several_files_count_the_bytes_of_all(framestream, tmp_path):
     for name, content in (("a.log", b"one\ntwo\n"), ("b.log", b"x\n")):
         (tmp_path / name).write_bytes(content)
-    printed = framestream("stats", "line", tmp_path / "*.log")
+    printed = framestream("stats", "line", tmp_path / "*.log", "--jobs", 2)
+    assert ", 2 processes\n" in printed.out
     assert {"frames          3", "bytes           10", "in frames       10"} <= set(printed.out.splitlines())
 
 
