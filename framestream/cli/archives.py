@@ -19,7 +19,8 @@ from framestream.cli.output import Printer, complain, progress_bar, report, say
 from framestream.errors import counted
 from framestream.framer import ReadCondition
 
-SIZE: Final = 1 << 22  # of a split: the output waiting to be printed is about as large, for each process
+_COUNTED: Final = 1 << 24  # bytes of a split of which only numbers are kept
+_PRINTED: Final = 1 << 20  # of one whose output waits for its turn: up to 45 bytes for each of it
 _BAR: Final = 40  # columns of the longest bar of the histogram
 
 jobs = click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="Number of processes.")
@@ -43,7 +44,7 @@ def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
       framestream stats protobuf events.bin --jobs 4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     started = time.monotonic()
-    splits = _splits(file, options.get_framer(spec), max_frame_size)
+    splits = _splits(file, options.get_framer(spec), max_frame_size, _COUNTED)
     total = Tally()
     for split, found in _with_bar(splits, process(splits, Tally.of, jobs=jobs), file):
         total.add(found)
@@ -223,7 +224,7 @@ def cut_file(
     printer: Printer, condition: ReadCondition[Any], file: str, max_size: int | None, work: Cutting, jobs: int
 ) -> None:
     """Print the frames of a file that several processes cut, exactly as one process would."""
-    splits = _splits(file, condition, max_size)
+    splits = _splits(file, condition, max_size, _PRINTED)
     hidden = printer.stream.isatty()
     for _, pieces in _with_bar(splits, process(splits, work, jobs=jobs), file, hidden=hidden):
         for piece in pieces:
@@ -233,8 +234,8 @@ def cut_file(
                 printer.complain(file, piece)
 
 
-def _splits(file: str, condition: ReadCondition[Any], max_size: int | None) -> list[Split]:
-    return [replace(split, max_size=max_size) for split in plan(file, condition, size=SIZE)]
+def _splits(file: str, condition: ReadCondition[Any], max_size: int | None, size: int) -> list[Split]:
+    return [replace(split, max_size=max_size) for split in plan(file, condition, size=size)]
 
 
 def _size(splits: list[Split]) -> int:
