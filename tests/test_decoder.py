@@ -340,6 +340,8 @@ def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
     assert fed(LONG, **SMALL).next_batch(Prefixed(), on_oversize="discard") == [b"ok", b"fine"]
     with pytest.raises(ValueError, match="max_frame_size is -1"):
         FrameDecoder(max_frame_size=-1)
+    with pytest.raises(ValueError, match="offset is -1"):
+        FrameDecoder(offset=-1)
 
 
 def test_an_unknown_policy_is_refused_at_once() -> None:
