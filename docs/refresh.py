@@ -12,7 +12,7 @@ import json
 import re
 from pathlib import Path
 
-from framestream.registry.lookup import plugins
+from framestream.registry import plugins
 from framestream.registry.options import describe_options
 
 ROOT = Path(__file__).parents[1]

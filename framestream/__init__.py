@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     )
     from framestream.iterate import aiter_frames, iter_frames
     from framestream.net import client_tls, connect, connect_process, serve, server_tls
+    from framestream.registry import available_framers, get_framer, plugins
     from framestream.registry.hookspecs import hookimpl, hookspec
-    from framestream.registry.lookup import available_framers, get_framer, plugins
     from framestream.stream.stream import IOStream
 
 
@@ -71,7 +71,7 @@ _LAZY = {
     "iterate": "aiter_frames iter_frames",
     "net": "client_tls connect connect_process serve server_tls",
     "registry.hookspecs": "hookimpl hookspec",
-    "registry.lookup": "available_framers get_framer plugins",
+    "registry": "available_framers get_framer plugins",
     "stream": "IOStream",
 }
 """Module to the names imported from it on first use."""

@@ -132,7 +132,7 @@ def condition_of(condition: ReadCondition[Any] | str) -> ReadCondition[Any]:
     """Return the condition itself, or the one that a name or spec string describes."""
     if isinstance(condition, str):
         # Only a name needs the registry, which imports pluggy.
-        from framestream.registry.lookup import get_framer  # noqa: PLC0415
+        from framestream.registry import get_framer  # noqa: PLC0415
 
         return get_framer(condition)
     check_condition(condition)

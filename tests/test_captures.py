@@ -16,7 +16,7 @@ import pytest
 from cutting import wire
 
 from framestream import END, FRAME_END, NEED_DATA, FrameDecoder, iter_frames
-from framestream.registry.lookup import get_framer
+from framestream.registry import get_framer
 from framestream.testing import chunkings
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from framestream import NeedMore, ReadCondition, SpecError, Window
 from framestream.framer import format_size
 from framestream.registry.grammar import Option, Spec, Word, parse_spec
-from framestream.registry.lookup import build_framer
-from framestream.registry.options import Takes, describe_options
+from framestream.registry.options import Takes, build_framer, describe_options
 
 
 class Whole(ReadCondition[Any]):

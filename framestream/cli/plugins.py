@@ -31,7 +31,7 @@ from framestream.registry.options import describe_options
 from framestream.testing.suite import Arguments, arguments_of
 
 if TYPE_CHECKING:
-    from framestream.registry.lookup import FramerInfo
+    from framestream.registry import FramerInfo
     from framestream.registry.options import OptionInfo
     from framestream.registry.plugin import Plugin
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from framestream.decoder import NEED_DATA, FrameDecoder
 from framestream.errors import FramestreamError
 from framestream.framer import Framer, ReadCondition
-from framestream.registry.lookup import get_framer
+from framestream.registry import get_framer
 from framestream.registry.options import describe_options
 from framestream.testing.suite import Arguments, Suite, arguments_of, in_chunks
 

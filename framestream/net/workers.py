@@ -76,7 +76,7 @@ def run(
     with contextlib.redirect_stdout(sys.stderr):  # text that modules print at import is no output
         endpoint, service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
         if plugins_to_load:  # so that the hooks of these distributions are called here as well
-            from framestream.registry.lookup import plugins  # noqa: PLC0415  # few need it, and it brings pluggy
+            from framestream.registry import plugins  # noqa: PLC0415  # few need it, and it brings pluggy
 
             plugins.load(*plugins_to_load)
     with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -361,7 +361,7 @@ class WorkerServer(Server):
 def plugins_in_use() -> tuple[str, ...]:
     """Return the installed distributions whose hooks are called in this process."""
     # If no plugin has been asked for so far, do not look for any.
-    registry = sys.modules.get("framestream.registry.lookup")
+    registry = sys.modules.get("framestream.registry")
     loaded = [plugin for plugin in getattr(registry, "plugins", ()) if plugin.state == "loaded"]
     return tuple({plugin.distribution for plugin in loaded if plugin.distribution != "registered"})
 

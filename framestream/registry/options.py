@@ -1,15 +1,24 @@
-"""The options of a framer as text: how a word is read, and what a type is called in words."""
+"""The options of a framer as text: how words are read, what types are called, and a framer made of a spec."""
 
 from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from inspect import BoundArguments, signature
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from framestream.errors import SpecError
-from framestream.framer import ESCAPES, UNITS, ReadCondition, format_value, is_condition_type, options_of
+from framestream.framer import (
+    ESCAPES,
+    UNITS,
+    Option,
+    ReadCondition,
+    format_value,
+    is_condition_type,
+    options_of,
+)
 from framestream.registry.grammar import Spec, Value, Word, did_you_mean
 
 _TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
@@ -176,3 +185,90 @@ def describe_options(factory: Any) -> tuple[OptionInfo, ...]:
         text = next((note for note in notes if isinstance(note, str)), "")
         infos.append(OptionInfo(option.key, str(Takes(option.hint)), default, text, option.required))
     return tuple(infos)
+
+
+# From a tree to a framer -----------------------------------------------------------------------
+
+NESTED_OPTIONS = "between parentheses, options after the first are written key=value"
+"""The hint for the commonest mistake in a nested spec."""
+
+
+def flags_of(factory: Callable[..., Any]) -> set[str]:
+    """Return the options that a bare word sets: ``keep`` alone is ``keep=yes``."""
+    return {option.key for option in options_of(factory) if bool in Takes(option.hint).types}
+
+
+_Asked: TypeAlias = tuple[list[Option], str | None, Value, int]
+"""Where a value may go, the key it was given, the value, and its place in the string."""
+
+
+def build_framer(factory: Callable[..., Any], spec: Spec, build: Build) -> Any:
+    """Make the framer that a parsed spec describes; `build` makes the framers nested in it.
+
+    Raise `SpecError` naming the option, its value, what is allowed and the nearest spelling.
+    """
+    options, flags = options_of(factory), flags_of(factory)
+    holders = [option for option in options if option.holds_framers]
+    in_place = [option for option in options if option.kind.name != "KEYWORD_ONLY"]
+    asked: list[_Asked] = [(holders, None, framer, framer.position) for framer in spec.framers]
+    asked += [(in_place, *option) for option in spec.options]
+    given: dict[str, list[Value]] = {}
+    for places, word, shown, position in asked:
+        key, value = word, shown
+        if key is None and isinstance(value, Word) and not value.quote and value.text in flags:
+            key, value = value.text, Word("yes", position)  # "keep" alone is "keep=yes"
+        option = _by_key(options, spec, key, position) if key else _next_open(places, given, spec, value)
+        if option.key in given and not option.repeats:
+            raise SpecError(f"{option.key} is given twice", position=position)
+        given.setdefault(option.key, []).append(value)
+    missing = [option.key for option in options if option.required and option.key not in given]
+    if missing:
+        raise SpecError(f"{spec.name} needs {' and '.join(missing)}", position=spec.position)
+    values = {one.key: _convert(one, given[one.key], build) for one in options if one.key in given}
+    try:
+        return _call(factory, options, values)
+    except SpecError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SpecError(f"{spec.name}: {error}", position=spec.position) from error
+
+
+def _by_key(options: Iterable[Option], spec: Spec, key: str, position: int) -> Option:
+    wanted = key.replace("_", "-")
+    for option in options:
+        if wanted in (option.key, option.parameter.replace("_", "-")):
+            return option
+    keys = [option.key for option in options]
+    listing = f" (options: {', '.join(keys)})" if keys else ", it takes none"
+    hint = did_you_mean(wanted, keys)
+    raise SpecError(f"{spec.name} has no option {key!r}{hint}{listing}", position=position)
+
+
+def _next_open(options: Iterable[Option], given: dict[str, list[Value]], spec: Spec, value: Value) -> Option:
+    for option in options:
+        if option.key not in given or option.repeats:
+            return option
+    shown, hint = (value.text, "") if isinstance(value, Word) else (value.name, f"; {NESTED_OPTIONS}")
+    keys = ", ".join(option.key for option in options)
+    what = f"has no option for {shown!r}" + (f" after {keys}" if keys else "")
+    raise SpecError(f"{spec.name} {what}{hint}", position=value.position)
+
+
+def _convert(option: Option, values: list[Value], build: Build) -> Any:
+    takes = Takes(option.hint)
+    try:
+        found = tuple(takes.convert(value, build) for value in values)
+    except SpecError as error:
+        if type(error) is not SpecError or option.holds_framers:
+            raise
+        raise SpecError(f"{option.key}: {error}", position=error.position) from None
+    alone = len(found) == 1 and takes.one and option.kind.name != "VAR_POSITIONAL"
+    return found[0] if alone else found
+
+
+def _call(factory: Callable[..., Any], options: Iterable[Option], values: dict[str, Any]) -> Any:
+    given = {option.parameter: values[option.key] for option in options if option.key in values}
+    bound = BoundArguments(signature(factory), given)
+    if any(option.kind.name in ("VAR_POSITIONAL", "POSITIONAL_ONLY") for option in options):
+        bound.apply_defaults()  # those before a value that has no keyword
+    return factory(*bound.args, **bound.kwargs)

@@ -22,7 +22,7 @@ from hypothesis.errors import Flaky
 
 from framestream.errors import SpecError
 from framestream.framer import ReadCondition
-from framestream.registry.lookup import get_framer
+from framestream.registry import get_framer
 from framestream.testing.contract import ConformanceError, describe_error, describe_framer, under
 from framestream.testing.driver import (
     POLICIES,

@@ -155,7 +155,7 @@ def _framer_of(tests: type[FramerTests]) -> ReadCondition[Any]:
     framer: Any = getattr(tests, "framer", None)
     if isinstance(framer, str):
         # A framer tested directly needs no plugin manager.
-        from framestream.registry.lookup import get_framer  # noqa: PLC0415
+        from framestream.registry import get_framer  # noqa: PLC0415
 
         framer = get_framer(framer)
     if not isinstance(framer, ReadCondition):

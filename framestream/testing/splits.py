@@ -20,7 +20,7 @@ from framestream.decoder import FrameDecoder
 from framestream.errors import FramerContractError, FramingError, PayloadError, SpecError
 from framestream.framer import ReadCondition
 from framestream.iterate import placed_frames
-from framestream.registry.lookup import available_framers, get_framer
+from framestream.registry import available_framers, get_framer
 from framestream.testing.contract import ConformanceError, describe_error, describe_framer, under
 from framestream.testing.driver import same_frame
 from framestream.testing.suite import Suite, seeds_for, spoil

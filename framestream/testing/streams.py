@@ -115,7 +115,7 @@ def check_spec_string(suite: Suite) -> str | None:
 
     Let every option be a dataclass field that a spec string can spell.
     """
-    from framestream.registry.lookup import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
+    from framestream.registry import get_framer  # noqa: PLC0415  # the registry knows plugins, this kit none
 
     framer, text = suite.framer, str(suite.framer)
     if not framer.name:
