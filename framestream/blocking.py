@@ -21,7 +21,7 @@ import inspect
 import os
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, overload
@@ -61,21 +61,17 @@ MAX_CONNECTIONS: Final = 1000
 """The most connections a server handles at once by default, since each has a thread."""
 
 
-class _Background:
-    """The thread that runs the event loop of this process; it lives as long as the process."""
+_lock: Final = threading.Lock()
+_loops: Final[dict[int, asyncio.AbstractEventLoop]] = {}  # by process: a forked one needs its own
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = 0
 
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the loop; it is made with the first stream, and anew in a forked process."""
-        with self._lock:
-            if self._loop is None or self._process != os.getpid():
-                self._loop, self._process = asyncio.new_event_loop(), os.getpid()
-                threading.Thread(target=_run_on, args=[self._loop], name="framestream", daemon=True).start()
-            return self._loop
+def _background() -> asyncio.AbstractEventLoop:
+    """Return the loop of this process; a thread runs it as long as the process lives."""
+    with _lock:
+        if (loop := _loops.get(os.getpid())) is None:
+            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+            threading.Thread(target=_run_on, args=[loop], name="framestream", daemon=True).start()
+        return loop
 
 
 def _run_on(loop: asyncio.AbstractEventLoop) -> None:
@@ -85,19 +81,19 @@ def _run_on(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_forever()
 
 
-_background: Final = _Background()
+def _run(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) -> T:
+    """Call a function in that loop and return what it is awaited for; an interrupted wait cancels it."""
 
+    async def call() -> T:
+        return await function()
 
-def _run(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in that loop and return its result; an interrupted wait cancels it."""
     try:
         is_inside = asyncio.get_running_loop() is loop
     except RuntimeError:
         is_inside = False
     if is_inside:
-        coroutine.close()
         raise RuntimeError("a callback cannot wait for a stream, which waits for the callback; use a thread")
-    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    future = asyncio.run_coroutine_threadsafe(call(), loop)
     try:
         return future.result()
     finally:
@@ -110,7 +106,7 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
     async def call() -> T:
         return function()
 
-    return _run(loop, call())
+    return _run(loop, call)
 
 
 class Limits(TypedDict, total=False):
@@ -150,8 +146,8 @@ class Stream(Generic[F]):
     def __repr__(self) -> str:
         return f"<blocking.Stream {self.peer} {'closed' if self.closed() else 'open'}>"
 
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return _run(self._stream.loop, coroutine)
+    def _run(self, function: Callable[[], Awaitable[T]]) -> T:
+        return _run(self._stream.loop, function)
 
     def _call(self, function: Callable[[], T]) -> T:
         return _call(self._stream.loop, function)
@@ -206,7 +202,7 @@ class Stream(Generic[F]):
     def _receive(
         self,
         condition: ReadCondition[Any] | None,
-        read: Callable[[], Coroutine[Any, Any, Any]],
+        read: Callable[[], Awaitable[Any]],
         *,
         is_plain: bool = True,
     ) -> Any:
@@ -218,7 +214,7 @@ class Stream(Generic[F]):
                 # The background thread does not touch these while no read is under way.
                 if decoder.ahead and decoder.condition is condition:
                     return decoder.ahead.pop()
-            return self._run(read())
+            return self._run(read)
         finally:
             self._turn.release()
 
@@ -241,23 +237,15 @@ class Stream(Generic[F]):
             self._stream.send(frame, framer)
             await self._stream.sender.flush()
 
-        self._run(send())
+        self._run(send)
 
     def write(self, data: Any) -> None:
         """Send bytes, one buffer or several, and wait until they have left. Errors are those of `send`."""
-
-        async def write() -> None:
-            await self._stream.write(data)
-
-        self._run(write())
+        self._run(lambda: self._stream.write(data))
 
     def send_eof(self) -> None:
         """End this half of the stream; receiving continues. Errors are those of `send`."""
-
-        async def send_eof() -> None:
-            await self._stream.write_eof()
-
-        self._run(send_eof())
+        self._run(self._stream.write_eof)
 
     # Changing
 
@@ -273,7 +261,7 @@ class Stream(Generic[F]):
 
     def start_tls(self, context: ssl.SSLContext, **options: Any) -> None:
         """Continue under TLS; see `IOStream.start_tls`, which has the same options and errors."""
-        self._run(self._stream.start_tls(context, **options))
+        self._run(lambda: self._stream.start_tls(context, **options))
 
     # The end
 
@@ -283,7 +271,7 @@ class Stream(Generic[F]):
         A program of the stream has a few seconds to end; then it is terminated, and finally
         killed. Bytes that arrived before can still be received.
         """
-        self._run(self._stream.aclose(timeout, linger=linger))
+        self._run(lambda: self._stream.aclose(timeout, linger=linger))
 
     def __enter__(self) -> Self:
         return self
@@ -379,7 +367,7 @@ def connect(url: str, **options: Any) -> Stream[Any]:
     the stream is open until it is closed here. For ``exec:`` it is a `ProcessStream`.
     """
     options.setdefault("half_open", True)
-    return _stand_for(_run(_background.loop(), net.connect(url, **options)))
+    return _stand_for(_run(_background(), lambda: net.connect(url, **options)))
 
 
 @overload
@@ -424,7 +412,7 @@ def framed(
             unless_framed.pop_all()
         return open_stream(transport, framer=framer, send_framer=send_framer, **options)
 
-    return Stream(_run(_background.loop(), make()))
+    return Stream(_run(_background(), make))
 
 
 class Server:
@@ -457,7 +445,7 @@ class Server:
     def serve_forever(self) -> None:
         """Wait until another thread closes the server; Ctrl-C closes it, too, and is raised again."""
         try:
-            _run(self._loop, self._server.serve_forever())
+            _run(self._loop, self._server.serve_forever)
         finally:
             self.close()
 
@@ -468,7 +456,7 @@ class Server:
         seconds, by default that of `serve`, the remaining streams are closed. Do not call it in
         a handler: it waits for that one as well.
         """
-        _run(self._loop, self._server.aclose(drain_timeout=drain_timeout))
+        _run(self._loop, lambda: self._server.aclose(drain_timeout=drain_timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -533,5 +521,5 @@ def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) ->
     if inspect.iscoroutinefunction(handler):
         raise TypeError("the handler is a coroutine function; serve it with framestream.serve")
     options.setdefault("max_connections", MAX_CONNECTIONS)
-    loop = _background.loop()
-    return Server(_run(loop, net.serve(_InThread(handler), url, **options)), loop)
+    loop = _background()
+    return Server(_run(loop, lambda: net.serve(_InThread(handler), url, **options)), loop)
