@@ -7,7 +7,7 @@ from functools import partial
 from itertools import product
 
 import pytest
-from stream_pairs import joined, once, passes, until
+from stream_pairs import joined, once, passes, raised, until
 
 from framestream import (
     Exactly,
@@ -450,8 +450,7 @@ async def test_a_write_callback_runs_in_a_later_pass_when_its_bytes_have_left():
         await until(lambda: len(order) == 3)
         lost = server.write(b"x" * (1 << 22), lambda: order.append("never"))
         server.close()
-        with pytest.raises(StreamClosed):
-            await lost
+        await raised(StreamClosed, lost)
         await passes()
         assert ["at once", "large", "small"] == order
 

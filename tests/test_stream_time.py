@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from stream_pairs import begun, joined
+from stream_pairs import begun, joined, raised
 
 from framestream import FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
 from framestream.testing import memory_stream_pair
@@ -25,12 +25,11 @@ async def feed(stream, pieces, pause):
 async def fails_after(seconds, waiting):
     """Check that this gives up then, on the loop's clock, and return why."""
     began = now()
-    with pytest.raises(StreamTimeout) as caught:
-        await waiting
+    caught = await raised(StreamTimeout, waiting)
     assert pytest.approx(seconds, abs=1e-6) == now() - began
-    assert isinstance(caught.value, TimeoutError)
-    assert isinstance(caught.value, FramestreamError)
-    return str(caught.value)
+    assert isinstance(caught, TimeoutError)
+    assert isinstance(caught, FramestreamError)
+    return str(caught)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +177,8 @@ async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is
             await asyncio.sleep(1)
         await writing
         began = now()
-        with pytest.raises(StreamClosed) as caught:
-            await client.write(bytes(3 << 20))
-        assert isinstance(caught.value.real_error, StreamTimeout)
+        caught = await raised(StreamClosed, client.write, bytes(3 << 20))
+        assert isinstance(caught.real_error, StreamTimeout)
         assert "peer took nothing of " in str(client.error)
         assert pytest.approx(5) == now() - began
 
