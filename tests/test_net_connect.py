@@ -193,9 +193,6 @@ async def test_the_local_address_can_be_chosen_and_tcp_does_not_hold_small_write
         await connect("tcp://127.0.0.1:1", local_address=("::1", 0))
 
 
-# Sockets and descriptors
-
-
 # FIFOs and devices
 
 

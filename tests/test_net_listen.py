@@ -134,9 +134,6 @@ def test_no_sockets_or_those_of_another_process_are_not_enough(name, variables, 
         activated_sockets(name, {"LISTEN_PID": str(os.getpid()), **variables})
 
 
-# Accepting
-
-
 class Unlucky(socket.socket):
     """A listening socket that fails a few times before it accepts."""
 

@@ -104,9 +104,6 @@ async def test_a_peer_that_never_shakes_hands_is_given_up():
             await connect(url, timeout=0.05)
 
 
-# STARTTLS
-
-
 async def negotiate(stream):
     """Go over to TLS when asked, and echo."""
     assert "STARTTLS" == await stream.read(LINE)

@@ -155,9 +155,6 @@ async def test_a_task_cancelled_in_the_pass_in_which_the_stream_is_closed_loses_
     assert b"rest" == server.leftover
 
 
-# What a task awaits
-
-
 class Steps:
     """What a task awaits, as its loop sees it: every step of the task is one `send`."""
 

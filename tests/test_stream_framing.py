@@ -86,9 +86,6 @@ async def test_switching_changes_both_directions_or_neither():
     assert (LengthPrefix(2), Msgpack()) == (server.framer, server.send_framer)
 
 
-# Frames in parts
-
-
 async def in_parts(stream, condition):
     async with stream.open_frame(condition) as body:
         return [part async for part in body]
@@ -169,9 +166,6 @@ async def test_nobody_else_reads_in_the_block_of_a_frame_before_its_last_part_no
         await raised(StreamBusy, client.read)
     await client.send(b"last")
     assert b"last" == await reading
-
-
-# Counters
 
 
 @once

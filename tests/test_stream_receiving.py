@@ -177,7 +177,8 @@ async def test_others_get_their_turn_while_frames_flood_in_bad_ones_after_each_r
             return super().receive_into(buffer)
 
     turns = 0
-    async with IOStream(Counting(wire * (MIB // 32), [1000] * 1000), framer=framer, **options) as stream:
+    script = Counting(wire * (51_000 // len(wire)), [1000] * 1000)
+    async with IOStream(script, framer=framer, **options) as stream:
         reading = asyncio.ensure_future(read(stream))
         while not reading.done():
             turns += 1
@@ -307,7 +308,7 @@ async def call_back(stream, framer):
 ], ids=str)  # fmt: skip
 async def test_a_flood_of_tiny_frames_or_of_padding_leaves_others_their_turn(read_on, framer, wire):
     client, server = memory_stream_pair()
-    turns, size = 0, 50_000
+    turns, size = 0, 20_000
     client.write(wire * size + (b"\n" if wire == b" " else b""))
     reading = asyncio.ensure_future(read_on(server, framer))
     await client.aclose()

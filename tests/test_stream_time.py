@@ -110,9 +110,6 @@ async def test_a_read_that_times_out_again_and_again_gets_its_frame_in_the_end()
     await feeding
 
 
-# Callbacks
-
-
 @pytest.mark.parametrize("options", [{"idle_timeout": 2}, {"frame_timeout": 2}, {}], ids=str)
 async def test_a_callback_read_that_takes_too_long_closes_the_stream(options):
     _, server = memory_stream_pair(**options)
@@ -121,9 +118,6 @@ async def test_a_callback_read_that_takes_too_long_closes_the_stream(options):
     await server.wait_closed()
     assert isinstance(server.error, StreamTimeout)
     assert pytest.approx(2) == now() - began
-
-
-# Frames in parts
 
 
 @pytest.mark.parametrize("limits", [{"frame_timeout": 7}, {"min_rate": 1000, "rate_grace": 7}], ids=str)
@@ -164,9 +158,6 @@ async def test_what_was_passed_on_already_counts_for_the_rate():
     await server.read(LengthPrefix(4), streaming_callback=parts.append)
     assert 100 * 1024 == sum(map(len, parts))
     await sending
-
-
-# Writing, and the end
 
 
 async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is_not():

@@ -60,9 +60,6 @@ async def test_the_bytes_may_travel_in_any_way(wire):
     await ending
 
 
-# What must fail
-
-
 async def test_a_wrong_certificate_fails_and_closes_both_and_the_peer_is_told_why():
     async with joined("unix") as (client, server):
         with pytest.raises(ValueError, match="pass server_hostname"):
@@ -197,9 +194,6 @@ async def test_what_is_written_while_plaintext_is_flushed_leaves_encrypted(kind)
         assert "secret" == await server.read(Line())
 
 
-# The end
-
-
 @pytest.mark.parametrize("sent", [b"a\n", b"a\nhalf"])
 async def test_without_a_goodbye_the_stream_was_cut_off(sent):
     async with joined("tls") as (client, server), joined("tls") as (other, second):
@@ -222,9 +216,6 @@ async def test_closing_with_an_error_says_no_goodbye():
         caught = await raised(StreamClosed, server.read, Line())
         # With data that it has not read, a system that closes a connection resets it.
         assert isinstance(caught.real_error, (ssl.SSLEOFError, ConnectionResetError))
-
-
-# Sockets that are wrapped already
 
 
 @pytest.mark.parametrize("leftover", ["keep", "refuse"])

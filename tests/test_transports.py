@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from certificates import certificates
-from conftest import EVERY_LOOP
+from conftest import BY_NAME
 from stream_pairs import passes, pipe_transports, raised, refused, tcp_sockets, tls_sockets, until
 
 from framestream import AddressError, IOStream, connect, serve
@@ -166,7 +166,7 @@ KINDS = [
     f"{loop} {kind}"
     for loop, _, kinds in (line.strip().partition(": ") for line in CASES.strip().splitlines())
     for kind in kinds.split()
-    if loop in EVERY_LOOP
+    if loop in BY_NAME
 ]
 
 
