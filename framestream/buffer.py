@@ -198,7 +198,11 @@ class ReceiveBuffer:
                 self.close_place()
             elif self.view is not None:
                 self.settle()
-            if chunk:
+            if type(self.head) is bytearray and not self.queued and len(chunk) < _TINY:
+                # A frame that drips in while its end is searched: it would be joined at once.
+                self.head += chunk
+                self.copied += len(chunk)
+            elif chunk:
                 self._queue(chunk)
             size = self.size
         self.high_water = max(self.high_water, size)

@@ -919,13 +919,16 @@ class FrameDecoder:
         Much cheaper per frame than `next_frame`. Raises the same; an error that comes after complete
         frames is raised by the next call.
         """
-        if condition is not self.condition:
+        is_other = condition is not self.condition
+        if is_other:
             check_condition(condition)
         limit = self._limit(condition, max_size)
-        self._prepare(condition, limit)
+        if is_other or self.ahead or self._error is not None:
+            self._prepare(condition, limit)
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
         if self._quota:
             self._run = max(self._run, _RUN)  # a caller that asks for a batch will ask for more
+        buffer = self._buffer
         frames: list[T] = []
         while True:
             if self.ahead:
@@ -953,7 +956,8 @@ class FrameDecoder:
             if frame is NEED_DATA or frame is END:
                 return frames or frame
             frames.append(frame)
-            if condition.can_be_empty:
+            is_empty = buffer.pos == len(buffer.head) and not buffer.queued and not self.ahead
+            if is_empty or condition.can_be_empty:
                 return frames
 
     def next_part(self, condition: ReadCondition[Any]) -> bytes | FrameEnd | NeedData | End:
@@ -1105,7 +1109,7 @@ class FrameDecoder:
                 return NEED_DATA
             elif state is STREAMING:
                 raise StreamBusy(IN_PARTS)
-            if self._at_end(condition):
+            if self._eof and self._at_end(condition):
                 return END
             if frame.state is FRESH:
                 frame.condition = condition

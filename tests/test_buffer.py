@@ -38,6 +38,22 @@ def test_a_third_chunk_makes_the_head_grow_in_place_and_consuming_makes_it_immut
     assert (buffer.offset, buffer.peek(99_999)) == (40_000, b"x" * 15_000)
 
 
+def test_bytes_that_drip_into_a_searched_frame_join_its_head_at_once() -> None:
+    buffer = filled(b"y" * 5000, *[b"x" * 5000] * 2)
+    buffer.grow(5001)
+    buffer.grow(10_001)
+    assert type(buffer.head) is bytearray
+    copied = buffer.copied
+    for size in range(15_001, 15_101):
+        buffer.append(b"z")
+        assert (size, 0) == (len(buffer.head), buffer.queued)
+    assert 100 == buffer.copied - copied
+    buffer.append(b"!" * 600)  # a chunk worth keeping waits uncopied
+    buffer.append(b"?")
+    assert (601, 100) == (buffer.queued, buffer.copied - copied)
+    assert buffer.take(15_099, 15_701, 15_701) == b"z" + b"!" * 600 + b"?"
+
+
 def test_a_large_frame_is_copied_once() -> None:
     buffer = filled(b"head", *[b"x" * 65_536] * 64)
     size = 4 + 64 * 65_536

@@ -325,6 +325,7 @@ def test_an_equal_condition_keeps_the_progress_of_a_read_that_was_given_up() -> 
         decoder.receive_data(b"ab")
         assert decoder.next_frame(Watched()) is NEED_DATA
     assert decoder.next_frame(Lines()) is NEED_DATA
+    assert decoder.next_frame(Watched()) is NEED_DATA
     decoder.receive_data(b"\n")
     assert decoder.next_frame(Watched()) == b"abababab"
     assert asked == [0, 2, 4, 6, 0, 8]

@@ -17,6 +17,7 @@ import click
 
 from framestream.errors import FrameTooLarge, PayloadError, counted, describe_error, printable
 from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
+from framestream.framers.answers import Over
 
 _PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
 # With options, json.dumps makes a new encoder for every call.
@@ -87,34 +88,28 @@ class Printer:
         report(name, error)
 
 
-class Undecoded(ReadCondition[bytes]):
+class Undecoded(Over[bytes]):
     """Another condition's frames, each with its payload as in the stream instead of its decoded value."""
 
     def __init__(self, condition: ReadCondition[Any]) -> None:
-        self.condition = condition
         self.name = condition.name
-        self.max_size = condition.max_size
-        self.overhead = condition.overhead
-        self.can_be_empty = condition.can_be_empty
-        self.synchronises = condition.synchronises
-        self.lookbehind = condition.lookbehind
-        self.find_start = condition.find_start  # type: ignore[method-assign]  # it is the other's business
+        self._adopt(condition)
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the other condition's span without the value; keep only the mark of padding."""
-        found = self.condition.find(window)
+        found = super().find(window)
         if not isinstance(found, tuple) or len(found) == 3 or found[3] is PADDING:
             return found
         if isinstance(value := found[3], Decode):
             return *found[:3], value.using(bytes)
         return found[:3]
 
-    def explain(self, window: Window) -> str:
-        """Return the other condition's explanation."""
-        return self.condition.explain(window)
+    def decode(self, payload: bytes) -> bytes:
+        """Return the payload."""
+        return payload
 
     def __str__(self) -> str:
-        return str(self.condition)
+        return str(self._cutter)
 
 
 # Values --------------------------------------------------------------------------------------------

@@ -17,26 +17,13 @@ if TYPE_CHECKING:
     from framestream.framers.regex import Regex
     from framestream.framers.sequence import HeaderThenBody, Sequence
 
+# fmt: off
 __all__ = [
-    "Available",
-    "Body",
-    "Delimiter",
-    "Exactly",
-    "Fields",
-    "FirstOf",
-    "FixedLength",
-    "GeneratorFramer",
-    "HeaderThenBody",
-    "LengthPrefix",
-    "Line",
-    "Mapped",
-    "Msgpack",
-    "Nested",
-    "Regex",
-    "Sequence",
-    "UntilClose",
-    "When",
+    "Available", "Body", "Delimiter", "Exactly", "Fields", "FirstOf", "FixedLength", "GeneratorFramer",
+    "HeaderThenBody", "LengthPrefix", "Line", "Mapped", "Msgpack", "Nested", "Regex", "Sequence",
+    "UntilClose", "When",
 ]
+# fmt: on
 
 BUILT_IN: Final = {
     "available": "amounts:Available",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from framestream.errors import (
     EncodeError,
@@ -15,7 +15,19 @@ from framestream.errors import (
     counted,
     describe_error,
 )
-from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, ValueSpan, Window
+from framestream.framer import (
+    PADDING,
+    Decode,
+    Framer,
+    NeedMore,
+    ReadCondition,
+    Span,
+    ValueSpan,
+    Window,
+    check_condition,
+)
+
+T = TypeVar("T")
 
 Found: TypeAlias = tuple[Any, ...]
 """A span, of three items or four."""
@@ -148,10 +160,33 @@ def check_own_limit(
     raise FrameTooLarge(limit=limit, size=size if type(condition.find(probe)) is tuple else None)
 
 
-def traits_of(condition: ReadCondition[Any]) -> dict[str, Any]:
-    """Return the options that a condition takes from the one that finds its frames."""
-    names = ("max_size", "overhead", "can_be_empty", "synchronises", "lookbehind")
-    return {name: getattr(condition, name) for name in names}
+class Over(ReadCondition[T]):
+    """A condition whose frames another one finds."""
+
+    _cutter: ReadCondition[Any]
+
+    def _adopt(self, condition: ReadCondition[Any]) -> None:
+        """Take the limits of the condition that finds the frames."""
+        check_condition(condition, "condition")
+        traits = ("max_size", "overhead", "can_be_empty", "synchronises", "lookbehind")
+        self.__dict__.update({name: getattr(condition, name) for name in traits}, _cutter=condition)
+
+    def find(self, window: Window) -> Span | ValueSpan | NeedMore:
+        """Return what the other condition finds."""
+        return self._cutter.find(window)
+
+    def decode(self, payload: bytes) -> T:
+        """Return what the other condition makes of the payload."""
+        value: T = self._cutter.decode(payload)
+        return value
+
+    def find_start(self, window: Window) -> int | NeedMore:
+        """Return where the other condition's frames may begin."""
+        return self._cutter.find_start(window)
+
+    def explain(self, window: Window) -> str:
+        """Guess as the other condition does."""
+        return self._cutter.explain(window)
 
 
 def reason_of(error: Exception) -> str:

@@ -19,13 +19,13 @@ from framestream.framer import (
     check_condition,
 )
 from framestream.framers.answers import (
+    Over,
     decoder_of,
     pieces_of,
     reason_of,
     refuse_truncated,
     split_by,
     still_missing,
-    traits_of,
     when_whole,
     whole,
 )
@@ -38,7 +38,7 @@ _SNIFFED = 64
 
 
 @dataclass(frozen=True)
-class When(Framer[T]):
+class When(Over[T], Framer[T]):
     r"""Read frames with a condition if they begin with certain bytes, and refuse all others.
 
     ::
@@ -64,7 +64,7 @@ class When(Framer[T]):
     _longest: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_condition(self.condition, "condition")
+        self._adopt(self.condition)
         given = (self.beginnings,) if isinstance(self.beginnings, bytes) else tuple(self.beginnings)
         for value in (*given, self.one_of):
             if not isinstance(value, bytes):
@@ -72,12 +72,7 @@ class When(Framer[T]):
         accepted = (*given, *(bytes((byte,)) for byte in self.one_of))
         if not accepted or b"" in accepted:
             raise ValueError("a guard needs bytes to look for; it is given none, or empty ones")
-        self.__dict__.update(
-            traits_of(self.condition),
-            beginnings=given,
-            _accepted=accepted,
-            _longest=max(map(len, accepted)),
-        )
+        self.__dict__.update(beginnings=given, _accepted=accepted, _longest=max(map(len, accepted)))
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return what the condition finds, once the required beginning has arrived."""
@@ -111,10 +106,6 @@ class When(Framer[T]):
         more = ", ..." if len(self._accepted) > 5 else ""
         return f"frame does not begin with {' or '.join(map(repr, self._accepted[:5]))}{more}"
 
-    def decode(self, payload: bytes) -> T:
-        """Return what the condition makes of the payload."""
-        return self.condition.decode(payload)
-
     def encode(self, frame: T) -> list[bytes]:
         """Return what the condition writes, if it begins as required."""
         pieces = pieces_of(self.condition, frame)
@@ -122,14 +113,6 @@ class When(Framer[T]):
             short = "frame is shorter than what it must begin with"
             raise EncodeError(short if fits is None else self.refusal)
         return pieces
-
-    def find_start(self, window: Window) -> int | NeedMore:
-        """Return where the condition's frames may begin."""
-        return self.condition.find_start(window)
-
-    def explain(self, window: Window) -> str:
-        """Guess as the condition does."""
-        return self.condition.explain(window)
 
 
 @dataclass(frozen=True, init=False)

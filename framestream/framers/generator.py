@@ -234,7 +234,15 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
     _, _, _, first, memo, span = place
 
     def here(memo: Any = None, span: Found | None = None) -> _Place:
-        return _Place(run, run.answers, at - origin, first, memo, span)
+        # Nearly every byte of a field that drips in changes nothing.
+        unchanged = (
+            run is place.run
+            and run.answers == place.answers
+            and at - origin == place.offset
+            and memo is place.memo
+            and span is place.span
+        )
+        return place if unchanged else _Place(run, run.answers, at - origin, first, memo, span)
 
     field: bytes | bytearray | None
     while True:

@@ -21,6 +21,7 @@ from framestream.framer import (
     check_condition,
 )
 from framestream.framers.answers import (
+    Over,
     check_own_limit,
     complete,
     decoder_of,
@@ -28,21 +29,13 @@ from framestream.framers.answers import (
     find_past_padding,
     pieces_of,
     reason_of,
-    traits_of,
 )
 
 T = TypeVar("T")
 
 
-class Over(Framer[T]):
+class Loading(Over[T], Framer[T]):
     """A framer over another condition: the same frames with other values."""
-
-    _cutter: ReadCondition[Any]
-
-    def _adopt(self, condition: ReadCondition[Any]) -> None:
-        """Take the limits of the condition that finds the frames."""
-        check_condition(condition, "condition")
-        self.__dict__.update(traits_of(condition), _cutter=condition)
 
     @abstractmethod
     def _load(self, value: Any) -> T:
@@ -71,17 +64,9 @@ class Over(Framer[T]):
             end = end_of(self._cutter, window, len(loaded))
         return loaded, end
 
-    def find_start(self, window: Window) -> int | NeedMore:
-        """Return where the other condition's frames may begin."""
-        return self._cutter.find_start(window)
-
-    def explain(self, window: Window) -> str:
-        """Guess as the other condition does."""
-        return self._cutter.explain(window)
-
 
 @dataclass(frozen=True)
-class Mapped(Over[T]):
+class Mapped(Loading[T]):
     r"""Another condition's frames, each turned into a value by a function.
 
     ::
@@ -122,7 +107,7 @@ class Mapped(Over[T]):
 
 
 @dataclass(frozen=True)
-class Nested(Over[T]):
+class Nested(Loading[T]):
     r"""Frames whose payload is exactly one frame of another framing.
 
     ::

@@ -11,7 +11,7 @@ from framestream.errors import EncodeError, FramerContractError, FramingError, P
 from framestream.framer import Framer, ReadCondition, Window, check_condition
 from framestream.framers.answers import pieces_of, reason_of, split_by, whole
 from framestream.framers.generator import Failure, Fields, GeneratorFramer, LastPart, Part
-from framestream.framers.mapped import Over
+from framestream.framers.mapped import Loading
 
 Step: TypeAlias = ReadCondition[Any] | Callable[..., ReadCondition[Any]]
 """A condition, or a function that makes one from the values of the parts before it."""
@@ -138,7 +138,7 @@ def _condition_of(step: Step, values: tuple[Any, ...]) -> ReadCondition[Any]:
 
 
 @dataclass(frozen=True)
-class HeaderThenBody(Over[Any]):
+class HeaderThenBody(Loading[Any]):
     r"""Frames whose header says how to read their body; the frame is the pair of both.
 
     ::

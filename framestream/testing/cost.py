@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from framestream.decoder import FrameDecoder
 from framestream.framer import ReadCondition, Window
+from framestream.framers.answers import Over
 from framestream.testing.contract import Answer, ConformanceError, ask, drip, encode, hold_same, is_one_frame
 from framestream.testing.driver import UNLIMITED, WAYS, transcript
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
@@ -114,25 +115,20 @@ def _tracing() -> Iterator[None]:
             tracemalloc.stop()
 
 
-class _Metered(ReadCondition[Any]):
+class _Metered(Over[Any]):
     """Another framer, and the cost of asking it so far; allocations count while they are traced."""
 
     def __init__(self, framer: ReadCondition[Any]) -> None:
-        self.framer = framer
-        self.name, self.max_size = framer.name, framer.max_size
-        self.overhead, self.can_be_empty = framer.overhead, framer.can_be_empty
+        self._adopt(framer)
         self.examined = 0
         self.allocated = 0  # at most at a time in each question
         self.entitled = 0  # between resume and the end: what a framer may look at by its own answers
 
     def find(self, window: Window) -> Any:
-        return self._counting(self.framer.find, window)
+        return self._counting(self._cutter.find, window)
 
     def split(self, window: Window) -> Any:
-        return self._counting(self.framer.split, window)
-
-    def decode(self, payload: bytes) -> Any:
-        return self.framer.decode(payload)
+        return self._counting(self._cutter.split, window)
 
     def _counting(self, ask: Callable[[Window], Any], window: Window) -> Any:
         data = window.data if isinstance(window.data, CountedBytes) else CountedBytes(window.data)
