@@ -302,17 +302,13 @@ def test_a_handler_that_fails_is_logged_and_costs_its_connection_only(caplog):
     ] == [True]
 
 
-@pytest.mark.parametrize(
-    ("error", "logged"),
-    [
-        (None, []),
-        (SystemExit, []),
-        (KeyError("oops"), ["KeyError: 'oops'"]),
-        (StopIteration, ["StopIteration"]),  # as next() of a stream that has ended
-        (KeyboardInterrupt, ["KeyboardInterrupt"]),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("error", "logged"), [
+    (None, []),
+    (SystemExit, []),
+    (KeyError("oops"), ["KeyError: 'oops'"]),
+    (StopIteration, ["StopIteration"]),  # as next() of a stream that has ended
+    (KeyboardInterrupt, ["KeyboardInterrupt"]),
+], ids=str)  # fmt: skip
 def test_a_handler_may_end_at_once_and_in_any_way(error, logged, caplog):
     def end(stream):
         if error is not None:

@@ -46,21 +46,18 @@ async def metrics(server):
     }
 
 
-@pytest.mark.parametrize(
-    ("data", "status", "body"),
-    [
-        (b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", 200, "alive\n"),
-        (b"GET /readyz HTTP/1.0\n\n", 200, "ready\n"),
-        (b"GET /readyz?verbose=1 HTTP/1.1\r\n\r\n", 200, "ready\n"),
-        (b"HEAD /livez HTTP/1.1\r\n\r\n", 200, ""),
-        (b"POST /livez HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 405, "only GET and HEAD are answered\n"),
-        (b"GET /../etc/passwd HTTP/1.1\r\n\r\n", 404, None),
-        (b"GET http://x/livez HTTP/1.1\r\n\r\n", 404, None),
-        (b"hello\r\n\r\n", 400, None),
-        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, None),
-        (b"GET /livez HTTP/1.1\r\nCookie: %b\r\n\r\n" % bytes(9000), 431, None),
-    ],
-)
+@pytest.mark.parametrize(("data", "status", "body"), [
+    (b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", 200, "alive\n"),
+    (b"GET /readyz HTTP/1.0\n\n", 200, "ready\n"),
+    (b"GET /readyz?verbose=1 HTTP/1.1\r\n\r\n", 200, "ready\n"),
+    (b"HEAD /livez HTTP/1.1\r\n\r\n", 200, ""),
+    (b"POST /livez HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 405, "only GET and HEAD are answered\n"),
+    (b"GET /../etc/passwd HTTP/1.1\r\n\r\n", 404, None),
+    (b"GET http://x/livez HTTP/1.1\r\n\r\n", 404, None),
+    (b"hello\r\n\r\n", 400, None),
+    (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, None),
+    (b"GET /livez HTTP/1.1\r\nCookie: %b\r\n\r\n" % bytes(9000), 431, None),
+])  # fmt: skip
 @pytest.mark.asyncio_only
 async def test_a_request_is_answered_and_the_connection_closed(data, status, body):
     async with await serve(echo, HERE, admin=HERE) as server:

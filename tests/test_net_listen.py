@@ -117,18 +117,15 @@ def test_the_sockets_the_service_manager_passed_are_found():
     assert ["[3, 4]"] == activate("", LISTEN_FDS="2")
 
 
-@pytest.mark.parametrize(
-    ("name", "variables", "message"),
-    [
-        ("web", {}, "^no socket was passed to this process: LISTEN_FDS is 0$"),
-        ("", {}, r"^no socket was passed to this process: LISTEN_FDS is 0$"),
-        ("", {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, "no socket was passed to this process"),
-        *(
-            ("", {"LISTEN_FDS": count}, f"LISTEN_FDS is {count[:40]!r}; it must be the number of sockets")
-            for count in ("abc", "-1", "", "\u0663", "9" * 5000)
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "variables", "message"), [
+    ("web", {}, "^no socket was passed to this process: LISTEN_FDS is 0$"),
+    ("", {}, r"^no socket was passed to this process: LISTEN_FDS is 0$"),
+    ("", {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, "no socket was passed to this process"),
+    *(
+        ("", {"LISTEN_FDS": count}, f"LISTEN_FDS is {count[:40]!r}; it must be the number of sockets")
+        for count in ("abc", "-1", "", "\u0663", "9" * 5000)
+    ),
+])  # fmt: skip
 def test_no_sockets_or_those_of_another_process_are_not_enough(name, variables, message):
     with pytest.raises(AddressError, match=message):
         activated_sockets(name, {"LISTEN_PID": str(os.getpid()), **variables})

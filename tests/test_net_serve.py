@@ -326,15 +326,12 @@ async def test_a_failed_handlers_last_answers_are_not_waited_for_long(monkeypatc
         await until(lambda: server.stats.accepted and not server.stats.open)
 
 
-@pytest.mark.parametrize(
-    ("sent", "told"),
-    [
-        (b"\xff\n", "0xff in position 0: invalid start byte (frame at offset 0) [line"),
-        (b"incomplete", "stream ended inside a frame: 10 bytes arrived (at offset 0) [line"),
-        (b"x" * 100, "frame exceeds the limit of 50 bytes (at offset 0) [line"),
-        (b"", None),
-    ],
-)
+@pytest.mark.parametrize(("sent", "told"), [
+    (b"\xff\n", "0xff in position 0: invalid start byte (frame at offset 0) [line"),
+    (b"incomplete", "stream ended inside a frame: 10 bytes arrived (at offset 0) [line"),
+    (b"x" * 100, "frame exceeds the limit of 50 bytes (at offset 0) [line"),
+    (b"", None),
+])  # fmt: skip
 async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told, caplog):
     async def read(stream):
         async for _ in stream.frames(Line(last=False)):
@@ -385,15 +382,12 @@ async def test_a_full_buffer_is_the_fault_of_who_filled_it(full, failures, caplo
     assert (told.exc_info is None) == (failures == (1, 0))
 
 
-@pytest.mark.parametrize(
-    ("sent", "callback", "failures"),
-    [
-        (b"\xc1", print, (1, 0)),
-        (b"\1", {}.__getitem__, (0, 1)),
-        (b"\1", print, (0, 0)),
-        (None, print, (1, 0)),
-    ],
-)
+@pytest.mark.parametrize(("sent", "callback", "failures"), [
+    (b"\xc1", print, (1, 0)),
+    (b"\1", {}.__getitem__, (0, 1)),
+    (b"\1", print, (0, 0)),
+    (None, print, (1, 0)),
+])  # fmt: skip
 async def test_what_ends_callbacks_is_counted_and_told_as_what_ends_a_task_is(
     sent, callback, failures, caplog
 ):
@@ -427,15 +421,12 @@ class Wordless(Exception):
 EVIL = "\x1b[31m\u202e\x9b\r\nERROR forged\udcff"
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (ValueError(EVIL), r"ValueError: \x1b[31m\u202e\x9b\r\nERROR forged\udcff"),
-        (PayloadError(EVIL), r"peer sent: \x1b[31m\u202e\x9b\r\nERROR forged\udcff"),
-        (Wordless(), "handler failed: Wordless"),
-        (ConnectionResetError(errno.ECONNRESET, "of somebody else's"), "ConnectionResetError"),
-    ],
-)
+@pytest.mark.parametrize(("error", "told"), [
+    (ValueError(EVIL), r"ValueError: \x1b[31m\u202e\x9b\r\nERROR forged\udcff"),
+    (PayloadError(EVIL), r"peer sent: \x1b[31m\u202e\x9b\r\nERROR forged\udcff"),
+    (Wordless(), "handler failed: Wordless"),
+    (ConnectionResetError(errno.ECONNRESET, "of somebody else's"), "ConnectionResetError"),
+])  # fmt: skip
 async def test_whatever_peers_and_exceptions_say_is_one_printable_line_in_the_log(
     error, told, tmp_path, caplog
 ):

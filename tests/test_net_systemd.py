@@ -86,19 +86,16 @@ def time_now():
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
-@pytest.mark.parametrize(
-    ("environment", "listens", "interval"),
-    [
-        ({}, False, None),
-        ({"NOTIFY_SOCKET": ""}, False, None),
-        ({"NOTIFY_SOCKET": "vsock:2:3"}, False, None),
-        ({"WATCHDOG_USEC": "1000000"}, False, None),
-        ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "3000000"}, True, 1.5),
-        ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, True, None),
-        ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "soon"}, True, None),
-        ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "0"}, True, None),
-    ],
-)
+@pytest.mark.parametrize(("environment", "listens", "interval"), [
+    ({}, False, None),
+    ({"NOTIFY_SOCKET": ""}, False, None),
+    ({"NOTIFY_SOCKET": "vsock:2:3"}, False, None),
+    ({"WATCHDOG_USEC": "1000000"}, False, None),
+    ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "3000000"}, True, 1.5),
+    ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, True, None),
+    ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "soon"}, True, None),
+    ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "0"}, True, None),
+])  # fmt: skip
 def test_what_the_environment_asks_for(environment, listens, interval):
     manager = ServiceManager(environment)
     assert (listens, interval) == (manager.listens, manager.watchdog_interval)

@@ -6,7 +6,7 @@ import random
 import sys
 
 import pytest
-from stream_pairs import begun, joined, passes, raised
+from stream_pairs import begun, cancelled, joined, passes, raised
 
 from framestream import Exactly, LengthPrefix, Line, StreamClosed, UntilClose
 from framestream.testing import Wire, memory_stream_pair
@@ -110,8 +110,7 @@ async def test_a_cancelled_frame_in_parts_is_left_where_it_was(kind):
             assert b"abc" == await body.__anext__()
             for _ in range(3):
                 waiting = await begun(body.__anext__())
-                waiting.cancel()
-                await asyncio.wait([waiting])
+                await cancelled(waiting)
             await client.write(b"defghij")
             assert b"defghij" == b"".join([part async for part in body])
 
@@ -121,8 +120,7 @@ async def test_a_cancelled_write_still_leaves(kind):
     async with joined(kind) as (client, server):
         data = random.Random(2).randbytes(5 << 20)
         writing = await begun(client.write(data))
-        writing.cancel()
-        await asyncio.wait([writing])
+        await cancelled(writing)
         client.write(b"behind")
         assert data + b"behind" == await server.read_bytes(len(data) + 6)
 
@@ -135,8 +133,7 @@ async def test_cancelling_around_the_moment_the_frame_arrives_loses_nothing(kind
             reading = await begun(server.read(Line()))
             client.write(b"hello\n")
             await passes(count)
-            reading.cancel()
-            await asyncio.wait([reading])
+            await cancelled(reading)
             outcomes.add(reading.cancelled())
             assert "hello" == (await server.read(Line()) if reading.cancelled() else reading.result())
         assert {True, False} == outcomes
@@ -149,8 +146,7 @@ async def test_a_task_cancelled_in_the_pass_in_which_the_stream_is_closed_loses_
     await passes()
     reading = await begun(server.read(UntilClose()))
     server.close()
-    reading.cancel()
-    await asyncio.wait([reading])
+    await cancelled(reading)
     assert reading.cancelled()
     assert b"rest" == server.leftover
 

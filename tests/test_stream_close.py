@@ -15,6 +15,7 @@ from stream_pairs import (
     begun,
     connected,
     joined,
+    logged,
     needs_watching,
     once,
     passes,
@@ -45,11 +46,6 @@ from framestream.transport import PipeTransport
 pytestmark = pytest.mark.every_loop
 every_kind = pytest.mark.parametrize("kind", KINDS)
 FAULT = OSError(5, "input/output error")
-
-
-def ours(caplog):
-    """Return what was logged, but for what asyncio's debug mode says about slow machines."""
-    return [record.getMessage() for record in caplog.records if record.name == "framestream"]
 
 
 @every_kind
@@ -135,7 +131,7 @@ async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, write, reads,
         assert client.error is None
         if closing:
             await closing
-        assert [] == ours(caplog)
+        assert [] == logged(caplog)
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -152,7 +148,7 @@ async def test_writing_to_a_peer_that_is_gone_closes_and_what_it_said_before_is_
         assert isinstance(client.error, OSError)
         assert caught.value.real_error in (None, client.error)
         assert "error: too many requests" == await client.read(Line())
-        assert [] == ours(caplog)
+        assert [] == logged(caplog)
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "tls", "tlssock"])
@@ -180,7 +176,7 @@ async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing
             await client.write(b"")  # a loop's own transport tells what has failed in the next pass
         assert 0 == client.stats.bytes_sent
         assert isinstance(client.error, BrokenPipeError)
-        assert [] == ours(caplog)
+        assert [] == logged(caplog)
 
 
 @once
@@ -194,14 +190,11 @@ async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
 # Where a stream is cut off
 
 
-@pytest.mark.parametrize(
-    "begin",
-    [
-        lambda stream: stream.on_frame(LengthPrefix(4), print),
-        lambda stream: stream.read(LengthPrefix(4), callback=print),
-        lambda stream: stream.read(LengthPrefix(4), callback=print, streaming_callback=lambda _: None),
-    ],
-)
+@pytest.mark.parametrize("begin", [
+    lambda stream: stream.on_frame(LengthPrefix(4), print),
+    lambda stream: stream.read(LengthPrefix(4), callback=print),
+    lambda stream: stream.read(LengthPrefix(4), callback=print, streaming_callback=lambda _: None),
+])  # fmt: skip
 async def test_a_frame_that_breaks_off_is_kept_as_the_error_after_what_is_still_to_be_sent(begin):
     async with joined("unix") as (client, server):
         server.write(b"x" * (4 << 20))
@@ -493,7 +486,7 @@ async def test_an_error_on_read_is_logged_once_closes_and_ends_reads(how, caplog
     assert server.closed()
     assert FAULT is server.error
     assert b"xxx"[:at] == server.leftover
-    assert ["error on read: [Errno 5] input/output error"] == ours(caplog)
+    assert ["error on read: [Errno 5] input/output error"] == logged(caplog)
 
 
 class Talking(IOStream):
@@ -551,9 +544,9 @@ async def test_what_closes_a_stream_is_logged_once_or_told_to_a_subclass(problem
     assert isinstance(stream.error, error)
     if kind is Talking:
         assert [(problem, error)] == stream.said
-        assert [] == ours(caplog)
+        assert [] == logged(caplog)
     else:
-        [said] = ours(caplog)
+        [said] = logged(caplog)
         assert said.startswith(line)
 
 

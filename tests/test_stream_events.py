@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stream_pairs import begun, joined, passes, raised, reset, until
+from stream_pairs import begun, cancelled, joined, logged, passes, raised, reset, until
 
 from framestream import IncompleteFrame, LengthPrefix, Line, StreamBusy, StreamClosed, StreamTimeout
 from framestream.testing import memory_stream_pair
@@ -106,8 +106,7 @@ async def test_a_read_that_is_cancelled_has_consumed_nothing_or_skips_its_frame(
         reading = await begun(read(server))
         client.write(sent)
         await until(lambda: server.stats.bytes_received == len(sent))
-        reading.cancel()
-        await asyncio.wait([reading])
+        await cancelled(reading)
         assert reading.cancelled()
         assert way in SKIP or sent == server.leftover
         client.write(WIRE[len(sent) :])
@@ -188,6 +187,6 @@ async def test_the_end_of_a_stream_ends_every_read_in_its_way_and_is_not_logged(
             assert way == "into" or bool(sent) == ("closed inside a frame" in str(got))
         assert isinstance(server.error, cause)
         assert server.error is FAULT or "mine" not in str(server.error)
-        assert [] == [record.message for record in caplog.records if record.name == "framestream"]
+        assert [] == logged(caplog)
         assert server.closed() or whole.get(way)
         assert way in SKIP or (b"" if whole.get(way) and way != "peek" else sent) == server.leftover

@@ -4,7 +4,7 @@ import asyncio
 import weakref
 
 import pytest
-from stream_pairs import KINDS, joined, once, passes, raised, refused
+from stream_pairs import KINDS, joined, logged, once, passes, raised, refused
 
 from framestream import (
     Available,
@@ -61,8 +61,7 @@ async def test_more_than_max_bytes_close_the_stream_and_say_so(sent, caplog):
             await raised(FrameTooLarge, read, server, b"\n", max_bytes=4)
             assert server.closed()
             assert isinstance(server.error, FrameTooLarge)
-    said = [record.getMessage() for record in caplog.records if record.name == "framestream"]
-    assert ["frame exceeds the limit of 4 bytes (at offset 0), closing the stream"] * 2 == said
+    assert ["frame exceeds the limit of 4 bytes (at offset 0), closing the stream"] * 2 == logged(caplog)
 
 
 async def test_every_way_to_read_takes_exactly_what_it_says():

@@ -155,17 +155,14 @@ SMALL = LengthPrefix(1, max_size=1)
 
 
 @once
-@pytest.mark.parametrize(
-    ("read", "framer", "wire", "options", "most"),
-    [
-        (read_on, Line(), b"x\n", {}, TURN + 1),
-        (read_on, Line(), b"\xff\n", {}, 2),
-        (read_on, Line(), b"\xff\n", {"on_payload_error": lambda error: None}, 2),
-        (read_on, SMALL, b"\2aa", {}, 2),
-        (read_on, SMALL, b"\2aa", {"on_oversize": "discard"}, 2),
-        (handle, Line(), b"\xff\n", {"on_payload_error": lambda error: None}, 2),
-    ],
-)
+@pytest.mark.parametrize(("read", "framer", "wire", "options", "most"), [
+    (read_on, Line(), b"x\n", {}, TURN + 1),
+    (read_on, Line(), b"\xff\n", {}, 2),
+    (read_on, Line(), b"\xff\n", {"on_payload_error": lambda error: None}, 2),
+    (read_on, SMALL, b"\2aa", {}, 2),
+    (read_on, SMALL, b"\2aa", {"on_oversize": "discard"}, 2),
+    (handle, Line(), b"\xff\n", {"on_payload_error": lambda error: None}, 2),
+])  # fmt: skip
 async def test_others_get_their_turn_while_frames_flood_in_bad_ones_after_each_receive(
     read, framer, wire, options, most
 ):

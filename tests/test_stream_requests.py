@@ -164,14 +164,11 @@ async def test_without_an_id_left_a_request_is_refused_and_concerns_no_other(ids
         assert "it" == (await asked)[3]
 
 
-@pytest.mark.parametrize(
-    ("end", "real_error"),
-    [
-        (lambda server: server.close(), type(None)),
-        (lambda server: (server.write(b"\x93\x01"), server.close()), IncompleteFrame),
-        (lambda server: server.send("hello"), FramingError),
-    ],
-)
+@pytest.mark.parametrize(("end", "real_error"), [
+    (lambda server: server.close(), type(None)),
+    (lambda server: (server.write(b"\x93\x01"), server.close()), IncompleteFrame),
+    (lambda server: server.send("hello"), FramingError),
+])  # fmt: skip
 async def test_the_end_of_the_stream_fails_all_who_wait_and_all_who_ask_then(end, real_error):
     async with joined("tcp", framer=Msgpack()) as (client, server):
         async with Requests(client, id_of, most=2) as requests:
@@ -268,15 +265,12 @@ async def test_no_more_than_so_many_handlers_run_at_once_and_the_peer_is_held_ba
 
 
 @once
-@pytest.mark.parametrize(
-    ("sent", "error"),
-    [
-        (b"bad\nnext\n", LookupError),
-        (b"\xff\nnext\n", PayloadError),
-        (b"x" * 30, FramingError),
-        (None, asyncio.CancelledError),
-    ],
-)
+@pytest.mark.parametrize(("sent", "error"), [
+    (b"bad\nnext\n", LookupError),
+    (b"\xff\nnext\n", PayloadError),
+    (b"x" * 30, FramingError),
+    (None, asyncio.CancelledError),
+])  # fmt: skip
 async def test_what_goes_wrong_cancels_all_handlers(sent, error):
     client, server = memory_stream_pair(framer=Line(), max_frame_size=20)
     ended = []

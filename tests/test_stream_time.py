@@ -32,31 +32,21 @@ async def fails_after(seconds, waiting):
     return str(caught)
 
 
-@pytest.mark.parametrize(
-    ("options", "limits", "sent", "pause", "after", "reason"),
-    [
-        ({}, {"timeout": 2.5}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
-        ({"frame_timeout": 2.5}, {}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
-        ({"frame_timeout": 2.5}, {"min_rate": 0.1}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
-        ({"frame_timeout": 2.5}, {"timeout": 20}, b"x" * 15 + b"\n", 1, None, ""),
-        ({}, {"deadline": 2}, b"half", 1, 2, "frame not complete after 2 s"),
-        ({}, {"deadline": 2, "timeout": 5}, b"half", 1, 2, "frame not complete after 2 s"),
-        ({}, {"deadline": -1}, b"half", 1, 0, "frame not complete after 0 s"),
-        ({}, {"deadline": -1}, b"there at once\n", 0, None, ""),
-        ({"idle_timeout": 2}, {}, b"", 0, 2, "nothing received for 2 s"),
-        ({"idle_timeout": 2}, {}, b"xy", 1.5, 3.5, "nothing received for 2 s"),
-        ({"idle_timeout": 2}, {}, b"x" * 15 + b"\n", 1.5, None, ""),
-        (
-            {"min_rate": 10, "rate_grace": 2},
-            {},
-            b"x" * 50,
-            0.125,
-            2,
-            "only 16 bytes of a frame after 2 s, min",
-        ),
-        ({"min_rate": 10, "rate_grace": 2}, {}, b"x" * 49 + b"\n", 0.09, None, ""),
-    ],
-)
+@pytest.mark.parametrize(("options", "limits", "sent", "pause", "after", "reason"), [
+    ({}, {"timeout": 2.5}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
+    ({"frame_timeout": 2.5}, {}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
+    ({"frame_timeout": 2.5}, {"min_rate": 0.1}, b"half", 1, 2.5, "frame not complete after 2.5 s"),
+    ({"frame_timeout": 2.5}, {"timeout": 20}, b"x" * 15 + b"\n", 1, None, ""),
+    ({}, {"deadline": 2}, b"half", 1, 2, "frame not complete after 2 s"),
+    ({}, {"deadline": 2, "timeout": 5}, b"half", 1, 2, "frame not complete after 2 s"),
+    ({}, {"deadline": -1}, b"half", 1, 0, "frame not complete after 0 s"),
+    ({}, {"deadline": -1}, b"there at once\n", 0, None, ""),
+    ({"idle_timeout": 2}, {}, b"", 0, 2, "nothing received for 2 s"),
+    ({"idle_timeout": 2}, {}, b"xy", 1.5, 3.5, "nothing received for 2 s"),
+    ({"idle_timeout": 2}, {}, b"x" * 15 + b"\n", 1.5, None, ""),
+    ({"min_rate": 10, "rate_grace": 2}, {}, b"x" * 50, 0.125, 2, "only 16 bytes of a frame after 2 s, min"),
+    ({"min_rate": 10, "rate_grace": 2}, {}, b"x" * 49 + b"\n", 0.09, None, ""),
+])  # fmt: skip
 async def test_a_read_gives_up_when_a_limit_is_passed_and_not_before(
     options, limits, sent, pause, after, reason
 ):

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from certificates import certificates
-from stream_pairs import begun, joined, once, passes, raised
+from stream_pairs import begun, cancelled, joined, once, passes, raised
 
 from framestream import FramingError, Line, StreamBusy, StreamClosed, StreamTimeout
 from framestream.testing import Wire, memory_stream_pair
@@ -35,17 +35,13 @@ async def shake_hands(client, server, **options):
 
 
 @once
-@pytest.mark.parametrize(
-    "wire",
-    [
-        Wire(chunks=[1]),
-        Wire(takes=[1]),
-        Wire(capacity=100),
-        Wire(capacity=3),
-        Wire(blocks=[True, InterruptedError(), False]),
-    ],
-    ids=["drips", "short writes", "small pipe", "tiny pipe", "storm"],
-)
+@pytest.mark.parametrize("wire", [
+    Wire(chunks=[1]),
+    Wire(takes=[1]),
+    Wire(capacity=100),
+    Wire(capacity=3),
+    Wire(blocks=[True, InterruptedError(), False]),
+], ids=["drips", "short writes", "small pipe", "tiny pipe", "storm"])  # fmt: skip
 async def test_the_bytes_may_travel_in_any_way(wire):
     client, server = memory_stream_pair(wire, wire)
     assert [None, None] == await shake_hands(client, server)
@@ -77,8 +73,7 @@ async def test_tls_and_reads_do_not_overlap():
         reading = await begun(server.read(Line()))
         await raised(StreamBusy, answer_tls, server)
         assert not server.closed()
-        reading.cancel()
-        await asyncio.wait([reading])
+        await cancelled(reading)
         tls = await begun(answer_tls(server))
         for begin in (
             server.read(Line()),
@@ -86,8 +81,7 @@ async def test_tls_and_reads_do_not_overlap():
             server.start_tls(ssl.create_default_context()),
         ):
             await raised((StreamBusy, ValueError), begin)
-        tls.cancel()
-        await asyncio.wait([tls])
+        await cancelled(tls)
         assert server.closed(), "a handshake that was cancelled closes"
     _, server = memory_stream_pair()
     with pytest.raises(StreamTimeout, match=r"^TLS handshake not done after 0\.01 s$"):

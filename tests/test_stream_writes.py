@@ -278,8 +278,7 @@ async def test_close_throws_away_what_is_queued(how):
         else:
             closing = await begun(client.aclose())
             refused(StreamClosed, client.write, b"refused at once")
-            closing.cancel()
-            await asyncio.wait([closing])
+            await cancelled(closing)
         assert client.closed()
         await gone
         for waiting in (awaited, queued):
@@ -358,8 +357,7 @@ async def test_a_cancelled_sendfile_eats_nothing_of_what_is_written_next(kind, l
     async with joined(kind) as (client, server):
         sending = asyncio.ensure_future(client.sendfile(large_file))
         await passes(20)
-        sending.cancel()
-        await asyncio.wait([sending])
+        await cancelled(sending)
         end = b"B" * 100_000 + b"end"
         client.write(end)
         client.write_eof()
