@@ -157,7 +157,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("faulty", FAULTS, ids=lambda faulty: faulty.__name__)
 def test_the_claims_notice_a_front_end_that_is(faulty, monkeypatch):
-    monkeypatch.setattr(front_ends, "PATIENCE", 0.5)
+    monkeypatch.setattr(front_ends, "PATIENCE", 0.2)
     for claim in CLAIMS:
         if claim.__name__ in FAULTS[faulty]:
             with pytest.raises((AssertionError, FramestreamError, TimeoutError)):

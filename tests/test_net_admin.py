@@ -15,6 +15,8 @@ from worker_handlers import answer
 from framestream import AddressError, Line, UntilClose, connect, serve
 from framestream.net import admin as admin_module
 
+pytestmark = pytest.mark.asyncio_only
+
 
 async def request(url, data):
     """Return the status, the headers and the body of the answer to these bytes."""
@@ -58,7 +60,6 @@ async def metrics(server):
     (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400, None),
     (b"GET /livez HTTP/1.1\r\nCookie: %b\r\n\r\n" % bytes(9000), 431, None),
 ])  # fmt: skip
-@pytest.mark.asyncio_only
 async def test_a_request_is_answered_and_the_connection_closed(data, status, body):
     async with await serve(echo, HERE, admin=HERE) as server:
         found, headers, got = await request(server.admin.url, data)
@@ -68,7 +69,6 @@ async def test_a_request_is_answered_and_the_connection_closed(data, status, bod
         assert server.admin.url.encode() not in got.encode()  # nothing of a request comes back
 
 
-@pytest.mark.asyncio_only
 async def test_a_request_that_does_not_come_to_its_end_is_given_up(monkeypatch):
     monkeypatch.setattr(admin_module, "REQUEST_TIMEOUT", 0.05)
     async with await serve(echo, HERE, admin=HERE) as server:
@@ -83,17 +83,12 @@ async def test_a_request_that_does_not_come_to_its_end_is_given_up(monkeypatch):
         assert 0 == server.stats.accepted
 
 
-@pytest.mark.asyncio_only
 async def test_where_it_cannot_listen_nothing_listens():
-    for url, error, message in (
-        (
-            "tls://localhost:1",
-            AddressError,
-            "admin is tls://localhost:1; it speaks plain HTTP: use ",
-        ),
-        ("nowhere", AddressError, "nowhere"),
+    for url, why in (
+        ("tls://localhost:1", "admin is tls://localhost:1; it speaks plain HTTP: use "),
+        ("x", "x"),
     ):
-        await raised(error, serve, echo, HERE, admin=url, match=message)
+        await raised(AddressError, serve, echo, HERE, admin=url, match=why)
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
         url, other = (f"tcp://127.0.0.1:{sock.getsockname()[1]}" for sock in (taken, free))
         free.close()
@@ -103,7 +98,6 @@ async def test_where_it_cannot_listen_nothing_listens():
         pass
 
 
-@pytest.mark.watching
 async def test_readiness_goes_before_the_server_leaves_and_health_stays_until_the_end(tmp_path):
     gate = Gate()
     async with await serve(gate, HERE, admin=f"unix:{tmp_path}/admin") as server:
@@ -124,7 +118,6 @@ async def test_readiness_goes_before_the_server_leaves_and_health_stays_until_th
     assert not (tmp_path / "admin").exists()
 
 
-@pytest.mark.asyncio_only
 async def test_the_notice_ends_by_itself(tmp_path):
     async with await serve(echo, HERE, admin=HERE) as server:
         server.close_on(signal.SIGUSR1, notice=0.05)
@@ -135,7 +128,6 @@ async def test_the_notice_ends_by_itself(tmp_path):
         refused(ValueError, server.close_on, signal.SIGUSR1, notice=-1, match="notice is -1")
 
 
-@pytest.mark.asyncio_only
 async def test_metrics_count_connections_frames_and_what_went_wrong(caplog):
     ids = []
 
@@ -214,7 +206,6 @@ async def test_workers_are_summed_in_the_parent_and_it_is_not_ready_without_one(
         assert (2, 12) == (server.stats.worker_restarts, server.stats.bytes_received)
 
 
-@pytest.mark.asyncio_only
 async def test_the_page_shows_what_a_peer_calls_itself_as_text(tmp_path):
     gate = Gate()
     async with await serve(gate, f"unix:{tmp_path}/<i>", admin=HERE) as server:
@@ -231,7 +222,6 @@ async def test_the_page_shows_what_a_peer_calls_itself_as_text(tmp_path):
     assert "connections" in re.sub("<.*?>", "", page)
 
 
-@pytest.mark.asyncio_only
 async def test_without_a_limit_of_connections_no_metric_says_one():
     async with await serve(echo, HERE, admin=HERE) as server:
         found = await metrics(server)
@@ -239,7 +229,6 @@ async def test_without_a_limit_of_connections_no_metric_says_one():
     assert "connections_limit" not in found
 
 
-@pytest.mark.asyncio_only
 async def test_without_prometheus_client_health_is_told_and_metrics_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     monkeypatch.delitem(sys.modules, "framestream.net.metrics", raising=False)

@@ -240,7 +240,7 @@ async def test_a_client_whose_header_has_arrived_has_a_moment_for_its_request_wh
             await passes(10)
             await stream.send("hello", LINE)
             assert f"{CLIENT} says hello" == await stream.read(LINE)
-            await closing
+        await closing
 
 
 @pytest.mark.asyncio_only

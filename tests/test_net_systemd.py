@@ -14,6 +14,8 @@ from worker_handlers import answer
 from framestream import connect, serve
 from framestream.net.systemd import ServiceManager
 
+pytestmark = pytest.mark.asyncio_only
+
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request, tmp_path, monkeypatch):
@@ -31,7 +33,6 @@ def told(manager):
     return dict(line.split("=", 1) for line in manager.recv(4096).decode().split("\n"))
 
 
-@pytest.mark.asyncio_only
 async def test_it_is_ready_and_stops(manager):
     gate = Gate()
     async with await serve(gate, HERE) as server:
@@ -48,7 +49,6 @@ async def test_it_is_ready_and_stops(manager):
     refused(BlockingIOError, manager.recv, 1)
 
 
-@pytest.mark.asyncio_only
 async def test_it_shows_that_it_is_alive_until_it_has_drained(manager, monkeypatch):
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
@@ -69,7 +69,6 @@ async def test_it_shows_that_it_is_alive_until_it_has_drained(manager, monkeypat
         await draining
 
 
-@pytest.mark.asyncio_only
 async def test_a_reload_begins_with_the_time_and_ends_ready(manager):
     async with await serve(answer, HERE, workers=1) as server:
         server.notify_systemd()
@@ -101,7 +100,6 @@ def test_what_the_environment_asks_for(environment, listens, interval):
     assert (listens, interval) == (manager.listens, manager.watchdog_interval)
 
 
-@pytest.mark.asyncio_only
 async def test_a_manager_that_is_gone_costs_a_warning(monkeypatch, tmp_path, caplog):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     async with await serve(echo, HERE) as server:

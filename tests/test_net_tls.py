@@ -117,6 +117,7 @@ async def ask_for_tls(client):
     assert "go ahead" == await client.read(LINE)
 
 
+@pytest.mark.asyncio_only
 @pytest.mark.parametrize(("hangs", "patience"), [(False, 15), (True, 15), (True, 0)])
 @pytest.mark.parametrize("place", [TLS_HERE, HERE])
 async def test_a_server_that_drains_finishes_handshakes_but_waits_for_none_that_hangs(

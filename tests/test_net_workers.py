@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from certificates import certificates
+from conftest import LOOPS
 from distributions import site
 from loopback import HERE, LINE, ask, no_more_descriptors, open_descriptors
 from stream_pairs import raised, until
@@ -22,7 +23,10 @@ from worker_handlers import Fickle, Unstartable, answer, block, converse, own_tl
 
 from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve
 
+pytestmark = pytest.mark.asyncio_only
 
+
+@pytest.mark.parametrize("event_loop_name", LOOPS, indirect=True)
 async def test_workers_share_a_port_and_their_counters_are_added_up():
     async with await serve(answer, HERE, workers=2, max_connections=1) as server:
         async with await connect(server.url) as one, await connect(server.url) as two:
@@ -38,7 +42,6 @@ async def test_workers_share_a_port_and_their_counters_are_added_up():
         await raised(TypeError, server.reload, match="only a server with workers can be reloaded")
 
 
-@pytest.mark.asyncio_only
 async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_drains(caplog):
     async with await serve(answer, HERE, workers=1) as server:
         (old,) = server.worker_pids
@@ -54,7 +57,6 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
     assert f"{server.url}: worker {old} ended with exit code 3" in caplog.text
 
 
-@pytest.mark.asyncio_only
 async def test_what_modules_print_while_a_worker_imports_them_is_no_output(tmp_path, monkeypatch, capfd):
     loud = "from framestream import Line\nprint('loud')\nclass Loud(Line):\n    pass\n"
     (tmp_path / "loud_lines.py").write_text(loud)
@@ -66,7 +68,6 @@ async def test_what_modules_print_while_a_worker_imports_them_is_no_output(tmp_p
     assert ("", "loud\n") == capfd.readouterr()
 
 
-@pytest.mark.asyncio_only
 async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(caplog):
     async with await serve(answer, HERE, workers=2) as server:
         lost, other = server.worker_pids
@@ -86,7 +87,6 @@ async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(capl
     assert [] == multiprocessing.active_children()
 
 
-@pytest.mark.asyncio_only
 @pytest.mark.parametrize("place", [HERE, "unix:{}/socket"])
 async def test_a_busy_worker_that_is_told_to_terminate_has_a_successor_before_it_has_drained(
     place, tmp_path, monkeypatch
@@ -104,7 +104,6 @@ async def test_a_busy_worker_that_is_told_to_terminate_has_a_successor_before_it
     assert (2, 0) == (server.stats.accepted, server.stats.open)
 
 
-@pytest.mark.asyncio_only
 async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_need_not_wait(
     tmp_path, caplog, monkeypatch
 ):
@@ -122,7 +121,6 @@ async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_ne
         assert "hello" == await ask(server.url)
 
 
-@pytest.mark.asyncio_only
 async def test_a_worker_that_dies_while_it_is_replaced_or_is_not_leaves_one_worker():
     async with await serve(answer, HERE, workers=1) as server:
         given_up = asyncio.ensure_future(server.reload())
@@ -141,7 +139,6 @@ async def test_a_worker_that_dies_while_it_is_replaced_or_is_not_leaves_one_work
     assert [] == multiprocessing.active_children()
 
 
-@pytest.mark.asyncio_only
 async def test_the_service_of_the_how_to_page_reloads_and_ends_when_it_is_told(tmp_path):
     page = Path(__file__).parents[1] / "docs" / "how-to" / "graceful-restart.md"
     code = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
@@ -164,7 +161,6 @@ async def test_the_service_of_the_how_to_page_reloads_and_ends_when_it_is_told(t
     assert [] == multiprocessing.active_children()
 
 
-@pytest.mark.asyncio_only
 async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
     async with await serve(Unstartable(f"{tmp_path}/no"), f"unix:{tmp_path}/socket", workers=2) as server:
         before = set(server.worker_pids)
@@ -206,7 +202,6 @@ def framestream_stream_opened(stream):
 """
 
 
-@pytest.mark.asyncio_only
 async def test_workers_make_their_own_tls_context_and_plugins_in_use_hear_of_their_streams(
     tmp_path, monkeypatch
 ):
@@ -223,7 +218,6 @@ async def test_workers_make_their_own_tls_context_and_plugins_in_use_hear_of_the
     assert {str(pid), str(os.getpid())} == set(notes.read_text().split())
 
 
-@pytest.mark.asyncio_only
 async def test_a_worker_that_cannot_start_fails_the_server_and_leaves_nothing_open():
     before = open_descriptors()
     with pytest.raises(WorkerError, match="a worker ended with exit code 7 before it served"):
@@ -233,7 +227,6 @@ async def test_a_worker_that_cannot_start_fails_the_server_and_leaves_nothing_op
     assert open_descriptors() <= before
 
 
-@pytest.mark.asyncio_only
 async def test_a_worker_whose_handler_blocks_it_is_killed(monkeypatch):
     monkeypatch.setattr("framestream.net.workers.KILL_DELAY", 0)
     async with await serve(block, HERE, workers=1, drain_timeout=0) as server:
@@ -258,7 +251,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.asyncio_only
 async def test_a_worker_whose_parent_is_killed_ends_by_itself(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
