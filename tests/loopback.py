@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import socket
@@ -77,6 +78,17 @@ def resolve_to(monkeypatch, *addresses):
         return [(family[address], socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def warnings_of_ours(caplog):
+    """Return what was logged as wrong, but for what asyncio's debug mode says about slow machines."""
+    wrong = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    return [record for record in wrong if record.name.startswith("framestream")]
+
+
+def warned(caplog):
+    """Return the messages of these."""
+    return [record.getMessage() for record in warnings_of_ours(caplog)]
 
 
 def open_descriptors():

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 from certificates import certificates
 from distributions import with_proxy
-from loopback import HERE, LINE, ask, raw_client
+from loopback import HERE, LINE, ask, raw_client, warned
 from stream_pairs import passes, raised, until
 from worker_handlers import name_peer
 
@@ -51,10 +51,6 @@ async def told(server, *chunks):
         peer, _, line = (await stream.read(LINE)).partition(" says ")
         assert "hello" == line
         return peer
-
-
-def warnings_of_ours(caplog):
-    return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @pytest.mark.every_loop
@@ -163,7 +159,7 @@ async def test_a_bad_header_ends_the_connection_at_once_with_a_line_that_says_wh
                 assert b"" == client.recv(100)
         assert CLIENT == await told(server, BINARY_HEADER if protocol == "v2" else LINE_HEADER, b"hello\n")
     assert (0, 1) == (server.stats.handler_failures, server.stats.peer_failures)
-    [message] = warnings_of_ours(caplog)
+    [message] = warned(caplog)
     assert message.startswith("127.0.0.1:")
     assert reason in message
 
@@ -198,7 +194,7 @@ async def test_who_is_not_trusted_is_refused_unheard_and_that_is_told_once(caplo
                 with suppress(ConnectionResetError):
                     assert b"" == client.recv(100)
         assert (3, 3, 0) == (server.stats.accepted, server.stats.refused, server.stats.most_open)
-    [message] = warnings_of_ours(caplog)
+    [message] = warned(caplog)
     assert message.endswith("none of the trusted networks (10.0.0.0/8, 2001:db8::/32)")
 
 
@@ -211,7 +207,7 @@ async def test_a_check_that_connects_and_leaves_is_no_failure_and_no_affair_of_t
             client.sendall(b"PROXY")
         await until(lambda: server.stats.accepted == 4 and not server.stats.open)
     assert (1, 0) == (server.stats.peer_failures, server.stats.handler_failures)
-    [message] = warnings_of_ours(caplog)
+    [message] = warned(caplog)
     assert "stream ended inside a frame: 5 bytes arrived" in message
 
 
