@@ -7,12 +7,12 @@ import os
 import socket
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from certificates import certificates
 
-from framestream import IOStream
+from framestream import FrameTooLarge, IOStream, PayloadError, StreamClosed
 from framestream.testing import memory_stream_pair
 from framestream.transport import LoopTransport, PipeTransport
 
@@ -130,6 +130,41 @@ def refused(kind, call, *arguments, match=None, **options):
 def logged(caplog, logger="framestream"):
     """Return what was logged of ours, but for what asyncio's debug mode says about slow machines."""
     return [record.getMessage() for record in caplog.records if record.name == logger]
+
+
+# Ways to read a stream to its end; each hands every frame to a function, and is over when the stream is.
+
+
+async def by_reads(stream, condition, note):
+    with suppress(StreamClosed):
+        while True:
+            with suppress(PayloadError, FrameTooLarge):
+                note(await stream.read(condition))
+
+
+async def by_iteration(stream, condition, note):
+    async for frame in stream.frames(condition):
+        note(frame)
+
+
+async def by_batches(stream, condition, note):
+    async for frames in stream.batches(condition):
+        for frame in frames:
+            note(frame)
+
+
+async def by_handler(stream, condition, note):
+    stream.on_frame(condition, note)
+    await stream.wait_closed()
+
+
+async def by_chained_reads(stream, condition, note):
+    def on_frame(frame):
+        note(frame)
+        stream.read(condition, callback=on_frame)
+
+    stream.read(condition, callback=on_frame)
+    await stream.wait_closed()
 
 
 def reset(stream, error=None):

@@ -2,23 +2,23 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 from functools import partial
-from itertools import product
 
 import pytest
-from stream_pairs import joined, once, passes, raised, until
-
-from framestream import (
-    Exactly,
-    FrameTooLarge,
-    FramingError,
-    LengthPrefix,
-    Line,
-    PayloadError,
-    StreamClosed,
+from stream_pairs import (
+    begun,
+    by_batches,
+    by_chained_reads,
+    by_handler,
+    by_iteration,
+    joined,
+    once,
+    passes,
+    raised,
+    until,
 )
-from framestream.framers.mapped import Mapped
+
+from framestream import Exactly, FramingError, LengthPrefix, Line, StreamClosed
 from framestream.stream.receiver import READ_AHEAD
 from framestream.testing import Wire, memory_stream_pair
 
@@ -219,18 +219,6 @@ BAD = [
 ]
 
 
-def by_handler(stream, condition, note):
-    stream.on_frame(condition, note)
-
-
-def by_chained_reads(stream, condition, note):
-    def on_frame(frame):
-        note(frame)
-        stream.read(condition, callback=on_frame)
-
-    stream.read(condition, callback=on_frame)
-
-
 @once
 @pytest.mark.parametrize("times", [1, 100])
 @pytest.mark.parametrize("begin", [by_handler, by_chained_reads])
@@ -240,27 +228,16 @@ async def test_bad_frames_cost_callbacks_themselves_and_two_lines_in_the_log(
 ):
     client, server = memory_stream_pair()
     notes, note = called()
-    begin(server, condition, note)
+    reading = await begun(begin(server, condition, note))
     await client.write(wire * times)
     await client.aclose()
-    await until(server.closed)
+    await reading
     assert frames * times == notes
     assert server.error is None
     first, *more = caplog.messages
     assert first.startswith("skipping a frame: ")
     assert reason in first
     assert [f"skipped {times - 1} more frames"][: times - 1] == more
-
-
-async def by_iteration(stream, condition, note):
-    async for frame in stream.frames(condition):
-        note(frame)
-
-
-async def by_batches(stream, condition, note):
-    async for frames in stream.batches(condition):
-        for frame in frames:
-            note(frame)
 
 
 @once
@@ -270,43 +247,9 @@ async def test_on_payload_error_is_told_of_each_bad_frame_in_its_turn(begin, cap
     client, server = memory_stream_pair(on_payload_error=lambda error: note(error.payload))
     await client.write(b"one\nb\xffd\ntwo\n")
     await client.aclose()
-    if reading := begin(server, Line(), note):
-        await reading
-    await until(server.closed)
+    await begin(server, Line(), note)
     assert ["one", b"b\xffd", "two"] == notes
     assert [] == caplog.messages
-
-
-async def by_reads(stream, condition, note):
-    while True:
-        with suppress(PayloadError, FrameTooLarge):
-            return note(await stream.read(condition))
-
-
-SKIPPING = {"on_payload_error": lambda error: None}
-DISCARDING = {"max_frame_size": 1, "on_oversize": "discard"}
-FLOODS = [
-    *product((by_handler, by_chained_reads, by_iteration, by_batches), (SKIPPING, DISCARDING)),
-    *product((by_handler, by_chained_reads, by_reads), ({}, {"max_frame_size": 1})),
-]
-
-
-@once
-@pytest.mark.parametrize(("begin", "options"), FLOODS)
-async def test_a_flood_of_frames_that_nobody_gets_leaves_others_their_turn(begin, options):
-    notes, note = called()
-    client, server = memory_stream_pair(**options)
-    await client.write(b"\2\xff\xff" * 1000 + b"\0")
-    reading = begin(server, Mapped(LengthPrefix(1), bytes.decode), note)
-    reading = reading and asyncio.ensure_future(reading)
-    turns = 0
-    while not notes:
-        await asyncio.sleep(0)
-        turns += 1
-    assert turns > 5
-    server.close()
-    if reading:
-        await asyncio.wait([reading])
 
 
 @once
@@ -314,9 +257,8 @@ async def test_a_flood_of_frames_that_nobody_gets_leaves_others_their_turn(begin
 async def test_what_on_payload_error_raises_closes_the_stream_of_a_callback(begin, caplog):
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
     client, server = memory_stream_pair(on_payload_error=lambda error: 1 / 0)
-    begin(server, Line(), print)
     await client.write(b"\xff\n")
-    await until(server.closed)
+    await begin(server, Line(), print)
     assert isinstance(server.error, ZeroDivisionError)
 
 
