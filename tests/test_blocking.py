@@ -96,17 +96,6 @@ def test_a_serial_port_is_opened_raw_by_its_path_and_by_an_open_file():
             assert b"still open" == device.read(10)
 
 
-def test_a_fifo_is_read_and_written(tmp_path):
-    os.mkfifo(path := tmp_path / "fifo")
-    with ThreadPoolExecutor(1) as pool:
-        reader = pool.submit(blocking.connect, f"pipe:{path}", framer=LINE)
-        with blocking.connect(f"pipe:>{path}", framer=LINE) as writer:
-            writer.send("hello")
-            with reader.result(20) as stream:
-                assert "hello" == stream.receive(timeout=20)
-    refused(ConnectError, blocking.connect, f"pipe:{path}", timeout=0.01, match=r"within 0\.01 s")
-
-
 def test_what_was_wrapped_by_ssl_or_is_no_stream():
     with blocking.serve(echo, "tls://localhost:0", framer=LINE, tls=certificates().server()) as server:
         plain = socket.create_connection(("localhost", int(server.url.rpartition(":")[2])))
@@ -283,23 +272,6 @@ print(os.waitstatus_to_exitcode(status))
 
 
 # Serving
-
-
-def test_a_handler_that_fails_is_logged_and_costs_its_connection_only(caplog):
-    def fail(stream):
-        if stream.receive() == "leave":
-            sys.exit()
-        raise KeyError("oops")
-
-    with blocking.serve(fail, HERE, framer=LINE) as server:
-        for word in ("fail", "leave"):
-            with blocking.connect(server.url, framer=LINE) as stream:
-                stream.send(word)
-                refused(StreamClosed, stream.receive, timeout=20)
-    assert (2, 1) == (server.stats.accepted, server.stats.handler_failures)
-    assert [
-        "KeyError" in record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR
-    ] == [True]
 
 
 @pytest.mark.parametrize(("error", "logged"), [

@@ -115,11 +115,10 @@ async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, write, reads,
         if reads == "before":
             await server.write(b"you know it")
         for late in LATE:
-            with pytest.raises(
-                StreamClosed, match="peer takes no more; what it sends can still be read"
-            ) as it:
-                await late(client)
-            assert isinstance(it.value.real_error, BrokenPipeError)
+            it = await raised(
+                StreamClosed, late, client, match="takes no more; what it sends can still be read"
+            )
+            assert isinstance(it.real_error, BrokenPipeError)
         assert not client.closed()
         await server.write(b"\nthe answer")
         assert "you know it" == await (first or anext(lines))

@@ -168,6 +168,7 @@ async def test_without_an_id_left_a_request_is_refused_and_concerns_no_other(ids
     (lambda server: server.close(), type(None)),
     (lambda server: (server.write(b"\x93\x01"), server.close()), IncompleteFrame),
     (lambda server: server.send("hello"), FramingError),
+    (lambda server: server.write(b"\xa1\xff"), PayloadError),
 ])  # fmt: skip
 async def test_the_end_of_the_stream_fails_all_who_wait_and_all_who_ask_then(end, real_error):
     async with joined("tcp", framer=Msgpack()) as (client, server):
@@ -206,16 +207,6 @@ async def test_requests_need_a_framing_and_a_stream_that_nobody_reads():
     for wrong in (0, -1, 1.5, None):
         refused(ValueError, Requests, client, id_of, most=wrong, match="most")
         await raised(ValueError, handle_frames, client, print, most=wrong, match="most")
-
-
-@once
-async def test_an_answer_that_cannot_be_decoded_leaves_nobody_waiting():
-    client, server = memory_stream_pair(framer=Line())
-    async with Requests(client, int) as requests:
-        asking = await begun(requests.ask(str))
-        await server.write(b"\xff\n1\n")
-        caught = await raised(StreamClosed, asking)
-        assert isinstance(caught.real_error, PayloadError)
 
 
 @once

@@ -378,17 +378,6 @@ async def test_nodelay_is_set_and_can_be_unset():
             client.set_nodelay(True)
 
 
-async def test_a_file_leaves_whole_although_the_stream_is_to_be_closed_after_what_was_written_before_it():
-    client, server = memory_stream_pair(Wire(capacity=1000))
-    client.write(b"a" * 5000)
-    sending = asyncio.ensure_future(client.sendfile(io.BytesIO(b"b" * 5000)))
-    await passes()
-    closing = asyncio.ensure_future(client.aclose())
-    assert b"a" * 5000 + b"b" * 5000 == await server.read_until_close()
-    assert 5000 == await sending
-    await closing
-
-
 @once
 async def test_waits_that_were_given_up_are_forgotten_although_the_peer_takes_nothing():
     client, _ = memory_stream_pair(Wire(capacity=10))
