@@ -290,11 +290,8 @@ def test_a_handler_may_end_at_once_and_in_any_way(error, logged, caplog):
         for _ in range(3):
             with blocking.connect(server.url, framer=LINE) as stream, pytest.raises(StreamClosed):
                 stream.receive(timeout=20)
-    assert (3, 0, 3 * len(logged)) == (
-        server.stats.accepted,
-        server.stats.open,
-        server.stats.handler_failures,
-    )
+    stats = server.stats
+    assert (3, 0, 3 * len(logged)) == (stats.accepted, stats.open, stats.handler_failures)
     failures = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert [True] * 3 * len(logged) == [logged[0] in message for message in failures]
 

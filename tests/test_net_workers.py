@@ -126,9 +126,7 @@ async def test_a_worker_that_dies_while_it_is_replaced_or_is_not_leaves_one_work
         given_up = asyncio.ensure_future(server.reload())
         await asyncio.sleep(0)
         given_up.cancel()
-        await until(
-            lambda: [server.worker_pids[0]] == [child.pid for child in multiprocessing.active_children()]
-        )
+        await until(lambda: server.worker_pids == [child.pid for child in multiprocessing.active_children()])
         reloading = asyncio.ensure_future(server.reload())
         await asyncio.sleep(0)
         for worker in multiprocessing.active_children():

@@ -89,6 +89,7 @@ WRITES = {
     "send": lambda stream: stream.send("x" * 100_000, Line()),
     "file": lambda stream: stream.sendfile(io.BytesIO(b"x" * 100_000)),
 }
+TAKES_NO_MORE = "peer takes no more; what it sends can still be read"
 LATE = [*WRITES.values(), lambda stream: stream.write(b""), lambda stream: stream.write_eof()]
 
 
@@ -108,17 +109,15 @@ async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, write, reads,
         take_no_more(below)
         if reads == "after":
             await server.write(b"you know it")
-        with pytest.raises(StreamClosed) as it:
+        with pytest.raises(StreamClosed) as caught:
             while True:
                 await WRITES[write](client)
-        assert isinstance(it.value.real_error, BrokenPipeError)
+        assert isinstance(caught.value.real_error, BrokenPipeError)
         if reads == "before":
             await server.write(b"you know it")
         for late in LATE:
-            it = await raised(
-                StreamClosed, late, client, match="takes no more; what it sends can still be read"
-            )
-            assert isinstance(it.real_error, BrokenPipeError)
+            caught = await raised(StreamClosed, late, client, match=TAKES_NO_MORE)
+            assert isinstance(caught.real_error, BrokenPipeError)
         assert not client.closed()
         await server.write(b"\nthe answer")
         assert "you know it" == await (first or anext(lines))
