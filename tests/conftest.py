@@ -32,14 +32,19 @@ PATIENCE = 60.0  # seconds until a test counts as stuck, on a busy machine, too
 LOOPS: dict[str, Any] = {"asyncio": asyncio.SelectorEventLoop}
 if uvloop is not None:
     LOOPS["uvloop"] = uvloop.new_event_loop
-# The last two without debug mode: the first as a program runs it, the second as on Windows' Proactor.
-EVERY_LOOP = {**LOOPS, "plain": asyncio.SelectorEventLoop, "transports": LoopWithoutPolling}
-_BY_NAME = {**EVERY_LOOP, "no-waiting": LoopWithoutWaiting}
+# Two without debug mode: one as a program runs it, one as on Windows' Proactor.
+BY_NAME = {
+    **LOOPS,
+    "plain": asyncio.SelectorEventLoop,
+    "transports": LoopWithoutPolling,
+    "no-waiting": LoopWithoutWaiting,
+}
+EVERY_LOOP = [name for name in ("uvloop", "plain", "transports") if name in BY_NAME]
 
 _MARKERS = {
     "no_debug": "run without asyncio's debug mode, for tests of speed or size",
     "asyncio_only": "not repeated on uvloop",
-    "every_loop": "also run without debug mode: on asyncio, and on a loop that cannot watch descriptors",
+    "every_loop": "on uvloop, on asyncio without debug mode, and on a loop that cannot watch descriptors",
     "watching": "not repeated on a loop that cannot watch descriptors",
     "no_waiting": "run on a loop of which the clock jumps instead",
 }
@@ -97,7 +102,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     name = pyfuncitem.callspec.params["event_loop_name"]
     debug = name not in ("plain", "transports") and pyfuncitem.get_closest_marker("no_debug") is None
-    run_on(_BY_NAME[name], pyfuncitem.obj, arguments, debug)
+    run_on(BY_NAME[name], pyfuncitem.obj, arguments, debug)
     return True
 
 

@@ -107,6 +107,31 @@ async def begun(waiting):
     return task
 
 
+async def cancelled(task):
+    """Cancel a task, and wait until it has ended."""
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def raised(kind, call, *arguments, match=None, **options):
+    """Return the error of this kind that something awaited raises: what is called, or a task."""
+    with pytest.raises(kind, match=match) as caught:
+        await (call(*arguments, **options) if callable(call) else call)
+    return caught.value
+
+
+def refused(kind, call, *arguments, match=None, **options):
+    """Return the error of this kind that a call raises at once."""
+    with pytest.raises(kind, match=match) as caught:
+        call(*arguments, **options)
+    return caught.value
+
+
+def logged(caplog, logger="framestream"):
+    """Return what was logged of ours, but for what asyncio's debug mode says about slow machines."""
+    return [record.getMessage() for record in caplog.records if record.name == logger]
+
+
 def reset(stream, error=None):
     """Close a TCP stream so that its peer sees a reset."""
     stream.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

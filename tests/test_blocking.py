@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 from certificates import certificates
 from loopback import open_descriptors
+from stream_pairs import refused
 
 from framestream import (
     ConnectError,
@@ -60,8 +61,7 @@ def test_a_server_and_its_clients_need_no_loop(place, tmp_path):
         assert questions == answers
     assert server.closed
     assert (20, 0, 20) == (server.stats.accepted, server.stats.open, server.stats.frames_received)
-    with pytest.raises(ConnectError):
-        ask(server.url, **client)
+    refused(ConnectError, ask, server.url, **client)
 
 
 def test_a_program_is_a_stream_with_an_exit_code():
@@ -84,8 +84,7 @@ def test_a_serial_port_is_opened_raw_by_its_path_and_by_an_open_file():
         with blocking.connect(path, framer=LengthPrefix(1)) as port:
             device.write(b"\3a\rb")
             assert b"a\rb" == port.receive(timeout=20)
-            with pytest.raises(StreamTimeout):
-                port.receive(timeout=0.01)
+            refused(StreamTimeout, port.receive, timeout=0.01)
             port.send(b"\x03\n")
             assert b"\2\x03\n" == device.read(3)
         with open(theirs, "r+b", buffering=0) as opened:
@@ -105,8 +104,7 @@ def test_a_fifo_is_read_and_written(tmp_path):
             writer.send("hello")
             with reader.result(20) as stream:
                 assert "hello" == stream.receive(timeout=20)
-    with pytest.raises(ConnectError, match=r"within 0\.01 s"):
-        blocking.connect(f"pipe:{path}", timeout=0.01)
+    refused(ConnectError, blocking.connect, f"pipe:{path}", timeout=0.01, match=r"within 0\.01 s")
 
 
 def test_what_was_wrapped_by_ssl_or_is_no_stream():
@@ -116,8 +114,7 @@ def test_what_was_wrapped_by_ssl_or_is_no_stream():
         with blocking.framed(wrapped, LINE) as stream:
             stream.send("hello")
             assert "hello" == stream.receive(timeout=20)
-    with pytest.raises(TypeError, match="connected socket"):
-        blocking.framed(b"bytes")
+    refused(TypeError, blocking.framed, b"bytes", match="connected socket")
 
 
 @pytest.mark.watching
@@ -135,8 +132,7 @@ def test_a_file_that_cannot_be_framed_costs_no_descriptor():
             (pipe, {"framer": "nothing"}, UnknownFramerError),
             (packets, {}, ValueError),
         ):
-            with pytest.raises(error):
-                blocking.framed(source, **options)
+            refused(error, blocking.framed, source, **options)
             assert before == open_descriptors()
 
 
@@ -178,8 +174,7 @@ def test_an_iteration_goes_on_after_a_bad_frame_and_after_leaving_it():
         assert "f" == stream.receive()
         frames = stream.frames(Line())
         assert "g" == next(frames)
-        with pytest.raises(PayloadError):
-            next(frames)
+        refused(PayloadError, next, frames)
         peer.close()
         assert ["h"] == list(frames)
 
@@ -231,8 +226,7 @@ def test_a_callback_that_ends_the_program_ends_the_call_and_no_other_stream(way_
     other, its_peer = joined()
     with stream, peer, other, its_peer:
         peer.sendall(b"\xff\n")
-        with pytest.raises(way_out):
-            stream.receive()
+        refused(way_out, stream.receive)
         its_peer.sendall(b"hello\n")
         assert "hello" == other.receive(timeout=20)
 
@@ -301,8 +295,7 @@ def test_a_handler_that_fails_is_logged_and_costs_its_connection_only(caplog):
         for word in ("fail", "leave"):
             with blocking.connect(server.url, framer=LINE) as stream:
                 stream.send(word)
-                with pytest.raises(StreamClosed):
-                    stream.receive(timeout=20)
+                refused(StreamClosed, stream.receive, timeout=20)
     assert (2, 1) == (server.stats.accepted, server.stats.handler_failures)
     assert [
         "KeyError" in record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR
@@ -381,8 +374,7 @@ def test_closing_lets_connections_finish_what_they_have_begun():
             closing = pool.submit(server.close)
             stream.write(b"o\n")
             assert "onetwo" == stream.receive(timeout=20)
-            with pytest.raises(StreamClosed):
-                stream.receive(timeout=20)
+            refused(StreamClosed, stream.receive, timeout=20)
             closing.result(20)
 
 
@@ -411,10 +403,8 @@ def test_a_handler_has_to_be_a_function_that_waits():
         """Do nothing."""
 
     for handler, words in ((asynchronous, "coroutine function"), (None, "must be a function")):
-        with pytest.raises(TypeError, match=words):
-            blocking.serve(handler, HERE)
-    with pytest.raises(TypeError, match="max_frames"):
-        blocking.serve(echo, HERE, max_frames=3)
+        refused(TypeError, blocking.serve, handler, HERE, match=words)
+    refused(TypeError, blocking.serve, echo, HERE, max_frames=3, match="max_frames")
 
 
 def test_a_server_ends_by_ctrl_c():

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from loopback import HERE, LINE, Gate, ask, echo
-from stream_pairs import until
+from stream_pairs import raised, refused, until
 from worker_handlers import answer
 
 from framestream import AddressError, Line, UntilClose, connect, serve
@@ -96,14 +96,12 @@ async def test_where_it_cannot_listen_nothing_listens():
         ),
         ("nowhere", AddressError, "nowhere"),
     ):
-        with pytest.raises(error, match=message):
-            await serve(echo, HERE, admin=url)
+        await raised(error, serve, echo, HERE, admin=url, match=message)
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
         url, other = (f"tcp://127.0.0.1:{sock.getsockname()[1]}" for sock in (taken, free))
         free.close()
         for urls in ((other, url), (url, other)):
-            with pytest.raises(OSError, match=f"cannot listen on {url}"):
-                await serve(echo, urls[0], admin=urls[1])
+            await raised(OSError, serve, echo, urls[0], admin=urls[1], match=f"cannot listen on {url}")
     async with await serve(echo, other):
         pass
 
@@ -137,8 +135,7 @@ async def test_the_notice_ends_by_itself(tmp_path):
         await server.serve_forever()
         server.leave()
         assert "draining" == server.state
-        with pytest.raises(ValueError, match="notice is -1"):
-            server.close_on(signal.SIGUSR1, notice=-1)
+        refused(ValueError, server.close_on, signal.SIGUSR1, notice=-1, match="notice is -1")
 
 
 @pytest.mark.asyncio_only

@@ -31,7 +31,7 @@ from loopback import (
     tls_contexts,
 )
 from loops import LoopWithoutPolling
-from stream_pairs import passes, until
+from stream_pairs import passes, raised, until
 from test_transports import Side
 
 from framestream import (
@@ -116,17 +116,15 @@ async def test_frames_of_any_size_are_exchanged_with_every_kind_of_peer_until_on
 @pytest.mark.asyncio_only
 async def test_a_refusal_is_one_line_and_every_address_that_was_tried_is_named_families_in_turn(monkeypatch):
     url = f"tcp://127.0.0.1:{unused_port()}"
-    with pytest.raises(ConnectError) as caught:
-        await connect(url)
-    assert (f"cannot connect to {url}: connection refused", url) == (str(caught.value), caught.value.url)
-    ((address, error),) = caught.value.attempts
+    caught = await raised(ConnectError, connect, url)
+    assert (f"cannot connect to {url}: connection refused", url) == (str(caught), caught.url)
+    ((address, error),) = caught.attempts
     assert ("127.0.0.1", errno.ECONNREFUSED) == (address, error.errno)
     resolve_to(monkeypatch, "127.0.0.1", "127.0.0.2", "::1")
     url = url.replace("127.0.0.1", "example.org")
-    with pytest.raises(ConnectError) as caught:
-        await connect(url)
+    caught = await raised(ConnectError, connect, url)
     refused = [f"{address}: connection refused" for address in ("127.0.0.1", "::1", "127.0.0.2")]
-    assert f"cannot connect to {url}: {'; '.join(refused)}" == str(caught.value)
+    assert f"cannot connect to {url}: {'; '.join(refused)}" == str(caught)
 
 
 @pytest.mark.asyncio_only
@@ -162,8 +160,7 @@ async def test_a_silent_address_is_given_up_when_the_time_is_over_or_nobody_wait
     connecting = asyncio.ensure_future(connect(url))
     await passes(10)
     connecting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await connecting
+    await raised(asyncio.CancelledError, connecting)
     assert before == open_descriptors()
 
 
@@ -180,12 +177,10 @@ async def test_what_cannot_be_reached_is_refused_in_one_line(tmp_path):
         )
         for url, error, message in refusals:
             before = open_descriptors()
-            with pytest.raises(error, match=re.escape(message.format(url))):
-                await connect(url)
+            await raised(error, connect, url, match=re.escape(message.format(url)))
             assert before >= open_descriptors()
-    with pytest.raises(ConnectError) as caught:
-        await connect("unix:@nobody")
-    assert ["@nobody"] == [address for address, _ in caught.value.attempts]
+    caught = await raised(ConnectError, connect, "unix:@nobody")
+    assert ["@nobody"] == [address for address, _ in caught.attempts]
 
 
 async def test_the_local_address_can_be_chosen_and_tcp_does_not_hold_small_writes_back():
@@ -196,9 +191,6 @@ async def test_the_local_address_can_be_chosen_and_tcp_does_not_hold_small_write
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     with pytest.raises(ConnectError, match="address family not supported"):
         await connect("tcp://127.0.0.1:1", local_address=("::1", 0))
-
-
-# Sockets and descriptors
 
 
 # FIFOs and devices
@@ -218,8 +210,7 @@ async def test_a_fifo_is_read_from_the_first_byte_to_the_last(fifo):
         assert "one" == await stream.read(LINE)
         await writing.aclose()
         assert "two" == await stream.read(LINE)
-        with pytest.raises(StreamClosed):
-            await stream.read(LINE)
+        await raised(StreamClosed, stream.read, LINE)
 
 
 async def test_a_fifo_is_waited_for_and_giving_up_closes_it(fifo):
@@ -337,8 +328,7 @@ async def test_a_program_that_reads_no_more_is_heard_to_its_end_and_not_killed()
             while True:
                 await stream.write(b"x" * 100_000)
         assert "answer" == await stream.read(LINE)
-        with pytest.raises(StreamClosed):
-            await stream.read(LINE)
+        await raised(StreamClosed, stream.read, LINE)
     assert 3 == stream.exit_code
 
 
@@ -372,10 +362,8 @@ async def test_a_program_whose_options_make_no_sense_is_not_started_or_let_go():
         return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
     before, descriptors = children(), open_descriptors()
-    with pytest.raises(TypeError):
-        await connect_process(["echo", 1])
-    with pytest.raises(UnknownFramerError):
-        await connect_process(["cat"], framer="lien")
+    await raised(TypeError, connect_process, ["echo", 1])
+    await raised(UnknownFramerError, connect_process, ["cat"], framer="lien")
     # What an earlier test has started may end meanwhile.
     await until(lambda: children() <= before and open_descriptors() <= descriptors)
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from loopback import resolve_to
+from stream_pairs import raised
 
 from framestream.errors import AddressError
 from framestream.net.listen import Acceptor, activated_sockets, close_all, listen
@@ -29,10 +30,9 @@ async def test_port_0_is_one_free_port_for_every_address_of_the_host():
 async def test_an_address_in_use_or_a_host_that_does_not_resolve_is_reported_with_the_url():
     (taken,) = await listening("tcp://127.0.0.1:0")
     url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-    with pytest.raises(OSError, match=f"^cannot listen on {url}: address already in use$") as caught:
-        await listening(url)
+    caught = await raised(OSError, listening, url, match=f"^cannot listen on {url}: address already in use$")
     close_all([taken])
-    assert errno.EADDRINUSE == caught.value.errno
+    assert errno.EADDRINUSE == caught.errno
     with pytest.raises(OSError, match=r"^cannot listen on tcp://nowhere\.invalid:0: "):
         await listening("tcp://nowhere.invalid:0")
 
@@ -66,12 +66,10 @@ async def test_a_stale_socket_file_is_replaced_and_everything_else_left_alone(tm
     url, precious = f"unix:{tmp_path}/socket", tmp_path / "file"
     close_all(await listening(url))
     sockets = await listening(url)
-    with pytest.raises(OSError, match=f"cannot listen on {url}: address already in use"):
-        await listening(url)
+    await raised(OSError, listening, url, match=f"cannot listen on {url}: address already in use")
     close_all(sockets)
     precious.write_text("precious")
-    with pytest.raises(OSError, match="address already in use"):
-        await listening(f"unix:{precious}")
+    await raised(OSError, listening, f"unix:{precious}", match="address already in use")
     assert "precious" == precious.read_text()
 
 
@@ -134,9 +132,6 @@ def test_the_sockets_the_service_manager_passed_are_found():
 def test_no_sockets_or_those_of_another_process_are_not_enough(name, variables, message):
     with pytest.raises(AddressError, match=message):
         activated_sockets(name, {"LISTEN_PID": str(os.getpid()), **variables})
-
-
-# Accepting
 
 
 class Unlucky(socket.socket):

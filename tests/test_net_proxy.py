@@ -10,7 +10,7 @@ import pytest
 from certificates import certificates
 from distributions import with_proxy
 from loopback import HERE, LINE, ask, raw_client
-from stream_pairs import passes, until
+from stream_pairs import passes, raised, until
 from worker_handlers import name_peer
 
 from framestream import EncodeError, IOStream, StreamClosed, UnknownFramerError, connect, plugins, serve
@@ -248,8 +248,7 @@ async def test_workers_read_headers_too():
     async with await behind(workers=1) as server:
         assert CLIENT == await told(server, BINARY_HEADER + b"hello\n")
     async with await behind(workers=1, trusted=["10.0.0.0/8"]) as server:
-        with pytest.raises((StreamClosed, OSError)):
-            await ask(server.url, proxy_header=header())
+        await raised((StreamClosed, OSError), ask, server.url, proxy_header=header())
     assert (1, 1) == (server.stats.accepted, server.stats.refused)
 
 
@@ -275,8 +274,7 @@ async def test_workers_read_headers_too():
     ],
 )
 async def test_options_that_mean_nothing_are_refused_before_anybody_listens(options, error, reason):
-    with pytest.raises(error, match=reason):
-        await serve(name_peer, HERE, **options)
+    await raised(error, serve, name_peer, HERE, **options, match=reason)
 
 
 @pytest.mark.asyncio_only
@@ -284,8 +282,7 @@ async def test_what_to_install_is_said_where_there_is_no_framer(tmp_path):
     with plugins.isolated():
         plugins.rescan([str(tmp_path)])
         for asked in (behind(), connect(HERE, proxy_header=header())):
-            with pytest.raises(UnknownFramerError, match="pip install framestream-proxy"):
-                await asked
+            await raised(UnknownFramerError, asked, match="pip install framestream-proxy")
 
 
 @pytest.mark.asyncio_only

@@ -28,7 +28,7 @@ from loopback import (
     reset_on_close,
     tls_contexts,
 )
-from stream_pairs import joined, passes, until
+from stream_pairs import joined, passes, raised, until
 
 from framestream import (
     AddressError,
@@ -138,8 +138,7 @@ async def test_what_fails_on_another_stream_of_a_handler_is_not_the_peers_fault(
     async with await serve(fail, HERE) as upstream:
         async with await serve(proxy, HERE, framer=text) as server, await connect(server.url) as client:
             await client.write(b"\3ask")
-            with pytest.raises(StreamClosed):
-                await client.read(LINE)
+            await raised(StreamClosed, client.read, LINE)
         assert (1, 0) == (server.stats.handler_failures, server.stats.peer_failures)
         assert f"handler failed: {error.__name__}" in caplog.text
     async with await serve(read, HERE, framer=text) as server:
@@ -245,11 +244,9 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         (serve(echo, HERE, workers=1, tls=context), WorkerError, "pass a function that makes the context"),
         (serve(echo, HERE, workers=1, on_discard=lambda error: None), WorkerError, "stream_options"),
     ):
-        with pytest.raises(error, match=message):
-            await attempt
+        await raised(error, attempt, match=message)
     monkeypatch.setattr(sys, "platform", "win32")
-    with pytest.raises(WorkerError, match="they need a Unix system"):
-        await serve(echo, HERE, workers=1)
+    await raised(WorkerError, serve, echo, HERE, workers=1, match="they need a Unix system")
     for good in (Gate(), partial(echo), print):
         await (await serve(good, HERE)).aclose()
 
@@ -282,8 +279,7 @@ async def test_a_handler_that_raises_costs_its_connection_and_nothing_else(caplo
         async with await connect(server.url) as bad, await connect(server.url) as good:
             address = "{}:{}".format(*bad.transport.socket.getsockname())
             await bad.send("fail", LINE)
-            with pytest.raises(StreamClosed):
-                await bad.read(LINE)
+            await raised(StreamClosed, bad.read, LINE)
             await good.send("hello", LINE)
             assert "hello" == await good.read(LINE)
         assert 1 == server.stats.handler_failures
@@ -625,8 +621,7 @@ async def test_draining_ends_idle_connections_at_once_and_lets_the_others_finish
             await gate.entered.get()
             await gate.entered.get()
             draining = asyncio.ensure_future(server.aclose())
-            with pytest.raises(StreamClosed):
-                await idle.read(LINE)
+            await raised(StreamClosed, idle.read, LINE)
             assert not draining.done()
             gate.open.set()
             assert "BUSY" == await busy.read(LINE)
@@ -676,8 +671,7 @@ async def test_what_takes_longer_than_the_time_to_drain_is_cancelled_and_loses_i
     async with await serve(handler, HERE, drain_timeout=0) as server, await connect(server.url) as client:
         stream = await gate.entered.get()
         await server.aclose()
-        with pytest.raises(StreamClosed):
-            await client.read(LINE)
+        await raised(StreamClosed, client.read, LINE)
         assert stream.closed()
         gate.open.set()
         await until(lambda: not server.stats.open)
@@ -707,8 +701,7 @@ async def test_closing_ends_the_listening_and_leaves_connections():
         server.close()
         server.close()
         assert server.closed
-        with pytest.raises(ConnectError, match="connection refused"):
-            await connect(server.url)
+        await raised(ConnectError, connect, server.url, match="connection refused")
         await client.send("hello", LINE)
         assert "hello" == await client.read(LINE)
 
@@ -856,6 +849,5 @@ async def test_plugins_hear_of_a_server_and_of_what_fails_in_it(caplog):
     with plugins.isolated():
         plugins.register(observer, "observer")
         async with await serve(lambda stream: {}["fail"], HERE) as server:
-            with pytest.raises(StreamClosed):
-                await ask(server.url)
+            await raised(StreamClosed, ask, server.url)
     assert [(what, server) for what in ("opened", "KeyError('fail')", "closed")] == observer.heard

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from loopback import HERE, Gate, echo
-from stream_pairs import until
+from stream_pairs import refused, until
 from worker_handlers import answer
 
 from framestream import connect, serve
@@ -45,8 +45,7 @@ async def test_it_is_ready_and_stops(manager):
         assert server.notify_systemd()
         assert "READY" in told(manager)
     assert {"STOPPING": "1", "STATUS": f"draining {server.url}"} == told(manager)
-    with pytest.raises(BlockingIOError):
-        manager.recv(1)
+    refused(BlockingIOError, manager.recv, 1)
 
 
 @pytest.mark.asyncio_only

@@ -8,7 +8,7 @@ import ssl
 import pytest
 from certificates import certificates
 from loopback import HERE, LINE, TLS_HERE, ask, echo, greet, hear, tls_contexts
-from stream_pairs import until
+from stream_pairs import raised, refused, until
 
 from framestream import (
     ConnectError,
@@ -42,21 +42,19 @@ async def test_the_default_context_is_made_once(monkeypatch):
         for alpn in ((), (), ("chat/1",)):
             assert "hello" == await ask(server.url, alpn=alpn)
         monkeypatch.setenv("SSL_CERT_FILE", files.key)  # trusts nobody
-        with pytest.raises(ConnectError):
-            await connect(server.url)
+        await raised(ConnectError, connect, server.url)
     assert 3 == len(made)
 
 
 async def test_a_certificate_that_nobody_vouches_for_or_no_tls_is_refused(caplog):
     caplog.set_level(logging.INFO)
     async with await serve(echo, TLS_HERE, tls=certificates().server()) as server:
-        with pytest.raises(ConnectError) as caught:
-            await connect(server.url)
+        caught = await raised(ConnectError, connect, server.url)
         await until(lambda: server.stats.handshake_failures)
-    cause = caught.value.__cause__
+    cause = caught.__cause__
     assert isinstance(cause, ssl.SSLCertVerificationError)
     told = f"cannot connect to {server.url}: tls handshake failed: {cause.verify_message}"
-    assert told.lower() == str(caught.value).lower()  # each version of OpenSSL has words of its own
+    assert told.lower() == str(caught).lower()  # each version of OpenSSL has words of its own
     assert "TLS handshake failed: " in caplog.text
     assert 0 == server.stats.handler_failures == server.stats.peer_failures
     async with await serve(greet, HERE) as server:
@@ -79,8 +77,7 @@ async def test_a_server_may_ask_for_the_clients_certificate():
         known = client_tls(ca=files.ca, certificate=files.certificate, key=files.key)
         assert "hello" == await hear(server.url, tls=known)
         # TLS 1.3 finishes the client's side before the server has looked at the client.
-        with pytest.raises((StreamClosed, ConnectError, ssl.SSLError)):
-            await hear(server.url, tls=files.client())
+        await raised((StreamClosed, ConnectError, ssl.SSLError), hear, server.url, tls=files.client())
         await until(lambda: server.stats.handshake_failures)
 
 
@@ -91,8 +88,7 @@ def test_the_files_of_a_context_are_named_when_they_are_of_no_use(tmp_path):
         (client_tls, {"ca": missing}),
         (server_tls, {"certificate": files.certificate, "key": files.key, "client_ca": missing}),
     ):
-        with pytest.raises(FileNotFoundError, match=f"^cannot use .* {missing}.*: no such file or dir"):
-            make(**options)
+        refused(FileNotFoundError, make, **options, match=f"^cannot use .* {missing}.*: no such file or dir")
     with pytest.raises(ssl.SSLError, match=f"^cannot use the certificate in {files.certificate} with"):
         server_tls(files.certificate, files.ca)
 
@@ -100,16 +96,12 @@ def test_the_files_of_a_context_are_named_when_they_are_of_no_use(tmp_path):
 async def test_a_peer_that_never_shakes_hands_is_given_up():
     async with await serve(greet, TLS_HERE, tls=certificates().server(), handshake_timeout=0.02) as server:
         async with await connect(server.url.replace("tls", "tcp")) as silent:
-            with pytest.raises(StreamClosed):
-                await silent.read(LINE)
+            await raised(StreamClosed, silent.read, LINE)
     assert 1 == server.stats.handshake_failures
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"tls://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ConnectTimeout, match=rf"cannot connect to {url} within 0.05 s"):
             await connect(url, timeout=0.05)
-
-
-# STARTTLS
 
 
 async def negotiate(stream):
@@ -141,8 +133,7 @@ async def test_a_server_that_drains_finishes_handshakes_but_waits_for_none_that_
             draining = asyncio.ensure_future(server.aclose(drain_timeout=patience))
             await asyncio.sleep(0)
             if hangs:
-                with pytest.raises(StreamClosed):
-                    await client.read(LINE)
+                await raised(StreamClosed, client.read, LINE)
             else:
                 await client.start_tls(certificates().client(), server_hostname="localhost")
                 await client.send("hello", LINE)

@@ -4,6 +4,7 @@ import socket
 import sys
 
 import pytest
+from stream_pairs import raised, refused
 
 from framestream import connect, serve
 from framestream.errors import AddressError
@@ -72,12 +73,10 @@ def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
     assert [Unix(path), Pipe(fifo), Pipe("/dev/null")] == [parse_url(it) for it in (path, fifo, "/dev/null")]
-    with pytest.raises(AddressError, match="is not a socket, FIFO or device"):
-        parse_url(str(tmp_path))
+    refused(AddressError, parse_url, str(tmp_path), match="is not a socket, FIFO or device")
     with pytest.raises(AddressError, match=r"cannot look at .*: no such file or directory"):
         parse_url(str(tmp_path / "nothing"))
-    with pytest.raises(TypeError, match="url is 5; it must be text"):
-        parse_url(5)
+    refused(TypeError, parse_url, 5, match="url is 5; it must be text")
     monkeypatch.delattr(socket, "AF_UNIX")
     with pytest.raises(AddressError, match="'unix:/x' asks for a Unix socket, and this system has none"):
         parse_url("unix:/x")
@@ -96,8 +95,7 @@ async def test_the_longest_unix_paths_are_served_and_longer_ones_refused(tmp_pat
     for path, what in LONG.items():
         url = f"unix:{path}"
         for reach in (connect(url), serve(print, url)):
-            with pytest.raises(AddressError, match=re.escape(what.format(url))):
-                await reach
+            await raised(AddressError, reach, match=re.escape(what.format(url)))
     monkeypatch.chdir(tmp_path)
     for path in (107 * "x", "@" + f"{os.getpid()}".ljust(107, "x")):
         async with await serve(print, f"unix:{path}") as server, await connect(server.url):

@@ -17,7 +17,7 @@ import pytest
 from certificates import certificates
 from distributions import site
 from loopback import HERE, LINE, ask, no_more_descriptors, open_descriptors
-from stream_pairs import until
+from stream_pairs import raised, until
 from worker_handlers import Fickle, Unstartable, answer, block, converse, own_tls
 
 from framestream import ConnectError, Line, StreamClosed, WorkerError, connect, plugins, serve
@@ -35,16 +35,14 @@ async def test_workers_share_a_port_and_their_counters_are_added_up():
     assert (2, 2, 0) == (server.stats.accepted, server.stats.frames_received, server.stats.open)
     async with await serve(answer, HERE) as server:
         assert [] == server.worker_pids
-        with pytest.raises(TypeError, match="only a server with workers can be reloaded"):
-            await server.reload()
+        await raised(TypeError, server.reload, match="only a server with workers can be reloaded")
 
 
 @pytest.mark.asyncio_only
 async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_drains(caplog):
     async with await serve(answer, HERE, workers=1) as server:
         (old,) = server.worker_pids
-        with pytest.raises(StreamClosed):
-            await ask(server.url, "die")
+        await raised(StreamClosed, ask, server.url, "die")
         pid = await ask(server.url, "pid")  # what waits in the backlog is served
         assert str(old) != pid
         async with await connect(server.url) as stream:
@@ -52,8 +50,7 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
             assert "hello" == await stream.read(LINE)
             os.kill(int(pid), signal.SIGINT)  # as Ctrl-C does to the whole group; it is ours to decide
             os.kill(int(pid), signal.SIGTERM)
-            with pytest.raises(StreamClosed):
-                await stream.read(LINE)
+            await raised(StreamClosed, stream.read, LINE)
     assert f"{server.url}: worker {old} ended with exit code 3" in caplog.text
 
 
@@ -79,8 +76,7 @@ async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(capl
             with no_more_descriptors():
                 os.kill(lost, signal.SIGKILL)
                 await until(lambda: caplog.text.count("cannot start a worker:") == 2)  # it is tried again
-                with pytest.raises(WorkerError, match="cannot start a worker: too many open files"):
-                    await server.reload()
+                await raised(WorkerError, server.reload, match="cannot start a worker: too many open files")
                 for client in new:
                     client.connect((host, int(port)))
                     client.sendall(b"pid\n")
@@ -240,8 +236,7 @@ async def test_a_worker_that_cannot_start_fails_the_server_and_leaves_nothing_op
     before = open_descriptors()
     with pytest.raises(WorkerError, match="a worker ended with exit code 7 before it served"):
         await serve(Unstartable(), HERE, workers=1)
-    with pytest.raises(WorkerError, match="cannot start a worker: not again"):
-        await serve(Fickle(), HERE, workers=1)
+    await raised(WorkerError, serve, Fickle(), HERE, workers=1, match="cannot start a worker: not again")
     gc.collect()  # multiprocessing keeps two pipes as long as its object, which the errors refer to
     assert open_descriptors() <= before
 
@@ -253,8 +248,7 @@ async def test_a_worker_whose_handler_blocks_it_is_killed(monkeypatch):
         async with await connect(server.url) as stream:
             assert "blocking" == await stream.read(LINE)
             await server.aclose()
-            with pytest.raises(StreamClosed):
-                await stream.read(LINE)
+            await raised(StreamClosed, stream.read, LINE)
 
 
 PARENT = """
@@ -283,5 +277,4 @@ async def test_a_worker_whose_parent_is_killed_ends_by_itself(tmp_path):
         parent.kill()
         # Standard output is the parent's and the worker's: it ends when both have.
         await asyncio.to_thread(parent.stdout.read)
-    with pytest.raises(ConnectError):
-        await connect(url)
+    await raised(ConnectError, connect, url)

@@ -6,7 +6,7 @@ import random
 import sys
 
 import pytest
-from stream_pairs import begun, joined, passes
+from stream_pairs import begun, joined, passes, raised
 
 from framestream import Exactly, LengthPrefix, Line, StreamClosed, UntilClose
 from framestream.testing import Wire, memory_stream_pair
@@ -155,9 +155,6 @@ async def test_a_task_cancelled_in_the_pass_in_which_the_stream_is_closed_loses_
     assert b"rest" == server.leftover
 
 
-# What a task awaits
-
-
 class Steps:
     """What a task awaits, as its loop sees it: every step of the task is one `send`."""
 
@@ -246,8 +243,7 @@ async def test_eager_tasks_read_while_the_task_that_made_them_runs():
             # This task runs as long as the other begins, waits, and is ended by the close.
             other = asyncio.ensure_future(server.read(Line()))
             server.close()
-            with pytest.raises(StreamClosed):
-                await other
+            await raised(StreamClosed, other)
             return line
 
         reading = await begun(first())
@@ -261,8 +257,7 @@ async def test_a_reader_that_closes_its_own_stream_and_reads_on_is_told():
         async def read():
             await server.read(Line())
             server.close()
-            with pytest.raises(StreamClosed):
-                await server.read(Line())
+            await raised(StreamClosed, server.read, Line())
 
         reading = await begun(read())
         await client.write(b"line\n")

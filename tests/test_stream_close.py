@@ -10,7 +10,18 @@ from contextlib import suppress
 
 import pytest
 from certificates import certificates
-from stream_pairs import KINDS, begun, connected, joined, needs_watching, once, passes, tls_between
+from stream_pairs import (
+    KINDS,
+    begun,
+    connected,
+    joined,
+    needs_watching,
+    once,
+    passes,
+    raised,
+    refused,
+    tls_between,
+)
 
 from framestream import (
     BufferFull,
@@ -49,8 +60,7 @@ async def test_what_is_buffered_can_be_read_after_close(kind):
         server.close()
         assert "a" == await server.read(Line(last=False))
         assert "b" == await server.read(Line(last=False))
-        with pytest.raises(StreamClosed, match="closed inside a frame"):
-            await server.read(Line(last=False))
+        await raised(StreamClosed, server.read, Line(last=False), match="closed inside a frame")
         assert b"half" == server.leftover
 
 
@@ -61,8 +71,7 @@ async def test_answers_to_everything_before_the_end_still_leave():
         async for line in server.frames(Line()):
             server.write(b"x" * 1_000_000 + line.encode())
         assert not server.closed()
-        with pytest.raises(StreamClosed):
-            server.write(b"too late")
+        refused(StreamClosed, server.write, b"too late")
         assert 2_000_002 == len(await client.read_until_close())
         await server.wait_closed()
 
@@ -156,9 +165,8 @@ async def test_closing_over_unread_bytes_loses_nothing_that_was_sent(kind):
         await client.write(payload)
         await client.aclose()
         assert payload == await server.read_bytes(len(payload))
-        with pytest.raises(StreamClosed) as caught:
-            await server.read_bytes(1)
-        assert caught.value.real_error is None
+        caught = await raised(StreamClosed, server.read_bytes, 1)
+        assert caught.real_error is None
 
 
 async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing_is_logged(caplog):
@@ -179,8 +187,7 @@ async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing
 async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
     client, server = memory_stream_pair(back=Wire(errors={0: ConnectionResetError(104, "reset")}))
     server.close()
-    with pytest.raises(StreamClosed):
-        await client.write(b"x")
+    await raised(StreamClosed, client.write, b"x")
     assert isinstance(client.error, BrokenPipeError)
 
 
@@ -219,8 +226,7 @@ async def test_an_end_seen_ahead_without_a_close_callback_is_left_to_the_reader(
         assert "a" == await server.read(Line())
         await passes()
         assert not server.closed()
-        with pytest.raises(StreamClosed):
-            await server.read(Line())
+        await raised(StreamClosed, server.read, Line())
         assert server.closed()
 
 
@@ -322,8 +328,7 @@ async def test_a_stream_that_drains_ends_after_what_has_arrived(kind):
         assert "a" == await anext(lines)
         reading = await begun(anext(lines))
         server.end_input()
-        with pytest.raises(StopAsyncIteration):
-            await reading
+        await raised(StopAsyncIteration, reading)
         assert server.error is None
         await server.wait_closed()
     async with joined(kind) as (client, server):
@@ -352,8 +357,7 @@ async def test_a_handshake_that_has_begun_has_half_a_second_when_no_more_input_i
             await shaking
         else:
             began = asyncio.get_running_loop().time()
-            with pytest.raises(StreamClosed):
-                await shaking
+            await raised(StreamClosed, shaking)
             assert pytest.approx(0.5) == asyncio.get_running_loop().time() - began
 
 
@@ -368,8 +372,7 @@ async def test_who_lingers_throws_away_what_the_peer_still_sends(has_read, ends)
         await server.write(b"too much of this\n")
         closing = await begun(server.aclose(linger=5 if ends else 0.01))
         await client.write(bytes(100_000))
-        with pytest.raises(StreamClosed):
-            await server.write(b"more")
+        await raised(StreamClosed, server.write, b"more")
         assert "too much of this" == await client.read(Line())
         assert b"" == await client.read_until_close()
         if ends:
@@ -378,8 +381,7 @@ async def test_who_lingers_throws_away_what_the_peer_still_sends(has_read, ends)
         await closing
         assert server.closed()
         assert server.error is None
-        with pytest.raises(StreamClosed):
-            await server.read_bytes(1)
+        await raised(StreamClosed, server.read_bytes, 1)
 
 
 # What plugins are told
@@ -450,18 +452,14 @@ async def test_a_detached_transport_goes_on_without_the_stream(kind):
 async def test_a_stream_that_is_busy_or_closed_keeps_its_transport():
     async with joined("unix") as (client, server):
         reading = await begun(server.read(Line()))
-        with pytest.raises(StreamBusy):
-            server.detach()
+        refused(StreamBusy, server.detach)
         await client.write(b"a\nrest")
         await reading
-        with pytest.raises(FramingError, match="4 bytes were sent ahead of giving the transport away"):
-            server.detach()
+        refused(FramingError, server.detach, match="4 bytes were sent ahead of giving the transport away")
         client.write(bytes(8 << 20))
-        with pytest.raises(StreamBusy):
-            client.detach()
+        refused(StreamBusy, client.detach)
         client.close()
-        with pytest.raises(StreamClosed):
-            client.detach()
+        refused(StreamClosed, client.detach)
 
 
 # Errors that are none of the peer's, and what is logged
@@ -562,20 +560,17 @@ async def test_what_closes_a_stream_is_logged_once_or_told_to_a_subclass(problem
 async def test_who_lingers_after_bytes_that_are_no_frame_leaves_the_error_for_the_next_read():
     client, server = memory_stream_pair(max_frame_size=4)
     client.write(bytes(100_000))
-    with pytest.raises(FrameTooLarge):
-        await server.read(Line())
+    await raised(FrameTooLarge, server.read, Line())
     closing = asyncio.ensure_future(server.aclose(linger=5))
     assert b"" == await client.read_until_close()
     await closing
-    with pytest.raises(FrameTooLarge):
-        await server.read(Line())
+    await raised(FrameTooLarge, server.read, Line())
 
 
 async def test_what_a_loops_transport_pushes_after_the_end_of_the_input_is_thrown_away():
     client, server = memory_stream_pair(half_open=True)
     server.end_input()
-    with pytest.raises(StreamClosed):
-        await server.read(Line())
+    await raised(StreamClosed, server.read, Line())
     server.receiver.get_buffer(-1)[:5] = b"late\n"
     server.receiver.buffer_updated(5)
     assert not server.buffered

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stream_pairs import begun, joined, passes, reset, until
+from stream_pairs import begun, joined, passes, raised, reset, until
 
 from framestream import IncompleteFrame, LengthPrefix, Line, StreamBusy, StreamClosed, StreamTimeout
 from framestream.testing import memory_stream_pair
@@ -123,8 +123,7 @@ async def test_a_stream_limits_the_time_of_every_read_which_can_be_repeated(way)
     client, server = memory_stream_pair(frame_timeout=3)
     began = asyncio.get_running_loop().time()
     client.write(HALF)
-    with pytest.raises(StreamTimeout, match=r"^frame not complete after 3 s$"):
-        await read(server)
+    await raised(StreamTimeout, read, server, match=r"^frame not complete after 3 s$")
     assert pytest.approx(3) == asyncio.get_running_loop().time() - began
     client.write(WIRE[len(HALF) :] + WIRE * (way in SKIP))
     assert expected == await read(server)
@@ -138,8 +137,7 @@ async def test_a_second_read_is_busy_at_once_and_harms_nothing(first):
         client.write(HALF)
         await until(lambda: server.stats.bytes_received == len(HALF))
         for second, _ in WAYS.values():
-            with pytest.raises(StreamBusy, match=r"still under way|or by leaving its block"):
-                await second(server)
+            await raised(StreamBusy, second, server, match=r"still under way|or by leaving its block")
         await client.write(WIRE[len(HALF) :])
         if first in TO_END:
             await client.aclose()

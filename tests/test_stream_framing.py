@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stream_pairs import begun, joined, once, passes
+from stream_pairs import begun, joined, once, passes, raised, refused
 
 from framestream import (
     Exactly,
@@ -53,18 +53,15 @@ async def test_a_stream_is_made_with_framers():
     for options, framer in (({"send_framer": "line"}, Line()), ({}, None)):
         stream = IOStream(memory_stream_pair()[0].transport, framer=Exactly(3), **options)
         assert (Exactly(3), framer) == (stream.framer, stream.send_framer)
-    with pytest.raises(TypeError, match="can only read"):
-        memory_stream_pair(send_framer=Exactly(3))
-    with pytest.raises(TypeError, match="max_frame"):
-        memory_stream_pair(max_frame=3)
+    refused(TypeError, memory_stream_pair, send_framer=Exactly(3), match="can only read")
+    refused(TypeError, memory_stream_pair, max_frame=3, match="max_frame")
 
 
 @once
 async def test_switching_hands_the_leftover_to_the_new_framer_but_not_under_a_read():
     client, server = memory_stream_pair(framer="line")
     reading = await begun(server.read())
-    with pytest.raises(StreamBusy):
-        server.framed("msgpack")
+    refused(StreamBusy, server.framed, "msgpack")
     await client.write(b"UPGRADE\n\x00\x02hi")
     assert "UPGRADE" == await reading
     server.framed(LengthPrefix(2))
@@ -81,17 +78,12 @@ async def test_switching_changes_both_directions_or_neither():
     with pytest.raises(FramingError, match="8 bytes were sent ahead") as caught:
         server.framed(LengthPrefix(2), leftover="refuse")
     assert (8, b"smuggled") == (caught.value.offset, caught.value.excerpt)
-    with pytest.raises(SpecError):
-        server.framed("length-prefix:size=2", "no-such-framer")
-    with pytest.raises(TypeError):
-        server.framed("length-prefix:size=2", Exactly(1))
+    refused(SpecError, server.framed, "length-prefix:size=2", "no-such-framer")
+    refused(TypeError, server.framed, "length-prefix:size=2", Exactly(1))
     assert Line() == server.framer == server.send_framer
     assert b"smuggled" == await server.read_bytes(8)
     server.framed("length-prefix:size=2", "msgpack", leftover="refuse")
     assert (LengthPrefix(2), Msgpack()) == (server.framer, server.send_framer)
-
-
-# Frames in parts
 
 
 async def in_parts(stream, condition):
@@ -131,12 +123,10 @@ async def test_the_size_of_a_frame_in_parts_is_known_when_it_is_declared_and_lea
         assert b"ab" == await anext(body)
         assert 5 == body.size
         assert server.reading()
-        with pytest.raises(StreamBusy):
-            await server.read(Line())
+        await raised(StreamBusy, server.read, Line())
         await client.write(b"cde\x00\x0aabc")
         assert [b"cde"] == [part async for part in body]
-        with pytest.raises(StopAsyncIteration):
-            await anext(body)
+        await raised(StopAsyncIteration, anext, body)
     async with server.open_frame() as body:
         assert b"abc" == await anext(body)
     reading = await begun(server.read(Line()))
@@ -158,8 +148,7 @@ async def test_nobody_else_reads_in_the_block_of_a_frame_before_its_last_part_no
             lambda: server.read(callback=print),
             lambda: server.on_frame(None, print),
         ):
-            with pytest.raises(StreamBusy, match="or by leaving its block"):
-                await read()
+            await raised(StreamBusy, read, match="or by leaving its block")
         with pytest.raises(StreamBusy):
             async with server.open_frame():
                 pass
@@ -174,13 +163,9 @@ async def test_nobody_else_reads_in_the_block_of_a_frame_before_its_last_part_no
         waiting = await begun(anext(body))
         waiting.cancel()
         await passes()
-        with pytest.raises(StreamBusy):
-            await client.read()
+        await raised(StreamBusy, client.read)
     await client.send(b"last")
     assert b"last" == await reading
-
-
-# Counters
 
 
 @once
@@ -197,8 +182,7 @@ async def test_the_counters_tell_what_happened():
     client.write(b"x\n\xff\n")
     await reading
     assert received.waits + 1 == server.stats.waits
-    with pytest.raises(PayloadError):
-        await server.read(Line())
+    await raised(PayloadError, server.read, Line())
     assert (0, 1) == (received.payload_errors, server.stats.payload_errors)
 
 

@@ -4,7 +4,7 @@ import os
 import socket
 
 import pytest
-from stream_pairs import joined
+from stream_pairs import joined, raised, refused
 
 from framestream import IOStream, Line, client_tls, connect, connect_process, serve
 from framestream.stream.options import DEFAULTS, check_options
@@ -74,8 +74,7 @@ async def test_a_value_without_meaning_is_refused_before_anybody_is_reached():
         with ours, theirs, refused:
             IOStream(ours, **{name: value})
     for options, kind, message in MISTAKES:
-        with pytest.raises(kind, match=message):
-            await connect("tcp://127.0.0.1:1", **options)
+        await raised(kind, connect, "tcp://127.0.0.1:1", **options, match=message)
     for name, value, rule in SERVER_WRONG:
         with pytest.raises(ValueError, match=f"^{name} is {value!r}; {rule}"):
             await serve(print, "tcp://127.0.0.1:0", **{name: value})
@@ -118,16 +117,14 @@ async def test_what_is_no_condition_is_told_with_what_was_meant_and_nothing_is_d
     async with joined("memory") as (stream, peer):
         await peer.send("whole", LINE)
         for begin in TAKE_A_CONDITION:
-            with pytest.raises(TypeError, match=message):
-                await begin(stream, wrong)
+            await raised(TypeError, begin, stream, wrong, match=message)
         for begin in (
             lambda callback: stream.on_frame(LINE, callback),
             lambda callback: stream.read(LINE, callback=callback),
             lambda callback: stream.write(b"unwritten", callback),
             stream.set_close_callback,
         ):
-            with pytest.raises(TypeError, match="callback is 5; it must be a function"):
-                begin(5)
+            refused(TypeError, begin, 5, match="callback is 5; it must be a function")
         for framers in ((wrong,), (LINE, wrong)):
             with pytest.raises(TypeError, match="it must be a condition, a name or a spec string"):
                 stream.framed(*framers)

@@ -4,7 +4,7 @@ import asyncio
 import re
 
 import pytest
-from stream_pairs import begun, joined
+from stream_pairs import begun, joined, raised
 
 from framestream import FramestreamError, LengthPrefix, Line, StreamClosed, StreamTimeout
 from framestream.testing import memory_stream_pair
@@ -25,12 +25,11 @@ async def feed(stream, pieces, pause):
 async def fails_after(seconds, waiting):
     """Check that this gives up then, on the loop's clock, and return why."""
     began = now()
-    with pytest.raises(StreamTimeout) as caught:
-        await waiting
+    caught = await raised(StreamTimeout, waiting)
     assert pytest.approx(seconds, abs=1e-6) == now() - began
-    assert isinstance(caught.value, TimeoutError)
-    assert isinstance(caught.value, FramestreamError)
-    return str(caught.value)
+    assert isinstance(caught, TimeoutError)
+    assert isinstance(caught, FramestreamError)
+    return str(caught)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +110,6 @@ async def test_a_read_that_times_out_again_and_again_gets_its_frame_in_the_end()
     await feeding
 
 
-# Callbacks
-
-
 @pytest.mark.parametrize("options", [{"idle_timeout": 2}, {"frame_timeout": 2}, {}], ids=str)
 async def test_a_callback_read_that_takes_too_long_closes_the_stream(options):
     _, server = memory_stream_pair(**options)
@@ -122,9 +118,6 @@ async def test_a_callback_read_that_takes_too_long_closes_the_stream(options):
     await server.wait_closed()
     assert isinstance(server.error, StreamTimeout)
     assert pytest.approx(2) == now() - began
-
-
-# Frames in parts
 
 
 @pytest.mark.parametrize("limits", [{"frame_timeout": 7}, {"min_rate": 1000, "rate_grace": 7}], ids=str)
@@ -167,9 +160,6 @@ async def test_what_was_passed_on_already_counts_for_the_rate():
     await sending
 
 
-# Writing, and the end
-
-
 async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is_not():
     async with joined("unix", write_timeout=5) as (client, server):
         writing = await begun(client.write(bytes(3 << 20)))
@@ -178,9 +168,8 @@ async def test_a_peer_that_takes_nothing_is_cut_off_and_one_that_reads_slowly_is
             await asyncio.sleep(1)
         await writing
         began = now()
-        with pytest.raises(StreamClosed) as caught:
-            await client.write(bytes(3 << 20))
-        assert isinstance(caught.value.real_error, StreamTimeout)
+        caught = await raised(StreamClosed, client.write, bytes(3 << 20))
+        assert isinstance(caught.real_error, StreamTimeout)
         assert "peer took nothing of " in str(client.error)
         assert pytest.approx(5) == now() - began
 

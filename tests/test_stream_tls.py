@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from certificates import certificates
-from stream_pairs import begun, joined, once, passes
+from stream_pairs import begun, joined, once, passes, raised
 
 from framestream import FramingError, Line, StreamBusy, StreamClosed, StreamTimeout
 from framestream.testing import Wire, memory_stream_pair
@@ -60,9 +60,6 @@ async def test_the_bytes_may_travel_in_any_way(wire):
     await ending
 
 
-# What must fail
-
-
 async def test_a_wrong_certificate_fails_and_closes_both_and_the_peer_is_told_why():
     async with joined("unix") as (client, server):
         with pytest.raises(ValueError, match="pass server_hostname"):
@@ -78,8 +75,7 @@ async def test_a_wrong_certificate_fails_and_closes_both_and_the_peer_is_told_wh
 async def test_tls_and_reads_do_not_overlap():
     async with joined("unix") as (_, server):
         reading = await begun(server.read(Line()))
-        with pytest.raises(StreamBusy):
-            await answer_tls(server)
+        await raised(StreamBusy, answer_tls, server)
         assert not server.closed()
         reading.cancel()
         await asyncio.wait([reading])
@@ -89,8 +85,7 @@ async def test_tls_and_reads_do_not_overlap():
             server.sendfile(None),
             server.start_tls(ssl.create_default_context()),
         ):
-            with pytest.raises((StreamBusy, ValueError)):
-                await begin
+            await raised((StreamBusy, ValueError), begin)
         tls.cancel()
         await asyncio.wait([tls])
         assert server.closed(), "a handshake that was cancelled closes"
@@ -104,8 +99,7 @@ async def test_plaintext_sent_ahead_of_the_handshake_is_refused():
     async with joined("unix") as (client, server):
         await client.write(b"STARTTLS\nMAIL FROM:<attacker>\n")
         assert "STARTTLS" == await server.read(Line())
-        with pytest.raises(FramingError, match="21 bytes were sent ahead of the TLS handshake"):
-            await answer_tls(server)
+        await raised(FramingError, answer_tls, server, match="21 bytes were sent ahead of the TLS handshake")
         assert server.closed()
 
 
@@ -151,8 +145,7 @@ async def test_closing_during_the_handshake_ends_it(kind, later):
         with suppress(NotImplementedError):  # of a loop that watches nothing
             assert descriptor is None or not asyncio.get_running_loop().remove_reader(descriptor)
         for late in (lambda: tls, lambda: ask_tls(client), lambda: client.write(b"x"), client.sender.flush):
-            with pytest.raises(StreamClosed, match=r"^stream (is )?closed"):
-                await late()
+            await raised(StreamClosed, late, match=r"^stream (is )?closed")
         assert "stream closed during the TLS handshake" == str(tls.exception())
         assert client.error is None
 
@@ -163,12 +156,11 @@ async def test_closing_before_the_handshake_has_begun_prevents_it(end):
         client.write(LARGE)
         tls = await begun(ask_tls(client))
         (client if end == "here" else server).close()
-        with pytest.raises(StreamClosed) as caught:
-            await tls
+        caught = await raised(StreamClosed, tls)
         if end == "peer":
-            assert isinstance(caught.value.real_error, OSError)
+            assert isinstance(caught.real_error, OSError)
         else:
-            assert "before everything was written" in str(caught.value)
+            assert "before everything was written" in str(caught)
             assert not (await server.read_until_close()).strip(LARGE)
 
 
@@ -202,9 +194,6 @@ async def test_what_is_written_while_plaintext_is_flushed_leaves_encrypted(kind)
         assert "secret" == await server.read(Line())
 
 
-# The end
-
-
 @pytest.mark.parametrize("sent", [b"a\n", b"a\nhalf"])
 async def test_without_a_goodbye_the_stream_was_cut_off(sent):
     async with joined("tls") as (client, server), joined("tls") as (other, second):
@@ -216,22 +205,17 @@ async def test_without_a_goodbye_the_stream_was_cut_off(sent):
         lines = server.frames(Line())  # which half a line may end where a stream ends well
         assert "a" == await anext(lines)
         for read in (lambda: anext(lines), second.read_until_close):
-            with pytest.raises(StreamClosed) as caught:
-                await read()
-            assert isinstance(caught.value.real_error, ssl.SSLEOFError)
+            caught = await raised(StreamClosed, read)
+            assert isinstance(caught.real_error, ssl.SSLEOFError)
         assert server.closed()
 
 
 async def test_closing_with_an_error_says_no_goodbye():
     async with joined("tls") as (client, server):
         client.close(RuntimeError("went wrong"))
-        with pytest.raises(StreamClosed) as caught:
-            await server.read(Line())
+        caught = await raised(StreamClosed, server.read, Line())
         # With data that it has not read, a system that closes a connection resets it.
-        assert isinstance(caught.value.real_error, (ssl.SSLEOFError, ConnectionResetError))
-
-
-# Sockets that are wrapped already
+        assert isinstance(caught.real_error, (ssl.SSLEOFError, ConnectionResetError))
 
 
 @pytest.mark.parametrize("leftover", ["keep", "refuse"])
@@ -253,8 +237,7 @@ async def test_a_handshake_that_came_after_a_header_is_gone_on_with(leftover):
 async def test_no_handshake_is_waited_for_after_the_peer_has_ended_its_half():
     client, server = memory_stream_pair(half_open=True)
     client.write_eof()
-    with pytest.raises(StreamClosed):
-        await server.read(Line())
+    await raised(StreamClosed, server.read, Line())
     with pytest.raises(StreamClosed, match="during the TLS handshake"):
         await server.start_tls(certificates().client(), server_hostname="localhost", timeout=None)
     assert server.closed()

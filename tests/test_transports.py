@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from certificates import certificates
-from conftest import EVERY_LOOP
-from stream_pairs import passes, pipe_transports, tcp_sockets, tls_sockets, until
+from conftest import BY_NAME
+from stream_pairs import passes, pipe_transports, raised, refused, tcp_sockets, tls_sockets, until
 
 from framestream import AddressError, IOStream, connect, serve
 from framestream.testing.memory import Wire, memory_transport_pair
@@ -166,7 +166,7 @@ KINDS = [
     f"{loop} {kind}"
     for loop, _, kinds in (line.strip().partition(": ") for line in CASES.strip().splitlines())
     for kind in kinds.split()
-    if loop in EVERY_LOOP
+    if loop in BY_NAME
 ]
 
 
@@ -324,8 +324,7 @@ async def test_a_spoilt_record_is_a_lost_connection_after_what_came_before_it():
     assert b"good" == right.data
     assert isinstance(right.told[0], ssl.SSLError)
     assert not is_reset(right.told[0])
-    with pytest.raises(OSError):  # noqa: PT011 - the engine's word for it
-        await right.send(b"anything")
+    await raised(OSError, right.send, b"anything")
     read(left)
     await left.end()
     assert "alert" in str(left.told[0]).lower(), "the peer is told why"
@@ -353,9 +352,8 @@ async def test_a_handshake_with_nobody_fails(kind, peer):
         server.close()
     else:
         await server.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    with pytest.raises(OSError) as caught:  # noqa: PT011 - ssl.SSLError is one
-        await shaking
-    assert is_reset(caught.value) == (peer == "leaves")
+    caught = await raised(OSError, shaking)
+    assert is_reset(caught) == (peer == "leaves")
     await passes()
     assert not client.told
     await closed(client, server)
@@ -423,8 +421,7 @@ async def test_nobody_waits_for_the_tickets_of_a_server(peer):
         client.transport.shutdown()
         client.transport.close()
         await server.received(b"last words")
-        with pytest.raises(BrokenPipeError):
-            await server.send(b"too late")
+        await raised(BrokenPipeError, server.send, b"too late")
 
 
 @every_tls
@@ -474,8 +471,7 @@ async def test_a_handshake_that_cannot_be_sent_fails_and_nothing_is_received_dur
     assert not waiting.transport.receive_now()
     far.close()
     client = tls_client(near)
-    with pytest.raises(BrokenPipeError):
-        await client.transport.shake_hands()
+    await raised(BrokenPipeError, client.transport.shake_hands)
     shaking.cancel()
     waiting.transport.close()
 
@@ -555,8 +551,7 @@ async def test_an_error_from_below_comes_after_what_is_decrypted_and_when_it_is_
 def test_a_context_that_checks_host_names_must_be_given_one():
     near, _ = memory()
     context = certificates().client()
-    with pytest.raises(ValueError, match="pass server_hostname"):
-        TLSTransport(near, context)
+    refused(ValueError, TLSTransport, near, context, match="pass server_hostname")
     assert not near.outgoing.ended
     context.check_hostname = False
     TLSTransport(near, context)
@@ -568,8 +563,7 @@ def test_a_context_that_checks_host_names_must_be_given_one():
 async def test_before_the_loop_has_made_its_transport_sending_has_to_wait():
     left, right = (Side(LoopTransport(sock)) for sock in tcp_sockets())
     for act in (left.transport.shutdown, lambda: left.transport.send([b"x"])):
-        with pytest.raises(BlockingIOError):
-            act()
+        refused(BlockingIOError, act)
     read(right)
     await left.send(b"x")
     await right.received(b"x")
@@ -582,8 +576,7 @@ async def test_a_socket_that_the_loop_does_not_take_is_a_lost_connection():
     side = Side(LoopTransport(sock), reads=True)
     assert [TypeError] == list(map(type, await side.end()))
     assert -1 == sock.fileno()
-    with pytest.raises(TypeError, match="SSLSocket"):
-        await side.send(b"x")
+    await raised(TypeError, side.send, b"x", match="SSLSocket")
     side.close()
 
 
@@ -598,8 +591,7 @@ async def test_a_reset_is_told_and_raised_again():
     [lost] = await side.end()
     assert is_reset(lost)
     for act in (side.transport.shutdown, lambda: side.transport.send([b"x"])):
-        with pytest.raises(ConnectionResetError):
-            act()
+        refused(ConnectionResetError, act)
     side.close()
 
 
@@ -659,8 +651,7 @@ async def test_a_regular_file_is_read_to_its_end_and_written(tmp_path):
     read(reader)
     await reader.end()
     assert (LARGE + b"end", ["end"]) == (reader.data, reader.told)
-    with pytest.raises(BrokenPipeError):
-        reader.transport.send([b"x"])
+    refused(BrokenPipeError, reader.transport.send, [b"x"])
     reader.transport.close()
 
 
@@ -669,8 +660,7 @@ async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):
     assert [IsADirectoryError] == list(map(type, await side.end()))
     side.transport.close()
     for fds in (1 << 20, None), (None, 1 << 20):
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            PipeTransport(*fds)
+        refused(OSError, PipeTransport, *fds, match="Bad file descriptor")
     nowhere = Side(PipeTransport(None), reads=True)
     nowhere.transport.watch_writing(True)
     assert nowhere.transport.receive_now()
@@ -714,8 +704,7 @@ async def test_a_socket_that_keeps_the_borders_of_messages_is_refused_and_stays_
 ], ids=type)  # fmt: skip
 async def test_what_is_no_socket_is_refused_with_a_word_of_what_to_pass(source, hint):
     for taker in (transport_over, IOStream):
-        with pytest.raises(TypeError, match=f"needs a connected socket or a Transport, not .*{hint}"):
-            taker(source)
+        refused(TypeError, taker, source, match=f"needs a connected socket or a Transport, not .*{hint}")
 
 
 @pytest.mark.parametrize(("make", "changed"), [
