@@ -83,8 +83,12 @@ LooksBehindTheFrame = faulty("LooksBehindTheFrame", find=first(lambda w: w.data.
 CopiesEverything = faulty(
     "CopiesEverything", find=lambda _, w: cr_lf(Window(bytearray(w.data), w.start, w.resume), w.resume)
 )
-# Remembers every question in a memo, or an index in a window that moves.
+# Remembers every question in a memo, or some of them, or an index in a window that moves.
 Hoards = faulty("Hoards", find=lambda _, w: cr_lf(w, w.resume, memo=(w.memo, len(w.data) - w.start)))
+HoardsALittle = faulty(
+    "HoardsALittle",
+    find=lambda _, w: cr_lf(w, w.resume, memo=w.memo if (len(w.data) - w.start) % 10 else (w.memo,)),
+)
 AbsoluteMemo = faulty(
     "AbsoluteMemo", find=lambda _, w: cr_lf(w, w.memo or w.start, memo=max(w.start, len(w.data) - 1))
 )

@@ -77,6 +77,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.ReturnsNone(), LINES, "answers", "neither a tuple of three (or four) nor NeedMore"),
         (faulty.DecodeFails(), LINES, "examples", "does not give the frames that its author names"),
         (faulty.Hoards(), LINES, "memory", "takes far more memory than it has bytes"),
+        (faulty.HoardsALittle(), LINES, "memory", "takes far more memory than it has bytes"),
         (faulty.TrustsItsCaller(), LINES, "foreign-frames", "encode raises TypeError"),
         (faulty.WritesAnything(), LINES, "foreign-frames", "what encode writes cannot be read"),
         (faulty.CountsItems(), {b"\3abc": [b"abc"]}, "wide-buffers", "not written as its bytes"),

@@ -165,11 +165,19 @@ async def test_reloading_replaces_every_worker_and_turns_nobody_away(tmp_path):
         async with await connect(server.url) as busy:
             await busy.send("pid", LINE)
             assert int(await busy.read(LINE)) in before
-            reloading = asyncio.ensure_future(server.reload())
-            while not reloading.done():
-                assert "hello" == await ask(server.url)
-                await asyncio.wait([reloading], timeout=0.02)  # the fresh ones need the processor to start
-            await reloading
+            with socket.socket(socket.AF_UNIX) as gate:
+                gate.bind(f"{tmp_path}/no")
+                gate.listen()
+                gate.setblocking(False)
+                reloading = asyncio.ensure_future(server.reload())
+                for _ in before:
+                    fresh, _ = await asyncio.get_running_loop().sock_accept(gate)
+                    assert "hello" == await ask(server.url)  # while it starts
+                    asking = [asyncio.ensure_future(ask(server.url)) for _ in range(9)]
+                    fresh.close()
+                    assert ["hello"] * 9 == await asyncio.gather(*asking)  # while it takes over
+                await reloading
+            (tmp_path / "no").unlink()
             with pytest.raises(StreamClosed):
                 await busy.read(LINE)  # the old worker has drained
         after = server.worker_pids

@@ -315,19 +315,36 @@ def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, so
 def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
     installed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = installed.install("acme-hangs", HANGS + healthy("hangs"), "hangs")
+    gate = SimpleNamespace(reached=threading.Event(), opened=threading.Event())
+    monkeypatch.setitem(sys.modules, "gate", gate)
+    hangs = "import gate\ngate.reached.set()\ngate.opened.wait()\n"
+    name = f"load {installed.install('acme-hangs', hangs + healthy('hangs'), 'hangs')}"
     lists = "from framestream import available_framers\navailable_framers()\n"  # and waits for itself?
     installed.install("acme-upto", lists + healthy("upto"), "upto")
-    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "3")  # a busy machine takes a while for the others
+    limits = set()
+
+    class Loading(threading.Thread):
+        """The limit is over as soon as the plugin hangs, and never for the others."""
+
+        def join(self, timeout: float | None = None) -> None:
+            limits.add(timeout)
+            if self.name == name:
+                gate.reached.wait()
+            else:
+                super().join()
+
+    monkeypatch.setattr("framestream.registry.plugin.Thread", Loading)
+    monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "1000")
     try:
         assert "upto" in {info.name for info in available_framers()}
-        assert reason("hangs").endswith("failed: does not finish loading, limit 3 s")
+        assert limits == {1000}
+        assert reason("hangs").endswith("failed: does not finish loading, limit 1000 s")
     finally:
-        sys.modules[module].started.set()
+        gate.opened.set()
     for thread in threading.enumerate():
-        if thread.name == f"load {module}":
-            thread.join()
-    assert reason("hangs").endswith("failed: does not finish loading, limit 3 s")
+        if thread.name == name:
+            threading.Thread.join(thread)
+    assert reason("hangs").endswith("failed: does not finish loading, limit 1000 s")
 
 
 def calls_to_list(installed: Site, names: dict[str, str]) -> int:

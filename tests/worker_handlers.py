@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import socket
 import time
+from pathlib import Path
 
 from framestream import Line, server_tls
 
@@ -26,7 +28,10 @@ async def converse(conversation):
 
 
 class Unstartable:
-    """A handler that cannot be made in another process: never, or once a file exists."""
+    """A handler that cannot be made in another process: never, or once a file exists.
+
+    If that file is a socket, it can be made when the socket's owner closes the connection.
+    """
 
     def __init__(self, path="/"):
         self.path = path
@@ -54,7 +59,11 @@ class Fickle:
 
 
 def _unless(path):
-    if os.path.exists(path):
+    if Path(path).is_socket():
+        with socket.socket(socket.AF_UNIX) as gate:
+            gate.connect(path)
+            gate.recv(1)
+    elif os.path.exists(path):
         raise SystemExit(7)
     return Unstartable(path)
 
