@@ -371,11 +371,9 @@ async def test_a_program_whose_options_make_no_sense_is_not_started_or_let_go():
 def test_what_a_loop_cannot_wait_for_is_refused_in_one_line(fifo):
     async def reach():
         before = open_descriptors()
+        why = "needs an event loop with add_reader; LoopWithoutPolling has"
         for url in (f"pipe:{fifo}", "/dev/null", "fd:0,1"):
-            with pytest.raises(
-                AddressError, match="needs an event loop with add_reader; LoopWithoutPolling has"
-            ):
-                await connect(url)
+            await raised(AddressError, connect, url, match=why)
         assert before == open_descriptors()
 
     run_on(LoopWithoutPolling, reach, {}, True)

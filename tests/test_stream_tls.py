@@ -111,8 +111,6 @@ async def test_a_handshake_that_waits_lets_the_loop_rest(monkeypatch):
     await answer_tls(server)
     await tls
     assert tries
-    client.close()
-    server.close()
 
 
 @BELOW

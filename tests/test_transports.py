@@ -395,9 +395,7 @@ async def test_data_in_one_piece_with_the_end_of_the_handshake_is_pushed_after_i
 async def test_without_a_handshake_the_first_bytes_bring_it_about(kind):
     left, right = map(Side, pair_of(kind))
     read(left, right)
-    await asyncio.gather(
-        left.send(b"hello"), right.send(b"you"), left.received(b"you"), right.received(b"hello")
-    )
+    await asyncio.gather(left.send(b"to"), right.send(b"fro"), left.received(b"fro"), right.received(b"to"))
     await closed(left, right)
 
 
@@ -684,16 +682,10 @@ async def test_a_socket_that_keeps_the_borders_of_messages_is_refused_and_stays_
         for taker in (SocketTransport, LoopTransport, transport_over, IOStream, PipeTransport):
             with pytest.raises(ValueError, match=f"{kind.name}, which keeps .* messages: .* pass each one"):
                 taker(ours.fileno() if taker is PipeTransport else ours)
-        for reach in (
-            connect(url := f"fd:{ours.fileno()}"),
-            connect(f"{url},{theirs.fileno()}"),
-            serve(print, url),
-        ):
-            with pytest.raises(
-                AddressError, match=f"{kind.name}, which keeps the borders of messages"
-            ) as caught:
-                await reach
-            assert caught.value.url.startswith(url)
+        url, why = f"fd:{ours.fileno()}", f"{kind.name}, which keeps the borders of messages"
+        for reach in (connect(url), connect(f"{url},{theirs.fileno()}"), serve(print, url)):
+            caught = await raised(AddressError, reach, match=why)
+            assert caught.url.startswith(url)
         assert os.get_blocking(ours.fileno())
         theirs.send(b"still open")
         assert b"still open" == ours.recv(100)
