@@ -319,87 +319,79 @@ async def test_a_failed_handlers_last_answers_are_not_waited_for_long(monkeypatc
         await until(lambda: server.stats.accepted and not server.stats.open)
 
 
-@pytest.mark.parametrize(("sent", "told"), [
-    (b"\xff\n", "0xff in position 0: invalid start byte (frame at offset 0) [line"),
-    (b"incomplete", "stream ended inside a frame: 10 bytes arrived (at offset 0) [line"),
-    (b"x" * 100, "frame exceeds the limit of 50 bytes (at offset 0) [line"),
-    (b"", None),
+async def hear_lines(stream):
+    async for _ in stream.frames(Line(last=False, max_size=50)):
+        pass
+    await stream.read(LINE)  # a reset comes in place of an end
+
+
+async def hear_in_group(stream):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hear_lines(stream))
+
+
+def hear_by_callback(callback):
+    def handler(stream):
+        stream.on_frame(Msgpack(), callback)
+
+    return handler
+
+
+async def read_line(stream):
+    await stream.read(LINE)
+
+
+def write_too_much(stream):
+    stream.write(bytes(200))
+
+
+async def read_line_of_another(stream):
+    async with joined("unix", max_buffer_size=100) as (ours, other):
+        await other.write(b"x" * 200)
+        await ours.read(LINE)
+
+
+PEER, HANDLER, NOBODY = (1, 0), (0, 1), (0, 0)
+RESET = None
+
+
+@pytest.mark.parametrize(("handler", "sent", "fault", "told"), [
+    (hear_in_group, b"\xff\n", PEER, "0xff in position 0: invalid start byte (frame at offset 0) [line"),
+    (hear_in_group, b"more", PEER, "stream ended inside a frame: 4 bytes arrived (at offset 0) [line"),
+    (hear_in_group, b"x" * 99, PEER, "frame exceeds the limit of 50 bytes (at offset 0) [line"),
+    (hear_lines, RESET, PEER, "connection ended: "),
+    (hear_by_callback(print), b"\xc1", PEER, "[msgpack"),
+    (hear_by_callback(print), RESET, PEER, "connection ended: "),
+    (hear_by_callback(print), b"\1", NOBODY, None),
+    (hear_by_callback({}.__getitem__), b"\1", HANDLER, "KeyError: 1"),
+    (read_line, b"x" * 200, PEER, "limit 100"),
+    (write_too_much, b"x" * 200, HANDLER, "limit 100"),
+    (read_line_of_another, b"x" * 200, HANDLER, "limit 100"),
 ])  # fmt: skip
-async def test_what_the_peer_does_wrong_is_no_failure_of_the_handler(sent, told, caplog):
-    async def read(stream):
-        async for _ in stream.frames(Line(last=False)):
-            pass
-        await stream.read(LINE)  # a reset comes in place of an end
-
-    async def read_in_group(stream):
-        async with asyncio.TaskGroup() as group:
-            group.create_task(read(stream))
-
-    async with await serve(read_in_group if told else read, HERE, max_frame_size=50) as server:
+async def test_whose_fault_it_is_that_a_connection_ends_is_counted_and_told(
+    handler, sent, fault, told, caplog
+):
+    caplog.set_level(logging.INFO, "framestream.server")
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # it hears of what callbacks raise
+    limits = {"max_buffer_size": 100, "max_write_buffer_size": 100}
+    async with await serve(handler, HERE, **limits) as server:
         with raw_client(server) as client:
             address = "{}:{}".format(*client.getsockname())
             await until(lambda: server.stats.open)
-            client.sendall(sent)
-            if not sent:
-                reset_on_close(client)
-        await until(lambda: not server.stats.open)
-        assert (1, 0) == (server.stats.peer_failures, server.stats.handler_failures)
-    messages = [(record.getMessage(), record.exc_info) for record in warnings_of_ours(caplog)]
-    if told is None:
-        assert [] == messages
-    else:
-        ((message, trace),) = messages
-        assert message.startswith(f"{address}: connection ended by what the peer sent: ")
-        assert (True, None) == (told in message, trace)
-
-
-@pytest.mark.parametrize(
-    ("full", "failures"), [("read", (1, 0)), ("write", (0, 1)), ("read of another stream", (0, 1))]
-)
-async def test_a_full_buffer_is_the_fault_of_who_filled_it(full, failures, caplog):
-    async def handle(stream):
-        if full == "write":
-            stream.write(bytes(200))
-        async with joined("unix", max_buffer_size=100) as (ours, other):
-            await other.write(b"x" * 200)
-            await (stream if full == "read" else ours).read(LINE)
-
-    limits = {"max_buffer_size": 100, "max_write_buffer_size": 100}
-    async with await serve(handle, HERE, **limits) as server:
-        async with await connect(server.url) as client:
-            await client.write(b"x" * 200)
-            await until(lambda: server.stats.accepted and not server.stats.open)
-        assert failures == (server.stats.peer_failures, server.stats.handler_failures)
-    (told,) = [record for record in caplog.records if record.name == "framestream.server"]
-    assert "limit 100" in told.getMessage()
-    assert (told.exc_info is None) == (failures == (1, 0))
-
-
-@pytest.mark.parametrize(("sent", "callback", "failures"), [
-    (b"\xc1", print, (1, 0)),
-    (b"\1", {}.__getitem__, (0, 1)),
-    (b"\1", print, (0, 0)),
-    (None, print, (1, 0)),
-])  # fmt: skip
-async def test_what_ends_callbacks_is_counted_and_told_as_what_ends_a_task_is(
-    sent, callback, failures, caplog
-):
-    def answer(stream):
-        stream.on_frame(Msgpack(), callback)
-
-    caplog.set_level(logging.INFO, "framestream.server")
-    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    async with await serve(answer, HERE) as server:
-        with raw_client(server) as client:
-            await until(lambda: server.stats.open)
-            if sent is None:
+            if sent is RESET:
                 reset_on_close(client)
             else:
                 client.sendall(sent)
         await until(lambda: not server.stats.open)
-        assert failures == (server.stats.peer_failures, server.stats.handler_failures)
-    told = [record for record in caplog.records if record.name == "framestream.server"]
-    assert sum(failures) == len(told)
+        assert fault == (server.stats.peer_failures, server.stats.handler_failures)
+    records = [record for record in caplog.records if record.name == "framestream.server"]
+    assert (fault != NOBODY) == len(records)
+    for record in records:
+        by_peer = "connection ended by what the peer sent: " if fault == PEER and sent else ""
+        assert record.getMessage().startswith(f"{address}: {by_peer}")
+        assert told in record.getMessage()
+        assert (fault == PEER) == (record.exc_info is None)
+        assert (sent is RESET) == (record.levelno < logging.WARNING)
 
 
 class Wordless(Exception):
