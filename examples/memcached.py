@@ -79,7 +79,7 @@ class Memcached:
         """Add to a number; return the sum, or None if the key is not there."""
         async with self._exchange(f"incr {checked(key)} {by}"):
             answer = await self._answer()
-            return None if answer == "NOT_FOUND" else int(answer)
+            return None if answer == "NOT_FOUND" else read_digits(answer)
 
     async def version(self) -> str:
         """Return the server's version."""

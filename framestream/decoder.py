@@ -1244,7 +1244,7 @@ class FrameDecoder:
         except FAULTS:  # perhaps from `decode`, and its frame is unknown
             frames, end = [], at
         if not at <= end <= len(data) or bool(frames) != (end > at):
-            where = f"{len(frames)} frames that end at {end}, of data from {at} to {len(data)}"
+            where = f"{counted(len(frames), 'frame')} up to {end}, of data from {at} to {len(data)}"
             frame.condition = condition
             self._guard(frame.fault, f"split returned {where}")
         if not frames:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +57,7 @@ def test_a_payload_that_cannot_be_decoded_costs_no_other(name: str, payloads: li
     assert len(frames) + len(bad) >= 2 * len(payloads)
 
 
+MISCOUNTED = re.compile(r"\b1 (bytes|octets|digits|checksums)\b")
 SYNCHRONISE = [name for name in NAMES if get_framer(name).synchronises]
 
 
@@ -83,8 +83,26 @@ def test_from_any_place_a_frame_is_found_and_exactly_the_next_one_where_that_is_
 def test_whatever_arrives_nothing_but_the_peers_errors_are_raised(name: str, wire: bytes) -> None:
     framer: Any = get_framer(name)
     start = next(iter(framer.examples))[:8] if wire[:1] < b"\x80" else b""
-    with suppress(FramingError):
-        list(iter_frames(start + wire, framer, on_payload_error=lambda error: None))
+    told = list[Exception]()
+    try:
+        list(iter_frames(start + wire, framer, on_payload_error=told.append))
+    except FramingError as error:
+        told.append(error)
+    assert not [error for error in told if MISCOUNTED.search(str(error))]
+
+
+SINGULAR = {
+    ("cobs", b"\3a\0"): "code 3 at 0 reaches 1 byte beyond the end",
+    ("fstrm", b"\0\0\0\0\0\0\0\1"): "control frame of 1 byte, it must be from 4 to 512",
+    ("mqtt", b"\x30\1"): "PUBLISH with a body of 1 byte, it must be at least 3",
+    ("tpkt", b"\3\0\0\1"): "TPKT of 1 byte, it must be at least 7",
+}
+
+
+@pytest.mark.parametrize(("name", "wire"), SINGULAR)
+def test_one_of_a_kind_is_told_in_the_singular(name: str, wire: bytes) -> None:
+    with pytest.raises((FramingError, PayloadError), match=re.escape(SINGULAR[name, wire])):
+        list(iter_frames(wire, name))
 
 
 def written(name: str, frame: Any) -> bytes | None:

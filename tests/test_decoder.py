@@ -502,9 +502,9 @@ def test_a_broken_framer_is_named_and_stays_broken(answer: Any, complaint: str) 
 
 
 @pytest.mark.parametrize(("answer", "complaint"), [
-    (([], 3), "split returned 0 frames that end at 3, of data from 0 to 6"),
-    (([b"x"], 0), "split returned 1 frames that end at 0"),
-    (([b"x"], 7), "that end at 7"),
+    (([], 3), "split returned 0 frames up to 3, of data from 0 to 6"),
+    (([b"x"], 0), "split returned 1 frame up to 0, of"),
+    (([b"x"], 7), "1 frame up to 7, of"),
     (KeyError("x"), ""),
 ])  # fmt: skip
 def test_a_broken_split_is_named_unless_it_leaves_the_frames_to_find(answer: Any, complaint: str) -> None:

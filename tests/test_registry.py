@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -50,6 +51,12 @@ def test_the_same_string_gives_the_same_object() -> None:
     assert get_framer("line:keep") is get_framer("line:keep")
     assert get_framer("line") is Line()
     assert list(iter_frames(b"a\nb\n", "line")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("wrong", [Line, Line(), b"line", 5, None, []])
+def test_what_is_no_text_describes_no_framer(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"spec is .*; it must be a name or a spec string"):
+        get_framer(wrong)
 
 
 def test_an_error_has_its_place_in_the_whole_string() -> None:

@@ -35,7 +35,10 @@ def get_framer(spec: str) -> ReadCondition[Any]:
         UnknownFramerError: no framer has the name; lists the names and the nearest spelling.
         PluginError: the name belongs to a plugin that is disabled or failed, two plugins claim it, or its
             factory raises anything but the ValueError or TypeError of a wrong option.
+        TypeError: `spec` is no text, but perhaps a framer already.
     """
+    if not isinstance(spec, str):
+        raise TypeError(f"spec is {spec!r}; it must be a name or a spec string")
     return _get_framer(spec, plugins.generation)
 
 

@@ -7,7 +7,7 @@ import logging
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from framestream.checks import check_count, check_seconds
+from framestream.checks import check_count, check_function, check_seconds
 from framestream.errors import StreamBusy, StreamClosed, counted, printable
 from framestream.stream.timeouts import within
 
@@ -60,6 +60,8 @@ class Requests(Generic[T]):
         ids: Iterable[Any] | None = None,
         on_other: Callable[[T], object] | None = None,
     ) -> None:
+        check_function("id_of", id_of)
+        check_function("on_other", on_other, optional=True)
         check_count("most", most, least=1)
         check_seconds("timeout", timeout, optional=True)
         self._stream = stream
@@ -87,7 +89,9 @@ class Requests(Generic[T]):
             StreamClosed: no answer will come; ``real_error`` tells why, unless the stream just ended.
             EncodeError, BufferFull: the request cannot be sent.
             ValueError: `ids` has no id left for it.
+            TypeError: `request` is the frame itself, and not a function that makes it.
         """
+        check_function("request", request)
         check_seconds("timeout", timeout, optional=True)
         limit = self._timeout if timeout is None else timeout
         async with within(limit, "no answer"), self._room:
@@ -181,6 +185,7 @@ async def handle_frames(
     Raises:
         Exception: the exception of the first handler to fail, or that of `IOStream.read`.
     """
+    check_function("handler", handler)
     check_count("most", most, least=1)
     room = asyncio.Semaphore(most)
     try:

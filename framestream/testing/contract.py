@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from framestream import errors
-from framestream.errors import EncodeError, FramingError
+from framestream.errors import EncodeError, FramingError, counted
 from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Window
 
 Answer: TypeAlias = "tuple[Any, ...] | NeedMore | FramingError"
@@ -117,7 +117,7 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
             f"find raises {describe_error(error)}",
             data=bytes(window.data[window.start :]),
             expected="a span, NeedMore, or FramingError for bytes that can be no frame",
-            got=f"{type(error).__name__} for {len(window.data) - window.start} bytes of a frame",
+            got=f"{type(error).__name__} for {counted(len(window.data) - window.start, 'byte')} of a frame",
             hint="return NeedMore() while the bytes that find looks at have not arrived; "
             "raise FramingError for what is wrong",
         ) from error
@@ -132,8 +132,8 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
         )
     if isinstance(answer, NeedMore):
         places = {name: getattr(answer, name) for name in _PLACES}
-        counted = {name: None if at is None else at - start for name, at in places.items()}
-        return NeedMore(answer.size, memo=answer.memo, **counted)
+        shifted = {name: None if at is None else at - start for name, at in places.items()}
+        return NeedMore(answer.size, memo=answer.memo, **shifted)
     return (*(index - start for index in answer[:3]), *answer[3:])
 
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from framestream.errors import SpecError
+from framestream.errors import SpecError, counted
 from framestream.framer import ReadCondition
 from framestream.registry import get_framer
 from framestream.testing.contract import ConformanceError, describe_error, describe_framer, under
@@ -81,8 +81,8 @@ class FuzzReport:
         rate = self.iterations / self.seconds if self.seconds else 0
         errors = ", ".join(f"{number} {name}" for name, number in self.errors.most_common())
         return (
-            f"{self.framer}: {self.iterations} streams ({rate:.0f} per second), {self.frames} frames, "
-            f"{errors or 'no errors'}"
+            f"{self.framer}: {counted(self.iterations, 'stream')} ({rate:.0f} per second), "
+            f"{counted(self.frames, 'frame')}, {errors or 'no errors'}"
         )
 
 

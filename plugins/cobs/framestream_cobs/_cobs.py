@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import PADDING, ValueSpan, bytes_of
 from framestream.framers import Delimiter
 from framestream_cobs._stuffing import stuff, stuff_reduced, unstuff
@@ -42,7 +43,7 @@ class Cobs(Framer[bytes]):
             b"\x11\x22\x33\x44",
         ],
     }
-    malformed: ClassVar[dict[bytes, str]] = {b"\2\0": "reaches 1 bytes beyond the end"}
+    malformed: ClassVar[dict[bytes, str]] = {b"\2\0": "reaches 1 byte beyond the end"}
     peers = ("cobs 1.2.2 (PyPI)",)
 
     max_size: Annotated[int | None, "The longest stuffed packet, without its zero. Bytes."] = None
@@ -87,7 +88,9 @@ class Cobs(Framer[bytes]):
 
     def _checked(self, stuffed: bytes) -> bytes:
         if self.max_size is not None and len(stuffed) > self.max_size:
-            raise EncodeError(f"stuffed packet of {len(stuffed)} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(
+                f"stuffed packet of {counted(len(stuffed), 'byte')} exceeds the limit {self.max_size}"
+            )
         return stuffed
 
 

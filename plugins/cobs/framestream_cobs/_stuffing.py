@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from framestream.errors import counted
+
 _LONGEST: Final = 254
 
 
@@ -63,7 +65,9 @@ def _pieces(stuffed: bytes, size: int, *, reduced: bool) -> list[bytes]:
         pieces.append(stuffed[index + 1 : stop])
         if stop > size:
             if not reduced:
-                raise ValueError(f"code {code} at {index} reaches {stop - size} bytes beyond the end")
+                raise ValueError(
+                    f"code {code} at {index} reaches {counted(stop - size, 'byte')} beyond the end"
+                )
             pieces.append(stuffed[index : index + 1])
         elif code <= _LONGEST and stop < size:
             pieces.append(b"\0")

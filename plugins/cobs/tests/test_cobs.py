@@ -52,9 +52,7 @@ def test_conformance(framer: Cobs, packets: dict[bytes, str]) -> None:
             (b"\0\0\0" + b"\0\0".join(map(wire, packets.values())), list(packets)),
             (b"\0\0", []),
         ],
-        malformed={}
-        if isinstance(framer, CobsR)
-        else {b"\2\0": "code 2 at 0 reaches 1 bytes beyond the end"},
+        malformed={} if isinstance(framer, CobsR) else {b"\2\0": "code 2 at 0 reaches 1 byte beyond the end"},
         incomplete=[b"\1", b"\2\x11", b"\1\0\5"],
         slow_frame=lambda size: framer.encode(b"ab\0" * (size // 3)),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, NoReturn
 
 from framestream import Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import bytes_of
 from framestream_erlang._extent import refuse_other_extent
 
@@ -80,7 +81,7 @@ class Ber(Framer[bytes]):
         if octet == _RESERVED:
             self._refuse("length octet 0xFF", at)
         if octet & 0x7F > _MOST_LENGTH:
-            self._refuse(f"length of {octet & 0x7F} octets, at most {_MOST_LENGTH}", at)
+            self._refuse(f"length of {counted(octet & 0x7F, 'octet')}, at most {_MOST_LENGTH}", at)
         return octet & 0x7F
 
     def _refuse(self, reason: str, position: int) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from framestream import EncodeError, FramingError, ReadCondition, Window
+from framestream.errors import counted
 
 
 def refuse_other_extent(condition: ReadCondition[bytes], frame: bytes) -> None:
@@ -12,6 +13,6 @@ def refuse_other_extent(condition: ReadCondition[bytes], frame: bytes) -> None:
     except FramingError as error:
         raise EncodeError(error.reason) from error
     if not isinstance(found, tuple):
-        raise EncodeError(f"frame of {len(frame)} bytes is shorter than its header")
+        raise EncodeError(f"frame of {counted(len(frame), 'byte')} is shorter than its header")
     if found[2] != len(frame):
-        raise EncodeError(f"frame of {len(frame)} bytes, but its header says {found[2]}")
+        raise EncodeError(f"frame of {counted(len(frame), 'byte')}, but its header says {found[2]}")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Window
+from framestream.errors import counted
 from framestream.framer import Decode, ValueSpan, bytes_of
 
 _VERSION: Final = 1
@@ -102,6 +103,6 @@ class FastCgi(Framer[Record]):
         try:
             header = _FIELDS.pack(_VERSION, frame.type, frame.request_id, size, padding)
         except struct.error as error:
-            what = f"type {frame.type}, request {frame.request_id}, {size} bytes"
+            what = f"type {frame.type}, request {frame.request_id}, {counted(size, 'byte')}"
             raise EncodeError(f"{what}: limits 255, 65535, {_MOST}") from error
         return [header, content, bytes(padding)]

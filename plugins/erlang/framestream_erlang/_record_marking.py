@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import Decode, ValueSpan, bytes_of
 
 _MARK: Final = 4
@@ -104,7 +105,9 @@ class RecordMarking(Framer[bytes]):
         pieces = list(self._fragments(bytes_of(frame, copy=False)))
         size = sum(map(len, pieces)) - _MARK
         if self.max_size is not None and size > self.max_size:
-            raise EncodeError(f"record of {size} bytes with its marks exceeds the limit {self.max_size}")
+            raise EncodeError(
+                f"record of {counted(size, 'byte')} with its marks exceeds the limit {self.max_size}"
+            )
         return pieces
 
     def _fragments(self, record: bytes) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import bytes_of
 
 _VERSION: Final = 3
@@ -47,7 +48,9 @@ class Tpkt(Framer[bytes]):
             return NeedMore(_HEADER)
         length = data[start + 2] << 8 | data[start + 3]
         if length < _LEAST:
-            raise FramingError(f"TPKT of {length} bytes, it must be at least {_LEAST}", position=start + 2)
+            raise FramingError(
+                f"TPKT of {counted(length, 'byte')}, it must be at least {_LEAST}", position=start + 2
+            )
         return start + _HEADER, start + length, start + length
 
     def split(self, window: Window) -> tuple[list[bytes], int]:
@@ -70,5 +73,5 @@ class Tpkt(Framer[bytes]):
         frame = bytes_of(frame, self.max_size, copy=False)
         length = _HEADER + len(frame)
         if not _LEAST <= length <= _MOST:
-            raise EncodeError(f"TPKT of {length} bytes, it must be from {_LEAST} to {_MOST}")
+            raise EncodeError(f"TPKT of {counted(length, 'byte')}, it must be from {_LEAST} to {_MOST}")
         return [bytes((_VERSION, 0, length >> 8, length & 255)), frame]

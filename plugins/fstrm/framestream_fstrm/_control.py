@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from framestream.errors import counted
+
 MOST_CONTROL: Final = 512
 """FSTRM_CONTROL_FRAME_LENGTH_MAX: bytes a control frame may take."""
 MOST_CONTENT_TYPE: Final = 256
@@ -67,7 +69,7 @@ def parse_control(payload: bytes) -> Control:
         if field != _CONTENT_TYPE:
             raise ValueError(f"control field of unknown type {field}")
         if size > min(MOST_CONTENT_TYPE, len(payload) - at):
-            raise ValueError(f"content type of {size} bytes")
+            raise ValueError(f"content type of {counted(size, 'byte')}")
         content_types.append(payload[at : at + size])
         at += size
     _check_count(kind, len(content_types))
@@ -80,7 +82,9 @@ def write_control(control: Control) -> bytes:
     pieces = [int(control.type).to_bytes(_WORD, "big")]
     for content_type in control.content_types:
         if len(content_type) > MOST_CONTENT_TYPE:
-            raise ValueError(f"content type of {len(content_type)} bytes, limit {MOST_CONTENT_TYPE}")
+            raise ValueError(
+                f"content type of {counted(len(content_type), 'byte')}, limit {MOST_CONTENT_TYPE}"
+            )
         pieces += [
             _CONTENT_TYPE.to_bytes(_WORD, "big"),
             len(content_type).to_bytes(_WORD, "big"),
@@ -88,7 +92,7 @@ def write_control(control: Control) -> bytes:
         ]
     content = b"".join(pieces)
     if len(content) > MOST_CONTROL:
-        raise ValueError(f"control frame of {len(content)} bytes, limit {MOST_CONTROL}")
+        raise ValueError(f"control frame of {counted(len(content), 'byte')}, limit {MOST_CONTROL}")
     return content
 
 

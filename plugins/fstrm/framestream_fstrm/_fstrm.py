@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, TypeAlias
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import Decode, ValueSpan, bytes_of
 from framestream_fstrm._control import MOST_CONTROL, Control, ControlType, parse_control, write_control
 
@@ -65,7 +66,7 @@ class Fstrm(Framer[Frame]):
             return NeedMore(2 * _WORD)
         length = int.from_bytes(data[at:first], "big")
         if not _WORD <= length <= MOST_CONTROL:
-            reason = f"control frame of {length} bytes, it must be from {_WORD} to {MOST_CONTROL}"
+            reason = f"control frame of {counted(length, 'byte')}, it must be from {_WORD} to {MOST_CONTROL}"
             raise FramingError(reason, position=at)
         return first, first + length, first + length, Decode(parse_control)
 
@@ -114,6 +115,6 @@ class Fstrm(Framer[Frame]):
 
     def _check(self, size: int) -> None:
         if not 0 < size <= _MOST_DATA:
-            raise EncodeError(f"data frame of {size} bytes, it must be from 1 to {_MOST_DATA}")
+            raise EncodeError(f"data frame of {counted(size, 'byte')}, it must be from 1 to {_MOST_DATA}")
         if self.max_size is not None and size > self.max_size:
-            raise EncodeError(f"frame of {size} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"frame of {counted(size, 'byte')} exceeds the limit {self.max_size}")

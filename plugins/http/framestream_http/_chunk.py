@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Window
+from framestream.errors import counted
 from framestream.framer import Decode, ValueSpan, bytes_of
 from framestream_http._heads import Fields, parse_fields, write_fields
 from framestream_http._lines import field_of, next_line, searched_to
@@ -166,7 +167,7 @@ class HttpChunk(Framer[Chunk]):
             raise EncodeError(f"trailers cannot be written: {error}") from error
         size = len(data) + len(section)
         if self.max_size is not None and size > self.max_size:
-            raise EncodeError(f"chunk of {size} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"chunk of {counted(size, 'byte')} exceeds the limit {self.max_size}")
         if trailers:
             self._check(head + section + b"\r\n", frame)
         return [head, data, section + b"\r\n"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import bytes_of
 from framestream_http._chunk import LINE, MOST_LINE, Chunk, HttpChunk
 from framestream_http._heads import FIELD_SECTION, Fields, parse_fields
@@ -119,7 +120,7 @@ class HttpChunked(Framer[Chunked]):
         pieces += _CHUNK.encode(Chunk(b"", trailers=frame.trailers))
         size = sum(map(len, pieces))
         if self.max_size is not None and size > self.max_size:
-            raise EncodeError(f"body of {size} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"body of {counted(size, 'byte')} exceeds the limit {self.max_size}")
         return pieces
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, NoReturn, TypeAlias
 
 from framestream import EncodeError, Framer, NeedMore, ReadCondition, Window
+from framestream.errors import counted
 from framestream.framer import PADDING, ValueSpan
 
 MOST_DEPTH: Final = 500
@@ -137,5 +138,5 @@ class JsonFramer(JsonReader, Framer[Any]):
         if self.is_too_deep(text):
             raise EncodeError(f"value nested more than {self.max_depth} deep")
         if self.max_size is not None and len(text) > self.max_size:
-            raise EncodeError(f"text of {len(text)} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"text of {counted(len(text), 'byte')} exceeds the limit {self.max_size}")
         return text

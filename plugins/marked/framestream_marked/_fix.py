@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import PADDING, ValueSpan, bytes_of
 from framestream_marked._noise import before_mark
 
@@ -142,7 +143,7 @@ class Fix(Framer[FixMessage]):
         if again != frame:
             raise EncodeError("message would be read back differently")
         if self.max_size is not None and len(wire) > self.max_size:
-            raise EncodeError(f"message of {len(wire)} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"message of {counted(len(wire), 'byte')} exceeds the limit {self.max_size}")
         return wire
 
 

@@ -9,6 +9,7 @@ from operator import xor
 from typing import Annotated, Any, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import PADDING, ValueSpan
 from framestream.framers import Delimiter
 from framestream_marked._noise import before_mark
@@ -114,7 +115,7 @@ class Nmea(Framer[Sentence]):
         if again != frame:
             raise EncodeError("sentence would be read back differently")
         if self.max_size is not None and len(wire) > self.max_size:
-            raise EncodeError(f"sentence of {len(wire)} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"sentence of {counted(len(wire), 'byte')} exceeds the limit {self.max_size}")
         return wire
 
 

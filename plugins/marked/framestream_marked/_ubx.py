@@ -8,6 +8,7 @@ from struct import Struct
 from typing import Annotated, ClassVar, Final, NamedTuple
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import ValueSpan, bytes_of
 from framestream_marked._noise import before_mark
 
@@ -124,7 +125,7 @@ class Ubx(Framer[UbxMessage]):
         except Exception as error:
             raise EncodeError(f"no UBX message: {error!r}") from error
         if self.max_size is not None and len(wire) > self.max_size:
-            raise EncodeError(f"message of {len(wire)} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"message of {counted(len(wire), 'byte')} exceeds the limit {self.max_size}")
         return _MARK + wire[2:] + checksum(wire[2:])
 
 

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Final
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import Decode, ValueSpan, bytes_of
 from framestream_mqtt._packet import MOST_LENGTH, Packet, PacketType, Rule, rules_of
 
@@ -83,7 +84,7 @@ class Mqtt(Framer[Packet]):
             length |= (byte & 127) << 7 * index
             if byte < 128:
                 if index and not byte and self.version == 5:
-                    raise FramingError(f"length {length} in {index + 1} bytes", position=at)
+                    raise FramingError(f"length {length} in {counted(index + 1, 'byte')}", position=at)
                 return length, at + index + 1
         if len(data) >= at + 4:
             raise FramingError("length of more than 4 bytes", position=at + 3)
@@ -158,4 +159,4 @@ def _digits(length: int) -> list[int]:
 def _misfit(rule: Rule, length: int) -> str:
     wanted = f"at least {rule.least}" if rule.most == MOST_LENGTH else f"{rule.least}"
     limit = f"at most {MOST_LENGTH}" if length > MOST_LENGTH else wanted
-    return f"{rule.type.name} with a body of {length} bytes, it must be {limit}"
+    return f"{rule.type.name} with a body of {counted(length, 'byte')}, it must be {limit}"

@@ -66,10 +66,10 @@ MALFORMED = {
     b"8": "PUBLISH marked DUP with quality of service 0",
     b"0\x80\x80\x80\x80": "length of more than 4 bytes",
     b"0\xff\xff\xff\xff\x7f": "length of more than 4 bytes",
-    b"\xc0\x01x": "PINGREQ with a body of 1 bytes, it must be 0",
+    b"\xc0\x01x": "PINGREQ with a body of 1 byte, it must be 0",
     b"\xd0\x80\x80\x80\x01": "PINGRESP with a body of 2097152 bytes",
     b"\x10\x00": "CONNECT with a body of 0 bytes, it must be at least 12",
-    b"@\x01\x00": "PUBACK with a body of 1 bytes, it must be",
+    b"@\x01\x00": "PUBACK with a body of 1 byte, it must be",
     b"0\x02\x00\x01": "PUBLISH with a body of 2 bytes, it must be at least 3",
     b"2\x04\x00\x01a\x00": "PUBLISH with a body of 4 bytes, it must be at least 5",
     b"\x3c\x04\x00\x01a\x00": "PUBLISH with a body of 4 bytes, it must be at least 5",
@@ -89,7 +89,7 @@ def test_conformance(version: int | None) -> None:
         malformed |= {
             b"\xf0": "packet type 15 is forbidden in MQTT 3.1.1",
             b"@\x03": "PUBACK with a body of 3 bytes, it must be 2",
-            b"\xe0\x01": "DISCONNECT with a body of 1 bytes, it must be 0",
+            b"\xe0\x01": "DISCONNECT with a body of 1 byte, it must be 0",
         }
     if version == 5:
         malformed |= {
@@ -174,7 +174,7 @@ def test_flags_of_a_publish_have_names() -> None:
         (Packet(PacketType.PUBLISH, 6, b"\x00\x01a"), "quality of service 3"),
         (Packet(PacketType.PUBLISH, 16, b"\x00\x01a"), "type 3 and flags 16 do not fit into a byte"),
         (Packet(16, 0), "type 16 and flags 0 do not fit"),  # type: ignore[arg-type]  # on purpose
-        (Packet(PacketType.PINGREQ, 0, b"x"), "PINGREQ with a body of 1 bytes, it must be 0"),
+        (Packet(PacketType.PINGREQ, 0, b"x"), "PINGREQ with a body of 1 byte, it must be 0"),
         (Packet(PacketType.PUBLISH, 0, bytes(33)), "payload of 33 bytes exceeds the limit 32"),
     ],
 )

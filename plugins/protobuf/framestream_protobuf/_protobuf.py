@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Protocol
 from typing_extensions import TypeVar
 
 from framestream import EncodeError, Framer, LengthPrefix, NeedMore, Span, Window
+from framestream.errors import counted
 
 _MOST: Final = (1 << 31) - 1
 """Bytes a message may have: the limit of every implementation (protobuf.dev, "Proto Limits")."""
@@ -131,7 +132,7 @@ class Protobuf(Framer[M]):
             raise EncodeError(f"{self._class.__name__} cannot be written: {error}") from error
         limit = _MOST if self.max_size is None else self.max_size
         if len(payload) > limit:
-            raise EncodeError(f"message of {len(payload)} bytes exceeds the limit {limit}")
+            raise EncodeError(f"message of {counted(len(payload), 'byte')} exceeds the limit {limit}")
         return self._framer.encode(payload)
 
     def explain(self, window: Window) -> str:

@@ -9,6 +9,7 @@ from struct import Struct
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import read_digits
 from framestream.framers.values import looks_like
 from framestream_proxy._header import LONGEST_PATH, Address, Family, ProxyHeader
@@ -133,7 +134,7 @@ class Proxy(Framer[ProxyHeader]):
             raise EncodeError(f"header of version {frame.version}, only {self.version} is written")
         data = _written_line(frame) if frame.version == 1 else _written_binary(frame)
         if self.max_size is not None and len(data) > self.max_size:
-            raise EncodeError(f"header of {len(data)} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"header of {counted(len(data), 'byte')} exceeds the limit {self.max_size}")
         return data
 
     def explain(self, window: Window) -> str:
@@ -189,7 +190,7 @@ def _read_binary(data: bytes) -> ProxyHeader:
         raise ValueError(f"address family and protocol 0x{code:02x}")
     addresses = _ADDRESSES[code >> 4]
     if size < addresses.size:
-        raise ValueError(f"{size} bytes where {family} addresses take {addresses.size}")
+        raise ValueError(f"{counted(size, 'byte')} where {family} addresses take {addresses.size}")
     tlvs = read_tlvs(data, _FIXED.size + addresses.size)
     source, destination = _read_addresses(addresses.unpack_from(data, _FIXED.size))
     checksums = [value for kind, value in tlvs if kind == Tlv.CRC32C]
@@ -214,7 +215,10 @@ def _check(data: bytes, tlvs: tuple[tuple[int, bytes], ...], at: int) -> None:
             places.append(at - len(value))
             told = value
     if len(places) > 1 or len(told) != _CHECKSUM.size:
-        raise ValueError(f"{len(places)} checksums, the last of {len(told)} bytes; it must be one of 4")
+        raise ValueError(
+            f"{counted(len(places), 'checksum')}, the last of {counted(len(told), 'byte')}; "
+            "it must be one of 4"
+        )
     [place] = places
     found = crc32c(data[:place] + bytes(_CHECKSUM.size) + data[place + _CHECKSUM.size :])
     if found != _CHECKSUM.unpack(told)[0]:
@@ -248,7 +252,7 @@ def _written_binary(header: ProxyHeader) -> bytes:
     if header.crc32c:
         body += write_tlvs(((Tlv.CRC32C, bytes(_CHECKSUM.size)),))
     if len(body) > _MOST:
-        raise EncodeError(f"addresses and TLVs of {len(body)} bytes, limit {_MOST}")
+        raise EncodeError(f"addresses and TLVs of {counted(len(body), 'byte')}, limit {_MOST}")
     command = _PROXY if header.command == "PROXY" else _LOCAL
     data = _FIXED.pack(SIGNATURE, command, code, len(body)) + body
     if not header.crc32c:

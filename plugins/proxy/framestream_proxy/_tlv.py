@@ -6,6 +6,8 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
+from framestream.errors import counted
+
 Tlvs: TypeAlias = tuple[tuple[int, bytes], ...]
 """Pairs of a type from 0 to 255, see `Tlv`, and a value of at most 65535 bytes."""
 
@@ -49,7 +51,9 @@ class TlsInfo(NamedTuple):
 def read_tls(value: bytes) -> TlsInfo:
     """Return the facts in the value of a `Tlv.TLS`. Raise ValueError if it breaks off."""
     if len(value) < _TLS_HEAD.size:
-        raise ValueError(f"TLV of TLS with {len(value)} bytes, it must have {_TLS_HEAD.size} or more")
+        raise ValueError(
+            f"TLV of TLS with {counted(len(value), 'byte')}, it must have {_TLS_HEAD.size} or more"
+        )
     client, verify = _TLS_HEAD.unpack_from(value)
     certificate = bool(client & 0b110)
     return TlsInfo(
@@ -66,7 +70,7 @@ def read_tlvs(data: bytes, at: int) -> Tlvs:
             raise ValueError(f"TLV that breaks off, {len(data) - at} of {_HEAD.size} bytes before its value")
         kind, size = _HEAD.unpack_from(data, at)
         if size > left:
-            raise ValueError(f"TLV 0x{kind:02x} of {size} bytes where {left} are left")
+            raise ValueError(f"TLV 0x{kind:02x} of {counted(size, 'byte')} where {left} are left")
         at += _HEAD.size + size
         tlvs.append((kind, data[at - size : at]))
     return tuple(tlvs)

@@ -105,7 +105,7 @@ MALFORMED = {
     binary(FOUR + b"\2\0"): "TLV that breaks off, 2 of 3 bytes before its value",
     binary(FOUR + b"\2\0\5abcd"): "TLV 0x02 of 5 bytes where 4 are left",
     binary(FOUR + tlv(3, b"\0\0\0\0")): "checksum 00000000, but that of what arrived is",
-    binary(FOUR + tlv(3, b"\0\0\0")): "1 checksums, the last of 3 bytes; it must be one of 4",
+    binary(FOUR + tlv(3, b"\0\0\0")): "1 checksum, the last of 3 bytes; it must be one of 4",
     binary(FOUR + tlv(3, bytes(4)) + tlv(3, bytes(4))): "2 checksums",
 }
 INCOMPLETE = [b"P", b"PROXY", b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r", b"\r\n", SIGNATURE, binary(FOUR)[:-1]]

@@ -8,6 +8,7 @@ from struct import Struct
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import PADDING, ValueSpan, bytes_of
 from framestream.framers import Fields, GeneratorFramer
 
@@ -80,7 +81,7 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
                 [size] = yield _SIZE
                 value = yield size
                 if (end := (yield 1)) != b"\n":
-                    raise FramingError(f"field of {size} bytes ends with {end!r}")
+                    raise FramingError(f"field of {counted(size, 'byte')} ends with {end!r}")
             _add(entry, raw.decode("ascii"), _as_text(value))
         return entry
 
@@ -110,7 +111,7 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
             pieces += [_field(name, one) for one in (value if isinstance(value, list) else (value,))]
         wire = b"".join(pieces) + b"\n"
         if self.max_size is not None and len(wire) > self.max_size:
-            raise EncodeError(f"entry of {len(wire)} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"entry of {counted(len(wire), 'byte')} exceeds the limit {self.max_size}")
         return wire
 
 

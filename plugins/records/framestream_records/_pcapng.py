@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Window
+from framestream.errors import counted
 from framestream.framer import Decode, ValueSpan, bytes_of
 
 ByteOrder = Literal["little", "big"]
@@ -96,7 +97,7 @@ class Pcapng(Framer[Block]):
             raise FramingError("section header without its magic number", position=start + 8)
         _, size, _ = header
         if size < _SMALLEST or size % 4:
-            raise FramingError(f"block of {size} bytes", position=start + 4)
+            raise FramingError(f"block of {counted(size, 'byte')}", position=start + 4)
         how = Decode(self.decode, trailer=bytes(data[start + 4 : start + 8]))
         return start, start + size - 4, start + size, how
 
@@ -141,9 +142,9 @@ class Pcapng(Framer[Block]):
         except Exception as error:
             raise EncodeError(f"no block: {error!r}") from error
         if size % 4:
-            raise EncodeError(f"body of {len(body)} bytes; it must be padded to a multiple of 4")
+            raise EncodeError(f"body of {counted(len(body), 'byte')}; it must be padded to a multiple of 4")
         if self.max_size is not None and size - 4 > self.max_size:
-            raise EncodeError(f"block of {size} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"block of {counted(size, 'byte')} exceeds the limit {self.max_size}")
         if len(wire) < _OF_A_SECTION or _header(wire, 0) != (kind, size, order):
             raise EncodeError(f"block of type {kind:#x} would be read in another byte order than {order}")
         return wire

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Final
 from google_crc32c import value as crc32c
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import bytes_of
 
 _LENGTH: Final = Struct("<Q")
@@ -104,7 +105,7 @@ class TFRecord(Framer[bytes]):
         record = bytes_of(frame)
         if self.max_size is not None and len(record) + 4 > self.max_size:
             raise EncodeError(
-                f"record of {len(record)} bytes and 4 of checksum exceed the limit {self.max_size}"
+                f"record of {counted(len(record), 'byte')} and 4 of checksum exceed the limit {self.max_size}"
             )
         length = _LENGTH.pack(len(record))
         return [length + _CHECKSUM.pack(masked(length)), record, _CHECKSUM.pack(masked(record))]

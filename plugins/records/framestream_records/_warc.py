@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import PADDING, ValueSpan, read_digits
 from framestream.framers import Body, Fields, GeneratorFramer
 
@@ -149,5 +150,7 @@ class Warc(GeneratorFramer[WarcRecord], Framer[WarcRecord]):
             reason = "its Content-Length, its version, or white space in a header"
             raise EncodeError(f"record would be read back differently: {reason}")
         if self.max_size is not None and len(frame.payload) > self.max_size:
-            raise EncodeError(f"block of {len(frame.payload)} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(
+                f"block of {counted(len(frame.payload), 'byte')} exceeds the limit {self.max_size}"
+            )
         return [header, frame.payload, _END]

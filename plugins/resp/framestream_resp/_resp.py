@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import Decode, ValueSpan
 from framestream_resp._grammar import BULK, CRLF, LONGEST_HEADER, UNKNOWN, number_of
 from framestream_resp._parse import Parser
@@ -123,7 +124,7 @@ class Resp(Framer[Any]):
         except RecursionError as error:
             raise ValueError("nested too deep for this thread's stack") from error
         if end != len(payload):
-            raise ValueError(f"{len(payload) - end} bytes after a reply")
+            raise ValueError(f"{counted(len(payload) - end, 'byte')} after a reply")
         return value
 
     def split(self, window: Window) -> tuple[list[Any], int]:
@@ -152,5 +153,5 @@ class Resp(Framer[Any]):
             raise EncodeError(f"value with a part of a wrong type: {error}") from error
         size = len(frame) if isinstance(frame, bytes) else sum(map(len, writer.pieces))
         if self.max_size is not None and size > self.max_size:
-            raise EncodeError(f"value of {size} bytes exceeds the limit {self.max_size}")
+            raise EncodeError(f"value of {counted(size, 'byte')} exceeds the limit {self.max_size}")
         return b"".join(writer.pieces)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
 from framestream import EncodeError, Framer, NeedMore, Span, Window
+from framestream.errors import counted
 from framestream.framer import PADDING, ValueSpan, bytes_of
 from framestream.framers import Delimiter
 
@@ -109,7 +110,7 @@ class Slip(Framer[bytes]):
         sent = packet.replace(ESC, ESCAPED_ESC).replace(END, ESCAPED_END)
         if self.max_size is not None and len(sent) > self.max_size:
             raise EncodeError(
-                f"packet of {len(sent)} bytes with its escapes exceeds the limit {self.max_size}"
+                f"packet of {counted(len(sent), 'byte')} with its escapes exceeds the limit {self.max_size}"
             )
         return END + sent + END if self.leading else sent + END
 

@@ -6,6 +6,7 @@ import codecs
 from typing import Final, NamedTuple, TypeAlias
 
 from framestream import FrameTooLarge, FramingError
+from framestream.errors import counted
 from framestream_websocket._frame import Frame, Opcode
 
 _NO_STATUS: Final = 1005
@@ -49,7 +50,9 @@ class Close(NamedTuple):
             return Frame(Opcode.CLOSE)
         reason = self.reason.encode()
         if self.code not in _CODES or len(reason) > 123:
-            raise ValueError(f"code {self.code} and a reason of {len(reason)} bytes cannot be sent")
+            raise ValueError(
+                f"code {self.code} and a reason of {counted(len(reason), 'byte')} cannot be sent"
+            )
         return Frame(Opcode.CLOSE, self.code.to_bytes(2, "big") + reason)
 
 
@@ -115,7 +118,9 @@ class Messages:
             self._kind = frame.opcode
         size = len(self._before) + len(frame.payload)
         if size > self.max_size:
-            raise WebSocketError(f"message of {size} bytes exceeds the limit {self.max_size}", _TOO_BIG)
+            raise WebSocketError(
+                f"message of {counted(size, 'byte')} exceeds the limit {self.max_size}", _TOO_BIG
+            )
         text = self._checked(frame) if self._kind is Opcode.TEXT else ""
         if not frame.fin:
             self._before += frame.payload

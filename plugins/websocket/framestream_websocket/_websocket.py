@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Window
+from framestream.errors import counted
 from framestream.framer import Decode, ValueSpan, bytes_of
 from framestream_websocket._frame import Frame, Opcode, Rule, rules_of
 
@@ -78,7 +79,7 @@ class WebSocket(Framer[Frame]):
                 return NeedMore(2 + width)
             length = int.from_bytes(data[first - width : first], "big")
             if not least <= length <= rule.most:
-                raise FramingError(f"length {length} in {width} bytes", position=first - width)
+                raise FramingError(f"length {length} in {counted(width, 'byte')}", position=first - width)
         key = b""
         if self.masked:
             key = bytes(data[first : first + _KEY])
@@ -148,7 +149,7 @@ class WebSocket(Framer[Frame]):
         if isinstance(rule, str):
             raise EncodeError(rule)
         if length > rule.most or (opcode == Opcode.CLOSE and length == 1):
-            raise EncodeError(f"{rule.opcode.name} of {length} bytes")
+            raise EncodeError(f"{rule.opcode.name} of {counted(length, 'byte')}")
         if not self.masked:
             return [bytes((first,)) + _length(length, 0), payload]
         key = os.urandom(_KEY)

@@ -170,7 +170,7 @@ def test_a_payload_is_streamed_without_its_header() -> None:
         (Frame(TEXT, rsv=8), "reserved bits 8 do not fit"),
         (Frame(Opcode.PING, fin=False), "PING in fragments"),
         (Frame(Opcode.PING, bytes(126)), "PING of 126 bytes"),
-        (Frame(Opcode.CLOSE, b"a"), "CLOSE of 1 bytes"),
+        (Frame(Opcode.CLOSE, b"a"), "CLOSE of 1 byte"),
         (Frame(TEXT, bytes(129)), "payload of 129 bytes exceeds the limit 128"),
     ],
 )
