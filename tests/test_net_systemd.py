@@ -69,6 +69,7 @@ async def test_it_shows_that_it_is_alive_until_it_has_drained(manager, monkeypat
         await draining
 
 
+@pytest.mark.parametrize("manager", ["path"], indirect=True)
 async def test_a_reload_begins_with_the_time_and_ends_ready(manager):
     async with await serve(answer, HERE, workers=1) as server:
         server.notify_systemd()

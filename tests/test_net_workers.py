@@ -68,7 +68,8 @@ async def test_what_modules_print_while_a_worker_imports_them_is_no_output(tmp_p
     assert ("", "loud\n") == capfd.readouterr()
 
 
-async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(caplog):
+async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(caplog, monkeypatch):
+    monkeypatch.setattr("framestream.net.workers.FIRST_RESTART_DELAY", 0.01)
     async with await serve(answer, HERE, workers=2) as server:
         lost, other = server.worker_pids
         host, _, port = server.addresses[0].rpartition(":")

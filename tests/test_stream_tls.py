@@ -110,16 +110,18 @@ async def test_a_handshake_that_waits_lets_the_loop_rest(monkeypatch):
 
 
 @BELOW
-async def test_what_comes_with_the_last_of_the_handshake_is_heard_of(kind):
-    """The peer's first words may lie in one segment with the end of the handshake."""
+async def test_who_waits_for_the_end_does_not_disturb_a_handshake_and_hears_of_what_comes_with_its_last(kind):
     async with joined(kind) as (client, server):
         heard = asyncio.Event()
         server.set_close_callback(heard.set)
-        tls = asyncio.ensure_future(answer_tls(server))
-        await ask_tls(client)
-        await client.aclose()
-        await tls
-        await heard.wait()
+        asking = asyncio.ensure_future(ask_tls(client))
+        await passes(5)
+        waiting = await begun(client.wait_closed())
+        answering = asyncio.ensure_future(answer_tls(server))
+        await asking
+        assert not waiting.done()
+        await client.aclose()  # its goodbye may lie in one segment with the end of the handshake
+        await asyncio.gather(answering, waiting, heard.wait())
 
 
 @BELOW
@@ -150,19 +152,6 @@ async def test_closing_before_the_handshake_has_begun_prevents_it(end):
         else:
             assert "before everything was written" in str(caught)
             assert not (await server.read_until_close()).strip(LARGE)
-
-
-@BELOW
-async def test_who_waits_for_the_end_does_not_disturb_the_handshake(kind):
-    async with joined(kind) as (client, server):
-        tls = asyncio.ensure_future(ask_tls(client))
-        await passes(5)
-        waiting = await begun(client.wait_closed())
-        await answer_tls(server)
-        await tls
-        assert not waiting.done()
-        await server.aclose()
-        await waiting
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "pipe"])
