@@ -175,7 +175,7 @@ async def test_others_get_their_turn_while_frames_flood_in_bad_ones_after_each_r
             return super().receive_into(buffer)
 
     turns = 0
-    script = Counting(wire * (51_000 // len(wire)), [1000] * 1000)
+    script = Counting(wire * (25_500 // len(wire)), [500] * 1000)
     async with IOStream(script, **options) as stream:
         reading = asyncio.ensure_future(begin(stream, framer, print))
         while not reading.done():
