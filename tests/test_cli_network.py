@@ -1,5 +1,6 @@
 """``framestream connect`` and ``framestream serve``: in this process, and in the pipes of a shell."""
 
+import fcntl
 import json
 import os
 import re
@@ -7,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
+from array import array
 from contextlib import suppress
 
 import command_line
@@ -421,3 +424,80 @@ def test_a_command_runs_without_standard_output(command):
     shell = f"{sys.executable} -m framestream {command} 1>&-"
     ran = subprocess.run(["/bin/sh", "-c", shell], input=b"hello\n", stderr=subprocess.PIPE, check=False)
     assert (0, b"") == (ran.returncode, ran.stderr)
+
+
+# Output that nothing reads
+
+
+def fill(pipe):
+    """Wait until a pipe is full."""
+    waiting = array("i", [0])
+    while waiting[0] < 1 << 15:
+        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_server_whose_output_is_not_read_lives_and_ends(tmp_path, stream):
+    admin = tmp_path / "admin"
+    options = ["-f", "line", "--admin", f"unix:{admin}", "--drain-timeout", "0"]
+    if stream == "stderr":
+        options += ["-v", "--max-connections", "1"]
+    with start("serve", "tcp://127.0.0.1:0", *options) as server:
+        url = listening(server)
+        server.stderr.readline()
+        stopped = threading.Event()
+
+        def talk():
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port(url))) as client:
+                while not stopped.is_set():
+                    client.sendall(b"x" * 100 + b"\n" if stream == "stdout" else b"\xff\n")
+                    if stream == "stderr":
+                        return
+
+        def talk_on():
+            while not stopped.is_set():
+                talk()
+
+        talker = threading.Thread(target=talk_on, daemon=True)
+        talker.start()
+        fill(getattr(server, stream))
+        for _ in range(5):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(10)
+                client.connect(str(admin))
+                client.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+                assert received(client).endswith(b"alive\n")
+        stopped.set()
+        server.terminate()
+        assert 0 == server.wait(20)
+        talker.join(10)
+
+
+def test_lines_are_sent_while_the_frames_that_arrive_are_not_printed():
+    typed, seen = b"x" * 100 + b"\n", threading.Event()
+
+    def flood(connection):
+        with suppress(OSError):
+            connection.sendall(typed * 20_000)
+
+    def script(connection):
+        flooding = threading.Thread(target=flood, args=(connection,))
+        flooding.start()
+        if connection.recv(1):
+            seen.set()
+        connection.shutdown(socket.SHUT_RDWR)
+        flooding.join()
+
+    with conversation(script) as (url, _), start("connect", url, "-f", "line", bufsize=0) as client:
+        fill(client.stdout)
+        client.stdin.write(typed)
+        assert seen.wait(20)
+        client.kill()
+        client.communicate()
+
+
+def test_frames_that_are_discarded_do_not_fill_the_log(framestream):
+    options = ["-f", "line", "--max-size", "3", "--on-oversize", "discard", "--echo"]
+    ran, answered = serving(framestream, b"large\n" * 1000 + b"b\n", *options)
+    assert (b"b\n", 3) == (answered, ran.err.count("\n"))
+    assert "skipped 999 more frames\n" in ran.err

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import sys
+from contextlib import AsyncExitStack
 
 import pytest
 from loopback import HERE, LINE, Gate, ask, echo
@@ -234,3 +235,12 @@ async def test_without_prometheus_client_health_is_told_and_metrics_say_what_to_
         what = 'metrics need prometheus-client: pip install "framestream[metrics]"\n'
         assert (501, what) == await get(server, "/metrics")
         assert "hello" == await ask(server.url)
+
+
+@pytest.mark.asyncio_only
+async def test_silent_connections_refuse_no_health_check():
+    async with await serve(echo, HERE, admin=HERE) as server, AsyncExitStack() as stack:
+        for _ in range(200):
+            await stack.enter_async_context(await connect(server.admin.url))
+        assert (200, "alive\n") == await get(server, "/livez")
+        assert 0 == server.admin.stats.timeouts  # it waited for none of them

@@ -16,7 +16,8 @@ import framestream
 from framestream import EncodeError, Framer, FramingError, Line, PayloadError, StreamClosed
 from framestream.cli import options
 from framestream.cli.input import good_frames, open_source
-from framestream.cli.output import Printer, report_skipped, to_bytes
+from framestream.cli.output import report_skipped, to_bytes
+from framestream.cli.printing import LoopPrinter
 from framestream.errors import describe_error
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ def connect(
     header, version = settings.pop("proxy_header"), settings.pop("proxy_protocol")
     settings["proxy_header"] = None if header is None else _proxy_header(header, version)
     policy = settings.pop("on_payload_error")
-    settings["on_discard"] = partial(report_skipped, url)
-    printer = Printer(output, settings.pop("separator"))
+    printer = LoopPrinter(output, settings.pop("separator"))
+    settings["on_discard"] = lambda error: printer.tell(partial(report_skipped, url, error))
 
     async def converse() -> None:
         async with await framestream.connect(url, framer=framer, half_open=True, **settings) as stream:
@@ -109,6 +110,7 @@ def connect(
         code = getattr(stream, "exit_code", None)  # of a program
         if code and (code > 0 or count is None):  # a program that we left may have died of that
             printer.complain(url, f"the program ended with exit status {code}")
+        await printer.flush()
 
     asyncio.run(converse())
     return printer.status
@@ -129,7 +131,7 @@ class Conversation:
 
     name: str
     stream: IOStream
-    printer: Printer
+    printer: LoopPrinter
     send_framer: ReadCondition[Any]
     entry: str
 
@@ -175,14 +177,13 @@ class Conversation:
         try:
             async for frame in frames:
                 self.printer.write(frame, self.stream.receiver.decoder.frame_span)
-                if not self.stream.buffered:
-                    self.printer.stream.flush()
+                await self.printer.flush(more=bool(self.stream.buffered))
                 printed += 1
                 if printed == count:
                     break
         except (FramingError, PayloadError, StreamClosed) as error:
             self.printer.complain(self.name, error)
-        self.printer.stream.flush()
+        await self.printer.flush()
 
 
 async def read_stdin(read: Callable[[], bytes]) -> bytes:

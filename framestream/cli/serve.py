@@ -12,9 +12,9 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from subprocess import PIPE
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,6 @@ from framestream import EncodeError, FramestreamError, FramingError, PayloadErro
 from framestream.cli import options
 from framestream.cli.input import good_frames
 from framestream.cli.output import (
-    Printer,
     complain,
     discard_output,
     report,
@@ -33,6 +32,7 @@ from framestream.cli.output import (
     to_bytes,
     to_json,
 )
+from framestream.cli.printing import LoopPrinter, outlet, own_stderr
 from framestream.errors import counted, describe_error, describe_os_error
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 # Seconds for connections to end after the reader of the printed frames has gone.
 _LAST_FRAMES: Final = 0.5
+# Seconds to print the last messages, if something reads them.
+_LAST_WORDS: Final = 0.5
 # Seconds for a killed command's output to end: another process may hold it open.
 _LAST_OUTPUT: Final = 2.0
 
@@ -118,12 +120,15 @@ def serve(
     handler: Handler = Echo(policy) if echo else Show(policy, output)
     if command is not None:
         handler = Execute(policy, command, settings["max_frame_size"])
-    settings["on_discard"] = partial(report_skipped, url)
     settings["framer"] = options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
     notice = settings.pop("notice")
-    with _log(logging.INFO if verbose else logging.WARNING):
-        asyncio.run(_serve(handler, url, notice, settings))
+    # All that is printed goes through the outlet: while nothing reads it, the loop goes on.
+    with own_stderr() as errors, redirect_stderr(errors), _log(logging.INFO if verbose else logging.WARNING):
+        try:
+            asyncio.run(_serve(handler, url, notice, settings))
+        finally:
+            outlet().finish(_LAST_WORDS)
 
 
 def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ssl.SSLContext] | None:
@@ -142,7 +147,7 @@ class _Log(logging.Handler):
     """Prints log records like other complaints."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        complain(self.format(record), keep="\n")
+        outlet().tell(partial(complain, self.format(record), keep="\n"))
 
 
 @contextmanager
@@ -174,10 +179,6 @@ async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]
             await _serve_a_reader(server)
         else:
             await server.serve_forever()
-    try:
-        sys.stdout.flush()
-    except OSError:  # reported when the frame could not be printed
-        discard_output()
 
 
 async def _serve_a_reader(server: Server) -> None:
@@ -221,15 +222,18 @@ class Handler:
     on_payload_error: str
 
     async def __call__(self, stream: IOStream) -> None:
-        tell = partial(report, stream.peer)
         skipped = 0
 
-        def skip(error: FramestreamError) -> None:
+        def tell(error: Exception | str, how: Callable[[str, Any], None] = report) -> None:
+            outlet().tell(partial(how, stream.peer, error))
+
+        def skip(error: FramestreamError, how: Callable[[str, Any], None] = report) -> None:
             nonlocal skipped
             skipped += 1
             if skipped == 1:  # otherwise a peer would decide how much is printed
-                tell(error)
+                tell(error, how)
 
+        stream.receiver.decoder.on_discard = partial(skip, how=report_skipped)
         try:
             async for frame in good_frames(stream.frames(), self.on_payload_error, skip):
                 await self.answer(stream, frame)
@@ -258,13 +262,15 @@ class Show(Handler):
 
     output: str
 
+    @cached_property
+    def _printer(self) -> LoopPrinter:  # of this process: all connections fill the same buffer
+        return LoopPrinter(self.output)
+
     async def answer(self, stream: IOStream, frame: Any) -> None:
         """Print it, with its peer."""
-        printer = Printer(self.output)
         try:
-            printer.write(frame, stream.receiver.decoder.frame_span, stream.peer)
-            if not stream.buffered:
-                printer.stream.flush()
+            self._printer.write(frame, stream.receiver.decoder.frame_span, stream.peer)
+            await self._printer.flush(more=bool(stream.buffered))
         except BrokenPipeError:
             discard_output()  # the command itself notices, and ends
         except OSError as error:

@@ -1,0 +1,117 @@
+"""Print from an event loop: a thread waits for whoever reads the output, and the loop goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import cache, partial
+from io import BytesIO
+from queue import SimpleQueue
+from typing import IO, Final, cast
+
+from framestream.cli.output import Printer, complain, report
+from framestream.errors import counted
+
+_MOST_TOLD: Final = 1000  # messages that wait; nothing reads them, and memory is finite
+_MOST_WRITTEN: Final = 1 << 16  # bytes that wait before a printer does
+
+
+class Outlet:
+    """Runs what prints in one thread, in order.
+
+    It is a daemon thread: one that waits for a reader does not keep the process from ending.
+    """
+
+    def __init__(self) -> None:
+        self._jobs = SimpleQueue[tuple[Callable[[], object], Future[None]]]()
+        self._lost = 0
+        threading.Thread(target=self._work, name="output", daemon=True).start()
+
+    def put(self, job: Callable[[], object]) -> Future[None]:
+        """Have it run after everything before it."""
+        done: Future[None] = Future()
+        self._jobs.put((job, done))
+        return done
+
+    async def run(self, job: Callable[[], object]) -> None:
+        """Wait until it has run, and raise its error. Cancelling this may leave it undone."""
+        await asyncio.wrap_future(self.put(job))
+
+    def tell(self, job: Callable[[], object]) -> None:
+        """Have it run, unless a thousand others wait: then they are counted."""
+        if self._jobs.qsize() < _MOST_TOLD:
+            self.put(job)
+        else:
+            self._lost += 1
+
+    def finish(self, timeout: float) -> None:
+        """Wait until everything is printed, at most this many seconds."""
+        done = threading.Event()
+        self.put(done.set)
+        done.wait(timeout)
+
+    def _work(self) -> None:
+        while True:
+            job, done = self._jobs.get()
+            if done.set_running_or_notify_cancel():
+                try:
+                    job()
+                except BaseException as error:  # noqa: BLE001  # the waiting coroutine raises it
+                    done.set_exception(error)
+                else:
+                    done.set_result(None)
+            if self._lost and self._jobs.empty():
+                lost, self._lost = self._lost, 0
+                complain(f"{counted(lost, 'message')} could not be printed: nothing read them")
+
+
+outlet = cache(Outlet)
+"""The outlet of this process."""
+
+
+class LoopPrinter(Printer):
+    """A `Printer` that keeps what it is given, and prints it in the thread of the outlet."""
+
+    def __init__(self, form: str, separator: bytes | None = None) -> None:
+        super().__init__(form, separator, BytesIO())
+        self._told = False
+
+    async def flush(self, *, more: bool = False) -> None:
+        """Wait until everything is printed; if `more` is to come, only if much waits."""
+        if not more or self._told or self.stream.tell() > _MOST_WRITTEN:
+            self._told = False
+            await asyncio.wrap_future(self._pass_on())
+
+    def complain(self, name: str, error: Exception | str) -> None:
+        """Print an error, after everything printed before it, with the bytes at fault."""
+        self.status = 1
+        self.tell(partial(report, name, error))
+
+    def tell(self, job: Callable[[], object]) -> None:
+        """Run what prints a message, after everything printed before it."""
+        self._told = True
+        self._pass_on()
+        outlet().tell(job)
+
+    def _pass_on(self) -> Future[None]:
+        written = cast("BytesIO", self.stream)
+        data = written.getvalue()
+        written.seek(0)
+        written.truncate()
+        return outlet().put(partial(_write_all, data))
+
+
+def _write_all(data: bytes) -> None:
+    # Not by sys.stdout: at its end the interpreter would wait for the lock that this thread holds.
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(sys.stdout.fileno(), rest) :]
+
+
+def own_stderr() -> IO[str]:
+    """Return standard error as a file of its own, which no lock ties to the interpreter's end."""
+    return open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
