@@ -6,7 +6,6 @@ frames up to it.
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -142,6 +141,8 @@ class Index:
 
 def checksum_of_ends(source: Source) -> bytes:
     """Return the checksum of a file's first and last 64 KiB."""
+    import hashlib  # noqa: PLC0415 - splitting does not need it, and it loads OpenSSL
+
     digest = hashlib.sha256()
     for start, stop in ((0, min(_ENDS, source.size)), (max(source.size - _ENDS, 0), source.size)):
         for chunk in source.chunks(start, stop):

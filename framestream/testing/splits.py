@@ -88,31 +88,35 @@ def check_archives(
     """
     source = Random(seed)  # noqa: S311  # reproducible, not secret
     for _ in range(archives):
-        division = _drawn(source, seeds)
+        if reason := check_division(framer, _drawn(source, seeds)):
+            return reason
+    return None
+
+
+def check_division(framer: ReadCondition[Any], division: Division) -> str | None:
+    """Hold one archive to the whole of it; see `check_archives`."""
+    try:
+        whole = read_whole(framer, division)
+    except FramerContractError as error:
+        raise ConformanceError(f"an archive raises {describe_error(error)}", data=division.data) from error
+    if whole is None:
+        return "its frames take no bytes, so that there is no end of them"
+    for way, read in _ways(framer, whole):
         try:
-            whole = read_whole(framer, division)
-        except FramerContractError as error:
+            got = list(read(division.splits(framer), division.on_error))
+        except Exception as error:
             raise ConformanceError(
-                f"an archive raises {describe_error(error)}", data=division.data
+                f"{way}, an archive raises {describe_error(error)}",
+                data=division.data,
+                got=division,
             ) from error
-        if whole is None:
-            return "its frames take no bytes, so that there is no end of them"
-        for way, read in _ways(framer, whole):
-            try:
-                got = list(read(division.splits(framer), division.on_error))
-            except Exception as error:
-                raise ConformanceError(
-                    f"{way}, an archive raises {describe_error(error)}",
-                    data=division.data,
-                    got=division,
-                ) from error
-            if unlike := _difference(whole, got, ends_alike=way == _IN_PROCESSES):
-                raise ConformanceError(
-                    f"{way}, an archive gives other frames than as a whole",
-                    data=division.data,
-                    expected=unlike[0],
-                    got=f"{unlike[1]}, with {division}",
-                )
+        if unlike := _difference(whole, got, ends_alike=way == _IN_PROCESSES):
+            raise ConformanceError(
+                f"{way}, an archive gives other frames than as a whole",
+                data=division.data,
+                expected=unlike[0],
+                got=f"{unlike[1]}, with {division}",
+            )
     return None
 
 

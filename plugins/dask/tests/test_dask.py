@@ -59,9 +59,12 @@ def test_a_dataframe_has_the_same_rows_with_their_types(case, folder, client, re
     assert kit.expected(kind) == pyarrow.Table.from_pandas(computed, preserve_index=False).to_pylist()
 
 
-def test_a_killed_worker_changes_nothing(folder, client, tmp_path):
+@pytest.mark.parametrize("case", ["text", "s3-text"])
+def test_a_killed_worker_changes_nothing(case, folder, client, tmp_path, request):
+    url = kit.CASES[case][1].format(folder=folder)
+    options = kit.options_for(case, request)
     before = {worker["pid"] for worker in client.run(lambda: {"pid": __import__("os").getpid()}).values()}
-    bag = read_frames(folder / "text.bin", kit.deadly(tmp_path / "killed"), size=kit.SIZE)
+    bag = read_frames(url, kit.deadly(tmp_path / "killed"), size=kit.SIZE, **options)
     assert kit.expected("text") == bag.compute()
     assert (tmp_path / "killed").exists()
     client.wait_for_workers(2)

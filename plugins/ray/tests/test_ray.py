@@ -47,8 +47,11 @@ def test_a_dataset_has_the_rows_of_the_archive(case, folder, request):
     assert kit.expected(kind) == kit.in_order(dataset.take_all())
 
 
-def test_a_killed_worker_changes_nothing(folder, tmp_path):
-    dataset = read_frames(folder / "text.bin", kit.deadly(tmp_path / "killed"), size=kit.SIZE)
+@pytest.mark.parametrize("case", ["text", "s3-text"])
+def test_a_killed_worker_changes_nothing(case, folder, tmp_path, request):
+    url = kit.CASES[case][1].format(folder=folder)
+    options = kit.options_for(case, request)
+    dataset = read_frames(url, kit.deadly(tmp_path / "killed"), size=kit.SIZE, **options)
     assert kit.expected("text") == kit.in_order(dataset.take_all())
     assert (tmp_path / "killed").exists()
 

@@ -100,8 +100,11 @@ def test_the_workers_find_the_borders(case, folder, spark, request):
 
 
 @ON_A_JVM
-def test_a_killed_worker_changes_nothing(folder, spark, tmp_path):
-    frame = read_frames(spark, folder / "text.bin", kit.deadly(tmp_path / "killed"), size=kit.SIZE)
+@pytest.mark.parametrize("case", ["text", "s3-text"])
+def test_a_killed_worker_changes_nothing(case, folder, spark, tmp_path, request):
+    url = kit.CASES[case][1].format(folder=folder)
+    options = kit.options_for(case, request)
+    frame = read_frames(spark, url, kit.deadly(tmp_path / "killed"), size=kit.SIZE, **options)
     assert kit.expected("text") == kit.in_order(dicts(frame))
     assert (tmp_path / "killed").exists()
 
