@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -421,13 +422,18 @@ class Server:
     Attributes:
         url: where to connect, with the port that the system chose for port 0.
         addresses: each address it listens on, as text.
+        admin: the server of its health checks and metrics, if `serve` was asked for one.
     """
+
+    admin: Server | None
 
     def __init__(self, server: net.Server, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
         self._loop = loop
         self.url = server.url
         self.addresses = server.addresses
+        self.admin = None if server.admin is None else Server(server.admin, loop)
+        self._handlers: dict[signal.Signals, Any] = {}  # those before `close_on`
 
     def __repr__(self) -> str:
         return f"<blocking.Server {self.url}, {'closed' if self.closed else 'open'}>"
@@ -442,8 +448,34 @@ class Server:
         """Counters since it began to listen."""
         return _call(self._loop, lambda: self._server.stats)
 
+    @property
+    def ready(self) -> bool:
+        """True while it serves and welcomes new connections: not during a notice, nor while it drains."""
+        return self._server.ready
+
+    def close_on(self, *signals: signal.Signals, notice: float = 0) -> None:
+        """Drain and close when the process gets one of these signals, such as ``signal.SIGTERM``.
+
+        Call it in the main thread, where Python handles signals. `close`, called there too, puts the handlers
+        back that were there before.
+
+        Args:
+            signals: the signals. Another one during the notice ends the notice.
+            notice: seconds to be not `ready` first, but to go on accepting.
+
+        Raises:
+            ValueError: this is not the main thread.
+        """
+        _call(self._loop, lambda: self._server.close_on(notice=notice))  # it refuses a senseless notice
+
+        def begin(*_: object) -> None:
+            self._loop.call_soon_threadsafe(self._server.begin_to_close, notice)
+
+        for number in signals:
+            self._handlers.setdefault(number, signal.signal(number, begin))
+
     def serve_forever(self) -> None:
-        """Wait until another thread closes the server; Ctrl-C closes it, too, and is raised again."""
+        """Wait until a signal or a thread closes the server; Ctrl-C closes it, too, and is raised again."""
         try:
             _run(self._loop, self._server.serve_forever)
         finally:
@@ -457,6 +489,9 @@ class Server:
         a handler: it waits for that one as well.
         """
         _run(self._loop, lambda: self._server.aclose(drain_timeout=drain_timeout))
+        if threading.current_thread() is threading.main_thread():
+            while self._handlers:
+                signal.signal(*self._handlers.popitem())
 
     def __enter__(self) -> Self:
         return self

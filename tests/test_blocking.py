@@ -365,6 +365,23 @@ def test_what_outlasts_the_time_to_drain_has_its_stream_closed(caplog):
     assert "closed" in repr(server)
 
 
+def test_a_signal_closes_a_server_after_a_notice_and_its_health_is_told():
+    before = signal.getsignal(signal.SIGUSR1)
+    with blocking.serve(echo, HERE, framer=LINE, admin=HERE) as server:
+        server.close_on(signal.SIGUSR1, notice=600)
+        with blocking.connect(server.admin.url, framer=LINE) as stream:
+            stream.write(b"GET /readyz HTTP/1.0\n\n")
+            assert "HTTP/1.1 200 OK" == stream.receive(timeout=20)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        while server.ready:
+            pass
+        assert "hello" == ask(server.url)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        server.serve_forever()
+        assert (True, True) == (server.closed, server.admin.closed)
+    assert before == signal.getsignal(signal.SIGUSR1)
+
+
 def test_a_handler_has_to_be_a_function_that_waits():
     async def asynchronous(stream):
         """Do nothing."""

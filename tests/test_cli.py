@@ -472,3 +472,38 @@ def test_a_sample_is_a_capture(sample):
 def test_an_unknown_sample_is_refused_with_those_there_are(capsys):
     assert 2 == run(["cut", "line", "sample:radis"])
     assert "no sample named 'radis' (available: dns, redis)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("cut line --separator x", "--separator goes with --output text or raw"),
+        ("connect exec:cat -f line -o json --separator x", "--separator goes with --output text or raw"),
+        ("connect exec:cat -f line --proxy-protocol v1", "--proxy-protocol goes with --proxy-header"),
+        (
+            "connect tcp://localhost:1 -f line --server-hostname a",
+            "--server-hostname goes with tls:// or --ca",
+        ),
+        ("serve tcp://:0 -f line --echo -o text", "--output goes with neither --echo nor --exec"),
+        ("serve tcp://:0 -f line --echo --key key.pem", "--key goes with --cert"),
+        ("serve tcp://:0 -f line --echo --trusted ::1", "trusted says whose PROXY headers count"),
+        ("framers line --levels", "--levels goes with the list"),
+        ("plugins --json check", "--json and --levels go with the list"),
+        ("plugins --json --levels", "--levels goes with the list"),
+        ("stats line -", "'-' is no file; framestream cut SPEC PLACE --stats reads a stream"),
+        ("index tcp://localhost:1 -f line", "'tcp://localhost:1' is no file"),
+        ("index sample:redis -f line", "sample:redis comes with framestream and is only read"),
+        ("repair sample:redis -f line", "sample:redis comes with framestream and is only read"),
+        ("cut line s3://bucket/key", "'s3://bucket/key' is read in parts: add --jobs 1"),
+    ],
+)
+def test_an_option_without_effect_and_an_input_that_does_not_fit_are_mistakes(framestream, arguments, reason):
+    ran = framestream(*arguments.split())
+    assert (2, b"") == ran[:2]
+    assert f"framestream: {reason}" in ran.err
+
+
+def test_every_command_that_reads_a_file_reads_a_sample(framestream):
+    cut = framestream("cut", "line", "sample:redis")
+    assert cut.raw == framestream("cut", "line", "sample:redis", "--jobs", "1").raw
+    assert f"frames          {len(cut.frames)}\n" in framestream("stats", "line", "sample:redis").out

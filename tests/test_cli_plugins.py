@@ -321,7 +321,11 @@ def test_a_framer_that_cannot_be_rated_is_told_and_has_no_level(framestream, ins
     assert "  wrong: odd: cannot be tried: ZeroDivisionError" in framestream("plugins", "check", "odd").out
     rows = [line.split()[:2] for line in framestream("framers", "--levels").out.splitlines()]
     assert ["needy", "acme-needy"] in rows
-    assert {"odd": "0", "upto": "1", "line": "framestream"}.items() <= dict(rows).items()
+    listed = framestream("plugins", "--levels").out
+    assert ["odd 0", "upto 1", "needy"] == [
+        re.search(rf"acme-{name} .*loaded +(.*)", listed)[1] for name in ("odd", "upto", "needy")
+    ]
+    assert {"odd": "0", "upto": "1", "line": "1"}.items() <= dict(rows).items()
 
 
 def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):

@@ -15,6 +15,7 @@ from framestream import FrameTooLarge, FramingError, PayloadError
 from framestream.archives import Reader, Split, make_index, open_source, plan, process
 from framestream.archives import repair as repair_archive
 from framestream.cli import options
+from framestream.cli.input import file_of
 from framestream.cli.output import Printer, complain, progress_bar, report, say
 from framestream.errors import counted
 from framestream.framer import ReadCondition
@@ -135,7 +136,7 @@ def index(file: str, spec: str, jobs: int) -> int:
       framestream index events.bin --framer protobuf --jobs 4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     framer = options.get_framer(spec)
-    source = open_source(file)
+    source = open_source(file_of(file, changed=True))
     with progress_bar(source.size, file) as bar:
         made = make_index(source, framer, jobs=jobs, on_progress=None if bar is None else bar.update)
     say(f"{file}.fsindex: {counted(made.count, 'frame')}, {counted(len(made.marks.offsets), 'place')}")
@@ -155,7 +156,9 @@ def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
       framestream repair events.bin --framer protobuf --dry-run
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     try:
-        done = repair_archive(file, options.get_framer(spec), force=force, dry_run=dry_run)
+        done = repair_archive(
+            file_of(file, changed=True), options.get_framer(spec), force=force, dry_run=dry_run
+        )
     except FramingError as error:
         report(file, _without_source(error))
         complain(f"{file}: this is not a torn end, or not a file of these frames; --force cuts off the rest")
@@ -235,7 +238,7 @@ def cut_file(
 
 
 def _splits(file: str, condition: ReadCondition[Any], max_size: int | None, size: int) -> list[Split]:
-    return [replace(split, max_size=max_size) for split in plan(file, condition, size=size)]
+    return [replace(split, max_size=max_size) for split in plan(file_of(file), condition, size=size)]
 
 
 def _size(splits: list[Split]) -> int:

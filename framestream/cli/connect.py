@@ -93,6 +93,10 @@ def connect(
       echo '{"op": "list"}' | framestream connect unix:/run/app -f msgpack -i json
       framestream connect exec:'ssh host app' --framer length-prefix:4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    options.goes_with("--separator", "--output text or raw", output in ("text", "raw"))
+    options.goes_with("--proxy-protocol", "--proxy-header", settings["proxy_header"] is not None)
+    has_tls = settings["ca"] is not None or url.startswith("tls:")
+    options.goes_with("--server-hostname", "tls:// or --ca", has_tls)
     framer = options.get_framer(spec)
     writer = framer if send_framer is None else options.writing_framer(send_framer)
     settings["tls"] = framestream.client_tls(ca=ca) if (ca := settings.pop("ca")) else None

@@ -55,6 +55,7 @@ def cut(
       framestream cut protobuf events.bin --jobs 4 > events.json
       tail -f app.log | framestream cut 'delimiter:"\\r\\n"'
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    options.goes_with("--separator", "--output text or raw", output in ("text", "raw"))
     printer = Printer(output, separator)
     condition = printer.condition(options.get_framer(spec))
     if jobs is not None:

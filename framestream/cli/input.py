@@ -87,7 +87,11 @@ def _open(place: str) -> FileIO | socket.socket:
     if place == "-":
         return FileIO(0, closefd=False)
     if place.startswith("sample:") and not os.path.exists(place):
-        return _open_sample(place.removeprefix("sample:"))
+        return FileIO(_sample(place.removeprefix("sample:")))
+    if place.startswith("file://"):
+        return FileIO(place.removeprefix("file://"))
+    if "://" in place and not place.startswith(_URLS) and not os.path.exists(place):
+        raise click.UsageError(f"{place!r} is read in parts: add --jobs 1")
     if not place.startswith(_URLS) or os.path.exists(place):
         return FileIO(place)
     # Imported here: files need neither sockets nor an event loop.
@@ -109,11 +113,29 @@ def _open(place: str) -> FileIO | socket.socket:
     raise click.UsageError(f"{place!r} is not a file, and cut does not connect there: {hint}")
 
 
-def _open_sample(name: str) -> FileIO:
+def file_of(place: str, *, changed: bool = False) -> str:
+    """Return the path or URL of a file that is read in parts; refuse what is read once, as it arrives.
+
+    A sample is no file to be `changed`, nor to be written next to.
+    """
+    if os.path.exists(place):
+        return place
+    if place.startswith("sample:"):
+        if changed:
+            raise click.UsageError(
+                f"{place} comes with framestream and is only read; name a file of your own"
+            )
+        return str(_sample(place.removeprefix("sample:")))
+    if place == "-" or place.startswith(_URLS):
+        raise click.UsageError(f"{place!r} is no file; framestream cut SPEC PLACE --stats reads a stream")
+    return place
+
+
+def _sample(name: str) -> Path:
     names = sorted(path.stem for path in _SAMPLES.glob("*.bin"))
     if name not in names:
         raise click.UsageError(f"no sample named {name!r} (available: {', '.join(names)})")
-    return FileIO(_SAMPLES / f"{name}.bin")
+    return _SAMPLES / f"{name}.bin"
 
 
 def _refusal(place: str, error: OSError) -> click.ClickException:

@@ -87,6 +87,14 @@ def spec(*names: str, **settings: Any) -> Callable[..., Any]:
     return click.option(*names, metavar="SPEC", shell_complete=complete_framer, **settings)
 
 
+def goes_with(option: str, what: str, there: bool) -> None:
+    """Refuse an option of the running command that was given, although what it acts on is not there."""
+    name = next(it.name for it in click.get_current_context().command.params if option in it.opts)
+    given = click.get_current_context().get_parameter_source(str(name))
+    if not there and given is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"{option} goes with {what}")
+
+
 FORM: Final = click.Choice(["json", "hex", "text", "raw"])
 FILE: Final = click.Path()  # the code that opens it reports errors
 

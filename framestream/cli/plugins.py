@@ -66,7 +66,7 @@ _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_framer)
-@click.option("--levels", is_flag=True, help="Try each framer of a plugin, and list its level, from 0 to 4.")
+@click.option("--levels", is_flag=True, help="Try each framer, and list its level, from 0 to 4.")
 def framers(name: str | None, levels: bool) -> None:
     """List every framer; with NAME, explain that one: options, examples, a drawing.
 
@@ -76,6 +76,8 @@ def framers(name: str | None, levels: bool) -> None:
       framestream framers length-prefix
       framestream framers --levels
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    if name is not None and levels:
+        raise click.UsageError("--levels goes with the list, without NAME")
     if name is None:
         with prints_aside():
             found = [(info, _level(info)) if levels else (info,) for info in framestream.available_framers()]
@@ -103,10 +105,12 @@ def framers(name: str | None, levels: bool) -> None:
 
 
 def _level(info: FramerInfo) -> str:
-    """Return the level of a plugin's framer; nothing for one that is built in, named or cannot be tried."""
-    if info.name in manager.built_in or isinstance(info.factory, NamedFramer):
+    """Return the level of a framer; nothing for one that is named, or cannot be tried without its options."""
+    if isinstance(info.factory, NamedFramer):
         return ""
     with suppress(FramestreamError), blame("cannot be tried"):
+        if info.name in manager.built_in:
+            return str(Outcome(info.name, *_find(examples_of(info.name, info.factory)[0][0])).level)
         outcome = trial(info.name, info.factory, info.distribution)
         return "" if isinstance(outcome, str) else str(outcome.level)
     return "0"
@@ -237,8 +241,9 @@ def _make(found: Any, target: str) -> ReadCondition[Any]:
 
 @click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.option("--levels", is_flag=True, help="Try each framer, and show its level, from 0 to 4.")
 @click.pass_context
-def plugins(context: click.Context, as_json: bool) -> None:
+def plugins(context: click.Context, as_json: bool, levels: bool) -> None:
     """List the plugins with what they bring and their problems.
 
     \b
@@ -252,11 +257,25 @@ def plugins(context: click.Context, as_json: bool) -> None:
     with prints_aside():
         manager.load()
     if context.invoked_subcommand is not None:
+        if as_json or levels:
+            raise click.UsageError("--json and --levels go with the list")
         return
+    if as_json and levels:
+        raise click.UsageError("--levels goes with the list for people; without --json")
     if as_json:
         say(json.dumps([_facts(plugin) for plugin in manager], indent=2))
         return
-    rows = [(plugin.title, plugin.state, ", ".join(_names_shown(plugin)) or "none") for plugin in manager]
+    with prints_aside():
+        found = framestream.available_framers() if levels else ()
+        rated = {info.name: _level(info) for info in found if info.name not in manager.built_in}
+    rows = [
+        (
+            plugin.title,
+            plugin.state,
+            ", ".join(f"{name} {rated.get(name, '')}".rstrip() for name in _names_shown(plugin)) or "none",
+        )
+        for plugin in manager
+    ]
     if rows:
         print_table(("PLUGIN", "STATE", "FRAMERS"), rows)
     else:

@@ -1,4 +1,4 @@
-"""Print from an event loop: a thread waits for whoever reads the output, and the loop goes on."""
+"""Print from an event loop: a thread waits for the reader of the output, and the loop goes on."""
 
 from __future__ import annotations
 

@@ -93,7 +93,9 @@ def command(text: str) -> Command:
 )
 @click.option("--drain-timeout", type=options.seconds, default="10", help="Time to finish when told to stop.")
 @click.option("--admin", metavar="URL", help="Serve health checks and metrics over HTTP at this URL.")
-@click.option("--notice", type=options.seconds, default="0", help="Time to report not ready before draining.")
+@click.option(
+    "--notice", type=options.seconds, default="0", help="Time to go on accepting, not ready, before draining."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log connections that end badly.")
 def serve(
     url: str, spec: str, echo: bool, command: Command | None, output: str, verbose: bool, **settings: Any
@@ -116,6 +118,7 @@ def serve(
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     if echo and command is not None:
         raise click.UsageError("--echo and --exec exclude each other")
+    options.goes_with("--output", "neither --echo nor --exec", not echo and command is None)
     policy = settings.pop("on_payload_error")
     handler: Handler = Echo(policy) if echo else Show(policy, output)
     if command is not None:

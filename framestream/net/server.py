@@ -273,21 +273,21 @@ class Server:
         """
         check_seconds("notice", notice)
         loop = asyncio.get_running_loop()
-
-        def begin() -> None:
-            if notice and self.ready:
-                self.leave()
-                loop.call_later(notice, self._begin_to_drain)
-            else:
-                self._begin_to_drain()
-
         for number in signals:
             try:
-                loop.add_signal_handler(number, begin)
+                loop.add_signal_handler(number, self.begin_to_close, notice)
             except NotImplementedError as error:
                 what = f"{type(loop).__name__} has no signal handlers; call aclose() instead of close_on()"
                 raise NotImplementedError(what) from error
             self._signals.append(number)
+
+    def begin_to_close(self, notice: float = 0) -> None:
+        """Do what a signal of `close_on` does: `leave` for so many seconds, then drain, without waiting."""
+        if notice and self.ready:
+            self.leave()
+            asyncio.get_running_loop().call_later(notice, self._begin_to_drain)
+        else:
+            self._begin_to_drain()
 
     def notify_systemd(self) -> bool:
         """Tell systemd that the service is ready; from now on also that it reloads, stops, and is alive.
