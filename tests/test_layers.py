@@ -177,7 +177,7 @@ SPACES = ("", ".archives", ".blocking", ".framers", ".net", ".stream", ".testing
 
 GENERATED = {
     name
-    for page in (ROOT / "docs/reference").glob("*.md")
+    for page in (ROOT / "docs").glob("**/*.md")
     for name in re.findall(r"^::: framestream\.(\S+)$", page.read_text(), re.MULTILINE)
 }
 """What the reference shows, generated from docstrings."""

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "how-to" / "migrate-from-tornado.md"
+PAGE = TESTS.parent / "docs" / "porting.md"
 
 
 def test_the_page_names_only_tests_that_exist():
