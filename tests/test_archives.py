@@ -478,6 +478,21 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_what_was_there(tmp_path: P
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write to any file")
+def test_a_file_without_permission_to_write_is_told_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"\0\3one\0\3tw")
+    path.chmod(0o444)
+    with pytest.raises(ArchiveError, match="file: it cannot be written: Permission denied"):
+        repair(path, PREFIX)
+    path.chmod(0o644)
+    path.write_bytes(b"\0\3one")
+    path.chmod(0o444)
+    with pytest.raises(ArchiveError, match="file: it cannot be written: Permission denied"):
+        append(path, [b"two"], PREFIX)
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"\0\3one", [path])
+
+
 def test_a_file_may_be_named_by_its_url(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"\0\3one\0\3tw")

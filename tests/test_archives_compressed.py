@@ -13,7 +13,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from framestream import LengthPrefix, Line
+from framestream import FixedLength, LengthPrefix, Line
 from framestream.archives import (
     Archive,
     ArchiveError,
@@ -214,3 +214,15 @@ def test_a_file_that_was_replaced_in_its_store_is_not_read() -> None:
     fsspec.filesystem("memory").pipe_file("/store/replaced.bin", b"")
     with pytest.raises(ArchiveError, match=r"replaced\.bin: it is shorter .* plan again"):
         list(split.frames())
+
+
+def test_nothing_is_delivered_of_a_file_that_replaces_another_while_it_is_read() -> None:
+    store = pytest.importorskip("fsspec").filesystem("memory")
+    store.pipe_file("/store/while-read.bin", b"1" * (17 << 20))  # three blocks, one of which is read ahead
+    frames = plan("memory://store/while-read.bin", FixedLength(1 << 20), parts=1)[0].frames()
+    seen = [next(frames)[:1]]
+    store.pipe_file("/store/while-read.bin", b"2" * (18 << 20))
+    with pytest.raises(ArchiveError, match=r"while-read\.bin: it is longer .* plan again"):
+        seen.extend(frame[:1] for frame in frames)
+    store.rm("/store/while-read.bin")
+    assert set(seen) == {b"1"}

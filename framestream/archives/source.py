@@ -170,11 +170,13 @@ class RemoteFile(Source):
             return
         with _telling(self.url, start):
             store, path = _store(self.url, self.options)
-            check_unchanged(self.url, self.size, self.version, *_status(self.url, store, path))
 
         def read(at: int, to: int) -> bytes:
             with _telling(self.url, at):
-                block: bytes = store.cat_file(path, start=at, end=to)
+                try:
+                    block: bytes = store.cat_file(path, start=at, end=to)
+                finally:  # what came, or why nothing did, may be of another object that has replaced it
+                    check_unchanged(self.url, self.size, self.version, *_status(self.url, store, path))
             if len(block) != to - at:
                 what = f"{counted(len(block), 'byte')} came where {to - at} were asked for"
                 raise ArchiveError(f"it cannot be read by ranges: {what}", url=self.url, offset=at)
@@ -222,6 +224,16 @@ def write_all(file: IO[bytes], data: bytes, url: str) -> None:
     with _telling(url, done="written"):
         while rest:
             rest = rest[file.write(rest) :]
+
+
+def open_to_change(path: str) -> IO[bytes]:
+    """Open a local file that exists, to write into it without a buffer.
+
+    Raises:
+        ArchiveError: it cannot be written.
+    """
+    with _telling(path, done="written"):
+        return open(path, "r+b", buffering=0)
 
 
 def finish(file: IO[bytes], url: str) -> None:

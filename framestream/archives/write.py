@@ -16,6 +16,7 @@ from framestream.archives.source import (
     finish,
     is_remote,
     local_path,
+    open_to_change,
     open_whole,
     write_all,
 )
@@ -109,7 +110,7 @@ def append(
     if (piece := next(pieces, None)) is None:
         return 0
     _check_border(source, writer, marks, piece)
-    with open(path, "r+b", buffering=0) as file:
+    with open_to_change(path) as file:
         file.seek(source.size)
         try:
             following = chain((piece,), pieces)
@@ -189,10 +190,11 @@ def repair(
     if os.path.exists(torn):
         raise ArchiveError("it holds what an earlier repair cut off; move it away", url=torn)
     if not dry_run:
-        with open_whole(torn, {}) as file:
-            for chunk in source.chunks(size):
-                write_all(file, chunk, torn)
-        os.truncate(path, size)
+        with open_to_change(path) as damaged:
+            with open_whole(torn, {}) as file:
+                for chunk in source.chunks(size):
+                    write_all(file, chunk, torn)
+            damaged.truncate(size)
     return Repaired(reader.count, size, source.size - size, torn, reason)
 
 
