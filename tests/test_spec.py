@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
+from functools import reduce
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pytest
@@ -271,7 +272,6 @@ def test_a_framer_without_a_name_or_without_attributes_prints_its_repr() -> None
 
 
 TEXTS = st.text(max_size=8) | st.sampled_from(["keep", "none", "yes", "1", "'", "\\", '"', "\r\n"])
-FRAMERS = st.deferred(lambda: ENDS | HEADERS | EITHERS | PAIRS)
 MARK = st.binary(max_size=5) | TEXTS.map(lambda text: text.encode("utf-8", "surrogatepass"))
 ENDS = st.builds(
     Ends,
@@ -290,14 +290,22 @@ HEADERS = st.builds(
     fill=st.none() | TEXTS,
     names=st.lists(TEXTS, max_size=3).map(tuple),
 )
-EITHERS = st.builds(Either, st.lists(FRAMERS, min_size=1, max_size=3).map(tuple), note=TEXTS)
-PAIRS = st.builds(Pair, FRAMERS, st.none() | FRAMERS, st.none() | FRAMERS)
+FRAMERS = st.recursive(
+    ENDS | HEADERS,
+    lambda inner: (
+        st.builds(Either, st.lists(inner, min_size=1, max_size=3).map(tuple), note=TEXTS)
+        | st.builds(Pair, inner, st.none() | inner, st.none() | inner)
+    ),
+    max_leaves=9,  # without a bound, drawing large trees takes most of the time
+)
 
 
 @given(FRAMERS)
 @example(Ends(b""))
 @example(Ends(b"'\\"))
 @example(Header(text="\x00\x9f\u2028"))
+@example(reduce(lambda inner, _: Pair(Either((inner,)), inner), range(5), Ends(b";")))
+@example(reduce(lambda inner, _: Either((inner,)), range(20), Ends(b";")))
 def test_every_framer_is_made_again_from_its_string(framer: ReadCondition[Any]) -> None:
     assert framer == build(str(framer))
 
