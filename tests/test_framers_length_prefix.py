@@ -19,11 +19,24 @@ def test_the_payload_is_not_copied_when_it_is_written() -> None:
     assert LengthPrefix(2).encode(payload)[1] is payload
 
 
-@pytest.mark.parametrize("size", [97, 98, 99, 995, 996, 997])
-def test_a_length_that_counts_its_own_digits_is_right_where_a_digit_is_added(size) -> None:
+@pytest.mark.parametrize(
+    ("size", "header"),
+    [
+        (7, b"9 "),
+        (8, b"11 "),
+        (96, b"99 "),
+        (97, b"101 "),
+        (98, b"102 "),
+        (99, b"103 "),
+        (995, b"999 "),
+        (996, b"1001 "),
+        (997, b"1002 "),
+    ],
+)
+def test_a_length_that_counts_its_own_digits_takes_the_fewest(size, header) -> None:
     framer = LengthPrefix(format="decimal", terminator=b" ", includes_header=True)
     encoded = wire(framer, b"x" * size)
-    assert int(encoded.split(b" ")[0]) == len(encoded)
+    assert encoded == header + b"x" * size
     assert cut(framer, encoded) == [b"x" * size]
 
 

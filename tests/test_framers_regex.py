@@ -42,6 +42,8 @@ ENGINES = ["re", pytest.param("re2", marks=NEEDS_RE2)]
         (rb"x(?:ab|abc)d{0,2};", b"xabdd;xabc;", [b"xabdd;", b"xabc;"]),
         (rb"\d\s[^\W\d]\D\S\w;", b"1\x0ba-b_;", [b"1\x0ba-b_;"]),
         (rb"(?s:a.)b.c", b"a\nb\ncb.c", [("left", b"a\nb\ncb.c")]),
+        (rb"(?-i:a);", b"A;a;", [b"A;a;"]),
+        (rb"(?i)a(?-i:b);", b"AB;Ab;", [b"AB;Ab;"]),
         (rb"\xff[\x80-\xfe]", b"\xff\x7f\xff\x80", [b"\xff\x7f\xff\x80"]),
     ],
 )

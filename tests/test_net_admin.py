@@ -244,3 +244,16 @@ async def test_silent_connections_refuse_no_health_check():
             await stack.enter_async_context(await connect(server.admin.url))
         assert (200, "alive\n") == await get(server, "/livez")
         assert 0 == server.admin.stats.timeouts  # it waited for none of them
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.asyncio_only
+async def test_a_handler_sees_that_its_server_leaves_also_in_a_worker(workers):
+    async with await serve(answer, HERE, workers=workers) as server, await connect(server.url) as stream:
+        assert stream.server is None
+        await stream.send("hello", LINE)
+        assert "hello" == await stream.read(LINE)
+        await stream.send("leave", LINE)
+        server.leave()
+        assert "leave" == await stream.read(LINE)
+        assert "leaving" == server.state

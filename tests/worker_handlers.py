@@ -12,10 +12,16 @@ LINE = Line()
 
 
 async def answer(stream):
-    """Echo lines; ``pid`` is answered with the process id, ``die`` ends the process, ``stay`` waits."""
+    """Echo lines; ``pid`` is answered with the process id, ``die`` ends the process, ``stay`` waits.
+
+    ``leave`` waits until the server leaves.
+    """
     async for line in stream.frames(LINE):
         if line == "die":
             os._exit(3)
+        if line == "leave":
+            while stream.server.ready:
+                await asyncio.sleep(0)
         if line == "stay":
             await asyncio.sleep(60)
         await stream.send(str(os.getpid()) if line == "pid" else line, LINE)

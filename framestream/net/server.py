@@ -401,6 +401,7 @@ class Server:
         except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
             self._failed(error, None, peer, is_gone=True)
             return
+        stream.server = self
         stats.open += 1
         stats.most_open = max(stats.open, stats.most_open)
         # One name for all tasks: a name for each would cost an idle connection 64 bytes.

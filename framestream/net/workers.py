@@ -97,7 +97,9 @@ async def _serve(
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ask_for_successor)
     try:
-        drain_timeout, server.takes_backlog = await control.read()
+        while (request := await control.read()) is None:  # the whole service leaves
+            server.leave()
+        drain_timeout, server.takes_backlog = request
     except FramestreamError:  # the parent died
         drain_timeout = service.drain_timeout
     # A worker still running then never ends, such as with a handler that swallows its cancellation: SIGALRM
@@ -209,6 +211,11 @@ class Worker:
             return "was told to terminate"
         return f"ended with exit code {self.process.exitcode}{self._why}"
 
+    def leave(self) -> None:
+        """Have its server leave: its handlers see that it is not ready any more."""
+        with contextlib.suppress(FramestreamError):
+            self._control.send(None)
+
     async def shut_down(self, drain_timeout: float, *, take_backlog: bool = True) -> None:
         """Ask it to shut down, wait until it has, and kill the process if it does not."""
         await _send(self._control, (drain_timeout, take_backlog))
@@ -260,6 +267,12 @@ class WorkerServer(Server):
         """True while new connections are welcome, and a worker accepts them."""
         return super().ready and self.workers_alive > 0
 
+    def leave(self) -> None:
+        """Stop being ready, here and in each worker, but keep accepting."""
+        super().leave()
+        for worker in (*self._workers, *self._starting, *self._retiring):
+            worker.leave()
+
     async def _start(self) -> None:
         try:
             while len(self._workers) < self._service.workers:
@@ -297,9 +310,12 @@ class WorkerServer(Server):
 
     def _start_worker(self) -> Worker:
         try:
-            return Worker(self._endpoint, self._service, self._sockets)
+            worker = Worker(self._endpoint, self._service, self._sockets)
         except Exception as error:  # no descriptors, memory or processes; or it cannot be sent after all
             raise WorkerError(f"cannot start a worker: {describe_os_error(error)}") from error
+        if self.state == "leaving":
+            worker.leave()
+        return worker
 
     def _put(self, place: int, fresh: Worker) -> asyncio.Task[None]:
         """Put a worker in a place; return a task that waits until the previous one has drained."""

@@ -162,13 +162,15 @@ class IOStream(Generic[F]):
             that end; None: until a task awaits `wait_closed`, and so has no more to write.
         proxy_header: the header in which a load balancer named the client, a
             ``framestream_proxy.ProxyHeader``; None unless `serve` was told to expect one.
+        server: the `Server` that accepted it, in a worker process the worker's own; None for other streams.
+            Once it is not ``ready``, a handler should end its conversation with the next frame.
         receiver, sender, timeouts, callbacks: its parts; for code that defines its own reads.
     """
 
     # fmt: off
     __slots__ = (
         "__weakref__", "_callbacks", "_end", "_frames_sent", "_handshake", "framer", "half_open", "id",
-        "loop", "proxy_header", "receiver", "send_framer", "sender", "timeouts",
+        "loop", "proxy_header", "receiver", "send_framer", "sender", "server", "timeouts",
     )
     # fmt: on
 
@@ -193,6 +195,7 @@ class IOStream(Generic[F]):
         self._end: End | None = None
         self._frames_sent = 0
         self.proxy_header: Any = None
+        self.server: Any = None
         self.half_open: bool | None = settings["half_open"]
         self._handshake: asyncio.Future[None] | None = None
         self._callbacks: Callbacks | None = None
