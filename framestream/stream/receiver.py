@@ -202,7 +202,8 @@ class Receiver:
         self.max_buffer_size: int = settings["max_buffer_size"]
         self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
         self._kept = kept_buffer(loop)
-        self._room = 0  # bytes that `max_buffer_size` leaves; deliveries since then may have made more
+        # Bytes that `max_buffer_size` leaves; deliveries since then may have made more.
+        self._room = self.max_buffer_size
         self._missing = 0  # bytes without which the waiting read cannot continue
         self._asked = 0  # size of the buffer that the transport fills
         self._in_place = False  # that buffer is the place of a large frame

@@ -184,9 +184,11 @@ class TLSTransport(Transport):
             self._end_handshake(error)
             return
         self._carry()
-        # A server's last bytes in TLS 1.3 are tickets, which no client waits for. A peer may take nothing
-        # before it has something to read, or be gone after sending everything. In all other cases the peer
-        # waits for these bytes.
+        # A server's last bytes in TLS 1.3 are tickets, which no client waits for. They leave at once all the
+        # same: put off until the next write, they kept a client that coalesces small writes (Nagle's
+        # algorithm) waiting 40 ms for its last bytes to be acknowledged. A peer may take nothing before it
+        # has something to read, or be gone after sending everything. In all other cases the peer waits for
+        # these bytes.
         optional = done and self.tls.server_side and self.tls.version() == "TLSv1.3"
         if self._broken is not None and not optional:
             self._end_handshake(self._broken)
