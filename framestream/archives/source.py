@@ -160,16 +160,14 @@ class RemoteFile(Source):
     def of(cls, url: str, options: Mapping[str, Any]) -> RemoteFile:
         """Ask the store."""
         with _telling(url):
-            size, version = _status(url, *_store(url, options))
-            return cls(url, size, version, options)
+            return cls(url, *_status(url, *_store(url, options)), options)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
         """Yield the bytes between two offsets; read one block ahead if it is known to be wanted."""
         end = self.size if stop is None else stop
         if start >= end:
             return
-        with _telling(self.url, start):
-            store, path = _store(self.url, self.options)
+        store, path = _store(self.url, self.options)
 
         def read(at: int, to: int) -> bytes:
             with _telling(self.url, at):
@@ -226,14 +224,14 @@ def write_all(file: IO[bytes], data: bytes, url: str) -> None:
             rest = rest[file.write(rest) :]
 
 
-def open_to_change(path: str) -> IO[bytes]:
-    """Open a local file that exists, to write into it without a buffer.
+def open_to_write(path: str, mode: str, url: str = "") -> IO[bytes]:
+    """Open a local file to write into it without a buffer; `url` is what an error names instead.
 
     Raises:
         ArchiveError: it cannot be written.
     """
-    with _telling(path, done="written"):
-        return open(path, "r+b", buffering=0)
+    with _telling(url or path, done="written"):
+        return open(path, mode, buffering=0)
 
 
 def finish(file: IO[bytes], url: str) -> None:
@@ -251,15 +249,13 @@ def finish(file: IO[bytes], url: str) -> None:
 def open_whole(url: str, options: Mapping[str, Any]) -> Iterator[IO[bytes]]:
     """Open a file for writing that gets its name only when complete; a local one is then on the disk."""
     if is_remote(url):
-        with _telling(url):
-            store, path = _store(url, options)
+        store, path = _store(url, options)
         with store.transaction, store.open(path, "wb") as file:
             yield file
         return
     folder, name = os.path.split(path := local_path(url))
     partial = os.path.join(folder, f".{name}.partial")
-    with _telling(url, done="written"):
-        opened = open(partial, "wb")  # noqa: SIM115 - it is closed below
+    opened = open_to_write(partial, "wb", url)
     try:
         with opened as file:
             yield file
@@ -313,7 +309,8 @@ def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     except ImportError as error:
         hint = 'it needs fsspec: pip install "framestream[archives]"'
         raise ArchiveError(f"it is not a local file; {hint}", url=url) from error
-    store, path = url_to_fs(url, **options)
+    with _telling(url):
+        store, path = url_to_fs(url, **options)
     return store, path
 
 

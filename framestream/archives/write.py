@@ -16,7 +16,7 @@ from framestream.archives.source import (
     finish,
     is_remote,
     local_path,
-    open_to_change,
+    open_to_write,
     open_whole,
     write_all,
 )
@@ -96,8 +96,7 @@ def append(
     """
     path, writer = _local(path), _writer(framer)
     if not os.path.exists(path):
-        with open_whole(path, {}):
-            pass
+        open_to_write(path, "xb").close()
     source = LocalFile.of(path)
     known = Index.beside(source, writer) if index else None
     marks, count = (known.marks, known.count) if known is not None else (Marks(), 0)
@@ -110,7 +109,7 @@ def append(
     if (piece := next(pieces, None)) is None:
         return 0
     _check_border(source, writer, marks, piece)
-    with open_to_change(path) as file:
+    with open_to_write(path, "r+b") as file:
         file.seek(source.size)
         try:
             following = chain((piece,), pieces)
@@ -190,7 +189,7 @@ def repair(
     if os.path.exists(torn):
         raise ArchiveError("it holds what an earlier repair cut off; move it away", url=torn)
     if not dry_run:
-        with open_to_change(path) as damaged:
+        with open_to_write(path, "r+b") as damaged:
             with open_whole(torn, {}) as file:
                 for chunk in source.chunks(size):
                     write_all(file, chunk, torn)
