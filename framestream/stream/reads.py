@@ -19,7 +19,6 @@ from framestream.errors import (
     FramestreamError,
     FrameTooLarge,
     IncompleteFrame,
-    PayloadError,
     Respite,
     StreamClosed,
 )
@@ -156,11 +155,7 @@ async def next_answer(
             break
         except Respite:
             await Claim(stream, condition, PendingRead.busy).keep_for_a_pass()
-        except PayloadError:
-            receiver.end_turn()
-            raise
         except (IncompleteFrame, FrameTooLarge) as error:
-            receiver.end_turn()
             raise stream.explain(error) from stream.error
     if answer is END:
         ended = stream.ended()
@@ -574,7 +569,6 @@ class Claim(PendingRead):
     async def keep_for_a_pass(self) -> None:
         """Keep others from reading, while the loop runs."""
         receiver = self.stream.receiver
-        receiver.end_turn()
         receiver.reader = self
         try:
             await sleep(0)

@@ -339,13 +339,7 @@ class Receiver:
             answer = (read.ask or self.decoder.next_frame)(read.condition)
             if answer is not NEED_DATA:
                 return answer
-            if self.decoder.buffered < self._asked:
-                self.end_turn()  # the received bytes were frames that were skipped
         return NEED_DATA
-
-    def end_turn(self) -> None:
-        """Receive no more before the loop has had a pass: bad frames take longer than good ones."""
-        self._turn = 0
 
     def fill(self, read: PendingRead) -> bool:
         """Return True if it is worth asking the decoder again; otherwise `read` waits from now on.
