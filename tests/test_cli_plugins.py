@@ -319,13 +319,21 @@ def test_a_framer_that_cannot_be_rated_is_told_and_has_no_level(framestream, ins
     installed.install("acme-needy", needy, "needy")
     installed.install("acme-upto", UPTO, "upto")
     assert "  wrong: odd: cannot be tried: ZeroDivisionError" in framestream("plugins", "check", "odd").out
-    rows = [line.split()[:2] for line in framestream("framers", "--levels").out.splitlines()]
-    assert ["needy", "acme-needy"] in rows
     listed = framestream("plugins", "--levels").out
     assert ["odd 0", "upto 1", "needy"] == [
         re.search(rf"acme-{name} .*loaded +(.*)", listed)[1] for name in ("odd", "upto", "needy")
     ]
-    assert {"odd": "0", "upto": "1", "line": "1"}.items() <= dict(rows).items()
+
+
+@pytest.mark.slow
+def test_built_in_framers_have_levels_too(framestream, installed):
+    installed.install(
+        "acme-needy", UPTO.replace("upto", "needy").replace("keep: bool = False", "end: bytes"), "needy"
+    )
+    installed.install("acme-upto", UPTO, "upto")
+    rows = [line.split()[:2] for line in framestream("framers", "--levels").out.splitlines()]
+    assert ["needy", "acme-needy"] in rows
+    assert {"upto": "1", "line": "1"}.items() <= dict(rows).items()
 
 
 def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):
