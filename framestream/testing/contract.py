@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from framestream import errors
 from framestream.errors import EncodeError, FramingError, counted
 from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Window
+from framestream.framers.answers import decoder_of
 
 Answer: TypeAlias = "tuple[Any, ...] | NeedMore | FramingError"
 
@@ -71,6 +72,10 @@ class ConformanceError(AssertionError):
         }
         lines = [f"  {label + ':':<9} {text}" for label, text in details.items() if text]
         return "\n".join([f"{self.framer or 'framer'}: {self.defect}", *lines])
+
+
+class Untried(Exception):  # no error: its text says what the check lacks
+    """A check has nothing to try its promise on."""
 
 
 @contextmanager
@@ -218,22 +223,6 @@ def is_one_frame(framer: ReadCondition[Any], data: bytes, *, eof: bool = False) 
     return isinstance(answer, tuple) and answer[2] == len(data) and not is_padding(answer)
 
 
-def trailer_of(span: tuple[Any, ...]) -> bytes:
-    """Return the bytes that must follow the payload; empty if any bytes may."""
-    return span[3].trailer if len(span) == 4 and type(span[3]) is Decode else b""
-
-
-def value_of(framer: ReadCondition[Any], span: tuple[Any, ...], payload: bytes) -> Any:
-    """Return the frame of a span, or the error of decoding it."""
-    if len(span) == 4 and type(span[3]) is not Decode:
-        return span[3]
-    decode = span[3].decode if len(span) == 4 else framer.decode
-    try:
-        return decode(payload)
-    except Exception as error:  # noqa: BLE001  # whatever it raises, the payload is at fault
-        return error
-
-
 def encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
     """Return the bytes for a frame, or None if there is no `encode`, or it refuses the frame.
 
@@ -315,7 +304,8 @@ def _complaint(framer: ReadCondition[Any], window: Window, answer: Any) -> str:
         return "find returns a frame of no bytes at all, so reading would never advance"
     if len(answer) == 4 and type(answer[3]) is not Decode and following > end:
         return "find hands over a value before the frame's last byte has arrived"
-    if trailer_of(answer) and len(trailer_of(answer)) != following - stop:
+    trailer = decoder_of(framer, answer).trailer
+    if trailer and len(trailer) != following - stop:
         return "find returns a span that leaves another size for the trailer than the trailer has"
     return ""
 

@@ -17,7 +17,16 @@ from typing import Any, NamedTuple
 from framestream.decoder import FrameDecoder
 from framestream.framer import ReadCondition, Window
 from framestream.framers.answers import Over
-from framestream.testing.contract import Answer, ConformanceError, ask, drip, encode, hold_same, is_one_frame
+from framestream.testing.contract import (
+    Answer,
+    ConformanceError,
+    Untried,
+    ask,
+    drip,
+    encode,
+    hold_same,
+    is_one_frame,
+)
 from framestream.testing.driver import UNLIMITED, WAYS, transcript
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
@@ -47,7 +56,6 @@ _MOST_STARTS = 8
 _MOST_HELD = 4
 _NOISE = 512
 
-NO_SLOW_FRAME = "no slow_frame was given and none could be grown from the examples"
 _RESUME = (
     "search from window.resume instead of window.start, and return NeedMore(resume=...) with the index up "
     "to which nothing was found; where a header tells the size, return the span at once, for it may end "
@@ -151,18 +159,15 @@ class _Pair(NamedTuple):
     long: bytes
 
 
-def check_linear_cost(suite: Suite) -> str | None:
+def check_linear_cost(suite: Suite) -> None:
     """A frame that arrives byte by byte costs twice as much if it is twice as long."""
     pair = slow_frames(suite)
-    if pair is None:
-        return NO_SLOW_FRAME
     with _tracing():
         meters = _metered(suite.framer, pair, lambda framer, chunks: deque(drip(framer, *chunks), maxlen=0))
     what = "a frame that arrives byte by byte"
     compare_cost(pair, meters, "entitled", f"find rescans {what}: resume stays where it was", _RESUME)
     compare_cost(pair, meters, "examined", f"find rescans {what}", _RESUME)
     compare_cost(pair, meters, "allocated", f"find copies {what} again and again", _SLICE)
-    return None
 
 
 def _metered(
@@ -175,14 +180,12 @@ def _metered(
     return meters
 
 
-def check_resume(suite: Suite) -> str | None:
+def check_resume(suite: Suite) -> None:
     """What lies before `resume` is not looked at again, except for the first 64 bytes of the frame.
 
     Search from window.resume instead of window.start.
     """
     pair = slow_frames(suite)
-    if pair is None:
-        return NO_SLOW_FRAME
     frame, asked = pair.long, set(prefix_lengths(len(pair.long))[1:-1])
     for progress, window, answer in drip(suite.framer, frame):
         hidden, size = progress.resume - _HEADER, len(window.data)
@@ -197,24 +200,23 @@ def check_resume(suite: Suite) -> str | None:
                 data=shown,
                 told=f"as with other bytes before index {progress.resume}",
             )
-    return None
 
 
-def check_many_frames(suite: Suite) -> str | None:
+def check_many_frames(suite: Suite) -> None:
     """Many short frames that arrive together cost twice as much if they are twice as many."""
-    return _check_repeated(suite, suite.frames(), "short frames")
+    _check_repeated(suite, suite.frames(), "short frames")
 
 
-def check_many_bad_frames(suite: Suite) -> str | None:
+def check_many_bad_frames(suite: Suite) -> None:
     """Many frames that cannot be decoded cost twice as much if they are twice as many, too."""
-    return _check_repeated(suite, suite.bad_frames(), "frames that cannot be decoded")
+    _check_repeated(suite, suite.bad_frames(), "frames that cannot be decoded")
 
 
-def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
+def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> None:
     framer = suite.framer
     frames = [frame for frame in frames if len(frame) <= _STREAM // 64]
     if not frames:
-        return f"there are no {kind} that end by themselves"
+        raise Untried(f"there are no {kind} that end by themselves")
     size, count = len(frames[-1]), _STREAM // len(frames[-1])
     pair = _Pair(frames[-1] * count, frames[-1] * count * 2)
     step = size * (count // _MOST_QUESTIONS or 1)
@@ -224,7 +226,7 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
         return [ask(framer, Window(stream, start)) for start in range(0, len(stream), step)]
 
     if any(not isinstance(answer, tuple) or answer[2] != size for answer in find_each(framer, [pair.long])):
-        return "frames of the examples cannot be repeated: one takes the next for its own"
+        raise Untried("frames of the examples cannot be repeated: one takes the next for its own")
     what = f"{2 * count} {kind} in one chunk cost more and more"
     defect = f"find looks far beyond the frame: {what}"
     hint = "stop at the frame's end, and slice nothing else"
@@ -240,17 +242,14 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> str | None:
         compare_cost(
             pair, meters, "examined", f"the decoder has the same bytes looked at again: {what}", hint
         )
-    return None
 
 
-def check_memory(suite: Suite) -> str | None:
+def check_memory(suite: Suite) -> None:
     """A frame that arrives byte by byte is held in about as many bytes as have arrived.
 
     Keep in memo only what the next question needs and the window does not show.
     """
     pair = slow_frames(suite)
-    if pair is None:
-        return NO_SLOW_FRAME
     _held(suite.framer, pair.short)  # what is made once, such as caches, is not held for a frame
     short, long = (_held(suite.framer, frame) for frame in pair)
     most = _MOST_HELD * (len(pair.long) - len(pair.short)) + _NOISE
@@ -262,7 +261,6 @@ def check_memory(suite: Suite) -> str | None:
             expected=f"at most {most} bytes of memory for {more} more of the frame",
             got=f"{long - short} bytes",
         )
-    return None
 
 
 def _held(framer: ReadCondition[Any], frame: bytes) -> int:
@@ -322,8 +320,8 @@ def compare_cost(pair: _Pair, counts: Sequence[object], counted: str, defect: st
         )
 
 
-def slow_frames(suite: Suite) -> _Pair | None:
-    """Return two long frames to compare, or None if none could be made for this framing."""
+def slow_frames(suite: Suite) -> _Pair:
+    """Return two long frames to compare; raise `Untried` if none can be made for this framing."""
     given = suite.slow_frame
     if isinstance(given, bytes):
         return _Pair(given[: len(given) // 2], given)
@@ -339,7 +337,7 @@ def slow_frames(suite: Suite) -> _Pair | None:
             data=given(_SIZES[-1]),
             expected="a function from a number of bytes to the bytes of one frame of about that size",
         )
-    return None
+    raise Untried("no slow_frame was given and none could be grown from the examples")
 
 
 def _grown(suite: Suite, size: int) -> Iterator[_Pair]:

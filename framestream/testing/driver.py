@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder, OnOversize
 from framestream.errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, PayloadError
-from framestream.framer import Decode, NeedMore, ReadCondition
+from framestream.framer import NeedMore, ReadCondition
+from framestream.framers.answers import decoder_of
 from framestream.iterate import feed
 from framestream.testing.contract import (
     Answer,
@@ -24,8 +25,6 @@ from framestream.testing.contract import (
     ask,
     describe_error,
     is_padding,
-    trailer_of,
-    value_of,
 )
 
 By: TypeAlias = Literal["frame", "batch", "part", "mixed"]
@@ -165,11 +164,14 @@ class _Reader:
         if is_padding(span):
             self.reading.padding.append(start)
             return self._begin(end)
-        payload = self.data[first:stop]
-        if not self.data.endswith(trailer_of(span), stop, end):
+        payload, how = self.data[first:stop], decoder_of(self.framer, span)
+        if not self.data.endswith(how.trailer, stop, end):
             return self._end(FramingError.__name__, stop)
-        value = value_of(self.framer, span, payload)
-        if len(span) == 4 and isinstance(span[3], Decode) and not span[3].final:
+        try:
+            value = how.decode(payload)
+        except Exception as error:  # noqa: BLE001  # whatever it raises, the payload is at fault
+            value = error
+        if not how.final:
             self.no_end_at = end
         self._begin(end)
         if isinstance(value, FramingError):

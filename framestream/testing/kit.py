@@ -8,10 +8,10 @@ from typing import Any, TypeAlias, Unpack
 
 from framestream.framer import ReadCondition
 from framestream.testing import answers, cost, splits, starts, streams, writing
-from framestream.testing.contract import describe_framer, under
+from framestream.testing.contract import Untried, describe_framer, under
 from framestream.testing.suite import Arguments, Suite
 
-Function: TypeAlias = "Callable[[Suite], str | None]"
+Function: TypeAlias = Callable[[Suite], None]
 
 # A check for the cause of other failures comes first, so that the first message is the best one.
 # fmt: off
@@ -65,8 +65,12 @@ class Check:
         """
         if self._suite.chunk_dependent and self._check in _NOT_IF_CHUNK_DEPENDENT:
             return "its frames are whatever has arrived"
-        with under(self.name, self._suite.framer, self.mend):
-            return self._check(self._suite)
+        try:
+            with under(self.name, self._suite.framer, self.mend):
+                self._check(self._suite)
+        except Untried as reason:
+            return str(reason)
+        return None
 
 
 @dataclass

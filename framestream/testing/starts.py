@@ -11,7 +11,7 @@ from typing import Any
 from framestream.errors import FramingError, counted
 from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.testing.contract import ConformanceError, ask, describe_error, is_padding
-from framestream.testing.cost import NO_SLOW_FRAME, CountedBytes, compare_cost, slow_frames
+from framestream.testing.cost import CountedBytes, compare_cost, slow_frames
 from framestream.testing.driver import Reading
 from framestream.testing.suite import Suite, prefix_lengths
 
@@ -183,17 +183,15 @@ def check_exact(framer: ReadCondition[Any], data: bytes, reading: Reading, start
         )
 
 
-def check_start_cost(suite: Suite) -> str | None:
+def check_start_cost(suite: Suite) -> None:
     """To find a start in bytes that arrive one by one costs twice as much in twice as many.
 
     Go on from window.start, and return NeedMore(resume=...) with what is ruled out; where a beginning is
     checked by what is far after it, say in NeedMore(size=...) how many bytes that takes from window.start on.
     """
     if suite.framer.synchronises is None:
-        return None
+        return
     pair = slow_frames(suite)
-    if pair is None:
-        return NO_SLOW_FRAME
     meters = [SimpleNamespace(examined=0, entitled=0) for _ in pair]
 
     def note(meter: SimpleNamespace, window: Window) -> None:
@@ -205,4 +203,3 @@ def check_start_cost(suite: Suite) -> str | None:
     defect = "find_start looks at the same bytes again and again as more arrive"
     for name in ("examined", "entitled"):
         compare_cost(pair, meters, name, defect, "")
-    return None

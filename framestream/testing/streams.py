@@ -10,7 +10,7 @@ from framestream.decoder import OnOversize
 from framestream.errors import FramingError, IncompleteFrame, PayloadError, SpecError, counted
 from framestream.framer import ReadCondition, Window
 from framestream.iterate import Options, iter_frames
-from framestream.testing.contract import ConformanceError, describe_error
+from framestream.testing.contract import ConformanceError, Untried, describe_error
 from framestream.testing.driver import (
     POLICIES,
     UNLIMITED,
@@ -31,17 +31,17 @@ _TAKEN = (
     "a condition that reports settled payload is shown the frame without it: window.start has moved on "
     "and window.taken bytes are gone"
 )
-_NO_FRAME = "the examples have no frame that ends by itself"
 _HOW = {"frame": "one at a time", "batch": "in batches", "part": "in parts", "mixed": "in mixed ways"}
 
 
-def check_examples(suite: Suite) -> str | None:
+def check_examples(suite: Suite) -> None:
     """Every example gives its frames.
 
     Mend find and decode, or the example.
     """
     if not suite.given:
-        return f"no examples given; tried on what it writes itself: {counted(len(suite.examples), 'stream')}"
+        tried = counted(len(suite.examples), "stream")
+        raise Untried(f"no examples given; tried on what it writes itself: {tried}")
     for wire, frames in suite.given:
         reading = suite.reading(wire)
         if reading.malformed or not same_frames(frames, reading.values()):
@@ -51,7 +51,6 @@ def check_examples(suite: Suite) -> str | None:
                 expected=repr(frames),
                 got=reading,
             )
-    return None
 
 
 def check_chunking(suite: Suite) -> None:
@@ -110,7 +109,7 @@ def _check_split(framer: ReadCondition[Any], data: bytes, reading: Reading, *, e
             )
 
 
-def check_spec_string(suite: Suite) -> str | None:
+def check_spec_string(suite: Suite) -> None:
     """The framer's string, given to `get_framer`, makes an equal framer.
 
     Let every option be a dataclass field that a spec string can spell.
@@ -119,18 +118,17 @@ def check_spec_string(suite: Suite) -> str | None:
 
     framer, text = suite.framer, str(suite.framer)
     if not framer.name:
-        return "it has no name, so it is not registered"
+        raise Untried("it has no name, so it is not registered")
     try:
         again = get_framer(text)
     except SpecError as error:
-        return f"{text!r} cannot be parsed here: {error}"
+        raise Untried(f"{text!r} cannot be parsed here: {error}") from error
     if again != framer:
         raise ConformanceError(
             "its string does not make it again",
             expected=f"get_framer({text!r}) == {framer!r}",
             got=repr(again),
         )
-    return None
 
 
 def check_decoder(suite: Suite) -> None:
@@ -156,7 +154,7 @@ def check_truncation(suite: Suite) -> None:
             _hold(suite, reading, ([part], in_chunks(part, 1)), ways=("frame",))
 
 
-def check_malformed(suite: Suite) -> str | None:
+def check_malformed(suite: Suite) -> None:
     """Malformed bytes are refused with the same error at the same place under every chunking.
 
     Check what the framing prescribes in find, and the payload in decode.
@@ -178,10 +176,11 @@ def check_malformed(suite: Suite) -> str | None:
                 got=told,
             )
         _check_any(suite, wire)
-    return None if suite.malformed else "no malformed bytes were given"
+    if not suite.malformed:
+        raise Untried("no malformed bytes were given")
 
 
-def check_incomplete(suite: Suite) -> str | None:
+def check_incomplete(suite: Suite) -> None:
     """A stream that ends inside a frame is reported as incomplete, and its bytes are left over.
 
     Answer NeedMore when window.eof is set and the frame is not complete.
@@ -196,10 +195,11 @@ def check_incomplete(suite: Suite) -> str | None:
                 got=told,
             )
         _check_any(suite, wire)
-    return None if suite.incomplete else "no incomplete streams were given"
+    if not suite.incomplete:
+        raise Untried("no incomplete streams were given")
 
 
-def check_bad_frames(suite: Suite) -> str | None:
+def check_bad_frames(suite: Suite) -> None:
     """A frame that cannot be decoded costs its neighbours nothing, wherever it stands.
 
     Let decode depend on its payload alone, and split stop before a frame that raises.
@@ -208,8 +208,10 @@ def check_bad_frames(suite: Suite) -> str | None:
     known = {wire[cut.start : cut.stop]: cut.value for wire, cut in suite.cuts()}
     bad = suite.bad_frames()
     known |= {frame: suite.reading(frame).cuts[0].value for frame in bad}
-    if not (good and bad):
-        return "no frame that cannot be decoded stands in the malformed streams" if good else _NO_FRAME
+    if not good:
+        raise Untried("the examples have no frame that ends by itself")
+    if not bad:
+        raise Untried("no frame that cannot be decoded stands in the malformed streams")
     tried = False
     for one in bad[:3]:
         short, long = good[0], good[-1]
@@ -218,7 +220,8 @@ def check_bad_frames(suite: Suite) -> str | None:
             if [cut.stop - cut.start for cut in reading.cuts] == [len(frame) for frame in frames]:
                 tried = True
                 _check_neighbours(suite, frames, reading, [known[frame] for frame in frames])
-    return None if tried else "frames of the examples cannot stand in a row"
+    if not tried:
+        raise Untried("frames of the examples cannot stand in a row")
 
 
 def _check_neighbours(suite: Suite, frames: list[bytes], reading: Reading, alone: list[Any]) -> None:

@@ -6,34 +6,35 @@ from collections.abc import Iterator
 from typing import Any
 
 from framestream.framer import Framer
-from framestream.testing.contract import ConformanceError, encode, is_one_frame
+from framestream.testing.contract import ConformanceError, Untried, encode, is_one_frame
 from framestream.testing.driver import read_chunks, same_frames
 from framestream.testing.suite import FRAMES, Suite
 
-_NO_FRAMER = "it cannot encode: it is a ReadCondition, not a Framer"
+
+def _writer(suite: Suite) -> Framer[Any]:
+    if not isinstance(suite.framer, Framer):
+        raise Untried("it cannot encode: it is a ReadCondition, not a Framer")
+    return suite.framer
 
 
-def check_round_trip(suite: Suite) -> str | None:
+def check_round_trip(suite: Suite) -> None:
     """A frame that is encoded is read back equal, or `encode` refuses it.
 
     Make find and encode agree; raise EncodeError for a frame that this framing cannot carry, such as a
     payload that contains the delimiter or a length that does not fit.
     """
-    framer = suite.framer
-    if not isinstance(framer, Framer):
-        return _NO_FRAMER
+    framer = _writer(suite)
     read = [value for wire, _ in suite.examples for value in suite.reading(wire).values()]
     frames = [value for value in read if not isinstance(value, Exception)]
     written = [(frame, wire) for frame in frames if (wire := encode(framer, frame)) is not None]
     if not written:
-        return "encode refuses every frame of the examples"
+        raise Untried("encode refuses every frame of the examples")
     joined = [(frame, wire) for frame, wire in written if is_one_frame(framer, wire)]
     if joined:
         _check_read_back(framer, [frame for frame, _ in joined], b"".join(wire for _, wire in joined))
     for frame in (*frames, *_telling_frames(suite, frames)):
         if (wire := encode(framer, frame)) is not None:
             _check_read_back(framer, [frame], wire)
-    return None
 
 
 def _check_read_back(framer: Framer[Any], frames: list[Any], wire: bytes) -> None:
@@ -58,14 +59,12 @@ def _telling_frames(suite: Suite, frames: list[Any]) -> Iterator[Any]:
             yield data.decode("latin-1")
 
 
-def check_foreign_frames(suite: Suite) -> str | None:
+def check_foreign_frames(suite: Suite) -> None:
     """A frame of any other kind is refused with EncodeError, or written so that it can be read.
 
     Raise EncodeError for a frame that this framing cannot carry, such as one of another type.
     """
-    framer = suite.framer
-    if not isinstance(framer, Framer):
-        return _NO_FRAMER
+    framer = _writer(suite)
     for frame in (*FRAMES, object(), [object()], {1: object()}):
         if (wire := encode(framer, frame)) is None:
             continue
@@ -78,17 +77,14 @@ def check_foreign_frames(suite: Suite) -> str | None:
                 expected=f"a frame, or EncodeError for {frame!r}",
                 got=str(reading),
             )
-    return None
 
 
-def check_wide_buffers(suite: Suite) -> str | None:
+def check_wide_buffers(suite: Suite) -> None:
     """A buffer is written by its bytes, however wide the items are that its `len` counts.
 
     Begin encode with frame = bytes_of(frame), from framestream.
     """
-    framer = suite.framer
-    if not isinstance(framer, Framer):
-        return _NO_FRAMER
+    framer = _writer(suite)
     tried = False
     for frame in (b"twelve bytes", b"12345678", *_telling_frames(suite, [b""])):
         if len(frame) % 4 == 0 and frame and (expected := encode(framer, frame)) is not None:
@@ -100,4 +96,5 @@ def check_wide_buffers(suite: Suite) -> str | None:
                     data=written,
                     expected=f"{expected!r}, as for {frame!r}, or EncodeError",
                 )
-    return None if tried else "its frames are not bytes"
+    if not tried:
+        raise Untried("its frames are not bytes")
