@@ -477,6 +477,8 @@ def test_an_unknown_sample_is_refused_with_those_there_are(capsys):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        ("-p no:x", "-p and --config go with a command"),
+        ("--config x.toml", "-p and --config go with a command"),
         ("cut line --separator x", "--separator goes with --output text or raw"),
         ("connect exec:cat -f line -o json --separator x", "--separator goes with --output text or raw"),
         ("connect exec:cat -f line --proxy-protocol v1", "--proxy-protocol goes with --proxy-header"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from framestream import decoder
 from framestream.cli.output import complain, discard_output, prints_aside, tell
@@ -144,6 +145,9 @@ def _quiet_ends() -> Iterator[None]:
 def commands(context: click.Context, selection: tuple[str, ...], config: str | None) -> None:
     """Cut byte streams into protocol frames, with the framing itself as a plugin."""
     if context.invoked_subcommand is None:
+        is_given = context.get_parameter_source("config") is ParameterSource.COMMANDLINE
+        if selection or is_given:
+            raise click.UsageError("-p and --config go with a command")
         click.echo(_FIRST_STEPS)
         return
     # Imported here: neither --help nor --version needs them.
