@@ -26,7 +26,7 @@ from framestream.framer import PADDING, Decode
 
 framestream = command_line.framestream
 ROOT = Path(__file__).parents[1]
-SAMPLES = ROOT / "framestream" / "cli" / "samples"
+SAMPLES = Path(entry.__file__).parent / "cli" / "samples"
 
 LINES = b"one\ntwo\r\n\nfour\n"
 HOSTILE = "\x1b]0;title\x07 \x9b31m \u202e"
