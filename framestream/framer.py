@@ -120,7 +120,7 @@ class Window:
 
     Attributes:
         data: contiguous bytes; those before `start` belong to other frames.
-        start: first byte of the frame. When the frame is being streamed in parts, the first byte that
+        start: first byte of the frame. When the frame is being streamed in parts, the first byte
             not yet passed on; `taken` bytes of the frame came before it.
         resume: where the last search stopped (at first, `start`): continue from here.
         memo: what the last `NeedMore` carried (at first, None).
