@@ -292,4 +292,5 @@ def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
     for point in distribution.entry_points:
         if point.group == GROUP:
             by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
-    return [Plugin(name, distribution.version, module, points) for module, points in by_module.items()]
+    version = distribution.version  # each look at it parses the metadata
+    return [Plugin(name, version, module, points) for module, points in by_module.items()]
