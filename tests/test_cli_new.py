@@ -105,8 +105,9 @@ def test_a_project_is_written_whole_or_not_at_all(new, tmp_path):
     def no_large_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 
-    # What coverage would leave at its end is too large, too.
+    # What coverage would leave at its end is too large, too; bytecode would stay, cut off, and break imports.
     env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
     with start("new", "acme", cwd=tmp_path, env=env, preexec_fn=no_large_files) as process:
         told = b"framestream: framestream-acme: file too large; nothing was written\n"
         assert (b"", told, 1) == (*process.communicate(timeout=20), process.returncode)
