@@ -37,8 +37,7 @@ def make(folder: Path, mebibytes: int) -> None:
             {"id": chance.randrange(1 << 30), "name": "x" * chance.randrange(40), "values": [0.5] * 5}
         ),
         "lines": lambda: (
-            json.dumps({"id": chance.randrange(1 << 30), "name": "x" * chance.randrange(100)}).encode()
-            + b"\n"
+            json.dumps({"id": chance.randrange(1 << 30), "name": "x" * chance.randrange(100)}).encode() + b"\n"
         ),
     }
     for name, maker in makers.items():
@@ -110,11 +109,7 @@ def main() -> None:
             kept[what] = best = min(results, key=lambda figures: figures["wall"])
             beside = {"1 process": "iter_frames", "2 processes": "1 process"}.get(what)
             ratio = f"{best['wall'] / kept[beside]['wall']:.2f} {beside}" if beside else ""
-            more = (
-                f"  median {best['median_ms']:.2f} ms, worst {best['worst_ms']:.2f}"
-                if "median_ms" in best
-                else ""
-            )
+            more = f"  median {best['median_ms']:.2f} ms, worst {best['worst_ms']:.2f}" if "median_ms" in best else ""
             more += f"  {best['walked_twice_mib']:.0f} MiB twice" if best.get("walked_twice_mib") else ""
             figures = f"{best['wall']:>8.2f}{best['cpu']:>8.2f}{best['rss_mib']:>10.0f}"
             print(f"{name:<10}{what:<14}{figures}{ratio:>20}{more}", flush=True)

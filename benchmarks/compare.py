@@ -211,9 +211,7 @@ def imports(options: argparse.Namespace) -> Iterator[tuple[str, float]]:
     for name, statement in IMPORTS.items():
         command = [sys.executable, "-c", IMPORT.format(statement=statement)]
         reports = [
-            subprocess.run(
-                command, check=True, capture_output=True, text=True, env=ENVIRONMENT
-            ).stdout.split()
+            subprocess.run(command, check=True, capture_output=True, text=True, env=ENVIRONMENT).stdout.split()
             for _ in range(2 + 2 * options.rounds)  # the first one may have to compile the modules
         ]
         yield name, min(int(used) for used, _, _ in reports) / 1e6
@@ -262,16 +260,12 @@ class Bench:
         """Compile load.c, with TLS if OpenSSL's headers are there, and tell whether they are."""
         compiler = shutil.which(os.environ.get("CC", "cc"))
         if compiler is None:
-            sys.exit(
-                "compare: load.c needs a C compiler, and there is none (Debian: apt install gcc libc6-dev)"
-            )
+            sys.exit("compare: load.c needs a C compiler, and there is none (Debian: apt install gcc libc6-dev)")
         command = [compiler, "-O2", "-o", str(self.load), str(HERE / "load.c")]
         with_tls = [*command, "-DWITH_TLS", "-lssl", "-lcrypto"]
         if subprocess.run(with_tls, capture_output=True, check=False).returncode == 0:
             return True
-        print(
-            "TLS is left out: OpenSSL's headers are missing (Debian: apt install libssl-dev)", file=sys.stderr
-        )
+        print("TLS is left out: OpenSSL's headers are missing (Debian: apt install libssl-dev)", file=sys.stderr)
         subprocess.run(command, check=True)
         return False
 
@@ -285,9 +279,7 @@ class Bench:
         return True
 
     @contextmanager
-    def server(
-        self, scenario: Scenario, contender: str, loop: str
-    ) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    def server(self, scenario: Scenario, contender: str, loop: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
         command = [sys.executable, str(HERE / "servers.py"), scenario.kind, contender, loop]
         command += [str(self.certificate)] * scenario.tls
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
@@ -364,14 +356,10 @@ class Table:
         for (contender, loop), figures in self.rounds.items():
             if not contender.startswith("framestream"):
                 by_others[loop] = min(by_others.get(loop, math.inf), *figures)
-        for (contender, loop), figures in sorted(
-            self.rounds.items(), key=lambda item: (item[0][1], min(item[1]))
-        ):
+        for (contender, loop), figures in sorted(self.rounds.items(), key=lambda item: (item[0][1], min(item[1]))):
             best = min(figures)
             ratio = f"{best / by_others[loop]:.2f}" if by_others.get(loop) else ""
-            lines.append(
-                f"| {contender} | {loop} | {number(best)} | {number(statistics.median(figures))} | {ratio} |"
-            )
+            lines.append(f"| {contender} | {loop} | {number(best)} | {number(statistics.median(figures))} | {ratio} |")
         return "\n".join(lines) + "\n"
 
 
@@ -430,16 +418,12 @@ def as_json(tables: list[Table]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "scenarios", nargs="*", metavar="SCENARIO", help=f"all if left out: {', '.join(SCENARIOS)}"
-    )
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"all if left out: {', '.join(SCENARIOS)}")
     parser.add_argument("--rounds", type=int, default=3, help="times each contender runs (default: 3)")
     parser.add_argument("--seconds", type=float, default=0.5, help="about how long each time (default: 0.5)")
     parser.add_argument("--connections", type=int, default=10_000, help="how many are idle (default: 10000)")
     parser.add_argument("--loop", dest="loops", action="append", choices=LOOPS, help="both if left out")
-    parser.add_argument(
-        "--only", action="append", metavar="PART", help="of contenders' names; may be repeated"
-    )
+    parser.add_argument("--only", action="append", metavar="PART", help="of contenders' names; may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("compare: ended"))  # and the server with it

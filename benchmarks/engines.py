@@ -189,9 +189,7 @@ def main() -> None:
         print(f"{path.stat().st_size / (1 << 20):.0f} MiB, {expected[0]} lines\n")
         print("| contender | seconds | MiB/s | rows |\n|---|---:|---:|---|")
         for name, seconds in best.items():
-            figures = (
-                "| |" if seconds == float("inf") else f"{seconds:.1f} | {arguments.size / seconds:.0f} |"
-            )
+            figures = "| |" if seconds == float("inf") else f"{seconds:.1f} | {arguments.size / seconds:.0f} |"
             print(f"| {name} | {figures} {told[name]} |")
 
 

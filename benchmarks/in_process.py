@@ -193,9 +193,7 @@ def unpacker_into_lists(chunks: list[bytes]) -> int:
 # asyncio
 
 
-def stream_reader(
-    read: Callable[[asyncio.StreamReader], Any], chunks: list[bytes], each: int
-) -> Callable[[], int]:
+def stream_reader(read: Callable[[asyncio.StreamReader], Any], chunks: list[bytes], each: int) -> Callable[[], int]:
     """Feed a StreamReader one chunk at a time and read while whole frames are there."""
 
     async def main() -> int:
@@ -356,9 +354,7 @@ def heads() -> Workload:
     contenders: Contenders = {
         "framestream, by batch": by_batch(blank, chunks),
         "framestream, one at a time": one_at_a_time(blank, chunks),
-        "asyncio StreamReader.readuntil": stream_reader(
-            lambda r: r.readuntil(b"\r\n\r\n"), chunks, len(record)
-        ),
+        "asyncio StreamReader.readuntil": stream_reader(lambda r: r.readuntil(b"\r\n\r\n"), chunks, len(record)),
     }
     title = f"Records of {len(record)} bytes to a blank line"
     return Workload(title, contenders, "asyncio StreamReader.readuntil")
@@ -381,9 +377,7 @@ def made() -> Workload:
     return Workload("next_frame(Line())", contenders, "kept")
 
 
-WORKLOADS = {
-    workload.__name__: workload for workload in (lines, lengths, records, conversation, objects, heads, made)
-}
+WORKLOADS = {workload.__name__: workload for workload in (lines, lengths, records, conversation, objects, heads, made)}
 
 
 def main() -> None:

@@ -44,18 +44,14 @@ def compare(title, server, ask, rounds):
     try:
         for process in processes.values():
             ask(process)  # once for nothing: imports and caches
-        figures = [
-            {kind: measured(process, ask) for kind, process in processes.items()} for _ in range(rounds)
-        ]
+        figures = [{kind: measured(process, ask) for kind, process in processes.items()} for _ in range(rounds)]
     finally:
         for process in processes.values():
             process.stop()
     for kind in KINDS:
         rate, cpu = (statistics.median(each[kind][i] for each in figures) for i in (0, 1))
         print(f"{title:<22}{kind:<13}{rate:>11.0f}{cpu:>16.1f}")
-    rate, cpu = (
-        statistics.median(each["framestream"][i] / each["tornado"][i] for each in figures) for i in (0, 1)
-    )
+    rate, cpu = (statistics.median(each["framestream"][i] / each["tornado"][i] for each in figures) for i in (0, 1))
     print(f"{title:<22}{'ratio':<13}{rate:>11.2f}{cpu:>16.2f}")
 
 
@@ -152,9 +148,7 @@ async def serve_lines(listener):
             try:
                 while True:
                     line = await stream.read_until(b"\n", max_bytes=1 << 16)
-                    await stream.write(
-                        str(time.process_time()).encode() + b"\n" if line == b"cpu\n" else line
-                    )
+                    await stream.write(str(time.process_time()).encode() + b"\n" if line == b"cpu\n" else line)
             except StreamClosedError:
                 return
 

@@ -134,9 +134,7 @@ def _section(info: FramerInfo, level: int, speed: SpeedReport | None) -> str:
     if options:
         lines += ["| option | takes | default | meaning |", "|---|---|---|---|"]
         for option in options:
-            default = (
-                "required" if option.required else f"`{option.default_text}`" if option.default_text else ""
-            )
+            default = "required" if option.required else f"`{option.default_text}`" if option.default_text else ""
             lines.append(f"| `{option.key}` | {option.type} | {default} | {_escaped(option.help)} |")
         lines.append("")
     keys = [option.key for option in options]

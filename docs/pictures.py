@@ -49,9 +49,7 @@ class Canvas:
 
     def box(self, x: float, y: float, wide: float, high: float, *lines: str, kind: str = "box") -> None:
         """Draw a box with a title and softer lines below it, in its middle."""
-        self.parts.append(
-            f'<rect x="{x:g}" y="{y:g}" width="{wide:g}" height="{high:g}" rx="4" class="{kind}"/>'
-        )
+        self.parts.append(f'<rect x="{x:g}" y="{y:g}" width="{wide:g}" height="{high:g}" rx="4" class="{kind}"/>')
         top = y + high / 2 + 4.5 - 8 * (len(lines) - 1)
         for number, line in enumerate(lines):
             self.text(x + wide / 2, top + 16 * number, line, "soft" if number else "strong", "middle")
@@ -72,9 +70,7 @@ class Canvas:
         names = {"b": "box", "m": "mark", "w": "warm", "d": "bare"}
         for number, (cell, kind) in enumerate(zip(cells, kinds, strict=True)):
             left = x + wide * number
-            self.parts.append(
-                f'<rect x="{left:g}" y="{y:g}" width="{wide:g}" height="30" class="{names[kind]}"/>'
-            )
+            self.parts.append(f'<rect x="{left:g}" y="{y:g}" width="{wide:g}" height="30" class="{names[kind]}"/>')
             self.text(left + wide / 2, y + 20, cell, "code", "middle")
 
     def place(self, x: float, y: float, *names: str) -> None:
@@ -123,9 +119,7 @@ def window() -> Canvas:
     """What `find` sees and answers, for three questions."""
     c = Canvas(432, "What find sees: indices in window.data, under the bytes")
 
-    def row(
-        y: float, title: str, cells: str, kinds: str, answer: str, *places: tuple[float, tuple[str, ...]]
-    ) -> None:
+    def row(y: float, title: str, cells: str, kinds: str, answer: str, *places: tuple[float, tuple[str, ...]]) -> None:
         c.text(10, y - 12, title, "strong")
         c.text(710, y - 12, answer, "code", "end")
         c.cells(30, y, cells.split(), kinds)

@@ -65,9 +65,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "decoder": "END FRAME_END NEED_DATA FrameDecoder",
-    "framers": (
-        "Available Delimiter Exactly FixedLength LengthPrefix Line Mapped Msgpack Nested Regex UntilClose"
-    ),
+    "framers": ("Available Delimiter Exactly FixedLength LengthPrefix Line Mapped Msgpack Nested Regex UntilClose"),
     "iterate": "aiter_frames iter_frames",
     "net": "client_tls connect connect_process serve server_tls",
     "registry.hookspecs": "hookimpl hookspec",

@@ -141,9 +141,7 @@ TOO_LARGE: Final = Found.TOO_LARGE
 TooLarge: TypeAlias = Literal[Found.TOO_LARGE]
 
 # A decoder has skip_frame(); a stream skips the rest when the block of open_frame() ends.
-IN_PARTS: Final = (
-    "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
-)
+IN_PARTS: Final = "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
 PAYLOAD: Final[Any] = object()  # the value of a frame that `condition.decode` makes from the payload
 _NONE: Final[Any] = object()  # in place of a condition; a caller may pass `None` by mistake
 _MISS: Final = object()  # the fast path has no answer

@@ -364,9 +364,7 @@ def check_condition(value: object, name: str = "") -> None:
         meant = f"; Delimiter({shown}) reads up to that"
     elif isinstance(value, str):
         meant = f"; get_framer({shown}) makes one of its name"
-    raise TypeError(
-        f"{name}{' is ' if name else ''}{shown}{', not' if name else ' is not'} a read condition{meant}"
-    )
+    raise TypeError(f"{name}{' is ' if name else ''}{shown}{', not' if name else ' is not'} a read condition{meant}")
 
 
 # For authors: what nearly every framer of bytes, or of lengths in digits, needs -----------------
@@ -511,8 +509,7 @@ def _values_of(condition: ReadCondition[Any]) -> list[tuple[Option, Any, bool]]:
     """
     values = [(option, getattr(condition, option.parameter)) for option in options_of(type(condition))]
     return [
-        (option, value, type(value) is type(option.default) and value == option.default)
-        for option, value in values
+        (option, value, type(value) is type(option.default) and value == option.default) for option, value in values
     ]
 
 
@@ -538,9 +535,7 @@ def _spec_string(condition: ReadCondition[Any]) -> str:
             children.extend(map(_child, items))
             continue
         in_order = in_order and not option.holds_framers
-        has_place = option.kind.name == "VAR_POSITIONAL" or (
-            option.required and option.kind.name != "KEYWORD_ONLY"
-        )
+        has_place = option.kind.name == "VAR_POSITIONAL" or (option.required and option.kind.name != "KEYWORD_ONLY")
         in_place = by_position and has_place and not isinstance(value, bool)
         by_position = in_place and not option.repeats
         if is_default:

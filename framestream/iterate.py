@@ -91,9 +91,7 @@ def iter_frames(
     return chain.from_iterable(answers(decoder, ask, _chunks(source)))
 
 
-def answers(
-    decoder: FrameDecoder, ask: Callable[[], T | NeedData | End], chunks: Iterable[BytesLike]
-) -> Iterator[T]:
+def answers(decoder: FrameDecoder, ask: Callable[[], T | NeedData | End], chunks: Iterable[BytesLike]) -> Iterator[T]:
     """Ask until the stream ends, feed the decoder when it needs data, and yield every other answer.
 
     Args:
@@ -197,9 +195,7 @@ def _check_socket(source: Any) -> None:
 
 
 @overload
-def aiter_frames(
-    source: AsyncSource, condition: ReadCondition[T], **options: Unpack[Options]
-) -> AsyncFrames[T]: ...
+def aiter_frames(source: AsyncSource, condition: ReadCondition[T], **options: Unpack[Options]) -> AsyncFrames[T]: ...
 @overload
 def aiter_frames(source: AsyncSource, condition: str, **options: Unpack[Options]) -> AsyncFrames[Any]: ...
 def aiter_frames(

@@ -16,6 +16,4 @@ settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "real_peer: talks to a real program; runs only with FRAMESTREAM_REAL_PEERS=1"
-    )
+    config.addinivalue_line("markers", "real_peer: talks to a real program; runs only with FRAMESTREAM_REAL_PEERS=1")

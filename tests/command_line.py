@@ -85,9 +85,7 @@ def conversation(script, address=("127.0.0.1", 0), *, tls=None):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        where = (
-            f"unix:{address}" if isinstance(address, str) else f"tcp://localhost:{listening.getsockname()[1]}"
-        )
+        where = f"unix:{address}" if isinstance(address, str) else f"tcp://localhost:{listening.getsockname()[1]}"
         yield where.replace("tcp", "tls") if tls else where, results
         thread.join()
 
@@ -101,6 +99,4 @@ def start(*arguments, **options):
     """Start the real command in a process of its own, with buffered output, as users have it."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(
-        [sys.executable, "-m", "framestream", *arguments], **{"env": env, **streams, **options}
-    )
+    return subprocess.Popen([sys.executable, "-m", "framestream", *arguments], **{"env": env, **streams, **options})

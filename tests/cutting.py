@@ -167,6 +167,4 @@ def error(condition: ReadCondition[Any], *chunks: bytes) -> FramestreamError:
 def wire(framer: Framer[Any], *frames: Any) -> bytes:
     """Return the bytes that carry these frames."""
     encoded: Iterable[Any] = map(framer.encode, frames)
-    return b"".join(
-        each if isinstance(each, bytes | bytearray | memoryview) else b"".join(each) for each in encoded
-    )
+    return b"".join(each if isinstance(each, bytes | bytearray | memoryview) else b"".join(each) for each in encoded)

@@ -43,9 +43,7 @@ class Site:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def install(
-        self, distribution: str, source: str, *names: str, version: str = "1.0", target: str = ""
-    ) -> str:
+    def install(self, distribution: str, source: str, *names: str, version: str = "1.0", target: str = "") -> str:
         """Install a distribution whose entry points of these names refer to its one module; return that."""
         module = distribution.replace("-", "_")
         (self.path / f"{module}.py").write_text(source)

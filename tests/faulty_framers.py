@@ -89,9 +89,7 @@ HoardsALittle = faulty(
     "HoardsALittle",
     find=lambda _, w: cr_lf(w, w.resume, memo=w.memo if (len(w.data) - w.start) % 10 else (w.memo,)),
 )
-AbsoluteMemo = faulty(
-    "AbsoluteMemo", find=lambda _, w: cr_lf(w, w.memo or w.start, memo=max(w.start, len(w.data) - 1))
-)
+AbsoluteMemo = faulty("AbsoluteMemo", find=lambda _, w: cr_lf(w, w.memo or w.start, memo=max(w.start, len(w.data) - 1)))
 # Answers with an index of the window before this one.
 AbsoluteResume = faulty(
     "AbsoluteResume", find=lambda _, w: cr_lf(w, w.resume, resume=w.memo, settled=None, memo=len(w.data))
@@ -102,9 +100,7 @@ TouchesTheWindow = faulty(
 )
 MemoIsConsumed = faulty("MemoIsConsumed", find=lambda _, w: counting(w, w.memo if w.memo else [0]))
 # Loses a delimiter that is cut in half by a chunk.
-ChunkDependent = faulty(
-    "ChunkDependent", find=lambda _, w: cr_lf(w, w.resume, resume=len(w.data), settled=None)
-)
+ChunkDependent = faulty("ChunkDependent", find=lambda _, w: cr_lf(w, w.resume, resume=len(w.data), settled=None))
 # Reports the first half of a delimiter as payload.
 SettlesTooMuch = faulty("SettlesTooMuch", find=lambda _, w: cr_lf(w, w.resume, settled=len(w.data)))
 # Answers in no form that the contract has.
@@ -123,17 +119,11 @@ LosesTheLast = faulty(
 SplitsOtherwise = faulty(
     "SplitsOtherwise", split=lambda _, w: (w.data[w.start :].split(b"\n")[:-1], w.data.rfind(b"\n") + 1)
 )
-SplitsFromZero = faulty(
-    "SplitsFromZero", split=lambda _, w: (w.data.split(b"\r\n")[:-1], w.data.rfind(b"\r\n") + 2)
-)
-SplitRaises = faulty(
-    "SplitRaises", split=lambda self, w: w.data[w.start :].split(b"\r\n")[1] and Lines.split(self, w)
-)
+SplitsFromZero = faulty("SplitsFromZero", split=lambda _, w: (w.data.split(b"\r\n")[:-1], w.data.rfind(b"\r\n") + 2))
+SplitRaises = faulty("SplitRaises", split=lambda self, w: w.data[w.start :].split(b"\r\n")[1] and Lines.split(self, w))
 # Fails for an empty payload, which is a good one, or for one that it refuses rightly.
 DecodeFails = faulty("DecodeFails", decode=lambda _, payload: bytes([payload[0]]) + payload[1:])
-Picky = faulty(
-    "Picky", decode=lambda _, payload: refuse("?", KeyError) if payload.startswith(b"?") else payload
-)
+Picky = faulty("Picky", decode=lambda _, payload: refuse("?", KeyError) if payload.startswith(b"?") else payload)
 # Looks at all that follows, for every frame that it will not be able to decode.
 SearchesAfterABadFrame = faulty(
     "SearchesAfterABadFrame",
@@ -147,9 +137,7 @@ TrustsItsCaller = faulty(
 )
 WritesAnything = faulty(
     "WritesAnything",
-    encode=lambda self, frame: (
-        Lines.encode(self, frame) if isinstance(frame, bytes) else f"{frame}\r\n\r".encode()
-    ),
+    encode=lambda self, frame: Lines.encode(self, frame) if isinstance(frame, bytes) else f"{frame}\r\n\r".encode(),
 )
 # Writes a delimiter inside the payload as if nothing were the matter, or no buffer, or nothing at all.
 LosesInEncoding = faulty("LosesInEncoding", encode=lambda _, frame: frame + b"\r\n")

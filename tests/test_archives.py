@@ -73,9 +73,7 @@ def cut(whole: FrameDecoder, framer: ReadCondition[Any], on_error: OnError) -> I
             return
         except (PayloadError, FramingError) as error:
             yield told(error)
-            if on_error == "raise" or not (
-                isinstance(error, PayloadError) or getattr(error, "recoverable", 0)
-            ):
+            if on_error == "raise" or not (isinstance(error, PayloadError) or getattr(error, "recoverable", 0)):
                 return
             frames = placed_frames(whole, framer, ())
 
@@ -123,9 +121,7 @@ def of_lines(random: Random) -> bytes:
 
 
 def of_prefixes(random: Random) -> bytes:
-    return b"".join(
-        struct.pack(">H", size) + random.randbytes(size) for size in random.choices(range(9), k=40)
-    )
+    return b"".join(struct.pack(">H", size) + random.randbytes(size) for size in random.choices(range(9), k=40))
 
 
 def of_msgpack(random: Random) -> bytes:
@@ -156,9 +152,7 @@ FRAMERS: dict[str, tuple[ReadCondition[Any], Any]] = {
 @pytest.mark.parametrize("name", FRAMERS)
 @settings(max_examples=15)
 @given(st.integers(0, 1 << 32), st.lists(st.integers(0, 600), max_size=5))
-def test_splits_give_what_the_whole_gives(
-    name: str, on_error: OnError, seed: int, borders: list[int]
-) -> None:
+def test_splits_give_what_the_whole_gives(name: str, on_error: OnError, seed: int, borders: list[int]) -> None:
     framer, make = FRAMERS[name]
     data = make(Random(seed))
     expected = sequential(data, framer, on_error)
@@ -331,9 +325,7 @@ def test_a_stale_index_is_refused_with_the_reason(tmp_path: Path) -> None:
         Archive(path, framer)
     make_index(path, framer)
     stamp = os.stat(path).st_mtime_ns
-    with pytest.raises(
-        ArchiveError, match="is of the framing length-prefix:size=2, not length-prefix:size=4"
-    ):
+    with pytest.raises(ArchiveError, match="is of the framing length-prefix:size=2, not length-prefix:size=4"):
         Archive(path, LengthPrefix(4))
     reasons = {
         f"had {len(data)} bytes, and has 2": (b"\0\0", stamp),

@@ -107,9 +107,7 @@ def test_the_first_frames_show_the_columns(data, framer, expected):
 
 
 def test_frames_without_a_common_type_are_refused_with_what_to_do():
-    with pytest.raises(
-        ArchiveError, match=r"memory: the first 2 frames show no one type .* 'a'.*pass a schema"
-    ):
+    with pytest.raises(ArchiveError, match=r"memory: the first 2 frames show no one type .* 'a'.*pass a schema"):
         whole(lines({"a": 1}, {"a": "x"}), JSON).to_arrow()
 
 

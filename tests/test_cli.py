@@ -78,9 +78,7 @@ def test_padding_is_no_part_of_a_frame_and_a_lone_surrogate_is_printed_as_its_es
 @pytest.mark.parametrize("form", ["json", "text", "hex", "raw"])
 def test_a_frame_that_ends_otherwise_is_malformed_for_every_output(framestream, form):
     comma = Decode(bytes, trailer=b",")
-    plugins.register(
-        faulty("Trailed", find=lambda _, w: (w.start, w.start + 1, w.start + 2, comma)), "trailed"
-    )
+    plugins.register(faulty("Trailed", find=lambda _, w: (w.start, w.start + 1, w.start + 2, comma)), "trailed")
     printed = framestream("cut", "trailed", "-o", form, stdin=b"a,b;")
     assert (1, 0) == (printed.status, printed.out.count("b;"))
     assert re.search(r"framestream: standard input: .* \(at offset 3\)\n", printed.err)

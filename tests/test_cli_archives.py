@@ -93,10 +93,7 @@ def test_stats_of_a_broken_file_tell_what_is_wrong(framestream, file):
     printed = framestream("stats", "length-prefix:2", file)
     assert printed.status == 1
     assert "frames          4\n" in printed.out
-    assert (
-        f"framestream: {file}: stream ended inside a frame: 4 of 5 bytes arrived (at offset 23)"
-        in printed.err
-    )
+    assert f"framestream: {file}: stream ended inside a frame: 4 of 5 bytes arrived (at offset 23)" in printed.err
 
 
 def test_an_index_is_written_beside_its_file(framestream, file):
@@ -129,9 +126,7 @@ def test_a_torn_end_is_cut_off(framestream, file):
     assert "this is not a torn end, or not a file of these frames; --force" in refused.err
 
 
-@pytest.mark.parametrize(
-    "command", [("stats", "line"), ("cut", "--jobs", "2", "line"), ("index", "-f", "line")]
-)
+@pytest.mark.parametrize("command", [("stats", "line"), ("cut", "--jobs", "2", "line"), ("index", "-f", "line")])
 def test_a_file_that_is_not_there_takes_a_line(framestream, command):
     printed = framestream(*command, "nosuch")
     assert (1, "framestream: nosuch: it cannot be read: No such file or directory\n") == (

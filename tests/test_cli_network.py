@@ -351,9 +351,7 @@ def test_serving_prints_frames_with_their_peers_when_it_is_not_told_to_answer(fr
         ),
     ],
 )
-def test_what_is_wrong_with_a_frame_is_told_and_costs_no_other_frame(
-    framestream, how, question, answer, told
-):
+def test_what_is_wrong_with_a_frame_is_told_and_costs_no_other_frame(framestream, how, question, answer, told):
     ran, answered = serving(framestream, question, *how.split())
     assert (0, answer) == (ran.status, answered)
     assert re.search(rf"framestream: .*127\.0\.0\.1:\d+: .*{told}", ran.err), ran.err

@@ -64,17 +64,13 @@ def test_new_projects_are_clean_and_typed_strictly_whatever_their_names_and_fram
     # A span of three places, for a framing without a trailer.
     framer.write_text(changed.replace(', Decode(bytes, trailer=b",")', ""))
     assert text != framer.read_text()
-    folders = [
-        f"framestream-{name}/{part}" for name in ("x", "none") for part in (f"framestream_{name}", "tests")
-    ]
+    folders = [f"framestream-{name}/{part}" for name in ("x", "none") for part in (f"framestream_{name}", "tests")]
     search = {"MYPYPATH": os.pathsep.join(str(folder) for folder in tmp_path.iterdir())}
     done = inside(tmp_path, "mypy", "--strict", "--cache-dir", os.devnull, *folders, **search)
     assert done.returncode == 0, done.stdout
 
 
-def test_distribution_author_and_an_empty_folder_can_be_chosen_and_what_to_do_next_is_printed(
-    new, tmp_path, capsys
-):
+def test_distribution_author_and_an_empty_folder_can_be_chosen_and_what_to_do_next_is_printed(new, tmp_path, capsys):
     (folder := tmp_path / "here").mkdir()
     chosen = ("--distribution", "Acme.wire-frames", "--author", "Acme Corp.", "--directory", "here")
     assert new("framestream-acme", *chosen) == 0

@@ -327,9 +327,7 @@ def test_a_framer_that_cannot_be_rated_is_told_and_has_no_level(framestream, ins
 
 @pytest.mark.slow
 def test_built_in_framers_have_levels_too(framestream, installed):
-    installed.install(
-        "acme-needy", UPTO.replace("upto", "needy").replace("keep: bool = False", "end: bytes"), "needy"
-    )
+    installed.install("acme-needy", UPTO.replace("upto", "needy").replace("keep: bool = False", "end: bytes"), "needy")
     installed.install("acme-upto", UPTO, "upto")
     rows = [line.split()[:2] for line in framestream("framers", "--levels").out.splitlines()]
     assert ["needy", "acme-needy"] in rows

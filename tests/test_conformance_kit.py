@@ -129,9 +129,7 @@ def test_defect_is_named(framer: ReadCondition[Any], examples: Any, check: str, 
 )
 def test_what_is_wrong_with_where_a_frame_may_begin_is_named(framer: Any, check: str, defect: str) -> None:
     error = failure(framer, examples=LINES)
-    assert (error.check, defect in error.defect, bool(error.hint or error.expected)) == (check, True, True), (
-        error
-    )
+    assert (error.check, defect in error.defect, bool(error.hint or error.expected)) == (check, True, True), error
 
 
 @pytest.mark.parametrize(
@@ -161,9 +159,7 @@ def test_archives_of_framers_of_the_kit_can_be_divided_anywhere(framer: Any) -> 
     ("arguments", "status"),
     [(["line", "length-prefix", "exactly:0", "--archives", "20"], 0), (["no-such-framer"], 2)],
 )
-def test_random_archives_are_tried_from_the_command_line(
-    arguments: list[str], status: int, capsys: Any
-) -> None:
+def test_random_archives_are_tried_from_the_command_line(arguments: list[str], status: int, capsys: Any) -> None:
     assert splits.main(arguments) == status
     out, err = capsys.readouterr()
     assert "line: 20 archives in" in out or "no framer named 'no-such-framer'" in err
@@ -412,9 +408,7 @@ def test_frames_are_compared_by_their_repr_or_else_it_is_the_framers_fault() -> 
 
 
 def test_decode_may_break_the_stream_under_every_chunking() -> None:
-    late = faulty.faulty(
-        "Late", decode=lambda _, payload: faulty.refuse("late") if payload == b"bad" else payload
-    )
+    late = faulty.faulty("Late", decode=lambda _, payload: faulty.refuse("late") if payload == b"bad" else payload)
     check_framer(late(), examples=LINES, malformed={b"ok\r\nbad\r\nmore\r\n": "late"})
 
 

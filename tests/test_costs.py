@@ -153,9 +153,7 @@ class Judged(Counting):
 
 
 @pytest.mark.parametrize("read", ["next_frame", "next_batch", "on_payload_error", "iter_frames"])
-@pytest.mark.parametrize(
-    "wire", [b"!", b"+!", b"!!!+", b"+" * 20 + b"!", b"+" * 3 + b"!" + b"+" * 90 + b"!!"]
-)
+@pytest.mark.parametrize("wire", [b"!", b"+!", b"!!!+", b"+" * 20 + b"!", b"+" * 3 + b"!" + b"+" * 90 + b"!!"])
 @pytest.mark.parametrize(("condition", "good", "bad"), [
     (Nested(LengthPrefix(1), Msgpack()), b"\1\xc0", b"\1\xc1"),
     (Mapped(Line(), int), b"12345\n", b"x\n"),

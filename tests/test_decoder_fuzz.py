@@ -157,9 +157,7 @@ CONDITIONS = st.builds(
     overhead=st.sampled_from([0, 0, 1, 5]),
     max_size=st.sampled_from([None, None, 0, 3, 9]),
 )
-JUNK = st.sampled_from(
-    [b"a", b";", b".", b"!", b"x", b"<", b"(", b")", b"9", b" ", b"   ", b"#", b"$", b"#cc$"]
-)
+JUNK = st.sampled_from([b"a", b";", b".", b"!", b"x", b"<", b"(", b")", b"9", b" ", b"   ", b"#", b"$", b"#cc$"])
 PAYLOADS = st.sampled_from(
     [b"", b"a", b"ab", b"abc", b"abcd", b"abcdefgh", b"x", b"axb", b"a!", b"abcdefgh!", b" ", b"()"]
 )
@@ -205,9 +203,7 @@ def test_every_chunking_and_every_front_end_tells_the_same(
         assert told == [None if isinstance(value, Exception) else value for value in reading.values()]
     for way in ("next_frame", "next_batch", "mixed"):
         chunks = draw(chunkings(wire))
-        seen, seen_places, *seen_rest = told_by(
-            condition, chunks, way, draw=draw, takes=draw(st.booleans()), **options
-        )
+        seen, seen_places, *seen_rest = told_by(condition, chunks, way, draw=draw, takes=draw(st.booleans()), **options)
         assert (seen, seen_rest) == (out, rest)
         # Of a batch it is the place of the last frame.
         assert [place or places[at] for at, place in enumerate(seen_places)] == places

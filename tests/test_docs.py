@@ -265,9 +265,7 @@ def test_a_page_begins_with_its_title(page: Path) -> None:
 def test_every_page_is_in_the_navigation_and_on_the_index() -> None:
     """The strict build of the site says so, too; this needs nothing but the files."""
     navigation = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
-    pages = {str(page.relative_to(DOCS)) for page in PAGES if page.is_relative_to(DOCS)} - {
-        "changes/README.md"
-    }
+    pages = {str(page.relative_to(DOCS)) for page in PAGES if page.is_relative_to(DOCS)} - {"changes/README.md"}
     assert sorted(navigation) == sorted(pages)
     index = (DOCS / "index.md").read_text()
     assert [page for page in navigation if f"({page})" not in index] == ["index.md"]

@@ -137,9 +137,7 @@ def test_what_may_begin_a_frame_of_several_framings_is_likely_if_all_of_them_say
 # What is read
 
 _EXAMPLE = re.compile(r" +(?P<framer>[A-Z]\w+\(.*\)): +(?P<stream>\S.*?)(?:, end)? +-> +(?P<frames>.+)")
-FACTORIES = {
-    info.factory.__name__: info.factory for info in available_framers() if info.distribution == "framestream"
-}
+FACTORIES = {info.factory.__name__: info.factory for info in available_framers() if info.distribution == "framestream"}
 SHOWN = [
     (match["framer"], match["stream"], match["frames"], vars(inspect.getmodule(factory)) | FACTORIES)
     for factory in FACTORIES.values()
@@ -149,9 +147,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(("framer", "stream", "frames", "names"), SHOWN, ids=[shown[0] for shown in SHOWN])
-def test_what_a_docstring_shows_is_what_happens(
-    framer: str, stream: str, frames: str, names: dict[str, Any]
-) -> None:
+def test_what_a_docstring_shows_is_what_happens(framer: str, stream: str, frames: str, names: dict[str, Any]) -> None:
     assert told(eval(framer, names), ast.literal_eval(f"[{stream}]")) == ast.literal_eval(f"[{frames}]")
 
 
@@ -281,9 +277,7 @@ def test_a_derived_class_is_made_as_often_as_it_is_called() -> None:
     assert Counted(3) == Counted(3) is not Counted(3)
     assert Again(3) is not Again(3)
     assert Exactly(3) is Exactly(3)
-    assert (
-        list(inspect.signature(Counted).parameters) == list(inspect.signature(Exactly).parameters) == ["size"]
-    )
+    assert list(inspect.signature(Counted).parameters) == list(inspect.signature(Exactly).parameters) == ["size"]
 
 
 def test_what_a_framer_inherits_shows_it() -> None:

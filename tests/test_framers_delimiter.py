@@ -14,9 +14,7 @@ from framestream.framer import Window
 from framestream.framers.delimiter import Delimiter
 
 
-@pytest.mark.parametrize(
-    "ends", [[b"\r\n"] * 600 + [b"\n"], [b"\n"] * 600 + [b"\r\n"], [b"\n", b"\r\n"] * 300]
-)
+@pytest.mark.parametrize("ends", [[b"\r\n"] * 600 + [b"\n"], [b"\n"] * 600 + [b"\r\n"], [b"\n", b"\r\n"] * 300])
 def test_line_ends_may_change_in_the_middle_of_a_batch(ends) -> None:
     data = b"".join(b"x%b" % end for end in ends)
     assert EITHER.split(Window(data)) == ([b"x"] * len(ends), len(data))

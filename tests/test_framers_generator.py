@@ -141,8 +141,7 @@ class Prefixed(GeneratorFramer[bytes]):
 ABOVE_3 = "frame of 4 bytes exceeds the limit 3 (at offset %d)"
 NO_NUMBER = "bad: invalid literal for int() with base 10: b'x'"
 NO_TEXT = (
-    "a field cannot be decoded: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
-    " (at offset 2)"
+    "a field cannot be decoded: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte (at offset 2)"
 )
 READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
     (

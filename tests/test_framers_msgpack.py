@@ -108,9 +108,7 @@ def depth(frame: Any) -> int:
     return levels
 
 
-@pytest.mark.parametrize(
-    "head", [b"\x91", b"\x81\x00", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01", b"\xde\x00\x01\xa0"]
-)
+@pytest.mark.parametrize("head", [b"\x91", b"\x81\x00", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01", b"\xde\x00\x01\xa0"])
 def test_containers_nest_as_deep_as_the_c_parser_allows(head: bytes) -> None:
     condition = Msgpack(strict_map_key=False)
     assert depth(cut(condition, head * 1024 + b"\x05")[0]) == 1024

@@ -283,9 +283,7 @@ def test_every_kind_of_bytes_is_written_alike(framer: Any) -> None:
     assert {wire(framer, kind) for kind in (view, *kinds)} == {wire(framer, b"onceee")}
 
 
-@pytest.mark.parametrize(
-    ("field", "base", "number"), [(b"042", 10, 42), ("fF", 16, 255), (bytearray(b"0"), 10, 0)]
-)
+@pytest.mark.parametrize(("field", "base", "number"), [(b"042", 10, 42), ("fF", 16, 255), (bytearray(b"0"), 10, 0)])
 def test_digits_are_read_as_a_number(field: Any, base: int, number: int) -> None:
     assert read_digits(field, base) == number
 

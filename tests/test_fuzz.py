@@ -78,9 +78,7 @@ def test_fuzzing_stops_when_the_time_is_over() -> None:
     assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.0).iterations == 0
     assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.001).iterations == 100
     assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], iterations=1)).startswith("Lines(): 1 stream (")
-    assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0)).startswith(
-        "Lines(): 0 streams (0 per second), 0 fr"
-    )
+    assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0)).startswith("Lines(): 0 streams (0 per second), 0 fr")
 
 
 def test_the_same_seed_tries_the_same_streams() -> None:

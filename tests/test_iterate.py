@@ -267,9 +267,7 @@ def test_an_asynchronous_generator_that_a_cancellation_ended_has_not_reached_its
         assert await anext(frames) == b"two"
         await cancelled(anext(frames))
         for _ in range(2):
-            with pytest.raises(
-                StreamClosed, match="CancelledError ended the source, an asynchronous generator"
-            ):
+            with pytest.raises(StreamClosed, match="CancelledError ended the source, an asynchronous generator"):
                 await anext(frames)
 
     asyncio.run(read())

@@ -82,9 +82,7 @@ MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 
 def rooms_of(name: str, *, lazy: bool) -> set[str]:
     """Return the other rooms that a module imports."""
-    names = {"" if name == "framestream" else name for name in imports(MODULES[name], lazy=lazy)} & set(
-        MODULES
-    )
+    names = {"" if name == "framestream" else name for name in imports(MODULES[name], lazy=lazy)} & set(MODULES)
     return {other.partition(".")[0] for other in names} - {name.partition(".")[0]}
 
 
@@ -207,10 +205,7 @@ PLUGIN_FILES = [p for p in sorted(ROOT.glob("plugins/*/*/**/*.py")) if "tests" n
 @pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_plugins_use_only_public_names(path: Path) -> None:
     for statement in ast.walk(ast.parse(path.read_text())):
-        if (
-            isinstance(statement, ast.ImportFrom)
-            and (statement.module or "").partition(".")[0] == "framestream"
-        ):
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").partition(".")[0] == "framestream":
             place = import_module(statement.module or "")
             public = getattr(place, "__all__", [name for name in vars(place) if not name.startswith("_")])
             assert "._" not in place.__name__

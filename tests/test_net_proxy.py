@@ -73,9 +73,7 @@ async def test_no_byte_is_lost_wherever_a_header_is_cut(sent):
         assert CLIENT == await told(server, *(stream[at : at + 1] for at in range(len(stream))))
 
 
-@pytest.mark.parametrize(
-    "sent", [LOCAL, UNKNOWN, SIGNATURE + b"\x21\0\0\0"], ids=["local", "unknown", "unspec"]
-)
+@pytest.mark.parametrize("sent", [LOCAL, UNKNOWN, SIGNATURE + b"\x21\0\0\0"], ids=["local", "unknown", "unspec"])
 async def test_a_header_that_names_nobody_leaves_the_peer_of_the_socket(sent):
     async with await behind() as server:
         assert "127.0.0.1" == (await told(server, sent + b"hello\n")).partition(":")[0]

@@ -368,9 +368,7 @@ RESET = None
     (write_too_much, b"x" * 200, HANDLER, "limit 100"),
     (read_line_of_another, b"x" * 200, HANDLER, "limit 100"),
 ])  # fmt: skip
-async def test_whose_fault_it_is_that_a_connection_ends_is_counted_and_told(
-    handler, sent, fault, told, caplog
-):
+async def test_whose_fault_it_is_that_a_connection_ends_is_counted_and_told(handler, sent, fault, told, caplog):
     caplog.set_level(logging.INFO, "framestream.server")
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # it hears of what callbacks raise
     limits = {"max_buffer_size": 100, "max_write_buffer_size": 100}
@@ -412,9 +410,7 @@ EVIL = "\x1b[31m\u202e\x9b\r\nERROR forged\udcff"
     (Wordless(), "handler failed: Wordless"),
     (ConnectionResetError(errno.ECONNRESET, "of somebody else's"), "ConnectionResetError"),
 ])  # fmt: skip
-async def test_whatever_peers_and_exceptions_say_is_one_printable_line_in_the_log(
-    error, told, tmp_path, caplog
-):
+async def test_whatever_peers_and_exceptions_say_is_one_printable_line_in_the_log(error, told, tmp_path, caplog):
     async def fail(stream):
         raise error
 
@@ -538,9 +534,7 @@ async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog)
     assert [f"{server.url}: cannot accept for now: too many open files"] == warned(caplog)
 
 
-async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(
-    monkeypatch, caplog
-):
+async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(monkeypatch, caplog):
     def refuse(*_, **options):
         raise MemoryError("no room")
 
@@ -700,9 +694,7 @@ async def test_serving_for_ever_ends_with_the_server(how):
 @pytest.mark.asyncio_only
 async def test_a_loop_without_signal_handlers_is_named(monkeypatch):
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(
-        loop, "add_signal_handler", partial(asyncio.AbstractEventLoop.add_signal_handler, loop)
-    )
+    monkeypatch.setattr(loop, "add_signal_handler", partial(asyncio.AbstractEventLoop.add_signal_handler, loop))
     async with await serve(echo, HERE) as server:
         with pytest.raises(NotImplementedError, match="EventLoop has no signal handlers; call aclose"):
             server.close_on(signal.SIGTERM)

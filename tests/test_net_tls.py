@@ -34,9 +34,7 @@ async def test_a_protocol_is_agreed_on_and_frames_pass():
 @pytest.mark.asyncio_only
 async def test_the_default_context_is_made_once(monkeypatch):
     files, made = certificates(), []
-    monkeypatch.setattr(
-        "framestream.net.streams.client_tls", lambda **it: made.append(it) or client_tls(**it)
-    )
+    monkeypatch.setattr("framestream.net.streams.client_tls", lambda **it: made.append(it) or client_tls(**it))
     monkeypatch.setenv("SSL_CERT_FILE", files.ca)
     async with await serve(echo, TLS_HERE, tls=files.server(alpn=["chat/1"])) as server:
         for alpn in ((), (), ("chat/1",)):

@@ -209,9 +209,7 @@ def framestream_stream_opened(stream):
 """
 
 
-async def test_workers_make_their_own_tls_context_and_plugins_in_use_hear_of_their_streams(
-    tmp_path, monkeypatch
-):
+async def test_workers_make_their_own_tls_context_and_plugins_in_use_hear_of_their_streams(tmp_path, monkeypatch):
     notes, files = tmp_path / "notes", certificates()
     for name, value in {"WITNESS": notes, "CERTIFICATE": files.certificate, "KEY": files.key}.items():
         monkeypatch.setenv(name, str(value))

@@ -116,14 +116,10 @@ def test_a_name_in_other_letters_is_told_from_the_one_it_looks_like(installed: S
     look_alike = "upt\N{CYRILLIC SMALL LETTER O}"
     installed.install("acme-upto", healthy("upto"), "upto")
     installed.install("evil-upto", healthy("upto"), look_alike)
-    with pytest.raises(
-        SpecError, match=r"name of a framer, which 'upt\\u043e' is not: it is written in ASCII"
-    ):
+    with pytest.raises(SpecError, match=r"name of a framer, which 'upt\\u043e' is not: it is written in ASCII"):
         get_framer(look_alike)
     assert type(get_framer("upto")).__module__ == "acme_upto"
-    assert (
-        "'upt\\u043e' is not a name that a spec string can hold" in plugins.problems(plugin("evil-upto"))[0]
-    )
+    assert "'upt\\u043e' is not a name that a spec string can hold" in plugins.problems(plugin("evil-upto"))[0]
     assert look_alike not in plugins.names()
 
 
@@ -198,8 +194,7 @@ HOSTILE = {
     "selfish": (
         "",
         "import framestream\nframestream.get_framer('selfish')",
-        "PluginError: framer 'selfish' is not available: "
-        "plugin acme-selfish 1.0 is being imported at this moment",
+        "PluginError: framer 'selfish' is not available: plugin acme-selfish 1.0 is being imported at this moment",
     ),
     "wordless": ("", WORDLESS + "raise Odd", "cannot be imported: Odd: Odd, whose str() raises SystemExit"),
     "wordy": (
@@ -268,9 +263,7 @@ ODD_OBJECTS = {
 
 
 def test_names_that_compare_and_hash_in_their_own_way_become_text(installed: Site) -> None:
-    name = (
-        """type("Name", (str,), {"__eq__": lambda one, other: 1 / 0, "__hash__": lambda one: 5})("own"), """
-    )
+    name = """type("Name", (str,), {"__eq__": lambda one, other: 1 / 0, "__hash__": lambda one: 5})("own"), """
     installed.install("acme-own", healthy("own").replace('"own", ', name), "own")
     assert get_framer("own").name == "own"
 
@@ -453,9 +446,7 @@ def test_a_name_that_two_register_without_declaring_it_is_refused_with_both(inst
     installed.install("acme-a", healthy("upto") + "    register('a', Upto)\n", "a")
     installed.install("acme-b", healthy("upto") + "    register('b', Upto)\n", "b")
     plugins.load()
-    assert (
-        reason("upto") == "'upto' is claimed by acme-a 1.0 and acme-b 1.0: write acme-a/upto or acme-b/upto"
-    )
+    assert reason("upto") == "'upto' is claimed by acme-a 1.0 and acme-b 1.0: write acme-a/upto or acme-b/upto"
     assert get_framer("acme-b/upto").name == "upto"
     assert "upto" not in {info.name for info in available_framers()}
     assert "is claimed by acme-b 1.0 and acme-a 1.0" in plugins.problems(plugin("b"))[-1]
@@ -510,9 +501,7 @@ def test_a_program_registers_a_plugin_of_its_own_which_goes_before_what_is_insta
         added = plugins.register(Everything)
         assert get_framer("everything") == Everything()
         assert ("everything",) == added.names
-        with pytest.raises(
-            PluginError, match=r"^nothing-at-all implements no hook and is not a framer class$"
-        ):
+        with pytest.raises(PluginError, match=r"^nothing-at-all implements no hook and is not a framer class$"):
             plugins.register(SimpleNamespace(), "nothing-at-all")
     assert get_framer("everything") != Everything()
     plugins.register(Everything)

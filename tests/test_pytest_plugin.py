@@ -31,9 +31,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(tests: str, *arguments: str, plugin: bool = True) -> pytest.RunResult:
         pytester.makepyfile(test_it=IMPORTS + dedent(tests))
         loaded = ("-p", "framestream.testing.pytest_plugin") if plugin else ()
-        return pytester.runpytest_inprocess(
-            "-p", "no:framestream", "-p", "no:cacheprovider", *loaded, *arguments
-        )
+        return pytester.runpytest_inprocess("-p", "no:framestream", "-p", "no:cacheprovider", *loaded, *arguments)
 
     return run
 

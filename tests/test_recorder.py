@@ -18,9 +18,7 @@ def recipe(program: str, data: bytes = b"", *, cut: cutters.Cutter = cutters.who
     return Recipe("sample", program, "sample-package", {"line": cut}, lambda _folder: data)
 
 
-def test_a_missing_program_is_named_with_its_package(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_program_is_named_with_its_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert record_captures.record_all([recipe("no-such-program")], tmp_path) == 1
     expected = "sample: no-such-program is not installed; try: apt-get install sample-package\n"
     assert capsys.readouterr().err == expected
@@ -63,9 +61,7 @@ def test_a_program_is_gone_when_its_block_is_left(stubborn: str, monkeypatch: py
         (cutters.msgpack, b"\x81\xa1a\x93\1\2\xc0\xc4\1x\xd4\1y\xca\0\0\0\0", [7, 10, 13, 18]),
     ],
 )
-def test_cutters_find_the_ends_and_refuse_half_a_frame(
-    cut: cutters.Cutter, data: bytes, ends: list[int]
-) -> None:
+def test_cutters_find_the_ends_and_refuse_half_a_frame(cut: cutters.Cutter, data: bytes, ends: list[int]) -> None:
     assert cut(data) == ends
     with pytest.raises(ValueError):  # noqa: PT011 - str.index and our own say it differently
         cut(data[:-1])

@@ -162,9 +162,7 @@ def test_a_name_that_makes_no_framer_is_listed_with_the_reason_which_says_where_
         ("[framers]\na = 'line'\nb = 'first-of(a, a, b)'", "b -> b is a circle"),
     ],
 )
-def test_a_wrong_entry_is_refused_and_nothing_of_the_file_is_used(
-    text: str, reason: str, tmp_path: Path
-) -> None:
+def test_a_wrong_entry_is_refused_and_nothing_of_the_file_is_used(text: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "framings.toml"
     path.write_text(text + "\n")
     with pytest.raises(SpecError) as caught:

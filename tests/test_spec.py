@@ -96,9 +96,7 @@ def build(spec: str | Spec) -> Any:
 
 def test_a_tree_holds_names_framers_options_and_places() -> None:
     tree = parse_spec(" a/b-c ( x:1 , (y:2,z) ) : k = v , \"q\" , 'r' ")
-    one, two, z = (
-        Option(None, Word(text, place), place) for text, place in (("1", 11), ("2", 18), ("z", 20))
-    )
+    one, two, z = (Option(None, Word(text, place), place) for text, place in (("1", 11), ("2", 18), ("z", 20)))
     quoted = (Option(None, Word("q", 35, '"'), 35), Option(None, Word("r", 41, "'"), 41))
     framers = (Spec("x", (), (one,), 9), Spec("y", (), (two, z), 16))
     assert tree == Spec("a/b-c", framers, (Option("k", Word("v", 31), 27), *quoted), 1)

@@ -14,11 +14,7 @@ class TakesTwo(Exactly):
     """Takes two frames for one where a second one follows."""
 
     def find(self, window: Any) -> Any:
-        return (
-            super().find(window)
-            if len(window.data) == 2
-            else (window.start, window.start + 4, window.start + 4)
-        )
+        return super().find(window) if len(window.data) == 2 else (window.start, window.start + 4, window.start + 4)
 
 
 def test_a_framer_stands_beside_length_prefix_and_line_on_frames_of_the_same_sizes() -> None:

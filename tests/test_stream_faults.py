@@ -48,9 +48,7 @@ async def test_no_weather_changes_frames(wire, frames):
 @pytest.mark.parametrize("fault", ["reset", "end"])
 async def test_a_cut_at_every_byte_gives_every_whole_frame_and_tells_the_rest(framer, fault):
     frames = [b"first", b"second"] if isinstance(framer, LengthPrefix) else ["first", "second"]
-    first, second = (
-        data if isinstance(data, bytes) else b"".join(data) for data in map(framer.encode, frames)
-    )
+    first, second = (data if isinstance(data, bytes) else b"".join(data) for data in map(framer.encode, frames))
     for at in range(len(first) + len(second)):
         wire = Wire(errors={at: ConnectionResetError(104, "reset")}) if fault == "reset" else Wire(end=at)
         client, server = memory_stream_pair(wire, framer=framer)

@@ -288,9 +288,7 @@ FLOODS = [
 
 @once
 @pytest.mark.parametrize(("begin", "flood"), FLOODS, ids=range(len(FLOODS)))
-async def test_a_flood_of_tiny_frames_of_padding_or_of_frames_that_nobody_gets_leaves_others_their_turn(
-    begin, flood
-):
+async def test_a_flood_of_tiny_frames_of_padding_or_of_frames_that_nobody_gets_leaves_others_their_turn(begin, flood):
     framer, data, options = flood
     client, server = memory_stream_pair(**options)
     client.write(data)

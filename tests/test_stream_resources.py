@@ -150,9 +150,7 @@ asyncio.run(main(sys.argv[1]))
 
 @pytest.mark.parametrize("how", ["open_frame", "relay"])
 def test_much_passes_in_less_than_4_mib(how):
-    ran = subprocess.run(
-        [sys.executable, "-c", GROWTH, how], capture_output=True, text=True, check=True, timeout=120
-    )
+    ran = subprocess.run([sys.executable, "-c", GROWTH, how], capture_output=True, text=True, check=True, timeout=120)
     assert int(ran.stdout) < 4 << 20
 
 

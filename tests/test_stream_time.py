@@ -47,9 +47,7 @@ async def fails_after(seconds, waiting):
     ({"min_rate": 10, "rate_grace": 2}, {}, b"x" * 50, 0.125, 2, "only 16 bytes of a frame after 2 s, min"),
     ({"min_rate": 10, "rate_grace": 2}, {}, b"x" * 49 + b"\n", 0.09, None, ""),
 ])  # fmt: skip
-async def test_a_read_gives_up_when_a_limit_is_passed_and_not_before(
-    options, limits, sent, pause, after, reason
-):
+async def test_a_read_gives_up_when_a_limit_is_passed_and_not_before(options, limits, sent, pause, after, reason):
     client, server = memory_stream_pair(**options)
     if "deadline" in limits:
         limits = {**limits, "deadline": now() + limits["deadline"]}

@@ -97,9 +97,7 @@ async def test_plaintext_sent_ahead_of_the_handshake_is_refused():
 async def test_a_handshake_that_waits_lets_the_loop_rest(monkeypatch):
     tries = []
     receive = MemoryTransport.receive_into
-    monkeypatch.setattr(
-        MemoryTransport, "receive_into", lambda end, buffer: tries.append(end) or receive(end, buffer)
-    )
+    monkeypatch.setattr(MemoryTransport, "receive_into", lambda end, buffer: tries.append(end) or receive(end, buffer))
     client, server = memory_stream_pair()
     tls = asyncio.ensure_future(ask_tls(client))
     await passes(50)

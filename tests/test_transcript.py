@@ -61,8 +61,6 @@ def test_what_is_missing_skipped_or_of_another_class_is_a_difference() -> None:
     assert difference(full, short) == ("event 2: a clean end", "event 2: nothing more")
     assert difference(full, full._replace(discards=[(0, 3, 5)])) == ("skipped []", "skipped [(0, 3, 5)]")
     for other in (2, 1.0, True, float("nan")):
-        assert difference(
-            Transcript([Event("frame", 1)], [], b""), Transcript([Event("frame", other)], [], b"")
-        )
+        assert difference(Transcript([Event("frame", 1)], [], b""), Transcript([Event("frame", other)], [], b""))
     errors = [Transcript([Event("frame", ValueError(text))], [], b"") for text in ("one", "other")]
     assert difference(errors[0], errors[1]) is None

@@ -71,9 +71,7 @@ SLOW = ("tests/test_stream_tls.py", "tests/test_stream_resources.py")
 _CPU_FACTOR = 5
 _LEAST_CPU = 20  # seconds, for the start of the interpreter and of pytest
 _MOST_TESTS = 90  # seconds of tests for one mutant, as they take with coverage on
-_PATIENCE = (
-    "--timeout=900"  # seconds for one test, which a busy machine may take; what hangs uses no CPU time
-)
+_PATIENCE = "--timeout=900"  # seconds for one test, which a busy machine may take; what hangs uses no CPU time
 _MEMORY = 4 << 30
 _PLAN = "MUTATION_PLAN"
 _HERE = Path(__file__).resolve().parent
@@ -89,9 +87,7 @@ class Place(NamedTuple):
     occurrence: int
 
     def __str__(self) -> str:
-        return (
-            f"{self.path}:{self.line}:{self.column} {self.operator.removeprefix('core/')} #{self.occurrence}"
-        )
+        return f"{self.path}:{self.line}:{self.column} {self.operator.removeprefix('core/')} #{self.occurrence}"
 
 
 def main() -> int:
@@ -102,16 +98,10 @@ def main() -> int:
     tests = [test for test in _expand(options.tests) if test not in options.skip]
     places = _draw(_places(sources), options.sample, options.seed)
     log = Path(options.log)
-    done = (
-        {entry["mutant"]: entry for entry in map(json.loads, log.read_text().splitlines())}
-        if log.exists()
-        else {}
-    )
+    done = {entry["mutant"]: entry for entry in map(json.loads, log.read_text().splitlines())} if log.exists() else {}
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         copy = Path(folder) / "tree"
-        shutil.copytree(
-            root, copy, ignore=shutil.ignore_patterns(".git", "*.so", "__pycache__", ".hypothesis")
-        )
+        shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".git", "*.so", "__pycache__", ".hypothesis"))
         baseline = _baseline(copy, tests, Path(options.log + ".baseline"))
         for number, place in enumerate(places, start=1):
             if str(place) not in done:
@@ -167,9 +157,7 @@ def _dull_spans(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
             nodes.append(node.annotation)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.returns:
             nodes.append(node.returns)
-        if isinstance(node, ast.Assert) or (
-            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        ):
+        if isinstance(node, ast.Assert) or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
             nodes.append(node)
         if isinstance(node, (ast.AnnAssign, ast.Assign)) and "TypeAlias" in ast.unparse(node):
             nodes.append(node)
@@ -219,8 +207,7 @@ def _covered(copy: Path) -> dict[str, dict[str, list[str]]]:
     for path in data.measured_files():
         contexts = data.contexts_by_lineno(path)
         lines[os.path.relpath(path, copy)] = {
-            str(line): sorted({name.partition("|")[0] for name in names if name})
-            for line, names in contexts.items()
+            str(line): sorted({name.partition("|")[0] for name in names if name}) for line, names in contexts.items()
         }
     return lines
 
@@ -263,11 +250,7 @@ def _try(copy: Path, place: Place, baseline: dict[str, Any]) -> dict[str, Any]:
 def _tests_of(place: Place, source: str, baseline: dict[str, Any]) -> list[str]:
     covered = baseline["lines"].get(place.path, {})
     statement = min(
-        (
-            node
-            for node in ast.walk(ast.parse(source))
-            if isinstance(node, ast.stmt) and _holds(node, place.line)
-        ),
+        (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt) and _holds(node, place.line)),
         key=lambda node: node.end_lineno - node.lineno,
         default=None,
     )
@@ -293,9 +276,7 @@ def _holds(node: ast.stmt, line: int) -> bool:
     return first <= line <= (node.end_lineno or first)
 
 
-def _pytest(
-    copy: Path, plan: Path, arguments: list[str], cpu: float | None
-) -> subprocess.CompletedProcess[str]:
+def _pytest(copy: Path, plan: Path, arguments: list[str], cpu: float | None) -> subprocess.CompletedProcess[str]:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         if cpu is not None:
@@ -355,9 +336,7 @@ def _plan() -> dict[str, Any]:
 @pytest.hookimpl(trylast=True)
 def pytest_configure() -> None:
     """Draw the same examples for each mutant, and shrink none: that a test fails is enough."""
-    settings.register_profile(
-        "mutation", settings(), derandomize=True, phases=(Phase.explicit, Phase.generate)
-    )
+    settings.register_profile("mutation", settings(), derandomize=True, phases=(Phase.explicit, Phase.generate))
     settings.load_profile("mutation")
 
 
@@ -366,9 +345,7 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     chosen = _plan().get("tests")
     if chosen is not None:
         order = {test: number for number, test in enumerate(chosen)}
-        items[:] = sorted(
-            (item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid]
-        )
+        items[:] = sorted((item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid])
 
 
 def pytest_runtest_logreport(report: Any) -> None:
@@ -381,9 +358,7 @@ def pytest_runtest_logreport(report: Any) -> None:
 def pytest_sessionfinish() -> None:
     """Write the durations down."""
     if "durations" in _plan():
-        Path(_plan()["durations"]).write_text(
-            json.dumps({"durations": _durations, "failed": sorted(_failed)})
-        )
+        Path(_plan()["durations"]).write_text(json.dumps({"durations": _durations, "failed": sorted(_failed)}))
 
 
 if __name__ == "__main__":

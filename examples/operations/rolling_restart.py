@@ -85,9 +85,7 @@ class Backend:
     async def start(self, *options: str) -> None:
         """Start a process, and wait until it says that it is ready."""
         where = [str(self.port), str(self.admin)]
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, "--serve", *where, *options
-        )
+        self.process = await asyncio.create_subprocess_exec(sys.executable, __file__, "--serve", *where, *options)
         self.told_at = float("inf")
         await wait_for(self.is_ready)
 

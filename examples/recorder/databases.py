@@ -53,9 +53,7 @@ def redis_replies(folder: Path) -> bytes:
         return wire.rest()
 
 
-@capture(
-    "redis-monitor", program="redis-server", package="redis-server", cuts={"line": cutters.delimited(b"\n")}
-)
+@capture("redis-monitor", program="redis-server", package="redis-server", cuts={"line": cutters.delimited(b"\n")})
 def redis_monitor(folder: Path) -> bytes:
     """What MONITOR tells one client while another runs 24 commands."""
     port = free_port()

@@ -85,9 +85,7 @@ def rsyslog_octet_counted(folder: Path) -> bytes:
         with running(*command) as process, connect(port, process) as talker:
             for number in range(count):
                 head = f"<{8 * (number % 4) + 6}>1 2026-01-02T03:04:{number:02}Z web1.example shop 42"
-                talker.send(
-                    f"{head} ID{number} - order {number} shipped, weight {'=' * (number * 5)}\n".encode()
-                )
+                talker.send(f"{head} ID{number} - order {number} shipped, weight {'=' * (number * 5)}\n".encode())
             with Wire(server.accept()[0]) as wire:
                 return wire.until(lambda seen: cutters.count(COUNTED, seen) == count)
 

@@ -49,9 +49,7 @@ def bind9_dns(folder: Path) -> bytes:
             wire.until(lambda seen, number=number: cutters.count(ANSWERS, seen) == number)
         wire.send(query(9, "example", AXFR))
         # One record to a message; the start of authority opens and closes the transfer (RFC 5936, 2.2).
-        return wire.until(
-            lambda seen: cutters.count(ANSWERS, seen) == len(questions) + 3 + len(hosts) + len(texts) + 1
-        )
+        return wire.until(lambda seen: cutters.count(ANSWERS, seen) == len(questions) + 3 + len(hosts) + len(texts) + 1)
 
 
 CONTENT = b"protobuf:dnstap.Dnstap"

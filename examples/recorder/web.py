@@ -17,9 +17,7 @@ def nginx(folder: Path, port: int) -> list[str]:
     """Write a site of two files and return the command that serves it."""
     site = folder / "site"
     site.mkdir()
-    (site / "poem.txt").write_text(
-        "".join(f"line {number}: {'la ' * (number % 9)}\n" for number in range(400))
-    )
+    (site / "poem.txt").write_text("".join(f"line {number}: {'la ' * (number % 9)}\n" for number in range(400)))
     (site / "index.html").write_text("<!doctype html>\n<title>example</title>\n")
     for path in site.iterdir():
         os.utime(path, (1_700_000_000, 1_700_000_000))

@@ -103,9 +103,7 @@ class Compressed(Source):
         places = [place for _, place in self.places] + [self.size]
         snapped = sorted({places[min(bisect_left(places, border), len(places) - 1)] for border in borders})
         if len(snapped) < len(borders) and len(self.places) == 1:
-            logger.warning(
-                "%s is one %s stream, which cannot be divided: it is one split", self.url, self.kind
-            )
+            logger.warning("%s is one %s stream, which cannot be divided: it is one split", self.url, self.kind)
         return snapped
 
     def read_beside(self, suffix: str, most: int) -> bytes | None:

@@ -293,9 +293,7 @@ def check_unchanged(
         sizes = f"{counted(size, 'byte')} then, {size_now} now"
         raise ArchiveError(f"it is {how} than when it was planned: {sizes}; plan again", url=url)
     if size_now == size and version_now != version:
-        raise ArchiveError(
-            f"it has changed since it was planned ({version}, {version_now}); plan again", url=url
-        )
+        raise ArchiveError(f"it has changed since it was planned ({version}, {version_now}); plan again", url=url)
 
 
 def _check_size(url: str, size: int, most: int) -> None:

@@ -187,9 +187,7 @@ def _check_whole(splits: list[Split]) -> None:
     place: tuple[Any, int] = (None, 0)
     for split in splits:
         if split.start and place != (split.source, split.start):
-            raise ValueError(
-                f"{split} does not follow the split before it: stitch all of a plan, in its order"
-            )
+            raise ValueError(f"{split} does not follow the split before it: stitch all of a plan, in its order")
         place = (split.source, split.stop)
 
 

@@ -156,9 +156,7 @@ def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
       framestream repair events.bin --framer protobuf --dry-run
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     try:
-        done = repair_archive(
-            file_of(file, changed=True), options.get_framer(spec), force=force, dry_run=dry_run
-        )
+        done = repair_archive(file_of(file, changed=True), options.get_framer(spec), force=force, dry_run=dry_run)
     except FramingError as error:
         report(file, _without_source(error))
         complain(f"{file}: this is not a torn end, or not a file of these frames; --force cuts off the rest")

@@ -122,9 +122,7 @@ def file_of(place: str, *, changed: bool = False) -> str:
         return place
     if place.startswith("sample:"):
         if changed:
-            raise click.UsageError(
-                f"{place} comes with framestream and is only read; name a file of your own"
-            )
+            raise click.UsageError(f"{place} comes with framestream and is only read; name a file of your own")
         return str(_sample(place.removeprefix("sample:")))
     if place == "-" or place.startswith(_URLS):
         raise click.UsageError(f"{place!r} is no file; framestream cut SPEC PLACE --stats reads a stream")

@@ -177,9 +177,7 @@ def _update(folder: Path, words: dict[str, str], before: dict[str, str | None]) 
         elif not _is_theirs(place, words):
             written[place], count = _merged(target, present, ancestor or "", text)
             conflicts += count
-            told.append(
-                f"merged {target}" + (f": {counted(count, 'conflict')}, see <<<<<<<" if count else "")
-            )
+            told.append(f"merged {target}" + (f": {counted(count, 'conflict')}, see <<<<<<<" if count else ""))
     _write(folder, written | _record_of(words, rendered))
     click.echo("\n".join(told) or f"{words['distribution']} is up to date")
     return int(conflicts > 0)

@@ -28,9 +28,7 @@ _LONG: Final = 8 << 20  # bytes of a file that takes long enough to wonder
 _LAYOUT: Final = frozenset("\t\r\n")
 # Control characters and the overrides of direction, which a terminal obeys instead of showing them, and lone
 # surrogates, which stand for bytes that are not UTF-8. Other text that Python calls unprintable is unchanged.
-_OBEYED: Final = re.compile(
-    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_OBEYED: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Printer:

@@ -82,9 +82,7 @@ def framers(name: str | None, levels: bool) -> None:
         with prints_aside():
             found = [(info, _level(info)) if levels else (info,) for info in framestream.available_framers()]
         heading = ("NAME", *(["LEVEL"] if levels else ()), "FROM", "WHAT IT CUTS")
-        print_table(
-            heading, ((info.name, *rated, info.distribution, prose(info.summary)) for info, *rated in found)
-        )
+        print_table(heading, ((info.name, *rated, info.distribution, prose(info.summary)) for info, *rated in found))
         return
     with prints_aside():
         factory = manager.factory(name)
@@ -289,9 +287,7 @@ def plugins(context: click.Context, as_json: bool, levels: bool) -> None:
 
 @plugins.command("check", short_help="Try each plugin and each of its framers.")
 @click.argument("names", nargs=-1)
-@click.option(
-    "--badge", "picture", type=click.Path(path_type=Path), help="Write the lowest level here, as SVG."
-)
+@click.option("--badge", "picture", type=click.Path(path_type=Path), help="Write the lowest level here, as SVG.")
 def check_plugins(names: tuple[str, ...], picture: Path | None) -> int:
     """Check that plugins load, that no two claim a name, and that their framers keep the contract.
 

@@ -130,9 +130,7 @@ def refuse_truncated(payload: bytes) -> NoReturn:
     raise PayloadError(f"nothing can be made of the first {counted(len(payload), 'byte')} alone")
 
 
-def still_missing(
-    more: NeedMore, inner: Window, window: Window, memo: Any, *, settles: bool = True
-) -> NeedMore:
+def still_missing(more: NeedMore, inner: Window, window: Window, memo: Any, *, settles: bool = True) -> NeedMore:
     """Return what a condition still needs that was asked with its own window; `memo` wraps its memo.
 
     With `settles` false, payload that is final to the condition is not final here.
@@ -148,9 +146,7 @@ def still_missing(
     )
 
 
-def check_own_limit(
-    condition: ReadCondition[Any], data: bytes | bytearray, begin: int, size: int, extent: int
-) -> None:
+def check_own_limit(condition: ReadCondition[Any], data: bytes | bytearray, begin: int, size: int, extent: int) -> None:
     """Hold a part of a frame to its condition's own limit; the decoder holds the whole frame to its limit."""
     limit = condition.max_size
     if limit is None or (size <= limit and extent <= limit + condition.overhead):

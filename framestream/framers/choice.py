@@ -53,9 +53,7 @@ class When(Over[T], Framer[T]):
 
     name = "when"
 
-    beginnings: Annotated[
-        bytes | tuple[bytes, ...], "What the frame begins with: bytes, or several to choose from."
-    ]
+    beginnings: Annotated[bytes | tuple[bytes, ...], "What the frame begins with: bytes, or several to choose from."]
     condition: Annotated[ReadCondition[T], "Reads the frame, from its first byte."]
     _: KW_ONLY
     one_of: Annotated[bytes, "Single bytes, each of which is also a beginning."] = b""
@@ -187,11 +185,7 @@ class FirstOf(Framer[T]):
         """Return the nearest of the places where the alternatives' frames may begin."""
         found = [alternative.find_start(window) for alternative in self.alternatives]
         nearest = min((place for place in found if isinstance(place, int)), default=None)
-        unclear = [
-            window.start if more.resume is None else more.resume
-            for more in found
-            if isinstance(more, NeedMore)
-        ]
+        unclear = [window.start if more.resume is None else more.resume for more in found if isinstance(more, NeedMore)]
         if nearest is not None and all(nearest <= place for place in unclear):
             return nearest
         return NeedMore(resume=min(unclear))

@@ -158,9 +158,7 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
 
     def __post_init__(self) -> None:
         check_count("max_size", self.max_size, optional=True)
-        delimiters: tuple[Any, ...] = (
-            self.delimiters if isinstance(self.delimiters, tuple) else (self.delimiters,)
-        )
+        delimiters: tuple[Any, ...] = self.delimiters if isinstance(self.delimiters, tuple) else (self.delimiters,)
         if not delimiters:
             raise ValueError("no delimiter is given")
         for delimiter in delimiters:
@@ -168,9 +166,7 @@ class Delimiter(DelimiterSearch[bytes], metaclass=Interned):
                 raise ValueError(f"delimiter {delimiter!r} is not bytes, one or more")
         for delimiter, other in product(delimiters, repeat=2):
             if other in delimiter[:-1]:
-                raise ValueError(
-                    f"delimiter {delimiter!r} can never end a frame: {other!r} in it ends one first"
-                )
+                raise ValueError(f"delimiter {delimiter!r} can never end a frame: {other!r} in it ends one first")
         object.__setattr__(self, "delimiters", delimiters)
         self._adopt(delimiters)
 

@@ -52,9 +52,7 @@ class Body(Generic[T]):
 
     __slots__ = ("field", "make", "trailer")
 
-    def __init__(
-        self, field: int | ReadCondition[Any], make: Callable[[Any], T], *, trailer: bytes = b""
-    ) -> None:
+    def __init__(self, field: int | ReadCondition[Any], make: Callable[[Any], T], *, trailer: bytes = b"") -> None:
         if trailer and not isinstance(field, int):
             raise TypeError(f"{field} says itself where it ends; its body takes no trailer")
         if type(field) is not int:
@@ -359,9 +357,7 @@ def _decoded(condition: ReadCondition[Any], found: Found, inner: Window, *, leni
         raise
     except Exception as error:
         if not lenient:
-            raise FramingError(
-                f"a field cannot be decoded: {reason_of(error)}", position=inner.start
-            ) from error
+            raise FramingError(f"a field cannot be decoded: {reason_of(error)}", position=inner.start) from error
         return Failure(reason_of(error))
 
 

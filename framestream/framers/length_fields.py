@@ -176,9 +176,7 @@ class Digits(LengthField):
         """Write the number, with leading zeros if their number is fixed."""
         text = b"%d" % length if self.base == 10 else b"%x" % length
         if length < 0 or len(text) > self.digits:
-            raise EncodeError(
-                f"length {length} does not fit into {counted(self.digits, f'{self._kind} digit')}"
-            )
+            raise EncodeError(f"length {length} does not fit into {counted(self.digits, f'{self._kind} digit')}")
         return text + self.terminator if self.terminator else text.zfill(self.digits)
 
 

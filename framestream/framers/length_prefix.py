@@ -75,12 +75,8 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
     strip: Annotated[int | None, "What to strip from the front: the header unless given. Bytes."] = None
     format: Annotated[Format, "How the length is written."] = "binary"
     terminator: Annotated[bytes, "What ends a decimal or hex length that has no fixed size."] = b""
-    canonical: Annotated[bool, "Refuse lengths written longer than needed, such as with leading zeros."] = (
-        False
-    )
-    length: Annotated[
-        Callable[[bytes], int] | None, "Turns the bytes of the length field into the length."
-    ] = None
+    canonical: Annotated[bool, "Refuse lengths written longer than needed, such as with leading zeros."] = False
+    length: Annotated[Callable[[bytes], int] | None, "Turns the bytes of the length field into the length."] = None
     max_size: Annotated[int | None, "The largest payload. Bytes."] = None
 
     def __post_init__(self) -> None:

@@ -136,25 +136,19 @@ class Nested(Loading[T]):
             if type(found) is NeedMore or found[2] > size:
                 if start and start == size:
                     raise PayloadError("payload holds no frame, only padding")
-                raise PayloadError(
-                    f"payload of {counted(size, 'byte')} is cut short: its inner frame has no end"
-                )
+                raise PayloadError(f"payload of {counted(size, 'byte')} is cut short: its inner frame has no end")
             check_own_limit(inner, value, start, found[1] - found[0], found[2] - start)
             frame: T = complete(inner, found, value)
         except FramingError as error:
             place = f" at byte {error.position}" if error.position is not None else ""
-            raise PayloadError(
-                f"payload is no {inner.name or type(inner).__name__}{place}: {error.reason}"
-            ) from error
+            raise PayloadError(f"payload is no {inner.name or type(inner).__name__}{place}: {error.reason}") from error
         if found[2] < size:
             window.start = window.resume = found[2]
             window.memo = None
             with suppress(FramingError):
                 find_past_padding(inner, window)
             if window.start < size:
-                raise PayloadError(
-                    f"payload of {counted(size, 'byte')}, but its inner frame ends after {found[2]}"
-                )
+                raise PayloadError(f"payload of {counted(size, 'byte')}, but its inner frame ends after {found[2]}")
         return frame
 
     def encode(self, frame: T) -> list[bytes]:

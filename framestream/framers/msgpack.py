@@ -82,9 +82,9 @@ class Msgpack(Framer[Any], metaclass=Interned):
     object_pairs_hook: Annotated[
         Callable[[list[tuple[Any, Any]]], Any] | None, "Turns each map, as a list of pairs, into a value."
     ] = None
-    ext_hook: Annotated[
-        Callable[[int, bytes], Any] | None, "Turns the type and data of an extension into a value."
-    ] = None
+    ext_hook: Annotated[Callable[[int, bytes], Any] | None, "Turns the type and data of an extension into a value."] = (
+        None
+    )
     default: Annotated[
         Callable[[Any], Any] | None, "Turns an object that msgpack cannot write into one that it can."
     ] = None

@@ -153,9 +153,7 @@ class HeaderThenBody(Loading[Any]):
     name = "header-then-body"
 
     header: Annotated[ReadCondition[Any], "Reads the header."]
-    body: Annotated[
-        Callable[[Any], ReadCondition[Any]], "Receives the decoded header; returns what reads the body."
-    ]
+    body: Annotated[Callable[[Any], ReadCondition[Any]], "Receives the decoded header; returns what reads the body."]
     _: KW_ONLY
     combine: Annotated[Callable[[Any, Any], Any] | None, "Makes the frame from header and body."] = None
     separate: Annotated[Callable[[Any], tuple[Any, Any]] | None, "Splits a frame into both."] = None

@@ -154,9 +154,7 @@ async def connect(
         raise attempts.failed(seconds=timeout) from error
 
 
-def _context(
-    endpoint: Endpoint, tls: ssl.SSLContext | bool | None, alpn: tuple[str, ...]
-) -> ssl.SSLContext | None:
+def _context(endpoint: Endpoint, tls: ssl.SSLContext | bool | None, alpn: tuple[str, ...]) -> ssl.SSLContext | None:
     if not isinstance(tls, ssl.SSLContext | bool | None):
         raise TypeError(f"tls is {tls!r}; it must be a context, True, False or None")
     implied = isinstance(endpoint, Tcp) and endpoint.tls
@@ -241,9 +239,7 @@ class Attempts:
                 elif not running:
                     raise self.failed()
                 pause = self._delay if len(tasks) < len(addresses) else None
-                done, running = await asyncio.wait(
-                    running, timeout=pause, return_when=asyncio.FIRST_COMPLETED
-                )
+                done, running = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 winner = next((sock for task in done if (sock := task.result())), None)
             return winner
         finally:
@@ -343,9 +339,7 @@ async def _open_pipe(endpoint: Pipe) -> PipeTransport:
             return PipeTransport(None, await _open_for_writing(endpoint))
         return PipeTransport(await _open_for_reading(endpoint))
     except OSError as error:
-        raise ConnectError(
-            f"cannot open {endpoint.path}: {describe_os_error(error)}", url=str(endpoint)
-        ) from error
+        raise ConnectError(f"cannot open {endpoint.path}: {describe_os_error(error)}", url=str(endpoint)) from error
 
 
 def _open_now(endpoint: Pipe, flags: int) -> int:

@@ -78,9 +78,7 @@ async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[soc
                 raise
 
 
-def _bind_all(
-    places: list[tuple[int, Any]], port: int, backlog: int, reuse_port: bool
-) -> list[socket.socket]:
+def _bind_all(places: list[tuple[int, Any]], port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:
     bound: list[socket.socket] = []
     absent = None
     with ExitStack() as unless_bound:
@@ -165,9 +163,7 @@ def activated_sockets(name: str = "", environment: Mapping[str, str] = os.enviro
     """
     url = f"systemd:{name}"
     if environment.get("LISTEN_PID") != str(os.getpid()):
-        raise AddressError(
-            "no socket was passed to this process (LISTEN_PID names another, or none)", url=url
-        )
+        raise AddressError("no socket was passed to this process (LISTEN_PID names another, or none)", url=url)
     text = environment.get("LISTEN_FDS", "0")
     if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
         raise AddressError(f"LISTEN_FDS is {text[:40]!r}; it must be the number of sockets passed", url=url)

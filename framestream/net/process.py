@@ -214,9 +214,7 @@ async def connect_process(
         raise ValueError("stderr=PIPE would never be read; pass a file or subprocess.DEVNULL")
     check_options({name: value for name, value in stream_options.items() if not name.endswith("framer")})
     program = Program(argv[0]) if can_watch_descriptors() else LoopPipes(argv[0])
-    start = partial(
-        asyncio.get_running_loop().subprocess_exec, lambda: program, *argv, stderr=stderr, cwd=cwd, env=env
-    )
+    start = partial(asyncio.get_running_loop().subprocess_exec, lambda: program, *argv, stderr=stderr, cwd=cwd, env=env)
     transport: Transport
     try:
         if isinstance(program, LoopPipes):

@@ -520,9 +520,7 @@ class Server:
         if now >= self._tell_of_strangers_from:
             self._tell_of_strangers_from, level = now + TELL_AGAIN, logging.WARNING
         trusted = listed([str(network) for network in balancers.networks])
-        what = (
-            f"connection refused: it comes from none of the trusted networks ({trusted or 'there are none'})"
-        )
+        what = f"connection refused: it comes from none of the trusted networks ({trusted or 'there are none'})"
         self._log(level, what, peer=peer)
 
     def _is_check(self, stream: IOStream) -> bool:

@@ -174,9 +174,7 @@ def _unix_at(path: str, url: str) -> Unix:
     if path.startswith("@"):
         what, limit = "the name, with its @,", _MAX_UNIX_ADDRESS
     if (size := len(os.fsencode(path))) > limit:
-        raise AddressError(
-            f"{what} in {url!r} has {size} bytes; a Unix socket's has {limit} at most", url=url
-        )
+        raise AddressError(f"{what} in {url!r} has {size} bytes; a Unix socket's has {limit} at most", url=url)
     return Unix(path)
 
 

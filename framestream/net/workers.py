@@ -283,9 +283,7 @@ class WorkerServer(Server):
         except BaseException:
             await self._drain(0)
             raise
-        self._monitors = [
-            asyncio.ensure_future(self._monitor(place)) for place in range(self._service.workers)
-        ]
+        self._monitors = [asyncio.ensure_future(self._monitor(place)) for place in range(self._service.workers)]
 
     async def _monitor(self, place: int) -> None:
         loop = asyncio.get_running_loop()

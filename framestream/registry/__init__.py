@@ -120,9 +120,7 @@ def _build(spec: Spec) -> ReadCondition[Any]:
     with blame(f"{spec.name!r}{of_whom} makes no framer", plugin=spec.name, ours=(SpecError, PluginError)):
         framer = build_framer(factory, spec._replace(framers=tuple(_with_flags(spec.framers))), _build)
         if not isinstance(framer, ReadCondition):
-            raise PluginError(
-                f"{spec.name!r}{of_whom} makes {framer!r:.200}, which is not a framer", plugin=spec.name
-            )
+            raise PluginError(f"{spec.name!r}{of_whom} makes {framer!r:.200}, which is not a framer", plugin=spec.name)
         return framer
 
 

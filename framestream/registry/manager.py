@@ -249,13 +249,9 @@ class PluginManager:
             elif others:
                 problems.append(_claimed(name, [plugin, *others]))
             elif not NAME.fullmatch(name):
-                problems.append(
-                    f"'{name}' is not a name that a spec string can hold: letters and digits of ASCII"
-                )
+                problems.append(f"'{name}' is not a name that a spec string can hold: letters and digits of ASCII")
             elif name not in plugin.names:
-                problems.append(
-                    f"{name!r} is not an entry point: it is not found before its plugin is loaded"
-                )
+                problems.append(f"{name!r} is not an entry point: it is not found before its plugin is loaded")
         return problems
 
     def notices(self) -> list[str]:

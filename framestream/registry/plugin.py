@@ -64,9 +64,7 @@ class Plugin:
         own: bool = False,
     ) -> None:
         # Anything in the metadata must be printable, and letters that look alike must differ.
-        self.distribution, self.version, self.module, *names = map(
-            _plain, (distribution, version, module, *points)
-        )
+        self.distribution, self.version, self.module, *names = map(_plain, (distribution, version, module, *points))
         self.names = tuple(names)
         self.state: State = "installed"
         self.reason = ""
@@ -198,9 +196,7 @@ class Plugin:
         module = sys.modules.get(getattr(found, "__module__", ""))
         contract = getattr(found, "framestream_contract", getattr(module, "framestream_contract", CONTRACT))
         if type(contract) is not int or contract < 1:
-            raise PluginDefect(
-                f"framestream_contract is {contract!r}; it must be a number such as {CONTRACT}"
-            )
+            raise PluginDefect(f"framestream_contract is {contract!r}; it must be a number such as {CONTRACT}")
         self.contract = contract
         if contract > CONTRACT:
             known = f"this framestream knows {CONTRACT}: upgrade it"

@@ -262,9 +262,7 @@ class AwaitedRead(PendingRead):
 
     # The part of a future that its task uses
 
-    def add_done_callback(
-        self, callback: Callable[[AwaitedRead], object], *, context: Context | None = None
-    ) -> None:
+    def add_done_callback(self, callback: Callable[[AwaitedRead], object], *, context: Context | None = None) -> None:
         """Store the callback of the one task that awaits this."""
         self.callback = callback
         self.context = context
@@ -456,9 +454,7 @@ class FrameHandler(PendingRead):
 
     __slots__ = ("_callback", "_callbacks", "_context", "_due", "_paused")
 
-    def __init__(
-        self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]
-    ) -> None:
+    def __init__(self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]) -> None:
         super().__init__(stream, condition)
         check_function("callback", callback)
         self._callback = callback

@@ -125,9 +125,7 @@ class Requests(Generic[T]):
         )
 
     def _lost(self) -> StreamClosed:
-        return StreamClosed(
-            "stream ended before the answer came", real_error=self._error or self._stream.error
-        )
+        return StreamClosed("stream ended before the answer came", real_error=self._error or self._stream.error)
 
     async def _read(self, frames: Frames[T]) -> None:
         try:
@@ -174,9 +172,7 @@ class Requests(Generic[T]):
         await asyncio.wait([self._reading])
 
 
-async def handle_frames(
-    stream: IOStream[T], handler: Callable[[T], Awaitable[object]], *, most: int = 64
-) -> None:
+async def handle_frames(stream: IOStream[T], handler: Callable[[T], Awaitable[object]], *, most: int = 64) -> None:
     """Call a coroutine function for each frame, in a task each; return when the stream and they have ended.
 
     At most `most` of them run at once. Meanwhile no further frame is read, so the peer is slowed down.

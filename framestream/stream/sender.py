@@ -103,9 +103,7 @@ class Sender:
     )
     # fmt: on
 
-    def __init__(
-        self, stream: IOStream, transport: Transport, receiver: Receiver, settings: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, stream: IOStream, transport: Transport, receiver: Receiver, settings: Mapping[str, Any]) -> None:
         self.transport = transport
         self.state: State = READY
         self.size = 0

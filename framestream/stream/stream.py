@@ -233,9 +233,7 @@ class IOStream(Generic[F]):
         self, condition: Condition[Any] = ..., *, callback: OnBytes, **limits: Unpack[StreamingLimits]
     ) -> None: ...
     @overload
-    def read(
-        self, condition: Condition[Any] = ..., **limits: Unpack[StreamingLimits]
-    ) -> Awaitable[bytes]: ...
+    def read(self, condition: Condition[Any] = ..., **limits: Unpack[StreamingLimits]) -> Awaitable[bytes]: ...
     def read(self, condition: Condition[Any] = None, **options: Any) -> Any:
         """Return the next frame, waiting for it if needed. Cancelling consumes nothing.
 
@@ -363,9 +361,7 @@ class IOStream(Generic[F]):
         """Return exactly `size` bytes; with `partial`, at least one and at most `size`."""
         return self.read(Available(size) if partial and size else Exactly(size), **options)
 
-    def read_until(
-        self, delimiter: bytes | tuple[bytes, ...], *, max_bytes: int | None = None, **options: Any
-    ) -> Any:
+    def read_until(self, delimiter: bytes | tuple[bytes, ...], *, max_bytes: int | None = None, **options: Any) -> Any:
         """Return all bytes up to a delimiter, and the delimiter.
 
         If that is more than `max_bytes`, it is a `FrameTooLarge` and the stream is closed.

@@ -318,9 +318,7 @@ def _place(error: BaseException) -> str:
     """
     own, core = Path(__file__).parents[:2]
     frames = list(
-        dropwhile(
-            lambda it: Path(it.filename).parent in (own, core), traceback.extract_tb(error.__traceback__)
-        )
+        dropwhile(lambda it: Path(it.filename).parent in (own, core), traceback.extract_tb(error.__traceback__))
     )
     if not frames:
         return ""

@@ -239,9 +239,7 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> None:
     compare_cost(pair, meters, "examined", f"split looks at the same bytes again: {what}", hint)
     for by in WAYS[:2]:
         meters = _metered(framer, pair, partial(transcript, by=by, max_frame_size=UNLIMITED))
-        compare_cost(
-            pair, meters, "examined", f"the decoder has the same bytes looked at again: {what}", hint
-        )
+        compare_cost(pair, meters, "examined", f"the decoder has the same bytes looked at again: {what}", hint)
 
 
 def check_memory(suite: Suite) -> None:

@@ -68,9 +68,7 @@ class FrontEnd(Protocol):
 class Opener(Protocol):
     """Makes a front end over a connected socket, which it owns from then on."""
 
-    def __call__(
-        self, sock: socket.socket, framer: Any = None, send_framer: Any = None, **options: Any
-    ) -> FrontEnd:
+    def __call__(self, sock: socket.socket, framer: Any = None, send_framer: Any = None, **options: Any) -> FrontEnd:
         """Open one.
 
         Args:

@@ -122,9 +122,7 @@ def fuzz_framer(
     return report
 
 
-def _run(
-    framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, seed: int, report: FuzzReport
-) -> None:
+def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, seed: int, report: FuzzReport) -> None:
     way = st.fixed_dictionaries(
         {"by": st.sampled_from(WAYS[:3])},
         optional={"max_size": st.integers(0, 24), "on_oversize": st.sampled_from(POLICIES)},
@@ -160,9 +158,7 @@ def _run(
         ) from None
 
 
-def _compare(
-    framer: ReadCondition[Any], chunks: list[bytes], way: Any, draws: int | None, report: FuzzReport
-) -> None:
+def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: Any, draws: int | None, report: FuzzReport) -> None:
     """Read a stream in two ways: as a whole and in chunks, or literally and by methods chosen at random."""
     whole = [b"".join(chunks)]
     expected: Transcript | Reading
@@ -204,9 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for framer in framers:
         seeds, iterations = streams or seeds_for(framer), -(-options.iterations // share)
         try:
-            found: object = fuzz_framer(
-                framer, seeds, iterations=iterations, seconds=seconds, seed=options.seed
-            )
+            found: object = fuzz_framer(framer, seeds, iterations=iterations, seconds=seconds, seed=options.seed)
         except ConformanceError as error:
             found, status = error, 1
         print(found, flush=True)

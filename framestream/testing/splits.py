@@ -75,9 +75,7 @@ def check_splits(suite: Suite) -> None:
     check_archives(suite.framer, wires, archives=_ARCHIVES, seed=suite.seed)
 
 
-def check_archives(
-    framer: ReadCondition[Any], seeds: Sequence[bytes], *, archives: int, seed: int = 0
-) -> None:
+def check_archives(framer: ReadCondition[Any], seeds: Sequence[bytes], *, archives: int, seed: int = 0) -> None:
     """Hold random archives, made of these streams and divided at random, to the whole of each.
 
     Raises:
@@ -226,9 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             with under("splits", framer):
                 check_archives(framer, seeds, archives=options.archives, seed=options.seed)
-            told: object = (
-                f"{describe_framer(framer)}: {options.archives} archives in {time.monotonic() - began:.0f} s"
-            )
+            told: object = f"{describe_framer(framer)}: {options.archives} archives in {time.monotonic() - began:.0f} s"
         except Untried as reason:
             told = f"{describe_framer(framer)}: {reason}"
         except ConformanceError as error:

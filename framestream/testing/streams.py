@@ -324,9 +324,7 @@ def _check_limit(suite: Suite, wire: bytes, cuts: list[Cut], limit: int, policy:
             )
 
 
-def _check_verdict(
-    framer: ReadCondition[Any], wire: bytes, cuts: Iterable[Cut], limit: int, got: Transcript
-) -> None:
+def _check_verdict(framer: ReadCondition[Any], wire: bytes, cuts: Iterable[Cut], limit: int, got: Transcript) -> None:
     refused = {event.offset for event in got.events if event.kind == "FrameTooLarge"}
     refused |= {place for place, _, _ in got.discards}
     for cut in cuts:

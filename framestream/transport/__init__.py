@@ -33,9 +33,7 @@ __all__ = [
 _watching: dict[type[asyncio.AbstractEventLoop], bool] = {}  # testing a loop costs as much as a system call
 
 
-def transport_over(
-    sock: socket.socket, loop: asyncio.AbstractEventLoop | None = None, peer: str = ""
-) -> Transport:
+def transport_over(sock: socket.socket, loop: asyncio.AbstractEventLoop | None = None, peer: str = "") -> Transport:
     """Return a transport for this loop over a connected socket, which may speak TLS already.
 
     Args:

@@ -127,9 +127,7 @@ class TLSTransport(Transport):
         self._incoming.write(received)
         self._start(
             inner,
-            context.wrap_bio(
-                self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
-            ),
+            context.wrap_bio(self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname),
             truncation_is_end,
         )
 

@@ -88,9 +88,7 @@ class Cobs(Framer[bytes]):
 
     def _checked(self, stuffed: bytes) -> bytes:
         if self.max_size is not None and len(stuffed) > self.max_size:
-            raise EncodeError(
-                f"stuffed packet of {counted(len(stuffed), 'byte')} exceeds the limit {self.max_size}"
-            )
+            raise EncodeError(f"stuffed packet of {counted(len(stuffed), 'byte')} exceeds the limit {self.max_size}")
         return stuffed
 
 

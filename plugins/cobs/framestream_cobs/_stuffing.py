@@ -65,9 +65,7 @@ def _pieces(stuffed: bytes, size: int, *, reduced: bool) -> list[bytes]:
         pieces.append(stuffed[index + 1 : stop])
         if stop > size:
             if not reduced:
-                raise ValueError(
-                    f"code {code} at {index} reaches {counted(stop - size, 'byte')} beyond the end"
-                )
+                raise ValueError(f"code {code} at {index} reaches {counted(stop - size, 'byte')} beyond the end")
             pieces.append(stuffed[index : index + 1])
         elif code <= _LONGEST and stop < size:
             pieces.append(b"\0")

@@ -23,9 +23,7 @@ pytestmark = [
 @pytest.fixture(params=["cobs", "cobsr"])
 def pair(request: pytest.FixtureRequest) -> tuple[Cobs, Any]:
     """Return a framer, and the module that does the same."""
-    theirs = pytest.importorskip(
-        f"cobs.{request.param}", reason="cobs is not installed, see plugins/install_peers.sh"
-    )
+    theirs = pytest.importorskip(f"cobs.{request.param}", reason="cobs is not installed, see plugins/install_peers.sh")
     return (Cobs() if request.param == "cobs" else CobsR()), theirs
 
 

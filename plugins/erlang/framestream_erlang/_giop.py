@@ -33,9 +33,7 @@ class Giop(Framer[bytes]):
 
     name = "giop"
     synchronises = "likely"
-    examples: ClassVar[dict[bytes, list[bytes]]] = {
-        b"GIOP\1\2\0\0\0\0\0\4abcd": [b"GIOP\1\2\0\0\0\0\0\4abcd"]
-    }
+    examples: ClassVar[dict[bytes, list[bytes]]] = {b"GIOP\1\2\0\0\0\0\0\4abcd": [b"GIOP\1\2\0\0\0\0\0\4abcd"]}
     malformed: ClassVar[dict[bytes, str]] = {b"GIOX": "does not begin with", b"GIOP\2": "GIOP of version 2"}
     peers = ("Erlang/OTP 25 (erts 13.1.5)",)
 

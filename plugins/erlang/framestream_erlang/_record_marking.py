@@ -46,9 +46,7 @@ class RecordMarking(Framer[bytes]):
     """
 
     name = "record-marking"
-    examples: ClassVar[dict[bytes, list[bytes]]] = {
-        b"\x80\0\0\5hello\0\0\0\3hel\x80\0\0\2lo": [b"hello", b"hello"]
-    }
+    examples: ClassVar[dict[bytes, list[bytes]]] = {b"\x80\0\0\5hello\0\0\0\3hel\x80\0\0\2lo": [b"hello", b"hello"]}
     malformed: ClassVar[dict[bytes, str]] = {}
     peers = ("Erlang/OTP 25 (erts 13.1.5)",)
     overhead = _MARK
@@ -105,9 +103,7 @@ class RecordMarking(Framer[bytes]):
         pieces = list(self._fragments(bytes_of(frame, copy=False)))
         size = sum(map(len, pieces)) - _MARK
         if self.max_size is not None and size > self.max_size:
-            raise EncodeError(
-                f"record of {counted(size, 'byte')} with its marks exceeds the limit {self.max_size}"
-            )
+            raise EncodeError(f"record of {counted(size, 'byte')} with its marks exceeds the limit {self.max_size}")
         return pieces
 
     def _fragments(self, record: bytes) -> Iterator[bytes]:

@@ -30,9 +30,7 @@ class Tpkt(Framer[bytes]):
     """
 
     name = "tpkt"
-    examples: ClassVar[dict[bytes, list[bytes]]] = {
-        b"\3\0\0\7\2\xf0\x80\3\0\0\x0brequest": [b"\2\xf0\x80", b"request"]
-    }
+    examples: ClassVar[dict[bytes, list[bytes]]] = {b"\3\0\0\7\2\xf0\x80\3\0\0\x0brequest": [b"\2\xf0\x80", b"request"]}
     malformed: ClassVar[dict[bytes, str]] = {b"\2": "TPKT of version 2", b"\3\0\0\0": "TPKT of 0 bytes"}
     peers = ("Erlang/OTP 25 (erts 13.1.5)",)
     overhead = _HEADER
@@ -48,9 +46,7 @@ class Tpkt(Framer[bytes]):
             return NeedMore(_HEADER)
         length = data[start + 2] << 8 | data[start + 3]
         if length < _LEAST:
-            raise FramingError(
-                f"TPKT of {counted(length, 'byte')}, it must be at least {_LEAST}", position=start + 2
-            )
+            raise FramingError(f"TPKT of {counted(length, 'byte')}, it must be at least {_LEAST}", position=start + 2)
         return start + _HEADER, start + length, start + length
 
     def split(self, window: Window) -> tuple[list[bytes], int]:

@@ -171,9 +171,7 @@ def test_the_limit_holds_for_all_fragments_together() -> None:
     assert list(iter_frames(wire, RecordMarking(max_size=13))) == [b"hello"]
     with pytest.raises(FrameTooLarge, match="exceeds the limit"):
         list(iter_frames(wire, RecordMarking(max_size=12)))
-    assert list(iter_frames(wire + b"\x80\0\0\1!", RecordMarking(max_size=12), on_oversize="discard")) == [
-        b"!"
-    ]
+    assert list(iter_frames(wire + b"\x80\0\0\1!", RecordMarking(max_size=12), on_oversize="discard")) == [b"!"]
 
 
 def test_endless_empty_fragments_come_to_an_end() -> None:

@@ -82,9 +82,7 @@ def write_control(control: Control) -> bytes:
     pieces = [int(control.type).to_bytes(_WORD, "big")]
     for content_type in control.content_types:
         if len(content_type) > MOST_CONTENT_TYPE:
-            raise ValueError(
-                f"content type of {counted(len(content_type), 'byte')}, limit {MOST_CONTENT_TYPE}"
-            )
+            raise ValueError(f"content type of {counted(len(content_type), 'byte')}, limit {MOST_CONTENT_TYPE}")
         pieces += [
             _CONTENT_TYPE.to_bytes(_WORD, "big"),
             len(content_type).to_bytes(_WORD, "big"),

@@ -110,9 +110,7 @@ class HttpChunk(Framer[Chunk]):
             raise FramingError(f"{byte!r} in a chunk's size, or after it", position=after)
         if feed >= 0:
             line = bytes(data[after:feed])
-            reason = (
-                f"{line[:-1][:32]!r} is not a chunk extension" if line.endswith(b"\r") else "LF without CR"
-            )
+            reason = f"{line[:-1][:32]!r} is not a chunk extension" if line.endswith(b"\r") else "LF without CR"
             raise FramingError(reason, position=after)
         if len(data) >= start + MOST_LINE:
             raise FramingError(f"no end of a chunk's first line in {MOST_LINE} bytes", position=start)

@@ -50,9 +50,7 @@ REQUESTS: dict[bytes, list[RequestHead]] = {
     ],
     b"GET / HTTP/1.0\r\n\r\n": [RequestHead(b"GET", b"/", (), 0)],
     b"POST / HTTP/1.1\r\nhost:\r\nContent-Length:5\r\nX:  a b\t \r\nY: \xe9\r\n\r\n": [
-        RequestHead(
-            b"POST", b"/", ((b"host", b""), (b"Content-Length", b"5"), (b"X", b"a b"), (b"Y", b"\xe9"))
-        )
+        RequestHead(b"POST", b"/", ((b"host", b""), (b"Content-Length", b"5"), (b"X", b"a b"), (b"Y", b"\xe9")))
     ],
     b"POST / HTTP/1.1\r\nHost: [::1]:80\r\nTransfer-Encoding: gzip , Chunked\r\n\r\n": [
         RequestHead(b"POST", b"/", ((b"Host", b"[::1]:80"), (b"Transfer-Encoding", b"gzip , Chunked")))
@@ -71,12 +69,8 @@ def request(lines: bytes) -> bytes:
 
 # What the two ends of a chain of servers may take differently: RFC 9112 11.2 and what has been found since.
 SMUGGLING: dict[bytes, str] = {
-    request(
-        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"
-    ): "both Transfer-Encoding and Content-Length",
-    request(
-        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"
-    ): "both Transfer-Encoding and Content-Length",
+    request(b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"): "both Transfer-Encoding and Content-Length",
+    request(b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"): "both Transfer-Encoding and Content-Length",
     request(b"Content-Length: 5\r\nContent-Length: 6\r\n"): "Content-Length is 5 and 6",
     request(b"Content-Length: 5, 6\r\n"): "Content-Length is 5 and 6",
     request(b"Content-Length: +5\r\n"): "Content-Length b'+5' is not a number",
@@ -222,9 +216,7 @@ def test_lines_of_any_kind_cost_linear_time(line: bytes) -> None:
     def slow(size: int) -> bytes:
         return b"HTTP/1.1 200 OK\r\n" + line * (size // len(line)) + b"\r\n"
 
-    check_framer(
-        HttpResponse(), examples={slow(60): list(iter_frames(slow(60), HttpResponse()))}, slow_frame=slow
-    )
+    check_framer(HttpResponse(), examples={slow(60): list(iter_frames(slow(60), HttpResponse()))}, slow_frame=slow)
 
 
 def test_what_is_remembered_of_a_head_does_not_grow_with_its_lines() -> None:
@@ -350,9 +342,7 @@ def test_a_connection_of_heads_and_bodies() -> None:
     ],
 )
 def test_what_would_be_read_otherwise_is_not_written(framer: Framer[Any], head: Any) -> None:
-    with pytest.raises(
-        EncodeError, match=r"cannot be written|would be read as something else|exceeds the limit"
-    ):
+    with pytest.raises(EncodeError, match=r"cannot be written|would be read as something else|exceeds the limit"):
         framer.encode(head)
 
 

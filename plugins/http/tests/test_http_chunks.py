@@ -124,9 +124,7 @@ def test_long_trailers_cost_linear_time() -> None:
 BODIES: dict[bytes, list[Chunked]] = {
     b"5\r\nhello\r\n0\r\n\r\n": [Chunked(b"hello")],
     b"0\r\n\r\n00\r\n\r\n": [Chunked(b"")] * 2,
-    b"3;a=b\r\nhel\r\n2\r\nlo\r\n0;c\r\nX: y\r\nZ: a\r\n\r\n": [
-        Chunked(b"hello", ((b"X", b"y"), (b"Z", b"a")))
-    ],
+    b"3;a=b\r\nhel\r\n2\r\nlo\r\n0;c\r\nX: y\r\nZ: a\r\n\r\n": [Chunked(b"hello", ((b"X", b"y"), (b"Z", b"a")))],
     b"2\r\n\r\n\r\n0\r\n\r\n1\r\n0\r\n0\r\n\r\n": [Chunked(b"\r\n"), Chunked(b"0")],
     b"": [],
 }

@@ -153,9 +153,7 @@ def test_nginx_answers_every_kind_of_body_on_one_connection(tmp_path: Path, chun
 
 @needs("nginx")
 def test_nginx_answers_a_pipeline(tmp_path: Path) -> None:
-    requests = [
-        RequestHead(b"GET", b"/chunked/5000", ((b"Host", b"a"), (b"X", b"y" * index))) for index in range(100)
-    ]
+    requests = [RequestHead(b"GET", b"/chunked/5000", ((b"Host", b"a"), (b"X", b"y" * index))) for index in range(100)]
     with nginx(tmp_path) as port, Connection(socket.create_connection(("127.0.0.1", port))) as one:
         one.socket.sendall(b"".join(map(HttpRequest().encode, requests)))
         for _ in requests:

@@ -78,9 +78,7 @@ class JsonSeq(JsonFramer):
             return place
         return len(window.data) if window.eof else NeedMore(resume=len(window.data))
 
-    def _text(
-        self, window: Window, first: int, position: int, progress: Progress
-    ) -> Span | ValueSpan | NeedMore:
+    def _text(self, window: Window, first: int, position: int, progress: Progress) -> Span | ValueSpan | NeedMore:
         data, size = window.data, len(window.data)
         if progress[0] is At.START:
             position = after_space(data, position)
@@ -95,9 +93,7 @@ class JsonSeq(JsonFramer):
             return (first, position, position, _CUT_OFF) if at is At.SCALAR else (first, position, position)
         return self._resync(window, first, position, _Resync.BROKEN)
 
-    def _resync(
-        self, window: Window, first: int, position: int, memo: _Resync
-    ) -> Span | ValueSpan | NeedMore:
+    def _resync(self, window: Window, first: int, position: int, memo: _Resync) -> Span | ValueSpan | NeedMore:
         end = window.data.find(RS, position)
         if end < 0:
             end = len(window.data)

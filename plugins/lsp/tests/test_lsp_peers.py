@@ -151,9 +151,7 @@ def test_a_stream_speaks_it_by_name() -> None:
 
     async def talk() -> list[Any]:
         async with await connect("exec:clangd --log=error --background-index=false", framer="lsp") as stream:
-            await stream.send(
-                message(1, "initialize", {"processId": None, "rootUri": None, "capabilities": {}})
-            )
+            await stream.send(message(1, "initialize", {"processId": None, "rootUri": None, "capabilities": {}}))
             await stream.send(message(2, "shutdown", None))
             answers = [await stream.read(), await stream.read()]
             await stream.send({"jsonrpc": "2.0", "method": "exit"})

@@ -71,9 +71,7 @@ class Fix(Framer[FixMessage]):
     synchronises = "likely"
     slow_frame = staticmethod(_slow_frame)
     examples: ClassVar[dict[bytes, list[FixMessage]]] = {
-        b"8=FIX.4.4\x019=12\x0135=0\x01112=ab\x0110=102\x01": [
-            FixMessage("FIX.4.4", ((35, b"0"), (112, b"ab")))
-        ],
+        b"8=FIX.4.4\x019=12\x0135=0\x01112=ab\x0110=102\x01": [FixMessage("FIX.4.4", ((35, b"0"), (112, b"ab")))],
     }
     malformed: ClassVar[dict[bytes, str]] = {b"8=FIX.4.4\x0135=0\x01": "message without version and length"}
     peers = ("simplefix 1.0.17 (PyPI)",)

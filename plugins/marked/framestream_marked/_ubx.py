@@ -107,9 +107,7 @@ class Ubx(Framer[UbxMessage]):
             stop = _end_of(data, place)
             if stop + len(_MARK) > size and not window.eof:
                 return NeedMore(stop + len(_MARK) - window.start, resume=place)
-            if stop <= size and (
-                stop == size or data.startswith(_MARK, stop) or _is_sound(data, place, stop)
-            ):
+            if stop <= size and (stop == size or data.startswith(_MARK, stop) or _is_sound(data, place, stop)):
                 return place
             place += 1
         return size if window.eof else NeedMore(resume=max(window.start, size - 1))

@@ -64,9 +64,7 @@ def test_conformance(spec: str) -> None:
 def test_conformance_where_noise_is_passed_over(spec: str) -> None:
     framer: Any = get_framer(spec)
     noise = b"\0noise \xb5 8=FI 8=FIX\xb5" if spec != "nmea:skip" else b"\0noise\n"
-    wires = [
-        (noise + noise.join([wire, wire]) + noise, frames * 2) for wire, frames in framer.examples.items()
-    ]
+    wires = [(noise + noise.join([wire, wire]) + noise, frames * 2) for wire, frames in framer.examples.items()]
     report = check_framer(framer, examples=wires)
     assert "find-start" in report.kept
 

@@ -29,9 +29,7 @@ def test_pyubx2_reads_and_writes_the_same_messages() -> None:
     pyubx2 = pytest.importorskip("pyubx2", reason=f"pyubx2 {INSTALL}")
     source = random.Random(7)
     messages = [UbxMessage(1, 0x03, source.randbytes(16)) for _ in range(300)]
-    messages += [
-        UbxMessage(4, 0x02, source.choice([b"", b"ANTSTATUS=OK", b"PROTVER=34.10"])) for _ in range(99)
-    ]
+    messages += [UbxMessage(4, 0x02, source.choice([b"", b"ANTSTATUS=OK", b"PROTVER=34.10"])) for _ in range(99)]
     wires = [Ubx().encode(message) for message in messages]
     for message, wire in zip(messages, wires, strict=True):
         theirs = pyubx2.UBXReader.parse(wire)
@@ -50,9 +48,7 @@ def test_pyubx2_reads_and_writes_the_same_messages() -> None:
 def test_pynmeagps_reads_and_writes_the_same_sentences() -> None:
     pynmeagps = pytest.importorskip("pynmeagps", reason=f"pynmeagps {INSTALL}")
     wires = [
-        pynmeagps.NMEAMessage(
-            "GN", "GLL", 0, lat=number / 7, NS="N", lon=-number / 3, EW="W", status="A"
-        ).serialize()
+        pynmeagps.NMEAMessage("GN", "GLL", 0, lat=number / 7, NS="N", lon=-number / 3, EW="W", status="A").serialize()
         for number in range(300)
     ]
     sentences = list(iter_frames(b"".join(wires), Nmea()))

@@ -51,9 +51,7 @@ VERSION_5 = {
         Packet(PacketType.CONNACK, 0, b"\x00\x00\x00"),
     ],
 }
-VERSION_4 = {
-    b" \x02\x01\x00\xe0\x00": [Packet(PacketType.CONNACK, 0, b"\x01\x00"), Packet(PacketType.DISCONNECT)]
-}
+VERSION_4 = {b" \x02\x01\x00\xe0\x00": [Packet(PacketType.CONNACK, 0, b"\x01\x00"), Packet(PacketType.DISCONNECT)]}
 MALFORMED = {
     b"\x00\x00": "packet type 0 is forbidden",
     b"\x11": "CONNECT with flags 0001, they must be 0000",
@@ -102,9 +100,7 @@ def test_conformance(version: int | None) -> None:
         malformed |= dict.fromkeys((b"2\x04\x00\x01a\x00", b"\x3c\x04\x00\x01a\x00"), "at least 6")
         malformed[b"\x82\x05\x00\x01\x00\x01a"] = "at least 7"
     examples = EXAMPLES | (VERSION_4 if version != 5 else {}) | (VERSION_5 if version != 4 else {})
-    check_framer(
-        Mqtt(version), examples=examples, malformed=malformed, incomplete=INCOMPLETE, slow_frame=slow
-    )
+    check_framer(Mqtt(version), examples=examples, malformed=malformed, incomplete=INCOMPLETE, slow_frame=slow)
 
 
 def test_a_length_may_be_longer_than_needed_before_version_5() -> None:
@@ -151,9 +147,7 @@ def test_the_largest_length_is_refused_by_its_header_and_allocates_nothing() -> 
 
 def test_a_packet_above_the_limit_is_skipped_exactly() -> None:
     wire = b"0\x05\x00\x01ahi0\x03\x00\x01a"
-    assert list(iter_frames(wire, "mqtt:max=4", on_oversize="discard")) == [
-        Packet(PacketType.PUBLISH, 0, b"\x00\x01a")
-    ]
+    assert list(iter_frames(wire, "mqtt:max=4", on_oversize="discard")) == [Packet(PacketType.PUBLISH, 0, b"\x00\x01a")]
 
 
 def test_a_body_is_streamed_without_its_header() -> None:

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 TIMEOUT = 20
 PATH = os.environ.get("PATH", "") + ":/usr/sbin"
 MISSING = [
-    program
-    for program in ("mosquitto", "mosquitto_pub", "mosquitto_sub")
-    if not shutil.which(program, path=PATH)
+    program for program in ("mosquitto", "mosquitto_pub", "mosquitto_sub") if not shutil.which(program, path=PATH)
 ]
 
 pytestmark = [
@@ -34,9 +32,7 @@ pytestmark = [
         os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
         reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
     ),
-    pytest.mark.skipif(
-        bool(MISSING), reason=f"not installed: {', '.join(MISSING)}, see plugins/install_peers.sh"
-    ),
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}, see plugins/install_peers.sh"),
 ]
 
 

@@ -40,9 +40,7 @@ class Netstring(Framer[bytes]):
 
     name = "netstring"
     overhead = MAX_DIGITS + len(":,")
-    examples: ClassVar[dict[bytes, list[bytes]]] = {
-        b"5:hello,0:,12:hello world!,": [b"hello", b"", b"hello world!"]
-    }
+    examples: ClassVar[dict[bytes, list[bytes]]] = {b"5:hello,0:,12:hello world!,": [b"hello", b"", b"hello world!"]}
     malformed: ClassVar[dict[bytes, str]] = {b"01:a,": "leading zero", b"-1:,": "where a digit is expected"}
     peers = ("nginx 1.22.1", "Postfix 3.7.11")
 
@@ -96,9 +94,7 @@ class Netstring(Framer[bytes]):
         digits = position - window.start
         if not byte.isdigit():
             expected = "a digit or b':'" if digits else "a digit"
-            raise FramingError(
-                f"netstring length has {byte!r} where {expected} is expected", position=position
-            )
+            raise FramingError(f"netstring length has {byte!r} where {expected} is expected", position=position)
         if digits == 1:
             raise FramingError("netstring length with a leading zero", position=position - 1)
         raise FramingError(f"netstring length of more than {MAX_DIGITS} digits", position=position)

@@ -134,9 +134,7 @@ def _observe_open(_: CallbackOptions) -> Iterable[Observation]:
 _meter.create_observable_up_down_counter(
     "framestream.connections.open", [_observe_open], "{connection}", "Connections that are open."
 )
-_meter.create_observable_counter(
-    "framestream.bytes", [_observe_bytes], "By", "Bytes received and sent, within TLS."
-)
+_meter.create_observable_counter("framestream.bytes", [_observe_bytes], "By", "Bytes received and sent, within TLS.")
 _meter.create_observable_counter(
     "framestream.frames", [_observe_frames], "{frame}", "Frames delivered to their readers, and sent."
 )

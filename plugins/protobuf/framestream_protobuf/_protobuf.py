@@ -70,9 +70,7 @@ class Protobuf(Framer[M]):
     malformed: ClassVar[dict[bytes, str]] = {b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\1": "varint"}
     peers = ("protobuf 7.36.2", "prometheus-node-exporter 1.5.0")
 
-    message: Annotated[type[M] | str, "The message class; as text, module:Class."] = (
-        "framestream_protobuf:Raw"
-    )
+    message: Annotated[type[M] | str, "The message class; as text, module:Class."] = "framestream_protobuf:Raw"
     max_size: Annotated[int | None, "The largest message. Bytes."] = None
 
     def __post_init__(self) -> None:

@@ -43,9 +43,7 @@ def structs(count: int) -> list[Any]:
     for _ in range(count):
         message = struct_pb2.Struct()
         for name in range(rng.choice((0, 1, 5, 200))):
-            message[f"name{name}"] = rng.choice(
-                (None, True, 1.5, "text" * rng.randint(0, 100), [1, "two", {}])
-            )
+            message[f"name{name}"] = rng.choice((None, True, 1.5, "text" * rng.randint(0, 100), [1, "two", {}]))
         messages.append(message)
     return messages
 
@@ -73,9 +71,7 @@ def test_we_read_what_protobuf_writes(chunk: int) -> None:
 def test_what_protobuf_refuses_costs_one_message() -> None:
     bad: list[PayloadError] = []
     wire = b"\x03\x0a\x05a\x00"
-    assert list(iter_frames(wire, Protobuf(struct_pb2.Struct), on_payload_error=bad.append)) == [
-        struct_pb2.Struct()
-    ]
+    assert list(iter_frames(wire, Protobuf(struct_pb2.Struct), on_payload_error=bad.append)) == [struct_pb2.Struct()]
     assert bad[0].reason.startswith("no Struct: ")
 
 

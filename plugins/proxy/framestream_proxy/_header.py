@@ -107,9 +107,7 @@ def _checked(address: Any) -> tuple[IPv4Address | IPv6Address | str, int]:
     match address:
         case str():
             if len(os.fsencode(address)) > LONGEST_PATH or "\0" in address[1:] or address == "\0":
-                raise ValueError(
-                    f"{address!r} is not a path, or abstract name, of at most {LONGEST_PATH} bytes"
-                )
+                raise ValueError(f"{address!r} is not a path, or abstract name, of at most {LONGEST_PATH} bytes")
             return address, 0
         case (str(host), int(port), *_) if 0 <= port <= 0xFFFF and "%" not in host:
             return ip_address(host), port

@@ -216,8 +216,7 @@ def _check(data: bytes, tlvs: tuple[tuple[int, bytes], ...], at: int) -> None:
             told = value
     if len(places) > 1 or len(told) != _CHECKSUM.size:
         raise ValueError(
-            f"{counted(len(places), 'checksum')}, the last of {counted(len(told), 'byte')}; "
-            "it must be one of 4"
+            f"{counted(len(places), 'checksum')}, the last of {counted(len(told), 'byte')}; it must be one of 4"
         )
     [place] = places
     found = crc32c(data[:place] + bytes(_CHECKSUM.size) + data[place + _CHECKSUM.size :])

@@ -51,14 +51,10 @@ class TlsInfo(NamedTuple):
 def read_tls(value: bytes) -> TlsInfo:
     """Return the facts in the value of a `Tlv.TLS`. Raise ValueError if it breaks off."""
     if len(value) < _TLS_HEAD.size:
-        raise ValueError(
-            f"TLV of TLS with {counted(len(value), 'byte')}, it must have {_TLS_HEAD.size} or more"
-        )
+        raise ValueError(f"TLV of TLS with {counted(len(value), 'byte')}, it must have {_TLS_HEAD.size} or more")
     client, verify = _TLS_HEAD.unpack_from(value)
     certificate = bool(client & 0b110)
-    return TlsInfo(
-        bool(client & 1), certificate, certificate and verify == 0, read_tlvs(value, _TLS_HEAD.size)
-    )
+    return TlsInfo(bool(client & 1), certificate, certificate and verify == 0, read_tlvs(value, _TLS_HEAD.size))
 
 
 def read_tlvs(data: bytes, at: int) -> Tlvs:

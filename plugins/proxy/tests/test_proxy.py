@@ -124,11 +124,7 @@ def test_conformance() -> None:
 @pytest.mark.parametrize("version", [1, 2])
 def test_conformance_of_one_version(version: Any) -> None:
     kept = [(wire, frames) for wire, frames in EXAMPLES if frames[0].version == version]
-    other = {
-        wire: f"no PROXY header of version {version}"
-        for wire, [frame] in EXAMPLES
-        if frame.version != version
-    }
+    other = {wire: f"no PROXY header of version {version}" for wire, [frame] in EXAMPLES if frame.version != version}
     check_framer(Proxy(version), examples=kept, malformed=other)
     assert get_framer(f"proxy:version={version}") == Proxy(version)
 
@@ -276,16 +272,13 @@ def random_header(source: random.Random) -> ProxyHeader:
     if source.random() < 0.5:
         ends = [f"{source.getrandbits(8)}.{source.getrandbits(8)}.0.{source.getrandbits(8)}" for _ in "ab"]
     else:
-        ends = [
-            ":".join(f"{source.choice([0, 1, source.getrandbits(16)]):x}" for _ in range(8)) for _ in "ab"
-        ]
+        ends = [":".join(f"{source.choice([0, 1, source.getrandbits(16)]):x}" for _ in range(8)) for _ in "ab"]
     version = source.choice([1, 2])
     entries = (
         ()
         if version == 1
         else tuple(
-            (kind, source.randbytes(source.randrange(20)))
-            for kind in sorted(source.sample(range(0x40, 0xFF), 3))
+            (kind, source.randbytes(source.randrange(20))) for kind in sorted(source.sample(range(0x40, 0xFF), 3))
         )
     )
     return ProxyHeader(

@@ -162,9 +162,7 @@ def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext, Path]:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     pem = tmp_path / "server.pem"
-    authority.issue_cert("localhost", common_name="localhost").private_key_and_cert_chain_pem.write_to_path(
-        pem
-    )
+    authority.issue_cert("localhost", common_name="localhost").private_key_and_cert_chain_pem.write_to_path(pem)
     return server_tls(pem), client_tls(ca=tmp_path / "ca.pem"), pem
 
 
@@ -258,9 +256,7 @@ def states(home: Path) -> list[str]:
         ("send-proxy-v2 check addr 127.0.0.1 inter 50ms", None),  # ends before the server accepts
     ],
 )
-def test_checks_of_haproxy_are_no_failures(
-    tmp_path: Path, options: str, seen: str | None, caplog: Any
-) -> None:
+def test_checks_of_haproxy_are_no_failures(tmp_path: Path, options: str, seen: str | None, caplog: Any) -> None:
     async def test() -> None:
         async with served("auto") as (server, handler, port):
             with haproxy(tmp_path, f"server one 127.0.0.1:{port} {options}") as front:
@@ -282,9 +278,7 @@ def test_checks_of_haproxy_are_no_failures(
     [
         CLIENT,
         ProxyHeader(version=1, source=CLIENT.source, destination=CLIENT.destination),
-        ProxyHeader(
-            source=CLIENT.source, destination=CLIENT.destination, tlvs=((2, b"example.org"),), crc32c=True
-        ),
+        ProxyHeader(source=CLIENT.source, destination=CLIENT.destination, tlvs=((2, b"example.org"),), crc32c=True),
         ProxyHeader(source=("2001:db8::7", 1), destination=("2001:db8::1", 65535)),
         ProxyHeader(version=1, source=("2001:db8::7", 1), destination=("2001:db8::1", 65535)),
     ],
@@ -393,10 +387,7 @@ def random_headers(count: int) -> Iterator[ProxyHeader]:
         version = source.choice([1, 2])
         four = source.random() < 0.5
         size = 4 if four else 16
-        hosts = [
-            socket.inet_ntop(socket.AF_INET if four else socket.AF_INET6, source.randbytes(size))
-            for _ in "ab"
-        ]
+        hosts = [socket.inet_ntop(socket.AF_INET if four else socket.AF_INET6, source.randbytes(size)) for _ in "ab"]
         # The package sorts entries by their type before it computes the checksum, which is our last one.
         kinds = [] if version == 1 else sorted(source.sample([0, 1, 2], source.randrange(4)))
         yield ProxyHeader(

@@ -150,7 +150,5 @@ class Warc(GeneratorFramer[WarcRecord], Framer[WarcRecord]):
             reason = "its Content-Length, its version, or white space in a header"
             raise EncodeError(f"record would be read back differently: {reason}")
         if self.max_size is not None and len(frame.payload) > self.max_size:
-            raise EncodeError(
-                f"block of {counted(len(frame.payload), 'byte')} exceeds the limit {self.max_size}"
-            )
+            raise EncodeError(f"block of {counted(len(frame.payload), 'byte')} exceeds the limit {self.max_size}")
         return [header, frame.payload, _END]

@@ -133,9 +133,7 @@ def test_sections_of_a_capture_may_differ_in_their_byte_order() -> None:
     ],
     ids=lambda value: value.name if hasattr(value, "name") else "",
 )
-def test_in_a_sound_archive_the_next_record_is_found_from_every_place(
-    framer: Any, pieces: list[bytes]
-) -> None:
+def test_in_a_sound_archive_the_next_record_is_found_from_every_place(framer: Any, pieces: list[bytes]) -> None:
     wire = b"".join(pieces)
     starts = [sum(map(len, pieces[:count])) for count in range(len(pieces) + 1)]
     for place in range(1, len(wire) + 1):

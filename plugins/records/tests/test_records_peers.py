@@ -136,9 +136,7 @@ def test_journalctl_writes_what_it_was_given(journal: Path) -> None:
     assert len(entries) == 200
     for chunks in in_chunks(data):
         assert list(iter_frames(chunks, JournalExport())) == entries
-    lines = subprocess.run(
-        [*command, "json"], capture_output=True, check=True, timeout=60
-    ).stdout.splitlines()
+    lines = subprocess.run([*command, "json"], capture_output=True, check=True, timeout=60).stdout.splitlines()
     for entry, line in zip(entries, lines, strict=True):
         theirs = json.loads(line)
         for name in ("MESSAGE", "NUMBER", "BLOB"):

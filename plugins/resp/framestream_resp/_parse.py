@@ -44,9 +44,7 @@ Table = TypeVar("Table", dict[Any, Any], set[Any])
 _TEXT: Final = frozenset({str, bytes, bool, type(None), ErrorReply, Verbatim})
 _INTEGER: Final = re.compile(rb"[+-]?[0-9]+")
 # Servers print what the C library does: "-nan" in Redis before 7.2, "Inf" or ".5" elsewhere.
-_DOUBLE: Final = re.compile(
-    rb"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf(?:inity)?)", re.IGNORECASE
-)
+_DOUBLE: Final = re.compile(rb"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf(?:inity)?)", re.IGNORECASE)
 
 
 class Parser:
@@ -216,9 +214,7 @@ def _map(values: list[Any]) -> dict[Any, Any] | Pairs:
 
 def _set(values: list[Any]) -> set[Any] | list[Any]:
     table = _table(values, set)
-    return (
-        values if table is None else table
-    )  # redis-server itself sends sets of maps, in its answer to COMMAND
+    return values if table is None else table  # redis-server itself sends sets of maps, in its answer to COMMAND
 
 
 def _table(keys: list[Any], make: Callable[[Iterable[Any]], Table]) -> Table | None:

@@ -82,9 +82,7 @@ class Resp(Framer[Any]):
             if found is not None:
                 return found
             progress = START
-        position, progress = skim(
-            window.data, window.resume, progress, max_depth=self.max_depth, version=self.version
-        )
+        position, progress = skim(window.data, window.resume, progress, max_depth=self.max_depth, version=self.version)
         if progress is None:
             return window.start, position, position
         if progress == START:

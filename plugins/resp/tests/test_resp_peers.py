@@ -213,9 +213,7 @@ def test_a_blocking_stream_speaks_it_by_name(redis: Path) -> None:
     with blocking.connect(url, **options) as one, blocking.connect(url, **options) as two:
         for number in range(1000):
             one.send(command("ECHO", number))
-        assert [one.receive(timeout=TIMEOUT) for _ in range(1000)] == [
-            b"%d" % number for number in range(1000)
-        ]
+        assert [one.receive(timeout=TIMEOUT) for _ in range(1000)] == [b"%d" % number for number in range(1000)]
         one.send(command("SET", "big", big))
         assert one.receive(timeout=TIMEOUT) == "OK"
         one.send(command("GET", "big"))

@@ -149,9 +149,7 @@ class Query:
         def take(batch, number):
             rows.extend(row.frame for row in batch.collect())
 
-        stream = (
-            self.session.readStream.format("framestream").option("framer", "line").options(**self.options)
-        )
+        stream = self.session.readStream.format("framestream").option("framer", "line").options(**self.options)
         query = (
             stream.load(str(self.url))
             .writeStream.foreachBatch(take)

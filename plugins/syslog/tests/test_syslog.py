@@ -22,10 +22,7 @@ from framestream.testing import check_framer, fuzz_framer
 from framestream_syslog import Syslog
 
 # The first example of RFC 5424 6.5.
-SU = (
-    b"<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - "
-    b"\xef\xbb\xbf'su root' failed on /dev/pts/8"
-)
+SU = b"<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - \xef\xbb\xbf'su root' failed on /dev/pts/8"
 COUNTED: dict[bytes, list[bytes]] = {
     b"%d %s" % (len(SU), SU): [SU],
     b"1 a9 <13>b\nc\n\n2 \0\xff3    ": [b"a", b"<13>b\nc\n\n", b"\0\xff", b"   "],
@@ -113,9 +110,7 @@ def test_conformance_with_another_trailer() -> None:
 @pytest.mark.parametrize("framing", ["auto", "octet-counting"])
 @pytest.mark.parametrize("between", [b"\n", b"\r\n", b"\0", b"\n\n\r\n\0"])
 def test_line_ends_before_a_message_belong_to_no_frame(framing: Any, between: bytes) -> None:
-    check_framer(
-        Syslog(framing), examples={between.join([b"", b"5 <13>a", b"5 <13>b", b""]): [b"<13>a", b"<13>b"]}
-    )
+    check_framer(Syslog(framing), examples={between.join([b"", b"5 <13>a", b"5 <13>b", b""]): [b"<13>a", b"<13>b"]})
 
 
 @pytest.mark.parametrize("framing", ["auto", "non-transparent"])

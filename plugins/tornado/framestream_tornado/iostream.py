@@ -192,9 +192,7 @@ class SSLIOStream(IOStream):
         ssl_options: options to wrap the socket with in `connect`: a context, or a dictionary of Tornado's.
     """
 
-    def __init__(
-        self, *args: Any, ssl_options: dict[str, Any] | ssl.SSLContext | None = None, **options: Any
-    ) -> None:
+    def __init__(self, *args: Any, ssl_options: dict[str, Any] | ssl.SSLContext | None = None, **options: Any) -> None:
         self._ssl_options = ssl_options
         self._server_hostname: str | None = None
         self._shaken = False

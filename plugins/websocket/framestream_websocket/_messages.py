@@ -50,9 +50,7 @@ class Close(NamedTuple):
             return Frame(Opcode.CLOSE)
         reason = self.reason.encode()
         if self.code not in _CODES or len(reason) > 123:
-            raise ValueError(
-                f"code {self.code} and a reason of {counted(len(reason), 'byte')} cannot be sent"
-            )
+            raise ValueError(f"code {self.code} and a reason of {counted(len(reason), 'byte')} cannot be sent")
         return Frame(Opcode.CLOSE, self.code.to_bytes(2, "big") + reason)
 
 
@@ -110,17 +108,13 @@ class Messages:
             return self._control(frame)
         if (self._kind is None) == (frame.opcode is Opcode.CONTINUATION):
             raise WebSocketError(
-                "a fragment that continues no message"
-                if self._kind is None
-                else "a message inside another one"
+                "a fragment that continues no message" if self._kind is None else "a message inside another one"
             )
         if self._kind is None:
             self._kind = frame.opcode
         size = len(self._before) + len(frame.payload)
         if size > self.max_size:
-            raise WebSocketError(
-                f"message of {counted(size, 'byte')} exceeds the limit {self.max_size}", _TOO_BIG
-            )
+            raise WebSocketError(f"message of {counted(size, 'byte')} exceeds the limit {self.max_size}", _TOO_BIG)
         text = self._checked(frame) if self._kind is Opcode.TEXT else ""
         if not frame.fin:
             self._before += frame.payload
@@ -156,6 +150,4 @@ def _close(payload: bytes) -> Close:
     try:
         return Close(code, payload[2:].decode())
     except UnicodeDecodeError as error:
-        raise WebSocketError(
-            f"CLOSE with a reason that is not UTF-8: {error.reason}", _INVALID_DATA
-        ) from error
+        raise WebSocketError(f"CLOSE with a reason that is not UTF-8: {error.reason}", _INVALID_DATA) from error

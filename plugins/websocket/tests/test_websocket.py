@@ -110,9 +110,7 @@ def test_conformance_of_what_clients_send() -> None:
 def test_conformance_with_an_extension() -> None:
     check_framer(
         WebSocket(masked=False, rsv=4),
-        examples={
-            b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00": [Frame(TEXT, b"\xf2\x48\xcd\xc9\xc9\x07\x00", rsv=4)]
-        },
+        examples={b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00": [Frame(TEXT, b"\xf2\x48\xcd\xc9\xc9\x07\x00", rsv=4)]},
         malformed={b"\xa1": "reserved bits 010, allowed are 100", b"\xe1": "reserved bits 110"},
     )
 
@@ -149,9 +147,7 @@ def test_the_largest_length_is_refused_by_its_header_and_allocates_nothing() -> 
 
 def test_a_frame_above_the_limit_is_skipped_exactly() -> None:
     wire = b"\x82\x05Hello\x82\x02ok"
-    assert list(iter_frames(wire, WebSocket(masked=False, max_size=4), on_oversize="discard")) == [
-        Frame(BINARY, b"ok")
-    ]
+    assert list(iter_frames(wire, WebSocket(masked=False, max_size=4), on_oversize="discard")) == [Frame(BINARY, b"ok")]
 
 
 def test_a_payload_is_streamed_without_its_header() -> None:

@@ -163,9 +163,7 @@ def serve_client(server: socket.socket, chunk: int) -> list[Any]:
     events = []
     with Connection(peer, client=False, chunk=chunk) as one:
         head = one.frame(HEAD)
-        key = next(
-            line.split(b": ")[1] for line in head.splitlines() if line.startswith(b"Sec-WebSocket-Key")
-        )
+        key = next(line.split(b": ")[1] for line in head.splitlines() if line.startswith(b"Sec-WebSocket-Key"))
         peer.sendall(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + accept_key(key) + b"\r\n\r\n"
