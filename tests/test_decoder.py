@@ -79,12 +79,7 @@ class Counted(ReadCondition[str]):
         if len(window.data) <= window.start:
             return NeedMore()
         stop = window.start + 1 + window.data[window.start]
-        return (
-            window.start + 1,
-            stop,
-            stop + 2,
-            Decode(lambda payload: payload.decode("ascii"), trailer=b"--"),
-        )
+        return (window.start + 1, stop, stop + 2, Decode(lambda payload: payload.decode("ascii"), trailer=b"--"))
 
 
 @dataclass(frozen=True)
@@ -221,11 +216,7 @@ def test_received_data_is_counted_in_bytes_and_is_never_anything_else() -> None:
     decoder = fed(wide, memoryview(wide))  # type: ignore[arg-type]
     decoder.borrow(memoryview(wide))
     assert decoder.next_frame(Exactly(3 * 8)) == wide.tobytes() * 3
-    for wrong, told in (
-        (5, "int; it must be bytes"),
-        ("x", "str; .*binary mode"),
-        (None, "NoneType; .*leave out"),
-    ):
+    for wrong, told in ((5, "int; it must be bytes"), ("x", "str; .*binary mode"), (None, "NoneType; .*leave out")):
         with pytest.raises(TypeError, match=f"received data is of type {told}"):
             decoder.receive_data(wrong)  # type: ignore[arg-type]
     assert decoder.received == 24

@@ -14,18 +14,7 @@ from typing import Any
 import msgpack
 import pytest
 from cutting import cut, told
-from framer_examples import (
-    BLANK_LINE,
-    EITHER,
-    LINE,
-    READ,
-    SAMPLES,
-    SNIFF,
-    Headed,
-    Packet,
-    entries,
-    value,
-)
+from framer_examples import BLANK_LINE, EITHER, LINE, READ, SAMPLES, SNIFF, Headed, Packet, entries, value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

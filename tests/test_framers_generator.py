@@ -75,10 +75,7 @@ def test_a_declared_body_is_judged_before_it_arrives_and_skipped_exactly() -> No
 
 def test_truncated_bodies_of_known_size_are_made_frames_of_and_others_are_not() -> None:
     packets = b"\5\0\0\1hello\1\0\0\2!"
-    assert list(iter_frames(packets, Packet(), max_frame_size=2, on_oversize="truncate")) == [
-        (1, b"he"),
-        (2, b"!"),
-    ]
+    assert list(iter_frames(packets, Packet(), max_frame_size=2, on_oversize="truncate")) == [(1, b"he"), (2, b"!")]
     with pytest.raises(PayloadError, match="nothing can be made of the first 2 bytes"):
         list(iter_frames(b"put hello\n", Headed(Delimiter(b"\n")), max_frame_size=2, on_oversize="truncate"))
     with pytest.raises(PayloadError, match="nothing can be made of the first 2 bytes"):
@@ -144,11 +141,7 @@ NO_TEXT = (
     "a field cannot be decoded: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte (at offset 2)"
 )
 READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
-    (
-        of(every_kind),
-        b"12word, \1\0\2line\n\x92\1\2\1p",
-        [(b"12", b"word", (1, 2), "line", [1, 2], b"p", b"")],
-    ),
+    (of(every_kind), b"12word, \1\0\2line\n\x92\1\2\1p", [(b"12", b"word", (1, 2), "line", [1, 2], b"p", b"")]),
     (Headed(Spaced()), b"a   b\nc d\n", [(b"a", b"b"), (b"c", b"d")]),
     (two(Spaced()), b"  a\n   b\n", [(b"a", b"b")]),
     (of(pings), b"ping\nhello\nping\n", [b"hello"]),

@@ -215,12 +215,7 @@ def test_without_the_c_implementation_it_gives_the_same_frames_in_linear_time() 
     )
     environment = {**os.environ, "MSGPACK_PUREPYTHON": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=30, check=False
     )
     assert done.stderr == ""
 

@@ -210,8 +210,7 @@ def test_an_engine_agrees_with_the_definition(engine: Any, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern",
-    [rb"(?:a|b)c", rb"(?P<x>a)(b)?c", rb"(?x) [ab-d\n\xff] \{ {2,3}? z", rb"(?i:a)[^b]", rb"(?s:.)a{2}(|b)c"],
+    "pattern", [rb"(?:a|b)c", rb"(?P<x>a)(b)?c", rb"(?x) [ab-d\n\xff] \{ {2,3}? z", rb"(?i:a)[^b]", rb"(?s:.)a{2}(|b)c"]
 )
 def test_a_pattern_spelled_anew_matches_the_same(pattern: bytes) -> None:
     anew = parse(pattern)[0].text.encode()

@@ -123,11 +123,7 @@ def test_what_gives_no_bytes_is_refused_with_a_hint(source: Any, told: str) -> N
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
 def test_a_socket_that_keeps_boundaries_is_refused(kind: socket.SocketKind) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-    with (
-        ours,
-        theirs,
-        pytest.raises(TypeError, match=f"a {kind.name} socket keeps the boundaries of messages"),
-    ):
+    with ours, theirs, pytest.raises(TypeError, match=f"a {kind.name} socket keeps the boundaries of messages"):
         iter_frames(ours, Lines())
 
 

@@ -41,10 +41,7 @@ def test_a_program_is_gone_when_its_block_is_left(stubborn: str, monkeypatch: py
     with programs.running("sh", "-c", f"{stubborn} while :; do read line; done < /dev/zero") as process:
         assert process.poll() is None
     assert process.returncode is not None
-    with (
-        programs.running("sh", "-c", "exit 3") as process,
-        pytest.raises(RuntimeError, match="ended with status 3"),
-    ):
+    with programs.running("sh", "-c", "exit 3") as process, pytest.raises(RuntimeError, match="ended with status 3"):
         programs.connect(programs.free_port(), process)
 
 
