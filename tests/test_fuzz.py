@@ -17,9 +17,7 @@ from framestream.testing.fuzz import BUILT_IN_SPECS, main
 from framestream.testing.strategies import wire_streams
 
 FRAMES = {
-    "delimiter-pair": st.binary(max_size=40),
     "line": st.text(max_size=40),
-    "length-prefix": st.binary(max_size=300),
     "varint": st.binary(max_size=300),
     "netstring-like": st.binary(max_size=40),
     "msgpack": st.recursive(
