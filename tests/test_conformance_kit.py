@@ -48,12 +48,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.CountsFromTheStart(), LINES, "linear-cost", "find rescans a frame that arrives byte by byte"),
         (faulty.CopiesEverything(), LINES, "linear-cost", "find copies a frame that arrives byte by byte"),
         (faulty.LooksBehindTheFrame(), LINES, "many-frames", "find looks far beyond the frame"),
-        (
-            faulty.Preallocates(),
-            COUNTED_3,
-            "declared-sizes",
-            "allocates memory for a size that a frame merely",
-        ),
+        (faulty.Preallocates(), COUNTED_3, "declared-sizes", "allocates memory for a size that a frame merely"),
         (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
         (faulty.KeepsStateElsewhere(), LONG_LINES, "sharing", "disturb each other"),
@@ -120,11 +115,7 @@ def test_defect_is_named(framer: ReadCondition[Any], examples: Any, check: str, 
         (faulty.start(lambda *_: None), "find-start", "neither a place nor NeedMore"),
         (faulty.start(lambda *_: {}[1]), "find-start", "find_start raises KeyError"),
         (faulty.start(lambda found, _: found, synchronises="yes"), "find-start", "says something else"),
-        (
-            faulty.start(lambda found, _: found, find_start=ReadCondition.find_start),
-            "find-start",
-            "raises Not",
-        ),
+        (faulty.start(lambda found, _: found, find_start=ReadCondition.find_start), "find-start", "raises Not"),
     ],
 )
 def test_what_is_wrong_with_where_a_frame_may_begin_is_named(framer: Any, check: str, defect: str) -> None:
@@ -135,10 +126,7 @@ def test_what_is_wrong_with_where_a_frame_may_begin_is_named(framer: Any, check:
 @pytest.mark.parametrize(
     ("framer", "defect"),
     [
-        (
-            faulty.start(faulty.starts_at_any_line_feed),
-            "each split read alone, an archive gives other frames",
-        ),
+        (faulty.start(faulty.starts_at_any_line_feed), "each split read alone, an archive gives other frames"),
         (faulty.start(lambda _, window: window.start - 1), "an archive raises FramerContractError"),
     ],
 )
@@ -156,8 +144,7 @@ def test_archives_of_framers_of_the_kit_can_be_divided_anywhere(framer: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status"),
-    [(["line", "length-prefix", "exactly:0", "--archives", "20"], 0), (["no-such-framer"], 2)],
+    ("arguments", "status"), [(["line", "length-prefix", "exactly:0", "--archives", "20"], 0), (["no-such-framer"], 2)]
 )
 def test_random_archives_are_tried_from_the_command_line(arguments: list[str], status: int, capsys: Any) -> None:
     assert splits.main(arguments) == status
@@ -325,12 +312,7 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
         (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on the limit"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
-        (
-            faulty.faulty("Odd", faulty.Greedy, decode=no_nine)(),
-            "bad-frames",
-            DIGITS,
-            "cannot stand in a row",
-        ),
+        (faulty.faulty("Odd", faulty.Greedy, decode=no_nine)(), "bad-frames", DIGITS, "cannot stand in a row"),
         (faulty.SharesADecoder(), "bad-frames", {"examples": LINES, **BAD}, "costs its neighbours"),
         (faulty.Picky(), "bad-frames", {"examples": LINES, **BAD}, "None"),
         (faulty.Lines(), "bad-frames", {"examples": LINES}, "no frame that cannot be decoded"),
