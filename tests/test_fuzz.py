@@ -17,9 +17,7 @@ from framestream.testing.fuzz import BUILT_IN_SPECS, main
 from framestream.testing.strategies import wire_streams
 
 FRAMES = {
-    "delimiter-pair": st.binary(max_size=40),
     "line": st.text(max_size=40),
-    "length-prefix": st.binary(max_size=300),
     "varint": st.binary(max_size=300),
     "netstring-like": st.binary(max_size=40),
     "msgpack": st.recursive(
@@ -113,10 +111,6 @@ def test_chunkings_join_to_the_data_and_of_long_data_only_some_are_cut_in_two() 
 
 
 def test_chunks_are_described_by_their_sizes() -> None:
-    ways = {
-        "all in one chunk": [b"ab"],
-        "one byte at a time": [b"a", b"b"],
-        "2 chunks of 1 + 3 bytes": [b"a", b"bcd"],
-    }
+    ways = {"all in one chunk": [b"ab"], "one byte at a time": [b"a", b"b"], "2 chunks of 1 + 3 bytes": [b"a", b"bcd"]}
     for text, chunks in ways.items():
         assert str(ConformanceError("", chunks=chunks)).endswith(f"chunks:   {text}")

@@ -9,7 +9,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
@@ -186,7 +186,7 @@ class RemoteFile(Source):
                 yield read(start, min(start + size, end))
                 start, size = start + size, min(2 * size, BLOCK)
             return
-        with ThreadPoolExecutor(1, "framestream-read-ahead") as executor:
+        with futures.ThreadPoolExecutor(1, "framestream-read-ahead") as executor:
             ahead = executor.submit(read, start, min(start + BLOCK, end))
             while start < end:
                 block = ahead.result()

@@ -122,8 +122,7 @@ def test_a_long_message_is_known_by_the_next_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "wire"),
-    [("ubx:max=50", LONG), ("fix:max=50", Fix().encode(FixMessage("FIX.4.4", ((58, bytes(60)),))))],
+    ("spec", "wire"), [("ubx:max=50", LONG), ("fix:max=50", Fix().encode(FixMessage("FIX.4.4", ((58, bytes(60)),))))]
 )
 def test_a_message_above_the_limit_is_refused_by_its_length(spec: str, wire: bytes) -> None:
     with pytest.raises(FrameTooLarge) as caught:
