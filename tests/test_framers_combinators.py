@@ -142,10 +142,7 @@ def test_a_function_that_returns_no_condition_is_its_authors_bug() -> None:
 
 
 def test_a_truncated_frame_of_parts_is_a_bad_payload() -> None:
-    parts = (
-        (Sequence(LINE, LINE), b"ab\ncdefgh\n"),
-        (HeaderThenBody(LINE, lambda line: LINE), b"ab\ncdefgh\n"),
-    )
+    parts = ((Sequence(LINE, LINE), b"ab\ncdefgh\n"), (HeaderThenBody(LINE, lambda line: LINE), b"ab\ncdefgh\n"))
     for condition, data in (*parts, (FirstOf(When(b"a", LINE), Msgpack()), b"abcdefghi\n")):
         for chunks in chunkings(data):
             [error] = bad_frames(condition, chunks, max_frame_size=5, on_oversize="truncate")
