@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import socket
 import subprocess
 import sys
@@ -100,3 +101,16 @@ def start(*arguments, **options):
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen([sys.executable, "-m", "framestream", *arguments], **{"env": env, **streams, **options})
+
+
+def program_in(folder, arguments, environment, source, output):
+    """Do what ``python -m`` does with these arguments, with a file each for what is read and printed."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = [str(folder), *environment["PYTHONPATH"].split(os.pathsep)]
+    with source.open("rb") as read, output.open("wb") as printed:
+        for descriptor, file in enumerate((read, printed, printed)):
+            os.dup2(file.fileno(), descriptor)
+    sys.argv = arguments
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)

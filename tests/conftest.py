@@ -26,6 +26,9 @@ from loops import LoopWithoutPolling, LoopWithoutWaiting
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Processes that a test starts import the main module again, and pytest takes them a tenth of a second.
+sys.modules["__main__"].__file__ = sys.modules["__main__"].__spec__ = None
+
 PATIENCE = 60.0  # seconds until a test counts as stuck, on a busy machine, too
 
 # What tests run on, in asyncio's debug mode unless they are marked.

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -211,6 +215,36 @@ def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
 
 def die(reader: Reader) -> None:
     os._exit(1)
+
+
+LOCK = threading.Lock()
+
+
+def test_processes_do_not_inherit_the_locks_of_threads(tmp_path: Path) -> None:
+    path, data, framer = a_file(tmp_path, "line")
+    with LOCK, ThreadPoolExecutor() as threads:
+        results = threads.submit(list, process(plan(path, framer, parts=2), with_the_lock, jobs=2)).result()
+    assert sum(results) == len(sequential(data, framer, "column"))
+
+
+def with_the_lock(reader: Reader) -> int:
+    assert LOCK.acquire(timeout=30)
+    reader.drain()
+    return reader.count
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
+def test_a_program_with_one_thread_needs_no_module_for_the_function(tmp_path: Path) -> None:
+    path, data, framer = a_file(tmp_path, "fixed")
+    program = f"""
+from framestream.archives import plan, process
+def count(reader):
+    reader.drain()
+    return reader.count
+print(sum(process(plan({path!r}, {str(framer)!r}, parts=2), count, jobs=2)))
+"""
+    printed = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE)
+    assert int(printed.stdout) == len(data) // 7
 
 
 def test_splits_are_small_values_that_can_be_pickled(tmp_path: Path) -> None:
@@ -625,7 +659,11 @@ class Starts(ReadCondition[bytes]):
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (lambda window: window.start - 1, "find_start returned -1, before 0"),
+        (lambda window: window.start - 1, "find_start returns -1: no place from 0, where the window starts, to 100"),
+        (lambda window: window.start + 9999 * window.eof or NeedMore(), "find_start returns 9999: no place"),
+        (lambda window: None, "find_start returns None: no place"),
+        (lambda window: NeedMore(resume=101), "no place from 0, where the window starts, to 100"),
+        (lambda window: {}[1], "find_start raises KeyError: 1"),
         (lambda window: NeedMore(), "find_start wants more"),
         (lambda window: NeedMore() if window.eof else NeedMore(resume=window.start), "wants more at the end"),
     ],

@@ -1,5 +1,6 @@
 """``framestream cut --jobs``, ``stats``, ``index`` and ``repair``."""
 
+import re
 import tracemalloc
 
 import command_line
@@ -14,6 +15,8 @@ framestream = command_line.framestream
 # As large as needed for two splits, with a bad line in each, and a last one that is not complete.
 LINES = (b"one\r\n" + b"x" * 500 + b"\n") * 5000
 BAD = LINES + b"\xff\n" + LINES + b"\xff"
+# Lines on standard error that do not depend on how a file is read.
+ALIKE = re.compile("framestream: |frames |oversize |discarded |payload errors ")
 PREFIXES = b"\0\3one" * 3 + b"\0\6larger" + b"\0\3tw"
 
 
@@ -34,15 +37,40 @@ def test_several_processes_print_what_one_prints(framestream, tmp_path, output):
     assert one.raw == several.raw
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(
-    "options", ["", "--on-oversize close", "--on-payload-error close", "--max-size 4", "--output hex"]
+    "options",
+    [
+        "",
+        "--on-oversize close",
+        "--on-payload-error close",
+        "--max-size 4",
+        "--output hex",
+        "--count 2 --output raw",
+        "--on-oversize discard",
+        "--on-oversize truncate",
+        "--on-oversize truncate --count 4",
+    ],
 )
-def test_bad_frames_and_broken_files_end_the_same(framestream, file, options):
-    spec = "mapped" if "mapped" in options else "length-prefix:2,max=4"
-    one = framestream("cut", spec, file, *options.split())
-    several = framestream("cut", spec, file, *options.split(), "--jobs", 1)
+def test_bad_frames_and_broken_files_end_the_same(framestream, file, options, jobs):
+    one = framestream("cut", "length-prefix:2,max=4", file, *options.split())
+    several = framestream("cut", "length-prefix:2,max=4", file, *options.split(), "--jobs", jobs)
     assert (one.status, one.raw, one.err) == (several.status, several.raw, several.err)
-    assert one.status == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "complaints"), [("discard --count 1", 0), ("discard --count 10004", 1), ("truncate", 3)]
+)
+def test_frames_of_several_splits_are_counted_and_skipped(framestream, tmp_path, options, complaints):
+    """A frame that is too large begins in one split and ends in the one after the next."""
+    path = tmp_path / "file"
+    path.write_bytes(BAD + b"y" * (3 << 20) + b"\n" + LINES[:5000])
+    command = ("cut", "line", path, "--max-size", "500", "--stats", "--on-oversize", *options.split())
+    one, several = framestream(*command), framestream(*command, "--jobs", 2)
+    assert (one.status, one.raw) == (several.status, several.raw)
+    of_one, of_several = ([*filter(ALIKE.match, each.err.splitlines())] for each in (one, several))
+    assert of_one == of_several
+    assert len(of_one) == 4 + complaints
 
 
 def test_bad_frames_wait_for_their_turn_without_tracebacks():
@@ -55,16 +83,14 @@ def test_bad_frames_wait_for_their_turn_without_tracebacks():
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert len(done) == bad + 1
+    assert len(done.pieces) == bad + 1
     assert held < 1500 * bad
 
 
-def test_what_does_not_go_with_jobs_is_a_usage_mistake(framestream, file):
-    for options in ("--count 1", "--stats", "--on-oversize discard"):
-        printed = framestream("cut", "line", file, "--jobs", 2, *options.split())
-        assert (2, "") == (printed.status, printed.out)
-        assert "--jobs needs a file, and goes with neither" in printed.err
-    assert framestream("cut", "line", "--jobs", 2).status == 2
+def test_several_processes_need_a_file(framestream):
+    printed = framestream("cut", "line", "--jobs", 2)
+    assert (2, "") == (printed.status, printed.out)
+    assert "--jobs needs a file" in printed.err
 
 
 def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):

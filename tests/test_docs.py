@@ -7,7 +7,8 @@ The blocks of a page run in order, in one namespace and one empty folder that ha
 - ``python`` or ``toml`` whose first line is ``# NAME.py`` or ``# NAME.toml`` is written to that file as well,
   and a ``python`` one is not run but can be imported below.
 - ``console`` runs each line behind ``$``; the lines below it are what it prints, where ``...`` stands for
-  anything. A command that fails must say so: ``|| echo failed``.
+  anything. A command that fails must say so: ``|| echo "exit status $?"``. What is one Python program runs in the copy
+  of a process that has imported it: starting an interpreter for each costs seconds.
 - ``sh`` changes the reader's machine (installing, cloning) and is not run; it may hold nothing else. A
   ``pyproject.toml`` written above counts as installed.
 - ``text`` is a drawing, or a form to be filled in.
@@ -20,8 +21,10 @@ from __future__ import annotations
 import contextlib
 import doctest
 import io
+import multiprocessing
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tokenize
@@ -32,6 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from command_line import program_in
 
 from framestream import available_framers, errors, plugins
 from framestream.framers import BUILT_IN
@@ -69,6 +73,12 @@ FENCED = re.compile(
 )
 FILE = re.compile(r"# (?:\S+/)?(\w+\.(?:py|toml))\n")
 COMMAND = re.compile(r"((?:[^\n]*\\\n)*[^\n]*\n)(.*)", re.DOTALL)
+PROGRAM = re.compile(
+    r"""(?:(?P<before>cd\ \S+)\ &&\ (?:PYTHONPATH=\.\ )?|(?P<source>(?:printf|echo)\ [^|&]*)\|[\s\\]+)?
+    (?:python\ -m\ |(?=framestream\ ))(?P<arguments>(?:[^|&>'"]|"[^"]*"|'[^']*')+)
+    (?:\ \|\|\ echo\ "exit\ status\ \$\?")?""",
+    re.VERBOSE,
+)
 NEEDS = re.compile(r"<!-- needs (\w+) -->")
 KINDS = "added|changed|deprecated|removed|fixed|security"
 AVOIDED = re.compile(
@@ -106,6 +116,12 @@ def blocks_of(page: Path) -> Iterator[Block]:
         indent, language, body = found["indent"], found["language"], found["body"]
         line = text.count("\n", 0, found.start("body")) + 1
         yield Block(page, line, language.strip(), re.sub(f"^{indent}", "", body, flags=re.MULTILINE))
+
+
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(
+    ["hypothesis", "pytest", "command_line", "framestream.cli.cut", "framestream.cli.plugins"]
+)
 
 
 class Reader:
@@ -158,10 +174,22 @@ class Reader:
             line += entry.count("\n")
 
     def run(self, command: str) -> str:
+        """Return what a command prints, and its exit status if that is not 0."""
+        environment, output = self.environment(), self.folder / ".output"
+        if found := PROGRAM.fullmatch(command.strip()):
+            source = self.folder / ".input"
+            source.write_bytes(subprocess.run(["sh", "-c", found["source"] or ":"], stdout=subprocess.PIPE).stdout)
+            folder = self.folder / (found["before"] or "cd .").removeprefix("cd ")
+            arguments = shlex.split(found["arguments"])
+            program = FORKSERVER.Process(target=program_in, args=(folder, arguments, environment, source, output))
+            program.start()
+            program.join(60)
+            status, said = program.exitcode, "exit status {}\n" if "||" in command else "(exit status {})\n"
+            return output.read_text() + (said.format(status) if status else "")
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=self.folder,
-            env=self.environment(),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -181,7 +209,14 @@ class Reader:
                 (programs / name).chmod(0o755)
         path = os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]])
         ours = {"PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}", "PATH": path}
-        plain = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+        # Nothing is wrong with modules that were imported before pytest could see to their assertions.
+        plain = {
+            "PYTEST_ADDOPTS": "-W ignore::pytest.PytestAssertRewriteWarning",
+            "COLUMNS": "100",
+            "NO_COLOR": "1",
+            "TERM": "dumb",
+            "LC_ALL": "C.UTF-8",
+        }
         return os.environ | plain | ours
 
     def toml(self, block: Block) -> bool:

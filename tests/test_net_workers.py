@@ -36,14 +36,16 @@ async def test_workers_share_a_port_and_their_counters_are_added_up():
                 pids.add(int(await stream.read(LINE)))
             assert set(server.worker_pids) == pids
             assert [] == server.streams
-    assert (2, 2, 0) == (server.stats.accepted, server.stats.frames_received, server.stats.open)
+            await until(lambda: server.stats.most_open == 2)
+    stats = server.stats
+    assert (2, 2, 0, 2) == (stats.accepted, stats.frames_received, stats.open, stats.most_open)
     async with await serve(answer, HERE) as server:
         assert [] == server.worker_pids
         await raised(TypeError, server.reload, match="only a server with workers can be reloaded")
 
 
 async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_drains(caplog):
-    async with await serve(answer, HERE, workers=1) as server:
+    async with await serve(answer, HERE, workers=1, max_connections=1) as server:
         (old,) = server.worker_pids
         await raised(StreamClosed, ask, server.url, "die")
         pid = await ask(server.url, "pid")  # what waits in the backlog is served
@@ -54,6 +56,9 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
             os.kill(int(pid), signal.SIGINT)  # as Ctrl-C does to the whole group; it is ours to decide
             os.kill(int(pid), signal.SIGTERM)
             await raised(StreamClosed, stream.read, LINE)
+        await until(lambda: server.stats.open == 0)
+        assert "hello" == await ask(server.url)
+    assert 1 == server.stats.most_open  # never two at once, whatever each worker has had
     assert f"{server.url}: worker {old} ended with exit code 3" in caplog.text
 
 

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain, repeat
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
 from framestream.archives.guess import find_start
 from framestream.archives.source import Source
 from framestream.checks import check_choice
-from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, End, FrameDecoder
+from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, End, FrameDecoder, OnOversize
 from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError
 from framestream.framer import ReadCondition
 from framestream.iterate import condition_of, feed
@@ -218,8 +218,14 @@ class Reader:
         for _ in self.pieces(in_batches=True):
             pass
 
-    def pieces(self, *, in_batches: bool = True) -> Iterator[tuple[list[Any], BadFrame | None]]:
-        """Yield lists of frames with None; for a bad one an empty list, with its error."""
+    def pieces(
+        self, *, in_batches: bool = True, on_oversize: OnOversize = "raise"
+    ) -> Iterator[tuple[list[Any], BadFrame | None]]:
+        """Yield lists of frames with None; for a bad one an empty list, with its error.
+
+        With another policy `on_oversize` than "raise", see `FrameDecoder`, frames must not be cut in batches.
+        The error of a frame that was discarded or truncated comes when all of it has been skipped.
+        """
         split, source = self.split, self.split.source
         self.in_batches = in_batches
         first = split.first
@@ -231,7 +237,9 @@ class Reader:
         if first >= split.stop > 0:
             self.first = self.end = first
             return
-        self._decoder = FrameDecoder(offset=first, max_frame_size=split.max_frame_size)
+        self._decoder = FrameDecoder(
+            offset=first, max_frame_size=split.max_frame_size, on_oversize=on_oversize, on_discard=_raise
+        )
         # After the border, frames are cut one by one, as the next may belong to the next split.
         border = None if split.stop == source.size else split.stop
         rest = () if border is None else source.chunks(border)
@@ -288,12 +296,18 @@ class Reader:
                 self.end = start
                 return None
             self.first = start if self.first is None else self.first
-        self.count += len(frames) or 1
-        self._skips = isinstance(bad, FrameTooLarge)
-        if not self._skips:
-            self.last_end = decoder.offset
+        was_truncated = self._skips and decoder.on_oversize == "truncate"
+        self._skips = decoder.skipping
         if bad is not None:
             self.bad += 1
             bad.source = self.split.source.url
-        self.marks.add(decoder.offset, self.count)
+        if not was_truncated:  # else it was counted when its beginning came
+            self.count += len(frames) or 1
+        if not self._skips:
+            self.last_end = decoder.offset
+            self.marks.add(decoder.offset, self.count)
         return frames, bad
+
+
+def _raise(error: FrameTooLarge) -> NoReturn:
+    raise error

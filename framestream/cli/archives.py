@@ -16,7 +16,8 @@ from framestream.archives import Reader, Split, make_index, open_source, plan, p
 from framestream.archives import repair as repair_archive
 from framestream.cli import options
 from framestream.cli.input import file_of
-from framestream.cli.output import Printer, complain, progress_bar, report, say
+from framestream.cli.output import Printer, complain, progress_bar, report, report_skipped, say
+from framestream.decoder import DecoderStats, OnOversize
 from framestream.errors import counted
 from framestream.framer import ReadCondition
 
@@ -180,59 +181,108 @@ class Cutting:
 
     Attributes:
         form, separator: those of `Printer`.
-        on_oversize, on_payload_error: the policies; a frame is not discarded or truncated.
+        on_oversize, on_payload_error: the policies.
+        count: stop after this many frames.
     """
 
     form: str
     separator: bytes | None
-    on_oversize: str
+    on_oversize: OnOversize
     on_payload_error: str
+    count: int | None = None
 
-    def __call__(self, reader: Reader) -> list[bytes | Exception]:
+    @property
+    def skips(self) -> bool:
+        """Whether a frame that is too large is reported once it has been skipped."""
+        return self.on_oversize in ("discard", "truncate")
+
+    def __call__(self, reader: Reader) -> Printed:
         """Return the frames and complaints to print, in order."""
         output = BytesIO()
         printer = Printer(self.form, self.separator, output)
-        done: list[bytes | Exception] = []
+        pieces: list[bytes | Exception] = []
+        printed = 0
 
         def complain_of(error: Exception) -> None:
             # Its traceback holds several KiB: there may be as many bad frames as good ones.
             error.__traceback__ = error.__cause__ = error.__context__ = None
-            if printed := output.getvalue():
-                done.append(printed)
+            if data := output.getvalue():
+                pieces.append(data)
                 output.seek(0)
                 output.truncate()
-            done.append(_without_source(error))
+            pieces.append(_without_source(error))
 
+        batched = not (printer.placed or self.skips or self.count is not None)
         try:
-            for frames, error in reader.pieces(in_batches=not printer.placed):
+            for frames, error in reader.pieces(in_batches=batched, on_oversize=self.on_oversize):
                 if error is not None:
                     complain_of(error)
-                    policy = self.on_oversize if isinstance(error, FrameTooLarge) else self.on_payload_error
-                    if policy == "close":
+                    if self.on_payload_error == "close" and isinstance(error, PayloadError):
                         reader.error = error
                         break
-                elif printer.placed:
-                    start, size = reader.place
-                    printer.write(frames[0], (start, start + size))
-                else:
+                    continue
+                printed += len(frames)
+                if batched:
                     printer.write_all(frames)
+                    continue
+                start, size = reader.place
+                printer.write(frames[0], (start, start + size))
+                if printed == self.count:
+                    break
         except FramingError as error:
             complain_of(error)
-        return [*done, output.getvalue()]
+        return Printed(reader.first, printed, [*pieces, output.getvalue()])
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What the frames of a split look like.
+
+    Attributes:
+        first: where the first of them begins.
+        frames: how many are printed.
+        pieces: the text, and complaints, in order.
+    """
+
+    first: int | None
+    frames: int
+    pieces: list[bytes | Exception]
 
 
 def cut_file(
     printer: Printer, condition: ReadCondition[Any], file: str, max_size: int | None, work: Cutting, jobs: int
-) -> None:
+) -> DecoderStats:
     """Print the frames of a file that several processes cut, exactly as one process would."""
     splits = _splits(file, condition, max_size, _PRINTED)
     hidden = printer.stream.isatty()
-    for _, pieces in _with_bar(splits, process(splits, work, jobs=jobs), file, hidden=hidden):
-        for piece in pieces:
+    total, missing = DecoderStats(), work.count
+    # What is printed of a split is only known to be right when all before it is: none counts alone.
+    results = process(splits, replace(work, count=None), jobs=jobs)
+    for split, result in _with_bar(splits, results, file, hidden=hidden):
+        printed = result
+        if missing is not None:
+            if printed.frames >= missing:
+                printed = replace(work, count=missing)(Reader(replace(split, first=printed.first)))
+            missing -= printed.frames
+        for piece in printed.pieces:
             if isinstance(piece, bytes):
                 printer.stream.write(piece)
-            else:
-                printer.complain(file, piece)
+                continue
+            if isinstance(piece, PayloadError):
+                total.payload_errors += 1
+                total.frames += 1
+            elif isinstance(piece, FrameTooLarge):
+                total.oversize += 1
+                total.discarded += piece.discarded
+                if work.skips and piece.recoverable:
+                    report_skipped(file, piece)
+                    continue
+            printer.complain(file, piece)
+        total.frames += printed.frames
+        total.received += split.stop - split.start
+        if missing == 0:
+            break
+    return total
 
 
 def _splits(file: str, condition: ReadCondition[Any], max_size: int | None, size: int) -> list[Split]:

@@ -14,6 +14,7 @@ from framestream import FrameDecoder, FramestreamError, FramingError, PayloadErr
 from framestream.cli import options
 from framestream.cli.input import Source, open_source
 from framestream.cli.output import Printer, progress_bar, report_skipped
+from framestream.decoder import DecoderStats
 from framestream.iterate import answers
 
 
@@ -58,16 +59,18 @@ def cut(
     options.goes_with("--separator", "--output text or raw", output in ("text", "raw"))
     printer = Printer(output, separator)
     condition = printer.condition(options.get_framer(spec))
+    started = time.monotonic()
     if jobs is not None:
-        if file == "-" or stats or count is not None or limits["on_oversize"] in ("discard", "truncate"):
-            reason = "--jobs needs a file, and goes with neither --count, --stats, nor discard or truncate"
-            raise click.UsageError(reason)
+        if file == "-":
+            raise click.UsageError("--jobs needs a file")
         from framestream.cli.archives import Cutting, cut_file  # noqa: PLC0415  # a stream does without
 
-        work = Cutting(output, separator, limits["on_oversize"], limits["on_payload_error"])
-        cut_file(printer, condition, file, limits["max_frame_size"], work, jobs)
+        work = Cutting(output, separator, limits["on_oversize"], limits["on_payload_error"], count)
+        total = cut_file(printer, condition, file, limits["max_frame_size"], work, jobs)
+        printer.stream.flush()
+        if stats:
+            _print_stats(total, started)
         return printer.status
-    started = time.monotonic()
     with open_source(file) as source, _progress(source, printer) as read:
         tell = partial(printer.complain, source.name)
         decoder = FrameDecoder(
@@ -91,7 +94,8 @@ def cut(
         finally:
             printer.stream.flush()
             if stats:
-                _print_stats(decoder, time.monotonic() - started)
+                counted = decoder.stats
+                _print_stats(counted, started, high_water=counted.high_water, left_over=decoder.buffered)
     return printer.status
 
 
@@ -112,14 +116,13 @@ def _answers(
             going_on = getattr(error, "recoverable", False)
 
 
-def _print_stats(decoder: FrameDecoder, seconds: float) -> None:
-    """Print the decoder's counters, in frames and bytes, and the speed to standard error."""
-    stats = decoder.stats
-    for name in ("frames", "received", "oversize", "discarded", "payload_errors", "high_water"):
-        click.echo(f"{name.replace('_', ' '):<16}{getattr(stats, name)}", err=True)
-    speed = stats.received / max(seconds, 1e-9) / 1e6
-    click.echo(f"left over       {decoder.buffered}", err=True)
-    click.echo(f"time            {seconds:.3f} s, {speed:.1f} MB/s", err=True)
+def _print_stats(stats: DecoderStats, started: float, **more: int) -> None:
+    """Print counters, in frames and bytes, and the speed to standard error."""
+    counters = ("frames", "received", "oversize", "discarded", "payload_errors")
+    for name, value in ({name: getattr(stats, name) for name in counters} | more).items():
+        click.echo(f"{name.replace('_', ' '):<16}{value}", err=True)
+    seconds = max(time.monotonic() - started, 1e-9)
+    click.echo(f"time            {seconds:.3f} s, {stats.received / seconds / 1e6:.1f} MB/s", err=True)
 
 
 @contextmanager

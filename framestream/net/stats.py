@@ -44,7 +44,7 @@ class ServerStats:
     Attributes:
         accepted: connections accepted.
         open: open connections.
-        most_open: the most that were open at once.
+        most_open: the most that were open at once; with workers, the most that their reports added up to.
         refused: connections closed at once because they came from no trusted load balancer.
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
         peer_failures: connections ended by the peer: broken framing, a reset, a time limit...
@@ -97,9 +97,12 @@ class ServerStats:
 
     def add(self, other: ServerStats) -> None:
         """Add the counters of another server."""
+        # What each has had at the most was hardly at the same time.
+        most_open = max(self.most_open, other.most_open)
         for counter in fields(self):
             name = counter.name
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.most_open = most_open
 
     def add_stream(self, stats: StreamStats) -> None:
         """Add the counters of a stream."""

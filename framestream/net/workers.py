@@ -2,9 +2,10 @@
 
 All workers accept from the same sockets: an idle one takes the next connection, and no connection waits for
 a worker that is dead, busy or draining. The parent keeps the sockets open without accepting, so that the
-backlog outlives the workers. Parent and worker exchange JSON frames over a control stream:
-`ServerStats` go up, and None when the worker got SIGTERM; one `ShutdownRequest` comes down, in that case when
-there is a successor. If either side ends, the other sees the end of the stream.
+backlog outlives the workers. Parent and worker exchange JSON frames over a control stream. Up go `ServerStats`,
+and None when the worker got SIGTERM; down come None when the whole service leaves, and finally a
+`ShutdownRequest`, after SIGTERM when there is a successor. If either side ends, the other sees the end of the
+stream.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
-from framestream.framers.line import Line
+from framestream.framers.delimiter import Line
 from framestream.framers.mapped import Mapped
 from framestream.net.server import Server, Service
 from framestream.net.stats import ServerStats
@@ -134,6 +135,10 @@ async def _send(control: IOStream, message: dict[str, Any] | ShutdownRequest) ->
 class Worker:
     """A serving process, seen from its parent.
 
+    Args:
+        endpoint, service, sockets: as for a `Server`.
+        on_report: called after each report.
+
     Attributes:
         stats: the counters of its last report.
         ready: done when it accepts connections; False if it ended before.
@@ -142,7 +147,9 @@ class Worker:
         started_at: when it was started, in seconds of the loop's clock.
     """
 
-    def __init__(self, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], on_report: Callable[[], object]
+    ) -> None:
         loop = asyncio.get_running_loop()
         pickled = pickle.dumps((endpoint, service))
         self.stats = ServerStats()
@@ -155,9 +162,7 @@ class Worker:
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
         spawn = multiprocessing.get_context("spawn")
         self.process = spawn.Process(
-            target=run,
-            args=(pickled, sockets, theirs, type(loop), plugins_in_use()),
-            name=f"worker of {endpoint}",
+            target=run, args=(pickled, sockets, theirs, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
         self._control = open_stream(ours, framer=_JSON)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it
@@ -172,9 +177,9 @@ class Worker:
         loop.add_reader(self.process.sentinel, self._has_ended)
         self._too_slow = loop.call_later(START_TIMEOUT, self._give_up)
         self._why = ""
-        self._reports = loop.create_task(self._receive_reports())
+        self._reports = loop.create_task(self._receive_reports(on_report))
 
-    async def _receive_reports(self) -> None:
+    async def _receive_reports(self, on_report: Callable[[], object]) -> None:
         with contextlib.suppress(FramestreamError):
             async for counters in self._control:
                 if counters is None:
@@ -182,6 +187,9 @@ class Worker:
                 else:
                     self.stats = ServerStats.from_dict(counters)
                     self._is_ready(True)
+                    on_report()
+        # It has ended, and nothing is open in it any more.
+        self.stats = replace(self.stats, open=0, bytes_unread=0, bytes_unsent=0)
 
     def _give_up(self) -> None:
         self._why = f" (killed: it did not accept within {START_TIMEOUT} s)"
@@ -255,7 +263,10 @@ class WorkerServer(Server):
     @property
     def open_connections(self) -> int:
         """How many connections are open in its workers."""
-        return self.stats.open
+        return sum(worker.stats.open for worker in (*self._workers, *self._retiring))
+
+    def _note_open(self) -> None:
+        self._stats.most_open = max(self._stats.most_open, self.open_connections)
 
     @property
     def workers_alive(self) -> int:
@@ -308,7 +319,7 @@ class WorkerServer(Server):
 
     def _start_worker(self) -> Worker:
         try:
-            worker = Worker(self._endpoint, self._service, self._sockets)
+            worker = Worker(self._endpoint, self._service, self._sockets, self._note_open)
         except Exception as error:  # no descriptors, memory or processes; or it cannot be sent after all
             raise WorkerError(f"cannot start a worker: {describe_os_error(error)}") from error
         if self.state == "leaving":
@@ -324,8 +335,7 @@ class WorkerServer(Server):
         # A task of its own: cancelling a reload does not interrupt it.
         async def retire() -> None:
             await worker.shut_down(self._service.drain_timeout, take_backlog=False)
-            # Nothing is open in it any more.
-            self._stats.add(replace(worker.stats, open=0, bytes_unread=0, bytes_unsent=0))
+            self._stats.add(worker.stats)
             del self._retiring[worker]
 
         task = self._retiring[worker] = asyncio.ensure_future(retire())
