@@ -46,7 +46,7 @@ from framestream.framers import (
 from framestream.framers.values import Interned
 from framestream.testing import chunkings, conformance_checks
 from framestream.testing.driver import read_chunks
-from framestream.testing.starts import check_exact, find_start
+from framestream.testing.splits import check_exact, find_start
 
 MAY_BE_UNTRIED = {
     "settled": "framers that know a frame's extent from its header",

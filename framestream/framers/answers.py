@@ -47,8 +47,12 @@ def complete(condition: ReadCondition[Any], found: Found, data: bytes | bytearra
     Raises:
         FramingError: it does not end with its trailer.
     """
-    first, stop, end = found[:3]
-    how = decoder_of(condition, found)
+    if len(found) == 3:
+        first, stop, _ = found
+        return condition.decode(bytes(data[first:stop]))
+    first, stop, end, how = found
+    if type(how) is not Decode:
+        return how
     if not data.endswith(how.trailer, stop, end):
         raise FramingError(f"payload is not followed by {how.trailer!r}", position=stop)
     return how.decode(bytes(data[first:stop]))
