@@ -16,9 +16,8 @@ from framestream.errors import EncodeError, FramerContractError, PayloadError
 from framestream.framer import ReadCondition, Window
 from framestream.framers.amounts import Exactly
 from framestream.framers.choice import FirstOf, When
-from framestream.framers.delimiter import Delimiter
+from framestream.framers.delimiter import Delimiter, Line
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.framers.line import Line
 from framestream.framers.mapped import Mapped, Nested
 from framestream.framers.msgpack import Msgpack
 from framestream.framers.sequence import HeaderThenBody, Sequence
