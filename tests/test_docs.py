@@ -50,11 +50,7 @@ import refresh  # noqa: E402
 
 FRAGMENTS = DOCS / "changes"
 PAGES = sorted({*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")} - set(FRAGMENTS.glob("*.*.md")))
-READMES = [
-    ROOT / "benchmarks/README.md",
-    ROOT / "plugins/README.md",
-    *sorted(ROOT.glob("plugins/*/README.md")),
-]
+READMES = [ROOT / "benchmarks/README.md", ROOT / "plugins/README.md", *sorted(ROOT.glob("plugins/*/README.md"))]
 KNOWN = {"python", "output", "console", "sh", "text", "toml"}
 INSTALLS = (
     "python3 -m venv ",
@@ -68,8 +64,7 @@ INSTALLS = (
     "cd ",
 )
 FENCED = re.compile(
-    r"^(?P<indent> *)(?P<fence>```+)(?P<language>.*)\n(?P<body>(?:.*\n)*?)(?P=indent)(?P=fence) *$",
-    re.MULTILINE,
+    r"^(?P<indent> *)(?P<fence>```+)(?P<language>.*)\n(?P<body>(?:.*\n)*?)(?P=indent)(?P=fence) *$", re.MULTILINE
 )
 FILE = re.compile(r"# (?:\S+/)?(\w+\.(?:py|toml))\n")
 COMMAND = re.compile(r"((?:[^\n]*\\\n)*[^\n]*\n)(.*)", re.DOTALL)

@@ -115,8 +115,7 @@ async def test_leaving_a_loop_over_frames_puts_back_what_was_cut_ahead():
 
 @once
 @pytest.mark.parametrize(
-    ("policy", "expected", "told"),
-    [("raise", [b"ok"], 0), ("discard", [b"ok"], 1), ("truncate", [b"1234", b"ok"], 1)],
+    ("policy", "expected", "told"), [("raise", [b"ok"], 0), ("discard", [b"ok"], 1), ("truncate", [b"1234", b"ok"], 1)]
 )
 @pytest.mark.parametrize("per_read", [False, True])
 async def test_frames_above_the_limit_are_dealt_with_by_the_policy(policy, expected, told, per_read):

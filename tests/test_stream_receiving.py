@@ -366,12 +366,7 @@ async def relay_pieces(stream, chunks):
     return list(iter_frames(pieces, LengthPrefix(4)))
 
 
-WAYS = [
-    read_lines,
-    read_batches,
-    relay_pieces,
-    *map(each, (read_frame, read_parts, read_place, read_peeking)),
-]
+WAYS = [read_lines, read_batches, relay_pieces, *map(each, (read_frame, read_parts, read_place, read_peeking))]
 
 
 @pytest.mark.parametrize("seed", range(2))
