@@ -23,6 +23,7 @@ import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, overload
@@ -36,7 +37,6 @@ from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
 from framestream.net.streams import open_stream
-from framestream.net.threads import in_thread
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, StreamStats
 from framestream.transport import PipeTransport, Transport
@@ -498,6 +498,32 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+async def in_thread(function: Callable[[], T], name: str) -> T:
+    """Return the result of a function that runs in a thread of its own, or raise its error.
+
+    It is a daemon thread, so the process does not wait for it at the end. Cancelling leaves it running.
+
+    Raises:
+        RuntimeError: no thread can be started; or the function raised an exception that an event loop would
+            take as its own, which is the cause.
+    """
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()  # before the thread can be done: from now on it cannot be cancelled
+
+    def work() -> None:
+        try:
+            done.set_result(function())
+        except (StopIteration, KeyboardInterrupt, SystemExit, GeneratorExit) as error:
+            raised = RuntimeError(f"a thread raised {type(error).__name__}")
+            raised.__cause__ = error
+            done.set_exception(raised)
+        except BaseException as error:  # noqa: BLE001  # the waiting coroutine raises it
+            done.set_exception(error)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return await asyncio.wrap_future(done)
 
 
 @dataclass(frozen=True)

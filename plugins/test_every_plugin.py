@@ -12,17 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framestream import (
-    EncodeError,
-    Framer,
-    FramingError,
-    PayloadError,
-    available_framers,
-    get_framer,
-    iter_frames,
-)
+from framestream import EncodeError, Framer, FramingError, PayloadError, available_framers, get_framer, iter_frames
 from framestream.testing.driver import read_chunks
-from framestream.testing.starts import check_exact, find_start
+from framestream.testing.splits import check_exact, find_start
 
 NAMES = [info.name for info in available_framers() if (info.distribution or "").startswith("framestream-")]
 NONSENSE: list[Any] = [None, 5, 1.5, "text", object(), (), (1,), (1, 2, 3), ("a", "b", "c", "d"), {1: {2}}]
@@ -34,10 +26,7 @@ FRAMED: dict[str, tuple[Callable[[bytes], bytes], bytes]] = {
     "fstrm": (lambda payload: b"\0\0\0\0\0\0\0%c%b%b" % (len(payload) + 4, bytes(4), payload), b"\0\0\0\1a"),
     "json-lines": (lambda payload: payload.replace(b"\n", b"") + b"]\n", b"1\n"),
     "json-seq": (lambda payload: b"\x1e]" + payload.replace(b"\x1e", b""), b"\x1e1\n"),
-    "lsp": (
-        lambda payload: b"Content-Length: %d\r\n\r\n%b" % (len(payload), payload),
-        b"Content-Length: 1\r\n\r\n1",
-    ),
+    "lsp": (lambda payload: b"Content-Length: %d\r\n\r\n%b" % (len(payload), payload), b"Content-Length: 1\r\n\r\n1"),
     "resp": (lambda payload: b"*2\r\n,%bx\r\n:1\r\n" % payload.hex().encode(), b":1\r\n"),
 }
 

@@ -29,6 +29,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Processes that a test starts import the main module again, and pytest takes them a tenth of a second.
 sys.modules["__main__"].__file__ = sys.modules["__main__"].__spec__ = None
 
+asyncio.constants.DEBUG_STACK_DEPTH = 1  # whole stacks of all futures and handles take a third of the time
+
 PATIENCE = 60.0  # seconds until a test counts as stuck, on a busy machine, too
 
 # What tests run on, in asyncio's debug mode unless they are marked.

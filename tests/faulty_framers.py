@@ -86,8 +86,7 @@ CopiesEverything = faulty(
 # Remembers every question in a memo, or some of them, or an index in a window that moves.
 Hoards = faulty("Hoards", find=lambda _, w: cr_lf(w, w.resume, memo=(w.memo, len(w.data) - w.start)))
 HoardsALittle = faulty(
-    "HoardsALittle",
-    find=lambda _, w: cr_lf(w, w.resume, memo=w.memo if (len(w.data) - w.start) % 10 else (w.memo,)),
+    "HoardsALittle", find=lambda _, w: cr_lf(w, w.resume, memo=w.memo if (len(w.data) - w.start) % 10 else (w.memo,))
 )
 AbsoluteMemo = faulty("AbsoluteMemo", find=lambda _, w: cr_lf(w, w.memo or w.start, memo=max(w.start, len(w.data) - 1)))
 # Answers with an index of the window before this one.
@@ -108,12 +107,10 @@ OutOfOrder = faulty("OutOfOrder", find=after(lambda found, _: (found[1], found[0
 ReturnsNone = faulty("ReturnsNone", find=after(lambda *_: None, NeedMore))
 # Takes a stream that breaks off for a malformed one, or takes back what it cut.
 RefusesAtTheEnd = faulty(
-    "RefusesAtTheEnd",
-    find=after(lambda found, w: refuse("line without an end") if w.eof else found, NeedMore),
+    "RefusesAtTheEnd", find=after(lambda found, w: refuse("line without an end") if w.eof else found, NeedMore)
 )
 LosesTheLast = faulty(
-    "LosesTheLast",
-    find=after(lambda found, w: NeedMore() if w.eof and not w.data.endswith(b"\r\n") else found, tuple),
+    "LosesTheLast", find=after(lambda found, w: NeedMore() if w.eof and not w.data.endswith(b"\r\n") else found, tuple)
 )
 # Forgets in a fast path that a lone LF ends no line, and that a window may begin, and end, anywhere.
 SplitsOtherwise = faulty(
@@ -132,8 +129,7 @@ SearchesAfterABadFrame = faulty(
 )
 # Takes it for granted that a frame is bytes, or writes the text of whatever it is given, line ends included.
 TrustsItsCaller = faulty(
-    "TrustsItsCaller",
-    encode=lambda _, frame: refuse("LF", EncodeError) if b"\n" in frame else frame + b"\r\n",
+    "TrustsItsCaller", encode=lambda _, frame: refuse("LF", EncodeError) if b"\n" in frame else frame + b"\r\n"
 )
 WritesAnything = faulty(
     "WritesAnything",

@@ -216,6 +216,17 @@ def test_a_file_that_was_replaced_in_its_store_is_not_read() -> None:
         list(split.frames())
 
 
+def test_a_frame_by_its_number_takes_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = type(pytest.importorskip("fsspec").filesystem("memory"))
+    ask, asked = store.cat_file, []
+    monkeypatch.setattr(store, "cat_file", lambda *arguments, **range: asked.append(range) or ask(*arguments, **range))
+    write("memory://store/many.bin", FRAMES, PREFIX)
+    archive = Archive("memory://store/many.bin", PREFIX)
+    asked.clear()
+    assert archive[2500] == FRAMES[2500]
+    assert len(asked) == 1
+
+
 def test_nothing_is_delivered_of_a_file_that_replaces_another_while_it_is_read() -> None:
     store = pytest.importorskip("fsspec").filesystem("memory")
     store.pipe_file("/store/while-read.bin", b"1" * (17 << 20))  # three blocks, one of which is read ahead

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tracemalloc
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ import pytest
 
 from framestream import Msgpack, NeedMore, ReadCondition, Window
 from framestream.framer import PADDING, Decode
-from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer, splits
+from framestream.testing import ConformanceError, check_framer, conformance_checks, fuzz_framer
 from framestream.testing.cost import CountedBytes
-from framestream.testing.splits import check_archives
 
 LINES = {b"one\r\ntwo\r\n\r\nmore\n or\r less\r\n": [b"one", b"two", b"", b"more\n or\r less"]}
 BAD = {"malformed": {b"?one\r\nok\r\n": "KeyError"}}
@@ -48,12 +46,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.CountsFromTheStart(), LINES, "linear-cost", "find rescans a frame that arrives byte by byte"),
         (faulty.CopiesEverything(), LINES, "linear-cost", "find copies a frame that arrives byte by byte"),
         (faulty.LooksBehindTheFrame(), LINES, "many-frames", "find looks far beyond the frame"),
-        (
-            faulty.Preallocates(),
-            COUNTED_3,
-            "declared-sizes",
-            "allocates memory for a size that a frame merely",
-        ),
+        (faulty.Preallocates(), COUNTED_3, "declared-sizes", "allocates memory for a size that a frame merely"),
         (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
         (faulty.KeepsStateElsewhere(), LONG_LINES, "sharing", "disturb each other"),
@@ -107,24 +100,20 @@ def test_defect_is_named(framer: ReadCondition[Any], examples: Any, check: str, 
         (faulty.start(faulty.starts_at_any_line_feed), "find-start", 'find_start is not "exact"'),
         (faulty.start(lambda found, _: found, lookbehind=0), "find-start", 'find_start is not "exact"'),
         (faulty.start(faulty.starts_over), "start-cost", "looks at the same bytes again and again"),
-        (faulty.start(faulty.starts_too_soon), "find-start", "depends on how the bytes arrive"),
-        (faulty.start(lambda _, window: window.start - 1), "find-start", "a place before window.start"),
-        (faulty.start(lambda _, window: len(window.data) + 1), "find-start", "a place beyond the end"),
-        (faulty.start(lambda *_: NeedMore(resume=0)), "find-start", "wants more at the end"),
+        (faulty.start(faulty.starts_too_soon), "find-start", "answers differently"),
+        (faulty.start(lambda _, window: window.start - 1), "find-start", "find_start returns 0: no place from 1"),
+        (faulty.start(lambda _, window: len(window.data) + 1), "find-start", "answers differently"),
+        (faulty.start(lambda *_: NeedMore(resume=0)), "find-start", "no place from 1"),
         (
             faulty.start(lambda found, _: NeedMore() if isinstance(found, NeedMore) else found),
-            "find-start",
-            "names no place in the window",
+            "start-cost",
+            "looks at the same bytes again and again",
         ),
         (faulty.start(faulty.starts_somewhere_else_the_second_time), "find-start", "answers differently"),
-        (faulty.start(lambda *_: None), "find-start", "neither a place nor NeedMore"),
+        (faulty.start(lambda *_: None), "find-start", "find_start returns None"),
         (faulty.start(lambda *_: {}[1]), "find-start", "find_start raises KeyError"),
         (faulty.start(lambda found, _: found, synchronises="yes"), "find-start", "says something else"),
-        (
-            faulty.start(lambda found, _: found, find_start=ReadCondition.find_start),
-            "find-start",
-            "raises Not",
-        ),
+        (faulty.start(lambda found, _: found, find_start=ReadCondition.find_start), "find-start", "raises Not"),
     ],
 )
 def test_what_is_wrong_with_where_a_frame_may_begin_is_named(framer: Any, check: str, defect: str) -> None:
@@ -135,47 +124,26 @@ def test_what_is_wrong_with_where_a_frame_may_begin_is_named(framer: Any, check:
 @pytest.mark.parametrize(
     ("framer", "defect"),
     [
-        (
-            faulty.start(faulty.starts_at_any_line_feed),
-            "each split read alone, an archive gives other frames",
-        ),
+        (faulty.start(faulty.starts_at_any_line_feed), "disagree: as a whole, and divided, and each split read alone"),
         (faulty.start(lambda _, window: window.start - 1), "an archive raises FramerContractError"),
     ],
 )
 def test_a_framer_whose_splits_give_other_frames_than_the_whole_is_told_so(framer: Any, defect: str) -> None:
     with pytest.raises(ConformanceError) as caught:
-        check_archives(framer, list(LINES), archives=200)
+        fuzz_framer(framer, list(LINES))
     assert defect in caught.value.defect
 
 
 @pytest.mark.parametrize("framer", [faulty.Lines(), faulty.Starts(), faulty.Checked()], ids=repr)
 def test_archives_of_framers_of_the_kit_can_be_divided_anywhere(framer: Any) -> None:
-    archives = int(os.environ.get("FRAMESTREAM_ARCHIVES", "100"))
-    seeds = [*LINES, b"ab!cd!" * 9]
-    check_archives(framer, seeds, archives=archives)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status"),
-    [(["line", "length-prefix", "exactly:0", "--archives", "20"], 0), (["no-such-framer"], 2)],
-)
-def test_random_archives_are_tried_from_the_command_line(arguments: list[str], status: int, capsys: Any) -> None:
-    assert splits.main(arguments) == status
-    out, err = capsys.readouterr()
-    assert "line: 20 archives in" in out or "no framer named 'no-such-framer'" in err
-
-
-def test_a_framer_that_fails_on_the_command_line_is_told(monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.setattr(splits, "get_framer", lambda _: faulty.start(faulty.starts_at_any_line_feed))
-    assert splits.main(["faulty", "--archives", "200"]) == 1
-    assert "check:    splits" in capsys.readouterr().out
+    fuzz_framer(framer, [*LINES, b"ab!cd!" * 9], iterations=100)
 
 
 def test_padding_and_refusals_where_a_frame_may_begin_are_no_defect() -> None:
     framer = faulty.StartsWithBlanks()
     wire = b"ab\r\n\r\ncd\r\n" * 3
     check_framer(framer, examples={wire: [b"ab", b"cd"] * 3})
-    check_archives(framer, [wire, wire + b"!\r\n" + wire], archives=200)
+    fuzz_framer(framer, [wire, wire + b"!\r\n" + wire], iterations=200)
 
 
 def test_a_framer_need_not_say_where_a_frame_may_begin() -> None:
@@ -325,12 +293,7 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
         (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on the limit"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
-        (
-            faulty.faulty("Odd", faulty.Greedy, decode=no_nine)(),
-            "bad-frames",
-            DIGITS,
-            "cannot stand in a row",
-        ),
+        (faulty.faulty("Odd", faulty.Greedy, decode=no_nine)(), "bad-frames", DIGITS, "cannot stand in a row"),
         (faulty.SharesADecoder(), "bad-frames", {"examples": LINES, **BAD}, "costs its neighbours"),
         (faulty.Picky(), "bad-frames", {"examples": LINES, **BAD}, "None"),
         (faulty.Lines(), "bad-frames", {"examples": LINES}, "no frame that cannot be decoded"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from framestream import (
     NEED_DATA,
     Delimiter,
     Exactly,
-    FixedLength,
     FrameDecoder,
     LengthPrefix,
     Line,
@@ -63,18 +61,14 @@ def sized(size: int, width: int = 4) -> bytes:
     return size.to_bytes(width, "big")
 
 
-# One long frame of about so many bytes.
+# One long frame of about so many bytes, for each way to find its end. (The kit drips into every framer by itself.)
 SLOW: dict[str, Callable[[int], tuple[ReadCondition[Any], bytes]]] = {
     "exactly": lambda n: (Exactly(n), b"x" * n),
-    "fixed-length": lambda n: (FixedLength(n), b"x" * n),
     "delimiter": lambda n: (Delimiter(b"\r\n.\r\n"), b"x" * n + b"\r\n.\r\n"),
-    "delimiters": lambda n: (Delimiter((b"end", b"\0\0")), b"x" * n + b"end"),
     "line": lambda n: (Line(), b"x" * n + b"\r\n"),
     "length-prefix": lambda n: (LengthPrefix(), sized(n) + b"x" * n),
     "regex": lambda n: (Regex(rb"\r?\n\r?\n"), b"x" * n + b"\r\n\r\n"),
-    "msgpack:str": lambda n: (Msgpack(), b"\xdb" + sized(n) + b"x" * n),
-    "msgpack:array": lambda n: (Msgpack(), b"\xdd" + sized(n // 4) + b"\xa3abc" * (n // 4)),
-    "msgpack:nested": lambda n: (Msgpack(), b"\x91" * 500 + b"\xdc" + sized(n // 2, 2) + b"\xa1z" * (n // 2)),
+    "msgpack": lambda n: (Msgpack(), b"\xdd" + sized(n // 4) + b"\xa3abc" * (n // 4)),
     "until-close": lambda n: (UntilClose(), b"x" * n),
 }
 
@@ -106,27 +100,16 @@ def test_a_dripped_frame_costs_time_in_proportion_to_its_size(name: str, method:
 
 
 @pytest.mark.parametrize("method", ["next_frame", "next_batch"])
-@pytest.mark.parametrize("size", [1, 1 << 20])
-@pytest.mark.parametrize(("condition", "wire"), [
-    (Delimiter(b"\n"), b"some text\n"),
-    (LengthPrefix(1), b"\x03abc"),
-    (Msgpack(), b"\xa3abc"),
-    (Regex(rb"[\n]"), b"abc\n"),
-], ids=str)  # fmt: skip
-def test_many_frames_cost_time_in_proportion_to_their_number(
-    condition: ReadCondition[Any], wire: bytes, size: int, method: str
-) -> None:
+def test_many_dripped_frames_cost_time_in_proportion_to_their_number(method: str) -> None:
     def cost(frames: int) -> tuple[int, int]:
-        counting, decoder, count = Counting(condition), FrameDecoder(), 0
-        data = wire * frames
-        for i in range(0, len(data), size):
-            decoder.receive_data(data[i : i + size])
-            while (answer := getattr(decoder, method)(counting)) is not NEED_DATA:
-                count += len(answer) if method == "next_batch" else 1
+        counting, decoder, count = Counting(Delimiter(b"\n")), FrameDecoder(), 0
+        for byte in b"some text\n" * frames:
+            decoder.receive_data(bytes([byte]))
+            count += getattr(decoder, method)(counting) is not NEED_DATA
         assert count == frames
         return counting.examined, decoder.stats.copied
 
-    assert_linear(cost, 200 if size == 1 else 20_000)
+    assert_linear(cost, 200)
 
 
 @pytest.mark.parametrize("method", ["next_frame", "next_batch"])
@@ -147,20 +130,14 @@ class Judged(Counting):
         self.asked += 1
         return self.condition.find(window)  # it looks at one frame, whatever follows
 
-    def split(self, window: Window) -> Any:
-        self.examined += len(window.data) - window.start
-        return self.condition.split(window)
-
 
 @pytest.mark.parametrize("read", ["next_frame", "next_batch", "on_payload_error", "iter_frames"])
 @pytest.mark.parametrize("wire", [b"!", b"+!", b"!!!+", b"+" * 20 + b"!", b"+" * 3 + b"!" + b"+" * 90 + b"!!"])
 @pytest.mark.parametrize(("condition", "good", "bad"), [
     (Nested(LengthPrefix(1), Msgpack()), b"\1\xc0", b"\1\xc1"),
-    (Mapped(Line(), int), b"12345\n", b"x\n"),
     (Mapped(Msgpack(), (1).__truediv__), b"\xcd\0\1", b"\0"),
     (Line(), b"\n", b"\xff\n"),
-    (Mapped(LengthPrefix(2), struct.Struct(">H").unpack), b"\0\2ab", b"\0\1a"),
-], ids=["nested", "mapped", "values", "line", "struct"])  # fmt: skip
+], ids=["nested", "values", "line"])  # fmt: skip
 def test_bad_frames_cost_what_good_ones_do_whatever_follows_them(
     condition: ReadCondition[Any], good: bytes, bad: bytes, wire: bytes, read: str
 ) -> None:
@@ -240,7 +217,7 @@ def growth_below(limit: float) -> Iterator[None]:
 
 @pytest.mark.parametrize("read", ["next_frame", "next_batch", "late"])
 @pytest.mark.parametrize("feed", ["receive_data", "get_buffer", "borrow"])
-@pytest.mark.parametrize("name", ["exactly", "length-prefix", "line", "regex"])
+@pytest.mark.parametrize("name", ["length-prefix", "line"])
 def test_bytes_that_trickle_in_take_little_more_than_themselves(name: str, feed: str, read: str) -> None:
     condition, wire = SLOW[name](8_000)
     decoder, kept = FrameDecoder(), bytearray(1)
@@ -265,11 +242,8 @@ def test_bytes_that_trickle_in_take_little_more_than_themselves(name: str, feed:
 
 GIB = 1 << 30
 ENDLESS: dict[str, tuple[ReadCondition[Any], bytes, int, bytes]] = {
-    "length-prefix:8": (LengthPrefix(8), sized(GIB, 8), GIB, b""),
-    "delimiter": (Delimiter(b"\0"), b"", GIB // 16, b"\0"),
-    "regex": (Regex(rb"\r?\n\r?\n"), b"", GIB // 16, b"\n\n"),
-    "msgpack:bin": (Msgpack(), b"\xc6" + sized(GIB), GIB, b""),
-    "msgpack:array of bin": (Msgpack(), b"\x91\xc6" + sized(GIB // 16), GIB // 16, b""),
+    "declared": (LengthPrefix(8), sized(GIB, 8), GIB, b""),
+    "searched": (Delimiter(b"\0"), b"", GIB // 16, b"\0"),
 }
 
 

@@ -137,10 +137,7 @@ def test_any_feeding_and_any_taking_gives_the_frames_at_their_places(
         st.sampled_from([1, 3, 100, 2000, 70_000, 250_000]),
         st.sampled_from(["data", "borrow", "borrow", "place"]),
         st.lists(
-            st.tuples(
-                st.sampled_from(["frame", "frame", "pop", "sized", "batch", "part", "check"]),
-                st.integers(1, 9),
-            ),
+            st.tuples(st.sampled_from(["frame", "frame", "pop", "sized", "batch", "part", "check"]), st.integers(1, 9)),
             max_size=4,
         ),
     )

@@ -12,14 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_conditions import Silent
 
-from framestream import (
-    FramingError,
-    NeedMore,
-    PayloadError,
-    ReadCondition,
-    Window,
-    iter_frames,
-)
+from framestream import FramingError, NeedMore, PayloadError, ReadCondition, Window, iter_frames
 from framestream.framer import PADDING, Decode
 from framestream.testing.driver import read_chunks
 

@@ -16,9 +16,8 @@ from framestream.errors import EncodeError, FramerContractError, PayloadError
 from framestream.framer import ReadCondition, Window
 from framestream.framers.amounts import Exactly
 from framestream.framers.choice import FirstOf, When
-from framestream.framers.delimiter import Delimiter
+from framestream.framers.delimiter import Delimiter, Line
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.framers.line import Line
 from framestream.framers.mapped import Mapped, Nested
 from framestream.framers.msgpack import Msgpack
 from framestream.framers.sequence import HeaderThenBody, Sequence
@@ -142,10 +141,7 @@ def test_a_function_that_returns_no_condition_is_its_authors_bug() -> None:
 
 
 def test_a_truncated_frame_of_parts_is_a_bad_payload() -> None:
-    parts = (
-        (Sequence(LINE, LINE), b"ab\ncdefgh\n"),
-        (HeaderThenBody(LINE, lambda line: LINE), b"ab\ncdefgh\n"),
-    )
+    parts = ((Sequence(LINE, LINE), b"ab\ncdefgh\n"), (HeaderThenBody(LINE, lambda line: LINE), b"ab\ncdefgh\n"))
     for condition, data in (*parts, (FirstOf(When(b"a", LINE), Msgpack()), b"abcdefghi\n")):
         for chunks in chunkings(data):
             [error] = bad_frames(condition, chunks, max_frame_size=5, on_oversize="truncate")

@@ -22,10 +22,8 @@ from framestream import (
     LengthPrefix,
     Line,
     Msgpack,
-    NeedMore,
     PayloadError,
     ReadCondition,
-    Window,
     iter_frames,
 )
 from framestream.framer import PADDING
@@ -63,22 +61,9 @@ def test_many_small_fields_take_little_more_memory_than_their_bytes(field: Any) 
     assert held < 2.4 * len(wire) + 8_192  # as they are received, and as they are kept
 
 
-def test_a_declared_body_is_judged_before_it_arrives_and_skipped_exactly() -> None:
-    decoder = FrameDecoder(max_frame_size=4)
-    decoder.receive_data(b"\5\0\0\1")
-    with pytest.raises(FrameTooLarge) as caught:
-        decoder.next_frame(Packet())
-    assert (caught.value.size, caught.value.recoverable) == (5, True)
-    decoder.receive_data(b"12345\2\0\0\2ok")
-    assert decoder.next_frame(Packet()) == (2, b"ok")
-
-
 def test_truncated_bodies_of_known_size_are_made_frames_of_and_others_are_not() -> None:
     packets = b"\5\0\0\1hello\1\0\0\2!"
-    assert list(iter_frames(packets, Packet(), max_frame_size=2, on_oversize="truncate")) == [
-        (1, b"he"),
-        (2, b"!"),
-    ]
+    assert list(iter_frames(packets, Packet(), max_frame_size=2, on_oversize="truncate")) == [(1, b"he"), (2, b"!")]
     with pytest.raises(PayloadError, match="nothing can be made of the first 2 bytes"):
         list(iter_frames(b"put hello\n", Headed(Delimiter(b"\n")), max_frame_size=2, on_oversize="truncate"))
     with pytest.raises(PayloadError, match="nothing can be made of the first 2 bytes"):
@@ -144,11 +129,7 @@ NO_TEXT = (
     "a field cannot be decoded: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte (at offset 2)"
 )
 READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
-    (
-        of(every_kind),
-        b"12word, \1\0\2line\n\x92\1\2\1p",
-        [(b"12", b"word", (1, 2), "line", [1, 2], b"p", b"")],
-    ),
+    (of(every_kind), b"12word, \1\0\2line\n\x92\1\2\1p", [(b"12", b"word", (1, 2), "line", [1, 2], b"p", b"")]),
     (Headed(Spaced()), b"a   b\nc d\n", [(b"a", b"b"), (b"c", b"d")]),
     (two(Spaced()), b"  a\n   b\n", [(b"a", b"b")]),
     (of(pings), b"ping\nhello\nping\n", [b"hello"]),
@@ -194,37 +175,3 @@ def test_what_is_no_field_is_the_authors_fault(wrong: Any) -> None:
 
     with pytest.raises(FramerContractError, match="not a size, delimiter, struct or condition"):
         list(iter_frames(b"abc", of(fields)))
-
-
-# Purity and cost
-
-
-def test_a_memo_can_be_used_again_and_gives_the_same_answers() -> None:
-    wire = many(5)
-    first = Many().find(Window(wire[:4]))
-    assert isinstance(first, NeedMore)
-    for _ in range(2):
-        second = Many().find(Window(wire[:5], 0, first.resume, first.memo))
-        assert isinstance(second, NeedMore)
-        assert (6, 5) == (second.size, second.resume)
-        assert (0, 7, 7, [0, 1, 2, 3, 4]) == Many().find(Window(wire, 0, second.resume, second.memo))
-        assert (0, 7, 7, [0, 1, 2, 3, 4]) == Many().find(Window(wire, 0, first.resume, first.memo))
-
-
-def test_a_dripped_frame_runs_its_generator_once() -> None:
-    started = 0
-
-    class Watched(Many):
-        def fields(self) -> Any:
-            nonlocal started
-            started += 1
-            return super().fields()
-
-    decoder, framer = FrameDecoder(), Watched()
-    answers = []
-    for byte in many(300):
-        decoder.receive_data(bytes([byte]))
-        answers.append(decoder.next_frame(framer))
-    assert [i % 251 for i in range(300)] == answers.pop()
-    assert {NEED_DATA} == set(answers)
-    assert started == 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from cutting import cut, error, wire
-from framer_examples import NETSTRING, VARINT
+from framer_examples import NETSTRING
 from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream.errors import EncodeError, FramingError, IncompleteFrame
-from framestream.framer import NeedMore, Window
+from framestream.framer import Window
 from framestream.framers.length_prefix import LengthPrefix
 from framestream.iterate import iter_frames
 
@@ -21,30 +21,13 @@ def test_the_payload_is_not_copied_when_it_is_written() -> None:
 
 @pytest.mark.parametrize(
     ("size", "header"),
-    [
-        (7, b"9 "),
-        (8, b"11 "),
-        (96, b"99 "),
-        (97, b"101 "),
-        (98, b"102 "),
-        (99, b"103 "),
-        (995, b"999 "),
-        (996, b"1001 "),
-        (997, b"1002 "),
-    ],
+    [(7, "9 "), (8, "11 "), (96, "99 "), (97, "101 "), (99, "103 "), (995, "999 "), (996, "1001 "), (997, "1002 ")],
 )
-def test_a_length_that_counts_its_own_digits_takes_the_fewest(size, header) -> None:
+def test_a_length_that_counts_its_own_digits_takes_the_fewest(size: int, header: str) -> None:
     framer = LengthPrefix(format="decimal", terminator=b" ", includes_header=True)
     encoded = wire(framer, b"x" * size)
-    assert encoded == header + b"x" * size
+    assert encoded == header.encode() + b"x" * size
     assert cut(framer, encoded) == [b"x" * size]
-
-
-def test_the_span_is_known_with_the_header() -> None:
-    assert LengthPrefix().find(Window(b"--\0\0\0", 2)) == NeedMore(4)
-    assert LengthPrefix().find(Window(b"--\0\0\1\0", 2)) == (6, 262, 262)
-    assert VARINT.find(Window(b"\x80")) == NeedMore(1)
-    assert VARINT.find(Window(b"\x80\x08")) == (2, 1026, 1026)
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream.framer import Window
-from framestream.framers.line import Line
+from framestream.framers.delimiter import Line
 
 
 def test_many_lines_are_decoded_a_block_at_a_time() -> None:
     lines = [f"{number} é".rjust(number % 90) for number in range(3000)]
     long = "x" * 200_000
     text = "\r\n".join([*lines[:1500], long, *lines[1500:], ""]).encode()
-    assert Line().split(Window(b"--" + text + b"rest", 2)) == (
-        [*lines[:1500], long, *lines[1500:]],
-        len(text) + 2,
-    )
+    assert Line().split(Window(b"--" + text + b"rest", 2)) == ([*lines[:1500], long, *lines[1500:]], len(text) + 2)
 
 
 def test_a_batch_stops_before_a_bad_line_and_goes_on_over_a_mended_one() -> None:

@@ -153,11 +153,7 @@ COMBINED = HeaderThenBody(
 )
 MIXED = FirstOf(When(b"{", Mapped(Line(), json.loads, json.dumps)), Line())
 WRITTEN: list[tuple[Any, Any, bytes]] = [
-    (
-        Sequence(Line(), LengthPrefix(1), lambda line, data: FixedLength(len(line))),
-        ("ab", b"c", b"de"),
-        b"ab\n\x01cde",
-    ),
+    (Sequence(Line(), LengthPrefix(1), lambda line, data: FixedLength(len(line))), ("ab", b"c", b"de"), b"ab\n\x01cde"),
     (Sequence(Line(), SNIFF), ("ab", b"one"), b"ab\n\x00\x03one"),
     (Sequence(LINE, LINE, max_size=3), (b"a", b"b"), b"a\nb\n"),
     (COMBINED, "hello", b"5\nhello"),
@@ -253,11 +249,7 @@ FRAMES: list[tuple[Any, Any, str]] = [
     (MIXED, "{", "would be read as when("),
     (FirstOf(Msgpack(), Spaced(), Line()), object(), "no alternative can write it"),
     (FirstOf(When(b"\x92", Msgpack()), Delimiter(b";")), b"\x92\xc1", "would be read as when("),
-    (
-        FirstOf(Mapped(Msgpack(), str), LINE),
-        b"\xdc\xff\xff" + b"\1" * 70 + b"\xc1",
-        "would be read as mapped",
-    ),
+    (FirstOf(Mapped(Msgpack(), str), LINE), b"\xdc\xff\xff" + b"\1" * 70 + b"\xc1", "would be read as mapped"),
     (When(b"$$", LINE), b"a", "frame does not begin with b'$$'"),
     (When(b"a\nb", LINE), b"a", "shorter than what it must begin with"),
     (Mapped(Line(), json.loads), {}, "there is no dump function"),

@@ -7,15 +7,7 @@ import threading
 
 import pytest
 
-from framestream import (
-    EncodeError,
-    FramestreamError,
-    IOStream,
-    PayloadError,
-    StreamClosed,
-    StreamTimeout,
-    blocking,
-)
+from framestream import EncodeError, FramestreamError, IOStream, PayloadError, StreamClosed, StreamTimeout, blocking
 from framestream.testing import front_ends
 from framestream.testing.front_ends import CLAIMS
 

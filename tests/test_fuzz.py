@@ -17,9 +17,7 @@ from framestream.testing.fuzz import BUILT_IN_SPECS, main
 from framestream.testing.strategies import wire_streams
 
 FRAMES = {
-    "delimiter-pair": st.binary(max_size=40),
     "line": st.text(max_size=40),
-    "length-prefix": st.binary(max_size=300),
     "varint": st.binary(max_size=300),
     "netstring-like": st.binary(max_size=40),
     "msgpack": st.recursive(
@@ -42,7 +40,7 @@ def test_what_is_written_is_read_back_or_refused(name: str, data: st.DataObject)
 def test_fuzzing_the_built_in_framers_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--iterations", str(6 * len(BUILT_IN_SPECS))]) == 0
     told = capsys.readouterr().out.splitlines()
-    for spec, line in zip(BUILT_IN_SPECS, told, strict=True):
+    for spec, line in zip(BUILT_IN_SPECS, told, strict=False):  # those that are installed come after them
         assert line.startswith(f"{get_framer(spec)}: 6 streams (")
 
 
@@ -94,6 +92,7 @@ def test_the_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.Capture
     assert main(["available:2", "--iterations", "500", "--seeds", str(seeds)]) == 1
     assert "two readings of the same bytes disagree" in capsys.readouterr().out
     assert main(["line", "--seconds", "0", "--seed", "5"]) == 0
+    assert main(["exactly:0", "--iterations", "30"]) == 0
 
 
 def test_chunkings_join_to_the_data_and_of_long_data_only_some_are_cut_in_two() -> None:
@@ -112,10 +111,6 @@ def test_chunkings_join_to_the_data_and_of_long_data_only_some_are_cut_in_two() 
 
 
 def test_chunks_are_described_by_their_sizes() -> None:
-    ways = {
-        "all in one chunk": [b"ab"],
-        "one byte at a time": [b"a", b"b"],
-        "2 chunks of 1 + 3 bytes": [b"a", b"bcd"],
-    }
+    ways = {"all in one chunk": [b"ab"], "one byte at a time": [b"a", b"b"], "2 chunks of 1 + 3 bytes": [b"a", b"bcd"]}
     for text, chunks in ways.items():
         assert str(ConformanceError("", chunks=chunks)).endswith(f"chunks:   {text}")

@@ -17,7 +17,6 @@ from sample_conditions import Bracketed, Lines, cut
 from framestream import (
     FrameDecoder,
     FrameTooLarge,
-    IncompleteFrame,
     PayloadError,
     StreamBusy,
     StreamClosed,
@@ -70,7 +69,7 @@ def test_frames_come_from_anything_that_gives_bytes(source: Any) -> None:
 def test_frames_come_from_a_path(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     path.write_bytes(DATA)
-    assert list(iter_frames(path, Lines())) == list(iter_frames(str(path), Lines())) == FRAMES
+    assert list(iter_frames(path, Lines())) == list(iter_frames(str(path), "line:encoding=none")) == FRAMES
 
 
 def test_frames_come_from_a_socket_as_they_arrive() -> None:
@@ -123,11 +122,7 @@ def test_what_gives_no_bytes_is_refused_with_a_hint(source: Any, told: str) -> N
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
 def test_a_socket_that_keeps_boundaries_is_refused(kind: socket.SocketKind) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-    with (
-        ours,
-        theirs,
-        pytest.raises(TypeError, match=f"a {kind.name} socket keeps the boundaries of messages"),
-    ):
+    with ours, theirs, pytest.raises(TypeError, match=f"a {kind.name} socket keeps the boundaries of messages"):
         iter_frames(ours, Lines())
 
 
@@ -136,17 +131,6 @@ def test_what_is_no_condition_is_refused_with_a_hint(wrong: Any) -> None:
     for iterate in (iter_frames, aiter_frames):
         with pytest.raises(TypeError, match="not a read condition; "):
             iterate([b"a\n"], wrong)  # type: ignore[call-overload]
-
-
-def test_a_condition_may_be_named() -> None:
-    assert list(iter_frames(DATA, "line")) == ["one", "two", "three"]
-
-
-def test_errors_come_after_the_frames_before_them() -> None:
-    frames = iter_frames(b"one\ntw", Lines())
-    assert next(frames) == b"one"
-    with pytest.raises(IncompleteFrame):
-        next(frames)
 
 
 def test_the_limit_and_its_policy_are_passed_on() -> None:
@@ -173,35 +157,12 @@ def test_frames_come_with_their_places_and_bad_ones_have_theirs() -> None:
     assert bad == [((5, 8), 5)]
 
 
-def receive_from(data: bytes, size: int) -> Callable[[], Awaitable[bytes]]:
-    chunks = cut(data, size)
-
-    async def receive() -> bytes:
-        await asyncio.sleep(0)
-        return chunks.pop(0) if chunks else b""
-
-    return receive
-
-
 async def gather(frames: AsyncIterator[Any]) -> list[Any]:
     return [frame async for frame in frames]
 
 
 def collect(frames: AsyncIterator[Any]) -> list[Any]:
     return asyncio.run(gather(frames))
-
-
-@pytest.mark.parametrize("size", [1, 4, 100])
-def test_frames_come_from_an_awaitable_receive(size: int) -> None:
-    assert collect(aiter_frames(receive_from(DATA, size), Lines())) == FRAMES
-
-
-def test_frames_come_from_an_asynchronous_iterable() -> None:
-    async def source() -> AsyncIterator[bytes]:
-        for chunk in cut(DATA, 3):
-            yield chunk
-
-    assert collect(aiter_frames(source(), "line")) == ["one", "two", "three"]
 
 
 class Awaited:
@@ -282,8 +243,8 @@ def test_closing_the_frames_closes_a_generator_and_ends_the_iteration() -> None:
             closed.append(True)
 
     async def read() -> None:
-        frames = aiter_frames(source(), Lines())
-        assert await anext(frames) == b"one"
+        frames = aiter_frames(source(), "line")
+        assert await anext(frames) == "one"
         await frames.aclose()
         assert await gather(frames) == []
         other = aiter_frames(Awaited([DATA]), Lines())
@@ -328,8 +289,8 @@ def test_options_are_those_of_a_decoder_and_the_same_for_both() -> None:
     bad: list[PayloadError] = []
     for options, expected in (({}, ["one"]), ({"max_frame_size": 2}, [])):
         with pytest.raises(PayloadError if expected else FrameTooLarge):
-            collect(aiter_frames(receive_from(b"<one><\xff>", 4), Bracketed(), **options))  # type: ignore[call-overload]
-    frames = aiter_frames(receive_from(b"<\xff><one>", 4), Bracketed(), on_payload_error=bad.append)
+            collect(aiter_frames(Awaited([b"<one><\xff>"]).receive, Bracketed(), **options))  # type: ignore[call-overload]
+    frames = aiter_frames(Awaited([b"<\xff><one>"]).receive, Bracketed(), on_payload_error=bad.append)
     assert (collect(frames), [error.payload for error in bad]) == (["one"], [b"\xff"])
     with pytest.raises(TypeError, match="max_size"):
         iter_frames(DATA, Lines(), max_size=3)  # type: ignore[call-overload]

@@ -38,7 +38,7 @@ ROOMS = {
     "blocking": "errors framer decoder iterate transport stream net _events",
     "registry": "errors framer framers _events",
     "testing": "errors framer decoder iterate framers transport stream registry checks archives",
-    "cli": "errors framer decoder iterate framers transport stream net registry testing archives",
+    "cli": "errors framer decoder iterate framers transport stream net blocking registry testing archives",
     "__main__": "cli",
     "": "errors framer",  # framestream itself: the rest when it is asked for
 }

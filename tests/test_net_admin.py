@@ -229,7 +229,7 @@ async def test_without_a_limit_of_connections_no_metric_says_one():
 
 async def test_without_prometheus_client_health_is_told_and_metrics_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    monkeypatch.delitem(sys.modules, "framestream.net.metrics", raising=False)
+    monkeypatch.delitem(sys.modules, "framestream.net.admin", raising=False)
     async with await serve(echo, HERE, admin=HERE) as server:
         assert (200, "alive\n") == await get(server, "/livez")
         what = 'metrics need prometheus-client: pip install "framestream[metrics]"\n'

@@ -41,27 +41,5 @@ def test_a_program_is_gone_when_its_block_is_left(stubborn: str, monkeypatch: py
     with programs.running("sh", "-c", f"{stubborn} while :; do read line; done < /dev/zero") as process:
         assert process.poll() is None
     assert process.returncode is not None
-    with (
-        programs.running("sh", "-c", "exit 3") as process,
-        pytest.raises(RuntimeError, match="ended with status 3"),
-    ):
+    with programs.running("sh", "-c", "exit 3") as process, pytest.raises(RuntimeError, match="ended with status 3"):
         programs.connect(programs.free_port(), process)
-
-
-@pytest.mark.parametrize(
-    ("cut", "data", "ends"),
-    [
-        (cutters.delimited(b"\r\n"), b"a\r\n\r\n", [3, 5]),
-        (cutters.matched(rb"\r?\n\r?\n"), b"a\n\nb\r\n\r\n", [3, 8]),
-        (cutters.fixed(2), b"abcd", [2, 4]),
-        (cutters.prefixed(2), b"\0\1a\0\0", [3, 5]),
-        (cutters.prefixed(3, adjust=1, little=True), b"\1\0\0\0a", [5]),
-        (cutters.varint_prefixed(), b"\0\x80\1" + bytes(128), [1, 131]),
-        (cutters.decimal_prefixed(b" "), b"3 abc0 ", [5, 7]),
-        (cutters.msgpack, b"\x81\xa1a\x93\1\2\xc0\xc4\1x\xd4\1y\xca\0\0\0\0", [7, 10, 13, 18]),
-    ],
-)
-def test_cutters_find_the_ends_and_refuse_half_a_frame(cut: cutters.Cutter, data: bytes, ends: list[int]) -> None:
-    assert cut(data) == ends
-    with pytest.raises(ValueError):  # noqa: PT011 - str.index and our own say it differently
-        cut(data[:-1])

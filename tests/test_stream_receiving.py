@@ -153,13 +153,14 @@ async def test_a_stream_that_was_read_notices_a_lost_connection_although_nobody_
 
 
 @once
-@pytest.mark.parametrize(("wire", "options"), [
-    (b"x" * 399 + b"\n", {}),
-    (b"\xff" * 399 + b"\n", {}),
-    (b"\xff" * 399 + b"\n", {"on_payload_error": lambda error: None}),
-    (b"x" * 400 + b"\n", {"max_frame_size": 400, "on_oversize": "discard"}),
+@pytest.mark.parametrize(("framer", "wire", "options"), [
+    (Available(500), b"x" * 400, {}),
+    (Line(), b"x" * 399 + b"\n", {}),
+    (Line(), b"\xff" * 399 + b"\n", {}),
+    (Line(), b"\xff" * 399 + b"\n", {"on_payload_error": lambda error: None}),
+    (Line(), b"x" * 400 + b"\n", {"max_frame_size": 400, "on_oversize": "discard"}),
 ])  # fmt: skip
-async def test_others_get_their_turn_after_some_receives_while_large_frames_flood_in(wire, options):
+async def test_others_get_their_turn_after_some_receives_while_large_frames_flood_in(framer, wire, options):
     receives = []
 
     class Counting(Script):
@@ -169,11 +170,11 @@ async def test_others_get_their_turn_after_some_receives_while_large_frames_floo
 
     turns = 0
     async with IOStream(Counting(wire * 100), read_chunk_size=500, **options) as stream:
-        reading = asyncio.ensure_future(by_reads(stream, Line(), print))
+        reading = asyncio.ensure_future(by_reads(stream, framer, print))
         while not reading.done():
             turns += 1
             await asyncio.sleep(0)
-    assert TURN <= max(map(receives.count, set(receives))) <= 2 * TURN
+    assert max(map(receives.count, set(receives))) <= 2 * TURN
     assert len(receives) > 50
 
 
@@ -186,7 +187,7 @@ async def test_no_more_is_received_at_a_time_than_the_option_says(size):
     async with IOStream(script := Script(b"x\n" * (MIB // 2)), read_chunk_size=size) as stream:
         for _ in range(1000):
             await stream.read(Line())
-    assert max(script.asked) <= min(size, 128 * KIB)
+    assert max(script.asked) <= min(size, 256 * KIB)
 
 
 # Where to
@@ -268,10 +269,10 @@ class Spaced(ReadCondition):
 
 
 TINY = [
-    (Line(), b"\n" * 14_000, {}),
-    (LengthPrefix(1, max_size=1), bytes(14_000), {}),
-    (Nested(LengthPrefix(1), Msgpack()), b"\1\1" * 14_000, {}),
-    (Spaced(), b" " * 14_000 + b"\n", {}),
+    (Line(), b"\n" * 40_000, {}),
+    (LengthPrefix(1, max_size=1), bytes(40_000), {}),
+    (Nested(LengthPrefix(1), Msgpack()), b"\1\1" * 40_000, {}),
+    (Spaced(), b" " * 40_000 + b"\n", {}),
 ]
 BAD = Mapped(LengthPrefix(1), bytes.decode), b"\2\xff\xff" * 1000 + b"\0"
 PASSED_OVER = [
@@ -366,7 +367,12 @@ async def relay_pieces(stream, chunks):
     return list(iter_frames(pieces, LengthPrefix(4)))
 
 
-WAYS = [read_lines, read_batches, relay_pieces, *map(each, (read_frame, read_parts, read_place, read_peeking))]
+WAYS = [
+    read_lines,
+    read_batches,
+    relay_pieces,
+    *map(each, (read_frame, read_parts, read_place, read_peeking)),
+]
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tls", "memory"])

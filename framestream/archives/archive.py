@@ -81,16 +81,23 @@ class Archive(Sequence[Any]):
             return self.__getitems__(range(*index.indices(len(self))))
         block, place = self._place(index)
         if self._block[0] != block:
-            frames: list[Any] = []
-            for some, error in self._split(block).read().pieces():
-                frames += some if error is None else [_Bad(error)]
-            self._block = block, frames
+            self._block = block, self._frames(block)
         if place >= len(self._block[1]):
             raise self._is_wrong(index)
         frame = self._block[1][place]
         if isinstance(frame, _Bad):
             raise frame.error
         return frame
+
+    def _frames(self, block: int) -> list[Any]:
+        frames: list[Any] = []
+        before, after = _between(self._index.marks.counts, block, len(self))
+        for some, error in self._split(block).read().pieces():
+            frames += some if error is None else [_Bad(error)]
+            # The next block is not read to see that these frames end where it begins.
+            if len(frames) >= after - before:
+                break
+        return frames
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Return the frames of these numbers, as data loaders ask for them."""
@@ -117,12 +124,10 @@ class Archive(Sequence[Any]):
         index %= count
         counts = self._index.marks.counts
         block = bisect_right(counts, index)
-        return block, index - (counts[block - 1] if block else 0)
+        return block, index - _between(counts, block, count)[0]
 
     def _split(self, block: int) -> Split:
-        offsets = self._index.marks.offsets
-        start = offsets[block - 1] if block else 0
-        stop = offsets[block] if block < len(offsets) else self.source.size
+        start, stop = _between(self._index.marks.offsets, block, self.source.size)
         return Split(self.source, self._framer, start, stop, start, self._limit)
 
     def __iter__(self) -> Iterator[Any]:
@@ -136,6 +141,11 @@ class Archive(Sequence[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_block": (-1, [])}
+
+
+def _between(marks: Sequence[int], block: int, end: int) -> tuple[int, int]:
+    """Return what the marks say of the beginning of a block, and of its end."""
+    return marks[block - 1] if block else 0, marks[block] if block < len(marks) else end
 
 
 def make_index(

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, Final, NoReturn
 
 from framestream.archives.source import Source
-from framestream.errors import FramerContractError
+from framestream.errors import FramerContractError, describe_error
 from framestream.framer import NeedMore, ReadCondition, Window
 
 # This many chains are followed, beginning this far before the place in question. More are tried if they do
@@ -40,31 +40,49 @@ def find_start(source: Source, condition: ReadCondition[Any], start: int, stop: 
 
 def _ask(source: Source, condition: ReadCondition[Any], start: int, stop: int) -> int:
     base = max(start - condition.lookbehind, 0)
-    data = b""
+    data, enough = b"", start + 1
     for chunk, eof in _with_eof(source.chunks(base)):
         data += chunk
-        found = condition.find_start(Window(data, start - base, eof=eof, taken=start))
+        if base + len(data) < enough and not eof:
+            continue
+        found: int | NeedMore = _answer(condition, Window(data, start - base, eof=eof, taken=start))
         if not isinstance(found, NeedMore):
-            if found < start - base:
-                _fault(condition, f"find_start returned {found}, before {start - base}", start)
             return min(base + found, source.size)
-        if found.resume is not None:
-            start = max(base + found.resume, start)
-            data = data[max(start - condition.lookbehind - base, 0) :]
-            base = max(start - condition.lookbehind, base)
-            if start >= stop:
-                return start
+        enough = start + found.size
+        start = start if found.resume is None else base + found.resume
+        enough = max(enough, start + 1)
+        data = data[max(start - condition.lookbehind - base, 0) :]
+        base = max(start - condition.lookbehind, base)
+        if start >= stop:
+            return start
         if len(data) > _MOST_UNDECIDED:
             _fault(condition, f"find_start wants more than {len(data)} bytes", start)
     return _fault(condition, "find_start wants more at the end", start)
+
+
+def _answer(condition: ReadCondition[Any], window: Window) -> Any:
+    """Return the answer of `find_start`, of which every place is one that this window allows."""
+    try:
+        found: Any = condition.find_start(window)
+    except Exception as error:  # noqa: BLE001 - the framer is at fault
+        _fault(condition, f"find_start raises {type(error).__name__}: {describe_error(error)}", window.taken, error)
+    wants_more, size = isinstance(found, NeedMore), len(window.data)
+    place = found.resume if wants_more else found
+    is_open = not (wants_more or window.eof)  # then the place may be one that has not arrived
+    if place is None and wants_more:
+        return found
+    if type(place) is not int or place < window.start or (place > size and not is_open):
+        what = f"no place from {window.start}, where the window starts, to {size}"
+        _fault(condition, f"find_start returns {found!r}: {what}", window.taken)
+    return found
 
 
 def _with_eof(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
     return chain(((chunk, False) for chunk in chunks), ((b"", True),))
 
 
-def _fault(condition: ReadCondition[Any], reason: str, offset: int) -> NoReturn:
-    raise FramerContractError(reason, framer=str(condition), offset=offset)
+def _fault(condition: ReadCondition[Any], reason: str, offset: int, cause: Exception | None = None) -> NoReturn:
+    raise FramerContractError(reason, framer=str(condition), offset=offset) from cause
 
 
 def _chains_meet(source: Source, condition: ReadCondition[Any], start: int, limit: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import IO, Any, Final
 
 from framestream.errors import ArchiveError, counted, describe_error
@@ -160,26 +161,14 @@ class RemoteFile(Source):
     def of(cls, url: str, options: Mapping[str, Any]) -> RemoteFile:
         """Ask the store."""
         with _telling(url):
-            return cls(url, *_status(url, *_store(url, options)), options)
+            return cls(url, *_state(url, _info(*_store(url, options))), options)
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
         """Yield the bytes between two offsets; read one block ahead if it is known to be wanted."""
         end = self.size if stop is None else stop
         if start >= end:
             return
-        store, path = _store(self.url, self.options)
-
-        def read(at: int, to: int) -> bytes:
-            with _telling(self.url, at):
-                try:
-                    block: bytes = store.cat_file(path, start=at, end=to)
-                finally:  # what came, or why nothing did, may be of another object that has replaced it
-                    check_unchanged(self.url, self.size, self.version, *_status(self.url, store, path))
-            if len(block) != to - at:
-                what = f"{counted(len(block), 'byte')} came where {to - at} were asked for"
-                raise ArchiveError(f"it cannot be read by ranges: {what}", url=self.url, offset=at)
-            return block
-
+        read = self._block
         if stop is None:
             size = _FIRST_BLOCK
             while start < end:
@@ -195,12 +184,45 @@ class RemoteFile(Source):
                     ahead = executor.submit(read, start, min(start + BLOCK, end))
                 yield block
 
+    def _block(self, start: int, stop: int) -> bytes:
+        store, path = _store(self.url, self.options)
+        with _telling(self.url, start):
+            is_checked = False
+            try:
+                if self._checked is None:
+                    block: bytes = store.cat_file(path, start=start, end=stop)
+                else:
+                    block, is_checked = self._checked._fetch_range(start, stop), True
+            finally:  # what came, or why nothing did, may be of another object that has replaced it
+                if not is_checked:
+                    self._check(_info(store, path))
+        if len(block) != stop - start:
+            what = f"{counted(len(block), 'byte')} came where {stop - start} were asked for"
+            raise ArchiveError(f"it cannot be read by ranges: {what}", url=self.url, offset=start)
+        return block
+
+    @cached_property
+    def _checked(self) -> Any:
+        """A file of a store that checks the ETag with each read, which saves a request; else None."""
+        store, path = _store(self.url, self.options)
+        if "s3" not in store.protocol:
+            return None
+        file = store.open(path, "rb", cache_type="none")
+        self._check(file.details)
+        return file
+
+    def _check(self, info: Mapping[str, Any]) -> None:
+        check_unchanged(self.url, self.size, self.version, *_state(self.url, info))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_checked"}
+
     def read_beside(self, suffix: str, most: int) -> bytes | None:
         """Return the file whose name has one suffix more, or None if there is none."""
         url = self.url + suffix
         with _telling(url), suppress(FileNotFoundError):
             store, path = _store(url, self.options)
-            _check_size(url, _status(url, store, path)[0], most)
+            _check_size(url, _state(url, _info(store, path))[0], most)
             data: bytes = store.cat_file(path)
             return data
         return None
@@ -312,9 +334,14 @@ def _store(url: str, options: Mapping[str, Any]) -> tuple[Any, str]:
     return store, path
 
 
-def _status(url: str, store: Any, path: str) -> tuple[int, str]:
+def _info(store: Any, path: str) -> Mapping[str, Any]:
     store.invalidate_cache(path)  # only of this file: others use the same store
-    info = store.info(path)
+    info: Mapping[str, Any] = store.info(path)
+    return info
+
+
+def _state(url: str, info: Mapping[str, Any]) -> tuple[int, str]:
+    """Return the size of a file, and its version."""
     size = info.get("size")
     if size is None:
         raise ArchiveError("the store does not tell its size, so no part of it can be asked for", url=url)
@@ -329,5 +356,7 @@ def _telling(url: str, offset: int | None = None, *, done: str = "read") -> Iter
     except (ArchiveError, GeneratorExit):
         raise
     except Exception as error:  # a store's errors have no common class
-        reason = getattr(error, "strerror", None) or describe_error(error)
+        reason = getattr(error, "strerror", None)
+        if reason is None:
+            reason = "No such file" if isinstance(error, FileNotFoundError) else describe_error(error)
         raise ArchiveError(f"it cannot be {done}: {reason}", url=url, offset=offset) from error

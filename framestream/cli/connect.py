@@ -195,6 +195,6 @@ async def read_stdin(read: Callable[[], bytes]) -> bytes:
 
     A thread reads, since making a terminal non-blocking would do the same to the shell that shares it.
     """
-    from framestream.net.threads import in_thread  # noqa: PLC0415  # --help does without the network
+    from framestream.blocking import in_thread  # noqa: PLC0415  # --help does without the network
 
     return await in_thread(read, "standard input")

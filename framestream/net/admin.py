@@ -9,16 +9,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from html import escape
+from itertools import accumulate
+from math import inf
 from typing import Any, Final
 
 from framestream.errors import AddressError, FrameTooLarge, FramingError, StreamClosed, counted, printable
 from framestream.framers.delimiter import Delimiter
 from framestream.net.serve import serve
 from framestream.net.server import Server
-from framestream.net.stats import Histogram
+from framestream.net.stats import BOUNDS, Histogram
 from framestream.net.urls import Tcp, parse_url
 from framestream.stream.stream import IOStream
+
+try:
+    from prometheus_client import REGISTRY, generate_latest
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+except ImportError:  # an extra
+    generate_latest = None  # type: ignore[assignment]
 
 REQUEST_TIMEOUT = 5.0
 """Seconds for a request to arrive, and for its answer to leave."""
@@ -32,6 +41,7 @@ MOST_SHOWN = 100
 _HEAD: Final = Delimiter((b"\r\n\r\n", b"\n\n"), last=False, max_size=8192)
 _TEXT: Final = "text/plain; charset=utf-8"
 _HTML: Final = "text/html; charset=utf-8"
+_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 _REASONS: Final = {
     200: "OK",
     400: "Bad Request",
@@ -82,7 +92,7 @@ class Admin:
             b"/": lambda: (200, _HTML, _page(server)),
             b"/livez": lambda: (200, _TEXT, "alive\n"),
             b"/readyz": self._readiness,
-            b"/metrics": _metrics_of(server),
+            b"/metrics": lambda: _metrics(server),
         }
 
     async def __call__(self, stream: IOStream[bytes]) -> None:
@@ -131,15 +141,86 @@ def _state(server: Server) -> str:
     return server.state if server.ready or server.state != "ready" else "no worker accepts"
 
 
-def _metrics_of(server: Server) -> Callable[[], Answer]:
-    try:
-        # Now, since the import would delay the event loop at the first scrape.
-        from framestream.net.metrics import CONTENT_TYPE, ServerMetrics  # noqa: PLC0415  # an extra
-    except ImportError:
-        what = 'metrics need prometheus-client: pip install "framestream[metrics]"\n'
-        return lambda: (501, _TEXT, what)
-    metrics = ServerMetrics(server)
-    return lambda: (200, CONTENT_TYPE, metrics.text())
+# The metrics
+
+
+def _metrics(server: Server) -> Answer:
+    if generate_latest is None:
+        return 501, _TEXT, 'metrics need prometheus-client: pip install "framestream[metrics]"\n'
+    # With those of the process and the program itself.
+    return 200, _PROMETHEUS, generate_latest(ServerMetrics(server)) + generate_latest(REGISTRY)
+
+
+class ServerMetrics:
+    """Reads the counters of a server on request, as a collector of prometheus-client."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        server, stats = self._server, self._server.stats
+        gauge, counter = partial(_family, GaugeMetricFamily), partial(_family, CounterMetricFamily)
+        yield gauge("ready", "1 if new connections are served and welcome, as /readyz says.", server.ready)
+        yield gauge("draining", "1 once it has stopped listening.", server.closed)
+
+        yield gauge("connections_open", "Connections that are open.", stats.open)
+        if server.most_connections != inf:
+            limit = "Connections that it serves at once, at most."
+            yield gauge("connections_limit", limit, server.most_connections)
+        yield counter("connections_accepted", "Connections accepted.", stats.accepted)
+        failures = {
+            "refused": stats.refused,
+            "handshake": stats.handshake_failures,
+            "bad_frame": stats.peer_failures - stats.lost - stats.timeouts,
+            "lost": stats.lost,
+            "timeout": stats.timeouts,
+            "handler": stats.handler_failures,
+            "cut": stats.cut,
+        }
+        closed = {"done": stats.accepted - stats.open - sum(failures.values()), **failures}
+        yield counter("connections_closed", "Connections that have ended, by the reason.", reason=closed)
+        yield counter("accept_failures", "How often accepting failed.", stats.accept_failures)
+        what = "How long connections lasted that have ended."
+        yield _histogram("connection_duration_seconds", what, stats.handler_seconds)
+
+        yield counter("received_bytes", "Bytes received, within TLS.", stats.bytes_received)
+        yield counter("sent_bytes", "Bytes sent, within TLS.", stats.bytes_sent)
+        yield counter("received_frames", "Frames delivered to handlers.", stats.frames_received)
+        yield counter("sent_frames", "Frames that handlers sent.", stats.frames_sent)
+        bad = {"payload": stats.payload_errors, "oversize": stats.oversize, "framing": stats.broken}
+        yield counter("bad_frames", "Frames that were refused, by what was wrong with them.", kind=bad)
+        buffered = {"received": stats.bytes_unread, "sent": stats.bytes_unsent}
+        what = "Bytes received and not read yet, and written and not sent yet."
+        yield gauge("buffered_bytes", what, direction=buffered)
+
+        what = "By how much the event loop was late, tried four times a second."
+        yield _histogram("event_loop_lag_seconds", what, stats.loop_lag)
+        yield gauge("workers_alive", "Worker processes that accept connections.", server.workers_alive)
+        what = "Workers that were replaced because they ended or were told to."
+        yield counter("worker_restarts", what, stats.worker_restarts)
+
+
+def _family(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    what: str,
+    value: float | None = None,
+    /,
+    **by: dict[str, int],
+) -> Metric:
+    family = kind(f"framestream_{name}", what, labels=list(by))
+    if value is not None:
+        family.add_metric([], value)
+    for values in by.values():
+        for label, number in values.items():
+            family.add_metric([label], number)
+    return family
+
+
+def _histogram(name: str, what: str, histogram: Histogram) -> Metric:
+    buckets = list(zip([*map(str, BOUNDS), "+Inf"], accumulate(histogram.counts), strict=True))
+    return HistogramMetricFamily(f"framestream_{name}", what, buckets=buckets, sum_value=histogram.sum)
 
 
 # The page

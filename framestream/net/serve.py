@@ -5,21 +5,21 @@ from __future__ import annotations
 import inspect
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
-from framestream.checks import check_count, check_seconds
-from framestream.errors import AddressError
+from framestream.checks import check_choice, check_count, check_seconds
+from framestream.errors import AddressError, StreamTimeout, printable
 from framestream.framer import Framer, ReadCondition
+from framestream.iterate import condition_of
 from framestream.net.listen import file_remover, listen
 from framestream.net.server import DRAIN_TIMEOUT, Server, Service
 from framestream.net.streams import HANDSHAKE_TIMEOUT
-from framestream.net.urls import Tcp, parse_url
+from framestream.net.urls import Endpoint, Tcp, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
-
-if TYPE_CHECKING:
-    from ipaddress import IPv4Network, IPv6Network
+from framestream.transport.descriptor import format_address
 
 T = TypeVar("T")
 
@@ -145,11 +145,6 @@ async def serve(
     check_count("workers", workers, most=MOST_WORKERS)
     check_options(stream_options)
     receiving, sending = directions(framer, send_framer)
-    in_front = None
-    if proxy_protocol != "off" or trusted:
-        from framestream.net.proxy import balancers  # noqa: PLC0415  # most servers need neither it nor ipaddress
-
-        in_front = balancers(proxy_protocol, trusted, endpoint)
     service = Service(
         handler=handler,
         tls=tls,
@@ -158,7 +153,7 @@ async def serve(
         max_connections=float("inf") if max_connections is None else max_connections,
         drain_timeout=drain_timeout,
         workers=workers,
-        balancers=in_front,
+        balancers=_balancers(proxy_protocol, trusted, endpoint),
         measures_lag=admin is not None,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
@@ -209,3 +204,79 @@ def check_handler(handler: object) -> None:
     except TypeError:
         what = f"handler {name}{signature} must take one argument, the stream"
         raise TypeError(what) from None
+
+
+# Load balancers
+
+# Without framestream-proxy there is no such framer, and the error says what to install.
+_FRAMERS: Final = {"v1": "proxy:version=1", "v2": "proxy:version=2", "auto": "proxy"}
+
+
+@dataclass(frozen=True)
+class Balancers:
+    """The load balancers in front of a server.
+
+    Attributes:
+        framer: cuts the header that each of their connections begins with.
+        networks: their addresses. At a Unix socket every peer is one: file permissions decide who opens it.
+    """
+
+    framer: ReadCondition[Any]
+    networks: tuple[IPv4Network | IPv6Network, ...]
+
+    def include(self, address: Any) -> bool:
+        """Tell whether a socket's address is that of a balancer."""
+        if not isinstance(address, tuple):
+            return True
+        host = ip_address(address[0])
+        host = getattr(host, "ipv4_mapped", None) or host  # as a dual-stack socket writes it
+        return any(host in network for network in self.networks)
+
+    async def read_header(self, stream: IOStream, timeout: float) -> None:
+        """Read the header, and set the stream's peer to the client that it names, if any.
+
+        Raises:
+            FramingError: the header breaks the rules, is too large, or incomplete.
+            StreamTimeout: it has not arrived completely within `timeout` seconds.
+            StreamClosed: the connection ended before the header began, or broke.
+        """
+        try:
+            # Independent of the stream's policy for its own large frames: there is no second header.
+            header = await stream.read(self.framer, timeout=timeout, on_oversize="raise")
+        except BaseException as error:
+            stream.close()  # nothing to send or to wait for
+            if isinstance(error, StreamTimeout):
+                raise StreamTimeout(f"no whole PROXY header within {timeout:g} s") from error
+            raise
+        stream.proxy_header = header
+        if header.source is not None:
+            transport: Any = stream.transport
+            transport.peer = printable(format_address(header.source))
+
+
+def _balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Balancers | None:
+    """Return the balancers that these options of `serve` describe for an endpoint, if any.
+
+    Raises:
+        ValueError, TypeError: they are invalid, such as trusted networks with ``"off"``.
+        UnknownFramerError: framestream-proxy is not installed.
+    """
+    if protocol == "off" and not trusted:
+        return None
+    check_choice("proxy_protocol", protocol, ("off", *_FRAMERS))
+    if isinstance(trusted, str | bytes) or not isinstance(trusted, Iterable):
+        raise TypeError(f'trusted is {trusted!r}; it must be a list of networks, such as ["10.0.0.0/8"]')
+    networks = tuple(map(_network, trusted))
+    if protocol == "off":
+        raise ValueError('trusted says whose PROXY headers count; pass proxy_protocol="auto" as well')
+    if not networks and isinstance(endpoint, Tcp):
+        what = "every peer could claim to be any client; pass trusted=[...], the balancers' networks"
+        raise ValueError(f"proxy_protocol is {protocol!r} and no network is trusted: {what}")
+    return Balancers(condition_of(_FRAMERS[protocol]), networks)
+
+
+def _network(text: Any) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(str(text))
+    except ValueError as error:
+        raise ValueError(f"trusted has {str(text)!r}, which is not a network: {error}") from error

@@ -42,7 +42,7 @@ from framestream.transport.base import is_reset
 from framestream.transport.descriptor import format_address
 
 if TYPE_CHECKING:
-    from framestream.net.proxy import Balancers
+    from framestream.net.serve import Balancers
 
 log = logging.getLogger("framestream.server")
 
@@ -421,7 +421,7 @@ class Server:
         started = task.get_loop().time()
         try:
             if self._service.balancers is not None:
-                await self._read_header(stream, self._service.balancers)
+                await self._service.balancers.read_header(stream, self._service.handshake_timeout)
             if self._tls is None or await self._shake_hands(stream, self._tls):
                 await self._answer(stream)
                 await stream.aclose(linger=LINGER)
@@ -439,13 +439,6 @@ class Server:
             self._stats.handler_seconds += Histogram.of(task.get_loop().time() - started)
             # Not in a callback of the task, which would cost an idle connection 128 bytes.
             self._end_connection(task)
-
-    async def _read_header(self, stream: IOStream, balancers: Balancers) -> None:
-        try:
-            await balancers.read_header(stream, self._service.handshake_timeout)
-        except BaseException:
-            stream.close()  # nothing to send or to wait for
-            raise
 
     async def _shake_hands(self, stream: IOStream, context: ssl.SSLContext) -> bool:
         service = self._service

@@ -26,7 +26,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
-from framestream.framers.line import Line
+from framestream.framers.delimiter import Line
 from framestream.framers.mapped import Mapped
 from framestream.net.server import Server, Service
 from framestream.net.stats import ServerStats

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from framestream.stream.stream import IOStream
     from framestream.stream.timeouts import ReadTimeouts, ReadTimer
 
-# Frames handed to a frame handler before other streams get a turn.
-_FRAMES_IN_A_ROW: Final = 1024
 # Bytes that a peer may still send after the end, before it notices; they are discarded.
 _MOST_TO_DISCARD: Final = 1 << 24
 
@@ -519,9 +517,7 @@ class FrameHandler(PendingRead):
         receiver, sender, callbacks = stream.receiver, stream.sender, self._callbacks
         callbacks.pending += 1  # the close callback waits for this one
         try:
-            for _ in range(_FRAMES_IN_A_ROW):
-                if self._paused or receiver.reader is not self:
-                    return
+            while receiver.reader is self and not self._paused:
                 if sender.size > sender.high_water:
                     self._due = True
                     sender.call_when_room(self._deliver_soon)
@@ -529,7 +525,8 @@ class FrameHandler(PendingRead):
                 try:
                     frame = receiver.advance(self)
                 except Respite:
-                    break
+                    self._soon()
+                    return
                 except FramestreamError as error:
                     if stream.skips(error):
                         continue
@@ -544,7 +541,6 @@ class FrameHandler(PendingRead):
                 if events.frame_received is not None:
                     stream.tap(condition, frame)
                 callback(frame)
-            self._soon()
         except BaseException as error:
             self.stop()
             callbacks.fail(error)

@@ -209,7 +209,7 @@ class IOStream(Generic[F]):
             on_discard=settings["on_discard"],
             on_payload_error=settings["on_payload_error"],
         )
-        decoder.gives_way = True
+        decoder.begin_turn()
         self.receiver = Receiver(self, transport, decoder, loop, settings)
         self.sender = Sender(self, transport, self.receiver, settings)
         transport.attach(self.receiver, loop)

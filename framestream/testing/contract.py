@@ -313,13 +313,12 @@ def _complaint(framer: ReadCondition[Any], window: Window, answer: Any) -> str:
 def _place(error: BaseException) -> str:
     """Return the line of the framer's code that raised an exception; nothing if it has none in Python.
 
-    The first frames are the kit's and the decoder's. Of those below them the last one in the framer's file
-    tells most: the author cannot mend the code it called, in ``re`` or ``json``.
+    The first frames are the kit's, the decoder's and those of archives. Of those below them the last one in the
+    framer's file tells most: the author cannot mend the code it called, in ``re`` or ``json``.
     """
     own, core = Path(__file__).parents[:2]
-    frames = list(
-        dropwhile(lambda it: Path(it.filename).parent in (own, core), traceback.extract_tb(error.__traceback__))
-    )
+    ours = (own, core, core / "archives")
+    frames = list(dropwhile(lambda it: Path(it.filename).parent in ours, traceback.extract_tb(error.__traceback__)))
     if not frames:
         return ""
     last = [frame for frame in frames if frame.filename == frames[0].filename][-1]

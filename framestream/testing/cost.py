@@ -28,6 +28,7 @@ from framestream.testing.contract import (
     is_one_frame,
 )
 from framestream.testing.driver import UNLIMITED, WAYS, transcript
+from framestream.testing.splits import find_start
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
 # Twice the work may cost twice as much, and this many bytes for each byte of the stream may be noise.
@@ -139,6 +140,9 @@ class _Metered(Over[Any]):
     def split(self, window: Window) -> Any:
         return self._counting(self._cutter.split, window)
 
+    def find_start(self, window: Window) -> Any:
+        return self._counting(self._cutter.find_start, window)
+
     def _counting(self, ask: Callable[[Window], Any], window: Window) -> Any:
         data = window.data if isinstance(window.data, CountedBytes) else CountedBytes(window.data)
         counted = Window(data, window.start, window.resume, window.memo, window.eof, window.taken)
@@ -240,6 +244,20 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> None:
     for by in WAYS[:2]:
         meters = _metered(framer, pair, partial(transcript, by=by, max_frame_size=UNLIMITED))
         compare_cost(pair, meters, "examined", f"the decoder has the same bytes looked at again: {what}", hint)
+
+
+def check_start_cost(suite: Suite) -> None:
+    """To find a start in bytes that arrive one by one costs twice as much in twice as many.
+
+    Go on from window.start, and return NeedMore(resume=...) with what is ruled out; where a beginning is
+    checked by what is far after it, say in NeedMore(size=...) how many bytes that takes from window.start on.
+    """
+    if suite.framer.synchronises is not None:
+        pair = slow_frames(suite)
+        with _tracing():
+            meters = _metered(suite.framer, pair, lambda framer, chunks: find_start(framer, chunks[0], 1, step=1))
+        for counted in ("examined", "entitled"):
+            compare_cost(pair, meters, counted, "find_start looks at the same bytes again and again as more arrive", "")
 
 
 def check_memory(suite: Suite) -> None:

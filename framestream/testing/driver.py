@@ -27,7 +27,7 @@ from framestream.testing.contract import (
     is_padding,
 )
 
-By: TypeAlias = Literal["frame", "batch", "part", "mixed"]
+By: TypeAlias = Literal["frame", "place", "batch", "part", "mixed"]
 
 WAYS: tuple[By, ...] = ("frame", "batch", "part", "mixed")
 POLICIES: tuple[OnOversize, ...] = ("raise", "discard", "truncate", "close")
@@ -275,7 +275,7 @@ def transcript(
             else:
                 said = decoder.next_frame(framer, max_size=max_size)
         except (FramingError, PayloadError) as error:
-            events.append(_error_event(error))
+            events.append(error_event(error))
             if isinstance(error, PayloadError) or getattr(error, "recoverable", False):
                 continue
             break
@@ -306,7 +306,8 @@ def transcript(
     return Transcript(events, discards, None if in_parts else decoder.leftover)
 
 
-def _error_event(error: FramingError | PayloadError) -> Event:
+def error_event(error: FramingError | PayloadError) -> Event:
+    """Return the event of an error."""
     if isinstance(error, PayloadError):
         return Event("PayloadError", error.payload, error.offset)
     value: Any = None

@@ -1,7 +1,7 @@
 """Fuzzing: spoil streams, cut them anywhere, and check that all ways to read them agree. Needs hypothesis.
 
 ``python -m framestream.testing.fuzz`` fuzzes framers by their spec strings, for as long as you like; without
-one, every built-in framer, under many options.
+one, every built-in framer, under many options, and every one that is installed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from hypothesis.errors import Flaky
 
 from framestream.errors import SpecError, counted
 from framestream.framer import ReadCondition
-from framestream.registry import get_framer
-from framestream.testing.contract import ConformanceError, describe_error, describe_framer, under
+from framestream.registry import available_framers, get_framer
+from framestream.testing import splits
+from framestream.testing.contract import ConformanceError, Untried, describe_error, describe_framer, under
 from framestream.testing.driver import (
     POLICIES,
     UNLIMITED,
@@ -77,6 +79,13 @@ class FuzzReport:
     errors: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
+    def add(self, read: Transcript) -> None:
+        """Count a stream, by what was read of it."""
+        self.iterations += 1
+        self.frames += len(read.events) - 1
+        if (last := read.events[-1].kind) != "end":
+            self.errors[last] += 1
+
     def __str__(self) -> str:
         rate = self.iterations / self.seconds if self.seconds else 0
         errors = ", ".join(f"{number} {name}" for name, number in self.errors.most_common())
@@ -97,8 +106,9 @@ def fuzz_framer(
     """Spoil `seeds`, cut them anywhere, and compare every way of reading them.
 
     Each stream is read through `FrameDecoder` as a whole and in chunks, by one of its methods, some with
-    a small limit and one of the four policies, some against a driver that calls `find` itself.
-    The results must be frames and framing errors, the same ones for the same bytes.
+    a small limit and one of the four policies, some against a driver that calls `find` itself, and some as an
+    archive that is divided into splits. The results must be frames and framing errors, the same ones for the same
+    bytes.
 
     Args:
         framer: a read condition or framer.
@@ -123,11 +133,13 @@ def fuzz_framer(
 
 
 def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, seed: int, report: FuzzReport) -> None:
-    way = st.fixed_dictionaries(
+    chunked = st.fixed_dictionaries(
         {"by": st.sampled_from(WAYS[:3])},
         optional={"max_size": st.integers(0, 24), "on_oversize": st.sampled_from(POLICIES)},
     )
-    draws = st.none() if framer.max_size is not None else st.none() | st.integers(0, 1 << 16)
+    mixed = st.nothing() if framer.max_size is not None else st.integers(0, 1 << 16)
+    steps, limits = st.sampled_from(splits.STEPS), st.sampled_from(splits.LIMITS)
+    divided = st.builds(splits.Division, st.just(()), steps, limits, st.sampled_from(("raise", "column")))
 
     @hypothesis.seed(seed)
     @settings(
@@ -138,11 +150,11 @@ def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, se
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(chunkings(spoilt_streams(seeds)), way, draws)
-    def agree(chunks: list[bytes], way: Any, draws: int | None) -> None:
+    @given(chunkings(spoilt_streams(seeds)), chunked | mixed | divided)
+    def agree(chunks: list[bytes], way: Any) -> None:
         try:
             with under("fuzz", framer):
-                _compare(framer, chunks, way, draws, report)
+                report.add(_compare(framer, chunks, way))
         except ConformanceError as error:
             error.defect += f" (seed {seed})"
             error.data, error.chunks = b"".join(chunks), chunks
@@ -158,47 +170,52 @@ def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, se
         ) from None
 
 
-def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: Any, draws: int | None, report: FuzzReport) -> None:
-    """Read a stream in two ways: as a whole and in chunks, or literally and by methods chosen at random."""
+def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: Any) -> Transcript:
+    """Read a stream in two ways, and return what the second gives.
+
+    Options of `transcript` stand for the whole and these chunks, a number for the literal reading and methods chosen at
+    random, and a `Division` for an archive and its splits.
+    """
     whole = [b"".join(chunks)]
+    if isinstance(way, splits.Division):
+        with suppress(Untried):
+            return splits.check_division(framer, replace(way, chunks=chunks))
+        way = 0
     expected: Transcript | Reading
-    if draws is None:
-        expected = transcript(framer, whole, **way)
-        got = transcript(framer, chunks, **way)
+    if isinstance(way, dict):
+        expected, got = transcript(framer, whole, **way), transcript(framer, chunks, **way)
     else:
         expected = read_chunks(framer, whole)
-        got = transcript(framer, chunks, by="mixed", seed=draws, max_frame_size=UNLIMITED)
+        got = transcript(framer, chunks, by="mixed", seed=way, max_frame_size=UNLIMITED)
     if unlike := difference(expected, got):
         defect = "two readings of the same bytes disagree"
         raise ConformanceError(defect, chunks=chunks, expected=unlike[0], got=unlike[1])
-    report.iterations += 1
-    report.frames += len(got.events) - 1
-    if got.events[-1].kind != "end":
-        report.errors[got.events[-1].kind] += 1
+    return got
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz each framer in turn; return 0 if none failed, 1 if one did, 2 if one does not exist."""
-    about = "Spoil streams, cut them anywhere, and check that all ways to read them agree."
+    about = "Spoil streams, cut and divide them anywhere, and check that all ways to read them agree."
     parser = argparse.ArgumentParser(prog="python -m framestream.testing.fuzz", description=about)
     add = parser.add_argument
-    add("spec", nargs="*", default=BUILT_IN_SPECS, help="a framer; every built-in if none is given")
+    add("spec", nargs="*", help="a framer; every built-in and every installed one if none is given")
     add("--iterations", type=int, default=20_000, help="streams to try, all framers together")
     add("--seconds", type=float, help="time to run, all framers together, instead")
     add("--seed", type=int, default=0, help="another seed tries other streams")
     add("--seeds", nargs="+", default=(), metavar="FILE", help="streams to start from")
     options = parser.parse_args(arguments)
-    share = len(options.spec)
+    installed = [info.name for info in available_framers() if info.distribution != "framestream"]
     try:
-        framers = [get_framer(spec) for spec in options.spec]
+        framers = [get_framer(spec) for spec in options.spec or [*BUILT_IN_SPECS, *installed]]
     except SpecError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
     streams = [Path(name).read_bytes() for name in options.seeds]
-    seconds = None if options.seconds is None else options.seconds / share
+    seconds = None if options.seconds is None else options.seconds / len(framers)
     status = 0
     for framer in framers:
-        seeds, iterations = streams or seeds_for(framer), -(-options.iterations // share)
+        seeds = streams or list(getattr(framer, "examples", ())) or seeds_for(framer)
+        iterations = -(-options.iterations // len(framers))
         try:
             found: object = fuzz_framer(framer, seeds, iterations=iterations, seconds=seconds, seed=options.seed)
         except ConformanceError as error:

@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
     pytest.mark.skipif(
-        shutil.which("redis-server") is None,
-        reason="redis-server is not installed, see plugins/install_peers.sh",
+        shutil.which("redis-server") is None, reason="redis-server is not installed, see plugins/install_peers.sh"
     ),
 ]
 

@@ -13,12 +13,13 @@ distributed = pytest.importorskip("distributed", reason="distributed is not inst
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 sys.path.insert(0, str(Path(__file__).parents[2] / "engine_kit"))
 
+import fsspec  # noqa: E402
 import pyarrow  # noqa: E402
 
 import dask  # noqa: E402
 import engine_kit as kit  # noqa: E402
 from framestream import PayloadError  # noqa: E402
-from framestream.archives import ArchiveError  # noqa: E402
+from framestream.archives import ArchiveError, plan  # noqa: E402
 from framestream_dask import read_dataframe, read_frames  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the engine's own code
@@ -96,3 +97,14 @@ def test_a_schema_chooses_columns(folder, here):
 def test_a_missing_file_is_told_at_once(here):
     with pytest.raises(ArchiveError, match="missing"):
         read_frames("/missing/*.bin", "line")
+
+
+def test_a_replaced_object_is_told_and_read_no_further(here, store):
+    objects = fsspec.filesystem("s3", **store)
+    objects.pipe_file("archives/replaced", b"old\n" * (5 << 20))
+    frames = plan("s3://archives/replaced", "line", parts=1, storage_options=store)[0].frames()
+    seen = {next(frames)}
+    objects.pipe_file("archives/replaced", b"new\n" * (5 << 20))
+    with pytest.raises(ArchiveError, match="s3://archives/replaced: it has changed since it was planned"):
+        seen.update(frames)
+    assert {"old"} == seen

@@ -89,11 +89,7 @@ def test_conformance_of_giop() -> None:
     little = b"GIOP\1\0\1\1\4\0\0\0abcd"
     check_framer(
         Giop(),
-        examples={
-            big: [big],
-            little + big: [little, big],
-            b"GIOP\1\1\0\5\0\0\0\0": [b"GIOP\1\1\0\5\0\0\0\0"],
-        },
+        examples={big: [big], little + big: [little, big], b"GIOP\1\1\0\5\0\0\0\0": [b"GIOP\1\1\0\5\0\0\0\0"]},
         malformed={
             b"GIOX": "message does not begin with b'GIOP'",
             b"X": "message does not begin with b'GIOP'",
@@ -143,14 +139,7 @@ RECORD_EXAMPLES: dict[bytes, list[bytes]] = {
     b"\0\0\0\1a\0\0\0\0\0\0\0\1b\x80\0\0\0": [b"ab"],
     b"": [],
 }
-RECORD_BEGUN = [
-    b"\x80",
-    b"\x80\0\0\5hell",
-    b"\0\0\0\1",
-    b"\0\0\0\1a",
-    b"\0\0\0\1a\x80\0",
-    b"\0\0\0\1a\x80\0\0\1",
-]
+RECORD_BEGUN = [b"\x80", b"\x80\0\0\5hell", b"\0\0\0\1", b"\0\0\0\1a", b"\0\0\0\1a\x80\0", b"\0\0\0\1a\x80\0\0\1"]
 
 
 @pytest.mark.parametrize("fragment", [1, 3, 0x7FFFFFFF])

@@ -6,15 +6,7 @@ import tracemalloc
 
 import pytest
 
-from framestream import (
-    FRAME_END,
-    EncodeError,
-    FrameDecoder,
-    FrameTooLarge,
-    PayloadError,
-    get_framer,
-    iter_frames,
-)
+from framestream import FRAME_END, EncodeError, FrameDecoder, FrameTooLarge, PayloadError, get_framer, iter_frames
 from framestream.testing import check_framer, fuzz_framer
 from framestream_fstrm import Control, ControlType, Fstrm, HandshakeError, Reading, Writing
 
@@ -28,10 +20,7 @@ def control(*words: int | bytes) -> bytes:
 
 
 EXAMPLES: dict[bytes, list[bytes | Control]] = {
-    control(4, 1, 22, DNSTAP) + control(1, 1, 22, DNSTAP): [
-        Control(READY, (DNSTAP,)),
-        Control(ACCEPT, (DNSTAP,)),
-    ],
+    control(4, 1, 22, DNSTAP) + control(1, 1, 22, DNSTAP): [Control(READY, (DNSTAP,)), Control(ACCEPT, (DNSTAP,))],
     control(2, 1, 22, DNSTAP) + b"\0\0\0\5hello\0\0\1\0" + b"x" * 256 + control(3): [
         Control(START, (DNSTAP,)),
         b"hello",

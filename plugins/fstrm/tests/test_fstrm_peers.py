@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
 ]
 
@@ -95,17 +94,7 @@ def messages(count: int) -> list[bytes]:
 @pytest.mark.parametrize("chunk", [1, 7, 65536])
 def test_fstrm_captures_what_we_write_and_replays_it_to_us(tmp_path: Path, chunk: int) -> None:
     sent, port, captured = messages(1000), free_port(), tmp_path / "captured"
-    command = [
-        "fstrm_capture",
-        "-t",
-        DNSTAP.decode(),
-        "-a",
-        "127.0.0.1",
-        "-p",
-        str(port),
-        "-w",
-        str(captured),
-    ]
+    command = ["fstrm_capture", "-t", DNSTAP.decode(), "-a", "127.0.0.1", "-p", str(port), "-w", str(captured)]
     capture = subprocess.Popen(command)
     try:
         with Connection(connected(port), chunk) as one:

@@ -30,8 +30,7 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin"
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
 ]
 
@@ -271,17 +270,7 @@ def test_curl_sends_and_takes_bodies(tmp_path: Path, size: int, options: list[st
 
 def curl(url: str, home: Path, options: list[str], sent: bytes) -> bytes:
     """Run curl; leave the heads and trailers it received in a file; return the body."""
-    command = [
-        "curl",
-        "--silent",
-        "--show-error",
-        "--fail",
-        "--http1.1",
-        "-D",
-        str(home / "heads"),
-        *options,
-        url,
-    ]
+    command = ["curl", "--silent", "--show-error", "--fail", "--http1.1", "-D", str(home / "heads"), *options, url]
     done = subprocess.run(command, input=sent, capture_output=True, check=True, timeout=TIMEOUT)
     return done.stdout
 

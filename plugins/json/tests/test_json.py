@@ -24,18 +24,7 @@ from framestream.testing import check_framer, chunkings
 from framestream_json import JsonArray, JsonConcat, JsonLines, JsonSeq
 
 FRAMERS: list[JsonLines | JsonSeq | JsonConcat] = [JsonLines(), JsonSeq(), JsonConcat()]
-VALUES: list[Any] = [
-    {"a": [1, {"b": None}]},
-    [],
-    't\\e"x\n',
-    3,
-    -0.5e3,
-    True,
-    False,
-    None,
-    "Zoë €😀",
-    {"}": "]"},
-]
+VALUES: list[Any] = [{"a": [1, {"b": None}]}, [], 't\\e"x\n', 3, -0.5e3, True, False, None, "Zoë €😀", {"}": "]"}]
 
 BAD_TEXTS = [
     b"{",

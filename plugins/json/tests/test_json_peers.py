@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
 ]
 
@@ -212,11 +211,7 @@ def test_qemu_is_controlled(tmp_path: Path) -> None:
 @needs("jq")
 @pytest.mark.parametrize(
     ("command", "framer"),
-    [
-        ("jq --unbuffered --seq -c .", "json-seq"),
-        ("jq --unbuffered .", "json-concat"),
-        ("jq -c .", "json-lines"),
-    ],
+    [("jq --unbuffered --seq -c .", "json-seq"), ("jq --unbuffered .", "json-concat"), ("jq -c .", "json-lines")],
 )
 def test_a_stream_speaks_them_by_name(command: str, framer: str) -> None:
     values = documents(50)

@@ -72,14 +72,7 @@ def test_conformance() -> None:
             (b"", []),
         ],
         malformed=MALFORMED,
-        incomplete=[
-            b"C",
-            b"Content-Length",
-            b"Content-Length: 2\r",
-            b"\r",
-            message(b"")[:-1],
-            message(b"{}")[:-1],
-        ],
+        incomplete=[b"C", b"Content-Length", b"Content-Length: 2\r", b"\r", message(b"")[:-1], message(b"{}")[:-1]],
         slow_frame=lambda size: message(b'"' + b"x" * size + b'"'),
     )
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
 ]
 
@@ -124,10 +123,7 @@ def test_clangd_finds_a_mistake(tmp_path: Path, chunk: int) -> None:
         assert [("gibtsnicht" in m["message"], m["range"]["start"]["line"]) for m in mistakes] == [(True, 0)]
         fine = opened(client, tmp_path / "fine.c", "c", "int fine(void) { return 1; }\n")
         assert fine == []
-        where = {
-            "textDocument": {"uri": (tmp_path / "fine.c").as_uri()},
-            "position": {"line": 0, "character": 5},
-        }
+        where = {"textDocument": {"uri": (tmp_path / "fine.c").as_uri()}, "position": {"line": 0, "character": 5}}
         assert "fine" in str(client.request("textDocument/hover", where)["result"])
         assert client.request("no/such/method", {})["error"]["code"] == -32601
 

@@ -9,7 +9,7 @@ import pytest
 from framestream import EncodeError, FrameTooLarge, PayloadError, get_framer, iter_frames
 from framestream.framers import FirstOf
 from framestream.testing import check_framer, fuzz_framer
-from framestream.testing.starts import find_start
+from framestream.testing.splits import find_start
 from framestream_marked import Fix, FixMessage, Nmea, Sentence, Ubx, UbxMessage
 
 GLL = b"$GPGLL,5057.97,N,00146.11,E,142451,A*27\r\n"
@@ -122,8 +122,7 @@ def test_a_long_message_is_known_by_the_next_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "wire"),
-    [("ubx:max=50", LONG), ("fix:max=50", Fix().encode(FixMessage("FIX.4.4", ((58, bytes(60)),))))],
+    ("spec", "wire"), [("ubx:max=50", LONG), ("fix:max=50", Fix().encode(FixMessage("FIX.4.4", ((58, bytes(60)),))))]
 )
 def test_a_message_above_the_limit_is_refused_by_its_length(spec: str, wire: bytes) -> None:
     with pytest.raises(FrameTooLarge) as caught:

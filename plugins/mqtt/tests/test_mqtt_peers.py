@@ -29,8 +29,7 @@ MISSING = [
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}, see plugins/install_peers.sh"),
 ]
@@ -130,10 +129,7 @@ def test_every_quality_of_service(broker: int, version: int, chunk: int) -> None
         assert one.read() == one.publish(b"t", b"zero")
 
         one.send(one.publish(b"t", b"once", 1, 5))
-        assert {one.read(), one.read()} == {
-            Packet(PacketType.PUBACK, 0, number(5)),
-            one.publish(b"t", b"once", 1, 1),
-        }
+        assert {one.read(), one.read()} == {Packet(PacketType.PUBACK, 0, number(5)), one.publish(b"t", b"once", 1, 1)}
         one.send(Packet(PacketType.PUBACK, 0, number(1)))
 
         one.send(one.publish(b"t", b"exactly", 2, 6))

@@ -6,15 +6,7 @@ import tracemalloc
 
 import pytest
 
-from framestream import (
-    NEED_DATA,
-    EncodeError,
-    FrameDecoder,
-    FrameTooLarge,
-    FramingError,
-    get_framer,
-    iter_frames,
-)
+from framestream import NEED_DATA, EncodeError, FrameDecoder, FrameTooLarge, FramingError, get_framer, iter_frames
 from framestream.testing import check_framer
 from framestream_netstring import Netstring
 
@@ -86,10 +78,7 @@ def test_an_enormous_length_is_refused_at_its_colon_and_allocates_nothing() -> N
 
 
 def test_a_string_above_the_limit_is_skipped_exactly() -> None:
-    assert list(iter_frames(b"1:a,4:long,2:ok,", Netstring(max_size=3), on_oversize="discard")) == [
-        b"a",
-        b"ok",
-    ]
+    assert list(iter_frames(b"1:a,4:long,2:ok,", Netstring(max_size=3), on_oversize="discard")) == [b"a", b"ok"]
 
 
 def test_writing_refuses_what_reading_would() -> None:

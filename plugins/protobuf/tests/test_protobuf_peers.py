@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
 ]
 
@@ -80,11 +79,7 @@ STRING, DOUBLE, ENUM_AS_INT32, MESSAGE = 9, 1, 5, 11
 SCHEMA = {
     "LabelPair": [(1, "name", STRING, ""), (2, "value", STRING, "")],
     "Value": [(1, "value", DOUBLE, "")],
-    "Metric": [
-        (1, "label", MESSAGE, "LabelPair"),
-        (2, "gauge", MESSAGE, "Value"),
-        (3, "counter", MESSAGE, "Value"),
-    ],
+    "Metric": [(1, "label", MESSAGE, "LabelPair"), (2, "gauge", MESSAGE, "Value"), (3, "counter", MESSAGE, "Value")],
     "MetricFamily": [
         (1, "name", STRING, ""),
         (2, "help", STRING, ""),

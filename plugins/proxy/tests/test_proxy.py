@@ -7,15 +7,7 @@ from typing import Any
 
 import pytest
 
-from framestream import (
-    NEED_DATA,
-    EncodeError,
-    FrameDecoder,
-    FrameTooLarge,
-    FramingError,
-    get_framer,
-    iter_frames,
-)
+from framestream import NEED_DATA, EncodeError, FrameDecoder, FrameTooLarge, FramingError, get_framer, iter_frames
 from framestream.testing import check_framer, fuzz_framer
 from framestream_proxy import Proxy, ProxyHeader, Tlv
 

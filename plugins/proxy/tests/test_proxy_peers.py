@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
 ]
 
@@ -172,12 +171,7 @@ def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext, Path]:
 @needs("haproxy")
 @pytest.mark.parametrize(
     ("protocol", "options", "version"),
-    [
-        ("v1", "send-proxy", 1),
-        ("v2", "send-proxy-v2", 2),
-        ("auto", "send-proxy", 1),
-        ("auto", "send-proxy-v2", 2),
-    ],
+    [("v1", "send-proxy", 1), ("v2", "send-proxy-v2", 2), ("auto", "send-proxy", 1), ("auto", "send-proxy-v2", 2)],
 )
 def test_haproxy_tells_who_its_client_is(tmp_path: Path, protocol: str, options: str, version: int) -> None:
     async def test() -> None:

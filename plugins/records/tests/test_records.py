@@ -11,7 +11,7 @@ import pytest
 from framestream import EncodeError, FrameTooLarge, FramingError, PayloadError, get_framer, iter_frames
 from framestream.archives import plan, stitch
 from framestream.testing import check_framer, fuzz_framer
-from framestream.testing.starts import find_start
+from framestream.testing.splits import find_start
 from framestream_records import Block, JournalExport, Pcapng, TFRecord, Warc, WarcRecord
 
 HELLO = b"\5\0\0\0\0\0\0\0\xea\xb2\x04>hello\xbb\x1f\x1c\x19"
@@ -155,10 +155,7 @@ def test_archives_in_archives_are_divided_exactly(tmp_path: Path, parts: int) ->
     tar = b"".join(b"".join(TFRecord().encode(bytes(size))) for size in range(20))
     for framer, wire in (
         (Warc(), record(b"a") + record(inner) + record(inner + record(inner)) + record(b"z")),
-        (
-            TFRecord(),
-            b"".join(piece for data in (b"a", tar, tar * 3, b"z") for piece in TFRecord().encode(data)),
-        ),
+        (TFRecord(), b"".join(piece for data in (b"a", tar, tar * 3, b"z") for piece in TFRecord().encode(data))),
         (JournalExport(), b"".join(JournalExport().encode({"A": "\n\nB=1\n\nC\n" * 9}) for _ in range(9))),
     ):
         path = tmp_path / framer.name

@@ -90,10 +90,7 @@ def test_python_pcapng_cuts_the_same_blocks(order: Any) -> None:
     scanner = pytest.importorskip("pcapng.scanner", reason=f"python-pcapng {INSTALL}")
     pack = lambda layout, *values: struct.pack("<>"[order == "big"] + layout, *values)  # noqa: E731
     source = random.Random(5)
-    blocks = [
-        Block(0x0A0D0D0A, pack("IHHq", 0x1A2B3C4D, 1, 0, -1), order),
-        Block(1, pack("HHI", 1, 0, 65535), order),
-    ]
+    blocks = [Block(0x0A0D0D0A, pack("IHHq", 0x1A2B3C4D, 1, 0, -1), order), Block(1, pack("HHI", 1, 0, 65535), order)]
     packets = [source.randbytes(source.randrange(1500)) for _ in range(200)]
     for packet in packets:
         body = pack("IIIII", 0, 0, 0, len(packet), len(packet)) + packet + bytes(-len(packet) % 4)

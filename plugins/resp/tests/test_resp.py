@@ -33,14 +33,7 @@ RESP2: dict[bytes, list[Any]] = {
 }
 RESP3: dict[bytes, list[Any]] = {
     b"_\r\n#t\r\n#f\r\n": [None, True, False],
-    b",1.23\r\n,10\r\n,-1e-05\r\n,inf\r\n,-inf\r\n,nan\r\n": [
-        1.23,
-        10.0,
-        -1e-05,
-        math.inf,
-        -math.inf,
-        math.nan,
-    ],
+    b",1.23\r\n,10\r\n,-1e-05\r\n,inf\r\n,-inf\r\n,nan\r\n": [1.23, 10.0, -1e-05, math.inf, -math.inf, math.nan],
     b"(3492890328409238509324850943850943825024385\r\n": [3492890328409238509324850943850943825024385],
     b"!22\r\nSYNTAX invalid\r\nsyntax\r\n": [ErrorReply("SYNTAX invalid\r\nsyntax")],
     b"=15\r\ntxt:Some string\r\n": [Verbatim(b"Some string")],
@@ -111,21 +104,9 @@ def nested(depth: int) -> bytes:
 def test_conformance_in_version_3() -> None:
     check_framer(
         Resp(),
-        examples={
-            **RESP2,
-            **RESP3,
-            b"".join(RESP2): [frame for frames in RESP2.values() for frame in frames],
-        },
+        examples={**RESP2, **RESP3, b"".join(RESP2): [frame for frames in RESP2.values() for frame in frames]},
         malformed=MALFORMED,
-        incomplete=[
-            b"$",
-            b"$5\r",
-            b"$5\r\nhell",
-            b"$5\r\nhello\r",
-            b"*2\r\n:1\r\n",
-            b"%1\r\n+a\r\n",
-            b"$?\r\n;4\r\n",
-        ],
+        incomplete=[b"$", b"$5\r", b"$5\r\nhell", b"$5\r\nhello\r", b"*2\r\n:1\r\n", b"%1\r\n+a\r\n", b"$?\r\n;4\r\n"],
         slow_frame=lambda size: b"*%d\r\n" % (size // 9) + b"$3\r\nabc\r\n" * (size // 9),
     )
 
@@ -145,10 +126,7 @@ def test_conformance_in_version_2() -> None:
     check_framer(
         Resp(2),
         examples=RESP2,
-        malformed={
-            **dict.fromkeys(RESP3, "RESP2"),
-            b"*1\r\n*?\r\n.\r\n": "a streamed value in RESP2",
-        },
+        malformed={**dict.fromkeys(RESP3, "RESP2"), b"*1\r\n*?\r\n.\r\n": "a streamed value in RESP2"},
         slow_frame=lambda size: b"*%d\r\n" % (size // 4) + b":1\r\n" * (size // 4),
     )
 
@@ -225,10 +203,7 @@ def test_text_as_keys_is_not_limited_and_few_numbers_are_no_danger() -> None:
 @pytest.mark.parametrize(
     ("wire", "value"),
     [
-        (
-            b"%3\r\n:1\r\n+a\r\n#t\r\n+b\r\n,1.0\r\n+c\r\n",
-            Pairs([(1, "a"), (True, "b"), (1.0, "c")]),
-        ),
+        (b"%3\r\n:1\r\n+a\r\n#t\r\n+b\r\n,1.0\r\n+c\r\n", Pairs([(1, "a"), (True, "b"), (1.0, "c")])),
         (b"%2\r\n+a\r\n:1\r\n+a\r\n:2\r\n", Pairs([("a", 1), ("a", 2)])),
         (b"%2\r\n*1\r\n:0\r\n_\r\n*1\r\n#f\r\n_\r\n", Pairs([([0], None), ([False], None)])),
         (b"%1\r\n%0\r\n:1\r\n", Pairs([({}, 1)])),

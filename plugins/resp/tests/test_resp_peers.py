@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
     pytest.mark.skipif(
-        shutil.which("redis-server") is None,
-        reason="redis-server is not installed, see plugins/install_peers.sh",
+        shutil.which("redis-server") is None, reason="redis-server is not installed, see plugins/install_peers.sh"
     ),
 ]
 
@@ -191,13 +189,7 @@ def test_pushes_between_replies(redis: Path) -> None:
 def test_a_stream_speaks_it_by_name(redis: Path) -> None:
     async def talk() -> list[Any]:
         async with await connect(f"unix:{redis}", framer="resp", max_frame_size=1 << 30) as stream:
-            for words in (
-                ["HELLO", 3],
-                ["SET", "k", b"x" * 5_000_000],
-                ["GET", "k"],
-                ["SUBSCRIBE", "news"],
-                ["PING"],
-            ):
+            for words in (["HELLO", 3], ["SET", "k", b"x" * 5_000_000], ["GET", "k"], ["SUBSCRIBE", "news"], ["PING"]):
                 await stream.send(command(*words))
             replies = [type(await stream.read()), await stream.read()]
             async with stream.open_frame() as body:

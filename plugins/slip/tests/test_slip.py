@@ -55,18 +55,12 @@ def test_a_packet_with_a_bad_escape_costs_no_other() -> None:
 
 
 def test_line_noise_in_front_of_a_leading_end_is_a_packet_of_its_own() -> None:
-    assert list(iter_frames(b"\x7f\xfe" + b"".join([Slip(leading=True).encode(b"ip")]), Slip())) == [
-        b"\x7f\xfe",
-        b"ip",
-    ]
+    assert list(iter_frames(b"\x7f\xfe" + b"".join([Slip(leading=True).encode(b"ip")]), Slip())) == [b"\x7f\xfe", b"ip"]
 
 
 @pytest.mark.parametrize(
     ("framer", "packet", "complaint"),
-    [
-        (Slip(), b"", "a packet of no bytes"),
-        (Slip(max_size=3), b"\xc0\xdb", "packet of 4 bytes with its escapes"),
-    ],
+    [(Slip(), b"", "a packet of no bytes"), (Slip(max_size=3), b"\xc0\xdb", "packet of 4 bytes with its escapes")],
 )
 def test_what_cannot_be_written_is_refused(framer: Slip, packet: bytes, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
 ]
 

@@ -7,15 +7,7 @@ from typing import Any
 
 import pytest
 
-from framestream import (
-    FRAME_END,
-    EncodeError,
-    FrameDecoder,
-    FrameTooLarge,
-    FramingError,
-    get_framer,
-    iter_frames,
-)
+from framestream import FRAME_END, EncodeError, FrameDecoder, FrameTooLarge, FramingError, get_framer, iter_frames
 from framestream.testing import check_framer, fuzz_framer
 from framestream_websocket import (
     Close,
@@ -80,14 +72,7 @@ def test_conformance_of_what_servers_send() -> None:
             b"\x81\x7f\0\0\0\0\0\0\xff\xff": "length 65535 in 8 bytes",
             b"\x81\x7f\x80\0\0\0\0\0\0\0": "length 9223372036854775808 in 8 bytes",
         },
-        incomplete=[
-            b"\x81",
-            b"\x81\x05",
-            b"\x81\x05Hell",
-            b"\x82\x7e",
-            b"\x82\x7e\x01",
-            b"\x82\x7f\0\0\0\0\0\1\0",
-        ],
+        incomplete=[b"\x81", b"\x81\x05", b"\x81\x05Hell", b"\x82\x7e", b"\x82\x7e\x01", b"\x82\x7f\0\0\0\0\0\1\0"],
         slow_frame=lambda size: b"\x82\x7e" + size.to_bytes(2, "big") + b"x" * size,
     )
 

@@ -13,16 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from framestream import END, NEED_DATA, Delimiter, FrameDecoder, FramingError, iter_frames
-from framestream_websocket import (
-    Close,
-    Frame,
-    Messages,
-    Opcode,
-    Pong,
-    WebSocket,
-    accept_key,
-    close_code,
-)
+from framestream_websocket import Close, Frame, Messages, Opcode, Pong, WebSocket, accept_key, close_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +27,7 @@ except ImportError:
 pytestmark = [
     pytest.mark.real_peer,
     pytest.mark.skipif(
-        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1",
-        reason="real programs run only with FRAMESTREAM_REAL_PEERS=1",
+        os.environ.get("FRAMESTREAM_REAL_PEERS") != "1", reason="real programs run only with FRAMESTREAM_REAL_PEERS=1"
     ),
 ]
 
