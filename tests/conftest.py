@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+asyncio.constants.DEBUG_STACK_DEPTH = 1  # of what each handle keeps in debug mode; uvloop copies it
+
 try:
     import uvloop
 except ImportError:
@@ -28,8 +30,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Processes that a test starts import the main module again, and pytest takes them a tenth of a second.
 sys.modules["__main__"].__file__ = sys.modules["__main__"].__spec__ = None
-
-asyncio.constants.DEBUG_STACK_DEPTH = 1  # whole stacks of all futures and handles take a third of the time
 
 PATIENCE = 60.0  # seconds until a test counts as stuck, on a busy machine, too
 
@@ -118,6 +118,8 @@ def run_on(new_loop: Callable[[], Any], test: Any, arguments: dict[str, Any], de
     loop.set_exception_handler(lambda _, context: heard.append(context))
     loop.set_debug(debug)
     loop.slow_callback_duration = 100.0  # a busy machine is nothing to be logged
+    if debug:
+        sys.tracebacklimit = 1  # each future would keep its whole stack, which takes a fifth of the time
     try:
         asyncio.set_event_loop(loop)
         patience = PATIENCE * 1000 if isinstance(loop, LoopWithoutWaiting) else PATIENCE
@@ -131,6 +133,7 @@ def run_on(new_loop: Callable[[], Any], test: Any, arguments: dict[str, Any], de
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:
+        vars(sys).pop("tracebacklimit", None)
         asyncio.set_event_loop(None)
         loop.close()
     assert not left, f"tasks left behind: {left}"
