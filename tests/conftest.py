@@ -13,16 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-asyncio.constants.DEBUG_STACK_DEPTH = 1  # of what each handle keeps in debug mode; uvloop copies it
-
-try:
-    import uvloop
-except ImportError:
-    uvloop = None
-
 sys.path.insert(0, str(Path(__file__).parent))
 
-from loops import LoopWithoutPolling, LoopWithoutWaiting
+from loops import LoopWithoutPolling, LoopWithoutWaiting, uvloop
 
 # A shell has what it runs in the background ignore Ctrl-C, and what the tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
