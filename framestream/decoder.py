@@ -39,7 +39,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, final, get_args
 
-from framestream.buffer import LentPlace, Place, ReceiveBuffer
+from framestream.buffer import Place, ReceiveBuffer
 from framestream.errors import (
     FAULTS,
     DecodeFault,
@@ -680,8 +680,8 @@ class FrameDecoder:
             beginning of the stream.
 
     Code that feeds it from a socket can use more methods: `get_buffer` and `buffer_updated`
-    receive a large frame in its final place, `borrow` and `settle` use a kept buffer in place,
-    `receive_into` and `release_place` a buffer of the reader's; `missing` tells how much to wait for.
+    receive a large frame in its final place, `borrow` and `settle` use a kept buffer in place; `missing`
+    tells how much to wait for.
 
     Attributes:
         condition: the condition of the last call.
@@ -766,12 +766,12 @@ class FrameDecoder:
     def get_buffer(self) -> memoryview | None:
         """Return the place to receive the next bytes into, if there is one: fill it from its beginning.
 
-        It is the rest of a large frame that `next_frame` waits for, or of the buffer given to
-        `receive_into`, and never extends beyond it. Then call `buffer_updated`. None: receive elsewhere.
+        It is the rest of a large frame that `next_frame` waits for, and never extends beyond it. Then call
+        `buffer_updated`. None: receive elsewhere.
         """
         self._open_place()
         place = self._buffer.place
-        if place is None or self._eof or place.total - place.size < (1 if place.is_lent else _LARGE):
+        if place is None or self._eof or place.total - place.size < _LARGE:
             return None
         return place.rest()
 
@@ -816,40 +816,6 @@ class FrameDecoder:
             self._open_place()
             self._buffer.settle()
 
-    # Bytes out, without a condition
-
-    def take_into(self, place: memoryview) -> None:
-        """Consume as many bytes as the place has room for, and copy them there; that many must be `buffered`.
-
-        No frame may be under way: see `skipping`. Raises what `next_frame` raises before it looks
-        at any byte.
-        """
-        self._look_away()
-        start = self._buffer.offset
-        self._buffer.take_into(place)
-        self._delivered(start, len(place))
-
-    def receive_into(self, place: memoryview) -> None:
-        """Do as `take_into` before all bytes have arrived: receive the rest into that place, too.
-
-        `get_buffer` returns its remaining room. Nothing is consumed before `release_place`.
-        """
-        self._look_away()
-        self._buffer.open_place(LentPlace(place), 0)
-
-    def release_place(self, *, consume: bool = True) -> bool:
-        """Give the place back. With `consume`, consume its bytes if it is full, and then return True.
-
-        Otherwise its bytes are buffered like any others.
-        """
-        buffer = self._buffer
-        start = buffer.offset
-        if not consume or not buffer.consume_lent():
-            buffer.close_place()
-            return False
-        self._delivered(start, buffer.offset - start)
-        return True
-
     def take_leftover(self) -> bytes:
         """Consume and return every byte received and not delivered, for another reader to continue with."""
         if self._frame.state is not BROKEN:  # a broken frame stays
@@ -858,11 +824,6 @@ class FrameDecoder:
         leftover = self._buffer.peek(self._buffer.size)
         self._buffer.drop(len(leftover))
         return leftover
-
-    def _look_away(self) -> None:
-        self._prepare(_NONE, -1)
-        assert not self.skipping
-        self._frame.reset()
 
     # Frames out
 
@@ -1015,11 +976,8 @@ class FrameDecoder:
         stored for `_next`, which asks again after an error, and knows its place.
         """
         current, buffer = self._frame, self._buffer
-        state = current.state
-        if state is not FRESH:
-            # Most of a frame that drips in: its extent is known, or how much to wait for.
-            wanted = current.end if state is KNOWN else current.need if state is SEARCHING else 0
-            return NEED_DATA if buffer.size < wanted <= limit and not self._eof else _MISS
+        if current.state is not FRESH:
+            return self._under_way(condition, limit)
         head, start = buffer.head, buffer.pos
         have = len(head) - start
         if not have:
@@ -1061,6 +1019,16 @@ class FrameDecoder:
                     self._decode_failed(condition, error, payload, first - start)
         current.condition = condition
         self._guard(current.note, found)
+        return self._under_way(condition, limit)
+
+    def _under_way(self, condition: ReadCondition[Any], limit: int) -> Any:
+        """Answer for a frame that was looked at: most of a frame that drips in, and all that bring their value."""
+        frame, size = self._frame, self._buffer.size
+        wanted = frame.end if frame.state is KNOWN else frame.need if frame.state is SEARCHING else limit + 1
+        if size < wanted <= limit:
+            return _MISS if self._eof else NEED_DATA
+        if frame.state is KNOWN and wanted <= limit and frame.value is not PADDING:
+            return self._take(condition)
         return _MISS
 
     def _borrowed_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
@@ -1133,7 +1101,8 @@ class FrameDecoder:
         frame, buffer = self._frame, self._buffer
         value, first = frame.value, frame.first
         if type(value) is Decode:
-            self._guard(frame.check_trailer)
+            if value.trailer:
+                self._guard(frame.check_trailer)
         elif value is not PAYLOAD:
             first = frame.stop  # the value exists already: the payload is not needed
         start, size = buffer.offset, frame.end
@@ -1401,9 +1370,6 @@ class FrameDecoder:
     def missing(self) -> int:
         """How many bytes must arrive, after NEED_DATA, before it is worth asking again; at least 1."""
         frame, buffer = self._frame, self._buffer
-        place = buffer.place
-        if place is not None and place.is_lent:
-            return max(place.total - place.size, 1)
         if frame.state is SEARCHING:
             return max(frame.need - buffer.size, 1)
         return max(frame.end - buffer.size, 1) if frame.state is KNOWN else 1

@@ -148,11 +148,7 @@ class Worker:
     """
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        service: Service,
-        sockets: Sequence[socket.socket],
-        on_report: Callable[[], object],
+        self, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], on_report: Callable[[], object]
     ) -> None:
         loop = asyncio.get_running_loop()
         pickled = pickle.dumps((endpoint, service))
@@ -166,9 +162,7 @@ class Worker:
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
         spawn = multiprocessing.get_context("spawn")
         self.process = spawn.Process(
-            target=run,
-            args=(pickled, sockets, theirs, type(loop), plugins_in_use()),
-            name=f"worker of {endpoint}",
+            target=run, args=(pickled, sockets, theirs, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
         self._control = open_stream(ours, framer=_JSON)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it

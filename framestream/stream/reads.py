@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from asyncio import CancelledError, sleep
 from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
@@ -290,19 +289,10 @@ class AwaitedBytes(AwaitedRead):
         """Return how many of the bytes are missing."""
         return self._size - decoder.buffered
 
-
-def _are_there(stream: IOStream, size: int, _: object) -> Any:
-    receiver = stream.receiver
-    return True if size <= receiver.decoder.buffered or receiver.end is not None else NEED_DATA
-
-
-async def bytes_arrived(stream: IOStream, size: int) -> None:
-    """Wait until `size` bytes have arrived, or the stream has ended. Consumes nothing."""
-    receiver = stream.receiver
-    receiver.check_free()
-    receiver.check_not_in_parts()
-    if receiver.decoder.buffered < size and receiver.end is None:
-        await next_answer(stream, REST, partial(_are_there, stream, size), read=AwaitedBytes(stream, size))
+    def are_there(self, _: object) -> Any:
+        """Answer instead of the decoder: True or NEED_DATA."""
+        receiver = self.stream.receiver
+        return True if self._size <= receiver.decoder.buffered or receiver.end is not None else NEED_DATA
 
 
 class CallbackRead(PendingRead):
