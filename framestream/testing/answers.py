@@ -278,7 +278,7 @@ def check_foreign_frames(suite: Suite) -> None:
     Raise EncodeError for a frame that this framing cannot carry, such as one of another type.
     """
     framer = _writer(suite)
-    for frame in (*FRAMES, object(), [object()], {1: object()}):
+    for frame in (*FRAMES, (), (1,), ("a", "b", "c"), object(), [object()], {1: object()}):
         if (wire := encode(framer, frame)) is None:
             continue
         reading = read_whole(framer, wire)
