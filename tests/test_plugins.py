@@ -80,9 +80,7 @@ def test_a_built_in_name_stays_built_in_and_imports_no_plugin(installed: Site) -
     assert type(get_framer("acme-line/line")).__module__ == "acme_line"
 
 
-def test_entry_points_refer_to_a_framer_class_or_to_a_module(
-    installed: Site,
-) -> None:
+def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", "until-semicolon", target="acme_upto:Upto")
     assert get_framer("upto") == get_framer("until-semicolon")
     assert ("upto", "until-semicolon") == plugin("acme-upto").names
@@ -197,11 +195,7 @@ HOSTILE = {
         "PluginError: framer 'selfish' is not available: plugin acme-selfish 1.0 is being imported at this moment",
     ),
     "wordless": ("", WORDLESS + "raise Odd", "cannot be imported: Odd: Odd, whose str() raises SystemExit"),
-    "wordy": (
-        "",
-        "raise ValueError('\\x1b[2J' + 'x' * 10**7)",
-        r"cannot be imported: ValueError: \x1b[2Jxxx",
-    ),
+    "wordy": ("", "raise ValueError('\\x1b[2J' + 'x' * 10**7)", r"cannot be imported: ValueError: \x1b[2Jxxx"),
     "deep": ("", "def fall(): fall()\nfall()", "cannot be imported: RecursionError: maximum recursion depth"),
     "unprintable": (
         "Upto)",
