@@ -338,6 +338,10 @@ class ReceiveBuffer:
 
         All three count from the first unconsumed byte; at least `end` bytes must be buffered.
         """
+        head, at = self.head, self.pos
+        if type(head) is bytes and end <= len(head) - at:
+            self.pos = at + end
+            return head[at + start : at + stop]
         # The frame's payload is joined straight from the chunks, and the chunk in which it ends becomes the
         # next head as it is.
         pieces: list[bytes | memoryview] = []

@@ -976,11 +976,8 @@ class FrameDecoder:
         stored for `_next`, which asks again after an error, and knows its place.
         """
         current, buffer = self._frame, self._buffer
-        state = current.state
-        if state is not FRESH:
-            # Most of a frame that drips in: its extent is known, or how much to wait for.
-            wanted = current.end if state is KNOWN else current.need if state is SEARCHING else 0
-            return NEED_DATA if buffer.size < wanted <= limit and not self._eof else _MISS
+        if current.state is not FRESH:
+            return self._under_way(condition, limit)
         head, start = buffer.head, buffer.pos
         have = len(head) - start
         if not have:
@@ -1022,6 +1019,16 @@ class FrameDecoder:
                     self._decode_failed(condition, error, payload, first - start)
         current.condition = condition
         self._guard(current.note, found)
+        return self._under_way(condition, limit)
+
+    def _under_way(self, condition: ReadCondition[Any], limit: int) -> Any:
+        """Answer for a frame that was looked at: most of a frame that drips in, and all that bring their value."""
+        frame, size = self._frame, self._buffer.size
+        wanted = frame.end if frame.state is KNOWN else frame.need if frame.state is SEARCHING else limit + 1
+        if size < wanted <= limit:
+            return _MISS if self._eof else NEED_DATA
+        if frame.state is KNOWN and wanted <= limit and frame.value is not PADDING:
+            return self._take(condition)
         return _MISS
 
     def _borrowed_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
@@ -1094,7 +1101,8 @@ class FrameDecoder:
         frame, buffer = self._frame, self._buffer
         value, first = frame.value, frame.first
         if type(value) is Decode:
-            self._guard(frame.check_trailer)
+            if value.trailer:
+                self._guard(frame.check_trailer)
         elif value is not PAYLOAD:
             first = frame.stop  # the value exists already: the payload is not needed
         start, size = buffer.offset, frame.end
