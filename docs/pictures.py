@@ -188,17 +188,13 @@ def reading() -> Canvas:
     c = Canvas(250, "Receiving: who keeps the bytes")
     c.box(20, 40, 190, 60, "PAUSED", "the system keeps them;", "so the peer waits", kind="warm")
     c.box(300, 40, 170, 60, "FLOWING", "the transport pushes", "what arrives", kind="mark")
-    c.box(560, 40, 150, 60, "FULL", "more is waiting", kind="mark")
     c.box(300, 180, 170, 50, "ENDED", "end says how; for good")
     c.arrow((210, 58), (300, 58), text="a read waits", at=(255, 50))
     c.arrow((300, 84), (210, 84), text="64 KiB unread", at=(255, 102))
-    c.arrow((470, 58), (560, 58), text="buffer filled", at=(515, 50))
-    c.arrow((560, 84), (470, 84), text="taken", at=(515, 102))
     c.arrow((385, 100), (385, 180))
     c.text(396, 130, "EOF, DRAINED, CLOSED, RESET,", "soft")
     c.text(396, 146, "TRUNCATED or FAILED", "soft")
     c.arrow((115, 100), (115, 205), (300, 205), text="close, reset", at=(205, 198))
-    c.arrow((635, 100), (635, 205), (470, 205))
     return c
 
 

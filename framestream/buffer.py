@@ -61,15 +61,13 @@ class Place:
     Attributes:
         size: bytes that have arrived.
         total: bytes of the whole payload.
-        is_lent: whether it is a buffer of the reader's.
     """
 
-    __slots__ = ("_file", "_rest", "_room", "is_lent", "size", "total")
+    __slots__ = ("_file", "_rest", "_room", "size", "total")
 
-    def __init__(self, total: int, *, is_lent: bool = False) -> None:
+    def __init__(self, total: int) -> None:
         self.size = self._room = 0
         self.total = total
-        self.is_lent = is_lent
         self._file = BytesIO()
         self._rest = memoryview(b"")
 
@@ -99,39 +97,6 @@ class Place:
             # uvloop holds the room until the call that reports its bytes returns.
             return bytes(self._file.getbuffer()[: self.size])
         return self._file.getvalue()
-
-    def release(self) -> None:
-        """Release the room: after a failed receive, the error's traceback still refers to it."""
-        try:
-            self._rest.release()
-        except BufferError:
-            return  # a loop holds it until the call that reports its bytes returns
-
-
-class LentPlace(Place):
-    """A buffer of the reader's that bytes are received into; `take` copies those that have arrived."""
-
-    __slots__ = ("_whole",)
-
-    def __init__(self, whole: memoryview) -> None:
-        super().__init__(len(whole), is_lent=True)
-        self._whole = whole
-
-    def put(self, piece: bytes | bytearray | memoryview) -> None:
-        """Add bytes that have arrived already."""
-        self._whole[self.size : self.size + len(piece)] = piece
-        self.size += len(piece)
-
-    def rest(self) -> memoryview:
-        """Return the room for the bytes that arrive next."""
-        self.release()
-        self._rest = self._whole[self.size :]
-        return self._rest
-
-    def take(self) -> bytes:
-        """Return a copy of the bytes that have arrived, and release the buffer."""
-        self.release()
-        return bytes(self._whole[: self.size])
 
 
 class ReceiveBuffer:
@@ -265,7 +230,7 @@ class ReceiveBuffer:
         place.size += size
         self.queued += size
         self.note_size()
-        if place.size == place.total and not place.is_lent:
+        if place.size == place.total:
             self.close_place()
 
     def close_place(self) -> None:
@@ -275,18 +240,6 @@ class ReceiveBuffer:
             self.queued -= place.size
             if received := place.take():
                 self._queue(received)
-
-    def consume_lent(self) -> bool:
-        """Consume the bytes of a lent place if it is full and nothing comes first; else make them a chunk."""
-        place = self.place
-        if place is None or place.size < place.total or self.queued != self.size:
-            self.close_place()
-            return False
-        place.release()
-        self.place = None
-        self.base += place.total
-        self.queued = 0
-        return True
 
     # Bytes in a buffer of the feeder's
 
@@ -385,6 +338,10 @@ class ReceiveBuffer:
 
         All three count from the first unconsumed byte; at least `end` bytes must be buffered.
         """
+        head, at = self.head, self.pos
+        if type(head) is bytes and end <= len(head) - at:
+            self.pos = at + end
+            return head[at + start : at + stop]
         # The frame's payload is joined straight from the chunks, and the chunk in which it ends becomes the
         # next head as it is.
         pieces: list[bytes | memoryview] = []
@@ -414,15 +371,6 @@ class ReceiveBuffer:
         self.queued -= size
         if not self.queued:
             self.view = None
-
-    def take_into(self, place: memoryview) -> None:
-        """Consume as many bytes as `place` has room for, and copy them there; that many must be buffered."""
-        at = 0
-        for segment in self._segments():
-            piece = segment[: len(place) - at]
-            place[at : at + len(piece)] = piece
-            at += len(piece)
-        self.drop(at)
 
     def take_some(self, limit: int) -> bytes:
         """Consume and return at least one and at most `limit` bytes; copy only a chunk that must be cut."""

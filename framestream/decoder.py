@@ -39,7 +39,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, NoReturn, TypeAlias, TypeVar, final, get_args
 
-from framestream.buffer import LentPlace, Place, ReceiveBuffer
+from framestream.buffer import Place, ReceiveBuffer
 from framestream.errors import (
     FAULTS,
     DecodeFault,
@@ -80,11 +80,11 @@ _RUN: Final = 3
 _FEWEST: Final = 4
 _FIRST_QUOTA: Final = 512
 _MOST_AHEAD: Final = 1 << 16
-# After so many frames other tasks get a turn, if the caller has any: of frames that are skipped as bad or
-# too large, which cost most; of good ones, which may cost 5 us each; and of pieces of padding.
-_SKIPPED_IN_A_ROW: Final = 64
-_FRAMES_IN_A_ROW: Final = 2048
-_PADDING_IN_A_ROW: Final = 2048
+# After so many frames or pieces of padding, which may cost 5 us each, other tasks get a turn, if the caller has any.
+# A frame that is skipped as bad or too large counts as many.
+_PATIENCE: Final = 4096
+_ENDLESS: Final = 1 << 60
+_BAD: Final = 64
 
 
 class Signal(Enum):
@@ -213,14 +213,14 @@ class CurrentFrame:
         no_end_at: where the stream must not end, because the frame that ends there is not final; or -1.
         kept: while TRUNCATING: the part of the beginning that has arrived; `missing` bytes have not.
         kept_end: stream offset at which the kept part ends.
-        gives_way, paddings: as in the decoder; the number of pieces of padding.
+        patience: frames until other tasks get a turn, see `FrameDecoder.begin_turn`.
     """
 
     # fmt: off
     __slots__ = (
-        "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "gives_way",
-        "kept", "kept_end", "memo", "missing", "need", "no_end_at", "paddings", "payload_start", "report",
-        "resume", "settled", "size", "state", "stop", "value", "window",
+        "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
+        "kept_end", "memo", "missing", "need", "no_end_at", "patience", "payload_start", "report", "resume",
+        "settled", "size", "state", "stop", "value", "window",
     )
     # fmt: on
 
@@ -234,8 +234,8 @@ class CurrentFrame:
         self.kept: list[bytes] = _NOTHING
         self.first = self.stop = self.missing = self.kept_end = 0
         self.no_end_at = -1
-        self.paddings = 0
-        self.gives_way = self.report = False
+        self.patience = _ENDLESS
+        self.report = False
         self.reset()
 
     def reset(self) -> None:
@@ -269,8 +269,7 @@ class CurrentFrame:
                 self.reset()
                 if eof and not buffer.size:
                     return NEED_DATA
-                self.paddings += 1
-                if self.gives_way and self.paddings % _PADDING_IN_A_ROW == 0:
+                if self.is_tired(1):
                     raise Respite
             if in_parts and self.settled > 0:
                 return SETTLED
@@ -571,6 +570,14 @@ class CurrentFrame:
         error = IncompleteFrame(received=size, expected=self.consumed + self.end if self.extent else None)
         return self.placed(error, -self.consumed) if self.consumed else self._explained(error)
 
+    def is_tired(self, effort: int) -> bool:
+        """Count work done; return True if other tasks are to get a turn before there is more."""
+        self.patience -= effort
+        if self.patience > 0:
+            return False
+        self.patience = _PATIENCE
+        return True
+
     def name_of(self, condition: ReadCondition[Any]) -> str:
         """Return the spec string, made once: it costs more than a frame, and bad frames come in floods."""
         if condition is not self._named:
@@ -673,24 +680,22 @@ class FrameDecoder:
             beginning of the stream.
 
     Code that feeds it from a socket can use more methods: `get_buffer` and `buffer_updated`
-    receive a large frame in its final place, `borrow` and `settle` use a kept buffer in place,
-    `receive_into` and `release_place` a buffer of the reader's; `missing` tells how much to wait for.
+    receive a large frame in its final place, `borrow` and `settle` use a kept buffer in place; `missing`
+    tells how much to wait for.
 
     Attributes:
         condition: the condition of the last call.
         ahead: frames of that condition that were cut ahead, the next one last. While it is not empty,
             ``decoder.ahead.pop()`` does the same as ``next_frame(decoder.condition)`` without a call. Look
             the list up each time: each batch is a new list.
-        gives_way: raise `Respite` now and then in a flood of frames, for a caller with other tasks to serve.
-            Nothing is lost: the next call continues.
     """
 
     # fmt: off
     __slots__ = (
         "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
-        "_finished", "_first", "_frame", "_other", "_oversized", "_pause_at", "_quota", "_run", "_size",
-        "_skipped", "_start", "_undecodable", "ahead", "condition", "max_frame_size", "on_discard",
-        "on_oversize", "on_payload_error",
+        "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_start",
+        "_undecodable", "ahead", "condition", "max_frame_size", "on_discard", "on_oversize",
+        "on_payload_error",
     )
     # fmt: on
 
@@ -728,17 +733,13 @@ class FrameDecoder:
         self._run = 0  # frames delivered in a row for one condition
         self._quota = _FIRST_QUOTA
         self._oversized = self._discarded = self._undecodable = 0  # see `stats`
-        self._skipped = 0  # frames skipped since other tasks last had a turn
-        self._pause_at = _FRAMES_IN_A_ROW
 
-    @property
-    def gives_way(self) -> bool:
-        """Whether it raises `Respite`; see the attributes."""
-        return self._frame.gives_way
+    def begin_turn(self) -> None:
+        """Raise `Respite` after many frames, counted from here: other tasks have just had a turn.
 
-    @gives_way.setter
-    def gives_way(self, value: bool) -> None:
-        self._frame.gives_way = value
+        For callers that have other tasks to serve. Nothing is lost: the next call continues.
+        """
+        self._frame.patience = _PATIENCE
 
     # Bytes in
 
@@ -765,12 +766,12 @@ class FrameDecoder:
     def get_buffer(self) -> memoryview | None:
         """Return the place to receive the next bytes into, if there is one: fill it from its beginning.
 
-        It is the rest of a large frame that `next_frame` waits for, or of the buffer given to
-        `receive_into`, and never extends beyond it. Then call `buffer_updated`. None: receive elsewhere.
+        It is the rest of a large frame that `next_frame` waits for, and never extends beyond it. Then call
+        `buffer_updated`. None: receive elsewhere.
         """
         self._open_place()
         place = self._buffer.place
-        if place is None or self._eof or place.total - place.size < (1 if place.is_lent else _LARGE):
+        if place is None or self._eof or place.total - place.size < _LARGE:
             return None
         return place.rest()
 
@@ -815,40 +816,6 @@ class FrameDecoder:
             self._open_place()
             self._buffer.settle()
 
-    # Bytes out, without a condition
-
-    def take_into(self, place: memoryview) -> None:
-        """Consume as many bytes as the place has room for, and copy them there; that many must be `buffered`.
-
-        No frame may be under way: see `skipping`. Raises what `next_frame` raises before it looks
-        at any byte.
-        """
-        self._look_away()
-        start = self._buffer.offset
-        self._buffer.take_into(place)
-        self._delivered(start, len(place))
-
-    def receive_into(self, place: memoryview) -> None:
-        """Do as `take_into` before all bytes have arrived: receive the rest into that place, too.
-
-        `get_buffer` returns its remaining room. Nothing is consumed before `release_place`.
-        """
-        self._look_away()
-        self._buffer.open_place(LentPlace(place), 0)
-
-    def release_place(self, *, consume: bool = True) -> bool:
-        """Give the place back. With `consume`, consume its bytes if it is full, and then return True.
-
-        Otherwise its bytes are buffered like any others.
-        """
-        buffer = self._buffer
-        start = buffer.offset
-        if not consume or not buffer.consume_lent():
-            buffer.close_place()
-            return False
-        self._delivered(start, buffer.offset - start)
-        return True
-
     def take_leftover(self) -> bytes:
         """Consume and return every byte received and not delivered, for another reader to continue with."""
         if self._frame.state is not BROKEN:  # a broken frame stays
@@ -857,11 +824,6 @@ class FrameDecoder:
         leftover = self._buffer.peek(self._buffer.size)
         self._buffer.drop(len(leftover))
         return leftover
-
-    def _look_away(self) -> None:
-        self._prepare(_NONE, -1)
-        assert not self.skipping
-        self._frame.reset()
 
     # Frames out
 
@@ -942,7 +904,7 @@ class FrameDecoder:
                 if frames:
                     # The next call finds an incomplete frame, or a due respite, again.
                     if isinstance(error, Respite):
-                        self._pause_at = 0
+                        self._frame.patience = 0
                     elif not isinstance(error, IncompleteFrame):
                         self._error, self._error_place = error, (self._start, self._size)
                     self._start, self._size, self._batch = place
@@ -1014,11 +976,8 @@ class FrameDecoder:
         stored for `_next`, which asks again after an error, and knows its place.
         """
         current, buffer = self._frame, self._buffer
-        state = current.state
-        if state is not FRESH:
-            # Most of a frame that drips in: its extent is known, or how much to wait for.
-            wanted = current.end if state is KNOWN else current.need if state is SEARCHING else 0
-            return NEED_DATA if buffer.size < wanted <= limit and not self._eof else _MISS
+        if current.state is not FRESH:
+            return self._under_way(condition, limit)
         head, start = buffer.head, buffer.pos
         have = len(head) - start
         if not have:
@@ -1060,6 +1019,16 @@ class FrameDecoder:
                     self._decode_failed(condition, error, payload, first - start)
         current.condition = condition
         self._guard(current.note, found)
+        return self._under_way(condition, limit)
+
+    def _under_way(self, condition: ReadCondition[Any], limit: int) -> Any:
+        """Answer for a frame that was looked at: most of a frame that drips in, and all that bring their value."""
+        frame, size = self._frame, self._buffer.size
+        wanted = frame.end if frame.state is KNOWN else frame.need if frame.state is SEARCHING else limit + 1
+        if size < wanted <= limit:
+            return _MISS if self._eof else NEED_DATA
+        if frame.state is KNOWN and wanted <= limit and frame.value is not PADDING:
+            return self._take(condition)
         return _MISS
 
     def _borrowed_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
@@ -1132,7 +1101,8 @@ class FrameDecoder:
         frame, buffer = self._frame, self._buffer
         value, first = frame.value, frame.first
         if type(value) is Decode:
-            self._guard(frame.check_trailer)
+            if value.trailer:
+                self._guard(frame.check_trailer)
         elif value is not PAYLOAD:
             first = frame.stop  # the value exists already: the payload is not needed
         start, size = buffer.offset, frame.end
@@ -1175,19 +1145,15 @@ class FrameDecoder:
         if self.on_payload_error is None:
             self._raise(error)
         self.on_payload_error(error)
-        if self._is_respite_due():
+        if self._frame.is_tired(_BAD):
             raise Respite
 
     def _raise(self, error: FrameTooLarge | PayloadError) -> NoReturn:
         """Raise an error that cost only one frame, or leave it to the next call."""
-        if self._is_respite_due():
+        if self._frame.is_tired(_BAD):
             self._error, self._error_place = error, (self._start, self._size)
             raise Respite
         raise error
-
-    def _is_respite_due(self) -> bool:
-        self._skipped += 1
-        return self._frame.gives_way and self._skipped % _SKIPPED_IN_A_ROW == 0
 
     def _delivered(self, start: int, size: int) -> None:
         self._cut += 1
@@ -1211,11 +1177,10 @@ class FrameDecoder:
 
     def _look_ahead(self, condition: ReadCondition[Any], limit: int) -> bool:
         """Cut frames ahead from the head if that pays; return whether there are any."""
-        if self._frame.gives_way and self._cut >= self._pause_at:
-            self._pause_at = self._cut + _FRAMES_IN_A_ROW
+        if self._frame.is_tired(_RUN):  # so many came one by one before
             raise Respite
         size = self._size
-        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD, _FRAMES_IN_A_ROW * max(size, 1))
+        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD, _PATIENCE * max(size, 1))
         if _FEWEST * size > quota:
             return False
         frames = self._split(condition, quota, limit)
@@ -1251,6 +1216,7 @@ class FrameDecoder:
         end += start - at
         self._batch = Batch(condition, buffer, end, len(frames), limit, last)
         self._cut += len(frames)
+        frame.patience -= len(frames)
         self._quota = max(self._quota, 2 * most)
         self._size = (end - start) // len(frames)
         buffer.advance(end - start)
@@ -1286,7 +1252,7 @@ class FrameDecoder:
             error = self._error
             if frame.state is BROKEN:
                 raise error.with_traceback(None)
-            if condition is not _NONE and self._is_respite_due():
+            if condition is not _NONE and frame.is_tired(_BAD):
                 raise Respite
             self._error = None
             if isinstance(error, PayloadError):
@@ -1365,7 +1331,7 @@ class FrameDecoder:
             if frame.report:
                 if self.on_discard is not None:
                     self.on_discard(error)
-                if self._is_respite_due():
+                if frame.is_tired(_BAD):
                     raise Respite
 
     def _busy_truncating(self) -> StreamBusy:
@@ -1404,9 +1370,6 @@ class FrameDecoder:
     def missing(self) -> int:
         """How many bytes must arrive, after NEED_DATA, before it is worth asking again; at least 1."""
         frame, buffer = self._frame, self._buffer
-        place = buffer.place
-        if place is not None and place.is_lent:
-            return max(place.total - place.size, 1)
         if frame.state is SEARCHING:
             return max(frame.need - buffer.size, 1)
         return max(frame.end - buffer.size, 1) if frame.state is KNOWN else 1

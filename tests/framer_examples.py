@@ -18,10 +18,9 @@ from framestream.errors import FramingError
 from framestream.framer import Decode, NeedMore, ReadCondition, Window
 from framestream.framers.amounts import Exactly, FixedLength
 from framestream.framers.choice import FirstOf, When
-from framestream.framers.delimiter import Delimiter
+from framestream.framers.delimiter import Delimiter, Line
 from framestream.framers.generator import Body, Fields, GeneratorFramer
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.framers.line import Line
 from framestream.framers.mapped import Nested
 from framestream.framers.msgpack import Msgpack
 from framestream.framers.regex import Regex

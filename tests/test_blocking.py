@@ -306,11 +306,7 @@ def test_the_counters_may_be_read_while_connections_come_and_go():
             assert "hello" == ask(url)
 
     interval = sys.getswitchinterval()
-    with (
-        blocking.serve(echo, HERE, framer=LINE) as server,
-        ThreadPoolExecutor(2) as pool,
-        ExitStack() as stack,
-    ):
+    with blocking.serve(echo, HERE, framer=LINE) as server, ThreadPoolExecutor(2) as pool, ExitStack() as stack:
         for _ in range(50):
             stack.enter_context(blocking.connect(server.url, framer=LINE))
         clients = [pool.submit(come_and_go, server.url) for _ in range(2)]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pickle import PickleBuffer
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framestream.buffer import Place, ReceiveBuffer
+from framestream.buffer import ReceiveBuffer
 
 
 def filled(*chunks: bytes) -> ReceiveBuffer:
@@ -102,13 +100,3 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
             buffer.unread(head, start, len(head))
         assert (buffer.offset, buffer.size, buffer.end) == (read, fed - read, fed)
         assert buffer.peek(20, at=3) == data[read + 3 : min(fed, read + 23)]
-
-
-def test_room_that_a_loop_still_holds_is_left_to_it() -> None:
-    place = Place(100)
-    place.put(b"a")
-    held = PickleBuffer(place.rest())
-    place.release()
-    held.release()
-    place.release()
-    assert place.take() == b"a"

@@ -14,7 +14,6 @@ from framestream import (
     END,
     FRAME_END,
     NEED_DATA,
-    Exactly,
     FrameDecoder,
     FrameTooLarge,
     FramingError,
@@ -160,42 +159,6 @@ def test_any_feeding_and_any_taking_gives_the_frames_at_their_places(
     taker.check(fed)
     assert taker.taken == len(payloads)
     assert decoder.next_frame(taker.condition) is END
-
-
-@pytest.mark.parametrize("way", ["data", "place"])
-@pytest.mark.parametrize("text", ["|abc", "abc|defgh", "|abcdefghijklmnop"])
-def test_a_place_given_back_unfilled_or_overfilled_loses_nothing(text: str, way: str) -> None:
-    before, _, more = text.encode().partition(b"|")
-    decoder, wire = FrameDecoder(), before + more
-    decoder.receive_data(before)
-    decoder.receive_into(memoryview(bytearray(13)))
-    assert decoder.missing == 13 - len(before)
-    Feeder(decoder).feed(more, way)
-    assert not decoder.release_place()
-    assert decoder.leftover == wire
-    assert decoder.next_frame(Exactly(len(wire))) == wire
-    assert (decoder.offset, decoder.buffered) == (len(wire), 0)
-
-
-@pytest.mark.parametrize("consume", [True, False])
-def test_a_place_that_is_full_takes_nothing_more(consume: bool) -> None:
-    decoder, place = FrameDecoder(), bytearray(3)
-    decoder.receive_into(memoryview(place))
-    Feeder(decoder).feed(b"abc", "place")
-    assert (place, decoder.missing) == (b"abc", 1)
-    assert decoder.get_buffer() is None
-    assert decoder.release_place(consume=consume) is consume
-    assert (decoder.offset, decoder.leftover) == ((3, b"") if consume else (0, b"abc"))
-
-
-@pytest.mark.parametrize("size", [1, 3, 4, 7, 9])
-def test_bytes_are_taken_into_a_place_from_however_many_chunks(size: int) -> None:
-    decoder, place = FrameDecoder(), bytearray(size)
-    for chunk in (b"abc", b"de", b"f", b"ghi"):
-        decoder.receive_data(chunk)
-    decoder.take_into(memoryview(place))
-    assert (place, decoder.leftover) == (b"abcdefghi"[:size], b"abcdefghi"[size:])
-    assert decoder.frame_span == (0, size)
 
 
 @pytest.mark.parametrize("then", ["frame", "part", "line", "hold"])

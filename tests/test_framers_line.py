@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framestream.framer import Window
-from framestream.framers.line import Line
+from framestream.framers.delimiter import Line
 
 
 def test_many_lines_are_decoded_a_block_at_a_time() -> None:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
     from framestream.framers.choice import FirstOf, When
-    from framestream.framers.delimiter import Delimiter
+    from framestream.framers.delimiter import Delimiter, Line
     from framestream.framers.generator import Body, Fields, GeneratorFramer
     from framestream.framers.length_prefix import LengthPrefix
-    from framestream.framers.line import Line
     from framestream.framers.mapped import Mapped, Nested
     from framestream.framers.msgpack import Msgpack
     from framestream.framers.regex import Regex
@@ -32,7 +31,7 @@ BUILT_IN: Final = {
     "first-of": "choice:FirstOf",
     "fixed-length": "amounts:FixedLength",
     "length-prefix": "length_prefix:LengthPrefix",
-    "line": "line:Line",
+    "line": "delimiter:Line",
     "msgpack": "msgpack:Msgpack",
     "nested": "mapped:Nested",
     "regex": "regex:Regex",

@@ -47,8 +47,12 @@ def complete(condition: ReadCondition[Any], found: Found, data: bytes | bytearra
     Raises:
         FramingError: it does not end with its trailer.
     """
-    first, stop, end = found[:3]
-    how = decoder_of(condition, found)
+    if len(found) == 3:
+        first, stop, _ = found
+        return condition.decode(bytes(data[first:stop]))
+    first, stop, end, how = found
+    if type(how) is not Decode:
+        return how
     if not data.endswith(how.trailer, stop, end):
         raise FramingError(f"payload is not followed by {how.trailer!r}", position=stop)
     return how.decode(bytes(data[first:stop]))
@@ -70,6 +74,12 @@ def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) ->
     if value is PADDING or (type(value) is Decode and not value.final and found[2] == len(data)):
         return None
     return complete(condition, found, data), found[2]
+
+
+def shifted(span: Found, by: int) -> Found:
+    """Return the span of the same frame in data with so many more bytes before it."""
+    first, stop, end, *value = span
+    return (first + by, stop + by, end + by, *value)
 
 
 def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:

@@ -22,6 +22,7 @@ from framestream.framer import (
     ValueSpan,
     Window,
     check_condition,
+    is_condition,
 )
 from framestream.framers.answers import (
     Found,
@@ -31,6 +32,7 @@ from framestream.framers.answers import (
     find_past_padding,
     reason_of,
     refuse_truncated,
+    shifted,
     still_missing,
     when_whole,
 )
@@ -66,6 +68,11 @@ class LastPart(Body[T]):
     """A body that is only the last part of the payload; the payload begins with that of the first field."""
 
     __slots__ = ()
+
+    def __init__(self, field: ReadCondition[Any], make: Callable[[Any], T]) -> None:
+        self.field = field  # a `Sequence` has checked it
+        self.make = make
+        self.trailer = b""
 
 
 class Part(NamedTuple):
@@ -123,7 +130,7 @@ class GeneratorFramer(ReadCondition[T]):
 
     def find(self, window: Window) -> Span | ValueSpan | NeedMore:
         """Return the span of the frame, or `NeedMore` for its current field."""
-        place: _Place = window.memo or _Place(_Run(self.fields))
+        place: _Place = window.memo or _Place(_Run(self.fields), 0, 0, None, None, None)
         return _find(place, place.run.after(place.answers), window)
 
     def decode(self, payload: bytes) -> T:
@@ -150,7 +157,7 @@ class _Run:
         self._fields = fields
         self._generator = fields()
         self._bytes = bytearray()
-        self._frames: deque[Any] = deque()  # of conditions; a list would be copied as it grows
+        self._frames = _NO_FRAMES
         self.answers = 0
         self.need: Any = None
         self._resume(None)
@@ -179,6 +186,8 @@ class _Run:
     def send(self, answer: Any, field: bytes | bytearray | None = None) -> None:
         """Give the generator what it needed: from a field of bytes, or a condition's frame."""
         if field is None:
+            if self._frames is _NO_FRAMES:
+                self._frames = deque()  # a list would be copied as it grows
             self._frames.append(answer)
         else:
             self._bytes += field
@@ -187,25 +196,39 @@ class _Run:
 
     def _resume(self, answer: Any) -> None:
         try:
-            self.need = self._generator.send(answer)
+            self.need = need = self._generator.send(answer)
         except StopIteration as stop:
-            self.need = stop.value if isinstance(stop.value, Body) else _Ended(stop.value)
+            made = stop.value
+            self.need = made if type(made) is LastPart or isinstance(made, Body) else _Ended(made)
         except PayloadError as error:
             self.need = _Ended(Decode(partial(_refuse, error)))
+        else:
+            kind = type(need)
+            is_known = kind is int or kind is Part or kind is Struct or (kind is bytes and need)
+            if not is_known and not is_condition(need):
+                raise TypeError(f"fields yielded {need!r}, which is not a size, delimiter, struct or condition")
 
 
-class _Ended(NamedTuple):
+_NO_FRAMES: deque[Any] = deque()  # shared and never appended to: most runs receive bytes only
+
+
+class _Ended:
     """How the generator ended: the span's fourth item."""
 
-    value: Any
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 def _refuse(error: PayloadError, _payload: bytes) -> NoReturn:
     raise error
 
 
-class _Place(NamedTuple):
+class _Place:
     """How far into a frame the search is: the memo, so positions count from the frame's first byte.
+
+    It never changes.
 
     Attributes:
         run: the generator's pass through the frame.
@@ -216,12 +239,26 @@ class _Place(NamedTuple):
         span: the field's span, if it is known and not complete.
     """
 
-    run: _Run
-    answers: int = 0
-    offset: int = 0
-    first: int | None = None
-    memo: Any = None
-    span: Found | None = None
+    __slots__ = ("answers", "first", "memo", "offset", "run", "span")  # a named tuple takes twice as long to make
+
+    def __init__(self, run: _Run, answers: int, offset: int, first: int | None, memo: Any, span: Found | None) -> None:
+        self.run = run
+        self.answers = answers
+        self.offset = offset
+        self.first = first
+        self.memo = memo
+        self.span = span
+
+    def moved(self, run: _Run, offset: int, first: int | None, memo: Any, span: Found | None = None) -> _Place:
+        """Return the place for this progress; nearly every byte of a field that drips in changes nothing."""
+        is_same = (
+            offset == self.offset
+            and run is self.run
+            and run.answers == self.answers
+            and memo is self.memo
+            and span is self.span
+        )
+        return self if is_same else _Place(run, run.answers, offset, first, memo, span)
 
 
 def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMore:
@@ -229,19 +266,7 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
     data, origin = window.data, window.start - window.taken
     size, at = len(data), origin + place.offset
     last, resume = at, window.resume
-    _, _, _, first, memo, span = place
-
-    def here(memo: Any = None, span: Found | None = None) -> _Place:
-        # Nearly every byte of a field that drips in changes nothing.
-        unchanged = (
-            run is place.run
-            and run.answers == place.answers
-            and at - origin == place.offset
-            and memo is place.memo
-            and span is place.span
-        )
-        return place if unchanged else _Place(run, run.answers, at - origin, first, memo, span)
-
+    first, memo, span = place.first, place.memo, place.span
     field: bytes | bytearray | None
     while True:
         need = run.need
@@ -253,56 +278,76 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
                 raise FramingError(f"a field of {counted(length, 'byte')}", position=last)
             stop = at + length
             if stop > size:
-                return NeedMore(stop - window.start, resume=at, memo=here())
+                return NeedMore(stop - window.start, resume=at, memo=place.moved(run, at - origin, first, None))
             field = bytes(data[at:stop])
             answer: Any = field if kind is int else need.unpack(field)
         elif kind is bytes and need:
             end = data.find(need, max(at, resume))
             if end < 0:
-                return NeedMore(resume=max(at, size - len(need) + 1), memo=here())
+                after = max(at, size - len(need) + 1)
+                return NeedMore(resume=after, memo=place.moved(run, at - origin, first, None))
             answer, stop = bytes(data[at:end]), end + len(need)
             field = data[at:stop]
         elif kind is _Ended:
             return window.start, at, at, need.value
-        elif isinstance(need, Body):
+        elif kind is LastPart or isinstance(need, Body):
             break
         else:
-            condition = _condition_of(need)
+            condition = need.condition if kind is Part else need
             inner = Window(data, at, max(at, resume), memo, window.eof)
-            found = _ask(condition, inner, first is not None) if span is None else _moved(span, origin)
+            found = _ask(condition, inner, first is not None) if span is None else shifted(span, origin)
             at = inner.start
             if type(found) is NeedMore:
                 check_own_limit(condition, data, at, 0, size - at)
-                return still_missing(found, inner, window, here(found.memo), settles=False)
+                here = place.moved(run, at - origin, first, found.memo)
+                return still_missing(found, inner, window, here, settles=False)
             payload, end, stop, *value = found
             if value and value[0] is PADDING:
                 return payload, end, stop, PADDING
             check_own_limit(condition, data, at, end - payload, stop - at)
             if stop > size:
                 # Its extent is known: it is not asked again.
-                span = _moved(found, -origin)
-                return NeedMore(stop - window.start, resume=at, memo=here(span=span))
+                here = place.moved(run, at - origin, first, None, shifted(found, -origin))
+                return NeedMore(stop - window.start, resume=at, memo=here)
             answer = _decoded(condition, found, inner, lenient=kind is Part)
         last = at
         if first is None:
             first = payload - origin
         _send(run, answer, field, last)
         at, memo, span, resume = stop, None, None, 0
-    if type(need.field) is not int:
-        return _find_body(need, here(memo), window, resume)
-    if need.field < 0:
-        raise FramingError(f"a body of {counted(need.field, 'byte')}", position=last)
-    stop = at + need.field
-    return at, stop, stop + len(need.trailer), Decode(need.make, trailer=need.trailer)
+    if type(need.field) is int:
+        return _sized_body(need, need.field, at, last)
+    return _find_body(need, need.field, place.moved(run, at - origin, first, memo), window, resume)
 
 
-def _find_body(body: Body[Any], place: _Place, window: Window, resume: int) -> Span | ValueSpan | NeedMore:
+def _send(run: _Run, answer: Any, field: bytes | bytearray | None, position: int) -> None:
+    """Send the generator a field that begins at this position; its errors are placed there."""
+    try:
+        run.send(answer, field)
+    except FramingError as error:
+        if error.position is None:
+            error.position = position
+        raise
+    except ValueError as error:
+        raise FramingError(str(error), position=position) from error
+
+
+def _sized_body(body: Body[Any], size: int, at: int, last: int) -> ValueSpan:
+    if size < 0:
+        raise FramingError(f"a body of {counted(size, 'byte')}", position=last)
+    stop = at + size
+    return at, stop, stop + len(body.trailer), Decode(body.make, trailer=body.trailer)
+
+
+def _find_body(
+    body: Body[Any], condition: ReadCondition[Any], place: _Place, window: Window, resume: int
+) -> Span | ValueSpan | NeedMore:
     """Continue with a body that a condition reads. Only this settles payload.
 
     If fields before it did, whether a frame is skipped would depend on whether it had arrived when one of
     them became too large.
     """
-    condition, origin = _condition_of(body.field), window.start - window.taken
+    origin = window.start - window.taken
     begin = origin + place.offset
     start = max(begin, window.start)
     inner = Window(window.data, start, max(start, resume), place.memo, window.eof, start - begin)
@@ -310,8 +355,8 @@ def _find_body(body: Body[Any], place: _Place, window: Window, resume: int) -> S
     covered = place.first if type(body) is LastPart else None
     payload_start = None if covered is None else max(origin + covered, window.start)
     if type(found) is NeedMore:
-        offset = inner.start - inner.taken - origin
-        more = still_missing(found, inner, window, place._replace(offset=offset, memo=found.memo))
+        here = place.moved(place.run, inner.start - inner.taken - origin, place.first, found.memo)
+        more = still_missing(found, inner, window, here)
         if more.settled is not None and payload_start is not None:
             more.payload_start = payload_start
         return more
@@ -322,18 +367,6 @@ def _find_body(body: Body[Any], place: _Place, window: Window, resume: int) -> S
     decode, make = how.decode, body.make
     skip = 0 if payload_start is None else first - payload_start
     return when_whole(how, lambda data: make(decode(data[skip:])), window, first - skip, stop, end)
-
-
-def _condition_of(need: Any) -> ReadCondition[Any]:
-    condition = need.condition if type(need) is Part else need
-    if not isinstance(condition, ReadCondition):
-        raise TypeError(f"fields yielded {need!r}, which is not a size, delimiter, struct or condition")
-    return condition
-
-
-def _moved(span: Found, by: int) -> Found:
-    first, stop, end, *value = span
-    return (first + by, stop + by, end + by, *value)
 
 
 def _ask(condition: ReadCondition[Any], inner: Window, past_padding: bool) -> Any:
@@ -359,15 +392,3 @@ def _decoded(condition: ReadCondition[Any], found: Found, inner: Window, *, leni
         if not lenient:
             raise FramingError(f"a field cannot be decoded: {reason_of(error)}", position=inner.start) from error
         return Failure(reason_of(error))
-
-
-def _send(run: _Run, answer: Any, field: bytes | bytearray | None, position: int) -> None:
-    """Send the generator a field that begins at this position; its errors are placed there."""
-    try:
-        run.send(answer, field)
-    except FramingError as error:
-        if error.position is None:
-            error.position = position
-        raise
-    except ValueError as error:
-        raise FramingError(str(error), position=position) from error

@@ -10,16 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from framestream.checks import check_function
 from framestream.errors import EncodeError, FramingError, PayloadError, counted
-from framestream.framer import (
-    PADDING,
-    Framer,
-    NeedMore,
-    ReadCondition,
-    Span,
-    ValueSpan,
-    Window,
-    check_condition,
-)
+from framestream.framer import PADDING, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window, check_condition
 from framestream.framers.answers import (
     Over,
     check_own_limit,

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
-from framestream.framers.regex_pattern import MOST_STEPS, TOO_MANY, Analysis, analyse
+from framestream.framers.regex_pattern import MOST_STEPS, Analysis, analyse
 from framestream.framers.values import Interned
 
 T = TypeVar("T")
+
+
+class _Options(TypedDict, total=False):
+    engine: Literal["re", "re2"]
+    max_size: int | None
 
 
 @dataclass(frozen=True)
@@ -51,21 +56,11 @@ class Regex(Framer[T], metaclass=Interned):
         # The reader's type depends on `result`; at run time the dataclass writes `__init__`.
         @overload
         def __init__(
-            self: Regex[bytes],
-            pattern: bytes | str,
-            *,
-            engine: Literal["re", "re2"] = ...,
-            result: Literal["bytes"] = ...,
-            max_size: int | None = ...,
+            self: Regex[bytes], pattern: bytes | str, *, result: Literal["bytes"] = ..., **options: Unpack[_Options]
         ) -> None: ...
         @overload
         def __init__(
-            self: Regex[re.Match[bytes]],
-            pattern: bytes | str,
-            *,
-            engine: Literal["re", "re2"] = ...,
-            result: Literal["match"],
-            max_size: int | None = ...,
+            self: Regex[re.Match[bytes]], pattern: bytes | str, *, result: Literal["match"], **options: Unpack[_Options]
         ) -> None: ...
         def __init__(self, *args: Any, **options: Any) -> None: ...
 
@@ -77,7 +72,7 @@ class Regex(Framer[T], metaclass=Interned):
         try:
             analysis = self._analysis
             if self.engine == "re" and analysis.steps > MOST_STEPS:
-                steps = analysis.steps if analysis.steps < TOO_MANY else "more than 4 billion"
+                steps = analysis.steps if analysis.steps < 1 << 32 else "more than 4 billion"
                 raise ValueError(
                     f"it may take {steps} steps at one byte, limit {MOST_STEPS}; choose"
                     ' engine="re2" (pip install google-re2), or repeat less'

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 from framestream.checks import check_count, check_function
 from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError, counted
-from framestream.framer import Framer, ReadCondition, Window, check_condition
+from framestream.framer import Framer, ReadCondition, Window, check_condition, is_condition
 from framestream.framers.answers import pieces_of, reason_of, split_by, whole
 from framestream.framers.generator import Failure, Fields, GeneratorFramer, LastPart, Part
 from framestream.framers.mapped import Loading
@@ -57,7 +57,7 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
         self.__dict__.update(
             steps=steps,
             max_size=max_size,
-            _dependent=max((i for i, s in enumerate(steps) if not isinstance(s, ReadCondition)), default=0),
+            _dependent=max((i for i, s in enumerate(steps) if not is_condition(s)), default=0),
             overhead=sum(getattr(step, "overhead", _UNKNOWN_OVERHEAD) for step in steps),
             can_be_empty=all(getattr(step, "can_be_empty", False) for step in steps),
         )
@@ -124,15 +124,15 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
 
 def _condition_of(step: Step, values: tuple[Any, ...]) -> ReadCondition[Any]:
     """Return the step's condition; a function is given the values before as its arguments."""
-    if isinstance(step, ReadCondition):
+    if is_condition(step):
         return step
     try:
-        condition = step(*values)
+        condition: object = step(*values)  # type: ignore[operator]  # a step that is no condition is a function
     except (FramingError, FramerContractError):
         raise
     except Exception as error:
         raise FramingError(reason_of(error)) from error
-    if not isinstance(condition, ReadCondition):
+    if not is_condition(condition):
         raise TypeError(f"{step!r} returned {condition!r}, not a read condition")
     return condition
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import partial
 from html import escape
+from http import HTTPStatus
 from itertools import accumulate
 from math import inf
 from typing import Any, Final
@@ -42,15 +43,6 @@ _HEAD: Final = Delimiter((b"\r\n\r\n", b"\n\n"), last=False, max_size=8192)
 _TEXT: Final = "text/plain; charset=utf-8"
 _HTML: Final = "text/html; charset=utf-8"
 _PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
-_REASONS: Final = {
-    200: "OK",
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    431: "Request Header Fields Too Large",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-}
 Answer = tuple[int, str, bytes | str]
 
 
@@ -84,7 +76,7 @@ async def serve_admin(server: Server, url: str) -> Server:
 
 
 class Admin:
-    """Answers requests about a server."""
+    """Answers requests about a server. Its metrics are read on request, and cost nothing in between."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -92,7 +84,7 @@ class Admin:
             b"/": lambda: (200, _HTML, _page(server)),
             b"/livez": lambda: (200, _TEXT, "alive\n"),
             b"/readyz": self._readiness,
-            b"/metrics": lambda: _metrics(server),
+            b"/metrics": self._metrics,
         }
 
     async def __call__(self, stream: IOStream[bytes]) -> None:
@@ -110,7 +102,7 @@ class Admin:
             status, kind, body = 400, _TEXT, "this is not an HTTP request; try GET / HTTP/1.1\n"
         content = body.encode() if isinstance(body, str) else body
         head = (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\n"
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
             f"Content-Type: {kind}\r\n"
             f"Content-Length: {len(content)}\r\n"
             f"{'Allow: GET, HEAD' + chr(13) + chr(10) if status == 405 else ''}"
@@ -136,29 +128,14 @@ class Admin:
         connections = counted(server.open_connections, "connection")
         return 503, _TEXT, f"not ready: {_state(server)}, {connections} open\n"
 
-
-def _state(server: Server) -> str:
-    return server.state if server.ready or server.state != "ready" else "no worker accepts"
-
-
-# The metrics
-
-
-def _metrics(server: Server) -> Answer:
-    if generate_latest is None:
-        return 501, _TEXT, 'metrics need prometheus-client: pip install "framestream[metrics]"\n'
-    # With those of the process and the program itself.
-    return 200, _PROMETHEUS, generate_latest(ServerMetrics(server)) + generate_latest(REGISTRY)
-
-
-class ServerMetrics:
-    """Reads the counters of a server on request, as a collector of prometheus-client."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def _metrics(self) -> Answer:
+        if generate_latest is None:
+            return 501, _TEXT, 'metrics need prometheus-client: pip install "framestream[metrics]"\n'
+        # With those of the process and the program itself.
+        return 200, _PROMETHEUS, generate_latest(self) + generate_latest(REGISTRY)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics."""
+        """Yield the metrics, as a collector of prometheus-client."""
         server, stats = self._server, self._server.stats
         gauge, counter = partial(_family, GaugeMetricFamily), partial(_family, CounterMetricFamily)
         yield gauge("ready", "1 if new connections are served and welcome, as /readyz says.", server.ready)
@@ -199,6 +176,10 @@ class ServerMetrics:
         yield gauge("workers_alive", "Worker processes that accept connections.", server.workers_alive)
         what = "Workers that were replaced because they ended or were told to."
         yield counter("worker_restarts", what, stats.worker_restarts)
+
+
+def _state(server: Server) -> str:
+    return server.state if server.ready or server.state != "ready" else "no worker accepts"
 
 
 def _family(

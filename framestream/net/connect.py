@@ -50,11 +50,7 @@ class ConnectOptions(StreamOptions, total=False):
 
 @overload
 async def connect(
-    url: str,
-    *,
-    framer: ReadCondition[T],
-    send_framer: Framer[T] | None = ...,
-    **options: Unpack[ConnectOptions],
+    url: str, *, framer: ReadCondition[T], send_framer: Framer[T] | None = ..., **options: Unpack[ConnectOptions]
 ) -> IOStream[T]: ...
 @overload
 async def connect(
@@ -142,10 +138,7 @@ async def connect(
             if context is not None:
                 try:
                     await stream.start_tls(
-                        context,
-                        server_hostname=host or None,
-                        timeout=None,
-                        truncation_is_end=truncation_is_end,
+                        context, server_hostname=host or None, timeout=None, truncation_is_end=truncation_is_end
                     )
                 except (OSError, FramestreamError) as error:
                     raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error

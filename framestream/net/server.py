@@ -530,12 +530,7 @@ class Server:
             events.tell("server_failed", server=self, error=error)
 
     def _log(
-        self,
-        level: int,
-        message: str,
-        stream: IOStream | None = None,
-        peer: str | None = None,
-        **options: Any,
+        self, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
     ) -> None:
         extra: dict[str, Any] = {"server": self.url}
         if stream is not None:

@@ -61,11 +61,7 @@ def inherited_socket(descriptor: int, *, listening: bool) -> socket.socket:
 
 
 def client_tls(
-    *,
-    ca: Path | None = None,
-    certificate: Path | None = None,
-    key: Path | None = None,
-    alpn: Sequence[str] = (),
+    *, ca: Path | None = None, certificate: Path | None = None, key: Path | None = None, alpn: Sequence[str] = ()
 ) -> ssl.SSLContext:
     """Return a new context for connecting: the server's certificate and host name are checked.
 

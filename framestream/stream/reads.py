@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from asyncio import CancelledError, sleep
 from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from framestream.stream.stream import IOStream
     from framestream.stream.timeouts import ReadTimeouts, ReadTimer
 
-# Frames handed to a frame handler before other streams get a turn.
-_FRAMES_IN_A_ROW: Final = 1024
 # Bytes that a peer may still send after the end, before it notices; they are discarded.
 _MOST_TO_DISCARD: Final = 1 << 24
 
@@ -292,19 +289,10 @@ class AwaitedBytes(AwaitedRead):
         """Return how many of the bytes are missing."""
         return self._size - decoder.buffered
 
-
-def _are_there(stream: IOStream, size: int, _: object) -> Any:
-    receiver = stream.receiver
-    return True if size <= receiver.decoder.buffered or receiver.end is not None else NEED_DATA
-
-
-async def bytes_arrived(stream: IOStream, size: int) -> None:
-    """Wait until `size` bytes have arrived, or the stream has ended. Consumes nothing."""
-    receiver = stream.receiver
-    receiver.check_free()
-    receiver.check_not_in_parts()
-    if receiver.decoder.buffered < size and receiver.end is None:
-        await next_answer(stream, REST, partial(_are_there, stream, size), read=AwaitedBytes(stream, size))
+    def are_there(self, _: object) -> Any:
+        """Answer instead of the decoder: True or NEED_DATA."""
+        receiver = self.stream.receiver
+        return True if self._size <= receiver.decoder.buffered or receiver.end is not None else NEED_DATA
 
 
 class CallbackRead(PendingRead):
@@ -519,9 +507,7 @@ class FrameHandler(PendingRead):
         receiver, sender, callbacks = stream.receiver, stream.sender, self._callbacks
         callbacks.pending += 1  # the close callback waits for this one
         try:
-            for _ in range(_FRAMES_IN_A_ROW):
-                if self._paused or receiver.reader is not self:
-                    return
+            while receiver.reader is self and not self._paused:
                 if sender.size > sender.high_water:
                     self._due = True
                     sender.call_when_room(self._deliver_soon)
@@ -529,7 +515,8 @@ class FrameHandler(PendingRead):
                 try:
                     frame = receiver.advance(self)
                 except Respite:
-                    break
+                    self._soon()
+                    return
                 except FramestreamError as error:
                     if stream.skips(error):
                         continue
@@ -544,7 +531,6 @@ class FrameHandler(PendingRead):
                 if events.frame_received is not None:
                     stream.tap(condition, frame)
                 callback(frame)
-            self._soon()
         except BaseException as error:
             self.stop()
             callbacks.fail(error)

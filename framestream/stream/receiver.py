@@ -18,9 +18,6 @@ PAUSED     the transport keeps them: no    receive what is there, else  kept (on
            `READ_AHEAD` wait unread
 FLOWING    it pushes what arrives          wait                         wake the read; else keep them,
                                                                         PAUSED from `READ_AHEAD` on
-FULL       as FLOWING; the last push       receive more, `TURN` times   as FLOWING
-           filled its buffer, so there     in a row, then wait:
-           is more                         FLOWING
 ENDED      `end` says how; for good        answered from the buffer,    thrown away
                                            or an error
 =========  ==============================  ===========================  ============================
@@ -55,7 +52,7 @@ READ_AHEAD: Final = 1 << 16
 
 # Receives without a pass of the loop, before other streams get a turn.
 TURN: Final = 8
-# A frame that misses this much is received in its final place, or into all of the kept buffer.
+# A frame that misses this much is received in its final place.
 LARGE: Final = 1 << 14
 # Up to this size a copy costs less than tracking whose bytes they are.
 _COPIED: Final = 1 << 14
@@ -66,14 +63,12 @@ class State(Enum):
 
     PAUSED = "the transport does not push"
     FLOWING = "the transport pushes what arrives"
-    FULL = "it does, and more is certainly there"
     ENDED = "nothing more will arrive"
 
 
 # As names of the module: Python code looks a member up in its class.
 PAUSED: Final = State.PAUSED
 FLOWING: Final = State.FLOWING
-FULL: Final = State.FULL
 ENDED: Final = State.ENDED
 
 
@@ -171,9 +166,9 @@ class Receiver:
 
     # fmt: off
     __slots__ = (
-        "_asked", "_chunk_size", "_in_place", "_inline", "_kept", "_loop", "_missing", "_read_ahead",
-        "_room", "_small_size", "_stream", "_timer", "_turn", "decoder", "draining", "end", "kept_read",
-        "max_buffer_size", "pushes", "reader", "state", "transport", "waiting", "waits",
+        "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_loop", "_missing", "_read_ahead", "_room",
+        "_stream", "_timer", "_turn", "decoder", "draining", "end", "kept_read", "max_buffer_size", "pushes",
+        "reader", "state", "transport", "waiting", "waits",
     )
     # fmt: on
 
@@ -198,14 +193,13 @@ class Receiver:
         self._stream = stream
         self._loop = loop
         self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
-        self._small_size = min(self._chunk_size, READ_AHEAD)
         self.max_buffer_size: int = settings["max_buffer_size"]
         self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
         self._kept = kept_buffer(loop)
         # Bytes that `max_buffer_size` leaves; deliveries since then may have made more.
         self._room = self.max_buffer_size
         self._missing = 0  # bytes without which the waiting read cannot continue
-        self._asked = 0  # size of the buffer that the transport fills
+        self._in_bulk = False  # the last push brought much, so more is certainly there
         self._in_place = False  # that buffer is the place of a large frame
         self._inline = False  # a read receives, in its own call
         self._turn = TURN
@@ -219,27 +213,20 @@ class Receiver:
             place = self.decoder.get_buffer()
             if place is not None:
                 self._in_place = True
-                self._asked = len(place)
                 return place
         self._in_place = False
         kept = self._kept
-        in_bulk = self._missing >= LARGE
         if kept.borrower is not None:
-            # A borrower that still uses its last bytes is reading large frames: another will follow.
-            in_bulk = in_bulk or (kept.borrower is self.decoder and self._missing > 0)
             kept.take_back()
-        if in_bulk:
-            size = KeptBuffer.SIZE
-        elif self.state is FULL and self._missing > 0:
-            size = self._chunk_size
-        else:
-            # This bounds the bytes delivered in one turn of the loop: small frames may be many.
-            size = self._small_size
+        # In bulk, fewer pushes of more bytes spare passes of the loop, which cost as much as hundreds of lines.
+        # Otherwise little is taken before its time.
+        size = self._chunk_size
+        if size > READ_AHEAD and not (self._in_bulk and self._missing > 0):
+            size = READ_AHEAD
         # No frame above `max_buffer_size` gets in because its last bytes arrive together with others.
         if size > self._room:
             self._room = self.max_buffer_size - self.decoder.held
             size = max(min(size, self._room), 1)
-        self._asked = size
         return kept.start if size == READ_AHEAD else kept.view[:size]
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -254,8 +241,7 @@ class Receiver:
             self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
         elif self.decoder.borrow(self._kept.view[:nbytes]):
             self._kept.borrower = self.decoder
-        if self.state is not PAUSED:
-            self.state = FULL if nbytes == self._asked else FLOWING
+        self._in_bulk = nbytes >= READ_AHEAD and self.state is FLOWING
         if self._timer is not None:
             self._timer.note_arrival()
         self._missing -= nbytes
@@ -268,7 +254,7 @@ class Receiver:
         elif self._inline:
             return  # a read that receives inline looks itself
         # The reader may have closed the stream: an end stays one.
-        if not self.waiting and self.state in (FLOWING, FULL) and self.decoder.held >= self._read_ahead:
+        if not self.waiting and self.state is FLOWING and self.decoder.held >= self._read_ahead:
             self._pause()
 
     def eof_received(self) -> bool:
@@ -356,16 +342,15 @@ class Receiver:
             self._room = self.max_buffer_size - decoder.buffered
             if missing > self._room and (missing > 1 or not read.to_end):
                 raise self._overflow(decoder.buffered + missing)
-        if self.state is not FLOWING:
+        if self.state is PAUSED:
             if self._turn > 0 and self._receive_inline():
                 self._turn -= 1
                 return True
-            if self.state is PAUSED:
-                self._resume()
+            self._resume()
             if self.end is not None:
                 return self._fill_at_end(read, self.end)
-            self.state = FLOWING
         self._turn = TURN
+        decoder.begin_turn()
         self.waits += 1
         self.waiting = True
         if self._timer is not None:

@@ -33,12 +33,12 @@ from framestream.stream.frames import Batches, FrameBody, Frames
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import (
     REST,
+    AwaitedBytes,
     CallbackRead,
     Claim,
     FrameHandler,
     Lingering,
     StreamingRead,
-    bytes_arrived,
     next_answer,
 )
 from framestream.stream.receiver import ENDED, PAUSED, End, EndKind, Receiver
@@ -85,8 +85,6 @@ _LINES: Final[dict[str, tuple[int, str]]] = {
 }
 # Seconds that remain for a TLS handshake when no more input is wanted.
 _HANDSHAKE_GRACE: Final = 0.5
-# For less, receiving a chunk and copying it costs no more than receiving in place.
-_WORTH_RECEIVING_IN_PLACE: Final = 1 << 14
 
 
 class ReadLimits(TypedDict, total=False):
@@ -209,7 +207,7 @@ class IOStream(Generic[F]):
             on_discard=settings["on_discard"],
             on_payload_error=settings["on_payload_error"],
         )
-        decoder.gives_way = True
+        decoder.begin_turn()
         self.receiver = Receiver(self, transport, decoder, loop, settings)
         self.sender = Sender(self, transport, self.receiver, settings)
         transport.attach(self.receiver, loop)
@@ -397,45 +395,19 @@ class IOStream(Generic[F]):
 
         Cancelling consumes nothing.
         """
-        decoder = self.receiver.decoder
         with memoryview(buffer) as view, view.cast("B") as place:
             if place.readonly:
                 raise TypeError("read_into needs a buffer that can be written")
-            if decoder.skipping:
-                await next_answer(self, Exactly(0))
-            size = len(place)
-            wanted = min(size, 1) if partial else size
-            if wanted - decoder.buffered >= _WORTH_RECEIVING_IN_PLACE:
-                if await self._receive_in_place(place):
-                    return size
-            else:
-                await bytes_arrived(self, wanted)
-            got = min(size, decoder.buffered)
-            if got < wanted:
-                end = self.receiver.end
-                self.note_end()
-                if got and end is not None and end.is_clean:
-                    raise IncompleteFrame(received=got, expected=size, offset=decoder.offset)
-                raise StreamClosed("stream ended", real_error=self.error) from self.error
-            decoder.take_into(place[:got])
-            return got
-
-    async def _receive_in_place(self, place: memoryview) -> bool:
-        # Returns False if the place could not be filled: the bytes that arrived are buffered.
-        self.receiver.check_free()
-        self.receiver.check_not_in_parts()
-        decoder = self.receiver.decoder
-        decoder.receive_into(place)
-        try:
-            await bytes_arrived(self, len(place))
-        except BaseException:
-            decoder.release_place(consume=False)
-            raise
-        return decoder.release_place(consume=True)
+            data = await self.read_bytes(len(place), partial=partial)
+            place[: len(data)] = data
+            return len(data)
 
     async def peek(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer if the stream ends before. Nothing is consumed."""
-        await bytes_arrived(self, size)
+        self.receiver.check_free()
+        self.receiver.check_not_in_parts()
+        read = AwaitedBytes(self, size)
+        await next_answer(self, REST, read.are_there, read=read)
         return self.receiver.decoder.peek(size)
 
     # Writing

@@ -30,8 +30,8 @@ from framestream.errors import (
     StreamClosed,
 )
 from framestream.framers.amounts import Exactly, UntilClose
+from framestream.framers.delimiter import Line
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.framers.line import Line
 
 PATIENCE = 20.0
 """Seconds after which a call that should not wait counts as stuck."""

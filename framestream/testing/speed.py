@@ -10,8 +10,8 @@ from typing import Any
 
 from framestream.decoder import NEED_DATA, FrameDecoder
 from framestream.framer import ReadCondition
+from framestream.framers.delimiter import Line
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.framers.line import Line
 from framestream.iterate import placed_frames
 from framestream.testing.contract import describe_framer
 from framestream.testing.suite import in_chunks

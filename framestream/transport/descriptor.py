@@ -301,10 +301,7 @@ class Readiness:
 
 
 def watch(
-    loop: asyncio.AbstractEventLoop,
-    kind: Kind,
-    file: socket.socket | int,
-    callback: Callable[[], object] | None,
+    loop: asyncio.AbstractEventLoop, kind: Kind, file: socket.socket | int, callback: Callable[[], object] | None
 ) -> None:
     """Register a callback with the loop's selector instead of the one before; with None, stop.
 

@@ -12,13 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from framestream.transport.base import Buffer, Sink, Transport, is_reset, joined
-from framestream.transport.descriptor import (
-    Readiness,
-    Socket,
-    address_of_peer,
-    discard_received,
-    prepare_socket,
-)
+from framestream.transport.descriptor import Readiness, Socket, address_of_peer, discard_received, prepare_socket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
