@@ -23,7 +23,6 @@ import click
 import framestream
 from framestream import EncodeError, FramestreamError, FramingError, PayloadError
 from framestream.cli import options
-from framestream.cli.input import good_frames
 from framestream.cli.output import (
     complain,
     discard_output,
@@ -32,7 +31,7 @@ from framestream.cli.output import (
     to_bytes,
     to_json,
 )
-from framestream.cli.printing import LoopPrinter, outlet, own_stderr
+from framestream.cli.printing import LoopPrinter, good_frames, outlet, own_stderr
 from framestream.errors import counted, describe_error, describe_os_error
 
 if TYPE_CHECKING:
