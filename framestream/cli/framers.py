@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 import framestream
-from framestream import Framer, FrameDecoder, FramestreamError, FramingError, ReadCondition, get_framer
+from framestream import FrameDecoder, Framer, FramestreamError, FramingError, ReadCondition, get_framer
 from framestream import plugins as manager
 from framestream.cli.options import complete_framer
 from framestream.cli.output import print_table, prints_aside, say, wrapped
