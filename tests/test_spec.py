@@ -133,16 +133,6 @@ def test_a_malformed_string_is_refused_with_the_place(text: str, reason: str, po
     assert (position, text) == (caught.value.position, caught.value.spec)
 
 
-@given(st.text(alphabet="ab:=,()\"'\\ 1", max_size=20))
-def test_any_text_is_parsed_or_refused_with_a_place_in_it(text: str) -> None:
-    place = 0
-    try:
-        parse_spec(text)
-    except SpecError as error:
-        place = -1 if error.position is None else error.position
-    assert 0 <= place <= len(text)
-
-
 # Building and printing
 
 PRINTED = {
