@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from framestream import EncodeError, PayloadError, get_framer, iter_frames
+from framestream import EncodeError, PayloadError, iter_frames
 from framestream.testing import check_framer
 from framestream_cobs import Cobs, CobsR
 
@@ -88,7 +88,3 @@ def test_stuffing_a_large_packet_adds_one_byte_in_254(framer: Cobs) -> None:
     packet = b"\1" * (254 << 10)
     assert len(framer.encode(packet)) == len(packet) + 1024 + 1
     assert list(iter_frames(framer.encode(packet), framer)) == [packet]
-
-
-def test_they_are_found_by_name() -> None:
-    assert [get_framer("cobs"), get_framer("cobs-r:max=1KiB")] == [Cobs(), CobsR(max_size=1024)]

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-import tracemalloc
 from typing import Any
 
 import pytest
 
 from framestream import (
-    FRAME_END,
     NEED_DATA,
     EncodeError,
     FrameDecoder,
-    FrameTooLarge,
     FramingError,
-    PayloadError,
-    get_framer,
     iter_frames,
 )
 from framestream.testing import check_framer
@@ -65,6 +60,7 @@ MALFORMED = {
     b"!-1\r\n": "is not a size",
     b"*12345678901234567890\r\n": "no size for the type '*' in 22 bytes",
     b"*1234567890123456789012345": "no size for the type '*' in 22 bytes",
+    b"$999999999999\r\n": "frame of 999999999999 bytes exceeds the limit",
     b"$5\nhello\r\n": "LF without CR",
     b"+OK\n": "LF without CR",
     b"*1\r\n+O\nK\r\n": "LF without CR",
@@ -160,19 +156,6 @@ def test_the_deepest_nesting_allowed_is_read_and_written() -> None:
         framer.encode([value])
 
 
-@pytest.mark.parametrize("bomb", [b"*999999999999999999\r\n", b"%999999999\r\n", b"*1\r\n$999999999999\r\n"])
-def test_declared_sizes_allocate_nothing(bomb: bytes) -> None:
-    decoder = FrameDecoder()
-    decoder.receive_data(bomb)
-    tracemalloc.start()
-    try:
-        assert decoder.next_frame(Resp()) is NEED_DATA
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 100_000
-
-
 def keyed(kind: bytes, keys: list[bytes]) -> bytes:
     """Return a map or set with these keys."""
     return b"%b%d\r\n" % (kind, len(keys)) + b"".join(key + b"_\r\n" * (kind == b"%") for key in keys)
@@ -238,16 +221,6 @@ def test_doubles_are_read_as_servers_print_them(text: str, value: float) -> None
     assert found == value or (math.isnan(found) and math.isnan(value))
 
 
-def test_a_bulk_string_above_the_limit_is_refused_by_its_first_line_and_skipped() -> None:
-    decoder = FrameDecoder(max_frame_size=10)
-    decoder.receive_data(b"$11\r\n")
-    with pytest.raises(FrameTooLarge) as caught:
-        decoder.next_frame(Resp())
-    assert (caught.value.size, caught.value.recoverable) == (11, True)
-    decoder.receive_data(b"hello world\r\n+OK\r\n")
-    assert decoder.next_frame(Resp()) == "OK"
-
-
 def test_a_large_array_can_be_discarded_in_constant_memory() -> None:
     decoder = FrameDecoder(max_frame_size=1000, on_oversize="discard")
     decoder.receive_data(b"*2\r\n:1\r\n$10000000\r\n")
@@ -260,12 +233,6 @@ def test_a_large_array_can_be_discarded_in_constant_memory() -> None:
     assert decoder.stats.high_water < 12_000
 
 
-def test_a_bulk_string_is_streamed_without_its_header() -> None:
-    decoder = FrameDecoder()
-    decoder.receive_data(b"$5\r\nhello\r\n")
-    assert [decoder.next_part(Resp()) for _ in range(2)] == [b"hello", FRAME_END]
-
-
 def test_what_was_passed_on_is_not_taken_for_the_end_of_a_line() -> None:
     decoder = FrameDecoder()
     decoder.receive_data(b":")
@@ -273,13 +240,6 @@ def test_what_was_passed_on_is_not_taken_for_the_end_of_a_line() -> None:
     decoder.receive_data(b"\n\r")
     with pytest.raises(FramingError, match="LF without CR"):
         decoder.next_part(Resp())
-
-
-def test_a_bad_value_costs_its_reply_and_no_other() -> None:
-    bad: list[PayloadError] = []
-    wire = b"*2\r\n#x\r\n:1\r\n:2\r\n"
-    assert list(iter_frames(wire, Resp(), on_payload_error=bad.append)) == [2]
-    assert [(error.reason, error.offset) for error in bad] == [("b'x' is not a boolean", 0)]
 
 
 def test_a_payload_is_one_reply() -> None:
@@ -326,7 +286,3 @@ def test_an_error_has_a_code_and_a_push_is_shown_as_one() -> None:
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="it must be"):
         Resp(**options)
-
-
-def test_it_is_found_by_name() -> None:
-    assert get_framer("resp:version=2,max-depth=8") == Resp(2, 8)

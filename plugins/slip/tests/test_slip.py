@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from framestream import EncodeError, PayloadError, get_framer, iter_frames
+from framestream import EncodeError, PayloadError, iter_frames
 from framestream.testing import check_framer
 from framestream_slip import Slip
 
@@ -65,7 +65,3 @@ def test_line_noise_in_front_of_a_leading_end_is_a_packet_of_its_own() -> None:
 def test_what_cannot_be_written_is_refused(framer: Slip, packet: bytes, complaint: str) -> None:
     with pytest.raises(EncodeError, match=complaint):
         framer.encode(packet)
-
-
-def test_it_is_found_by_name() -> None:
-    assert get_framer("slip:leading,strict=no,max=2KiB") == Slip(leading=True, strict=False, max_size=2048)
