@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from framestream import FramingError, PayloadError, available_framers, get_framer, iter_frames
 from framestream.testing import fuzz_framer
-from framestream.testing.driver import read_chunks
+from framestream.testing.driver import read_whole
 from framestream.testing.splits import check_exact, find_start
 
 NAMES = [info.name for info in available_framers() if (info.distribution or "").startswith("framestream-")]
@@ -62,7 +62,7 @@ def test_from_any_place_a_frame_is_found_and_exactly_the_next_one_where_that_is_
     place = find_start(framer, wire, start, step=step)
     assert start <= place == find_start(framer, wire, start) <= len(wire)
     if framer.synchronises == "exact":
-        check_exact(framer, wire, read_chunks(framer, [wire]), start, place)
+        check_exact(framer, wire, read_whole(framer, wire), start, place)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,13 +18,12 @@ from framestream.errors import FramingError
 from framestream.framer import Decode, NeedMore, ReadCondition, Window
 from framestream.framers.amounts import Exactly, FixedLength
 from framestream.framers.choice import FirstOf, When
+from framestream.framers.combined import HeaderThenBody, Nested
 from framestream.framers.delimiter import Delimiter, Line
 from framestream.framers.generator import Body, Fields, GeneratorFramer
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.framers.mapped import Nested
 from framestream.framers.msgpack import Msgpack
 from framestream.framers.regex import Regex
-from framestream.framers.sequence import HeaderThenBody
 
 NAMES = {name: getattr(framers, name) for name in framers.__all__}
 """Every built-in framer by the name of its class."""

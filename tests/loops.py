@@ -6,6 +6,13 @@ import asyncio
 import selectors
 import sys
 
+asyncio.constants.DEBUG_STACK_DEPTH = 1  # of what each handle keeps in debug mode; uvloop copies it
+
+try:
+    import uvloop
+except ImportError:
+    uvloop = None
+
 
 class LoopWithoutPolling(asyncio.SelectorEventLoop):
     """A loop that cannot be asked to watch a descriptor, as Windows' Proactor cannot; asyncio itself may."""

@@ -73,8 +73,7 @@ async def connected(kind, **options):
 async def tls_between(client, server):
     keys = certificates()
     await asyncio.gather(
-        client.start_tls(keys.client(), server_hostname="localhost"),
-        server.start_tls(keys.server(), server_side=True),
+        client.start_tls(keys.client(), server_hostname="localhost"), server.start_tls(keys.server(), server_side=True)
     )
 
 

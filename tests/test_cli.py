@@ -20,7 +20,6 @@ from faulty_framers import faulty
 from framestream import NeedMore, Regex, iter_frames, plugins
 from framestream import __main__ as entry
 from framestream.cli import run
-from framestream.cli.input import open_source
 from framestream.cli.output import hexdump, print_table, to_json, to_text
 from framestream.framer import PADDING, Decode
 
@@ -161,8 +160,7 @@ def test_what_is_bad_or_too_large_costs_no_neighbour_where_frames_are_printed_in
 
 
 @pytest.mark.parametrize(
-    ("policy", "places"),
-    [("discard", [(0, "ab"), (10, "cd")]), ("truncate", [(0, "ab"), (3, "abc"), (10, "cd")])],
+    ("policy", "places"), [("discard", [(0, "ab"), (10, "cd")]), ("truncate", [(0, "ab"), (3, "abc"), (10, "cd")])]
 )
 def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, places, framestream):
     arguments = ["--max-size", "3", "--on-oversize", policy]
@@ -225,6 +223,27 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
         (f"serve tcp://:0 -f line --key {__file__}", 2, "--key goes with --cert"),
         ("serve tls://:0 -f line", 2, "tls:// needs a certificate: --cert FILE\n"),
         (f"serve tls://:0 -f line --cert {__file__}", 1, "one is missing or no PEM\n"),
+        ("-p no:x", 2, "-p and --config go with a command"),
+        ("--config x.toml", 2, "-p and --config go with a command"),
+        ("cut line --separator x", 2, "--separator goes with --output text or raw"),
+        ("connect exec:cat -f line -o json --separator x", 2, "--separator goes with --output text or raw"),
+        ("connect exec:cat -f line --proxy-protocol v1", 2, "--proxy-protocol goes with --proxy-header"),
+        ("connect tcp://localhost:1 -f line --server-hostname a", 2, "--server-hostname goes with tls:// or --ca"),
+        ("serve tcp://:0 -f line --echo -o text", 2, "--output goes with neither --echo nor --exec"),
+        ("serve tcp://:0 -f line --echo --trusted ::1", 2, "trusted says whose PROXY headers count"),
+        ("framers line --levels", 2, "--levels goes with the list"),
+        ("plugins --json check", 2, "--json and --levels go with the list"),
+        ("plugins --json --levels", 2, "--levels goes with the list"),
+        ("stats line -", 2, "'-' is no file; framestream cut SPEC PLACE --stats reads a stream"),
+        ("index tcp://localhost:1 -f line", 2, "'tcp://localhost:1' is no file"),
+        ("index sample:redis -f line", 2, "sample:redis comes with framestream and is only read"),
+        ("repair sample:redis -f line", 2, "sample:redis comes with framestream and is only read"),
+        ("cut line s3://bucket/key", 2, "'s3://bucket/key' is read in parts: add --jobs 1"),
+        ("cut line sample:radis", 2, "no sample named 'radis' (available: dns, redis)"),
+        ("cut line --jobs 2", 2, "--jobs needs a file"),
+        ("stats line nosuch", 1, "framestream: nosuch: it cannot be read: No such file or directory\n"),
+        ("cut --jobs 2 line nosuch", 1, "framestream: nosuch: it cannot be read: No such file or directory\n"),
+        ("index -f line nosuch", 1, "framestream: nosuch: it cannot be read: No such file or directory\n"),
     ],
 )
 def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestream):
@@ -257,12 +276,6 @@ def test_connections_are_cut_and_one_that_is_refused_or_reset_takes_one_line(fra
     with conversation(reset) as (url, _):
         assert (1, b"", f"framestream: {url}: connection reset by peer\n") == framestream("cut", "line", url)
     assert (1, b"", f"framestream: {url}: connection refused\n") == framestream("cut", "line", url)
-
-
-def test_a_descriptor_that_cannot_be_asked_counts_as_not_ready():
-    with open_source("/dev/null") as source:
-        assert (None, True) == (source.size, source.is_ready())
-    assert not source.is_ready()  # closed by now
 
 
 # In a process of its own
@@ -465,42 +478,6 @@ def test_what_to_try_first_works(capsys):
 def test_a_sample_is_a_capture(sample):
     captures = (ROOT / "examples" / "captures").glob("*.bin")
     assert sample.read_bytes() in [capture.read_bytes() for capture in captures]
-
-
-def test_an_unknown_sample_is_refused_with_those_there_are(capsys):
-    assert 2 == run(["cut", "line", "sample:radis"])
-    assert "no sample named 'radis' (available: dns, redis)" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ("-p no:x", "-p and --config go with a command"),
-        ("--config x.toml", "-p and --config go with a command"),
-        ("cut line --separator x", "--separator goes with --output text or raw"),
-        ("connect exec:cat -f line -o json --separator x", "--separator goes with --output text or raw"),
-        ("connect exec:cat -f line --proxy-protocol v1", "--proxy-protocol goes with --proxy-header"),
-        (
-            "connect tcp://localhost:1 -f line --server-hostname a",
-            "--server-hostname goes with tls:// or --ca",
-        ),
-        ("serve tcp://:0 -f line --echo -o text", "--output goes with neither --echo nor --exec"),
-        ("serve tcp://:0 -f line --echo --key key.pem", "--key goes with --cert"),
-        ("serve tcp://:0 -f line --echo --trusted ::1", "trusted says whose PROXY headers count"),
-        ("framers line --levels", "--levels goes with the list"),
-        ("plugins --json check", "--json and --levels go with the list"),
-        ("plugins --json --levels", "--levels goes with the list"),
-        ("stats line -", "'-' is no file; framestream cut SPEC PLACE --stats reads a stream"),
-        ("index tcp://localhost:1 -f line", "'tcp://localhost:1' is no file"),
-        ("index sample:redis -f line", "sample:redis comes with framestream and is only read"),
-        ("repair sample:redis -f line", "sample:redis comes with framestream and is only read"),
-        ("cut line s3://bucket/key", "'s3://bucket/key' is read in parts: add --jobs 1"),
-    ],
-)
-def test_an_option_without_effect_and_an_input_that_does_not_fit_are_mistakes(framestream, arguments, reason):
-    ran = framestream(*arguments.split())
-    assert (2, b"") == ran[:2]
-    assert f"framestream: {reason}" in ran.err
 
 
 def test_every_command_that_reads_a_file_reads_a_sample(framestream):

@@ -87,12 +87,6 @@ def test_bad_frames_wait_for_their_turn_without_tracebacks():
     assert held < 1500 * bad
 
 
-def test_several_processes_need_a_file(framestream):
-    printed = framestream("cut", "line", "--jobs", 2)
-    assert (2, "") == (printed.status, printed.out)
-    assert "--jobs needs a file" in printed.err
-
-
 def test_stats_count_frames_and_draw_their_sizes(framestream, tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"a\n" * 60 + b"b" * 100 + b"\n" + b"\xff\n")
@@ -150,12 +144,3 @@ def test_a_torn_end_is_cut_off(framestream, file):
     refused = framestream("repair", file, "--framer", "length-prefix:8")
     assert refused.status == 1
     assert "this is not a torn end, or not a file of these frames; --force" in refused.err
-
-
-@pytest.mark.parametrize("command", [("stats", "line"), ("cut", "--jobs", "2", "line"), ("index", "-f", "line")])
-def test_a_file_that_is_not_there_takes_a_line(framestream, command):
-    printed = framestream(*command, "nosuch")
-    assert (1, "framestream: nosuch: it cannot be read: No such file or directory\n") == (
-        printed.status,
-        printed.err,
-    )

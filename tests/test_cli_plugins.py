@@ -125,17 +125,6 @@ def test_a_framer_that_cannot_be_described_is_the_plugins_fault(framestream, ins
     assert "odd cannot be described: TypeError: 'property' object is not iterable" in found.err
 
 
-def test_a_framer_that_raises_anything_ends_no_command(framestream, installed):
-    installed.install(
-        "acme-odd", healthy("odd") + "    register('leave', leave)\ndef leave(): raise SystemExit(7)\n", "odd"
-    )
-    installed.install("acme-upto", UPTO, "upto")
-    found = framestream("plugins", "check")
-    assert "wrong: leave: 'acme-odd/leave' of acme-odd 1.0 makes no framer: SystemExit: 7" in found.out
-    assert "upto: " in found.out
-    assert found.status == 1
-
-
 def test_a_named_framer_is_explained_by_what_it_stands_for(framestream, tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool.framestream.framers]\nacme = 'delimiter:;'\n")
     (tmp_path / "other.toml").write_text("[framers]\nother = 'delimiter:x'\n")
@@ -181,11 +170,11 @@ def checked(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("checked")
 def test_the_kit_checks_a_framer_of_a_module_with_its_examples_or_a_spec_string(framestream):
-    printed = framestream("check", "checked:Lines", "length-prefix:2")
+    printed = framestream("check", "checked:Lines")
     assert printed.status == 0
     assert "  ok      chunking " in printed.out
     assert "  -       malformed " in printed.out
-    assert re.match(r"length-prefix:2: .* 0 broken\Z", printed.out.splitlines()[-1])
+    assert re.match(r"checked:Lines: .* 0 broken\Z", printed.out.splitlines()[-1])
     printed = framestream("check", "-q", "checked:good", "available:max=4")
     assert (0, 2) == (printed.status, len(printed.out.splitlines()))
 
@@ -251,23 +240,9 @@ def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
     assert "acme-upto 1.2     loaded   upto" == upto
     reason = "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
     assert f"acme-broken 1.0: {reason}" == wrong
-
-
-def test_a_plugin_that_only_listens_is_listed_without_framers(framestream, installed):
     source = "from framestream import hookimpl\n@hookimpl\ndef framestream_stream_opened(stream): ...\n"
     installed.install("acme-listens", source, "listens")
-    assert ["acme-listens 1.0   loaded   none"] == framestream("plugins").out.splitlines()[1:]
-
-
-def test_a_healthy_plugin_is_checked_and_one_that_needs_an_option_is_left_out(framestream, installed):
-    needy = UPTO.replace("keep: bool = False", "end: bytes")
-    installed.install("acme-needy", needy.replace("upto", "needy"), "needy")
-    told = needy.replace("upto", "told") + "    Upto.example_spec = 'told:x'\n"
-    installed.install("acme-told", told, "told")
-    printed = framestream("plugins", "check")
-    assert (0, "acme-needy 1.0 (acme_needy): loaded") == (printed.status, printed.out.splitlines()[0])
-    assert "  needy: not tried, it needs end; its class may say example_spec\n" in printed.out
-    assert re.search(r"  told: .* 0 broken\n2 plugins, 0 wrong\n\Z", printed.out)
+    assert "acme-listens 1.0   loaded   none" in framestream("plugins").out.splitlines()
 
 
 COMPLETE = """
@@ -312,16 +287,23 @@ def test_each_framer_has_a_level_and_is_told_what_the_next_takes(framestream, in
     assert (1, "framestream: nowhere/level.svg: no such file or directory\n") == (printed.status, printed.err)
 
 
-def test_a_framer_that_cannot_be_rated_is_told_and_has_no_level(framestream, installed):
+def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_level(framestream, installed):
     odd = UPTO.replace("upto", "odd") + "    Upto.malformed, Upto.peers = {}, property(lambda self: 1 / 0)\n"
     installed.install("acme-odd", odd, "odd")
     needy = UPTO.replace("upto", "needy").replace("keep: bool = False", "end: bytes")
     installed.install("acme-needy", needy, "needy")
     installed.install("acme-upto", UPTO, "upto")
+    told = needy.replace("needy", "told") + "    Upto.example_spec = 'told:x'\n"
+    installed.install("acme-told", told, "told")
     assert "  wrong: odd: cannot be tried: ZeroDivisionError" in framestream("plugins", "check", "odd").out
+    assert framestream("plugins", "check", "needy")[:2] == (
+        0,
+        b"acme-needy 1.0 (acme_needy): loaded\n"
+        b"  needy: not tried, it needs end; its class may say example_spec\n1 plugin, 0 wrong\n",
+    )
     listed = framestream("plugins", "--levels").out
-    assert ["odd 0", "upto 1", "needy"] == [
-        re.search(rf"acme-{name} .*loaded +(.*)", listed)[1] for name in ("odd", "upto", "needy")
+    assert ["odd 0", "upto 1", "needy", "told 1"] == [
+        re.search(rf"acme-{name} .*loaded +(.*)", listed)[1] for name in ("odd", "upto", "needy", "told")
     ]
 
 
@@ -340,6 +322,8 @@ def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, 
     installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
     installed.install("acme-wrong", UPTO.replace("[b'a', b'b']", "[b'c']").replace("upto", "wrong"), "wrong")
     installed.install("acme-upto", UPTO + "    Upto.name = 'up_to'\n", "upto")
+    leaves = healthy("leaves") + "    register('leave', leave)\ndef leave(): raise SystemExit(7)\n"
+    installed.install("acme-leaves", leaves, "leaves")
     monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "typo")
     installed.scan()
     printed = framestream("plugins", "check")
@@ -351,7 +335,9 @@ def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, 
         "check:    examples",
         "  wrong: upto: its class calls itself 'up_to', a name that its plugin does not register\n",
         "wrong: no plugin answers to 'typo', which the environment names",
-        "\n5 plugins, 7 wrong\n",
+        "wrong: leave: 'acme-leaves/leave' of acme-leaves 1.0 makes no framer: SystemExit: 7",
+        "  leaves: level 1 of 4",
+        "\n6 plugins, 9 wrong\n",
     ):
         assert told in printed.out
     assert framestream("plugins", "check", "acme-line").status == 1

@@ -49,7 +49,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.Preallocates(), COUNTED_3, "declared-sizes", "allocates memory for a size that a frame merely"),
         (faulty.SplitsWithCopies(), LINES, "many-frames", "split looks at the same bytes again"),
         (faulty.KeepsState(), LF_LINES, "purity", "find keeps state in self: asking changes the attribute"),
-        (faulty.KeepsStateElsewhere(), LONG_LINES, "sharing", "disturb each other"),
+        (faulty.KeepsStateElsewhere(), LONG_LINES, "purity", "disturb each other"),
         (faulty.MemoIsConsumed(), LINES, "purity", "answers differently when it is asked the same"),
         (faulty.TouchesTheWindow(), LINES, "purity", "find changes the window"),
         (faulty.Unhashable(), LINES, "value", "it cannot be hashed"),
@@ -62,7 +62,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.SplitsOtherwise(), LINES, "split", "split disagrees with find"),
         (faulty.SplitsFromZero(), LINES, "split", "split disagrees with find"),
         (faulty.SplitRaises(), LINES, "split", "split raises IndexError"),
-        (faulty.ChunkDependent(), LINES, "chunking", "depend on how the bytes were cut into chunks"),
+        (faulty.ChunkDependent(), LINES, "chunking", "this chunking gives another transcript"),
         (faulty.AbsoluteMemo(), LINES, "moving-window", "depends on where in window.data the frame begins"),
         (faulty.AsksForTooMuch(), COUNTED, "size", "NeedMore asks for 5 bytes of a frame of 4"),
         (faulty.IndexErrorWhenShort(), SHORT, "answers", "find raises IndexError"),
@@ -76,7 +76,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.CountsItems(), {b"\3abc": [b"abc"]}, "wide-buffers", "not written as its bytes"),
         (faulty.SettlesTooMuch(), LINES, "settled", "settled=4, but the payload ends at 3"),
         (faulty.SettlesTheHeader(), {b"ab;": [b"b"]}, "settled", "but the payload begins at 1"),
-        (faulty.ForgetsWhatWasTaken(), {b"<ab>": [b"ab"]}, "decoder", "read in parts"),
+        (faulty.ForgetsWhatWasTaken(), {b"<ab>": [b"ab"]}, "chunking", "read in parts"),
         (faulty.HidesOverhead(), LINES, "limits", "payload of 3 bytes is too large for a limit of 3"),
         (faulty.LosesInEncoding(), LINES, "round-trip", "what encode writes is read back as something else"),
         (faulty.EncodesToText(), LINES, "round-trip", "encode returns something else than bytes"),
@@ -366,8 +366,9 @@ def test_frames_are_compared_by_their_repr_or_else_it_is_the_framers_fault() -> 
     nan = faulty.faulty("Nan", decode=lambda *_: float("nan"))()
     check_framer(nan, examples={b"1\r\n2\r\n": [float("nan")] * 2})
     assert failure(nan, examples={b"1\r\n": [1.0]}).check == "examples"
-    odd = failure(faulty.faulty("Odd", decode=lambda *_: Incomparable())(), examples=LINES)
-    assert "frames cannot be compared: RuntimeError: no" in odd.defect
+    odd = faulty.faulty("Odd", decode=lambda *_: Incomparable())()
+    assert "frames cannot be compared: RuntimeError: no" in failure(odd, examples={b"1\r\n": [Incomparable()]}).defect
+    assert failure(odd, examples=LINES).got == "Reading (str() raises RuntimeError: no)"
 
 
 def test_decode_may_break_the_stream_under_every_chunking() -> None:

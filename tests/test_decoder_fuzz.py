@@ -14,7 +14,7 @@ from sample_conditions import Silent
 
 from framestream import FramingError, NeedMore, PayloadError, ReadCondition, Window, iter_frames
 from framestream.framer import PADDING, Decode
-from framestream.testing.driver import read_chunks
+from framestream.testing.driver import read_whole
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def test_every_chunking_and_every_front_end_tells_the_same(
     wire = draw(wires(condition))
     out, places, *rest = told_by(condition, [wire], "next_frame", **options)
     if policy in ("raise", "close") and "FrameTooLarge" not in broken_by(out):
-        reading = read_chunks(condition, [wire])
+        reading = read_whole(condition, wire)
         assert broken_by(out) == [reading.outcome] * (reading.outcome != "end")
         assert (rest[1], [(cut.start, cut.stop) for cut in reading.cuts]) == (
             reading.leftover,
@@ -219,7 +219,7 @@ def test_parts_are_the_same_for_every_chunking(condition: Drawn, limit: int, dat
     wire = data.draw(wires(condition))
     seen = told_by(condition, data.draw(chunkings(wire)), "next_part", draw=data.draw, max_frame_size=limit)
     assert seen == told_by(condition, [wire], "next_part", max_frame_size=limit)
-    reading = read_chunks(condition, [wire])
+    reading = read_whole(condition, wire)
     events, payloads = broken_by(seen[0]), [cut.payload for cut in reading.cuts]
     if "FrameTooLarge" not in events:
         assert events == [reading.outcome] * (reading.outcome != "end")

@@ -47,7 +47,7 @@ async def running(url, *command):
             await asyncio.sleep(0.01)
         yield
     finally:
-        process.terminate()
+        process.kill()  # what is told to terminate may take its time
         await process.wait()
 
 
@@ -76,8 +76,8 @@ async def test_chat_everybody_hears_what_anybody_says_and_names_are_new_names():
                 assert "* that name is taken, or is none; another?" == await other.read()
 
 
-async def test_chat_a_member_who_does_not_read_is_shown_out_and_holds_up_nobody():
-    async with await chat_server.open_room(HERE) as server:
+async def test_chat_a_member_who_does_not_read_is_shown_out_and_holds_up_nobody(tmp_path):
+    async with await chat_server.open_room(f"unix:{tmp_path}/room") as server:
         deaf = await introduced(server, "deaf")
         async with await introduced(server, "ann") as ann:
             heard = ""
@@ -277,12 +277,7 @@ async def test_memcached_an_answer_that_is_none_ends_the_connection():
 async def test_memcached_what_is_no_key_is_not_sent():
     async with imitation(b"VERSION 1\r\n") as (cache, heard, _):
         for key in ("", "a b", "a\r\nflush_all", "x" * 251, "\x7f", "\u00e9" * 126):
-            for request in (
-                cache.get("a", key),
-                cache.set(key, b""),
-                cache.delete(key),
-                cache.increment(key),
-            ):
+            for request in (cache.get("a", key), cache.set(key, b""), cache.delete(key), cache.increment(key)):
                 with pytest.raises(ValueError, match="is no key"):
                     await request
         assert ("1", ["version"]) == (await cache.version(), heard)

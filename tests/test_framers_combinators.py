@@ -12,15 +12,14 @@ from framer_examples import LINE, SNIFF, Netstring, Never
 from sample_conditions import Spaced
 
 from framestream.decoder import NEED_DATA, FrameDecoder
-from framestream.errors import EncodeError, FramerContractError, PayloadError
+from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
 from framestream.framer import ReadCondition, Window
 from framestream.framers.amounts import Exactly
 from framestream.framers.choice import FirstOf, When
+from framestream.framers.combined import HeaderThenBody, Mapped, Nested, Sequence
 from framestream.framers.delimiter import Delimiter, Line
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.framers.mapped import Mapped, Nested
 from framestream.framers.msgpack import Msgpack
-from framestream.framers.sequence import HeaderThenBody, Sequence
 from framestream.testing import chunkings
 
 
@@ -181,6 +180,25 @@ def test_the_choice_costs_the_same_for_any_number_of_guards() -> None:
         cut(condition, *data)
         counts.append(len(asked))
     assert counts[0] == counts[1]
+
+
+def test_each_alternative_is_asked_once_however_much_is_buffered() -> None:
+    asked = []
+
+    @dataclass(frozen=True)
+    class Refusing(ReadCondition[str]):
+        number: int
+
+        def find(self, window: Window) -> Any:
+            asked.append(self.number)
+            raise FramingError("no")
+
+    condition = FirstOf(*map(Refusing, range(5)), LINE)
+    for data in (b"a\n", b"a\n" * 100, b"a" * 200 + b"\n"):
+        window = Window(b"padding" + data, 7)
+        assert condition.find(window)[:3] == LINE.find(window)  # type: ignore[index]
+        assert asked == list(range(5))
+        asked.clear()
 
 
 def test_what_the_bytes_are_is_guessed_only_for_the_error_that_is_raised() -> None:

@@ -55,8 +55,7 @@ async def told(server, *chunks):
 
 @pytest.mark.every_loop
 @pytest.mark.parametrize(
-    ("protocol", "sent"),
-    [("auto", LINE_HEADER), ("v1", LINE_HEADER), ("auto", BINARY_HEADER), ("v2", BINARY_HEADER)],
+    ("protocol", "sent"), [("auto", LINE_HEADER), ("v1", LINE_HEADER), ("auto", BINARY_HEADER), ("v2", BINARY_HEADER)]
 )
 async def test_the_peer_is_the_client_that_a_header_names(protocol, sent):
     async with await behind(protocol) as server:

@@ -10,15 +10,7 @@ from certificates import certificates
 from loopback import HERE, LINE, TLS_HERE, ask, echo, greet, hear, tls_contexts
 from stream_pairs import raised, refused, until
 
-from framestream import (
-    ConnectError,
-    ConnectTimeout,
-    StreamClosed,
-    client_tls,
-    connect,
-    serve,
-    server_tls,
-)
+from framestream import ConnectError, ConnectTimeout, StreamClosed, client_tls, connect, serve, server_tls
 
 
 async def test_a_protocol_is_agreed_on_and_frames_pass():

@@ -80,9 +80,7 @@ def test_a_built_in_name_stays_built_in_and_imports_no_plugin(installed: Site) -
     assert type(get_framer("acme-line/line")).__module__ == "acme_line"
 
 
-def test_entry_points_refer_to_a_framer_class_or_to_a_module(
-    installed: Site,
-) -> None:
+def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", "until-semicolon", target="acme_upto:Upto")
     assert get_framer("upto") == get_framer("until-semicolon")
     assert ("upto", "until-semicolon") == plugin("acme-upto").names
@@ -197,11 +195,7 @@ HOSTILE = {
         "PluginError: framer 'selfish' is not available: plugin acme-selfish 1.0 is being imported at this moment",
     ),
     "wordless": ("", WORDLESS + "raise Odd", "cannot be imported: Odd: Odd, whose str() raises SystemExit"),
-    "wordy": (
-        "",
-        "raise ValueError('\\x1b[2J' + 'x' * 10**7)",
-        r"cannot be imported: ValueError: \x1b[2Jxxx",
-    ),
+    "wordy": ("", "raise ValueError('\\x1b[2J' + 'x' * 10**7)", r"cannot be imported: ValueError: \x1b[2Jxxx"),
     "deep": ("", "def fall(): fall()\nfall()", "cannot be imported: RecursionError: maximum recursion depth"),
     "unprintable": (
         "Upto)",
@@ -305,38 +299,59 @@ def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, so
     assert "line" in {info.name for info in available_framers()}
 
 
+class Gate:
+    """A plugin that hangs tells it, and waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.waiting: list[threading.Event] = []
+        self.limits: set[float | None] = set()
+        self.hanging: list[threading.Thread] = []
+        self.opened = threading.Event()
+
+    def event(self) -> threading.Event:
+        """Make an event whose time is over as soon as the plugin hangs, and never for the others."""
+        gate, event = self, threading.Event()
+        wait = event.wait
+
+        def wait_or_hang(timeout: float | None = None) -> bool:
+            gate.limits.add(timeout)
+            gate.waiting.append(event)
+            known = len(gate.hanging)
+            return wait() and len(gate.hanging) == known
+
+        event.wait = wait_or_hang  # type: ignore[method-assign]
+        return event
+
+    def hang(self) -> None:
+        self.hanging.append(threading.current_thread())
+        self.waiting[-1].set()
+        self.opened.wait()
+
+
 def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
     installed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = SimpleNamespace(reached=threading.Event(), opened=threading.Event())
+    gate = Gate()
     monkeypatch.setitem(sys.modules, "gate", gate)
-    hangs = "import gate\ngate.reached.set()\ngate.opened.wait()\n"
-    name = f"load {installed.install('acme-hangs', hangs + healthy('hangs'), 'hangs')}"
+    for name in ("hangs", "hangs-too"):
+        installed.install(f"acme-{name}", "import gate\ngate.hang()\n" + healthy(name), name)
     lists = "from framestream import available_framers\navailable_framers()\n"  # and waits for itself?
     installed.install("acme-upto", lists + healthy("upto"), "upto")
-    limits = set()
-
-    class Loading(threading.Thread):
-        """The limit is over as soon as the plugin hangs, and never for the others."""
-
-        def join(self, timeout: float | None = None) -> None:
-            limits.add(timeout)
-            if self.name == name:
-                gate.reached.wait()
-            else:
-                super().join()
-
-    monkeypatch.setattr("framestream.registry.plugin.Thread", Loading)
+    installed.install("acme-zero", "raise KeyboardInterrupt", "zero")
+    installed.install("acme-zone", healthy("zone"), "zone")
+    monkeypatch.setattr("framestream.registry.plugin.Event", gate.event)
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "1000")
+    before = set(threading.enumerate())
     try:
-        assert "upto" in {info.name for info in available_framers()}
-        assert limits == {1000}
-        assert reason("hangs").endswith("failed: does not finish loading, limit 1000 s")
+        assert {"upto", "zone"} <= {info.name for info in available_framers()}
+        assert gate.limits == {1000}
+        assert reason("hangs-too").endswith("failed: does not finish loading, limit 1000 s")
+        assert reason("zero").endswith("failed: raised KeyboardInterrupt while loading")
     finally:
         gate.opened.set()
-    for thread in threading.enumerate():
-        if thread.name == name:
-            threading.Thread.join(thread)
+    for thread in set(threading.enumerate()) - before:
+        thread.join()  # those that hung load nothing else, and end
+    assert len(gate.hanging) == 2
     assert reason("hangs").endswith("failed: does not finish loading, limit 1000 s")
 
 

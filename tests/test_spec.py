@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framestream import NeedMore, ReadCondition, SpecError, Window
-from framestream.framer import format_size
 from framestream.registry.grammar import Option, Spec, Word, parse_spec
 from framestream.registry.options import Takes, build_framer, describe_options
+from framestream.spec import format_size
 
 
 class Whole(ReadCondition[Any]):

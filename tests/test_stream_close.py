@@ -512,16 +512,8 @@ TROUBLES = {
     "read": (lambda stream: stream.read(Line()), ZeroDivisionError, "error on read: division by zero"),
     "write": (lambda stream: stream.write(b"x"), TypeError, "error on write: not like this"),
     "buffer": (lambda stream: stream.read(Exactly(100)), BufferFull, "reached maximum read buffer size"),
-    "oversize": (
-        lambda stream: stream.read_until(b"!", max_bytes=9),
-        FrameTooLarge,
-        "frame exceeds the limit",
-    ),
-    "callback": (
-        lambda stream: stream.read_bytes(1, callback=lambda _: 1 / 0),
-        ZeroDivisionError,
-        "uncaught exc",
-    ),
+    "oversize": (lambda stream: stream.read_until(b"!", max_bytes=9), FrameTooLarge, "frame exceeds the limit"),
+    "callback": (lambda stream: stream.read_bytes(1, callback=lambda _: 1 / 0), ZeroDivisionError, "uncaught exc"),
 }
 
 

@@ -391,7 +391,7 @@ async def test_waits_that_were_given_up_are_forgotten_although_the_peer_takes_no
 
     client.write(bytes(100_000))
     with patch.object(loop, "create_future", noted_future):
-        for _ in range(500):
+        for _ in range(300):
             await cancelled(await begun(client.drain()))
     assert len(waits) < 200
     client.close()

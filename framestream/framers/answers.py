@@ -76,6 +76,12 @@ def whole(condition: ReadCondition[Any], data: bytes, at: int, inner: Window) ->
     return complete(condition, found, data), found[2]
 
 
+def shifted(span: Found, by: int) -> Found:
+    """Return the span of the same frame in data with so many more bytes before it."""
+    first, stop, end, *value = span
+    return (first + by, stop + by, end + by, *value)
+
+
 def find_past_padding(condition: ReadCondition[Any], window: Window) -> Any:
     """Return what the condition finds after any padding; the window's start moves there."""
     while True:

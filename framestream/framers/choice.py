@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
@@ -24,6 +25,7 @@ from framestream.framers.answers import (
     pieces_of,
     reason_of,
     refuse_truncated,
+    shifted,
     split_by,
     still_missing,
     when_whole,
@@ -162,10 +164,12 @@ class FirstOf(Framer[T]):
         """Return what the first alternative finds that does not refuse the frame."""
         first, memo = window.memo or (0, None)
         inner = Window(window.data, window.start, window.resume, memo, window.eof, window.taken)
-        # Bytes of a frame are passed on only after an alternative is chosen.
-        for number in (first,) if window.taken else self._fitting(inner):
-            if number < first:
-                continue
+        fitting = self._fitting(inner)
+        if window.taken:  # bytes of a frame are passed on only after an alternative is chosen
+            fitting = (first,)
+        elif first:
+            fitting = fitting[bisect_left(fitting, first) :]
+        for number in fitting:
             found: Any = self._ask(number, inner)
             if type(found) is tuple:
                 if len(found) == 4 and type(found[3]) is not Decode:
@@ -223,10 +227,15 @@ class FirstOf(Framer[T]):
             if fits:
                 return alternative.find_fitting(inner)
             return NeedMore() if fits is None else None
+        seen = len(inner.data) - inner.start + inner.taken
+        if inner.resume == inner.start and inner.memo is None and seen > _SNIFFED and not inner.taken:
+            # Nothing has asked it about this frame: what it says of the first bytes may be all that is needed.
+            found = _told_by_beginning(alternative, inner)
+            return alternative.find(inner) if type(found) is NeedMore else found
         try:
             return alternative.find(inner)
         except FramingError:
-            if not _refused_early(alternative, inner):
+            if inner.taken or (seen > _SNIFFED and _told_by_beginning(alternative, inner) is not None):
                 raise
             return None
 
@@ -283,12 +292,11 @@ class FirstOf(Framer[T]):
         return next(filter(None, (each.explain(window) for each in self.alternatives)), "")
 
 
-def _refused_early(alternative: ReadCondition[Any], window: Window) -> bool:
-    """Tell whether an alternative that refuses the frame has checked bytes that a guess needs."""
-    if window.taken or len(window.data) - window.start <= _SNIFFED:
-        return not window.taken
+def _told_by_beginning(alternative: ReadCondition[Any], window: Window) -> Span | ValueSpan | NeedMore | None:
+    """Return the alternative's answer to the bytes that a guess needs; None if it refuses the frame."""
+    start = window.start
     try:
-        alternative.find(Window(bytes(window.data[window.start : window.start + _SNIFFED])))
+        found: Any = alternative.find(Window(bytes(window.data[start : start + _SNIFFED])))
     except FramingError:
-        return True
-    return False
+        return None
+    return shifted(found, start) if type(found) is tuple else found

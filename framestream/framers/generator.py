@@ -32,6 +32,7 @@ from framestream.framers.answers import (
     find_past_padding,
     reason_of,
     refuse_truncated,
+    shifted,
     still_missing,
     when_whole,
 )
@@ -294,7 +295,7 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
         else:
             condition = need.condition if kind is Part else need
             inner = Window(data, at, max(at, resume), memo, window.eof)
-            found = _ask(condition, inner, first is not None) if span is None else _shifted(span, origin)
+            found = _ask(condition, inner, first is not None) if span is None else shifted(span, origin)
             at = inner.start
             if type(found) is NeedMore:
                 check_own_limit(condition, data, at, 0, size - at)
@@ -306,7 +307,7 @@ def _find(place: _Place, run: _Run, window: Window) -> Span | ValueSpan | NeedMo
             check_own_limit(condition, data, at, end - payload, stop - at)
             if stop > size:
                 # Its extent is known: it is not asked again.
-                here = place.moved(run, at - origin, first, None, _shifted(found, -origin))
+                here = place.moved(run, at - origin, first, None, shifted(found, -origin))
                 return NeedMore(stop - window.start, resume=at, memo=here)
             answer = _decoded(condition, found, inner, lenient=kind is Part)
         last = at
@@ -366,11 +367,6 @@ def _find_body(
     decode, make = how.decode, body.make
     skip = 0 if payload_start is None else first - payload_start
     return when_whole(how, lambda data: make(decode(data[skip:])), window, first - skip, stop, end)
-
-
-def _shifted(span: Found, by: int) -> Found:
-    first, stop, end, *value = span
-    return (first + by, stop + by, end + by, *value)
 
 
 def _ask(condition: ReadCondition[Any], inner: Window, past_padding: bool) -> Any:

@@ -87,16 +87,16 @@ class PluginManager:
     def load(self, *names: str) -> None:
         """Import these plugins, so that their event hooks are called.
 
-        Without names, every plugin, each in a thread and for no longer than the load limit: one that hangs
-        does not delay the others. Naming one that is missing, disabled or has failed raises `PluginError`.
+        Without names, every plugin, in a thread and each for no longer than the load limit: one that hangs
+        does not keep the others from it. Naming one that is missing, disabled or has failed raises `PluginError`.
         """
         for name in names:
             for plugin in self.matching(name):
                 self._ready(plugin)
         if not names:
-            limit = _load_limit()
-            for plugin in self:
-                plugin.load_within(limit)
+            from framestream.registry.plugin import load_each  # noqa: PLC0415  # and with it pluggy
+
+            load_each(self, _load_limit())
             self._changed()
 
     def disable(self, *names: str, reason: str = "disabled by the program") -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module, metadata
-from threading import TIMEOUT_MAX, RLock, Thread
+from queue import SimpleQueue
+from threading import TIMEOUT_MAX, Event, RLock, Thread
 from time import perf_counter
 from traceback import format_exception
 from typing import Any, Literal, TypeAlias
@@ -99,7 +100,7 @@ class Plugin:
     def load(self, limit: float) -> None:
         """Import it and let it register, unless that was done; it ends up loaded or failed."""
         with self._lock:
-            if self.state != "installed" or self._loading:
+            if not self.is_loadable:
                 return
             self._loading = True
             started = perf_counter()
@@ -117,18 +118,10 @@ class Plugin:
             if self.state == "loaded" and self.load_time > limit:
                 self.fail(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
 
-    def load_within(self, limit: float) -> None:
-        """Import it and let it register in its own thread; if that does not end in time, it has failed.
-
-        The thread is then left running: nothing can end what it waits for.
-        """
-        if self.state != "installed" or self._loading:
-            return
-        thread = Thread(target=self.load, args=(limit,), name=f"load {self.module}", daemon=True)
-        thread.start()
-        thread.join(min(limit, TIMEOUT_MAX))
-        if thread.is_alive():
-            self.fail(f"does not finish loading, limit {limit:g} s")
+    @property
+    def is_loadable(self) -> bool:
+        """True until it is loaded, is being loaded, or is out of use."""
+        return self.state == "installed" and not self._loading
 
     def fail(self, reason: str, error: BaseException | None = None) -> None:
         """Take it out of use, store the reason, and log it once."""
@@ -161,13 +154,14 @@ class Plugin:
         return factory
 
     def _load(self) -> None:
+        # Before its manager, which costs much more than an import that fails.
+        with blame("cannot be imported"):
+            points = [(name, find()) for name, find in zip(self.names, self._points.values(), strict=True)]
         self._manager = pluggy.PluginManager("framestream")
         self._manager.add_hookspecs(hookspecs)
         known: list[object] = []
         declared: list[str] = []
-        for name, find in zip(self.names, self._points.values(), strict=True):
-            with blame("cannot be imported"):
-                found = find()
+        for name, found in points:
             self._check_contract(found)
             if _is_framer_class(found):
                 self._register(name, found)
@@ -233,6 +227,54 @@ class Plugin:
 
 def _is_framer_class(found: object) -> bool:
     return isinstance(found, type) and issubclass(found, ReadCondition)
+
+
+def load_each(plugins: Iterable[Plugin], limit: float) -> None:
+    """Import plugins and let them register, in a thread; one that does not end in time has failed.
+
+    That one keeps the thread, because nothing can end what it waits for; the others get another one.
+    """
+    loader: _Loader | None = None
+    for plugin in plugins:
+        if not plugin.is_loadable:
+            continue
+        loader = loader or _Loader(limit)
+        if not loader.load(plugin):
+            plugin.fail(f"does not finish loading, limit {limit:g} s")
+            loader = None
+    if loader is not None:
+        loader.end()
+
+
+class _Loader:
+    """A thread that loads one plugin after the other."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._todo: SimpleQueue[tuple[Plugin, Event] | None] = SimpleQueue()
+        Thread(target=self._run, name="load framestream plugins", daemon=True).start()
+
+    def load(self, plugin: Plugin) -> bool:
+        """Load a plugin; False if that takes too long: the thread then ends after it, if ever."""
+        done = Event()
+        self._todo.put((plugin, done))
+        if done.wait(min(self._limit, TIMEOUT_MAX)):
+            return True
+        self.end()
+        return False
+
+    def end(self) -> None:
+        """Let the thread end."""
+        self._todo.put(None)
+
+    def _run(self) -> None:
+        while (task := self._todo.get()) is not None:
+            plugin, done = task
+            try:
+                plugin.load(self._limit)
+            except BaseException as error:  # noqa: BLE001 - of this plugin; the thread has others to load
+                plugin.fail(f"raised {type(error).__name__} while loading", error)
+            done.set()
 
 
 def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:

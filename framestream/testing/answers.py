@@ -1,12 +1,13 @@
-"""Checks of single answers: their form, that they are final and pure, and that the framer is a value."""
+"""Checks of single answers: that they are final and pure, that the framer is a value, and what it writes."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 from framestream.errors import FramingError, counted
-from framestream.framer import NeedMore, Window
+from framestream.framer import Framer, NeedMore, Window
 from framestream.testing.contract import (
     Answer,
     ConformanceError,
@@ -15,11 +16,13 @@ from framestream.testing.contract import (
     describe_answer,
     describe_error,
     drip,
+    encode,
     hold_same,
+    is_one_frame,
     is_padding,
 )
-from framestream.testing.driver import Cut
-from framestream.testing.suite import Suite, prefix_lengths
+from framestream.testing.driver import Cut, read_whole, same_frames
+from framestream.testing.suite import FRAMES, Suite, prefix_lengths
 
 _START = 6
 
@@ -34,15 +37,16 @@ def check_answers(suite: Suite) -> None:
 
 
 def check_purity(suite: Suite) -> None:
-    """The same window gives the same answer, and asking changes nothing.
+    """The same window gives the same answer, whatever was asked in between, and asking changes nothing.
 
     Let find be a function of the window alone: keep progress in NeedMore(resume=..., memo=...), treat the
     memo as immutable, and look at the window without touching it.
     """
-    for frame in suite.situations():
-        ask(suite.framer, Window(frame[:200]))  # anything the framer prepares once is prepared now
+    frames = [frame[:200] for frame in suite.situations()]
+    for frame, other in zip(frames, [*frames[1:], *frames[:1]], strict=True):
+        ask(suite.framer, Window(frame))  # anything the framer prepares once is prepared now
         before = _state(suite.framer)
-        for progress, window, answer in drip(suite.framer, frame[:200], b"\0\1", kind=bytearray):
+        for progress, window, answer in drip(suite.framer, frame, b"\0\1", kind=bytearray):
             part, after = bytes(window.data[window.start :]), _state(suite.framer)
             if before != after:
                 names = ", ".join(sorted({name for name, _ in before.items() ^ after.items()}))
@@ -58,24 +62,10 @@ def check_purity(suite: Suite) -> None:
                 )
             defect = "find answers differently when it is asked the same question again"
             hold_same(answer, ask(suite.framer, window), defect, data=part, told="the first answer")
-
-
-def check_sharing(suite: Suite) -> None:
-    """Two streams that are read in turns through one framer are read as each of them alone.
-
-    Let find be a function of the window alone: keep progress in NeedMore(resume=..., memo=...).
-    """
-    frames = [frame[:200] for frame in suite.situations()]
-    for frame, other in zip(frames, [*frames[1:], *frames[:1]], strict=True):
-        for progress, window, answer in drip(suite.framer, frame):
             ask(suite.framer, Window(other))
-            hold_same(
-                answer,
-                ask(suite.framer, progress.window(bytes(window.data))),
-                "two streams read in turns through one framer disturb each other",
-                data=window.data,
-                told=f"as before a question about {other!r}",
-            )
+            defect = "two streams read in turns through one framer disturb each other"
+            told = f"as before a question about {other!r}"
+            hold_same(answer, ask(suite.framer, shown), defect, data=part, told=told)
 
 
 def check_value(suite: Suite) -> None:
@@ -229,3 +219,95 @@ def _look(window: Window) -> str:
 def _state(framer: object) -> dict[str, str]:
     slots = [name for kind in type(framer).__mro__ for name in getattr(kind, "__slots__", ())]
     return {name: repr(getattr(framer, name, None)) for name in (*getattr(framer, "__dict__", ()), *slots)}
+
+
+# Writing -------------------------------------------------------------------------------------------
+
+
+def _writer(suite: Suite) -> Framer[Any]:
+    if not isinstance(suite.framer, Framer):
+        raise Untried("it cannot encode: it is a ReadCondition, not a Framer")
+    return suite.framer
+
+
+def check_round_trip(suite: Suite) -> None:
+    """A frame that is encoded is read back equal, or `encode` refuses it.
+
+    Make find and encode agree; raise EncodeError for a frame that this framing cannot carry, such as a
+    payload that contains the delimiter or a length that does not fit.
+    """
+    framer = _writer(suite)
+    read = [value for wire, _ in suite.examples for value in suite.reading(wire).values()]
+    frames = [value for value in read if not isinstance(value, Exception)]
+    written = [(frame, wire) for frame in frames if (wire := encode(framer, frame)) is not None]
+    if not written:
+        raise Untried("encode refuses every frame of the examples")
+    joined = [(frame, wire) for frame, wire in written if is_one_frame(framer, wire)]
+    if joined:
+        _check_read_back(framer, [frame for frame, _ in joined], b"".join(wire for _, wire in joined))
+    for frame in (*frames, *_telling_frames(suite, frames)):
+        if (wire := encode(framer, frame)) is not None:
+            _check_read_back(framer, [frame], wire)
+
+
+def _check_read_back(framer: Framer[Any], frames: list[Any], wire: bytes) -> None:
+    reading = read_whole(framer, wire)
+    if not same_frames(frames, reading.values()) or reading.leftover:
+        raise ConformanceError(
+            "what encode writes is read back as something else",
+            data=wire,
+            expected=f"{frames!r}, and nothing left over",
+            got=f"{reading.values()!r}, left over: {reading.leftover!r}",
+        )
+
+
+def _telling_frames(suite: Suite, frames: list[Any]) -> Iterator[Any]:
+    """Yield frames that an encoder may trip over: empty ones, and ones made of the framing's own bytes."""
+    kinds = {type(frame) for frame in frames}
+    raw = [b"", b"\0", b"\r", b"\n", b" ", b"\xff" * 3, *suite.wires[:12], *suite.spoilt(12)]
+    for data in (*raw, *(wire[-size:] for wire in suite.wires[:12] for size in (1, 2, 3))):
+        if bytes in kinds:
+            yield data
+        if str in kinds:
+            yield data.decode("latin-1")
+
+
+def check_foreign_frames(suite: Suite) -> None:
+    """A frame of any other kind is refused with EncodeError, or written so that it can be read.
+
+    Raise EncodeError for a frame that this framing cannot carry, such as one of another type.
+    """
+    framer = _writer(suite)
+    for frame in (*FRAMES, (), (1,), ("a", "b", "c"), object(), [object()], {1: object()}):
+        if (wire := encode(framer, frame)) is None:
+            continue
+        reading = read_whole(framer, wire)
+        refused = [value for value in reading.values() if isinstance(value, Exception)]
+        if refused or reading.malformed or reading.leftover:
+            raise ConformanceError(
+                "what encode writes cannot be read",
+                data=wire,
+                expected=f"a frame, or EncodeError for {frame!r}",
+                got=str(reading),
+            )
+
+
+def check_wide_buffers(suite: Suite) -> None:
+    """A buffer is written by its bytes, however wide the items are that its `len` counts.
+
+    Begin encode with frame = bytes_of(frame), from framestream.
+    """
+    framer = _writer(suite)
+    tried = False
+    for frame in (b"twelve bytes", b"12345678", *_telling_frames(suite, [b""])):
+        if len(frame) % 4 == 0 and frame and (expected := encode(framer, frame)) is not None:
+            tried = True
+            written = encode(framer, memoryview(frame).cast("I"))
+            if written not in (None, expected):
+                raise ConformanceError(
+                    "a buffer with wide items is not written as its bytes",
+                    data=written,
+                    expected=f"{expected!r}, as for {frame!r}, or EncodeError",
+                )
+    if not tried:
+        raise Untried("its frames are not bytes")

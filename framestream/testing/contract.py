@@ -56,8 +56,8 @@ class ConformanceError(AssertionError):
         self.defect = defect
         self.data = b"".join(chunks) if data is None and chunks is not None else data
         self.chunks = chunks
-        self.expected = str(expected)
-        self.got = str(got)
+        self.expected = _text(expected)
+        self.got = _text(got)
         self.hint = hint
 
     def __str__(self) -> str:
@@ -265,12 +265,9 @@ def describe_chunks(chunks: Sequence[bytes]) -> str:
 
 
 def describe_framer(framer: object) -> str:
-    """Name a framer by its spec string, or by its class if it cannot even print itself."""
-    try:
-        text = str(framer)
-        return type(framer).__name__ if not text or " object at 0x" in text else text
-    except Exception as error:  # noqa: BLE001  # the framer under test may be broken in any way
-        return f"{type(framer).__name__} (str() raises {describe_error(error)})"
+    """Name a framer by its spec string, or by its class if it has none."""
+    text = _text(framer)
+    return type(framer).__name__ if not text or " object at 0x" in text else text
 
 
 def describe_error(error: BaseException) -> str:
@@ -333,6 +330,14 @@ def _show_bytes(data: bytes) -> str:
         return repr(bytes(data))
     half = _SHOWN_BYTES // 2
     return f"{bytes(data[:half])!r} ... {bytes(data[-half:])!r} ({len(data)} bytes)"
+
+
+def _text(value: object) -> str:
+    """Return the text of something that belongs to the framer under test, which may be broken in any way."""
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001
+        return f"{type(value).__name__} (str() raises {describe_error(error)})"
 
 
 def _shorten(text: str, most: int = 300) -> str:

@@ -1,6 +1,6 @@
 """Two drivers for one stream, and their comparison.
 
-`read_chunks` implements the contract literally, with no buffer, limits or optimisation. `transcript`
+`read_whole` implements the contract literally, with no buffer, limits or optimisation. `transcript`
 records everything that a `FrameDecoder` returns. They share only the code that asks one question, so that
 neither can hide a fault of the other.
 """
@@ -15,17 +15,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder, OnOversize
 from framestream.errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, PayloadError
-from framestream.framer import NeedMore, ReadCondition
+from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.framers.answers import decoder_of
 from framestream.iterate import feed
-from framestream.testing.contract import (
-    Answer,
-    ConformanceError,
-    Progress,
-    ask,
-    describe_error,
-    is_padding,
-)
+from framestream.testing.contract import ConformanceError, ask, describe_error, is_padding
 
 By: TypeAlias = Literal["frame", "place", "batch", "part", "mixed"]
 
@@ -33,12 +26,9 @@ WAYS: tuple[By, ...] = ("frame", "batch", "part", "mixed")
 POLICIES: tuple[OnOversize, ...] = ("raise", "discard", "truncate", "close")
 UNLIMITED = 1 << 80  # more than a length field of eight bytes can declare
 
-# The window begins elsewhere at every question, as it does when a decoder's buffer moves.
-_SHIFTS = (0, 5, 2)
-
 
 class Cut(NamedTuple):
-    """One frame as `read_chunks` cut it; places count from the start of the stream."""
+    """One frame as `read_whole` cut it; places count from the start of the stream."""
 
     start: int
     payload_start: int
@@ -50,7 +40,7 @@ class Cut(NamedTuple):
 
 @dataclass
 class Reading:
-    """The result of `read_chunks` for a stream.
+    """The result of `read_whole` for a stream.
 
     Attributes:
         cuts: the frames, in order.
@@ -80,110 +70,45 @@ class Reading:
         return f"{self.values()!r}, then {outcome}"
 
 
-def read_chunks(
-    framer: ReadCondition[Any],
-    chunks: Iterable[bytes],
-    *,
-    before: bytes = b"",
-    mutable: bool = False,
-    ends: bool = True,
-) -> Reading:
-    """Cut a stream that arrives in chunks, and then ends unless `ends` is false.
+def read_whole(framer: ReadCondition[Any], data: bytes, *, ends: bool = True) -> Reading:
+    """Cut a stream that has arrived completely, and then ends unless `ends` is false."""
+    reading, start = Reading(), 0
+    no_end_at = -1  # where the stream must not end, since the frame before was not final
 
-    Args:
-        framer: the condition to ask.
-        chunks: the stream.
-        before: bytes to show in the window before the frame; they belong to other frames.
-        mutable: whether the window shows a bytearray instead of bytes.
-        ends: whether the framer is told of the end.
-    """
-    reader = _Reader(framer, before, bytearray if mutable else bytes)
-    for chunk in chunks:
-        reader.data += chunk
-        reader.read(eof=False)
-    if ends:
-        reader.read(eof=True)
-    reader.reading.leftover = reader.data[reader.start :]
-    return reader.reading
+    def end(outcome: str, place: int) -> Reading:
+        reading.outcome, reading.offset, reading.leftover = outcome, place, data[start:]
+        return reading
 
-
-class _Reader:
-    """One pass of one framer over one stream."""
-
-    def __init__(self, framer: ReadCondition[Any], before: bytes, kind: type[bytes | bytearray]) -> None:
-        self.framer = framer
-        self.before = before
-        self.kind = kind
-        self.data = b""
-        self.reading = Reading()
-        self.no_end_at = -1  # where the stream must not end, since the frame before was not final
-        self._begin(0)
-
-    def _begin(self, start: int) -> None:
-        self.start = start
-        self.progress = Progress()
-        self.asked = -1  # number of bytes when `find` was last asked about this frame
-        self.span: tuple[Any, ...] | None = None
-
-    def read(self, *, eof: bool) -> None:
-        """Cut the frames that are complete by now."""
-        while not self.reading.outcome:
-            answer = self._answer(eof)
-            if isinstance(answer, tuple) and self.start + answer[2] <= len(self.data):
-                self._take(answer, eof)
-            elif isinstance(answer, FramingError):
-                self._end(type(answer).__name__, self.start + (answer.position or 0))
-            elif eof:
-                is_whole = self.start == len(self.data) != self.no_end_at
-                self._end("end" if is_whole else IncompleteFrame.__name__, self.start)
-            else:
-                break
-
-    def _answer(self, eof: bool) -> Answer | None:
-        """Return the known extent, asking again if there is reason to; None if it is unknown."""
-        there = len(self.data) - self.start
-        if self.span is not None:
-            return self.span
-        if not eof and (there < self.progress.size or there == self.asked):
-            return None
-        if there == 0 and not self.framer.can_be_empty:
-            return None
-        self.asked = there
-        before = self.before[: _SHIFTS[there % 3]]
-        window = self.progress.window(self.data[self.start :], before, eof=eof, kind=self.kind)
-        answer = ask(self.framer, window)
-        if isinstance(answer, NeedMore):
-            self.progress.note(answer)
-        elif isinstance(answer, tuple):
-            self.span = answer
-        return answer
-
-    def _take(self, span: tuple[Any, ...], eof: bool) -> None:
-        start = self.start
-        first, stop, end = (start + index for index in span[:3])
-        if is_padding(span):
-            self.reading.padding.append(start)
-            return self._begin(end)
-        payload, how = self.data[first:stop], decoder_of(self.framer, span)
-        if not self.data.endswith(how.trailer, stop, end):
-            return self._end(FramingError.__name__, stop)
+    while True:
+        rest, at_end = data[start:], False
+        answer = ask(framer, Window(rest)) if rest or framer.can_be_empty else None
+        if ends and isinstance(answer, NeedMore):
+            answer, at_end = ask(framer, Window(rest, eof=True)), True
+        if isinstance(answer, FramingError):
+            return end(type(answer).__name__, start + (answer.position or 0))
+        if not isinstance(answer, tuple) or answer[2] > len(rest):
+            is_whole = not rest and start != no_end_at
+            return end("" if not ends else "end" if is_whole else IncompleteFrame.__name__, start)
+        begin = start
+        first, stop, start = (begin + index for index in answer[:3])
+        if is_padding(answer):
+            reading.padding.append(begin)
+            continue
+        payload, how = data[first:stop], decoder_of(framer, answer)
+        if not data.endswith(how.trailer, stop, start):
+            start = begin
+            return end(FramingError.__name__, stop)
         try:
             value = how.decode(payload)
         except Exception as error:  # noqa: BLE001  # whatever it raises, the payload is at fault
             value = error
-        if not how.final:
-            self.no_end_at = end
-        self._begin(end)
+        no_end_at = no_end_at if how.final else start
         if isinstance(value, FramingError):
-            return self._end(type(value).__name__, start)
-        self.reading.cuts.append(Cut(start, first, stop, end, payload, value))
+            return end(type(value).__name__, begin)
+        reading.cuts.append(Cut(begin, first, stop, start, payload, value))
         # Of frames without bytes one is enough: they would never end.
-        if self.framer.can_be_empty and (end == start or (eof and end == len(self.data))):
-            self._end("end", end)
-        return None
-
-    def _end(self, outcome: str, place: int) -> None:
-        self.reading.outcome, self.reading.offset = outcome, place
+        if framer.can_be_empty and (start == begin or (at_end and start == len(data))):
+            return end("end", start)
 
 
 class Event(NamedTuple):

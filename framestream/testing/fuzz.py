@@ -33,7 +33,7 @@ from framestream.testing.driver import (
     Reading,
     Transcript,
     difference,
-    read_chunks,
+    read_whole,
     transcript,
 )
 from framestream.testing.strategies import chunkings, spoilt_streams
@@ -185,7 +185,7 @@ def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: Any) -> Trans
     if isinstance(way, dict):
         expected, got = transcript(framer, whole, **way), transcript(framer, chunks, **way)
     else:
-        expected = read_chunks(framer, whole)
+        expected = read_whole(framer, whole[0])
         got = transcript(framer, chunks, by="mixed", seed=way, max_frame_size=UNLIMITED)
     if unlike := difference(expected, got):
         defect = "two readings of the same bytes disagree"

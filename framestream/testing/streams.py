@@ -20,8 +20,7 @@ from framestream.testing.driver import (
     Reading,
     Transcript,
     difference,
-    read_chunks,
-    same_frame,
+    read_whole,
     same_frames,
     transcript,
 )
@@ -31,7 +30,13 @@ _TAKEN = (
     "a condition that reports settled payload is shown the frame without it: window.start has moved on "
     "and window.taken bytes are gone"
 )
-_HOW = {"frame": "one at a time", "batch": "in batches", "part": "in parts", "mixed": "in mixed ways"}
+# How frames are read, and how to mend it if that gives others.
+_HOW = {
+    "frame": ("one at a time", ""),
+    "batch": ("in batches", "split must agree with find; see check 'split'"),
+    "part": ("in parts", _TAKEN),
+    "mixed": ("in mixed ways", _TAKEN),
+}
 
 
 def check_examples(suite: Suite) -> None:
@@ -53,25 +58,6 @@ def check_examples(suite: Suite) -> None:
             )
 
 
-def check_chunking(suite: Suite) -> None:
-    """Every chunking of a stream gives the same frames, the same outcome and the same leftover.
-
-    Let resume not move past what may be the beginning of a delimiter, and a memo not hold indices of
-    window.data, because the window moves: count from window.start.
-    """
-    for wire in suite.wires:
-        whole = suite.reading(wire)
-        for number, chunks in enumerate(suite.chunkings(wire)):
-            got = read_chunks(suite.framer, chunks, before=wire[-5:], mutable=number % 2 == 1)
-            if not same_frame(whole, got):
-                raise ConformanceError(
-                    "the frames depend on how the bytes were cut into chunks",
-                    chunks=chunks,
-                    expected=f"{whole}, as in one chunk",
-                    got=got,
-                )
-
-
 def check_split(suite: Suite) -> None:
     """`split` cuts the same frames as repeated `find` and `decode`, and stops in the same place.
 
@@ -81,7 +67,7 @@ def check_split(suite: Suite) -> None:
     for wire in (*suite.wires, *suite.spoilt(24)):
         broken = [wire[:size] for size in prefix_lengths(len(wire))[:-1:2]]
         for data in (wire, wire + wire, *broken, *(wire + part for part in broken[1::2])):
-            _check_split(suite.framer, data, read_chunks(suite.framer, [data], ends=False), eof=False)
+            _check_split(suite.framer, data, read_whole(suite.framer, data, ends=False), eof=False)
         _check_split(suite.framer, wire, suite.reading(wire), eof=True)
 
 
@@ -131,8 +117,12 @@ def check_spec_string(suite: Suite) -> None:
         )
 
 
-def check_decoder(suite: Suite) -> None:
-    """Frame by frame, in batches, in parts and in any mixture, a decoder reads the same frames."""
+def check_chunking(suite: Suite) -> None:
+    """Frame by frame, in batches, in parts and in any mixture, every chunking gives the same frames and the same rest.
+
+    Let resume not move past what may be the beginning of a delimiter, and a memo not hold indices of
+    window.data, because the window moves: count from window.start.
+    """
     for wire, _ in suite.examples:
         _hold(suite, suite.reading(wire), suite.chunkings(wire))
 
@@ -216,7 +206,7 @@ def check_bad_frames(suite: Suite) -> None:
     for one in bad[:3]:
         short, long = good[0], good[-1]
         for frames in ([one, long], [long, one], [short, one, long], [one, one, short, long, one, one]):
-            reading = read_chunks(framer, [b"".join(frames)])
+            reading = read_whole(framer, b"".join(frames))
             if [cut.stop - cut.start for cut in reading.cuts] == [len(frame) for frame in frames]:
                 tried = True
                 _check_neighbours(suite, frames, reading, [known[frame] for frame in frames])
@@ -279,11 +269,11 @@ def _hold(
         got = transcript(suite.framer, chunks, by=by, seed=number, max_frame_size=limit)
         if unlike := difference(expected, got):
             raise ConformanceError(
-                f"read {_HOW[by]}, this chunking gives another transcript",
+                f"read {_HOW[by][0]}, this chunking gives another transcript",
                 chunks=chunks,
                 expected=unlike[0],
                 got=unlike[1],
-                hint="split must agree with find; see check 'split'" if by == "batch" else _TAKEN,
+                hint=_HOW[by][1],
             )
 
 

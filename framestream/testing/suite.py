@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 from framestream.framer import ReadCondition, check_condition
 from framestream.testing.contract import ConformanceError, encode, is_one_frame
-from framestream.testing.driver import Cut, Reading, read_chunks, same_frames
+from framestream.testing.driver import Cut, Reading, read_whole, same_frames
 
 Examples: TypeAlias = "Mapping[bytes, list[Any]] | Iterable[tuple[bytes, list[Any]]]"
 Malformed: TypeAlias = "Mapping[bytes, str] | Iterable[bytes | tuple[bytes, str]]"
@@ -125,7 +125,7 @@ class Suite:
     def reading(self, wire: bytes) -> Reading:
         """Return what the literal driver makes of a stream that has arrived completely."""
         if wire not in self._readings:
-            self._readings[wire] = read_chunks(self.framer, [wire])
+            self._readings[wire] = read_whole(self.framer, wire)
         return self._readings[wire]
 
     def cuts(self) -> Iterator[tuple[bytes, Cut]]:
