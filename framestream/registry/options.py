@@ -10,26 +10,20 @@ from inspect import BoundArguments, signature
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from framestream.errors import SpecError
-from framestream.framer import (
-    ESCAPES,
-    UNITS,
-    Option,
-    ReadCondition,
-    format_value,
-    is_condition_type,
-    options_of,
-)
-from framestream.registry.grammar import Spec, Value, Word, did_you_mean
+from framestream.framer import ReadCondition
+from framestream.registry.grammar import NESTED_OPTIONS, Spec, Value, Word, did_you_mean
+from framestream.spec import ESCAPES, UNITS, Option, format_value, is_condition_type, options_of
 
 _TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 _BOOLEANS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 
-_INTEGER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\s*([A-Za-z]*)")
-_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
+# Compiled on first use: a spec without options needs neither.
+_INTEGER = r"([+-]?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\s*([A-Za-z]*)"
+_ESCAPE = r"(?s)\\(x[0-9a-fA-F]{2}|.|$)"
 
 
 def _integer(word: Word) -> int:
-    match = _INTEGER.fullmatch(word.text)
+    match = re.fullmatch(_INTEGER, word.text)
     if match is None:
         raise ValueError
     digits = match[2].replace("_", "")
@@ -48,7 +42,7 @@ def _text(word: Word, byte: int = 0) -> str:
         code = int(escape[1:], 16)
         return chr(code if code < 128 else code + byte)
 
-    return word.text if word.quote == "'" else _ESCAPE.sub(character, word.text)
+    return word.text if word.quote == "'" else re.sub(_ESCAPE, character, word.text)
 
 
 def _bytes(word: Word) -> bytes:
@@ -188,9 +182,6 @@ def describe_options(factory: Any) -> tuple[OptionInfo, ...]:
 
 
 # From a tree to a framer -----------------------------------------------------------------------
-
-NESTED_OPTIONS = "between parentheses, options after the first are written key=value"
-"""The hint for the commonest mistake in a nested spec."""
 
 
 def flags_of(factory: Callable[..., Any]) -> set[str]:
