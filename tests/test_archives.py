@@ -353,6 +353,14 @@ def test_an_index_gives_every_frame_by_its_number(tmp_path: Path, name: str, job
         assert all(split.is_exact for split in plan(path, framer, parts=4))
 
 
+def test_a_loader_of_pytorch_takes_an_archive(tmp_path: Path) -> None:
+    data = pytest.importorskip("torch.utils.data", reason="PyTorch is not installed")
+    write(tmp_path / "file", ({"n": n} for n in range(50_000)), Msgpack())
+    for workers in (0, 2):
+        loader = data.DataLoader(Archive(tmp_path / "file", Msgpack()), batch_size=500, num_workers=workers)
+        assert [n for batch in loader for n in batch["n"].tolist()] == list(range(50_000))
+
+
 def test_a_stale_index_is_refused_with_the_reason(tmp_path: Path) -> None:
     path, data, framer = a_file(tmp_path, "prefix")
     with pytest.raises(ArchiveError, match="no index"):

@@ -21,6 +21,7 @@ from framestream.iterate import condition_of
 
 # Splits are small here, so that there is progress to report.
 _SIZE: Final = 1 << 25
+_KEPT: Final = 16  # blocks between two marks
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Archive(Sequence[Any]):
 
     It needs the index that `Archive.index` or `framestream index` makes. PyTorch and Hugging Face call this a
     map-style data set; it can be pickled, and each process then reads for itself. Reading a frame reads
-    about 64 KiB, and keeps them for the next.
+    about 64 KiB; the frames of the last 16 of these blocks are kept.
 
     Args:
         url: a path, or a URL that fsspec opens.
@@ -60,7 +61,7 @@ class Archive(Sequence[Any]):
             reason = f"there is no index next to it ({INDEX}): make one with `framestream index`"
             raise ArchiveError(reason, url=self.source.url)
         self._index = index
-        self._block: tuple[int, list[Any]] = (-1, [])
+        self._blocks: dict[int, list[Any]] = {}
 
     def __len__(self) -> int:
         return self._index.count
@@ -80,11 +81,14 @@ class Archive(Sequence[Any]):
         if isinstance(index, slice):
             return self.__getitems__(range(*index.indices(len(self))))
         block, place = self._place(index)
-        if self._block[0] != block:
-            self._block = block, self._frames(block)
-        if place >= len(self._block[1]):
+        frames = self._blocks.get(block)
+        if frames is None:
+            if len(self._blocks) == _KEPT:
+                del self._blocks[next(iter(self._blocks))]
+            frames = self._blocks[block] = self._frames(block)
+        if place >= len(frames):
             raise self._is_wrong(index)
-        frame = self._block[1][place]
+        frame = frames[place]
         if isinstance(frame, _Bad):
             raise frame.error
         return frame
@@ -140,7 +144,7 @@ class Archive(Sequence[Any]):
         return list(divide(self.source, self._framer, size, max_frame_size=limit, index=self._index))
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_block": (-1, [])}
+        return self.__dict__ | {"_blocks": {}}
 
 
 def _between(marks: Sequence[int], block: int, end: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, U
 from framestream.checks import check_choice, check_count
 from framestream.errors import EncodeError, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
-from framestream.framers.regex_pattern import MOST_STEPS, TOO_MANY, Analysis, analyse
+from framestream.framers.regex_pattern import MOST_STEPS, Analysis, analyse
 from framestream.framers.values import Interned
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Regex(Framer[T], metaclass=Interned):
         try:
             analysis = self._analysis
             if self.engine == "re" and analysis.steps > MOST_STEPS:
-                steps = analysis.steps if analysis.steps < TOO_MANY else "more than 4 billion"
+                steps = analysis.steps if analysis.steps < 1 << 32 else "more than 4 billion"
                 raise ValueError(
                     f"it may take {steps} steps at one byte, limit {MOST_STEPS}; choose"
                     ' engine="re2" (pip install google-re2), or repeat less'

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, reduce
 from importlib import import_module
 from itertools import count, groupby
 from typing import Any, Final, NamedTuple
@@ -30,7 +30,6 @@ MOST_STEPS: Final = 1000
 
 _UNBOUNDED: Final[int] = int(_parser.MAXREPEAT)
 _MOST_WORDS: Final = 64
-TOO_MANY: Final = 1 << 32
 _EVERY_BYTE: Final = bytes(range(256))
 
 # What a part can stand next to without parentheses: nothing, other parts, or also a count of repeats.
@@ -75,41 +74,35 @@ def _one_of(allowed: frozenset[int]) -> Node:
     return Node(text, 1, 1, 1, 1, _few(bytes((byte,)) for byte in allowed), _ATOM)
 
 
-def _series(parts: list[Node]) -> Node:
-    """Return the properties of parts in a sequence."""
-    if len(parts) == 1:
-        return parts[0]
-    ways, steps = 1, 0
-    words: frozenset[bytes] | None = _NO_BYTES
-    for part in parts:
-        steps = min(steps + ways * part.steps, TOO_MANY)
-        ways = min(ways * part.ways, TOO_MANY)
-        words = _joined(words, part.words)
+def _then(one: Node, other: Node) -> Node:
+    """Return the properties of a part with another one after it."""
+    words = None
+    if one.words is not None and other.words is not None:
+        words = _few(first + second for first in one.words for second in other.words)
     return Node(
-        "".join(part.beside(_SERIES) for part in parts),
-        sum(part.least for part in parts),
-        sum(part.most for part in parts),
-        ways,
-        steps,
+        one.beside(_SERIES) + other.beside(_SERIES),
+        one.least + other.least,
+        one.most + other.most,
+        one.ways * other.ways,
+        one.steps + one.ways * other.steps,
         words,
-        refused=_first(part.refused for part in parts),
-        loose=parts[-1].loose if parts else "",
+        refused=one.refused or other.refused,
+        loose=other.loose,
     )
 
 
-def _choice(options: list[Node]) -> Node:
+def _either(one: Node, other: Node) -> Node:
     """Return the properties of a choice: the first alternative that leads to a match."""
-    words = [option.words for option in options]
     return Node(
-        "|".join(option.text for option in options),
-        min(option.least for option in options),
-        max(option.most for option in options),
-        min(sum(option.ways for option in options), TOO_MANY),
-        min(sum(option.steps for option in options), TOO_MANY),
-        None if None in words else _few(word for some in words for word in some or ()),
+        f"{one.text}|{other.text}",
+        min(one.least, other.least),
+        max(one.most, other.most),
+        one.ways + other.ways,
+        one.steps + other.steps,
+        None if one.words is None or other.words is None else _few(one.words | other.words),
         _CHOICE,
-        _first(option.refused for option in options),
-        _first(option.loose for option in options),
+        one.refused or other.refused,
+        one.loose or other.loose,
     )
 
 
@@ -135,22 +128,22 @@ def _repeat(part: Node, least: int, most: int, lazy: bool) -> Node:
             f"the frame ends at the shortest match, so {text} at the end never goes beyond"
             f" {least}; write {instead}, or add what stands after it"
         )
-    words: frozenset[bytes] | None = None
-    ways = steps = TOO_MANY
+    repeated = part
     if not refused and part.most * most <= LONGEST:
-        # Each further round is tried from every way the rounds before it matched.
-        ways, steps, words = 0, 0, frozenset()
-        reached = 1
-        rounds: frozenset[bytes] | None = _NO_BYTES
-        for number in range(most + 1):
-            if number >= least:
-                ways = min(ways + reached, TOO_MANY)
-                words = None if words is None or rounds is None else _few(words | rounds)
-            if number < most:
-                steps = min(steps + reached * part.steps, TOO_MANY)
-            reached = min(reached * part.ways, TOO_MANY)
-            rounds = _joined(rounds, part.words)
-    return Node(text, part.least * least, part.most * most, ways, steps, words, refused=refused, loose=loose)
+        # a{2,4} is aa(|a(|a)): each further round is tried from every way that the rounds before it matched.
+        repeated, one_round = _NOTHING, part._replace(text="")
+        for number in range(most, 0, -1):
+            repeated = _then(one_round, repeated)
+            if number > least:
+                repeated = _either(_NOTHING, repeated)._replace(text="")
+    return repeated._replace(
+        text=text,
+        least=part.least * least,
+        most=part.most * most,
+        binding=_SERIES,
+        refused=refused,
+        loose=loose,
+    )
 
 
 def _spell_repeat(part: Node, least: int, most: int, lazy: bool) -> str:
@@ -163,20 +156,9 @@ def _spell_repeat(part: Node, least: int, most: int, lazy: bool) -> str:
     return part.beside(_ATOM) + counts + ("?" if lazy and least < most else "")
 
 
-def _first(texts: Iterable[str]) -> str:
-    return next(filter(None, texts), "")
-
-
 def _few(words: Iterable[bytes]) -> frozenset[bytes] | None:
     together = frozenset(words)
     return together if len(together) <= _MOST_WORDS else None
-
-
-def _joined(first: frozenset[bytes] | None, second: frozenset[bytes] | None) -> frozenset[bytes] | None:
-    """Return every word of the first set with every word of the second after it."""
-    if first is None or second is None:
-        return None
-    return _few(one + other for one in first for other in second)
 
 
 def _spell_byte(byte: int) -> str:
@@ -186,8 +168,7 @@ def _spell_byte(byte: int) -> str:
     return character if character.isalnum() or character in " _" else f"\\{character}"
 
 
-_NO_BYTES: Final = frozenset((b"",))
-_NOTHING: Final = _series([])
+_NOTHING: Final = Node("", 0, 0, 1, 0, frozenset((b"",)))
 
 # From the standard library's tree ---------------------------------------------------------------
 
@@ -233,14 +214,14 @@ def _tree(tree: Any, flags: int, names: dict[int, str], *, needed: bool) -> Node
         part = _node(code, argument, flags, names, needed=at_the_beginning)
         if not at_the_beginning or part != _NOTHING:
             parts.append(part)
-    return _series(parts)
+    return reduce(_then, parts) if parts else _NOTHING
 
 
 def _node(code: Any, argument: Any, flags: int, names: dict[int, str], *, needed: bool) -> Node:
     op = str(code)
     if op == "BRANCH":
         options = [_tree(option, flags, names, needed=needed) for option in argument[1]]
-        return _NOTHING if needed and _NOTHING in options else _choice(options)
+        return _NOTHING if needed and _NOTHING in options else reduce(_either, options)
     if op == "SUBPATTERN":
         number, added, removed, tree = argument
         part = _tree(tree, (flags | added) & ~removed, names, needed=needed)

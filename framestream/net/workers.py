@@ -26,8 +26,8 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
+from framestream.framers.combined import Mapped
 from framestream.framers.delimiter import Line
-from framestream.framers.mapped import Mapped
 from framestream.net.server import Server, Service
 from framestream.net.stats import ServerStats
 from framestream.net.streams import open_stream
@@ -91,12 +91,7 @@ async def _serve(
     server = Server(endpoint, service, sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server))
-
-    def ask_for_successor() -> None:
-        with contextlib.suppress(FramestreamError):
-            control.send(None)
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ask_for_successor)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _tell, control, None)  # it asks for a successor
     try:
         while (request := await control.read()) is None:  # the whole service leaves
             server.leave()
@@ -108,7 +103,7 @@ async def _serve(
     signal.setitimer(signal.ITIMER_REAL, drain_timeout + KILL_DELAY)
     await server.aclose(drain_timeout=drain_timeout)
     reports.cancel()
-    await _send(control, asdict(server.stats))
+    _tell(control, asdict(server.stats))
     await control.aclose()
 
 
@@ -120,13 +115,14 @@ async def _report(control: IOStream, server: Server) -> None:
         took = time.process_time() - started
         if told != stats:
             told = stats
-            await _send(control, asdict(told))
+            with contextlib.suppress(FramestreamError):
+                await control.send(asdict(told))
         await asyncio.sleep(max(REPORT_INTERVAL, took / REPORT_SHARE))
 
 
-async def _send(control: IOStream, message: dict[str, Any] | ShutdownRequest) -> None:
-    with contextlib.suppress(FramestreamError):
-        await control.send(message)
+def _tell(control: IOStream, message: dict[str, Any] | ShutdownRequest | None) -> None:
+    with contextlib.suppress(FramestreamError):  # the other side is gone
+        control.send(message)
 
 
 # In the parent
@@ -221,12 +217,11 @@ class Worker:
 
     def leave(self) -> None:
         """Have its server leave: its handlers see that it is not ready any more."""
-        with contextlib.suppress(FramestreamError):
-            self._control.send(None)
+        _tell(self._control, None)
 
     async def shut_down(self, drain_timeout: float, *, take_backlog: bool = True) -> None:
         """Ask it to shut down, wait until it has, and kill the process if it does not."""
-        await _send(self._control, (drain_timeout, take_backlog))
+        _tell(self._control, (drain_timeout, take_backlog))
         try:
             async with asyncio.timeout(drain_timeout + KILL_DELAY):
                 await self.ended.wait()

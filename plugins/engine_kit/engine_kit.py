@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -113,14 +113,19 @@ def spoilt(tmp_path: Path) -> Path:
     return path
 
 
-def deadly(flag: Path) -> ReadCondition[str]:
-    """Return a framer of lines that kills the process in which it meets a certain one, the first time."""
-    return Mapped(Line(), partial(_kill_once, str(flag)))
+def kill() -> None:
+    """Kill this process."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _kill_once(flag: str, line: str) -> str:
+def deadly(flag: Path, die: Callable[[], object] = kill) -> ReadCondition[str]:
+    """Return a framer of lines that dies when it meets a certain one, the first time."""
+    return Mapped(Line(), partial(_die_once, str(flag), die))
+
+
+def _die_once(flag: str, die: Callable[[], object], line: str) -> str:
     if line.startswith(f"line {FRAMES - 100} "):
         with suppress(FileExistsError):
             os.close(os.open(flag, os.O_CREAT | os.O_EXCL))
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
     return line

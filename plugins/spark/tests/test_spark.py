@@ -43,6 +43,13 @@ def sail():
 
 
 @contextmanager
+def sail_cluster():
+    """Yield a session of Sail with workers: threads of its own process, which repeat a task that failed."""
+    with patch.dict(os.environ, SAIL_MODE="local-cluster"), sail() as session:
+        yield session
+
+
+@contextmanager
 def jvm():
     """Yield a session in two threads of a JVM, which finds the data source by itself."""
     if shutil.which("java") is None:
@@ -107,6 +114,17 @@ def test_a_killed_worker_changes_nothing(case, folder, spark, tmp_path, request)
     frame = read_frames(spark, url, kit.deadly(tmp_path / "killed"), size=kit.SIZE, **options)
     assert kit.expected("text") == kit.in_order(dicts(frame))
     assert (tmp_path / "killed").exists()
+
+
+@pytest.mark.parametrize("spark", [sail_cluster], ids=["sail"], indirect=True)
+@pytest.mark.parametrize("case", ["text", "s3-text"])
+def test_a_task_that_dies_on_sail_changes_nothing(case, folder, spark, tmp_path, request):
+    """Outside Kubernetes, Sail has no process that could be killed."""
+    url = kit.CASES[case][1].format(folder=folder)
+    options = kit.options_for(case, request)
+    frame = read_frames(spark, url, kit.deadly(tmp_path / "dead", sys.exit), size=kit.SIZE, **options)
+    assert kit.expected("text") == kit.in_order(dicts(frame))
+    assert (tmp_path / "dead").exists()
 
 
 def test_bad_frames_are_raised_skipped_or_told(spoilt, spark):
