@@ -288,7 +288,7 @@ def test_a_header_that_is_none_is_a_mistake_in_the_command(framestream, tmp_path
     ("spec", "question", "command", "complaint"),
     [
         ("line", b"one\n", "false", "false ended with exit status 1"),
-        ("line", b"one\n", "./script", "./script cannot be started: No such file or directory"),
+        ("line", b"one\n", "./script", "./script cannot be started: no such file or directory"),
         ("line", b"one\n", "printf 'a\\nb\\n'", "printf gave no answer that line can send: payload of 3"),
         ("msgpack", b"\x01", "echo notjson", "echo gave no JSON: Expecting value: line 1 column 1"),
         ("line", b"one\n", "yes", "yes gave more than 100 bytes, the limit of --max-size"),

@@ -219,7 +219,7 @@ def growth_below(limit: float) -> Iterator[None]:
 @pytest.mark.parametrize("feed", ["receive_data", "get_buffer", "borrow"])
 @pytest.mark.parametrize("name", ["length-prefix", "line"])
 def test_bytes_that_trickle_in_take_little_more_than_themselves(name: str, feed: str, read: str) -> None:
-    condition, wire = SLOW[name](8_000)
+    condition, wire = SLOW[name](4_000)
     decoder, kept = FrameDecoder(), bytearray(1)
     ask = partial(decoder.next_batch if read == "next_batch" else decoder.next_frame, condition)
     with growth_below(2.5 * len(wire) + 32_768):
