@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from inspect import Parameter, signature
-from typing import Any, Final, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Final, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from framestream.errors import SpecError
 from framestream.framer import ReadCondition
@@ -61,7 +62,7 @@ def options_of(factory: Any) -> tuple[Option, ...]:
             default = make_default()
         variadic = parameter.kind is Parameter.VAR_POSITIONAL
         hint = hints.get(name, Any)
-        members = tuple(_members(hint))
+        members, repeat = zip(*leaves(hint), strict=True)
         options.append(
             Option(
                 key="max" if name == "max_size" and "max" not in parameters else name.replace("_", "-"),
@@ -70,7 +71,7 @@ def options_of(factory: Any) -> tuple[Option, ...]:
                 default=() if variadic else default,
                 kind=parameter.kind,
                 required=default is Parameter.empty and not variadic,
-                repeats=variadic or any(get_origin(member) is tuple for member in members),
+                repeats=variadic or any(repeat),
                 holds_framers=any(map(is_condition_type, members)),
             )
         )
@@ -83,14 +84,18 @@ def is_condition_type(hint: Any) -> bool:
     return isinstance(bare, type) and issubclass(bare, ReadCondition)
 
 
-def _members(hint: Any) -> Iterator[Any]:
-    """Yield a hint and its parts: the members of a union or a tuple, the type in an annotation."""
-    yield hint
+def leaves(hint: Any, *, several: bool = False) -> Iterator[tuple[Any, bool]]:
+    """Yield the types that a hint allows, its unions and tuples taken apart, each with whether it may repeat."""
+    origin, arguments = get_origin(hint), get_args(hint)
     if isinstance(hint, TypeVar):
-        yield from _members(hint.__bound__)
-    elif not is_condition_type(hint) and get_origin(hint) is not Callable:
-        for member in get_args(hint):
-            yield from _members(member)
+        yield from leaves(hint.__bound__ or object, several=several)
+    elif origin is Annotated or origin is tuple:
+        yield from leaves(arguments[0], several=several or origin is tuple)
+    elif origin is Union or origin is UnionType:
+        for member in arguments:
+            yield from leaves(member, several=several)
+    else:
+        yield hint, several
 
 
 def _values_of(condition: ReadCondition[Any]) -> list[tuple[Option, Any, bool]]:
