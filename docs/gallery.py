@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from framestream import FramingError, available_framers, get_framer, plugins
-from framestream.cli.plugins import draw, examples_of
-from framestream.cli.quality import HIGHEST, Outcome, badge, trial
+from framestream.cli.framers import HIGHEST, Outcome, badge, draw, examples_of, trial
 from framestream.registry import FramerInfo
 from framestream.registry.options import describe_options
 from framestream.testing import SpeedReport, compare_speed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,41 +21,36 @@ BOOLEANS = st.booleans()
 WAYS = st.sampled_from(["next_frame", "next_batch"])
 
 
+def frames(
+    decoder: FrameDecoder, condition: ReadCondition[Any], chunks: Iterable[bytes], *, eof: bool = True
+) -> Iterator[Any]:
+    """Yield the frames of these chunks, and of the end after them."""
+    for chunk in [*chunks, None] if eof else chunks:
+        decoder.receive_eof() if chunk is None else decoder.receive_data(chunk)
+        while (frame := decoder.next_frame(condition)) is not NEED_DATA and frame is not END:
+            yield frame
+
+
 def cut(condition: ReadCondition[Any], *chunks: bytes, eof: bool = True) -> list[Any]:
     """Return the frames, then the error if there is one, then what is left over if anything is."""
-    decoder = FrameDecoder()
-    out: list[Any] = []
+    decoder, out = FrameDecoder(), list[Any]()
     try:
-        for chunk in chunks:
-            decoder.receive_data(chunk)
-            while (frame := decoder.next_frame(condition)) is not NEED_DATA:
-                out.append(frame)
-        if eof:
-            decoder.receive_eof()
-            while (frame := decoder.next_frame(condition)) is not END:
-                out.append(frame)
+        for frame in frames(decoder, condition, chunks, eof=eof):
+            out.append(frame)
     except FramestreamError as error:
         out.append(type(error))
-    if decoder.leftover:
-        out.append(("left", decoder.leftover))
-    return out
+    return [*out, ("left", decoder.leftover)] if decoder.leftover else out
 
 
 def told(condition: ReadCondition[Any], chunks: Iterable[bytes]) -> list[Any]:
     """Return the frames, for a bad one what it is told, and last what the stream is told if it breaks."""
-    decoder, out = FrameDecoder(), []
-    for chunk in [*chunks, None]:
-        decoder.receive_eof() if chunk is None else decoder.receive_data(chunk)
-        while True:
-            try:
-                frame = decoder.next_frame(condition)
-            except PayloadError as error:
-                frame = f"bad: {error.reason}"
-            except FramestreamError as error:
-                return [*out, str(error)]
-            if frame is NEED_DATA or frame is END:
-                break
-            out.append(frame)
+    out: list[Any] = []
+    decoder = FrameDecoder(on_payload_error=lambda error: out.append(f"bad: {error.reason}"))
+    try:
+        for frame in frames(decoder, condition, chunks):
+            out.append(frame)  # noqa: PERF402 - the bad ones stand between them
+    except FramestreamError as error:
+        out.append(str(error))
     return out
 
 
@@ -150,18 +146,9 @@ def told_by(
 
 def error(condition: ReadCondition[Any], *chunks: bytes) -> FramestreamError:
     """Return the error that reading these chunks and then the end raises."""
-    decoder = FrameDecoder()
-    try:
-        for chunk in chunks:
-            decoder.receive_data(chunk)
-            while decoder.next_frame(condition) is not NEED_DATA:
-                pass
-        decoder.receive_eof()
-        while decoder.next_frame(condition) is not END:
-            pass
-    except FramestreamError as error:
-        return error
-    raise AssertionError(f"{condition} raises nothing")
+    with pytest.raises(FramestreamError) as caught:
+        deque(frames(FrameDecoder(), condition, chunks), maxlen=0)
+    return caught.value
 
 
 def wire(framer: Framer[Any], *frames: Any) -> bytes:

@@ -30,7 +30,6 @@ from framestream import (
     UnknownFramerError,
     blocking,
 )
-from framestream._events import events
 
 LINE = Line()
 HERE = "tcp://127.0.0.1:0"
@@ -186,12 +185,6 @@ def test_the_counters_and_the_peer_are_told():
     assert repr(stream).endswith("closed>")
 
 
-def test_a_peer_that_takes_nothing_ends_a_send_in_time():
-    stream, peer = joined(write_timeout=0.05)
-    with stream, peer, pytest.raises(StreamClosed, match="took nothing"):
-        stream.write(b"x" * (64 << 20))
-
-
 def test_a_callback_that_waits_for_a_stream_is_told_instead_of_waiting_for_ever():
     said = []
 
@@ -220,17 +213,6 @@ def test_a_callback_that_ends_the_program_ends_the_call_and_no_other_stream(way_
         refused(way_out, stream.receive)
         its_peer.sendall(b"hello\n")
         assert "hello" == other.receive(timeout=20)
-
-
-def test_plugins_see_every_frame(monkeypatch):
-    seen = []
-    stream, peer = joined()
-    monkeypatch.setattr(events, "frame_received", lambda *, frame, **_: seen.append(frame))
-    with stream, peer:
-        peer.sendall(b"a\n" * 10)
-        peer.shutdown(socket.SHUT_WR)
-        assert ["a"] * 10 == list(stream)
-    assert ["a"] * 10 == seen
 
 
 INTERRUPTED = """

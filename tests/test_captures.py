@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cutting import wire
 
-from framestream import END, FRAME_END, NEED_DATA, FrameDecoder, iter_frames
+from framestream import FrameDecoder, iter_frames
+from framestream.iterate import placed_frames
 from framestream.registry import get_framer
 from framestream.testing import chunkings
 
@@ -37,19 +39,6 @@ def frames_of(name: str, spec: str) -> list[Any]:
     return list(iter_frames(capture(name), get_framer(spec)))
 
 
-def read(chunks: Iterable[bytes], spec: str, method: str = "next_frame") -> Iterator[tuple[int, Any]]:
-    """Read as chunks arrive; yield where the stream is after each item, and the item."""
-    decoder, condition, waiting = FrameDecoder(), get_framer(spec), iter(chunks)
-    while (item := getattr(decoder, method)(condition)) is not END:
-        if item is not NEED_DATA:
-            yield decoder.offset, item
-        elif chunk := next(filter(None, waiting), b""):
-            decoder.receive_data(chunk)
-        else:
-            decoder.receive_eof()
-    assert decoder.leftover == b""
-
-
 def test_the_index_lists_every_capture_and_every_recipe() -> None:
     files = {path.stem for path in (EXAMPLES / "captures").glob("*.bin")}
     assert {entry["name"] for entry in INDEX} == files == set(RECIPES)
@@ -66,21 +55,10 @@ def test_frames_end_where_the_reference_says_for_every_chunking(name: str, spec:
     data = capture(name)
     frames = frames_of(name, spec)
     assert len(frames) == count
-    expected = list(zip(RECIPES[name].cuts[spec](data), frames, strict=True))
+    places = list(pairwise([0, *RECIPES[name].cuts[spec](data)]))
     for chunks in chunkings(data, two_way=40, random=4, empty=False):
-        assert list(read(chunks, spec)) == expected
-
-
-@pytest.mark.parametrize(("name", "spec", "count"), CUTS)
-def test_frames_in_parts_are_the_same_bytes(name: str, spec: str, count: int) -> None:
-    """Join the parts of each frame: the payloads have the sizes of whole frames read without decoding."""
-    data, payloads = capture(name), [b""]
-    for _, part in read((data[i : i + 11] for i in range(0, len(data), 11)), spec, "next_part"):
-        if part is FRAME_END:
-            payloads.append(b"")
-        else:
-            payloads[-1] += part
-    assert list(map(get_framer(spec).decode, payloads[:-1])) == frames_of(name, spec)
+        placed = list(placed_frames(FrameDecoder(), get_framer(spec), chunks))
+        assert placed == list(zip(places, frames, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_what_to_install_for_headers_is_said(framestream, tmp_path):
     ("spec", "question", "command", "complaint"),
     [
         ("line", b"one\n", "false", "false ended with exit status 1"),
-        ("line", b"one\n", "./script", "./script cannot be started: No such file or directory"),
+        ("line", b"one\n", "./script", "./script cannot be started: no such file or directory"),
         ("line", b"one\n", "printf 'a\\nb\\n'", "printf gave no answer that line can send: payload of 3"),
         ("msgpack", b"\x01", "echo notjson", "echo gave no JSON: Expecting value: line 1 column 1"),
         ("line", b"one\n", "yes", "yes gave more than 100 bytes, the limit of --max-size"),

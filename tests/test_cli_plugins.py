@@ -12,7 +12,7 @@ import pytest
 from distributions import healthy, site
 
 from framestream import UnknownFramerError, get_framer, plugins
-from framestream.cli.plugins import EXAMPLES, draw
+from framestream.cli.framers import EXAMPLES, draw
 from framestream.registry.manager import FIRST_PARTY
 
 framestream = command_line.framestream

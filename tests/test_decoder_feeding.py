@@ -214,22 +214,6 @@ def borrowing(wire: bytes) -> Feeder:
     return feeder
 
 
-@pytest.mark.parametrize("kind", ["lines", "length-prefix", "bracketed"])
-def test_borrowed_bytes_are_read_by_every_condition(kind: str) -> None:
-    condition, write = PIECES[kind]
-    payloads = [b"a" * 50_000, b"b", b"c" * 40_000, b"d" * 70_000, b"e" * 10_000]
-    wire = b"".join(map(write, payloads))
-    feeder = borrowing(wire[:150_000])
-    decoder = feeder.decoder
-    assert len(decoder.peek(150_000)) == decoder.buffered == 150_000
-    frames = [decoder.next_frame(condition) for _ in range(3)]
-    assert decoder.next_frame(condition) is NEED_DATA
-    feeder.settle()
-    feeder.feed(wire[150_000:], "borrow")
-    frames += [decoder.next_frame(condition) for _ in range(2)]
-    assert [f.encode() if isinstance(f, str) else f for f in frames] == payloads
-
-
 def test_what_is_refused_in_borrowed_bytes_is_refused_at_its_place() -> None:
     with pytest.raises(FramingError, match=r"no '<' where a frame begins \(at offset 40004\)"):
         borrowing(bytes(50_000)).decoder.next_frame(Bracketed())

@@ -115,7 +115,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
 
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
-    ["hypothesis", "pytest", "command_line", "framestream.cli.cut", "framestream.cli.plugins"]
+    ["hypothesis", "pytest", "command_line", "framestream.cli.cut", "framestream.cli.framers"]
 )
 
 

@@ -16,11 +16,10 @@ from framestream.errors import EncodeError, FramerContractError, FramingError, P
 from framestream.framer import ReadCondition, Window
 from framestream.framers.amounts import Exactly
 from framestream.framers.choice import FirstOf, When
+from framestream.framers.combined import HeaderThenBody, Mapped, Nested, Sequence
 from framestream.framers.delimiter import Delimiter, Line
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.framers.mapped import Mapped, Nested
 from framestream.framers.msgpack import Msgpack
-from framestream.framers.sequence import HeaderThenBody, Sequence
 from framestream.testing import chunkings
 
 

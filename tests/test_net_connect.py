@@ -320,6 +320,14 @@ async def test_the_loops_own_pipes_to_a_program_push_only_while_that_is_wanted()
     assert not side.data
 
 
+@pytest.mark.parametrize("left", [0, 1, 2, 3, 4])
+async def test_a_program_that_cannot_be_started_for_want_of_descriptors_leaves_none_open(left):
+    before = open_descriptors()
+    with no_more_descriptors(left), pytest.raises(ConnectError, match="cannot start cat: too many open files"):
+        await connect_process(["cat"])
+    assert before == open_descriptors()
+
+
 @pytest.mark.every_loop
 async def test_a_program_that_reads_no_more_is_heard_to_its_end_and_not_killed():
     script = "import os; os.read(0, 9); os.close(0); os.write(1, b'answer\\n'); os._exit(3)"

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from functools import partial
 
 import pytest
 from stream_pairs import (
@@ -119,6 +118,17 @@ async def test_nothing_is_received_before_the_callback_has_run():
     assert list(range(10, 1001, 10)) == held
 
 
+@pytest.mark.parametrize("closed_here", [False, True])
+async def test_streaming_to_the_end(closed_here):
+    async with joined("unix") as (client, server):
+        await client.write(b"1234")
+        await server.peek(4)
+        (server if closed_here else client).close()
+        parts, on_part = called()
+        await server.read_until_close(streaming_callback=on_part)
+        assert [b"1234"] == parts
+
+
 @once
 @pytest.mark.parametrize("chunks", [[3], [100]])
 @pytest.mark.parametrize("closes", [False, True])
@@ -141,25 +151,15 @@ async def test_a_streaming_read_cancelled_by_its_own_callback_stops_there(chunks
         assert b"ok" == await server.read(LengthPrefix(1))
 
 
-@pytest.mark.parametrize("closed_here", [False, True])
-async def test_streaming_to_the_end(closed_here):
-    async with joined("unix") as (client, server):
-        await client.write(b"1234")
-        await server.peek(4)
-        (server if closed_here else client).close()
-        parts, on_part = called()
-        done, on_done = called()
-        server.read_until_close(streaming_callback=on_part, callback=on_done)
-        await until(lambda: done)
-        assert [b"1234"] == parts
-
-
 # The close callback
 
 
 @every_kind
 async def test_the_close_callback_runs_once_on_a_later_pass(kind):
-    async with joined(kind) as (_, server):
+    async with joined(kind) as (client, server):
+        heard, hear = called()
+        client.set_close_callback(hear)
+        await passes()
         notes, note = called()
         server.set_close_callback(lambda: notes.append("taken back"))
         server.set_close_callback(None)
@@ -173,17 +173,8 @@ async def test_the_close_callback_runs_once_on_a_later_pass(kind):
         assert [None] == notes
         await passes()
         assert [None, None] == notes
-
-
-@every_kind
-async def test_an_idle_stream_notices_that_the_peer_closes(kind):
-    async with joined(kind) as (client, server):
-        notes, note = called()
-        server.set_close_callback(note)
-        await passes()
-        client.close()
-        await until(lambda: notes)
-        assert server.closed()
+        await until(lambda: heard)
+        assert client.closed()
 
 
 @every_kind
@@ -383,6 +374,13 @@ async def test_a_write_callback_runs_in_a_later_pass_when_its_bytes_have_left():
         await raised(StreamClosed, lost)
         await passes()
         assert ["at once", "large", "small"] == order
+    async with joined("unix") as (client, server):
+        server.close()
+        await passes()
+        client.write(b"lost", lambda: order.append("never"))
+        await until(client.closed)
+        await passes()
+        assert 3 == len(order)
 
 
 async def test_open_and_close_are_logged_with_the_stream(caplog):
@@ -392,17 +390,6 @@ async def test_open_and_close_are_logged_with_the_stream(caplog):
         (record,) = [r for r in caplog.records if r.getMessage() == "stream closed"]
         assert record.stream is server
         assert record.peer.startswith("127.0.0.1:")
-
-
-async def test_no_callback_tells_that_bytes_have_left_which_never_will():
-    async with joined("unix") as (client, server):
-        called = []
-        server.close()
-        await passes()
-        client.write(b"lost", partial(called.append, "left"))
-        await passes(10)
-        assert client.closed()
-        assert not called
 
 
 async def test_a_handler_paused_and_resumed_within_a_flood_runs_once_in_each_pass():

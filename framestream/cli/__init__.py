@@ -61,8 +61,8 @@ _COMMANDS: Final = {
     "repair": ("archives", "Cut off an incomplete frame at the end of a file."),
     "connect": ("connect", "Connect to a server; send and see frames."),
     "serve": ("serve", "Serve frames: echo them, run a command for each, or print them."),
-    "framers": ("plugins", "List the framers, or explain one."),
-    "check": ("plugins", "Check that framers keep the contract."),
+    "framers": ("framers", "List the framers, or explain one."),
+    "check": ("framers", "Check that framers keep the contract."),
     "plugins": ("plugins", "List plugins and their problems."),
     "new": ("new", "Write the project of a new plugin."),
 }

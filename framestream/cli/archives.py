@@ -15,7 +15,7 @@ from framestream import FrameTooLarge, FramingError, PayloadError
 from framestream.archives import Reader, Split, make_index, open_source, plan, process
 from framestream.archives import repair as repair_archive
 from framestream.cli import options
-from framestream.cli.input import file_of
+from framestream.cli.cut import file_of
 from framestream.cli.output import Printer, complain, progress_bar, report, report_skipped, say
 from framestream.decoder import DecoderStats, OnOversize
 from framestream.errors import counted

@@ -15,9 +15,9 @@ import click
 import framestream
 from framestream import EncodeError, Framer, FramingError, Line, PayloadError, StreamClosed
 from framestream.cli import options
-from framestream.cli.input import good_frames, open_source
+from framestream.cli.cut import open_source
 from framestream.cli.output import report_skipped, to_bytes
-from framestream.cli.printing import LoopPrinter
+from framestream.cli.printing import LoopPrinter, good_frames
 from framestream.errors import describe_error
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Print from an event loop: a thread waits for the reader of the output, and the loop goes on."""
+"""Print frames from an event loop: a thread waits for the reader of the output, and the loop goes on."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from functools import cache, partial
 from io import BytesIO
 from queue import SimpleQueue
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 from framestream.cli.output import Printer, complain, report
-from framestream.errors import counted
+from framestream.errors import FramestreamError, FrameTooLarge, PayloadError, counted
 
 _MOST_TOLD: Final = 1000  # messages that wait; nothing reads them, and memory is finite
 _MOST_WRITTEN: Final = 1 << 16  # bytes that wait before a printer does
@@ -115,3 +115,18 @@ def _write_all(data: bytes) -> None:
 def own_stderr() -> IO[str]:
     """Return standard error as a file of its own, which no lock ties to the interpreter's end."""
     return open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+
+
+async def good_frames(
+    frames: AsyncIterator[Any], on_payload_error: str, tell: Callable[[FramestreamError], object]
+) -> AsyncIterator[Any]:
+    """Yield the frames of a stream; report those that are bad or too large, and continue after them."""
+    while True:
+        try:
+            async for frame in frames:
+                yield frame
+            return
+        except (FrameTooLarge, PayloadError) as error:
+            if not (error.recoverable if isinstance(error, FrameTooLarge) else on_payload_error == "skip"):
+                raise
+            tell(error)

@@ -15,15 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from subprocess import PIPE
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 import framestream
-from framestream import EncodeError, FramestreamError, FramingError, PayloadError
+from framestream import EncodeError, FramestreamError, FrameTooLarge, FramingError, PayloadError, StreamClosed
 from framestream.cli import options
-from framestream.cli.input import good_frames
 from framestream.cli.output import (
     complain,
     discard_output,
@@ -32,7 +30,7 @@ from framestream.cli.output import (
     to_bytes,
     to_json,
 )
-from framestream.cli.printing import LoopPrinter, outlet, own_stderr
+from framestream.cli.printing import LoopPrinter, good_frames, outlet, own_stderr
 from framestream.errors import counted, describe_error, describe_os_error
 
 if TYPE_CHECKING:
@@ -45,8 +43,7 @@ if TYPE_CHECKING:
 _LAST_FRAMES: Final = 0.5
 # Seconds to print the last messages, if something reads them.
 _LAST_WORDS: Final = 0.5
-# Seconds for a killed command's output to end: another process may hold it open.
-_LAST_OUTPUT: Final = 2.0
+_KILL: Final = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the latter, and means the former
 
 
 Command = tuple[str, ...]
@@ -305,33 +302,28 @@ class Execute(Handler):
         return CannotGoOn(f"{self.argv[0]} {reason}")
 
     async def _run(self, data: bytes) -> bytes:
+        most = self.max_size + len("\n")
         try:
-            process = await asyncio.create_subprocess_exec(*self.argv, stdin=PIPE, stdout=PIPE)
-        except OSError as error:
-            raise self._failure(f"cannot be started: {error.strerror}") from error
-        feeding = asyncio.ensure_future(_feed(process.stdin, data))
+            process = await framestream.connect_process(self.argv, half_open=True, max_frame_size=most)
+        except framestream.ConnectError as error:
+            raise self._failure(f"cannot be started: {describe_os_error(error.attempts[0][1])}") from error
+        feeding = asyncio.ensure_future(_feed(process, data))
         try:
-            output = await self._output(process.stdout)
-            await process.wait()
-        except BaseException:
-            with suppress(ProcessLookupError):  # it has just ended
-                process.kill()
-            # asyncio waits for the end of its output, too: take the rest.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(process.communicate(), _LAST_OUTPUT)
+            output: bytes = await process.read(framestream.UntilClose())
+            status = await process.wait_exit()
+        except BaseException as error:
+            if process.exit_code is None:
+                os.kill(process.pid, _KILL)
+            if isinstance(error, FrameTooLarge):
+                reason = f"gave more than {counted(self.max_size, 'byte')}, the limit of --max-size"
+                raise self._failure(reason) from error
             raise
         finally:
             feeding.cancel()
-        if process.returncode:
-            raise self._failure(f"ended with exit status {process.returncode}")
+            process.close()
+        if status:
+            raise self._failure(f"ended with exit status {status}")
         return output
-
-    async def _output(self, source: Any) -> bytes:
-        try:
-            await source.readexactly(self.max_size + len("\n") + 1)
-        except asyncio.IncompleteReadError as end:
-            return bytes(end.partial)
-        raise self._failure(f"gave more than {counted(self.max_size, 'byte')}, the limit of --max-size")
 
     def _as_frame(self, output: bytes, like: Any) -> Any:
         if isinstance(like, bytes):
@@ -345,11 +337,10 @@ class Execute(Handler):
             raise self._failure(f"gave no JSON: {error}") from error
 
 
-async def _feed(target: Any, data: bytes) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # it may end without reading everything
-        target.write(data)
-        await target.drain()
-    target.close()
+async def _feed(process: IOStream, data: bytes) -> None:
+    with suppress(StreamClosed, OSError):  # it may end without reading everything
+        await process.write(data)
+        await process.write_eof()
 
 
 def _as_input(frame: Any) -> bytes:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
     from framestream.framers.choice import FirstOf, When
+    from framestream.framers.combined import HeaderThenBody, Mapped, Nested, Sequence
     from framestream.framers.delimiter import Delimiter, Line
     from framestream.framers.generator import Body, Fields, GeneratorFramer
     from framestream.framers.length_prefix import LengthPrefix
-    from framestream.framers.mapped import Mapped, Nested
     from framestream.framers.msgpack import Msgpack
     from framestream.framers.regex import Regex
-    from framestream.framers.sequence import HeaderThenBody, Sequence
 
 # fmt: off
 __all__ = [
@@ -33,9 +32,9 @@ BUILT_IN: Final = {
     "length-prefix": "length_prefix:LengthPrefix",
     "line": "delimiter:Line",
     "msgpack": "msgpack:Msgpack",
-    "nested": "mapped:Nested",
+    "nested": "combined:Nested",
     "regex": "regex:Regex",
-    "sequence": "sequence:Sequence",
+    "sequence": "combined:Sequence",
     "until-close": "amounts:UntilClose",
     "when": "choice:When",
 }
@@ -45,8 +44,8 @@ _NAMELESS: Final = (
     "generator:Body",
     "generator:Fields",
     "generator:GeneratorFramer",
-    "sequence:HeaderThenBody",
-    "mapped:Mapped",
+    "combined:HeaderThenBody",
+    "combined:Mapped",
 )
 """Framers that no spec string can name: they take functions, or are subclassed."""
 

@@ -221,12 +221,14 @@ _BLOCK = 1 << 15
 _REVERSIBLE = ("surrogateescape", "surrogatepass")
 
 
-class _Options(TypedDict, total=False):
-    errors: str
-    newline: Newline
-    keep: bool
-    last: bool
-    max_size: int | None
+if TYPE_CHECKING:
+
+    class _Options(TypedDict, total=False):
+        errors: str
+        newline: Newline
+        keep: bool
+        last: bool
+        max_size: int | None
 
 
 @dataclass(frozen=True)

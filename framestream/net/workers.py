@@ -26,8 +26,8 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
+from framestream.framers.combined import Mapped
 from framestream.framers.delimiter import Line
-from framestream.framers.mapped import Mapped
 from framestream.net.server import Server, Service
 from framestream.net.stats import ServerStats
 from framestream.net.streams import open_stream

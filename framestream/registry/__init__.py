@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from framestream.errors import FramestreamError, PluginError, SpecError, blame, printable
 from framestream.framer import ReadCondition
 from framestream.framers import BUILT_IN
-from framestream.registry.grammar import Option, Spec, Word, parse_spec
+from framestream.registry.grammar import NESTED_OPTIONS, Option, Spec, Word, parse_spec
 from framestream.registry.manager import PluginManager
 from framestream.registry.named import NamedFramer
-from framestream.registry.options import NESTED_OPTIONS, build_framer, flags_of
 
 if TYPE_CHECKING:
     from framestream.registry.plugin import Factory
@@ -118,14 +117,26 @@ def _build(spec: Spec) -> ReadCondition[Any]:
     owners = () if spec.name in plugins.built_in else plugins.providers(spec.name.rpartition("/")[2])
     of_whom = f" of {owners[0].title}" if owners else ""
     with blame(f"{spec.name!r}{of_whom} makes no framer", plugin=spec.name, ours=(SpecError, PluginError)):
-        framer = build_framer(factory, spec._replace(framers=tuple(_with_flags(spec.framers))), _build)
+        framer = _made(factory, spec)
         if not isinstance(framer, ReadCondition):
             raise PluginError(f"{spec.name!r}{of_whom} makes {framer!r:.200}, which is not a framer", plugin=spec.name)
         return framer
 
 
+def _made(factory: Factory, spec: Spec) -> Any:
+    if not (spec.options or spec.framers):
+        # A name alone needs no options, whose module and types take longer to read than all the rest.
+        with suppress(TypeError, ValueError, OverflowError):
+            return factory()
+    from framestream.registry.options import build_framer  # noqa: PLC0415
+
+    return build_framer(factory, spec._replace(framers=tuple(_with_flags(spec.framers))), _build)
+
+
 def _with_flags(framers: Iterable[Spec]) -> list[Spec]:
     """Return nested framers; pass a bare name that is a flag of the framer before it to that framer."""
+    from framestream.registry.options import flags_of  # noqa: PLC0415 - as above
+
     found: list[Spec] = []
     for framer in framers:
         bare = found and framer == Spec(framer.name, position=framer.position)

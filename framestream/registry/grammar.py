@@ -29,6 +29,9 @@ NAME = re.compile(r"[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?", re.ASCII)
 ASCII only: letters of other alphabets can imitate a trusted name.
 """
 
+NESTED_OPTIONS = "between parentheses, options after the first are written key=value"
+"""The hint for the commonest mistake in a nested spec."""
+
 _TOKEN = re.compile(
     r"""\s*(?P<all>(?P<word>[^\s,()"'=:]+)|"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<raw>[^']*)'|(?P<sign>.)|$)""",
     re.DOTALL,

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import re
-import types
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from inspect import BoundArguments, signature
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args, get_origin
 
 from framestream.errors import SpecError
-from framestream.framer import (
-    ESCAPES,
-    UNITS,
-    Option,
-    ReadCondition,
-    format_value,
-    is_condition_type,
-    options_of,
-)
-from framestream.registry.grammar import Spec, Value, Word, did_you_mean
+from framestream.framer import ReadCondition
+from framestream.registry.grammar import NESTED_OPTIONS, Spec, Value, Word, did_you_mean
+from framestream.spec import ESCAPES, UNITS, Option, format_value, is_condition_type, leaves, options_of
 
 _TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 _BOOLEANS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
 
-_INTEGER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\s*([A-Za-z]*)")
-_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.|$)", re.DOTALL)
+# Compiled on first use: a spec without options needs neither.
+_INTEGER = r"([+-]?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\s*([A-Za-z]*)"
+_ESCAPE = r"(?s)\\(x[0-9a-fA-F]{2}|.|$)"
 
 
 def _integer(word: Word) -> int:
-    match = _INTEGER.fullmatch(word.text)
+    match = re.fullmatch(_INTEGER, word.text)
     if match is None:
         raise ValueError
     digits = match[2].replace("_", "")
@@ -48,7 +41,7 @@ def _text(word: Word, byte: int = 0) -> str:
         code = int(escape[1:], 16)
         return chr(code if code < 128 else code + byte)
 
-    return word.text if word.quote == "'" else _ESCAPE.sub(character, word.text)
+    return word.text if word.quote == "'" else re.sub(_ESCAPE, character, word.text)
 
 
 def _bytes(word: Word) -> bytes:
@@ -84,28 +77,16 @@ class Takes:
         self.types: dict[Any, None] = {}
         self.choices: list[Any] = []
         self.one = self.several = False
-        self._add(hint, several=False)
-
-    def _add(self, hint: Any, *, several: bool) -> None:
-        origin, arguments = get_origin(hint), get_args(hint)
-        if origin is Annotated:
-            self._add(arguments[0], several=several)
-        elif isinstance(hint, TypeVar):
-            self._add(hint.__bound__ or object, several=several)
-        elif origin in (Union, types.UnionType):
-            for member in arguments:
-                self._add(member, several=several)
-        elif origin is tuple:
-            self._add(arguments[0], several=True)
-        elif hint is type(None):
-            self.types[None] = None
-        else:
+        for leaf, several in leaves(hint):
+            if leaf is type(None):
+                self.types[None] = None
+                continue
             self.several |= several
             self.one |= not several
-            if origin is Literal:
-                self.choices += arguments
+            if get_origin(leaf) is Literal:
+                self.choices += get_args(leaf)
             else:
-                known = ReadCondition if is_condition_type(hint) else hint if hint in _TYPES else object
+                known = ReadCondition if is_condition_type(leaf) else leaf if leaf in _TYPES else object
                 self.types[known] = None
 
     def __str__(self) -> str:
@@ -188,9 +169,6 @@ def describe_options(factory: Any) -> tuple[OptionInfo, ...]:
 
 
 # From a tree to a framer -----------------------------------------------------------------------
-
-NESTED_OPTIONS = "between parentheses, options after the first are written key=value"
-"""The hint for the commonest mistake in a nested spec."""
 
 
 def flags_of(factory: Callable[..., Any]) -> set[str]:

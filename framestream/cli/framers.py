@@ -1,0 +1,353 @@
+"""``framestream framers`` and ``check``: list framers, explain one, and check that they keep the contract."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pkgutil
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import framestream
+from framestream import FrameDecoder, Framer, FramestreamError, FramingError, ReadCondition, get_framer
+from framestream import plugins as manager
+from framestream.cli.options import complete_framer
+from framestream.cli.output import print_table, prints_aside, say, wrapped
+from framestream.decoder import NEED_DATA
+from framestream.errors import blame, describe_error
+from framestream.iterate import placed_frames
+from framestream.registry.named import NamedFramer
+from framestream.registry.options import describe_options
+from framestream.testing.suite import Arguments, Suite, arguments_of, in_chunks
+
+if TYPE_CHECKING:
+    from framestream.registry import FramerInfo
+    from framestream.registry.options import OptionInfo
+
+EXAMPLES: Final[tuple[tuple[str, bytes], ...]] = (
+    ("available:max=4", b"abcdefghij"),
+    ('delimiter:"\\r\\n","\\n"', b"PING\r\nPONG\n"),
+    ("delimiter:;,keep", b"a=1;b=2;"),
+    ("exactly:4", b"\x00\x01\x02\x03"),
+    ('first-of(when(length-prefix:2):"\\0", line)', b"\x00\x02hihello\n"),
+    ("fixed-length:3", b"abcdef"),
+    ('fixed-length:4,pad=" "', b"ab  cd  "),
+    ("length-prefix:2", b"\x00\x03abc\x00\x02hi"),
+    ("length-prefix:format=varint", b"\x03abc\x02hi"),
+    ('length-prefix:format=decimal,terminator=":"', b"3:abc2:hi"),
+    ("line", b"hello\r\nworld\n"),
+    ("line:newline=crlf", b"hello\r\n"),
+    ("msgpack", b"\x82\xa2op\xa3add\xa1n\x01\x93\x01\x02\xc0"),
+    ("nested(length-prefix:1, msgpack)", b"\x04\x93\x01\x02\x03"),
+    ('regex:"\\r\\n\\r\\n"', b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    ("sequence(length-prefix:1, line)", b"\x02hiline\n"),
+    ("until-close", b"everything there is"),
+    ("when(line):$", b"$1\n$2\n"),
+)
+"""Examples of every built-in framer: a spec string, and a stream that it cuts."""
+
+HIGHEST: Final = 4
+_COLOURS: Final = ("#c0392b", "#7f8c8d", "#2874a6", "#1e8449", "#b7950b")
+_MOST_STREAMED: Final = 4096
+_PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
+
+
+# framers -------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_framer)
+@click.option("--levels", is_flag=True, help="Try each framer, and list its level, from 0 to 4.")
+def framers(name: str | None, levels: bool) -> None:
+    """List every framer; with NAME, explain that one: options, examples, a drawing.
+
+    \b
+    Examples:
+      framestream framers
+      framestream framers length-prefix
+      framestream framers --levels
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    if name is not None and levels:
+        raise click.UsageError("--levels goes with the list, without NAME")
+    if name is None:
+        with prints_aside():
+            found = [(info, level_of(info)) if levels else (info,) for info in framestream.available_framers()]
+        heading = ("NAME", *(["LEVEL"] if levels else ()), "FROM", "WHAT IT CUTS")
+        print_table(heading, ((info.name, *rated, info.distribution, prose(info.summary)) for info, *rated in found))
+        return
+    with prints_aside():
+        factory = manager.factory(name)
+    if isinstance(factory, NamedFramer):
+        say(f"{name} = {factory.text!r}, from {factory.source}\nIn full: {get_framer(name)}")
+        say(f"framestream framers {factory.spec.name} explains it.")
+        return
+    with prints_aside(), blame(f"{name} cannot be described", ours=(FramestreamError,)):
+        text, options = prose(inspect.getdoc(factory) or ""), describe_options(factory)
+        examples = [(spec, draw(get_framer(spec), stream)) for spec, stream in examples_of(name, factory)]
+    say(name)
+    say("\n\n".join(map(_paragraph, text.split("\n\n"))))
+    if options:
+        say("\nOptions")
+        print_table(("  NAME", "TAKES", "DEFAULT", "MEANING"), map(_option_row, options))
+    for spec, drawing in examples:
+        say(f"\n{spec}\n{drawing}")
+
+
+def level_of(info: FramerInfo) -> str:
+    """Return the level of a framer; nothing for one that is named, or cannot be tried without its options."""
+    if isinstance(info.factory, NamedFramer):
+        return ""
+    with suppress(FramestreamError), blame("cannot be tried"):
+        if info.name in manager.built_in:
+            return str(Outcome(info.name, *_find(examples_of(info.name, info.factory)[0][0])).level)
+        outcome = trial(info.name, info.factory, info.distribution)
+        return "" if isinstance(outcome, str) else str(outcome.level)
+    return "0"
+
+
+def prose(text: str) -> str:
+    """Return text without the reStructuredText marks that only its tools need."""
+    return re.sub("^::\n\n|`", "", text, flags=re.MULTILINE)
+
+
+def _paragraph(text: str) -> str:
+    if re.search("^[ *-]", text, re.MULTILINE):  # a drawing, or a list
+        return indent(text, "  ")
+    return wrapped(text, "  ", "  ", shutil.get_terminal_size().columns)
+
+
+def _option_row(option: OptionInfo) -> tuple[str, ...]:
+    default = "required" if option.required else option.default_text
+    return f"  {option.key}", option.type, default, prose(option.help)
+
+
+def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
+    """Return the examples of a framer: ours, or those of its class.
+
+    A framer's class says ``examples = {b"3:abc,": [b"abc"]}``, the streams that the conformance kit takes,
+    and ``example_spec = "netstring:max=1KiB"`` if its name alone does not make one.
+    """
+    own = tuple(example for example in EXAMPLES if re.split("[:(]", example[0])[0] == name)
+    spec = getattr(factory, "example_spec", name)
+    return own or tuple((spec, bytes(stream)) for stream in getattr(factory, "examples", ()))
+
+
+def draw(condition: ReadCondition[Any], stream: bytes, width: int = 100) -> str:
+    """Return a drawing made by cutting the stream: a box for each frame, input above, decoded below."""
+    # Bytes are shown as in a Python literal, which readers know.
+    cells = [(repr(data)[2:-1], text) for data, text in _pieces(condition, stream)]
+    widths = [max(map(len, cell)) for cell in cells]
+    if sum(widths) + 3 * len(widths) + 10 > width:
+        return "\n".join(f"INPUT    {above}\nDECODED  {below}" for above, below in cells)
+    rule = "         +" + "+".join("-" * (size + 2) for size in widths) + "+"
+    above, below = (
+        "|".join(f" {cell[row]:<{size}} " for cell, size in zip(cells, widths, strict=True)) for row in (0, 1)
+    )
+    return "\n".join((rule, f"INPUT    |{above}|", rule, f"DECODED  |{below}|", rule))
+
+
+def _pieces(condition: ReadCondition[Any], stream: bytes) -> list[tuple[bytes, str]]:
+    """Return the pieces of the stream, and the result of each."""
+    pieces: list[tuple[bytes, str]] = []
+    place = 0
+
+    def add(frame: Any) -> None:
+        nonlocal place
+        start, place = place, decoder.frame_span[1]
+        pieces.append((stream[start:place], repr(frame)))
+
+    decoder = FrameDecoder(on_payload_error=add)
+    try:
+        for _, frame in placed_frames(decoder, condition, [stream]):
+            add(frame)
+    except FramingError as error:
+        pieces.append((stream[place:], describe_error(error)))
+    return pieces
+
+
+# check ---------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("targets", metavar="FRAMER...", nargs=-1, required=True)
+@click.option("-q", "--quiet", is_flag=True, help="Print only broken promises and verdicts.")
+def check(targets: tuple[str, ...], quiet: bool) -> int:
+    """Run the conformance kit on framers.
+
+    FRAMER is MODULE:ATTRIBUTE, a framer or its class, or a spec string. Its test material comes from
+    attributes of the class or else of the module: examples, malformed, incomplete, slow_frame, which are
+    the arguments of framestream.testing.check_framer. The exit status is 1 if a promise is broken.
+
+    \b
+    Examples:
+      framestream check 'delimiter:;,keep' --quiet
+      framestream check acme_frames:AcmeFrames
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    broken = False
+    for target in targets:
+        with prints_aside():
+            outcome = Outcome(target, *_find(target))
+        broken = broken or bool(outcome.broken)
+        say("\n".join(outcome.lines(quiet=quiet)))
+    return int(broken)
+
+
+def _find(target: str) -> tuple[ReadCondition[Any], Arguments]:
+    """Return the framer of a target, and its test material."""
+    place = _PLACE.fullmatch(target)
+    if place is not None and place[1] not in manager.names():
+        found = _import(target)
+        return _make(found, target), arguments_of(found, sys.modules[place[1]])
+    framer = get_framer(target)
+    material = arguments_of(type(framer))
+    own = dict(EXAMPLES).get(target)
+    if own is not None:
+        material.setdefault("examples", {own: list(framestream.iter_frames(own, framer))})
+    if framer.name == "available":
+        material["chunk_dependent"] = True
+    return framer, material
+
+
+def _import(target: str) -> Any:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        with blame(f"{target} cannot be imported", ours=(ModuleNotFoundError, AttributeError)):
+            return pkgutil.resolve_name(target)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise click.UsageError(f"{target}: {describe_error(error)}") from error
+
+
+def _make(found: Any, target: str) -> ReadCondition[Any]:
+    try:
+        with blame(f"{target} cannot be made", ours=(TypeError,)):
+            framer = found() if callable(found) else found
+    except TypeError as error:
+        reason = f"{target}: {describe_error(error)}; name an instance, such as {target.lower()}"
+        raise click.UsageError(reason) from error
+    if not isinstance(framer, ReadCondition):
+        raise click.UsageError(f"{target} gives {framer!r:.60}, which is not a framer")
+    return framer
+
+
+# Levels --------------------------------------------------------------------------------------------
+
+
+class Outcome:
+    """What the conformance kit found about a framer: the name of each check, and the promise or the fault.
+
+    Attributes:
+        found: for each check ``"ok"``, ``"-"`` (not tried) or ``"BROKEN"``, its name, and its text.
+        broken: the texts of the broken ones.
+        level: from 0 to `HIGHEST`, see `_steps`.
+        lacking: what the next level requires.
+    """
+
+    def __init__(self, title: str, framer: ReadCondition[Any], material: Arguments) -> None:
+        from framestream.testing import ConformanceError, conformance_checks  # noqa: PLC0415
+
+        found: list[tuple[str, str, str]] = []
+        # A framer that raises does so in nearly every check: the first tells all, the others refer to it.
+        raised: dict[str, str] = {}
+        for check in conformance_checks(framer, **material):
+            try:
+                reason = check.run()
+            except ConformanceError as error:
+                first = raised.setdefault(error.defect, check.name) if error.__cause__ else check.name
+                text = str(error) if first == check.name else f"{error.framer}: the same as in {first}"
+                found.append(("BROKEN", check.name, text))
+            else:
+                told = ("ok", prose(check.promise)) if reason is None else ("-", f"not tried: {reason}")
+                found.append((told[0], check.name, told[1]))
+        # Kept promises first, and broken ones last, where a reader looks.
+        self.found = sorted(found, key=lambda it: ("ok", "-", "BROKEN").index(it[0]))
+        self.broken = [text for mark, _, text in found if mark == "BROKEN"]
+        counts = Counter(mark for mark, *_ in found)
+        self.title = title
+        self.counts = f"{counts['ok']} promises kept, {counts['-']} not tried, {counts['BROKEN']} broken"
+        self.level, self.lacking = 0, list[str]()
+        for step in self._steps(framer, material):
+            self.lacking = [name for name, there in step.items() if not there]
+            if self.lacking:
+                break
+            self.level += 1
+
+    def _steps(self, framer: ReadCondition[Any], material: Arguments) -> Iterator[dict[str, bool]]:
+        """Yield what each level requires beyond the one before."""
+        yield {"kept promises": not self.broken}
+        kept = {name for mark, name, _ in self.found if mark == "ok"}
+        yield {
+            "examples": bool(material.get("examples")),
+            "malformed": "malformed" in material,  # present but empty if any bytes are a frame
+            "round trip": "round-trip" in kept or not isinstance(framer, Framer),
+        }
+        yield {"peers": bool(getattr(framer, "peers", ()))}
+        yield {
+            "split": type(framer).split is not ReadCondition.split,
+            "streaming": any(_passes_on_parts(framer, wire) for wire, _ in Suite(framer, **material).given),
+            "find_start": framer.synchronises is not None,
+        }
+
+    def lines(self, *, quiet: bool = False) -> Iterator[str]:
+        """Yield the report, and the verdict at the end."""
+        if not quiet:
+            yield self.title
+        for mark, name, text in self.found:
+            if mark == "BROKEN" or not quiet:
+                yield f"  {mark:<6}  {name:<14}  {text}".replace("\n", "\n          ")
+        yield f"{self.title}: {self.counts}"
+
+    @property
+    def rating(self) -> str:
+        """The level, what the next one requires, and what was tried."""
+        more = f" (the next takes {', '.join(self.lacking)})" if self.lacking else ""
+        return f"{self.title}: level {self.level} of {HIGHEST}{more}, {self.counts}"
+
+
+def trial(name: str, factory: Any, distribution: str) -> Outcome | str:
+    """Check a plugin's framer against the contract with the test material of its class.
+
+    Return the options it needs, if it cannot be made without and its class has no `example_spec`.
+    """
+    spec = getattr(factory, "example_spec", name)
+    missing = [option.key for option in describe_options(factory) if option.required]
+    if spec == name and missing:
+        return " and ".join(missing)
+    framer = get_framer(spec if ":" in spec or name != spec else f"{distribution}/{name}")
+    return Outcome(name, framer, arguments_of(factory))
+
+
+def badge(level: int) -> str:
+    """Return a picture of a level, as SVG."""
+    text = f"level {level} of {HIGHEST}"
+    return f"""\
+<svg xmlns="http://www.w3.org/2000/svg" width="156" height="20" role="img" aria-label="framestream: {text}">
+<title>framestream: {text}</title>
+<rect width="84" height="20" fill="#444"/><rect x="84" width="72" height="20" fill="{_COLOURS[level]}"/>
+<g fill="#fff" text-anchor="middle" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">
+<text x="42" y="14">framestream</text><text x="120" y="14">{text}</text>
+</g>
+</svg>
+"""
+
+
+def _passes_on_parts(framer: ReadCondition[Any], wire: bytes) -> bool:
+    """Tell whether part of a frame can be read before all of it has arrived."""
+    decoder = FrameDecoder()
+    with suppress(FramestreamError):
+        for byte in in_chunks(wire[:_MOST_STREAMED], 1):
+            decoder.receive_data(byte)
+            last: Any = None
+            while (part := decoder.next_part(framer)) is not NEED_DATA:
+                last = part
+            if isinstance(last, bytes):
+                return True
+    return False
