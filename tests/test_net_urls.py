@@ -55,11 +55,14 @@ REFUSED = {
     "tcp://[x]:80": "no IPv6 address in the brackets of 'tcp://[x]:80'; write tcp://[::1]:PORT",
     "tcp://u:p@x:80": "a user in 'tcp://u:p@x:80', which is never used; write tcp://HOST:PORT",
     "/a\0b": "a NUL character in '/a\\x00b'",
+    "unix:/\ud800": r"'unix:/\ud800' is not text that the system can be given: surrogates not allowed",
+    "/\ud800": r"'/\ud800' is not text that the system can be given: surrogates not allowed",
     "unix:": "no path in 'unix:'; write unix:/PATH or unix:@NAME",
     "fd:2147483648": "'fd:2147483648' names no descriptor; write fd:N or fd:READ,WRITE",
     "fd:\u0661": "'fd:\u0661' names no descriptor; write fd:N or fd:READ,WRITE",
     "pipe:>": "no path in 'pipe:>'; write pipe:/PATH or pipe:>/PATH",
     "exec:": "no program in 'exec:'; write exec:PROGRAM ARGUMENTS",
+    "exec:'' x": "no program in \"exec:'' x\"; write exec:PROGRAM ARGUMENTS",
     "exec:'": 'cannot split "exec:\'" into words: no closing quotation',
 }
 

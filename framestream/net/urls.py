@@ -111,6 +111,10 @@ def parse_url(url: str) -> Endpoint:
         raise TypeError(f"url is {url!r}; it must be text{_as_text(url)}")
     if "\0" in url:
         raise AddressError(f"a NUL character in {url!r}", url=url)
+    try:
+        os.fsencode(url)
+    except UnicodeEncodeError as error:
+        raise AddressError(f"{url!r} is not text that the system can be given: {error.reason}", url=url) from error
     if url.startswith(("/", "./", "../")):
         return _path_endpoint(url)
     scheme, colon, rest = url.partition(":")
@@ -225,7 +229,7 @@ def _command(rest: str, url: str) -> Command:
         argv = tuple(shlex.split(rest))
     except ValueError as error:
         raise AddressError(f"cannot split {url!r} into words: {str(error).lower()}", url=url) from error
-    if not argv:
+    if not argv or not argv[0]:
         raise AddressError(f"no program in {url!r}; write exec:PROGRAM ARGUMENTS", url=url)
     return Command(argv)
 
