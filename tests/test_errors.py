@@ -26,7 +26,7 @@ from framestream.errors import counted, describe_error, printable
     [
         (FramingError("bad"), "bad"),
         (FramingError("bad", offset=7), "bad (at offset 7)"),
-        (FrameTooLarge(limit=5, size=9, offset=0), "frame of 9 bytes exceeds the limit 5 (at offset 0)"),
+        (FrameTooLarge(limit=5, size=9), "frame of 9 bytes exceeds the limit 5"),
         (FrameTooLarge(limit=5), "frame exceeds the limit of 5 bytes"),
         (FrameTooLarge(limit=1), "frame exceeds the limit of 1 byte"),
         (IncompleteFrame(received=3), "stream ended inside a frame: 3 bytes arrived"),
@@ -67,9 +67,9 @@ def test_errors_are_caught_by_their_kind() -> None:
 
 
 def test_errors_carry_data() -> None:
-    error = FrameTooLarge(limit=5, size=9, discarded=3, recoverable=True, framer="line", excerpt=b"GET")
-    assert (error.limit, error.size, error.discarded, error.recoverable) == (5, 9, 3, True)
-    assert (error.framer, error.excerpt) == ("line", b"GET")
+    error = FrameTooLarge(limit=5, size=9, recoverable=True)
+    assert (error.limit, error.size, error.discarded, error.recoverable) == (5, 9, 0, True)
+    assert (FramingError("bad", excerpt=b"GET").excerpt, FramingError("bad", position=3).position) == (b"GET", 3)
     spec = SpecError("bad", spec="line:", position=5)
     assert (spec.spec, spec.position) == ("line:", 5)
     assert PluginError("x", plugin="acme").plugin == "acme"
