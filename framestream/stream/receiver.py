@@ -350,7 +350,8 @@ class Receiver:
             if self.end is not None:
                 return self._fill_at_end(read, self.end)
         self._turn = TURN
-        decoder.begin_turn()
+        if self._in_bulk:
+            decoder.begin_turn()
         self.waits += 1
         self.waiting = True
         if self._timer is not None:

@@ -209,7 +209,7 @@ class IOStream(Generic[F]):
         )
         decoder.begin_turn()
         self.receiver = Receiver(self, transport, decoder, loop, settings)
-        self.sender = Sender(self, transport, self.receiver, settings)
+        self.sender = Sender(self, self.receiver, settings)
         transport.attach(self.receiver, loop)
         events.tell("stream_opened", stream=self)
 
@@ -592,7 +592,7 @@ class IOStream(Generic[F]):
             with sender.held():
                 try:
                     async with within(timeout, "TLS handshake not done"):
-                        await sender.send_held(sender.written)
+                        await sender.send_queue()
                         if receiver.end is None:  # otherwise there is no peer to shake hands with
                             tls = TLSTransport(
                                 receiver.transport,
@@ -603,7 +603,6 @@ class IOStream(Generic[F]):
                                 received=receiver.decoder.take_leftover(),
                             )
                             receiver.replace_transport(tls)
-                            sender.transport = tls
                             self._handshake = tls.shake_hands()
                             await self._handshake
                     if receiver.end is not None:
