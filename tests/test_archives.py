@@ -649,6 +649,17 @@ def test_every_byte_is_read_a_bounded_number_of_times(name: str) -> None:
     assert list(in_splits(stitched.splits, "raise")) == sequential(data, framer, "raise", limit=1 << 20)
 
 
+@pytest.mark.parametrize("framer", [LengthPrefix(4), LengthPrefix(format="varint"), Msgpack()], ids=str)
+def test_frames_larger_than_what_looks_like_frames_in_them_are_found(framer: Framer[Any]) -> None:
+    """Text holds no length of four bytes below the limit, and everywhere one of a single byte."""
+    random = Random(1)
+    texts = [bytes(random.choices(b"abcdefghij {}:,0123456789", k=random.randrange(1000, 15_000))) for _ in range(400)]
+    encoded = [wire if isinstance(wire, bytes) else b"".join(wire) for wire in map(framer.encode, texts)]
+    data = b"".join(encoded)
+    splits = list(divide(InMemory(data), framer, 1 << 18))
+    assert stitch(splits).walked_twice < len(data) / 10
+
+
 # Mistakes
 
 

@@ -390,14 +390,6 @@ def test_a_long_file_has_a_progress_bar_on_a_terminal_and_a_short_one_has_none(l
         assert ("test_a_long_file" in shown()) == bar
 
 
-def test_tables_are_wrapped_on_a_terminal(monkeypatch):
-    with terminal(monkeypatch, "stdout") as shown, plugins.isolated():
-        assert run(["framers"]) == 0
-        text = re.sub(r"\x1b\[\d*m", "", shown())
-    assert "length-prefix" in text
-    assert max(map(len, text.splitlines())) <= 60
-
-
 def test_complaints_have_a_colour_on_a_terminal_only_and_never_what_a_terminal_obeys(monkeypatch, tmp_path):
     hostile = str(tmp_path / HOSTILE.replace("/", ""))
     for setting, label in (("", "\x1b[31m\x1b[1mframestream:\x1b[0m"), ("1", "framestream:")):

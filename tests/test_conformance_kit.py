@@ -135,22 +135,12 @@ def test_a_framer_whose_splits_give_other_frames_than_the_whole_is_told_so(frame
     assert defect in caught.value.defect
 
 
-@pytest.mark.parametrize("framer", [faulty.Lines(), faulty.Starts(), faulty.Checked()], ids=repr)
-def test_archives_of_framers_of_the_kit_can_be_divided_anywhere(framer: Any) -> None:
-    fuzz_framer(framer, [*LINES, b"ab!cd!" * 9], iterations=100)
-
-
 def test_padding_and_refusals_where_a_frame_may_begin_are_no_defect() -> None:
     framer = faulty.StartsWithBlanks()
     wire = b"ab\r\n\r\ncd\r\n" * 3
     check_framer(framer, examples={wire: [b"ab", b"cd"] * 3})
-    fuzz_framer(framer, [wire, wire + b"!\r\n" + wire], iterations=200)
-
-
-def test_a_framer_need_not_say_where_a_frame_may_begin() -> None:
-    check_framer(faulty.Starts(), examples=LINES)
-    untried = check_framer(faulty.Lines(), examples=LINES).untried
-    assert untried["find-start"] == "it does not say where frames may begin: synchronises is None"
+    fuzz_framer(framer, [wire, wire + b"!\r\n" + wire], iterations=100)
+    fuzz_framer(faulty.Starts(), list(LINES), iterations=100)
 
 
 @pytest.mark.parametrize(

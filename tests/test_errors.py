@@ -66,17 +66,6 @@ def test_errors_are_caught_by_their_kind() -> None:
         assert all(issubclass(kind, base) for kind in kinds)
 
 
-def test_errors_carry_data() -> None:
-    error = FrameTooLarge(limit=5, size=9, discarded=3, recoverable=True, framer="line", excerpt=b"GET")
-    assert (error.limit, error.size, error.discarded, error.recoverable) == (5, 9, 3, True)
-    assert (error.framer, error.excerpt) == ("line", b"GET")
-    spec = SpecError("bad", spec="line:", position=5)
-    assert (spec.spec, spec.position) == ("line:", 5)
-    assert PluginError("x", plugin="acme").plugin == "acme"
-    cause = OSError()
-    assert StreamClosed(real_error=cause).real_error is cause
-
-
 def test_what_is_counted_agrees_with_its_number() -> None:
     assert [counted(number, "byte") for number in (0, 1, 2)] == ["0 bytes", "1 byte", "2 bytes"]
 
