@@ -202,17 +202,6 @@ async def test_many_waiters_cost_no_more_than_a_few_each():
         assert len(asked) <= 3 * 2000
 
 
-async def test_who_waits_for_less_is_told_first():
-    async with joined("unix", write_high_water=1 << 20, write_low_water=1 << 20) as (client, server):
-        told = []
-        flushed = asyncio.ensure_future(client.write(LARGE))
-        room = asyncio.ensure_future(client.drain())
-        flushed.add_done_callback(lambda _: told.append("flushed"))
-        room.add_done_callback(lambda _: told.append("room"))
-        await asyncio.gather(server.read_bytes(len(LARGE)), flushed, room)
-        assert ["room", "flushed"] == told
-
-
 # The end of writing
 
 
