@@ -96,11 +96,13 @@ def open_descriptors():
 
 
 @contextlib.contextmanager
-def no_more_descriptors():
-    """Let opening anything fail with EMFILE."""
+def no_more_descriptors(left=0):
+    """Let opening anything fail with EMFILE when no more than so many descriptors are left."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with open(os.devnull) as probe:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (probe.fileno(), hard))
+    with contextlib.ExitStack() as probes:
+        for _ in range(left + 1):
+            last = probes.enter_context(open(os.devnull))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last.fileno(), hard))
     try:
         yield
     finally:

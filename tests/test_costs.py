@@ -112,6 +112,18 @@ def test_many_dripped_frames_cost_time_in_proportion_to_their_number(method: str
     assert_linear(cost, 200)
 
 
+@pytest.mark.parametrize("method", ["next_frame", "next_part"])
+@pytest.mark.parametrize("together", [1, 100])
+@pytest.mark.parametrize("limit", [5, 1 << 20])
+def test_each_frame_is_asked_about_once(limit: int, together: int, method: str) -> None:
+    counting, decoder = Counting(Delimiter(b"\n")), FrameDecoder(max_frame_size=limit)
+    for _ in range(300 // together):
+        decoder.receive_data(b"12345\n" * together)
+        while getattr(decoder, method)(counting) is not NEED_DATA:
+            pass
+    assert (decoder.stats.frames, counting.asked <= 300) == (300, True)
+
+
 @pytest.mark.parametrize("method", ["next_frame", "next_batch"])
 @pytest.mark.parametrize("wire", [b"x" * 63 + b"\n", b"x" * 999 + b"\n"], ids=len)
 def test_frames_that_arrive_together_are_cut_together(wire: bytes, method: str) -> None:

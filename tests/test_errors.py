@@ -66,17 +66,6 @@ def test_errors_are_caught_by_their_kind() -> None:
         assert all(issubclass(kind, base) for kind in kinds)
 
 
-def test_errors_carry_data() -> None:
-    error = FrameTooLarge(limit=5, size=9, recoverable=True)
-    assert (error.limit, error.size, error.discarded, error.recoverable) == (5, 9, 0, True)
-    assert (FramingError("bad", excerpt=b"GET").excerpt, FramingError("bad", position=3).position) == (b"GET", 3)
-    spec = SpecError("bad", spec="line:", position=5)
-    assert (spec.spec, spec.position) == ("line:", 5)
-    assert PluginError("x", plugin="acme").plugin == "acme"
-    cause = OSError()
-    assert StreamClosed(real_error=cause).real_error is cause
-
-
 def test_what_is_counted_agrees_with_its_number() -> None:
     assert [counted(number, "byte") for number in (0, 1, 2)] == ["0 bytes", "1 byte", "2 bytes"]
 

@@ -2,11 +2,12 @@ import os
 import re
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from stream_pairs import raised, refused
 
-from framestream import connect, serve
+from framestream import IOStream, Line, blocking, connect, serve
 from framestream.errors import AddressError
 from framestream.net.urls import Activated, Command, Descriptors, Pipe, Tcp, Unix, parse_url
 
@@ -38,7 +39,10 @@ def test_a_url_names_its_endpoint_and_an_endpoint_prints_as_such_a_url(url, endp
 SCHEMES = "begins with none of the schemes tcp, tls, unix, fd, pipe, exec, systemd"
 NO_HOST = "is not a host name; each part of one has 1 to 63 letters, digits or hyphens"
 REFUSED = {
-    "http://x:1": f"'http://x:1' {SCHEMES}",
+    "http://x:1/": f"'http://x:1/' {SCHEMES}; did you mean 'tcp://x:1'?",
+    "https://x": f"'https://x' {SCHEMES}; did you mean 'tls://x:PORT'?",
+    "": f"'' {SCHEMES}",
+    "folder/fifo": f"'folder/fifo' {SCHEMES}",
     "localhost:80": f"'localhost:80' {SCHEMES}; did you mean 'tcp://localhost:80'?",
     "tcp:localhost:1": "no // in 'tcp:localhost:1'; write tcp://HOST:PORT",
     "tls://localhost": "no port in 'tls://localhost'; write tls://HOST:PORT",
@@ -51,11 +55,14 @@ REFUSED = {
     "tcp://[x]:80": "no IPv6 address in the brackets of 'tcp://[x]:80'; write tcp://[::1]:PORT",
     "tcp://u:p@x:80": "a user in 'tcp://u:p@x:80', which is never used; write tcp://HOST:PORT",
     "/a\0b": "a NUL character in '/a\\x00b'",
+    "unix:/\ud800": r"'unix:/\ud800' is not text that the system can be given: surrogates not allowed",
+    "/\ud800": r"'/\ud800' is not text that the system can be given: surrogates not allowed",
     "unix:": "no path in 'unix:'; write unix:/PATH or unix:@NAME",
     "fd:2147483648": "'fd:2147483648' names no descriptor; write fd:N or fd:READ,WRITE",
     "fd:\u0661": "'fd:\u0661' names no descriptor; write fd:N or fd:READ,WRITE",
     "pipe:>": "no path in 'pipe:>'; write pipe:/PATH or pipe:>/PATH",
     "exec:": "no program in 'exec:'; write exec:PROGRAM ARGUMENTS",
+    "exec:'' x": "no program in \"exec:'' x\"; write exec:PROGRAM ARGUMENTS",
     "exec:'": 'cannot split "exec:\'" into words: no closing quotation',
 }
 
@@ -74,12 +81,61 @@ def test_a_bare_path_is_what_it_is_in_the_file_system(tmp_path, monkeypatch):
         listening.bind(path)
     assert [Unix(path), Pipe(fifo), Pipe("/dev/null")] == [parse_url(it) for it in (path, fifo, "/dev/null")]
     refused(AddressError, parse_url, str(tmp_path), match="is not a socket, FIFO or device")
-    with pytest.raises(AddressError, match=r"cannot look at .*: no such file or directory"):
+    with pytest.raises(AddressError, match=r"nothing: no such file or directory"):
         parse_url(str(tmp_path / "nothing"))
-    refused(TypeError, parse_url, 5, match="url is 5; it must be text")
     monkeypatch.delattr(socket, "AF_UNIX")
     with pytest.raises(AddressError, match="'unix:/x' asks for a Unix socket, and this system has none"):
         parse_url("unix:/x")
+
+
+@pytest.mark.parametrize(("url", "meant"), [
+    (("::1", 80, 0, 0), "'tcp://[::1]:80'"), (80, "'tcp://:80'"), (b"tcp://x:1", "'tcp://x:1'"),
+    (Path("/dev/tty"), "'/dev/tty'"), (Path("tty"), "'./tty'"),
+], ids=str)  # fmt: skip
+def test_an_address_of_another_form_is_refused_with_the_text_to_write(url, meant):
+    refused(TypeError, parse_url, url, match=re.escape(f"{url!r}; it must be text: {meant}"))
+    refused(TypeError, parse_url, None, match="url is None; it must be text$")
+
+
+HOST_AND_PORT = r"the URL has both host and port: 'tcp://localhost:80'"
+FRAMER = "pass a framer by name: framer=..."
+SOCKET = r"IOStream\(sock\) makes a stream"
+CALLS = [
+    (("localhost", 80), {}, HOST_AND_PORT),
+    (("localhost", "80"), {"ssl": True}, HOST_AND_PORT),
+    ((("localhost", 80), 5.0), {}, HOST_AND_PORT),
+    ((), {"host": "localhost", "port": 80}, HOST_AND_PORT),
+    ((), {"port": 80}, "'tcp://:80'"),
+    ((), {"path": "/run/app.sock"}, "'unix:/run/app.sock'"),
+    ((), {"sock": socket.socket}, SOCKET),
+    ((socket.socket,), {}, SOCKET),
+    (("tcp://localhost:80", Line), {}, FRAMER),
+    (("tcp://localhost:80", "line"), {}, FRAMER),
+    ((), {}, r"\(\): missing a required argument: 'url'$"),
+    (("tcp://localhost:80",), {"ssl": True}, "unknown stream option: ssl; did you mean tls?"),
+    (("tcp://localhost:80",), {"limit": 9}, "limit; did you mean max_frame_size?"),
+    (("tcp://localhost:80",), {"idle_timout": 9}, "idle_timout; did you mean idle_timeout?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "options", "told"), CALLS, ids=str)
+@pytest.mark.asyncio_only
+async def test_a_call_meant_for_another_library_is_told_what_to_write(arguments, options, told):
+    with socket.socket() as sock:
+        arguments = [sock if one is socket.socket else one for one in arguments]
+        options = {name: sock if one is socket.socket else one for name, one in options.items()}
+        await raised(TypeError, connect(*arguments, **options), match=told)
+        await raised(TypeError, serve(print, *arguments, **options), match=told)
+        refused(TypeError, blocking.connect, *arguments, match=told, **options)
+        refused(TypeError, blocking.serve, print, *arguments, match=told, **options)
+
+
+@pytest.mark.asyncio_only
+async def test_the_handler_comes_before_the_url_and_only_a_socket_is_a_stream_already():
+    await raised(TypeError, serve("tcp://:0", print), match="the handler comes first, then the URL")
+    refused(TypeError, blocking.serve, ("", 0), print, match="the handler comes first, then the URL")
+    refused(TypeError, IOStream, "tcp://:1", match=r"connect\(url\) opens one")
+    refused(TypeError, blocking.framed, "tcp://:1", "line", match=r"connect\(url\) opens one")
 
 
 LONG = {

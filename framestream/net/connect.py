@@ -19,7 +19,7 @@ from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.process import connect_process
 from framestream.net.streams import default_client_tls, inherited_socket, open_stream
-from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url
+from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url, takes_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions, writing
 from framestream.transport import can_watch_descriptors
@@ -60,8 +60,7 @@ async def connect(
     send_framer: Framer[Any] | str | None = ...,
     **options: Unpack[ConnectOptions],
 ) -> IOStream[Any]: ...
-
-
+@takes_url
 async def connect(
     url: str,
     *,

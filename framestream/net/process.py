@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from subprocess import PIPE
 from typing import IO, Any
@@ -234,15 +235,13 @@ async def connect_process(
 
 async def _start_on_pipes(start: Callable[..., Awaitable[object]]) -> tuple[int, int]:
     """Start a program on pipes of ours; return the descriptors to read and write."""
-    their_input, our_output = os.pipe()
-    our_input, their_output = os.pipe()
-    try:
+    with ExitStack() as theirs, ExitStack() as unless_started:
+        their_input, our_output = os.pipe()
+        theirs.callback(os.close, their_input)
+        unless_started.callback(os.close, our_output)
+        our_input, their_output = os.pipe()
+        theirs.callback(os.close, their_output)
+        unless_started.callback(os.close, our_input)
         await start(stdin=their_input, stdout=their_output)
-    except BaseException:
-        os.close(our_input)
-        os.close(our_output)
-        raise
-    finally:
-        os.close(their_input)
-        os.close(their_output)
+        unless_started.pop_all()
     return our_input, our_output

@@ -16,7 +16,7 @@ from framestream.iterate import condition_of
 from framestream.net.listen import file_remover, listen
 from framestream.net.server import DRAIN_TIMEOUT, Server, Service
 from framestream.net.streams import HANDSHAKE_TIMEOUT
-from framestream.net.urls import Endpoint, Tcp, parse_url
+from framestream.net.urls import Endpoint, Tcp, parse_url, takes_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
 from framestream.transport.descriptor import format_address
@@ -70,6 +70,7 @@ async def serve(
     send_framer: None = ...,
     **options: Unpack[ServeOptions],
 ) -> Server: ...
+@takes_url
 async def serve(
     handler: Callable[[Any], Any],
     url: str,
@@ -191,7 +192,8 @@ def check_handler(handler: object) -> None:
         handler.close()
         raise TypeError(f"the handler was called already; pass the function itself: serve({name}, ...)")
     if not callable(handler) or isinstance(handler, type):
-        raise TypeError(f"handler is {handler!r}; it must be a function that takes a stream")
+        swapped = "; the handler comes first, then the URL" if isinstance(handler, str | tuple) else ""
+        raise TypeError(f"handler is {handler!r}; it must be a function that takes a stream{swapped}")
     for function in (handler, handler.__call__):  # of an object
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"handler {name} has a yield, so a call runs nothing of it; use stream.send")

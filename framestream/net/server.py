@@ -10,7 +10,7 @@ import ssl
 import textwrap
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
@@ -137,10 +137,10 @@ class Server:
         self.admin: Server | None = None
         self._manager: ServiceManager | None = None
         self._ended = asyncio.Event()
+        self._at_end = ExitStack()  # ends timers and signal handlers when it has drained
+        self._at_end.callback(self._ended.set)
         self._draining: asyncio.Task[None] | None = None
         self._tell_from = self._tell_of_strangers_from = 0.0
-        self._signals: list[signal.Signals] = []
-        self._timers: list[asyncio.Task[None]] = []  # end with the server
         self._tasks: dict[asyncio.Task[None], IOStream] = {}
         self._acceptor = Acceptor(
             sockets,
@@ -249,16 +249,10 @@ class Server:
         return self._draining
 
     async def _end(self, timeout: float) -> None:
-        try:
+        with self._at_end:
             await self._drain(timeout)
             if self.admin is not None:
                 await self.admin.aclose()
-        finally:
-            for timer in self._timers:
-                timer.cancel()
-            for number in self._signals:
-                asyncio.get_running_loop().remove_signal_handler(number)
-            self._ended.set()
 
     def close_on(self, *signals: signal.Signals, notice: float = 0) -> None:
         """Drain and close when the process gets one of these signals, such as ``signal.SIGTERM``.
@@ -279,7 +273,7 @@ class Server:
             except NotImplementedError as error:
                 what = f"{type(loop).__name__} has no signal handlers; call aclose() instead of close_on()"
                 raise NotImplementedError(what) from error
-            self._signals.append(number)
+            self._at_end.callback(loop.remove_signal_handler, number)
 
     def begin_to_close(self, notice: float = 0) -> None:
         """Do what a signal of `close_on` does: `leave` for so many seconds, then drain, without waiting."""
@@ -346,7 +340,7 @@ class Server:
 
     def _keep_running(self, work: Coroutine[Any, Any, None]) -> None:
         """Run it in a task until the server has drained."""
-        self._timers.append(asyncio.get_running_loop().create_task(work))
+        self._at_end.callback(asyncio.get_running_loop().create_task(work).cancel)
 
     async def _measure_lag(self) -> None:
         loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shlex
@@ -10,9 +11,12 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from functools import wraps
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from framestream.errors import AddressError, describe_os_error
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,10 @@ class Activated:
 
 Endpoint: TypeAlias = Tcp | Unix | Descriptors | Pipe | Command | Activated
 
-_HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):[0-9]+")
+_HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*)"
+# A URL without a scheme of ours: another scheme or none, a host, perhaps a port.
+_MEANT: Final = re.compile(rf"(?:([a-z]+)://)?({_HOST})(?::([0-9]+))?(/.*)?")
+_TLS_SCHEMES: Final = {"https", "wss", "ssl", "mqtts", "rediss", "amqps"}
 _MAX_PORT: Final = 65535
 _MAX_FD: Final = (1 << 31) - 1
 # sizeof sun_path in unix(7); a path is followed by a NUL, a name in the abstract name space begins with one.
@@ -101,25 +108,49 @@ def parse_url(url: str) -> Endpoint:
         AddressError: the URL is malformed; says what is wrong with it and what to write.
     """
     if not isinstance(url, str):
-        raise TypeError(f"url is {url!r}; it must be text")
+        raise TypeError(f"url is {url!r}; it must be text{_as_text(url)}")
     if "\0" in url:
         raise AddressError(f"a NUL character in {url!r}", url=url)
+    try:
+        os.fsencode(url)
+    except UnicodeEncodeError as error:
+        raise AddressError(f"{url!r} is not text that the system can be given: {error.reason}", url=url) from error
     if url.startswith(("/", "./", "../")):
         return _path_endpoint(url)
     scheme, colon, rest = url.partition(":")
     parse = _SCHEMES.get(scheme)
     if not colon or parse is None:
-        known = ", ".join(_SCHEMES)
-        hint = f"; did you mean 'tcp://{url}'?" if _HOST_AND_PORT.fullmatch(url) else ""
+        known, hint = ", ".join(_SCHEMES), ""
+        found = _MEANT.fullmatch(url)
+        if found and (found[2] or found[3]) and (found[1] or not found[4]):  # no relative path
+            tcp = "tls" if found[1] in _TLS_SCHEMES else "tcp"
+            hint = f"; did you mean '{tcp}://{found[2]}:{found[3] or 'PORT'}'?"
         raise AddressError(f"{url!r} begins with none of the schemes {known}{hint}", url=url)
     return parse(rest, url)
+
+
+def _as_text(url: object) -> str:
+    """Return the text that was meant by an address of another form, as a hint."""
+    match url:
+        case (str(host), int(port), *_):
+            return f": {str(Tcp(host, port))!r}"
+        case int(port):
+            return f": {str(Tcp('', port))!r}"
+        case bytes():
+            return f": {url.decode('utf-8', 'replace')!r}"
+        case os.PathLike():
+            path = os.fsdecode(url)
+            return f": {path if path.startswith(('/', './', '../')) else f'./{path}'!r}"
+        case socket.socket():
+            return "; IOStream(sock) makes a stream of a connected socket, and 'fd:N' names a listening one"
+    return ""
 
 
 def _path_endpoint(path: str) -> Endpoint:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        raise AddressError(f"cannot look at {path}: {describe_os_error(error)}", url=path) from error
+        raise AddressError(f"{path}: {describe_os_error(error)}", url=path) from error
     if stat.S_ISSOCK(mode):
         return _unix_at(path, path)
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
@@ -198,7 +229,7 @@ def _command(rest: str, url: str) -> Command:
         argv = tuple(shlex.split(rest))
     except ValueError as error:
         raise AddressError(f"cannot split {url!r} into words: {str(error).lower()}", url=url) from error
-    if not argv:
+    if not argv or not argv[0]:
         raise AddressError(f"no program in {url!r}; write exec:PROGRAM ARGUMENTS", url=url)
     return Command(argv)
 
@@ -212,3 +243,49 @@ _SCHEMES: Final[dict[str, Callable[[str, str], Endpoint]]] = {
     "exec": _command,
     "systemd": lambda name, _: Activated(name),
 }
+
+
+# Calls that were meant for another library ------------------------------------------------------
+
+
+def takes_url(function: F) -> F:
+    """Let a function that takes a URL say what to write where another library's call was meant.
+
+    Others take a host and a port, and Python would only say that there are too many arguments.
+    """
+    signature = inspect.signature(function)
+    before = list(signature.parameters).index("url")
+
+    def check(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        try:
+            signature.bind(*arguments, **options)
+        except TypeError as error:
+            meant = _meant(*arguments[before:], **options)
+            raise TypeError(f"{function.__name__}(): {error}{meant}") from None
+
+    @wraps(function)
+    async def coroutine(*arguments: Any, **options: Any) -> Any:
+        check(arguments, options)
+        return await function(*arguments, **options)
+
+    @wraps(function)
+    def plain(*arguments: Any, **options: Any) -> Any:
+        check(arguments, options)
+        return function(*arguments, **options)
+
+    return cast("F", coroutine if inspect.iscoroutinefunction(function) else plain)
+
+
+def _meant(
+    first: object = None, second: object = None, *_: object, host: object = None, port: object = None, **options: object
+) -> str:
+    if isinstance(first, tuple):
+        first, second = (*first, None, None)[:2]
+    host, port = host or first or "", port or second
+    if isinstance(host, str) and str(port).isdecimal():
+        return f"; the URL has both host and port: {str(Tcp(host, int(str(port))))!r}"
+    if "path" in options:
+        return f"; the URL of a Unix socket is {str(Unix(str(options['path'])))!r}"
+    if isinstance(options.get("sock"), socket.socket):
+        return _as_text(options["sock"])
+    return "" if second is None else "; pass a framer by name: framer=..."

@@ -81,6 +81,18 @@ class StreamOptions(TypedDict, total=False):
 _OPTIONS: Final[Mapping[str, Option]] = {
     name: kind.__metadata__[0] for name, kind in get_type_hints(StreamOptions, include_extras=True).items()
 }
+# What options are called here that asyncio, Tornado and the socket module call so.
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    "limit": "max_frame_size",
+    "local_addr": "local_address",
+    "source_address": "local_address",
+    "source_ip": "local_address",
+    "source_port": "local_address",
+    "ssl": "tls",
+    "ssl_context": "tls",
+    "ssl_handshake_timeout": "timeout (of connect) or handshake_timeout (of serve)",
+    "ssl_options": "tls",
+}
 DEFAULTS: Final[Mapping[str, Any]] = {name: option.default for name, option in _OPTIONS.items()}
 
 
@@ -93,8 +105,12 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     if not options:
         return
-    if unknown := options.keys() - _OPTIONS.keys():
-        raise TypeError(f"unknown stream option: {', '.join(sorted(unknown))}")
+    if unknown := sorted(options.keys() - _OPTIONS.keys()):
+        from difflib import get_close_matches  # noqa: PLC0415  # a mistake has time
+
+        meant = _ELSEWHERE.get(unknown[0]) or next(iter(get_close_matches(unknown[0], _OPTIONS, n=1)), "")
+        hint = f"; did you mean {meant}?" if meant else ""
+        raise TypeError(f"unknown stream option: {', '.join(unknown)}{hint}")
     for name, value in options.items():
         _OPTIONS[name].check(name, value)
     low, high = options.get("write_low_water"), options.get("write_high_water", DEFAULTS["write_high_water"])

@@ -123,7 +123,9 @@ def check_size(suite: Suite) -> None:
 
     Let size count from window.start; it is a lower bound of what the frame takes.
     """
+    tried = False
     for frame, _, part, need in _needs(suite):
+        tried = True
         if need.size > len(frame) and not isinstance(ask(suite.framer, Window(frame)), NeedMore):
             raise ConformanceError(
                 f"NeedMore asks for {counted(need.size, 'byte')} of a frame of {len(frame)}",
@@ -131,6 +133,8 @@ def check_size(suite: Suite) -> None:
                 expected=f"NeedMore.size of at most {len(frame)}: the frame is {frame!r}",
                 got=describe_answer(need),
             )
+    if not tried:
+        raise Untried("no beginning of a frame in the examples is answered by NeedMore")
 
 
 def check_settled(suite: Suite) -> None:

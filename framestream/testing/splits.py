@@ -59,7 +59,7 @@ def check_find_start(suite: Suite) -> None:
     """
     framer = suite.framer
     if framer.synchronises is None:
-        return
+        raise Untried("it does not say where frames may begin: synchronises is None")
     if framer.synchronises not in ("exact", "likely"):
         raise ConformanceError(
             "synchronises says something else",

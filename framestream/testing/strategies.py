@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from framestream.testing.contract import encode
+from framestream.errors import counted
+from framestream.testing.contract import ConformanceError, describe_framer, encode
 from framestream.testing.suite import TELLING, cut_at, spliced
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from framestream.framer import Framer
 
 _MOST_CUTS = 8
+_MOST_REFUSED = 100
 
 
 class WireStream(NamedTuple):
@@ -54,15 +56,27 @@ def wire_streams(
 
     Args:
         framer: writes the frames.
-        frames: the frames; those that the framer refuses are left out.
+        frames: the frames; those that the framer refuses are left out. If it refuses every one of the first
+            100, that is a `ConformanceError`: a test of streams without frames would pass.
         max_frames: how many there are at most.
     """
+    refused, accepted = 0, False
 
     def written(drawn: list[Any]) -> st.SearchStrategy[WireStream]:
         # Left out instead of filtered: a framer may refuse nearly all, and hypothesis would report that.
         encoded = [(frame, wire) for frame in drawn if (wire := encode(framer, frame)) is not None]
         chunks = chunkings(b"".join(wire for _, wire in encoded))
-        return chunks.map(lambda cut: WireStream(cut, [frame for frame, _ in encoded]))
+        return chunks.map(lambda cut: checked(WireStream(cut, [frame for frame, _ in encoded]), drawn))
+
+    # Hypothesis does not allow to stop before everything is drawn that was drawn before.
+    def checked(stream: WireStream, drawn: list[Any]) -> WireStream:
+        nonlocal refused, accepted
+        accepted = accepted or bool(stream.frames)
+        refused += len(drawn) - len(stream.frames)
+        if refused >= _MOST_REFUSED and not accepted:
+            told = f"writes none of {counted(refused, 'frame')} drawn for it"
+            raise ConformanceError(f"{describe_framer(framer)} {told}", expected="frames that encode accepts")
+        return stream
 
     return st.lists(frames, max_size=max_frames).flatmap(written)
 

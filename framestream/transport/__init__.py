@@ -48,6 +48,8 @@ def transport_over(sock: socket.socket, loop: asyncio.AbstractEventLoop | None =
         return TLSSocketTransport(sock, peer)
     if not isinstance(sock, socket.socket):
         what = "; pass PipeTransport(file.fileno()) for one" if hasattr(sock, "fileno") else ""
+        if isinstance(sock, str):
+            what = "; connect(url) opens one"
         raise TypeError(f"a stream needs a connected socket or a Transport, not {sock!r}{what}")
     if can_watch_descriptors(loop):
         return SocketTransport(sock, peer)

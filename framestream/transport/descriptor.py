@@ -201,11 +201,8 @@ def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
     """
     mode = os.fstat(fd).st_mode
     if stat.S_ISSOCK(mode):
-        sock = socket.socket(fileno=fd)
-        try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
             check_is_stream(sock)
-        finally:
-            sock.detach()
     undo = ExitStack()
     undo.enter_context(suppress(OSError))  # the other end of the terminal may be gone
     if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
