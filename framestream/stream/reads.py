@@ -21,7 +21,7 @@ from framestream.errors import (
     StreamClosed,
 )
 from framestream.framers.amounts import UntilClose
-from framestream.stream.receiver import ENDED, PAUSED
+from framestream.stream.receiver import FLOWING
 
 if TYPE_CHECKING:
     import asyncio
@@ -118,7 +118,7 @@ async def next_answer(
     """
     receiver = stream.receiver
     while True:
-        if receiver.reader is not None or receiver.state is PAUSED or receiver.state is ENDED:
+        if receiver.reader is not None or receiver.state is not FLOWING:
             receiver.check_free()
         try:
             if ask is None:
