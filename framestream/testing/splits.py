@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from framestream.archives import InMemory, OnError, Reader, Record, Split, guess, process, stitch
-from framestream.errors import FramerContractError, FramingError, PayloadError, counted
+from framestream.errors import FramingError, PayloadError, counted
 from framestream.framer import ReadCondition, Window
 from framestream.testing.contract import ConformanceError, Untried, ask, describe_error, is_padding
 from framestream.testing.driver import Event, Reading, Transcript, difference, error_event, transcript
@@ -37,13 +37,10 @@ def find_start(framer: ReadCondition[Any], data: bytes, start: int, *, step: int
         step: how many bytes arrive at a time; all at once unless given.
 
     Raises:
-        ConformanceError: its `find_start` breaks the contract.
+        FramerContractError: its `find_start` breaks the contract.
     """
     size = len(data)
-    try:
-        return guess.find_start(InMemory(data, step=step or size), framer, start, size + 1, 0)
-    except FramerContractError as error:
-        raise ConformanceError(f"an archive refuses it: {error}", data=data) from error.__cause__
+    return guess.find_start(InMemory(data, step=step or size), framer, start, size + 1, 0)
 
 
 def first_frame(framer: ReadCondition[Any], data: bytes, place: int) -> int:
