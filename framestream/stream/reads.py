@@ -5,7 +5,6 @@ Each is one `PendingRead`, which ends with the read; `Receiver.advance` does the
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from asyncio import CancelledError, sleep
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
@@ -48,7 +47,7 @@ class Rest(UntilClose):
 REST: Final = Rest()
 
 
-class PendingRead(ABC):
+class PendingRead:
     """One read under way: the question to the decoder, and where the answer goes.
 
     Attributes:
@@ -75,17 +74,15 @@ class PendingRead(ABC):
         # A bound method of the decoder kept for each read that waits would be larger and slower.
         self.ask = ask
 
-    @abstractmethod
     def on_data(self, at_once: bool) -> None:
-        """Ask again: the missing bytes have arrived, or never will.
+        """Ask again: the missing bytes have arrived, or never will. A claim has nothing to ask.
 
         With `at_once` the loop calls it, and nothing else is left to do in this call: it may run any
         code. Otherwise it is called from inside other code.
         """
 
-    @abstractmethod
     def fail(self, error: BaseException) -> None:
-        """End with an error, unless the read has ended."""
+        """End with an error, unless the read has ended, or its owner will learn of it anyway."""
 
     @property
     def given_up(self) -> bool:
@@ -137,8 +134,9 @@ async def next_answer(
                 read.condition = condition
                 read.ask = ask
                 receiver.reader = read
-                if (limits := timeouts or stream.timeouts) is not None:
-                    timeouts = receiver.start_timer(limits)
+                timeouts = timeouts or stream.timeouts
+                if timeouts is not None:
+                    timeouts = receiver.start_timer(timeouts)
                 try:
                     if receiver.fill(read):
                         answer = receiver.advance(read)
@@ -155,10 +153,7 @@ async def next_answer(
         except (IncompleteFrame, FrameTooLarge) as error:
             raise stream.explain(error) from stream.error
     if answer is END:
-        ended = stream.ended()
-        if iterating and stream.error is None:
-            raise StopAsyncIteration
-        raise ended from stream.error
+        raise stream.ended(iterating=iterating) from stream.error
     return answer
 
 
@@ -453,7 +448,6 @@ class FrameHandler(PendingRead):
 
     def start(self) -> None:
         """Take over the stream's reading, from the next pass of the loop on."""
-        self.stream.receiver.check_not_in_parts()
         self.stream.receiver.claim(self, None)
         self._soon()
 
@@ -557,12 +551,6 @@ class Claim(PendingRead):
         finally:
             if receiver.reader is self:
                 receiver.release()
-
-    def on_data(self, at_once: bool) -> None:
-        """Leave it to the owner of the claim."""
-
-    def fail(self, error: BaseException) -> None:
-        """Leave it to the owner of the claim."""
 
 
 class Lingering(CallbackRead):
