@@ -209,6 +209,15 @@ def test_splits_are_small_values_that_can_be_pickled(tmp_path: Path) -> None:
     ]
 
 
+def test_two_or_four_processes_get_as_much_of_a_large_file_each(tmp_path: Path) -> None:
+    with open(tmp_path / "file", "wb") as file:
+        file.truncate((1 << 30) + 12345)
+    sizes = [split.stop - split.start for split in plan(tmp_path / "file", "line")]
+    assert len(sizes) % 4 == 0
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= 1 << 26
+
+
 def test_a_split_whose_first_frame_is_a_guess_is_not_read(tmp_path: Path) -> None:
     path, _, framer = a_file(tmp_path, "prefix")
     with pytest.raises(ArchiveError, match=r"file: where a frame of .* begins cannot be told .* stitch\(\)"):
