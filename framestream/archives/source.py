@@ -358,9 +358,8 @@ def _telling(url: str, offset: int | None = None, *, done: str = "read") -> Iter
         raise
     except Exception as error:  # a store's errors have no common class
         reason = describe_os_error(error)
-        if isinstance(error, FileNotFoundError):  # a store's tells what is missing, or has nothing but the path
-            reason = error.strerror or os.strerror(errno.ENOENT)
-            reason = reason[:1].lower() + reason[1:]
+        if isinstance(error, FileNotFoundError) and url.endswith(str(error)):  # a store's has the path for its text
+            reason = os.strerror(errno.ENOENT).lower()
         if done != "read" or not isinstance(error, OSError):
             reason = f"it cannot be {done}: {reason}"
         raise ArchiveError(reason, url=url, offset=offset) from error

@@ -71,6 +71,7 @@ class OurPipes(PipeTransport):
 
     __slots__ = ("_program", "peer")
 
+    may_read_no_more = True
     peer: str
 
     def __init__(self, read_fd: int, write_fd: int, program: Program) -> None:
@@ -114,6 +115,8 @@ class LoopPipes(Program, LoopTransport):
         Program.__init__(self, name)
         self._arrived = bytearray()  # before a read
         self._ended = False
+
+    may_read_no_more = True
 
     # From the loop
 
