@@ -73,7 +73,6 @@ class FramingError(FramestreamError):
         *,
         position: int | None = None,
         offset: int | None = None,
-        framer: str = "",
         excerpt: bytes = b"",
     ) -> None:
         super().__init__(reason)
@@ -81,7 +80,7 @@ class FramingError(FramestreamError):
         self.position = position
         self.offset = offset
         self.source = ""
-        self.framer = framer
+        self.framer = ""
         self.excerpt = excerpt
 
     def __str__(self) -> str:
@@ -101,24 +100,14 @@ class FrameTooLarge(FramingError):
         closing: True if the policy in force is to close the stream.
     """
 
-    def __init__(
-        self,
-        *,
-        limit: int,
-        size: int | None = None,
-        offset: int | None = None,
-        discarded: int = 0,
-        recoverable: bool = False,
-        framer: str = "",
-        excerpt: bytes = b"",
-    ) -> None:
+    def __init__(self, *, limit: int, size: int | None = None, recoverable: bool = False) -> None:
         what = f"frame exceeds the limit of {counted(limit, 'byte')}"
         if size is not None:
             what = f"frame of {counted(size, 'byte')} exceeds the limit {limit}"
-        super().__init__(what, offset=offset, framer=framer, excerpt=excerpt)
+        super().__init__(what)
         self.limit = limit
         self.size = size
-        self.discarded = discarded
+        self.discarded = 0
         self.recoverable = recoverable
         self.closing = False
 
@@ -131,18 +120,9 @@ class IncompleteFrame(FramingError):
         expected: bytes the whole frame takes, if it declared that, else None.
     """
 
-    def __init__(
-        self,
-        *,
-        received: int,
-        expected: int | None = None,
-        offset: int | None = None,
-        framer: str = "",
-        excerpt: bytes = b"",
-    ) -> None:
+    def __init__(self, *, received: int, expected: int | None = None) -> None:
         some = counted(received, "byte") if expected is None else f"{received} of {counted(expected, 'byte')}"
-        reason = f"stream ended inside a frame: {some} arrived"
-        super().__init__(reason, offset=offset, framer=framer, excerpt=excerpt)
+        super().__init__(f"stream ended inside a frame: {some} arrived")
         self.received = received
         self.expected = expected
 

@@ -45,6 +45,7 @@ When the frame is streamed, the settled part is passed on and removed. The next 
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -367,6 +368,19 @@ def check_condition(value: object, name: str = "") -> None:
 
 
 # For authors: what nearly every framer of bytes, or of lengths in digits, needs -----------------
+
+
+def first_match(pattern: re.Pattern[bytes], window: Window, longest: int) -> int | NeedMore:
+    """Return where a pattern first matches from ``window.start`` on: an answer for `find_start`.
+
+    Args:
+        longest: bytes of the longest match; those before `window.start` that the pattern looks at do not count.
+    """
+    found = pattern.search(window.data, window.start)
+    if found is not None:
+        return found.start()
+    size = len(window.data)
+    return size if window.eof else NeedMore(resume=max(window.start, size - longest + 1))
 
 
 def bytes_of(frame: object, max_size: int | None = None, *, copy: bool = True, kind: str = "bytes") -> bytes:

@@ -303,26 +303,6 @@ def test_the_counters_may_be_read_while_connections_come_and_go():
             client.result(20)
 
 
-def test_closing_lets_connections_finish_what_they_have_begun():
-    entered = threading.Event()
-
-    def slow(stream):
-        for line in stream:
-            entered.set()
-            stream.send(line + stream.receive())
-
-    with blocking.serve(slow, HERE, framer=LINE) as server, ThreadPoolExecutor(1) as pool:
-        with blocking.connect(server.url, framer=LINE) as stream:
-            stream.send("one")
-            assert entered.wait(20)
-            stream.write(b"tw")
-            closing = pool.submit(server.close)
-            stream.write(b"o\n")
-            assert "onetwo" == stream.receive(timeout=20)
-            refused(StreamClosed, stream.receive, timeout=20)
-            closing.result(20)
-
-
 def test_what_outlasts_the_time_to_drain_has_its_stream_closed(caplog):
     ended = threading.Event()
 

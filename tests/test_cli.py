@@ -200,7 +200,8 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
         ("--config no-such-file framers", 1, "framestream: no-such-file: no such file or directory\n"),
         ("new line", 2, "'line' is built in"),
         ("new x --directory /dev/null/x", 1, "/dev/null/x: not a directory; nothing was written"),
-        ("connect ./no-such-device -f line", 1, "cannot look at ./no-such-device: no such file or"),
+        ("connect ./no-such-device -f line", 1, "framestream: ./no-such-device: no such file or directory\n"),
+        ("serve ./no-such-device -f line", 1, "framestream: ./no-such-device: no such file or directory\n"),
         ("connect exec:no-such-program -f line", 1, "cannot start no-such-program: no such file"),
         ("connect tls://a:1 -f line --ca no-such-file", 1, "in no-such-file: no such file or directory\n"),
         ("connect tcp://a:1 -f lnie", 2, "did you mean 'line'?"),
@@ -241,9 +242,13 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
         ("cut line s3://bucket/key", 2, "'s3://bucket/key' is read in parts: add --jobs 1"),
         ("cut line sample:radis", 2, "no sample named 'radis' (available: dns, redis)"),
         ("cut line --jobs 2", 2, "--jobs needs a file"),
-        ("stats line nosuch", 1, "framestream: nosuch: it cannot be read: No such file or directory\n"),
-        ("cut --jobs 2 line nosuch", 1, "framestream: nosuch: it cannot be read: No such file or directory\n"),
-        ("index -f line nosuch", 1, "framestream: nosuch: it cannot be read: No such file or directory\n"),
+        ("stats line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+        ("cut line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+        ("repair -f line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+        ("cut line /", 1, "framestream: /: is a directory\n"),
+        ("stats line /", 1, "framestream: /: is a directory; give its files, such as /*\n"),
+        ("cut --jobs 2 line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+        ("index -f line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
     ],
 )
 def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestream):
@@ -388,14 +393,6 @@ def test_a_long_file_has_a_progress_bar_on_a_terminal_and_a_short_one_has_none(l
         monkeypatch.setattr(sys, "stdout", output)
         assert run(["cut", "line", str(lines), "-o", "raw"]) == 0
         assert ("test_a_long_file" in shown()) == bar
-
-
-def test_tables_are_wrapped_on_a_terminal(monkeypatch):
-    with terminal(monkeypatch, "stdout") as shown, plugins.isolated():
-        assert run(["framers"]) == 0
-        text = re.sub(r"\x1b\[\d*m", "", shown())
-    assert "length-prefix" in text
-    assert max(map(len, text.splitlines())) <= 60
 
 
 def test_complaints_have_a_colour_on_a_terminal_only_and_never_what_a_terminal_obeys(monkeypatch, tmp_path):

@@ -284,15 +284,6 @@ def test_a_header_that_is_none_is_a_mistake_in_the_command(framestream, tmp_path
     assert (2, True) == (ran.status, "--proxy-header" in ran.err)
 
 
-def test_what_to_install_for_headers_is_said(framestream, tmp_path):
-    plugins.rescan([str(tmp_path)])
-    for command in ("connect --proxy-header UNKNOWN", "serve --proxy-protocol auto --trusted ::1"):
-        name, *options = command.split()
-        ran = framestream(name, "tcp://127.0.0.1:0", "-f", "line", *options)
-        assert "pip install framestream-proxy" in ran.err
-        assert "Traceback" not in ran.err
-
-
 @pytest.mark.parametrize(
     ("spec", "question", "command", "complaint"),
     [

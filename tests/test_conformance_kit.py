@@ -64,7 +64,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.SplitsFromZero(), LINES, "split", "split disagrees with find"),
         (faulty.SplitRaises(), LINES, "split", "split raises IndexError"),
         (faulty.ChunkDependent(), LINES, "chunking", "this chunking gives another transcript"),
-        (faulty.AbsoluteMemo(), LINES, "moving-window", "depends on where in window.data the frame begins"),
+        (faulty.AbsoluteMemo(), LINES, "purity", "depends on where in window.data the frame begins"),
         (faulty.AsksForTooMuch(), COUNTED, "size", "NeedMore asks for 5 bytes of a frame of 4"),
         (faulty.IndexErrorWhenShort(), SHORT, "answers", "find raises IndexError"),
         (faulty.OutOfOrder(), LINES, "answers", "find returns a span out of order"),
@@ -231,6 +231,13 @@ def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method:
             fuzz_framer(framer, [b"one\r\ntwo\r\n"], iterations=50)
 
 
+@pytest.mark.parametrize("kind", [faulty.SplitsOtherwise, faulty.ReturnsNone, faulty.RefusesTooSoon])
+def test_a_check_of_a_faulty_framer_says_so_or_finds_nothing_or_has_nothing_to_try(kind: Any) -> None:
+    for check in conformance_checks(kind(), examples=LINES):
+        with suppress(ConformanceError):
+            check.run()
+
+
 def run(name: str, framer: ReadCondition[Any], **arguments: Any) -> str | None:
     """Run one check; return why it was not tried, or what it found."""
     checks = {check.name: check for check in conformance_checks(framer, **arguments)}
@@ -281,7 +288,7 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
     [
         (faulty.IndexErrorWhenShort(), "malformed", {"malformed": [b"\0"]}, "the decoder refuses it"),
         (faulty.IndexErrorWhenShort(), "truncation", {"examples": SHORT}, "find raises IndexError"),
-        (faulty.AbsoluteResume(), "moving-window", {"examples": LINES}, "depends on where in window.data"),
+        (faulty.AbsoluteResume(), "purity", {"examples": LINES}, "depends on where in window.data"),
         (faulty.ChunkDependent(), "truncation", {"examples": LINES}, "read one at a time"),
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
         (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on the limit"),

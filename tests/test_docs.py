@@ -179,6 +179,8 @@ class Reader:
             program = FORKSERVER.Process(target=program_in, args=(folder, arguments, environment, source, output))
             program.start()
             program.join(60)
+            program.kill()  # what takes longer has no right status
+            program.join()
             status, said = program.exitcode, "exit status {}\n" if "||" in command else "(exit status {})\n"
             return output.read_text() + (said.format(status) if status else "")
         done = subprocess.run(

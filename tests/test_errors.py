@@ -26,7 +26,7 @@ from framestream.errors import counted, describe_error, printable
     [
         (FramingError("bad"), "bad"),
         (FramingError("bad", offset=7), "bad (at offset 7)"),
-        (FrameTooLarge(limit=5, size=9, offset=0), "frame of 9 bytes exceeds the limit 5 (at offset 0)"),
+        (FrameTooLarge(limit=5, size=9), "frame of 9 bytes exceeds the limit 5"),
         (FrameTooLarge(limit=5), "frame exceeds the limit of 5 bytes"),
         (FrameTooLarge(limit=1), "frame exceeds the limit of 1 byte"),
         (IncompleteFrame(received=3), "stream ended inside a frame: 3 bytes arrived"),

@@ -1,17 +1,17 @@
-"""Frames that end with a delimiter."""
+"""Frames that end with a delimiter, and lines."""
 
 from __future__ import annotations
 
 import pytest
 from cutting import cut, wire
 from framer_examples import EITHER
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framestream.decoder import FrameDecoder
 from framestream.errors import EncodeError
 from framestream.framer import Window
-from framestream.framers.delimiter import Delimiter
+from framestream.framers.delimiter import Delimiter, Line
 
 
 @pytest.mark.parametrize("ends", [[b"\r\n"] * 600 + [b"\n"], [b"\n"] * 600 + [b"\r\n"], [b"\n", b"\r\n"] * 300])
@@ -77,3 +77,36 @@ def test_a_kept_delimiter_longer_than_the_limit_can_still_be_streamed(chunks) ->
         while isinstance(part := decoder.next_part(framer), bytes):
             parts += part
     assert (parts, decoder.leftover) == (b"bbaba", b"ba")
+
+
+# Lines
+
+
+def test_many_lines_are_decoded_a_block_at_a_time() -> None:
+    lines = [f"{number} é".rjust(number % 90) for number in range(3000)]
+    long = "x" * 200_000
+    text = "\r\n".join([*lines[:1500], long, *lines[1500:], ""]).encode()
+    assert Line().split(Window(b"--" + text + b"rest", 2)) == ([*lines[:1500], long, *lines[1500:]], len(text) + 2)
+
+
+def test_a_batch_stops_before_a_bad_line_and_goes_on_over_a_mended_one() -> None:
+    good = b"".join(b"line %d\n" % number for number in range(20_000))
+    data = good + b"\xff\n" + good
+    assert Line().split(Window(data))[1] == len(good)
+    lines, end = Line(errors="replace").split(Window(data))
+    assert (len(lines), lines[20_000], lines[-1], end) == (40_001, "\ufffd", "line 19999", len(data))
+
+
+lines = st.builds(
+    Line,
+    errors=st.sampled_from(["strict", "replace", "surrogateescape"]),
+    newline=st.sampled_from(["any", "lf", "crlf"]),
+    keep=st.booleans(),
+)
+
+
+@settings(max_examples=400)
+@given(lines, st.lists(st.binary(max_size=8).map(lambda raw: bytes(b"a\r\n\xc3\xa9\xff"[byte % 6] for byte in raw))))
+def test_a_batch_is_what_single_reads_give(line, chunks) -> None:
+    window = Window(b"".join(chunks))
+    assert line.split(window) == super(Line, line).split(window)

@@ -53,16 +53,6 @@ async def told(server, *chunks):
         return peer
 
 
-@pytest.mark.every_loop
-@pytest.mark.parametrize(
-    ("protocol", "sent"), [("auto", LINE_HEADER), ("v1", LINE_HEADER), ("auto", BINARY_HEADER), ("v2", BINARY_HEADER)]
-)
-async def test_the_peer_is_the_client_that_a_header_names(protocol, sent):
-    async with await behind(protocol) as server:
-        assert CLIENT == await told(server, sent + b"hello\n")
-        assert CLIENT == await told(server, sent, b"hello\n")
-
-
 @pytest.mark.parametrize("sent", [LINE_HEADER, BINARY_HEADER], ids=["v1", "v2"])
 async def test_no_byte_is_lost_wherever_a_header_is_cut(sent):
     stream = sent + b"hello\n"

@@ -18,7 +18,6 @@ from stream_pairs import (
 )
 
 from framestream import Exactly, FramingError, LengthPrefix, Line, StreamClosed
-from framestream.stream.receiver import READ_AHEAD
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop
@@ -340,17 +339,6 @@ async def test_a_handler_gets_every_frame_and_ends_with_the_stream(kind, end):
         assert lines == notes
         assert not handler.active
         assert (end == "bad bytes") == isinstance(server.error, FramingError)
-
-
-@every_kind
-async def test_a_paused_handler_receives_no_more_than_a_stream_that_nobody_reads(kind):
-    async with joined(kind) as (client, server):
-        handler = server.on_frame(Line(), lambda line: handler.pause())
-        client.write(b"a\n" * (1 << 20))
-        await passes(50)
-        received = server.stats.bytes_received
-        await passes(50)
-        assert received == server.stats.bytes_received <= 2 * READ_AHEAD
 
 
 # Writing

@@ -245,16 +245,3 @@ async def test_eager_tasks_read_while_the_task_that_made_them_runs():
         reading = await begun(first())
         await client.write(b"line\n")
         assert "line" == await reading
-
-
-async def test_a_reader_that_closes_its_own_stream_and_reads_on_is_told():
-    async with joined("unix") as (client, server):
-
-        async def read():
-            await server.read(Line())
-            server.close()
-            await raised(StreamClosed, server.read, Line())
-
-        reading = await begun(read())
-        await client.write(b"line\n")
-        await reading

@@ -48,18 +48,6 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 FAULT = OSError(5, "input/output error")
 
 
-@every_kind
-async def test_what_is_buffered_can_be_read_after_close(kind):
-    async with joined(kind) as (client, server):
-        await client.write(b"a\nb\nhalf")
-        await server.peek(8)
-        server.close()
-        assert "a" == await server.read(Line(last=False))
-        assert "b" == await server.read(Line(last=False))
-        await raised(StreamClosed, server.read, Line(last=False), match="closed inside a frame")
-        assert b"half" == server.leftover
-
-
 async def test_answers_to_everything_before_the_end_still_leave():
     async with joined("unix") as (client, server):
         await client.write(b"a\nb\n")

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import io
 import os
+import re
 import socket
 import tempfile
 import weakref
@@ -202,17 +203,6 @@ async def test_many_waiters_cost_no_more_than_a_few_each():
         assert len(asked) <= 3 * 2000
 
 
-async def test_who_waits_for_less_is_told_first():
-    async with joined("unix", write_high_water=1 << 20, write_low_water=1 << 20) as (client, server):
-        told = []
-        flushed = asyncio.ensure_future(client.write(LARGE))
-        room = asyncio.ensure_future(client.drain())
-        flushed.add_done_callback(lambda _: told.append("flushed"))
-        room.add_done_callback(lambda _: told.append("room"))
-        await asyncio.gather(server.read_bytes(len(LARGE)), flushed, room)
-        assert ["room", "flushed"] == told
-
-
 # The end of writing
 
 
@@ -346,7 +336,7 @@ async def test_a_file_that_cannot_be_sent_to_its_end_is_an_error(end, large_file
             (server if end == "peer" else client).close()
         caught = await raised(StreamClosed, sending)
         if end == "timeout":
-            assert "peer took nothing for 0.02 s" in str(caught)
+            assert re.search(r"peer took nothing( of \d+ bytes)? for 0.02 s", str(caught))
             assert isinstance(client.error, StreamTimeout)
         elif end == "peer":
             assert isinstance(caught.real_error, OSError)

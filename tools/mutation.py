@@ -20,8 +20,9 @@ goes on where it was when it is started again with the same log.
 
 The mutants are those of cosmic-ray: operators, comparisons, numbers, conditions, loops, decorators, handlers.
 It draws the places, not the mutants, as a ``+`` has eleven of them and a ``not`` has one; of one place it
-takes one. Places that no test can know are left out: annotations, assertions, ``if TYPE_CHECKING``, and
-numbers at the top of a module (those are tuned, and no test may pin them). What remains and survives is
+takes one. What no test can know is left out: annotations, assertions, ``if TYPE_CHECKING``, numbers at the top
+of a module (those are tuned, and no test may pin them), and ``==`` in place of ``is`` or the other way round
+(small numbers and members of an enum that are equal are the same). What remains and survives is
 either not tested or makes no difference (a fast path left out, one more question than needed): look at each.
 
 A mutant counts as killed if a test fails, or if the tests take `_FACTOR` times the CPU time that they
@@ -74,6 +75,8 @@ _LEAST_CPU = 20  # seconds, for the start of the interpreter and of pytest
 _MOST_TESTS = 90  # seconds of tests for one mutant, as they take with coverage on
 _LEAST_WAIT = 30  # seconds for one test, for what else runs on the machine
 _MEMORY = 4 << 30
+_NOTHING_RAN = pytest.ExitCode.NO_TESTS_COLLECTED
+_THE_SAME = ("_Eq_Is", "_Is_Eq", "_NotEq_IsNot", "_IsNot_NotEq")
 _PLAN = "MUTATION_PLAN"
 _HERE = Path(__file__).resolve().parent
 
@@ -139,7 +142,7 @@ def _places(sources: list[str]) -> dict[tuple[Any, ...], list[Place]]:
         dull = _dull_spans(Path(path))
         for name in operator_names():
             kind = get_operator(name)
-            if kind.arguments():
+            if kind.arguments() or name.endswith(_THE_SAME):
                 continue
             positions = (place for node in ast_nodes(tree) for place in kind().mutation_positions(node))
             for occurrence, (start, end) in enumerate(positions):
@@ -185,6 +188,8 @@ def _baseline(copy: Path, tests: list[str], kept: Path) -> dict[str, Any]:
     plan.write_text(json.dumps({"durations": str(copy / "durations.json")}))
     cov = ("--cov=framestream", "--cov-context=test", "--cov-report=", "-q")
     run = _pytest(copy, plan, [*cov, *tests], cpu=None)
+    if run.returncode not in (0, 1):
+        sys.exit(run.stdout + run.stderr)
     durations, failed = json.loads((copy / "durations.json").read_text()).values()
     print(
         f"sound code: {len(durations)} tests, {len(failed)} failed, {time.monotonic() - began:.0f} s",
@@ -192,8 +197,6 @@ def _baseline(copy: Path, tests: list[str], kept: Path) -> dict[str, Any]:
     )
     if failed:
         print("left out, as they fail without a mutant:", *failed, sep="\n  ")
-    if run.returncode not in (0, 1):
-        sys.exit(run.stdout)
     baseline = {"durations": durations, "failed": failed, "lines": _covered(copy)}
     kept.write_text(json.dumps(baseline))
     return baseline
@@ -208,7 +211,7 @@ def _covered(copy: Path) -> dict[str, dict[str, list[str]]]:
     for path in data.measured_files():
         contexts = data.contexts_by_lineno(path)
         lines[os.path.relpath(path, copy)] = {
-            str(line): sorted({name.partition("|")[0] for name in names if name}) for line, names in contexts.items()
+            str(line): sorted({name.rpartition("|")[0] for name in names if name}) for line, names in contexts.items()
         }
     return lines
 
@@ -237,6 +240,8 @@ def _try(copy: Path, place: Place, baseline: dict[str, Any]) -> dict[str, Any]:
         run = _pytest(copy, plan, ["-x", "-q", "--no-header", patience, *files], _FACTOR * sum(seconds) + _LEAST_CPU)
     finally:
         path.write_text(sound)
+    if run.returncode == _NOTHING_RAN:
+        sys.exit(run.stdout + run.stderr)
     outcome = "survived" if run.returncode == 0 else "killed"
     killer = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return {

@@ -12,6 +12,7 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
 from framestream.archives.index import Index, checksum_of_ends
@@ -168,11 +169,16 @@ def _decompressor(kind: Kind, stored: Source) -> Any:
     if kind == "gzip":
         return zlib.decompressobj(wbits=31)
     try:
-        try:
-            from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
-        except ImportError:
-            from backports import zstd  # type: ignore[import-not-found, no-redef, unused-ignore]  # noqa: PLC0415
+        return _zstd().ZstdDecompressor()
     except ImportError as error:
         reason = 'it is compressed by zstd, which needs: pip install "framestream[archives]"'
         raise ArchiveError(reason, url=stored.url) from error
-    return zstd.ZstdDecompressor()
+
+
+@cache  # a search for a module that is not there takes longer than a small frame
+def _zstd() -> Any:
+    try:
+        from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
+    except ImportError:
+        from backports import zstd  # type: ignore[import-not-found, no-redef, unused-ignore]  # noqa: PLC0415
+    return zstd

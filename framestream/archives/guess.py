@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from math import exp, log
 from typing import Any, Final, NoReturn
 
 from framestream.archives.source import Source
@@ -15,6 +16,11 @@ from framestream.framer import NeedMore, ReadCondition, Window
 # not agree, because frames are large, or often look like frames inside.
 _CHAINS: Final = 256
 _RUN_INS: Final = (1 << 15, 1 << 18)
+_COMPARED: Final = 16  # frames of the chain that was found
+# If it misleads, this many places are tried, from each of which this many frames must follow in these bytes.
+_SCANNED: Final = 1 << 14
+_CONFIRMING: Final = 4
+_AHEAD: Final = 1 << 18
 _SHOWN: Final = (1 << 10, 1 << 14, 1 << 18)
 # A condition that has looked at this many bytes without a place, and cannot rule one out, is at fault.
 _MOST_UNDECIDED: Final = 1 << 24
@@ -35,7 +41,7 @@ def find_start(source: Source, condition: ReadCondition[Any], start: int, stop: 
         return 0
     if condition.synchronises is not None:
         return _ask(source, condition, start, stop)
-    return _chains_meet(source, condition, start, limit)
+    return _guess(source, condition, start, limit)
 
 
 def _ask(source: Source, condition: ReadCondition[Any], start: int, stop: int) -> int:
@@ -85,52 +91,99 @@ def _fault(condition: ReadCondition[Any], reason: str, offset: int, cause: Excep
     raise FramerContractError(reason, framer=str(condition), offset=offset) from cause
 
 
-def _chains_meet(source: Source, condition: ReadCondition[Any], start: int, limit: int) -> int:
-    """Return where most chains arrive: reading from a wrong place soon meets a right one."""
+def _guess(source: Source, condition: ReadCondition[Any], start: int, limit: int) -> int:
+    """Return where a frame probably begins.
+
+    Reading from a wrong place soon meets a right one, if frames are small: most chains arrive there. If they are
+    large, chains of what looks like frames inside them break off, or meet one another first. But their frames
+    have the size that is usual for any place, and those of the right chain do not.
+    """
     best = start
     for run_in in _RUN_INS:
         base = max(start - run_in, 0)
         # Some conditions find a frame only when all of it has arrived.
-        data = b"".join(source.chunks(base, min(start + run_in, source.size)))
-        seen: dict[int, int | None] = {}
-        starts = range(0, run_in // 4, run_in // 4 // _CHAINS) if base else (0,)
-        arrivals = [_follow(condition, data, place, start - base, limit, seen) for place in starts]
+        chains = Chains(condition, source, base, start + run_in, limit)
+        places = range(0, run_in // 4, run_in // 4 // _CHAINS) if base else (0,)
+        sizes = [size for place in places for size in chains.sizes(place, 1)]
+        if len(sizes) < len(places) // 4:
+            return _scan(condition, source, start, limit, None, best)
+        arrivals = [chains.arrival(place, start - base) for place in places]
         votes = Counter(place for place in arrivals if place is not None).most_common(2)
         if votes:
-            best = base + votes[0][0]
-            if len(votes) == 1 or votes[0][1] >= 3 * votes[1][1]:
-                break
-    return min(best, source.size)
+            place, count = votes[0]
+            best = min(base + place, source.size)
+            if len(votes) == 1 or count >= 3 * votes[1][1]:
+                found, usual = chains.sizes(place, _COMPARED), _mean(sizes)
+                if not (base and found and usual / 1.3 < _mean(found) < usual * 1.3):
+                    return best
+                return _scan(condition, source, start, limit, usual, best)
+    return best
 
 
-def _follow(
-    condition: ReadCondition[Any],
-    data: bytes,
-    place: int | None,
-    stop: int,
-    limit: int,
-    seen: dict[int, int | None],
-) -> int | None:
-    """Return where the frames from a place on lead to, at `stop` or after it; None if they are not frames."""
-    path = []
-    while place is not None and place < stop and place not in seen:
-        path.append(place)
-        place = _end_of_frame(condition, data, place, limit)
-    arrival = None if place is None else seen.get(place, place)
-    seen.update(dict.fromkeys(path, arrival))
-    return arrival
+def _scan(condition: ReadCondition[Any], source: Source, start: int, limit: int, usual: float | None, best: int) -> int:
+    """Return the first place from which some frames of unusual sizes follow one another, else `best`."""
+    chains = Chains(condition, source, start, start + _AHEAD, limit)
+    for place in range(min(_SCANNED, source.size - start)):
+        if chains.are_unusual(place, usual):
+            return start + place
+    return best
 
 
-def _end_of_frame(condition: ReadCondition[Any], data: bytes, place: int, limit: int) -> int | None:
-    # A condition may look at all the data that it gets.
-    for size in _SHOWN:
-        piece = data[place : place + size]
-        try:
-            found: Any = condition.find(Window(piece))
-        except Exception:  # noqa: BLE001 - no frame begins here
-            return None
-        if type(found) is tuple:
-            return place + found[2] if 0 < found[2] <= limit else None
-        if len(piece) < size:
-            return None
-    return None
+def _mean(sizes: list[int]) -> float:
+    """Return the geometric mean: some places look like the beginning of a huge frame."""
+    return exp(sum(map(log, sizes)) / len(sizes))
+
+
+class Chains:
+    """Frames that follow one another in a part of a file; places are counted from its beginning."""
+
+    def __init__(self, condition: ReadCondition[Any], source: Source, start: int, stop: int, limit: int) -> None:
+        self._condition, self._limit = condition, limit
+        self._data = b"".join(source.chunks(start, min(stop, source.size)))
+        self._arrivals: dict[int, int | None] = {}
+
+    def arrival(self, place: int | None, stop: int) -> int | None:
+        """Return where the frames from a place on lead to, at `stop` or after it; None if they break off."""
+        path, arrivals = [], self._arrivals
+        while place is not None and place < stop and place not in arrivals:
+            path.append(place)
+            place = self._end_of_frame(place)
+        arrival = None if place is None else arrivals.get(place, place)
+        arrivals.update(dict.fromkeys(path, arrival))
+        return arrival
+
+    def sizes(self, place: int, most: int) -> list[int]:
+        """Return the sizes of some frames from a place on; none if they break off."""
+        sizes: list[int] = []
+        while len(sizes) < most and place < len(self._data):
+            end = self._end_of_frame(place)
+            if end is None:
+                return []
+            sizes.append(end - place)
+            place = end
+        return sizes
+
+    def are_unusual(self, place: int, usual: float | None) -> bool:
+        """Say whether some frames follow one another from a place on, none of about the usual size."""
+        for number in range(_CONFIRMING):
+            if place >= len(self._data):
+                return number > 1
+            end = self._end_of_frame(place, _SHOWN[:1])  # so many places are asked that a little must show it
+            if end is None or (usual is not None and usual / 5 < end - place < usual * 5):
+                return False
+            place = end
+        return True
+
+    def _end_of_frame(self, place: int, shown: Sequence[int] = _SHOWN) -> int | None:
+        # A condition may look at all the data that it gets.
+        for size in shown:
+            piece = self._data[place : place + size]
+            try:
+                found: Any = self._condition.find(Window(piece))
+            except Exception:  # noqa: BLE001 - no frame begins here
+                return None
+            if type(found) is tuple:
+                return place + found[2] if 0 < found[2] <= self._limit else None
+            if len(piece) < size:
+                return None
+        return None

@@ -5,6 +5,7 @@ A local file needs nothing else. A file that fsspec opens (S3, HTTP, ...) needs 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from abc import ABC, abstractmethod
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import IO, Any, Final
 
-from framestream.errors import ArchiveError, counted, describe_error
+from framestream.errors import ArchiveError, counted, describe_os_error
 
 INDEX: Final = ".fsindex"  # suffix of the name of an index
 CHUNK: Final = 1 << 16  # of a local file: what the operating system has read ahead
@@ -104,7 +105,7 @@ class LocalFile(Source):
         with _telling(path):
             status = os.stat(path)
             if os.path.isdir(path):
-                raise IsADirectoryError(f"it is a directory; give its files, such as {path}/*")
+                raise ArchiveError(f"is a directory; give its files, such as {os.path.join(path, '*')}", url=path)
             if not stat.S_ISREG(status.st_mode):
                 raise ArchiveError("it is a pipe or a device, which cannot be read in parts", url=path)
             return cls(path, status.st_size, status.st_mtime_ns)
@@ -356,7 +357,9 @@ def _telling(url: str, offset: int | None = None, *, done: str = "read") -> Iter
     except (ArchiveError, GeneratorExit):
         raise
     except Exception as error:  # a store's errors have no common class
-        reason = getattr(error, "strerror", None)
-        if reason is None:
-            reason = "No such file" if isinstance(error, FileNotFoundError) else describe_error(error)
-        raise ArchiveError(f"it cannot be {done}: {reason}", url=url, offset=offset) from error
+        reason = describe_os_error(error)
+        if isinstance(error, FileNotFoundError) and url.endswith(str(error)):  # a store's has the path for its text
+            reason = os.strerror(errno.ENOENT).lower()
+        if done != "read" or not isinstance(error, OSError):
+            reason = f"it cannot be {done}: {reason}"
+        raise ArchiveError(reason, url=url, offset=offset) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, Final
 
@@ -49,17 +49,20 @@ def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
     splits = _splits(file, options.get_framer(spec), max_frame_size, _COUNTED)
     total = Tally()
     for split, found in _with_bar(splits, process(splits, Tally.of, jobs=jobs), file):
-        total.add(found)
+        total.sizes.update(found.sizes)
+        total.bad += found.bad
+        total.error = total.error or found.error
         if found.error is not None:
             report(split.source.url, _without_source(found.error))
     seconds = max(time.monotonic() - started, 1e-9)
-    size = _size(splits)
-    say(f"{'frames':<16}{total.frames}")
+    size, frames = _size(splits), total.sizes.total()
+    in_frames = sum(size * count for size, count in total.sizes.items())
+    say(f"{'frames':<16}{frames}")
     say(f"{'bad frames':<16}{total.bad}")
     say(f"{'bytes':<16}{size}")
-    say(f"{'in frames':<16}{total.bytes}")
-    if total.frames:
-        say(f"{'sizes':<16}{total.smallest} to {total.largest}, {total.bytes / total.frames:.1f} on average")
+    say(f"{'in frames':<16}{in_frames}")
+    if frames:
+        say(f"{'sizes':<16}{min(total.sizes)} to {max(total.sizes)}, {in_frames / frames:.1f} on average")
     say(f"{'time':<16}{seconds:.3f} s, {size / seconds / 1e6:.1f} MB/s, {counted(jobs, 'process')}")
     for line in total.histogram():
         say(line)
@@ -68,56 +71,40 @@ def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
 
 @dataclass
 class Tally:
-    """What `stats` counts; sizes by powers of two."""
+    """What `stats` counts.
 
-    frames: int = 0
+    Attributes:
+        sizes: how many frames have each size.
+        bad: how many more are bad.
+        error: what ended the reading early, or None.
+    """
+
+    sizes: Counter[int] = field(default_factory=Counter)
     bad: int = 0
-    bytes: int = 0
-    smallest: int = 0
-    largest: int = 0
     error: Exception | None = None
-
-    def __post_init__(self) -> None:
-        self.sizes = Counter[int]()
 
     @classmethod
     def of(cls, reader: Reader) -> Tally:
         """Count the frames of a split."""
-        tally, sizes = cls(), Counter[int]()
+        tally = cls()
         try:
             for _, error in reader.pieces(in_batches=False):
                 if error is None:
-                    sizes[reader.place[1]] += 1
+                    tally.sizes[reader.place[1]] += 1
         except FramingError as error:
             tally.error = error
-        tally.frames, tally.bad = sizes.total(), reader.bad
-        if sizes:
-            tally.smallest, tally.largest = min(sizes), max(sizes)
-        for size, count in sizes.items():
-            tally.bytes += size * count
-            tally.sizes[size.bit_length()] += count
+        tally.bad = reader.bad
         return tally
-
-    def add(self, other: Tally) -> None:
-        """Add another count to this one."""
-        if other.frames:
-            self.smallest = min(self.smallest, other.smallest) if self.frames else other.smallest
-            self.largest = max(self.largest, other.largest)
-        self.frames += other.frames
-        self.bad += other.bad
-        self.bytes += other.bytes
-        self.sizes += other.sizes
-        self.error = self.error or other.error
 
     def histogram(self) -> Iterator[str]:
         """Yield a line for each power of two, with a bar."""
-        if not self.sizes:
-            return
-        most = max(self.sizes.values())
-        for bits in range(min(self.sizes), max(self.sizes) + 1):
-            count = self.sizes[bits]
+        powers = Counter[int]()
+        for size, count in self.sizes.items():
+            powers[size.bit_length()] += count
+        for bits in range(min(powers), max(powers) + 1) if powers else ():
+            count = powers[bits]
             sizes = f"{1 << bits >> 1} to {(1 << bits) - 1}" if bits > 1 else str(bits)
-            eighths = -(-count * _BAR * 8 // most)
+            eighths = -(-count * _BAR * 8 // max(powers.values()))
             bar = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
             yield f"{sizes:>24} bytes {bar} {count}".rstrip()
 

@@ -24,7 +24,7 @@ from framestream.cli.output import print_table, prints_aside, say, wrapped
 from framestream.decoder import NEED_DATA
 from framestream.errors import blame, describe_error
 from framestream.iterate import placed_frames
-from framestream.registry.named import NamedFramer
+from framestream.registry.grammar import NamedFramer
 from framestream.registry.options import describe_options
 from framestream.testing.suite import Arguments, Suite, arguments_of, in_chunks
 

@@ -166,6 +166,8 @@ def _log(level: int) -> Iterator[None]:
 async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> None:
     try:
         opened = await framestream.serve(handler, url, **settings)
+    except FramestreamError:
+        raise
     except ValueError as error:  # a senseless setting
         raise click.UsageError(describe_error(error)) from error
     async with opened as server:

@@ -93,7 +93,7 @@ Endpoint: TypeAlias = Tcp | Unix | Descriptors | Pipe | Command | Activated
 
 _HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*)"
 # A URL without a scheme of ours: another scheme or none, a host, perhaps a port.
-_MEANT: Final = re.compile(rf"(?:([a-z]+)://)?({_HOST})(?::([0-9]+))?(?:/.*)?")
+_MEANT: Final = re.compile(rf"(?:([a-z]+)://)?({_HOST})(?::([0-9]+))?(/.*)?")
 _TLS_SCHEMES: Final = {"https", "wss", "ssl", "mqtts", "rediss", "amqps"}
 _MAX_PORT: Final = 65535
 _MAX_FD: Final = (1 << 31) - 1
@@ -121,7 +121,8 @@ def parse_url(url: str) -> Endpoint:
     parse = _SCHEMES.get(scheme)
     if not colon or parse is None:
         known, hint = ", ".join(_SCHEMES), ""
-        if (found := _MEANT.fullmatch(url)) and any(found.groups()):
+        found = _MEANT.fullmatch(url)
+        if found and (found[2] or found[3]) and (found[1] or not found[4]):  # no relative path
             tcp = "tls" if found[1] in _TLS_SCHEMES else "tcp"
             hint = f"; did you mean '{tcp}://{found[2]}:{found[3] or 'PORT'}'?"
         raise AddressError(f"{url!r} begins with none of the schemes {known}{hint}", url=url)
@@ -149,7 +150,7 @@ def _path_endpoint(path: str) -> Endpoint:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        raise AddressError(f"cannot look at {path}: {describe_os_error(error)}", url=path) from error
+        raise AddressError(f"{path}: {describe_os_error(error)}", url=path) from error
     if stat.S_ISSOCK(mode):
         return _unix_at(path, path)
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):

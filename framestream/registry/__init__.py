@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from framestream.errors import FramestreamError, PluginError, SpecError, blame, printable
 from framestream.framer import ReadCondition
 from framestream.framers import BUILT_IN
-from framestream.registry.grammar import NESTED_OPTIONS, Option, Spec, Word, parse_spec
+from framestream.registry.grammar import NESTED_OPTIONS, NamedFramer, Option, Spec, Word, parse_spec
 from framestream.registry.manager import PluginManager
-from framestream.registry.named import NamedFramer
 
 if TYPE_CHECKING:
     from framestream.registry.plugin import Factory

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from framestream._events import EVENTS, Listener, events
 from framestream.errors import PluginError, SpecError, UnknownFramerError, listed
-from framestream.registry.grammar import NAME, did_you_mean, nearest, normalised
-from framestream.registry.named import NamedFramer, named_framer, read_config, refuse_cycles
+from framestream.registry.grammar import (
+    NAME,
+    NamedFramer,
+    did_you_mean,
+    named_framer,
+    nearest,
+    normalised,
+    read_config,
+    refuse_cycles,
+)
 
 if TYPE_CHECKING:
     from framestream.registry.plugin import Factory, Plugin

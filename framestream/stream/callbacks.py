@@ -36,11 +36,10 @@ class Callbacks:
         skipped: frames skipped for callback reads, because they cannot be decoded or are too large.
     """
 
-    __slots__ = ("_loop", "_stream", "_waiters", "on_close", "pending", "skipped")
+    __slots__ = ("_stream", "_waiters", "on_close", "pending", "skipped")
 
-    def __init__(self, stream: IOStream, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, stream: IOStream) -> None:
         self._stream = stream
-        self._loop = loop
         self._waiters: list[asyncio.Future[None]] | None = None  # most users set a callback instead
         self.pending = 0
         self.skipped = 0
@@ -49,7 +48,7 @@ class Callbacks:
     def soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Run a callback in the next pass of the loop."""
         self.pending += 1
-        self._loop.call_soon(self._run, callback, *args)
+        self._stream.loop.call_soon(self._run, callback, *args)
 
     def _run(self, callback: Callable[..., object], *args: Any) -> None:
         try:
@@ -93,7 +92,7 @@ class Callbacks:
     async def wait_closed(self, watch: Callable[[], object]) -> None:
         """Wait until the stream, which is open, is closed; `watch` makes it notice the peer's end."""
         # A future each: shielding one for all takes half a KiB more for each connection that waits.
-        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter: asyncio.Future[None] = self._stream.loop.create_future()
         if self._waiters is None:
             self._waiters = []
         self._waiters.append(waiter)

@@ -77,7 +77,6 @@ class FrameBody(AsyncIterator[bytes]):
         self._timer: ReadTimer | None = None
 
     async def __aenter__(self) -> Self:
-        self._stream.receiver.check_not_in_parts()
         self._stream.receiver.claim(self._claim, None)
         return self
 

@@ -5,7 +5,6 @@ Each is one `PendingRead`, which ends with the read; `Receiver.advance` does the
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from asyncio import CancelledError, sleep
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +21,7 @@ from framestream.errors import (
     StreamClosed,
 )
 from framestream.framers.amounts import UntilClose
-from framestream.stream.receiver import ENDED, PAUSED
+from framestream.stream.receiver import FLOWING
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,7 +47,7 @@ class Rest(UntilClose):
 REST: Final = Rest()
 
 
-class PendingRead(ABC):
+class PendingRead:
     """One read under way: the question to the decoder, and where the answer goes.
 
     Attributes:
@@ -75,17 +74,15 @@ class PendingRead(ABC):
         # A bound method of the decoder kept for each read that waits would be larger and slower.
         self.ask = ask
 
-    @abstractmethod
     def on_data(self, at_once: bool) -> None:
-        """Ask again: the missing bytes have arrived, or never will.
+        """Ask again: the missing bytes have arrived, or never will. A claim has nothing to ask.
 
         With `at_once` the loop calls it, and nothing else is left to do in this call: it may run any
         code. Otherwise it is called from inside other code.
         """
 
-    @abstractmethod
     def fail(self, error: BaseException) -> None:
-        """End with an error, unless the read has ended."""
+        """End with an error, unless the read has ended, or its owner will learn of it anyway."""
 
     @property
     def given_up(self) -> bool:
@@ -121,7 +118,7 @@ async def next_answer(
     """
     receiver = stream.receiver
     while True:
-        if receiver.reader is not None or receiver.state is PAUSED or receiver.state is ENDED:
+        if receiver.reader is not None or receiver.state is not FLOWING:
             receiver.check_free()
         try:
             if ask is None:
@@ -137,8 +134,9 @@ async def next_answer(
                 read.condition = condition
                 read.ask = ask
                 receiver.reader = read
-                if (limits := timeouts or stream.timeouts) is not None:
-                    timeouts = receiver.start_timer(limits)
+                timeouts = timeouts or stream.timeouts
+                if timeouts is not None:
+                    timeouts = receiver.start_timer(timeouts)
                 try:
                     if receiver.fill(read):
                         answer = receiver.advance(read)
@@ -155,10 +153,7 @@ async def next_answer(
         except (IncompleteFrame, FrameTooLarge) as error:
             raise stream.explain(error) from stream.error
     if answer is END:
-        ended = stream.ended()
-        if iterating and stream.error is None:
-            raise StopAsyncIteration
-        raise ended from stream.error
+        raise stream.ended(iterating=iterating) from stream.error
     return answer
 
 
@@ -190,7 +185,7 @@ class AwaitedRead(PendingRead):
 
     # fmt: off
     __slots__ = (
-        "_asyncio_future_blocking", "_error", "answer", "callback", "context", "get_loop", "pause", "result",
+        "_asyncio_future_blocking", "answer", "callback", "context", "get_loop", "pause", "result",
     )
     # fmt: on
 
@@ -198,11 +193,10 @@ class AwaitedRead(PendingRead):
 
     def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
         super().__init__(stream, condition)
-        self.answer: Any = NEED_DATA
+        self.answer: Any = NEED_DATA  # or the error that `result` raises
         self.pause = _Pause((self,))
         self.callback: Callable[[AwaitedRead], object] | None = None
         self.context: Context | None = None
-        self._error: BaseException | None = None
         # The task uses these two each time, without a Python call: a weak reference returns its
         # object, and the value that `result` returns does not matter.
         self.get_loop: Callable[[], object] = ref(stream.loop)
@@ -245,15 +239,14 @@ class AwaitedRead(PendingRead):
                 self.stream.loop.call_soon(callback, self, context=self.context)
 
     def _set_error(self, error: BaseException) -> None:
-        self._error = error
+        self.answer = error
         self.result = self._raise
 
     def _raise(self) -> None:
-        error, self._error = self._error, None
+        error, self.answer = self.answer, NEED_DATA
         self.result = bool
         try:
-            if error is not None:
-                raise error
+            raise error
         finally:
             del error  # its traceback refers to this frame
 
@@ -266,7 +259,7 @@ class AwaitedRead(PendingRead):
 
     def done(self) -> bool:
         """Tell whether there is an answer, or an error."""
-        return self._error is not None or self.answer is not NEED_DATA
+        return self.answer is not NEED_DATA
 
     def cancel(self, msg: object = None) -> bool:
         """Give up, unless there is an answer; nothing is consumed."""
@@ -453,7 +446,6 @@ class FrameHandler(PendingRead):
 
     def start(self) -> None:
         """Take over the stream's reading, from the next pass of the loop on."""
-        self.stream.receiver.check_not_in_parts()
         self.stream.receiver.claim(self, None)
         self._soon()
 
@@ -557,12 +549,6 @@ class Claim(PendingRead):
         finally:
             if receiver.reader is self:
                 receiver.release()
-
-    def on_data(self, at_once: bool) -> None:
-        """Leave it to the owner of the claim."""
-
-    def fail(self, error: BaseException) -> None:
-        """Leave it to the owner of the claim."""
 
 
 class Lingering(CallbackRead):

@@ -166,19 +166,14 @@ class Receiver:
 
     # fmt: off
     __slots__ = (
-        "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_loop", "_missing", "_read_ahead", "_room",
+        "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_missing", "_read_ahead", "_room",
         "_stream", "_timer", "_turn", "decoder", "draining", "end", "kept_read", "max_buffer_size", "pushes",
         "reader", "state", "transport", "waiting", "waits",
     )
     # fmt: on
 
     def __init__(
-        self,
-        stream: IOStream,
-        transport: Transport,
-        decoder: FrameDecoder,
-        loop: asyncio.AbstractEventLoop,
-        settings: Mapping[str, Any],
+        self, stream: IOStream, transport: Transport, decoder: FrameDecoder, settings: Mapping[str, Any]
     ) -> None:
         self.decoder = decoder
         self.transport = transport
@@ -191,11 +186,10 @@ class Receiver:
         self.pushes = 0
         self.waits = 0
         self._stream = stream
-        self._loop = loop
         self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
         self.max_buffer_size: int = settings["max_buffer_size"]
         self._read_ahead = min(READ_AHEAD, self.max_buffer_size)
-        self._kept = kept_buffer(loop)
+        self._kept = kept_buffer(stream.loop)
         # Bytes that `max_buffer_size` leaves; deliveries since then may have made more.
         self._room = self.max_buffer_size
         self._missing = 0  # bytes without which the waiting read cannot continue
@@ -284,21 +278,18 @@ class Receiver:
         elif self.state is ENDED:
             self._stream.watch_for_end()  # this very read may meet it
 
-    def check_not_in_parts(self) -> None:
-        """Raise `StreamBusy` in the middle of a frame that is read in parts."""
-        if self.decoder.streaming:
-            raise StreamBusy(IN_PARTS)
-
     def claim(self, read: PendingRead, timeouts: ReadTimeouts | ReadTimer | None) -> None:
         """Let only `read` read until `release`, within its time limits."""
         self.check_free()
+        if self.decoder.streaming:
+            raise StreamBusy(IN_PARTS)
         self.reader = read
         if timeouts is not None:
             self.start_timer(timeouts)
 
     def start_timer(self, timeouts: ReadTimeouts | ReadTimer) -> ReadTimer:
         """Start the time limits of a read that has just begun, or continues."""
-        self._timer = timeouts.begin(self._loop, self.decoder)
+        self._timer = timeouts.begin(self._stream.loop, self.decoder)
         return self._timer
 
     def release(self) -> None:
@@ -350,7 +341,8 @@ class Receiver:
             if self.end is not None:
                 return self._fill_at_end(read, self.end)
         self._turn = TURN
-        decoder.begin_turn()
+        if self._in_bulk:
+            decoder.begin_turn()
         self.waits += 1
         self.waiting = True
         if self._timer is not None:
@@ -419,7 +411,7 @@ class Receiver:
         """Continue over a transport that wraps the present one."""
         self.transport = transport
         self.state = PAUSED
-        transport.attach(self, self._loop)
+        transport.attach(self, self._stream.loop)
 
     # The end
 
@@ -431,7 +423,7 @@ class Receiver:
 
     def _finish_soon(self) -> None:
         # In two passes: by then all bytes that have arrived already are pushed.
-        self._loop.call_soon(self._loop.call_soon, self._finish)
+        self._stream.loop.call_soon(self._stream.loop.call_soon, self._finish)
 
     def _finish(self) -> None:
         if not self.waiting or self.end is not None:

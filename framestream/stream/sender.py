@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from framestream.stream.receiver import Receiver
     from framestream.stream.stream import IOStream
-    from framestream.transport.base import Buffer, Transport
+    from framestream.transport.base import Buffer
 
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
@@ -49,7 +49,6 @@ _MOST_BUFFERS: Final = 512
 _MOST_OF_FILE: Final = 1 << 18
 # How often one wake-up sends before other tasks get a turn.
 _SENDS_IN_A_ROW: Final = 16
-_UNSENT: Final = "stream closed before the file was sent"
 _NEVER: Final = 1 << 62
 _FEW_WAITERS: Final = 64
 _ONE: Final = (bytes, bytearray, memoryview, array, str)
@@ -88,23 +87,21 @@ class Sender:
         state: the state of the transport.
         size: queued bytes.
         written: bytes ever written.
-        passed: bytes of files, sent without the queue.
+        passed: bytes of files; they are not `written`, so that no position counts them.
         most: the most bytes ever queued.
         high_water, low_water: `room` makes the writer wait above the first until it is below the second.
-        ended: nothing more may be written.
         error: the reason why the transport takes no more; the receiving half may continue without it.
     """
 
     # fmt: off
     __slots__ = (
         "_at_end_of_pass", "_eof_due", "_free", "_max_size", "_most_waiters", "_queue", "_receiver",
-        "_refusal", "_seen_pushes", "_stream", "_timeout", "_timer", "_waited", "_waiters", "ended", "error",
-        "high_water", "low_water", "most", "passed", "size", "state", "transport", "written",
+        "_refusal", "_seen_pushes", "_stream", "_timeout", "_timer", "_waited", "_waiters", "error",
+        "high_water", "low_water", "most", "passed", "size", "state", "written",
     )
     # fmt: on
 
-    def __init__(self, stream: IOStream, transport: Transport, receiver: Receiver, settings: Mapping[str, Any]) -> None:
-        self.transport = transport
+    def __init__(self, stream: IOStream, receiver: Receiver, settings: Mapping[str, Any]) -> None:
         self.state: State = READY
         self.size = 0
         self.written = 0
@@ -112,9 +109,8 @@ class Sender:
         self.most = 0
         self.high_water: int = settings["write_high_water"]
         self.low_water: int = min(settings["write_low_water"], self.high_water)
-        self.ended = False
         self.error: BaseException | None = None
-        self._refusal = "stream is closed"  # the message for a write after the end
+        self._refusal: str | None = None  # why nothing more may be written
         self._stream = stream
         self._receiver = receiver
         self._seen_pushes = 0
@@ -148,7 +144,7 @@ class Sender:
             StreamClosed: nothing more can be written.
             BufferFull: more than the limit would be queued; nothing is written.
         """
-        if self.ended:
+        if self._refusal is not None:
             self.check_can_write()
         size = len(data) if isinstance(data, bytes) else sum(map(len, data))
         if self._max_size is not None and self.size + size > self._max_size:
@@ -172,7 +168,7 @@ class Sender:
                 self._send_soon()
             return not self.size and self.state is not CLOSED
         try:
-            transport = self.transport
+            transport = self._receiver.transport
             taken = transport.send_bytes(data) if isinstance(data, bytes) else transport.send(data)
         except (BlockingIOError, InterruptedError):
             taken = 0
@@ -226,7 +222,7 @@ class Sender:
                     break
             if self._eof_due and not self.size:
                 self._watch(False)  # a pipe closes its descriptor, and a closed one must not be watched
-                self.transport.shutdown()
+                self._receiver.transport.shutdown()
                 self._eof_due = False
         except (BlockingIOError, InterruptedError):
             pass
@@ -250,7 +246,7 @@ class Sender:
                 break
         size = sum(map(len, offered))
         try:
-            taken = self.transport.send(offered)
+            taken = self._receiver.transport.send(offered)
         finally:
             offered.clear()  # an exception's traceback must not keep the caller's buffers
         self._advance(taken)
@@ -270,11 +266,11 @@ class Sender:
     def _watch(self, wanted: bool) -> None:
         if wanted and self.state is not BLOCKED:
             self.state = BLOCKED
-            self.transport.watch_writing(True)
+            self._receiver.transport.watch_writing(True)
             self._start_timer()
         elif not wanted and self.state is BLOCKED:
             self.state = READY
-            self.transport.watch_writing(False)
+            self._receiver.transport.watch_writing(False)
             self._stop_timer()
 
     def resume_writing(self) -> None:
@@ -304,13 +300,19 @@ class Sender:
         if self.state is HELD:
             raise StreamBusy("a file is being sent, or TLS is being started; await that first")
 
-    async def send_held(self, position: int) -> None:
-        """Send, inside `held`, the bytes up to `position`, and nothing written after it.
+    async def send_queue(self) -> None:
+        """Send, inside `held`, what is queued, and nothing written after it.
 
         Raises:
-            StreamClosed: they never will leave.
+            StreamClosed: it never will leave.
         """
-        before = self._waited
+        position, before = self.written, self._waited
+        await self._send_up_to(position)
+        # Writers that have begun to wait since then wait for the file, too.
+        while self._waiters and self._waiters[0][:2] <= (position, before):
+            self._wake_first()
+
+    async def _send_up_to(self, position: int) -> None:
         while self.sent < position:
             if self.state is CLOSED:
                 raise self._lost()
@@ -321,14 +323,11 @@ class Sender:
             except Exception as error:
                 self._stream.on_write_error(error)
                 raise self._lost() from error
-        # Writers that have begun to wait since then wait for the file, too.
-        while self._waiters and self._waiters[0][:2] <= (position, before):
-            self._wake_first()
 
     async def writable(self) -> None:
         """Wait, inside `held`, until the transport takes data."""
         self._free = self._stream.loop.create_future()
-        self.transport.watch_writing(True)
+        self._receiver.transport.watch_writing(True)
         self._start_timer()
         try:
             await self._free
@@ -336,7 +335,11 @@ class Sender:
             self._free = None
             self._stop_timer()
             if self.state is HELD:
-                self.transport.watch_writing(False)
+                self._receiver.transport.watch_writing(False)
+
+    def _set_free(self) -> None:
+        if self._free is not None and not self._free.done():
+            self._free.set_result(None)
 
     async def send_file(self, file: BinaryIO, offset: int, count: int | None) -> int:
         """Send `count` bytes of a file, or all of it from `offset` on; return how many were sent.
@@ -344,61 +347,46 @@ class Sender:
         The system sends it from the page cache if it can, else it is sent piece by piece.
         """
         self.check_can_write()
-        end = None if count is None else offset + count
-        at = offset
-        piece = memoryview(b"")  # read and not yet sent, if the system cannot send the file
-        system_can = True
-
-        def send(size: int) -> int:
-            nonlocal piece
-            if system_can:
-                return self.transport.send_file(file, at, size)
-            sent = self.transport.send([piece]) if piece else 0
-            piece = piece[sent:]
-            return sent
-
+        at, end = offset, _NEVER if count is None else offset + count
         # From here on no other write may leave before the file.
         with self.held():
-            try:
-                await self.send_held(self.written)
-                while end is None or at < end:
-                    size = _MOST_OF_FILE if end is None else min(_MOST_OF_FILE, end - at)
-                    if not system_can and not piece:
-                        file.seek(at)  # an error of the file is no fault of the stream
-                        piece = memoryview(file.read(size))
-                    if self._stream.closed():
-                        raise StreamClosed(_UNSENT, real_error=self._stream.error)
-                    try:
-                        sent = send(size)
-                    except (BlockingIOError, InterruptedError):
-                        await self.writable()
-                        continue
-                    except NotImplementedError:
-                        system_can = False
-                        continue
-                    except OSError as error:
-                        self._stream.on_write_error(error)
-                        raise StreamClosed(_UNSENT, real_error=error) from error
-                    if not sent:
-                        break
-                    at += sent
+            await self.send_queue()
+            while at < end:
+                if self.state is CLOSED:
+                    raise self._lost()
+                size = min(_MOST_OF_FILE, end - at)
+                sent: int | None = None
+                try:
+                    sent = self._receiver.transport.send_file(file, at, size)
                     self.passed += sent
-                    await asyncio.sleep(0)  # a peer that takes everything at once leaves other tasks a turn
-            finally:
-                if piece:  # offered and not taken: it must leave before everything else
-                    self.put_first(piece)
+                except (BlockingIOError, InterruptedError):
+                    await self.writable()
+                    continue
+                except NotImplementedError:
+                    pass  # the system cannot
+                except OSError as error:
+                    self._stream.on_write_error(error)
+                    raise self._lost() from error
+                if sent is None:
+                    file.seek(at)  # an error of the file is no fault of the stream
+                    sent = await self._send_first(memoryview(file.read(size)))
+                if not sent:
+                    break
+                at += sent
+                await asyncio.sleep(0)  # a peer that takes everything at once leaves other tasks a turn
         return at - offset
 
-    def _set_free(self) -> None:
-        if self._free is not None and not self._free.done():
-            self._free.set_result(None)
-
-    def put_first(self, data: memoryview) -> None:
-        """Send these bytes before everything that is queued."""
-        if self.state is not CLOSED:
-            self._append((), len(data))
-            assert self._queue is not None
-            self._queue.appendleft(data)
+    async def _send_first(self, piece: memoryview) -> int:
+        """Send, inside `held`, these bytes before everything that is queued; return how many."""
+        position = self.sent
+        if self._queue is None:
+            self._queue = deque()
+        if piece:
+            self._queue.appendleft(piece)
+        self.size += len(piece)
+        self.passed += len(piece)
+        await self._send_up_to(position)
+        return len(piece)
 
     # Waiting
 
@@ -437,7 +425,7 @@ class Sender:
         Raises:
             StreamClosed: they never will.
         """
-        if not self._is_out(position) and self.state in (READY, SPENT) and not self.ended:
+        if not self._is_out(position) and self.state in (READY, SPENT) and self._refusal is None:
             self._send()
         if self._is_out(position):
             return None
@@ -475,9 +463,7 @@ class Sender:
 
     def refuse(self, why: str) -> None:
         """Refuse further writes with this reason; queued bytes still leave."""
-        if not self.ended:
-            self.ended = True
-            self._refusal = why
+        self._refusal = self._refusal or why
 
     def end(self) -> None:
         """Refuse further writes, and send the end of the stream after the queue."""
@@ -507,9 +493,9 @@ class Sender:
         if self.state is BLOCKED:
             self._watch(False)
         elif self.state is HELD and self._free is not None:
-            self.transport.watch_writing(False)
+            self._receiver.transport.watch_writing(False)
         self.state = CLOSED
-        self.ended = True
+        self.refuse("stream is closed")
         self._eof_due = False
         self._set_free()
         if self._at_end_of_pass is not None:
@@ -528,10 +514,8 @@ class Sender:
 
     def check_can_write(self) -> None:
         """Raise `StreamClosed` if nothing more can be written."""
-        if self.state is CLOSED:
-            raise self._lost(self._refusal)
-        if self.ended:
-            raise StreamClosed(self._refusal)
+        if self._refusal is not None:
+            raise self._lost(self._refusal) if self.state is CLOSED else StreamClosed(self._refusal)
 
     def _lost(self, what: str = "stream closed before everything was written") -> StreamClosed:
         if self.error is not None and not self._stream.closed():

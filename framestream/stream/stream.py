@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Literal, Requir
 
 from framestream._events import events
 from framestream.checks import check_count, check_seconds
-from framestream.decoder import FrameDecoder, OnOversize
+from framestream.decoder import IN_PARTS, FrameDecoder, OnOversize
 from framestream.errors import (
     FramerContractError,
     FrameTooLarge,
@@ -208,8 +208,8 @@ class IOStream(Generic[F]):
             on_payload_error=settings["on_payload_error"],
         )
         decoder.begin_turn()
-        self.receiver = Receiver(self, transport, decoder, loop, settings)
-        self.sender = Sender(self, transport, self.receiver, settings)
+        self.receiver = Receiver(self, transport, decoder, settings)
+        self.sender = Sender(self, self.receiver, settings)
         transport.attach(self.receiver, loop)
         events.tell("stream_opened", stream=self)
 
@@ -284,7 +284,6 @@ class IOStream(Generic[F]):
         if max_size is not None or on_oversize is not None:
             ask = partial(self.receiver.decoder.next_frame, max_size=max_size, on_oversize=on_oversize)
         if callback is not None:
-            self.receiver.check_not_in_parts()
             CallbackRead(self, condition, ask, callback).start(timeouts)
             return None
         return self._read_tapped(condition, ask, timeouts)
@@ -405,7 +404,8 @@ class IOStream(Generic[F]):
     async def peek(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer if the stream ends before. Nothing is consumed."""
         self.receiver.check_free()
-        self.receiver.check_not_in_parts()
+        if self.receiver.decoder.streaming:
+            raise StreamBusy(IN_PARTS)
         read = AwaitedBytes(self, size)
         await next_answer(self, REST, read.are_there, read=read)
         return self.receiver.decoder.peek(size)
@@ -592,7 +592,7 @@ class IOStream(Generic[F]):
             with sender.held():
                 try:
                     async with within(timeout, "TLS handshake not done"):
-                        await sender.send_held(sender.written)
+                        await sender.send_queue()
                         if receiver.end is None:  # otherwise there is no peer to shake hands with
                             tls = TLSTransport(
                                 receiver.transport,
@@ -603,7 +603,6 @@ class IOStream(Generic[F]):
                                 received=receiver.decoder.take_leftover(),
                             )
                             receiver.replace_transport(tls)
-                            sender.transport = tls
                             self._handshake = tls.shake_hands()
                             await self._handshake
                     if receiver.end is not None:
@@ -801,7 +800,7 @@ class IOStream(Generic[F]):
     def callbacks(self) -> Callbacks:
         """The runner of callbacks; made on first use."""
         if self._callbacks is None:
-            self._callbacks = Callbacks(self, self.loop)
+            self._callbacks = Callbacks(self)
         return self._callbacks
 
     def on_input_end(self, end: End) -> None:
@@ -823,16 +822,19 @@ class IOStream(Generic[F]):
             self.close(error)
             return
         self.sender.fail(error)
-        self._end = End(EndKind.CLOSED, error)  # an end that has arrived was caused by this error
+        # An end that has arrived was caused by this error, except that of a program.
+        self._end = End(EndKind.CLOSED, None if self.transport.may_read_no_more else error)
         self.receiver.receive_rest()
         if self.receiver.end is None:
             self._end = None
         else:
             self._close()
 
-    def ended(self) -> StreamClosed:
-        """Return the error for a reader at the end of the stream, and close if that is due."""
+    def ended(self, *, iterating: bool = False) -> Exception:
+        """Return what ends a read, or an iteration, at the end of the stream, and close if that is due."""
         self.note_end()
+        if iterating and self.error is None:
+            return StopAsyncIteration()
         return StreamClosed("stream ended", real_error=self.error)
 
     def note_end(self, error: BaseException | None = None) -> None:

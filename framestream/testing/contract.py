@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from framestream import errors
-from framestream.errors import EncodeError, FramingError, counted
+from framestream.errors import EncodeError, FramestreamError, FramingError, counted
 from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Window
 from framestream.framers.answers import decoder_of
 
@@ -31,6 +31,7 @@ class ConformanceError(AssertionError):
     Attributes:
         check: name of the check that failed, such as ``"linear-cost"``.
         framer: the framer, as its spec string.
+        promise: the promise that is broken.
         defect: the error, in one clause.
         data: the bytes that show it, or None.
         chunks: how they were cut, or None if that does not matter.
@@ -39,8 +40,7 @@ class ConformanceError(AssertionError):
         hint: how to mend it.
     """
 
-    check = ""
-    framer = ""
+    check = framer = promise = ""
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class ConformanceError(AssertionError):
             "got": _shorten(self.got),
             "at": "" if self.__cause__ is None else _place(self.__cause__),
             "mend": self.hint,
+            "promise": self.promise,
         }
         lines = [f"  {label + ':':<9} {text}" for label, text in details.items() if text]
         return "\n".join([f"{self.framer or 'framer'}: {self.defect}", *lines])
@@ -79,16 +80,19 @@ class Untried(Exception):  # no error: its text says what the check lacks
 
 
 @contextmanager
-def under(check: str, framer: ReadCondition[Any], mend: str = "") -> Iterator[None]:
-    """Add the names of the check and the framer to a `ConformanceError`, and a hint if it has none.
+def under(check: str, framer: ReadCondition[Any], promise: str = "", mend: str = "") -> Iterator[None]:
+    """Add the names of the check and the framer to a `ConformanceError`, the promise, and a hint if it has none.
 
-    An exception that would end the program, such as SystemExit, becomes one as well.
+    What a decoder refuses becomes one as well, and an exception that would end the program, such as SystemExit.
     """
     try:
         yield
         return
     except ConformanceError as error:
         broken = error
+    except FramestreamError as error:
+        broken = ConformanceError(f"the decoder refuses it: {error}")
+        broken.__cause__ = error.__cause__ or error
     except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001  # it is told as the framer's fault
@@ -98,7 +102,7 @@ def under(check: str, framer: ReadCondition[Any], mend: str = "") -> Iterator[No
             hint="raise FramingError for wrong bytes, ValueError for a payload, EncodeError for a frame",
         )
         broken.__cause__ = error
-    broken.check, broken.framer = check, describe_framer(framer)
+    broken.check, broken.framer, broken.promise = check, describe_framer(framer), promise
     broken.hint = broken.hint or mend
     raise broken
 

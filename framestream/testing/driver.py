@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder, OnOversize
-from framestream.errors import FramerContractError, FrameTooLarge, FramingError, IncompleteFrame, PayloadError
+from framestream.errors import FrameTooLarge, FramingError, IncompleteFrame, PayloadError
 from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.framers.answers import decoder_of
 from framestream.iterate import feed
@@ -166,15 +166,16 @@ def transcript(
     Args:
         framer: the condition to read with.
         chunks: the stream.
-        by: which method takes the frames: `next_frame`, `next_batch`, `next_part` (events are then
-            payloads, not frames), or one of them chosen at random for every call.
+        by: which method takes the frames: `next_frame` (with ``"place"`` each event says where the next one
+            begins), `next_batch`, `next_part` (events are then payloads, not frames), or one of them chosen at
+            random for every call.
         max_frame_size: the decoder's limit, in bytes.
         max_size: the limit for each call, in bytes, if any.
         on_oversize: what happens to a frame above the limit.
         seed: for the random choices of ``by="mixed"``.
 
     Raises:
-        ConformanceError: the framer breaks the contract and the decoder noticed.
+        FramerContractError: the framer breaks the contract and the decoder noticed.
     """
     discards: list[tuple[int | None, int, int]] = []
     decoder = FrameDecoder(
@@ -204,8 +205,6 @@ def transcript(
             if isinstance(error, PayloadError) or getattr(error, "recoverable", False):
                 continue
             break
-        except FramerContractError as error:
-            raise ConformanceError(f"the decoder refuses it: {error}") from error
         if said is NEED_DATA:
             feed(decoder, next(source, END))
             continue

@@ -16,7 +16,7 @@ Function: TypeAlias = Callable[[Suite], None]
 # A check for the cause of other failures comes first, so that the first message is the best one.
 # fmt: off
 _CHECKS: tuple[Function, ...] = (
-    answers.check_answers, answers.check_purity, answers.check_value, answers.check_moving_window,
+    answers.check_answers, answers.check_purity, answers.check_value,
     answers.check_size, answers.check_final, streams.check_examples, answers.check_settled, streams.check_split,
     streams.check_chunking, splits.check_find_start, cost.check_start_cost, answers.check_round_trip,
     answers.check_foreign_frames, answers.check_wide_buffers, cost.check_resume, cost.check_linear_cost,
@@ -64,7 +64,7 @@ class Check:
         if self._suite.chunk_dependent and self._check in _NOT_IF_CHUNK_DEPENDENT:
             return "its frames are whatever has arrived"
         try:
-            with under(self.name, self._suite.framer, self.mend):
+            with under(self.name, self._suite.framer, self.promise, self.mend):
                 self._check(self._suite)
         except Untried as reason:
             return str(reason)

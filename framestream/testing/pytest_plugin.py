@@ -124,7 +124,7 @@ class FramerTests:
         try:
             reason, broken = check.run(), ""
         except testing.ConformanceError as error:
-            broken = f"{error}\n  promise:  {check.promise}"
+            broken = str(error)
         if broken:
             # The traceback leads through the kit, not through the framer; the text says everything.
             pytest.fail(broken, pytrace=False)

@@ -10,7 +10,7 @@ from json import JSONDecodeError
 from typing import Any, ClassVar, Final
 
 from framestream import FramingError, NeedMore, Span, Window
-from framestream.framer import ValueSpan
+from framestream.framer import ValueSpan, first_match
 from framestream_json._scan import START, At, scan
 from framestream_json._text import JsonFramer, before_text, parse, size_of, skip_space
 
@@ -72,10 +72,7 @@ class JsonConcat(JsonFramer):
 
     def find_start(self, window: Window) -> int | NeedMore:
         """Return the place of the first byte that can begin a text and that begins a line."""
-        found = _LINE_OF_TEXT.search(window.data, window.start)
-        if found is not None:
-            return found.start()
-        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
+        return first_match(_LINE_OF_TEXT, window, 1)
 
     def _look(self, data: bytes | bytearray, start: int) -> ValueSpan | None:
         if data[start : start + 1] not in _SELF_DELIMITED:

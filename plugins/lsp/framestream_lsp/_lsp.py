@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Final, NoReturn
 
 from framestream import FramingError, NeedMore, Span, Window
-from framestream.framer import Decode, ValueSpan
+from framestream.framer import Decode, ValueSpan, first_match
 from framestream_json import JsonFramer
 from framestream_lsp._header import MAX_DIGITS, Fields, Line, check_name, read_field
 
@@ -75,11 +75,7 @@ class Lsp(JsonFramer):
 
     def find_start(self, window: Window) -> int | NeedMore:
         """Return the place of the first header that begins with its Content-Length."""
-        found = _LENGTH.search(window.data, window.start)
-        if found is not None:
-            return found.start()
-        size = len(window.data)
-        return size if window.eof else NeedMore(resume=max(window.start, size - _LONGEST_LENGTH + 1))
+        return first_match(_LENGTH, window, _LONGEST_LENGTH)
 
     def _header(self, window: Window) -> Span | ValueSpan | NeedMore:
         data, start, position = window.data, window.start, window.resume

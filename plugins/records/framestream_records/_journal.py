@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
 from framestream.errors import counted
-from framestream.framer import PADDING, ValueSpan, bytes_of
+from framestream.framer import PADDING, ValueSpan, bytes_of, first_match
 from framestream.framers import Fields, GeneratorFramer
 
 Value: TypeAlias = str | bytes
@@ -87,11 +87,7 @@ class JournalExport(GeneratorFramer[Entry], Framer[Entry]):
 
     def find_start(self, window: Window) -> int | NeedMore:
         """Return the first place of a name after an empty line."""
-        found = _AFTER_AN_ENTRY.search(window.data, window.start)
-        if found is not None:
-            return found.start()
-        size = len(window.data)
-        return size if window.eof else NeedMore(resume=max(window.start, size - _LONGEST_BEGINNING + 1))
+        return first_match(_AFTER_AN_ENTRY, window, _LONGEST_BEGINNING)
 
     def encode(self, frame: Entry) -> bytes:
         """Return the fields, text with an equals sign, and all else with its size, and an empty line.

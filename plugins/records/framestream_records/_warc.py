@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
 from framestream.errors import counted
-from framestream.framer import PADDING, ValueSpan, read_digits
+from framestream.framer import PADDING, ValueSpan, first_match, read_digits
 from framestream.framers import Body, Fields, GeneratorFramer
 
 _VERSIONS: Final = (b"1.0", b"1.1")
@@ -126,11 +126,7 @@ class Warc(GeneratorFramer[WarcRecord], Framer[WarcRecord]):
 
     def find_start(self, window: Window) -> int | NeedMore:
         """Return the first place of a version after a blank line."""
-        found = _AFTER_A_RECORD.search(window.data, window.start)
-        if found is not None:
-            return found.start()
-        size = len(window.data)
-        return size if window.eof else NeedMore(resume=max(window.start, size - _SIZE + 1))
+        return first_match(_AFTER_A_RECORD, window, _SIZE)
 
     def encode(self, frame: WarcRecord) -> list[bytes]:
         """Return the header, with the blank line, the block and its end.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal, NoReturn, TypeAlias, get_args
 
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
-from framestream.framer import PADDING, ValueSpan, bytes_of
+from framestream.framer import PADDING, ValueSpan, bytes_of, first_match
 from framestream.framers import Delimiter
 
 Framing: TypeAlias = Literal["auto", "octet-counting", "non-transparent"]
@@ -105,11 +105,7 @@ class Syslog(Framer[bytes]):
         """Return the place after a trailer, if each ends a message; else of what looks like a message."""
         if self.framing == "non-transparent":
             return Delimiter(self._trailers).find_start(window)
-        found = _LIKELY.search(window.data, window.start)
-        if found is not None:
-            return found.start()
-        size = len(window.data)
-        return size if window.eof else NeedMore(resume=max(window.start, size - _LONGEST_BEGINNING + 1))
+        return first_match(_LIKELY, window, _LONGEST_BEGINNING)
 
     def _line(self, window: Window) -> Span | NeedMore:
         data, width = window.data, len(self._written)

@@ -157,7 +157,6 @@ class BaseIOStream(IOStream):
         was_closed = self.closed()
         self._beginning = True
         try:
-            self.receiver.check_not_in_parts()
             read.start()
         except StreamBusy:
             if was_closed:
