@@ -56,6 +56,8 @@ class Program(asyncio.SubprocessProtocol):
 
     def end_soon(self) -> None:
         """Terminate it, and finally kill it, if it does not end by itself."""
+        if self.exited.done():
+            return
         self._loop.call_later(TERMINATE_DELAY, self._end, self.process.terminate)
         self._loop.call_later(TERMINATE_DELAY + KILL_DELAY, self._end, self.process.kill)
 
