@@ -44,6 +44,7 @@ from framestream import (
     connect_process,
     serve,
 )
+from framestream.errors import describe_os_error
 from framestream.net.process import LoopPipes
 from framestream.transport import PipeTransport
 
@@ -318,14 +319,16 @@ async def test_a_program_that_cannot_be_started_for_want_of_descriptors_leaves_n
 
 
 @pytest.mark.every_loop
-async def test_a_program_that_reads_no_more_is_heard_to_its_end_and_not_killed():
-    script = "import os; os.read(0, 9); os.close(0); os.write(1, b'answer\\n'); os._exit(3)"
+@pytest.mark.parametrize("closes", ["os.close(0); ", ""])  # or its input breaks when its output ends
+async def test_a_program_that_reads_no_more_is_heard_to_its_end_and_not_killed(closes):
+    script = f"import os; os.read(0, 9); {closes}os.write(1, b'answer\\n'); os._exit(3)"
     async with await connect_process([sys.executable, "-c", script]) as stream:
         with pytest.raises(StreamClosed):
             while True:
                 await stream.write(b"x" * 100_000)
         assert "answer" == await stream.read(LINE)
-        await raised(StreamClosed, stream.read, LINE)
+        caught = await raised(StreamClosed, stream.read, LINE)
+        assert (None, None) == (caught.real_error, stream.error)
     assert 3 == stream.exit_code
 
 
@@ -374,3 +377,13 @@ def test_what_a_loop_cannot_wait_for_is_refused_in_one_line(fifo):
         assert before == open_descriptors()
 
     run_on(LoopWithoutPolling, reach, {}, True)
+
+
+def test_a_reason_is_the_systems_own_in_lower_case():
+    for words, error in (
+        ("AF_UNIX path too long", OSError("AF_UNIX path too long")),
+        ("a path", OSError("A path")),
+        ("name or service not known", socket.gaierror(socket.EAI_NONAME, "Name or service not known")),
+        ("TimeoutError", TimeoutError()),
+    ):
+        assert words == describe_os_error(error)
