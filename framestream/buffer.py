@@ -13,7 +13,7 @@ Plan
 ----
 The unconsumed bytes are, in stream order::
 
-    head[pos:]    chunks                place            or   view[view_at:]
+    head[pos:]    chunks                place            or   view
     +----------+  +------+----------+   +--------+.......+    +----------------+
     | bytes    |  |      |  |||||||||   | part of a      |    | borrowed from  |
     +----------+  +------+----------+   | large frame    |    | the feeder     |
@@ -110,19 +110,14 @@ class ReceiveBuffer:
         copied: bytes moved to make the head contiguous.
         high_water: the most bytes ever held.
         place: a part of a frame that is being received in its final place.
-        view: a buffer of the feeder's; its bytes after `view_at` are not copied yet.
+        view: bytes in a buffer of the feeder's, not copied yet.
     """
 
-    # fmt: off
-    __slots__ = (
-        "_chunks", "_joined", "base", "copied", "head", "high_water", "place", "pos", "queued", "view",
-        "view_at",
-    )
-    # fmt: on
+    __slots__ = ("_chunks", "_joined", "base", "copied", "head", "high_water", "place", "pos", "queued", "view")
 
     def __init__(self) -> None:
         self.head: bytes | bytearray = b""
-        self.pos = self.queued = self.base = self.copied = self.high_water = self.view_at = 0
+        self.pos = self.queued = self.base = self.copied = self.high_water = 0
         self.place: Place | None = None
         self.view: memoryview | None = None
         self._chunks = _NO_CHUNKS
@@ -247,7 +242,7 @@ class ReceiveBuffer:
         """Add bytes that stay where they are until `settle`."""
         self.close_place()
         self.settle()
-        self.view, self.view_at = view, 0
+        self.view = view
         self.queued += len(view)
         self.note_size()
 
@@ -259,12 +254,12 @@ class ReceiveBuffer:
     def look(self, size: int) -> bytes:
         """Return a copy of up to `size` of the borrowed bytes."""
         assert self.view is not None
-        return bytes(self.view[self.view_at : self.view_at + size])
+        return bytes(self.view[:size])
 
     def take_borrowed(self, start: int, stop: int, end: int) -> bytes:
         """Do as `take` when all bytes are borrowed."""
         assert self.view is not None
-        payload = bytes(self.view[self.view_at + start : self.view_at + stop])
+        payload = bytes(self.view[start:stop])
         self._consume_borrowed(end)
         return payload
 
@@ -272,10 +267,9 @@ class ReceiveBuffer:
         """Copy the borrowed bytes that are not consumed."""
         view, self.view = self.view, None
         if view is not None:
-            rest = bytes(view[self.view_at :])
-            self.queued -= len(rest)
-            self.copied += len(rest)
-            self._queue(rest)
+            self.queued -= len(view)
+            self.copied += len(view)
+            self._queue(bytes(view))
 
     # Contiguous bytes
 
@@ -356,7 +350,7 @@ class ReceiveBuffer:
                 break
             start, stop, end = start - have, stop - have, end - have
             if self.view is not None and not self._chunks:
-                pieces.append(self.view[self.view_at :][max(start, 0) : max(stop, 0)])
+                pieces.append(self.view[max(start, 0) : max(stop, 0)])
                 payload = b"".join(pieces)
                 self._consume_borrowed(end)
                 return payload
@@ -367,10 +361,8 @@ class ReceiveBuffer:
     def _consume_borrowed(self, size: int) -> None:
         self.base += len(self.head) + size
         self.head, self.pos, self._joined = b"", 0, False
-        self.view_at += size
         self.queued -= size
-        if not self.queued:
-            self.view = None
+        self.view = self.view[size:] if self.view is not None and self.queued else None
 
     def take_some(self, limit: int) -> bytes:
         """Consume and return at least one and at most `limit` bytes; copy only a chunk that must be cut."""
@@ -403,5 +395,5 @@ class ReceiveBuffer:
         self.close_place()
         segments = [memoryview(self.head)[self.pos :], *[memoryview(chunk) for chunk in self._chunks]]
         if self.view is not None:
-            segments.append(self.view[self.view_at :])
+            segments.append(self.view)
         return segments

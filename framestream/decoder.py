@@ -218,7 +218,7 @@ class CurrentFrame:
 
     # fmt: off
     __slots__ = (
-        "_name", "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
+        "_named", "buffer", "condition", "consumed", "end", "error", "extent", "first", "kept",
         "kept_end", "memo", "missing", "need", "no_end_at", "patience", "payload_start", "report", "resume",
         "settled", "size", "state", "stop", "value", "window",
     )
@@ -229,8 +229,7 @@ class CurrentFrame:
     def __init__(self, buffer: ReceiveBuffer) -> None:
         self.buffer = buffer
         self.window = Window(b"")
-        self._named: ReadCondition[Any] | None = None
-        self._name = ""
+        self._named: tuple[ReadCondition[Any] | None, str] = (None, "")
         self.kept: list[bytes] = _NOTHING
         self.first = self.stop = self.missing = self.kept_end = 0
         self.no_end_at = -1
@@ -580,9 +579,9 @@ class CurrentFrame:
 
     def name_of(self, condition: ReadCondition[Any]) -> str:
         """Return the spec string, made once: it costs more than a frame, and bad frames come in floods."""
-        if condition is not self._named:
-            self._named, self._name = condition, str(condition)
-        return self._name
+        if condition is not self._named[0]:
+            self._named = condition, str(condition)
+        return self._named[1]
 
     def placed(self, error: E, at: int) -> E:
         """Add the place to the error; `position` counts from the first unconsumed byte."""
@@ -692,7 +691,7 @@ class FrameDecoder:
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error", "_error_place",
+        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error",
         "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_start",
         "_undecodable", "ahead", "condition", "max_frame_size", "on_discard", "on_oversize",
         "on_payload_error",
@@ -725,8 +724,8 @@ class FrameDecoder:
         self._frame = CurrentFrame(self._buffer)
         self._eof = False
         self._finished = False  # a condition that may be empty has delivered its frame at the end
-        self._error: Exception | None = None  # raised by the next call; by every call if the frame is BROKEN
-        self._error_place = (0, 0)  # offset and size of its bad frame
+        # Raised by the next call, by every call if the frame is BROKEN; offset and size of its bad frame.
+        self._error: tuple[Exception, int, int] | None = None
         self._cut = 0  # frames delivered or cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
         self._size = 0  # bytes it took, header and delimiter included; or those of a batch, on average
@@ -906,7 +905,7 @@ class FrameDecoder:
                     if isinstance(error, Respite):
                         self._frame.patience = 0
                     elif not isinstance(error, IncompleteFrame):
-                        self._error, self._error_place = error, (self._start, self._size)
+                        self._error = error, self._start, self._size
                     self._start, self._size, self._batch = place
                     return frames
                 if not isinstance(error, PayloadError):
@@ -1151,7 +1150,7 @@ class FrameDecoder:
     def _raise(self, error: FrameTooLarge | PayloadError) -> NoReturn:
         """Raise an error that cost only one frame, or leave it to the next call."""
         if self._frame.is_tired(_BAD):
-            self._error, self._error_place = error, (self._start, self._size)
+            self._error = error, self._start, self._size
             raise Respite
         raise error
 
@@ -1249,14 +1248,14 @@ class FrameDecoder:
         """
         frame = self._frame
         if self._error is not None:
-            error = self._error
+            error, start, size = self._error
             if frame.state is BROKEN:
                 raise error.with_traceback(None)
             if condition is not _NONE and frame.is_tired(_BAD):
                 raise Respite
             self._error = None
             if isinstance(error, PayloadError):
-                self._start, self._size = self._error_place
+                self._start, self._size = start, size
                 self._batch = None
             if not isinstance(error, PayloadError) or self.on_payload_error is None:
                 raise error
@@ -1292,7 +1291,7 @@ class FrameDecoder:
     def _fail(self, error: Exception) -> NoReturn:
         # A broken stream stays broken, and so does one whose framer is broken.
         self._frame.state = BROKEN
-        self._error = error
+        self._error = error, 0, 0
         raise error
 
     # Frames above the limit

@@ -8,9 +8,9 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -40,6 +40,7 @@ from framestream import (
     UntilClose,
     Window,
     WorkerError,
+    iter_frames,
 )
 from framestream.archives import (
     Archive,
@@ -58,66 +59,29 @@ from framestream.archives import (
     stitch,
     write,
 )
-from framestream.decoder import FrameDecoder
-from framestream.iterate import placed_frames
-
-Item = tuple[Any, ...]
+from framestream.testing.splits import Division, check_division
+from framestream.testing.suite import cut_at
 
 LIMIT = 300
 
 
-def cut(whole: FrameDecoder, framer: ReadCondition[Any], on_error: OnError) -> Iterator[Item]:
-    """Yield offset, size and frame of each frame of the whole, and what is wrong with the bad ones."""
-    frames = placed_frames(whole, framer, ())
-    while True:
-        try:
-            (start, end), frame = next(frames)
-            yield start, end - start, frame
-        except StopIteration:
-            return
-        except (PayloadError, FramingError) as error:
-            yield told(error)
-            if on_error == "raise" or not (isinstance(error, PayloadError) or getattr(error, "recoverable", 0)):
-                return
-            frames = placed_frames(whole, framer, ())
+def whole(data: bytes, framer: ReadCondition[Any]) -> list[Record]:
+    """Return what one process reads."""
+    return list(Split(InMemory(data), framer, 0, len(data)).records(on_error="column"))
 
 
-def sequential(data: bytes, framer: ReadCondition[Any], on_error: OnError, limit: int = LIMIT) -> list[Item]:
-    decoder = FrameDecoder(max_frame_size=limit)
-    decoder.receive_data(data)
-    decoder.receive_eof()
-    return list(cut(decoder, framer, on_error))
+def places(records: Iterable[Record]) -> list[tuple[int, int, Any]]:
+    return [record[:3] for record in records]
 
 
-def told(error: PayloadError | FramingError) -> Item:
-    return type(error).__name__, error.reason, error.offset
-
-
-def in_splits(splits: list[Split], on_error: OnError) -> Iterator[Item]:
+def until_error(frames: Iterable[Any]) -> list[Any]:
+    """Return the frames, and what ended them early."""
+    done: list[Any] = []
     try:
-        for split in splits:
-            for record in split.records(on_error=on_error):
-                yield record[:3] if record.error is None else told(record.error)
-    except (PayloadError, FramingError) as error:
-        yield told(error)
-
-
-def in_process(splits: list[Split], on_error: OnError) -> Iterator[Item]:
-    def read(reader: Reader) -> list[Record]:
-        return list(reader.records(on_error=on_error))
-
-    try:
-        for records in process(splits, read, jobs=1):
-            yield from (record[:3] if record.error is None else told(record.error) for record in records)
-    except (PayloadError, FramingError) as error:
-        yield told(error)
-
-
-def divided(data: bytes, framer: ReadCondition[Any], borders: list[int], step: int = 7) -> list[Split]:
-    source = InMemory(data, step=step)
-    places = sorted({0, len(data), *(border % (len(data) or 1) for border in borders)})
-    pairs = list(pairwise(places)) or [(0, 0)]
-    return [Split(source, framer, start, stop, max_frame_size=LIMIT) for start, stop in pairs]
+        done.extend(frames)
+    except FramingError as error:
+        done.append((type(error), error.reason, error.offset))
+    return done
 
 
 def of_lines(random: Random) -> bytes:
@@ -159,20 +123,7 @@ FRAMERS: dict[str, tuple[ReadCondition[Any], Any]] = {
 def test_splits_give_what_the_whole_gives(name: str, on_error: OnError, seed: int, borders: list[int]) -> None:
     framer, make = FRAMERS[name]
     data = make(Random(seed))
-    expected = sequential(data, framer, on_error)
-    splits = divided(data, framer, borders)
-
-    stitched = stitch(splits)
-    assert list(in_splits(stitched.splits, on_error)) == expected
-    errors = [item for item in expected if isinstance(item[0], str)]
-    if not errors:
-        assert sum(chain.count for chain in stitched.chains) == len(expected)
-    if framer.synchronises == "exact" and not errors:
-        assert list(in_splits(splits, on_error)) == expected
-
-    in_order = list(in_process(splits, on_error))
-    assert in_order[-1:] == expected[-1:]
-    assert [item for item in expected if item in in_order] == in_order
+    check_division(framer, Division(cut_at(data, borders), 7, LIMIT, on_error))
 
 
 def a_file(tmp_path: Path, name: str, times: int = 40) -> tuple[str, bytes, ReadCondition[Any]]:
@@ -190,7 +141,7 @@ def numbers_of(reader: Reader) -> list[int]:
 @pytest.mark.parametrize("name", ["msgpack", "prefix", "overlapping"])
 def test_processes_give_the_results_in_order(tmp_path: Path, name: str) -> None:
     path, data, framer = a_file(tmp_path, name)
-    expected = [item[0] for item in sequential(data, framer, "raise")]
+    expected = [record.offset for record in whole(data, framer)]
     results = process(plan(path, framer, parts=5), numbers_of, jobs=2)
     assert [offset for offsets in results for offset in offsets] == expected
 
@@ -224,7 +175,7 @@ def test_processes_do_not_inherit_the_locks_of_threads(tmp_path: Path) -> None:
     path, data, framer = a_file(tmp_path, "line")
     with LOCK, ThreadPoolExecutor() as threads:
         results = threads.submit(list, process(plan(path, framer, parts=2), with_the_lock, jobs=2)).result()
-    assert sum(results) == len(sequential(data, framer, "column"))
+    assert sum(results) == len(whole(data, framer))
 
 
 def with_the_lock(reader: Reader) -> int:
@@ -258,6 +209,15 @@ def test_splits_are_small_values_that_can_be_pickled(tmp_path: Path) -> None:
     ]
 
 
+def test_two_or_four_processes_get_as_much_of_a_large_file_each(tmp_path: Path) -> None:
+    with open(tmp_path / "file", "wb") as file:
+        file.truncate((1 << 30) + 12345)
+    sizes = [split.stop - split.start for split in plan(tmp_path / "file", "line")]
+    assert len(sizes) % 4 == 0
+    assert max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= 1 << 26
+
+
 def test_a_split_whose_first_frame_is_a_guess_is_not_read(tmp_path: Path) -> None:
     path, _, framer = a_file(tmp_path, "prefix")
     with pytest.raises(ArchiveError, match=r"file: where a frame of .* begins cannot be told .* stitch\(\)"):
@@ -266,8 +226,8 @@ def test_a_split_whose_first_frame_is_a_guess_is_not_read(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("on_error", ["skip", "column"])
 def test_bad_frames_are_left_out_or_shown(on_error: OnError) -> None:
-    (split,) = divided(b"one\n\xff\ntwo\n", Line(), [])
-    reader = split.read()
+    data = b"one\n\xff\ntwo\n"
+    reader = Split(InMemory(data), Line(), 0, len(data)).read()
     records = list(reader.records(on_error=on_error))
     assert [record.frame for record in records] == ["one", None, "two"][:: 1 if on_error == "column" else 2]
     assert (reader.count, reader.bad) == (3, 1)
@@ -292,7 +252,7 @@ def test_a_file_that_grows_gives_the_frames_that_it_had(tmp_path: Path) -> None:
     (split,) = plan(path, framer)
     with open(path, "ab") as file:
         file.write(data)
-    assert len(list(split.frames())) == len(sequential(data, framer, "raise"))
+    assert len(list(split.frames())) == len(whole(data, framer))
 
 
 @pytest.mark.parametrize(
@@ -330,23 +290,23 @@ def test_an_error_tells_its_file_and_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["prefix", "msgpack", "line"])
 def test_an_index_gives_every_frame_by_its_number(tmp_path: Path, name: str, jobs: int) -> None:
     path, data, framer = a_file(tmp_path, name, times=300)
-    frames = [item[2] for item in sequential(data, framer, "column")]
+    records = whole(data, framer)
+    frames = [record.frame for record in records]
     done: list[int] = []
     index = make_index(path, framer, jobs=jobs, on_progress=done.append)
     assert sum(done) == len(data)
     assert index.count == len(frames)
     archive = pickle.loads(pickle.dumps(Archive(path, framer)))
     assert len(archive) == len(frames)
-    for number in (0, 1, len(frames) // 2, len(frames) - 1, -1, -len(frames)):
-        if archive.record(number).error is None:
+    for number in (0, 1, len(frames) // 2, len(frames) - 1, -1, -len(frames), *range(0, len(frames), len(frames) // 9)):
+        assert archive.record(number)[:3] == records[number][:3]
+        if records[number].error is None:
             assert archive[number] == frames[number]
     with pytest.raises(IndexError, match=f"frame {len(frames)} of an archive of {len(frames)} frames"):
         archive[len(frames)]
-    assert list(in_splits(archive.splits(parts=3), "column")) == sequential(data, framer, "column")
-    items = sequential(data, framer, "column")
-    for number in range(0, len(archive), len(archive) // 9):
-        record = archive.record(number)
-        assert (record[:3] if record.error is None else told(record.error)) == items[number]
+    assert places(chain.from_iterable(split.records(on_error="column") for split in archive.splits(parts=3))) == (
+        places(records)
+    )
     if name != "line":
         assert archive[2:4] == archive.__getitems__([2, 3]) == frames[2:4]
         assert list(archive) == frames
@@ -646,7 +606,8 @@ def test_every_byte_is_read_a_bounded_number_of_times(name: str) -> None:
     stitched = stitch(splits)
     # For each split: two guesses, the split and a frame at the limit after it, and both once again.
     assert source.read[0] < len(splits) * (600_000 + 2 * (MILLION + (1 << 20) + (1 << 17)))
-    assert list(in_splits(stitched.splits, "raise")) == sequential(data, framer, "raise", limit=1 << 20)
+    frames = chain.from_iterable(split.frames() for split in stitched.splits)
+    assert until_error(frames) == until_error(iter_frames(data, framer))
 
 
 @pytest.mark.parametrize("framer", [LengthPrefix(4), LengthPrefix(format="varint"), Msgpack()], ids=str)

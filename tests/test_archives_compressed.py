@@ -21,7 +21,6 @@ from framestream.archives import (
     make_index,
     open_sources,
     plan,
-    process,
     stitch,
     write,
 )
@@ -182,16 +181,6 @@ def test_zeros_are_no_gzip_file(tmp_path: Path) -> None:
         plan(path, Line())
 
 
-def test_processes_read_compressed_files(tmp_path: Path) -> None:
-    path = tmp_path / "x.gz"
-    path.write_bytes(KINDS["gzip members"][1]())
-    assert sum(process(plan(path, PREFIX, parts=4), count, jobs=2)) == len(FRAMES)
-
-
-def count(reader: Any) -> int:
-    return sum(map(len, reader.batches()))
-
-
 # Files that fsspec opens
 
 
@@ -204,16 +193,6 @@ def test_what_fsspec_opens_is_read_written_and_indexed() -> None:
     assert [frame for split in splits for frame in split.frames()] == FRAMES[:50]
     assert Archive(names[0], PREFIX)[0] == FRAMES[0]
     assert all(split.is_exact for split in splits)
-
-
-def test_a_file_that_was_replaced_in_its_store_is_not_read() -> None:
-    fsspec = pytest.importorskip("fsspec")
-    url = "memory://store/replaced.bin"
-    write(url, FRAMES[:3], PREFIX, index=False)
-    (split,) = plan(url, PREFIX)
-    fsspec.filesystem("memory").pipe_file("/store/replaced.bin", b"")
-    with pytest.raises(ArchiveError, match=r"replaced\.bin: it is shorter .* plan again"):
-        list(split.frames())
 
 
 def test_a_frame_by_its_number_takes_one_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -277,7 +277,7 @@ FACTORIES = {
     "class Odd:\n    __class__ = property(lambda self: 1 / 0)\ndef make(): return Odd()": "ZeroDivisionError",
     "class Odd:\n    def __repr__(self): raise SystemExit\ndef make(): return Odd()": "SystemExit",
     "class Odd:\n    def __repr__(self): raise SystemExit\ndef make(x=Odd()): return 1": "is not a framer",
-    "def make(): pass\nmake.__signature__ = 5": "TypeError",
+    "def make(): pass\nmake.__signature__ = 5": "is not a framer",
     "class Odd:\n    __doc__ = property(lambda self: 1 / 0)\n    __call__ = 1\nmake = Odd()": "TypeError",
 }
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from certificates import certificates
-from stream_pairs import begun, cancelled, joined, once, passes, raised
+from stream_pairs import begun, cancelled, joined, once, passes, raised, reset
 
 from framestream import FramingError, Line, StreamBusy, StreamClosed, StreamTimeout
 from framestream.testing import Wire, memory_stream_pair
@@ -183,6 +183,18 @@ async def test_without_a_goodbye_the_stream_was_cut_off(sent):
             caught = await raised(StreamClosed, read)
             assert isinstance(caught.real_error, ssl.SSLEOFError)
         assert server.closed()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls"])
+async def test_frames_that_came_before_a_reset_are_read_before_it_is_told(kind):
+    """The system keeps what arrived before the reset; what it has not sent yet, the resetting side throws away."""
+    async with joined(kind) as (client, server):
+        await client.write(b"one\ntwo\nhal")
+        reset(client, RuntimeError("went wrong"))  # without a close_notify
+        assert ["one", "two"] == [await server.read(Line()), await server.read(Line())]
+        caught = await raised(StreamClosed, server.read, Line())
+        assert isinstance(caught.real_error, ConnectionResetError)
+        assert b"hal" == server.leftover
 
 
 async def test_closing_with_an_error_says_no_goodbye():

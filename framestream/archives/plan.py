@@ -50,7 +50,7 @@ def plan(
         urls: paths, globs, or URLs that fsspec opens; all of them, in this order.
         framer: cuts them: a read condition, or the name or spec string of one.
         parts: number of splits for all files together; each file has at least one.
-        size: size of a split instead, in bytes; 64 MiB by default.
+        size: size of a split instead, in bytes; at most 64 MiB by default.
         storage_options: the options with which fsspec opens the files.
         max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
 
@@ -70,8 +70,15 @@ def plan(
     splits: list[Split] = []
     for source in sources:
         index = None if condition.synchronises == "exact" else Index.beside(source, condition)
-        splits += divide(source, framer, size or SIZE, max_frame_size=max_frame_size, index=index)
+        some = size or _even(source.size)
+        splits += divide(source, framer, some, max_frame_size=max_frame_size, index=index)
     return splits
+
+
+def _even(size: int) -> int:
+    """Return a size of splits with which 2 or 4 processes end at the same time."""
+    count = -(-size // SIZE)
+    return -(-size // (-(-count // 4) * 4)) if count > 4 else SIZE
 
 
 def divide(

@@ -357,8 +357,9 @@ def _telling(url: str, offset: int | None = None, *, done: str = "read") -> Iter
     except (ArchiveError, GeneratorExit):
         raise
     except Exception as error:  # a store's errors have no common class
-        is_missing = isinstance(error, FileNotFoundError)  # a store's has the path for its text
-        reason = os.strerror(errno.ENOENT).lower() if is_missing else describe_os_error(error)
+        reason = describe_os_error(error)
+        if isinstance(error, FileNotFoundError) and url.endswith(str(error)):  # a store's has the path for its text
+            reason = os.strerror(errno.ENOENT).lower()
         if done != "read" or not isinstance(error, OSError):
             reason = f"it cannot be {done}: {reason}"
         raise ArchiveError(reason, url=url, offset=offset) from error

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import cache, partial
 from io import BytesIO
 from queue import SimpleQueue
@@ -37,10 +37,6 @@ class Outlet:
         self._jobs.put((job, done))
         return done
 
-    async def run(self, job: Callable[[], object]) -> None:
-        """Wait until it has run, and raise its error. Cancelling this may leave it undone."""
-        await asyncio.wrap_future(self.put(job))
-
     def tell(self, job: Callable[[], object]) -> None:
         """Have it run, unless a thousand others wait: then they are counted."""
         if self._jobs.qsize() < _MOST_TOLD:
@@ -50,9 +46,7 @@ class Outlet:
 
     def finish(self, timeout: float) -> None:
         """Wait until everything is printed, at most this many seconds."""
-        done = threading.Event()
-        self.put(done.set)
-        done.wait(timeout)
+        wait([self.put(lambda: None)], timeout)
 
     def _work(self) -> None:
         while True:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import struct
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from framestream.checks import check_choice, check_count, check_function
 from framestream.errors import EncodeError, FramerContractError, FramingError, counted
@@ -111,28 +110,32 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
             raise ValueError(f"a {self.format} length needs a terminator or a size")
         check_count("size", size, least=1, most=most)
         if self.length is not None:
-            return Custom(size, self.length)
+            return _custom(size, self.length)
         if self.format == "binary":
-            return Binary(size, sys.byteorder if self.byteorder == "native" else self.byteorder)
+            return _binary(size, sys.byteorder if self.byteorder == "native" else self.byteorder)
         if self.format == "varint":
-            return Varint(size, canonical=self.canonical)
-        return Digits(size, 10 if self.format == "decimal" else 16, self.terminator, canonical=self.canonical)
+            return _varint(size, self.canonical)
+        return _digits(self.format, size, self.terminator, self.canonical)
+
+    @cached_property
+    def _read(self) -> Callable[[bytes | bytearray, int], tuple[int, int] | None]:
+        return self._field.read
 
     @cached_property
     def _is_plain(self) -> bool:
         return self.strip is None and not (self.offset or self.adjust or self.includes_header)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A Struct cannot be pickled; copies compute their derived values again.
-        return {name: value for name, value in self.__dict__.items() if name != "_field"}
+        # Functions made here cannot be pickled; copies compute their derived values again.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_field", "_read")}
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span as soon as the header is complete."""
-        data, start, field = window.data, window.start, self._field
+        data, start = window.data, window.start
         at = start + self.offset
-        found = field.read(data, at) if at < len(data) else None
+        found = self._read(data, at) if at < len(data) else None
         if found is None:
-            return NeedMore(self.offset + field.asks_for)
+            return NeedMore(self.offset + self._field.asks_for)
         length, after = found
         end = (start if self.includes_header else after) + length + self.adjust
         first = after if self.strip is None else start + self.strip
@@ -215,109 +218,90 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
 # The ways to write a length -----------------------------------------------------------------
 
 
-class LengthField(ABC):
+class LengthField(NamedTuple):
     """How a length is written.
 
     Attributes:
         least: bytes the field takes at least.
         size: bytes it takes at most; the same as `least` if it is fixed.
         asks_for: bytes needed before anything can be said about it, even that it is wrong.
+        read: returns the length at an index and the index after it, or None if it is not complete; raises
+            FramingError, with its position, if the bytes cannot be a length.
+        write: returns the field for a length; raises EncodeError if it does not fit.
         unpack: ``struct``'s ``unpack_from``, if that reads it.
+        explain: guesses why the length at an index is impossible or too large; "" without a guess.
     """
 
     least: int
     size: int
-    asks_for: int = 1
+    asks_for: int
+    read: Callable[[bytes | bytearray, int], tuple[int, int] | None]
+    write: Callable[[int], bytes]
     unpack: Callable[..., tuple[Any, ...]] | None = None
-
-    @abstractmethod
-    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Return the length at this index and the index after it, or None if it is not complete.
-
-        Raise FramingError, with its position, if the bytes cannot be a length.
-        """
-
-    @abstractmethod
-    def write(self, length: int) -> bytes:
-        """Return the field for a length; raise EncodeError if it does not fit."""
-
-    def explain(self, data: bytes | bytearray, at: int) -> str:
-        """Guess why the length at this index is impossible or too large; "" without a guess."""
-        return ""
+    explain: Callable[[bytes | bytearray, int], str] = lambda data, at: ""
 
 
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
-class Binary(LengthField):
-    """An unsigned integer of 1 to 8 bytes."""
+def _binary(size: int, byteorder: Endian) -> LengthField:
+    """Return the field of an unsigned integer of 1 to 8 bytes."""
+    unpack = None
+    if size in _CODES:
+        unpack = struct.Struct((">" if byteorder == "big" else "<") + _CODES[size]).unpack_from
 
-    def __init__(self, size: int, byteorder: Endian) -> None:
-        self.least = self.size = self.asks_for = size
-        self.byteorder = byteorder
-        if size in _CODES:
-            self.unpack = struct.Struct((">" if byteorder == "big" else "<") + _CODES[size]).unpack_from
-
-    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Read the integer."""
-        end = at + self.size
+    def read(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+        end = at + size
         if len(data) < end:
             return None
-        if self.unpack is not None:
-            return self.unpack(data, at)[0], end
-        return int.from_bytes(data[at:end], self.byteorder), end
+        if unpack is not None:
+            return unpack(data, at)[0], end
+        return int.from_bytes(data[at:end], byteorder), end
 
-    def write(self, length: int) -> bytes:
-        """Write the integer."""
+    def write(length: int) -> bytes:
         try:
-            return length.to_bytes(self.size, self.byteorder)
+            return length.to_bytes(size, byteorder)
         except OverflowError:
-            raise EncodeError(f"length {length} does not fit into {counted(self.size, 'byte')}") from None
+            raise EncodeError(f"length {length} does not fit into {counted(size, 'byte')}") from None
 
-    def explain(self, data: bytes | bytearray, at: int) -> str:
-        """Notice the other byte order: then the highest byte is set, and the lower half is empty."""
-        field = data[at : at + self.size]
-        other: Endian = "little" if self.byteorder == "big" else "big"
-        high = int.from_bytes(field, self.byteorder).bit_length() > 8 * (self.size - 1)
+    def explain(data: bytes | bytearray, at: int) -> str:
+        # In the other byte order, the highest byte is set and the lower half is empty.
+        field = data[at : at + size]
+        other: Endian = "little" if byteorder == "big" else "big"
+        high = int.from_bytes(field, byteorder).bit_length() > 8 * (size - 1)
         length = int.from_bytes(field, other)
-        if self.size == 1 or not high or length.bit_length() > 4 * self.size:
+        if size == 1 or not high or length.bit_length() > 4 * size:
             return ""
         return f"read as {other}-endian the length is {length}"
 
+    return LengthField(size, size, size, read, write, unpack, explain)
 
-class Varint(LengthField):
-    """LEB128: seven bits to an octet, the lowest first, and the top bit set in all but the last."""
 
-    least = 1
+def _varint(size: int, canonical: bool) -> LengthField:
+    """Return the field of LEB128: seven bits to an octet, the lowest first, the top bit set in all but the last."""
 
-    def __init__(self, size: int, *, canonical: bool) -> None:
-        self.size = size
-        self.canonical = canonical
-
-    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Read the varint, of at most 64 bits."""
+    def read(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         if at < len(data) and data[at] < 0x80:
             return data[at], at + 1
         length = shift = 0
-        last = at + self.size - 1
+        last = at + size - 1
         for index in range(at, min(last + 1, len(data))):
             octet = data[index]
             length |= (octet & 0x7F) << shift
             if octet < 0x80:
                 if length >> 64:
                     raise FramingError("varint length of more than 64 bits", position=index)
-                if self.canonical and shift and not octet:
+                if canonical and shift and not octet:
                     raise FramingError("varint length is longer than necessary", position=index)
                 return length, index + 1
             shift += 7
         if len(data) > last:
-            raise FramingError(f"varint length of more than {counted(self.size, 'byte')}", position=last)
+            raise FramingError(f"varint length of more than {counted(size, 'byte')}", position=last)
         return None
 
-    def write(self, length: int) -> bytes:
-        """Write the shortest varint."""
-        if length < 0 or length >> min(7 * self.size, 64):
-            raise EncodeError(f"length {length} does not fit into a varint of {counted(self.size, 'byte')}")
+    def write(length: int) -> bytes:
+        if length < 0 or length >> min(7 * size, 64):
+            raise EncodeError(f"length {length} does not fit into a varint of {counted(size, 'byte')}")
         field = bytearray()
         while length > 0x7F:
             field.append(length & 0x7F | 0x80)
@@ -325,81 +309,70 @@ class Varint(LengthField):
         field.append(length)
         return bytes(field)
 
+    return LengthField(1, size, 1, read, write)
 
-_NOTATIONS = {10: ("decimal", b"0123456789"), 16: ("hex", b"0123456789abcdefABCDEF")}
+
+_DIGITS = {"decimal": (b"0123456789", 10), "hex": (b"0123456789abcdefABCDEF", 16)}
 
 
-class Digits(LengthField):
-    """ASCII digits, either up to a terminator or a fixed number of them.
+def _digits(kind: str, digits: int, terminator: bytes, canonical: bool) -> LengthField:
+    """Return the field of ASCII digits, either up to a terminator or a fixed number of them.
 
     Args:
+        kind: ``"decimal"`` or ``"hex"``.
         digits: how many digits; with a terminator, at most.
-        base: 10 or 16.
         terminator: the bytes after the digits; empty if their number is fixed.
         canonical: refuse leading zeros (with a fixed number of digits they fill up, so do not set it).
     """
+    allowed, base = _DIGITS[kind]
+    size = digits + len(terminator)
+    if terminator and terminator[:1] in allowed:
+        raise ValueError(f"terminator is {terminator!r}; it must not begin with a {kind} digit")
+    leading = b"(?!0[%b])" % allowed if canonical else b""
+    count = b"{1,%d}" % digits if terminator else b"{%d}" % digits
+    number = re.compile(b"%b([%b]%b)%b" % (leading, allowed, count, re.escape(terminator))).match
 
-    def __init__(self, digits: int, base: Literal[10, 16], terminator: bytes, *, canonical: bool) -> None:
-        self.digits = digits
-        self.least = (1 if terminator else digits) + len(terminator)
-        self.size = digits + len(terminator)
-        self.base = base
-        self.terminator = terminator
-        self.canonical = canonical
-        self._kind, self._allowed = _NOTATIONS[base]
-        if terminator and terminator[:1] in self._allowed:
-            raise ValueError(f"terminator is {terminator!r}; it must not begin with a {self._kind} digit")
-        leading = b"(?!0[%b])" % self._allowed if canonical else b""
-        count = b"{1,%d}" % digits if terminator else b"{%d}" % digits
-        self._number = re.compile(b"%b([%b]%b)%b" % (leading, self._allowed, count, re.escape(terminator)))
-
-    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Read the number; refuse at once a byte that is neither a digit nor the terminator."""
-        match = self._number.match(data, at)
-        if match is not None:
-            return int(match[1], self.base), match.end()
-        field = bytes(data[at : at + self.size])
-        after = field[: self.digits].lstrip(self._allowed) + field[self.digits :]
+    def read(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+        if (match := number(data, at)) is not None:
+            return int(match[1], base), match.end()
+        # Refuse a byte that is neither a digit nor of the terminator as soon as it is there.
+        field = bytes(data[at : at + size])
+        after = field[:digits].lstrip(allowed) + field[digits:]
         count = len(field) - len(after)
-        if self.canonical and count > 1 and field[0] == 0x30:
-            raise FramingError(f"{self._kind} length with a leading zero", position=at)
-        if not after or (count and self.terminator.startswith(after)):
+        if canonical and count > 1 and field[0] == 0x30:
+            raise FramingError(f"{kind} length with a leading zero", position=at)
+        if not after or (count and terminator.startswith(after)):
             return None
-        raise FramingError(self._surprise(count, after[:1]), position=at + count)
+        expected = ["a digit"] if count < digits else []
+        if count and terminator:
+            expected.append(repr(terminator))
+        what = f"{kind} length has {after[:1]!r} where {' or '.join(expected)} is expected"
+        raise FramingError(what, position=at + count)
 
-    def _surprise(self, count: int, byte: bytes) -> str:
-        expected = ["a digit"] if count < self.digits else []
-        if count and self.terminator:
-            expected.append(repr(self.terminator))
-        return f"{self._kind} length has {byte!r} where {' or '.join(expected)} is expected"
+    def write(length: int) -> bytes:
+        text = b"%d" % length if base == 10 else b"%x" % length
+        if length < 0 or len(text) > digits:
+            raise EncodeError(f"length {length} does not fit into {counted(digits, f'{kind} digit')}")
+        return text + terminator if terminator else text.zfill(digits)
 
-    def write(self, length: int) -> bytes:
-        """Write the number, with leading zeros if their number is fixed."""
-        text = b"%d" % length if self.base == 10 else b"%x" % length
-        if length < 0 or len(text) > self.digits:
-            raise EncodeError(f"length {length} does not fit into {counted(self.digits, f'{self._kind} digit')}")
-        return text + self.terminator if self.terminator else text.zfill(self.digits)
+    return LengthField((1 if terminator else digits) + len(terminator), size, 1, read, write)
 
 
-class Custom(LengthField):
-    """Bytes that a function turns into a length. They cannot be written."""
+def _custom(size: int, function: Callable[[bytes], int]) -> LengthField:
+    """Return the field of bytes that a function turns into a length. They cannot be written."""
 
-    def __init__(self, size: int, function: Callable[[bytes], int]) -> None:
-        self.least = self.size = self.asks_for = size
-        self.function = function
-
-    def read(self, data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-        """Call the function; any exception in it refuses the header."""
-        end = at + self.size
+    def read(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
+        end = at + size
         if len(data) < end:
             return None
         try:
-            return self.function(bytes(data[at:end])), end
+            return function(bytes(data[at:end])), end
         except (FramingError, FramerContractError):
             raise
         except Exception as error:
             raise FramingError(f"header refused: {reason_of(error)}", position=at) from error
 
-    def write(self, length: int) -> bytes:
-        """Refuse: a function only reads."""
+    def write(length: int) -> bytes:
         raise EncodeError("a length that a function reads cannot be written; keep the header with strip=0")
+
+    return LengthField(size, size, size, read, write)

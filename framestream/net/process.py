@@ -56,6 +56,8 @@ class Program(asyncio.SubprocessProtocol):
 
     def end_soon(self) -> None:
         """Terminate it, and finally kill it, if it does not end by itself."""
+        if self.exited.done():
+            return
         self._loop.call_later(TERMINATE_DELAY, self._end, self.process.terminate)
         self._loop.call_later(TERMINATE_DELAY + KILL_DELAY, self._end, self.process.kill)
 
@@ -69,6 +71,7 @@ class OurPipes(PipeTransport):
 
     __slots__ = ("_program", "peer")
 
+    may_read_no_more = True
     peer: str
 
     def __init__(self, read_fd: int, write_fd: int, program: Program) -> None:
@@ -112,6 +115,8 @@ class LoopPipes(Program, LoopTransport):
         Program.__init__(self, name)
         self._arrived = bytearray()  # before a read
         self._ended = False
+
+    may_read_no_more = True
 
     # From the loop
 

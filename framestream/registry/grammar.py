@@ -288,19 +288,13 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
 
 def refuse_cycles(named: Mapping[str, NamedFramer]) -> None:
     """Raise `SpecError` if a name refers to itself, directly or through others."""
-    finished: set[str] = set()
+    from graphlib import CycleError, TopologicalSorter  # noqa: PLC0415 - as above
 
-    def visit(name: str, path: tuple[str, ...]) -> None:
-        if name in path:
-            circle = " -> ".join((*path[path.index(name) :], name))
-            raise SpecError(f"{named[name].source}: {circle} is a circle")
-        if name in named and name not in finished:
-            for used in names_in(named[name].spec):
-                visit(used, (*path, name))
-            finished.add(name)
-
-    for name in named:
-        visit(name, ())
+    try:
+        TopologicalSorter({name: named.keys() & set(names_in(framer.spec)) for name, framer in named.items()}).prepare()
+    except CycleError as error:
+        circle = error.args[1][::-1]
+        raise SpecError(f"{named[circle[0]].source}: {' -> '.join(circle)} is a circle") from None
 
 
 def find_config(start: Path) -> Path | None:

@@ -21,7 +21,7 @@ from framestream.errors import (
     StreamClosed,
 )
 from framestream.framers.amounts import UntilClose
-from framestream.stream.receiver import ENDED, PAUSED
+from framestream.stream.receiver import FLOWING
 
 if TYPE_CHECKING:
     import asyncio
@@ -118,7 +118,7 @@ async def next_answer(
     """
     receiver = stream.receiver
     while True:
-        if receiver.reader is not None or receiver.state is PAUSED or receiver.state is ENDED:
+        if receiver.reader is not None or receiver.state is not FLOWING:
             receiver.check_free()
         try:
             if ask is None:
@@ -185,7 +185,7 @@ class AwaitedRead(PendingRead):
 
     # fmt: off
     __slots__ = (
-        "_asyncio_future_blocking", "_error", "answer", "callback", "context", "get_loop", "pause", "result",
+        "_asyncio_future_blocking", "answer", "callback", "context", "get_loop", "pause", "result",
     )
     # fmt: on
 
@@ -193,11 +193,10 @@ class AwaitedRead(PendingRead):
 
     def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
         super().__init__(stream, condition)
-        self.answer: Any = NEED_DATA
+        self.answer: Any = NEED_DATA  # or the error that `result` raises
         self.pause = _Pause((self,))
         self.callback: Callable[[AwaitedRead], object] | None = None
         self.context: Context | None = None
-        self._error: BaseException | None = None
         # The task uses these two each time, without a Python call: a weak reference returns its
         # object, and the value that `result` returns does not matter.
         self.get_loop: Callable[[], object] = ref(stream.loop)
@@ -240,15 +239,14 @@ class AwaitedRead(PendingRead):
                 self.stream.loop.call_soon(callback, self, context=self.context)
 
     def _set_error(self, error: BaseException) -> None:
-        self._error = error
+        self.answer = error
         self.result = self._raise
 
     def _raise(self) -> None:
-        error, self._error = self._error, None
+        error, self.answer = self.answer, NEED_DATA
         self.result = bool
         try:
-            if error is not None:
-                raise error
+            raise error
         finally:
             del error  # its traceback refers to this frame
 
@@ -261,7 +259,7 @@ class AwaitedRead(PendingRead):
 
     def done(self) -> bool:
         """Tell whether there is an answer, or an error."""
-        return self._error is not None or self.answer is not NEED_DATA
+        return self.answer is not NEED_DATA
 
     def cancel(self, msg: object = None) -> bool:
         """Give up, unless there is an answer; nothing is consumed."""

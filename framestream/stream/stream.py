@@ -822,7 +822,8 @@ class IOStream(Generic[F]):
             self.close(error)
             return
         self.sender.fail(error)
-        self._end = End(EndKind.CLOSED, error)  # an end that has arrived was caused by this error
+        # An end that has arrived was caused by this error, except that of a program.
+        self._end = End(EndKind.CLOSED, None if self.transport.may_read_no_more else error)
         self.receiver.receive_rest()
         if self.receiver.end is None:
             self._end = None

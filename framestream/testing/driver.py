@@ -166,8 +166,9 @@ def transcript(
     Args:
         framer: the condition to read with.
         chunks: the stream.
-        by: which method takes the frames: `next_frame`, `next_batch`, `next_part` (events are then
-            payloads, not frames), or one of them chosen at random for every call.
+        by: which method takes the frames: `next_frame` (with ``"place"`` each event says where the next one
+            begins), `next_batch`, `next_part` (events are then payloads, not frames), or one of them chosen at
+            random for every call.
         max_frame_size: the decoder's limit, in bytes.
         max_size: the limit for each call, in bytes, if any.
         on_oversize: what happens to a frame above the limit.

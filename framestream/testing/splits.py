@@ -53,9 +53,9 @@ def first_frame(framer: ReadCondition[Any], data: bytes, place: int) -> int:
 def check_find_start(suite: Suite) -> None:
     """From any place in a stream on, `find_start` says where the next frame begins, or may begin.
 
-    It is asked with `lookbehind` bytes before window.start, and answers alike however the bytes arrive:
-    return NeedMore(resume=...) while bytes to come may matter. Where it may be wrong, or may miss a frame,
-    such as one that cannot be decoded, it is "likely" and not "exact".
+    Let it be a function of the window alone, in which `lookbehind` bytes come before window.start, and return
+    NeedMore(resume=...) while bytes to come may matter. Where it may be wrong, or may miss a frame, such as one
+    that cannot be decoded, it is "likely" and not "exact".
     """
     framer = suite.framer
     if framer.synchronises is None:
@@ -79,8 +79,6 @@ def check_find_start(suite: Suite) -> None:
                         data=data,
                         expected=f"{place} from {start} on, as with all bytes there",
                         got=f"{other}" + (f", where {counted(step, 'byte')} arrive at a time" if step else ""),
-                        hint="let it be a function of the window alone, return NeedMore(resume=...) while bytes "
-                        "to come may matter, and say in lookbehind how many before window.start do",
                     )
             if framer.synchronises == "exact":
                 check_exact(framer, data, suite.reading(data), start, place)
@@ -102,7 +100,6 @@ def check_exact(framer: ReadCondition[Any], data: bytes, reading: Reading, start
             data=data,
             expected=f"{expected}: the first frame that begins at {start} or later",
             got=f"{place}" + (f", and a frame at {got}" if got != place else ""),
-            hint='find every frame, or say that it is "likely"',
         )
 
 

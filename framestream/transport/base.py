@@ -137,6 +137,11 @@ class Transport(ABC):
         """True if `shutdown` must announce the end in the protocol, so that it is no truncation."""
         return False
 
+    @property
+    def may_read_no_more(self) -> bool:
+        """True if a peer that reads no more may have ended in good order, as a program may."""
+        return False
+
     def discard(self) -> None:
         """Discard received bytes that were not pushed: the stream is about to close in good order.
 

@@ -42,17 +42,12 @@ class SocketTransport(PolledTransport):
             and has forgotten it when the peer is gone.
     """
 
-    __slots__ = ("_peer", "receive_into", "send_bytes", "socket")
+    __slots__ = ("_peer", "socket")
 
     socket: Socket
-    # The socket's own method: one call less.
-    receive_into: Callable[[memoryview], int]  # type: ignore[assignment]
-    send_bytes: Callable[[bytes], int]  # type: ignore[assignment]
 
     def __init__(self, sock: Socket, peer: str = "") -> None:
         super().__init__()
-        self.receive_into = sock.recv_into
-        self.send_bytes = sock.send
         prepare_socket(sock)
         self.socket = sock
         self._peer = peer
@@ -66,6 +61,15 @@ class SocketTransport(PolledTransport):
     @peer.setter
     def peer(self, peer: str) -> None:
         self._peer = peer
+
+    # The socket's own methods, kept for each stream, would be a call less (0.7 % of an echo), and 160 bytes more.
+    def receive_into(self, buffer: memoryview) -> int:
+        """Receive straight into the buffer."""
+        return self.socket.recv_into(buffer)
+
+    def send_bytes(self, data: bytes) -> int:
+        """Send one buffer."""
+        return self.socket.send(data)
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send with one system call, however many buffers there are."""
