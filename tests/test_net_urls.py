@@ -111,7 +111,7 @@ CALLS = [
     ((socket.socket,), {}, SOCKET),
     (("tcp://localhost:80", Line), {}, FRAMER),
     (("tcp://localhost:80", "line"), {}, FRAMER),
-    ((), {}, r"\(\): missing a required argument: 'url'$"),
+    ((), {}, r"\(\) missing 1 required positional argument: 'url'$"),
     (("tcp://localhost:80",), {"ssl": True}, "unknown stream option: ssl; did you mean tls?"),
     (("tcp://localhost:80",), {"limit": 9}, "limit; did you mean max_frame_size?"),
     (("tcp://localhost:80",), {"idle_timout": 9}, "idle_timout; did you mean idle_timeout?"),
@@ -124,8 +124,8 @@ async def test_a_call_meant_for_another_library_is_told_what_to_write(arguments,
     with socket.socket() as sock:
         arguments = [sock if one is socket.socket else one for one in arguments]
         options = {name: sock if one is socket.socket else one for name, one in options.items()}
-        await raised(TypeError, connect(*arguments, **options), match=told)
-        await raised(TypeError, serve(print, *arguments, **options), match=told)
+        await raised(TypeError, connect, *arguments, match=told, **options)
+        await raised(TypeError, serve, print, *arguments, match=told, **options)
         refused(TypeError, blocking.connect, *arguments, match=told, **options)
         refused(TypeError, blocking.serve, print, *arguments, match=told, **options)
 

@@ -97,7 +97,7 @@ async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(capl
 async def test_a_busy_worker_that_is_told_to_terminate_has_a_successor_before_it_has_drained(
     place, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("framestream.net.workers.KILL_DELAY", 0.5)
+    monkeypatch.setattr("framestream.net.workers.KILL_DELAY", 0.1)
     async with await serve(answer, place.format(tmp_path), workers=1, drain_timeout=30) as server:
         (old,) = server.worker_pids
         async with await connect(server.url) as busy:

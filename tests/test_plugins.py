@@ -290,8 +290,9 @@ def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, so
         get_framer("odd")
     assert caught.value.plugin == "odd"
     assert FACTORIES[source] in str(caught.value)
-    with pytest.raises(PluginError):
-        get_framer("first-of(line, odd)")
+    for spec in ("first-of(line, odd)", "odd:5"):
+        with pytest.raises((PluginError, SpecError)):
+            get_framer(spec)
     assert "line" in {info.name for info in available_framers()}
 
 

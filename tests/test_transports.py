@@ -25,7 +25,7 @@ from framestream.transport import (
     TLSTransport,
     transport_over,
 )
-from framestream.transport.base import is_reset
+from framestream.transport.base import is_reset, joined
 from framestream.transport.descriptor import format_address
 
 LARGE = os.urandom(700_000)
@@ -730,3 +730,14 @@ async def test_a_transport_tells_what_it_is_and_throws_away_what_a_socket_has_re
         await left.shutdown()
         await right.end()
         assert has_socket != bool(right.data)
+
+
+@pytest.mark.parametrize(("buffers", "size", "expected"), [
+    ([b"abc"], 3, b"abc"),
+    ([b"abc"], 2, b"ab"),
+    ([b"a", b"bc"], 3, b"abc"),
+    ([b"a", b"bc"], 2, b"a"),
+    ([memoryview(b"abc"), b"d"], 9, b"abcd"),
+])  # fmt: skip
+def test_buffers_are_joined_up_to_a_size(buffers, size, expected):
+    assert expected == joined(buffers, size)

@@ -316,6 +316,7 @@ class Execute(Handler):
         except BaseException as error:
             if process.exit_code is None:
                 os.kill(process.pid, _KILL)
+                await process.wait_exit()  # or the loop may be closed before it has heard of that
             if isinstance(error, FrameTooLarge):
                 reason = f"gave more than {counted(self.max_size, 'byte')}, the limit of --max-size"
                 raise self._failure(reason) from error

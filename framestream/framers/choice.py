@@ -9,16 +9,7 @@ from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
 from framestream.errors import EncodeError, FramingError
-from framestream.framer import (
-    Decode,
-    Framer,
-    NeedMore,
-    ReadCondition,
-    Span,
-    ValueSpan,
-    Window,
-    check_condition,
-)
+from framestream.framer import Decode, Framer, NeedMore, ReadCondition, Span, ValueSpan, Window, check_condition
 from framestream.framers.answers import (
     Over,
     decoder_of,

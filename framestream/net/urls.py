@@ -253,27 +253,18 @@ def takes_url(function: F) -> F:
 
     Others take a host and a port, and Python would only say that there are too many arguments.
     """
-    signature = inspect.signature(function)
-    before = list(signature.parameters).index("url")
+    before = list(inspect.signature(function).parameters).index("url")
 
-    def check(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
         try:
-            signature.bind(*arguments, **options)
+            return function(*arguments, **options)  # a coroutine function looks at its arguments now, and runs later
         except TypeError as error:
-            meant = _meant(*arguments[before:], **options)
-            raise TypeError(f"{function.__name__}(): {error}{meant}") from None
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                raise  # from inside the function
+            raise TypeError(f"{error}{_meant(*arguments[before:], **options)}") from None
 
-    @wraps(function)
-    async def coroutine(*arguments: Any, **options: Any) -> Any:
-        check(arguments, options)
-        return await function(*arguments, **options)
-
-    @wraps(function)
-    def plain(*arguments: Any, **options: Any) -> Any:
-        check(arguments, options)
-        return function(*arguments, **options)
-
-    return cast("F", coroutine if inspect.iscoroutinefunction(function) else plain)
+    return cast("F", call)
 
 
 def _meant(
