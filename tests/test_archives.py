@@ -59,6 +59,7 @@ from framestream.archives import (
     stitch,
     write,
 )
+from framestream.framer import Decode, ValueSpan
 from framestream.testing.splits import Division, check_division
 from framestream.testing.suite import cut_at
 
@@ -231,6 +232,29 @@ def test_bad_frames_are_left_out_or_shown(on_error: OnError) -> None:
     records = list(reader.records(on_error=on_error))
     assert [record.frame for record in records] == ["one", None, "two"][:: 1 if on_error == "column" else 2]
     assert (reader.count, reader.bad) == (3, 1)
+
+
+class Ended(ReadCondition[bytes]):
+    """Frames with a size of one byte before them, and a comma after."""
+
+    def find(self, window: Window) -> ValueSpan:
+        first = window.start + 1
+        stop = first + window.data[window.start]
+        return first, stop, stop + 1, Decode(bytes, trailer=b",")
+
+
+def test_an_error_in_a_frame_that_is_skipped_is_that_of_its_split() -> None:
+    data = b"\5hello,\5hello;\5hello,"
+    splits = [
+        Split(InMemory(data, step=2), Ended(), *border, max_frame_size=3) for border in ((0, 9), (9, 14), (14, 21))
+    ]
+
+    def read(reader: Reader) -> list[Any]:
+        pieces = reader.pieces(in_batches=False, on_oversize="discard")
+        return until_error(error and error.offset for _, error in pieces)
+
+    reason = "frame ends with b';' where b',' is expected"
+    assert list(process(splits, read, jobs=1)) == [[0, (FramingError, reason, 13)]]
 
 
 # Files that are not what they were

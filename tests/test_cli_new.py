@@ -8,23 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command_line
 import pytest
 from command_line import start
 from distributions import Site
 
-import framestream
+from framestream import __file__ as package
 from framestream.cli import run
 
-
-@pytest.fixture
-def new(tmp_path, monkeypatch):
-    """Run the command in an empty folder; return its exit status."""
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: run(["new", *arguments])
+framestream = command_line.framestream
 
 
 def inside(project, *command, **environment):
-    paths = os.pathsep.join((str(project), str(Path(framestream.__file__).parents[1])))
+    paths = os.pathsep.join((str(project), str(Path(package).parents[1])))
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=project,
@@ -39,9 +35,9 @@ def installed(tool):
     return shutil.which(tool, path=str(Path(sys.executable).parent)) is not None
 
 
-def test_a_new_project_works_by_name_and_keeps_every_promise(new, tmp_path):
+def test_a_new_project_works_by_name_and_keeps_every_promise(framestream, tmp_path):
     """That it passes the rest of its tests is shown in docs/publish-a-plugin.md, which is run, too."""
-    assert new("acme-frames") == 0
+    assert framestream("new", "acme-frames").status == 0
     project = tmp_path / "framestream-acme-frames"
     points = {"acme-frames": "framestream_acme_frames:AcmeFrames"}
     Site(project).write_metadata(project.name, "0.1.0", points)
@@ -53,9 +49,9 @@ def test_a_new_project_works_by_name_and_keeps_every_promise(new, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (installed("ruff") and installed("mypy")), reason="ruff or mypy is not installed")
-def test_new_projects_are_clean_and_typed_strictly_whatever_their_names_and_frames(new, tmp_path):
+def test_new_projects_are_clean_and_typed_strictly_whatever_their_names_and_frames(framestream, tmp_path):
     for name in ("x", "acme-frames", "framer", "none", "a-name-as-long-as-any-one-may-be"):
-        assert new(name) == 0
+        assert framestream("new", name).status == 0
     for command in ("check", "format --check"):
         done = inside(tmp_path, "ruff", *command.split(), "--no-cache", ".")
         assert done.returncode == 0, done.stdout
@@ -71,10 +67,10 @@ def test_new_projects_are_clean_and_typed_strictly_whatever_their_names_and_fram
     assert done.returncode == 0, done.stdout
 
 
-def test_distribution_author_and_an_empty_folder_can_be_chosen_and_what_to_do_next_is_printed(new, tmp_path, capsys):
+def test_distribution_author_and_an_empty_folder_can_be_chosen_and_what_to_do_next_is_printed(framestream, tmp_path):
     (folder := tmp_path / "here").mkdir()
     chosen = ("--distribution", "Acme.wire-frames", "--author", "Acme Corp.", "--directory", "here")
-    assert new("framestream-acme", *chosen) == 0
+    status, printed, _ = framestream("new", "framestream-acme", *chosen)
     for path, text in (
         ("acme_wire_frames/_framer.py", "class Acme(Framer[bytes])"),
         ("acme_wire_frames/py.typed", ""),
@@ -83,22 +79,21 @@ def test_distribution_author_and_an_empty_folder_can_be_chosen_and_what_to_do_ne
         ("LICENSE", " Acme Corp.\n"),
     ):
         assert text in (folder / path).read_text()
-    printed = capsys.readouterr().out
-    assert "wrote here/pyproject.toml\n" in printed
-    assert "  cd here\n" in printed
-    assert printed.endswith("Then make acme_wire_frames/_framer.py and the tests say what acme is.\n")
+    assert (0, True, True) == (status, b"wrote here/pyproject.toml\n" in printed, b"  cd here\n" in printed)
+    assert printed.endswith(b"Then make acme_wire_frames/_framer.py and the tests say what acme is.\n")
 
 
-def test_a_reader_that_leaves_finds_a_whole_project(new, tmp_path, monkeypatch):
+def test_a_reader_that_leaves_finds_a_whole_project(tmp_path, monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed, monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", closed)
-        assert new("acme") == 141
+        patched.chdir(tmp_path)
+        assert run(["new", "acme"]) == 141
     assert (tmp_path / "framestream-acme/tests/test_framestream_acme.py").exists()
 
 
-def test_a_project_is_written_whole_or_not_at_all(new, tmp_path):
+def test_a_project_is_written_whole_or_not_at_all(framestream, tmp_path):
     def no_large_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
 
@@ -109,46 +104,41 @@ def test_a_project_is_written_whole_or_not_at_all(new, tmp_path):
         told = b"framestream: framestream-acme: file too large; nothing was written\n"
         assert (b"", told, 1) == (*process.communicate(timeout=20), process.returncode)
     assert [] == os.listdir(tmp_path / "framestream-acme")
-    assert new("acme") == 0
+    assert framestream("new", "acme").status == 0
 
 
-def test_nothing_is_overwritten(new, tmp_path, capsys):
+def test_nothing_is_overwritten(framestream, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "README.md").write_text("mine")
     for place in ("file", "folder"):
-        assert new("acme", "--directory", place) == 1
         told = f"framestream: {place} exists and is not empty; nothing was written\n"
-        assert told == capsys.readouterr().err
+        assert (1, b"", told) == framestream("new", "acme", "--directory", place)
     assert ["README.md"] == os.listdir(tmp_path / "folder")
 
 
 # Updating
 
+RECORD, CI = ".framestream-new.json", ".github/workflows/ci.yml"
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
 
 @pytest.fixture
-def project(new, tmp_path):
-    """A project that an older template wrote: other limits of lines, no CI, another .gitignore."""
-    assert new("acme", "--author", "Acme Corp.") == 0
+def project(framestream, tmp_path, monkeypatch):
+    """A project that an older template wrote: other limits of lines, no CI, another .gitignore; we are in it."""
+    assert framestream("new", "acme", "--author", "Acme Corp.").status == 0
     folder = tmp_path / "framestream-acme"
     shutil.copytree(folder, tmp_path / "newest")
     record = json.loads((folder / RECORD).read_text())
     del record["files"][CI]
     (folder / CI).unlink()
     record["files"][".gitignore"] = "older\n"
-    record["files"]["pyproject.toml"] = older(record["files"]["pyproject.toml"])
+    record["files"]["pyproject.toml"] = record["files"]["pyproject.toml"].replace("length = 100", "length = 90")
     (folder / RECORD).write_text(json.dumps(record))
     for place in ("pyproject.toml", ".gitignore"):
         (folder / place).write_text(record["files"][place])
+    monkeypatch.chdir(folder)
     return folder
-
-
-RECORD, CI = ".framestream-new.json", ".github/workflows/ci.yml"
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-
-
-def older(pyproject):
-    return pyproject.replace("line-length = 100", "line-length = 90")
 
 
 def changed(place, before, after):
@@ -161,60 +151,53 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_project_that_nobody_has_changed_becomes_the_newest(new, project, tmp_path, capsys):
-    capsys.readouterr()
-    assert new("--update", "--directory", str(project)) == 0
-    told = {f"wrote {project / place}" for place in ("pyproject.toml", ".gitignore", CI)}
-    assert told == set(capsys.readouterr().out.splitlines())
+def conflict(place, ours):
+    return f"<<<<<<< yours\nline-length = {ours}\n=======\nline-length = 100\n>>>>>>> template\n" in place.read_text()
+
+
+def test_a_project_that_nobody_has_changed_becomes_the_newest(framestream, project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    update = ("new", "--update", "--directory", project.name)
+    told = {f"wrote {project.name}/{place}" for place in ("pyproject.toml", ".gitignore", CI)}
+    assert told == set(framestream(*update).out.splitlines())
     assert contents(tmp_path / "newest") == contents(project)
-    assert new("--update", "--directory", str(project)) == 0
-    assert "framestream-acme is up to date\n" == capsys.readouterr().out
+    assert (0, b"framestream-acme is up to date\n", "") == framestream(*update)
 
 
 @needs_git
-def test_what_the_author_has_changed_is_merged_and_framers_tests_and_texts_are_left_alone(
-    new, project, monkeypatch, capsys
-):
-    monkeypatch.chdir(project)
+def test_what_the_author_has_changed_is_merged_and_framers_tests_and_texts_are_left_alone(framestream, project):
     changed(project / "pyproject.toml", "acme for framestream", "Acme\xe9")
     (project / "pyproject.toml").write_bytes((project / "pyproject.toml").read_bytes() + b"# \xff\r\n")
     (project / ".gitignore").unlink()
     for place in ("framestream_acme/_framer.py", "tests/test_framestream_acme.py", "README.md"):
         (project / place).write_text("mine")
     (project / "LICENSE").unlink()
-    capsys.readouterr()
-    assert new("--update") == 0
-    assert {f"wrote {CI}", "merged pyproject.toml"} == set(capsys.readouterr().out.splitlines())
+    updated = framestream("new", "--update")
+    assert (0, {f"wrote {CI}", "merged pyproject.toml"}) == (updated.status, set(updated.out.splitlines()))
     assert not {".gitignore", "LICENSE"} & set(os.listdir(project))
     assert "mine" == (project / "framestream_acme/_framer.py").read_text()
     merged = (project / "pyproject.toml").read_bytes()
-    assert b"line-length = 100" in merged
-    assert "Acme\xe9".encode() in merged
+    assert (True, True) == (b"line-length = 100" in merged, "Acme\xe9".encode() in merged)
     assert merged.endswith(b"# \xff\r\n")
 
 
 @needs_git
-def test_what_both_have_changed_is_a_conflict_that_keeps_both(new, project, monkeypatch, capsys):
-    monkeypatch.chdir(project)
+def test_what_both_have_changed_is_a_conflict_that_keeps_both(framestream, project):
     changed(project / "pyproject.toml", "line-length = 90", "line-length = 120")
-    capsys.readouterr()
-    assert new("--update") == 1
-    assert "merged pyproject.toml: 1 conflict, see <<<<<<<" in capsys.readouterr().out
-    text = (project / "pyproject.toml").read_text()
-    assert "<<<<<<< yours\nline-length = 120\n=======\nline-length = 100\n>>>>>>> template\n" in text
-    assert new("--update") == 0
+    updated = framestream("new", "--update")
+    assert (1, True) == (updated.status, "merged pyproject.toml: 1 conflict, see <<<<<<<" in updated.out)
+    assert conflict(project / "pyproject.toml", 120)
+    assert framestream("new", "--update").status == 0
 
 
 @needs_git
-def test_a_project_without_a_record_is_merged_with_the_names_given(new, project, monkeypatch, capsys):
-    monkeypatch.chdir(project)
+def test_a_project_without_a_record_is_merged_with_the_names_given(framestream, project):
     (project / RECORD).unlink()
-    assert new("--update") == 2
-    assert "name the framer, such as acme-frames" in capsys.readouterr().err
-    assert new("acme", "--update") == 1
-    text = (project / "pyproject.toml").read_text()
-    assert "<<<<<<< yours\nline-length = 90\n=======\nline-length = 100\n>>>>>>> template\n" in text
-    assert 'description = "acme for framestream"' in text
+    nameless = framestream("new", "--update")
+    assert (2, True) == (nameless.status, "name the framer, such as acme-frames" in nameless.err)
+    assert framestream("new", "acme", "--update").status == 1
+    assert conflict(project / "pyproject.toml", 90)
+    assert 'description = "acme for framestream"' in (project / "pyproject.toml").read_text()
     assert (project / RECORD).exists()
 
 
@@ -233,29 +216,26 @@ def test_a_project_without_a_record_is_merged_with_the_names_given(new, project,
         ),
     ],
 )
-def test_a_record_that_cannot_be_used_is_refused(
-    new, project, monkeypatch, capsys, record, arguments, status, complaint
-):
-    monkeypatch.chdir(project)
+def test_a_record_that_cannot_be_used_is_refused(framestream, project, record, arguments, status, complaint):
     (project / RECORD).write_text(record or (project / RECORD).read_text())
     before = contents(project)
-    assert new("--update", *arguments) == status
-    assert complaint in capsys.readouterr().err
+    refused = framestream("new", "--update", *arguments)
+    assert (status, True) == (refused.status, complaint in refused.err)
     assert before == contents(project)
 
 
-def test_what_cannot_be_merged_is_left_as_it_is(new, project, monkeypatch, capsys):
-    monkeypatch.chdir(project)
+def test_what_cannot_be_merged_is_left_as_it_is(framestream, project, monkeypatch):
     (project / "pyproject.toml").write_bytes(b"\0binary")
     before = contents(project)
     for path, complaint in ((os.environ["PATH"], "git"), ("", "merging takes git")):
         monkeypatch.setenv("PATH", path)
-        assert new("--update") == 1
-        assert complaint in capsys.readouterr().err
+        refused = framestream("new", "--update")
+        assert (1, True) == (refused.status, complaint in refused.err)
         assert before == contents(project)
 
 
 NO_NAME = "is not a framer name: lower-case words and digits, joined by hyphens"
+NO_DISTRIBUTION = "is not a distribution name: letters, digits and hyphens"
 
 
 @pytest.mark.parametrize(
@@ -265,23 +245,18 @@ NO_NAME = "is not a framer name: lower-case words and digits, joined by hyphens"
         *(([name], NO_NAME) for name in ("Acme", "acme_frames", "acme-", "3270", "framestream-", "../acme")),
         (["a" * 33], "framer name of 33 characters, limit 32"),
         (["line"], "'line' is built in, and stays so whatever a plugin says"),
-        *(
-            (["acme", f"--distribution={name}"], "is not a distribution name: letters, digits and hyphens")
-            for name in ("-acme", "acme-", "a b", "../acme")
-        ),
+        *((["acme", f"--distribution={name}"], NO_DISTRIBUTION) for name in ("-acme", "acme-", "a b", "../acme")),
         (["acme", "--distribution=Framestream"], "framestream is taken"),
         (["acme", f"--distribution={'a' * 45}"], "distribution name of 45 characters, limit 44"),
     ],
 )
-def test_a_name_that_no_plugin_can_have_is_refused(new, tmp_path, capsys, arguments, complaint):
-    assert new(*arguments) == 2
-    assert complaint in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+def test_a_name_that_no_plugin_can_have_is_refused(framestream, tmp_path, arguments, complaint):
+    refused = framestream("new", *arguments)
+    assert (2, True, []) == (refused.status, complaint in refused.err, list(tmp_path.iterdir()))
 
 
-def test_the_class_is_named_after_the_framer_and_after_nothing_else(new, tmp_path):
-    classes = {"acme-frames2": "AcmeFrames2", "framer": "FramerFraming", "none": "NoneFraming"}
-    for name, class_name in classes.items():
-        assert new(name, "--directory", name) == 0
+def test_the_class_is_named_after_the_framer_and_after_nothing_else(framestream, tmp_path):
+    for name, class_name in {"acme-frames2": "AcmeFrames2", "framer": "FramerFraming", "none": "NoneFraming"}.items():
+        assert framestream("new", name, "--directory", name).status == 0
         (module,) = (tmp_path / name).glob("framestream_*/_framer.py")
         assert f"class {class_name}(Framer" in module.read_text()

@@ -183,7 +183,6 @@ class Reader:
         self.place = (0, 0)
         self.in_batches = True
         self.last_end = split.first or 0
-        self._skips = False  # whether the last frame was too large: its end has not been seen
         self._decoder = FrameDecoder()
 
     def batches(self, *, on_error: OnError = "raise") -> Iterator[list[Any]]:
@@ -267,6 +266,8 @@ class Reader:
         decoder, condition = self._decoder, self.split.condition
         # The first frame shows where it begins; a batch would not.
         as_batch = self.in_batches and self.count > 0 and stop is None
+        # Where the next frame begins, or padding before it; one that is being skipped began before the border.
+        begin = -1 if decoder.skipping else decoder.offset
         frames: list[Any] = []
         bad: BadFrame | None = None
         try:
@@ -278,10 +279,10 @@ class Reader:
         except PayloadError as error:
             bad = error
         except FramingError as error:
-            # A frame may be consumed, or skipped, when it turns out to be wrong: then it began before.
-            begin = decoder.offset if error.offset is None else min(decoder.offset, error.offset)
+            if isinstance(error, FrameTooLarge) and error.offset is not None:
+                begin = error.offset
             # At the end of the file no split begins: what is wrong there belongs to the last frame.
-            if stop is not None and stop <= begin < self.split.source.size and not self._skips:
+            if stop is not None and stop <= begin < self.split.source.size:
                 self.end = begin
                 return None
             if not (isinstance(error, FrameTooLarge) and error.recoverable):
@@ -296,14 +297,12 @@ class Reader:
                 self.end = start
                 return None
             self.first = start if self.first is None else self.first
-        was_truncated = self._skips and decoder.on_oversize == "truncate"
-        self._skips = decoder.skipping
         if bad is not None:
             self.bad += 1
             bad.source = self.split.source.url
-        if not was_truncated:  # else it was counted when its beginning came
+        if not (decoder.on_oversize == "truncate" and isinstance(bad, FrameTooLarge)):  # its beginning was counted
             self.count += len(frames) or 1
-        if not self._skips:
+        if not decoder.skipping:
             self.last_end = decoder.offset
             self.marks.add(decoder.offset, self.count)
         return frames, bad
