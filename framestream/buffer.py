@@ -154,8 +154,7 @@ class ReceiveBuffer:
                 return
         else:
             if self.place is not None:
-                chunk = chunk[self.fill(chunk) :]
-                self.close_place()
+                chunk = chunk[self.fill(chunk) :]  # a place that is full is closed
             elif self.view is not None:
                 self.settle()
             if type(self.head) is bytearray and not self.queued and len(chunk) < _TINY:

@@ -215,6 +215,16 @@ def test_a_64_mib_length_prefixed_frame_is_copied_once() -> None:
     assert decoder.stats.copied == 0  # besides the one that is delivered
 
 
+def test_a_large_frame_is_copied_once_though_its_place_is_not_used() -> None:
+    decoder, wire = FrameDecoder(), sized(MIB) + bytes(MIB)
+    for at in range(0, len(wire), 4096):
+        decoder.get_buffer()
+        decoder.receive_data(wire[at : at + 4096])
+        frame = decoder.next_frame(LengthPrefix())
+    assert len(frame) == MIB
+    assert decoder.stats.copied <= 8192
+
+
 @contextmanager
 def growth_below(limit: float) -> Iterator[None]:
     """Python allocates no more than this inside the block, at any time."""
