@@ -185,18 +185,40 @@ def with_the_lock(reader: Reader) -> int:
     return reader.count
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
-def test_a_program_with_one_thread_needs_no_module_for_the_function(tmp_path: Path) -> None:
-    path, data, framer = a_file(tmp_path, "fixed")
-    program = f"""
+# Run by "-c", it is no module from which another process could import the function.
+COPIED = """
+import os, time
 from framestream.archives import plan, process
 def count(reader):
     reader.drain()
     return reader.count
-print(sum(process(plan({path!r}, {str(framer)!r}, parts=2), count, jobs=2)))
+def stay(reader):
+    os.write(1, b"here")
+    time.sleep(600)
+print(sum(process(plan({path!r}, {spec!r}, parts=2), {function}, jobs=2)))
 """
-    printed = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE)
-    assert int(printed.stdout) == len(data) // 7
+COPIES = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
+
+
+def copying(tmp_path: Path, function: str) -> tuple[bytes, subprocess.Popen[bytes]]:
+    path, data, framer = a_file(tmp_path, "fixed")
+    program = COPIED.format(path=path, spec=str(framer), function=function)
+    return data, subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+
+
+@COPIES
+def test_a_program_with_one_thread_needs_no_module_for_the_function(tmp_path: Path) -> None:
+    data, program = copying(tmp_path, "count")
+    assert int(program.communicate()[0]) == len(data) // 7
+
+
+@COPIES
+def test_processes_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
+    _, program = copying(tmp_path, "stay")
+    assert program.stdout is not None
+    program.stdout.read(4)
+    program.kill()
+    program.communicate(timeout=60)  # the output ends when nobody has it any more
 
 
 def test_splits_are_small_values_that_can_be_pickled(tmp_path: Path) -> None:

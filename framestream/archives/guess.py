@@ -21,6 +21,7 @@ _COMPARED: Final = 16  # frames of the chain that was found
 _SCANNED: Final = 1 << 14
 _CONFIRMING: Final = 4
 _AHEAD: Final = 1 << 18
+_LITTLE: Final = 1 << 8
 _SHOWN: Final = (1 << 10, 1 << 14, 1 << 18)
 # A condition that has looked at this many bytes without a place, and cannot rule one out, is at fault.
 _MOST_UNDECIDED: Final = 1 << 24
@@ -98,35 +99,31 @@ def _guess(source: Source, condition: ReadCondition[Any], start: int, limit: int
     large, chains of what looks like frames inside them break off, or meet one another first. But their frames
     have the size that is usual for any place, and those of the right chain do not.
     """
-    best = start
+    best, usual = start, None
     for run_in in _RUN_INS:
         base = max(start - run_in, 0)
         # Some conditions find a frame only when all of it has arrived.
         chains = Chains(condition, source, base, start + run_in, limit)
         places = range(0, run_in // 4, run_in // 4 // _CHAINS) if base else (0,)
         sizes = [size for place in places for size in chains.sizes(place, 1)]
-        if len(sizes) < len(places) // 4:
-            return _scan(condition, source, start, limit, None, best)
+        usual = _mean(sizes) if len(sizes) > len(places) // 4 else None
+        if usual is None:
+            break
         arrivals = [chains.arrival(place, start - base) for place in places]
         votes = Counter(place for place in arrivals if place is not None).most_common(2)
         if votes:
             place, count = votes[0]
             best = min(base + place, source.size)
             if len(votes) == 1 or count >= 3 * votes[1][1]:
-                found, usual = chains.sizes(place, _COMPARED), _mean(sizes)
+                found = chains.sizes(place, _COMPARED)
                 if not (base and found and usual / 1.3 < _mean(found) < usual * 1.3):
                     return best
-                return _scan(condition, source, start, limit, usual, best)
-    return best
-
-
-def _scan(condition: ReadCondition[Any], source: Source, start: int, limit: int, usual: float | None, best: int) -> int:
-    """Return the first place from which some frames of unusual sizes follow one another, else `best`."""
+                break
+    else:
+        return best
     chains = Chains(condition, source, start, start + _AHEAD, limit)
-    for place in range(min(_SCANNED, source.size - start)):
-        if chains.are_unusual(place, usual):
-            return start + place
-    return best
+    unusual = (place for place in range(min(_SCANNED, source.size - start)) if chains.are_unusual(place, usual))
+    return next((start + place for place in unusual), best)
 
 
 def _mean(sizes: list[int]) -> float:
@@ -168,7 +165,7 @@ class Chains:
         for number in range(_CONFIRMING):
             if place >= len(self._data):
                 return number > 1
-            end = self._end_of_frame(place, _SHOWN[:1])  # so many places are asked that a little must show it
+            end = self._end_of_frame(place, (_LITTLE,))  # so many places are asked that its beginning must show it
             if end is None or (usual is not None and usual / 5 < end - place < usual * 5):
                 return False
             place = end

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -213,9 +215,17 @@ def _context() -> Any:
     return get_context("spawn")
 
 
-def _print_aside() -> None:
+def _begin(parent: int) -> None:
     # Text that modules print at import, such as those of plugins, is no output.
     sys.stdout = sys.stderr
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process after its parent: a copy has both ends of the pipes between them, and sees no end of file."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
@@ -248,7 +258,7 @@ class Process(Generic[R]):
                 # Done when it is asked for, and so from the true place on.
                 start = lambda split: lambda: _work(self._function, self._seam.enter(split))  # noqa: E731
             else:
-                pool = futures.ProcessPoolExecutor(self._jobs, _context(), initializer=_print_aside)
+                pool = futures.ProcessPoolExecutor(self._jobs, _context(), initializer=_begin, initargs=(os.getpid(),))
                 executor = stack.enter_context(pool)
                 stack.callback(executor.shutdown, cancel_futures=True)
                 start = lambda split: executor.submit(_work, self._function, split).result  # noqa: E731

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from framestream.framer import Framer
 
 _MOST_CUTS = 8
+_MOST_SEEDS = 4
 _MOST_REFUSED = 100
 
 
@@ -82,8 +83,9 @@ def wire_streams(
 
 
 def spoilt_streams(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
-    """Return streams made of runs of one of the seeds, with bytes left out and put in between them."""
-    return st.sampled_from(seeds).flatmap(_spoilt)
+    """Return streams of runs of one of the seeds, with bytes left out and put in between them, or of whole seeds."""
+    seed = st.sampled_from(seeds)
+    return seed.flatmap(_spoilt) | st.lists(seed, max_size=_MOST_SEEDS).map(b"".join)
 
 
 def _spoilt(seed: bytes) -> st.SearchStrategy[bytes]:
