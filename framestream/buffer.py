@@ -332,7 +332,8 @@ class ReceiveBuffer:
         All three count from the first unconsumed byte; at least `end` bytes must be buffered.
         """
         head, at = self.head, self.pos
-        if type(head) is bytes and end <= len(head) - at:
+        # A whole chunk is left to the loop below: compiled, even a slice of everything is a copy.
+        if type(head) is bytes and end <= len(head) - at and stop - start < len(head):
             self.pos = at + end
             return head[at + start : at + stop]
         # The frame's payload is joined straight from the chunks, and the chunk in which it ends becomes the

@@ -91,11 +91,6 @@ def conversation(script, address=("127.0.0.1", 0), *, tls=None):
         thread.join()
 
 
-def reset(connection):
-    """Close a connection so that the system resets it."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-
-
 def start(*arguments, **options):
     """Start the real command in a process of its own, with buffered output, as users have it."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}

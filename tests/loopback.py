@@ -66,10 +66,6 @@ def raw_client(server):
     return socket.create_connection((host, int(port)))
 
 
-def reset_on_close(sock):
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-
-
 def resolve_to(monkeypatch, *addresses):
     """Make every host name resolve to these addresses; for asyncio's own loops."""
 

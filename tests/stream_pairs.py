@@ -169,7 +169,12 @@ async def by_chained_reads(stream, condition, note):
     await stream.wait_closed()
 
 
+def reset_on_close(sock):
+    """Have the system reset the connection when this socket is closed."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 def reset(stream, error=None):
     """Close a TCP stream so that its peer sees a reset."""
-    stream.transport.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_on_close(stream.transport.socket)
     stream.close(error)

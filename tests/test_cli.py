@@ -14,8 +14,9 @@ from typing import Any
 
 import command_line
 import pytest
-from command_line import Printed, conversation, reset, start
+from command_line import Printed, conversation, start
 from faulty_framers import faulty
+from stream_pairs import reset_on_close
 
 from framestream import NeedMore, Regex, iter_frames, plugins
 from framestream import __main__ as entry
@@ -83,24 +84,21 @@ def test_a_frame_that_ends_otherwise_is_malformed_for_every_output(framestream, 
     assert re.search(r"framestream: standard input: .* \(at offset 3\)\n", printed.err)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "stream", "printed"),
-    [
-        (["msgpack", "-o", "text"], b"\x81\xa1k\xc4\x01\xff\xa1a", b'{"k":{"hex":"ff"}}\na\n'),
-        (["line", "-o", "text", "--separator", r"|\t"], b"a\nb\n", b"a|\tb|\t"),
-        (["delimiter:;", "-o", "text"], b"\xffa;", b"\\xffa\n"),
-        (["line", "-o", "text"], f"{HOSTILE}\n".encode(), f"{HOSTILE}\n".encode()),
-        (["line", "-o", "raw"], b"a\r\nb\n", b"ab"),
-        (["msgpack", "-o", "raw"], b"\xa1a\xc4\x01\xff", b"\xa1a\xc4\x01\xff"),
-        (
-            ["length-prefix:2", "-o", "hex"],
-            b"\0\x120123456789abcdef\xff\n",
-            b"frame at 0, 20 bytes, payload 18\n"
-            b"00000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|\n"
-            b"00000010  ff 0a                                             |..|\n",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "stream", "printed"), [
+    (["msgpack", "-o", "text"], b"\x81\xa1k\xc4\x01\xff\xa1a", b'{"k":{"hex":"ff"}}\na\n'),
+    (["line", "-o", "text", "--separator", r"|\t"], b"a\nb\n", b"a|\tb|\t"),
+    (["delimiter:;", "-o", "text"], b"\xffa;", b"\\xffa\n"),
+    (["line", "-o", "text"], f"{HOSTILE}\n".encode(), f"{HOSTILE}\n".encode()),
+    (["line", "-o", "raw"], b"a\r\nb\n", b"ab"),
+    (["msgpack", "-o", "raw"], b"\xa1a\xc4\x01\xff", b"\xa1a\xc4\x01\xff"),
+    (
+        ["length-prefix:2", "-o", "hex"],
+        b"\0\x120123456789abcdef\xff\n",
+        b"frame at 0, 20 bytes, payload 18\n"
+        b"00000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  |0123456789abcdef|\n"
+        b"00000010  ff 0a                                             |..|\n",
+    ),
+])  # fmt: skip
 def test_text_is_decoded_and_raw_and_hex_are_the_payload(arguments, stream, printed, framestream):
     assert (0, printed, "") == framestream("cut", *arguments, stdin=stream)
 
@@ -123,24 +121,21 @@ def test_stats_go_to_standard_error_and_memory_does_not_grow_with_the_input(fram
 # cut: what is wrong with the stream
 
 
-@pytest.mark.parametrize(
-    ("spec", "stream", "frames", "complaint"),
-    [
-        (
-            "length-prefix:1,max=3",
-            b"\x01a\x05abcde\x01b",
-            ["a", "b"],
-            "frame of 5 bytes exceeds the limit 3 (at offset 2)\n"
-            "00000002  05 61 62 63 64 65 01 62                           |.abcde.b|\n",
-        ),
-        ("length-prefix:1", b"\1a\5ab", ["a"], "3 of 6 bytes arrived (at offset 2)\n00000002  05 61 62"),
-        ("line", b"a\n\xff\nb\n", ["a", "b"], "(frame at offset 2)\n00000002  ff "),
-        ("nested(length-prefix,line)", b"\0\0\0\1a\0\0\0\1\xff", ["a"], "(frame at offset 5)\n00000009  ff "),
-        ("line --on-payload-error close", b"a\n\xff\nb\n", ["a"], "(frame at offset 2)\n00000002  ff "),
-        ("line:max=3 --on-oversize close", b"a\nlarge\nb\n", ["a"], "limit of 3 bytes (at offset 2)"),
-        ("length-prefix:max=64 -o raw", b"GET / HTTP/1.1\r\n", [], "limit 64; looks like an HTTP request"),
-    ],
-)
+@pytest.mark.parametrize(("spec", "stream", "frames", "complaint"), [
+    (
+        "length-prefix:1,max=3",
+        b"\x01a\x05abcde\x01b",
+        ["a", "b"],
+        "frame of 5 bytes exceeds the limit 3 (at offset 2)\n"
+        "00000002  05 61 62 63 64 65 01 62                           |.abcde.b|\n",
+    ),
+    ("length-prefix:1", b"\1a\5ab", ["a"], "3 of 6 bytes arrived (at offset 2)\n00000002  05 61 62"),
+    ("line", b"a\n\xff\nb\n", ["a", "b"], "(frame at offset 2)\n00000002  ff "),
+    ("nested(length-prefix,line)", b"\0\0\0\1a\0\0\0\1\xff", ["a"], "(frame at offset 5)\n00000009  ff "),
+    ("line --on-payload-error close", b"a\n\xff\nb\n", ["a"], "(frame at offset 2)\n00000002  ff "),
+    ("line:max=3 --on-oversize close", b"a\nlarge\nb\n", ["a"], "limit of 3 bytes (at offset 2)"),
+    ("length-prefix:max=64 -o raw", b"GET / HTTP/1.1\r\n", [], "limit 64; looks like an HTTP request"),
+])  # fmt: skip
 def test_malformed_input_is_reported_with_its_place_after_what_came_before_it(
     spec, stream, frames, complaint, framestream
 ):
@@ -173,84 +168,81 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
 # Mistakes
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "message"),
-    [
-        ("cut", 2, "framestream: Missing argument 'SPEC'.\nhint: framestream cut --help\n"),
-        ("cut line -o xml", 2, "Invalid value for '-o' / '--output': 'xml' is not one of"),
-        ("cut line --max-size big", 2, "'big' is not a whole number"),
-        ("cut line no-such-file", 1, "framestream: no-such-file: no such file or directory\n"),
-        ("cut line tcp://localhost", 2, "no port in 'tcp://localhost'; write tcp://HOST:PORT\n"),
-        ("cut line tls://a:4000", 2, "there: framestream connect tls://a:4000 --framer SPEC\n"),
-        ("cut line exec:cat&file", 2, "framestream connect 'exec:cat&file' --framer SPEC\n"),
-        (f"cut line unix:{'x' * 200}", 2, "bytes; a Unix socket's has "),
-        ("cut line unix:no-such-socket", 1, "unix:no-such-socket: no such file or directory\n"),
-        ("cut line:kep=yes", 2, "\n  line:kep=yes\n       ^\nhint: framestream framers NAME explains"),
-        ("cut lnie", 2, "did you mean 'line'?"),
-        ("framers lnie", 2, "\nhint: a plugin's framers have names once it is installed"),
-        ("nonsense", 2, "framestream: No such command 'nonsense'.\nhint: framestream --help\n"),
-        ("check no_such_module:thing", 2, "No module named 'no_such_module'"),
-        ("check line:kep=yes", 2, "did you mean 'keep'?"),
-        ("check json:nothing", 2, "has no attribute 'nothing'"),
-        ("plugins --nonsense", 2, "No such option"),
-        ("plugins show x", 2, "framestream: no plugin 'x' is installed\n"),
-        ("plugins check x", 2, "framestream: no plugin 'x' is installed\n"),
-        ("-p x framers", 2, "framestream: no plugin 'x' is installed\n"),
-        ("-p no:x framers", 2, "framestream: no plugin 'x' is installed\n"),
-        ("--config no-such-file framers", 1, "framestream: no-such-file: no such file or directory\n"),
-        ("new line", 2, "'line' is built in"),
-        ("new x --directory /dev/null/x", 1, "/dev/null/x: not a directory; nothing was written"),
-        ("connect ./no-such-device -f line", 1, "framestream: ./no-such-device: no such file or directory\n"),
-        ("serve ./no-such-device -f line", 1, "framestream: ./no-such-device: no such file or directory\n"),
-        ("connect exec:no-such-program -f line", 1, "cannot start no-such-program: no such file"),
-        ("connect tls://a:1 -f line --ca no-such-file", 1, "in no-such-file: no such file or directory\n"),
-        ("connect tcp://a:1 -f lnie", 2, "did you mean 'line'?"),
-        ("serve tcp://:0 -f lnie", 2, "did you mean 'line'?"),
-        ("serve localhost -f line", 2, "'localhost' begins with none of the schemes"),
-        ("serve unix:no/such/folder -f line", 1, "cannot listen on unix:no/such/folder: no such file"),
-        ("serve tls://:0 -f line --cert no-such-file", 1, "no such file or directory\n"),
-        ("connect tcp://127.0.0.1:1 -f line", 1, "cannot connect to tcp://127.0.0.1:1: connection refused"),
-        ("connect localhost -f line", 2, "'localhost' begins with none of the schemes"),
-        ("connect tcp://a:1 -f line --send-framer available", 2, "available can only read"),
-        ("connect tcp://a:1 -f line --timeout nan", 2, "'--timeout': 'nan' is not a number of seconds"),
-        (f"connect tls://a:1 -f line --ca {__file__}", 1, f"the certificates to trust in {__file__}: "),
-        ("serve tcp://:0 -f line --workers 9999", 2, "workers is 9999; it must be a whole number, from 0 to"),
-        ("serve tcp://:0 -f line --echo --exec cat", 2, "--echo and --exec exclude each other"),
-        ("serve tcp://:0 -f line --exec '", 2, "'--exec': \"'\": no closing quotation"),
-        ("serve tcp://:0 -f line --exec no-such-program", 1, "there is no program 'no-such-program'"),
-        ("serve tcp://:0 -f line --exec=", 2, "'--exec': it names no command"),
-        ("serve tcp://:0 -f available", 2, "available can only read; what is sent takes a framer that"),
-        ("serve tcp://:0 -f line --max-size=-5", 2, "'--max-size': '-5' is not a size: it is negative"),
-        (f"serve tcp://:0 -f line --key {__file__}", 2, "--key goes with --cert"),
-        ("serve tls://:0 -f line", 2, "tls:// needs a certificate: --cert FILE\n"),
-        (f"serve tls://:0 -f line --cert {__file__}", 1, "one is missing or no PEM\n"),
-        ("-p no:x", 2, "-p and --config go with a command"),
-        ("--config x.toml", 2, "-p and --config go with a command"),
-        ("cut line --separator x", 2, "--separator goes with --output text or raw"),
-        ("connect exec:cat -f line -o json --separator x", 2, "--separator goes with --output text or raw"),
-        ("connect exec:cat -f line --proxy-protocol v1", 2, "--proxy-protocol goes with --proxy-header"),
-        ("connect tcp://localhost:1 -f line --server-hostname a", 2, "--server-hostname goes with tls:// or --ca"),
-        ("serve tcp://:0 -f line --echo -o text", 2, "--output goes with neither --echo nor --exec"),
-        ("serve tcp://:0 -f line --echo --trusted ::1", 2, "trusted says whose PROXY headers count"),
-        ("framers line --levels", 2, "--levels goes with the list"),
-        ("plugins --json check", 2, "--json and --levels go with the list"),
-        ("plugins --json --levels", 2, "--levels goes with the list"),
-        ("stats line -", 2, "'-' is no file; framestream cut SPEC PLACE --stats reads a stream"),
-        ("index tcp://localhost:1 -f line", 2, "'tcp://localhost:1' is no file"),
-        ("index sample:redis -f line", 2, "sample:redis comes with framestream and is only read"),
-        ("repair sample:redis -f line", 2, "sample:redis comes with framestream and is only read"),
-        ("cut line s3://bucket/key", 2, "'s3://bucket/key' is read in parts: add --jobs 1"),
-        ("cut line sample:radis", 2, "no sample named 'radis' (available: dns, redis)"),
-        ("cut line --jobs 2", 2, "--jobs needs a file"),
-        ("stats line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
-        ("cut line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
-        ("repair -f line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
-        ("cut line /", 1, "framestream: /: is a directory\n"),
-        ("stats line /", 1, "framestream: /: is a directory; give its files, such as /*\n"),
-        ("cut --jobs 2 line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
-        ("index -f line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "status", "message"), [
+    ("cut", 2, "framestream: Missing argument 'SPEC'.\nhint: framestream cut --help\n"),
+    ("cut line -o xml", 2, "Invalid value for '-o' / '--output': 'xml' is not one of"),
+    ("cut line --max-size big", 2, "'big' is not a whole number"),
+    ("cut line no-such-file", 1, "framestream: no-such-file: no such file or directory\n"),
+    ("cut line tcp://localhost", 2, "no port in 'tcp://localhost'; write tcp://HOST:PORT\n"),
+    ("cut line tls://a:4000", 2, "there: framestream connect tls://a:4000 --framer SPEC\n"),
+    ("cut line exec:cat&file", 2, "framestream connect 'exec:cat&file' --framer SPEC\n"),
+    (f"cut line unix:{'x' * 200}", 2, "bytes; a Unix socket's has "),
+    ("cut line unix:no-such-socket", 1, "unix:no-such-socket: no such file or directory\n"),
+    ("cut line:kep=yes", 2, "\n  line:kep=yes\n       ^\nhint: framestream framers NAME explains"),
+    ("cut lnie", 2, "did you mean 'line'?"),
+    ("framers lnie", 2, "\nhint: a plugin's framers have names once it is installed"),
+    ("nonsense", 2, "framestream: No such command 'nonsense'.\nhint: framestream --help\n"),
+    ("check no_such_module:thing", 2, "No module named 'no_such_module'"),
+    ("check line:kep=yes", 2, "did you mean 'keep'?"),
+    ("check json:nothing", 2, "has no attribute 'nothing'"),
+    ("plugins --nonsense", 2, "No such option"),
+    ("plugins show x", 2, "framestream: no plugin 'x' is installed\n"),
+    ("plugins check x", 2, "framestream: no plugin 'x' is installed\n"),
+    ("-p x framers", 2, "framestream: no plugin 'x' is installed\n"),
+    ("-p no:x framers", 2, "framestream: no plugin 'x' is installed\n"),
+    ("--config no-such-file framers", 1, "framestream: no-such-file: no such file or directory\n"),
+    ("new line", 2, "'line' is built in"),
+    ("new x --directory /dev/null/x", 1, "/dev/null/x: not a directory; nothing was written"),
+    ("connect ./no-such-device -f line", 1, "framestream: ./no-such-device: no such file or directory\n"),
+    ("serve ./no-such-device -f line", 1, "framestream: ./no-such-device: no such file or directory\n"),
+    ("connect exec:no-such-program -f line", 1, "cannot start no-such-program: no such file"),
+    ("connect tls://a:1 -f line --ca no-such-file", 1, "in no-such-file: no such file or directory\n"),
+    ("connect tcp://a:1 -f lnie", 2, "did you mean 'line'?"),
+    ("serve tcp://:0 -f lnie", 2, "did you mean 'line'?"),
+    ("serve localhost -f line", 2, "'localhost' begins with none of the schemes"),
+    ("serve unix:no/such/folder -f line", 1, "cannot listen on unix:no/such/folder: no such file"),
+    ("serve tls://:0 -f line --cert no-such-file", 1, "no such file or directory\n"),
+    ("connect tcp://127.0.0.1:1 -f line", 1, "cannot connect to tcp://127.0.0.1:1: connection refused"),
+    ("connect localhost -f line", 2, "'localhost' begins with none of the schemes"),
+    ("connect tcp://a:1 -f line --send-framer available", 2, "available can only read"),
+    ("connect tcp://a:1 -f line --timeout nan", 2, "'--timeout': 'nan' is not a number of seconds"),
+    (f"connect tls://a:1 -f line --ca {__file__}", 1, f"the certificates to trust in {__file__}: "),
+    ("serve tcp://:0 -f line --workers 9999", 2, "workers is 9999; it must be a whole number, from 0 to"),
+    ("serve tcp://:0 -f line --echo --exec cat", 2, "--echo and --exec exclude each other"),
+    ("serve tcp://:0 -f line --exec '", 2, "'--exec': \"'\": no closing quotation"),
+    ("serve tcp://:0 -f line --exec no-such-program", 1, "there is no program 'no-such-program'"),
+    ("serve tcp://:0 -f line --exec=", 2, "'--exec': it names no command"),
+    ("serve tcp://:0 -f available", 2, "available can only read; what is sent takes a framer that"),
+    ("serve tcp://:0 -f line --max-size=-5", 2, "'--max-size': '-5' is not a size: it is negative"),
+    (f"serve tcp://:0 -f line --key {__file__}", 2, "--key goes with --cert"),
+    ("serve tls://:0 -f line", 2, "tls:// needs a certificate: --cert FILE\n"),
+    (f"serve tls://:0 -f line --cert {__file__}", 1, "one is missing or no PEM\n"),
+    ("-p no:x", 2, "-p and --config go with a command"),
+    ("--config x.toml", 2, "-p and --config go with a command"),
+    ("cut line --separator x", 2, "--separator goes with --output text or raw"),
+    ("connect exec:cat -f line -o json --separator x", 2, "--separator goes with --output text or raw"),
+    ("connect exec:cat -f line --proxy-protocol v1", 2, "--proxy-protocol goes with --proxy-header"),
+    ("connect tcp://localhost:1 -f line --server-hostname a", 2, "--server-hostname goes with tls:// or --ca"),
+    ("serve tcp://:0 -f line --echo -o text", 2, "--output goes with neither --echo nor --exec"),
+    ("serve tcp://:0 -f line --echo --trusted ::1", 2, "trusted says whose PROXY headers count"),
+    ("framers line --levels", 2, "--levels goes with the list"),
+    ("plugins --json check", 2, "--json and --levels go with the list"),
+    ("plugins --json --levels", 2, "--levels goes with the list"),
+    ("stats line -", 2, "'-' is no file; framestream cut SPEC PLACE --stats reads a stream"),
+    ("index tcp://localhost:1 -f line", 2, "'tcp://localhost:1' is no file"),
+    ("index sample:redis -f line", 2, "sample:redis comes with framestream and is only read"),
+    ("repair sample:redis -f line", 2, "sample:redis comes with framestream and is only read"),
+    ("cut line s3://bucket/key", 2, "'s3://bucket/key' is read in parts: add --jobs 1"),
+    ("cut line sample:radis", 2, "no sample named 'radis' (available: dns, redis)"),
+    ("cut line --jobs 2", 2, "--jobs needs a file"),
+    ("stats line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+    ("cut line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+    ("repair -f line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+    ("cut line /", 1, "framestream: /: is a directory\n"),
+    ("stats line /", 1, "framestream: /: is a directory; give its files, such as /*\n"),
+    ("cut --jobs 2 line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+    ("index -f line nosuch", 1, "framestream: nosuch: no such file or directory\n"),
+])  # fmt: skip
 def test_a_mistake_takes_a_line_and_a_hint(arguments, status, message, framestream):
     printed = framestream(*arguments.split())
     assert (status, b"") == (printed.status, printed.raw)
@@ -278,7 +270,7 @@ def test_connections_are_cut_and_one_that_is_refused_or_reset_takes_one_line(fra
     for address in (("127.0.0.1", 0), str(tmp_path / "socket")):
         with conversation(lambda accepted: accepted.sendall(LINES), address) as (url, _):
             assert framestream("cut", "line", url).frames == ["one", "two", "", "four"]
-    with conversation(reset) as (url, _):
+    with conversation(reset_on_close) as (url, _):
         assert (1, b"", f"framestream: {url}: connection reset by peer\n") == framestream("cut", "line", url)
     assert (1, b"", f"framestream: {url}: connection refused\n") == framestream("cut", "line", url)
 

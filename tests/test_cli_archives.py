@@ -28,20 +28,17 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize(
-    "options",
-    [
-        "",
-        "--on-oversize close",
-        "--on-payload-error close",
-        "--max-size 4",
-        "--output hex",
-        "--count 2 --output raw",
-        "--on-oversize discard",
-        "--on-oversize truncate",
-        "--on-oversize truncate --count 4",
-    ],
-)
+@pytest.mark.parametrize("options", [
+    "",
+    "--on-oversize close",
+    "--on-payload-error close",
+    "--max-size 4",
+    "--output hex",
+    "--count 2 --output raw",
+    "--on-oversize discard",
+    "--on-oversize truncate",
+    "--on-oversize truncate --count 4",
+])  # fmt: skip
 def test_bad_frames_and_broken_files_end_the_same(framestream, file, options, jobs):
     one = framestream("cut", "length-prefix:2,max=4", file, *options.split())
     several = framestream("cut", "length-prefix:2,max=4", file, *options.split(), "--jobs", jobs)

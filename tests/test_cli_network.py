@@ -16,9 +16,10 @@ from contextlib import suppress
 import command_line
 import pytest
 from certificates import certificates
-from command_line import conversation, reset, start
+from command_line import conversation, start
 from distributions import with_proxy
 from faulty_framers import faulty
+from stream_pairs import reset_on_close
 
 from framestream import plugins
 
@@ -48,19 +49,16 @@ def say(data):
 # connect
 
 
-@pytest.mark.parametrize(
-    ("arguments", "typed", "sent", "printed"),
-    [
-        ("-f length-prefix:size=2", b"one\nthree", b"\0\3one\0\5three", b"one\nthree\n"),
-        ("-f msgpack -i json", b'{"a": [1, {"hex": "00ff"}]}\n', b"\x81\xa1a\x92\x01\xc4\x02\x00\xff", None),
-        ("-f length-prefix:size=1 -i json", b'"ab"\n{"hex": "00"}\n', b"\2ab\1\0", b"ab\n\0\n"),
-        ("-f length-prefix:size=1 -i hex", b"00 ff\n", b"\2\0\xff", b"\0\\xff\n"),
-        ("-f line", "h\u00e9\n".encode(), "h\u00e9\n".encode(), "h\u00e9\n".encode()),
-        ("-f line -o raw --separator \\r\\n", b"a\n", b"a\n", b"a\r\n"),
-        ("-f length-prefix:1 --send-framer line", b"\3ab", b"\3ab\n", b"ab\n\n"),
-        ("-f line -n 2 -o json", b"a\nb\nc", b"a\nb\nc\n", b'{"offset":2,"size":2,"frame":"b"}\n'),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "typed", "sent", "printed"), [
+    ("-f length-prefix:size=2", b"one\nthree", b"\0\3one\0\5three", b"one\nthree\n"),
+    ("-f msgpack -i json", b'{"a": [1, {"hex": "00ff"}]}\n', b"\x81\xa1a\x92\x01\xc4\x02\x00\xff", None),
+    ("-f length-prefix:size=1 -i json", b'"ab"\n{"hex": "00"}\n', b"\2ab\1\0", b"ab\n\0\n"),
+    ("-f length-prefix:size=1 -i hex", b"00 ff\n", b"\2\0\xff", b"\0\\xff\n"),
+    ("-f line", "h\u00e9\n".encode(), "h\u00e9\n".encode(), "h\u00e9\n".encode()),
+    ("-f line -o raw --separator \\r\\n", b"a\n", b"a\n", b"a\r\n"),
+    ("-f length-prefix:1 --send-framer line", b"\3ab", b"\3ab\n", b"ab\n\n"),
+    ("-f line -n 2 -o json", b"a\nb\nc", b"a\nb\nc\n", b'{"offset":2,"size":2,"frame":"b"}\n'),
+])  # fmt: skip
 def test_lines_of_standard_input_are_sent_as_frames_and_frames_are_printed(
     framestream, arguments, typed, sent, printed
 ):
@@ -73,17 +71,14 @@ def test_lines_of_standard_input_are_sent_as_frames_and_frames_are_printed(
 DEEP, TOO_DEEP = sys.version_info >= (3, 14), "it is nested too deeply"
 
 
-@pytest.mark.parametrize(
-    ("typed", "reason"),
-    [
-        (b"{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
-        (b'{"a": 1}', "frame is of type dict; it must be text"),
-        (b'"a\\nb"', "payload of 3 bytes would be read back as 1: a delimiter ends at byte 2"),
-        # Python 3.14 follows this deep, by the size of its stack.
-        (b"[" * 30_000 + b"]" * 30_000, "frame is of type list; it must be text" if DEEP else TOO_DEEP),
-        (b'{"hex": "0"}', "bytes are written as pairs of hexadecimal digits"),
-    ],
-)
+@pytest.mark.parametrize(("typed", "reason"), [
+    (b"{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+    (b'{"a": 1}', "frame is of type dict; it must be text"),
+    (b'"a\\nb"', "payload of 3 bytes would be read back as 1: a delimiter ends at byte 2"),
+    # Python 3.14 follows this deep, by the size of its stack.
+    (b"[" * 30_000 + b"]" * 30_000, "frame is of type list; it must be text" if DEEP else TOO_DEEP),
+    (b'{"hex": "0"}', "bytes are written as pairs of hexadecimal digits"),
+])  # fmt: skip
 def test_what_cannot_be_sent_is_reported_and_the_rest_is_sent(framestream, typed, reason):
     with conversation(echo) as (url, _):
         ran = framestream("connect", url, "-f", "line", "-i", "json", stdin=typed + b'\n"three"\n')
@@ -121,16 +116,13 @@ def test_standard_input_that_cannot_be_read_is_reported_and_is_an_end(framestrea
         assert (1, b"", f"framestream: {url}: {complaint}\n") == ran
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said", "printed", "complaint"),
-    [
-        ("-f line", b"\xff\nnext\n", b"next\n", r"\(frame at offset 0\)\n00000000  ff "),
-        ("-f length-prefix:1,max=4", b"\5large\2ok", b"ok\n", "frame of 5 bytes exceeds the limit 4"),
-        ("-f line --on-payload-error close", b"a\n\xff\nb\n", b"a\n", r"\(frame at offset 2\)"),
-        ("-f length-prefix:1,max=4 --on-oversize close", b"\5large\2ok", b"", "exceeds the limit 4"),
-        ("-f length-prefix:1", b"\3one\5tw", b"one\n", r"ended inside a frame: .*\n00000004  05 74 77 "),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "said", "printed", "complaint"), [
+    ("-f line", b"\xff\nnext\n", b"next\n", r"\(frame at offset 0\)\n00000000  ff "),
+    ("-f length-prefix:1,max=4", b"\5large\2ok", b"ok\n", "frame of 5 bytes exceeds the limit 4"),
+    ("-f line --on-payload-error close", b"a\n\xff\nb\n", b"a\n", r"\(frame at offset 2\)"),
+    ("-f length-prefix:1,max=4 --on-oversize close", b"\5large\2ok", b"", "exceeds the limit 4"),
+    ("-f length-prefix:1", b"\3one\5tw", b"one\n", r"ended inside a frame: .*\n00000004  05 74 77 "),
+])  # fmt: skip
 def test_what_is_malformed_is_reported_and_what_can_be_read_is_printed(
     framestream, arguments, said, printed, complaint
 ):
@@ -141,7 +133,7 @@ def test_what_is_malformed_is_reported_and_what_can_be_read_is_printed(
 
 
 def test_a_connection_that_breaks_is_reported(framestream):
-    with conversation(reset) as (url, _):
+    with conversation(reset_on_close) as (url, _):
         ran = framestream("connect", url, "-f", "line", stdin=b"hello\n")
     # Which of them depends on whether the reset meets the reader or the writer.
     assert re.search("connection reset|broken pipe|not connected", ran.err.lower()), ran.err
@@ -207,18 +199,15 @@ def serving(framestream, question, *arguments, **how):
     return ran, answers[0]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "question", "answer"),
-    [
-        (["-f", "length-prefix:1", "--echo"], b"\x03one\x03two", b"\x03one\x03two"),
-        (["-f", "line", "--exec", "tr a-z A-Z"], b"one\ntwo\n", b"ONE\nTWO\n"),
-        (["-f", "length-prefix:1", "--exec", "tr a-z A-Z"], b"\x02a\n", b"\x02A\n"),
-        (["-f", "msgpack", "--exec", "tr a-z A-Z"], b"\x92\xa1a\x01", b"\x92\xa1A\x01"),
-        # an answer may be as large as a frame and a newline, and its command need not read its input
-        (["-f", "line", "--max-size", "99", "--exec", f"printf '{'x' * 99}\\n'"], b"1\n", b"x" * 99 + b"\n"),
-        (["-f", "line", "--exec", "echo done"], b"x" * 1_000_000 + b"\n", b"done\n"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "question", "answer"), [
+    (["-f", "length-prefix:1", "--echo"], b"\x03one\x03two", b"\x03one\x03two"),
+    (["-f", "line", "--exec", "tr a-z A-Z"], b"one\ntwo\n", b"ONE\nTWO\n"),
+    (["-f", "length-prefix:1", "--exec", "tr a-z A-Z"], b"\x02a\n", b"\x02A\n"),
+    (["-f", "msgpack", "--exec", "tr a-z A-Z"], b"\x92\xa1a\x01", b"\x92\xa1A\x01"),
+    # an answer may be as large as a frame and a newline, and its command need not read its input
+    (["-f", "line", "--max-size", "99", "--exec", f"printf '{'x' * 99}\\n'"], b"1\n", b"x" * 99 + b"\n"),
+    (["-f", "line", "--exec", "echo done"], b"x" * 1_000_000 + b"\n", b"done\n"),
+])  # fmt: skip
 def test_serving_answers_each_frame(framestream, arguments, question, answer):
     ran, answered = serving(framestream, question, *arguments)
     assert (0, b"", answer) == (*ran[:2], answered)
@@ -262,14 +251,11 @@ def test_frames_are_printed_with_the_client_that_a_load_balancer_names(framestre
         assert (2, True) == (ran.status, "no network is trusted" in ran.err)
 
 
-@pytest.mark.parametrize(
-    ("options", "sent"),
-    [
-        (["--proxy-header", TOLD], f"PROXY {TOLD}\r\n".encode()),
-        (["--proxy-header", "UNKNOWN"], b"PROXY UNKNOWN\r\n"),
-        (["--proxy-header", TOLD, "--proxy-protocol", "v2"], BINARY),
-    ],
-)
+@pytest.mark.parametrize(("options", "sent"), [
+    (["--proxy-header", TOLD], f"PROXY {TOLD}\r\n".encode()),
+    (["--proxy-header", "UNKNOWN"], b"PROXY UNKNOWN\r\n"),
+    (["--proxy-header", TOLD, "--proxy-protocol", "v2"], BINARY),
+])  # fmt: skip
 def test_a_connection_begins_with_a_header_if_that_is_wanted(framestream, tmp_path, options, sent):
     with with_proxy(tmp_path), conversation(echo) as (url, seen):
         ran = framestream("connect", url, "-f", "length-prefix:1", *options, stdin=b"hello")
@@ -284,17 +270,14 @@ def test_a_header_that_is_none_is_a_mistake_in_the_command(framestream, tmp_path
     assert (2, True) == (ran.status, "--proxy-header" in ran.err)
 
 
-@pytest.mark.parametrize(
-    ("spec", "question", "command", "complaint"),
-    [
-        ("line", b"one\n", "false", "false ended with exit status 1"),
-        ("line", b"one\n", "./script", "./script cannot be started: no such file or directory"),
-        ("line", b"one\n", "printf 'a\\nb\\n'", "printf gave no answer that line can send: payload of 3"),
-        ("msgpack", b"\x01", "echo notjson", "echo gave no JSON: Expecting value: line 1 column 1"),
-        ("line", b"one\n", "yes", "yes gave more than 100 bytes, the limit of --max-size"),
-        ("line", b"one\n", "printf '\\377\\n'", "line can send: line cannot be encoded: 'utf-8' codec"),
-    ],
-)
+@pytest.mark.parametrize(("spec", "question", "command", "complaint"), [
+    ("line", b"one\n", "false", "false ended with exit status 1"),
+    ("line", b"one\n", "./script", "./script cannot be started: no such file or directory"),
+    ("line", b"one\n", "printf 'a\\nb\\n'", "printf gave no answer that line can send: payload of 3"),
+    ("msgpack", b"\x01", "echo notjson", "echo gave no JSON: Expecting value: line 1 column 1"),
+    ("line", b"one\n", "yes", "yes gave more than 100 bytes, the limit of --max-size"),
+    ("line", b"one\n", "printf '\\377\\n'", "line can send: line cannot be encoded: 'utf-8' codec"),
+])  # fmt: skip
 def test_a_command_without_an_answer_ends_the_connection_and_is_named(
     framestream, tmp_path, spec, question, command, complaint
 ):
@@ -320,23 +303,20 @@ def test_serving_prints_frames_with_their_peers_when_it_is_not_told_to_answer(fr
     assert (4, "two") == (second["offset"], second["frame"])
 
 
-@pytest.mark.parametrize(
-    ("how", "question", "answer", "told"),
-    [
-        ("-f line --echo", b"a\n\xff\nb\nc\n", b"a\nb\nc\n", r"\(frame at offset 2\)\n00000002  ff "),
-        ("-f line --exec cat", b"a\n\xff\nb\n", b"a\nb\n", r"\(frame at offset 2\)\n00000002  ff "),
-        ("-f line -o text", b"a\n\xff\nb\n", b"", r"\(frame at offset 2\)\n00000002  ff "),
-        ("-f line --echo --on-payload-error close", b"a\n\xff\nb\n", b"a\n", r"\(frame at offset 2\)"),
-        ("-f length-prefix:1,max=3 --echo", b"\1a\4abcd\1b", b"\1a\1b", r"exceeds the limit 3 \(at offset 2\)"),
-        ("-f length-prefix:1 --echo", b"\1a\4ab", b"\1a", r"ended inside a frame: 3 of 5 bytes"),
-        (
-            "-f line --max-size 3 --on-oversize discard --echo",
-            b"a\nlarge\nb\n",
-            b"a\nb\n",
-            r"\(at offset 2\); 6 bytes skipped",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("how", "question", "answer", "told"), [
+    ("-f line --echo", b"a\n\xff\nb\nc\n", b"a\nb\nc\n", r"\(frame at offset 2\)\n00000002  ff "),
+    ("-f line --exec cat", b"a\n\xff\nb\n", b"a\nb\n", r"\(frame at offset 2\)\n00000002  ff "),
+    ("-f line -o text", b"a\n\xff\nb\n", b"", r"\(frame at offset 2\)\n00000002  ff "),
+    ("-f line --echo --on-payload-error close", b"a\n\xff\nb\n", b"a\n", r"\(frame at offset 2\)"),
+    ("-f length-prefix:1,max=3 --echo", b"\1a\4abcd\1b", b"\1a\1b", r"exceeds the limit 3 \(at offset 2\)"),
+    ("-f length-prefix:1 --echo", b"\1a\4ab", b"\1a", r"ended inside a frame: 3 of 5 bytes"),
+    (
+        "-f line --max-size 3 --on-oversize discard --echo",
+        b"a\nlarge\nb\n",
+        b"a\nb\n",
+        r"\(at offset 2\); 6 bytes skipped",
+    ),
+])  # fmt: skip
 def test_what_is_wrong_with_a_frame_is_told_and_costs_no_other_frame(framestream, how, question, answer, told):
     ran, answered = serving(framestream, question, *how.split())
     assert (0, answer) == (ran.status, answered)

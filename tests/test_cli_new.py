@@ -201,21 +201,18 @@ def test_a_project_without_a_record_is_merged_with_the_names_given(framestream, 
     assert (project / RECORD).exists()
 
 
-@pytest.mark.parametrize(
-    ("record", "arguments", "status", "complaint"),
-    [
-        (None, ["acme"], 2, "has the names; give none with --update"),
-        ("{", [], 1, f"{RECORD} is not as framestream new wrote it"),
-        ('{"names": 5, "files": {}}', [], 1, "is not as framestream new wrote it"),
-        ('{"names": {}, "files": {}}', [], 1, "is not as framestream new wrote it"),
-        (
-            '{"names": {"name": "../x", "distribution": "", "author": "", "year": ""}, "files": {}}',
-            [],
-            2,
-            "is not a framer name",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("record", "arguments", "status", "complaint"), [
+    (None, ["acme"], 2, "has the names; give none with --update"),
+    ("{", [], 1, f"{RECORD} is not as framestream new wrote it"),
+    ('{"names": 5, "files": {}}', [], 1, "is not as framestream new wrote it"),
+    ('{"names": {}, "files": {}}', [], 1, "is not as framestream new wrote it"),
+    (
+        '{"names": {"name": "../x", "distribution": "", "author": "", "year": ""}, "files": {}}',
+        [],
+        2,
+        "is not a framer name",
+    ),
+])  # fmt: skip
 def test_a_record_that_cannot_be_used_is_refused(framestream, project, record, arguments, status, complaint):
     (project / RECORD).write_text(record or (project / RECORD).read_text())
     before = contents(project)
@@ -238,18 +235,15 @@ NO_NAME = "is not a framer name: lower-case words and digits, joined by hyphens"
 NO_DISTRIBUTION = "is not a distribution name: letters, digits and hyphens"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        ([], "name the framer, such as acme-frames"),
-        *(([name], NO_NAME) for name in ("Acme", "acme_frames", "acme-", "3270", "framestream-", "../acme")),
-        (["a" * 33], "framer name of 33 characters, limit 32"),
-        (["line"], "'line' is built in, and stays so whatever a plugin says"),
-        *((["acme", f"--distribution={name}"], NO_DISTRIBUTION) for name in ("-acme", "acme-", "a b", "../acme")),
-        (["acme", "--distribution=Framestream"], "framestream is taken"),
-        (["acme", f"--distribution={'a' * 45}"], "distribution name of 45 characters, limit 44"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "complaint"), [
+    ([], "name the framer, such as acme-frames"),
+    *(([name], NO_NAME) for name in ("Acme", "acme_frames", "acme-", "3270", "framestream-", "../acme")),
+    (["a" * 33], "framer name of 33 characters, limit 32"),
+    (["line"], "'line' is built in, and stays so whatever a plugin says"),
+    *((["acme", f"--distribution={name}"], NO_DISTRIBUTION) for name in ("-acme", "acme-", "a b", "../acme")),
+    (["acme", "--distribution=Framestream"], "framestream is taken"),
+    (["acme", f"--distribution={'a' * 45}"], "distribution name of 45 characters, limit 44"),
+])  # fmt: skip
 def test_a_name_that_no_plugin_can_have_is_refused(framestream, tmp_path, arguments, complaint):
     refused = framestream("new", *arguments)
     assert (2, True, []) == (refused.status, complaint in refused.err, list(tmp_path.iterdir()))

@@ -96,21 +96,18 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     assert "framestream-resp" == caught.value.distribution
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        "cut loud -o text",
-        "check loud",
-        "framers",
-        "framers loud",
-        "plugins",
-        "plugins check",
-        "-p loud plugins --json",
-        "connect exec:cat -f loud",
-        "connect exec:cat -f line --send-framer loud",
-        "serve nowhere -f loud",
-    ],
-)
+@pytest.mark.parametrize("arguments", [
+    "cut loud -o text",
+    "check loud",
+    "framers",
+    "framers loud",
+    "plugins",
+    "plugins check",
+    "-p loud plugins --json",
+    "connect exec:cat -f loud",
+    "connect exec:cat -f line --send-framer loud",
+    "serve nowhere -f loud",
+])  # fmt: skip
 def test_what_a_plugin_prints_while_it_is_imported_is_no_output(framestream, installed, arguments):
     installed.install("acme-loud", "print('hello')\n" + healthy("loud"), "loud")
     printed = framestream(*arguments.split(), stdin=b"")

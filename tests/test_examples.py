@@ -154,13 +154,10 @@ async def test_key_value_what_is_no_request_is_the_peers_mistake(caplog):
 REPLIES = [5, [], [0], [0, None], [0, 5, None], [[], None, 1], {}, "abc"]
 
 
-@pytest.mark.parametrize(
-    ("reply", "error", "message"),
-    [
-        *((PROTOCOL.encode(reply), FramingError, "a reply is") for reply in REPLIES),
-        (b"\0\0\0\1\xc1", PayloadError, None),
-    ],
-)
+@pytest.mark.parametrize(("reply", "error", "message"), [
+    *((PROTOCOL.encode(reply), FramingError, "a reply is") for reply in REPLIES),
+    (b"\0\0\0\1\xc1", PayloadError, None),
+])  # fmt: skip
 async def test_key_value_a_reply_that_is_none_is_told_to_everybody_who_waits(reply, error, message):
     async def answer(stream):
         await stream.read_bytes(1)

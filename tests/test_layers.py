@@ -114,20 +114,17 @@ def test_no_module_imports_itself_in_a_roundabout_way() -> None:
 CORE = {"framestream", "framestream.errors", "framestream.framer"}
 
 
-@pytest.mark.parametrize(
-    ("program", "rooms"),
-    [
-        ("import framestream", set()),
-        ("import framestream; framestream.Line()", {"framers", "checks"}),
-        ("import framestream; framestream.get_framer('line')", {"framers", "checks", "registry", "_events"}),
-        (
-            "import framestream; framestream.FrameDecoder().next_frame(framestream.Line())",
-            {"framers", "checks", "buffer", "decoder"},
-        ),
-        ("import framestream.net", None),
-        ("import framestream.testing; framestream.testing.check_framer", None),
-    ],
-)
+@pytest.mark.parametrize(("program", "rooms"), [
+    ("import framestream", set()),
+    ("import framestream; framestream.Line()", {"framers", "checks"}),
+    ("import framestream; framestream.get_framer('line')", {"framers", "checks", "registry", "_events"}),
+    (
+        "import framestream; framestream.FrameDecoder().next_frame(framestream.Line())",
+        {"framers", "checks", "buffer", "decoder"},
+    ),
+    ("import framestream.net", None),
+    ("import framestream.testing; framestream.testing.check_framer", None),
+])  # fmt: skip
 def test_what_a_program_does_not_use_is_not_imported(program: str, rooms: set[str] | None) -> None:
     show = f"import sys, json; before = set(sys.modules)\n{program}\n"
     ran = subprocess.run(

@@ -25,12 +25,11 @@ from loopback import (
     no_more_descriptors,
     open_descriptors,
     raw_client,
-    reset_on_close,
     tls_contexts,
     warned,
     warnings_of_ours,
 )
-from stream_pairs import joined, passes, raised, until
+from stream_pairs import joined, passes, raised, reset_on_close, until
 
 from framestream import (
     AddressError,

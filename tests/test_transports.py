@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 from certificates import certificates
 from conftest import BY_NAME
-from stream_pairs import passes, pipe_transports, raised, refused, tcp_sockets, tls_sockets, until
+from stream_pairs import passes, pipe_transports, raised, refused, reset_on_close, tcp_sockets, tls_sockets, until
 
 from framestream import AddressError, IOStream, connect, serve
 from framestream.testing.memory import Wire, memory_transport_pair
@@ -563,7 +563,7 @@ async def test_a_reset_is_told_and_raised_again():
     await passes()
     second.send(b"x")
     await side.received(b"x")
-    second.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    reset_on_close(second)
     second.close()
     [lost] = await side.end()
     assert is_reset(lost)
