@@ -232,8 +232,7 @@ class ReceiveBuffer:
         place, self.place = self.place, None
         if place is not None:
             self.queued -= place.size
-            if received := place.take():
-                self._queue(received)
+            self._queue(place.take())
 
     # Bytes in a buffer of the feeder's
 
