@@ -365,7 +365,7 @@ def test_without_any_frame_no_promise_about_frames_counts_as_kept() -> None:
     framers = (Never(), Exactly(3), Mute())
     for framer, refuses in zip(framers, (set(), set(), {"foreign-frames"}), strict=True):
         kept = set(check_framer(framer).kept)
-        known = {"answers", "purity", "value", "moving-window", "final", "split", "declared-sizes", "splits"}
+        known = {"answers", "purity", "value", "final", "split", "declared-sizes", "splits"}
         assert kept - {"spec-string", "spoilt-bytes", "find-start", "settled"} == known | refuses
 
 

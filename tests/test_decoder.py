@@ -473,6 +473,7 @@ def test_a_broken_framer_is_named_and_stays_broken(answer: Any, complaint: str) 
         with pytest.raises(FramerContractError, match=complaint) as caught:
             decoder.next_frame(Answers(answer))
     assert ("Answers" in caught.value.framer, caught.value.offset) == (True, 0)
+    assert decoder.take_leftover() == b"abcd"
 
 
 @pytest.mark.parametrize(("answer", "complaint"), [
@@ -721,6 +722,9 @@ def test_a_header_that_has_yet_to_arrive_is_no_part() -> None:
     decoder.receive_data(b"..h")
     assert decoder.next_part(decoder.condition or Lines()) == b"h"
     assert decoder.streaming
+    decoder = fed(b"<")
+    assert decoder.next_part(Bracketed()) is NEED_DATA
+    assert parts(decoder, Bracketed(), [b"a>"]) == [b"a", FRAME_END]
 
 
 def test_the_stream_may_end_inside_a_streamed_frame() -> None:

@@ -169,6 +169,7 @@ WRITTEN: list[tuple[Any, Any, bytes]] = [
     (UntilClose(), b"abc", b"abc"),
     (LengthPrefix(2, offset=2, strip=0), b"hi\0\3abc", b"hi\0\3abc"),
     (LengthPrefix(1, length=lambda header: 3, strip=0), b"!abc", b"!abc"),
+    (LengthPrefix(format="varint"), b"", b"\0"),
     (LengthPrefix(4, "native"), b"abc", (3).to_bytes(4, sys.byteorder) + b"abc"),
     (Msgpack(datetime=True, timestamp=3), datetime(2026, 1, 2, tzinfo=UTC), b"\xd6\xffiW\n\x80"),
     (Msgpack(use_bin_type=False, raw=True), b"a", b"\xa1a"),

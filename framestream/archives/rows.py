@@ -27,6 +27,7 @@ _SAMPLE: Final = 1000  # frames whose fields become columns
 _MOST_ROWS: Final = 1 << 13
 _MOST_BYTES: Final = 1 << 22
 _NOWHERE: Final = -1
+_TEXT: Final = frozenset((str,))  # the usual types of keys
 
 logger = logging.getLogger("framestream.archives")
 
@@ -122,8 +123,8 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
 
 def _row(record: Record, on_error: OnError) -> Row:
     row = record.frame
-    if isinstance(row, Mapping):
-        if type(row) is not dict or set(map(type, row)) - {str}:
+    if type(row) is dict or isinstance(row, Mapping):
+        if type(row) is not dict or not _TEXT.issuperset(map(type, row)):
             row = {key if isinstance(key, str) else _text(key): value for key, value in row.items()}
     else:
         row = {"offset": record.offset, "size": record.size, "frame": record.frame}
@@ -220,7 +221,7 @@ class Columns:
     def _row(self, record: Record) -> Row:
         row = _row(record, self.on_error)
         if record.error is None:
-            if "frame" not in self.names and not isinstance(record.frame, Mapping):
+            if type(record.frame) is not dict and not isinstance(record.frame, Mapping) and "frame" not in self.names:
                 raise ValueError(f"the frame is of type {type(record.frame).__name__}, and no mapping")
             if self.are_all and not self.names.issuperset(row):
                 raise ValueError(f"the frame has a field {min(row.keys() - self.names)!r}, too")
