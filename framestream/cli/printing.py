@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, wait
 from functools import cache, partial
-from io import BytesIO
+from io import BytesIO, FileIO, TextIOWrapper
 from queue import SimpleQueue
 from typing import IO, Any, Final, cast
 
@@ -107,8 +107,8 @@ def _write_all(data: bytes) -> None:
 
 
 def own_stderr() -> IO[str]:
-    """Return standard error as a file of its own, which no lock ties to the interpreter's end."""
-    return open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    """Return standard error as a file of its own, which has no lock: one that a stuck write holds stops the end."""
+    return TextIOWrapper(FileIO(2, "w", closefd=False), errors="backslashreplace", write_through=True)
 
 
 async def good_frames(
