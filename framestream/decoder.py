@@ -887,6 +887,8 @@ class FrameDecoder:
         policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
         if self._quota:
             self._run = max(self._run, _RUN)  # a caller that asks for a batch will ask for more
+            if self._quota >= _MOST_AHEAD:
+                self._quota = max(self._quota, limit)  # and it takes all that is cut ("lines" in benchmarks/)
         buffer = self._buffer
         frames: list[T] = []
         while True:
@@ -1179,7 +1181,7 @@ class FrameDecoder:
         if self._frame.is_tired(_RUN):  # so many came one by one before
             raise Respite
         size = self._size
-        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _MOST_AHEAD, _PATIENCE * max(size, 1))
+        quota = min(max(self._quota, 2 * _FEWEST * size), limit, _PATIENCE * max(size, 1))
         if _FEWEST * size > quota:
             return False
         frames = self._split(condition, quota, limit)
@@ -1216,7 +1218,7 @@ class FrameDecoder:
         self._batch = Batch(condition, buffer, end, len(frames), limit, last)
         self._cut += len(frames)
         frame.patience -= len(frames)
-        self._quota = max(self._quota, 2 * most)
+        self._quota = max(self._quota, min(2 * most, _MOST_AHEAD))
         self._size = (end - start) // len(frames)
         buffer.advance(end - start)
         return frames
