@@ -70,9 +70,9 @@ def check_find_start(suite: Suite) -> None:
     together = b"".join(wire for wire, _ in suite.examples)[:600]
     archives = [*wires, together, together + together, *suite.spoilt(12)]
     for data in list(dict.fromkeys(archives))[:_MOST_ARCHIVES]:
-        for start in prefix_lengths(len(data))[1:]:
+        for number, start in enumerate(prefix_lengths(len(data))[1:]):
             place = find_start(framer, data, start)
-            for step in (None, 1, 7) if start % max(1, len(data) // 8) == 1 else (None,):
+            for step in (None,) if number % max(1, len(data) // 8) else (None, 1, 7):
                 if (other := find_start(framer, data, start, step=step)) != place:
                     raise ConformanceError(
                         "find_start answers differently when it is asked again",
