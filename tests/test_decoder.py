@@ -46,12 +46,15 @@ def fed(*chunks: bytes, eof: bool = False, **options: Any) -> FrameDecoder:
 
 @dataclass(frozen=True)
 class Words(ReadCondition[bytes]):
-    """To a dot, with no zero byte before it; spaces between words are nobody's. Settles what it has seen."""
+    """To a dot, with no zero byte before it; spaces and ``#...$`` between are nobody's. Settles what it has seen."""
 
     def find(self, window: Window) -> Any:
         data, start = window.data, window.start
         if not window.taken and data[start : start + 1] == b" ":
             return start, start, start + 1, PADDING
+        if not window.taken and data[start : start + 1] == b"#":
+            end = data.find(b"$", start)
+            return NeedMore() if end < 0 else (start, start, end + 1, PADDING)
         end = data.find(b".", window.resume)
         zero = data.find(b"\0", window.resume, len(data) if end < 0 else end)
         if zero >= 0:
@@ -127,6 +130,8 @@ CASES: dict[str, tuple[ReadCondition[Any], bytes, dict[str, Any], list[Any], lis
     "padded frames": (Prefixed(2), prefixed(b"a", b"b", padding=b".."), {}, [b"a", b"b"], [], 0),
     "padding": (Words(), b" one.  two.  ", {}, [b"one", b"two"], [], 0),
     "padding beyond the limit": (Words(), b" " * 99 + b"ab." + b" " * 99, SMALL, [b"ab"], [], 0),
+    "padding in one piece": (Words(), b"#abc$ab.#$", SMALL, [b"ab"], [], 0),
+    "padding in one piece beyond the limit": (Words(), b"ab.#far too long$ab.", SMALL, [b"ab", large(3)], [], 17),
     "padding and an end inside": (Words(), b"  ab", {}, [cut_off(2, 2)], [], 2),
     "trailers": (Counted(), b"\3abc--\0--", {}, ["abc", ""], [], 0),
     "a wrong trailer": (Counted(), b"\1a--" * 99 + b"\1b-;", {}, ["a"] * 99 + [refused(398)], [], 4),
