@@ -52,7 +52,7 @@ READ_AHEAD: Final = 1 << 16
 
 # Receives without a pass of the loop, before other streams get a turn.
 TURN: Final = 8
-# A frame that misses this much is received in its final place.
+# A frame that misses this much is received in its final place, or with as much as the kept buffer holds.
 LARGE: Final = 1 << 14
 # Up to this size a copy costs less than tracking whose bytes they are.
 _COPIED: Final = 1 << 14
@@ -215,7 +215,7 @@ class Receiver:
         # In bulk, fewer pushes of more bytes spare passes of the loop, which cost as much as hundreds of lines.
         # Otherwise little is taken before its time.
         size = self._chunk_size
-        if size > READ_AHEAD and not (self._in_bulk and self._missing > 0):
+        if size > READ_AHEAD and self._missing < (1 if self._in_bulk else LARGE):
             size = READ_AHEAD
         # No frame above `max_buffer_size` gets in because its last bytes arrive together with others.
         if size > self._room:
