@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -330,6 +330,26 @@ def test_an_error_tells_its_file_and_place(tmp_path: Path) -> None:
 
 
 # Indexes
+
+
+@pytest.mark.parametrize(
+    ("framer", "frame"),
+    [
+        (Line(), b"x" * 79 + b"\n"),
+        (LengthPrefix(2), b"\0\x40" + bytes(64)),
+        (Msgpack(), msgpack.packb({"a": [1] * 60})),
+    ],
+    ids=["line", "prefix", "msgpack"],
+)
+def test_a_place_is_kept_for_each_64_kib_so_that_no_more_is_cut_for_one_frame(
+    framer: ReadCondition[Any], frame: bytes
+) -> None:
+    data = frame * (3_000_000 // len(frame))
+    reader = Split(InMemory(data), framer, 0, len(data)).read()
+    reader.drain()
+    places = [0, *reader.marks.offsets, len(data)]
+    assert max(after - before for before, after in pairwise(places)) <= (1 << 16) + len(frame)
+    assert len(places) < len(data) >> 14
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -28,7 +28,7 @@ BadFrame: TypeAlias = "PayloadError | FrameTooLarge"
 
 ON_ERROR: Final[tuple[str, ...]] = get_args(OnError)
 
-BETWEEN_MARKS: Final = 1 << 16
+BETWEEN_MARKS: Final = 1 << 16  # at most, about
 """How many bytes there are at least from one mark to the next."""
 
 
@@ -130,8 +130,8 @@ class Marks:
     counts: array[int] = field(default_factory=partial(array, "Q"))
 
     def add(self, offset: int, count: int) -> None:
-        """Add a place, unless it is within 64 KiB of the last one."""
-        if not self.offsets or offset >= self.offsets[-1] + BETWEEN_MARKS:
+        """Add a place, unless it is within 32 KiB of the last one: batches end just before each 64 KiB."""
+        if not self.offsets or offset >= self.offsets[-1] + BETWEEN_MARKS // 2:
             self.offsets.append(offset)
             self.counts.append(count)
 
@@ -304,7 +304,10 @@ class Reader:
             self.count += len(frames) or 1
         if not decoder.skipping:
             self.last_end = decoder.offset
-            self.marks.add(decoder.offset, self.count)
+            # A batch may end before a bad frame that is consumed already, whose error comes next.
+            stats = decoder.stats if as_batch else None
+            if stats is None or stats.payload_errors + stats.oversize == self.bad:
+                self.marks.add(decoder.offset, self.count)
         return frames, bad
 
 
