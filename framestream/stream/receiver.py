@@ -16,8 +16,8 @@ state      means                           a read needs bytes           bytes ar
 PAUSED     the transport keeps them: no    receive what is there, else  kept (only a read that
            read has needed any yet, or     resume: FLOWING              receives inline pushes here)
            `READ_AHEAD` wait unread
-FLOWING    it pushes what arrives          wait                         wake the read; else keep them,
-                                                                        PAUSED from `READ_AHEAD` on
+FLOWING    it pushes what arrives          in bulk, receive what is     wake the read; else keep them,
+                                           there; else wait             PAUSED from `READ_AHEAD` on
 ENDED      `end` says how; for good        answered from the buffer,    thrown away
                                            or an error
 =========  ==============================  ===========================  ============================
@@ -333,11 +333,12 @@ class Receiver:
             self._room = self.max_buffer_size - decoder.buffered
             if missing > self._room and (missing > 1 or not read.to_end):
                 raise self._overflow(decoder.buffered + missing)
-        if self.state is PAUSED:
+        if self.state is PAUSED or self._in_bulk:
             if self._turn > 0 and self._receive_inline():
                 self._turn -= 1
                 return True
-            self._resume()
+            if self.state is PAUSED:
+                self._resume()
             if self.end is not None:
                 return self._fill_at_end(read, self.end)
         self._turn = TURN
