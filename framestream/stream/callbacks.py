@@ -6,8 +6,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from framestream.checks import check_function
-from framestream.errors import FramestreamError, counted
+from framestream.errors import FramestreamError, check_function, counted
 
 if TYPE_CHECKING:
     import asyncio

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import ref
 
 from framestream._events import events
-from framestream.checks import check_function
 from framestream.decoder import END, FRAME_END, NEED_DATA
-from framestream.errors import (
-    FramestreamError,
-    FrameTooLarge,
-    IncompleteFrame,
-    Respite,
-    StreamClosed,
-)
+from framestream.errors import FramestreamError, FrameTooLarge, IncompleteFrame, Respite, StreamClosed, check_function
 from framestream.framers.amounts import UntilClose
 from framestream.stream.receiver import FLOWING
 

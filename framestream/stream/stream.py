@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Literal, Required, TypedDict, overload
 
 from framestream._events import events
-from framestream.checks import check_count, check_seconds
 from framestream.decoder import IN_PARTS, FrameDecoder, OnOversize
 from framestream.errors import (
     FramerContractError,
@@ -22,6 +21,8 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     StreamTimeout,
+    check_count,
+    check_seconds,
     counted,
     describe_error,
 )
