@@ -35,6 +35,7 @@ ROOMS = {
     "stream": "errors framer decoder iterate framers transport _events checks",
     "archives": "errors framer decoder iterate checks",
     "net": "errors framer decoder iterate framers transport stream _events checks",
+    "requests": "errors stream checks",
     "blocking": "errors framer decoder iterate transport stream net _events",
     "spec": "errors framer",
     "registry": "errors framer framers spec _events",
@@ -155,7 +156,7 @@ PROMISED = """
 """
 
 
-SPACES = ("", ".archives", ".blocking", ".framers", ".net", ".stream", ".testing", ".transport")
+SPACES = ("", ".archives", ".blocking", ".framers", ".net", ".requests", ".stream", ".testing", ".transport")
 
 GENERATED = {
     name
