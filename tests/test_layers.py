@@ -34,6 +34,7 @@ ROOMS = {
     "stream": "errors framer decoder iterate framers transport _events",
     "archives": "errors framer decoder iterate",
     "net": "errors framer decoder iterate framers transport stream _events",
+    "requests": "errors stream",
     "blocking": "errors framer decoder iterate transport stream net _events",
     "spec": "errors framer",
     "registry": "errors framer framers spec _events",
@@ -154,7 +155,7 @@ PROMISED = """
 """
 
 
-SPACES = ("", ".archives", ".blocking", ".framers", ".net", ".stream", ".testing", ".transport")
+SPACES = ("", ".archives", ".blocking", ".framers", ".net", ".requests", ".stream", ".testing", ".transport")
 
 GENERATED = {
     name

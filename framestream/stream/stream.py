@@ -29,19 +29,16 @@ from framestream.errors import (
 from framestream.framer import Framer, ReadCondition, check_condition
 from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
-from framestream.stream.callbacks import Callbacks, in_context
-from framestream.stream.frames import Batches, FrameBody, Frames
-from framestream.stream.options import DEFAULTS, StreamOptions, check_options
-from framestream.stream.reads import (
-    REST,
-    AwaitedBytes,
+from framestream.stream.callbacks import (
     CallbackRead,
-    Claim,
+    Callbacks,
     FrameHandler,
     Lingering,
     StreamingRead,
-    next_answer,
+    in_context,
 )
+from framestream.stream.options import DEFAULTS, StreamOptions, check_options
+from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, Frames, PendingRead, next_answer
 from framestream.stream.receiver import ENDED, PAUSED, End, EndKind, Receiver
 from framestream.stream.sender import DONE, BytesLike, Sender, as_chunks
 from framestream.stream.timeouts import ReadTimeouts, within
@@ -586,8 +583,7 @@ class IOStream(Generic[F]):
             except FramingError as error:
                 self.close(error)
                 raise
-        receiver.claim(Claim(self, REST, "TLS is being started; await that first"), None)
-
+        receiver.claim(_Handshake(self, REST), None)
         try:
             # From here on no other write may leave before the handshake is done.
             with sender.held():
@@ -977,6 +973,14 @@ class IOStream(Generic[F]):
             read_high_water=received.high_water,
             write_high_water=sender.most,
         )
+
+
+class _Handshake(PendingRead):
+    """Keeps others from reading while TLS begins."""
+
+    __slots__ = ()
+
+    busy = "TLS is being started; await that first"
 
 
 def directions(

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from framestream.stream.frames import Frames
+    from framestream.stream import Frames
     from framestream.stream.stream import IOStream
+
+__all__ = ["Requests", "handle_frames"]
 
 T = TypeVar("T")
 
