@@ -458,9 +458,9 @@ class CurrentFrame:
                 return part
 
     def _take_settled(self) -> bytes:
-        size = self.settled
-        part = self.buffer.take(min(self.payload_start, size), size, size)
-        self.consumed += size
+        size, first = self.settled, min(self.payload_start, self.settled)
+        part = self.buffer.peek(size - first, at=first)
+        self.consumed += self.buffer.drop(size)
         self.need = max(self.need - size, 1)
         self.resume -= size
         self.settled = self.payload_start = 0
@@ -1010,7 +1010,8 @@ class FrameDecoder:
                     payload = head[first:stop]
                     buffer.pos = end
                 else:
-                    payload = buffer.take(first - start, stop - start, size)
+                    payload = buffer.peek(stop - first, at=first - start)
+                    buffer.drop(size)
                 if self._eof:
                     self._note_end(condition)
                 try:
@@ -1035,7 +1036,7 @@ class FrameDecoder:
         """Do as `_whole_frame` with borrowed bytes: look at the first of them, and copy the payload once."""
         current, buffer = self._frame, self._buffer
         window = current.window
-        window.data = buffer.look(_FIRST_LOOK)
+        window.data = buffer.look(0, _FIRST_LOOK)
         window.start = window.resume = 0
         window.eof = False
         try:
@@ -1047,7 +1048,9 @@ class FrameDecoder:
             if 0 <= first <= stop <= end and 0 < end <= limit:
                 if end <= buffer.queued:
                     self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take_borrowed(first, stop, end), PAYLOAD, first)
+                    payload = buffer.look(first, stop)
+                    buffer.drop(end)
+                    return self._decode(condition, payload, PAYLOAD, first)
                 at = buffer.pos
                 current.condition = condition
                 self._guard(current.note, (first + at, stop + at, end + at))
@@ -1106,7 +1109,8 @@ class FrameDecoder:
         elif value is not PAYLOAD:
             first = frame.stop  # the value exists already: the payload is not needed
         start, size = buffer.offset, frame.end
-        payload = buffer.take(first, frame.stop, size)
+        payload = buffer.peek(frame.stop - first, at=first)
+        buffer.drop(size)
         frame.reset()
         self._delivered(start, size)
         self._note_end(condition)
