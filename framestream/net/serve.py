@@ -6,8 +6,7 @@ import inspect
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, Final, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, overload
 
 from framestream.checks import check_choice, check_count, check_seconds
 from framestream.errors import AddressError, StreamTimeout, printable
@@ -20,6 +19,9 @@ from framestream.net.urls import Endpoint, Tcp, parse_url, takes_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
 from framestream.transport.descriptor import format_address
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
 
 T = TypeVar("T")
 
@@ -230,6 +232,8 @@ class Balancers:
         """Tell whether a socket's address is that of a balancer."""
         if not isinstance(address, tuple):
             return True
+        from ipaddress import ip_address  # noqa: PLC0415  # few servers need it, and it takes 1.5 ms
+
         host = ip_address(address[0])
         host = getattr(host, "ipv4_mapped", None) or host  # as a dual-stack socket writes it
         return any(host in network for network in self.networks)
@@ -278,6 +282,8 @@ def _balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Bal
 
 
 def _network(text: Any) -> IPv4Network | IPv6Network:
+    from ipaddress import ip_network  # noqa: PLC0415  # as above
+
     try:
         return ip_network(str(text))
     except ValueError as error:
