@@ -17,7 +17,6 @@ from operator import add
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from framestream._events import events
-from framestream.checks import check_choice
 from framestream.errors import (
     BufferFull,
     FramestreamError,
@@ -27,6 +26,7 @@ from framestream.errors import (
     PayloadError,
     StreamClosed,
     StreamTimeout,
+    check_choice,
     counted,
     describe_error,
     describe_os_error,

@@ -16,8 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 from framestream._events import events
-from framestream.checks import check_count, check_seconds
-from framestream.errors import AddressError, counted, describe_os_error, printable
+from framestream.errors import AddressError, check_count, check_seconds, counted, describe_os_error, printable
 from framestream.framer import Framer, ReadCondition
 from framestream.net.connections import Connections, ServerStats, Service, balancers, log, log_line
 from framestream.net.sockets import file_remover, listen
