@@ -13,8 +13,14 @@ import stat
 from typing import Any, TypeVar, Unpack, overload
 from weakref import finalize
 
-from framestream.checks import check_seconds
-from framestream.errors import AddressError, ConnectError, ConnectTimeout, FramestreamError, describe_os_error
+from framestream.errors import (
+    AddressError,
+    ConnectError,
+    ConnectTimeout,
+    FramestreamError,
+    check_seconds,
+    describe_os_error,
+)
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.process import connect_process

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Literal, TypeVar, Unpack, overload
 
-from framestream.checks import check_choice, check_count, check_seconds
-from framestream.errors import AddressError, StreamTimeout, printable
+from framestream.errors import AddressError, StreamTimeout, check_choice, check_count, check_seconds, printable
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.listen import file_remover, listen

@@ -16,7 +16,6 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 
 from framestream._events import events
-from framestream.checks import check_seconds
 from framestream.errors import (
     BufferFull,
     FramestreamError,
@@ -26,6 +25,7 @@ from framestream.errors import (
     PayloadError,
     StreamClosed,
     StreamTimeout,
+    check_seconds,
     counted,
     describe_error,
     describe_os_error,
