@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from framestream import FramingError, IOStream, LengthPrefix, Msgpack, connect
 from framestream.framers import Nested
-from framestream.stream import Requests
+from framestream.requests import Requests
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from framestream import FramingError, IOStream, Msgpack, connect
-from framestream.stream import Requests
+from framestream.requests import Requests
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -52,6 +52,8 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     because,
+    check_choice,
+    check_count,
     counted,
     describe_error,
 )
@@ -62,7 +64,7 @@ E = TypeVar("E", bound=FramingError)
 OnOversize: TypeAlias = Literal["raise", "discard", "truncate", "close"]
 
 DEFAULT_MAX_FRAME_SIZE: Final = 1 << 20
-_POLICIES: Final = frozenset(get_args(OnOversize))
+POLICIES: Final[tuple[str, ...]] = get_args(OnOversize)
 # Header, delimiter and padding together may take this much even if the payload limit is smaller.
 _MOST_OVERHEAD: Final = 65536
 # A payload that misses this much is received in its final place. For less, receiving a chunk and
@@ -148,10 +150,9 @@ _MISS: Final = object()  # the fast path has no answer
 _NOTHING: Final[list[Any]] = []  # shared and never appended to, so that an idle decoder is small
 
 
-def check_policy(policy: OnOversize) -> OnOversize:
+def _check_policy(policy: OnOversize) -> OnOversize:
     """Return the policy if it is a known one; else raise ValueError."""
-    if policy not in _POLICIES:
-        raise ValueError(f"on_oversize is {policy!r}; it must be one of {', '.join(sorted(_POLICIES))}")
+    check_choice("on_oversize", policy, POLICIES)
     return policy
 
 
@@ -707,12 +708,10 @@ class FrameDecoder:
         on_payload_error: Callable[[PayloadError], object] | None = None,
         offset: int = 0,
     ) -> None:
-        if max_frame_size < 0:
-            raise ValueError(f"max_frame_size is {max_frame_size}; it must not be negative")
-        if offset < 0:
-            raise ValueError(f"offset is {offset}; it must not be negative")
+        check_count("max_frame_size", max_frame_size)
+        check_count("offset", offset)
         self.max_frame_size = max_frame_size
-        self.on_oversize: OnOversize = check_policy(on_oversize)
+        self.on_oversize: OnOversize = _check_policy(on_oversize)
         self.on_discard = on_discard
         self.on_payload_error = on_payload_error
         self.condition: Any = _NONE
@@ -852,7 +851,7 @@ class FrameDecoder:
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
-        policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
+        policy = self.on_oversize if on_oversize is None else _check_policy(on_oversize)
         while True:
             if is_other or self.ahead or self._error is not None:
                 is_other = False
@@ -884,7 +883,7 @@ class FrameDecoder:
         limit = self._limit(condition, max_size)
         if is_other or self.ahead or self._error is not None:
             self._prepare(condition, limit)
-        policy = self.on_oversize if on_oversize is None else check_policy(on_oversize)
+        policy = self.on_oversize if on_oversize is None else _check_policy(on_oversize)
         if self._quota:
             self._run = max(self._run, _RUN)  # a caller that asks for a batch will ask for more
             if self._quota >= _MOST_AHEAD:

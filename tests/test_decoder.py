@@ -337,7 +337,7 @@ def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
 
 def test_an_unknown_policy_is_refused_at_once() -> None:
     for refuse in (FrameDecoder, partial(fed().next_frame, Lines()), partial(fed().next_batch, Lines())):
-        with pytest.raises(ValueError, match="on_oversize is 'drop'; it must be one of close, discard"):
+        with pytest.raises(ValueError, match="on_oversize is 'drop'; it must be one of raise, discard"):
             refuse(on_oversize="drop")
 
 

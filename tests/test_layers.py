@@ -28,17 +28,17 @@ ROOMS = {
     "buffer": "errors",
     "decoder": "errors framer buffer",
     "iterate": "errors framer decoder",
-    "framers": "errors framer checks",
+    "framers": "errors framer",
     "_events": "",
-    "checks": "",
-    "transport": "errors checks",
-    "stream": "errors framer decoder iterate framers transport _events checks",
-    "archives": "errors framer decoder iterate checks",
-    "net": "errors framer decoder iterate framers transport stream _events checks",
+    "transport": "errors",
+    "stream": "errors framer decoder iterate framers transport _events",
+    "archives": "errors framer decoder iterate",
+    "net": "errors framer decoder iterate framers transport stream _events",
+    "requests": "errors stream",
     "blocking": "errors framer decoder iterate transport stream net _events",
     "spec": "errors framer",
     "registry": "errors framer framers spec _events",
-    "testing": "errors framer decoder iterate framers transport stream registry checks archives",
+    "testing": "errors framer decoder iterate framers transport stream registry archives",
     "cli": "errors framer decoder iterate framers transport stream net blocking registry testing archives",
     "__main__": "cli",
     "": "errors framer",  # framestream itself: the rest when it is asked for
@@ -116,11 +116,11 @@ CORE = {"framestream", "framestream.errors", "framestream.framer"}
 
 @pytest.mark.parametrize(("program", "rooms"), [
     ("import framestream", set()),
-    ("import framestream; framestream.Line()", {"framers", "checks"}),
-    ("import framestream; framestream.get_framer('line')", {"framers", "checks", "registry", "_events"}),
+    ("import framestream; framestream.Line()", {"framers"}),
+    ("import framestream; framestream.get_framer('line')", {"framers", "registry", "_events"}),
     (
         "import framestream; framestream.FrameDecoder().next_frame(framestream.Line())",
-        {"framers", "checks", "buffer", "decoder"},
+        {"framers", "buffer", "decoder"},
     ),
     ("import framestream.net", None),
     ("import framestream.testing; framestream.testing.check_framer", None),
@@ -155,7 +155,7 @@ PROMISED = """
 """
 
 
-SPACES = ("", ".archives", ".blocking", ".framers", ".net", ".stream", ".testing", ".transport")
+SPACES = ("", ".archives", ".blocking", ".framers", ".net", ".requests", ".stream", ".testing", ".transport")
 
 GENERATED = {
     name
@@ -186,7 +186,7 @@ def test_the_reference_shows_no_module_in_place_of_a_function_of_that_name() -> 
 
 def test_the_picture_of_the_layers_has_each_of_them() -> None:
     drawn = re.findall(r">(\w+)</text>", (ROOT / "docs/pictures/layers.svg").read_text())
-    small = {"", "__main__", "_events", "checks", "spec"}
+    small = {"", "__main__", "_events", "spec"}
     assert set(ROOMS) - small == {name for name in drawn if name in ROOMS}
 
 

@@ -15,7 +15,7 @@ LINE = Line()
 
 # fmt: off
 WRONG = [
-    ("on_oversize", "bogus", "it must be one of close, "),
+    ("on_oversize", "bogus", "it must be one of raise, "),
     ("max_frame_size", -1, "it must be a whole number of bytes, 0 or more"),
     ("max_frame_size", "1MiB", "it must be a whole number of bytes, 0 or more"),
     ("read_chunk_size", 0.5, "it must be a whole number of bytes, 1 or more"),

@@ -16,7 +16,7 @@ from framestream import (
     StreamClosed,
     StreamTimeout,
 )
-from framestream.stream import Requests, handle_frames
+from framestream.requests import Requests, handle_frames
 from framestream.testing import memory_stream_pair
 
 pytestmark = pytest.mark.every_loop

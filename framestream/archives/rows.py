@@ -15,8 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from framestream.archives.split import ON_ERROR, OnError, Record, Split
 from framestream.archives.stitch import Map, stitch
-from framestream.checks import check_choice
-from framestream.errors import ArchiveError, PayloadError, counted
+from framestream.errors import ArchiveError, PayloadError, check_choice, counted
 
 Row: TypeAlias = dict[str, Any]
 

@@ -17,9 +17,8 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias, get_arg
 
 from framestream.archives.guess import find_start
 from framestream.archives.source import Source
-from framestream.checks import check_choice
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, End, FrameDecoder, OnOversize
-from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError
+from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError, check_choice
 from framestream.framer import ReadCondition
 from framestream.iterate import condition_of, feed
 

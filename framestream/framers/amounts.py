@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from framestream.checks import check_count
-from framestream.errors import EncodeError, counted
+from framestream.errors import EncodeError, check_count, counted
 from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window, bytes_of
 from framestream.framers.values import Interned
 

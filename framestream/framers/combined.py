@@ -11,8 +11,15 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from framestream.checks import check_count, check_function
-from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError, counted
+from framestream.errors import (
+    EncodeError,
+    FramerContractError,
+    FramingError,
+    PayloadError,
+    check_count,
+    check_function,
+    counted,
+)
 from framestream.framer import (
     PADDING,
     Framer,

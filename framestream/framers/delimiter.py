@@ -10,8 +10,7 @@ from io import BytesIO
 from itertools import product, starmap
 from typing import TYPE_CHECKING, Annotated, Any, AnyStr, Literal, TypedDict, TypeVar, Unpack, overload
 
-from framestream.checks import check_choice, check_count
-from framestream.errors import EncodeError, counted
+from framestream.errors import EncodeError, check_choice, check_count, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers.values import Interned, looks_like
 

@@ -10,8 +10,15 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from framestream.checks import check_choice, check_count, check_function
-from framestream.errors import EncodeError, FramerContractError, FramingError, counted
+from framestream.errors import (
+    EncodeError,
+    FramerContractError,
+    FramingError,
+    check_choice,
+    check_count,
+    check_function,
+    counted,
+)
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers.answers import reason_of
 from framestream.framers.values import Interned, looks_like

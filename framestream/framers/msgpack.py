@@ -11,8 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgpack
 
-from framestream.checks import check_count
-from framestream.errors import EncodeError
+from framestream.errors import EncodeError, check_count
 from framestream.framer import Framer, NeedMore, Span, ValueSpan, Window, bytes_of
 from framestream.framers.answers import reason_of
 from framestream.framers.msgpack_scan import MAX_DEPTH, START, scan

@@ -7,8 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
-from framestream.checks import check_choice, check_count
-from framestream.errors import EncodeError, counted
+from framestream.errors import EncodeError, check_choice, check_count, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers.regex_pattern import MOST_STEPS, Analysis, analyse
 from framestream.framers.values import Interned

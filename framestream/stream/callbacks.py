@@ -1,21 +1,28 @@
-"""The calls a stream makes: callbacks in order, one by one, and at its end the waiters for its end."""
+"""What a stream calls: functions in order, one by one; the reads that end in one; at its end the waiters for it."""
 
 from __future__ import annotations
 
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from framestream.checks import check_function
-from framestream.errors import FramestreamError, counted
+from framestream._events import events
+from framestream.decoder import END, FRAME_END, NEED_DATA
+from framestream.errors import FramestreamError, IncompleteFrame, Respite, StreamClosed, check_function, counted
+from framestream.stream.reads import REST, PendingRead
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from framestream.framer import ReadCondition
     from framestream.stream.stream import IOStream
+    from framestream.stream.timeouts import ReadTimeouts
 
 T = TypeVar("T")
+
+# Bytes that a peer may still send after the end, before it notices; they are discarded.
+_MOST_TO_DISCARD: Final = 1 << 24
 
 
 def in_context(callback: Callable[..., T]) -> Callable[..., T]:
@@ -101,3 +108,264 @@ class Callbacks:
             await waiter
         finally:
             self._waiters.remove(waiter)
+
+
+class CallbackRead(PendingRead):
+    """One pending read that ends in a callback, for code without coroutines.
+
+    The future gets the error, if there is one. Without a future, an error that costs only one
+    frame is logged, and the read continues with the next frame; any other error closes the stream. A
+    subclass may end differently, by `deliver` and `end_with`.
+    """
+
+    __slots__ = ("callback", "future")
+
+    def __init__(
+        self,
+        stream: IOStream,
+        condition: ReadCondition[Any],
+        ask: Callable[[ReadCondition[Any]], Any] | None,
+        callback: Callable[[Any], object],
+        future: asyncio.Future[Any] | None = None,
+    ) -> None:
+        super().__init__(stream, condition, ask)
+        self.callback = callback
+        self.future = future
+
+    def start(self, timeouts: ReadTimeouts | None = None) -> None:
+        """Begin to read; buffered bytes are read at once."""
+        self.stream.receiver.claim(self, timeouts or self.stream.timeouts)
+        self.poll()
+
+    def on_data(self, at_once: bool) -> None:
+        """Ask again; the callback always runs in a later pass."""
+        self.poll()
+
+    def fail(self, error: BaseException) -> None:
+        """End the read with an error."""
+        self.stream.receiver.release()
+        self.end_with(error)
+
+    def poll(self) -> None:
+        """Ask the decoder; end the read if there is an answer."""
+        stream = self.stream
+        try:
+            answer = self.next_answer()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it ends this read
+            if isinstance(error, Respite) or (self.future is None and stream.skips(error)):
+                self.poll_soon()  # a flood of bad frames must leave other tasks a turn
+            else:
+                self.fail(stream.explain(error, keep=self.future is None))
+            return
+        if answer is END:
+            self.fail(stream.ended())
+        elif answer is not NEED_DATA:
+            stream.receiver.release()
+            self.deliver(answer)
+
+    def poll_soon(self) -> None:
+        """Ask the decoder in the next pass of the loop, after the callbacks already scheduled."""
+        self.stream.callbacks.soon(self._poll_if_reading)
+
+    def _poll_if_reading(self) -> None:
+        if self.stream.receiver.reader is self:
+            self.poll()
+
+    def next_answer(self) -> Any:
+        """Return the decoder's answer; NEED_DATA if the read waits."""
+        return self.stream.receiver.advance(self)
+
+    def deliver(self, frame: Any) -> None:
+        """End the read with a frame."""
+        self.stream.tap(self.condition, frame)
+        self.stream.callbacks.soon(self.callback, frame)
+
+    def end_with(self, error: BaseException) -> None:
+        """End the read with an error; without a future, the close callback reports the end of the stream."""
+        if self.future is None:
+            if not isinstance(error, StreamClosed | IncompleteFrame):
+                self.stream.close(error)
+        elif not self.future.done():
+            self.future.set_exception(error)
+
+
+class StreamingRead(CallbackRead):
+    """One pending read whose payload goes to a callback as it becomes final.
+
+    It receives no more before the callback has run on what was received. The read ends in `callback`, or
+    in a future if there is none.
+    """
+
+    __slots__ = ("_part_callback",)
+
+    def __init__(
+        self,
+        stream: IOStream,
+        condition: ReadCondition[Any],
+        part_callback: Callable[[bytes], object],
+        callback: Callable[[bytes], object] | None,
+    ) -> None:
+        super().__init__(stream, condition, stream.receiver.decoder.next_part, callback or self._settle)
+        self._part_callback = part_callback
+        if callback is None:
+            self.future = stream.loop.create_future()
+            self.future.add_done_callback(self._stop_if_cancelled)
+
+    def next_answer(self) -> Any:
+        """Pass on the parts that have arrived."""
+        first = part = super().next_answer()
+        while isinstance(part, bytes):
+            self.stream.callbacks.soon(self._part_callback, part)
+            part = self.ask(self.condition)  # type: ignore[misc]  # given in __init__
+        if part is NEED_DATA and first is not part:
+            self.poll_soon()
+        return part
+
+    def deliver(self, frame: Any) -> None:
+        """End the read: all parts are passed on."""
+        assert frame is FRAME_END
+        self.stream.callbacks.soon(self.callback, b"")
+
+    def fail(self, error: BaseException) -> None:
+        """End the read with an error; the rest of a frame that has begun is skipped."""
+        self.stream.receiver.decoder.skip_frame()
+        super().fail(error)
+
+    def _settle(self, frame: bytes) -> None:
+        if self.future is not None and not self.future.done():
+            self.future.set_result(frame)
+
+    def _stop_if_cancelled(self, future: asyncio.Future[bytes]) -> None:
+        # The rest of the frame is skipped.
+        receiver = self.stream.receiver
+        if future.cancelled() and receiver.reader is self:
+            receiver.release()
+            receiver.decoder.skip_frame()
+
+
+class FrameHandler(PendingRead):
+    """Call a function with every frame, directly from the loop's wake-up: without a task switch.
+
+    It stops by itself while the stream has more to send than its high-water mark.
+    """
+
+    __slots__ = ("_callback", "_callbacks", "_context", "_due", "_paused")
+
+    def __init__(self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]) -> None:
+        super().__init__(stream, condition)
+        check_function("callback", callback)
+        self._callback = callback
+        self._callbacks = stream.callbacks
+        self._context = copy_context()
+        self._paused = False
+        self._due = False  # a later pass delivers: the next one, or the one in which there is room
+
+    def start(self) -> None:
+        """Take over the stream's reading, from the next pass of the loop on."""
+        self.stream.receiver.claim(self, None)
+        self._soon()
+
+    def pause(self) -> None:
+        """Deliver no more frames until `resume`; undelivered ones stay in the stream."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Deliver frames again, from the next pass of the loop on."""
+        if self._paused:
+            self._paused = False
+            self._soon()
+
+    def stop(self) -> None:
+        """Give the stream's reading back; the next read begins with the first undelivered frame."""
+        if self.active:
+            self.stream.receiver.release()
+
+    @property
+    def active(self) -> bool:
+        """True until the stream ends or `stop` is called."""
+        return self.stream.receiver.reader is self
+
+    def on_data(self, at_once: bool) -> None:
+        """Deliver the frames that have arrived."""
+        if at_once:
+            self._context.run(self._deliver)
+        else:
+            self._soon()
+
+    def fail(self, error: BaseException) -> None:
+        """End with an error; an incomplete frame closes the stream after its queue is sent."""
+        self.stop()
+        if not isinstance(error, IncompleteFrame):
+            self.stream.close(error)
+
+    def _soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._deliver_soon()
+
+    def _deliver_soon(self) -> None:
+        self.stream.loop.call_soon(self._deliver_due, context=self._context)
+
+    def _deliver_due(self) -> None:
+        self._due = False
+        self._deliver()
+
+    def _deliver(self) -> None:
+        stream, condition, callback = self.stream, self.condition, self._callback
+        receiver, sender, callbacks = stream.receiver, stream.sender, self._callbacks
+        callbacks.pending += 1  # the close callback waits for this one
+        try:
+            while receiver.reader is self and not self._paused:
+                if sender.size > sender.high_water:
+                    self._due = True
+                    sender.call_when_room(self._deliver_soon)
+                    return
+                try:
+                    frame = receiver.advance(self)
+                except Respite:
+                    self._soon()
+                    return
+                except FramestreamError as error:
+                    if stream.skips(error):
+                        continue
+                    self.fail(stream.explain(error, keep=True))
+                    return
+                if frame is NEED_DATA:
+                    return
+                if frame is END:
+                    self.stop()
+                    stream.ended()
+                    return
+                if events.frame_received is not None:
+                    stream.tap(condition, frame)
+                callback(frame)
+        except BaseException as error:
+            self.stop()
+            callbacks.fail(error)
+            raise
+        finally:
+            callbacks.ran()
+
+
+class Lingering(CallbackRead):
+    """Discard what the peer still sends; the future is done when that ends, or is too much."""
+
+    __slots__ = ("_room",)
+
+    ends_by_drain = False
+
+    def __init__(self, stream: IOStream) -> None:
+        super().__init__(stream, REST, self._discard, self.end_with, stream.loop.create_future())
+        self._room = _MOST_TO_DISCARD
+
+    def _discard(self, _: object) -> Any:
+        receiver = self.stream.receiver
+        self._room -= len(receiver.decoder.take_leftover())
+        return NEED_DATA if self._room > 0 and receiver.end is None else END
+
+    def end_with(self, error: BaseException) -> None:
+        """End: nothing more will arrive, or is waited for."""
+        if self.future is not None and not self.future.done():
+            self.future.set_result(None)

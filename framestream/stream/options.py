@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Final, NamedTuple, TypedDict, get_type_hints
 
-from framestream.checks import check_count, check_function, check_rate, check_seconds
-from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, OnOversize, check_policy
-from framestream.errors import FrameTooLarge, PayloadError
-
-
-def _check_policy(name: str, value: OnOversize) -> None:
-    check_policy(value)
+from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, POLICIES, OnOversize
+from framestream.errors import (
+    FrameTooLarge,
+    PayloadError,
+    check_choice,
+    check_count,
+    check_function,
+    check_rate,
+    check_seconds,
+)
 
 
 def _check_truth(name: str, value: object) -> None:
@@ -62,7 +65,7 @@ class StreamOptions(TypedDict, total=False):
     """
 
     max_frame_size: Annotated[int, Option(DEFAULT_MAX_FRAME_SIZE, _size)]
-    on_oversize: Annotated[OnOversize, Option("raise", _check_policy)]
+    on_oversize: Annotated[OnOversize, Option("raise", partial(check_choice, allowed=POLICIES))]
     on_discard: Annotated[Callable[[FrameTooLarge], object] | None, _no_function]
     on_payload_error: Annotated[Callable[[PayloadError], object] | None, _no_function]
     max_buffer_size: Annotated[int, Option(100 << 20, _room)]

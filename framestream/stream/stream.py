@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Literal, Required, TypedDict, overload
 
 from framestream._events import events
-from framestream.checks import check_count, check_seconds
 from framestream.decoder import IN_PARTS, FrameDecoder, OnOversize
 from framestream.errors import (
     FramerContractError,
@@ -22,25 +21,24 @@ from framestream.errors import (
     StreamBusy,
     StreamClosed,
     StreamTimeout,
+    check_count,
+    check_seconds,
     counted,
     describe_error,
 )
 from framestream.framer import Framer, ReadCondition, check_condition
 from framestream.framers.amounts import Available, Exactly
 from framestream.iterate import condition_of
-from framestream.stream.callbacks import Callbacks, in_context
-from framestream.stream.frames import Batches, FrameBody, Frames
-from framestream.stream.options import DEFAULTS, StreamOptions, check_options
-from framestream.stream.reads import (
-    REST,
-    AwaitedBytes,
+from framestream.stream.callbacks import (
     CallbackRead,
-    Claim,
+    Callbacks,
     FrameHandler,
     Lingering,
     StreamingRead,
-    next_answer,
+    in_context,
 )
+from framestream.stream.options import DEFAULTS, StreamOptions, check_options
+from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, Frames, PendingRead, next_answer
 from framestream.stream.receiver import ENDED, PAUSED, End, EndKind, Receiver
 from framestream.stream.sender import DONE, BytesLike, Sender, as_chunks
 from framestream.stream.timeouts import ReadTimeouts, within
@@ -585,8 +583,7 @@ class IOStream(Generic[F]):
             except FramingError as error:
                 self.close(error)
                 raise
-        receiver.claim(Claim(self, REST, "TLS is being started; await that first"), None)
-
+        receiver.claim(_Handshake(self, REST), None)
         try:
             # From here on no other write may leave before the handshake is done.
             with sender.held():
@@ -976,6 +973,14 @@ class IOStream(Generic[F]):
             read_high_water=received.high_water,
             write_high_water=sender.most,
         )
+
+
+class _Handshake(PendingRead):
+    """Keeps others from reading while TLS begins."""
+
+    __slots__ = ()
+
+    busy = "TLS is being started; await that first"
 
 
 def directions(

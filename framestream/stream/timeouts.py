@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from framestream.checks import check_rate, check_seconds, check_time
-from framestream.errors import StreamTimeout, counted
+from framestream.errors import StreamTimeout, check_rate, check_seconds, check_time, counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,8 +7,7 @@ import logging
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from framestream.checks import check_count, check_function, check_seconds
-from framestream.errors import StreamBusy, StreamClosed, counted, printable
+from framestream.errors import StreamBusy, StreamClosed, check_count, check_function, check_seconds, counted, printable
 from framestream.stream.timeouts import within
 
 if TYPE_CHECKING:
@@ -16,8 +15,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from framestream.stream.frames import Frames
+    from framestream.stream import Frames
     from framestream.stream.stream import IOStream
+
+__all__ = ["Requests", "handle_frames"]
 
 T = TypeVar("T")
 
