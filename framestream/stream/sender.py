@@ -64,12 +64,7 @@ class State(Enum):
     CLOSED = "nothing leaves any more"
 
 
-# As names of the module: Python code looks a member up in its class.
-READY: Final = State.READY
-SPENT: Final = State.SPENT
-BLOCKED: Final = State.BLOCKED
-HELD: Final = State.HELD
-CLOSED: Final = State.CLOSED
+READY, SPENT, BLOCKED, HELD, CLOSED = State  # as names of the module: Python code looks a member up in its class
 
 
 class Waiter(Protocol):

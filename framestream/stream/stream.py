@@ -915,8 +915,7 @@ class IOStream(Generic[F]):
 
     def reading(self) -> bool:
         """Tell whether a read is under way, or a frame is being streamed."""
-        reader = self.receiver.reader
-        return (reader is not None and not reader.given_up) or self.receiver.decoder.streaming
+        return self.receiver.reader is not None or self.receiver.decoder.streaming
 
     def writing(self) -> bool:
         """Tell whether written bytes have still to leave."""
