@@ -36,7 +36,7 @@ from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
-from framestream.net.streams import open_stream
+from framestream.net.sockets import open_stream
 from framestream.net.urls import takes_url
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, StreamStats

@@ -184,7 +184,7 @@ async def test_workers_are_summed_in_the_parent_and_it_is_not_ready_without_one(
                 await stream.read(LINE)
             await until(lambda: (2, 2) == (server.stats.frames_received, server.stats.open))
             await until(lambda: sum(server.stats.loop_lag.counts) >= 2)
-            assert 2 == server.open_connections
+            assert 2 == server.stats.open
             found = await metrics(server)
             assert (2, 2) == (found["workers_alive"], found["connections_limit"])
             assert 12 == found["received_bytes_total"]

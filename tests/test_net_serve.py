@@ -313,7 +313,7 @@ async def test_a_failed_handlers_last_answers_are_not_waited_for_long(monkeypatc
         await until(lambda: server.stats.handler_failures)
         await server.aclose(drain_timeout=0)  # quietly
         assert 0 == server.stats.open
-    monkeypatch.setattr("framestream.net.server.FLUSH_TIMEOUT", 0.02)
+    monkeypatch.setattr("framestream.net.connections.FLUSH_TIMEOUT", 0.02)
     async with await serve(fail, HERE) as server, await connect(server.url):
         await until(lambda: server.stats.accepted and not server.stats.open)
 
@@ -539,7 +539,7 @@ async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_co
 
     async with await serve(echo, HERE) as server:
         with monkeypatch.context() as patch, raw_client(server) as lost:
-            patch.setattr("framestream.net.streams.IOStream", refuse)
+            patch.setattr("framestream.net.sockets.IOStream", refuse)
             await until(lambda: server.stats.accepted)
             assert b"" == lost.recv(1)
         assert "hello" == await ask(server.url)
@@ -627,7 +627,7 @@ async def test_draining_serves_however_many_wait_in_the_backlog_as_far_as_there_
 async def test_what_takes_longer_than_the_time_to_drain_is_cancelled_and_loses_its_stream(
     stubborn, caplog, monkeypatch
 ):
-    monkeypatch.setattr("framestream.net.server.CANCEL_TIMEOUT", 0.01)
+    monkeypatch.setattr("framestream.net.connections.CANCEL_TIMEOUT", 0.01)
     gate = Gate()
 
     async def handler(stream):
@@ -748,10 +748,10 @@ async def test_nobody_lingers_long_for_nothing_or_when_the_drain_is_over(monkeyp
         await until(lambda: server.stats.accepted and not server.stats.open)
 
     async with await serve(answer_at_once, HERE) as server:
-        monkeypatch.setattr("framestream.net.server.LINGER", 0.01)
+        monkeypatch.setattr("framestream.net.connections.LINGER", 0.01)
         async with await connect(server.url) as client:
             await ended(client, b"go\nmore")
-        monkeypatch.setattr("framestream.net.server.LINGER", 1000.0)
+        monkeypatch.setattr("framestream.net.connections.LINGER", 1000.0)
         async with await connect(server.url) as client:
             await until(lambda: server.stats.open)
             await ended(client, b"go\n")

@@ -12,7 +12,7 @@ from stream_pairs import refused, until
 from worker_handlers import answer
 
 from framestream import connect, serve
-from framestream.net.systemd import ServiceManager
+from framestream.net.serve import ServiceManager
 
 pytestmark = pytest.mark.asyncio_only
 
