@@ -166,10 +166,6 @@ class ReceiveBuffer:
             size = self.size
         self.high_water = max(self.high_water, size)
 
-    def note_size(self, more: int = 0) -> None:
-        """Update `high_water` for the bytes held and `more`."""
-        self.high_water = max(self.high_water, self.size + more)
-
     def _queue(self, chunk: bytes) -> None:
         self.queued += len(chunk)
         if self._chunks is _NO_CHUNKS:
@@ -223,7 +219,7 @@ class ReceiveBuffer:
         assert place is not None
         place.size += size
         self.queued += size
-        self.note_size()
+        self.high_water = max(self.high_water, self.size)
         if place.size == place.total:
             self.close_place()
 
@@ -242,7 +238,7 @@ class ReceiveBuffer:
         self.settle()
         self.view = view
         self.queued += len(view)
-        self.note_size()
+        self.high_water = max(self.high_water, self.size)
 
     @property
     def only_borrows(self) -> bool:

@@ -753,9 +753,10 @@ class FrameDecoder:
         if type(data) is not bytes:
             data = _bytes_of(data)
         if data:
-            self._buffer.append(data)
+            buffer = self._buffer
+            buffer.append(data)
             if self.ahead:
-                self._buffer.note_size(self._held_ahead())
+                buffer.high_water = max(buffer.high_water, self.held)
 
     def receive_eof(self) -> None:
         """Say that no bytes will follow. Buffered bytes can still be read."""
@@ -854,7 +855,6 @@ class FrameDecoder:
         policy = self.on_oversize if on_oversize is None else _check_policy(on_oversize)
         while True:
             if is_other or self.ahead or self._error is not None:
-                is_other = False
                 self._prepare(condition, limit)
                 if self.ahead:
                     ahead = self.ahead
@@ -1400,17 +1400,13 @@ class FrameDecoder:
     @property
     def held(self) -> int:
         """At least `buffered`, without a search: frames cut ahead count until the last is delivered."""
-        size = self._buffer.size
-        return size + self._held_ahead() if self.ahead else size
-
-    def _held_ahead(self) -> int:
-        batch = self._batch
-        return batch.end - batch.at if self.ahead and batch is not None else 0
+        size, batch = self._buffer.size, self._batch
+        return size + batch.end - batch.at if self.ahead and batch is not None else size
 
     @property
     def leftover(self) -> bytes:
         """A copy of every byte received and not delivered; nothing is consumed."""
-        return self.peek(self._buffer.size + self._held_ahead())
+        return self.peek(self.held)
 
     def peek(self, size: int) -> bytes:
         """Return a copy of the next `size` bytes, or fewer if fewer have arrived; nothing is consumed."""

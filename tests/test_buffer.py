@@ -39,6 +39,7 @@ def test_a_third_chunk_makes_the_head_grow_in_place_and_consuming_makes_it_immut
 def test_bytes_that_drip_into_a_searched_frame_join_its_head_at_once() -> None:
     buffer = filled(b"y" * 5000, *[b"x" * 5000] * 2)
     buffer.grow(5001)
+    assert (type(buffer.head), buffer.copied) == (bytes, 10_000)  # two chunks are joined once
     buffer.grow(10_001)
     assert type(buffer.head) is bytearray
     copied = buffer.copied
