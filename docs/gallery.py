@@ -20,7 +20,7 @@ from typing import Any
 from framestream import FramingError, available_framers, get_framer, plugins
 from framestream.cli.framers import HIGHEST, Outcome, badge, draw, examples_of, trial
 from framestream.registry import FramerInfo
-from framestream.registry.options import describe_options
+from framestream.registry.specs import describe_options
 from framestream.testing import SpeedReport, compare_speed
 
 ROOT = Path(__file__).parents[1]

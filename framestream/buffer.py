@@ -169,9 +169,20 @@ class ReceiveBuffer:
             size = self.size
         self.high_water = max(self.high_water, size)
 
-    def note_size(self, more: int = 0) -> None:
-        """Update `high_water` for the bytes held and `more`."""
-        self.high_water = max(self.high_water, self.size + more)
+    def extend(self, view: memoryview) -> bool:
+        """Copy the view behind the short rest of the head; return False, and do nothing, if there is none.
+
+        Appended, the copy would be joined to the rest, and so copied again, to find the end of the next frame.
+        """
+        rest = len(self.head) - self.pos
+        if self.queued or self.place is not None or not 0 < rest <= min(_SMALL, len(view)):
+            return False
+        self.base += self.pos
+        self.head = b"".join((memoryview(self.head)[self.pos :], view))
+        self.pos, self._joined = 0, True
+        self.copied += rest
+        self.high_water = max(self.high_water, len(self.head))
+        return True
 
     def _queue(self, chunk: bytes) -> None:
         self.queued += len(chunk)
@@ -227,7 +238,7 @@ class ReceiveBuffer:
         assert place is not None
         place.size += size
         self.queued += size
-        self.note_size()
+        self.high_water = max(self.high_water, self.size)
         if place.size == place.total:
             self.close_place()
 
@@ -246,7 +257,7 @@ class ReceiveBuffer:
         self.settle()
         self.view = view
         self.queued += len(view)
-        self.note_size()
+        self.high_water = max(self.high_water, self.size)
 
     @property
     def only_borrows(self) -> bool:

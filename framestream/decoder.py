@@ -739,6 +739,11 @@ class FrameDecoder:
         """
         self._frame.patience = _PATIENCE
 
+    @property
+    def tired(self) -> bool:
+        """Whether other tasks should get a turn before more bytes are received, see `begin_turn`."""
+        return self._frame.patience <= 0
+
     # Bytes in
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
@@ -753,9 +758,10 @@ class FrameDecoder:
         if type(data) is not bytes:
             data = _bytes_of(data)
         if data:
-            self._buffer.append(data)
+            buffer = self._buffer
+            buffer.append(data)
             if self.ahead:
-                self._buffer.note_size(self._held_ahead())
+                buffer.high_water = max(buffer.high_water, self.held)
 
     def receive_eof(self) -> None:
         """Say that no bytes will follow. Buffered bytes can still be read."""
@@ -805,7 +811,8 @@ class FrameDecoder:
         if is_large and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
             return True
-        self.receive_data(view)
+        if self.ahead or not buffer.extend(view):
+            self.receive_data(view)
         return False
 
     def settle(self) -> None:
@@ -854,7 +861,6 @@ class FrameDecoder:
         policy = self.on_oversize if on_oversize is None else _check_policy(on_oversize)
         while True:
             if is_other or self.ahead or self._error is not None:
-                is_other = False
                 self._prepare(condition, limit)
                 if self.ahead:
                     ahead = self.ahead
@@ -1404,17 +1410,13 @@ class FrameDecoder:
     @property
     def held(self) -> int:
         """At least `buffered`, without a search: frames cut ahead count until the last is delivered."""
-        size = self._buffer.size
-        return size + self._held_ahead() if self.ahead else size
-
-    def _held_ahead(self) -> int:
-        batch = self._batch
-        return batch.end - batch.at if self.ahead and batch is not None else 0
+        size, batch = self._buffer.size, self._batch
+        return size + batch.end - batch.at if self.ahead and batch is not None else size
 
     @property
     def leftover(self) -> bytes:
         """A copy of every byte received and not delivered; nothing is consumed."""
-        return self.peek(self._buffer.size + self._held_ahead())
+        return self.peek(self.held)
 
     def peek(self, size: int) -> bytes:
         """Return a copy of the next `size` bytes, or fewer if fewer have arrived; nothing is consumed."""

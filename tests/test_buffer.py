@@ -46,6 +46,7 @@ def test_a_third_chunk_makes_the_head_grow_in_place_and_consuming_makes_it_immut
 def test_bytes_that_drip_into_a_searched_frame_join_its_head_at_once() -> None:
     buffer = filled(b"y" * 5000, *[b"x" * 5000] * 2)
     buffer.grow(5001)
+    assert (type(buffer.head), buffer.copied) == (bytes, 10_000)  # two chunks are joined once
     buffer.grow(10_001)
     assert type(buffer.head) is bytearray
     copied = buffer.copied
@@ -73,7 +74,7 @@ def test_a_borrowed_frame_is_copied_once_and_its_lender_let_go() -> None:
     assert (buffer.copied, buffer.size, buffer.view) == (0, 0, None)
 
 
-WAYS = ["append", "append", "borrow", "take", "some", "drop", "grow", "unread"]
+WAYS = ["append", "append", "extend", "borrow", "take", "some", "drop", "grow", "unread"]
 
 
 @settings(deadline=None)
@@ -82,9 +83,12 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
     data = bytes(i % 251 for i in range(10_000)) * 40
     buffer, fed, read = ReceiveBuffer(), 0, 0
     for way, size, flag in steps:
-        if way in ("append", "borrow") or buffer.size == 0:
+        if way in ("append", "extend", "borrow") or buffer.size == 0:
             chunk = data[fed : fed + size]
-            buffer.borrow(memoryview(chunk)) if way == "borrow" else buffer.append(chunk)
+            if way == "borrow":
+                buffer.borrow(memoryview(chunk))
+            elif way != "extend" or not buffer.extend(memoryview(chunk)):
+                buffer.append(chunk)
             fed += size
         elif way == "take":
             end = min(buffer.size, size)

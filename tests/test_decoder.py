@@ -761,7 +761,10 @@ def test_missing_says_how_much_must_arrive() -> None:
     assert decoder.missing == 1
     assert decoder.next_frame(Prefixed()) is NEED_DATA
     assert decoder.missing == 2
-    decoder.receive_data(b"\0\x05a")
+    decoder.receive_data(b"\0")
+    assert decoder.next_frame(Prefixed()) is NEED_DATA
+    assert decoder.missing == 1
+    decoder.receive_data(b"\x05a")
     assert decoder.next_frame(Prefixed()) is NEED_DATA
     assert decoder.missing == 4
     decoder = fed(prefixed(b"far too long")[:6], **SMALL, on_oversize="discard")

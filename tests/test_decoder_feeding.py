@@ -111,6 +111,7 @@ class Taker:
             end = self.ends[self.taken]
             assert (decoder.offset, decoder.buffered) == (end, received - end)
             assert decoder.held >= decoder.buffered
+            assert decoder.ahead or decoder.held == decoder.buffered
             assert decoder.peek(9) == self.wire[end : min(end + 9, received)]
             if self.taken:
                 assert decoder.frame_span == (self.ends[self.taken - 1], end)
@@ -174,7 +175,7 @@ def test_the_place_of_a_large_frame_serves_every_next_read(then: str) -> None:
     assert decoder.next_frame(LengthPrefix()) is NEED_DATA
     place = decoder.get_buffer()
     assert place is not None
-    assert 0 < len(place) < size  # as much as a few times what has arrived
+    assert 0 < len(place) < size // 100  # as much as a few times what has arrived
     holder = memoryview(place) if then == "hold" else None  # as uvloop does
     place[:100] = wire[100:200]
     decoder.buffer_updated(100)

@@ -1,4 +1,4 @@
-"""Fuzzing finds what depends on chunks, shows little of it, and finds nothing in the built-in framers."""
+"""Strategies draw what they say; fuzzing finds what depends on chunks, and nothing in the built-in framers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 import faulty_framers as faulty
 import pytest
 from framer_examples import SAMPLES
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
-from framestream import FramingError, Window, get_framer, iter_frames
-from framestream.testing import ConformanceError, chunkings, fuzz_framer
-from framestream.testing.fuzz import BUILT_IN_SPECS, main
-from framestream.testing.strategies import wire_streams
+from framestream import EncodeError, Framer, FramingError, LengthPrefix, Line, Regex, Window, get_framer, iter_frames
+from framestream.testing import ConformanceError, fuzz_framer
+from framestream.testing.fuzz import BUILT_IN_SPECS, WireStream, chunkings, main, wire_streams
 
 FRAMES = {
     "line": st.text(max_size=40),
@@ -35,6 +34,51 @@ def test_what_is_written_is_read_back_or_refused(name: str, data: st.DataObject)
     framer: Any = SAMPLES[name].framer
     stream = data.draw(wire_streams(framer, FRAMES[name], max_frames=5))
     assert list(iter_frames(stream.chunks, framer)) == stream.frames
+
+
+@given(chunkings(st.sampled_from([b"one", b"two"])))
+def test_chunks_join_to_the_bytes(chunks: list[bytes]) -> None:
+    assert b"".join(chunks) in (b"one", b"two")
+
+
+def test_the_simplest_chunking_is_the_whole_and_empty_chunks_and_single_bytes_are_drawn() -> None:
+    assert find(chunkings(b"abc"), lambda _: True) == [b"abc"]
+    assert find(chunkings(b"abc"), lambda chunks: b"" in chunks)
+    assert find(chunkings(b"abc"), lambda chunks: [b"a", b"b", b"c"] == chunks)
+
+
+class AtLeast(LengthPrefix):
+    """Carries few frames, or none."""
+
+    def encode(self, frame: bytes) -> list[bytes]:
+        if len(frame) < self.size:
+            raise EncodeError("too short")
+        return super().encode(frame)
+
+
+@given(wire_streams(AtLeast(2), st.binary(max_size=3)))
+def test_frames_that_are_refused_are_left_out(stream: WireStream) -> None:
+    assert list(iter_frames(stream.chunks, LengthPrefix(2))) == stream.frames
+    assert all(len(frame) > 1 for frame in stream.frames)
+
+
+@pytest.mark.parametrize("framer", [AtLeast(4), Regex(b";")], ids=repr)
+def test_a_framer_that_refuses_every_frame_leaves_nothing_to_test(framer: Framer[bytes]) -> None:
+    @given(wire_streams(framer, st.binary(max_size=3), max_frames=3))
+    def test_nothing(stream: WireStream) -> None:
+        assert stream.frames == []
+
+    with pytest.raises(ConformanceError, match=r"writes none of \d+ frames drawn for it"):
+        test_nothing()
+
+
+@given(wire_streams(Line(), st.sampled_from(["one", "two"]), max_frames=3))
+def test_the_wire_is_all_the_chunks(stream: WireStream) -> None:
+    assert stream.wire.decode().split("\n")[:-1] == stream.frames
+    assert len(stream.frames) <= 3
+
+
+# Fuzzing
 
 
 def test_fuzzing_the_built_in_framers_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,24 +137,3 @@ def test_the_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.Capture
     assert "two readings of the same bytes disagree" in capsys.readouterr().out
     assert main(["line", "--seconds", "0", "--seed", "5"]) == 0
     assert main(["exactly:0", "--iterations", "30"]) == 0
-
-
-def test_chunkings_join_to_the_data_and_of_long_data_only_some_are_cut_in_two() -> None:
-    for size in (0, 1, 2, 5, 200):
-        data = bytes(range(size))
-        ways = list(chunkings(data))
-        assert ways[0] == [data]
-        assert all(b"".join(chunks) == data for chunks in ways)
-    ways = list(chunkings(b"abc"))
-    assert [b"ab", b"c"] in ways
-    assert [b"a", b"b", b"c"] in ways
-    assert any(b"" in chunks for chunks in ways)
-    cuts = [len(chunks[0]) for chunks in chunkings(bytes(5000), random=0, empty=False) if len(chunks) == 2]
-    assert len(cuts) <= 64
-    assert {1, 2, 4998, 4999} <= set(cuts)
-
-
-def test_chunks_are_described_by_their_sizes() -> None:
-    ways = {"all in one chunk": [b"ab"], "one byte at a time": [b"a", b"b"], "2 chunks of 1 + 3 bytes": [b"a", b"bcd"]}
-    for text, chunks in ways.items():
-        assert str(ConformanceError("", chunks=chunks)).endswith(f"chunks:   {text}")

@@ -12,7 +12,7 @@ from loopback import resolve_to
 from stream_pairs import raised
 
 from framestream.errors import AddressError
-from framestream.net.listen import Acceptor, activated_sockets, close_all, listen
+from framestream.net.sockets import Acceptor, activated_sockets, close_all, listen
 from framestream.net.urls import parse_url
 
 
@@ -85,7 +85,7 @@ async def test_what_cannot_listen_is_refused_and_left_open():
 ACTIVATED = """
 import os, sys
 from framestream.errors import AddressError
-from framestream.net.listen import activated_sockets
+from framestream.net.sockets import activated_sockets
 os.environ["LISTEN_PID"] = str(os.getpid())
 for name in sys.argv[1:]:
     try:

@@ -26,7 +26,7 @@ async def test_a_protocol_is_agreed_on_and_frames_pass():
 @pytest.mark.asyncio_only
 async def test_the_default_context_is_made_once(monkeypatch):
     files, made = certificates(), []
-    monkeypatch.setattr("framestream.net.streams.client_tls", lambda **it: made.append(it) or client_tls(**it))
+    monkeypatch.setattr("framestream.net.tls.client_tls", lambda **it: made.append(it) or client_tls(**it))
     monkeypatch.setenv("SSL_CERT_FILE", files.ca)
     async with await serve(echo, TLS_HERE, tls=files.server(alpn=["chat/1"])) as server:
         for alpn in ((), (), ("chat/1",)):
@@ -114,7 +114,7 @@ async def test_a_server_that_drains_finishes_handshakes_but_waits_for_none_that_
     place, hangs, patience, monkeypatch, caplog
 ):
     if hangs:
-        monkeypatch.setattr("framestream.net.server.FIRST_BYTE_TIMEOUT", 0.01)
+        monkeypatch.setattr("framestream.net.connections.FIRST_BYTE_TIMEOUT", 0.01)
     handler = echo if place == TLS_HERE else negotiate
     async with await serve(handler, place, tls=tls_contexts(place)[0]) as server:
         async with await connect(server.url.replace("tls", "tcp")) as client:

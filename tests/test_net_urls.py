@@ -1,3 +1,4 @@
+import inspect
 import os
 import re
 import socket
@@ -121,6 +122,8 @@ CALLS = [
 @pytest.mark.parametrize(("arguments", "options", "told"), CALLS, ids=str)
 @pytest.mark.asyncio_only
 async def test_a_call_meant_for_another_library_is_told_what_to_write(arguments, options, told):
+    assert inspect.iscoroutinefunction(connect)
+    assert inspect.iscoroutinefunction(serve)
     with socket.socket() as sock:
         arguments = [sock if one is socket.socket else one for one in arguments]
         options = {name: sock if one is socket.socket else one for name, one in options.items()}

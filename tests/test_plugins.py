@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from distributions import Site, healthy, site
@@ -19,7 +19,6 @@ from framestream import (
     PluginError,
     ReadCondition,
     SpecError,
-    UnknownFramerError,
     Window,
     available_framers,
     get_framer,
@@ -50,7 +49,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]
 
 def reason(name: str) -> str:
     """Return what `get_framer` says about a name it cannot give."""
-    with pytest.raises((PluginError, UnknownFramerError)) as caught:
+    with pytest.raises((PluginError, SpecError)) as caught:
         get_framer(name)
     return str(caught.value)
 
@@ -296,59 +295,57 @@ def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, so
     assert "line" in {info.name for info in available_framers()}
 
 
-class Gate:
-    """A plugin that hangs tells it, and waits until it is opened."""
+class Impatient(threading.Thread):
+    """Whoever waits for it waits until it ends or hangs, and no longer."""
 
-    def __init__(self) -> None:
-        self.waiting: list[threading.Event] = []
-        self.limits: set[float | None] = set()
-        self.hanging: list[threading.Thread] = []
-        self.opened = threading.Event()
+    limits: ClassVar[set[float | None]] = set()
+    hanging: ClassVar[list[threading.Thread]] = []
+    may_end = threading.Event()
 
-    def event(self) -> threading.Event:
-        """Make an event whose time is over as soon as the plugin hangs, and never for the others."""
-        gate, event = self, threading.Event()
-        wait = event.wait
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.hangs_or_ends = threading.Event()
 
-        def wait_or_hang(timeout: float | None = None) -> bool:
-            gate.limits.add(timeout)
-            gate.waiting.append(event)
-            known = len(gate.hanging)
-            return wait() and len(gate.hanging) == known
+    def run(self) -> None:
+        super().run()
+        self.hangs_or_ends.set()
 
-        event.wait = wait_or_hang  # type: ignore[method-assign]
-        return event
+    def join(self, timeout: float | None = None) -> None:
+        self.limits.add(timeout)
+        self.hangs_or_ends.wait()
+        if self not in self.hanging or self.may_end.is_set():
+            super().join()
 
-    def hang(self) -> None:
-        self.hanging.append(threading.current_thread())
-        self.waiting[-1].set()
-        self.opened.wait()
+    @classmethod
+    def hang(cls) -> None:
+        current: Any = threading.current_thread()
+        cls.hanging.append(current)
+        current.hangs_or_ends.set()
+        cls.may_end.wait()
 
 
 def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
     installed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = Gate()
-    monkeypatch.setitem(sys.modules, "gate", gate)
+    monkeypatch.setitem(sys.modules, "gate", Impatient)
     for name in ("hangs", "hangs-too"):
         installed.install(f"acme-{name}", "import gate\ngate.hang()\n" + healthy(name), name)
     lists = "from framestream import available_framers\navailable_framers()\n"  # and waits for itself?
     installed.install("acme-upto", lists + healthy("upto"), "upto")
     installed.install("acme-zero", "raise KeyboardInterrupt", "zero")
     installed.install("acme-zone", healthy("zone"), "zone")
-    monkeypatch.setattr("framestream.registry.plugin.Event", gate.event)
+    monkeypatch.setattr("framestream.registry.plugin.Thread", Impatient)
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "1000")
-    before = set(threading.enumerate())
     try:
         assert {"upto", "zone"} <= {info.name for info in available_framers()}
-        assert gate.limits == {1000}
+        assert Impatient.limits == {1000}
         assert reason("hangs-too").endswith("failed: does not finish loading, limit 1000 s")
         assert reason("zero").endswith("failed: raised KeyboardInterrupt while loading")
     finally:
-        gate.opened.set()
-    for thread in set(threading.enumerate()) - before:
-        thread.join()  # those that hung load nothing else, and end
-    assert len(gate.hanging) == 2
+        Impatient.may_end.set()
+    assert len(Impatient.hanging) == 2
+    for thread in Impatient.hanging:
+        thread.join()  # nothing else waits for it
     assert reason("hangs").endswith("failed: does not finish loading, limit 1000 s")
 
 
@@ -400,6 +397,14 @@ def test_what_a_plugin_registers_must_make_framers(installed: Site) -> None:
     assert {plugin("late").state, plugin("odd").state} == {"failed"}
     assert reason("made") == "'made' of acme-made 1.0 makes 42, which is not a framer"
     assert plugin("odd").traceback == ""
+
+
+@pytest.mark.parametrize("spec", ["once", "once:size=5"])
+def test_a_factory_that_refuses_is_called_once(installed: Site, spec: str) -> None:
+    makes = "made = []\ndef make(size: int = 1):\n    made.append(size)\n    raise ValueError('not today')"
+    installed.install("acme-once", f"{makes}\n{healthy('once').replace('Upto)', 'make)')}", "once")
+    assert reason(spec) == "once: not today"
+    assert len(sys.modules["acme_once"].made) == 1
 
 
 def test_a_keyboard_interrupt_is_not_taken_for_a_failure(installed: Site) -> None:

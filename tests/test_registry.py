@@ -21,7 +21,7 @@ from framestream import (
     iter_frames,
     plugins,
 )
-from framestream.registry.grammar import NamedFramer, find_config
+from framestream.registry.names import NamedFramer, find_config
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framestream import NeedMore, ReadCondition, SpecError, Window
-from framestream.registry.grammar import Option, Spec, Word, parse_spec
-from framestream.registry.options import Takes, build_framer, describe_options
+from framestream.registry.specs import Setting, Spec, Takes, Word, build_framer, describe_options, parse_spec
 from framestream.spec import format_size
 
 
@@ -96,10 +95,10 @@ def build(spec: str | Spec) -> Any:
 
 def test_a_tree_holds_names_framers_options_and_places() -> None:
     tree = parse_spec(" a/b-c ( x:1 , (y:2,z) ) : k = v , \"q\" , 'r' ")
-    one, two, z = (Option(None, Word(text, place), place) for text, place in (("1", 11), ("2", 18), ("z", 20)))
-    quoted = (Option(None, Word("q", 35, '"'), 35), Option(None, Word("r", 41, "'"), 41))
+    one, two, z = (Setting(None, Word(text, place), place) for text, place in (("1", 11), ("2", 18), ("z", 20)))
+    quoted = (Setting(None, Word("q", 35, '"'), 35), Setting(None, Word("r", 41, "'"), 41))
     framers = (Spec("x", (), (one,), 9), Spec("y", (), (two, z), 16))
-    assert tree == Spec("a/b-c", framers, (Option("k", Word("v", 31), 27), *quoted), 1)
+    assert tree == Spec("a/b-c", framers, (Setting("k", Word("v", 31), 27), *quoted), 1)
 
 
 def test_between_parentheses_a_bare_name_after_a_comma_is_the_next_framer() -> None:

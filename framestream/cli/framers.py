@@ -24,13 +24,13 @@ from framestream.cli.output import print_table, prints_aside, say, wrapped
 from framestream.decoder import NEED_DATA
 from framestream.errors import blame, describe_error
 from framestream.iterate import placed_frames
-from framestream.registry.grammar import NamedFramer
-from framestream.registry.options import describe_options
+from framestream.registry.names import NamedFramer
+from framestream.registry.specs import describe_options
 from framestream.testing.suite import Arguments, Suite, arguments_of, in_chunks
 
 if TYPE_CHECKING:
     from framestream.registry import FramerInfo
-    from framestream.registry.options import OptionInfo
+    from framestream.registry.specs import OptionInfo
 
 EXAMPLES: Final[tuple[tuple[str, bytes], ...]] = (
     ("available:max=4", b"abcdefghij"),
@@ -84,7 +84,7 @@ def framers(name: str | None, levels: bool) -> None:
         print_table(heading, ((info.name, *rated, info.distribution, prose(info.summary)) for info, *rated in found))
         return
     with prints_aside():
-        factory = manager.factory(name)
+        factory, _ = manager.find(name)
     if isinstance(factory, NamedFramer):
         say(f"{name} = {factory.text!r}, from {factory.source}\nIn full: {get_framer(name)}")
         say(f"framestream framers {factory.spec.name} explains it.")

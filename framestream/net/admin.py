@@ -18,9 +18,8 @@ from typing import Any, Final
 
 from framestream.errors import AddressError, FrameTooLarge, FramingError, StreamClosed, counted, printable
 from framestream.framers.delimiter import Delimiter
-from framestream.net.serve import serve
-from framestream.net.server import Server
-from framestream.net.stats import BOUNDS, Histogram
+from framestream.net.connections import BOUNDS, Histogram
+from framestream.net.serve import Server, serve
 from framestream.net.urls import Tcp, parse_url
 from framestream.stream.stream import IOStream
 
@@ -125,7 +124,7 @@ class Admin:
         server = self._server
         if server.ready:
             return 200, _TEXT, "ready\n"
-        connections = counted(server.open_connections, "connection")
+        connections = counted(server.stats.open, "connection")
         return 503, _TEXT, f"not ready: {_state(server)}, {connections} open\n"
 
     def _metrics(self) -> Answer:

@@ -24,7 +24,8 @@ from framestream.errors import (
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.process import connect_process
-from framestream.net.streams import default_client_tls, inherited_socket, open_stream
+from framestream.net.sockets import Address, inherited_socket, open_stream, resolve
+from framestream.net.tls import default_client_tls
 from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url, takes_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions, writing
@@ -180,9 +181,6 @@ async def _open(endpoint: Endpoint, attempts: Attempts, options: dict[str, Any])
 
 # Sockets
 
-Address = tuple[int, Any]
-"""An address family, and an address as the socket module spells it."""
-
 
 class Attempts:
     """The addresses tried for one URL, and why each of them failed.
@@ -211,12 +209,10 @@ class Attempts:
         return await self._first_connected([turn for turn in turns if turn], dict(reversed(local)))
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)
+            return await resolve(host, port)
         except socket.gaierror as error:
             raise self.failed(f"cannot find the host {host!r}: {describe_os_error(error)}") from error
-        return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
 
     async def _first_connected(self, addresses: list[Address], local: dict[int, Any]) -> socket.socket:
         """Return a socket connected to the first address that answers (Happy Eyeballs, RFC 8305, section 5).

@@ -1,26 +1,42 @@
-"""Listen on a URL."""
+"""Listen on a URL, and serve until the end: a server, its options, and what its service manager is told."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import logging
+import os
+import signal
+import socket
 import ssl
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any, Final, Literal, TypeVar, Unpack, overload
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
-from framestream.errors import AddressError, StreamTimeout, check_choice, check_count, check_seconds, printable
+from framestream._events import events
+from framestream.errors import AddressError, check_count, check_seconds, counted, describe_os_error, printable
 from framestream.framer import Framer, ReadCondition
-from framestream.iterate import condition_of
-from framestream.net.listen import file_remover, listen
-from framestream.net.server import DRAIN_TIMEOUT, Server, Service
-from framestream.net.streams import HANDSHAKE_TIMEOUT
-from framestream.net.urls import Endpoint, Tcp, parse_url, takes_url
+from framestream.net.connections import Connections, ServerStats, Service, balancers, log, log_line
+from framestream.net.sockets import file_remover, listen
+from framestream.net.urls import Endpoint, Tcp, Unix, parse_url, takes_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
 from framestream.transport.descriptor import format_address
 
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+    from framestream.net.workers import Workers
+
 T = TypeVar("T")
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds a client has by default for the TLS handshake."""
+
+DRAIN_TIMEOUT = 10.0
+"""Seconds that connections have by default to finish when a server closes."""
 
 MOST_WORKERS = 1024
 """Most processes of a server: more is a typing mistake, and starting them would overload the machine."""
@@ -153,21 +169,19 @@ async def serve(
         max_connections=float("inf") if max_connections is None else max_connections,
         drain_timeout=drain_timeout,
         workers=workers,
-        balancers=_balancers(proxy_protocol, trusted, endpoint),
+        balancers=balancers(proxy_protocol, trusted, endpoint),
         measures_lag=admin is not None,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
-    kind: type[Server] = Server
     if workers:
         # Only a server of several processes pays for importing what starts them.
-        from framestream.net.workers import WorkerServer, check_portable  # noqa: PLC0415
+        from framestream.net.workers import check_portable  # noqa: PLC0415
 
         check_portable(service)
-        kind = WorkerServer
     elif callable(tls):
         service = replace(service, tls=tls())  # report its errors before anything listens
     sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
-    server = kind(endpoint, service, sockets, file_remover(endpoint))
+    server = Server(endpoint, service, sockets, file_remover(endpoint))
     try:
         if admin is not None:
             from framestream.net.admin import serve_admin  # noqa: PLC0415  # it imports this, and few need it
@@ -207,77 +221,292 @@ def check_handler(handler: object) -> None:
         raise TypeError(what) from None
 
 
-# Load balancers
+# The server
 
-# Without framestream-proxy there is no such framer, and the error says what to install.
-_FRAMERS: Final = {"v1": "proxy:version=1", "v2": "proxy:version=2", "auto": "proxy"}
+ServerState: TypeAlias = Literal["starting", "ready", "leaving", "draining"]
 
 
-@dataclass(frozen=True)
-class Balancers:
-    """The load balancers in front of a server.
+class Server:
+    """The result of `serve`: a task for each connection, counted, logged and drained.
+
+    It is an async context manager that drains and closes at its end.
+
+    Args:
+        endpoint: where it listens.
+        service: what to do with each connection.
+        sockets: listening and non-blocking; the server owns them.
+        remove_file: called after it has stopped listening.
 
     Attributes:
-        framer: cuts the header that each of their connections begins with.
-        networks: their addresses. At a Unix socket every peer is one: file permissions decide who opens it.
+        url: where to connect, with the port that the system chose for port 0.
+        addresses: each address it listens on, as text.
+        state: ``"starting"`` until it accepts, ``"ready"``, ``"leaving"`` while it still accepts but is not
+            ready any more, see `leave`, ``"draining"`` once it has stopped listening.
+        admin: the server of its health checks and metrics, if `serve` was asked for one.
+        takes_backlog: at the end, accept the connections already established.
     """
 
-    framer: ReadCondition[Any]
-    networks: tuple[IPv4Network | IPv6Network, ...]
+    takes_backlog = True
 
-    def include(self, address: Any) -> bool:
-        """Tell whether a socket's address is that of a balancer."""
-        if not isinstance(address, tuple):
-            return True
-        host = ip_address(address[0])
-        host = getattr(host, "ipv4_mapped", None) or host  # as a dual-stack socket writes it
-        return any(host in network for network in self.networks)
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        service: Service,
+        sockets: Sequence[socket.socket],
+        remove_file: Callable[[], object] = lambda: None,
+    ) -> None:
+        names = [sock.getsockname() for sock in sockets]
+        self.addresses = tuple(map(format_address, names))
+        if isinstance(endpoint, Tcp):
+            self.url = str(replace(endpoint, port=names[0][1]))
+        elif isinstance(endpoint, Unix):
+            self.url = str(endpoint)
+        else:  # inherited: the sockets tell
+            self.url = f"{'tcp://' if isinstance(names[0], tuple) else 'unix:'}{self.addresses[0]}"
+        self._service = service
+        self._remove_file = remove_file
+        self.state: ServerState = "starting"
+        self.admin: Server | None = None
+        self._manager: ServiceManager | None = None
+        self._ended = asyncio.Event()
+        self._at_end = ExitStack()  # ends timers and signal handlers when it has drained
+        self._at_end.callback(self._ended.set)
+        self._draining: asyncio.Task[None] | None = None
+        self._workers: Workers | None = None
+        if service.workers:
+            from framestream.net.workers import Workers  # noqa: PLC0415
 
-    async def read_header(self, stream: IOStream, timeout: float) -> None:
-        """Read the header, and set the stream's peer to the client that it names, if any.
+            self._workers = Workers(self, endpoint, service, sockets)
+        # Who serves: other processes, or this one.
+        self._crew = self._workers or Connections(self, service, sockets)
+
+    @property
+    def stats(self) -> ServerStats:
+        """A copy of its counters, those of open connections included.
+
+        With workers, the sum of their last reports, at most a fraction of a second old.
+        """
+        return self._crew.stats
+
+    @property
+    def streams(self) -> list[IOStream]:
+        """The open streams of this process."""
+        return list(self._crew.tasks.values())
+
+    @property
+    def most_connections(self) -> float:
+        """The most connections served at once, infinity without `max_connections`."""
+        return self._service.max_connections * max(1, self._service.workers)
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of its workers; empty if it serves from this process."""
+        return [] if self._workers is None else self._workers.pids
+
+    @property
+    def workers_alive(self) -> int:
+        """How many of its workers accept connections; 0 if it serves from this process."""
+        return 0 if self._workers is None else self._workers.alive
+
+    @property
+    def ready(self) -> bool:
+        """True while it serves and welcomes new connections: not while it starts, leaves or drains.
+
+        With workers, one of them must accept.
+        """
+        return self.state == "ready" and (self._workers is None or self.workers_alive > 0)
+
+    @property
+    def closed(self) -> bool:
+        """True once it has stopped listening."""
+        return self.state == "draining"
+
+    async def start(self) -> None:
+        """Begin to accept. `serve` has called it already."""
+        await self._crew.start()
+        self.state = "ready"
+        events.tell("server_opened", server=self)
+
+    async def reload(self) -> None:
+        """Replace every worker process by a fresh one, which imports the code anew; no client is refused.
+
+        Each old one drains once its successor accepts.
 
         Raises:
-            FramingError: the header breaks the rules, is too large, or incomplete.
-            StreamTimeout: it has not arrived completely within `timeout` seconds.
-            StreamClosed: the connection ended before the header began, or broke.
+            TypeError: the server has no workers.
+            WorkerError: a fresh one does not start; the old ones stay.
         """
+        if self._workers is None:
+            raise TypeError("only a server with workers can be reloaded")
+        if self._manager is not None:
+            self._manager.tell_reloading()
         try:
-            # Independent of the stream's policy for its own large frames: there is no second header.
-            header = await stream.read(self.framer, timeout=timeout, on_oversize="raise")
-        except BaseException as error:
-            stream.close()  # nothing to send or to wait for
-            if isinstance(error, StreamTimeout):
-                raise StreamTimeout(f"no whole PROXY header within {timeout:g} s") from error
-            raise
-        stream.proxy_header = header
-        if header.source is not None:
-            transport: Any = stream.transport
-            transport.peer = printable(format_address(header.source))
+            await self._workers.replace_all()
+        finally:
+            if not self.closed:
+                self._tell_manager("READY=1", "serving")
+
+    def leave(self) -> None:
+        """Stop being ready but keep accepting: load balancers turn elsewhere before `aclose` drains."""
+        if self.state in ("starting", "ready"):
+            self.state = "leaving"
+            self._tell_manager("STOPPING=1", "leaving")
+        if self._workers is not None:
+            self._workers.leave()
+
+    def close(self) -> None:
+        """Stop listening, at once; connections stay open until `aclose`. Idempotent."""
+        if not self.closed:
+            if self.state != "leaving":
+                self._tell_manager("STOPPING=1", "draining")
+            self.state = "draining"
+            self._crew.stop_listening(take_backlog=self.takes_backlog)
+            try:
+                self._remove_file()
+            except OSError as error:  # such as privileges that were dropped meanwhile
+                log_line(self.url, logging.WARNING, f"cannot remove the socket's file: {describe_os_error(error)}")
+            events.tell("server_closed", server=self)
+
+    async def aclose(self, *, drain_timeout: float | None = None) -> None:
+        """Stop listening, let connections finish what they have begun, and close those that take too long.
+
+        Connections that wait between frames see the end of the stream at once. Handlers still running after
+        `drain_timeout` seconds (by default that of `serve`) are cancelled. Cancelling this call
+        leaves the draining under way.
+
+        When a handler of this server calls it, it returns as soon as the draining has begun: draining waits
+        for that handler, as for any other.
+        """
+        check_seconds("drain_timeout", drain_timeout, optional=True)
+        draining = self._begin_to_drain(drain_timeout)
+        if asyncio.current_task() not in self._crew.tasks:
+            await asyncio.shield(draining)
+
+    def _begin_to_drain(self, timeout: float | None = None) -> asyncio.Task[None]:
+        self.close()
+        if self._draining is None:
+            self._draining = asyncio.ensure_future(
+                self._end(self._service.drain_timeout if timeout is None else timeout)
+            )
+        return self._draining
+
+    async def _end(self, timeout: float) -> None:
+        with self._at_end:
+            await self._crew.drain(timeout)
+            if self.admin is not None:
+                await self.admin.aclose()
+
+    def close_on(self, *signals: signal.Signals, notice: float = 0) -> None:
+        """Drain and close when the process gets one of these signals, such as ``signal.SIGTERM``.
+
+        Args:
+            signals: the signals. Another one during the notice ends the notice.
+            notice: seconds to `leave` first: not ready any more, and still accepting, until load balancers
+                have noticed.
+
+        Raises:
+            NotImplementedError: the event loop has no signal handlers, as on Windows.
+        """
+        check_seconds("notice", notice)
+        loop = asyncio.get_running_loop()
+        for number in signals:
+            try:
+                loop.add_signal_handler(number, self.begin_to_close, notice)
+            except NotImplementedError as error:
+                what = f"{type(loop).__name__} has no signal handlers; call aclose() instead of close_on()"
+                raise NotImplementedError(what) from error
+            self._at_end.callback(loop.remove_signal_handler, number)
+
+    def begin_to_close(self, notice: float = 0) -> None:
+        """Do what a signal of `close_on` does: `leave` for so many seconds, then drain, without waiting."""
+        if notice and self.ready:
+            self.leave()
+            asyncio.get_running_loop().call_later(notice, self._begin_to_drain)
+        else:
+            self._begin_to_drain()
+
+    def notify_systemd(self) -> bool:
+        """Tell systemd that the service is ready; from now on also that it reloads, stops, and is alive.
+
+        For a unit of ``Type=notify`` or ``notify-reload``. Watchdog messages are sent at half of
+        ``WatchdogSec=``, until the server has drained. If a program has several servers, call it on the last.
+
+        Returns:
+            False: no service manager asks for it (NOTIFY_SOCKET is not set); nothing is done.
+        """
+        manager = ServiceManager()
+        if manager.listens:
+            self._manager = manager
+            self._tell_manager("READY=1", "serving")
+            if manager.watchdog_interval is not None:
+                showing = asyncio.ensure_future(self._show_life(manager, manager.watchdog_interval))
+                self._at_end.callback(showing.cancel)
+        return manager.listens
+
+    def _tell_manager(self, assignment: str, doing: str) -> None:
+        if self._manager is not None:
+            self._manager.tell(assignment, f"STATUS={doing} {self.url}")
+
+    async def _show_life(self, manager: ServiceManager, interval: float) -> None:
+        while True:
+            manager.tell("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    async def serve_forever(self) -> None:
+        """Serve until the server is closed and drained. Cancelling it drains first."""
+        try:
+            await self._ended.wait()
+        finally:
+            await self.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __str__(self) -> str:
+        return self.url
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else counted(self.stats.open, "connection")
+        return f"<Server {self.url}, {state}>"
 
 
-def _balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Balancers | None:
-    """Return the balancers that these options of `serve` describe for an endpoint, if any.
+# The service manager
 
-    Raises:
-        ValueError, TypeError: they are invalid, such as trusted networks with ``"off"``.
-        UnknownFramerError: framestream-proxy is not installed.
+
+class ServiceManager:
+    """The service manager that started this process, if it wants reports.
+
+    Args:
+        environment: has NOTIFY_SOCKET, and WATCHDOG_USEC and WATCHDOG_PID if it wants regular reports.
+
+    Attributes:
+        listens: whether there is one.
+        watchdog_interval: seconds between two reports, half of what it allows; None if it wants none.
     """
-    if protocol == "off" and not trusted:
-        return None
-    check_choice("proxy_protocol", protocol, ("off", *_FRAMERS))
-    if isinstance(trusted, str | bytes) or not isinstance(trusted, Iterable):
-        raise TypeError(f'trusted is {trusted!r}; it must be a list of networks, such as ["10.0.0.0/8"]')
-    networks = tuple(map(_network, trusted))
-    if protocol == "off":
-        raise ValueError('trusted says whose PROXY headers count; pass proxy_protocol="auto" as well')
-    if not networks and isinstance(endpoint, Tcp):
-        what = "every peer could claim to be any client; pass trusted=[...], the balancers' networks"
-        raise ValueError(f"proxy_protocol is {protocol!r} and no network is trusted: {what}")
-    return Balancers(condition_of(_FRAMERS[protocol]), networks)
 
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        path = environment.get("NOTIFY_SOCKET", "")
+        self.listens = path[:1] in ("/", "@")
+        # A name in the abstract namespace is written with @ for its first byte, which is zero.
+        self._address = f"\0{path[1:]}" if path[:1] == "@" else path
+        self.watchdog_interval: float | None = None
+        limit = environment.get("WATCHDOG_USEC", "")
+        is_meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        if self.listens and is_meant and limit.isdecimal() and int(limit):
+            self.watchdog_interval = int(limit) / 2e6
 
-def _network(text: Any) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(str(text))
-    except ValueError as error:
-        raise ValueError(f"trusted has {str(text)!r}, which is not a network: {error}") from error
+    def tell(self, *assignments: str) -> None:
+        """Send assignments such as ``READY=1`` if it listens; log errors. Never waits."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
+                sock.sendto("\n".join(map(printable, assignments)).encode(), self._address)
+        except OSError as error:
+            log.warning("cannot tell the service manager: %s", describe_os_error(error))
+
+    def tell_reloading(self) -> None:
+        """Report that a reload begins; ``READY=1`` ends it."""
+        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")

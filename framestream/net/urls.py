@@ -255,7 +255,6 @@ def takes_url(function: F) -> F:
     """
     before = list(inspect.signature(function).parameters).index("url")
 
-    @wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         try:
             return function(*arguments, **options)  # a coroutine function looks at its arguments now, and runs later
@@ -264,7 +263,10 @@ def takes_url(function: F) -> F:
                 raise  # from inside the function
             raise TypeError(f"{error}{_meant(*arguments[before:], **options)}") from None
 
-    return cast("F", call)
+    async def call_and_wait(*arguments: Any, **options: Any) -> Any:
+        return await call(*arguments, **options)
+
+    return cast("F", wraps(function)(call_and_wait if inspect.iscoroutinefunction(function) else call))
 
 
 def _meant(

@@ -20,17 +20,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from multiprocessing import resource_tracker
+from types import MappingProxyType
 from typing import Any
 
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
 from framestream.framers.combined import Mapped
 from framestream.framers.delimiter import Line
-from framestream.net.server import Server, Service
-from framestream.net.stats import ServerStats
-from framestream.net.streams import open_stream
+from framestream.net.connections import ServerStats, Service, log_line
+from framestream.net.serve import Server
+from framestream.net.sockets import close_all, open_stream
 from framestream.net.urls import Endpoint
 from framestream.stream.stream import IOStream
 
@@ -88,7 +89,7 @@ async def _serve(
     endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], socket_to_parent: socket.socket
 ) -> None:
     control = open_stream(socket_to_parent, framer=_JSON)
-    server = Server(endpoint, service, sockets)
+    server = Server(endpoint, replace(service, workers=0), sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _tell, control, None)  # it asks for a successor
@@ -232,62 +233,72 @@ class Worker:
         self._control.close()
 
 
-class WorkerServer(Server):
-    """A server that serves from several processes; for a service that passes `check_portable`."""
+class Workers:
+    """The processes that serve for a server; for a service that passes `check_portable`.
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    Args:
+        server: what the log is told of.
+        endpoint, service: as for a `Server`.
+        sockets: listening and non-blocking. They are owned from here on, and stay open for fresh workers.
+
+    Attributes:
+        tasks: none: no connection is one of this process.
+    """
+
+    tasks: Mapping[asyncio.Task[None], IOStream] = MappingProxyType({})
+
+    def __init__(self, server: Server, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket]) -> None:
+        self._server = server
+        self._endpoint = endpoint
+        self._service = service
+        self._sockets = sockets
+        self._stats = ServerStats()  # of ended workers
         self._workers: list[Worker] = []
         self._monitors: list[asyncio.Task[None]] = []  # one for each place: replaces the worker there
         self._starting: set[Worker] = set()  # for a reload
         self._retiring: dict[Worker, asyncio.Task[None]] = {}  # replaced workers
 
     @property
-    def worker_pids(self) -> list[int]:
+    def pids(self) -> list[int]:
         """The process ids of the running workers."""
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
     @property
+    def alive(self) -> int:
+        """How many accept connections."""
+        return sum(worker.accepts for worker in self._workers)
+
+    @property
     def stats(self) -> ServerStats:
-        """The sum of the workers' last reports, at most a fraction of a second old."""
-        total = self._stats.with_streams(())  # of ended workers
+        """The sum of their last reports."""
+        total = self._stats.with_streams(())
         for worker in (*self._workers, *self._retiring):
             total.add(worker.stats)
         return total
 
-    @property
-    def open_connections(self) -> int:
-        """How many connections are open in its workers."""
-        return sum(worker.stats.open for worker in (*self._workers, *self._retiring))
-
     def _note_open(self) -> None:
-        self._stats.most_open = max(self._stats.most_open, self.open_connections)
-
-    @property
-    def workers_alive(self) -> int:
-        """How many of its workers accept connections."""
-        return sum(worker.accepts for worker in self._workers)
-
-    @property
-    def ready(self) -> bool:
-        """True while new connections are welcome, and a worker accepts them."""
-        return super().ready and self.workers_alive > 0
+        are_open = sum(worker.stats.open for worker in (*self._workers, *self._retiring))
+        self._stats.most_open = max(self._stats.most_open, are_open)
 
     def leave(self) -> None:
-        """Stop being ready, here and in each worker, but keep accepting."""
-        super().leave()
+        """Have the server of each worker leave."""
         for worker in (*self._workers, *self._starting, *self._retiring):
             worker.leave()
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Start them, and wait until they accept.
+
+        Raises:
+            WorkerError: one does not; then none is left.
+        """
         try:
             while len(self._workers) < self._service.workers:
                 self._workers.append(self._start_worker())
             for worker in self._workers:
                 if not await worker.ready:
-                    raise WorkerError(f"a worker {worker.fate} before it served {self.url}")
+                    raise WorkerError(f"a worker {worker.fate} before it served {self._server.url}")
         except BaseException:
-            await self._drain(0)
+            await self.drain(0)
             raise
         self._monitors = [asyncio.ensure_future(self._monitor(place)) for place in range(self._service.workers)]
 
@@ -317,7 +328,7 @@ class WorkerServer(Server):
             worker = Worker(self._endpoint, self._service, self._sockets, self._note_open)
         except Exception as error:  # no descriptors, memory or processes; or it cannot be sent after all
             raise WorkerError(f"cannot start a worker: {describe_os_error(error)}") from error
-        if self.state == "leaving":
+        if self._server.state == "leaving":
             worker.leave()
         return worker
 
@@ -336,19 +347,14 @@ class WorkerServer(Server):
         task = self._retiring[worker] = asyncio.ensure_future(retire())
         return task
 
-    async def reload(self) -> None:
-        """Replace each worker by a fresh one, which accepts before the old one drains."""
-        if self._manager is not None:
-            self._manager.tell_reloading()
-        try:
-            await self._replace_all()
-        finally:
-            if not self.closed:
-                self._tell_manager("READY=1", "serving")
+    async def replace_all(self) -> None:
+        """Replace each worker by a fresh one, which accepts before the old one drains.
 
-    async def _replace_all(self) -> None:
+        Raises:
+            WorkerError: a fresh one does not start; the old ones stay.
+        """
         for place in range(self._service.workers):
-            if self.closed:
+            if self._server.closed:
                 return
             fresh = self._start_worker()
             self._starting.add(fresh)
@@ -358,7 +364,7 @@ class WorkerServer(Server):
                 self._starting.discard(fresh)
                 self._retire(fresh)
                 raise
-            if self.closed:
+            if self._server.closed:
                 return  # it shuts down with the others
             self._starting.discard(fresh)
             if not ready:
@@ -366,15 +372,19 @@ class WorkerServer(Server):
                 raise WorkerError(f"the new worker {fresh.fate}; the old ones stay")
             await asyncio.shield(self._put(place, fresh))
 
-    def _stop_listening(self) -> None:
-        # The workers keep their sockets until they drain.
+    def stop_listening(self, *, take_backlog: bool = True) -> None:
+        """Close the listening sockets here, and replace no worker any more; each keeps its own until it drains."""
         for monitor in self._monitors:
             monitor.cancel()
-        super()._stop_listening()
+        close_all(self._sockets)
 
-    async def _drain(self, timeout: float) -> None:
+    async def drain(self, timeout: float) -> None:
+        """Have every worker drain and end, and wait until all have."""
         workers = {*self._workers, *self._starting, *self._retiring}
         await asyncio.gather(*(worker.shut_down(timeout) for worker in workers), *self._retiring.values())
+
+    def _log(self, level: int, message: str) -> None:
+        log_line(self._server.url, level, message)
 
 
 def plugins_in_use() -> tuple[str, ...]:

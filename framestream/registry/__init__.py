@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
-from inspect import getdoc
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from framestream.errors import FramestreamError, PluginError, SpecError, blame, printable
-from framestream.framer import ReadCondition
 from framestream.framers import BUILT_IN
-from framestream.registry.grammar import NESTED_OPTIONS, NamedFramer, Option, Spec, Word, parse_spec
 from framestream.registry.manager import PluginManager
+from framestream.registry.names import NamedFramer
 
 if TYPE_CHECKING:
+    from framestream.framer import ReadCondition
     from framestream.registry.plugin import Factory
 
 
@@ -42,8 +40,15 @@ def get_framer(spec: str) -> ReadCondition[Any]:
 
 @lru_cache(maxsize=256)
 def _get_framer(spec: str, generation: int) -> ReadCondition[Any]:
+    if spec in BUILT_IN:
+        # What reads spec strings takes longer to import than a framer that is named alone.
+        with suppress(TypeError, ValueError):  # it needs options
+            factory: Any = plugins.find(spec)[0]
+            return factory()  # type: ignore[no-any-return]  # what is built in makes framers
+    from framestream.registry.specs import make_framer, parse_spec  # noqa: PLC0415
+
     try:
-        return _build(parse_spec(spec))
+        return make_framer(parse_spec(spec), plugins)
     except SpecError as error:
         error.spec = spec
         raise
@@ -71,19 +76,20 @@ def available_framers() -> tuple[FramerInfo, ...]:
     A plugin that does not finish importing within the load limit has failed. A name of the configuration
     has an entry even if it makes no framer; its summary says why.
     """
+    from inspect import getdoc  # noqa: PLC0415 - it takes long to import
+
     plugins.load()
     found = []
     for name in plugins.names():
         # Two plugins claim it, or its plugin breaks when its framer is imported or described.
         with suppress(PluginError), blame("cannot be described"):
-            factory = plugins.factory(name)
+            factory, plugin = plugins.find(name)
             if isinstance(factory, NamedFramer):
-                found.append(FramerInfo(name, factory.source, factory, _summary(factory)))
+                source, summary = factory.source, _summary(factory)
             else:
-                owners = () if name in plugins.built_in else plugins.providers(name)
-                owner = owners[0].distribution if owners else "framestream"
+                source = plugin.distribution if plugin else "framestream"
                 summary = printable((getdoc(factory) or "").partition("\n")[0])
-                found.append(FramerInfo(name, owner, factory, summary))
+            found.append(FramerInfo(name, source, factory, summary))
     return tuple(found)
 
 
@@ -93,58 +99,3 @@ def _summary(named: NamedFramer) -> str:
     except FramestreamError as error:
         return f"{named.text}: broken: {error}"
     return named.text
-
-
-# From a tree to a framer -----------------------------------------------------------------------
-
-
-def _build(spec: Spec) -> ReadCondition[Any]:
-    try:
-        factory = plugins.factory(spec.name)
-    except SpecError as error:
-        error.position = spec.position
-        if spec.position:
-            error.args = (f"{error}; {NESTED_OPTIONS}",)
-        raise
-    if isinstance(factory, NamedFramer):
-        asked = factory.with_options(spec)
-        try:
-            return _build(asked)
-        except SpecError as error:
-            reason = f"{factory.name} = {factory.text!r} in {factory.source}: {error}"
-            raise SpecError(reason, position=spec.position) from error
-    owners = () if spec.name in plugins.built_in else plugins.providers(spec.name.rpartition("/")[2])
-    of_whom = f" of {owners[0].title}" if owners else ""
-    with blame(f"{spec.name!r}{of_whom} makes no framer", plugin=spec.name, ours=(SpecError, PluginError)):
-        framer = _made(factory, spec)
-        if not isinstance(framer, ReadCondition):
-            raise PluginError(f"{spec.name!r}{of_whom} makes {framer!r:.200}, which is not a framer", plugin=spec.name)
-        return framer
-
-
-def _made(factory: Factory, spec: Spec) -> Any:
-    if not (spec.options or spec.framers):
-        # A name alone needs no options, whose module and types take longer to read than all the rest.
-        with suppress(TypeError, ValueError, OverflowError):
-            return factory()
-    from framestream.registry.options import build_framer  # noqa: PLC0415
-
-    return build_framer(factory, spec._replace(framers=tuple(_with_flags(spec.framers))), _build)
-
-
-def _with_flags(framers: Iterable[Spec]) -> list[Spec]:
-    """Return nested framers; pass a bare name that is a flag of the framer before it to that framer."""
-    from framestream.registry.options import flags_of  # noqa: PLC0415 - as above
-
-    found: list[Spec] = []
-    for framer in framers:
-        bare = found and framer == Spec(framer.name, position=framer.position)
-        if bare and framer.name not in plugins.names():
-            before = found[-1]
-            factory = plugins.factory(before.name)
-            if not isinstance(factory, NamedFramer) and framer.name in flags_of(factory):
-                flag = Option(framer.name, Word("yes", framer.position), framer.position)
-                found[-1] = before._replace(options=(*before.options, flag))
-                continue
-        found.append(framer)
-    return found

@@ -6,14 +6,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from framestream._events import EVENTS, Listener, events
 from framestream.errors import PluginError, SpecError, UnknownFramerError, listed
-from framestream.registry.grammar import (
-    NAME,
+from framestream.registry.names import (
+    FIRST_PARTY,
     NamedFramer,
     did_you_mean,
+    is_name,
     named_framer,
     nearest,
     normalised,
@@ -26,30 +27,6 @@ if TYPE_CHECKING:
 
 LOAD_LIMIT = 2.0
 """Seconds a plugin may take to import and register, unless ``FRAMESTREAM_LOAD_LIMIT`` is set."""
-
-FIRST_PARTY: Final = {
-    framer: f"framestream-{plugin}"
-    for plugin, framers in (
-        ("cobs", ("cobs", "cobs-r")),
-        ("erlang", ("ber", "erlang-packet", "fastcgi", "giop", "record-marking", "tpkt")),
-        ("fstrm", ("fstrm",)),
-        ("http", ("http-chunk", "http-chunked", "http-request", "http-response")),
-        ("json", ("json-array", "json-concat", "json-lines", "json-seq")),
-        ("lsp", ("lsp",)),
-        ("marked", ("fix", "nmea", "ubx")),
-        ("mqtt", ("mqtt",)),
-        ("netstring", ("netstring",)),
-        ("protobuf", ("protobuf",)),
-        ("proxy", ("proxy",)),
-        ("records", ("journal-export", "pcapng", "tfrecord", "warc")),
-        ("resp", ("resp",)),
-        ("slip", ("slip",)),
-        ("syslog", ("syslog",)),
-        ("websocket", ("websocket",)),
-    )
-    for framer in framers
-}
-"""The distributions of this project that bring framers, by framer: what to install if one is missing."""
 
 
 class PluginManager:
@@ -175,8 +152,8 @@ class PluginManager:
     def load_config(self, path: str | os.PathLike[str]) -> None:
         """Define every named framer of a TOML file, in its table ``tool.framestream.framers`` or ``framers``.
 
-        Raise `SpecError` naming the entry that is wrong; then none of the file is used. The specs are
-        parsed when a name is asked for.
+        Raise `SpecError` naming the entry that is wrong; then none of the file is used. Whether a spec makes a
+        framer shows when its name is asked for.
         """
         self._define(read_config(path))
 
@@ -199,43 +176,24 @@ class PluginManager:
 
     # Look-ups
 
-    def factory(self, name: str) -> Factory | NamedFramer:
-        """Return the factory of the framer of this name, importing no more than the plugin that declares it.
+    def find(self, name: str) -> tuple[Factory | NamedFramer, Plugin | None]:
+        """Return the factory of the framer of this name, and the plugin that brings it, if one does.
 
-        Raise `UnknownFramerError`, or `PluginError` if its plugin is out of use or two
-        distributions claim the name. ``distribution/name`` settles that.
+        Import no more than the plugin that declares the name. Raise `UnknownFramerError`, or `PluginError` if
+        that plugin is out of use or two distributions claim the name. ``distribution/name`` settles that.
         """
         distribution, _, short = name.rpartition("/")
         if distribution and normalised(distribution) != "framestream":
-            return self._qualified(distribution, short)
+            return self._registered_by(self._plugins_of(distribution, short), name)
         if short in self.built_in:
             module, _, attribute = self.built_in[short].partition(":")
-            factory: Factory = getattr(import_module(module), attribute)
-            return factory
+            return getattr(import_module(module), attribute), None
         if short in self._named:
-            return self._named[short]
-        providers = self.providers(short)
+            return self._named[short], None
+        providers = self._providers(short)
         if len(providers) > 1:
             raise PluginError(_claimed(short, providers))
-        return self._made_by(providers, short)
-
-    def providers(self, name: str) -> list[Plugin]:
-        """Return the plugins in use that declare this name as an entry point, or else have registered it.
-
-        Plugins that the program registered itself come before installed ones.
-        """
-        known = list(self)
-        if self._owners[0] != self.generation:
-            owners: dict[str, list[Plugin]] = {}
-            for plugin in known:
-                for owned in dict.fromkeys((*plugin.names, *plugin.framers)):
-                    owners.setdefault(owned, []).append(plugin)
-            self._owners = self.generation, owners
-        found = self._owners[1].get(name, [])
-        declared = [plugin for plugin in found if name in plugin.names]
-        enabled = [plugin for plugin in declared or found if plugin.state != "disabled"]
-        own = [plugin for plugin in enabled if plugin in self._registered]
-        return own or enabled or declared[:1]
+        return self._registered_by(providers, short)
 
     def names(self) -> tuple[str, ...]:
         """Return every name that can be asked for, as far as is known without importing anything."""
@@ -244,19 +202,19 @@ class PluginManager:
             if plugin.state == "loaded":
                 found.update(plugin.framers)
             elif plugin.state == "installed":
-                found.update(filter(NAME.fullmatch, plugin.names))
+                found.update(filter(is_name, plugin.names))
         return tuple(sorted(found))
 
     def problems(self, plugin: Plugin) -> list[str]:
         """Return the problems of a plugin's names: claimed twice, built in, or not declared."""
         problems = []
         for name in dict.fromkeys((*plugin.names, *plugin.framers)):
-            others = [other for other in self.providers(name) if other is not plugin]
+            others = [other for other in self._providers(name) if other is not plugin]
             if name in self.built_in:
                 problems.append(f"{name!r} is built in; write {plugin.distribution}/{name} for this one")
             elif others:
                 problems.append(_claimed(name, [plugin, *others]))
-            elif not NAME.fullmatch(name):
+            elif not is_name(name):
                 problems.append(f"'{name}' is not a name that a spec string can hold: letters and digits of ASCII")
             elif name not in plugin.names:
                 problems.append(f"{name!r} is not an entry point: it is not found before its plugin is loaded")
@@ -278,23 +236,41 @@ class PluginManager:
         self._named = named
         self._changed()
 
-    def _qualified(self, distribution: str, name: str) -> Factory:
+    def _providers(self, name: str) -> list[Plugin]:
+        """Return the plugins in use that declare this name as an entry point, or else have registered it.
+
+        Plugins that the program registered itself come before installed ones.
+        """
+        known = list(self)
+        if self._owners[0] != self.generation:
+            owners: dict[str, list[Plugin]] = {}
+            for plugin in known:
+                for owned in dict.fromkeys((*plugin.names, *plugin.framers)):
+                    owners.setdefault(owned, []).append(plugin)
+            self._owners = self.generation, owners
+        found = self._owners[1].get(name, [])
+        declared = [plugin for plugin in found if name in plugin.names]
+        enabled = [plugin for plugin in declared or found if plugin.state != "disabled"]
+        own = [plugin for plugin in enabled if plugin in self._registered]
+        return own or enabled or declared[:1]
+
+    def _plugins_of(self, distribution: str, name: str) -> list[Plugin]:
+        """Return the plugins of a distribution; those that declare the name come first."""
         owned = [plugin for plugin in self if normalised(plugin.distribution) == normalised(distribution)]
         if not owned:
             known = {normalised(plugin.distribution) for plugin in self}
             hint = did_you_mean(normalised(distribution), known)
             raise PluginError(f"no plugin of a distribution {distribution!r} is installed{hint}")
-        owned.sort(key=lambda plugin: name not in plugin.names)
-        return self._made_by(owned, f"{distribution}/{name}")
+        return sorted(owned, key=lambda plugin: name not in plugin.names)
 
-    def _made_by(self, plugins: Sequence[Plugin], name: str) -> Factory:
+    def _registered_by(self, plugins: Sequence[Plugin], name: str) -> tuple[Factory, Plugin]:
         """Return what the first of these plugins registered under a name, loading them in this order."""
         short = name.rpartition("/")[2]
         for plugin in plugins:
             self._ready(plugin, f"framer {short!r} is not available: ")
             if short in plugin.framers:
                 try:
-                    return plugin.factory(short)
+                    return plugin.factory(short), plugin
                 except PluginError as error:
                     plugin.fail(str(error), error.__cause__)
                     self._changed()
@@ -313,17 +289,14 @@ class PluginManager:
 
     def _ready(self, plugin: Plugin, prefix: str = "") -> None:
         """Load a plugin; raise PluginError if it is not in use after that."""
-        self._load(plugin)
+        if plugin.state == "installed":
+            plugin.load(_load_limit())
+            self._changed()
         if plugin.state != "loaded":
             state = "is disabled" if plugin.state == "disabled" else plugin.state
             what = f"{state}: {plugin.reason}" if plugin.reason else "is being imported at this moment"
             reason = f"{prefix}plugin {plugin.title} {what}"
             raise PluginError(reason, plugin=plugin.names[0]) from plugin.error
-
-    def _load(self, plugin: Plugin) -> None:
-        if plugin.state == "installed":
-            plugin.load(_load_limit())
-            self._changed()
 
     def _changed(self) -> None:
         """Drop results of earlier plugins, and connect events to the present ones.

@@ -7,8 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module, metadata
-from queue import SimpleQueue
-from threading import TIMEOUT_MAX, Event, RLock, Thread
+from threading import TIMEOUT_MAX, RLock, Thread
 from time import perf_counter
 from traceback import format_exception
 from typing import Any, Literal, TypeAlias
@@ -18,7 +17,7 @@ import pluggy
 from framestream.errors import PluginDefect, blame, printable
 from framestream.framer import ReadCondition
 from framestream.registry import hookspecs
-from framestream.registry.grammar import NAME, did_you_mean, normalised
+from framestream.registry.names import did_you_mean, is_name, normalised
 
 State: TypeAlias = Literal["installed", "loaded", "disabled", "failed"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]
@@ -211,7 +210,7 @@ class Plugin:
                 raise PluginDefect(f"{name} is a coroutine function; hooks are plain functions")
 
     def _register(self, name: Any, factory: Any) -> None:
-        if not isinstance(name, str) or "/" in name or not NAME.fullmatch(name):
+        if not isinstance(name, str) or "/" in name or not is_name(name):
             raise PluginDefect(f"registers {name!a}, which is not a name for a framer")
         name = str.__str__(name)  # a subclass may compare and hash in its own way
         if name in self.framers:
@@ -230,51 +229,25 @@ def _is_framer_class(found: object) -> bool:
 
 
 def load_each(plugins: Iterable[Plugin], limit: float) -> None:
-    """Import plugins and let them register, in a thread; one that does not end in time has failed.
+    """Import plugins and let them register, each in a thread; one that does not end in time has failed.
 
-    That one keeps the thread, because nothing can end what it waits for; the others get another one.
+    That one keeps its thread, because nothing can end what it waits for.
     """
-    loader: _Loader | None = None
     for plugin in plugins:
         if not plugin.is_loadable:
             continue
-        loader = loader or _Loader(limit)
-        if not loader.load(plugin):
+        thread = Thread(target=_load_aside, args=(plugin, limit), name=f"load {plugin.title}", daemon=True)
+        thread.start()
+        thread.join(min(limit, TIMEOUT_MAX))
+        if thread.is_alive():
             plugin.fail(f"does not finish loading, limit {limit:g} s")
-            loader = None
-    if loader is not None:
-        loader.end()
 
 
-class _Loader:
-    """A thread that loads one plugin after the other."""
-
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._todo: SimpleQueue[tuple[Plugin, Event] | None] = SimpleQueue()
-        Thread(target=self._run, name="load framestream plugins", daemon=True).start()
-
-    def load(self, plugin: Plugin) -> bool:
-        """Load a plugin; False if that takes too long: the thread then ends after it, if ever."""
-        done = Event()
-        self._todo.put((plugin, done))
-        if done.wait(min(self._limit, TIMEOUT_MAX)):
-            return True
-        self.end()
-        return False
-
-    def end(self) -> None:
-        """Let the thread end."""
-        self._todo.put(None)
-
-    def _run(self) -> None:
-        while (task := self._todo.get()) is not None:
-            plugin, done = task
-            try:
-                plugin.load(self._limit)
-            except BaseException as error:  # noqa: BLE001 - of this plugin; the thread has others to load
-                plugin.fail(f"raised {type(error).__name__} while loading", error)
-            done.set()
+def _load_aside(plugin: Plugin, limit: float) -> None:
+    try:
+        plugin.load(limit)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the plugin raised it: this thread is its own
+        plugin.fail(f"raised {type(error).__name__} while loading", error)
 
 
 def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:

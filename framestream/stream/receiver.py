@@ -66,10 +66,7 @@ class State(Enum):
     ENDED = "nothing more will arrive"
 
 
-# As names of the module: Python code looks a member up in its class.
-PAUSED: Final = State.PAUSED
-FLOWING: Final = State.FLOWING
-ENDED: Final = State.ENDED
+PAUSED, FLOWING, ENDED = State  # as names of the module: Python code looks a member up in its class
 
 
 class EndKind(Enum):
@@ -235,7 +232,10 @@ class Receiver:
             self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
         elif self.decoder.borrow(self._kept.view[:nbytes]):
             self._kept.borrower = self.decoder
-        self._in_bulk = nbytes >= READ_AHEAD and self.state is FLOWING
+        if nbytes >= READ_AHEAD or not self._inline:
+            self._in_bulk = nbytes >= READ_AHEAD and self.state is FLOWING
+        elif self._in_bulk:
+            self._turn = 0  # that was the rest of what is there: no further receive without a pass of the loop
         if self._timer is not None:
             self._timer.note_arrival()
         self._missing -= nbytes
@@ -268,11 +268,8 @@ class Receiver:
 
     def check_free(self) -> None:
         """Let a read begin, or raise `StreamBusy`."""
-        reader = self.reader
-        if reader is not None:
-            if not reader.given_up:
-                raise StreamBusy(reader.busy)
-            self.release()
+        if self.reader is not None:
+            raise StreamBusy(self.reader.busy)
         if self.state is PAUSED and 0 < self.decoder.held < self._read_ahead:
             self._resume()
         elif self.state is ENDED:
@@ -334,7 +331,7 @@ class Receiver:
             if missing > self._room and (missing > 1 or not read.to_end):
                 raise self._overflow(decoder.buffered + missing)
         if self.state is PAUSED or self._in_bulk:
-            if self._turn > 0 and self._receive_inline():
+            if self._turn > 0 and not decoder.tired and self._receive_inline():
                 self._turn -= 1
                 return True
             if self.state is PAUSED:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from framestream.testing.contract import ConformanceError
+    from framestream.testing.cost import SpeedReport, compare_speed
     from framestream.testing.driver import Event, Transcript, transcript
     from framestream.testing.fuzz import FuzzReport, fuzz_framer
     from framestream.testing.kit import Check, Report, check_framer, conformance_checks
     from framestream.testing.memory import Wire, memory_stream_pair
     from framestream.testing.pytest_plugin import FramerTests
-    from framestream.testing.speed import SpeedReport, compare_speed
     from framestream.testing.suite import chunkings
 
 _MODULES = {
     "contract": ("ConformanceError",),
-    "speed": ("SpeedReport", "compare_speed"),
+    "cost": ("SpeedReport", "compare_speed"),
     "driver": ("Event", "Transcript", "transcript"),
     "fuzz": ("FuzzReport", "fuzz_framer"),
     "kit": ("Check", "Report", "check_framer", "conformance_checks"),

@@ -7,17 +7,17 @@ neither can hide a fault of the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from random import Random
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from framestream.decoder import END, FRAME_END, NEED_DATA, FrameDecoder, OnOversize
+from framestream.decoder import FRAME_END, FrameDecoder, OnOversize
 from framestream.errors import FrameTooLarge, FramingError, IncompleteFrame, PayloadError
 from framestream.framer import NeedMore, ReadCondition, Window
 from framestream.framers.answers import decoder_of
-from framestream.iterate import feed
+from framestream.iterate import answers
 from framestream.testing.contract import ConformanceError, ask, describe_error, is_padding
 
 By: TypeAlias = Literal["frame", "place", "batch", "part", "mixed"]
@@ -187,44 +187,42 @@ def transcript(
     events: list[Event] = []
     parts: list[bytes] = []  # of the frame that is passed on in parts
     in_parts = False
-    place, way = 0, str(by)
-    said: Any = None
-    while said is not END:
+    place, way = 0, by
+
+    def ask() -> Any:
+        nonlocal in_parts, way
         if by == "mixed":
             way = "part" if in_parts else draw(("frame", "place", "batch", "part"))
+        if way == "part":
+            in_parts = True
+            return decoder.next_part(framer)
+        take = decoder.next_batch if way == "batch" else decoder.next_frame
+        return take(framer, max_size=max_size)
+
+    is_over = False
+    while not is_over:
         try:
-            if way == "part":
-                in_parts = True
-                said = decoder.next_part(framer)
-            elif way == "batch":
-                said = decoder.next_batch(framer, max_size=max_size)
-            else:
-                said = decoder.next_frame(framer, max_size=max_size)
+            for said in answers(decoder, ask, source):
+                if way == "batch":
+                    events += [Event("frame", frame) for frame in said]
+                elif way != "part":
+                    events.append(Event("frame", said, decoder.offset if way == "place" else None))
+                elif said is FRAME_END:
+                    events.append(Event("payload", b"".join(parts), decoder.offset))
+                    in_parts, parts = False, []
+                else:
+                    parts.append(said)
+                    continue
+                # Of frames without bytes one is enough: they would never end.
+                if framer.can_be_empty:
+                    before, place = place, decoder.offset
+                    if place == before:
+                        break
+            events.append(Event("end"))
+            is_over, in_parts = True, False
         except (FramingError, PayloadError) as error:
             events.append(error_event(error))
-            if isinstance(error, PayloadError) or getattr(error, "recoverable", False):
-                continue
-            break
-        if said is NEED_DATA:
-            feed(decoder, next(source, END))
-            continue
-        if way != "part":
-            at = decoder.offset if way == "place" else None
-            frames = [] if said is END else said if way == "batch" else [said]
-            events += [Event("frame", frame, at) for frame in frames]
-        elif isinstance(said, bytes):
-            parts.append(said)
-            continue
-        else:
-            if said is FRAME_END:
-                events.append(Event("payload", b"".join(parts), decoder.offset))
-            in_parts, parts = False, []
-        # Of frames without bytes one is enough: they would never end.
-        if framer.can_be_empty and said is not END:
-            before, place = place, decoder.offset
-            said = END if place == before else said
-    if said is END:
-        events.append(Event("end"))
+            is_over = isinstance(error, FramingError) and not getattr(error, "recoverable", False)
     for chunk in source:  # the remaining chunks are left over
         decoder.receive_data(chunk)
     return Transcript(events, discards, None if in_parts else decoder.leftover)
@@ -256,6 +254,14 @@ def difference(expected: Transcript | Reading, got: Transcript) -> tuple[str, st
     if None not in (expected.leftover, got.leftover) and expected.leftover != got.leftover:
         return f"left over: {expected.leftover!r}", f"left over: {got.leftover!r}"
     return None
+
+
+def hold_alike(
+    expected: Transcript | Reading, got: Transcript, defect: str, chunks: Sequence[bytes], *, hint: str = ""
+) -> None:
+    """Raise a `ConformanceError` for these chunks unless two readings of the same bytes agree."""
+    if unlike := difference(expected, got):
+        raise ConformanceError(defect, chunks=chunks, expected=unlike[0], got=unlike[1], hint=hint)
 
 
 def _events_of(reading: Reading, like: list[Event]) -> Iterator[Event]:

@@ -17,8 +17,8 @@ from framestream import testing
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
     from framestream.stream.stream import IOStream
+    from framestream.testing.cost import SpeedReport
     from framestream.testing.kit import Check
-    from framestream.testing.speed import SpeedReport
     from framestream.testing.suite import Examples, Malformed, SlowFrame, Suite
 
 _SPEEDS = pytest.StashKey[list[str]]()

@@ -1,63 +1,17 @@
-"""Streams over sockets, under TLS if asked for, and TLS contexts."""
+"""TLS contexts from files, and the platform's defaults."""
 
 from __future__ import annotations
 
 import functools
 import os
-import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from framestream.errors import AddressError, describe_os_error
-from framestream.stream.stream import IOStream
-from framestream.transport import Transport, transport_over
-from framestream.transport.descriptor import check_is_stream
+from framestream.errors import describe_os_error
 
 Path: TypeAlias = "str | os.PathLike[str]"
-
-HANDSHAKE_TIMEOUT = 10.0
-"""Seconds a peer has by default for the TLS handshake."""
-
-
-def open_stream(source: socket.socket | Transport, peer: str = "", **options: Any) -> IOStream:
-    """Return a stream; `connect` and `serve` open all theirs here. If it fails, the source is closed.
-
-    Args:
-        source: a connected socket, or a transport. The stream owns it from here on.
-        peer: the address of a socket's peer; if left out, the system is asked, which forgets it when the peer
-            is gone.
-        options: see `StreamOptions`; also `framer` and `send_framer`.
-    """
-    try:
-        transport = transport_over(source, peer=peer) if isinstance(source, socket.socket) else source
-        return IOStream(transport, **options)
-    except BaseException:
-        source.close()
-        raise
-
-
-def inherited_socket(descriptor: int, *, listening: bool) -> socket.socket:
-    """Return the stream socket of a descriptor inherited by this process.
-
-    Raises:
-        AddressError: it is not a socket, or one for the other purpose. It stays open.
-    """
-    url = f"fd:{descriptor}"
-    try:
-        sock = socket.socket(fileno=descriptor)
-    except OSError as error:
-        raise AddressError(f"descriptor {descriptor} is not a socket: {error.strerror}", url=url) from error
-    try:
-        check_is_stream(sock)
-        if bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) is not listening:
-            what = "does not listen" if listening else "listens: pass it to serve"
-            raise ValueError(f"it is a socket that {what}")
-    except ValueError as error:
-        sock.detach()
-        raise AddressError(f"descriptor {descriptor}: {error}", url=url) from error
-    return sock
 
 
 def client_tls(

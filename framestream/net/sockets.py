@@ -1,4 +1,4 @@
-"""Listening sockets, opened from a URL, inherited, or handed over by the service manager; and accepting."""
+"""Sockets: opened to listen, inherited, or handed over by the service manager; accepting; and streams over them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from framestream.errors import AddressError, describe_os_error
-from framestream.net.streams import inherited_socket, retold
+from framestream.net.tls import retold
 from framestream.net.urls import Activated, Descriptors, Endpoint, Tcp, Unix
+from framestream.stream.stream import IOStream
+from framestream.transport import Transport, transport_over
+from framestream.transport.descriptor import check_is_stream
+
+Address: TypeAlias = tuple[int, Any]
+"""An address family, and an address as the socket module spells it."""
 
 FIRST_ACTIVATED: Final = 3
 """The first descriptor of socket activation (SD_LISTEN_FDS_START in sd_listen_fds(3))."""
@@ -26,6 +32,17 @@ _MOST_DIGITS: Final = 7
 _PORT_TRIES: Final = 20
 # A machine without IPv6 still resolves names to its addresses; one address that works is enough.
 _ABSENT: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+async def resolve(host: str, port: int, flags: int = 0) -> list[Address]:
+    """Return the addresses of a TCP port, each once; every local one if no host is named.
+
+    Raises:
+        socket.gaierror: there is no such host.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)
+    return list(dict.fromkeys((family, place) for family, _, _, _, place in found))
 
 
 async def listen(endpoint: Endpoint, *, backlog: int, reuse_port: bool) -> list[socket.socket]:
@@ -52,6 +69,23 @@ async def listen(endpoint: Endpoint, *, backlog: int, reuse_port: bool) -> list[
     raise AddressError(f"cannot listen on {endpoint}", url=str(endpoint))
 
 
+def open_stream(source: socket.socket | Transport, peer: str = "", **options: Any) -> IOStream:
+    """Return a stream; `connect` and `serve` open all theirs here. If it fails, the source is closed.
+
+    Args:
+        source: a connected socket, or a transport. The stream owns it from here on.
+        peer: the address of a socket's peer; if left out, the system is asked, which forgets it when the peer
+            is gone.
+        options: see `StreamOptions`; also `framer` and `send_framer`.
+    """
+    try:
+        transport = transport_over(source, peer=peer) if isinstance(source, socket.socket) else source
+        return IOStream(transport, **options)
+    except BaseException:
+        source.close()
+        raise
+
+
 def close_all(sockets: Sequence[socket.socket]) -> None:
     """Close every socket."""
     for sock in sockets:
@@ -64,28 +98,25 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
 async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[socket.socket]:
     if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
         raise AddressError(f"{endpoint} cannot be shared: this system has no SO_REUSEPORT", url=str(endpoint))
-    found = await asyncio.get_running_loop().getaddrinfo(
-        endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    places: list[tuple[int, Any]] = list(dict.fromkeys((place[0], place[4]) for place in found))
+    addresses = await resolve(endpoint.host, endpoint.port, socket.AI_PASSIVE)
     tries = _PORT_TRIES if endpoint.port == 0 else 1
     while True:
         tries -= 1
         try:
-            return _bind_all(places, endpoint.port, backlog, reuse_port)
+            return _bind_all(addresses, endpoint.port, backlog, reuse_port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not tries:
                 raise
 
 
-def _bind_all(places: list[tuple[int, Any]], port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:
+def _bind_all(addresses: list[Address], port: int, backlog: int, reuse_port: bool) -> list[socket.socket]:
     bound: list[socket.socket] = []
     absent = None
     with ExitStack() as unless_bound:
-        for family, (host, _, *rest) in places:
-            address: Any = (host, bound[0].getsockname()[1] if bound else port, *rest)
+        for family, (host, _, *rest) in addresses:
+            place: Any = (host, bound[0].getsockname()[1] if bound else port, *rest)
             try:
-                sock = socket.create_server(address, family=family, backlog=backlog, reuse_port=reuse_port)
+                sock = socket.create_server(place, family=family, backlog=backlog, reuse_port=reuse_port)
             except OSError as error:
                 if error.errno not in _ABSENT:
                     raise
@@ -144,6 +175,28 @@ def file_remover(endpoint: Endpoint) -> Callable[[], None]:
 
 
 # Inherited sockets
+
+
+def inherited_socket(descriptor: int, *, listening: bool) -> socket.socket:
+    """Return the stream socket of a descriptor inherited by this process.
+
+    Raises:
+        AddressError: it is not a socket, or one for the other purpose. It stays open.
+    """
+    url = f"fd:{descriptor}"
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise AddressError(f"descriptor {descriptor} is not a socket: {error.strerror}", url=url) from error
+    try:
+        check_is_stream(sock)
+        if bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) is not listening:
+            what = "does not listen" if listening else "listens: pass it to serve"
+            raise ValueError(f"it is a socket that {what}")
+    except ValueError as error:
+        sock.detach()
+        raise AddressError(f"descriptor {descriptor}: {error}", url=url) from error
+    return sock
 
 
 def _adopt(descriptor: int) -> socket.socket:

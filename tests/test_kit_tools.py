@@ -1,13 +1,40 @@
-"""Transcripts: what a decoder says about a stream, and the first thing in which two of them differ."""
+"""What the kit offers besides its checks: chunkings, transcripts of a decoder, and comparisons of speed."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import faulty_framers as faulty
 import pytest
 
-from framestream import Exactly, Line, UntilClose
-from framestream.testing import Event, Transcript, transcript
+from framestream import Delimiter, Exactly, FramingError, Line, Msgpack, ReadCondition, UntilClose
+from framestream.testing import ConformanceError, Event, Transcript, chunkings, compare_speed, transcript
 from framestream.testing.driver import difference
+
+
+def test_chunkings_join_to_the_data_and_of_long_data_only_some_are_cut_in_two() -> None:
+    for size in (0, 1, 2, 5, 200):
+        data = bytes(range(size))
+        ways = list(chunkings(data))
+        assert ways[0] == [data]
+        assert all(b"".join(chunks) == data for chunks in ways)
+    ways = list(chunkings(b"abc"))
+    assert [b"ab", b"c"] in ways
+    assert [b"a", b"b", b"c"] in ways
+    assert any(b"" in chunks for chunks in ways)
+    cuts = [len(chunks[0]) for chunks in chunkings(bytes(5000), random=0, empty=False) if len(chunks) == 2]
+    assert len(cuts) <= 64
+    assert {1, 2, 4998, 4999} <= set(cuts)
+
+
+def test_chunks_are_described_by_their_sizes() -> None:
+    ways = {"all in one chunk": [b"ab"], "one byte at a time": [b"a", b"b"], "2 chunks of 1 + 3 bytes": [b"a", b"bcd"]}
+    for text, chunks in ways.items():
+        assert str(ConformanceError("", chunks=chunks)).endswith(f"chunks:   {text}")
+
+
+# Transcripts
+
 
 CHUNKS = [b"on", b"e\ntwo", b"\n\xff\nthr"]
 LINE = Line(last=False)
@@ -64,3 +91,36 @@ def test_what_is_missing_skipped_or_of_another_class_is_a_difference() -> None:
         assert difference(Transcript([Event("frame", 1)], [], b""), Transcript([Event("frame", other)], [], b""))
     errors = [Transcript([Event("frame", ValueError(text))], [], b"") for text in ("one", "other")]
     assert difference(errors[0], errors[1]) is None
+
+
+# Speed
+
+
+class TakesTwo(Exactly):
+    """Takes two frames for one where a second one follows."""
+
+    def find(self, window: Any) -> Any:
+        return super().find(window) if len(window.data) == 2 else (window.start, window.start + 4, window.start + 4)
+
+
+def test_a_framer_stands_beside_length_prefix_and_line_on_frames_of_the_same_sizes() -> None:
+    report = compare_speed(Delimiter(b";"), b"abc;de;" * 4, rounds=2)
+    assert list(report.speeds) == ["delimiter:;", "length-prefix", "line:encoding=none"]
+    assert (3.5, 0) == (report.size, report.frames % 8)
+    own, reference, _ = report.speeds.values()
+    assert report.ratios == (own[0] / reference[0], own[1] / reference[1])
+    assert min(own) > 0
+
+
+@pytest.mark.parametrize(
+    ("framer", "stream"), [(Delimiter(b"\n"), b""), (UntilClose(), b"abc"), (TakesTwo(2), b"ab")], ids=str
+)
+def test_a_stream_must_have_frames_and_bear_repetition(framer: ReadCondition[Any], stream: bytes) -> None:
+    with pytest.raises(ValueError, match="it cannot be repeated"):
+        compare_speed(framer, stream)
+
+
+@pytest.mark.parametrize(("framer", "stream"), [(Msgpack(), b"\xc1"), (Delimiter(b"\n"), b"a\nb")], ids=str)
+def test_a_stream_that_cannot_be_read_says_why(framer: ReadCondition[Any], stream: bytes) -> None:
+    with pytest.raises(FramingError):
+        compare_speed(framer, stream)

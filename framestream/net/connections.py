@@ -1,0 +1,564 @@
+"""The connections of one process: accepted while there is room, answered by a handler, counted, and drained."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import textwrap
+import traceback
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from operator import add
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from framestream._events import events
+from framestream.errors import (
+    BufferFull,
+    FramestreamError,
+    FrameTooLarge,
+    FramingError,
+    IncompleteFrame,
+    PayloadError,
+    StreamClosed,
+    StreamTimeout,
+    check_choice,
+    counted,
+    describe_error,
+    describe_os_error,
+    listed,
+    printable,
+)
+from framestream.framer import ReadCondition
+from framestream.iterate import condition_of
+from framestream.net.sockets import Acceptor, open_stream
+from framestream.net.urls import Endpoint, Tcp
+from framestream.stream.stream import IOStream, StreamStats
+from framestream.transport.base import is_reset
+from framestream.transport.descriptor import format_address
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+    from framestream.net.serve import Server
+
+log = logging.getLogger("framestream.server")
+
+FIRST_BYTE_TIMEOUT = 0.5
+"""Seconds for the first byte of a connection accepted just before a drain: its client could not
+know, and its request is probably on the way."""
+
+FLUSH_TIMEOUT = 2.0
+"""Seconds to send the output of a handler that failed: often the peer is the cause."""
+
+TELL_AGAIN = 60.0
+"""Seconds between two log records that accepting fails, or that untrusted peers connect: both happen
+far more often."""
+
+LINGER = 2.0
+"""Seconds for a client that is still sending to notice that its handler has ended."""
+
+CANCEL_TIMEOUT = 5.0
+"""Seconds a cancelled handler has to clean up before its connection is closed."""
+
+LAG_INTERVAL = 0.25
+"""Seconds between two measurements of how late the event loop is."""
+
+# If a handler starts TLS itself, the TLS engine tells what is wrong with the peer's.
+_LOST_PEER: Final = (StreamClosed, StreamTimeout, ssl.SSLError)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a server does with each connection; the same in every process that shares the work."""
+
+    handler: Callable[[Any], Any]
+    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
+    handshake_timeout: float
+    truncation_is_end: bool
+    max_connections: float
+    drain_timeout: float
+    workers: int
+    balancers: Balancers | None
+    measures_lag: bool
+    stream_options: dict[str, Any]
+
+
+# Load balancers
+
+# Without framestream-proxy there is no such framer, and the error says what to install.
+_FRAMERS: Final = {"v1": "proxy:version=1", "v2": "proxy:version=2", "auto": "proxy"}
+
+
+@dataclass(frozen=True)
+class Balancers:
+    """The load balancers in front of a server.
+
+    Attributes:
+        framer: cuts the header that each of their connections begins with.
+        networks: their addresses. At a Unix socket every peer is one: file permissions decide who opens it.
+    """
+
+    framer: ReadCondition[Any]
+    networks: tuple[IPv4Network | IPv6Network, ...]
+
+    def include(self, address: Any) -> bool:
+        """Tell whether a socket's address is that of a balancer."""
+        if not isinstance(address, tuple):
+            return True
+        from ipaddress import ip_address  # noqa: PLC0415  # few servers need it, and it takes 1.5 ms
+
+        host = ip_address(address[0])
+        host = getattr(host, "ipv4_mapped", None) or host  # as a dual-stack socket writes it
+        return any(host in network for network in self.networks)
+
+    async def read_header(self, stream: IOStream, timeout: float) -> None:
+        """Read the header, and set the stream's peer to the client that it names, if any.
+
+        Raises:
+            FramingError: the header breaks the rules, is too large, or incomplete.
+            StreamTimeout: it has not arrived completely within `timeout` seconds.
+            StreamClosed: the connection ended before the header began, or broke.
+        """
+        try:
+            # Independent of the stream's policy for its own large frames: there is no second header.
+            header = await stream.read(self.framer, timeout=timeout, on_oversize="raise")
+        except BaseException as error:
+            stream.close()  # nothing to send or to wait for
+            if isinstance(error, StreamTimeout):
+                raise StreamTimeout(f"no whole PROXY header within {timeout:g} s") from error
+            raise
+        stream.proxy_header = header
+        if header.source is not None:
+            transport: Any = stream.transport
+            transport.peer = printable(format_address(header.source))
+
+
+def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Balancers | None:
+    """Return the balancers that these options of `serve` describe for an endpoint, if any.
+
+    Raises:
+        ValueError, TypeError: they are invalid, such as trusted networks with ``"off"``.
+        UnknownFramerError: framestream-proxy is not installed.
+    """
+    if protocol == "off" and not trusted:
+        return None
+    check_choice("proxy_protocol", protocol, ("off", *_FRAMERS))
+    if isinstance(trusted, str | bytes) or not isinstance(trusted, Iterable):
+        raise TypeError(f'trusted is {trusted!r}; it must be a list of networks, such as ["10.0.0.0/8"]')
+    networks = tuple(map(_network, trusted))
+    if protocol == "off":
+        raise ValueError('trusted says whose PROXY headers count; pass proxy_protocol="auto" as well')
+    if not networks and isinstance(endpoint, Tcp):
+        what = "every peer could claim to be any client; pass trusted=[...], the balancers' networks"
+        raise ValueError(f"proxy_protocol is {protocol!r} and no network is trusted: {what}")
+    return Balancers(condition_of(_FRAMERS[protocol]), networks)
+
+
+def _network(text: Any) -> IPv4Network | IPv6Network:
+    from ipaddress import ip_network  # noqa: PLC0415  # as above
+
+    try:
+        return ip_network(str(text))
+    except ValueError as error:
+        raise ValueError(f"trusted has {str(text)!r}, which is not a network: {error}") from error
+
+
+# Counting
+
+BOUNDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0, 3600.0)
+"""Seconds: the upper bounds of a histogram's buckets; the last bucket has none."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """A histogram of durations, to which others are added.
+
+    Attributes:
+        counts: for each of `BOUNDS`, how many took at most so long and longer than the one before; then how
+            many took longer than the last.
+        sum: of all durations, in seconds.
+    """
+
+    counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
+    sum: float = 0.0
+
+    @classmethod
+    def of(cls, seconds: float) -> Self:
+        """Return the histogram of one duration."""
+        place = bisect_left(BOUNDS, seconds)
+        return cls(tuple(int(i == place) for i in range(len(BOUNDS) + 1)), seconds)
+
+    def __add__(self, other: Histogram) -> Histogram:
+        return Histogram(tuple(map(add, self.counts, other.counts)), self.sum + other.sum)
+
+
+@dataclass
+class ServerStats:
+    """Counters of one server since it began to listen, its workers included.
+
+    Attributes:
+        accepted: connections accepted.
+        open: open connections.
+        most_open: the most that were open at once; with workers, the most that their reports added up to.
+        refused: connections closed at once because they came from no trusted load balancer.
+        handshake_failures: connections lost to a TLS handshake that failed or took too long.
+        peer_failures: connections ended by the peer: broken framing, a reset, a time limit...
+        lost: ...those of them that were reset, or closed inside a frame or an answer...
+        timeouts: ...and those that passed a limit of time.
+        handler_failures: connections whose handler raised any other exception, or could not be started.
+        cut: connections whose handler was cancelled, as when the time to drain was over.
+        accept_failures: how often accepting failed for lack of descriptors or memory.
+        bytes_received, bytes_sent: over all connections.
+        frames_received, frames_sent: over all connections; a PROXY header is a frame.
+        oversize: frames above the limit.
+        payload_errors: frames that could not be decoded.
+        broken: connections on which nothing more could be read, because of their framing.
+        bytes_unread, bytes_unsent: received and not read yet, written and not sent yet, on open
+            connections.
+        handler_seconds: durations of the closed connections.
+        loop_lag: how late the event loop was, measured four times a second; only with `admin`.
+        worker_restarts: workers that were replaced because they died or were told to terminate.
+    """
+
+    accepted: int = 0
+    open: int = 0
+    most_open: int = 0
+    refused: int = 0
+    handshake_failures: int = 0
+    peer_failures: int = 0
+    lost: int = 0
+    timeouts: int = 0
+    handler_failures: int = 0
+    cut: int = 0
+    accept_failures: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    frames_received: int = 0
+    frames_sent: int = 0
+    oversize: int = 0
+    payload_errors: int = 0
+    broken: int = 0
+    bytes_unread: int = 0
+    bytes_unsent: int = 0
+    handler_seconds: Histogram = field(default_factory=Histogram)
+    loop_lag: Histogram = field(default_factory=Histogram)
+    worker_restarts: int = 0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild the value from `dataclasses.asdict`, perhaps of another process."""
+        histograms = {name: Histogram(**values[name]) for name in ("handler_seconds", "loop_lag")}
+        return cls(**{**values, **histograms})
+
+    def add(self, other: ServerStats | StreamStats) -> None:
+        """Add the counters of another server, or those of a stream that a server has, too."""
+        # What each server has had at the most was hardly at the same time.
+        most_open = max(self.most_open, getattr(other, "most_open", 0))
+        for name in vars(other).keys() & vars(self).keys():
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.most_open = most_open
+
+    def with_streams(self, streams: Iterable[IOStream]) -> ServerStats:
+        """Return a copy with the counters of open streams added."""
+        total = ServerStats()
+        total.add(self)
+        for stream in streams:
+            total.add(stream.stats)
+            total.bytes_unread += stream.buffered
+            total.bytes_unsent += stream.sender.size
+        return total
+
+
+# Serving
+
+
+class Connections:
+    """The connections that a server accepts in this process, each in a task of its own.
+
+    Args:
+        server: what handlers, plugins and the log are told of.
+        service: what to do with each connection.
+        sockets: listening and non-blocking; they are owned from here on.
+
+    Attributes:
+        tasks: those of open connections, with their streams.
+    """
+
+    def __init__(self, server: Server, service: Service, sockets: Sequence[socket.socket]) -> None:
+        self._server = server
+        self._service = service
+        self._stats = ServerStats()
+        self.tasks: dict[asyncio.Task[None], IOStream] = {}
+        self._at_end = ExitStack()
+        self._told_until: dict[str, float] = {}  # for what happens far more often than is worth a line
+        self._acceptor = Acceptor(
+            sockets,
+            on_connection=self._accepted,
+            on_failure=self._accept_failed,
+            room=lambda: service.max_connections - len(self.tasks),
+        )
+
+    @property
+    def stats(self) -> ServerStats:
+        """A copy of the counters, those of open connections included."""
+        return self._stats.with_streams(self.tasks.values())
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        service = self._service
+        self._tls = service.tls() if callable(service.tls) else service.tls
+        self._acceptor.notify()
+        if service.measures_lag:
+            self._at_end.callback(asyncio.ensure_future(self._measure_lag()).cancel)
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_INTERVAL
+            await asyncio.sleep(LAG_INTERVAL)
+            self._stats.loop_lag += Histogram.of(max(0.0, loop.time() - due))
+
+    def stop_listening(self, *, take_backlog: bool = True) -> None:
+        """Close the listening sockets; see `Acceptor.close`."""
+        self._acceptor.close(take_backlog=take_backlog)
+
+    async def drain(self, timeout: float) -> None:
+        """Let every connection finish what it has begun, for at most `timeout` seconds; then cancel.
+
+        A connection that waits between two frames ends at once: its handler sees the end of the stream.
+        A new connection that has sent nothing yet has a moment to send its first byte or finish its TLS
+        handshake. Bytes from a load balancer before that do not count.
+        """
+        with self._at_end:
+            self._end_inputs(timeout)
+            if self.tasks:
+                await asyncio.wait(self.tasks, timeout=timeout)
+            for task in [task for task in self.tasks if task.done()]:
+                self._end_connection(task)  # it was cancelled before it had begun
+            if self.tasks:
+                await self._cut()
+
+    def _end_inputs(self, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        for stream in self.tasks.values():
+            if _has_spoken(stream):
+                stream.end_input()
+            else:
+                loop.call_later(min(FIRST_BYTE_TIMEOUT, timeout), stream.end_input)
+
+    async def _cut(self) -> None:
+        cut = counted(len(self.tasks), "connection")
+        self._log(logging.WARNING, f"the time to drain is over, cutting {cut}")
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.wait(self.tasks, timeout=CANCEL_TIMEOUT)
+        for stream in list(self.tasks.values()):
+            self._log(logging.ERROR, "handler keeps running although it was cancelled", stream)
+            stream.close()
+
+    # One connection
+
+    def _accepted(self, connection: socket.socket, address: Any) -> None:
+        stats = self._stats
+        stats.accepted += 1
+        peer = printable(format_address(address))  # a client chooses the name of its own Unix socket
+        if (balancers := self._service.balancers) is not None and not balancers.include(address):
+            connection.close()
+            self._refused(peer, balancers)
+            return
+        try:
+            stream = open_stream(connection, peer, **self._service.stream_options)
+        except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
+            self._failed(error, peer)
+            return
+        stream.server = self._server
+        stats.open += 1
+        stats.most_open = max(stats.open, stats.most_open)
+        # One name for all tasks: a name for each would cost an idle connection 64 bytes.
+        name = "connection of a framestream server"
+        self.tasks[asyncio.get_running_loop().create_task(self._converse(stream), name=name)] = stream
+
+    def _end_connection(self, task: asyncio.Task[None]) -> None:
+        stream = self.tasks.pop(task)
+        stream.close()
+        self._stats.open -= 1
+        self._stats.add(stream.stats)
+        self._acceptor.notify()
+
+    async def _converse(self, stream: IOStream) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        started = task.get_loop().time()
+        try:
+            if self._service.balancers is not None:
+                await self._service.balancers.read_header(stream, self._service.handshake_timeout)
+            if self._tls is None or await self._shake_hands(stream, self._tls):
+                await self._answer(stream)
+                await stream.aclose(linger=LINGER)
+        except asyncio.CancelledError as error:
+            if task.cancelling():
+                self._stats.cut += 1
+                self._log(logging.DEBUG, "handler cancelled", stream)
+            else:  # caused by the handler, such as awaiting a future that was cancelled
+                await self._end_failed(stream, error)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  # one connection never costs the server
+            await self._end_failed(stream, error)
+        finally:
+            self._stats.handler_seconds += Histogram.of(task.get_loop().time() - started)
+            # Not in a callback of the task, which would cost an idle connection 128 bytes.
+            self._end_connection(task)
+
+    async def _shake_hands(self, stream: IOStream, context: ssl.SSLContext) -> bool:
+        service = self._service
+        try:
+            await stream.start_tls(
+                context,
+                server_side=True,
+                leftover="refuse" if service.balancers is None else "keep",  # it may come with the header
+                timeout=service.handshake_timeout,
+                truncation_is_end=service.truncation_is_end,
+            )
+        except (OSError, FramestreamError, asyncio.CancelledError) as error:
+            is_ours = isinstance(error, asyncio.CancelledError)
+            reason = "the server closes" if is_ours else describe_os_error(error)
+            self._stats.handshake_failures += 1
+            self._log(logging.INFO, f"TLS handshake failed: {reason}", stream)
+            return False
+        return True
+
+    def _answer(self, stream: IOStream) -> Awaitable[Any]:
+        service = self._service
+        answer = service.handler(stream)
+        if not isawaitable(answer):
+            return self._callbacks_ended(stream)
+        # A client may end its half and wait for the answer.
+        stream.half_open = service.stream_options.get("half_open")
+        return answer
+
+    async def _callbacks_ended(self, stream: IOStream) -> None:
+        """Wait for the end of a stream whose handler left callbacks; raise the error that ended it."""
+        await stream.wait_closed()
+        if stream.error is not None:
+            raise stream.error
+
+    # Failures
+
+    async def _end_failed(self, stream: IOStream, error: BaseException) -> None:
+        self._failed(error, stream.peer, stream)
+        with suppress(asyncio.CancelledError):
+            await stream.aclose(FLUSH_TIMEOUT, linger=LINGER)
+
+    def _failed(self, error: BaseException, peer: str, stream: IOStream | None = None) -> None:
+        stats, cause = self._stats, error
+        while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
+            cause = cause.exceptions[0]  # as a task group raises it
+        words, kind = describe_error(cause), type(cause).__name__
+        # A handler may use other streams, too: their failures are the handler's.
+        is_ours = stream is None or failed_at(stream, cause)
+        is_gone = stream is None or stream.closed()
+        if is_ours and isinstance(cause, FramingError | PayloadError | BufferFull):
+            stats.peer_failures += 1
+            name = getattr(cause, "framer", "")
+            framer = f" [{name}]" if name else ""
+            what = f"connection ended by what the peer sent: {words}{framer}"
+            self._log(logging.WARNING, what, stream, peer)
+        elif (is_ours and isinstance(cause, _LOST_PEER)) or (is_gone and is_reset(cause)):
+            how = getattr(cause, "real_error", cause)
+            if stream is not None and self._is_check(stream) and (how is None or is_reset(how)):
+                self._log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
+                return
+            stats.peer_failures += 1
+            is_late = isinstance(how, StreamTimeout)
+            stats.timeouts += is_late
+            stats.lost += not is_late
+            self._log(logging.INFO, f"connection ended: {words}", stream, peer)
+        else:
+            stats.handler_failures += 1
+            what = kind if words == kind else f"{kind}: {words}"
+            self._log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
+            events.tell("server_failed", server=self._server, error=error)
+
+    def _is_check(self, stream: IOStream) -> bool:
+        """Tell whether a load balancer only checked that the server accepts; many do all the time."""
+        unused = stream.closed() and not _has_spoken(stream) and not stream.stats.bytes_sent
+        return unused and self._service.balancers is not None
+
+    def _refused(self, peer: str, balancers: Balancers) -> None:
+        self._stats.refused += 1
+        level = logging.WARNING if self._is_news("refused") else logging.DEBUG
+        trusted = listed([str(network) for network in balancers.networks])
+        what = f"connection refused: it comes from none of the trusted networks ({trusted or 'there are none'})"
+        self._log(level, what, peer=peer)
+
+    def _accept_failed(self, error: OSError) -> None:
+        self._stats.accept_failures += 1
+        if self._is_news("accept failed"):
+            self._log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
+            events.tell("server_failed", server=self._server, error=error)
+
+    def _is_news(self, what: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        is_news = now >= self._told_until.get(what, now)
+        if is_news:
+            self._told_until[what] = now + TELL_AGAIN
+        return is_news
+
+    def _log(
+        self, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
+    ) -> None:
+        log_line(self._server.url, level, message, stream, peer, **options)
+
+
+def log_line(
+    url: str, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
+) -> None:
+    """Log a line about a server, or about one of its connections."""
+    extra: dict[str, Any] = {"server": url}
+    if stream is not None:
+        extra["connection"], peer = stream.id, stream.peer
+    if peer is not None:
+        extra["peer"] = peer
+    who = url if peer is None else peer or "unknown peer"
+    log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
+
+
+def failed_at(stream: IOStream, error: BaseException) -> bool:
+    """Tell whether an error of a stream can be this one's: then this stream knows it."""
+    stats, end = stream.receiver.decoder.stats, stream.receiver.end
+    if isinstance(error, FramingError | PayloadError) and error.offset is None:
+        return True  # the handler's own verdict on the peer's data
+    if isinstance(error, PayloadError):
+        return stats.payload_errors > 0
+    if isinstance(error, FrameTooLarge):
+        return stats.oversize > 0
+    if isinstance(error, BufferFull):
+        return stream.error is error  # it read too much; one of a write leaves the stream open
+    if isinstance(error, FramingError) and not isinstance(error, IncompleteFrame):
+        return stats.broken > 0 or stream.error is error
+    if isinstance(error, StreamTimeout):
+        return error.peer in ("", stream.peer)
+    cause = getattr(error, "real_error", None)
+    return stream.closed() or (end is not None and cause in (None, end.error))
+
+
+def _has_spoken(stream: IOStream) -> bool:
+    """Tell whether the client has sent anything; bytes from a load balancer before that do not count."""
+    return stream.stats.bytes_received > getattr(stream.proxy_header, "size", 0)
+
+
+def _show_traceback(record: logging.LogRecord) -> bool:
+    """Print tracebacks so that a peer's words in them can neither reach a terminal nor forge lines."""
+    if record.exc_info:
+        text = "".join(traceback.format_exception(*record.exc_info))
+        record.exc_text = textwrap.indent(printable(text.rstrip(), keep="\n"), "  ")
+    return True
+
+
+log.addFilter(_show_traceback)

@@ -1,0 +1,172 @@
+"""Names of framers: their form, their likeliest spelling, and names that a user gives to spec strings::
+
+[tool.framestream.framers]
+acme = "length-prefix:size=2,offset=4,adjust=-6,max=1MiB"
+acme-or-lines = "first-of(acme, line)"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from framestream.errors import SpecError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from framestream.registry.specs import Spec
+
+# Patterns are compiled on first use, and what few programs need is imported where it is used: every program
+# that asks for a framer by name imports this module.
+_NAME: Final = r"(?a)[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?"
+_OURS: Final = r"(?m)^\s*\[tool\.framestream\b"
+
+TABLE: Final = "tool.framestream.framers"
+
+FIRST_PARTY: Final = {
+    framer: f"framestream-{plugin}"
+    for plugin, framers in (
+        ("cobs", ("cobs", "cobs-r")),
+        ("erlang", ("ber", "erlang-packet", "fastcgi", "giop", "record-marking", "tpkt")),
+        ("fstrm", ("fstrm",)),
+        ("http", ("http-chunk", "http-chunked", "http-request", "http-response")),
+        ("json", ("json-array", "json-concat", "json-lines", "json-seq")),
+        ("lsp", ("lsp",)),
+        ("marked", ("fix", "nmea", "ubx")),
+        ("mqtt", ("mqtt",)),
+        ("netstring", ("netstring",)),
+        ("protobuf", ("protobuf",)),
+        ("proxy", ("proxy",)),
+        ("records", ("journal-export", "pcapng", "tfrecord", "warc")),
+        ("resp", ("resp",)),
+        ("slip", ("slip",)),
+        ("syslog", ("syslog",)),
+        ("websocket", ("websocket",)),
+    )
+    for framer in framers
+}
+"""The distributions of this project that bring framers, by framer: what to install if one is missing."""
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text is a framer's name, or one qualified by its distribution (``acme-netstring/netstring``).
+
+    ASCII only: letters of other alphabets can imitate a trusted name.
+    """
+    return re.fullmatch(_NAME, text) is not None
+
+
+def normalised(distribution: str) -> str:
+    """Return a distribution's name as package indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def nearest(word: str, among: Iterable[str]) -> str | None:
+    """Return the likeliest spelling of a mistyped word, or None."""
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    close = get_close_matches(word, list(among), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def did_you_mean(word: str, among: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the likeliest spelling, or nothing."""
+    close = nearest(word, among)
+    return f"; did you mean {close!r}?" if close else ""
+
+
+class NamedFramer(NamedTuple):
+    """A spec string with a name.
+
+    Attributes:
+        name: the name.
+        text: the spec string it stands for.
+        source: where the name was given, for messages.
+        spec: the string's tree.
+    """
+
+    name: str
+    text: str
+    source: str
+    spec: Spec
+
+    def with_options(self, asked: Spec) -> Spec:
+        """Return the tree with the options given to the name instead of its own."""
+        for option in asked.options:
+            if option.key is None:
+                reason = f"{self.name} stands for {self.text!r}: write its options as key=value"
+                raise SpecError(reason, position=option.position)
+        if asked.framers:
+            reason = f"{self.name} stands for {self.text!r}: it takes no framers"
+            raise SpecError(reason, position=asked.position)
+        given = {option.key for option in asked.options}
+        kept = tuple(option for option in self.spec.options if option.key not in given)
+        return self.spec._replace(options=(*kept, *asked.options))
+
+
+def named_framer(name: str, text: Any, source: str) -> NamedFramer:
+    """Return a named framer; raise `SpecError` if the name or the string is malformed."""
+    from framestream.registry.specs import parse_spec  # noqa: PLC0415
+
+    if "/" in name or not is_name(name):
+        raise SpecError(f"{source}: {name!r} is not a name for a framer")
+    if not isinstance(text, str):
+        raise SpecError(f"{source}: {name} is {text!r}; it must be a spec string")
+    try:
+        return NamedFramer(name, text, source, parse_spec(text))
+    except SpecError as error:
+        raise SpecError(f"{source}: {name}: {error}", spec=text, position=error.position) from error
+
+
+def refuse_cycles(named: Mapping[str, NamedFramer]) -> None:
+    """Raise `SpecError` if a name refers to itself, directly or through others."""
+    from graphlib import CycleError, TopologicalSorter  # noqa: PLC0415
+
+    try:
+        TopologicalSorter({name: named.keys() & framer.spec.names() for name, framer in named.items()}).prepare()
+    except CycleError as error:
+        circle = error.args[1][::-1]
+        raise SpecError(f"{named[circle[0]].source}: {' -> '.join(circle)} is a circle") from None
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
+    """Return the named framers of a TOML file: its table ``tool.framestream.framers``, or else ``framers``.
+
+    Raise `SpecError` naming the file and the entry that is wrong, or if there is no such table;
+    `OSError` if it cannot be read.
+    """
+    from tomllib import load  # noqa: PLC0415
+
+    place = os.fspath(path)
+    try:
+        with open(place, "rb") as file:
+            document = load(file)
+    except ValueError as error:
+        raise SpecError(f"{place}: {error}") from error
+    tool = document.get("tool")
+    own = tool.get("framestream") if isinstance(tool, Mapping) else None
+    title, tables = ("framers", document) if own is None else (TABLE, own)
+    tables = tables if isinstance(tables, Mapping) else {}
+    table = tables.get("framers")
+    if not isinstance(table, Mapping):
+        close = nearest("framers", tables.keys() - {"framers"})
+        meant = f"; is [{title.removesuffix('framers')}{close}] meant to be it?" if close else ""
+        raise SpecError(f"{place}: it has no table [{title}]{meant}")
+    if others := tables.keys() - {"framers"} if own else ():
+        raise SpecError(f"{place}: [tool.framestream] holds framers and nothing else, not {min(others)!r}")
+    return {name: named_framer(name, text, place) for name, text in table.items()}
+
+
+def find_config(start: Path) -> Path | None:
+    """Return the nearest pyproject.toml with named framers: in this directory or above it."""
+    for directory in (start, *start.parents):
+        path = directory / "pyproject.toml"
+        try:
+            if re.search(_OURS, path.read_text("utf-8")):
+                return path
+        except (OSError, UnicodeError):
+            continue
+    return None
