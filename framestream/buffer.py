@@ -265,8 +265,10 @@ class ReceiveBuffer:
         return self.view is not None and self.pos == len(self.head) and not self._chunks
 
     def look(self, start: int, stop: int) -> bytes:
-        """Return a copy of the borrowed bytes from `start` to `stop`: `peek` when all are borrowed."""
+        """Return a copy of the bytes from `start` to `stop`, when all are borrowed: `pos` is 0 then."""
         assert self.view is not None
+        if self.pos:
+            self._replace_head(b"")
         return bytes(self.view[start:stop])
 
     def settle(self) -> None:
