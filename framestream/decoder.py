@@ -177,7 +177,7 @@ class DecoderStats:
 
     Attributes:
         received: bytes given to `receive_data`.
-        frames: frames delivered, those streamed in parts included.
+        frames: frames delivered, those streamed in parts and those that could not be decoded included.
         oversize: frames above the limit, under any policy.
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
@@ -1394,7 +1394,7 @@ class FrameDecoder:
         buffer = self._buffer
         return DecoderStats(
             received=buffer.end - self._first,
-            frames=self._cut - self._bad - len(self.ahead),
+            frames=self._cut - len(self.ahead),
             oversize=self._oversized,
             discarded=self._discarded,
             payload_errors=self._bad,
