@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from cutting import cut, error, told
+from cutting import cut, error, told, wire
 from framer_examples import LINE, SNIFF, Netstring, Never
 from sample_conditions import Spaced
 
 from framestream.decoder import NEED_DATA, FrameDecoder
 from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
-from framestream.framer import ReadCondition, Window
+from framestream.framer import Framer, ReadCondition, Window
 from framestream.framers.amounts import Exactly
 from framestream.framers.choice import FirstOf, When
 from framestream.framers.combined import HeaderThenBody, Mapped, Nested, Sequence
@@ -161,6 +161,14 @@ def test_batches_are_cut_as_long_as_the_choice_is_easy() -> None:
 def test_the_limit_is_the_largest_of_the_alternatives_if_all_have_one() -> None:
     assert FirstOf(Delimiter(b"\n", max_size=5), Delimiter(b";", max_size=7)).max_size == 7
     assert FirstOf(Delimiter(b"\n", max_size=5), Delimiter(b";")).max_size is None
+
+
+def test_what_reads_another_framing_than_it_writes_may_be_the_last_alternative() -> None:
+    class Asks(Never, Framer[bytes]):
+        def encode(self, frame: bytes) -> bytes:
+            return b"?" + frame
+
+    assert wire(FirstOf(When(b"$", LINE), Asks()), b"a") == b"?a"
 
 
 def test_the_choice_costs_the_same_for_any_number_of_guards() -> None:
