@@ -21,7 +21,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import isfinite
+from sys import float_info
 from typing import Any, Final, TypeGuard, TypeVar
 
 E = TypeVar("E", bound=BaseException)
@@ -496,8 +496,8 @@ def _check_amount(name: str, value: object, unit: str, optional: bool) -> None:
 
 
 def _is_finite(value: object) -> TypeGuard[int | float]:
-    # Infinity is refused as well: not every loop can wait for it.
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    # Infinity is refused as well, and a whole number too large for a float: not every loop can wait for it.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= float_info.max
 
 
 def _check_absent(name: str, value: object, allowed: str, optional: bool) -> None:

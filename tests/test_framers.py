@@ -36,6 +36,7 @@ from framestream.framers import (
     Exactly,
     FirstOf,
     FixedLength,
+    Interned,
     LengthPrefix,
     Line,
     Msgpack,
@@ -43,7 +44,6 @@ from framestream.framers import (
     UntilClose,
     When,
 )
-from framestream.framers.values import Interned
 from framestream.testing import chunkings, conformance_checks
 from framestream.testing.driver import read_whole
 from framestream.testing.splits import check_exact, find_start

@@ -132,7 +132,7 @@ async def test_what_is_no_condition_is_told_with_what_was_meant_and_nothing_is_d
         assert 0 == stream.stats.bytes_sent
 
 
-NO_TIMES = [float("nan"), float("inf"), -1, "3", True]
+NO_TIMES = [float("nan"), float("inf"), 10**400, -1, "3", True]
 # fmt: off
 TIMED = [
     ("timeout", lambda stream, value: stream.read(LINE, timeout=value)),

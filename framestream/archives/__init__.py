@@ -9,15 +9,13 @@ A frame belongs to the split in which it begins, and the frames of all splits, i
 `framestream.iter_frames` gives for the whole file: the same values, offsets and error.
 """
 
-from framestream.archives.archive import Archive, make_index
-from framestream.archives.compressed import Compressed
-from framestream.archives.index import Index
-from framestream.archives.plan import divide, open_source, open_sources, plan
+from framestream.archives.archive import Archive, Repaired, append, make_index, repair, write
+from framestream.archives.files import Compressed, open_source, open_sources
+from framestream.archives.index import Index, Marks
 from framestream.archives.rows import Columns, Row, exact, rows
 from framestream.archives.source import InMemory, LocalFile, RemoteFile, Source
-from framestream.archives.split import Marks, OnError, Reader, Record, Split
+from framestream.archives.split import OnError, Reader, Record, Split, divide, plan
 from framestream.archives.stitch import Chain, Process, Stitched, process, stitch, walk
-from framestream.archives.write import Repaired, append, repair, write
 from framestream.errors import ArchiveError
 
 __all__ = [

@@ -7,20 +7,51 @@ frames up to it.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate, chain, pairwise
 from typing import Any, Final
 
 from framestream.archives.source import INDEX, Source
-from framestream.archives.split import Marks
 from framestream.errors import ArchiveError, counted, describe_error
 from framestream.framer import ReadCondition
+
+BETWEEN_MARKS: Final = 1 << 16  # at most, about
+"""How many bytes there are at least from one mark to the next."""
 
 _FORMAT: Final = 1
 _ENDS: Final = 1 << 16  # bytes at either end that the checksum covers
 _LEAST: Final = 1 << 24  # bytes that an index may always have; else an eighth of its file
 _AGAIN: Final = "make it again with `framestream index`"
+
+
+@dataclass
+class Marks:
+    """Some of the places where a frame ends, in order, and the number of frames up to each of them.
+
+    Counts begin at the first frame of the reader.
+    """
+
+    offsets: array[int] = field(default_factory=partial(array, "Q"))
+    counts: array[int] = field(default_factory=partial(array, "Q"))
+
+    def add(self, offset: int, count: int) -> None:
+        """Add a place, unless it is within 32 KiB of the last one: batches end just before each 64 KiB."""
+        if not self.offsets or offset >= self.offsets[-1] + BETWEEN_MARKS // 2:
+            self.offsets.append(offset)
+            self.counts.append(count)
+
+    def extend(self, other: Marks, count: int) -> None:
+        """Add the places of another reader, after the first `count` frames."""
+        self.offsets += other.offsets
+        self.counts += array("Q", [count + more for more in other.counts])
+
+    def since(self, offset: int) -> Marks:
+        """Return the places from an offset on."""
+        rest = bisect_left(self.offsets, offset)
+        return Marks(self.offsets[rest:], self.counts[rest:])
 
 
 @dataclass(frozen=True)
@@ -48,8 +79,8 @@ class Index:
     @classmethod
     def of(cls, source: Source, condition: ReadCondition[Any], count: int, marks: Marks) -> Index:
         """Make the index of a file from the results of reading it."""
-        spec, version, ends = str(condition), str(source.version), checksum_of_ends(source.stored)
-        return cls(spec, source.size, version, ends, count, marks, getattr(source, "places", ()))
+        spec, version, ends = str(condition), str(source.version), _checksum_of_ends(source.stored)
+        return cls(spec, source.size, version, ends, count, marks, source.places)
 
     @classmethod
     def beside(cls, source: Source, condition: ReadCondition[Any]) -> Index | None:
@@ -58,20 +89,22 @@ class Index:
         Raises:
             ArchiveError: it is damaged, or belongs to another state of the file, or to another framing.
         """
-        url = source.url + INDEX
         index = cls.load(source)
         if index is None:
             return None
-        spec, version = str(condition), str(source.version)
-        for reason, is_other in (
-            (f"it is of the framing {index.spec}, not {spec}", index.spec != spec),
-            (f"the file had {counted(index.size, 'byte')}, and has {source.size}", index.size != source.size),
-            (f"the file was changed ({index.version} then, {version} now)", index.version != version),
-            ("the file begins or ends otherwise", index.ends != checksum_of_ends(source.stored)),
-        ):
-            if is_other:
-                raise ArchiveError(f"the index is stale: {reason}; {_AGAIN}", url=url)
+        is_other = index.spec != (spec := str(condition))
+        reason = f"it is of the framing {index.spec}, not {spec}" if is_other else index.staleness(source)
+        if reason:
+            raise ArchiveError(f"the index is stale: {reason}; {_AGAIN}", url=source.url + INDEX)
         return index
+
+    def staleness(self, source: Source) -> str:
+        """Return how a file differs from the one that this is the index of, or "" if it does not."""
+        if self.size != source.size:
+            return f"the file had {counted(self.size, 'byte')}, and has {source.size}"
+        if self.version != str(source.version):
+            return f"the file was changed ({self.version} then, {source.version} now)"
+        return "" if self.ends == _checksum_of_ends(source.stored) else "the file begins or ends otherwise"
 
     @classmethod
     def load(cls, source: Source) -> Index | None:
@@ -80,12 +113,12 @@ class Index:
         Raises:
             ArchiveError: it is damaged, or much too large.
         """
-        data = source.read_beside(INDEX, source.stored.size // 8 + _LEAST)
+        data = source.stored.read_beside(INDEX, source.stored.size // 8 + _LEAST)
         return None if data is None else cls._loads(data, source.url + INDEX)
 
     def save(self, source: Source) -> str:
         """Write it next to its file, completely or not at all; return where."""
-        source.write_beside(INDEX, self._dumps())
+        source.stored.write_beside(INDEX, self._dumps())
         return source.url + INDEX
 
     def _dumps(self) -> bytes:
@@ -139,7 +172,7 @@ class Index:
             raise ValueError("its places are not in order")
 
 
-def checksum_of_ends(source: Source) -> bytes:
+def _checksum_of_ends(source: Source) -> bytes:
     """Return the checksum of a file's first and last 64 KiB."""
     import hashlib  # noqa: PLC0415 - splitting does not need it, and it loads OpenSSL
 

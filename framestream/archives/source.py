@@ -31,11 +31,14 @@ class Source(ABC):
         url: where it is, for messages.
         size: number of bytes.
         version: differs after a change: the time of modification, or an ETag.
+        places: where reading can begin, if it cannot begin anywhere, since the file is compressed: the offset
+            in the file, and in its contents; at most one for each MiB.
     """
 
     url: str
     size: int
     version: Any
+    places: tuple[tuple[int, int], ...] = ()
 
     @abstractmethod
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
@@ -49,10 +52,6 @@ class Source(ABC):
     def stored(self) -> Source:
         """The file as it is stored: the compressed one, if this is its contents; else itself."""
         return self
-
-    def snapped(self, borders: list[int]) -> list[int]:
-        """Return the borders at which reading can begin without reading the bytes before them."""
-        return borders
 
     def read_beside(self, suffix: str, most: int) -> bytes | None:
         """Return the file whose name has one suffix more, or None if there is none.

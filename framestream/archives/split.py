@@ -1,21 +1,24 @@
 """Splits: the parts of framed files, each read by one process. A frame belongs to the split it begins in.
 
-`Reader` reads one: from its first frame to the last that begins before its end, however far that one extends.
-The middle of a file often does not show where the first frame of a split begins:
-`framestream.archives.stitch` finds out.
+`plan` divides files without reading them. `Reader` reads a split: from its first frame to the last that begins
+before its end, however far that one extends. The middle of a file often does not show where the first frame of
+a split begins: `framestream.archives.stitch` finds out.
 """
 
 from __future__ import annotations
 
-from array import array
+import logging
+import os
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property, partial
-from itertools import chain, repeat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, pairwise, repeat
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
+from framestream.archives.files import open_sources
 from framestream.archives.guess import find_start
+from framestream.archives.index import BETWEEN_MARKS, Index, Marks
 from framestream.archives.source import Source
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, End, FrameDecoder, OnOversize
 from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError, check_choice
@@ -26,9 +29,9 @@ OnError: TypeAlias = Literal["raise", "skip", "column"]
 BadFrame: TypeAlias = "PayloadError | FrameTooLarge"
 
 ON_ERROR: Final[tuple[str, ...]] = get_args(OnError)
+_SIZE: Final = 1 << 26
 
-BETWEEN_MARKS: Final = 1 << 16  # at most, about
-"""How many bytes there are at least from one mark to the next."""
+logger = logging.getLogger("framestream.archives")
 
 
 class Record(NamedTuple):
@@ -118,31 +121,82 @@ class Split:
         return Columns.of([self], schema, on_error=on_error).table(self)
 
 
-@dataclass
-class Marks:
-    """Some of the places where a frame ends, in order, and the number of frames up to each of them.
+def plan(
+    urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    framer: ReadCondition[Any] | str,
+    *,
+    parts: int | None = None,
+    size: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
+) -> list[Split]:
+    """Divide files into splits of about the same size, without reading them.
 
-    Counts begin at the first frame of the reader.
+    A compressed file is divided where decompression can begin. To find these places and its size, all of
+    it is decompressed once, unless it has an index. A single compressed stream becomes one split.
+
+    If the framer cannot find a frame in the middle of a file, but the file has an index, the splits begin
+    where the index says.
+
+    Args:
+        urls: paths, globs, or URLs that fsspec opens; all of them, in this order.
+        framer: cuts them: a read condition, or the name or spec string of one.
+        parts: number of splits for all files together; each file has at least one.
+        size: size of a split instead, in bytes; at most 64 MiB by default.
+        storage_options: the options with which fsspec opens the files.
+        max_frame_size: limit on a frame's payload in bytes, for conditions without their own.
+
+    Raises:
+        ArchiveError: a file does not exist, or its index is stale.
+        SpecError: the spec string describes no framer.
     """
+    if parts is not None and size is not None:
+        raise ValueError("give parts or size, not both")
+    for option, value in (("parts", parts), ("size", size)):
+        if value is not None and value < 1:
+            raise ValueError(f"{option} is {value}; it must be at least 1")
+    condition = condition_of(framer)
+    sources = open_sources(urls, storage_options)
+    if parts is not None:
+        size = -(-sum(source.size for source in sources) // parts)
+    splits: list[Split] = []
+    for source in sources:
+        index = None if condition.synchronises == "exact" else Index.beside(source, condition)
+        splits += divide(source, framer, size or _even(source.size), max_frame_size=max_frame_size, index=index)
+    return splits
 
-    offsets: array[int] = field(default_factory=partial(array, "Q"))
-    counts: array[int] = field(default_factory=partial(array, "Q"))
 
-    def add(self, offset: int, count: int) -> None:
-        """Add a place, unless it is within 32 KiB of the last one: batches end just before each 64 KiB."""
-        if not self.offsets or offset >= self.offsets[-1] + BETWEEN_MARKS // 2:
-            self.offsets.append(offset)
-            self.counts.append(count)
+def _even(size: int) -> int:
+    """Return a size of splits with which 2 or 4 processes end at the same time."""
+    count = -(-size // _SIZE)
+    return -(-size // (-(-count // 4) * 4)) if count > 4 else _SIZE
 
-    def extend(self, other: Marks, count: int) -> None:
-        """Add the places of another reader, after the first `count` frames."""
-        self.offsets += other.offsets
-        self.counts += array("Q", [count + more for more in other.counts])
 
-    def since(self, offset: int) -> Marks:
-        """Return the places from an offset on."""
-        rest = bisect_left(self.offsets, offset)
-        return Marks(self.offsets[rest:], self.counts[rest:])
+def divide(
+    source: Source,
+    framer: ReadCondition[Any] | str,
+    size: int,
+    *,
+    max_frame_size: int = DEFAULT_MAX_FRAME_SIZE,
+    index: Index | None = None,
+) -> Iterator[Split]:
+    """Yield the splits of one file, none much larger than `size` bytes; one for an empty file."""
+    count = max(-(-source.size // max(size, 1)), 1)
+    borders = [source.size * i // count for i in range(count + 1)]
+    if source.places:
+        borders = _snapped(borders, [*(place for _, place in source.places), source.size])
+        if count > 1 == len(source.places):
+            logger.warning("%s is one compressed stream, which cannot be divided: it is one split", source.url)
+    if index is not None:
+        borders = _snapped(borders, [0, *index.marks.offsets, source.size])
+    for start, stop in pairwise(borders if len(borders) > 1 else [0, 0]):
+        first = None if index is None else start
+        yield Split(source, framer, start, stop, first, max_frame_size)
+
+
+def _snapped(borders: list[int], places: Sequence[int]) -> list[int]:
+    """Return the first of the places at each border or after it."""
+    return sorted({places[bisect_left(places, border)] for border in borders})
 
 
 class Reader:

@@ -28,7 +28,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from framestream.archives.split import Marks, Reader, Split
+from framestream.archives.index import Marks
+from framestream.archives.split import Reader, Split
 from framestream.errors import FramingError, WorkerError
 
 R = TypeVar("R")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from framestream.errors import EncodeError, check_count, counted
 from framestream.framer import Framer, NeedMore, ReadCondition, Span, Window, bytes_of
-from framestream.framers.values import Interned
+from framestream.framers import Interned
 
 # For a frame of known size, every limit of at least that size means the same. The decoder cuts no batch
 # larger than the limit, so small frames get one that leaves room for a batch.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, AnyStr, Literal, TypedDict, Ty
 
 from framestream.errors import EncodeError, check_choice, check_count, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
-from framestream.framers.values import Interned, looks_like
+from framestream.framers import Interned, looks_like
 
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ from framestream.errors import (
     counted,
 )
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
+from framestream.framers import Interned, looks_like
 from framestream.framers.answers import reason_of
-from framestream.framers.values import Interned, looks_like
 
 ByteOrder = Literal["big", "little", "native"]
 Endian = Literal["big", "little"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, U
 
 from framestream.errors import EncodeError, check_choice, check_count, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
+from framestream.framers import Interned
 from framestream.framers.regex_pattern import MOST_STEPS, Analysis, analyse
-from framestream.framers.values import Interned
 
 T = TypeVar("T")
 

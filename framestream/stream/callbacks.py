@@ -154,16 +154,21 @@ class CallbackRead(PendingRead):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, it ends this read
-            if isinstance(error, Respite) or (self.future is None and stream.skips(error)):
-                self.poll_soon()  # a flood of bad frames must leave other tasks a turn
-            else:
-                self.fail(stream.explain(error, keep=self.future is None))
+            self.go_on_after(error)
             return
         if answer is END:
             self.fail(stream.ended())
         elif answer is not NEED_DATA:
             stream.receiver.release()
             self.deliver(answer)
+
+    def go_on_after(self, error: BaseException) -> None:
+        """End the read, unless the error costs only its own frame."""
+        stream = self.stream
+        if isinstance(error, Respite) or (self.future is None and stream.skips(error)):
+            self.poll_soon()  # a flood of bad frames must leave other tasks a turn
+        else:
+            self.fail(stream.explain(error, keep=self.future is None))
 
     def poll_soon(self) -> None:
         """Ask the decoder in the next pass of the loop, after the callbacks already scheduled."""
@@ -245,27 +250,25 @@ class StreamingRead(CallbackRead):
             receiver.decoder.skip_frame()
 
 
-class FrameHandler(PendingRead):
+class FrameHandler(CallbackRead):
     """Call a function with every frame, directly from the loop's wake-up: without a task switch.
 
     It stops by itself while the stream has more to send than its high-water mark.
     """
 
-    __slots__ = ("_callback", "_callbacks", "_context", "_due", "_paused")
+    __slots__ = ("_context", "_due", "_paused")
 
     def __init__(self, stream: IOStream, condition: ReadCondition[Any], callback: Callable[[Any], object]) -> None:
-        super().__init__(stream, condition)
         check_function("callback", callback)
-        self._callback = callback
-        self._callbacks = stream.callbacks
+        super().__init__(stream, condition, None, callback)
         self._context = copy_context()
         self._paused = False
         self._due = False  # a later pass delivers: the next one, or the one in which there is room
 
-    def start(self) -> None:
+    def start(self, timeouts: ReadTimeouts | None = None) -> None:
         """Take over the stream's reading, from the next pass of the loop on."""
         self.stream.receiver.claim(self, None)
-        self._soon()
+        self.poll_soon()
 
     def pause(self) -> None:
         """Deliver no more frames until `resume`; undelivered ones stay in the stream."""
@@ -275,7 +278,7 @@ class FrameHandler(PendingRead):
         """Deliver frames again, from the next pass of the loop on."""
         if self._paused:
             self._paused = False
-            self._soon()
+            self.poll_soon()
 
     def stop(self) -> None:
         """Give the stream's reading back; the next read begins with the first undelivered frame."""
@@ -290,17 +293,12 @@ class FrameHandler(PendingRead):
     def on_data(self, at_once: bool) -> None:
         """Deliver the frames that have arrived."""
         if at_once:
-            self._context.run(self._deliver)
+            self._context.run(self.poll)
         else:
-            self._soon()
+            self.poll_soon()
 
-    def fail(self, error: BaseException) -> None:
-        """End with an error; an incomplete frame closes the stream after its queue is sent."""
-        self.stop()
-        if not isinstance(error, IncompleteFrame):
-            self.stream.close(error)
-
-    def _soon(self) -> None:
+    def poll_soon(self) -> None:
+        """Deliver frames in the next pass of the loop."""
         if not self._due:
             self._due = True
             self._deliver_soon()
@@ -310,11 +308,12 @@ class FrameHandler(PendingRead):
 
     def _deliver_due(self) -> None:
         self._due = False
-        self._deliver()
+        self.poll()
 
-    def _deliver(self) -> None:
-        stream, condition, callback = self.stream, self.condition, self._callback
-        receiver, sender, callbacks = stream.receiver, stream.sender, self._callbacks
+    def poll(self) -> None:
+        """Deliver the frames that are there, unless it is paused or too much is queued."""
+        stream, callback = self.stream, self.callback
+        receiver, sender, callbacks = stream.receiver, stream.sender, stream.callbacks
         callbacks.pending += 1  # the close callback waits for this one
         try:
             while receiver.reader is self and not self._paused:
@@ -324,22 +323,16 @@ class FrameHandler(PendingRead):
                     return
                 try:
                     frame = receiver.advance(self)
-                except Respite:
-                    self._soon()
-                    return
-                except FramestreamError as error:
-                    if stream.skips(error):
-                        continue
-                    self.fail(stream.explain(error, keep=True))
+                except (FramestreamError, Respite) as error:
+                    self.go_on_after(error)
                     return
                 if frame is NEED_DATA:
                     return
                 if frame is END:
-                    self.stop()
-                    stream.ended()
+                    self.fail(stream.ended())
                     return
                 if events.frame_received is not None:
-                    stream.tap(condition, frame)
+                    stream.tap(self.condition, frame)
                 callback(frame)
         except BaseException as error:
             self.stop()

@@ -81,11 +81,6 @@ class PendingRead:
         """End with an error, unless the read has ended, or its owner will learn of it anyway."""
 
     @property
-    def given_up(self) -> bool:
-        """True if its result is no longer wanted: the frame is left for the next read."""
-        return False
-
-    @property
     def to_end(self) -> bool:
         """True if the end of the connection, by a close here or a reset, completes the read."""
         return self.condition is REST

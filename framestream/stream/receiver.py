@@ -66,10 +66,7 @@ class State(Enum):
     ENDED = "nothing more will arrive"
 
 
-# As names of the module: Python code looks a member up in its class.
-PAUSED: Final = State.PAUSED
-FLOWING: Final = State.FLOWING
-ENDED: Final = State.ENDED
+PAUSED, FLOWING, ENDED = State  # as names of the module: Python code looks a member up in its class
 
 
 class EndKind(Enum):
@@ -268,11 +265,8 @@ class Receiver:
 
     def check_free(self) -> None:
         """Let a read begin, or raise `StreamBusy`."""
-        reader = self.reader
-        if reader is not None:
-            if not reader.given_up:
-                raise StreamBusy(reader.busy)
-            self.release()
+        if self.reader is not None:
+            raise StreamBusy(self.reader.busy)
         if self.state is PAUSED and 0 < self.decoder.held < self._read_ahead:
             self._resume()
         elif self.state is ENDED:

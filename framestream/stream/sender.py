@@ -26,6 +26,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias
 
@@ -64,12 +65,7 @@ class State(Enum):
     CLOSED = "nothing leaves any more"
 
 
-# As names of the module: Python code looks a member up in its class.
-READY: Final = State.READY
-SPENT: Final = State.SPENT
-BLOCKED: Final = State.BLOCKED
-HELD: Final = State.HELD
-CLOSED: Final = State.CLOSED
+READY, SPENT, BLOCKED, HELD, CLOSED = State  # as names of the module: Python code looks a member up in its class
 
 
 class Waiter(Protocol):
@@ -314,18 +310,23 @@ class Sender:
 
     async def _send_up_to(self, position: int) -> None:
         while self.sent < position:
-            if self.state is CLOSED:
-                raise self._lost()
+            await self._retried(lambda: self._offer(min(position - self.sent, _MOST_TO_OFFER)))
+
+    async def _retried(self, send: Callable[[], int], fatal: type[Exception] = Exception) -> int:
+        """Call `send`, inside `held`, as soon as the transport takes data."""
+        while self.state is not CLOSED:
             try:
-                self._offer(min(position - self.sent, _MOST_TO_OFFER))
+                return send()
             except (BlockingIOError, InterruptedError):
-                await self.writable()
-            except Exception as error:
+                await self._writable()
+            except NotImplementedError:
+                raise
+            except fatal as error:
                 self._stream.on_write_error(error)
                 raise self._lost() from error
+        raise self._lost()
 
-    async def writable(self) -> None:
-        """Wait, inside `held`, until the transport takes data."""
+    async def _writable(self) -> None:
         self._free = self._stream.loop.create_future()
         self._receiver.transport.watch_writing(True)
         self._start_timer()
@@ -351,25 +352,16 @@ class Sender:
         # From here on no other write may leave before the file.
         with self.held():
             await self.send_queue()
+            send = self._receiver.transport.send_file
             while at < end:
-                if self.state is CLOSED:
-                    raise self._lost()
-                size = min(_MOST_OF_FILE, end - at)
-                sent: int | None = None
+                part = partial(send, file, at, min(_MOST_OF_FILE, end - at))
                 try:
-                    sent = self._receiver.transport.send_file(file, at, size)
+                    # Any other error is one of the file, and no fault of the stream.
+                    sent = await self._retried(part, fatal=OSError)
                     self.passed += sent
-                except (BlockingIOError, InterruptedError):
-                    await self.writable()
-                    continue
-                except NotImplementedError:
-                    pass  # the system cannot
-                except OSError as error:
-                    self._stream.on_write_error(error)
-                    raise self._lost() from error
-                if sent is None:
-                    file.seek(at)  # an error of the file is no fault of the stream
-                    sent = await self._send_first(memoryview(file.read(size)))
+                except NotImplementedError:  # the system cannot
+                    file.seek(at)
+                    sent = await self._send_first(memoryview(file.read(min(_MOST_OF_FILE, end - at))))
                 if not sent:
                     break
                 at += sent
@@ -419,8 +411,8 @@ class Sender:
         else:
             waiter.set_result(None)
 
-    def flushed(self, position: int) -> asyncio.Future[None] | None:
-        """Return a future that is done when the bytes up to `position` have left; None if they have.
+    def flushed(self, position: int) -> Awaitable[None]:
+        """Return what is done when the bytes up to `position` have left.
 
         Raises:
             StreamClosed: they never will.
@@ -428,7 +420,7 @@ class Sender:
         if not self._is_out(position) and self.state in (READY, SPENT) and self._refusal is None:
             self._send()
         if self._is_out(position):
-            return None
+            return DONE
         if not self.pending:
             raise self._lost()
         waiter: asyncio.Future[None] = self._stream.loop.create_future()
@@ -569,8 +561,7 @@ class Flush:
         self._position = position
 
     def __await__(self) -> Generator[Any, None, None]:
-        waiter = self._sender.flushed(self._position)
-        return (DONE if waiter is None else waiter).__await__()
+        return self._sender.flushed(self._position).__await__()
 
 
 class _Call:

@@ -566,15 +566,21 @@ class IOStream(Generic[F]):
             ssl.SSLError: the handshake failed; ``ssl.SSLCertVerificationError`` for a bad certificate.
             StreamTimeout, StreamClosed: it took too long; the peer left, or the stream was closed here.
         """
-        from framestream.transport.tls import TLSTransport, check_host_name  # noqa: PLC0415 - most need no TLS
+        from framestream.transport.tls import TLSTransport  # noqa: PLC0415 - most need no TLS
 
+        receiver, sender = self.receiver, self.sender
         if self.reading():
             raise StreamBusy("a read is under way; TLS starts between frames")
         check_seconds("timeout", timeout, optional=True)
-        check_host_name(context, server_side=server_side, server_hostname=server_hostname)
-        self.sender.check_can_write()
-        self.sender.check_not_held()
-        receiver, sender = self.receiver, self.sender
+        tls = TLSTransport(
+            receiver.transport,
+            context,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            truncation_is_end=truncation_is_end,
+        )
+        sender.check_can_write()
+        sender.check_not_held()
         # A client's handshake begins with this record, and no text begins so (RFC 8446, section 5.1).
         # It may have arrived already: the client has had our consent for a while.
         if leftover == "refuse" and not (server_side and receiver.decoder.peek(2) == b"\x16\x03"):
@@ -591,16 +597,8 @@ class IOStream(Generic[F]):
                     async with within(timeout, "TLS handshake not done"):
                         await sender.send_queue()
                         if receiver.end is None:  # otherwise there is no peer to shake hands with
-                            tls = TLSTransport(
-                                receiver.transport,
-                                context,
-                                server_side=server_side,
-                                server_hostname=server_hostname,
-                                truncation_is_end=truncation_is_end,
-                                received=receiver.decoder.take_leftover(),
-                            )
                             receiver.replace_transport(tls)
-                            self._handshake = tls.shake_hands()
+                            self._handshake = tls.shake_hands(receiver.decoder.take_leftover())
                             await self._handshake
                     if receiver.end is not None:
                         raise StreamClosed("stream closed during the TLS handshake", real_error=self.error)
@@ -915,8 +913,7 @@ class IOStream(Generic[F]):
 
     def reading(self) -> bool:
         """Tell whether a read is under way, or a frame is being streamed."""
-        reader = self.receiver.reader
-        return (reader is not None and not reader.given_up) or self.receiver.decoder.streaming
+        return self.receiver.reader is not None or self.receiver.decoder.streaming
 
     def writing(self) -> bool:
         """Tell whether written bytes have still to leave."""

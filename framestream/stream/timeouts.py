@@ -66,23 +66,18 @@ class ReadTimer:
 
     # fmt: off
     __slots__ = (
-        "_arrived", "_began", "_deadline", "_decoder", "_first", "_handle", "_limits", "_loop", "_offset",
-        "_paused", "_read",
+        "_arrived", "_began", "_decoder", "_first", "_handle", "_limits", "_loop", "_offset", "_paused", "_read",
     )
     # fmt: on
 
     def __init__(self, loop: asyncio.AbstractEventLoop, limits: ReadTimeouts, decoder: FrameDecoder) -> None:
         now = loop.time()
-        ends = [] if limits.deadline is None else [limits.deadline]
-        if limits.timeout is not None:
-            ends.append(now + limits.timeout)
         self._read: PendingRead | None = None
         self._loop = loop
         self._limits = limits
         self._decoder = decoder
         self._offset = decoder.offset  # where the frame begins
         self._paused: float | None = now
-        self._deadline = min(ends, default=None)
         self._began = self._arrived = now
         self._first: float | None = now if decoder.buffered else None  # when the frame's first byte came
         self._handle: asyncio.Handle | None = None
@@ -93,8 +88,6 @@ class ReadTimer:
             pause, self._paused = loop.time() - self._paused, None
             self._began += pause
             self._arrived += pause
-            if self._deadline is not None and self._limits.deadline is None:
-                self._deadline += pause
             if self._first is not None:
                 self._first += pause
         return self
@@ -149,8 +142,11 @@ class ReadTimer:
 
     def _due(self, now: float) -> list[tuple[float, str]]:
         limits, due = self._limits, []
-        if self._deadline is not None:
-            due.append((self._deadline, f"frame not complete after {now - self._began:.3g} s"))
+        late = f"frame not complete after {now - self._began:.3g} s"
+        if limits.deadline is not None:
+            due.append((limits.deadline, late))
+        if limits.timeout is not None:
+            due.append((self._began + limits.timeout, late))
         if limits.idle is not None:
             due.append((self._arrived + limits.idle, f"nothing received for {now - self._arrived:.3g} s"))
         if limits.rate and self._first is not None:

@@ -20,6 +20,7 @@ from framestream.testing.contract import (
     hold_same,
     is_one_frame,
     is_padding,
+    window_after,
 )
 from framestream.testing.driver import Cut, read_whole, same_frames
 from framestream.testing.suite import FRAMES, Suite, prefix_lengths
@@ -47,13 +48,13 @@ def check_purity(suite: Suite) -> None:
     for frame, other in zip(frames, [*frames[1:], *frames[:1]], strict=True):
         ask(suite.framer, Window(frame))  # anything the framer prepares once is prepared now
         before = _state(suite.framer)
-        for progress, window, answer in drip(suite.framer, frame, _BEFORE, kind=bytearray):
+        for need, window, answer in drip(suite.framer, frame, _BEFORE, kind=bytearray):
             part, after = bytes(window.data[window.start :]), _state(suite.framer)
             if before != after:
                 names = ", ".join(sorted({name for name, _ in before.items() ^ after.items()}))
                 defect = f"find keeps state in self: asking changes the attribute {names}"
                 raise ConformanceError(defect, data=part)
-            shown = progress.window(part, _BEFORE, kind=bytearray)
+            shown = window_after(need, part, _BEFORE, kind=bytearray)
             if _look(window) != _look(shown) or window.memo is not shown.memo:
                 raise ConformanceError(
                     "find changes the window it was given",
@@ -70,7 +71,7 @@ def check_purity(suite: Suite) -> None:
             defect = "the answer depends on where in window.data the frame begins"
             told = f"as with window.start = {len(_BEFORE)} instead of 0"
             try:
-                moved = ask(suite.framer, progress.window(part))
+                moved = ask(suite.framer, window_after(need, part))
             except ConformanceError as error:  # an index of the other window fits this one badly
                 error.defect, error.hint = defect, ""
                 raise

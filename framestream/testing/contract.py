@@ -146,48 +146,30 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
     return (*(index - start for index in answer[:3]), *answer[3:])
 
 
-class Progress:
-    """The state of one frame between two questions; places count from its first byte.
-
-    Attributes:
-        size: bytes the frame must have before it is worth asking again.
-        resume: where the search continues.
-        memo: what `NeedMore` carried.
-    """
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.resume = 0
-        self.memo: Any = None
-
-    def window(self, frame: bytes, before: bytes = b"", *, eof: bool = False, kind: Any = bytes) -> Window:
-        """Show a frame's bytes as a decoder would, after bytes of other frames."""
-        start = len(before)
-        return Window(kind(before + frame), start, start + self.resume, self.memo, eof)
-
-    def note(self, need: NeedMore) -> None:
-        """Store an answer; without a `resume` it stays where it was."""
-        self.size, self.memo = need.size, need.memo
-        if need.resume is not None:
-            self.resume = need.resume
+def window_after(need: NeedMore, frame: bytes, before: bytes = b"", *, kind: Any = bytes) -> Window:
+    """Show a frame's bytes as a decoder would that has been told `need`, after bytes of other frames."""
+    start = len(before)
+    return Window(kind(before + frame), start, start + (need.resume or 0), need.memo)
 
 
 def drip(
     framer: ReadCondition[Any], frame: bytes, before: bytes = b"", *, kind: Any = bytes
-) -> Iterator[tuple[Progress, Window, Answer]]:
+) -> Iterator[tuple[NeedMore, Window, Answer]]:
     """Let one frame arrive byte by byte; yield each question with its answer until the frame's end is known.
 
-    The progress is the one with which the question was asked.
+    First comes what the framer has said so far, with which the question was asked; places count from the frame.
     """
-    progress = Progress()
+    need = NeedMore()
     for size in range(1, len(frame) + 1):
-        if size >= progress.size:
-            window = progress.window(frame[:size], before, kind=kind)
+        if size >= need.size:
+            window = window_after(need, frame[:size], before, kind=kind)
             answer = ask(framer, window)
-            yield progress, window, answer
+            yield need, window, answer
             if not isinstance(answer, NeedMore):
                 return
-            progress.note(answer)
+            # Without a `resume` it stays where it was.
+            resume = need.resume if answer.resume is None else answer.resume
+            need = NeedMore(answer.size, resume=resume, memo=answer.memo)
 
 
 def hold_same(

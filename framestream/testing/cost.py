@@ -35,8 +35,9 @@ from framestream.testing.contract import (
     encode,
     hold_same,
     is_one_frame,
+    window_after,
 )
-from framestream.testing.driver import UNLIMITED, WAYS, transcript
+from framestream.testing.driver import UNLIMITED, read_whole, transcript
 from framestream.testing.splits import find_start
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
@@ -200,18 +201,19 @@ def check_resume(suite: Suite) -> None:
     """
     pair = slow_frames(suite)
     frame, asked = pair.long, set(prefix_lengths(len(pair.long))[1:-1])
-    for progress, window, answer in drip(suite.framer, frame):
-        hidden, size = progress.resume - _HEADER, len(window.data)
+    for need, window, answer in drip(suite.framer, frame):
+        resume, size = need.resume or 0, len(window.data)
+        hidden = resume - _HEADER
         # Ask again with decoys of the frame's end in all bytes that must not be looked at.
         for width in (1, 2, 4, 8, 16) if hidden > 0 and size in asked else ():
             decoy = (frame[-width:] * (hidden // width + 1))[-hidden:]
-            shown = frame[:_HEADER] + decoy + frame[progress.resume : size]
+            shown = frame[:_HEADER] + decoy + frame[resume:size]
             hold_same(
                 answer,
-                ask(suite.framer, progress.window(shown)),
+                ask(suite.framer, window_after(need, shown)),
                 "find rescans: it looks again at bytes before resume",
                 data=shown,
-                told=f"as with other bytes before index {progress.resume}",
+                told=f"as with other bytes before index {resume}",
             )
 
 
@@ -232,27 +234,25 @@ def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> None:
         raise Untried(f"there are no {kind} that end by themselves")
     size, count = len(frames[-1]), _STREAM // len(frames[-1])
     pair = _Pair(frames[-1] * count, frames[-1] * count * 2)
+    if len(read_whole(framer, pair.short).cuts) != count:
+        raise Untried("frames of the examples cannot be repeated: one takes the next for its own")
     step = size * (count // _MOST_QUESTIONS or 1)
 
     def find_each(framer: ReadCondition[Any], chunks: list[bytes]) -> list[Answer]:
         (stream,) = map(CountedBytes, chunks)  # once, and not for each question
         return [ask(framer, Window(stream, start)) for start in range(0, len(stream), step)]
 
-    if any(not isinstance(answer, tuple) or answer[2] != size for answer in find_each(framer, [pair.long])):
-        raise Untried("frames of the examples cannot be repeated: one takes the next for its own")
-    what = f"{2 * count} {kind} in one chunk cost more and more"
-    defect = f"find looks far beyond the frame: {what}"
-    hint = "stop at the frame's end, and slice nothing else"
-    with _tracing():
-        meters = _metered(framer, pair, find_each)
-    compare_cost(pair, meters, "examined", defect, hint)
-    compare_cost(pair, meters, "allocated", defect, hint)
-    hint = "go through the window once, and do not cut off its beginning"
-    meters = _metered(framer, pair, lambda framer, chunks: framer.split(Window(b"".join(chunks))))
-    compare_cost(pair, meters, "examined", f"split looks at the same bytes again: {what}", hint)
-    for by in WAYS[:2]:
-        meters = _metered(framer, pair, partial(transcript, by=by, max_frame_size=UNLIMITED))
-        compare_cost(pair, meters, "examined", f"the decoder has the same bytes looked at again: {what}", hint)
+    batches = partial(transcript, by="batch", max_frame_size=UNLIMITED)
+    uses = (
+        (find_each, "find looks far beyond the frame", "stop at the frame's end, and slice nothing else"),
+        (batches, "split looks at the same bytes again", "go through the window once; do not cut off its beginning"),
+    )
+    for use, fault, hint in uses:
+        with _tracing():
+            meters = _metered(framer, pair, use)
+        for counted in ("examined", "allocated"):
+            defect = f"{fault}: {2 * count} {kind} in one chunk cost more and more"
+            compare_cost(pair, meters, counted, defect, hint)
 
 
 def check_start_cost(suite: Suite) -> None:
@@ -291,14 +291,11 @@ def check_memory(suite: Suite) -> None:
 
 def _held(framer: ReadCondition[Any], frame: bytes) -> int:
     """Return how many bytes of memory are held when all of a frame but its last byte has arrived."""
-    decoder = FrameDecoder(max_frame_size=UNLIMITED)
     gc.freeze()  # so that collecting looks at what is new only
     try:
         with _tracing():
             before, _ = tracemalloc.get_traced_memory()
-            for byte in in_chunks(frame[:-1], 1):
-                decoder.receive_data(byte)
-                decoder.next_frame(framer, UNLIMITED)
+            _last = deque(drip(framer, frame[:-1]), maxlen=1)
             gc.collect()  # the interpreter keeps tuples for later use
             return tracemalloc.get_traced_memory()[0] - before
     finally:

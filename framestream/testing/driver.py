@@ -7,7 +7,7 @@ neither can hide a fault of the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from random import Random
@@ -254,6 +254,14 @@ def difference(expected: Transcript | Reading, got: Transcript) -> tuple[str, st
     if None not in (expected.leftover, got.leftover) and expected.leftover != got.leftover:
         return f"left over: {expected.leftover!r}", f"left over: {got.leftover!r}"
     return None
+
+
+def hold_alike(
+    expected: Transcript | Reading, got: Transcript, defect: str, chunks: Sequence[bytes], *, hint: str = ""
+) -> None:
+    """Raise a `ConformanceError` for these chunks unless two readings of the same bytes agree."""
+    if unlike := difference(expected, got):
+        raise ConformanceError(defect, chunks=chunks, expected=unlike[0], got=unlike[1], hint=hint)
 
 
 def _events_of(reading: Reading, like: list[Event]) -> Iterator[Event]:

@@ -32,7 +32,7 @@ from framestream.testing.driver import (
     WAYS,
     Reading,
     Transcript,
-    difference,
+    hold_alike,
     read_whole,
     transcript,
 )
@@ -275,9 +275,7 @@ def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: Any) -> Trans
     else:
         expected = read_whole(framer, whole[0])
         got = transcript(framer, chunks, by="mixed", seed=way, max_frame_size=UNLIMITED)
-    if unlike := difference(expected, got):
-        defect = "two readings of the same bytes disagree"
-        raise ConformanceError(defect, chunks=chunks, expected=unlike[0], got=unlike[1])
+    hold_alike(expected, got, "two readings of the same bytes disagree", chunks)
     return got
 
 

@@ -14,7 +14,7 @@ from framestream.archives import InMemory, OnError, Reader, Record, Split, guess
 from framestream.errors import FramingError, PayloadError, counted
 from framestream.framer import ReadCondition, Window
 from framestream.testing.contract import ConformanceError, Untried, ask, describe_error, is_padding
-from framestream.testing.driver import Event, Reading, Transcript, difference, error_event, transcript
+from framestream.testing.driver import Event, Reading, Transcript, error_event, hold_alike, transcript
 from framestream.testing.suite import Suite, cut_at, prefix_lengths, spoil
 
 _MOST_ARCHIVES = 24
@@ -180,13 +180,8 @@ def check_division(framer: ReadCondition[Any], division: Division) -> Transcript
         # What was made of the split that raises is dropped, and its frames are missing.
         lost = len(expected) - len(got) if read is _in_order and expected[-1].kind != "end" else 0
         due = [*expected[: max(0, len(got) - 1)], expected[-1]] if lost > 0 else expected
-        if unlike := difference(Transcript(due, [], None), Transcript(got, [], None)):
-            raise ConformanceError(
-                f"two readings of the same bytes disagree: as a whole, and {way}",
-                chunks=division.chunks,
-                expected=unlike[0],
-                got=f"{unlike[1]}, with {division}",
-            )
+        defect = f"two readings of the same bytes disagree: as a whole, and {way} ({division})"
+        hold_alike(Transcript(due, [], None), Transcript(got, [], None), defect, division.chunks)
     return whole
 
 

@@ -42,23 +42,18 @@ class Sink(Protocol):
 
     def get_buffer(self, sizehint: int, /) -> memoryview:
         """Return where to put the next bytes; valid until `buffer_updated`, or until the next call."""
-        ...
 
     def buffer_updated(self, nbytes: int, /) -> None:
         """Take `nbytes` bytes, at least one, from the start of the last buffer returned."""
-        ...
 
     def eof_received(self) -> object:
         """Note that the peer has ended its half of the stream: nothing more will be pushed."""
-        ...
 
     def connection_lost(self, error: Exception | None, /) -> None:
         """Note that the connection is broken, or was closed below; nothing more will be pushed."""
-        ...
 
     def resume_writing(self) -> None:
         """Note that `Transport.send` takes bytes again."""
-        ...
 
 
 class Transport(ABC):
@@ -72,6 +67,8 @@ class Transport(ABC):
         loop: the event loop to push from; set by `attach`.
         tls: the TLS engine (``ssl.SSLObject``), which knows version, certificates and the agreed
             protocol; None without TLS.
+        needs_close_notify: True if `shutdown` must announce the end in the protocol, so that it is no truncation.
+        may_read_no_more: True if a peer that reads no more may have ended in good order, as a program may.
     """
 
     __slots__ = ("loop", "sink")
@@ -79,6 +76,8 @@ class Transport(ABC):
     sink: Sink
     loop: asyncio.AbstractEventLoop
     tls: ssl.SSLObject | None = None
+    needs_close_notify = False
+    may_read_no_more = False
 
     def attach(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
         """Push into `sink` from now on; TLS that begins in mid-stream replaces another sink."""
@@ -131,16 +130,6 @@ class Transport(ABC):
         """Release everything, without waiting and without another push. Called once."""
 
     # Only for some transports
-
-    @property
-    def needs_close_notify(self) -> bool:
-        """True if `shutdown` must announce the end in the protocol, so that it is no truncation."""
-        return False
-
-    @property
-    def may_read_no_more(self) -> bool:
-        """True if a peer that reads no more may have ended in good order, as a program may."""
-        return False
 
     def discard(self) -> None:
         """Discard received bytes that were not pushed: the stream is about to close in good order.

@@ -95,7 +95,6 @@ class TLSTransport(Transport):
         server_side: wait for the peer to begin the handshake.
         server_hostname: the host name to expect (and to ask for, SNI), on the client's side.
         truncation_is_end: treat a missing close_notify as an end, for peers known to leave it out.
-        received: bytes received from `inner` already, which belong to the handshake.
 
     Raises:
         ValueError: the context checks the host name, and none is given.
@@ -120,11 +119,11 @@ class TLSTransport(Transport):
         server_side: bool = False,
         server_hostname: str | None = None,
         truncation_is_end: bool = False,
-        received: bytes = b"",
     ) -> None:
-        check_host_name(context, server_side=server_side, server_hostname=server_hostname)
+        # The engine in memory takes a missing name to mean that a certificate may be for any host.
+        if context.check_hostname and not server_side and not server_hostname:
+            raise ValueError("the TLS context checks host names: pass server_hostname, the name to expect")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._incoming.write(received)
         self._start(
             inner,
             context.wrap_bio(self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname),
@@ -158,12 +157,14 @@ class TLSTransport(Transport):
 
     # The handshake
 
-    def shake_hands(self) -> asyncio.Future[None]:
-        """Begin the handshake; return a future of its end.
+    def shake_hands(self, received: bytes = b"") -> asyncio.Future[None]:
+        """Begin the handshake, with the bytes received for it already; return a future of its end.
 
         Its exception is the engine's ``ssl.SSLError``, which was reported to the peer, or the error that
         broke the connection. Bytes that arrived with the last of the handshake are pushed after it.
         """
+        if received:
+            self._incoming.write(received)
         self._shaking = future = self.loop.create_future()
         self._shake()
         return future
@@ -470,12 +471,3 @@ class _WatchedSocket(SocketTransport):
     def _on_readable(self) -> bool:
         self.sink.eof_received()
         return True
-
-
-def check_host_name(context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None) -> None:
-    """Raise ``ValueError`` if a certificate would be accepted for any host.
-
-    The engine in memory takes a missing name to mean that none is checked.
-    """
-    if context.check_hostname and not server_side and not server_hostname:
-        raise ValueError("the TLS context checks host names: pass server_hostname, the name to expect")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from framestream import EncodeError, Framer, FramingError, NeedMore, Span, Window
 from framestream.errors import counted
 from framestream.framer import read_digits
-from framestream.framers.values import looks_like
+from framestream.framers import looks_like
 from framestream_proxy._header import LONGEST_PATH, Address, Family, ProxyHeader
 from framestream_proxy._tlv import Tlv, crc32c, read_tlvs, write_tlvs
 

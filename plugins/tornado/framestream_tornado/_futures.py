@@ -44,21 +44,8 @@ class FutureRead(CallbackRead):
         convert: Callable[[bytes], Any] = bytes,
     ) -> None:
         ask = partial(stream.receiver.decoder.next_frame, max_size=max_size, on_oversize="raise")
-        super().__init__(stream, condition, ask, convert, stream.loop.create_future())
+        super().__init__(stream, condition, ask, convert, ReadFuture(stream))
         self._translate = translate
-
-    @property
-    def given_up(self) -> bool:
-        """True if the future was cancelled."""
-        return self.future.done()
-
-    def on_data(self, at_once: bool) -> None:
-        """Ask again, unless the future was cancelled."""
-        if self.future.done():
-            self.stream.receiver.release()
-            self.stream.watch_for_end()
-        else:
-            self.poll()
 
     def deliver(self, frame: bytes) -> None:
         """End the read with a frame."""
@@ -89,6 +76,22 @@ class RestRead(FutureRead):
                 settle(self.future, stream.receiver.decoder.take_leftover())
                 return
         super().end_with(error)
+
+
+class ReadFuture(asyncio.Future[Any]):
+    """The result of a read; cancelling it gives the stream's reading back at once."""
+
+    def __init__(self, stream: IOStream) -> None:
+        super().__init__(loop=stream.loop)
+        self._stream = stream
+
+    def cancel(self, msg: Any = None) -> bool:
+        """End the read: the next one sees the same bytes."""
+        if not super().cancel(msg):
+            return False
+        self._stream.receiver.release()
+        self._stream.watch_for_end()
+        return True
 
 
 class WriteFuture(asyncio.Future[None]):

@@ -1,4 +1,4 @@
-"""Compressed files: places where decompression can begin, and the bytes between them, as a source.
+"""Files: found by path, URL or glob, as sources; and the contents of compressed ones.
 
 A gzip file may have many members, and a zstd file many frames, each of which stands alone: bgzip,
 WARC writers and ``pzstd`` write them so. The file can be divided only there. To find these places, all of
@@ -7,29 +7,85 @@ it is decompressed once; an index stores them.
 
 from __future__ import annotations
 
-import logging
+import glob
+import os
 import zlib
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
-from framestream.archives.index import Index, checksum_of_ends
-from framestream.archives.source import CHUNK, Source
+from framestream.archives.index import Index
+from framestream.archives.source import (
+    CHUNK,
+    INDEX,
+    LocalFile,
+    RemoteFile,
+    Source,
+    is_remote,
+    local_path,
+    remote_names,
+)
 from framestream.errors import ArchiveError, describe_error
 
 Kind: TypeAlias = Literal["gzip", "zstd"]
 
-KINDS: Final[dict[str, Kind]] = {".gz": "gzip", ".bgz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-"""File name suffix, and the compression it stands for."""
-
+_KINDS: Final[dict[str, Kind]] = {".gz": "gzip", ".bgz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _BETWEEN_PLACES: Final = 1 << 20  # decompressed bytes
 # What is given to a decompressor at once: it copies what it leaves, and may stop after a few bytes.
 _BITE: Final = 1 << 13
 _MOST_RATIO: Final = 16  # as a power of two: zstd stores a block of 128 KiB in 4 bytes
 
-logger = logging.getLogger("framestream.archives")
+
+def open_sources(
+    urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], options: Mapping[str, Any] | None = None
+) -> list[Source]:
+    """Return the sources of paths, URLs and globs; those of a glob sorted by name.
+
+    Indexes are left out. A file whose name ends with .gz, .bgz, .zst or .zstd is decompressed.
+
+    Raises:
+        ArchiveError: a file does not exist, or is damaged, or nothing matches a glob.
+    """
+    if isinstance(urls, str | os.PathLike):
+        urls = [urls]
+    return [source for url in urls for source in _expanded(os.fspath(url), options or {})]
+
+
+def open_source(url: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Source:
+    """Return the source that a path, a URL or a glob stands for.
+
+    Raises:
+        ArchiveError: it is not there, or damaged, or there are several.
+    """
+    source, *others = open_sources(url, options)
+    if others:
+        reason = f"it stands for {1 + len(others)} files, where one is wanted"
+        raise ArchiveError(reason, url=os.fspath(url))
+    return source
+
+
+def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
+    if is_remote(url):
+        is_pattern = glob.has_magic(url.partition("://")[2]) and not url.startswith("http")
+        names = remote_names(url, options) if is_pattern else [url]
+    else:
+        url = local_path(url)
+        is_pattern = glob.has_magic(url) and not os.path.exists(url)
+        names = sorted(glob.glob(url, recursive=True)) if is_pattern else [url]
+    names = [name for name in names if not (is_pattern and name.endswith(INDEX))]
+    if not names:
+        raise ArchiveError("nothing matches", url=url)
+    for name in names:
+        stored = RemoteFile.of(name, options) if is_remote(name) else LocalFile.of(name)
+        kind = kind_of(name)
+        yield stored if kind is None else Compressed.of(stored, kind)
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the compression that a file name stands for."""
+    return _KINDS.get(os.path.splitext(name)[1].lower())
 
 
 @dataclass(frozen=True)
@@ -39,14 +95,12 @@ class Compressed(Source):
     Attributes:
         file: the file itself.
         kind: its compression.
-        places: where decompression can begin: the offset in the file, and in its contents; at most one for
-            each MiB.
     """
 
     file: Source
     kind: Kind
     size: int
-    places: tuple[tuple[int, int], ...] = field(repr=False)
+    places: tuple[tuple[int, int], ...] = field(default=(), repr=False)
 
     @property
     def stored(self) -> Source:
@@ -56,12 +110,12 @@ class Compressed(Source):
     @property
     def url(self) -> str:  # type: ignore[override]  # a value all the same
         """Where the file is."""
-        return self.stored.url
+        return self.file.url
 
     @property
     def version(self) -> Any:
         """The version of the file."""
-        return self.stored.version
+        return self.file.version
 
     @classmethod
     def of(cls, stored: Source, kind: Kind) -> Compressed:
@@ -70,9 +124,9 @@ class Compressed(Source):
         Raises:
             ArchiveError: it is damaged, or not complete.
         """
-        known = _known_places(stored)
+        known = cls._known(stored, kind)
         if known is not None:
-            return cls(stored, kind, *known)
+            return known
         places: list[tuple[int, int]] = []
         size, before = 0, -1
         for place, data in _decompressed(stored, kind, 0):
@@ -82,13 +136,25 @@ class Compressed(Source):
             size, before = size + len(data), place
         return cls(stored, kind, size, tuple(places) or ((0, 0),))
 
+    @classmethod
+    def _known(cls, stored: Source, kind: Kind) -> Compressed | None:
+        """Return what the index of the file tells of it, if that is up to date."""
+        try:
+            index = Index.load(stored)
+        except ArchiveError:  # who needs the index reports it
+            return None
+        if index is None or not index.places or index.size > stored.size << _MOST_RATIO:
+            return None
+        known = cls(stored, kind, index.size, index.places)
+        return None if index.staleness(known) else known
+
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:
         """Yield the decompressed bytes between two offsets."""
         end = self.size if stop is None else stop
         from_place, at = self.places[bisect_right(self.places, start, key=lambda place: place[1]) - 1]
         if start >= end:
             return
-        for _, data in _decompressed(self.stored, self.kind, from_place):
+        for _, data in _decompressed(self.file, self.kind, from_place):
             piece = data[max(start - at, 0) : end - at]
             at += len(data)
             if piece:
@@ -98,35 +164,6 @@ class Compressed(Source):
         if at < end or at > end == self.size:
             how = "less" if at < end else "more"
             raise ArchiveError(f"it holds {how} than when it was planned; plan again", url=self.url)
-
-    def snapped(self, borders: list[int]) -> list[int]:
-        """Return the places nearest to the borders."""
-        places = [place for _, place in self.places] + [self.size]
-        snapped = sorted({places[min(bisect_left(places, border), len(places) - 1)] for border in borders})
-        if len(snapped) < len(borders) and len(self.places) == 1:
-            logger.warning("%s is one %s stream, which cannot be divided: it is one split", self.url, self.kind)
-        return snapped
-
-    def read_beside(self, suffix: str, most: int) -> bytes | None:
-        """Return the file whose name has one suffix more, or None if there is none."""
-        return self.stored.read_beside(suffix, most)
-
-    def write_beside(self, suffix: str, data: bytes) -> None:
-        """Write such a file, completely or not at all."""
-        self.stored.write_beside(suffix, data)
-
-
-def _known_places(stored: Source) -> tuple[int, tuple[tuple[int, int], ...]] | None:
-    """Return the size of the contents, and the places, if the index of the file is up to date."""
-    try:
-        index = Index.load(stored)
-    except ArchiveError:  # who needs the index reports it
-        return None
-    if index is None or not index.places or index.size > stored.size << _MOST_RATIO:
-        return None
-    if index.version != str(stored.version) or index.ends != checksum_of_ends(stored):
-        return None
-    return index.size, index.places
 
 
 def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int, bytes]]:
