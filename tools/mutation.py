@@ -118,7 +118,7 @@ def main() -> int:
 
 
 def _expand(patterns: list[str]) -> list[str]:
-    return sorted({path for pattern in patterns for path in glob.glob(pattern) if "__init__" not in path})
+    return sorted({path for pattern in patterns for path in glob.glob(pattern)})
 
 
 def _draw(places: dict[tuple[Any, ...], list[Place]], sample: int, seed: int) -> list[Place]:
