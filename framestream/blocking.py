@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar, Unpack, overload
 
 from framestream import net
 from framestream._events import events
@@ -39,15 +39,13 @@ from framestream.net.serve import ServeOptions, check_handler
 from framestream.net.sockets import open_stream
 from framestream.net.urls import takes_url
 from framestream.stream.options import StreamOptions
-from framestream.stream.stream import IOStream, StreamStats
+from framestream.stream.stream import IOStream, ReadLimits, StreamStats
 from framestream.transport import PipeTransport, Transport
 
 if TYPE_CHECKING:
     import ssl
 
-    from framestream.decoder import OnOversize
-
-__all__ = ["Limits", "ProcessStream", "Server", "Stream", "connect", "framed", "serve"]
+__all__ = ["ProcessStream", "Server", "Stream", "connect", "framed", "serve"]
 
 F = TypeVar("F")
 T = TypeVar("T")
@@ -111,22 +109,6 @@ def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
     return _run(loop, call)
 
 
-class Limits(TypedDict, total=False):
-    """The limits of one call of `Stream.receive`; None keeps the stream's own.
-
-    Attributes:
-        timeout: seconds until the frame must be complete; 0 takes only bytes that have arrived.
-        max_size: limit on the payload, in bytes.
-        on_oversize: what happens to a larger frame, see `FrameDecoder`; ``"close"`` also closes the stream.
-        min_rate: bytes per second at which the frame must arrive once it has begun.
-    """
-
-    timeout: float | None
-    max_size: int | None
-    on_oversize: OnOversize | None
-    min_rate: float | None
-
-
 class Stream(Generic[F]):
     """Read and write frames on a connection; every call waits in the thread that makes it.
 
@@ -157,11 +139,11 @@ class Stream(Generic[F]):
     # Receiving
 
     @overload
-    def receive(self, condition: None = ..., **limits: Unpack[Limits]) -> F: ...
+    def receive(self, condition: None = ..., **limits: Unpack[ReadLimits]) -> F: ...
     @overload
-    def receive(self, condition: ReadCondition[T], **limits: Unpack[Limits]) -> T: ...
+    def receive(self, condition: ReadCondition[T], **limits: Unpack[ReadLimits]) -> T: ...
     @overload
-    def receive(self, condition: str, **limits: Unpack[Limits]) -> Any: ...
+    def receive(self, condition: str, **limits: Unpack[ReadLimits]) -> Any: ...
     def receive(self, condition: ReadCondition[Any] | str | None = None, **limits: Any) -> Any:
         """Return the next frame, waiting for it if needed.
 
@@ -170,7 +152,7 @@ class Stream(Generic[F]):
         Args:
             condition: what the frame is: a read condition, name or spec string; the stream's own framer if
                 left out.
-            limits: see `Limits`.
+            limits: see `ReadLimits`; with ``timeout=0`` it takes only bytes that have arrived.
 
         Raises:
             FramingError, FrameTooLarge, IncompleteFrame, PayloadError, StreamClosed: as `IOStream.read`.
