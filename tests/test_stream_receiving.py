@@ -17,6 +17,7 @@ from stream_pairs import (
     joined,
     once,
     passes,
+    raised,
     reset,
 )
 
