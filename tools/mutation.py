@@ -66,6 +66,7 @@ TESTS = (
     "tests/test_framers*.py",
     "tests/test_spec*.py",
     "tests/test_stream_*.py",
+    "tests/test_net_serve.py",
 )
 # Skipped by default, as they would be slower than all the others together.
 SLOW = ("tests/test_stream_tls.py", "tests/test_stream_resources.py")
