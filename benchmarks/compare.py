@@ -121,11 +121,11 @@ NETWORK = {
         "echo of 64 bytes, 64 connections", "us per echo", "echo", echo(64), ECHOES, of_tornado(0.45, 0.33),
     ),
     "lines": Scenario(
-        "lines of 64 bytes", "ns per line", "lines", stream("lines", 64, 60), (*SMALL, MADE),
+        "lines of 64 bytes", "ns per line", "lines", stream("lines", 64, 200), (*SMALL, MADE),
         (*as_before(batches=1.1, frames=2.6, read=3.7), Target(MADE, 1.3, None, (READ,))),
     ),
     "prefix-64": Scenario(
-        "64 bytes after a 4-byte length", "ns per frame", "prefix", stream("prefix", 64, 40), SMALL,
+        "64 bytes after a 4-byte length", "ns per frame", "prefix", stream("prefix", 64, 100), SMALL,
         as_before(batches=0.7, frames=1.2, read=1.6),
     ),
     "prefix-64k": Scenario(
@@ -137,7 +137,7 @@ NETWORK = {
         (Target(FRAMES, 1.2, None, BY_HAND), Target(READ, 1.2, None, BY_HAND)),
     ),
     "msgpack": Scenario(
-        "msgpack maps of 4 keys", "ns per map", "msgpack", stream("msgpack", 0, 40),
+        "msgpack maps of 4 keys", "ns per map", "msgpack", stream("msgpack", 0, 80),
         (BATCHES, FRAMES, READ, UNPACKER, UNPACKER_TO_LIST, "prototype"),
         (
             Target(BATCHES, 1.1, None, (UNPACKER,)),

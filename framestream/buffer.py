@@ -166,6 +166,21 @@ class ReceiveBuffer:
             size = self.size
         self.high_water = max(self.high_water, size)
 
+    def extend(self, view: memoryview) -> bool:
+        """Copy the view behind the short rest of the head; return False, and do nothing, if there is none.
+
+        Appended, the copy would be joined to the rest, and so copied again, to find the end of the next frame.
+        """
+        rest = len(self.head) - self.pos
+        if self.queued or self.place is not None or not 0 < rest <= min(_SMALL, len(view)):
+            return False
+        self.base += self.pos
+        self.head = b"".join((memoryview(self.head)[self.pos :], view))
+        self.pos, self._joined = 0, True
+        self.copied += rest
+        self.high_water = max(self.high_water, len(self.head))
+        return True
+
     def _queue(self, chunk: bytes) -> None:
         self.queued += len(chunk)
         if self._chunks is _NO_CHUNKS:

@@ -739,6 +739,11 @@ class FrameDecoder:
         """
         self._frame.patience = _PATIENCE
 
+    @property
+    def tired(self) -> bool:
+        """Whether other tasks should get a turn before more bytes are received, see `begin_turn`."""
+        return self._frame.patience <= 0
+
     # Bytes in
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
@@ -806,7 +811,8 @@ class FrameDecoder:
         if is_large and (self._frame.state is KNOWN or not buffer.size):
             buffer.borrow(view)
             return True
-        self.receive_data(view)
+        if self.ahead or not buffer.extend(view):
+            self.receive_data(view)
         return False
 
     def settle(self) -> None:

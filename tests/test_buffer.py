@@ -67,7 +67,7 @@ def test_a_borrowed_frame_is_copied_once_and_its_lender_let_go() -> None:
     assert (buffer.copied, buffer.size, buffer.view) == (0, 0, None)
 
 
-WAYS = ["append", "append", "borrow", "take", "some", "drop", "grow", "unread"]
+WAYS = ["append", "append", "extend", "borrow", "take", "some", "drop", "grow", "unread"]
 
 
 @settings(deadline=None)
@@ -76,9 +76,12 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
     data = bytes(i % 251 for i in range(10_000)) * 40
     buffer, fed, read = ReceiveBuffer(), 0, 0
     for way, size, flag in steps:
-        if way in ("append", "borrow") or buffer.size == 0:
+        if way in ("append", "extend", "borrow") or buffer.size == 0:
             chunk = data[fed : fed + size]
-            buffer.borrow(memoryview(chunk)) if way == "borrow" else buffer.append(chunk)
+            if way == "borrow":
+                buffer.borrow(memoryview(chunk))
+            elif way != "extend" or not buffer.extend(memoryview(chunk)):
+                buffer.append(chunk)
             fed += size
         elif way == "take":
             end = min(buffer.size, size)

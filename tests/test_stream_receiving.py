@@ -1,4 +1,4 @@
-"""How a stream receives: when, how much at a time, and where to."""
+"""How a stream receives: when, how much at a time, where to, and in any weather."""
 
 import asyncio
 import random
@@ -17,16 +17,14 @@ from stream_pairs import (
     joined,
     once,
     passes,
-    raised,
     reset,
-    until,
 )
 
 from framestream import (
     Available,
     Delimiter,
     Exactly,
-    FrameTooLarge,
+    IncompleteFrame,
     IOStream,
     LengthPrefix,
     Line,
@@ -40,9 +38,8 @@ from framestream import (
 )
 from framestream.framer import PADDING
 from framestream.stream.receiver import READ_AHEAD, TURN, kept_buffer
-from framestream.testing import memory_stream_pair
+from framestream.testing import Wire, memory_stream_pair
 from framestream.transport import PolledTransport
-from framestream.transport.base import is_reset
 from framestream.transport.descriptor import Readiness
 
 pytestmark = pytest.mark.every_loop
@@ -214,45 +211,6 @@ async def test_a_declared_size_is_not_allocated_before_bytes_arrive():
         tracemalloc.stop()
         assert peak < MIB
         reading.cancel()
-
-
-@once
-@pytest.mark.parametrize("buffered", [0, 1, 5000])
-@pytest.mark.parametrize("grant", [3000, 64 * KIB, MIB])
-async def test_read_into_fills_the_buffer_however_the_bytes_arrive(buffered, grant):
-    body = payload(MIB)
-    script = Script(b"!" + body + b"line\n", [1 + buffered, *[grant, 0] * 1000])
-    async with IOStream(script) as stream:
-        await stream.read(Exactly(1))
-        place = bytearray(MIB)
-        assert MIB == await stream.read_into(place)
-        assert body == place
-        assert "line" == await stream.read(Line())
-        assert MIB + 6 == stream.stats.bytes_received
-
-
-async def test_read_into_lets_go_of_the_buffer_whatever_ends_it():
-    async with joined("tcp") as (client, server):
-        place = bytearray(MIB)
-        reading = await begun(server.read_into(place))
-        client.write(b"x" * 50_000)
-        await until(lambda: server.stats.bytes_received == 50_000)
-        reset(client)
-        caught = await raised(StreamClosed, reading)
-        place.clear()  # although the error knows where it was raised
-        assert b"x" * 50_000 == server.leftover
-        assert is_reset(caught.real_error)
-
-
-@pytest.mark.parametrize("size", [4, 100_000])
-async def test_read_into_begins_after_a_frame_that_was_too_large(size):
-    async with joined("unix") as (client, server):
-        client.write((50_000).to_bytes(4, "big") + b"x" * 20_000)
-        await raised(FrameTooLarge, server.read, LengthPrefix(4), max_size=100)
-        client.write(b"x" * 30_000 + b"y" * size)
-        place = bytearray(size)
-        await server.read_into(place)
-        assert b"y" * size == place
 
 
 @dataclass(frozen=True)
@@ -427,22 +385,6 @@ async def test_a_stream_read_while_another_delivers_takes_nothing_from_it(kind, 
         handler.stop()
 
 
-async def test_what_is_unread_survives_whatever_others_receive():
-    async with joined("tcp") as (client, server), joined("tcp") as (other, second):
-        data = payload(50 * KIB)
-        client.write(b"!" + data)
-        assert b"!" == await server.read_bytes(1)
-        while server.buffered < len(data):
-            await server.peek(server.buffered + 1)
-        await other.write(b"\0" * 60_000)
-        assert b"\0" * 60_000 == await second.read_bytes(60_000)
-        assert data == server.leftover
-        server.close()
-        await other.write(b"\1" * 60_000)
-        assert b"\1" * 60_000 == await second.read_bytes(60_000)
-        assert data == server.leftover == await server.read_until_close()
-
-
 async def test_a_stream_closed_by_the_reader_of_a_large_push_has_ended_for_good():
     async with joined("unix") as (client, server):
 
@@ -458,3 +400,72 @@ async def test_a_stream_closed_by_the_reader_of_a_large_push_has_ended_for_good(
         assert held > READ_AHEAD
         await server.read_bytes(held - 10)
         assert 4 == len(await server.read_bytes(4))
+
+
+# Faults of the network, each on schedule: nothing is lost, nothing hangs, nothing is made up
+
+SMALL = [b"line %d" % number for number in range(50)]
+LARGE = [b"x" * 300_000, b"y", b"z" * 200_000]
+ALL_AT_ONCE = Wire(chunks=[1, 7], blocks=[True, False], takes=[5, 0], lags=[1], capacity=16)
+WEATHER = [
+    (Wire(chunks=[1]), SMALL),
+    (Wire(blocks=[True, True, True, False]), SMALL),
+    (Wire(blocks=[InterruptedError(), False, InterruptedError()], chunks=[3]), SMALL),
+    (Wire(takes=[0, 1, 0, 0]), SMALL),
+    (Wire(lags=[3, 0, 7]), SMALL),
+    (ALL_AT_ONCE, SMALL),
+    (Wire(chunks=[997, 4096, 1]), LARGE),
+    (Wire(chunks=[9973], blocks=[True, InterruptedError(), False]), LARGE),
+    (Wire(takes=[5003, 0, 1]), LARGE),
+    (Wire(lags=[3], takes=[8192]), LARGE),
+]
+
+
+@once
+@pytest.mark.parametrize(("wire", "frames"), WEATHER, ids=range(len(WEATHER)))
+async def test_no_weather_changes_frames(wire, frames):
+    client, server = memory_stream_pair(wire, framer=LengthPrefix(4))
+    for frame in frames:
+        client.send(frame)
+    ending = asyncio.ensure_future(client.aclose(timeout=None))
+    assert frames == [frame async for frame in server.frames()]
+    await ending
+
+
+@once
+@pytest.mark.parametrize("framer", [Line(last=False), LengthPrefix(2), Msgpack()], ids=str)
+@pytest.mark.parametrize("fault", ["reset", "end"])
+async def test_a_cut_at_every_byte_gives_every_whole_frame_and_tells_the_rest(framer, fault):
+    frames = [b"first", b"second"] if isinstance(framer, LengthPrefix) else ["first", "second"]
+    first, second = (data if isinstance(data, bytes) else b"".join(data) for data in map(framer.encode, frames))
+    for at in range(len(first) + len(second)):
+        wire = Wire(errors={at: ConnectionResetError(104, "reset")}) if fault == "reset" else Wire(end=at)
+        client, server = memory_stream_pair(wire, framer=framer)
+        client.write(first + second)
+        got = []
+        error = None
+        try:
+            async for frame in server.frames():
+                got.append(frame)  # noqa: PERF401 - it may raise half-way
+        except (StreamClosed, IncompleteFrame) as caught:
+            error = caught
+        assert frames[: int(at >= len(first))] == got
+        if fault == "reset":
+            assert isinstance(error.real_error, ConnectionResetError)
+        else:
+            assert isinstance(error, type(None) if at in (0, len(first)) else IncompleteFrame)
+        assert server.closed()
+        client.close()
+
+
+@once
+async def test_a_wire_repeats_exactly():
+    async def run():
+        client, server = memory_stream_pair(ALL_AT_ONCE)
+        client.write(b"".join(b"%b\n" % line for line in SMALL))
+        ending = asyncio.ensure_future(client.aclose(timeout=None))
+        sizes = [len(batch) async for batch in server.batches(Line())]
+        await ending
+        return sizes
+
+    assert await run() == await run()

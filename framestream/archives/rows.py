@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from framestream.archives.split import ON_ERROR, OnError, Record, Split
+from framestream.archives.split import ON_ERROR, OnError, Split
 from framestream.archives.stitch import Map, stitch
 from framestream.errors import ArchiveError, PayloadError, check_choice, counted
 
@@ -25,7 +25,6 @@ ERROR: Final = "_error"
 _SAMPLE: Final = 1000  # frames whose fields become columns
 _MOST_ROWS: Final = 1 << 13
 _MOST_BYTES: Final = 1 << 22
-_NOWHERE: Final = -1
 _TEXT: Final = frozenset((str,))  # the usual types of keys
 
 logger = logging.getLogger("framestream.archives")
@@ -47,54 +46,65 @@ def exact(splits: Iterable[Split], *, map: Map = map) -> list[Split]:
     return splits if all(split.is_exact for split in splits) else stitch(splits, map=map).splits
 
 
-class _Verdict:
-    """Raises the error of a bad frame, or counts it."""
+class _Kept(NamedTuple):
+    """A frame that becomes a row, or a bad one: the one `number` frames after the place `offset`."""
+
+    offset: int
+    size: int
+    frame: Any
+    error: Exception | None = None
+    number: int = 0
+
+
+class _Frames:
+    """The frames of a split that become rows. Bad ones are raised, or become rows, or are counted and told."""
 
     def __init__(self, split: Split, on_error: OnError) -> None:
         check_choice("on_error", on_error, ON_ERROR)
         self.split, self.on_error = split, on_error
-        self.count = 0
-        self.first: Exception | None = None
+        self._reader = split.read()
+        self._bad = 0
+        self._first: Exception | None = None
 
     def keeps(self, error: Exception) -> bool:
         """Say whether a bad frame becomes a row."""
         if self.on_error == "raise":
             raise error
-        self.count += 1
-        self.first = self.first or error
+        self._bad += 1
+        self._first = self._first or error
         return self.on_error == "column"
 
     def tell(self) -> None:
-        if self.count and self.on_error == "skip":
-            frames = counted(self.count, "bad frame")
-            logger.warning("skipped %s of %s, the first: %s", frames, self.split.source.url, self.first)
+        """Log how many frames became no row."""
+        if self._bad and self.on_error == "skip":
+            frames = counted(self._bad, "bad frame")
+            logger.warning("skipped %s of %s, the first: %s", frames, self.split.source.url, self._first)
 
-
-class _PlacesNeeded(Exception):
-    """The frames have to be read again, one by one: that takes twice as long, and tells their places."""
-
-
-def _kept(split: Split, verdict: _Verdict, *, placed: bool) -> Iterator[Record]:
-    """Yield the records that become rows; mappings, unless they are `placed`, without their places."""
-    reader = split.read()
-    position = 0
-    for frames, error in reader.pieces(in_batches=False):
-        if error is not None:
-            if verdict.keeps(error):
-                yield Record(*reader.place, None, error)
+    def __iter__(self) -> Iterator[_Kept]:
+        """Yield the frames: mappings as they are cut in batches, twice as fast, the others with their places."""
+        reader = self._reader
+        position = 0
+        for frames, error in reader.pieces(in_batches=False):
+            are_mappings = {*map(type, frames)} == {dict} or all(map(_is_mapping, frames))
+            if error is not None:
+                if self.keeps(error):
+                    yield _Kept(*reader.place, None, error)
+            elif not reader.in_batches:
+                yield _Kept(*reader.place, frames[0])
+            elif are_mappings:
+                size = (reader.position - position) // len(frames)
+                for number, frame in enumerate(frames):
+                    yield _Kept(position, size, frame, None, number)
+            else:
+                yield from self.placed(position, 0, len(frames))
+            reader.in_batches = are_mappings and error is None
             position = reader.position
-            continue
-        are_mappings = {*map(type, frames)} == {dict} or all(isinstance(frame, Mapping) for frame in frames)
-        if reader.in_batches:
-            if not are_mappings:
-                raise _PlacesNeeded
-            size = (reader.position - position) // len(frames)
-            for frame in frames:
-                yield Record(_NOWHERE, size, frame)
-        else:
-            yield Record(*reader.place, frames[0])
-        reader.in_batches = are_mappings and not placed
-        position = reader.position
+
+    def placed(self, start: int, number: int, count: int) -> Iterator[_Kept]:
+        """Read again what was read from a place on, now with places: `count` frames after the first `number`."""
+        part = replace(self.split, start=start, first=start, stop=self._reader.position)
+        records = part.records(on_error=self.on_error)
+        return (_Kept(*record) for record in islice(records, number, number + count))
 
 
 def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
@@ -109,28 +119,26 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
         FramingError, PayloadError, ArchiveError: as `Split.records`.
         ValueError: `on_error` is none of these words.
     """
-    done = 0
-    for placed in (False, True):
-        verdict = _Verdict(split, on_error)
-        with suppress(_PlacesNeeded):
-            for record in islice(_kept(split, verdict, placed=placed), done, None):
-                yield _row(record, on_error)
-                done += 1
-            verdict.tell()
-            return
+    frames = _Frames(split, on_error)
+    for kept in frames:
+        yield _row(kept, on_error)
+    frames.tell()
 
 
-def _row(record: Record, on_error: OnError) -> Row:
-    row = record.frame
-    if type(row) is dict or isinstance(row, Mapping):
-        if type(row) is not dict or not _TEXT.issuperset(map(type, row)):
-            row = {key if isinstance(key, str) else _text(key): value for key, value in row.items()}
-    else:
-        row = {"offset": record.offset, "size": record.size, "frame": record.frame}
+def _row(kept: _Kept, on_error: OnError) -> Row:
+    row = kept.frame
+    if not _is_mapping(row):
+        row = {"offset": kept.offset, "size": kept.size, "frame": row}
+    elif type(row) is not dict or not _TEXT.issuperset(map(type, row)):
+        row = {key if isinstance(key, str) else _text(key): value for key, value in row.items()}
     if on_error == "column":
-        row = {**row, ERROR: None if record.error is None else str(record.error)}
+        row = {**row, ERROR: None if kept.error is None else str(kept.error)}
     result: Row = row
     return result
+
+
+def _is_mapping(frame: Any) -> bool:
+    return type(frame) is dict or isinstance(frame, Mapping)
 
 
 def _text(key: Any) -> str:
@@ -150,11 +158,14 @@ class Columns:
     schema: Any
     are_all: bool = True
     on_error: OnError = "raise"
-    names: frozenset[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_choice("on_error", self.on_error, ON_ERROR)
-        object.__setattr__(self, "names", frozenset(self.schema.names))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the columns."""
+        return frozenset(self.schema.names)
 
     @classmethod
     def of(cls, splits: Iterable[Split], schema: Any = None, *, on_error: OnError = "raise") -> Columns:
@@ -177,62 +188,53 @@ class Columns:
         Raises:
             FramingError, PayloadError, ArchiveError: as `rows`.
         """
-        done = 0
-        for placed in (False, True):
-            verdict = _Verdict(split, self.on_error)
-            with suppress(_PlacesNeeded):
-                for records in _groups(islice(_kept(split, verdict, placed=placed), done, None)):
-                    yield self._fitting(records, verdict)
-                    done += len(records)
-                verdict.tell()
-                return
+        frames = _Frames(split, self.on_error)
+        for group in _groups(frames):
+            try:
+                batch = self._batch(group)
+            except Exception:  # noqa: BLE001 - whatever pyarrow says of values: it is said again of one of them
+                again = frames.placed(group[0].offset, group[0].number, len(group))
+                batch = self._batch([fitting for kept in again for fitting in self._fitting(kept, frames)])
+            yield batch
+        frames.tell()
 
     def table(self, split: Split) -> Any:
         """Return the frames of a split as a `pyarrow.Table`; see `batches`."""
         return _pyarrow().Table.from_batches(self.batches(split), self.schema)
 
-    def _fitting(self, records: list[Record], verdict: _Verdict) -> Any:
-        """Return the batch of the records that fit; treat the others as bad frames."""
+    def _fitting(self, kept: _Kept, frames: _Frames) -> list[_Kept]:
+        """Return the frame if it fits; else it is a bad one, of which no row may remain."""
         try:
-            return self._batch(records)
-        except Exception as error:  # whatever pyarrow says of values: it is said again of one of them
-            if any(record.offset == _NOWHERE for record in records):
-                raise _PlacesNeeded from error
-            return self._batch([self._judged(record, verdict) for record in records])
-
-    def _judged(self, record: Record, verdict: _Verdict) -> Record | None:
-        try:
-            self._batch([record])
+            self._batch([kept])
         except Exception as cause:  # noqa: BLE001
             reason = f"it does not fit the columns {', '.join(self.schema.names)}: {cause}; pass a schema"
-            error = PayloadError(reason, offset=record.offset, framer=str(verdict.split.condition))
-            error.source = verdict.split.source.url
+            error = PayloadError(reason, offset=kept.offset, framer=str(frames.split.condition))
+            error.source = frames.split.source.url
             error.__cause__ = cause
-            return Record(record.offset, record.size, None, error) if verdict.keeps(error) else None
-        return record
+            return [kept._replace(frame=None, error=error)] if frames.keeps(error) else []
+        return [kept]
 
-    def _batch(self, records: Iterable[Record | None]) -> Any:
-        pyarrow = _pyarrow()
-        found = [self._row(record) for record in records if record is not None]
+    def _batch(self, group: list[_Kept]) -> Any:
+        found = list(map(self._row, group))
         arrays = [_array([row.get(column.name) for row in found], column.type) for column in self.schema]
-        return pyarrow.RecordBatch.from_arrays(arrays, schema=self.schema)
+        return _pyarrow().RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def _row(self, record: Record) -> Row:
-        row = _row(record, self.on_error)
-        if record.error is None:
-            if type(record.frame) is not dict and not isinstance(record.frame, Mapping) and "frame" not in self.names:
-                raise ValueError(f"the frame is of type {type(record.frame).__name__}, and no mapping")
+    def _row(self, kept: _Kept) -> Row:
+        row = _row(kept, self.on_error)
+        if kept.error is None:
+            if not _is_mapping(kept.frame) and "frame" not in self.names:
+                raise ValueError(f"the frame is of type {type(kept.frame).__name__}, and no mapping")
             if self.are_all and not self.names.issuperset(row):
                 raise ValueError(f"the frame has a field {min(row.keys() - self.names)!r}, too")
         return row
 
 
-def _groups(records: Iterable[Record]) -> Iterator[list[Record]]:
-    group: list[Record] = []
+def _groups(frames: Iterable[_Kept]) -> Iterator[list[_Kept]]:
+    group: list[_Kept] = []
     size = 0
-    for record in records:
-        group.append(record)
-        size += record.size
+    for kept in frames:
+        group.append(kept)
+        size += kept.size
         if len(group) == _MOST_ROWS or size >= _MOST_BYTES:
             yield group
             group, size = [], 0

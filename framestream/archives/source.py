@@ -189,10 +189,10 @@ class RemoteFile(Source):
         with _telling(self.url, start):
             is_checked = False
             try:
-                if self._checked is None:
-                    block: bytes = store.cat_file(path, start=start, end=stop)
+                if "s3" in store.protocol:
+                    block, is_checked = self._checked_block(store, path, start, stop), True
                 else:
-                    block, is_checked = self._checked._fetch_range(start, stop), True
+                    block = store.cat_file(path, start=start, end=stop)
             finally:  # what came, or why nothing did, may be of another object that has replaced it
                 if not is_checked:
                     self._check(_info(store, path))
@@ -201,21 +201,27 @@ class RemoteFile(Source):
             raise ArchiveError(f"it cannot be read by ranges: {what}", url=self.url, offset=start)
         return block
 
+    def _checked_block(self, store: Any, path: str, start: int, stop: int) -> bytes:
+        """Read from a store whose files check the ETag with each read, which saves a request."""
+        try:
+            file = self._opened.pop()  # each has a position: nobody else reads this one meanwhile
+        except IndexError:
+            file = store.open(path, "rb", cache_type="none")
+            self._check(file.details)
+        file.seek(start)
+        block: bytes = file.read(stop - start)
+        self._opened.append(file)
+        return block
+
     @cached_property
-    def _checked(self) -> Any:
-        """A file of a store that checks the ETag with each read, which saves a request; else None."""
-        store, path = _store(self.url, self.options)
-        if "s3" not in store.protocol:
-            return None
-        file = store.open(path, "rb", cache_type="none")
-        self._check(file.details)
-        return file
+    def _opened(self) -> list[Any]:
+        return []
 
     def _check(self, info: Mapping[str, Any]) -> None:
         check_unchanged(self.url, self.size, self.version, *_state(self.url, info))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_checked"}
+        return {name: value for name, value in self.__dict__.items() if name != "_opened"}
 
     def read_beside(self, suffix: str, most: int) -> bytes | None:
         """Return the file whose name has one suffix more, or None if there is none."""

@@ -13,7 +13,7 @@ from weakref import ref
 
 from framestream._events import events
 from framestream.decoder import END, FRAME_END, IN_PARTS, NEED_DATA
-from framestream.errors import FrameTooLarge, IncompleteFrame, Respite
+from framestream.errors import FrameTooLarge, IncompleteFrame, Respite, StreamBusy
 from framestream.framers.amounts import UntilClose
 from framestream.stream.receiver import FLOWING
 
@@ -282,6 +282,8 @@ class AwaitedBytes(AwaitedRead):
     def are_there(self, _: object) -> Any:
         """Answer instead of the decoder: True or NEED_DATA."""
         receiver = self.stream.receiver
+        if receiver.decoder.streaming:
+            raise StreamBusy(IN_PARTS)
         return True if self._size <= receiver.decoder.buffered or receiver.end is not None else NEED_DATA
 
 

@@ -232,7 +232,10 @@ class Receiver:
             self.decoder.receive_data(self._kept.view[:nbytes].tobytes())
         elif self.decoder.borrow(self._kept.view[:nbytes]):
             self._kept.borrower = self.decoder
-        self._in_bulk = nbytes >= READ_AHEAD and self.state is FLOWING
+        if nbytes >= READ_AHEAD or not self._inline:
+            self._in_bulk = nbytes >= READ_AHEAD and self.state is FLOWING
+        elif self._in_bulk:
+            self._turn = 0  # that was the rest of what is there: no further receive without a pass of the loop
         if self._timer is not None:
             self._timer.note_arrival()
         self._missing -= nbytes
@@ -328,7 +331,7 @@ class Receiver:
             if missing > self._room and (missing > 1 or not read.to_end):
                 raise self._overflow(decoder.buffered + missing)
         if self.state is PAUSED or self._in_bulk:
-            if self._turn > 0 and self._receive_inline():
+            if self._turn > 0 and not decoder.tired and self._receive_inline():
                 self._turn -= 1
                 return True
             if self.state is PAUSED:

@@ -318,7 +318,7 @@ class Sender:
             try:
                 return send()
             except (BlockingIOError, InterruptedError):
-                await self._writable()
+                await self._until_free()
             except NotImplementedError:
                 raise
             except fatal as error:
@@ -326,7 +326,7 @@ class Sender:
                 raise self._lost() from error
         raise self._lost()
 
-    async def _writable(self) -> None:
+    async def _until_free(self) -> None:
         self._free = self._stream.loop.create_future()
         self._receiver.transport.watch_writing(True)
         self._start_timer()

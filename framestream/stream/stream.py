@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Literal, Required, TypedDict, overload
 
 from framestream._events import events
-from framestream.decoder import IN_PARTS, FrameDecoder, OnOversize
+from framestream.decoder import FrameDecoder, OnOversize
 from framestream.errors import (
     FramerContractError,
     FrameTooLarge,
@@ -401,9 +401,6 @@ class IOStream(Generic[F]):
 
     async def peek(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer if the stream ends before. Nothing is consumed."""
-        self.receiver.check_free()
-        if self.receiver.decoder.streaming:
-            raise StreamBusy(IN_PARTS)
         read = AwaitedBytes(self, size)
         await next_answer(self, REST, read.are_there, read=read)
         return self.receiver.decoder.peek(size)
