@@ -60,7 +60,7 @@ from framestream.archives import (
     write,
 )
 from framestream.framer import Decode, ValueSpan
-from framestream.testing.splits import Division, check_division
+from framestream.testing.streams import Division, check_division
 from framestream.testing.suite import cut_at
 
 LIMIT = 300

@@ -46,7 +46,7 @@ from framestream.framers import (
 )
 from framestream.testing import chunkings, conformance_checks
 from framestream.testing.driver import read_whole
-from framestream.testing.splits import check_exact, find_start
+from framestream.testing.streams import check_exact, find_start
 
 MAY_BE_UNTRIED = {
     "settled": "framers that know a frame's extent from its header",
