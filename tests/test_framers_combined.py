@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from cutting import cut, error, told
+from cutting import cut, error, told, wire
 from framer_examples import LINE, SNIFF, Headed, Many, Netstring, Never, Packet, many
 from sample_conditions import Spaced
 
-from framestream import NEED_DATA, FrameDecoder, ReadCondition, Window, iter_frames
+from framestream import NEED_DATA, FrameDecoder, Framer, ReadCondition, Window, iter_frames
 from framestream.errors import EncodeError, FramerContractError, FrameTooLarge, FramingError, PayloadError
 from framestream.framer import PADDING
 from framestream.framers.amounts import Exactly
@@ -165,6 +165,14 @@ def test_batches_are_cut_as_long_as_the_choice_is_easy() -> None:
 def test_the_limit_is_the_largest_of_the_alternatives_if_all_have_one() -> None:
     assert FirstOf(Delimiter(b"\n", max_size=5), Delimiter(b";", max_size=7)).max_size == 7
     assert FirstOf(Delimiter(b"\n", max_size=5), Delimiter(b";")).max_size is None
+
+
+def test_what_reads_another_framing_than_it_writes_may_be_the_last_alternative() -> None:
+    class Asks(Never, Framer[bytes]):
+        def encode(self, frame: bytes) -> bytes:
+            return b"?" + frame
+
+    assert wire(FirstOf(When(b"$", LINE), Asks()), b"a") == b"?a"
 
 
 def test_the_choice_costs_the_same_for_any_number_of_guards() -> None:
