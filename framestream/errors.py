@@ -464,7 +464,8 @@ def check_count(
 
 def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
     """Raise ValueError unless `value` is a number of seconds, or None where that means no limit."""
-    _check_amount(name, value, "seconds", optional)
+    if not (_is_finite(value) and value >= 0):
+        _check_absent(name, value, "a number of seconds, 0 or more", optional)
 
 
 def check_time(name: str, value: object) -> None:
@@ -475,7 +476,8 @@ def check_time(name: str, value: object) -> None:
 
 def check_rate(name: str, value: object) -> None:
     """Raise ValueError unless `value` is a number of bytes per second."""
-    _check_amount(name, value, "bytes per second", optional=False)
+    if not (_is_finite(value) and value >= 0):
+        _check_absent(name, value, "a number of bytes per second, 0 or more", optional=False)
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
@@ -488,11 +490,6 @@ def check_function(name: str, value: object, *, optional: bool = False) -> None:
     """Raise TypeError unless `value` can be called, or is None where no function is needed."""
     if not (callable(value) or (optional and value is None)):
         raise TypeError(f"{name} is {value!r}; it must be a function")
-
-
-def _check_amount(name: str, value: object, unit: str, optional: bool) -> None:
-    if not (_is_finite(value) and value >= 0):
-        _check_absent(name, value, f"a number of {unit}, 0 or more", optional)
 
 
 def _is_finite(value: object) -> TypeGuard[int | float]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from framestream import FramingError, PayloadError, available_framers, get_framer, iter_frames
 from framestream.testing import fuzz_framer
 from framestream.testing.driver import read_whole
-from framestream.testing.splits import check_exact, find_start
+from framestream.testing.streams import check_exact, find_start
 
 NAMES = [info.name for info in available_framers() if (info.distribution or "").startswith("framestream-")]
 

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 from certificates import certificates
-from loopback import open_descriptors
+from loopback import HERE, LINE, open_descriptors
 from stream_pairs import refused
 
 from framestream import (
@@ -30,9 +30,6 @@ from framestream import (
     UnknownFramerError,
     blocking,
 )
-
-LINE = Line()
-HERE = "tcp://127.0.0.1:0"
 
 
 def echo(stream):
@@ -94,16 +91,6 @@ def test_a_serial_port_is_opened_raw_by_its_path_and_by_an_open_file():
                 assert b"hi" == port.receive(timeout=20)
             opened.write(b"still open")
             assert b"still open" == device.read(10)
-
-
-def test_what_was_wrapped_by_ssl_or_is_no_stream():
-    with blocking.serve(echo, "tls://localhost:0", framer=LINE, tls=certificates().server()) as server:
-        plain = socket.create_connection(("localhost", int(server.url.rpartition(":")[2])))
-        wrapped = certificates().client().wrap_socket(plain, server_hostname="localhost")
-        with blocking.framed(wrapped, LINE) as stream:
-            stream.send("hello")
-            assert "hello" == stream.receive(timeout=20)
-    refused(TypeError, blocking.framed, b"bytes", match="connected socket")
 
 
 @pytest.mark.watching

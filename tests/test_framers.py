@@ -18,35 +18,19 @@ from framer_examples import BLANK_LINE, EITHER, LINE, READ, SAMPLES, SNIFF, Head
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framestream import (
-    FRAME_END,
-    NEED_DATA,
-    FrameDecoder,
-    FramingError,
-    PayloadError,
-    ReadCondition,
-    Window,
-    available_framers,
-    framers,
-    get_framer,
-)
-from framestream.framers import (
-    BUILT_IN,
-    Delimiter,
-    Exactly,
-    FirstOf,
-    FixedLength,
-    Interned,
-    LengthPrefix,
-    Line,
-    Msgpack,
-    Sequence,
-    UntilClose,
-    When,
-)
+from framestream import FRAME_END, NEED_DATA, FrameDecoder, ReadCondition, Window, available_framers, get_framer
+from framestream.decoder import END
+from framestream.errors import FrameTooLarge, FramingError, PayloadError
+from framestream.framers import BUILT_IN, Interned
+from framestream.framers.amounts import Available, Exactly, FixedLength, UntilClose
+from framestream.framers.choice import FirstOf, When
+from framestream.framers.combined import Sequence
+from framestream.framers.delimiter import Delimiter, Line
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.framers.msgpack import Msgpack
 from framestream.testing import chunkings, conformance_checks
 from framestream.testing.driver import read_whole
-from framestream.testing.splits import check_exact, find_start
+from framestream.testing.streams import check_exact, find_start
 
 MAY_BE_UNTRIED = {
     "settled": "framers that know a frame's extent from its header",
@@ -135,7 +119,7 @@ def test_what_a_docstring_shows_is_what_happens(framer: str, stream: str, frames
 
 
 def test_every_simple_framer_shows_examples() -> None:
-    simple = {Delimiter, Exactly, FixedLength, LengthPrefix, Line, UntilClose, framers.Available}
+    simple = {Delimiter, Exactly, FixedLength, LengthPrefix, Line, UntilClose, Available}
     assert {factory.__name__ for factory in simple} <= {framer.partition("(")[0] for framer, *_ in SHOWN}
 
 
@@ -188,6 +172,28 @@ def test_a_frame_is_streamed_or_skipped_in_constant_memory(
         part = streaming.next_part(framer)
     assert (part, b"".join(parts)) == (FRAME_END, payload)
     assert skipping.stats.high_water <= size + 130
+
+
+# Frames whose size the reader knows
+
+
+def test_exactly_may_ask_for_more_than_the_decoder_allows_others_but_not_than_the_call() -> None:
+    decoder = FrameDecoder(max_frame_size=10)
+    decoder.receive_data(b"x" * 100_000)
+    with pytest.raises(FrameTooLarge, match="frame of 20 bytes exceeds the limit 10"):
+        decoder.next_frame(Exactly(20), max_size=10)
+    assert len(decoder.next_frame(Exactly(99_980))) == 99_980
+
+
+def test_available_gives_what_is_there_never_nothing_and_cuts_nothing_ahead() -> None:
+    decoder = FrameDecoder()
+    assert decoder.next_frame(Available()) is NEED_DATA
+    decoder.receive_data(b"x" * 95)
+    assert [decoder.next_frame(Available(10)) for _ in range(9)] == [b"x" * 10] * 9
+    assert (decoder.offset, decoder.next_frame(Available(10))) == (90, b"x" * 5)
+    decoder.receive_eof()
+    assert decoder.next_frame(Available(10)) is END
+    assert Available(4).split(Window(b"-abcdef", 1)) == ([], 1)
 
 
 # Values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cutting import cut, wire
 from framer_examples import EITHER
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from framestream.decoder import FrameDecoder
@@ -40,6 +40,7 @@ streams = st.lists(st.text("ab;", max_size=6).map(str.encode), max_size=5)
 
 
 @given(delimiter_sets, streams)
+@example([b";", b"b;", b"ab;"], [b"xab;"])
 def test_any_set_cuts_any_stream_as_the_definition_says(delimiters, chunks) -> None:
     try:
         framer = Delimiter(tuple(delimiters))

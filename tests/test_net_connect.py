@@ -281,16 +281,6 @@ def test_a_program_leaves_the_descriptors_it_was_started_with_as_they_were():
 # Programs
 
 
-async def test_a_program_has_a_process_id_and_an_exit_code():
-    async with await connect("exec:sort") as stream:
-        assert (f"sort[{stream.pid}]", None) == (stream.peer, stream.exit_code)
-        stream.write(b"b\na\n")
-        await stream.write_eof()
-        assert b"a\nb\n" == await stream.read_until_close()
-        assert 0 == await stream.wait_exit()
-    assert 0 == stream.exit_code
-
-
 async def test_the_loops_own_pipes_to_a_program_push_only_while_that_is_wanted():
     """As a loop is used that cannot watch pipes of ours; here it is the transport alone."""
     program = LoopPipes("cat")
@@ -332,16 +322,17 @@ async def test_a_program_that_reads_no_more_is_heard_to_its_end_and_not_killed(c
     assert 3 == stream.exit_code
 
 
-async def test_a_program_has_arguments_a_directory_an_environment_and_a_place_for_messages(tmp_path):
+async def test_a_program_has_a_name_arguments_a_directory_an_environment_and_an_end(tmp_path):
     assert "$HOME * ;" == await hear("exec:echo '$HOME' * ;")  # no shell looks at them
     with open(tmp_path / "messages", "w+b") as messages:
         script = "import os, sys; print(os.getcwd(), os.environ['WORD']); sys.exit('failed')"
         arguments = {"cwd": tmp_path, "env": {"WORD": "hello"}, "stderr": messages}
         async with await connect_process([sys.executable, "-c", script], **arguments) as stream:
+            assert f"{sys.executable}[{stream.pid}]" == stream.peer
             assert f"{tmp_path.resolve()} hello" == await stream.read(LINE)
+            assert 1 == await stream.wait_exit() == stream.exit_code
         messages.seek(0)
         assert b"failed\n" == messages.read()
-    assert 1 == stream.exit_code
 
 
 @pytest.mark.every_loop

@@ -755,6 +755,7 @@ async def test_lingering_goes_on_while_the_server_drains():
             await client.write(b"go\nmore")
             assert 200_000 == len(await client.read_until_close())
             closing = asyncio.ensure_future(server.aclose())
+            await passes(50)  # though the client pauses
             for _ in range(10):
                 await client.write(b"x" * 1_000_000)
             assert not closing.done()

@@ -349,6 +349,19 @@ def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
     assert reason("hangs").endswith("failed: does not finish loading, limit 1000 s")
 
 
+def test_whoever_asks_in_another_thread_while_it_is_imported_waits_for_it(
+    installed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    other = threading.Thread(target=lambda: given.append(get_framer("upto")))
+    meanwhile = SimpleNamespace(ask=lambda: (other.start(), other.join(0.05)))
+    monkeypatch.setitem(sys.modules, "meanwhile", meanwhile)
+    installed.install("acme-upto", "import meanwhile\nmeanwhile.ask()\n" + healthy("upto"), "upto")
+    framer = get_framer("upto")
+    other.join()
+    assert given == [framer]
+
+
 def calls_to_list(installed: Site, names: dict[str, str]) -> int:
     """Count the calls it takes to find, select, load and describe plugins with these entry points."""
     count = 0

@@ -17,6 +17,7 @@ from stream_pairs import (
     joined,
     once,
     passes,
+    raised,
     reset,
 )
 
@@ -126,6 +127,14 @@ async def test_the_transport_is_paused_at_the_mark_and_resumed_when_it_is_read_a
         waits = stream.stats.waits
         await stream.peek(READ_AHEAD - 1)
         assert stream.stats.waits - waits <= 1
+
+
+@once
+async def test_of_a_peer_that_takes_nothing_any_more_no_more_than_a_frame_is_received():
+    async with IOStream(Script(payload(4 * MIB)), max_frame_size=KIB) as stream:
+        await raised(StreamClosed, stream.write, b"x")
+        assert KIB <= stream.buffered <= 2 * READ_AHEAD
+        assert payload(KIB) == await stream.read_bytes(KIB)
 
 
 async def test_frames_cut_ahead_count_for_the_mark():

@@ -66,6 +66,7 @@ TESTS = (
     "tests/test_framers*.py",
     "tests/test_spec*.py",
     "tests/test_stream_*.py",
+    "tests/test_net_serve.py",
 )
 # Skipped by default, as they would be slower than all the others together.
 SLOW = ("tests/test_stream_tls.py", "tests/test_stream_resources.py")
@@ -118,7 +119,7 @@ def main() -> int:
 
 
 def _expand(patterns: list[str]) -> list[str]:
-    return sorted({path for pattern in patterns for path in glob.glob(pattern) if "__init__" not in path})
+    return sorted({path for pattern in patterns for path in glob.glob(pattern)})
 
 
 def _draw(places: dict[tuple[Any, ...], list[Place]], sample: int, seed: int) -> list[Place]:

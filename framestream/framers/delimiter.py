@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import KW_ONLY, dataclass, field
-from functools import lru_cache
 from io import BytesIO
 from itertools import product, starmap
 from typing import TYPE_CHECKING, Annotated, Any, AnyStr, Literal, TypedDict, TypeVar, Unpack, overload
@@ -343,7 +342,6 @@ class Line(DelimiterSearch[LineT], metaclass=Interned):
         return self._with_delimiter(bytes_of(payload, self.max_size))
 
 
-@lru_cache(maxsize=256)
 def _codec(encoding: str, errors: str) -> str:
     """Return Python's name of the encoding. Raise ValueError unless it writes newlines as ASCII does."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from framestream.errors import EncodeError, check_choice, check_count, counted
@@ -198,7 +198,6 @@ def _as_bytes(pattern: bytes | str) -> bytes:
         raise ValueError(f"regex {pattern!r}: {reason}") from error
 
 
-@lru_cache(maxsize=256)
 def _compiled(pattern: bytes, engine: str) -> Any:
     """Return a compiled pattern. Raise ValueError if the engine is not installed, or refuses it."""
     if engine == "re":

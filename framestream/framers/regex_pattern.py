@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache, reduce
+from functools import reduce
 from importlib import import_module
 from itertools import count, groupby
 from typing import Any, Final, NamedTuple
@@ -276,7 +276,6 @@ class Analysis(NamedTuple):
     exact: bool
 
 
-@lru_cache(maxsize=128)
 def analyse(pattern: bytes, *, whole: bool) -> Analysis:
     """Return the analysis of the pattern; `whole` if the match is wanted, not only where it ends.
 

@@ -11,7 +11,7 @@ import traceback
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from inspect import isawaitable
 from operator import add
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -187,11 +187,10 @@ class Histogram:
     counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
     sum: float = 0.0
 
-    @classmethod
-    def of(cls, seconds: float) -> Self:
-        """Return the histogram of one duration."""
-        place = bisect_left(BOUNDS, seconds)
-        return cls(tuple(int(i == place) for i in range(len(BOUNDS) + 1)), seconds)
+    def plus(self, seconds: float) -> Histogram:
+        """Return the histogram with one more duration."""
+        counts, place = self.counts, bisect_left(BOUNDS, seconds)
+        return Histogram((*counts[:place], counts[place] + 1, *counts[place + 1 :]), self.sum + seconds)
 
     def __add__(self, other: Histogram) -> Histogram:
         return Histogram(tuple(map(add, self.counts, other.counts)), self.sum + other.sum)
@@ -259,7 +258,7 @@ class ServerStats:
         """Add the counters of another server, or those of a stream that a server has, too."""
         # What each server has had at the most was hardly at the same time.
         most_open = max(self.most_open, getattr(other, "most_open", 0))
-        for name in vars(other).keys() & vars(self).keys():
+        for name in vars(self) if isinstance(other, ServerStats) else _OF_STREAMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.most_open = most_open
 
@@ -272,6 +271,9 @@ class ServerStats:
             total.bytes_unread += stream.buffered
             total.bytes_unsent += stream.sender.size
         return total
+
+
+_OF_STREAMS: Final = tuple(counter.name for counter in fields(StreamStats) if hasattr(ServerStats, counter.name))
 
 
 # Serving
@@ -321,7 +323,7 @@ class Connections:
         while True:
             due = loop.time() + LAG_INTERVAL
             await asyncio.sleep(LAG_INTERVAL)
-            self._stats.loop_lag += Histogram.of(max(0.0, loop.time() - due))
+            self._stats.loop_lag = self._stats.loop_lag.plus(max(0.0, loop.time() - due))
 
     def stop_listening(self, *, take_backlog: bool = True) -> None:
         """Close the listening sockets; see `Acceptor.close`."""
@@ -411,7 +413,7 @@ class Connections:
         except BaseException as error:  # noqa: BLE001  # one connection never costs the server
             await self._end_failed(stream, error)
         finally:
-            self._stats.handler_seconds += Histogram.of(task.get_loop().time() - started)
+            self._stats.handler_seconds = self._stats.handler_seconds.plus(task.get_loop().time() - started)
             # Not in a callback of the task, which would cost an idle connection 128 bytes.
             self._end_connection(task)
 

@@ -201,7 +201,7 @@ class PluginManager:
         for plugin in self:
             if plugin.state == "loaded":
                 found.update(plugin.framers)
-            elif plugin.state == "installed":
+            elif plugin.state in ("installed", "loading"):
                 found.update(filter(is_name, plugin.names))
         return tuple(sorted(found))
 
@@ -289,12 +289,12 @@ class PluginManager:
 
     def _ready(self, plugin: Plugin, prefix: str = "") -> None:
         """Load a plugin; raise PluginError if it is not in use after that."""
-        if plugin.state == "installed":
+        if plugin.state in ("installed", "loading"):  # then it is, or will be, once the thread that loads it is done
             plugin.load(_load_limit())
             self._changed()
         if plugin.state != "loaded":
             state = "is disabled" if plugin.state == "disabled" else plugin.state
-            what = f"{state}: {plugin.reason}" if plugin.reason else "is being imported at this moment"
+            what = "is being imported at this moment" if state == "loading" else f"{state}: {plugin.reason}"
             reason = f"{prefix}plugin {plugin.title} {what}"
             raise PluginError(reason, plugin=plugin.names[0]) from plugin.error
 

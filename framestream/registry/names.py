@@ -28,25 +28,25 @@ TABLE: Final = "tool.framestream.framers"
 
 FIRST_PARTY: Final = {
     framer: f"framestream-{plugin}"
-    for plugin, framers in (
-        ("cobs", ("cobs", "cobs-r")),
-        ("erlang", ("ber", "erlang-packet", "fastcgi", "giop", "record-marking", "tpkt")),
-        ("fstrm", ("fstrm",)),
-        ("http", ("http-chunk", "http-chunked", "http-request", "http-response")),
-        ("json", ("json-array", "json-concat", "json-lines", "json-seq")),
-        ("lsp", ("lsp",)),
-        ("marked", ("fix", "nmea", "ubx")),
-        ("mqtt", ("mqtt",)),
-        ("netstring", ("netstring",)),
-        ("protobuf", ("protobuf",)),
-        ("proxy", ("proxy",)),
-        ("records", ("journal-export", "pcapng", "tfrecord", "warc")),
-        ("resp", ("resp",)),
-        ("slip", ("slip",)),
-        ("syslog", ("syslog",)),
-        ("websocket", ("websocket",)),
-    )
-    for framer in framers
+    for plugin, framers in {
+        "cobs": "cobs cobs-r",
+        "erlang": "ber erlang-packet fastcgi giop record-marking tpkt",
+        "fstrm": "fstrm",
+        "http": "http-chunk http-chunked http-request http-response",
+        "json": "json-array json-concat json-lines json-seq",
+        "lsp": "lsp",
+        "marked": "fix nmea ubx",
+        "mqtt": "mqtt",
+        "netstring": "netstring",
+        "protobuf": "protobuf",
+        "proxy": "proxy",
+        "records": "journal-export pcapng tfrecord warc",
+        "resp": "resp",
+        "slip": "slip",
+        "syslog": "syslog",
+        "websocket": "websocket",
+    }.items()
+    for framer in framers.split()
 }
 """The distributions of this project that bring framers, by framer: what to install if one is missing."""
 

@@ -19,7 +19,7 @@ from framestream.framer import ReadCondition
 from framestream.registry import hookspecs
 from framestream.registry.names import did_you_mean, is_name, normalised
 
-State: TypeAlias = Literal["installed", "loaded", "disabled", "failed"]
+State: TypeAlias = Literal["installed", "loading", "loaded", "disabled", "failed"]
 Factory: TypeAlias = Callable[..., ReadCondition[Any]]
 
 GROUP = "framestream"
@@ -45,7 +45,7 @@ class Plugin:
         distribution: the distribution it belongs to.
         version: that distribution's version.
         module: the module that its entry points refer to, such as ``acme_netstring``.
-        state: installed (not imported so far), loaded, disabled or failed.
+        state: installed (not imported so far), loading, loaded, disabled or failed.
         reason: why it is disabled or has failed.
         error: the exception with which it failed, if there was one.
         framers: what it registered, by name.
@@ -76,7 +76,6 @@ class Plugin:
         self._points = points
         self._own = own  # registered by the program: its name is not a framer's
         self._lock = RLock()
-        self._loading = False  # a plugin that asks for its own name while it is imported must not recurse
         self._manager: pluggy.PluginManager
 
     def __repr__(self) -> str:
@@ -99,28 +98,23 @@ class Plugin:
     def load(self, limit: float) -> None:
         """Import it and let it register, unless that was done; it ends up loaded or failed."""
         with self._lock:
-            if not self.is_loadable:
+            if self.state != "installed":  # or it asks for its own name while it is imported
                 return
-            self._loading = True
-            started = perf_counter()
+            self.state, started = "loading", perf_counter()
             try:
                 with blame("cannot be inspected"):
                     self._load()
             except PluginDefect as error:
                 self.fail(str(error), error.__cause__ or error)
-            else:
-                if not self.reason:  # it may have failed meanwhile
-                    self.state = "loaded"
+            except BaseException:  # the user's, who may come back to it
+                self.state = "installed"
+                raise
             finally:
-                self._loading = False
                 self.load_time = perf_counter() - started
-            if self.state == "loaded" and self.load_time > limit:
+            if self.load_time > limit and self.state == "loading":
                 self.fail(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
-
-    @property
-    def is_loadable(self) -> bool:
-        """True until it is loaded, is being loaded, or is out of use."""
-        return self.state == "installed" and not self._loading
+            if self.state == "loading":  # it may have failed meanwhile
+                self.state = "loaded"
 
     def fail(self, reason: str, error: BaseException | None = None) -> None:
         """Take it out of use, store the reason, and log it once."""
@@ -234,7 +228,7 @@ def load_each(plugins: Iterable[Plugin], limit: float) -> None:
     That one keeps its thread, because nothing can end what it waits for.
     """
     for plugin in plugins:
-        if not plugin.is_loadable:
+        if plugin.state != "installed":
             continue
         thread = Thread(target=_load_aside, args=(plugin, limit), name=f"load {plugin.title}", daemon=True)
         thread.start()

@@ -24,7 +24,6 @@ import asyncio
 from array import array
 from collections import deque
 from collections.abc import Sequence
-from contextlib import contextmanager
 from enum import Enum
 from functools import partial
 from heapq import heapify, heappop, heappush
@@ -33,7 +32,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias
 from framestream.errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Generator, Mapping
 
     from framestream.stream.receiver import Receiver
     from framestream.stream.stream import IOStream
@@ -278,18 +277,17 @@ class Sender:
 
     # The transport held by a file or a handshake
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Queue writes until the block ends: the transport has another use."""
+    def hold(self) -> None:
+        """Queue writes until `let_go`: the transport has another use."""
         self.check_not_held()
         self._watch(False)
         self.state = HELD
-        try:
-            yield
-        finally:
-            if self.state is HELD:
-                self.state = READY
-                self._send()
+
+    def let_go(self) -> None:
+        """Send what was queued meanwhile, unless the stream is closed by now."""
+        if self.state is HELD:
+            self.state = READY
+            self._send()
 
     def check_not_held(self) -> None:
         """Raise `StreamBusy` while a file is sent or TLS begins: they hold the transport."""
@@ -297,7 +295,7 @@ class Sender:
             raise StreamBusy("a file is being sent, or TLS is being started; await that first")
 
     async def send_queue(self) -> None:
-        """Send, inside `held`, what is queued, and nothing written after it.
+        """Send, between `hold` and `let_go`, what is queued, and nothing written after it.
 
         Raises:
             StreamClosed: it never will leave.
@@ -313,7 +311,7 @@ class Sender:
             await self._retried(lambda: self._offer(min(position - self.sent, _MOST_TO_OFFER)))
 
     async def _retried(self, send: Callable[[], int], fatal: type[Exception] = Exception) -> int:
-        """Call `send`, inside `held`, as soon as the transport takes data."""
+        """Call `send`, between `hold` and `let_go`, as soon as the transport takes data."""
         while self.state is not CLOSED:
             try:
                 return send()
@@ -350,7 +348,8 @@ class Sender:
         self.check_can_write()
         at, end = offset, _NEVER if count is None else offset + count
         # From here on no other write may leave before the file.
-        with self.held():
+        self.hold()
+        try:
             await self.send_queue()
             send = self._receiver.transport.send_file
             while at < end:
@@ -366,10 +365,12 @@ class Sender:
                     break
                 at += sent
                 await asyncio.sleep(0)  # a peer that takes everything at once leaves other tasks a turn
+        finally:
+            self.let_go()
         return at - offset
 
     async def _send_first(self, piece: memoryview) -> int:
-        """Send, inside `held`, these bytes before everything that is queued; return how many."""
+        """Send, between `hold` and `let_go`, these bytes before everything that is queued; return how many."""
         position = self.sent
         if self._queue is None:
             self._queue = deque()

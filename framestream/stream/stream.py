@@ -195,10 +195,9 @@ class IOStream(Generic[F]):
         self.half_open: bool | None = settings["half_open"]
         self._handshake: asyncio.Future[None] | None = None
         self._callbacks: Callbacks | None = None
-        timeouts = ReadTimeouts(
-            settings["frame_timeout"], settings["idle_timeout"], settings["min_rate"], settings["rate_grace"]
-        )
-        self.timeouts = timeouts if timeouts.limit_anything else None
+        frame, idle, rate = settings["frame_timeout"], settings["idle_timeout"], settings["min_rate"]
+        is_limited = rate or frame is not None or idle is not None
+        self.timeouts = ReadTimeouts(frame, idle, rate, settings["rate_grace"]) if is_limited else None
         decoder = FrameDecoder(
             max_frame_size=settings["max_frame_size"],
             on_oversize=settings["on_oversize"],
@@ -580,7 +579,8 @@ class IOStream(Generic[F]):
         sender.check_not_held()
         # A client's handshake begins with this record, and no text begins so (RFC 8446, section 5.1).
         # It may have arrived already: the client has had our consent for a while.
-        if leftover == "refuse" and not (server_side and receiver.decoder.peek(2) == b"\x16\x03"):
+        decoder = receiver.decoder
+        if leftover == "refuse" and decoder.held and not (server_side and decoder.peek(2) == b"\x16\x03"):
             try:
                 self._refuse_leftover("the TLS handshake")
             except FramingError as error:
@@ -589,20 +589,21 @@ class IOStream(Generic[F]):
         receiver.claim(_Handshake(self, REST), None)
         try:
             # From here on no other write may leave before the handshake is done.
-            with sender.held():
-                try:
-                    async with within(timeout, "TLS handshake not done"):
-                        await sender.send_queue()
-                        if receiver.end is None:  # otherwise there is no peer to shake hands with
-                            receiver.replace_transport(tls)
-                            self._handshake = tls.shake_hands(receiver.decoder.take_leftover())
-                            await self._handshake
-                    if receiver.end is not None:
-                        raise StreamClosed("stream closed during the TLS handshake", real_error=self.error)
-                except BaseException as error:
-                    self.close(error)
-                    raise
+            sender.hold()
+            async with within(timeout, "TLS handshake not done"):
+                if sender.size:
+                    await sender.send_queue()
+                if receiver.end is None:  # otherwise there is no peer to shake hands with
+                    receiver.replace_transport(tls)
+                    self._handshake = tls.shake_hands(decoder.take_leftover() if receiver.pushes else b"")
+                    await self._handshake
+            if receiver.end is not None:
+                raise StreamClosed("stream closed during the TLS handshake", real_error=self.error)
+        except BaseException as error:
+            self.close(error)
+            raise
         finally:
+            sender.let_go()
             self._handshake = None
             receiver.release()
             self.watch_for_end()
@@ -744,7 +745,7 @@ class IOStream(Generic[F]):
             if needs_end and self._end is None:
                 sender.end()  # wait for the end like any other bytes
             sender.refuse("the stream is being closed")
-            lingering = await self._linger() if linger else None
+            lingering = await self._linger() if linger and self.receiver.end is None else None
             if lingering is not None:
                 sender.end()
             if sender.pending:
@@ -762,7 +763,7 @@ class IOStream(Generic[F]):
         # A system that closes a connection over unread bytes, or receives more of them, resets it,
         # and then the peer may lose bytes sent to it before. A peer that has sent nothing costs nothing.
         receiver = self.receiver
-        if self._end is not None or receiver.end is not None or self.sender.error or self.reading():
+        if self._end is not None or self.sender.error or self.reading():
             return None
         is_asked = receiver.decoder.buffered or receiver.transport.receive_now()
         if not is_asked and receiver.state is PAUSED:
@@ -982,12 +983,12 @@ def directions(
 ) -> tuple[ReadCondition[Any] | None, Framer[Any] | None]:
     # The framers to read and write with: the same one, if it can write.
     for name, given in (("framer", framer), ("send_framer", send_framer)):
-        if not isinstance(given, ReadCondition | str | None):
+        if not (given is None or isinstance(given, ReadCondition | str)):
             raise TypeError(f"{name} is {given!r}; it must be a condition, a name or a spec string")
     reading = None if framer is None else condition_of(framer)
     if send_framer is not None:
         return reading, writing(condition_of(send_framer))
-    return reading, reading if isinstance(reading, Framer) else None
+    return reading, reading if reading is not None and isinstance(reading, Framer) else None
 
 
 def writing(framer: ReadCondition[Any]) -> Framer[Any]:

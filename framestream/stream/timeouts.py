@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from framestream.errors import StreamTimeout, check_rate, check_seconds, check_time, counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from types import TracebackType
 
     from framestream.decoder import FrameDecoder
     from framestream.stream.reads import PendingRead
@@ -50,11 +49,6 @@ class ReadTimeouts:
     def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
         """Begin to watch over a read."""
         return ReadTimer(loop, self, decoder)
-
-    @property
-    def limit_anything(self) -> bool:
-        """True if any limit is set."""
-        return bool(self.rate) or not self.timeout == self.deadline == self.idle is None
 
 
 class ReadTimer:
@@ -158,13 +152,24 @@ class ReadTimer:
         return due
 
 
-@asynccontextmanager
-async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
+class within:  # noqa: N801 - it reads as a word of the `async with` statement
     """Cancel the block after `timeout` seconds: then it is a `StreamTimeout` with this message."""
-    try:
-        async with asyncio.timeout(timeout):
-            yield
-    except TimeoutError as error:
-        if isinstance(error, StreamTimeout):
-            raise
-        raise StreamTimeout(f"{what} after {timeout:g} s") from error
+
+    __slots__ = ("_limit", "_timeout", "_what")
+
+    def __init__(self, timeout: float | None, what: str) -> None:
+        self._timeout = timeout
+        self._what = what
+        # A generator for each block would cost a TLS handshake three times as much.
+        self._limit = asyncio.timeout(timeout)
+
+    async def __aenter__(self) -> None:
+        await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            raise StreamTimeout(f"{self._what} after {self._timeout:g} s") from late

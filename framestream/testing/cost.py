@@ -38,7 +38,7 @@ from framestream.testing.contract import (
     window_after,
 )
 from framestream.testing.driver import UNLIMITED, read_whole, transcript
-from framestream.testing.splits import find_start
+from framestream.testing.streams import find_start
 from framestream.testing.suite import Suite, in_chunks, prefix_lengths
 
 # Twice the work may cost twice as much, and this many bytes for each byte of the stream may be noise.

@@ -24,7 +24,6 @@ from hypothesis.errors import Flaky
 from framestream.errors import SpecError, counted
 from framestream.framer import Framer, ReadCondition
 from framestream.registry import available_framers, get_framer
-from framestream.testing import splits
 from framestream.testing.contract import ConformanceError, Untried, describe_error, describe_framer, encode, under
 from framestream.testing.driver import (
     POLICIES,
@@ -36,6 +35,7 @@ from framestream.testing.driver import (
     read_whole,
     transcript,
 )
+from framestream.testing.streams import LIMITS, STEPS, Division, check_division
 from framestream.testing.suite import TELLING, cut_at, seeds_for, spliced
 
 # `available` is not among them: its frames depend on the chunks by design.
@@ -226,8 +226,8 @@ def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, se
         optional={"max_size": st.integers(0, 24), "on_oversize": st.sampled_from(POLICIES)},
     )
     mixed = st.nothing() if framer.max_size is not None else st.integers(0, 1 << 16)
-    steps, limits = st.sampled_from(splits.STEPS), st.sampled_from(splits.LIMITS)
-    divided = st.builds(splits.Division, st.just(()), steps, limits, st.sampled_from(("raise", "column")))
+    steps, limits = st.sampled_from(STEPS), st.sampled_from(LIMITS)
+    divided = st.builds(Division, st.just(()), steps, limits, st.sampled_from(("raise", "column")))
 
     @hypothesis.seed(seed)
     @settings(
@@ -265,9 +265,9 @@ def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: Any) -> Trans
     random, and a `Division` for an archive and its splits.
     """
     whole = [b"".join(chunks)]
-    if isinstance(way, splits.Division):
+    if isinstance(way, Division):
         with suppress(Untried):
-            return splits.check_division(framer, replace(way, chunks=chunks))
+            return check_division(framer, replace(way, chunks=chunks))
         way = 0
     expected: Transcript | Reading
     if isinstance(way, dict):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, Unpack
 
 from framestream.framer import ReadCondition
-from framestream.testing import answers, cost, splits, streams
+from framestream.testing import answers, cost, streams
 from framestream.testing.contract import Untried, describe_framer, under
 from framestream.testing.suite import Arguments, Suite
 
@@ -18,15 +18,15 @@ Function: TypeAlias = Callable[[Suite], None]
 _CHECKS: tuple[Function, ...] = (
     answers.check_answers, answers.check_purity, answers.check_value,
     answers.check_size, answers.check_final, streams.check_examples, answers.check_settled, streams.check_split,
-    streams.check_chunking, splits.check_find_start, cost.check_start_cost, answers.check_round_trip,
+    streams.check_chunking, streams.check_find_start, cost.check_start_cost, answers.check_round_trip,
     answers.check_foreign_frames, answers.check_wide_buffers, cost.check_resume, cost.check_linear_cost,
     cost.check_memory, cost.check_many_frames, cost.check_many_bad_frames, cost.check_declared_sizes,
     streams.check_bad_frames, streams.check_truncation, streams.check_malformed, streams.check_incomplete,
-    streams.check_spoilt_bytes, streams.check_limits, splits.check_splits, streams.check_spec_string,
+    streams.check_spoilt_bytes, streams.check_limits, streams.check_splits, streams.check_spec_string,
 )
 _NOT_IF_CHUNK_DEPENDENT = (
     answers.check_final, streams.check_chunking, answers.check_round_trip, streams.check_truncation,
-    streams.check_limits, streams.check_bad_frames, splits.check_splits,
+    streams.check_limits, streams.check_bad_frames, streams.check_splits,
 )
 # fmt: on
 

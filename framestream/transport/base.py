@@ -110,7 +110,7 @@ class Transport(ABC):
         Raises ``BlockingIOError`` if it would have to wait, ``OSError`` if the connection is broken.
         """
 
-    def send_bytes(self, data: bytes) -> int:
+    def send_bytes(self, data: Buffer) -> int:
         """Do as `send` with one buffer: most writes are."""
         return self.send((data,))
 

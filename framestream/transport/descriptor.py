@@ -67,7 +67,7 @@ class SocketTransport(PolledTransport):
         """Receive straight into the buffer."""
         return self.socket.recv_into(buffer)
 
-    def send_bytes(self, data: bytes) -> int:
+    def send_bytes(self, data: Buffer) -> int:
         """Send one buffer."""
         return self.socket.send(data)
 
@@ -79,11 +79,11 @@ class SocketTransport(PolledTransport):
 
     def watch_readable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
-        watch(self.loop, "reader", self.socket, callback)
+        watch(self.loop, "reader", self.socket.fileno(), callback)
 
     def watch_writable(self, callback: Callable[[], object] | None) -> None:
         """Register with the loop's selector."""
-        watch(self.loop, "writer", self.socket, callback)
+        watch(self.loop, "writer", self.socket.fileno(), callback)
 
     def shutdown(self) -> None:
         """Shut the sending half of the socket down."""
@@ -301,19 +301,17 @@ class Readiness:
         self.notify()
 
 
-def watch(
-    loop: asyncio.AbstractEventLoop, kind: Kind, file: socket.socket | int, callback: Callable[[], object] | None
-) -> None:
+def watch(loop: asyncio.AbstractEventLoop, kind: Kind, fd: int, callback: Callable[[], object] | None) -> None:
     """Register a callback with the loop's selector instead of the one before; with None, stop.
 
     Raises:
         NotImplementedError: the loop has no selector; says what to do.
     """
     if callback is None:
-        getattr(loop, f"remove_{kind}")(file)
+        getattr(loop, f"remove_{kind}")(fd)
         return
     try:
-        getattr(loop, f"add_{kind}")(file, callback)
+        getattr(loop, f"add_{kind}")(fd, callback)
     except NotImplementedError:
         what = f"{type(loop).__name__} cannot watch descriptors"
         raise NotImplementedError(f"{what}: use transport_over(sock), and start_tls for TLS") from None
@@ -327,13 +325,16 @@ def prepare_socket(sock: socket.socket) -> None:
     """
     check_is_stream(sock)
     sock.setblocking(False)
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        return  # not TCP; or a peer that is gone, which the first read notices
 
 
 def check_is_stream(sock: socket.socket) -> None:
     """Raise ``ValueError`` for a socket that keeps message boundaries: reads would cut messages off."""
-    if sock.type != socket.SOCK_STREAM:
+    # The attribute `type` makes a member of an enumeration each time, in four calls.
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
         kind = getattr(sock.type, "name", sock.type)
         raise ValueError(
             f"a stream needs a socket of type SOCK_STREAM, not {kind}, which keeps the borders of messages: "

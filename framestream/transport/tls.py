@@ -100,14 +100,6 @@ class TLSTransport(Transport):
         ValueError: the context checks the host name, and none is given.
     """
 
-    # fmt: off
-    __slots__ = (
-        "_broken", "_buffer", "_failure", "_held", "_incoming", "_inner", "_outgoing", "_owed", "_plain",
-        "_reading", "_said_goodbye", "_shaking", "_state", "_truncation_is_end", "_unsent", "_wish",
-        "_writing", "tls",
-    )
-    # fmt: on
-
     tls: ssl.SSLObject
     needs_close_notify = True
 
@@ -166,7 +158,9 @@ class TLSTransport(Transport):
         if received:
             self._incoming.write(received)
         self._shaking = future = self.loop.create_future()
-        self._shake()
+        if not self.tls.server_side or self._incoming.pending or self._incoming.eof:
+            self._shake()  # otherwise the peer begins
+        self._update()
         return future
 
     def _shake(self) -> None:
@@ -183,16 +177,18 @@ class TLSTransport(Transport):
             self._end_handshake(error)
             return
         self._carry()
-        # A server's last bytes in TLS 1.3 are tickets, which no client waits for. They leave at once all the
-        # same: put off until the next write, they kept a client that coalesces small writes (Nagle's
-        # algorithm) waiting 40 ms for its last bytes to be acknowledged. A peer may take nothing before it
-        # has something to read, or be gone after sending everything. In all other cases the peer waits for
-        # these bytes.
-        optional = done and self.tls.server_side and self.tls.version() == "TLSv1.3"
-        if self._broken is not None and not optional:
-            self._end_handshake(self._broken)
-        elif done and (optional or not self._unsent):
+        if done and self._broken is None and not self._unsent:
             self._end_handshake(None)
+        elif self._broken is not None or self._unsent or self._wish is Wish.SPEAK:
+            # A server's last bytes in TLS 1.3 are tickets, which no client waits for. They leave at once all the
+            # same: put off until the next write, they kept a client that coalesces small writes (Nagle's
+            # algorithm) waiting 40 ms for its last bytes to be acknowledged. A peer may take nothing before it
+            # has something to read, or be gone after sending everything. In all other cases the peer waits for
+            # these bytes.
+            optional = done and self.tls.server_side and self.tls.version() == "TLSv1.3"
+            self._update()
+            if optional or self._broken is not None:
+                self._end_handshake(None if optional else self._broken)
 
     def _end_handshake(self, error: Exception | None) -> None:
         future, self._shaking = self._shaking, None
@@ -217,7 +213,7 @@ class TLSTransport(Transport):
     def buffer_updated(self, nbytes: int, /) -> None:
         """Decrypt, and push as much as the sink wants."""
         self._incoming.write(self._buffer[:nbytes])
-        if not self._reading:
+        if not self._reading and self._shaking is None:
             self._update()
         self._advance()
 
@@ -235,17 +231,14 @@ class TLSTransport(Transport):
         self.eof_received()
 
     def _advance(self) -> None:
-        self._expect_more()
+        if self._state is State.EMPTY:
+            self._state = State.MORE
         self._push_all()
         if self._wish is Wish.HEAR:
             self._wish = Wish.NONE
             if self._writing:
                 self._update()
                 self.sink.resume_writing()
-
-    def _expect_more(self) -> None:
-        if self._state is State.EMPTY:
-            self._state = State.MORE
 
     def resume_reading(self) -> None:
         """Push bytes from below, and in the next pass of the loop those that have arrived already."""
@@ -290,6 +283,7 @@ class TLSTransport(Transport):
         size = self._decrypt(self.sink.get_buffer(-1))
         if self._outgoing.pending or self._wish is Wish.SPEAK:
             self._carry()  # an answer to the peer, such as a new key, or an alert
+            self._update()
         if size:
             self.sink.buffer_updated(size)
             return True
@@ -343,6 +337,7 @@ class TLSTransport(Transport):
             except ssl.SSLWantReadError:
                 self._wish = Wish.HEAR
                 self._carry()
+                self._update()
                 raise BlockingIOError from None
             except ssl.SSLWantWriteError:
                 raise BlockingIOError from None
@@ -355,7 +350,7 @@ class TLSTransport(Transport):
             raise self._broken
         while self._unsent or self._outgoing.pending:
             data = self._unsent = self._unsent or self._outgoing.read()
-            taken = self._inner.send((data,))
+            taken = self._inner.send_bytes(data)
             self._unsent = memoryview(data)[taken:] if taken < len(data) else b""
 
     def _carry(self) -> None:
@@ -366,7 +361,6 @@ class TLSTransport(Transport):
             pass
         except OSError as error:
             self._broken = error  # the next send meets it
-        self._update()
 
     def watch_writing(self, wanted: bool) -> None:
         """Watch the transport below: for writing, or for reading if sending waits for that."""
@@ -378,11 +372,12 @@ class TLSTransport(Transport):
         self._carry()
         if self._unsent and self._broken is None:
             return
-        if self._shaking is not None or self._wish is Wish.SPEAK:
+        must_go_on = self._shaking is not None or self._wish is Wish.SPEAK
+        if must_go_on:
             self._wish = Wish.NONE
-            self._expect_more()
-            self._update()
-            self._push_all()
+        self._update()
+        if must_go_on:
+            self._advance()
         if self._writing and self._wish is not Wish.HEAR:
             self.sink.resume_writing()
 
@@ -404,9 +399,10 @@ class TLSTransport(Transport):
         if not self._said_goodbye:
             # The engine would take the peer's unread data for an error. No more is received
             # for that, except if the engine itself receives.
-            with suppress(OSError):
-                while len(self._plain) < _MOST_AT_THE_END and (piece := self.tls.read(_CHUNK)):
-                    self._plain += piece
+            if self._state is State.MORE or self._incoming.eof:
+                with suppress(OSError):
+                    while len(self._plain) < _MOST_AT_THE_END and (piece := self.tls.read(_CHUNK)):
+                        self._plain += piece
             if len(self._plain) >= _MOST_AT_THE_END:
                 raise BlockingIOError  # until some of it is pushed
             try:
@@ -418,7 +414,8 @@ class TLSTransport(Transport):
                 pass  # the peer has not, as usual, or is gone, which a reader will notice
             self._said_goodbye = True
             if self._plain or self._failure is not None:
-                self._expect_more()
+                if self._state is State.EMPTY:
+                    self._state = State.MORE
                 self._push_later()
         self._flush()
 
@@ -430,7 +427,8 @@ class TLSTransport(Transport):
         """Close the transport below; a handshake under way fails."""
         self._reading = self._writing = False
         self._wish, self._unsent = Wish.NONE, b""
-        self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
+        if self._shaking is not None:
+            self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
         self._inner.close()
 
     @property
@@ -450,8 +448,6 @@ class TLSSocketTransport(TLSTransport):
     The transport owns it from here on. Whether a missing close_notify is an end or an error was decided when
     the socket was made (``suppress_ragged_eofs``).
     """
-
-    __slots__ = ()
 
     tls: ssl.SSLSocket  # type: ignore[assignment]  # it has the methods of the engine in memory
 

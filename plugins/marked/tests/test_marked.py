@@ -9,7 +9,7 @@ import pytest
 from framestream import EncodeError, FrameTooLarge, PayloadError, get_framer, iter_frames
 from framestream.framers import FirstOf
 from framestream.testing import check_framer
-from framestream.testing.splits import find_start
+from framestream.testing.streams import find_start
 from framestream_marked import Fix, FixMessage, Nmea, Sentence, Ubx, UbxMessage
 
 GLL = b"$GPGLL,5057.97,N,00146.11,E,142451,A*27\r\n"

@@ -11,7 +11,7 @@ import pytest
 from framestream import EncodeError, FrameTooLarge, FramingError, PayloadError, get_framer, iter_frames
 from framestream.archives import plan, stitch
 from framestream.testing import check_framer
-from framestream.testing.splits import find_start
+from framestream.testing.streams import find_start
 from framestream_records import Block, JournalExport, Pcapng, TFRecord, Warc, WarcRecord
 
 HELLO = b"\5\0\0\0\0\0\0\0\xea\xb2\x04>hello\xbb\x1f\x1c\x19"
