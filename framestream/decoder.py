@@ -992,7 +992,7 @@ class FrameDecoder:
                         current.begin(condition, found)
                         raise self._undecodable(condition, error, payload, first - start)
                     # Here, each call would cost a tenth of a small frame.
-                    self._start, self._size, self._batch = buffer.base + buffer.pos, size, None
+                    self._start, self._size, self._batch = buffer.base + start, size, None
                     self._cut += 1
                     self._run += 1
                     if is_near:
