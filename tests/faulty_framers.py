@@ -209,29 +209,51 @@ class EarlySpan(ReadCondition[bytes]):
 
 
 @dataclass(frozen=True)
-class AsksForTooMuch(Framer[bytes]):
+class Counted(Framer[bytes]):
+    """Two bytes of length and the payload, without a defect; the next ones differ from it in one place."""
+
+    overhead = 2
+
+    def find(self, window: Window) -> Span | NeedMore:
+        first = window.start + 2
+        if len(window.data) < first:
+            return NeedMore(size=2)
+        stop = first + int.from_bytes(window.data[window.start : first])
+        return first, stop, stop
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        payload = bytes_of(frame, 0xFFFF)
+        return [len(payload).to_bytes(2), payload]
+
+
+# Does not say that its header comes on top of the payload.
+HidesHeader = faulty("HidesHeader", Counted, overhead=0)
+
+
+class AsksForTooMuch(Counted):
     """Counts its header twice when it says how much it needs."""
 
     def find(self, window: Window) -> Span | NeedMore:
-        data, start = window.data, window.start
-        if len(data) == start:
-            return NeedMore(size=1)
-        size = 1 + data[start]
-        if len(data) - start < size:
-            return NeedMore(size=size + 1)
-        return start + 1, start + size, start + size
-
-    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        payload = bytes_of(frame, 255)
-        return [bytes([len(payload)]), payload]
+        found = super().find(window)
+        if isinstance(found, NeedMore) or found[2] <= len(window.data):
+            return found
+        return NeedMore(size=found[2] - window.start + 2)
 
 
-class IndexErrorWhenShort(AsksForTooMuch):
+class IndexErrorWhenShort(Counted):
     """Looks at a byte that has not arrived."""
 
     def find(self, window: Window) -> Span | NeedMore:
         size = 2 + window.data[window.start] + window.data[window.start + 1]
         return window.start + 2, window.start + size, window.start + size
+
+
+class CountsItems(Counted):
+    """Takes the number of items for the number of bytes."""
+
+    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
+        bytes_of(frame, 0xFFFF)
+        return [len(frame).to_bytes(2), frame]
 
 
 _FAILED = {"before": False}
@@ -245,20 +267,6 @@ class SharesADecoder(Picky):
         if failed:
             raise RuntimeError("broken by the frame before")
         return super().decode(payload)
-
-
-class CountsItems(AsksForTooMuch):
-    """Takes the number of items for the number of bytes."""
-
-    def find(self, window: Window) -> Span | NeedMore:
-        data, start = window.data, window.start
-        if len(data) == start:
-            return NeedMore(size=1)
-        return start + 1, start + 1 + data[start], start + 1 + data[start]
-
-    def encode(self, frame: bytes) -> bytes | Sequence[bytes]:
-        bytes_of(frame, 255)
-        return [bytes([len(frame)]), frame]
 
 
 class RefusesTooSoon(Lines):

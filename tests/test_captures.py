@@ -1,4 +1,4 @@
-"""What real programs sent is cut rightly, however it arrives.
+"""What real programs sent is cut rightly, however it arrives; and their recorder leaves nothing half done.
 
 The reference is `examples/recorder/cutters.py`, which works on complete captures, naively, and shares no
 code with framestream.
@@ -25,7 +25,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 import record_captures  # noqa: E402 - it lives beside the captures, in no package
-from recorder.recipe import RECIPES  # noqa: E402
+from recorder import cutters, programs  # noqa: E402
+from recorder.recipe import RECIPES, Recipe  # noqa: E402
 
 INDEX = json.loads((EXAMPLES / "captures" / "index.json").read_text())
 CUTS = [(entry["name"], cut["spec"], cut["frames"]) for entry in INDEX for cut in entry["cuts"]]
@@ -105,3 +106,37 @@ CONTENTS: dict[str, tuple[str, Callable[[list[Any]], bool]]] = {
 def test_the_frames_are_what_the_program_said(name: str) -> None:
     spec, holds = CONTENTS[name]
     assert holds(frames_of(name, spec))
+
+
+# The recorder
+
+
+def recipe(program: str, data: bytes = b"", *, cut: cutters.Cutter = cutters.whole) -> Recipe:
+    return Recipe("sample", program, "sample-package", {"line": cut}, lambda _folder: data)
+
+
+def test_a_missing_program_is_named_with_its_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert record_captures.record_all([recipe("no-such-program")], tmp_path) == 1
+    expected = "sample: no-such-program is not installed; try: apt-get install sample-package\n"
+    assert capsys.readouterr().err == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_capture_is_written_with_its_index_entry_and_half_a_frame_is_not(tmp_path: Path) -> None:
+    lines = recipe("sh", b"one\ntwo\n", cut=cutters.delimited(b"\n"))
+    assert record_captures.record_all([lines], tmp_path) == 0
+    assert (tmp_path / "sample.bin").read_bytes() == b"one\ntwo\n"
+    assert record_captures.read_index(tmp_path)["sample"]["cuts"] == [{"spec": "line", "frames": 2}]
+    half = recipe("sh", b"one\ntw", cut=cutters.delimited(b"\n"))
+    assert record_captures.record_all([half], tmp_path) == 1
+    assert (tmp_path / "sample.bin").read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("stubborn", ["", "trap '' TERM;"])
+def test_a_program_is_gone_when_its_block_is_left(stubborn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "COURTESY", 0.1)
+    with programs.running("sh", "-c", f"{stubborn} while :; do read line; done < /dev/zero") as process:
+        assert process.poll() is None
+    assert process.returncode is not None
+    with programs.running("sh", "-c", "exit 3") as process, pytest.raises(RuntimeError, match="ended with status 3"):
+        programs.connect(programs.free_port(), process)

@@ -7,7 +7,7 @@ import command_line
 import pytest
 
 from framestream.archives import Archive, InMemory, Reader, divide
-from framestream.cli.archives import Cutting
+from framestream.cli.cut import Cutting
 from framestream.framers import LengthPrefix
 
 framestream = command_line.framestream

@@ -204,7 +204,7 @@ class RemoteFile(Source):
     def _checked_block(self, store: Any, path: str, start: int, stop: int) -> bytes:
         """Read from a store whose files check the ETag with each read, which saves a request."""
         try:
-            file = self._opened.pop()  # each has a position: nobody else reads this one meanwhile
+            file = self._opened.pop()  # taken out: a file has a position, and other threads read, too
         except IndexError:
             file = store.open(path, "rb", cache_type="none")
             self._check(file.details)

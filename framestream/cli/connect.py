@@ -15,9 +15,7 @@ import click
 import framestream
 from framestream import EncodeError, Framer, FramingError, Line, PayloadError, StreamClosed
 from framestream.cli import options
-from framestream.cli.cut import open_source
-from framestream.cli.output import report_skipped, to_bytes
-from framestream.cli.printing import LoopPrinter, good_frames
+from framestream.cli.output import LoopPrinter, good_frames, report_skipped, to_bytes
 from framestream.errors import describe_error
 
 if TYPE_CHECKING:
@@ -153,7 +151,7 @@ class Conversation:
         """Send the lines of standard input until it ends, then end this half of the stream."""
         with suppress(StreamClosed, OSError):  # the receiving half tells how the stream ended
             try:
-                with open_source("-") as source:
+                with options.open_source("-") as source:
                     async for line in framestream.aiter_frames(partial(read_stdin, source.read), _LINE):
                         await self._send(line)
             except click.ClickException as error:

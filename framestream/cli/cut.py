@@ -1,36 +1,28 @@
-"""``framestream cut``: cut a stream into frames and print them; and where bytes come from, read as they arrive."""
+"""``framestream cut``: cut a stream, or a file in several processes, into frames, and print them."""
 
 from __future__ import annotations
 
-import os
-import select
-import shlex
-import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
-from io import FileIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from framestream import FrameDecoder, FramestreamError, FramingError, PayloadError
+from framestream import FrameDecoder, FrameTooLarge, FramingError, PayloadError
 from framestream.cli import options
 from framestream.cli.output import Printer, progress_bar, report_skipped
-from framestream.decoder import DecoderStats
-from framestream.errors import describe_os_error
+from framestream.decoder import DecoderStats, OnOversize
 from framestream.iterate import answers
 
 if TYPE_CHECKING:
-    import socket
+    from framestream import ReadCondition
+    from framestream.archives import Reader
 
-CHUNK_SIZE: Final = 1 << 16
-
-_URLS: Final = ("tcp:", "tls:", "unix:", "exec:", "pipe:", "fd:")
-_SAMPLES: Final = Path(__file__).parent / "samples"
-"""Recordings of real programs, to try commands on: ``sample:redis`` is one of them."""
+_PRINTED: Final = 1 << 20  # bytes of a split whose output waits for its turn: up to 45 bytes for each of it
 
 
 @click.command()
@@ -72,40 +64,25 @@ def cut(
       tail -f app.log | framestream cut 'delimiter:"\\r\\n"'
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     options.goes_with("--separator", "--output text or raw", output in ("text", "raw"))
-    printer = Printer(output, separator)
+    work = Cutting(output, separator, limits["on_oversize"], limits["on_payload_error"], count)
+    printer = work.printer()
     condition = printer.condition(options.get_framer(spec))
     started = time.monotonic()
     if jobs is not None:
         if file == "-":
             raise click.UsageError("--jobs needs a file")
-        from framestream.cli.archives import Cutting, cut_file  # noqa: PLC0415  # a stream does without
-
-        work = Cutting(output, separator, limits["on_oversize"], limits["on_payload_error"], count)
-        total = cut_file(printer, condition, file, limits["max_frame_size"], work, jobs)
+        total = _cut_by_several(printer, condition, file, limits["max_frame_size"], work, jobs)
         printer.stream.flush()
         if stats:
             _print_stats(total, started)
         return printer.status
-    with open_source(file) as source, _progress(source, printer) as read:
-        tell = partial(printer.complain, source.name)
-        decoder = FrameDecoder(
-            on_oversize=limits["on_oversize"],
-            on_discard=partial(report_skipped, source.name),
-            on_payload_error=tell if limits["on_payload_error"] == "skip" else None,
-        )
-        # A batch costs half as much per frame. It knows the place of its last one only, and frames skipped
-        # in it are reported before it can be printed.
-        batched = not printer.placed and count is None and limits["on_oversize"] in ("raise", "close")
-        ask: Any = decoder.next_batch if batched else decoder.next_frame
+    with options.open_source(file) as source, _progress(source, printer) as read:
+        decoder = FrameDecoder(on_oversize=work.on_oversize, on_discard=partial(report_skipped, source.name))
+        ask: Any = decoder.next_batch if work.in_batches else decoder.next_frame
         ask = partial(ask, condition, max_size=limits["max_frame_size"])
+        pieces = _pieces(decoder, ask, iter(read, b""), in_batches=work.in_batches)
         try:
-            for number, answer in enumerate(_answers(decoder, ask, read, tell), 1):
-                if batched:
-                    printer.write_all(answer)
-                    continue
-                printer.write(answer, decoder.frame_span)
-                if number == count:
-                    break
+            work.print(printer, pieces, lambda: decoder.frame_span, partial(printer.complain, source.name))
         finally:
             printer.stream.flush()
             if stats:
@@ -114,21 +91,103 @@ def cut(
     return printer.status
 
 
-def _answers(
-    decoder: FrameDecoder,
-    ask: Callable[[], Any],
-    read: Callable[[], bytes],
-    tell: Callable[[FramestreamError], object],
-) -> Iterator[Any]:
-    """Yield frames until the stream ends or is broken; report errors."""
-    going_on = True
-    while going_on:
+Piece = tuple[list[Any], Exception | None]
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How frames are printed, and when that ends: a value that the processes of ``--jobs`` get.
+
+    Attributes:
+        form, separator: those of `Printer`.
+        on_oversize, on_payload_error: the policies.
+        count: stop after this many frames.
+    """
+
+    form: str
+    separator: bytes | None
+    on_oversize: OnOversize
+    on_payload_error: str
+    count: int | None = None
+
+    @property
+    def skips(self) -> bool:
+        """Whether a frame that is too large is reported once it has been skipped."""
+        return self.on_oversize in ("discard", "truncate")
+
+    @property
+    def in_batches(self) -> bool:
+        """Whether frames are cut in batches, which costs half as much for each.
+
+        A batch knows the place of its last frame only, and frames skipped in it are reported before it is printed.
+        """
+        return self.form in ("text", "raw") and self.count is None and not self.skips
+
+    def printer(self, stream: IO[bytes] | None = None) -> Printer:
+        """Return what prints the frames."""
+        return Printer(self.form, self.separator, stream)
+
+    def print(
+        self,
+        printer: Printer,
+        pieces: Iterable[Piece],
+        place: Callable[[], tuple[int, int]],
+        tell: Callable[[Exception], object],
+    ) -> int:
+        """Print frames, each between the offsets that `place` returns, and tell errors; return how many frames."""
+        printed = 0
         try:
-            yield from answers(decoder, ask, iter(read, b""))
-            return
-        except (FramingError, PayloadError) as error:
+            for frames, error in pieces:
+                if error is not None:
+                    tell(error)
+                    if self.on_payload_error == "close" and isinstance(error, PayloadError):
+                        break
+                    continue
+                printed += len(frames)
+                if self.in_batches:
+                    printer.write_all(frames)
+                    continue
+                printer.write(frames[0], place())
+                if printed == self.count:
+                    break
+        except FramingError as error:
             tell(error)
-            going_on = getattr(error, "recoverable", False)
+        return printed
+
+    def __call__(self, reader: Reader) -> Printed:
+        """Print the frames of a split into memory."""
+        output = BytesIO()
+        told: list[bytes | Exception] = []
+
+        def tell(error: Exception) -> None:
+            # Its traceback holds several KiB: there may be as many bad frames as good ones.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            if data := output.getvalue():
+                told.append(data)
+                output.seek(0)
+                output.truncate()
+            told.append(error)
+            if self.on_payload_error == "close" and isinstance(error, PayloadError):
+                reader.error = error
+
+        pieces = reader.pieces(in_batches=self.in_batches, on_oversize=self.on_oversize)
+        printed = self.print(self.printer(output), pieces, lambda: (reader.place[0], sum(reader.place)), tell)
+        return Printed(reader.first, printed, [*told, output.getvalue()])
+
+
+def _pieces(
+    decoder: FrameDecoder, ask: Callable[[], Any], chunks: Iterator[bytes], *, in_batches: bool
+) -> Iterator[Piece]:
+    """Yield the frames of a stream, as `Reader.pieces` does those of a split."""
+    while True:
+        try:
+            for answer in answers(decoder, ask, chunks):
+                yield (answer if in_batches else [answer]), None
+            return
+        except (PayloadError, FrameTooLarge) as error:
+            if isinstance(error, FrameTooLarge) and not error.recoverable:
+                raise
+            yield [], error
 
 
 def _print_stats(stats: DecoderStats, started: float, **more: int) -> None:
@@ -141,7 +200,7 @@ def _print_stats(stats: DecoderStats, started: float, **more: int) -> None:
 
 
 @contextmanager
-def _progress(source: Source, printer: Printer) -> Iterator[Callable[[], bytes]]:
+def _progress(source: options.Source, printer: Printer) -> Iterator[Callable[[], bytes]]:
     """Return the function that reads the source; it first flushes the output if reading may take a while.
 
     A long file gets a progress bar, on a terminal that the frames are not printed to.
@@ -159,103 +218,57 @@ def _progress(source: Source, printer: Printer) -> Iterator[Callable[[], bytes]]
         yield read
 
 
-# Where bytes come from -----------------------------------------------------------------------------
+# In several processes -----------------------------------------------------------------------------
 
 
-class Source:
-    """An open file descriptor with a name.
+@dataclass(frozen=True)
+class Printed:
+    """What the frames of a split look like.
 
     Attributes:
-        name: its name in messages.
-        size: its size in bytes, if it is a regular file, else None.
+        first: where the first of them begins.
+        frames: how many are printed.
+        pieces: the text, and complaints, in order.
     """
 
-    def __init__(self, descriptor: int, name: str) -> None:
-        self.name = name
-        self._descriptor = descriptor
-        status = os.fstat(descriptor)
-        self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
-
-    def read(self) -> bytes:
-        """Return the available bytes, waiting only if there are none; ``b""`` at the end."""
-        try:
-            return os.read(self._descriptor, CHUNK_SIZE)
-        except OSError as error:
-            raise _refusal(self.name, error) from error
-
-    def is_ready(self) -> bool:
-        """Tell whether `read` returns at once."""
-        if self.size is not None:
-            return True
-        try:
-            return bool(select.select([self._descriptor], [], [], 0)[0])
-        except (OSError, ValueError):
-            return False  # this kind of descriptor cannot tell
+    first: int | None
+    frames: int
+    pieces: list[bytes | Exception]
 
 
-@contextmanager
-def open_source(place: str) -> Iterator[Source]:
-    """Open ``-``, a path, a sample, ``tcp://host:port`` or ``unix:path``; report a failure in one line."""
-    try:
-        opened = _open(place)
-    except OSError as error:
-        raise _refusal(place, error) from error
-    with opened:
-        yield Source(opened.fileno(), "standard input" if place == "-" else place)
+def _cut_by_several(
+    printer: Printer, condition: ReadCondition[Any], file: str, max_size: int | None, work: Cutting, jobs: int
+) -> DecoderStats:
+    """Print the frames of a file that several processes cut, exactly as one process would."""
+    from framestream.archives import Reader  # noqa: PLC0415  # a stream does without
+    from framestream.cli.archives import processed, splits_of  # noqa: PLC0415
 
-
-def _open(place: str) -> FileIO | socket.socket:
-    if place == "-":
-        return FileIO(0, closefd=False)
-    if place.startswith("sample:") and not os.path.exists(place):
-        return FileIO(_sample(place.removeprefix("sample:")))
-    if place.startswith("file://"):
-        return FileIO(place.removeprefix("file://"))
-    if "://" in place and not place.startswith(_URLS) and not os.path.exists(place):
-        raise click.UsageError(f"{place!r} is read in parts: add --jobs 1")
-    if not place.startswith(_URLS) or os.path.exists(place):
-        return FileIO(place)
-    # Imported here: files need neither sockets nor an event loop.
-    import socket  # noqa: PLC0415
-
-    from framestream.net.urls import Tcp, Unix, parse_url  # noqa: PLC0415
-
-    match parse_url(place):
-        case Tcp(host, port, tls=False):
-            return socket.create_connection((host or None, port))
-        case Unix() as endpoint:
-            with ExitStack() as unless_connected:
-                connection = unless_connected.enter_context(socket.socket(socket.AF_UNIX))
-                connection.connect(endpoint.address)
-                unless_connected.pop_all()
-            return connection
-    # These need an event loop: TLS, programs, descriptors that may not be read alone.
-    hint = f"framestream connect {shlex.quote(place)} --framer SPEC"
-    raise click.UsageError(f"{place!r} is not a file, and cut does not connect there: {hint}")
-
-
-def file_of(place: str, *, changed: bool = False) -> str:
-    """Return the path or URL of a file that is read in parts; refuse what is read once, as it arrives.
-
-    A sample is no file to be `changed`, nor to be written next to.
-    """
-    if os.path.exists(place):
-        return place
-    if place.startswith("sample:"):
-        if changed:
-            raise click.UsageError(f"{place} comes with framestream and is only read; name a file of your own")
-        return str(_sample(place.removeprefix("sample:")))
-    if place == "-" or place.startswith(_URLS):
-        raise click.UsageError(f"{place!r} is no file; framestream cut SPEC PLACE --stats reads a stream")
-    return place
-
-
-def _sample(name: str) -> Path:
-    names = sorted(path.stem for path in _SAMPLES.glob("*.bin"))
-    if name not in names:
-        raise click.UsageError(f"no sample named {name!r} (available: {', '.join(names)})")
-    return _SAMPLES / f"{name}.bin"
-
-
-def _refusal(place: str, error: OSError) -> click.ClickException:
-    return click.ClickException(f"{place}: {describe_os_error(error)}")
+    splits = splits_of(file, condition, max_size, _PRINTED)
+    total, missing = DecoderStats(), work.count
+    # What is printed of a split is only known to be right when all before it is: none counts alone.
+    results = processed(splits, replace(work, count=None), jobs, file, hidden=printer.stream.isatty())
+    for split, result in results:
+        printed = result
+        if missing is not None:
+            if printed.frames >= missing:
+                printed = replace(work, count=missing)(Reader(replace(split, first=printed.first)))
+            missing -= printed.frames
+        for piece in printed.pieces:
+            if isinstance(piece, bytes):
+                printer.stream.write(piece)
+                continue
+            if isinstance(piece, PayloadError):
+                total.payload_errors += 1
+                total.frames += 1
+            elif isinstance(piece, FrameTooLarge):
+                total.oversize += 1
+                total.discarded += piece.discarded
+                if work.skips and piece.recoverable:
+                    report_skipped(file, piece)
+                    continue
+            printer.complain(file, piece)
+        total.frames += printed.frames
+        total.received += split.stop - split.start
+        if missing == 0:
+            break
+    return total

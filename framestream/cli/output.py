@@ -1,4 +1,7 @@
-"""Printing: frames, tables and complaints; and output after its reader has gone."""
+"""Printing: frames, tables and complaints; from an event loop, too, and after the reader of the output has gone.
+
+In an event loop a thread waits for the reader of the output, and the loop goes on.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,23 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout, suppress
+from functools import cache, partial
+from io import BytesIO, FileIO, TextIOWrapper
 from math import isfinite
-from typing import IO, Any, Final
+from queue import SimpleQueue
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import click
 
-from framestream.errors import FrameTooLarge, PayloadError, counted, describe_error, printable
+from framestream.errors import FramestreamError, FrameTooLarge, PayloadError, counted, describe_error, printable
 from framestream.framer import PADDING, Decode, NeedMore, ReadCondition, Span, ValueSpan, Window
 from framestream.framers.answers import Over
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _PRINTABLE: Final = bytes(byte if 0x20 <= byte < 0x7F else 0x2E for byte in range(256))
 # With options, json.dumps makes a new encoder for every call.
@@ -26,6 +36,8 @@ _GAP: Final = " " * 3
 _NARROW: Final = 20  # columns; wrapping text to fewer is useless
 _LONG: Final = 8 << 20  # bytes of a file that takes long enough to wonder
 _LAYOUT: Final = frozenset("\t\r\n")
+_MOST_TOLD: Final = 1000  # messages that wait; nothing reads them, and memory is finite
+_MOST_WRITTEN: Final = 1 << 16  # bytes that wait before a printer does
 # Control characters and the overrides of direction, which a terminal obeys instead of showing them, and lone
 # surrogates, which stand for bytes that are not UTF-8. Other text that Python calls unprintable is unchanged.
 _OBEYED: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -228,7 +240,7 @@ def wrapped(text: str, start: str, indent: str, columns: int) -> str:
 
 def report(name: str, error: Exception | str) -> None:
     """Print an error of a stream to standard error, with the bytes at fault."""
-    complain(f"{name}: {error if isinstance(error, str) else describe_error(error)}")
+    complain(f"{name}: {error if isinstance(error, str) else _describe(error)}")
     data, place = ("payload", "payload_offset") if isinstance(error, PayloadError) else ("excerpt", "offset")
     for line in hexdump(getattr(error, data, b"")[:32], getattr(error, place, 0) or 0):
         click.echo(line, err=True)
@@ -237,7 +249,14 @@ def report(name: str, error: Exception | str) -> None:
 def report_skipped(name: str, error: FrameTooLarge) -> None:
     """Print which frame was skipped to standard error, after everything printed before it."""
     sys.stdout.flush()
-    complain(f"{name}: {error}; {counted(error.discarded, 'byte')} skipped")
+    complain(f"{name}: {_describe(error)}; {counted(error.discarded, 'byte')} skipped")
+
+
+def _describe(error: Exception) -> str:
+    """Return what an error says, without the file, whose name is printed before it anyway."""
+    if getattr(error, "source", ""):
+        error.source = ""  # type: ignore[attr-defined]  # it has one
+    return describe_error(error)
 
 
 def complain(what: str, *, keep: str = "") -> None:
@@ -273,3 +292,117 @@ def discard_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+# From an event loop --------------------------------------------------------------------------------
+
+
+class Outlet:
+    """Runs what prints in one thread, in order.
+
+    It is a daemon thread: one that waits for a reader does not keep the process from ending.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[tuple[Callable[[], object], Future[None]]] = SimpleQueue()
+        self._lost = 0
+        threading.Thread(target=self._work, name="output", daemon=True).start()
+
+    def put(self, job: Callable[[], object]) -> Future[None]:
+        """Have it run after everything before it."""
+        from concurrent.futures import Future  # noqa: PLC0415  # other commands do without
+
+        done: Future[None] = Future()
+        self._jobs.put((job, done))
+        return done
+
+    def tell(self, job: Callable[[], object]) -> None:
+        """Have it run, unless a thousand others wait: then they are counted."""
+        if self._jobs.qsize() < _MOST_TOLD:
+            self.put(job)
+        else:
+            self._lost += 1
+
+    def finish(self, timeout: float) -> None:
+        """Wait until everything is printed, at most this many seconds."""
+        with suppress(TimeoutError):
+            self.put(lambda: None).result(timeout)
+
+    def _work(self) -> None:
+        while True:
+            job, done = self._jobs.get()
+            if done.set_running_or_notify_cancel():
+                try:
+                    job()
+                except BaseException as error:  # noqa: BLE001  # the waiting coroutine raises it
+                    done.set_exception(error)
+                else:
+                    done.set_result(None)
+            if self._lost and self._jobs.empty():
+                lost, self._lost = self._lost, 0
+                complain(f"{counted(lost, 'message')} could not be printed: nothing read them")
+
+
+outlet = cache(Outlet)
+"""The outlet of this process."""
+
+
+class LoopPrinter(Printer):
+    """A `Printer` that keeps what it is given, and prints it in the thread of the outlet."""
+
+    def __init__(self, form: str, separator: bytes | None = None) -> None:
+        super().__init__(form, separator, BytesIO())
+        self._told = False
+
+    async def flush(self, *, more: bool = False) -> None:
+        """Wait until everything is printed; if `more` is to come, only if much waits."""
+        if not more or self._told or self.stream.tell() > _MOST_WRITTEN:
+            self._told = False
+            from asyncio import wrap_future  # noqa: PLC0415  # other commands do without
+
+            await wrap_future(self._pass_on())
+
+    def complain(self, name: str, error: Exception | str) -> None:
+        """Print an error, after everything printed before it, with the bytes at fault."""
+        self.status = 1
+        self.tell(partial(report, name, error))
+
+    def tell(self, job: Callable[[], object]) -> None:
+        """Run what prints a message, after everything printed before it."""
+        self._told = True
+        self._pass_on()
+        outlet().tell(job)
+
+    def _pass_on(self) -> Future[None]:
+        written = cast("BytesIO", self.stream)
+        data = written.getvalue()
+        written.seek(0)
+        written.truncate()
+        return outlet().put(partial(_write_all, data))
+
+
+def _write_all(data: bytes) -> None:
+    # Not by sys.stdout: at its end the interpreter would wait for the lock that this thread holds.
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(sys.stdout.fileno(), rest) :]
+
+
+def own_stderr() -> IO[str]:
+    """Return standard error as a file of its own, which has no lock: one that a stuck write holds stops the end."""
+    return TextIOWrapper(FileIO(2, "w", closefd=False), errors="backslashreplace", write_through=True)
+
+
+async def good_frames(
+    frames: AsyncIterator[Any], on_payload_error: str, tell: Callable[[FramestreamError], object]
+) -> AsyncIterator[Any]:
+    """Yield the frames of a stream; report those that are bad or too large, and continue after them."""
+    while True:
+        try:
+            async for frame in frames:
+                yield frame
+            return
+        except (FrameTooLarge, PayloadError) as error:
+            if not (error.recoverable if isinstance(error, FrameTooLarge) else on_payload_error == "skip"):
+                raise
+            tell(error)

@@ -23,14 +23,17 @@ import framestream
 from framestream import EncodeError, FramestreamError, FrameTooLarge, FramingError, PayloadError, StreamClosed
 from framestream.cli import options
 from framestream.cli.output import (
+    LoopPrinter,
     complain,
     discard_output,
+    good_frames,
+    outlet,
+    own_stderr,
     report,
     report_skipped,
     to_bytes,
     to_json,
 )
-from framestream.cli.printing import LoopPrinter, good_frames, outlet, own_stderr
 from framestream.errors import counted, describe_error, describe_os_error
 
 if TYPE_CHECKING:
