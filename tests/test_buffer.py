@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from framestream.buffer import ReceiveBuffer
@@ -79,6 +79,7 @@ WAYS = ["append", "append", "extend", "borrow", "take", "some", "drop", "grow", 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(WAYS), st.sampled_from([1, 5, 700, 6000]), st.booleans())))
+@example([("append", 700, True), ("borrow", 5, True), ("take", 6000, True)])
 def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, int, bool]]) -> None:
     data = bytes(i % 251 for i in range(10_000)) * 40
     buffer, fed, read = ReceiveBuffer(), 0, 0
