@@ -284,7 +284,7 @@ def test_the_claims_about_the_ancestor_name_only_tests_that_exist() -> None:
     files = (ROOT / "tests").glob("test_*.py")
     defined = {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text())}
     named = set(re.findall(r"`(test_\w+)`", (DOCS / "porting.md").read_text()))
-    assert len(named) > 40
+    assert len(named) > 30
     assert named - defined == set()
 
 

@@ -100,14 +100,6 @@ class TLSTransport(Transport):
         ValueError: the context checks the host name, and none is given.
     """
 
-    # fmt: off
-    __slots__ = (
-        "_broken", "_buffer", "_failure", "_held", "_incoming", "_inner", "_outgoing", "_owed", "_plain",
-        "_reading", "_said_goodbye", "_shaking", "_state", "_truncation_is_end", "_unsent", "_wish",
-        "_writing", "tls",
-    )
-    # fmt: on
-
     tls: ssl.SSLObject
     needs_close_notify = True
 
@@ -456,8 +448,6 @@ class TLSSocketTransport(TLSTransport):
     The transport owns it from here on. Whether a missing close_notify is an end or an error was decided when
     the socket was made (``suppress_ragged_eofs``).
     """
-
-    __slots__ = ()
 
     tls: ssl.SSLSocket  # type: ignore[assignment]  # it has the methods of the engine in memory
 
