@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from framestream.errors import EncodeError, FramingError, IncompleteFrame
 from framestream.framer import Window
+from framestream.framers.amounts import UntilClose
 from framestream.framers.length_prefix import LengthPrefix
 from framestream.iterate import iter_frames
 
 
 def test_the_payload_is_not_copied_when_it_is_written() -> None:
-    payload = b"x" * 1000
-    assert LengthPrefix(2).encode(payload)[1] is payload
+    for payload in (bytes(1000), bytearray(1000)):
+        for written in (LengthPrefix(2).encode(payload)[1], UntilClose().encode(payload)):
+            assert memoryview(written).obj is payload
 
 
 @pytest.mark.parametrize(
