@@ -25,7 +25,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar, Unpack, overload
 
 from framestream import net
@@ -510,22 +510,18 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
     return await asyncio.wrap_future(done)
 
 
-@dataclass(frozen=True)
-class _InThread:
-    """A handler for `framestream.serve` that runs a blocking one in its own thread."""
+async def _handle(handler: Callable[[Stream[Any]], object], stream: IOStream[Any]) -> None:
+    """Run a blocking handler in a thread of its own; with its first argument, this is one for `framestream.serve`."""
 
-    handler: Callable[[Stream[Any]], object]
+    def work() -> None:
+        with suppress(SystemExit):  # ends only the thread
+            handler(_stand_for(stream))
 
-    async def __call__(self, stream: IOStream[Any]) -> None:
-        def work() -> None:
-            with suppress(SystemExit):  # ends only the thread
-                self.handler(_stand_for(stream))
-
-        try:
-            await in_thread(work, f"connection of {stream.peer}")
-        except asyncio.CancelledError:
-            stream.close()  # its thread cannot be cancelled
-            raise
+    try:
+        await in_thread(work, f"connection of {stream.peer}")
+    except asyncio.CancelledError:
+        stream.close()  # its thread cannot be cancelled
+        raise
 
 
 @overload
@@ -533,7 +529,7 @@ def serve(
     handler: Callable[[Stream[T]], object],
     url: str,
     *,
-    framer: ReadCondition[T],
+    framer: ReadCondition[T] | str | None = ...,
     send_framer: Framer[T] | None = ...,
     **options: Unpack[ServeOptions],
 ) -> Server: ...
@@ -544,15 +540,6 @@ def serve(
     *,
     framer: ReadCondition[Any] | str | None = ...,
     send_framer: Framer[Any] | str,
-    **options: Unpack[ServeOptions],
-) -> Server: ...
-@overload
-def serve(
-    handler: Callable[[Stream[Any]], object],
-    url: str,
-    *,
-    framer: str | None = ...,
-    send_framer: None = ...,
     **options: Unpack[ServeOptions],
 ) -> Server: ...
 @takes_url
@@ -568,4 +555,4 @@ def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) ->
         raise TypeError("the handler is a coroutine function; serve it with framestream.serve")
     options.setdefault("max_connections", MAX_CONNECTIONS)
     loop = _background()
-    return Server(_run(loop, lambda: net.serve(_InThread(handler), url, **options)), loop)
+    return Server(_run(loop, lambda: net.serve(partial(_handle, handler), url, **options)), loop)

@@ -468,7 +468,7 @@ class Answers(ReadCondition[Any]):
     ((0, 0, 9, PADDING), "padding inside a frame, or beyond the data"),
     ((0, 1, 9, Decode(bytes, trailer=b"..")), "a trailer of 2 bytes in a span that leaves 8"),
     (None, "find returned None, not a span or NeedMore"),
-    (NeedMore(resume=99), "points outside the data"),
+    (NeedMore(resume=99), r"resume=99.* points outside the data \(0 to 4\)"),
     (NeedMore(settled=-1), "points outside the data"),
     (IndexError("index out of range"), "find raised IndexError: index out of range"),
 ])  # fmt: skip

@@ -412,19 +412,6 @@ async def test_whatever_peers_and_exceptions_say_is_one_printable_line_in_the_lo
     assert "\nERROR" not in shown
 
 
-async def flood(stream):
-    while True:
-        await stream.send("x" * 100_000, LINE)
-
-
-@pytest.mark.parametrize(("handler", "limit"), [(flood, "write_timeout"), (echo, "idle_timeout")])
-async def test_a_peer_that_takes_or_says_nothing_is_given_up(handler, limit):
-    async with await serve(handler, HERE, **{limit: 0.02}) as server:
-        async with await connect(server.url):
-            await until(lambda: server.stats.peer_failures)
-        assert 0 == server.stats.handler_failures
-
-
 def echo_by_callbacks(stream):
     stream.on_frame(LINE, lambda line: stream.send(line, LINE))
 

@@ -25,8 +25,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from framestream.archives.index import Marks
 from framestream.archives.split import Reader, Split
@@ -139,10 +140,8 @@ class Seam:
         return again
 
 
-class Map(Protocol):
-    """Calls a function with each item of an iterable, as ``map`` does, in any process."""
-
-    def __call__(self, function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterable[Any]: ...
+Map: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Calls a function with each item of an iterable, as ``map`` does, in any process."""
 
 
 @dataclass(frozen=True)
@@ -193,13 +192,8 @@ def _check_whole(splits: list[Split]) -> None:
         place = (split.source, split.stop)
 
 
-@dataclass(frozen=True)
-class Done(Generic[R]):
-    """The outcome of one split: what the next one needs to know, and the function's result or error."""
-
-    chain: Chain
-    result: R | None
-    error: Exception | None
+Done: TypeAlias = tuple[Chain, R | None, Exception | None]
+"""The outcome of one split: what the next one needs to know, and the function's result or error."""
 
 
 def _context() -> Any:
@@ -237,7 +231,7 @@ def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
         result, error = None, caught
     if reader.end is None and error is None and reader.error is None and not reader.is_astray:
         error = ValueError(f"{function!r} stopped before the end of {split}")
-    return Done(_chain(reader), result, error)
+    return _chain(reader), result, error
 
 
 class Process(Generic[R]):
@@ -254,46 +248,46 @@ class Process(Generic[R]):
 
     def __iter__(self) -> Iterator[R]:
         with ExitStack() as stack:
-            start: Callable[[Split], Callable[[], Done[R]]]
-            if self._jobs == 1:
-                # Done when it is asked for, and so from the true place on.
-                start = lambda split: lambda: _work(self._function, self._seam.enter(split))  # noqa: E731
-            else:
+            executor: futures.Executor | None = None
+            if self._jobs > 1:
                 pool = futures.ProcessPoolExecutor(self._jobs, _context(), initializer=_begin, initargs=(os.getpid(),))
                 executor = stack.enter_context(pool)
                 stack.callback(executor.shutdown, cancel_futures=True)
-                start = lambda split: executor.submit(_work, self._function, split).result  # noqa: E731
+            start = partial(self._start, executor)
             todo = iter(self._splits)
             waiting = deque((split, start(split)) for split in islice(todo, _AHEAD * self._jobs))
             while waiting:
-                split, result = waiting.popleft()
+                split, begun = waiting.popleft()
                 try:
-                    done = self._true_result(split, result, start)
+                    chain, result = self._true_outcome(split, begun, start)
                 except futures.BrokenExecutor as error:
                     reason = "a process that cut frames was killed, or could not start"
                     hint = 'a script calls this under `if __name__ == "__main__":`'
                     raise WorkerError(f"{reason}; {hint}") from error
-                yield done.result  # type: ignore[misc]  # there is no error
-                if done.chain.error is not None:
+                yield result
+                if chain.error is not None:
                     return
                 waiting.extend((split, start(split)) for split in islice(todo, 1))
 
-    def _true_result(
-        self,
-        split: Split,
-        result: Callable[[], Done[R]],
-        start: Callable[[Split], Callable[[], Done[R]]],
-    ) -> Done[R]:
+    def _start(self, executor: futures.Executor | None, split: Split) -> Callable[[], Done[R]]:
+        """Start the work on a split; without an executor it is done when asked for, and so from the true place on."""
+        if executor is None:
+            return lambda: _work(self._function, self._seam.enter(split))
+        return executor.submit(_work, self._function, split).result
+
+    def _true_outcome(
+        self, split: Split, begun: Callable[[], Done[R]], start: Callable[[Split], Callable[[], Done[R]]]
+    ) -> tuple[Chain, Any]:
         seam = self._seam
         true = seam.enter(split)
-        done = result()
-        if done.chain.first != (first := seam.true):
+        chain, result, error = begun()
+        if chain.first != (first := seam.true):
             seam.walked_twice += max(split.stop - first, 0)
-            done = start(true)()
-        if done.error is not None:
-            raise done.error
-        seam.leave(done.chain.end)
-        return done
+            chain, result, error = start(true)()
+        if error is not None:
+            raise error
+        seam.leave(chain.end)
+        return chain, result
 
 
 def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: int) -> Process[R]:

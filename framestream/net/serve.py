@@ -63,7 +63,7 @@ async def serve(
     handler: Callable[[IOStream[T]], object],
     url: str,
     *,
-    framer: ReadCondition[T],
+    framer: ReadCondition[T] | str | None = ...,
     send_framer: Framer[T] | None = ...,
     **options: Unpack[ServeOptions],
 ) -> Server: ...
@@ -74,15 +74,6 @@ async def serve(
     *,
     framer: ReadCondition[Any] | str | None = ...,
     send_framer: Framer[Any] | str,
-    **options: Unpack[ServeOptions],
-) -> Server: ...
-@overload
-async def serve(
-    handler: Callable[[IOStream[Any]], object],
-    url: str,
-    *,
-    framer: str | None = ...,
-    send_framer: None = ...,
     **options: Unpack[ServeOptions],
 ) -> Server: ...
 @takes_url
