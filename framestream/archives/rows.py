@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, count, islice, repeat
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from framestream.archives.split import ON_ERROR, OnError, Split
@@ -93,18 +93,17 @@ class _Frames:
                 yield _Kept(*reader.place, frames[0])
             elif are_mappings:
                 size = (reader.position - position) // len(frames)
-                for number, frame in enumerate(frames):
-                    yield _Kept(position, size, frame, None, number)
+                yield from map(_Kept, repeat(position), repeat(size), frames, repeat(None), count())
             else:
                 yield from self.placed(position, 0, len(frames))
             reader.in_batches = are_mappings and error is None
             position = reader.position
 
-    def placed(self, start: int, number: int, count: int) -> Iterator[_Kept]:
-        """Read again what was read from a place on, now with places: `count` frames after the first `number`."""
+    def placed(self, start: int, number: int, many: int) -> Iterator[_Kept]:
+        """Read again what was read from a place on, now with places: `many` frames after the first `number`."""
         part = replace(self.split, start=start, first=start, stop=self._reader.position)
         records = part.records(on_error=self.on_error)
-        return (_Kept(*record) for record in islice(records, number, number + count))
+        return (_Kept(*record) for record in islice(records, number, number + many))
 
 
 def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
