@@ -284,6 +284,7 @@ async def test_a_flood_of_tiny_frames_of_padding_or_of_frames_that_nobody_gets_l
     while not reading.done():
         await asyncio.sleep(0)
         turns += 1
+        assert server.reading() or reading.done() or begin in (by_handler, by_chained_reads)
     await reading
     assert turns > 5
 
