@@ -884,7 +884,7 @@ class FrameDecoder:
         """Return every frame that is complete, as a list of at least one; else NEED_DATA or END.
 
         Much cheaper per frame than `next_frame`. Raises the same; a list ends before a frame that is bad or too
-        large, which the next call meets.
+        large, which the next call meets, and after the beginning of one that is truncated.
         """
         is_other = condition is not self.condition
         if is_other:
