@@ -29,7 +29,8 @@ BROKEN       nothing after it can be read           nothing: every call raises t
 
 STREAMING, TRUNCATING and SKIPPING may begin before the extent is known, if the condition settles payload.
 Conditions are pure, so asking again changes nothing: to give back frames that were cut ahead, the decoder
-finds their ends again, and a fast path that meets an error leaves it to the slow path to report.
+finds their ends again, and a fast path that meets an error leaves it to the slow path to report. A frame is
+decoded before it is consumed: what a batch must not hide is left in the buffer, and met again by the next call.
 """
 
 from __future__ import annotations
@@ -1024,12 +1025,12 @@ class FrameDecoder:
             beginning = self._resume(frame.gather)
             if beginning is NEED_DATA:
                 return NEED_DATA
-            if isinstance(beginning, bytes):
-                # A frame of undeclared size may be delivered before it is known who decodes it.
-                is_declared = frame.error is not None and frame.error.size is not None
-                value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
-                first = frame.kept_end - len(beginning) - (buffer.offset - frame.consumed)
-                return self._decode(condition, beginning, value, first)
+            assert isinstance(beginning, bytes)  # if it ended before, `_resume` has raised its error
+            # A frame of undeclared size may be delivered before it is known who decodes it.
+            is_declared = frame.error is not None and frame.error.size is not None
+            value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
+            first = frame.kept_end - len(beginning) - (buffer.offset - frame.consumed)
+            return self._decode(condition, beginning, value, first)
         if (nothing := self._begin(condition)) is not None:
             return nothing
         found = frame.search(limit + condition.overhead, self._eof)

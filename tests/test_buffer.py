@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from framestream.buffer import ReceiveBuffer
+from framestream.buffer import Place, ReceiveBuffer
 
 
 def filled(*chunks: bytes) -> ReceiveBuffer:
@@ -81,11 +81,23 @@ def test_a_borrowed_frame_is_copied_once_and_its_lender_let_go() -> None:
     assert (buffer.copied, buffer.size, buffer.view) == (0, 0, None)
 
 
+def test_a_place_has_room_for_as_much_as_has_arrived_and_not_for_all_at_once() -> None:
+    place = Place(1 << 24)
+    place.put(b"x" * 100)
+    while place.size < place.total:
+        room = len(place.rest())
+        assert min(place.size, place.total - place.size) <= room < 100 * place.size
+        place.size += room
+
+
 WAYS = ["append", "append", "extend", "borrow", "take", "some", "drop", "grow", "unread"]
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(WAYS), st.sampled_from([1, 5, 700, 6000]), st.booleans())))
+@example(
+    [("append", 6000, True), ("append", 6000, True), ("take", 700, True), ("take", 700, True), ("grow", 6000, True)]
+)
 @example([("append", 700, True), ("borrow", 5, True), ("take", 6000, True)])
 def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, int, bool]]) -> None:
     data = bytes(i % 251 for i in range(10_000)) * 40
@@ -110,7 +122,8 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
         elif way == "drop":
             read += buffer.drop(size)
         elif way == "grow":
-            buffer.grow(min(size, buffer.size))
+            buffer.grow(size)
+            assert len(buffer.head) - buffer.pos >= min(size, buffer.size)
         elif isinstance(buffer.head, bytes) and buffer.pos < len(buffer.head):
             head, start = buffer.head, buffer.pos
             buffer.advance(len(head) - start)

@@ -609,6 +609,15 @@ def test_in_a_flood_of_bad_frames_after_good_ones_others_have_their_turn(told: b
     assert [error.offset for error in bad] == list(range(2, 800, 4))
 
 
+def test_in_a_flood_of_padding_after_a_frame_others_have_their_turn() -> None:
+    decoder, condition = fed(b"a." + b" " * 5000 + b"b."), Words()
+    decoder.begin_turn()
+    assert decoder.next_batch(condition) == [b"a"]
+    with pytest.raises(Respite):
+        decoder.next_batch(condition)
+    assert decoder.next_batch(condition) == [b"b"]
+
+
 def answer_or_error(ask: Any, *arguments: Any) -> Any:
     try:
         return ask(*arguments)
