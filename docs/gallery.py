@@ -20,7 +20,7 @@ from typing import Any
 from framestream import FramingError, available_framers, get_framer, plugins
 from framestream.cli.framers import HIGHEST, Outcome, badge, draw, examples_of, trial
 from framestream.registry import FramerInfo
-from framestream.registry.specs import describe_options
+from framestream.registry.options import options_of
 from framestream.testing import SpeedReport, compare_speed
 
 ROOT = Path(__file__).parents[1]
@@ -129,12 +129,12 @@ def _section(info: FramerInfo, level: int, speed: SpeedReport | None) -> str:
     lines += [f"![Level {level} of {HIGHEST}]({BADGES.name}/level-{level}.svg)", ""]
     for spec, stream in examples_of(info.name, info.factory):
         lines += ["```text", spec, draw(get_framer(spec), stream), "```", ""]
-    options = describe_options(info.factory)
+    options = options_of(info.factory)
     if options:
         lines += ["| option | takes | default | meaning |", "|---|---|---|---|"]
         for option in options:
             default = "required" if option.required else f"`{option.default_text}`" if option.default_text else ""
-            lines.append(f"| `{option.key}` | {option.type} | {default} | {_escaped(option.help)} |")
+            lines.append(f"| `{option.key}` | {option.takes} | {default} | {_escaped(option.help)} |")
         lines.append("")
     keys = [option.key for option in options]
     limit = "`max`, else the decoder's" if "max" in keys else _own_limit(info.factory)

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from framestream.registry import plugins
-from framestream.registry.specs import describe_options
+from framestream.registry.options import options_of
 
 ROOT = Path(__file__).parents[1]
 TABLE = re.compile(r"(<!-- (captures|options of ([a-z-]+)) -->\n).*?(\n<!-- end -->)", re.DOTALL)
@@ -22,9 +22,9 @@ TABLE = re.compile(r"(<!-- (captures|options of ([a-z-]+)) -->\n).*?(\n<!-- end 
 def options(framer: str) -> str:
     """Return the table of a framer's options."""
     rows = ["| option | takes | default | meaning |", "|---|---|---|---|"]
-    for option in describe_options(plugins.find(framer)[0]):
+    for option in options_of(plugins.find(framer)[0]):
         default = f"`{option.default_text}`" if option.default_text else "required" if option.required else ""
-        rows.append(f"| `{option.key}` | {option.type} | {default} | {option.help} |")
+        rows.append(f"| `{option.key}` | {option.takes} | {default} | {option.help} |")
     return "\n".join(rows)
 
 

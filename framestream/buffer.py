@@ -30,13 +30,16 @@ Invariants
 * ``base + pos`` is the stream offset of the first unconsumed byte.
 * The head is a bytearray only while a frame at `pos` is being searched; `advance` turns it back.
 * There is a place or a view, not both, and nothing follows either.
-* Any method that needs more than the head closes the place and copies the view, except `take` and `look`.
+* Any method that needs more than the head closes the place and copies the view; `peek` and `drop` leave the view
+  where it is.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from io import BytesIO
+from itertools import chain
 from typing import Final
 
 # Tiny chunks are joined while they wait, and a search makes at least this many bytes contiguous at once:
@@ -207,8 +210,9 @@ class ReceiveBuffer:
     def open_place(self, place: Place, start: int) -> None:
         """Move the bytes after the first `start`, and all that follow, to `place`."""
         head = self.peek(start)
+        start += self.pos
         for segment in self._segments():
-            place.put(segment[start:])
+            place.put(memoryview(segment)[start:])
             start = max(start - len(segment), 0)
         self.copied += place.size
         self.base += self.pos
@@ -260,17 +264,12 @@ class ReceiveBuffer:
         """Whether there are bytes, and all of them are borrowed."""
         return self.view is not None and self.pos == len(self.head) and not self._chunks
 
-    def look(self, size: int) -> bytes:
-        """Return a copy of up to `size` of the borrowed bytes."""
+    def look(self, start: int, stop: int) -> bytes:
+        """Return a copy of the bytes from `start` to `stop`, when all are borrowed: `pos` is 0 then."""
         assert self.view is not None
-        return bytes(self.view[:size])
-
-    def take_borrowed(self, start: int, stop: int, end: int) -> bytes:
-        """Do as `take` when all bytes are borrowed."""
-        assert self.view is not None
-        payload = bytes(self.view[start:stop])
-        self._consume_borrowed(end)
-        return payload
+        if self.pos:
+            self._replace_head(b"")
+        return bytes(self.view[start:stop])
 
     def settle(self) -> None:
         """Copy the borrowed bytes that are not consumed."""
@@ -336,74 +335,50 @@ class ReceiveBuffer:
             self.head, self.pos, self._joined = rest, 0, False
             self.copied += len(rest)
 
-    def take(self, start: int, stop: int, end: int) -> bytes:
-        """Consume `end` bytes and return those from `start` to `stop`, copied once.
-
-        All three count from the first unconsumed byte; at least `end` bytes must be buffered.
-        """
-        head, at = self.head, self.pos
-        # A whole chunk is left to the loop below: compiled, even a slice of everything is a copy.
-        if type(head) is bytes and end <= len(head) - at and stop - start < len(head):
-            self.pos = at + end
-            return head[at + start : at + stop]
-        # The frame's payload is joined straight from the chunks, and the chunk in which it ends becomes the
-        # next head as it is.
-        pieces: list[bytes | memoryview] = []
-        while True:
-            have = len(self.head) - self.pos
-            low, high = self.pos + max(start, 0), self.pos + min(stop, have)
-            if low < high:
-                head = self.head
-                is_whole = type(head) is bytes and high - low == len(head)
-                pieces.append(head if is_whole else memoryview(head)[low:high])  # type: ignore[arg-type]
-            if end <= have:
-                break
-            start, stop, end = start - have, stop - have, end - have
-            if self.view is not None and not self._chunks:
-                pieces.append(self.view[max(start, 0) : max(stop, 0)])
-                payload = b"".join(pieces)
-                self._consume_borrowed(end)
-                return payload
-            self._replace_head(self._next_chunk())
-        self.advance(end)
-        return b"".join(pieces)
-
-    def _consume_borrowed(self, size: int) -> None:
-        self.base += len(self.head) + size
-        self.head, self.pos, self._joined = b"", 0, False
-        self.queued -= size
-        self.view = self.view[size:] if self.view is not None and self.queued else None
-
     def take_some(self, limit: int) -> bytes:
         """Consume and return at least one and at most `limit` bytes; copy only a chunk that must be cut."""
         if self.pos == len(self.head):
             self._replace_head(self._next_chunk())
-        size = min(limit, len(self.head) - self.pos)
-        return self.take(0, size, size)
+        part = self.peek(min(limit, len(self.head) - self.pos))
+        self.advance(len(part))
+        return part
 
     def drop(self, limit: int) -> int:
-        """Consume up to `limit` bytes without looking at them; return how many."""
+        """Consume up to `limit` bytes without looking at them; return how many.
+
+        The chunk in which the last of them is becomes the head as it is; what is borrowed stays so.
+        """
         todo = size = min(limit, self.size)
         while todo > (rest := len(self.head) - self.pos):
             todo -= rest
+            if self.view is not None and not self._chunks:
+                self._replace_head(b"")
+                self.base += todo
+                self.queued -= todo
+                self.view = self.view[todo:] if self.queued else None
+                return size
             self._replace_head(self._next_chunk())
         self.advance(todo)
         return size
 
     def peek(self, size: int, *, at: int = 0) -> bytes:
-        """Return a copy of up to `size` unconsumed bytes, after the first `at` of them."""
-        pieces: list[memoryview] = []
+        """Return up to `size` unconsumed bytes, after the first `at` of them: a whole chunk itself, else a copy."""
+        head, at = self.head, self.pos + at
+        # A whole chunk is left to the loop below: compiled, even a slice of everything is a copy.
+        if type(head) is bytes and at + size <= len(head) and size < len(head):
+            return head[at : at + size]
+        # What extends over several chunks is joined straight from them.
+        pieces: list[bytes | memoryview] = []
         for segment in self._segments():
             if size <= 0:
                 break
-            pieces.append(segment[at : at + size])
+            if at < len(segment):
+                is_whole = type(segment) is bytes and at == 0 and size >= len(segment)
+                pieces.append(segment if is_whole else memoryview(segment)[at : at + size])  # type: ignore[arg-type]
+                size -= len(pieces[-1])
             at = max(at - len(segment), 0)
-            size -= len(pieces[-1])
         return b"".join(pieces)
 
-    def _segments(self) -> list[memoryview]:
+    def _segments(self) -> Iterable[bytes | bytearray | memoryview]:
         self.close_place()
-        segments = [memoryview(self.head)[self.pos :], *[memoryview(chunk) for chunk in self._chunks]]
-        if self.view is not None:
-            segments.append(self.view)
-        return segments
+        return chain((self.head,), self._chunks, () if self.view is None else (self.view,))

@@ -29,7 +29,8 @@ BROKEN       nothing after it can be read           nothing: every call raises t
 
 STREAMING, TRUNCATING and SKIPPING may begin before the extent is known, if the condition settles payload.
 Conditions are pure, so asking again changes nothing: to give back frames that were cut ahead, the decoder
-finds their ends again, and a fast path that meets an error leaves it to the slow path to report.
+finds their ends again, and a fast path that meets an error leaves it to the slow path to report. A frame is
+decoded before it is consumed: what a batch must not hide is left in the buffer, and met again by the next call.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from framestream.errors import (
     FAULTS,
     DecodeFault,
     FramerContractError,
+    FramestreamError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -146,7 +148,6 @@ TooLarge: TypeAlias = Literal[Found.TOO_LARGE]
 IN_PARTS: Final = "a frame is being streamed in parts; finish it, or skip it with skip_frame() or by leaving its block"
 PAYLOAD: Final[Any] = object()  # the value of a frame that `condition.decode` makes from the payload
 _NONE: Final[Any] = object()  # in place of a condition; a caller may pass `None` by mistake
-_MISS: Final = object()  # the fast path has no answer
 _NOTHING: Final[list[Any]] = []  # shared and never appended to, so that an idle decoder is small
 
 
@@ -177,7 +178,7 @@ class DecoderStats:
 
     Attributes:
         received: bytes given to `receive_data`.
-        frames: frames delivered, those streamed in parts included.
+        frames: frames delivered, those streamed in parts and those that could not be decoded included.
         oversize: frames above the limit, under any policy.
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
@@ -208,7 +209,8 @@ class CurrentFrame:
         extent: whether first, stop and end of the payload and the frame are known.
         value: with the extent: the frame, a `Decode`, or PAYLOAD.
         size: the payload's size, if known before any of it was passed on.
-        need, resume, memo, settled, payload_start: what `NeedMore` answered, while the extent is not known.
+        need: bytes to wait for: all of the frame, if its extent is known, else what `NeedMore` said.
+        resume, memo, settled, payload_start: what `NeedMore` answered, while the extent is not known.
         error: why it is skipped, if it is too large.
         report: whether `error` is reported when all of the frame is gone.
         no_end_at: where the stream must not end, because the frame that ends there is not final; or -1.
@@ -317,7 +319,7 @@ class CurrentFrame:
         try:
             return self._find(window)
         except FramingError as error:
-            self._explained(error, 0 if error.position is None else error.position - start)
+            self.placed(error, 0 if error.position is None else error.position - start)
             raise
 
     def _find(self, window: Window) -> Any:
@@ -366,6 +368,11 @@ class CurrentFrame:
                 bad = middle
         return answer if type(answer) is NeedMore and (answer.settled or 0) > start else None
 
+    def begin(self, condition: ReadCondition[Any], found: Any) -> None:
+        """Become the frame of a condition that gave this answer to the first question."""
+        self.condition = condition
+        self.note(found)
+
     def note(self, found: Any) -> None:
         """Store the answer to the question just asked, and check it against the contract."""
         if type(found) is tuple:
@@ -396,7 +403,8 @@ class CurrentFrame:
                 self.fault(f"a trailer of {counted(size, 'byte')} in a span that leaves {end - stop} for it")
             if not value.final:
                 self.no_end_at = self.buffer.offset + end - start
-        self.first, self.stop, self.end, self.value = first - start, stop - start, end - start, value
+        self.first, self.stop, self.value = first - start, stop - start, value
+        self.end = self.need = end - start
         self.extent = True
         if not self.consumed:
             self.size = stop - first
@@ -458,9 +466,9 @@ class CurrentFrame:
                 return part
 
     def _take_settled(self) -> bytes:
-        size = self.settled
-        part = self.buffer.take(min(self.payload_start, size), size, size)
-        self.consumed += size
+        size, first = self.settled, min(self.payload_start, self.settled)
+        part = self.buffer.peek(size - first, at=first)
+        self.consumed += self.buffer.drop(size)
         self.need = max(self.need - size, 1)
         self.resume -= size
         self.settled = self.payload_start = 0
@@ -473,7 +481,7 @@ class CurrentFrame:
         self.end -= size
 
     def gather(self, bound: int, eof: bool) -> bytes | FrameEnd | NeedData | TooLarge:
-        """Return the beginning to keep, once it is complete; the rest of the frame is skipped."""
+        """Return the beginning to keep, once it is complete."""
         while self.missing:
             part = self.next_part(bound, eof)
             if not isinstance(part, bytes):
@@ -482,14 +490,12 @@ class CurrentFrame:
             self.kept_end = self.buffer.offset - len(part) + len(kept)
             self.kept.append(kept)
             self.missing -= len(kept)
-        self.state = SKIPPING
-        pieces, self.kept = self.kept, _NOTHING
-        return b"".join(pieces)
+        return b"".join(self.kept)
 
     # Limits
 
-    def verdict(self, limit: int) -> FrameTooLarge | None:
-        """Return None if the frame is within the limit, else the error to report.
+    def judge(self, limit: int) -> None:
+        """Raise `FrameTooLarge` unless the frame is within the limit.
 
         The verdict depends on the frame's first ``limit + overhead + 1`` bytes, however many have arrived,
         so it is the same for every chunking: what counts is whether the condition can tell the extent
@@ -498,30 +504,30 @@ class CurrentFrame:
         size, end, buffer = self.stop - self.first, self.end, self.buffer
         bound = limit + self.condition.overhead
         if size <= limit and end <= bound + 1:
-            return None
+            return
         probe = min(bound + 1, end - 1)
         value = self.value
         declared = len(buffer.head) - buffer.pos < probe
         if not declared and type(found := self._answer_to(probe)) is tuple:
             declared, value = True, found[3] if len(found) == 4 else PAYLOAD
         if declared and size <= limit and end - size <= max(bound, _MOST_OVERHEAD):
-            return None
+            return
         self.value = value  # the same bytes decide who decodes the part that is kept
-        return self.too_large(limit, size if declared else None)
+        raise self.too_large(limit, size if declared else None)
 
-    def begin_skip(self, error: FrameTooLarge, limit: int, policy: OnOversize) -> None:
-        """Begin to discard the frame that `error` is about, as the policy says.
+    def begin_skip(self, error: FrameTooLarge, limit: int, policy: OnOversize | None) -> bool:
+        """Begin to discard the frame that `error` is about, as the policy says; return False if that cannot be.
 
-        Raises:
-            FrameTooLarge: `error` itself, if the policy is to stop here or the frame cannot be skipped.
+        Without a policy, the frame is being streamed, and it cannot.
         """
-        if policy == "close" or (policy == "raise" and not error.recoverable):
-            error.recoverable = False
-            error.closing = policy == "close"
-            raise error
-        if not error.recoverable and not self._can_be_skipped(limit + self.condition.overhead):
-            raise self.unskippable(error)
-        error.recoverable = True
+        error.closing = policy == "close"
+        is_lost = policy is None or policy == "close" or (policy == "raise" and not error.recoverable)
+        if self.is_skipped or not (is_lost or error.recoverable or self._can_be_skipped(limit)):
+            is_lost = True
+            error.reason += "; it cannot be skipped, because its framer settles no payload early"
+        error.recoverable = not is_lost
+        if is_lost:
+            return False
         self.error = error
         self.report = policy != "raise"
         self.state = SKIPPING
@@ -530,10 +536,17 @@ class CurrentFrame:
             self.kept = []
             self.missing = limit
             self.kept_end = self.buffer.offset
+        return True
 
-    def _can_be_skipped(self, bound: int) -> bool:
+    @property
+    def is_skipped(self) -> bool:
+        """Whether it, or the rest of it, is discarded as it arrives."""
+        return self.state is SKIPPING or self.state is TRUNCATING
+
+    def _can_be_skipped(self, limit: int) -> bool:
         # A frame of undeclared size can be discarded as it arrives if the condition settles payload. That,
         # too, depends on the first `bound` + 1 bytes only.
+        bound = limit + self.condition.overhead
         if self.extent and self.end <= bound + 1:
             return True
         more = self._answer_to(bound + 1)
@@ -556,19 +569,13 @@ class CurrentFrame:
 
     def too_large(self, limit: int, size: int | None = None) -> FrameTooLarge:
         """Make the error for a frame above the limit; pass `size` if the frame declares it."""
-        return self._explained(FrameTooLarge(limit=limit, size=size, recoverable=size is not None))
-
-    def unskippable(self, error: FrameTooLarge) -> FrameTooLarge:
-        """Add to the error that the frame cannot be skipped: nothing after it can be read."""
-        error.recoverable = False
-        error.reason += "; it cannot be skipped, because its framer settles no payload early"
-        return error
+        return self.placed(FrameTooLarge(limit=limit, size=size, recoverable=size is not None))
 
     def incomplete(self) -> IncompleteFrame:
         """Make the error for a stream that ended inside the frame."""
         size = self.consumed + self.buffer.size
         error = IncompleteFrame(received=size, expected=self.consumed + self.end if self.extent else None)
-        return self.placed(error, -self.consumed) if self.consumed else self._explained(error)
+        return self.placed(error, -self.consumed)
 
     def is_tired(self, effort: int) -> bool:
         """Count work done; return True if other tasks are to get a turn before there is more."""
@@ -584,14 +591,8 @@ class CurrentFrame:
             self._named = condition, str(condition)
         return self._named[1]
 
-    def placed(self, error: E, at: int) -> E:
-        """Add the place to the error; `position` counts from the first unconsumed byte."""
-        error.offset = self.buffer.offset + at
-        error.framer = self.name_of(self.condition)
-        error.excerpt = self.buffer.peek(32, at=max(at, 0))
-        return error
-
-    def _explained(self, error: E, at: int = 0) -> E:
+    def placed(self, error: E, at: int = 0) -> E:
+        """Add to an error its place, `at` bytes after the first unconsumed one, and what the frame looks like."""
         if not self.consumed:
             try:
                 hint = self.condition.explain(Window(self.buffer.head, self.buffer.pos))
@@ -599,7 +600,10 @@ class CurrentFrame:
                 self.fault(f"explain raised {type(fault).__name__}: {describe_error(fault)}", fault)
             if hint:
                 error.reason = f"{error.reason}; {hint}"
-        return self.placed(error, at)
+        error.offset = self.buffer.offset + at
+        error.framer = self.name_of(self.condition)
+        error.excerpt = self.buffer.peek(32, at=max(at, 0))
+        return error
 
     def fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         """Raise the error for a mistake of the condition's author."""
@@ -692,9 +696,9 @@ class FrameDecoder:
 
     # fmt: off
     __slots__ = (
-        "__weakref__", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error",
+        "__weakref__", "_bad", "_batch", "_buffer", "_cut", "_discarded", "_eof", "_error",
         "_finished", "_first", "_frame", "_other", "_oversized", "_quota", "_run", "_size", "_start",
-        "_undecodable", "ahead", "condition", "max_frame_size", "on_discard", "on_oversize",
+        "ahead", "condition", "max_frame_size", "on_discard", "on_oversize",
         "on_payload_error",
     )
     # fmt: on
@@ -723,14 +727,13 @@ class FrameDecoder:
         self._frame = CurrentFrame(self._buffer)
         self._eof = False
         self._finished = False  # a condition that may be empty has delivered its frame at the end
-        # Raised by the next call, by every call if the frame is BROKEN; offset and size of its bad frame.
-        self._error: tuple[Exception, int, int] | None = None
-        self._cut = 0  # frames delivered or cut ahead
+        self._error: Exception | None = None  # raised by every call if the frame is BROKEN
+        self._cut = 0  # frames delivered, bad, or cut ahead
         self._start = 0  # offset of the frame delivered last, if it was not part of a batch
         self._size = 0  # bytes it took, header and delimiter included; or those of a batch, on average
         self._run = 0  # frames delivered in a row for one condition
         self._quota = _FIRST_QUOTA
-        self._oversized = self._discarded = self._undecodable = 0  # see `stats`
+        self._oversized = self._discarded = self._bad = 0  # see `stats`
 
     def begin_turn(self) -> None:
         """Raise `Respite` after many frames, counted from here: other tasks have just had a turn.
@@ -859,35 +862,35 @@ class FrameDecoder:
         if limit is None:
             limit = self.max_frame_size
         policy = self.on_oversize if on_oversize is None else _check_policy(on_oversize)
+        if is_other or self.ahead:
+            self._prepare(condition, limit)
+            if self.ahead:
+                ahead = self.ahead
+                return ahead.pop()
         while True:
-            if is_other or self.ahead or self._error is not None:
-                self._prepare(condition, limit)
-                if self.ahead:
-                    ahead = self.ahead
-                    return ahead.pop()
             buffer = self._buffer
             is_empty = buffer.pos == len(buffer.head) and not buffer.queued and self._frame.state is FRESH
             if is_empty and not self._eof and not condition.can_be_empty:
                 return NEED_DATA  # every read that waits takes this path
             try:
                 frame: T | NeedData | End = self._whole_frame(condition, limit)
-                return self._next(condition, limit, policy) if frame is _MISS else frame
-            except PayloadError as error:
-                self._report(error)
+                return frame
+            except FramestreamError as error:
+                self._refuse(error, limit, policy)
 
     def next_batch(
         self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
     ) -> list[T] | NeedData | End:
         """Return every frame that is complete, as a list of at least one; else NEED_DATA or END.
 
-        Much cheaper per frame than `next_frame`. Raises the same; an error that comes after complete
-        frames is raised by the next call.
+        Much cheaper per frame than `next_frame`. Raises the same; a list ends before a frame that is bad or too
+        large, which the next call meets.
         """
         is_other = condition is not self.condition
         if is_other:
             check_condition(condition)
         limit = self._limit(condition, max_size)
-        if is_other or self.ahead or self._error is not None:
+        if is_other or self.ahead:
             self._prepare(condition, limit)
         policy = self.on_oversize if on_oversize is None else _check_policy(on_oversize)
         if self._quota:
@@ -901,29 +904,20 @@ class FrameDecoder:
                 self.ahead.reverse()
                 frames += self.ahead
                 self.ahead = _NOTHING
-            place = self._start, self._size, self._batch
             try:
                 frame = self._whole_frame(condition, limit)
-                if frame is _MISS:
-                    frame = self._next(condition, limit, policy)
-            except Exception as error:
-                if frames:
-                    # The next call finds an incomplete frame, or a due respite, again.
-                    if isinstance(error, Respite):
-                        self._frame.patience = 0
-                    elif not isinstance(error, IncompleteFrame):
-                        self._error = error, self._start, self._size
-                    self._start, self._size, self._batch = place
-                    return frames
-                if not isinstance(error, PayloadError):
-                    raise
-                self._report(error)
-                continue
+            except (FramestreamError, Respite) as error:
+                if not frames:
+                    self._refuse(error, limit, policy)
+                    continue
+                if isinstance(error, Respite):
+                    self._frame.patience = 0  # it is due still
+                return frames
             if frame is NEED_DATA or frame is END:
                 return frames or frame
             frames.append(frame)
             is_empty = buffer.pos == len(buffer.head) and not buffer.queued and not self.ahead
-            if is_empty or condition.can_be_empty:
+            if is_empty or condition.can_be_empty or self._frame.is_skipped:
                 return frames
 
     def next_part(self, condition: ReadCondition[Any]) -> bytes | FrameEnd | NeedData | End:
@@ -935,38 +929,16 @@ class FrameDecoder:
 
         Raises the same as `next_frame`; `IncompleteFrame` if the stream ends before the frame does.
         """
-        frame = self._frame
         if condition is not self.condition:
             check_condition(condition)
         limit = self._limit(condition, None)
-        if frame.state is not STREAMING:
+        if self._frame.state is not STREAMING:
             self._prepare(condition, -1)
-            if frame.state is TRUNCATING:
-                raise self._busy_truncating()
-            if frame.state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
-                return NEED_DATA
-            if self._at_end(condition):
-                return END
-            frame.condition = condition
-        elif condition is not frame.condition and condition != frame.condition:
-            raise StreamBusy(f"a frame of {frame.condition} is being streamed; finish or skip it first")
-        part: bytes | FrameEnd | NeedData | TooLarge
-        part = self._guard(frame.next_part, limit + condition.overhead, self._eof)
-        if part is TOO_LARGE:
-            self._oversized += 1
-            self._fail(frame.too_large(limit))
-        if part is FRAME_END:
-            self._delivered(self._buffer.offset - frame.consumed, frame.consumed)
-            frame.reset()
-            self._note_end(condition)
-            return FRAME_END
-        if frame.consumed:
-            frame.state = STREAMING
-        if part is NEED_DATA and self._eof:
-            if self._at_end(condition) and frame.state is not STREAMING:
-                return END
-            raise frame.incomplete()
-        return part
+        while True:
+            try:
+                return self._part(condition, limit)
+            except FramestreamError as error:
+                self._refuse(error, limit, None)
 
     def skip_frame(self) -> None:
         """Discard the rest of the frame that is being streamed, as it arrives; without one, do nothing."""
@@ -976,24 +948,25 @@ class FrameDecoder:
     # One frame
 
     def _whole_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
-        """Return the frame if it is plain, complete, and certainly within the limit.
+        """Do as `_next`, and quickly so if the frame is plain, complete, and certainly within the limit.
 
-        Others are cut ahead if that pays. The answer is NEED_DATA if there are no bytes. Any other answer is
-        stored for `_next`, which asks again after an error, and knows its place.
+        Frames are cut ahead if that pays.
         """
         current, buffer = self._frame, self._buffer
         if current.state is not FRESH:
-            return self._under_way(condition, limit)
-        head, start = buffer.head, buffer.pos
+            return self._next(condition, limit)
+        head, start, is_lent = buffer.head, buffer.pos, False
         have = len(head) - start
         if not have:
             if not buffer.queued:
-                return _MISS if self._eof or condition.can_be_empty else NEED_DATA
-            if buffer.only_borrows:
-                return self._borrowed_frame(condition, limit)
-            buffer.grow(1)
-            head, start = buffer.head, buffer.pos
-            have = len(head) - start
+                return self._next(condition, limit) if self._eof or condition.can_be_empty else NEED_DATA
+            is_lent = buffer.only_borrows
+            if is_lent:
+                head, start = buffer.look(0, _FIRST_LOOK), 0
+            else:
+                buffer.grow(1)
+                head, start = buffer.head, buffer.pos
+                have = len(head) - start
         if self._run >= _RUN and have >= 2 * self._size and self._look_ahead(condition, limit):
             return self.ahead.pop()
         window = current.window
@@ -1002,100 +975,71 @@ class FrameDecoder:
         window.eof = self._eof and not buffer.queued
         try:
             found: Any = condition.find(window)
-        except FAULTS:  # `_next` meets it again
-            return _MISS
+        except FAULTS:  # met again there
+            return self._next(condition, limit)
         if type(found) is tuple and len(found) == 3:
             first, stop, end = found
             size = end - start
-            if start <= first <= stop <= end and 0 < size <= limit and size <= have + buffer.queued:
-                # Here, each call would cost a tenth of a small frame.
-                self._start, self._size, self._batch = buffer.base + start, size, None
-                self._cut += 1
-                self._run += 1
-                if size <= have and type(head) is bytes:
-                    payload = head[first:stop]
-                    buffer.pos = end
-                else:
-                    payload = buffer.take(first - start, stop - start, size)
-                if self._eof:
-                    self._note_end(condition)
-                try:
-                    return condition.decode(payload)
-                except FAULTS as error:
-                    self._decode_failed(condition, error, payload, first - start)
-        current.condition = condition
-        self._guard(current.note, found)
-        return self._under_way(condition, limit)
+            if start <= first <= stop <= end and 0 < size <= limit:
+                if size <= have + buffer.queued:
+                    is_near = size <= have and type(head) is bytes
+                    if is_near:
+                        payload: bytes = head[first:stop]  # type: ignore[assignment]  # it is bytes
+                    else:
+                        payload = buffer.look(first, stop) if is_lent else buffer.peek(stop - first, at=first - start)
+                    try:
+                        frame = condition.decode(payload)
+                    except FAULTS as error:
+                        current.begin(condition, found)
+                        raise self._undecodable(condition, error, payload, first - start)
+                    # Here, each call would cost a tenth of a small frame.
+                    self._start, self._size, self._batch = buffer.base + start, size, None
+                    self._cut += 1
+                    self._run += 1
+                    if is_near:
+                        buffer.pos = end
+                    else:
+                        buffer.drop(size)
+                    if self._eof:
+                        self._note_end(condition)
+                    return frame
+                is_lent = False  # its extent is all that must be known of it
+        if is_lent:
+            buffer.settle()
+            return self._whole_frame(condition, limit)
+        current.begin(condition, found)
+        return self._next(condition, limit)
 
-    def _under_way(self, condition: ReadCondition[Any], limit: int) -> Any:
-        """Answer for a frame that was looked at: most of a frame that drips in, and all that bring their value."""
-        frame, size = self._frame, self._buffer.size
-        wanted = frame.end if frame.state is KNOWN else frame.need if frame.state is SEARCHING else limit + 1
-        if size < wanted <= limit:
-            return _MISS if self._eof else NEED_DATA
-        if frame.state is KNOWN and wanted <= limit and frame.value is not PADDING:
-            return self._take(condition)
-        return _MISS
-
-    def _borrowed_frame(self, condition: ReadCondition[Any], limit: int) -> Any:
-        """Do as `_whole_frame` with borrowed bytes: look at the first of them, and copy the payload once."""
-        current, buffer = self._frame, self._buffer
-        window = current.window
-        window.data = buffer.look(_FIRST_LOOK)
-        window.start = window.resume = 0
-        window.eof = False
-        try:
-            found: Any = condition.find(window)
-        except FAULTS:  # `_next` meets it again
-            return _MISS
-        if type(found) is tuple and len(found) == 3:
-            first, stop, end = found
-            if 0 <= first <= stop <= end and 0 < end <= limit:
-                if end <= buffer.queued:
-                    self._delivered(buffer.offset, end)
-                    return self._decode(condition, buffer.take_borrowed(first, stop, end), PAYLOAD, first)
-                at = buffer.pos
-                current.condition = condition
-                self._guard(current.note, (first + at, stop + at, end + at))
-                return _MISS if self._eof else NEED_DATA
-        buffer.settle()
-        return self._whole_frame(condition, limit)
-
-    def _next(self, condition: ReadCondition[Any], limit: int, policy: OnOversize) -> Any:
+    def _next(self, condition: ReadCondition[Any], limit: int) -> Any:
         frame, buffer = self._frame, self._buffer
-        while True:
-            state = frame.state
-            if state is TRUNCATING:
-                if condition is not frame.condition and condition != frame.condition:
-                    raise self._busy_truncating()
-                beginning = self._resume(frame.gather)
-                if beginning is NEED_DATA:
+        if frame.need <= limit and (frame.state is SEARCHING or frame.state is KNOWN):
+            # Most of a frame that drips in, and all that bring their value.
+            if buffer.size < frame.need:
+                if not self._eof:
                     return NEED_DATA
-                if isinstance(beginning, bytes):
-                    start = buffer.offset - frame.consumed
-                    self._delivered(start, frame.kept_end - start)
-                    # A frame of undeclared size may be delivered before it is known who decodes it.
-                    is_declared = frame.error is not None and frame.error.size is not None
-                    value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
-                    return self._decode(condition, beginning, value, self._size - len(beginning))
-            elif state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
+            elif frame.state is KNOWN and frame.value is not PADDING:
+                return self._take(condition)
+        if frame.state is TRUNCATING:
+            if condition is not frame.condition and condition != frame.condition:
+                raise self._busy_truncating()
+            beginning = self._resume(frame.gather)
+            if beginning is NEED_DATA:
                 return NEED_DATA
-            elif state is STREAMING:
-                raise StreamBusy(IN_PARTS)
-            if self._eof and self._at_end(condition):
-                return END
-            if frame.state is FRESH:
-                frame.condition = condition
-            found = self._guard(frame.search, limit + condition.overhead, self._eof)
-            if found is TOO_LARGE:
-                self._oversize(frame.too_large(limit), limit, policy)
-            elif found is NEED_DATA:
-                break
-            elif (frame.end > limit) and (error := self._guard(frame.verdict, limit)) is not None:
-                self._oversize(error, limit, policy)
-            elif frame.end > buffer.size:
-                break
-            else:
+            assert isinstance(beginning, bytes)  # if it ended before, `_resume` has raised its error
+            # A frame of undeclared size may be delivered before it is known who decodes it.
+            is_declared = frame.error is not None and frame.error.size is not None
+            value = frame.value if is_declared and type(frame.value) is Decode else PAYLOAD
+            first = frame.kept_end - len(beginning) - (buffer.offset - frame.consumed)
+            return self._decode(condition, beginning, value, first)
+        if (nothing := self._begin(condition)) is not None:
+            return nothing
+        found = frame.search(limit + condition.overhead, self._eof)
+        if found is TOO_LARGE:
+            raise frame.too_large(limit)
+        if found is EXTENT:
+            if frame.end > limit:
+                frame.judge(limit)
+            if frame.end <= buffer.size:
                 return self._take(condition)
         if not self._eof:
             return NEED_DATA
@@ -1103,70 +1047,134 @@ class FrameDecoder:
             raise frame.incomplete()
         return END
 
+    def _part(self, condition: ReadCondition[Any], limit: int) -> bytes | FrameEnd | NeedData | End:
+        frame = self._frame
+        if frame.state is TRUNCATING:
+            raise self._busy_truncating()
+        if frame.state is not STREAMING:
+            if (nothing := self._begin(condition)) is not None:
+                return nothing
+            frame.condition = condition
+        elif condition is not frame.condition and condition != frame.condition:
+            raise StreamBusy(f"a frame of {frame.condition} is being streamed; finish or skip it first")
+        part = frame.next_part(limit + condition.overhead, self._eof)
+        if part is TOO_LARGE:
+            raise frame.too_large(limit)
+        if part is FRAME_END:
+            self._finish()
+            return FRAME_END
+        if frame.consumed:
+            frame.state = STREAMING
+        if part is NEED_DATA and self._eof:
+            if self._at_end(condition) and frame.state is not STREAMING:
+                return END
+            raise frame.incomplete()
+        return part
+
+    def _begin(self, condition: ReadCondition[Any]) -> NeedData | End | None:
+        """Come to the frame that begins next, the condition's; return why there is none, or None if there is one."""
+        frame = self._frame
+        if frame.state is BROKEN:
+            assert self._error is not None
+            raise self._error.with_traceback(None)
+        if frame.state is STREAMING:
+            raise StreamBusy(IN_PARTS)
+        if frame.state is SKIPPING and self._resume(frame.drop) is NEED_DATA:
+            return NEED_DATA
+        if self._at_end(condition):
+            return END
+        if frame.state is FRESH:
+            frame.condition = condition
+        return None
+
     def _take(self, condition: ReadCondition[Any]) -> Any:
-        frame, buffer = self._frame, self._buffer
-        value, first = frame.value, frame.first
+        frame = self._frame
+        value = frame.value
         if type(value) is Decode:
             if value.trailer:
-                self._guard(frame.check_trailer)
+                frame.check_trailer()
         elif value is not PAYLOAD:
-            first = frame.stop  # the value exists already: the payload is not needed
-        start, size = buffer.offset, frame.end
-        payload = buffer.take(first, frame.stop, size)
-        frame.reset()
-        self._delivered(start, size)
-        self._note_end(condition)
-        return self._decode(condition, payload, value, first)
+            self._finish()
+            return value
+        payload = self._buffer.peek(frame.stop - frame.first, at=frame.first)
+        return self._decode(condition, payload, value, frame.first)
 
     def _decode(self, condition: ReadCondition[Any], payload: bytes, value: Any, first: int) -> Any:
-        if value is not PAYLOAD and type(value) is not Decode:
-            return value
         try:
-            return condition.decode(payload) if value is PAYLOAD else value.decode(payload)
+            frame = condition.decode(payload) if value is PAYLOAD else value.decode(payload)
         except FAULTS as error:
-            self._decode_failed(condition, error, payload, first)
+            raise self._undecodable(condition, error, payload, first)
+        self._finish()
+        return frame
 
-    def _decode_failed(
+    def _undecodable(
         self, condition: ReadCondition[Any], error: BaseException, payload: bytes, first: int
-    ) -> NoReturn:
-        framer, offset = self._frame.name_of(condition), self._start
-        self._run = self._quota = 0
-        if isinstance(error, FramingError):
-            error.offset, error.framer, error.excerpt = offset + first, framer, payload[:32]
-            self._fail(error)
+    ) -> FramestreamError:
+        """Return what to raise for the current frame, whose payload `decode` has refused with this error."""
+        framer, offset = self._frame.name_of(condition), self._buffer.offset - self._frame.consumed
         if isinstance(error, PayloadError):
             bad = error
+        elif isinstance(error, FramingError):
+            error.offset, error.framer, error.excerpt = offset + first, framer, payload[:32]
+            return error
         elif isinstance(error, FramerContractError):
-            self._fail(error)
+            return error
         elif isinstance(error, ValueError):
             bad = because(PayloadError(describe_error(error)), error)
         else:
             reason = f"decode raised {type(error).__name__}: {describe_error(error)}"
             bad = because(DecodeFault(reason), error)
         bad.offset, bad.framer, bad.payload, bad.payload_offset = offset, framer, payload, offset + first
-        self._undecodable += 1
-        raise bad
+        return bad
 
-    def _report(self, error: PayloadError) -> None:
-        if self.on_payload_error is None:
-            self._raise(error)
-        self.on_payload_error(error)
-        if self._frame.is_tired(_BAD):
-            raise Respite
-
-    def _raise(self, error: FrameTooLarge | PayloadError) -> NoReturn:
-        """Raise an error that cost only one frame, or leave it to the next call."""
-        if self._frame.is_tired(_BAD):
-            self._error = error, self._start, self._size
-            raise Respite
-        raise error
-
-    def _delivered(self, start: int, size: int) -> None:
+    def _finish(self) -> None:
+        """Consume the current frame, or what is delivered of one that is truncated, and note its place."""
+        frame, buffer = self._frame, self._buffer
+        start = buffer.offset - frame.consumed
+        if frame.state is TRUNCATING:
+            self._size = frame.kept_end - start
+            frame.state, frame.kept = SKIPPING, _NOTHING
+        else:
+            self._size = frame.consumed + buffer.drop(frame.end)
+            frame.reset()
+            self._note_end(frame.condition)
+        self._start, self._batch = start, None
         self._cut += 1
         self._run += 1
-        self._start = start
-        self._size = size
-        self._batch = None
+
+    def _refuse(self, error: Exception, limit: int, policy: OnOversize | None) -> None:
+        """Do what is to be done about an error, and raise it unless reading goes on with the next frame.
+
+        A frame that is bad or too large costs only itself. Everything else breaks the stream for good, but for an
+        end inside a frame, which is met again, and what is the caller's own mistake.
+        """
+        frame = self._frame
+        if frame.state is BROKEN:
+            raise error
+        if isinstance(error, FrameTooLarge) and error.discarded:  # all of it
+            if self.on_discard is not None:
+                self.on_discard(error)
+            return
+        if isinstance(error, (PayloadError, FrameTooLarge)) and frame.is_tired(_BAD):
+            raise Respite  # nothing is consumed yet: the next call meets it again
+        if isinstance(error, PayloadError):
+            self._finish()
+            self._bad += 1
+            self._run = self._quota = 0
+            if self.on_payload_error is None:
+                raise error
+            self.on_payload_error(error)
+            return
+        if isinstance(error, FrameTooLarge):
+            self._oversized += frame.error is None  # otherwise it is counted already
+            if frame.begin_skip(error, limit, policy):
+                if policy == "raise":
+                    raise error
+                return
+        if isinstance(error, (FramingError, FramerContractError)) and not isinstance(error, IncompleteFrame):
+            frame.state = BROKEN
+            self._error = error
+        raise error
 
     def _note_end(self, condition: ReadCondition[Any]) -> None:
         if condition.can_be_empty and self._eof and not self._buffer.size:
@@ -1215,7 +1223,7 @@ class FrameDecoder:
         if not at <= end <= len(data) or bool(frames) != (end > at):
             where = f"{counted(len(frames), 'frame')} up to {end}, of data from {at} to {len(data)}"
             frame.condition = condition
-            self._guard(frame.fault, f"split returned {where}")
+            frame.fault(f"split returned {where}")
         if not frames:
             self._run = 0  # not worth trying again at once
             return frames
@@ -1232,7 +1240,7 @@ class FrameDecoder:
         # The cursor of the batch, moved to the frame delivered last.
         batch = self._batch
         assert batch is not None
-        self._guard(batch.follow, batch.total - len(self.ahead))
+        batch.follow(batch.total - len(self.ahead))
         return batch
 
     def _put_back(self) -> None:
@@ -1254,19 +1262,6 @@ class FrameDecoder:
         Frames cut ahead stay if they were cut for the same condition, and within `limit`.
         """
         frame = self._frame
-        if self._error is not None:
-            error, start, size = self._error
-            if frame.state is BROKEN:
-                raise error.with_traceback(None)
-            if condition is not _NONE and frame.is_tired(_BAD):
-                raise Respite
-            self._error = None
-            if isinstance(error, PayloadError):
-                self._start, self._size = start, size
-                self._batch = None
-            if not isinstance(error, PayloadError) or self.on_payload_error is None:
-                raise error
-            self.on_payload_error(error)
         if frame.state is STREAMING:
             raise StreamBusy(IN_PARTS)
         same = condition is self.condition
@@ -1289,25 +1284,7 @@ class FrameDecoder:
             return max_size
         return self.max_frame_size if condition.max_size is None else condition.max_size
 
-    def _guard(self, ask: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return ask(*args)
-        except (FramingError, FramerContractError) as error:
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> NoReturn:
-        # A broken stream stays broken, and so does one whose framer is broken.
-        self._frame.state = BROKEN
-        self._error = error, 0, 0
-        raise error
-
     # Frames above the limit
-
-    def _oversize(self, error: FrameTooLarge, limit: int, policy: OnOversize) -> None:
-        self._oversized += 1
-        self._guard(self._frame.begin_skip, error, limit, policy)
-        if policy == "raise":
-            self._raise(error)
 
     def _resume(
         self, ask: Callable[[int, bool], bytes | FrameEnd | NeedData | TooLarge]
@@ -1315,30 +1292,21 @@ class FrameDecoder:
         """Pass on or discard the bytes of a frame that is too large or skipped."""
         frame = self._frame
         limit = self._limit(frame.condition, None) if frame.error is None else frame.error.limit
-        outcome: bytes | FrameEnd | NeedData | TooLarge
-        outcome = self._guard(ask, limit + frame.condition.overhead, self._eof)
+        outcome = ask(limit + frame.condition.overhead, self._eof)
         if outcome is TOO_LARGE:
-            self._oversized += frame.error is None  # otherwise it is counted already
-            self._fail(frame.unskippable(frame.error or frame.too_large(limit)))
+            raise frame.error or frame.too_large(limit)
         if outcome is NEED_DATA and self._eof:
             raise frame.incomplete()
         if outcome is FRAME_END:
-            self._end_skip()
+            condition, error, size, report = frame.condition, frame.error, frame.consumed, frame.report
+            frame.reset()
+            self._note_end(condition)
+            if error is not None:
+                error.discarded = size
+                self._discarded += size
+                if report:
+                    raise error  # for `on_discard`
         return outcome
-
-    def _end_skip(self) -> None:
-        frame = self._frame
-        condition, error, size = frame.condition, frame.error, frame.consumed
-        frame.reset()
-        self._note_end(condition)
-        if error is not None:
-            error.discarded = size
-            self._discarded += size
-            if frame.report:
-                if self.on_discard is not None:
-                    self.on_discard(error)
-                if frame.is_tired(_BAD):
-                    raise Respite
 
     def _busy_truncating(self) -> StreamBusy:
         return StreamBusy(f"a truncated frame of {self._frame.condition} is being read; read on with that")
@@ -1353,7 +1321,7 @@ class FrameDecoder:
     @property
     def skipping(self) -> bool:
         """True while a frame, or the rest of one, is discarded as it arrives."""
-        return self._frame.state is SKIPPING or self._frame.state is TRUNCATING
+        return self._frame.is_skipped
 
     @property
     def frame_size(self) -> int | None:
@@ -1375,10 +1343,9 @@ class FrameDecoder:
     @property
     def missing(self) -> int:
         """How many bytes must arrive, after NEED_DATA, before it is worth asking again; at least 1."""
-        frame, buffer = self._frame, self._buffer
-        if frame.state is SEARCHING:
-            return max(frame.need - buffer.size, 1)
-        return max(frame.end - buffer.size, 1) if frame.state is KNOWN else 1
+        frame = self._frame
+        is_known = frame.state is SEARCHING or frame.state is KNOWN
+        return max(frame.need - self._buffer.size, 1) if is_known else 1
 
     @property
     def eof(self) -> bool:
@@ -1431,7 +1398,7 @@ class FrameDecoder:
             frames=self._cut - len(self.ahead),
             oversize=self._oversized,
             discarded=self._discarded,
-            payload_errors=self._undecodable,
+            payload_errors=self._bad,
             broken=int(self._frame.state is BROKEN),
             high_water=buffer.high_water,
             copied=buffer.copied,

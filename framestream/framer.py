@@ -316,12 +316,12 @@ class ReadCondition(ABC, Generic[T_co]):
 
     def __repr__(self) -> str:
         """Return the call that makes this condition, without options that have their default."""
-        from framestream.spec import call_string  # noqa: PLC0415 - a program that prints none does not need it
+        from framestream.registry.specs import call_string  # noqa: PLC0415 - a program that prints none does not need it
 
         return call_string(self)
 
     def __str__(self) -> str:
-        from framestream.spec import spec_string  # noqa: PLC0415 - as above
+        from framestream.registry.specs import spec_string  # noqa: PLC0415 - as above
 
         return spec_string(self)
 

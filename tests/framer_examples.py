@@ -486,6 +486,8 @@ Msgpack(ext_hook=refuse_type_1):  packed(msgpack.ExtType(2, b"a"), msgpack.ExtTy
 # A later part depends on all values before.
 Sequence(Line(), Msgpack(), part_of):  b"raw\n\x03abcline\n\x00xyz\n"
     -> ("raw", 3, b"abc"), ("line", 0, "xyz")
+# A part that a function names takes bytes: no frame begins at the end.
+Sequence(lambda: LINE):  b"a\nb\n" -> (b"a",), (b"b",)
 # A header that makes no sense breaks the stream.
 SIZED:  b"1\nab\n" -> ("1", b"a"), "invalid literal for int() with base 10: 'b' (at offset 3)"
 # An undecodable part spoils its frame alone.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from framestream.buffer import ReceiveBuffer
+from framestream.buffer import Place, ReceiveBuffer
 
 
 def filled(*chunks: bytes) -> ReceiveBuffer:
@@ -13,6 +13,13 @@ def filled(*chunks: bytes) -> ReceiveBuffer:
     for chunk in chunks:
         buffer.append(chunk)
     return buffer
+
+
+def took(buffer: ReceiveBuffer, start: int, stop: int, end: int) -> bytes:
+    """Return the bytes from `start` to `stop`, and consume all to `end`."""
+    taken = buffer.peek(stop - start, at=start)
+    assert buffer.drop(end) == end
+    return taken
 
 
 def test_a_single_chunk_becomes_the_head_uncopied() -> None:
@@ -24,6 +31,14 @@ def test_a_single_chunk_becomes_the_head_uncopied() -> None:
     assert (buffer.copied, buffer.offset) == (0, len(chunk))
 
 
+def test_a_frame_that_straddles_two_chunks_takes_one_join() -> None:
+    buffer = filled(*[b"x" * 5000] * 4)
+    for copied in (10_000, 20_000):
+        buffer.grow(5001)
+        assert (type(buffer.head), buffer.copied) == (bytes, copied)
+        buffer.advance(10_000)
+
+
 def test_a_third_chunk_makes_the_head_grow_in_place_and_consuming_makes_it_immutable_again() -> None:
     big = b"x" * 5000
     buffer = filled(b"y" * 5000, *[big] * 10)
@@ -31,7 +46,7 @@ def test_a_third_chunk_makes_the_head_grow_in_place_and_consuming_makes_it_immut
         if size > len(buffer.head):
             buffer.grow(size)
     assert type(buffer.head) is bytearray
-    assert buffer.take(1, 3, 40_000) == b"yy"
+    assert took(buffer, 1, 3, 40_000) == b"yy"
     assert type(buffer.head) is bytes
     assert (buffer.offset, buffer.peek(99_999)) == (40_000, b"x" * 15_000)
 
@@ -39,7 +54,6 @@ def test_a_third_chunk_makes_the_head_grow_in_place_and_consuming_makes_it_immut
 def test_bytes_that_drip_into_a_searched_frame_join_its_head_at_once() -> None:
     buffer = filled(b"y" * 5000, *[b"x" * 5000] * 2)
     buffer.grow(5001)
-    assert (type(buffer.head), buffer.copied) == (bytes, 10_000)  # two chunks are joined once
     buffer.grow(10_001)
     assert type(buffer.head) is bytearray
     copied = buffer.copied
@@ -50,21 +64,30 @@ def test_bytes_that_drip_into_a_searched_frame_join_its_head_at_once() -> None:
     buffer.append(b"!" * 600)  # a chunk worth keeping waits uncopied
     buffer.append(b"?")
     assert (601, 100) == (buffer.queued, buffer.copied - copied)
-    assert buffer.take(15_099, 15_701, 15_701) == b"z" + b"!" * 600 + b"?"
+    assert took(buffer, 15_099, 15_701, 15_701) == b"z" + b"!" * 600 + b"?"
 
 
 def test_a_large_frame_is_copied_once() -> None:
     buffer = filled(b"head", *[b"x" * 65_536] * 64)
     size = 4 + 64 * 65_536
-    assert len(buffer.take(4, size, size)) == 64 * 65_536
+    assert len(took(buffer, 4, size, size)) == 64 * 65_536
     assert buffer.copied == 0
 
 
 def test_a_borrowed_frame_is_copied_once_and_its_lender_let_go() -> None:
     buffer, body = ReceiveBuffer(), b"x" * 65_536
     buffer.borrow(memoryview(b"head" + body))
-    assert buffer.take(4, 65_540, 65_540) == body
+    assert took(buffer, 4, 65_540, 65_540) == body
     assert (buffer.copied, buffer.size, buffer.view) == (0, 0, None)
+
+
+def test_a_place_has_room_for_as_much_as_has_arrived_and_not_for_all_at_once() -> None:
+    place = Place(1 << 24)
+    place.put(b"x" * 100)
+    while place.size < place.total:
+        room = len(place.rest())
+        assert min(place.size, place.total - place.size) <= room < 100 * place.size
+        place.size += room
 
 
 WAYS = ["append", "append", "extend", "borrow", "take", "some", "drop", "grow", "unread"]
@@ -72,6 +95,10 @@ WAYS = ["append", "append", "extend", "borrow", "take", "some", "drop", "grow", 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(WAYS), st.sampled_from([1, 5, 700, 6000]), st.booleans())))
+@example(
+    [("append", 6000, True), ("append", 6000, True), ("take", 700, True), ("take", 700, True), ("grow", 6000, True)]
+)
+@example([("append", 700, True), ("borrow", 5, True), ("take", 6000, True)])
 def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, int, bool]]) -> None:
     data = bytes(i % 251 for i in range(10_000)) * 40
     buffer, fed, read = ReceiveBuffer(), 0, 0
@@ -85,7 +112,8 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
             fed += size
         elif way == "take":
             end = min(buffer.size, size)
-            assert buffer.take(end // 3, end, end) == data[read + end // 3 : read + end]
+            start, stop = end // 3, end - end // 4 * flag
+            assert took(buffer, start, stop, end) == data[read + start : read + stop]
             read += end
         elif way == "some":
             got = buffer.take_some(size)
@@ -94,7 +122,8 @@ def test_any_mix_of_operations_gives_the_bytes_in_order(steps: list[tuple[str, i
         elif way == "drop":
             read += buffer.drop(size)
         elif way == "grow":
-            buffer.grow(min(size, buffer.size))
+            buffer.grow(size)
+            assert len(buffer.head) - buffer.pos >= min(size, buffer.size)
         elif isinstance(buffer.head, bytes) and buffer.pos < len(buffer.head):
             head, start = buffer.head, buffer.pos
             buffer.advance(len(head) - start)

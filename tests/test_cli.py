@@ -21,7 +21,7 @@ from stream_pairs import reset_on_close
 from framestream import NeedMore, Regex, iter_frames, plugins
 from framestream import __main__ as entry
 from framestream.cli import run
-from framestream.cli.output import hexdump, print_table, to_json, to_text
+from framestream.cli.output import print_table, to_json, to_text
 from framestream.framer import PADDING, Decode
 
 framestream = command_line.framestream
@@ -438,11 +438,6 @@ def test_values_become_json_that_any_program_reads():
         assert text == to_json(value)
     assert to_json(os.stat_result(range(10)))[:3] == "[0,"
     assert ["a\\xff", "5"] == [to_text(memoryview(b"a\xff")), to_text(5)]
-
-
-def test_a_hex_dump_begins_where_it_is_told():
-    assert [] == list(hexdump(b"", 5))
-    assert [f"000000ff  00 7e 7f{' ' * 42}|.~.|"] == list(hexdump(b"\x00~\x7f", 255))
 
 
 def test_names_complete_in_the_shell(monkeypatch, capsys):

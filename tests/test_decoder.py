@@ -328,7 +328,8 @@ def test_limits_are_per_call_then_per_condition_then_per_decoder() -> None:
         fed(b"123456\n").next_frame(Lines(max_size=4))
     assert caught.value.limit == 4
     assert fed(b"123456\n", **SMALL).next_batch(Lines(), max_size=6) == [b"123456"]
-    assert fed(LONG, **SMALL).next_batch(Prefixed(), on_oversize="discard") == [b"ok", b"fine"]
+    decoder = fed(LONG, **SMALL)
+    assert [decoder.next_batch(Prefixed(), on_oversize="discard") for _ in range(3)] == [[b"ok"], [b"fine"], NEED_DATA]
     with pytest.raises(ValueError, match="max_frame_size is -1"):
         FrameDecoder(max_frame_size=-1)
     with pytest.raises(ValueError, match="offset is -1"):
@@ -468,7 +469,7 @@ class Answers(ReadCondition[Any]):
     ((0, 0, 9, PADDING), "padding inside a frame, or beyond the data"),
     ((0, 1, 9, Decode(bytes, trailer=b"..")), "a trailer of 2 bytes in a span that leaves 8"),
     (None, "find returned None, not a span or NeedMore"),
-    (NeedMore(resume=99), "points outside the data"),
+    (NeedMore(resume=99), r"resume=99.* points outside the data \(0 to 4\)"),
     (NeedMore(settled=-1), "points outside the data"),
     (IndexError("index out of range"), "find raised IndexError: index out of range"),
 ])  # fmt: skip
@@ -545,18 +546,21 @@ def test_an_error_that_is_not_written_for_the_peer_is_told_with_its_kind() -> No
         assert isinstance(raised.value, FramerContractError) is not issubclass(error, ValueError)
 
 
-def test_a_bad_frame_after_a_batch_is_told_before_anything_else_happens() -> None:
+def test_a_batch_ends_before_a_bad_frame_which_is_left_to_whatever_comes_next() -> None:
     bad: list[PayloadError] = []
-    decoder = fed(b"a\n!\nb\n", on_payload_error=bad.append)
-    assert decoder.next_batch(Fussy()) == [b"a"]
-    assert (decoder.frame_span, bad) == ((0, 2), [])
-    assert decoder.next_part(Lines()) == b"b"
-    assert [error.offset for error in bad] == [2]
-    condition, decoder = Fussy(), fed(b"a\n!\nb\n")
-    assert decoder.next_batch(condition) == [b"a"]
-    with pytest.raises(PayloadError):
-        decoder.next_frame(condition)
-    assert decoder.next_frame(condition) == b"b"
+    for then in ("next_frame", "next_part", "take_leftover"):
+        decoder = fed(b"a\n!\nb\n", on_payload_error=bad.append if then == "next_part" else None)
+        assert decoder.next_batch(Fussy()) == [b"a"]
+        assert (decoder.frame_span, decoder.offset, decoder.leftover) == ((0, 2), 2, b"!\nb\n")
+        if then == "take_leftover":
+            assert decoder.take_leftover() == b"!\nb\n"
+        elif then == "next_part":
+            assert decoder.next_part(Lines()) == b"!"
+        else:
+            with pytest.raises(PayloadError):
+                decoder.next_frame(Fussy())
+            assert (decoder.frame_span, decoder.next_frame(Fussy())) == ((2, 4), b"b")
+    assert bad == []
 
 
 LEAVING: dict[str, tuple[bytes, Any]] = {
@@ -605,6 +609,15 @@ def test_in_a_flood_of_bad_frames_after_good_ones_others_have_their_turn(told: b
     assert [error.offset for error in bad] == list(range(2, 800, 4))
 
 
+def test_in_a_flood_of_padding_after_a_frame_others_have_their_turn() -> None:
+    decoder, condition = fed(b"a." + b" " * 5000 + b"b."), Words()
+    decoder.begin_turn()
+    assert decoder.next_batch(condition) == [b"a"]
+    with pytest.raises(Respite):
+        decoder.next_batch(condition)
+    assert decoder.next_batch(condition) == [b"b"]
+
+
 def answer_or_error(ask: Any, *arguments: Any) -> Any:
     try:
         return ask(*arguments)
@@ -624,18 +637,6 @@ def test_frames_in_parts_that_are_too_large_are_counted() -> None:
     with pytest.raises(FrameTooLarge, match="it cannot be skipped"):
         decoder.next_frame(Letters())
     assert decoder.stats.oversize == 1
-
-
-def test_a_bad_frame_after_a_batch_is_told_before_the_leftover_is_taken() -> None:
-    bad: list[PayloadError] = []
-    for option in (None, bad.append):
-        decoder = fed(b"a\n!\nrest", on_payload_error=option)
-        assert decoder.next_batch(Fussy()) == [b"a"]
-        if option is None:
-            with pytest.raises(PayloadError):
-                decoder.take_leftover()
-        assert decoder.take_leftover() == b"rest"
-    assert [error.offset for error in bad] == [2]
 
 
 def test_a_framer_that_breaks_the_contract_in_decode_stays_broken() -> None:

@@ -164,7 +164,7 @@ def test_any_feeding_and_any_taking_gives_the_frames_at_their_places(
 
 @pytest.mark.parametrize("then", ["frame", "part", "line", "hold"])
 def test_the_place_of_a_large_frame_serves_every_next_read(then: str) -> None:
-    decoder, size = FrameDecoder(max_frame_size=1 << 21), 1 << 20
+    decoder, size = FrameDecoder(max_frame_size=1 << 23), 1 << 22
     decoder.receive_data(prefixed(b"abc")[:5])
     assert decoder.next_frame(LengthPrefix()) is NEED_DATA
     assert (decoder.get_buffer(), decoder.stats.copied) == (None, 0)  # it is not worth a place
@@ -221,6 +221,15 @@ def test_what_is_refused_in_borrowed_bytes_is_refused_at_its_place() -> None:
     with pytest.raises(FrameTooLarge) as caught:
         borrowing(prefixed(bytes(100_000))).decoder.next_frame(LengthPrefix(), max_size=99_999)
     assert (caught.value.size, caught.value.recoverable) == (100_000, True)
+
+
+def test_a_frame_that_begins_in_borrowed_bytes_may_end_in_others() -> None:
+    wire = prefixed(bytes(100_000))
+    feeder = borrowing(wire[:50_000])
+    assert feeder.decoder.next_frame(LengthPrefix()) is NEED_DATA
+    feeder.settle()
+    feeder.feed(wire[50_000:], "data")
+    assert feeder.decoder.next_frame(LengthPrefix()) == bytes(100_000)
 
 
 def test_large_borrowed_frames_are_copied_once() -> None:

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from framestream.errors import EncodeError, FramingError, IncompleteFrame
 from framestream.framer import Window
+from framestream.framers.amounts import UntilClose
 from framestream.framers.length_prefix import LengthPrefix
 from framestream.iterate import iter_frames
 
 
 def test_the_payload_is_not_copied_when_it_is_written() -> None:
-    payload = b"x" * 1000
-    assert LengthPrefix(2).encode(payload)[1] is payload
+    for payload in (bytes(1000), bytearray(1000)):
+        for written in (LengthPrefix(2).encode(payload)[1], UntilClose().encode(payload)):
+            assert memoryview(written).obj is payload
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_a_length_that_counts_its_own_digits_takes_the_fewest(size: int, header:
         (LengthPrefix(), b"<?xml version='1.0'?>", "; looks like XML or HTML"),
         (LengthPrefix(), b"\x1f\x8b\x08\0\0", "; looks like gzip data"),
         (LengthPrefix(), b"220 mail.example.org ESMTP\r\n", "; looks like text"),
-        (LengthPrefix(), b"\x10\0\0\0" + bytes(16), "; read as little-endian the length is 16"),
+        (LengthPrefix(), b"\x10\1\0\0" + bytes(16), "; read as little-endian the length is 272"),
         (LengthPrefix(8, "little"), b"\0\0\0\0\0\0\0\x21", "; read as big-endian the length is 33"),
         (NETSTRING, b"GET / HTTP/1.1\r\n", "; looks like an HTTP request"),
         (LengthPrefix(adjust=-(1 << 30), size=4), b"\0\0\0\5", "header of 4"),

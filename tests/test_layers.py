@@ -36,15 +36,14 @@ ROOMS = {
     "net": "errors framer decoder iterate framers transport stream _events",
     "requests": "errors stream",
     "blocking": "errors framer decoder iterate transport stream net _events",
-    "spec": "errors framer",
-    "registry": "errors framer framers spec _events",
+    "registry": "errors framer framers _events",
     "testing": "errors framer decoder iterate framers transport stream registry archives",
     "cli": "errors framer decoder iterate framers transport stream net blocking registry testing archives",
     "__main__": "cli",
     "": "errors framer",  # framestream itself: the rest when it is asked for
 }
 # What is imported only once somebody gives a name or prints a condition, or a plugin has to be loaded in a worker.
-WHEN_ASKED = {("framer", "spec"), ("iterate", "registry"), ("net", "registry")}
+WHEN_ASKED = {("framer", "registry"), ("iterate", "registry"), ("net", "registry")}
 
 UNIX_ONLY = {"fcntl", "termios", "tty", "pty", "pwd", "grp", "resource"}
 
@@ -186,7 +185,7 @@ def test_the_reference_shows_no_module_in_place_of_a_function_of_that_name() -> 
 
 def test_the_picture_of_the_layers_has_each_of_them() -> None:
     drawn = re.findall(r">(\w+)</text>", (ROOT / "docs/pictures/layers.svg").read_text())
-    small = {"", "__main__", "_events", "spec"}
+    small = {"", "__main__", "_events"}
     assert set(ROOMS) - small == {name for name in drawn if name in ROOMS}
 
 

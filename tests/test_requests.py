@@ -210,6 +210,7 @@ async def test_requests_need_a_framing_and_a_stream_that_nobody_reads():
     refused(TypeError, Requests, client, "id", match="id_of is 'id'; it must be a function")
     refused(TypeError, Requests, client, id_of, on_other=[], match=r"on_other is \[\]; it must be a function")
     await raised(TypeError, handle_frames, client, None, match="handler is None; it must be a function")
+    await raised(StreamClosed, Requests(client, id_of).ask, request("double", 1))  # outside its block
     whole = request("double", 1)(1)
     await raised(TypeError, Requests(client, id_of).ask, whole, match="request is .*; it must be a function")
 

@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from framestream import NeedMore, ReadCondition, SpecError, Window
-from framestream.registry.specs import Setting, Spec, Takes, Word, build_framer, describe_options, parse_spec
-from framestream.spec import format_size
+from framestream.registry.options import Setting, Spec, Takes, Word, format_size, options_of
+from framestream.registry.specs import build_framer, parse_spec
 
 
 class Whole(ReadCondition[Any]):
@@ -307,17 +307,22 @@ def test_sizes_are_written_with_the_largest_unit_that_is_exact(size: int) -> Non
 
 
 def test_options_are_described_from_their_annotations() -> None:
-    assert describe_options(Ends) == (
+    def described(factory: Any) -> list[Any]:
+        return [
+            (each.key, str(each.takes), each.default_text, each.help, each.required) for each in options_of(factory)
+        ]
+
+    assert described(Ends) == [
         ("marks", "bytes, one or more", "", "What ends a frame.", True),
         ("keep", "yes or no", "no", "Keep it.", False),
         ("last", "yes or no", "yes", "Take the rest.", False),
         ("max", "whole number", "none", "The most. Bytes.", False),
-    )
-    assert describe_options(Header)[-1] == ("shared", "text, one or more", "a,b", "", False)
+    ]
+    assert described(Header)[-1] == ("shared", "text, one or more", "a,b", "", False)
 
     def both(max: int = 1, max_size: int = 2) -> None: ...
 
-    assert ["max", "max-size"] == [option.key for option in describe_options(both)]
+    assert ["max", "max-size"] == [option.key for option in options_of(both)]
 
 
 def test_types_are_described_in_words() -> None:

@@ -361,6 +361,9 @@ async def test_a_reader_keeps_its_context_and_is_the_current_task():
             await server.read(Line())
             return NAME.get(), asyncio.current_task()
 
+        first = await begun(server.read(Line()))  # the loop keeps the context in which it was asked to watch
+        await client.write(b"line\n")
+        await first
         reading = await begun(read_as("reader"))
         assert "AwaitedRead" in repr(reading)
         NAME.set("writer")

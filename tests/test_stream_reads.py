@@ -317,6 +317,11 @@ async def test_nobody_else_reads_in_the_block_of_a_frame_before_its_last_part_no
         await raised(StreamBusy, client.read)
     await client.send(b"last")
     assert b"last" == await reading
+    await client.write(b"\3ab")
+    parts = server.open_frame()
+    assert b"ab" == await anext(parts)  # not in a block, which would have others wait
+    for read in (server.read, lambda: server.peek(1), lambda: server.read(callback=print)):
+        await raised(StreamBusy, read, match="or by leaving its block")
 
 
 @once

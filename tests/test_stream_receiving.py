@@ -4,7 +4,7 @@ import asyncio
 import random
 import tracemalloc
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, repeat
 
 import pytest
 from stream_pairs import (
@@ -122,6 +122,11 @@ async def test_the_transport_is_paused_at_the_mark_and_resumed_when_it_is_read_a
         await reading
         await passes(20)
         assert not script.reading
+        taken = stream.stats.bytes_received
+        for _ in range(5):
+            await stream.read_bytes(2)
+            await passes()
+        assert taken == stream.stats.bytes_received, "what is there is enough"
         assert READ_AHEAD <= stream.buffered < READ_AHEAD + 10 * KIB
         await stream.read_bytes(READ_AHEAD)
         waits = stream.stats.waits
@@ -135,6 +140,20 @@ async def test_of_a_peer_that_takes_nothing_any_more_no_more_than_a_frame_is_rec
         await raised(StreamClosed, stream.write, b"x")
         assert KIB <= stream.buffered <= 2 * READ_AHEAD
         assert payload(KIB) == await stream.read_bytes(KIB)
+
+
+@once
+async def test_what_a_write_that_fails_receives_is_handed_out_after_it():
+    async with IOStream(script := Script(b"bye\n", repeat(0))) as stream:
+        lines = []
+        stream.on_frame(Line(), lines.append)
+        await passes()
+        script.grants = iter(())
+        writing = stream.write(b"x")
+        assert [] == lines
+        await raised(StreamClosed, writing)
+        await passes()
+        assert ["bye"] == lines
 
 
 async def test_frames_cut_ahead_count_for_the_mark():
@@ -265,6 +284,7 @@ async def test_a_flood_of_tiny_frames_of_padding_or_of_frames_that_nobody_gets_l
     while not reading.done():
         await asyncio.sleep(0)
         turns += 1
+        assert server.reading() or reading.done() or begin in (by_handler, by_chained_reads)
     await reading
     assert turns > 5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,9 @@ class Archive(Sequence[Any]):
             reason = f"there is no index next to it ({INDEX}): make one with `framestream index`"
             raise ArchiveError(reason, url=self.source.url)
         self._index = index
+        # A block is what is between two marks.
+        self._offsets = array("Q", [0, *index.marks.offsets, index.size])
+        self._counts = array("Q", [0, *index.marks.counts, index.count])
         self._blocks: dict[int, list[Any]] = {}
 
     def __len__(self) -> int:
@@ -107,11 +111,11 @@ class Archive(Sequence[Any]):
 
     def _frames(self, block: int) -> list[Any]:
         frames: list[Any] = []
-        before, after = _between(self._index.marks.counts, block, len(self))
+        count = self._counts[block + 1] - self._counts[block]
         for some, error in self._split(block).read().pieces():
             frames += some if error is None else [_Bad(error)]
             # The next block is not read to see that these frames end where it begins.
-            if len(frames) >= after - before:
+            if len(frames) >= count:
                 break
         return frames
 
@@ -133,17 +137,16 @@ class Archive(Sequence[Any]):
         return ArchiveError(reason, url=self.source.url + INDEX)
 
     def _place(self, index: int) -> tuple[int, int]:
-        """Return the block between two marks that a frame is in, and which of its frames it is."""
+        """Return the block that a frame is in, and which of its frames it is."""
         count = len(self)
         if not -count <= index < count:
             raise IndexError(f"frame {index} of an archive of {counted(count, 'frame')}")
         index %= count
-        counts = self._index.marks.counts
-        block = bisect_right(counts, index)
-        return block, index - _between(counts, block, count)[0]
+        block = bisect_right(self._counts, index) - 1
+        return block, index - self._counts[block]
 
     def _split(self, block: int) -> Split:
-        start, stop = _between(self._index.marks.offsets, block, self.source.size)
+        start, stop = self._offsets[block : block + 2]
         return Split(self.source, self._framer, start, stop, start, self._limit)
 
     def __iter__(self) -> Iterator[Any]:
@@ -157,11 +160,6 @@ class Archive(Sequence[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_blocks": {}}
-
-
-def _between(marks: Sequence[int], block: int, end: int) -> tuple[int, int]:
-    """Return what the marks say of the beginning of a block, and of its end."""
-    return marks[block - 1] if block else 0, marks[block] if block < len(marks) else end
 
 
 def make_index(

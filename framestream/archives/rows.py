@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, count, islice, repeat
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from framestream.archives.split import ON_ERROR, OnError, Split
@@ -85,7 +85,7 @@ class _Frames:
         reader = self._reader
         position = 0
         for frames, error in reader.pieces(in_batches=False):
-            are_mappings = {*map(type, frames)} == {dict} or all(map(_is_mapping, frames))
+            are_mappings = {*map(type, frames)} == {dict} or all(isinstance(frame, Mapping) for frame in frames)
             if error is not None:
                 if self.keeps(error):
                     yield _Kept(*reader.place, None, error)
@@ -93,18 +93,17 @@ class _Frames:
                 yield _Kept(*reader.place, frames[0])
             elif are_mappings:
                 size = (reader.position - position) // len(frames)
-                for number, frame in enumerate(frames):
-                    yield _Kept(position, size, frame, None, number)
+                yield from map(_Kept, repeat(position), repeat(size), frames, repeat(None), count())
             else:
                 yield from self.placed(position, 0, len(frames))
             reader.in_batches = are_mappings and error is None
             position = reader.position
 
-    def placed(self, start: int, number: int, count: int) -> Iterator[_Kept]:
-        """Read again what was read from a place on, now with places: `count` frames after the first `number`."""
+    def placed(self, start: int, number: int, many: int) -> Iterator[_Kept]:
+        """Read again what was read from a place on, now with places: `many` frames after the first `number`."""
         part = replace(self.split, start=start, first=start, stop=self._reader.position)
         records = part.records(on_error=self.on_error)
-        return (_Kept(*record) for record in islice(records, number, number + count))
+        return (_Kept(*record) for record in islice(records, number, number + many))
 
 
 def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
@@ -127,18 +126,15 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
 
 def _row(kept: _Kept, on_error: OnError) -> Row:
     row = kept.frame
-    if not _is_mapping(row):
+    is_dict = type(row) is dict
+    if not (is_dict or isinstance(row, Mapping)):
         row = {"offset": kept.offset, "size": kept.size, "frame": row}
-    elif type(row) is not dict or not _TEXT.issuperset(map(type, row)):
+    elif not (is_dict and _TEXT.issuperset(map(type, row))):
         row = {key if isinstance(key, str) else _text(key): value for key, value in row.items()}
     if on_error == "column":
         row = {**row, ERROR: None if kept.error is None else str(kept.error)}
     result: Row = row
     return result
-
-
-def _is_mapping(frame: Any) -> bool:
-    return type(frame) is dict or isinstance(frame, Mapping)
 
 
 def _text(key: Any) -> str:
@@ -222,7 +218,7 @@ class Columns:
     def _row(self, kept: _Kept) -> Row:
         row = _row(kept, self.on_error)
         if kept.error is None:
-            if not _is_mapping(kept.frame) and "frame" not in self.names:
+            if type(kept.frame) is not dict and not isinstance(kept.frame, Mapping) and "frame" not in self.names:
                 raise ValueError(f"the frame is of type {type(kept.frame).__name__}, and no mapping")
             if self.are_all and not self.names.issuperset(row):
                 raise ValueError(f"the frame has a field {min(row.keys() - self.names)!r}, too")

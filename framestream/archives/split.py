@@ -357,10 +357,7 @@ class Reader:
             self.count += len(frames) or 1
         if not decoder.skipping:
             self.last_end = decoder.offset
-            # A batch may end before a bad frame that is consumed already, whose error comes next.
-            stats = decoder.stats if as_batch else None
-            if stats is None or stats.payload_errors + stats.oversize == self.bad:
-                self.marks.add(decoder.offset, self.count)
+            self.marks.add(decoder.offset, self.count)
         return frames, bad
 
 

@@ -14,7 +14,7 @@ from framestream import FramingError, ReadCondition
 from framestream.archives import Reader, Split, make_index, open_source, plan, process
 from framestream.archives import repair as repair_archive
 from framestream.cli import options
-from framestream.cli.output import complain, progress_bar, report, say
+from framestream.cli.output import complain, progress, report, say
 from framestream.errors import counted
 
 _COUNTED: Final = 1 << 24  # bytes of a split of which only numbers are kept
@@ -120,8 +120,8 @@ def index(file: str, spec: str, jobs: int) -> int:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     framer = options.get_framer(spec)
     source = open_source(options.file_of(file, changed=True))
-    with progress_bar(source.size, file) as bar:
-        made = make_index(source, framer, jobs=jobs, on_progress=None if bar is None else bar.update)
+    with progress(source.size, file) as advance:
+        made = make_index(source, framer, jobs=jobs, on_progress=advance)
     say(f"{file}.fsindex: {counted(made.count, 'frame')}, {counted(len(made.marks.offsets), 'place')}")
     return 0
 
@@ -165,11 +165,10 @@ def processed(
     splits: list[Split], function: Callable[[Reader], Any], jobs: int, label: str, *, hidden: bool = False
 ) -> Iterator[tuple[Split, Any]]:
     """Yield each split with the function's result, as `process` does, and show the progress."""
-    with progress_bar(_size(splits), label, hidden=hidden) as bar:
+    with progress(_size(splits), label, hidden=hidden) as advance:
         for split, result in zip(splits, process(splits, function, jobs=jobs), strict=False):
             yield split, result
-            if bar is not None:
-                bar.update(split.stop - split.start)
+            advance(split.stop - split.start)
 
 
 def _size(splits: list[Split]) -> int:

@@ -14,7 +14,7 @@ import click
 
 from framestream import FrameDecoder, FrameTooLarge, FramingError, PayloadError
 from framestream.cli import options
-from framestream.cli.output import Printer, progress_bar, report_skipped
+from framestream.cli.output import Printer, progress, report_skipped
 from framestream.decoder import DecoderStats, OnOversize
 from framestream.iterate import answers
 
@@ -205,14 +205,13 @@ def _progress(source: options.Source, printer: Printer) -> Iterator[Callable[[],
 
     A long file gets a progress bar, on a terminal that the frames are not printed to.
     """
-    with progress_bar(source.size or 0, source.name, hidden=printer.stream.isatty()) as bar:
+    with progress(source.size or 0, source.name, hidden=printer.stream.isatty()) as advance:
 
         def read() -> bytes:
             if not source.is_ready():
                 printer.stream.flush()
             chunk = source.read()
-            if bar is not None:
-                bar.update(len(chunk))
+            advance(len(chunk))
             return chunk
 
         yield read

@@ -25,12 +25,12 @@ from framestream.decoder import NEED_DATA
 from framestream.errors import blame, describe_error
 from framestream.iterate import placed_frames
 from framestream.registry.names import NamedFramer
-from framestream.registry.specs import describe_options
+from framestream.registry.options import options_of
 from framestream.testing.suite import Arguments, Suite, arguments_of, in_chunks
 
 if TYPE_CHECKING:
     from framestream.registry import FramerInfo
-    from framestream.registry.specs import OptionInfo
+    from framestream.registry.options import Option
 
 EXAMPLES: Final[tuple[tuple[str, bytes], ...]] = (
     ("available:max=4", b"abcdefghij"),
@@ -90,7 +90,7 @@ def framers(name: str | None, levels: bool) -> None:
         say(f"framestream framers {factory.spec.name} explains it.")
         return
     with prints_aside(), blame(f"{name} cannot be described", ours=(FramestreamError,)):
-        text, options = prose(inspect.getdoc(factory) or ""), describe_options(factory)
+        text, options = prose(inspect.getdoc(factory) or ""), options_of(factory)
         examples = [(spec, draw(get_framer(spec), stream)) for spec, stream in examples_of(name, factory)]
     say(name)
     say("\n\n".join(map(_paragraph, text.split("\n\n"))))
@@ -124,9 +124,9 @@ def _paragraph(text: str) -> str:
     return wrapped(text, "  ", "  ", shutil.get_terminal_size().columns)
 
 
-def _option_row(option: OptionInfo) -> tuple[str, ...]:
+def _option_row(option: Option) -> tuple[str, ...]:
     default = "required" if option.required else option.default_text
-    return f"  {option.key}", option.type, default, prose(option.help)
+    return f"  {option.key}", str(option.takes), default, prose(option.help)
 
 
 def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
@@ -318,7 +318,7 @@ def trial(name: str, factory: Any, distribution: str) -> Outcome | str:
     Return the options it needs, if it cannot be made without and its class has no `example_spec`.
     """
     spec = getattr(factory, "example_spec", name)
-    missing = [option.key for option in describe_options(factory) if option.required]
+    missing = [option.key for option in options_of(factory) if option.required]
     if spec == name and missing:
         return " and ".join(missing)
     framer = get_framer(spec if ":" in spec or name != spec else f"{distribution}/{name}")

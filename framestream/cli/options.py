@@ -87,7 +87,7 @@ def text(text: str) -> bytes:
 
 
 def _spelled(text: str, kind: type) -> Any:
-    from framestream.registry.specs import Takes, Word  # noqa: PLC0415  # --help does without
+    from framestream.registry.options import Takes, Word  # noqa: PLC0415  # --help does without
 
     try:
         return Takes(kind).convert(Word(text))

@@ -13,7 +13,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache, partial
 from io import BytesIO, FileIO, TextIOWrapper
 from math import isfinite
@@ -271,11 +271,14 @@ def tell(label: str, text: str, colour: str) -> None:
         click.echo(f"{click.style(label, fg=colour, bold=True)} {text}", err=True, color=coloured)
 
 
-def progress_bar(size: int, label: str, *, hidden: bool = False) -> Any:
-    """Return the context of a progress bar on a terminal; of None if it is hidden, or the work is short."""
+@contextmanager
+def progress(size: int, label: str, *, hidden: bool = False) -> Iterator[Callable[[int], object]]:
+    """Show a bar on a terminal, unless it is hidden or the work is short; yield what is told of each step's size."""
     if hidden or size < _LONG or not sys.stderr.isatty():
-        return nullcontext()
-    return click.progressbar(length=size, label=label, file=sys.stderr)
+        yield lambda _: None
+        return
+    with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
+        yield bar.update
 
 
 def prints_aside() -> redirect_stdout[Any]:

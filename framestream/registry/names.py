@@ -17,7 +17,7 @@ from framestream.errors import SpecError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from framestream.registry.specs import Spec
+    from framestream.registry.options import Spec
 
 # Patterns are compiled on first use, and what few programs need is imported where it is used: every program
 # that asks for a framer by name imports this module.

@@ -1,4 +1,4 @@
-"""Spec strings: from text to a tree, from words to values, and from a tree to a framer.
+"""Spec strings: from a text to a tree, from a tree to a framer, and from a framer to its text.
 
 ::
 
@@ -19,15 +19,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from inspect import BoundArguments, signature
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from framestream.errors import PluginError, SpecError, blame
 from framestream.framer import ReadCondition
 from framestream.registry.names import NamedFramer, did_you_mean, is_name
-from framestream.spec import ESCAPES, UNITS, Option, format_value, is_condition_type, leaves, options_of
+from framestream.registry.options import Build, Option, Setting, Spec, Value, Word, format_value, options_of
 
 if TYPE_CHECKING:
     from framestream.registry.manager import PluginManager
@@ -39,43 +38,6 @@ _TOKEN = re.compile(
     r"""\s*(?P<all>(?P<word>[^\s,()"'=:]+)|"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<raw>[^']*)'|(?P<sign>.)|$)""",
     re.DOTALL,
 )
-
-
-class Word(NamedTuple):
-    """A value as written, without its quotes and with its escapes."""
-
-    text: str
-    position: int = 0
-    quote: str = ""
-
-    def names(self) -> set[str]:
-        """Return the name that this may be."""
-        return {self.text}
-
-
-class Spec(NamedTuple):
-    """A framer as written: its name, the framers in parentheses, and its options."""
-
-    name: str
-    framers: tuple[Spec, ...] = ()
-    options: tuple[Setting, ...] = ()
-    position: int = 0
-
-    def names(self) -> set[str]:
-        """Return every name that the tree may refer to."""
-        parts = (*self.framers, *(option.value for option in self.options))
-        return {self.name}.union(*(part.names() for part in parts))
-
-
-Value: TypeAlias = Word | Spec
-
-
-class Setting(NamedTuple):
-    """One option as written; `key` is None if only the value was given."""
-
-    key: str | None
-    value: Value
-    position: int = 0
 
 
 def parse_spec(text: str) -> Spec:
@@ -182,162 +144,6 @@ class _Tokens:
         raise SpecError(f"{reason} {place} of {self.text!r}", spec=self.text, position=self.position)
 
 
-# From words to values ---------------------------------------------------------------------
-
-_TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
-_BOOLEANS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
-
-_INTEGER = r"([+-]?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\s*([A-Za-z]*)"
-_ESCAPE = r"(?s)\\(x[0-9a-fA-F]{2}|.|$)"
-
-
-def _integer(word: Word) -> int:
-    match = re.fullmatch(_INTEGER, word.text)
-    if match is None:
-        raise ValueError
-    digits = match[2].replace("_", "")
-    size = int(digits, 16 if digits[:2] in ("0x", "0X") else 10) * int(UNITS[match[3].lower()])
-    return -size if match[1] == "-" else size
-
-
-def _text(word: Word, byte: int = 0) -> str:
-    def character(match: re.Match[str]) -> str:
-        escape = match[1]
-        if escape in ESCAPES:
-            return ESCAPES[escape]
-        if len(escape) < 3:
-            reason = f"unknown escape \\{escape} (write \\\\{escape}, or the text in single quotes)"
-            raise SpecError(reason, position=word.position)
-        code = int(escape[1:], 16)
-        return chr(code if code < 128 else code + byte)
-
-    return word.text if word.quote == "'" else re.sub(_ESCAPE, character, word.text)
-
-
-def _bytes(word: Word) -> bytes:
-    # An escaped byte travels as a lone surrogate, which is what "surrogateescape" turns back into it.
-    return _text(word, byte=0xDC00).encode("utf-8", "surrogateescape")
-
-
-_TYPES: dict[Any, tuple[str, Callable[[Word], Any]]] = {
-    int: ("whole number", _integer),
-    float: ("number", lambda word: float(word.text)),
-    bool: ("yes or no", lambda word: _BOOLEANS[word.text.lower()]),
-    str: ("text", _text),
-    bytes: ("bytes", _bytes),
-}
-"""How a word can be read, from the types that take few words to those that take any: the name of the
-type, and the function that reads it (a ValueError or LookupError means: not this type)."""
-
-Build = Callable[[Spec], Any]
-"""Makes the framer that a nested spec describes."""
-
-
-class Takes:
-    """The values that a type hint allows, with its unions and tuples taken apart.
-
-    Attributes:
-        types: keys of the table above, `ReadCondition`, None, or `object` if no text can give the value.
-        choices: the values of its `Literal`.
-        one: True if a single value will do.
-        several: True if a tuple of any length will do.
-    """
-
-    def __init__(self, hint: Any) -> None:
-        self.types: dict[Any, None] = {}
-        self.choices: list[Any] = []
-        self.one = self.several = False
-        for leaf, several in leaves(hint):
-            if leaf is type(None):
-                self.types[None] = None
-                continue
-            self.several |= several
-            self.one |= not several
-            if get_origin(leaf) is Literal:
-                self.choices += get_args(leaf)
-            else:
-                known = ReadCondition if is_condition_type(leaf) else leaf if leaf in _TYPES else object
-                self.types[known] = None
-
-    def __str__(self) -> str:
-        called = {kind: words for kind, (words, _) in _TYPES.items()} | {ReadCondition: "framer"}
-        words = [called.get(kind, "Python object") for kind in self.types if kind is not None]
-        words += map(format_value, self.choices)
-        return " or ".join(words) + (", one or more" if self.several else "")
-
-    def convert(self, value: Value, build: Build | None = None) -> Any:
-        """Return what a word or a nested spec stands for. Raise `SpecError` if that is not allowed.
-
-        A quoted word is text wherever text is allowed; ``none`` without quotes is None.
-        """
-        if isinstance(value, Spec):
-            if ReadCondition in self.types and build is not None:
-                return build(value)
-            raise self._refusal(f"{value.name}(...)", value)
-        if value == Word("none", value.position) and None in self.types:
-            return None
-        for choice in self.choices:
-            with suppress(ValueError, LookupError):
-                found = _TYPES[type(choice)][1](value)
-                if type(found) is type(choice) and found == choice:
-                    return choice
-        # The narrowest type wins: of `int | str`, 5 is a number, and "5" is text because it is quoted.
-        quoted = value.quote and not self.types.keys().isdisjoint((str, bytes))
-        for kind, (_, read) in _TYPES.items():
-            if kind not in self.types or (quoted and kind in (int, float, bool)):
-                continue
-            try:
-                return read(value)
-            except SpecError:
-                raise
-            except (ValueError, LookupError):
-                continue
-        if ReadCondition in self.types and build is not None:
-            return build(Spec(value.text, position=value.position))
-        raise self._refusal(repr(value.text), value)
-
-    def _refusal(self, shown: str, value: Value) -> SpecError:
-        if object in self.types:
-            reason = "this option takes a Python object, which a spec string cannot hold"
-        else:
-            words = str(self).removesuffix(", one or more")
-            is_noun = words in ("whole number", "number", "framer")
-            reason = f"{shown} is not {'a ' if is_noun else ''}{words}"
-            reason += " (write 2, 0x10, 64KiB or 1MB)" if int in self.types else ""
-            reason += did_you_mean(shown.strip("'"), map(format_value, self.choices))
-        return SpecError(reason, position=value.position)
-
-
-class OptionInfo(NamedTuple):
-    """One option of a framer, as the command line explains it.
-
-    Attributes:
-        key: how it is spelled in a spec string.
-        type: the values it takes, in words.
-        default_text: its default in spec notation, empty if there is none.
-        help: the text of its `Annotated` hint.
-        required: True if it has no default.
-    """
-
-    key: str
-    type: str
-    default_text: str
-    help: str
-    required: bool
-
-
-def describe_options(factory: Any) -> tuple[OptionInfo, ...]:
-    """Return the options of a framer's class, or of a function that makes one, in their order."""
-    infos = []
-    for option in options_of(factory):
-        values = option.default if isinstance(option.default, tuple) else (option.default,)
-        default = "" if option.required else ",".join(map(format_value, values))
-        notes = get_args(option.hint)[1:] if get_origin(option.hint) is Annotated else ()
-        text = next((note for note in notes if isinstance(note, str)), "")
-        infos.append(OptionInfo(option.key, str(Takes(option.hint)), default, text, option.required))
-    return tuple(infos)
-
-
 # From a tree to a framer -----------------------------------------------------------------------
 
 
@@ -384,7 +190,7 @@ def _with_flags(framers: Iterable[Spec], plugins: PluginManager) -> list[Spec]:
 
 def _flags_of(factory: Callable[..., Any]) -> set[str]:
     """Return the options that a bare word sets: ``keep`` alone is ``keep=yes``."""
-    return {option.key for option in options_of(factory) if bool in Takes(option.hint).types}
+    return {option.key for option in options_of(factory) if bool in option.takes.types}
 
 
 def build_framer(factory: Callable[..., Any], spec: Spec, build: Build) -> Any:
@@ -447,14 +253,13 @@ def _next_open(options: Iterable[Option], given: dict[str, list[Value]], spec: S
 
 
 def _convert(option: Option, values: list[Value], build: Build) -> Any:
-    takes = Takes(option.hint)
     try:
-        found = tuple(takes.convert(value, build) for value in values)
+        found = tuple(option.takes.convert(value, build) for value in values)
     except SpecError as error:
         if type(error) is not SpecError or option.holds_framers:
             raise
         raise SpecError(f"{option.key}: {error}", position=error.position) from None
-    alone = len(found) == 1 and takes.one and option.kind.name != "VAR_POSITIONAL"
+    alone = len(found) == 1 and option.takes.one and option.kind.name != "VAR_POSITIONAL"
     return found[0] if alone else found
 
 
@@ -464,3 +269,83 @@ def _call(factory: Callable[..., Any], values: dict[str, Any]) -> Any:
     if kinds & {"VAR_POSITIONAL", "POSITIONAL_ONLY"}:
         bound.apply_defaults()  # those before a value that has no keyword
     return factory(*bound.args, **bound.kwargs)
+
+
+# From a framer to its text ---------------------------------------------------------------------
+
+
+def _kept_by(condition: ReadCondition[Any]) -> list[tuple[Option, Any, bool]]:
+    """Return the options of a condition, their values, and whether each is the default.
+
+    Raises:
+        SpecError: an annotation names something undefined.
+        AttributeError: the condition does not keep an option as an attribute.
+    """
+    values = [(option, getattr(condition, option.parameter)) for option in options_of(type(condition))]
+    return [
+        (option, value, type(value) is type(option.default) and value == option.default) for option, value in values
+    ]
+
+
+def call_string(condition: ReadCondition[Any]) -> str:
+    """Return the call that makes a condition, without options that have their default."""
+    shown: list[str] = []
+    try:
+        for option, value, is_default in _kept_by(condition):
+            if option.kind.name == "VAR_POSITIONAL":
+                shown += map(repr, value)
+            elif option.required and option.kind.name != "KEYWORD_ONLY":
+                shown.append(repr(value))
+            elif not is_default:
+                shown.append(f"{option.parameter}={value!r}")
+    except Exception:  # noqa: BLE001 - a person who looks for a mistake needs to see it
+        return object.__repr__(condition)
+    return f"{type(condition).__qualname__}({', '.join(shown)})"
+
+
+def spec_string(condition: ReadCondition[Any]) -> str:
+    """Return the shortest spec string: the name, and the options that are not the default.
+
+    A condition without a name, or that does not keep its options as attributes, is shown by its `repr`.
+    """
+    if not condition.name:
+        return repr(condition)
+    try:
+        values = _kept_by(condition)
+    except (SpecError, AttributeError):
+        return repr(condition)
+    children: list[str] = []
+    texts: list[str] = []
+    in_order = by_position = True
+    keys = [option.key for option, _, _ in values]
+    for option, value, is_default in values:
+        items = value if isinstance(value, tuple) else (value,)
+        are_conditions = option.holds_framers and all(isinstance(item, ReadCondition) for item in items)
+        if are_conditions and in_order and not is_default:
+            children.extend(map(_child, items))
+            continue
+        in_order = in_order and not option.holds_framers
+        has_place = option.kind.name == "VAR_POSITIONAL" or (option.required and option.kind.name != "KEYWORD_ONLY")
+        in_place = by_position and has_place and not isinstance(value, bool)
+        by_position = in_place and not option.repeats
+        if is_default:
+            continue
+        if value is True:
+            texts.append(option.key)
+        elif in_place:
+            # A word that is the name of an option would be read as that option.
+            texts += [f'"{text}"' if text in keys else text for text in map(format_value, items)]
+        else:
+            texts += [f"{option.key}={format_value(item)}" for item in items]
+    inside = f"({', '.join(children)})" if children else ""
+    return f"{condition.name}{inside}{':' if texts else ''}{','.join(texts)}"
+
+
+def _child(condition: ReadCondition[Any]) -> str:
+    """Return a condition's text, in parentheses if a comma in it could be read as the next child."""
+    text = str(condition)
+    return f"({text})" if re.search(_LIKE_THE_NEXT_CHILD, text) else text
+
+
+# An option without "key=" after a comma. Between two children there is a space after the comma.
+_LIKE_THE_NEXT_CHILD: Final = r",(?=[A-Za-z(])(?![\w-]+=)"

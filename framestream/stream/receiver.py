@@ -270,7 +270,7 @@ class Receiver:
         """Let a read begin, or raise `StreamBusy`."""
         if self.reader is not None:
             raise StreamBusy(self.reader.busy)
-        if self.state is PAUSED and 0 < self.decoder.held < self._read_ahead:
+        if self.state is PAUSED and self.pushes and 0 < self.decoder.held < self._read_ahead:
             self._resume()
         elif self.state is ENDED:
             self._stream.watch_for_end()  # this very read may meet it

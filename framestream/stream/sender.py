@@ -287,7 +287,8 @@ class Sender:
         """Send what was queued meanwhile, unless the stream is closed by now."""
         if self.state is HELD:
             self.state = READY
-            self._send()
+            if self.pending or self._waiters:
+                self._send()
 
     def check_not_held(self) -> None:
         """Raise `StreamBusy` while a file is sent or TLS begins: they hold the transport."""
@@ -482,7 +483,8 @@ class Sender:
 
     def close(self) -> None:
         """Discard the queue, and tell the waiters."""
-        self._wake()
+        if self._waiters:
+            self._wake()
         if self.state is BLOCKED:
             self._watch(False)
         elif self.state is HELD and self._free is not None:

@@ -208,7 +208,8 @@ class IOStream(Generic[F]):
         self.receiver = Receiver(self, transport, decoder, settings)
         self.sender = Sender(self, self.receiver, settings)
         transport.attach(self.receiver, loop)
-        events.tell("stream_opened", stream=self)
+        if events.stream_opened is not None:
+            events.stream_opened(stream=self)
 
     def __repr__(self) -> str:
         return f"<IOStream {self.peer} {'closed' if self.closed() else 'open'}>"
@@ -580,7 +581,7 @@ class IOStream(Generic[F]):
         # A client's handshake begins with this record, and no text begins so (RFC 8446, section 5.1).
         # It may have arrived already: the client has had our consent for a while.
         decoder = receiver.decoder
-        if leftover == "refuse" and decoder.held and not (server_side and decoder.peek(2) == b"\x16\x03"):
+        if leftover == "refuse" and receiver.pushes and not (server_side and decoder.peek(2) == b"\x16\x03"):
             try:
                 self._refuse_leftover("the TLS handshake")
             except FramingError as error:
@@ -691,7 +692,8 @@ class IOStream(Generic[F]):
                 self._callbacks.close()
         if not detached:
             transport.close()
-        events.tell("stream_closed", stream=self)
+        if events.stream_closed is not None:
+            events.stream_closed(stream=self)
 
     def _say_goodbye(self, transport: Transport) -> None:
         # To a peer, a reset or the end of TLS without a close_notify means truncation. So end the connection
