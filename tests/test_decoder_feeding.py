@@ -223,6 +223,15 @@ def test_what_is_refused_in_borrowed_bytes_is_refused_at_its_place() -> None:
     assert (caught.value.size, caught.value.recoverable) == (100_000, True)
 
 
+def test_of_what_is_lent_right_behind_a_short_rest_only_the_rest_is_copied_again() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"a\nb")
+    assert decoder.next_frame(Lines()) == b"a"
+    decoder.borrow(memoryview(b"c\n" * 500))
+    assert decoder.next_frame(Lines()) == b"bc"
+    assert decoder.stats.copied == 1
+
+
 def test_a_frame_that_begins_in_borrowed_bytes_may_end_in_others() -> None:
     wire = prefixed(bytes(100_000))
     feeder = borrowing(wire[:50_000])

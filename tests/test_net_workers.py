@@ -82,7 +82,7 @@ async def test_while_a_worker_cannot_be_replaced_the_others_serve_everybody(capl
             new = [clients.enter_context(socket.socket()) for _ in range(12)]
             with no_more_descriptors():
                 os.kill(lost, signal.SIGKILL)
-                await until(lambda: caplog.text.count("cannot start a worker:") == 2)  # it is tried again
+                await until(lambda: caplog.text.count("cannot start a worker:") >= 2)  # it is tried again
                 await raised(WorkerError, server.reload, match="cannot start a worker: too many open files")
                 for client in new:
                     client.connect((host, int(port)))
@@ -118,7 +118,7 @@ async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_ne
     async with await serve(Unstartable(str(obstacle)), HERE, workers=1) as server:
         obstacle.touch()
         os.kill(server.worker_pids[0], signal.SIGKILL)
-        await until(lambda: caplog.text.count("ended with exit code 7") == 2)
+        await until(lambda: caplog.text.count("ended with exit code 7") >= 2)
         obstacle.unlink()
         await server.reload()
         assert str(server.worker_pids[0]) == await ask(server.url, "pid")
