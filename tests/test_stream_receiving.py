@@ -4,7 +4,7 @@ import asyncio
 import random
 import tracemalloc
 from dataclasses import dataclass
-from itertools import product, repeat
+from itertools import chain, product, repeat
 
 import pytest
 from stream_pairs import (
@@ -143,12 +143,13 @@ async def test_of_a_peer_that_takes_nothing_any_more_no_more_than_a_frame_is_rec
 
 
 @once
-async def test_what_a_write_that_fails_receives_is_handed_out_after_it():
-    async with IOStream(script := Script(b"bye\n", repeat(0))) as stream:
+@pytest.mark.parametrize("data", [b"bye\n", b"bye\n and then no end"])
+async def test_what_a_write_that_fails_receives_is_handed_out_after_it(data):
+    async with IOStream(script := Script(data, repeat(0))) as stream:
         lines = []
         stream.on_frame(Line(), lines.append)
         await passes()
-        script.grants = iter(())
+        script.grants = chain([4], repeat(0))
         writing = stream.write(b"x")
         assert [] == lines
         await raised(StreamClosed, writing)
