@@ -564,8 +564,7 @@ class CurrentFrame:
         trailer = self.trailer
         found = self.buffer.peek(len(trailer), at=self.stop)
         if found != trailer:
-            error = FramingError(f"frame ends with {found!r} where {trailer!r} is expected")
-            raise self.placed(error, self.stop)
+            raise self.placed(FramingError(f"frame ends with {found!r} where {trailer!r} is expected"), self.stop)
 
     def too_large(self, limit: int, size: int | None = None) -> FrameTooLarge:
         """Make the error for a frame above the limit; pass `size` if the frame declares it."""
@@ -607,8 +606,7 @@ class CurrentFrame:
 
     def fault(self, reason: str, cause: BaseException | None = None) -> NoReturn:
         """Raise the error for a mistake of the condition's author."""
-        error = FramerContractError(reason, framer=str(self.condition), offset=self.buffer.offset)
-        raise because(error, cause)
+        raise because(FramerContractError(reason, framer=str(self.condition), offset=self.buffer.offset), cause)
 
 
 class Batch:
@@ -876,7 +874,8 @@ class FrameDecoder:
                 frame: T | NeedData | End = self._whole_frame(condition, limit)
                 return frame
             except FramestreamError as error:
-                self._refuse(error, limit, policy)
+                if not self._goes_on_after(error, limit, policy):
+                    raise
 
     def next_batch(
         self, condition: ReadCondition[T], max_size: int | None = None, on_oversize: OnOversize | None = None
@@ -907,12 +906,13 @@ class FrameDecoder:
             try:
                 frame = self._whole_frame(condition, limit)
             except (FramestreamError, Respite) as error:
-                if not frames:
-                    self._refuse(error, limit, policy)
-                    continue
-                if isinstance(error, Respite):
-                    self._frame.patience = 0  # it is due still
-                return frames
+                if frames:
+                    if isinstance(error, Respite):
+                        self._frame.patience = 0  # it is due still
+                    return frames
+                if not self._goes_on_after(error, limit, policy):
+                    raise
+                continue
             if frame is NEED_DATA or frame is END:
                 return frames or frame
             frames.append(frame)
@@ -938,7 +938,8 @@ class FrameDecoder:
             try:
                 return self._part(condition, limit)
             except FramestreamError as error:
-                self._refuse(error, limit, None)
+                if not self._goes_on_after(error, limit, None):
+                    raise
 
     def skip_frame(self) -> None:
         """Discard the rest of the frame that is being streamed, as it arrives; without one, do nothing."""
@@ -1142,19 +1143,22 @@ class FrameDecoder:
         self._cut += 1
         self._run += 1
 
-    def _refuse(self, error: Exception, limit: int, policy: OnOversize | None) -> None:
-        """Do what is to be done about an error, and raise it unless reading goes on with the next frame.
+    def _goes_on_after(self, error: Exception, limit: int, policy: OnOversize | None) -> bool:
+        """Do what is to be done about an error; return whether reading goes on with the next frame.
 
         A frame that is bad or too large costs only itself. Everything else breaks the stream for good, but for an
         end inside a frame, which is met again, and what is the caller's own mistake.
+
+        The caller raises it: an error that is raised where a variable holds it holds itself through its traceback,
+        with all that the variables of all callers hold, until garbage is collected.
         """
         frame = self._frame
         if frame.state is BROKEN:
-            raise error
+            return False
         if isinstance(error, FrameTooLarge) and error.discarded:  # all of it
             if self.on_discard is not None:
                 self.on_discard(error)
-            return
+            return True
         if isinstance(error, (PayloadError, FrameTooLarge)) and frame.is_tired(_BAD):
             raise Respite  # nothing is consumed yet: the next call meets it again
         if isinstance(error, PayloadError):
@@ -1162,19 +1166,17 @@ class FrameDecoder:
             self._bad += 1
             self._run = self._quota = 0
             if self.on_payload_error is None:
-                raise error
+                return False
             self.on_payload_error(error)
-            return
+            return True
         if isinstance(error, FrameTooLarge):
             self._oversized += frame.error is None  # otherwise it is counted already
             if frame.begin_skip(error, limit, policy):
-                if policy == "raise":
-                    raise error
-                return
+                return policy != "raise"
         if isinstance(error, (FramingError, FramerContractError)) and not isinstance(error, IncompleteFrame):
             frame.state = BROKEN
             self._error = error
-        raise error
+        return False
 
     def _note_end(self, condition: ReadCondition[Any]) -> None:
         if condition.can_be_empty and self._eof and not self._buffer.size:
@@ -1305,7 +1307,10 @@ class FrameDecoder:
                 error.discarded = size
                 self._discarded += size
                 if report:
-                    raise error  # for `on_discard`
+                    try:
+                        raise error  # for `on_discard`
+                    finally:
+                        del error
         return outcome
 
     def _busy_truncating(self) -> StreamBusy:

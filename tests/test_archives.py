@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import logging
 import os
@@ -150,6 +151,19 @@ def test_processes_give_the_results_in_order(tmp_path: Path, name: str) -> None:
     expected = [record.offset for record in whole(data, framer)]
     results = process(plan(path, framer, parts=5), numbers_of, jobs=2)
     assert [offset for offsets in results for offset in offsets] == expected
+
+
+def test_no_file_stays_open_after_bad_frames(tmp_path: Path) -> None:
+    path, _, framer = a_file(tmp_path, "line")
+    gc.collect()
+    gc.disable()
+    try:
+        before = os.listdir("/dev/fd")
+        for split in plan(path, framer, parts=3):
+            assert any(record.error for record in split.records(on_error="column"))
+        assert len(os.listdir("/dev/fd")) == len(before)
+    finally:
+        gc.enable()
 
 
 def test_what_a_process_prints_goes_to_standard_error(tmp_path: Path, capfd: Any) -> None:

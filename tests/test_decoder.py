@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from array import array
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +23,8 @@ from framestream import (
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
+    LengthPrefix,
+    Line,
     NeedMore,
     PayloadError,
     ReadCondition,
@@ -544,6 +548,36 @@ def test_an_error_that_is_not_written_for_the_peer_is_told_with_its_kind() -> No
         assert isinstance(raised.value.__cause__, error)
         # It may be the payload, it may be a bug of the framer: both kinds of handler see it.
         assert isinstance(raised.value, FramerContractError) is not issubclass(error, ValueError)
+
+
+@pytest.mark.parametrize("ask", [FrameDecoder.next_frame, FrameDecoder.next_batch])
+@pytest.mark.parametrize(
+    ("condition", "policy", "wire"),
+    [
+        (Line(), "raise", b"good\n\xff\nmore\n"),
+        (LengthPrefix(1), "raise", b"\x04good\x09too large\x04more"),
+        (Line(), "discard", b"good\ntoo large\nmore\n"),
+    ],
+)
+def test_an_error_lives_no_longer_than_those_who_hold_it(ask: Any, condition: Any, policy: Any, wire: bytes) -> None:
+    """Nor, with it, what its traceback knows: the variables of all callers."""
+    told: list[weakref.ref[Exception]] = []
+    decoder = FrameDecoder(
+        max_frame_size=5, on_oversize=policy, on_discard=lambda error: told.append(weakref.ref(error))
+    )
+    decoder.receive_data(wire)
+    gc.disable()
+    try:
+        while not told:
+            try:
+                ask(decoder, condition)
+            except (FrameTooLarge, PayloadError) as error:
+                told.append(weakref.ref(error))
+        while decoder.buffered:
+            ask(decoder, condition)
+        assert told[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_batch_ends_before_a_bad_frame_which_is_left_to_whatever_comes_next() -> None:

@@ -341,6 +341,11 @@ class Reader:
             if not (isinstance(error, FrameTooLarge) and error.recoverable):
                 raise
             bad = error
+        if bad is not None:
+            # It is an answer here. Its tracebacks would keep alive what all callers have, such as the open file.
+            for one in (bad, bad.__cause__):
+                if one is not None:
+                    one.__traceback__ = None
         if not as_batch or bad is not None:
             start, end = decoder.frame_span
             if isinstance(bad, FrameTooLarge):
