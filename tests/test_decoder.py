@@ -580,6 +580,16 @@ def test_an_error_lives_no_longer_than_those_who_hold_it(ask: Any, condition: An
         gc.enable()
 
 
+def test_parts_begin_after_a_frame_that_is_discarded_until_they_are_asked_for() -> None:
+    told: list[FrameTooLarge] = []
+    decoder = FrameDecoder(max_frame_size=5, on_oversize="discard", on_discard=told.append)
+    decoder.receive_data(b"\x09too la")
+    assert decoder.next_frame(LengthPrefix(1)) is NEED_DATA
+    decoder.receive_data(b"rge\x04more")
+    assert [decoder.next_part(LengthPrefix(1)) for _ in range(2)] == [b"more", FRAME_END]
+    assert [error.discarded for error in told] == [10]
+
+
 def test_a_batch_ends_before_a_bad_frame_which_is_left_to_whatever_comes_next() -> None:
     bad: list[PayloadError] = []
     for then in ("next_frame", "next_part", "take_leftover"):
