@@ -196,8 +196,9 @@ class Stream(Generic[F]):
             if is_plain and events.frame_received is None:
                 decoder = self._stream.receiver.decoder
                 # The background thread does not touch these while no read is under way.
-                if decoder.ahead and decoder.condition is condition:
-                    return decoder.ahead.pop()
+                ahead = decoder.ahead
+                if ahead and decoder.condition is condition:
+                    return ahead.pop()
             return self._run(read)
         finally:
             self._turn.release()

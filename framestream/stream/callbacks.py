@@ -324,8 +324,8 @@ class FrameHandler(CallbackRead):
                     return
                 try:
                     # Frames cut ahead are handed out without another call ("lines" in benchmarks/).
-                    ahead = decoder.ahead and decoder.condition is condition
-                    frame = decoder.ahead.pop() if ahead else receiver.advance(self)
+                    ahead = decoder.ahead
+                    frame = ahead.pop() if ahead and decoder.condition is condition else receiver.advance(self)
                 except (FramestreamError, Respite) as error:
                     self.go_on_after(error)
                     return

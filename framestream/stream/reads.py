@@ -114,8 +114,9 @@ async def next_answer(
         try:
             if ask is None:
                 decoder = receiver.decoder
-                if decoder.ahead and decoder.condition is condition:
-                    return decoder.ahead.pop()
+                ahead = decoder.ahead
+                if ahead and decoder.condition is condition:
+                    return ahead.pop()
                 answer = decoder.next_frame(condition)
             else:
                 answer = ask(condition)
@@ -303,8 +304,9 @@ class Frames(AsyncIterator[T]):
         frame: Any
         # Frames cut ahead are handed out without another call: half the cost of "frames" in benchmarks/.
         decoder = self._decoder
-        if decoder.ahead and decoder.condition is self._condition and self._receiver.reader is None:
-            frame = decoder.ahead.pop()
+        ahead = decoder.ahead
+        if ahead and decoder.condition is self._condition and self._receiver.reader is None:
+            frame = ahead.pop()
         else:
             frame = await next_answer(self._stream, self._condition, iterating=True)
         if events.frame_received is not None:
