@@ -852,9 +852,14 @@ class FrameDecoder:
         if is_other:
             if condition is not self._other:
                 check_condition(condition)
-        elif not ahead and buffer.pos == len(buffer.head) and self._frame.state is FRESH:
-            if not (buffer.queued or self._eof or condition.can_be_empty or on_oversize):
-                return NEED_DATA  # every read that waits takes this path
+        elif (
+            not ahead
+            and buffer.pos == len(buffer.head)
+            and not (
+                buffer.queued or self._eof or self._frame.state is not FRESH or condition.can_be_empty or on_oversize
+            )
+        ):
+            return NEED_DATA  # every read that waits takes this path
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
