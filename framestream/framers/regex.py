@@ -74,7 +74,7 @@ class Regex(Framer[bytes], metaclass=Interned):
 
     @cached_property
     def _ending(self) -> _Ending:
-        return _ending_of(self.pattern)
+        return _ending_of(self.pattern)  # type: ignore[arg-type]  # `__post_init__` has made it bytes
 
     def __getstate__(self) -> dict[str, Any]:
         # What is compiled from a tree cannot be pickled; a copy compiles it again.
