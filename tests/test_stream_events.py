@@ -65,7 +65,7 @@ async def by_handler(stream):
     stream.set_close_callback(done.set)
     handler = stream.on_frame(FRAME, lambda frame: (frames.append(frame), handler.stop(), done.set()))
     await done.wait()
-    assert not handler.active
+    assert not stream.reading()
     return frames
 
 

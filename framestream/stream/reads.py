@@ -130,8 +130,7 @@ async def next_answer(
                 if timeouts is not None:
                     timeouts = receiver.start_timer(timeouts)
                 try:
-                    if receiver.fill(read):
-                        answer = receiver.advance(read)
+                    answer = receiver.poll(read)
                     if answer is NEED_DATA:
                         read._asyncio_future_blocking = True
                         await read.pause
