@@ -17,7 +17,7 @@ from stream_pairs import (
     until,
 )
 
-from framestream import Exactly, FramingError, LengthPrefix, Line, StreamClosed
+from framestream import Exactly, LengthPrefix, Line, StreamClosed
 from framestream.testing import Wire, memory_stream_pair
 
 pytestmark = pytest.mark.every_loop
@@ -317,27 +317,6 @@ async def test_a_handler_begins_with_what_is_buffered_and_stops_where_it_is_told
     assert not server.reading()
     assert "e" == await server.read(Line())
     handler.stop()
-
-
-@every_kind
-@pytest.mark.parametrize("end", ["peer", "here", "bad bytes"])
-async def test_a_handler_gets_every_frame_and_ends_with_the_stream(kind, end):
-    async with joined(kind) as (client, server):
-        lines = [str(number) for number in range(3000)]
-        notes, note = called()
-        closed, on_close = called()
-        server.on_frame(Line(max_size=4), note)
-        server.set_close_callback(on_close)
-        await client.write("".join(f"{line}\n" for line in lines).encode())
-        await until(lambda: len(notes) == 3000)
-        if end == "bad bytes":
-            await client.write(b"12345\n")
-        else:
-            (client if end == "peer" else server).close()
-        await until(lambda: closed)
-        assert lines == notes
-        assert not server.reading()
-        assert (end == "bad bytes") == isinstance(server.error, FramingError)
 
 
 # Writing
