@@ -184,7 +184,7 @@ async def test_who_is_not_trusted_is_refused_unheard_and_that_is_told_once(caplo
                 await until(lambda: server.stats.refused == count + 1)  # noqa: B023
                 with suppress(ConnectionResetError):
                     assert b"" == client.recv(100)
-        assert (3, 3, 0) == (server.stats.accepted, server.stats.refused, server.stats.most_open)
+        assert (3, 3, 0) == (server.stats.accepted, server.stats.refused, server.stats.peer_failures)
     [message] = warned(caplog)
     assert message.endswith("none of the trusted networks (10.0.0.0/8, 2001:db8::/32)")
 

@@ -8,21 +8,18 @@ import socket
 import ssl
 import textwrap
 import traceback
-from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, fields
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from inspect import isawaitable
-from operator import add
-from typing import TYPE_CHECKING, Any, Final, Self
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any, Final
 
 from framestream._events import events
 from framestream.errors import (
     BufferFull,
     FramestreamError,
-    FrameTooLarge,
     FramingError,
-    IncompleteFrame,
     PayloadError,
     StreamClosed,
     StreamTimeout,
@@ -42,8 +39,6 @@ from framestream.transport.base import is_reset
 from framestream.transport.descriptor import format_address
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Network, IPv6Network
-
     from framestream.net.serve import Server
 
 log = logging.getLogger("framestream.server")
@@ -65,9 +60,6 @@ LINGER = 2.0
 CANCEL_TIMEOUT = 5.0
 """Seconds a cancelled handler has to clean up before its connection is closed."""
 
-LAG_INTERVAL = 0.25
-"""Seconds between two measurements of how late the event loop is."""
-
 # If a handler starts TLS itself, the TLS engine tells what is wrong with the peer's.
 _LOST_PEER: Final = (StreamClosed, StreamTimeout, ssl.SSLError)
 
@@ -84,7 +76,6 @@ class Service:
     drain_timeout: float
     workers: int
     balancers: Balancers | None
-    measures_lag: bool
     stream_options: dict[str, Any]
 
 
@@ -110,8 +101,6 @@ class Balancers:
         """Tell whether a socket's address is that of a balancer."""
         if not isinstance(address, tuple):
             return True
-        from ipaddress import ip_address  # noqa: PLC0415  # few servers need it, and it takes 1.5 ms
-
         host = ip_address(address[0])
         host = getattr(host, "ipv4_mapped", None) or host  # as a dual-stack socket writes it
         return any(host in network for network in self.networks)
@@ -160,8 +149,6 @@ def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Bala
 
 
 def _network(text: Any) -> IPv4Network | IPv6Network:
-    from ipaddress import ip_network  # noqa: PLC0415  # as above
-
     try:
         return ip_network(str(text))
     except ValueError as error:
@@ -169,31 +156,6 @@ def _network(text: Any) -> IPv4Network | IPv6Network:
 
 
 # Counting
-
-BOUNDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0, 3600.0)
-"""Seconds: the upper bounds of a histogram's buckets; the last bucket has none."""
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """A histogram of durations, to which others are added.
-
-    Attributes:
-        counts: for each of `BOUNDS`, how many took at most so long and longer than the one before; then how
-            many took longer than the last.
-        sum: of all durations, in seconds.
-    """
-
-    counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
-    sum: float = 0.0
-
-    def plus(self, seconds: float) -> Histogram:
-        """Return the histogram with one more duration."""
-        counts, place = self.counts, bisect_left(BOUNDS, seconds)
-        return Histogram((*counts[:place], counts[place] + 1, *counts[place + 1 :]), self.sum + seconds)
-
-    def __add__(self, other: Histogram) -> Histogram:
-        return Histogram(tuple(map(add, self.counts, other.counts)), self.sum + other.sum)
 
 
 @dataclass
@@ -203,7 +165,6 @@ class ServerStats:
     Attributes:
         accepted: connections accepted.
         open: open connections.
-        most_open: the most that were open at once; with workers, the most that their reports added up to.
         refused: connections closed at once because they came from no trusted load balancer.
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
         peer_failures: connections ended by the peer: broken framing, a reset, a time limit...
@@ -219,14 +180,12 @@ class ServerStats:
         broken: connections on which nothing more could be read, because of their framing.
         bytes_unread, bytes_unsent: received and not read yet, written and not sent yet, on open
             connections.
-        handler_seconds: durations of the closed connections.
-        loop_lag: how late the event loop was, measured four times a second; only with `admin`.
+        handler_seconds: how long the closed connections lasted, all together.
         worker_restarts: workers that were replaced because they died or were told to terminate.
     """
 
     accepted: int = 0
     open: int = 0
-    most_open: int = 0
     refused: int = 0
     handshake_failures: int = 0
     peer_failures: int = 0
@@ -244,23 +203,13 @@ class ServerStats:
     broken: int = 0
     bytes_unread: int = 0
     bytes_unsent: int = 0
-    handler_seconds: Histogram = field(default_factory=Histogram)
-    loop_lag: Histogram = field(default_factory=Histogram)
+    handler_seconds: float = 0
     worker_restarts: int = 0
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild the value from `dataclasses.asdict`, perhaps of another process."""
-        histograms = {name: Histogram(**values[name]) for name in ("handler_seconds", "loop_lag")}
-        return cls(**{**values, **histograms})
 
     def add(self, other: ServerStats | StreamStats) -> None:
         """Add the counters of another server, or those of a stream that a server has, too."""
-        # What each server has had at the most was hardly at the same time.
-        most_open = max(self.most_open, getattr(other, "most_open", 0))
         for name in vars(self) if isinstance(other, ServerStats) else _OF_STREAMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.most_open = most_open
 
     def with_streams(self, streams: Iterable[IOStream]) -> ServerStats:
         """Return a copy with the counters of open streams added."""
@@ -296,7 +245,6 @@ class Connections:
         self._service = service
         self._stats = ServerStats()
         self.tasks: dict[asyncio.Task[None], IOStream] = {}
-        self._at_end = ExitStack()
         self._told_until: dict[str, float] = {}  # for what happens far more often than is worth a line
         self._acceptor = Acceptor(
             sockets,
@@ -315,15 +263,6 @@ class Connections:
         service = self._service
         self._tls = service.tls() if callable(service.tls) else service.tls
         self._acceptor.notify()
-        if service.measures_lag:
-            self._at_end.callback(asyncio.ensure_future(self._measure_lag()).cancel)
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_INTERVAL
-            await asyncio.sleep(LAG_INTERVAL)
-            self._stats.loop_lag = self._stats.loop_lag.plus(max(0.0, loop.time() - due))
 
     def stop_listening(self, *, take_backlog: bool = True) -> None:
         """Close the listening sockets; see `Acceptor.close`."""
@@ -336,14 +275,13 @@ class Connections:
         A new connection that has sent nothing yet has a moment to send its first byte or finish its TLS
         handshake. Bytes from a load balancer before that do not count.
         """
-        with self._at_end:
-            self._end_inputs(timeout)
-            if self.tasks:
-                await asyncio.wait(self.tasks, timeout=timeout)
-            for task in [task for task in self.tasks if task.done()]:
-                self._end_connection(task)  # it was cancelled before it had begun
-            if self.tasks:
-                await self._cut()
+        self._end_inputs(timeout)
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=timeout)
+        for task in [task for task in self.tasks if task.done()]:
+            self._end_connection(task)  # it was cancelled before it had begun
+        if self.tasks:
+            await self._cut()
 
     def _end_inputs(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -380,7 +318,6 @@ class Connections:
             return
         stream.server = self._server
         stats.open += 1
-        stats.most_open = max(stats.open, stats.most_open)
         # One name for all tasks: a name for each would cost an idle connection 64 bytes.
         name = "connection of a framestream server"
         self.tasks[asyncio.get_running_loop().create_task(self._converse(stream), name=name)] = stream
@@ -413,7 +350,7 @@ class Connections:
         except BaseException as error:  # noqa: BLE001  # one connection never costs the server
             await self._end_failed(stream, error)
         finally:
-            self._stats.handler_seconds = self._stats.handler_seconds.plus(task.get_loop().time() - started)
+            self._stats.handler_seconds += task.get_loop().time() - started
             # Not in a callback of the task, which would cost an idle connection 128 bytes.
             self._end_connection(task)
 
@@ -532,22 +469,13 @@ def log_line(
 
 
 def failed_at(stream: IOStream, error: BaseException) -> bool:
-    """Tell whether an error of a stream can be this one's: then this stream knows it."""
-    stats, end = stream.receiver.decoder.stats, stream.receiver.end
+    """Tell whether an error can be this stream's: then the stream, too, has seen something go wrong."""
     if isinstance(error, FramingError | PayloadError) and error.offset is None:
         return True  # the handler's own verdict on the peer's data
-    if isinstance(error, PayloadError):
-        return stats.payload_errors > 0
-    if isinstance(error, FrameTooLarge):
-        return stats.oversize > 0
-    if isinstance(error, BufferFull):
-        return stream.error is error  # it read too much; one of a write leaves the stream open
-    if isinstance(error, FramingError) and not isinstance(error, IncompleteFrame):
-        return stats.broken > 0 or stream.error is error
     if isinstance(error, StreamTimeout):
         return error.peer in ("", stream.peer)
-    cause = getattr(error, "real_error", None)
-    return stream.closed() or (end is not None and cause in (None, end.error))
+    stats = stream.receiver.decoder.stats
+    return bool(stats.payload_errors or stats.oversize or stats.broken or stream.receiver.end) or stream.closed()
 
 
 def _has_spoken(stream: IOStream) -> bool:

@@ -160,7 +160,6 @@ async def serve(
         drain_timeout=drain_timeout,
         workers=workers,
         balancers=balancers(proxy_protocol, trusted, endpoint),
-        measures_lag=admin is not None,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
     if workers:
