@@ -35,7 +35,7 @@ from framestream.errors import StreamBusy
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
-from framestream.net.serve import ServeOptions, check_handler
+from framestream.net.serve import check_handler
 from framestream.net.sockets import open_stream
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, ReadLimits, StreamStats
@@ -523,25 +523,13 @@ async def _handle(handler: Callable[[Stream[Any]], object], stream: IOStream[Any
         raise
 
 
-@overload
 def serve(
     handler: Callable[[Stream[T]], object],
     url: str,
     *,
-    framer: ReadCondition[T] | str | None = ...,
-    send_framer: Framer[T] | None = ...,
-    **options: Unpack[ServeOptions],
-) -> Server: ...
-@overload
-def serve(
-    handler: Callable[[Stream[Any]], object],
-    url: str,
-    *,
-    framer: ReadCondition[Any] | str | None = ...,
-    send_framer: Framer[Any] | str,
-    **options: Unpack[ServeOptions],
-) -> Server: ...
-def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) -> Server:
+    framer: ReadCondition[T] | str | None = None,
+    **options: Any,
+) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a thread for each connection.
 
     When the handler returns, the stream is closed. An exception in it is logged with the peer and ends only
@@ -553,4 +541,4 @@ def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) ->
         raise TypeError("the handler is a coroutine function; serve it with framestream.serve")
     options.setdefault("max_connections", MAX_CONNECTIONS)
     loop = _background()
-    return Server(_run(loop, lambda: net.serve(partial(_handle, handler), url, **options)), loop)
+    return Server(_run(loop, lambda: net.serve(partial(_handle, handler), url, framer=framer, **options)), loop)

@@ -24,7 +24,7 @@ from worker_handlers import answer
 
 from framestream import AddressError, ConnectError, Line, StreamClosed, UntilClose, connect, serve
 from framestream.net import admin as admin_module
-from framestream.net.serve import ServiceManager
+from framestream.net.serve import watchdog_interval
 
 pytestmark = pytest.mark.asyncio_only
 
@@ -331,19 +331,15 @@ async def test_a_reload_begins_with_the_time_and_ends_ready(manager):
         assert {"READY": "1", "STATUS": f"serving {server.url}"} == told(manager)
 
 
-@pytest.mark.parametrize(("environment", "listens", "interval"), [
-    ({}, False, None),
-    ({"NOTIFY_SOCKET": ""}, False, None),
-    ({"NOTIFY_SOCKET": "vsock:2:3"}, False, None),
-    ({"WATCHDOG_USEC": "1000000"}, False, None),
-    ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "3000000"}, True, 1.5),
-    ({"NOTIFY_SOCKET": "@x", "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, True, None),
-    ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "soon"}, True, None),
-    ({"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "0"}, True, None),
+@pytest.mark.parametrize(("environment", "interval"), [
+    ({}, 0),
+    ({"WATCHDOG_USEC": "3000000"}, 1.5),
+    ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, 0),
 ])  # fmt: skip
-def test_what_the_environment_asks_for(environment, listens, interval):
-    manager = ServiceManager(environment)
-    assert (listens, interval) == (manager.listens, manager.watchdog_interval)
+def test_what_the_watchdog_allows(environment, interval, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert interval == watchdog_interval()
 
 
 async def test_a_manager_that_is_gone_costs_a_warning(monkeypatch, tmp_path, caplog):

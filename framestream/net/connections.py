@@ -137,22 +137,13 @@ def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Bala
     if protocol == "off" and not trusted:
         return None
     check_choice("proxy_protocol", protocol, ("off", *_FRAMERS))
-    if isinstance(trusted, str | bytes) or not isinstance(trusted, Iterable):
-        raise TypeError(f'trusted is {trusted!r}; it must be a list of networks, such as ["10.0.0.0/8"]')
-    networks = tuple(map(_network, trusted))
+    networks = tuple(ip_network(str(network)) for network in trusted)
     if protocol == "off":
         raise ValueError('trusted says whose PROXY headers count; pass proxy_protocol="auto" as well')
     if not networks and isinstance(endpoint, Tcp):
         what = "every peer could claim to be any client; pass trusted=[...], the balancers' networks"
         raise ValueError(f"proxy_protocol is {protocol!r} and no network is trusted: {what}")
     return Balancers(condition_of(_FRAMERS[protocol]), networks)
-
-
-def _network(text: Any) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(str(text))
-    except ValueError as error:
-        raise ValueError(f"trusted has {str(text)!r}, which is not a network: {error}") from error
 
 
 # Counting
