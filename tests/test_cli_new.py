@@ -78,7 +78,7 @@ def test_distribution_and_author_can_be_chosen_and_what_to_do_next_is_printed(fr
         ("LICENSE", " Acme Corp.\n"),
     ):
         assert text in (tmp_path / "Acme.wire-frames" / path).read_text()
-    assert (0, True) == (status, printed.startswith(b"wrote Acme.wire-frames/.github/"))
+    assert (0, True) == (status, b"wrote Acme.wire-frames/pyproject.toml\n" in printed)
     assert b"\n  cd Acme.wire-frames\n" in printed
     assert printed.endswith(b"Then make acme_wire_frames/_framer.py and the tests say what acme is.\n")
 
