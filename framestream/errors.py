@@ -21,6 +21,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from sys import float_info
 from typing import Any, Final, TypeGuard, TypeVar
 
@@ -436,16 +437,20 @@ def check_count(
     _check_absent(name, value, f"a whole number{of}, {allowed}", optional)
 
 
-def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
-    """Raise ValueError unless `value` is a number of seconds, or None where that means no limit."""
+def check_amount(name: str, value: object, *, of: str, optional: bool = False) -> None:
+    """Raise ValueError unless `value` is a number of something, or None where that means no limit."""
     if not (_is_finite(value) and value >= 0):
-        _check_absent(name, value, "a number of seconds, 0 or more", optional)
+        _check_absent(name, value, f"a number of {of}, 0 or more", optional)
 
 
-def check_rate(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is a number of bytes per second."""
-    if not (_is_finite(value) and value >= 0):
-        _check_absent(name, value, "a number of bytes per second, 0 or more", optional=False)
+check_seconds: Final = partial(check_amount, of="seconds")
+check_rate: Final = partial(check_amount, of="bytes per second")
+
+
+def check_time(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is a time on a loop's clock, or None for no limit."""
+    if not _is_finite(value):
+        _check_absent(name, value, "a time on the loop's clock", optional=True)
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:

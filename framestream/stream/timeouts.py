@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from framestream.errors import StreamTimeout, check_rate, check_seconds, counted
+from framestream.errors import StreamTimeout, check_rate, check_seconds, check_time, counted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -39,7 +39,7 @@ class ReadTimeouts:
     ) -> ReadTimeouts:
         """Return the limits of one read that overrides some; refuse invalid ones."""
         check_seconds("timeout", timeout, optional=True)
-        check_seconds("deadline", deadline, optional=True)
+        check_time("deadline", deadline)
         rate = self.rate if min_rate is None else min_rate
         check_rate("min_rate", rate)
         if timeout is None and deadline is None:
