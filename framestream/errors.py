@@ -447,12 +447,6 @@ check_seconds: Final = partial(check_amount, of="seconds")
 check_rate: Final = partial(check_amount, of="bytes per second")
 
 
-def check_time(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is a time on a loop's clock, or None for no limit."""
-    if not _is_finite(value):
-        _check_absent(name, value, "a time on the loop's clock", optional=True)
-
-
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     """Raise ValueError unless `value` is one of the allowed words."""
     if value not in allowed:
