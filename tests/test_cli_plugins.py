@@ -270,11 +270,10 @@ def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_lev
 def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):
     installed.install("acme-broken", "import nowhere", "broken")
     installed.install("acme-line", healthy("line"), "line")
-    installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
     installed.install("acme-wrong", UPTO.replace("[b'a', b'b']", "[b'c']").replace("upto", "wrong"), "wrong")
     installed.install("acme-upto", UPTO + "    Upto.name = 'up_to'\n", "upto")
     leaves = healthy("leaves") + "    register('leave', leave)\ndef leave(): raise SystemExit(7)\n"
-    installed.install("acme-leaves", leaves, "leaves")
+    installed.install("acme-leaves", leaves, "leaves", "leave")
     monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "typo")
     installed.scan()
     printed = framestream("plugins", "check")
@@ -282,13 +281,12 @@ def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, 
     for told in (
         "  wrong: cannot be imported: ModuleNotFoundError",
         "  wrong: 'line' is built in; write acme-line/line for this one",
-        "  wrong: late: cannot import nowhere:At",
         "check:    examples",
         "  wrong: upto: its class calls itself 'up_to', a name that its plugin does not register\n",
         "wrong: no plugin answers to 'typo', which the environment names",
         "wrong: leave: 'acme-leaves/leave' of acme-leaves 1.0 makes no framer: SystemExit: 7",
         "  leaves: level 1 of 4",
-        "\n6 plugins, 9 wrong\n",
+        "\n5 plugins, 7 wrong\n",
     ):
         assert told in printed.out
     assert framestream("plugins", "check", "acme-line").status == 1
@@ -301,7 +299,6 @@ def test_one_plugin_is_shown_with_its_traceback_disabled_and_loaded_by_argument(
     assert "in fall" in framestream("plugins", "show", "broken").out
     shown = framestream("plugins", "show", "upto").out
     assert re.match(r"acme-upto 1.0 \(acme_upto\): loaded\nnames +upto\nframers +upto\n", shown)
-    assert re.search(r"load time +\d+ ms\n", shown)
     assert "Traceback" not in shown
     assert framestream("-p", "upto", "cut", "upto", stdin=b"a;").frames == ["a"]
     printed = framestream("-p", "no:upto", "cut", "upto", stdin=b"a;")

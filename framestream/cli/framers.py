@@ -19,6 +19,7 @@ from framestream import plugins as manager
 from framestream.cli.output import say, say_list
 from framestream.decoder import NEED_DATA
 from framestream.errors import blame, describe_error
+from framestream.framers import BUILT_IN
 from framestream.iterate import placed_frames
 from framestream.registry.names import NamedFramer
 from framestream.registry.options import Option, options_of
@@ -69,7 +70,7 @@ def framers(name: str | None) -> None:
     if name is None:
         rows = []
         for info in framestream.available_framers():
-            origin = "" if info.name in manager.built_in else f" ({info.distribution})"
+            origin = "" if info.name in BUILT_IN else f" ({info.distribution})"
             rows.append((info.name, f"{prose(info.summary)}{origin}"))
         say_list(rows)
         return

@@ -16,6 +16,7 @@ import click
 
 import framestream
 from framestream.errors import counted, describe_os_error
+from framestream.framers import BUILT_IN
 
 # The tree of the new project. Every name ends with ".txt" and a leading dot is spelled "dot-", since tools
 # would take these files for their own. MODULE in a name is the package, {{word}} in a text one of the words.
@@ -89,7 +90,7 @@ def _words(name: str, distribution: str, author: str, year: str) -> dict[str, st
     """Return the words of the templates; refuse names that no plugin can have."""
     if not _NAME.fullmatch(name):
         raise click.UsageError(f"{name!r} is not a framer name: lower-case words and digits, joined by hyphens")
-    if name in framestream.plugins.built_in:
+    if name in BUILT_IN:
         raise click.UsageError(f"{name!r} is built in, and stays so whatever a plugin says")
     if not _DISTRIBUTION.fullmatch(distribution):
         words = "letters, digits and hyphens, from a letter on"

@@ -127,8 +127,6 @@ def show(name: str) -> None:
             "names": ", ".join(plugin.names),
             "framers": ", ".join(plugin.framers),
             "hooks": ", ".join(plugin.hooks),
-            "contract": str(plugin.contract),
-            "load time": "" if plugin.load_time is None else f"{plugin.load_time * 1000:.0f} ms",
             "problems": "; ".join(_complaints(plugin)),
         }
         say_list([(name, value) for name, value in facts.items() if value])
