@@ -93,10 +93,11 @@ def _findings(plugin: Plugin, levels: list[int]) -> Iterator[tuple[str, bool]]:
     """
     for complaint in _complaints(plugin):
         yield f"wrong: {complaint}", True
-    for name in list(plugin.framers) if plugin.state == "loaded" else ():
+    for name, factory in list(plugin.framers.items()) if plugin.state == "loaded" else ():
         try:
             with blame("cannot be tried", ours=(FramestreamError,)):
-                outcome = trial(name, factory := plugin.factory(name), plugin.distribution)
+                own = str(getattr(factory, "name", ""))
+                outcome = trial(name, factory, plugin.distribution)
         except FramestreamError as error:
             yield f"wrong: {name}: {describe_error(error)}", True
             continue
@@ -104,7 +105,6 @@ def _findings(plugin: Plugin, levels: list[int]) -> Iterator[tuple[str, bool]]:
             yield f"{name}: not tried, it needs {outcome}; its class may say example_spec", False
             continue
         levels.append(outcome.level)
-        own = getattr(factory, "name", "")
         if own and own not in plugin.framers:
             yield f"wrong: {name}: its class calls itself {own!r}, a name that its plugin does not register", True
         yield outcome.rating, bool(outcome.broken)
