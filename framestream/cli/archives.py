@@ -129,29 +129,25 @@ def index(file: str, spec: str, jobs: int) -> int:
 @click.command()
 @click.argument("file", type=options.FILE)
 @options.framer
-@click.option("--force", is_flag=True, help="Also cut off bytes that are not frames, and all after them.")
-@click.option("--dry-run", is_flag=True, help="Only report what would be cut off.")
-def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
+def repair(file: str, spec: str) -> int:
     """Cut off an incomplete frame at the end of FILE, and keep it in FILE.torn-OFFSET.
 
     \b
     Examples:
-      framestream repair events.bin --framer protobuf --dry-run
+      framestream repair events.bin --framer protobuf
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     try:
-        done = repair_archive(
-            options.file_of(file, changed=True), options.get_framer(spec), force=force, dry_run=dry_run
-        )
+        done = repair_archive(options.file_of(file, changed=True), options.get_framer(spec))
     except FramingError as error:
         report(file, error)
-        complain(f"{file}: this is not a torn end, or not a file of these frames; --force cuts off the rest")
+        complain(f"{file}: this is not a torn end, or not a file of these frames; nothing is cut off")
         return 1
     frames = counted(done.frames, "frame")
     if not done.torn:
         say(f"{file}: whole, {frames}")
     else:
         frames += " stays" if done.frames == 1 else " stay"
-        what = "would be cut off" if dry_run else f"cut off, and kept in {done.torn}"
+        what = f"cut off, and kept in {done.torn}"
         say(f"{file}: {done.reason}; {counted(done.cut, 'byte')} at offset {done.size} {what}; {frames}")
     return 0
 
