@@ -178,8 +178,6 @@ def _plain(value: Any) -> Any:
         return _plain(value._asdict())
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in value]
-    if isinstance(value, re.Match):
-        return {"match": _plain(value[0]), "groups": _plain(value.groupdict() or value.groups())}
     return str(value)
 
 
