@@ -217,7 +217,6 @@ def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
     assert framestream("plugins").out == "no plugin is installed\n"
     installed.install("acme-upto", UPTO, "upto", version="1.2")
     (facts,) = json.loads(framestream("plugins", "--json").out)
-    assert 0 < facts.pop("load_time") < 10
     assert facts == {
         "distribution": "acme-upto",
         "version": "1.2",
@@ -228,7 +227,6 @@ def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
         "problems": [],
         "framers": ["upto"],
         "hooks": ["framestream_register_framers"],
-        "contract": 1,
     }
     installed.install("acme-broken", "import nowhere", "broken")
     heading, broken, upto, wrong = framestream("plugins").out.splitlines()
@@ -316,11 +314,10 @@ def test_built_in_framers_have_levels_too(framestream, installed):
 def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):
     installed.install("acme-broken", "import nowhere", "broken")
     installed.install("acme-line", healthy("line"), "line")
-    installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
     installed.install("acme-wrong", UPTO.replace("[b'a', b'b']", "[b'c']").replace("upto", "wrong"), "wrong")
     installed.install("acme-upto", UPTO + "    Upto.name = 'up_to'\n", "upto")
     leaves = healthy("leaves") + "    register('leave', leave)\ndef leave(): raise SystemExit(7)\n"
-    installed.install("acme-leaves", leaves, "leaves")
+    installed.install("acme-leaves", leaves, "leaves", "leave")
     monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "typo")
     installed.scan()
     printed = framestream("plugins", "check")
@@ -328,13 +325,12 @@ def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, 
     for told in (
         "  wrong: cannot be imported: ModuleNotFoundError",
         "  wrong: 'line' is built in; write acme-line/line for this one",
-        "  wrong: late: cannot import nowhere:At",
         "check:    examples",
         "  wrong: upto: its class calls itself 'up_to', a name that its plugin does not register\n",
         "wrong: no plugin answers to 'typo', which the environment names",
         "wrong: leave: 'acme-leaves/leave' of acme-leaves 1.0 makes no framer: SystemExit: 7",
         "  leaves: level 1 of 4",
-        "\n6 plugins, 9 wrong\n",
+        "\n5 plugins, 7 wrong\n",
     ):
         assert told in printed.out
     assert framestream("plugins", "check", "acme-line").status == 1
@@ -347,7 +343,7 @@ def test_one_plugin_is_shown_with_its_traceback_disabled_and_loaded_by_argument(
     assert "in fall" in framestream("plugins", "show", "broken").out
     shown = framestream("plugins", "show", "upto").out
     assert "distribution:  acme-upto\n" in shown
-    assert re.search(r"load_time: +\d+ ms\n", shown)
+    assert "state:         loaded\n" in shown
     assert "Traceback" not in shown
     assert framestream("-p", "upto", "cut", "upto", stdin=b"a;").frames == ["a"]
     printed = framestream("-p", "no:upto", "cut", "upto", stdin=b"a;")

@@ -23,6 +23,7 @@ from framestream.cli.options import complete_framer
 from framestream.cli.output import print_table, prints_aside, say, wrapped
 from framestream.decoder import NEED_DATA
 from framestream.errors import blame, describe_error
+from framestream.framers import BUILT_IN
 from framestream.iterate import placed_frames
 from framestream.registry.names import NamedFramer
 from framestream.registry.options import options_of
@@ -86,8 +87,9 @@ def framers(name: str | None, levels: bool) -> None:
     with prints_aside():
         factory, _ = manager.find(name)
     if isinstance(factory, NamedFramer):
-        say(f"{name} = {factory.text!r}, from {factory.source}\nIn full: {get_framer(name)}")
-        say(f"framestream framers {factory.spec.name} explains it.")
+        framer = get_framer(name)
+        say(f"{name} = {factory.text!r}, from {factory.source}\nIn full: {framer}")
+        say(f"framestream framers {framer.name} explains it.")
         return
     with prints_aside(), blame(f"{name} cannot be described", ours=(FramestreamError,)):
         text, options = prose(inspect.getdoc(factory) or ""), options_of(factory)
@@ -106,7 +108,7 @@ def level_of(info: FramerInfo) -> str:
     if isinstance(info.factory, NamedFramer):
         return ""
     with suppress(FramestreamError), blame("cannot be tried"):
-        if info.name in manager.built_in:
+        if info.name in BUILT_IN:
             return str(Outcome(info.name, *_find(examples_of(info.name, info.factory)[0][0])).level)
         outcome = trial(info.name, info.factory, info.distribution)
         return "" if isinstance(outcome, str) else str(outcome.level)

@@ -87,10 +87,10 @@ def text(text: str) -> bytes:
 
 
 def _spelled(text: str, kind: type) -> Any:
-    from framestream.registry.options import Takes, Word  # noqa: PLC0415  # --help does without
+    from framestream.registry.options import Takes, Word, unescaped  # noqa: PLC0415  # --help does without
 
     try:
-        return Takes(kind).convert(Word(text))
+        return Takes(kind).convert(Word(unescaped(text)))
     except SpecError as error:
         raise click.BadParameter(str(error)) from error
 

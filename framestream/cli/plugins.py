@@ -17,11 +17,12 @@ from framestream.cli.framers import badge, level_of, trial
 from framestream.cli.options import matching
 from framestream.cli.output import complain, print_table, prints_aside, say
 from framestream.errors import blame, counted, describe_error, printable
+from framestream.framers import BUILT_IN
 
 if TYPE_CHECKING:
     from framestream.registry.plugin import Plugin
 
-_FACTS: Final = "distribution version names module state reason problems framers hooks load_time contract"
+_FACTS: Final = "distribution version names module state reason problems framers hooks"
 
 
 @click.group(invoke_without_command=True)
@@ -52,7 +53,7 @@ def plugins(context: click.Context, as_json: bool, levels: bool) -> None:
         return
     with prints_aside():
         found = framestream.available_framers() if levels else ()
-        rated = {info.name: level_of(info) for info in found if info.name not in manager.built_in}
+        rated = {info.name: level_of(info) for info in found if info.name not in BUILT_IN}
     rows = [
         (
             plugin.title,
@@ -119,8 +120,6 @@ def show(name: str) -> None:
     for plugin in matching(name):
         for key, value in _facts(plugin).items():
             shown = ", ".join(value) if isinstance(value, list | tuple) else value
-            if key == "load_time" and value is not None:
-                shown = f"{value * 1000:.0f} ms"
             say(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())
         if plugin.traceback:
             say(f"\n{plugin.traceback}")
@@ -156,7 +155,7 @@ def _findings(plugin: Plugin, levels: list[int]) -> Iterator[tuple[str, bool]]:
 
 
 def _tried(plugin: Plugin, name: str, levels: list[int]) -> Iterator[tuple[str, bool]]:
-    factory = plugin.factory(name)
+    factory = plugin.framers[name]
     outcome = trial(name, factory, plugin.distribution)
     if isinstance(outcome, str):
         yield f"{name}: not tried, it needs {outcome}; its class may say example_spec", False
