@@ -113,28 +113,26 @@ def index(file: str, spec: str, jobs: int) -> int:
 @click.command()
 @click.argument("file", type=options.FILE)
 @options.framer
-@click.option("--force", is_flag=True, help="Also cut off bytes that are not frames, and all after them.")
-@click.option("--dry-run", is_flag=True, help="Only report what would be cut off.")
-def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
+def repair(file: str, spec: str) -> int:
     """Cut off an incomplete frame at the end of FILE, and keep it in FILE.torn-OFFSET.
 
     \b
     Examples:
-      framestream repair events.bin --framer protobuf --dry-run
+      framestream repair events.bin --framer protobuf
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     try:
-        done = repair_archive(file, get_framer(spec), force=force, dry_run=dry_run)
+        done = repair_archive(file, get_framer(spec))
     except FramingError as error:
         report(file, error)
-        complain(f"{file}: this is not a torn end, or not a file of these frames; --force cuts off the rest")
+        complain(f"{file}: this is not a torn end, or not a file of these frames; nothing is cut off")
         return 1
     frames = counted(done.frames, "frame")
     if not done.torn:
         say(f"{file}: whole, {frames}")
         return 0
-    what = "would be cut off" if dry_run else f"cut off, and kept in {done.torn}"
     kept = f"{frames} {'stays' if done.frames == 1 else 'stay'}"
-    say(f"{file}: {done.reason}; {counted(done.cut, 'byte')} at offset {done.size} {what}; {kept}")
+    cut = f"{counted(done.cut, 'byte')} at offset {done.size} cut off, and kept in {done.torn}"
+    say(f"{file}: {done.reason}; {cut}; {kept}")
     return 0
 
 
