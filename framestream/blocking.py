@@ -377,9 +377,8 @@ def framed(
     """Return a stream over a source that is already open.
 
     Args:
-        source: a connected socket, perhaps wrapped by `ssl`, or a `Transport`: the stream owns
-            it. Or a file with a ``fileno``, such as a serial port of pyserial: it is used until the
-            stream is closed, and stays open.
+        source: a connected socket or a `Transport`: the stream owns it. Or a file with a ``fileno``, such as
+            a serial port of pyserial: it is used until the stream is closed, and stays open.
         framer: what to receive and send by default.
         send_framer: what to send, if different.
         options: see `StreamOptions`; `half_open` is True by default.
@@ -498,12 +497,13 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
     def work() -> None:
         try:
             done.set_result(function())
-        except (StopIteration, KeyboardInterrupt, SystemExit, GeneratorExit) as error:
-            raised = RuntimeError(f"a thread raised {type(error).__name__}")
-            raised.__cause__ = error
-            done.set_exception(raised)
         except BaseException as error:  # noqa: BLE001  # the waiting coroutine raises it
-            done.set_exception(error)
+            if isinstance(error, StopIteration) or not isinstance(error, Exception):
+                raised = RuntimeError(f"a thread raised {type(error).__name__}")
+                raised.__cause__ = error
+                done.set_exception(raised)
+            else:
+                done.set_exception(error)
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return await asyncio.wrap_future(done)
@@ -528,6 +528,7 @@ def serve(
     url: str,
     *,
     framer: ReadCondition[T] | str | None = None,
+    send_framer: Framer[Any] | str | None = None,
     **options: Any,
 ) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a thread for each connection.
@@ -541,4 +542,5 @@ def serve(
         raise TypeError("the handler is a coroutine function; serve it with framestream.serve")
     options.setdefault("max_connections", MAX_CONNECTIONS)
     loop = _background()
-    return Server(_run(loop, lambda: net.serve(partial(_handle, handler), url, framer=framer, **options)), loop)
+    run = partial(_handle, handler)
+    return Server(_run(loop, lambda: net.serve(run, url, framer=framer, send_framer=send_framer, **options)), loop)
