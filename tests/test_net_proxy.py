@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import ssl
 from contextlib import suppress
 
 import pytest
@@ -104,11 +103,9 @@ async def test_a_header_and_the_beginning_of_the_handshake_may_come_in_one_segme
     async with await behind(url="tls://localhost:0", tls=keys.server()) as server:
         client = raw_client(server)
         client.sendall(sent)
-        client.setblocking(False)
-        client = keys.client().wrap_socket(client, server_hostname="localhost", do_handshake_on_connect=False)
-        with suppress(ssl.SSLWantReadError):
-            client.do_handshake()  # the server has had no turn yet: both are there when it looks
         async with IOStream(client) as stream:
+            # This sends its hello at once, and the server has had no turn yet: both are there when it looks.
+            await stream.start_tls(keys.client(), server_hostname="localhost")
             await stream.send("hello", LINE)
             assert f"{CLIENT} says hello" == await stream.read(LINE)
 

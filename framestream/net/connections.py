@@ -6,8 +6,6 @@ import asyncio
 import logging
 import socket
 import ssl
-import textwrap
-import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -41,8 +39,6 @@ from framestream.transport.descriptor import format_address
 if TYPE_CHECKING:
     from framestream.net.serve import Server
 
-log = logging.getLogger("framestream.server")
-
 FIRST_BYTE_TIMEOUT = 0.5
 """Seconds for the first byte of a connection accepted just before a drain: its client could not
 know, and its request is probably on the way."""
@@ -71,7 +67,6 @@ class Service:
     handler: Callable[[Any], Any]
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
     handshake_timeout: float
-    truncation_is_end: bool
     max_connections: float
     drain_timeout: float
     workers: int
@@ -284,12 +279,12 @@ class Connections:
 
     async def _cut(self) -> None:
         cut = counted(len(self.tasks), "connection")
-        self._log(logging.WARNING, f"the time to drain is over, cutting {cut}")
+        self._server.log(logging.WARNING, f"the time to drain is over, cutting {cut}")
         for task in self.tasks:
             task.cancel()
         await asyncio.wait(self.tasks, timeout=CANCEL_TIMEOUT)
         for stream in list(self.tasks.values()):
-            self._log(logging.ERROR, "handler keeps running although it was cancelled", stream)
+            self._server.log(logging.ERROR, "handler keeps running although it was cancelled", stream)
             stream.close()
 
     # One connection
@@ -333,7 +328,7 @@ class Connections:
         except asyncio.CancelledError as error:
             if task.cancelling():
                 self._stats.cut += 1
-                self._log(logging.DEBUG, "handler cancelled", stream)
+                self._server.log(logging.DEBUG, "handler cancelled", stream)
             else:  # caused by the handler, such as awaiting a future that was cancelled
                 await self._end_failed(stream, error)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -353,13 +348,12 @@ class Connections:
                 server_side=True,
                 leftover="refuse" if service.balancers is None else "keep",  # it may come with the header
                 timeout=service.handshake_timeout,
-                truncation_is_end=service.truncation_is_end,
             )
         except (OSError, FramestreamError, asyncio.CancelledError) as error:
             is_ours = isinstance(error, asyncio.CancelledError)
             reason = "the server closes" if is_ours else describe_os_error(error)
             self._stats.handshake_failures += 1
-            self._log(logging.INFO, f"TLS handshake failed: {reason}", stream)
+            self._server.log(logging.INFO, f"TLS handshake failed: {reason}", stream)
             return False
         return True
 
@@ -398,21 +392,21 @@ class Connections:
             name = getattr(cause, "framer", "")
             framer = f" [{name}]" if name else ""
             what = f"connection ended by what the peer sent: {words}{framer}"
-            self._log(logging.WARNING, what, stream, peer)
+            self._server.log(logging.WARNING, what, stream, peer)
         elif (is_ours and isinstance(cause, _LOST_PEER)) or (is_gone and is_reset(cause)):
             how = getattr(cause, "real_error", cause)
             if stream is not None and self._is_check(stream) and (how is None or is_reset(how)):
-                self._log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
+                self._server.log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
                 return
             stats.peer_failures += 1
             is_late = isinstance(how, StreamTimeout)
             stats.timeouts += is_late
             stats.lost += not is_late
-            self._log(logging.INFO, f"connection ended: {words}", stream, peer)
+            self._server.log(logging.INFO, f"connection ended: {words}", stream, peer)
         else:
             stats.handler_failures += 1
             what = kind if words == kind else f"{kind}: {words}"
-            self._log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
+            self._server.log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
             events.tell("server_failed", server=self._server, error=error)
 
     def _is_check(self, stream: IOStream) -> bool:
@@ -425,12 +419,12 @@ class Connections:
         level = logging.WARNING if self._is_news("refused") else logging.DEBUG
         trusted = listed([str(network) for network in balancers.networks])
         what = f"connection refused: it comes from none of the trusted networks ({trusted or 'there are none'})"
-        self._log(level, what, peer=peer)
+        self._server.log(level, what, peer=peer)
 
     def _accept_failed(self, error: OSError) -> None:
         self._stats.accept_failures += 1
         if self._is_news("accept failed"):
-            self._log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
+            self._server.log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
             events.tell("server_failed", server=self._server, error=error)
 
     def _is_news(self, what: str) -> bool:
@@ -439,24 +433,6 @@ class Connections:
         if is_news:
             self._told_until[what] = now + TELL_AGAIN
         return is_news
-
-    def _log(
-        self, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
-    ) -> None:
-        log_line(self._server.url, level, message, stream, peer, **options)
-
-
-def log_line(
-    url: str, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
-) -> None:
-    """Log a line about a server, or about one of its connections."""
-    extra: dict[str, Any] = {"server": url}
-    if stream is not None:
-        extra["connection"], peer = stream.id, stream.peer
-    if peer is not None:
-        extra["peer"] = peer
-    who = url if peer is None else peer or "unknown peer"
-    log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
 
 
 def failed_at(stream: IOStream, error: BaseException) -> bool:
@@ -472,14 +448,3 @@ def failed_at(stream: IOStream, error: BaseException) -> bool:
 def _has_spoken(stream: IOStream) -> bool:
     """Tell whether the client has sent anything; bytes from a load balancer before that do not count."""
     return stream.stats.bytes_received > getattr(stream.proxy_header, "size", 0)
-
-
-def _show_traceback(record: logging.LogRecord) -> bool:
-    """Print tracebacks so that a peer's words in them can neither reach a terminal nor forge lines."""
-    if record.exc_info:
-        text = "".join(traceback.format_exception(*record.exc_info))
-        record.exc_text = textwrap.indent(printable(text.rstrip(), keep="\n"), "  ")
-    return True
-
-
-log.addFilter(_show_traceback)

@@ -9,7 +9,9 @@ import os
 import signal
 import socket
 import ssl
+import textwrap
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack
 from framestream._events import events
 from framestream.errors import AddressError, check_count, check_seconds, counted, describe_os_error, printable
 from framestream.framer import Framer, ReadCondition
-from framestream.net.connections import Connections, ServerStats, Service, balancers, log, log_line
+from framestream.net.connections import Connections, ServerStats, Service, balancers
 from framestream.net.sockets import file_remover, listen
 from framestream.net.urls import Endpoint, Tcp, Unix, parse_url
 from framestream.stream.options import StreamOptions, check_options
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from framestream.net.workers import Workers
 
 T = TypeVar("T")
+log = logging.getLogger("framestream.server")
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds a client has by default for the TLS handshake."""
@@ -50,7 +53,6 @@ async def serve(
     send_framer: Framer[Any] | str | None = None,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
-    truncation_is_end: bool = False,
     backlog: int = 1024,
     reuse_port: bool = False,
     max_connections: int | None = None,
@@ -80,7 +82,6 @@ async def serve(
         tls: a server-side context, see `server_tls`, or a function that makes it; required for
             ``tls://``.
         handshake_timeout: seconds a client has for the TLS handshake, and a balancer for the PROXY header.
-        truncation_is_end: treat TLS that ends without close_notify as an end, see `IOStream.start_tls`.
         backlog: connections that the kernel queues until they are accepted.
         reuse_port: let other processes listen on the same port (SO_REUSEPORT).
         max_connections: the most served at once; further ones wait in the backlog. With workers,
@@ -121,7 +122,6 @@ async def serve(
         handler=handler,
         tls=tls,
         handshake_timeout=handshake_timeout,
-        truncation_is_end=truncation_is_end,
         max_connections=float("inf") if max_connections is None else max_connections,
         drain_timeout=drain_timeout,
         workers=workers,
@@ -315,7 +315,7 @@ class Server:
             try:
                 self._remove_file()
             except OSError as error:  # such as privileges that were dropped meanwhile
-                log_line(self.url, logging.WARNING, f"cannot remove the socket's file: {describe_os_error(error)}")
+                self.log(logging.WARNING, f"cannot remove the socket's file: {describe_os_error(error)}")
             events.tell("server_closed", server=self)
 
     async def aclose(self, *, drain_timeout: float | None = None) -> None:
@@ -402,6 +402,18 @@ class Server:
         finally:
             await self.aclose()
 
+    def log(
+        self, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
+    ) -> None:
+        """Log a line about the server, or about one of its connections."""
+        extra: dict[str, Any] = {"server": self.url}
+        if stream is not None:
+            extra["connection"], peer = stream.id, stream.peer
+        if peer is not None:
+            extra["peer"] = peer
+        who = self.url if peer is None else peer or "unknown peer"
+        log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -443,3 +455,17 @@ async def _show_life(interval: float) -> None:
     while True:
         tell_systemd("WATCHDOG=1")
         await asyncio.sleep(interval)
+
+
+# The log
+
+
+def _show_traceback(record: logging.LogRecord) -> bool:
+    """Print tracebacks so that a peer's words in them can neither reach a terminal nor forge lines."""
+    if record.exc_info:
+        text = "".join(traceback.format_exception(*record.exc_info))
+        record.exc_text = textwrap.indent(printable(text.rstrip(), keep="\n"), "  ")
+    return True
+
+
+log.addFilter(_show_traceback)

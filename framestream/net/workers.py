@@ -28,7 +28,7 @@ from typing import Any
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
 from framestream.framers.combined import Mapped
 from framestream.framers.length_prefix import LengthPrefix
-from framestream.net.connections import ServerStats, Service, log_line
+from framestream.net.connections import ServerStats, Service
 from framestream.net.serve import Server
 from framestream.net.sockets import close_all, open_stream
 from framestream.net.urls import Endpoint
@@ -284,7 +284,7 @@ class Workers:
             await worker.leaving.wait()
             if worker is self._workers[place]:
                 level = logging.ERROR if worker.ended.done() else logging.INFO
-                self._log(level, f"worker {worker.process.pid} {worker.fate}")
+                self._server.log(level, f"worker {worker.process.pid} {worker.fate}")
             if loop.time() - worker.started_at > EARLY_DEATH:
                 delay = FIRST_RESTART_DELAY
             while worker is self._workers[place]:  # until there is another, from here or from `reload`
@@ -295,7 +295,7 @@ class Workers:
                         self._put(place, self._start_worker())
                         self._stats.worker_restarts += 1
                     except WorkerError as error:  # for a while, maybe
-                        self._log(logging.ERROR, str(error))
+                        self._server.log(logging.ERROR, str(error))
 
     def _start_worker(self) -> Worker:
         try:
@@ -354,9 +354,6 @@ class Workers:
     async def drain(self, timeout: float) -> None:
         """Have every worker drain and end, and wait until all have."""
         await asyncio.gather(*(worker.shut_down(timeout) for worker in self._running), *self._retiring)
-
-    def _log(self, level: int, message: str) -> None:
-        log_line(self._server.url, level, message)
 
 
 def plugins_in_use() -> tuple[str, ...]:
