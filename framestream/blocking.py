@@ -330,11 +330,7 @@ def _stand_for(stream: IOStream[T]) -> Stream[T]:
 
 @overload
 def connect(
-    url: str,
-    *,
-    framer: ReadCondition[T],
-    send_framer: Framer[T] | None = ...,
-    **options: Unpack[ConnectOptions],
+    url: str, *, framer: ReadCondition[T], send_framer: Framer[T] | None = ..., **options: Unpack[ConnectOptions]
 ) -> Stream[T]: ...
 @overload
 def connect(

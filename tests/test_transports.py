@@ -105,9 +105,9 @@ def read(*both):
         side.transport.resume_reading()
 
 
-def memory(**options):
+def memory():
     """Return a pair in memory, which takes and gives only so much at a time."""
-    wire = Wire(**{"chunks": [1000], "takes": [1000], "capacity": 10_000, **options})
+    wire = Wire(chunks=[1000], takes=[1000], capacity=10_000)
     return memory_transport_pair(wire, wire)
 
 
@@ -357,9 +357,8 @@ async def test_data_in_one_piece_with_the_end_of_the_handshake_is_pushed_after_i
 
 @pytest.mark.parametrize("peer", ["reads", "leaves"])
 async def test_nobody_waits_for_the_tickets_of_a_server(peer):
-    # The first message of a server leaves at once, and what it sends after that a byte at a time.
-    near, far = memory(takes=[1 << 16, *[1] * 10_000])
-    client, server = map(Side, tls_over((near, far)))
+    # The first message of a server leaves at once, and the next one only after a while.
+    client, server = map(Side, tls_over(memory_transport_pair(None, Wire(takes=[1 << 16, *[0] * 20]))))
     shaking = server.transport.shake_hands()
     await client.transport.shake_hands()
     await shaking
@@ -553,6 +552,15 @@ async def test_a_regular_file_is_read_to_its_end_and_written(tmp_path):
     assert (LARGE + b"end", ["end"]) == (reader.data, reader.told)
     refused(BrokenPipeError, reader.transport.send, [b"x"])
     reader.transport.close()
+
+
+async def test_a_pipe_that_is_only_written_is_watched_no_longer_after_its_end():
+    other_end, descriptor = os.pipe()
+    side = Side(PipeTransport(None, descriptor), reads=True)
+    side.transport.shutdown()
+    assert not asyncio.get_running_loop().remove_reader(descriptor), "its number may be another's by now"
+    side.close()
+    os.close(other_end)
 
 
 async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):

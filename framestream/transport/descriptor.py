@@ -155,6 +155,8 @@ class PipeTransport(PolledTransport):
             return
         if self.write_fd == self.read_fd:
             raise OSError(errno.EOPNOTSUPP, "one descriptor for both directions cannot be half closed")
+        if self.read_fd is None:
+            self.pause_reading()  # which watches the same descriptor
         self._close(self.write_fd)
         self.write_fd = None
 

@@ -72,11 +72,14 @@ class TLSTransport(Transport):
     # fmt: off
     __slots__ = (
         "_broken", "_buffer", "_end", "_held", "_incoming", "_inner", "_more", "_must_hear", "_outgoing", "_over",
-        "_owed", "_plain", "_reading", "_said_goodbye", "_shaking", "_truncation_is_end", "_unsent", "_writing", "tls",
+        "_owed", "_plain", "_reading", "_said_goodbye", "_shaking", "_truncation_is_end", "_unsent", "_writing", "peer",
+        "socket", "tls",
     )
     # fmt: on
 
     tls: ssl.SSLObject
+    socket: socket.socket | None
+    peer: str
     needs_close_notify = True
 
     def __init__(
@@ -92,6 +95,7 @@ class TLSTransport(Transport):
         if context.check_hostname and not server_side and not server_hostname:
             raise ValueError("the TLS context checks host names: pass server_hostname, the name to expect")
         self._inner = inner
+        self.socket, self.peer = inner.socket, inner.peer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
         self._truncation_is_end = truncation_is_end
@@ -158,7 +162,6 @@ class TLSTransport(Transport):
                 future.set_result(None)
             else:
                 future.set_exception(error)
-                future.exception()  # so that asyncio does not warn
         if error is not None:
             self._over = True
             self._update()
@@ -363,13 +366,3 @@ class TLSTransport(Transport):
         if self._shaking is not None:
             self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
         self._inner.close()
-
-    @property
-    def socket(self) -> socket.socket | None:
-        """The socket underneath, if there is one."""
-        return self._inner.socket
-
-    @property
-    def peer(self) -> str:
-        """The other side's address."""
-        return self._inner.peer
