@@ -37,7 +37,6 @@ from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
 from framestream.net.sockets import open_stream
-from framestream.net.urls import takes_url
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, ReadLimits, StreamStats
 from framestream.transport import PipeTransport, Transport
@@ -331,11 +330,7 @@ def _stand_for(stream: IOStream[T]) -> Stream[T]:
 
 @overload
 def connect(
-    url: str,
-    *,
-    framer: ReadCondition[T],
-    send_framer: Framer[T] | None = ...,
-    **options: Unpack[ConnectOptions],
+    url: str, *, framer: ReadCondition[T], send_framer: Framer[T] | None = ..., **options: Unpack[ConnectOptions]
 ) -> Stream[T]: ...
 @overload
 def connect(
@@ -345,7 +340,6 @@ def connect(
     send_framer: Framer[Any] | str | None = ...,
     **options: Unpack[ConnectOptions],
 ) -> Stream[Any]: ...
-@takes_url
 def connect(url: str, **options: Any) -> Stream[Any]:
     """Return a stream to a URL: a host, a Unix socket, a serial port, a pipe, a program.
 
@@ -379,9 +373,8 @@ def framed(
     """Return a stream over a source that is already open.
 
     Args:
-        source: a connected socket, perhaps wrapped by `ssl`, or a `Transport`: the stream owns
-            it. Or a file with a ``fileno``, such as a serial port of pyserial: it is used until the
-            stream is closed, and stays open.
+        source: a connected socket or a `Transport`: the stream owns it. Or a file with a ``fileno``, such as
+            a serial port of pyserial: it is used until the stream is closed, and stays open.
         framer: what to receive and send by default.
         send_framer: what to send, if different.
         options: see `StreamOptions`; `half_open` is True by default.
@@ -500,12 +493,13 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
     def work() -> None:
         try:
             done.set_result(function())
-        except (StopIteration, KeyboardInterrupt, SystemExit, GeneratorExit) as error:
-            raised = RuntimeError(f"a thread raised {type(error).__name__}")
-            raised.__cause__ = error
-            done.set_exception(raised)
         except BaseException as error:  # noqa: BLE001  # the waiting coroutine raises it
-            done.set_exception(error)
+            if isinstance(error, StopIteration) or not isinstance(error, Exception):
+                raised = RuntimeError(f"a thread raised {type(error).__name__}")
+                raised.__cause__ = error
+                done.set_exception(raised)
+            else:
+                done.set_exception(error)
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return await asyncio.wrap_future(done)
@@ -525,26 +519,14 @@ async def _handle(handler: Callable[[Stream[Any]], object], stream: IOStream[Any
         raise
 
 
-@overload
 def serve(
     handler: Callable[[Stream[T]], object],
     url: str,
     *,
-    framer: ReadCondition[T] | str | None = ...,
-    send_framer: Framer[T] | None = ...,
+    framer: ReadCondition[T] | str | None = None,
+    send_framer: Framer[Any] | str | None = None,
     **options: Unpack[ServeOptions],
-) -> Server: ...
-@overload
-def serve(
-    handler: Callable[[Stream[Any]], object],
-    url: str,
-    *,
-    framer: ReadCondition[Any] | str | None = ...,
-    send_framer: Framer[Any] | str,
-    **options: Unpack[ServeOptions],
-) -> Server: ...
-@takes_url
-def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) -> Server:
+) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a thread for each connection.
 
     When the handler returns, the stream is closed. An exception in it is logged with the peer and ends only
@@ -556,4 +538,5 @@ def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) ->
         raise TypeError("the handler is a coroutine function; serve it with framestream.serve")
     options.setdefault("max_connections", MAX_CONNECTIONS)
     loop = _background()
-    return Server(_run(loop, lambda: net.serve(partial(_handle, handler), url, **options)), loop)
+    run = partial(_handle, handler)
+    return Server(_run(loop, lambda: net.serve(run, url, framer=framer, send_framer=send_framer, **options)), loop)

@@ -131,13 +131,7 @@ class Found(Enum):
     TOO_LARGE = "the frame shows no end within the limit"
 
 
-FRESH: Final = State.FRESH
-SEARCHING: Final = State.SEARCHING
-KNOWN: Final = State.KNOWN
-STREAMING: Final = State.STREAMING
-TRUNCATING: Final = State.TRUNCATING
-SKIPPING: Final = State.SKIPPING
-BROKEN: Final = State.BROKEN
+FRESH, SEARCHING, KNOWN, STREAMING, TRUNCATING, SKIPPING, BROKEN = State
 EXTENT: Final = Found.EXTENT
 SETTLED: Final = Found.SETTLED
 TOO_LARGE: Final = Found.TOO_LARGE
@@ -853,23 +847,29 @@ class FrameDecoder:
         ahead: list[T] = self.ahead
         if ahead and condition is self.condition and max_size is None:
             return ahead.pop()
+        buffer = self._buffer
         is_other = condition is not self.condition
-        if is_other and condition is not self._other:
-            check_condition(condition)
+        if is_other:
+            if condition is not self._other:
+                check_condition(condition)
+        elif (
+            not ahead
+            and buffer.pos == len(buffer.head)
+            and not (
+                buffer.queued or self._eof or self._frame.state is not FRESH or condition.can_be_empty or on_oversize
+            )
+        ):
+            return NEED_DATA  # every read that waits takes this path
         limit = condition.max_size if max_size is None else max_size
         if limit is None:
             limit = self.max_frame_size
         policy = self.on_oversize if on_oversize is None else _check_policy(on_oversize)
-        if is_other or self.ahead:
+        if is_other or ahead:
             self._prepare(condition, limit)
             if self.ahead:
                 ahead = self.ahead
                 return ahead.pop()
         while True:
-            buffer = self._buffer
-            is_empty = buffer.pos == len(buffer.head) and not buffer.queued and self._frame.state is FRESH
-            if is_empty and not self._eof and not condition.can_be_empty:
-                return NEED_DATA  # every read that waits takes this path
             try:
                 frame: T | NeedData | End = self._whole_frame(condition, limit)
                 return frame

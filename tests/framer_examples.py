@@ -7,7 +7,6 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import msgpack
@@ -147,7 +146,6 @@ def packed(*objects: Any) -> bytes:
 
 
 LINES = b"one\r\ntwo\nthree\r\n\r\n\nfour\rfive\n"
-MATCH = re.compile(rb"([a-z]=[0-9])\n")
 
 SAMPLED = r"""
 available: Available()
@@ -283,9 +281,6 @@ regex-overlapping: Regex(rb"x[0-9]{1,3}[^0-9]{1,40};")
     b"ax1a;bx23bbb;;" -> b"ax1a;", b"bx23bbb;"
     incomplete: b"x1;", b"x1ab"
     slow: b"x1" * (size // 2) + b"x1a;"
-regex-match: Regex(MATCH.pattern, result="match")
-    b"a=1\n, b=2\n" -> MATCH.search(b"a=1\n"), MATCH.search(b", b=2\n")
-    incomplete: b"a=1"
 until-close: UntilClose()
     b"" -> b""
     b"abc\r\n" -> b"abc\r\n"
@@ -373,14 +368,6 @@ headed-address: Headed(Address())
 headed-to-the-end: Headed(UntilClose())
     b"put all" -> (b"put", b"all")
     b"put " -> (b"put", b"")
-"""
-
-if find_spec("re2"):  # it has no wheel for every Python
-    SAMPLED += r"""
-regex-re2: Regex(rb"END|(a|b)[c-e]{1,2}x?y", engine="re2")
-    b"xEND.acy.bdexy" -> b"xEND", b".acy", b".bdexy"
-    incomplete: b"EN"
-    slow: b"EN" * (size // 2) + b"END"
 """
 
 SAMPLES = dict(map(read_sample, entries(SAMPLED)))

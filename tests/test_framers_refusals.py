@@ -78,8 +78,6 @@ LengthPrefix(format="decimal", terminator=b"0:"):  terminator is b'0:'; it must 
 LengthPrefix(format="hex", terminator=b"f"):  terminator is b'f'; it must not begin with a hex digit
 LengthPrefix(length=len):  size is None; it must be a whole number, 1 or more
 LengthPrefix(length=len, size=2, format="hex"):  format is 'hex'; a length that a function reads
-Regex(b"a", engine="pcre"):  engine is 'pcre'
-Regex(b"a", result="str"):  result is 'str'
 Regex(b"a", max_size=-1):  max_size is -1
 Msgpack(max_str_len=-1):  max_str_len is -1
 Msgpack(timestamp=7):  timestamp

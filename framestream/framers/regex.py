@@ -1,27 +1,40 @@
-"""Frames that end where a regular expression first matches."""
+r"""Frames that end where a regular expression first matches.
+
+A frame ends at the earliest byte by which the pattern matches; bytes after it change nothing. To find that byte
+in what has arrived, going back a bounded number of bytes and in bounded time, a match must be bounded in length,
+depend on its own bytes only, and not be searched for in too many ways.
+
+The standard library's own parser reads the pattern, so that it means here what it means in `re`. It is not public
+(``re._parser`` and ``re._compiler`` are its names from 3.11 to 3.15 at least), but a parser of our own would be
+longer and would differ. A node that it may learn one day is refused.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, Unpack, overload
+from importlib import import_module
+from itertools import accumulate, repeat
+from typing import Annotated, Any, Final, NamedTuple
 
-from framestream.errors import EncodeError, check_choice, check_count, counted
+from framestream.errors import EncodeError, check_count, counted
 from framestream.framer import Framer, NeedMore, Span, Window, bytes_of
 from framestream.framers import Interned
-from framestream.framers.regex_pattern import MOST_STEPS, Analysis, analyse
 
-T = TypeVar("T")
+_parser: Any = import_module("re._parser")
+_compiler: Any = import_module("re._compiler")
 
+_LONGEST: Final = 4096
+"""Most bytes a match may take: up to this many are searched again when more data arrives."""
 
-class _Options(TypedDict, total=False):
-    engine: Literal["re", "re2"]
-    max_size: int | None
+_MOST_STEPS: Final = 1000
+"""Most steps the backtracking engine may take at one byte."""
 
 
 @dataclass(frozen=True)
-class Regex(Framer[T], metaclass=Interned):
+class Regex(Framer[bytes], metaclass=Interned):
     r"""Frames that end at the earliest byte by which a regular expression matches.
 
     ::
@@ -29,16 +42,13 @@ class Regex(Framer[T], metaclass=Interned):
         Regex(rb"\r?\n\r?\n"):     b"a: 1\r\nb: 2\r\n\r\nc: 3\n\n"   ->  b"a: 1\r\nb: 2\r\n\r\n", b"c: 3\n\n"
         Regex(rb"[0-9]{1,3};"):    b"temp=21;hum=40;"              ->  b"temp=21;", b"hum=40;"
 
-    The frame is all bytes up to there, the match included; with ``result="match"`` it is the match object
-    instead, whose ``string`` holds the bytes. To give the same answer for every chunking in
+    The frame is all bytes up to there, the match included. To give the same answer for every chunking in
     bounded time, the pattern must be bounded in length (at most 4096 bytes), must not depend on bytes
-    outside the match, and must not continue where a shorter match is complete. Any other pattern is refused
-    with the reason and an alternative.
+    outside the match, must not continue where a shorter match is complete, and may take the engine at most 1000
+    steps of a few nanoseconds at one byte. Any other pattern is refused with the reason.
 
-    Cost: the engine ``re`` takes at most 1000 steps of a few nanoseconds at each byte, and where a frame ends
-    at most 2 + log2(longest match) times that; ``re2`` (``pip install google-re2``) takes linear time
-    for every pattern. When data arrives, the bytes that may begin a match are searched again: fewer than the
-    longest match has.
+    Where a frame ends costs at most 2 + log2(longest match) searches. When data arrives, the bytes that may
+    begin a match are searched again: fewer than the longest match has.
 
     A str pattern must be ASCII. The first byte of a match is looked for from the start of the frame.
     """
@@ -47,44 +57,28 @@ class Regex(Framer[T], metaclass=Interned):
 
     pattern: Annotated[bytes | str, "What the frame ends with: a regular expression over bytes."]
     _: KW_ONLY
-    engine: Annotated[Literal["re", "re2"], "Python's own engine, or RE2, which takes linear time."] = "re"
-    result: Annotated[Literal["bytes", "match"], "Give the frame's bytes, or the match object."] = "bytes"
     max_size: Annotated[int | None, "The largest frame, the match included. Bytes."] = None
 
-    if TYPE_CHECKING:
-        # The reader's type depends on `result`; at run time the dataclass writes `__init__`.
-        @overload
-        def __init__(
-            self: Regex[bytes], pattern: bytes | str, *, result: Literal["bytes"] = ..., **options: Unpack[_Options]
-        ) -> None: ...
-        @overload
-        def __init__(
-            self: Regex[re.Match[bytes]], pattern: bytes | str, *, result: Literal["match"], **options: Unpack[_Options]
-        ) -> None: ...
-        def __init__(self, *args: Any, **options: Any) -> None: ...
-
     def __post_init__(self) -> None:
-        check_choice("engine", self.engine, ("re", "re2"))
-        check_choice("result", self.result, ("bytes", "match"))
         check_count("max_size", self.max_size, optional=True)
-        object.__setattr__(self, "pattern", _as_bytes(self.pattern))
         try:
-            analysis = self._analysis
-            if self.engine == "re" and analysis.steps > MOST_STEPS:
-                steps = analysis.steps if analysis.steps < 1 << 32 else "more than 4 billion"
-                raise ValueError(
-                    f"it may take {steps} steps at one byte, limit {MOST_STEPS}; choose"
-                    ' engine="re2" (pip install google-re2), or repeat less'
-                )
-            # Compiled now, so that neither fails later.
-            self._ending, self.result == "match" and self._whole  # noqa: B018
-        except ValueError as error:
+            pattern = self.pattern.encode("ascii") if isinstance(self.pattern, str) else self.pattern
+            object.__setattr__(self, "pattern", pattern)
+            # Bytes that may begin a match are kept while a frame is streamed or skipped, even above the limit.
+            object.__setattr__(self, "overhead", self._ending.most - 1)
+        except UnicodeEncodeError as error:
+            shown = f"{error.object[error.start]!r} is not one byte in every encoding; give the pattern as bytes"
+            raise ValueError(f"regex {self.pattern!r}: {shown}") from error
+        except (ValueError, re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"regex {self.pattern!r}: {error}") from error
-        # Bytes that may begin a match are kept while a frame is streamed or skipped, even above the limit.
-        object.__setattr__(self, "overhead", analysis.most - 1)
-        if analysis.most == 1:
-            # Every byte that can end a frame does, whatever precedes it.
-            self.__dict__.update(synchronises="exact", lookbehind=1)
+
+    @cached_property
+    def _ending(self) -> _Ending:
+        return _ending_of(self.pattern)  # type: ignore[arg-type]  # `__post_init__` has made it bytes
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is compiled from a tree cannot be pickled; a copy compiles it again.
+        return {name: value for name, value in self.__dict__.items() if name != "_ending"}
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span up to the end of the earliest match."""
@@ -92,55 +86,26 @@ class Regex(Framer[T], metaclass=Interned):
         end = self._earliest_end(data, window.resume)
         if end < 0:
             # A match that ends in bytes still to come begins among the last ones of these.
-            going_on = max(window.resume, len(data) - self._analysis.most + 1)
+            going_on = max(window.resume, len(data) - self._ending.most + 1)
             return NeedMore(resume=going_on, settled=going_on)
         return window.start, end, end
 
-    def find_start(self, window: Window) -> int | NeedMore:
-        """Return the index after the first byte that ends a frame; for patterns where a single byte does."""
-        if self.synchronises is None:
-            return super().find_start(window)
-        end = self._earliest_end(window.data, max(window.start - 1, 0))
-        if end >= 0:
-            return end
-        return len(window.data) if window.eof else NeedMore(resume=len(window.data))
-
-    def decode(self, payload: bytes) -> T:
-        """Return the payload, or the match at its end."""
-        if self.result == "bytes":
-            return payload  # type: ignore[return-value]  # T is bytes: see __init__
-        # Every match in the payload ends at its end, so none begins before the longest could.
-        match = self._whole.search(payload, max(0, len(payload) - self._analysis.longest))
-        if match is None:
-            raise ValueError("frame was truncated before its match")
-        found: Any = match if self.engine == "re" else Re2Match(match)
-        return found  # type: ignore[no-any-return]  # T is a match: see __init__
-
-    def split(self, window: Window) -> tuple[list[T], int]:
+    def split(self, window: Window) -> tuple[list[bytes], int]:
         """Cut every frame whose match has ended."""
-        frames: list[Any] = []
+        frames: list[bytes] = []
         data, start = bytes(window.data), window.start
-        if self._analysis.exact:
-            for match in self._ending.finditer(data, start):
-                end = match.end()
-                frames.append(data[start:end])
-                start = end
-        else:
-            while (end := self._earliest_end(data, start)) >= 0:
-                frames.append(data[start:end])
-                start = end
-        if self.result == "match":
-            frames = [self.decode(frame) for frame in frames]
+        while (end := self._earliest_end(data, start)) >= 0:
+            frames.append(data[start:end])
+            start = end
         return frames, start
 
-    def encode(self, frame: T) -> bytes:
-        """Return the frame unchanged, or the bytes of a match that was read.
+    def encode(self, frame: bytes) -> bytes:
+        """Return the frame unchanged.
 
         Raises:
             EncodeError: the pattern does not match at its end, or matches before.
         """
-        given: Any = getattr(frame, "string", frame)
-        payload = bytes_of(given, self.max_size)
+        payload = bytes_of(frame, self.max_size)
         end = self._earliest_end(payload, 0)
         if end != len(payload):
             what = "has no match in it" if end < 0 else f"ends after {counted(end, 'byte')} already"
@@ -155,13 +120,12 @@ class Regex(Framer[T], metaclass=Interned):
         The leftmost match that the engine gives may not be the one that ends first: another may begin
         later and end earlier, or be a shorter choice at the same place. All of them end within it.
         """
-        search = self._ending.search
+        search, least, _ = self._ending
         match = search(data, position)
         if match is None:
             return -1
         start, end = match.span()
-        least = self._analysis.least
-        if not self._analysis.exact and end - start > least and (match := search(data, start, end - 1)):
+        if end - start > least and (match := search(data, start, end - 1)):
             start, end = match.span()
             low = start + least
             while low < end:
@@ -171,82 +135,104 @@ class Regex(Framer[T], metaclass=Interned):
                     low = max(low, start + least)
                 else:
                     low = middle + 1
-        return int(end)
-
-    @cached_property
-    def _analysis(self) -> Analysis:
-        return analyse(_as_bytes(self.pattern), whole=self.result == "match")
-
-    @cached_property
-    def _ending(self) -> Any:
-        return _compiled(self._analysis.ending, self.engine)
-
-    @cached_property
-    def _whole(self) -> Any:
-        # The match shows its pattern, so it is the author's own if that means the same.
-        pattern = _as_bytes(self.pattern) if self.engine == "re" else self._analysis.pattern
-        return _compiled(pattern, self.engine)
+        return end
 
 
-def _as_bytes(pattern: bytes | str) -> bytes:
-    if isinstance(pattern, bytes):
-        return pattern
-    try:
-        return pattern.encode("ascii")
-    except UnicodeEncodeError as error:
-        reason = f"{pattern[error.start]!r} is not one byte in every encoding; give the pattern as bytes"
-        raise ValueError(f"regex {pattern!r}: {reason}") from error
+# Which patterns are accepted ---------------------------------------------------------------------
+
+_REPEATS: Final = ("MAX_REPEAT", "MIN_REPEAT")
+_OUTSIDE: Final = {
+    "AT": "an anchor or boundary (^ $ \\A \\Z \\b \\B)",
+    "ASSERT": "a lookahead or lookbehind",
+    "ASSERT_NOT": "a negative lookahead or lookbehind",
+    "GROUPREF": "a backreference",
+    "GROUPREF_EXISTS": "a conditional",
+}
 
 
-def _compiled(pattern: bytes, engine: str) -> Any:
-    """Return a compiled pattern. Raise ValueError if the engine is not installed, or refuses it."""
-    if engine == "re":
-        return re.compile(pattern)
-    try:
-        import re2  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ValueError('engine "re2" needs google-re2: pip install google-re2') from error
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        raise ValueError(f"RE2 refuses it: {error}") from error
+class _Ending(NamedTuple):
+    """How to search for the end of a frame, and the bytes of the shortest and of the longest match."""
+
+    search: Callable[..., re.Match[bytes] | None]
+    least: int
+    most: int
 
 
-class Re2Match:
-    """A match of RE2, which names the groups of a bytes pattern by bytes; `re` names them by str."""
+def _ending_of(pattern: bytes) -> _Ending:
+    """Return how to search for where the matches of a pattern end. Raise ValueError if it is refused."""
+    tree = _parser.parse(pattern)
+    if _may_go_on(tree):
+        raise ValueError(
+            "the frame ends at the shortest match, so what is optional or repeated at the end is never reached;"
+            " leave it out, or add what stands after it"
+        )
+    # What is optional at the beginning changes no end. Without it, the engine can look for the first byte in C.
+    while str(tree[0][0]) in _REPEATS:
+        op, (least, most, part) = tree[0]
+        if least:
+            tree[0] = op, (least, least, part)
+            break
+        del tree[0]
+    _, steps = _cost(tree)
+    least, most = tree.getwidth()
+    if most > _LONGEST:
+        raise ValueError(
+            f"a match may take {most} bytes, limit {_LONGEST}; bound the repeats tighter,"
+            " or read the long part with another condition: sequence(...)"
+        )
+    if steps > _MOST_STEPS:
+        raise ValueError(f"it may take {steps} steps or more at one byte, limit {_MOST_STEPS}; repeat less")
+    return _Ending(_compiler.compile(tree).search, least, most)
 
-    __slots__ = ("_match",)
 
-    def __init__(self, match: Any) -> None:
-        self._match = match
+def _may_go_on(tree: Any) -> bool:
+    """Tell whether a match could continue where a shorter one is complete, or be empty."""
+    if not tree:
+        return True
+    op, argument = tree[-1]
+    name = str(op)
+    if name in _REPEATS:
+        least, most, part = argument
+        return not 0 < least == most or _may_go_on(part)
+    if name == "SUBPATTERN":
+        return _may_go_on(argument[-1])
+    return name == "BRANCH" and any(map(_may_go_on, argument[1]))
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._match, name)
-        if name not in ("group", "start", "end", "span"):
-            return found
-        return lambda *groups: found(*map(self._number, groups))
 
-    def __repr__(self) -> str:
-        return f"<Re2Match span={self.span()!r} match={self.group()!r}>"
+_VERY_MANY: Final = 1 << 32
 
-    def __getitem__(self, group: int | str) -> Any:
-        return self.group(group)
 
-    def groupdict(self, default: Any = None) -> dict[str, Any]:
-        """Return the named groups; `default` for those that did not match."""
-        return {name.decode("ascii"): value for name, value in self._match.groupdict(default).items()}
+def _cost(tree: Any) -> tuple[int, int]:
+    """Return in how many ways a tree can match at one place, and the steps to try them all, up to very many."""
+    ways, steps = 1, 0
+    for op, argument in tree:
+        name = str(op)
+        if name in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
+            part_ways, part_steps = 1, 1
+        elif name == "SUBPATTERN":
+            part_ways, part_steps = _cost(argument[-1])
+        elif name == "BRANCH":
+            part_ways, part_steps = map(sum, zip(*map(_cost, argument[1]), strict=True))
+        elif name in _REPEATS:
+            part_ways, part_steps = _cost_of_repeat(*argument)
+        elif name in _OUTSIDE:
+            raise ValueError(
+                f"{_OUTSIDE[name]} depends on more than the bytes that match; make those bytes part of the pattern"
+            )
+        else:
+            raise ValueError(f"{name.lower()} is not supported; write it with literals, sets and bounded repeats")
+        steps += ways * part_steps
+        ways *= part_ways
+    return min(ways, _VERY_MANY), min(steps, _VERY_MANY)
 
-    @property
-    def lastgroup(self) -> str | None:
-        """The name of the last group that matched, if it has one."""
-        name = self._match.lastgroup
-        return None if name is None else name.decode("ascii")
 
-    def _number(self, group: int | str) -> int:
-        names = self._match.re.groupindex
-        if isinstance(group, str) and group.encode() not in names:
-            raise IndexError("no such group")
-        return group if isinstance(group, int) else int(names[group.encode()])
+def _cost_of_repeat(least: int, most: int, part: Any) -> tuple[int, int]:
+    if most > _LONGEST:
+        raise ValueError(
+            f"a repeat has no upper bound of at most {_LONGEST}, so bytes already searched could never be released;"
+            " bound it, such as .{0,200}, or end the frame with a delimiter"
+        )
+    ways, steps = _cost(part)
+    # Each further round is tried from every way that the rounds before it matched.
+    rounds = list(accumulate(repeat(ways, most), lambda one, other: min(one * other, _VERY_MANY), initial=1))
+    return sum(rounds[least:]), steps * sum(rounds[:most])

@@ -18,7 +18,7 @@ import errno
 import ssl
 from abc import ABC, abstractmethod
 from itertools import accumulate, takewhile
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
@@ -110,10 +110,6 @@ class Transport(ABC):
         Raises ``BlockingIOError`` if it would have to wait, ``OSError`` if the connection is broken.
         """
 
-    def send_bytes(self, data: Buffer) -> int:
-        """Do as `send` with one buffer: most writes are."""
-        return self.send((data,))
-
     @abstractmethod
     def watch_writing(self, wanted: bool) -> None:
         """Call ``sink.resume_writing()`` whenever `send` takes bytes, while `wanted`."""
@@ -147,14 +143,6 @@ class Transport(ABC):
     def peer(self) -> str:
         """The other side's address, for messages."""
         return type(self).__name__
-
-    def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
-        """Send up to `size` bytes of a file from `offset` on without copying them through this process.
-
-        Returns how many; 0 means that the file ends there. Raises ``NotImplementedError`` if this
-        transport, or this file, cannot do it.
-        """
-        raise NotImplementedError
 
 
 class PolledTransport(Transport):
