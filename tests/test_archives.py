@@ -52,7 +52,6 @@ from framestream.archives import (
     ArchiveError,
     Index,
     InMemory,
-    OnError,
     Reader,
     Record,
     Split,
