@@ -414,9 +414,6 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def __str__(self) -> str:
-        return self.url
-
     def __repr__(self) -> str:
         state = "closed" if self.closed else counted(self.stats.open, "connection")
         return f"<Server {self.url}, {state}>"

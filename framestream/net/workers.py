@@ -20,7 +20,6 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from multiprocessing import resource_tracker
 from types import MappingProxyType
 from typing import Any
 
@@ -69,13 +68,11 @@ def run(
     """Serve on a loop of the parent's kind until the parent asks to shut down, or dies."""
     # Ctrl-C reaches the whole process group; only the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    with contextlib.redirect_stdout(sys.stderr):  # text that modules print at import is no output
-        endpoint, service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
-        if plugins_to_load:  # so that the hooks of these distributions are called here as well
-            from framestream.registry import plugins  # noqa: PLC0415  # few need it, and it brings pluggy
+    endpoint, service = pickle.loads(pickled)  # noqa: S301  # it is the parent's
+    if plugins_to_load:  # so that the hooks of these distributions are called here as well
+        from framestream.registry import plugins  # noqa: PLC0415  # few need it, and it brings pluggy
 
-            plugins.load(*plugins_to_load)
+        plugins.load(*plugins_to_load)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(endpoint, service, sockets, socket_to_parent))
 
@@ -143,7 +140,6 @@ class Worker:
         self.ready: asyncio.Future[bool] = loop.create_future()
         self.leaving = asyncio.Event()
         self.started_at = loop.time()
-        resource_tracker.ensure_running()  # or `start` does, and unblocks the signal blocked below
         ours, theirs = socket.socketpair()
         # A fresh interpreter: forking a process in which a loop runs, and maybe threads, is not safe.
         spawn = multiprocessing.get_context("spawn")
@@ -151,14 +147,12 @@ class Worker:
             target=run, args=(pickled, sockets, theirs, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
         self._control = open_stream(ours, framer=_CONTROL)
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it
         try:
             self.process.start()
         except BaseException:
             self._control.close()
             raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
         exited = asyncio.Event()
         loop.add_reader(self.process.sentinel, exited.set)
