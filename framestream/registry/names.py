@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from framestream.errors import SpecError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 # Patterns are compiled on first use, and what few programs need is imported where it is used: every program
 # that asks for a framer by name imports this module.
 _NAME: Final = r"(?a)[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?"
-_OURS: Final = r"(?m)^\s*\[tool\.framestream\b"
 
 FIRST_PARTY: Final = {
     framer: f"framestream-{plugin}"
@@ -135,9 +135,7 @@ def find_config(start: Path) -> Path | None:
     """Return the nearest pyproject.toml with named framers: in this directory or above it."""
     for directory in (start, *start.parents):
         path = directory / "pyproject.toml"
-        try:
-            if re.search(_OURS, path.read_text("utf-8")):
+        with suppress(OSError, UnicodeError):
+            if re.search(r"(?m)^\s*\[tool\.framestream\b", path.read_text("utf-8")):
                 return path
-        except (OSError, UnicodeError):
-            continue
     return None
