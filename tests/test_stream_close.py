@@ -208,7 +208,7 @@ async def test_an_end_that_is_known_already_ends_the_wait_for_it_and_runs_a_clos
 
 
 @once
-@pytest.mark.parametrize("way", ["frames", "handler"])
+@pytest.mark.parametrize("way", ["read", "frames", "handler"])
 async def test_whoever_takes_the_last_frame_before_a_known_end_lets_the_close_callback_run(way):
     client, server = memory_stream_pair()
     await client.write(b"more\n" * 500 + b"last\n")
@@ -220,7 +220,7 @@ async def test_whoever_takes_the_last_frame_before_a_known_end_lets_the_close_ca
         handler = server.on_frame(Line(), lambda line: line == "last" and handler.stop())
     else:
         lines = server.frames(Line())
-        while await anext(lines) != "last":
+        while await (server.read(Line()) if way == "read" else anext(lines)) != "last":
             await passes(1)
     await asyncio.wait_for(closed.wait(), 5)
 
