@@ -470,21 +470,6 @@ async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog)
     assert [f"{server.url}: cannot accept for now: too many open files"] == warned(caplog)
 
 
-async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(monkeypatch, caplog):
-    def refuse(*_, **options):
-        raise MemoryError("no room")
-
-    async with await serve(echo, HERE) as server:
-        with monkeypatch.context() as patch, raw_client(server) as lost:
-            patch.setattr("framestream.net.sockets.IOStream", refuse)
-            await until(lambda: server.stats.accepted)
-            assert b"" == lost.recv(1)
-        assert "hello" == await ask(server.url)
-    stats = server.stats
-    assert (2, 0, 1) == (stats.accepted, stats.open, stats.handler_failures)
-    assert "no room" in caplog.text
-
-
 async def test_nothing_is_left_of_many_connections(tmp_path):
     seen = weakref.WeakSet()
 
