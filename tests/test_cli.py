@@ -191,7 +191,6 @@ def test_frames_above_the_limit_are_reported_and_offsets_stay_exact(policy, plac
     ("connect tcp://a:1 -f line --send-framer available", 2, "available can only read"),
     ("connect tcp://a:1 -f line --timeout nan", 2, "timeout is nan; it must be a number of seconds"),
     (f"connect tls://a:1 -f line --ca {__file__}", 1, f"the certificates to trust in {__file__}: "),
-    ("serve tcp://:0 -f line --workers 9999", 2, "workers is 9999; it must be a whole number, from 0 to"),
     ("serve tcp://:0 -f line --echo --exec cat", 2, "--echo and --exec exclude each other"),
     ("serve tcp://:0 -f line --exec '", 2, "'--exec': \"'\": no closing quotation"),
     ("serve tcp://:0 -f line --exec no-such-program", 1, "there is no program 'no-such-program'"),
