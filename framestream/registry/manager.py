@@ -15,7 +15,6 @@ from framestream.registry.names import (
     FIRST_PARTY,
     NamedFramer,
     did_you_mean,
-    is_name,
     named_framer,
     nearest,
     normalised,
@@ -206,14 +205,12 @@ class PluginManager:
         """Return every name that can be asked for, as far as is known without importing anything."""
         found = {*BUILT_IN, *self._named}
         for plugin in self:
-            if plugin.state == "loaded":
-                found.update(plugin.framers)
-            elif plugin.state in ("installed", "loading"):
-                found.update(filter(is_name, plugin.names))
+            if plugin.state not in ("disabled", "failed"):
+                found.update(plugin.framers if plugin.state == "loaded" else plugin.names)
         return tuple(sorted(found))
 
     def problems(self, plugin: Plugin) -> list[str]:
-        """Return the problems of a plugin's names: claimed twice, built in, or not to be written."""
+        """Return the problems of a plugin's names: claimed twice, or built in."""
         problems = []
         for name in plugin.names:
             others = [other for other in self._providers(name) if other is not plugin]
@@ -221,8 +218,6 @@ class PluginManager:
                 problems.append(f"{name!r} is built in; write {plugin.distribution}/{name} for this one")
             elif others:
                 problems.append(_claimed(name, [plugin, *others]))
-            elif not is_name(name):
-                problems.append(f"'{name}' is not a name that a spec string can hold: letters and digits of ASCII")
         return problems
 
     def notices(self) -> list[str]:

@@ -172,7 +172,7 @@ class Plugin:
             raise PluginError(f"{_REGISTER} does not register {' and '.join(missing) or 'anything'}: {how}")
 
     def _register(self, name: Any, factory: Any) -> None:
-        if not isinstance(name, str) or "/" in name or not is_name(name):
+        if not isinstance(name, str) or not is_name(name):
             raise PluginError(f"registers {name!a}, which is not a name for a framer")
         name = str.__str__(name)  # a subclass may compare and hash in its own way
         if name not in self.names and not self.own:
@@ -256,7 +256,11 @@ def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
         if point.group == GROUP:
             by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
     version = distribution.version  # each look at it parses the metadata
-    return [Plugin(name, version, module, points) for module, points in by_module.items()]
+    plugins = [Plugin(name, version, module, points) for module, points in by_module.items()]
+    for plugin in plugins:
+        if wrong := [name for name in plugin.names if not is_name(name)]:
+            plugin.fail(f"its entry point '{wrong[0]}' is not a name for a framer: letters and digits of ASCII")
+    return plugins
 
 
 def _plain(text: str) -> str:

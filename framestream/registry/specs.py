@@ -96,7 +96,8 @@ class _Tokens:
         return match["sign"] or ("word" if match["all"] else "")
 
     def is_name(self, ahead: int = 0) -> bool:
-        return is_name(self.found[self.index + ahead]["word"] or "")
+        word = self.found[self.index + ahead]["word"] or ""
+        return all(map(is_name, word.split("/")))  # perhaps after that of its distribution
 
     def framer_follows(self) -> bool:
         """Tell whether this comma is followed by the next framer rather than the next option."""
