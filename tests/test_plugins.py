@@ -527,3 +527,4 @@ def test_a_plugin_can_be_loaded_for_its_hooks(installed: Site) -> None:
     events.tell("frame_received", stream="s", condition="c", frame=b"f")
     assert sys.modules["acme_tap"].heard == [b"f"]
     assert plugin("tap").hooks == ("framestream_frame_received",)
+    assert "no framer named 'tap'" in reason("tap")
