@@ -57,7 +57,7 @@ def test_a_misspelt_choice_is_refused_and_skips_nothing():
         lambda: list(split.records(on_error=wrong)),
         lambda: list(rows(split, on_error=wrong)),
         lambda: split.to_arrow(on_error=wrong),
-        lambda: Columns.of([split], pyarrow.schema({"frame": pyarrow.string()}), on_error=wrong),
+        lambda: split.to_arrow(pyarrow.schema({"frame": pyarrow.string()}), on_error=wrong),
     ):
         with pytest.raises(ValueError, match="on_error is 'Raise'; it must be one of raise, skip, column"):
             read()
