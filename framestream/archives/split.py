@@ -211,8 +211,8 @@ class Reader:
         first: where its first frame begins, or that of a later split if none does. None before it is
             found, and -1 if it was a guess that led far beyond the split: it was wrong, or a frame there is
             above the limit.
-        end: where the first frame after it begins, the size of the file, or where that is malformed. None
-            before all is read, and -1 as above.
+        end: where the first frame after it begins, or the size of the file. None before all is read, and -1
+            as above.
         count: frames read, bad ones included.
         bad: how many of them were bad.
         error: what ended the reading early, or None; a caller that stops for its own reason sets it.
@@ -298,7 +298,6 @@ class Reader:
         except FramingError as error:
             error.source = source.url
             self.error = error
-            self.end = self._decoder.offset
             raise
         finally:
             self.first = self.end if self.first is None else self.first
