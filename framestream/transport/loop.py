@@ -29,8 +29,7 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
     The loop's transport keeps bytes that it cannot send at once. So that nothing is kept twice and the result
     of `send` is true, bytes count as taken only when the loop's transport has sent them all.
 
-    Without a socket this is a protocol for other functions that make bidirectional transports, such as the
-    Proactor loop's ``create_pipe_connection``; it can be attached before or after that.
+    Without a socket, whoever makes the loop's transport calls `connection_made`, before or after `attach`.
 
     Args:
         sock: a connected stream socket; the transport owns it from here on.
