@@ -241,8 +241,14 @@ async def test_receive_now_pushes_inside_the_call_where_that_is_possible(kind):
         else:
             assert "loop" in kind
             assert not right.data
-        right.buffer = room
+        right.on_push = lambda: None
         read(right)
+        await until(lambda: right.data == b"now")
+        await passes()
+        await left.send(b"what is left comes by itself")
+        right.transport.receive_now()
+        await until(lambda: right.data.endswith(b"itself"))
+        right.buffer = room
         right.on_push = right.transport.receive_now
         await left.send(b"!" * 50_000)
         await until(lambda: right.data.endswith(b"!" * 50_000))
@@ -252,8 +258,10 @@ async def test_receive_now_pushes_inside_the_call_where_that_is_possible(kind):
 async def test_closing_drops_what_the_peer_does_not_take_and_watches_no_longer(kind):
     async with sides(kind) as (left, right):
         sending = asyncio.ensure_future(left.send(LARGE * 10))
-        await passes(10)
+        await passes(50)
         sending.cancel()
+        if kind.startswith("tls"):
+            assert right.transport._incoming.pending <= 1 << 17, "what nobody reads stays below"
         descriptor = left.transport.socket.fileno() if left.transport.socket else -1
         await closed(left, right)
         assert not right.data
@@ -285,9 +293,12 @@ async def test_a_spoilt_record_is_a_lost_connection_after_what_came_before_it():
     async with sides("tls:memory") as (left, right):
         await left.send(b"good")
         left.transport._inner.send([b"\x17\x03\x03\x00\x20" + bytes(32)])
+        right.on_push = right.transport.pause_reading
+        read(right)
+        await right.received(b"good")
+        right.transport.eof_received()
         read(right)
         await right.end()
-        assert b"good" == right.data
         assert isinstance(right.told[0], ssl.SSLError)
         assert not is_reset(right.told[0])
         await raised(OSError, right.send, b"anything")
@@ -347,7 +358,8 @@ async def test_data_in_one_piece_with_the_end_of_the_handshake_is_pushed_after_i
 @pytest.mark.parametrize("peer", ["reads", "leaves"])
 async def test_nobody_waits_for_the_tickets_of_a_server(peer):
     # The first message of a server leaves at once, and the next one only after a while.
-    client, server = map(Side, tls_over(memory_transport_pair(None, Wire(takes=[1 << 16, *[0] * 20]))))
+    near, far = memory_transport_pair(None, Wire(takes=[1 << 16, *[0] * 20]))
+    client, server = map(Side, tls_over((near, far)))
     shaking = server.transport.shake_hands()
     await client.transport.shake_hands()
     await shaking
@@ -364,6 +376,7 @@ async def test_nobody_waits_for_the_tickets_of_a_server(peer):
         client.transport.close()
         await server.received(b"last words")
         await raised(BrokenPipeError, server.send, b"too late")
+        assert not far._writing
 
 
 @every_tls
@@ -424,20 +437,23 @@ async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing(k
         assert is_reset(await raised(OSError, sending))
 
 
-async def test_an_error_from_below_comes_after_what_is_decrypted_and_when_it_is_wanted():
+@pytest.mark.parametrize("says_goodbye", [False, True])
+async def test_an_error_from_below_comes_after_what_is_decrypted_if_the_peer_has_not_said_goodbye(says_goodbye):
     async with sides("tls:memory") as (left, right):
         right.on_push = right.transport.pause_reading
-        read(right)
         await left.send(b"news")
-        await right.received(b"news")
+        if says_goodbye:
+            await left.shutdown()
+        await passes()
         reset = ConnectionResetError(errno.ECONNRESET, "gone")
         right.transport.connection_lost(reset)
-        await passes()
+        read(right)
+        await right.received(b"news")
         assert not right.told
         read(right)
         assert not right.told
         await passes()
-        assert [reset] == right.told
+        assert ["end" if says_goodbye else reset] == right.told
 
 
 # The loop's own transports
