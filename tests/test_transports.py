@@ -246,7 +246,9 @@ async def test_receive_now_pushes_inside_the_call_where_that_is_possible(kind):
         await until(lambda: right.data == b"now")
         await passes()
         await left.send(b"what is left comes by itself")
-        right.transport.receive_now()
+        pushes = right.pushes
+        assert right.transport.receive_now() == ("loop" not in kind)
+        assert right.pushes == pushes + ("loop" not in kind)
         await until(lambda: right.data.endswith(b"itself"))
         right.buffer = room
         right.on_push = right.transport.receive_now
@@ -301,6 +303,7 @@ async def test_a_spoilt_record_is_a_lost_connection_after_what_came_before_it():
         await right.end()
         assert isinstance(right.told[0], ssl.SSLError)
         assert not is_reset(right.told[0])
+        assert not right.transport._inner._reading, "what comes after it stays below"
         await raised(OSError, right.send, b"anything")
         read(left)
         await left.end()
@@ -335,8 +338,8 @@ async def test_a_handshake_with_nobody_fails_and_nothing_is_received_during_one(
 
 @pytest.mark.parametrize("early", [False, True])
 async def test_data_in_one_piece_with_the_end_of_the_handshake_is_pushed_after_it(early):
-    near, far = memory()
-    (client, server) = (Side(transport) for transport in tls_over((near, far)))
+    lags = [0, 10, 0, 0]  # the hello comes at once, all else together
+    client, server = map(Side, tls_over(memory_transport_pair(Wire(lags=lags))))
     order = []
     server.on_push = lambda: order.append("data")
     hello = server.transport.shake_hands()
@@ -472,6 +475,9 @@ async def test_before_the_loop_has_made_its_transport_sending_has_to_wait():
     await left.send(b"x")
     await right.received(b"x")
     await closed(left, right)
+    right.transport.get_buffer(1)
+    right.transport.buffer_updated(1)  # as the Proactor loop does
+    assert not right.data
 
 
 @pytest.mark.asyncio_only
@@ -492,6 +498,7 @@ async def test_a_reset_is_told_and_raised_again():
     await side.received(b"x")
     reset_on_close(second)
     second.close()
+    refused(BlockingIOError, side.transport.send, [b"lost"])
     [lost] = await side.end()
     assert is_reset(lost)
     for act in (side.transport.shutdown, lambda: side.transport.send([b"x"])):
