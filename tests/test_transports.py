@@ -476,7 +476,7 @@ async def test_before_the_loop_has_made_its_transport_sending_has_to_wait():
     await right.received(b"x")
     await closed(left, right)
     right.transport.get_buffer(1)
-    right.transport.buffer_updated(1)  # as the Proactor loop does
+    right.transport.buffer_updated(1)  # as the Proactor loop may
     assert not right.data
 
 
