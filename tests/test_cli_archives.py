@@ -41,7 +41,12 @@ def test_bad_frames_and_broken_files_end_the_same(framestream, file, options, jo
     assert (one.status, one.raw, one.err) == (several.status, several.raw, several.err)
 
 
-@pytest.mark.parametrize(("options", "complaints"), [("discard", 2), ("truncate", 3), ("raise --output text", 2)])
+@pytest.mark.parametrize(("options", "complaints"), [
+    ("discard", 2),
+    ("truncate", 3),
+    ("raise --output text", 2),
+    ("raise --on-payload-error close", 1),
+])  # fmt: skip
 def test_frames_of_several_splits_are_skipped_and_reported(framestream, tmp_path, options, complaints):
     """A frame that is too large begins in one split and ends in the one after the next."""
     path = tmp_path / "file"
@@ -99,6 +104,7 @@ def test_an_index_is_written_beside_its_file_and_again_after_a_change(framestrea
     broken = framestream("index", file, "--framer", "length-prefix:2")
     assert (1, "") == (broken.status, broken.out)
     assert "stream ended inside a frame" in broken.err
+    assert not file.with_name("file.fsindex").exists()
     file.write_bytes(PREFIXES[:-4])
     printed = framestream("index", file, "--framer", "length-prefix:2")
     assert (0, f"{file}.fsindex: 4 frames, 1 place\n") == (printed.status, printed.out)

@@ -10,10 +10,12 @@ import pytest
 from framer_examples import SAMPLES
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FailedHealthCheck
 
-from framestream import EncodeError, Framer, FramingError, LengthPrefix, Line, Regex, Window, get_framer, iter_frames
+from framestream import EncodeError, Framer, FramingError, LengthPrefix, Regex, Window, iter_frames
 from framestream.testing import ConformanceError, fuzz_framer
-from framestream.testing.fuzz import BUILT_IN_SPECS, WireStream, chunkings, main, wire_streams
+from framestream.testing.fuzz import WireStream, chunkings, main, wire_streams
+from framestream.testing.suite import Suite
 
 FRAMES = {
     "line": st.text(max_size=40),
@@ -66,26 +68,19 @@ def test_frames_that_are_refused_are_left_out(stream: WireStream) -> None:
 def test_a_framer_that_refuses_every_frame_leaves_nothing_to_test(framer: Framer[bytes]) -> None:
     @given(wire_streams(framer, st.binary(max_size=3), max_frames=3))
     def test_nothing(stream: WireStream) -> None:
-        assert stream.frames == []
+        raise AssertionError(stream)
 
-    with pytest.raises(ConformanceError, match=r"writes none of \d+ frames drawn for it"):
+    with pytest.raises(FailedHealthCheck, match="filtering out a lot"):
         test_nothing()
-
-
-@given(wire_streams(Line(), st.sampled_from(["one", "two"]), max_frames=3))
-def test_the_wire_is_all_the_chunks(stream: WireStream) -> None:
-    assert stream.wire.decode().split("\n")[:-1] == stream.frames
-    assert len(stream.frames) <= 3
 
 
 # Fuzzing
 
 
-def test_fuzzing_the_built_in_framers_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--iterations", str(6 * len(BUILT_IN_SPECS))]) == 0
-    told = capsys.readouterr().out.splitlines()
-    for spec, line in zip(BUILT_IN_SPECS, told, strict=False):  # those that are installed come after them
-        assert line.startswith(f"{get_framer(spec)}: 6 streams (")
+@pytest.mark.parametrize("name", [name for name, sample in SAMPLES.items() if "chunk_dependent" not in sample.material])
+def test_fuzzing_the_built_in_framers_finds_nothing(name: str) -> None:
+    framer, material = SAMPLES[name]
+    assert fuzz_framer(framer, Suite(framer, **material).seeds, iterations=6).iterations == 6
 
 
 class Moody(faulty.Lines):
@@ -120,12 +115,12 @@ def test_fuzzing_stops_when_the_time_is_over() -> None:
     assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.0).iterations == 0
     assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.001).iterations == 100
     assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], iterations=1)).startswith("Lines(): 1 stream (")
-    assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0)).startswith("Lines(): 0 streams (0 per second), 0 fr")
+    assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0)).startswith("Lines(): 0 streams (0 per second)")
 
 
 def test_the_same_seed_tries_the_same_streams() -> None:
     reports = [fuzz_framer(faulty.Lines(), [b"a\r\nb"], iterations=60, seed=seed) for seed in (1, 1, 2)]
-    assert reports[0].errors == reports[1].errors != reports[2].errors
+    assert reports[0].seen == reports[1].seen != reports[2].seen
 
 
 def test_the_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:

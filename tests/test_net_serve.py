@@ -23,28 +23,24 @@ from loopback import (
     ask,
     echo,
     no_more_descriptors,
-    open_descriptors,
     raw_client,
     tls_contexts,
     warned,
     warnings_of_ours,
 )
-from stream_pairs import joined, passes, raised, reset_on_close, until
+from stream_pairs import joined, passes, raised, refused, reset_on_close, until
 
 from framestream import (
     AddressError,
     ConnectError,
     Exactly,
-    FrameTooLarge,
     FramingError,
-    IncompleteFrame,
     LengthPrefix,
     Line,
     Mapped,
     Msgpack,
     PayloadError,
     StreamClosed,
-    StreamTimeout,
     WorkerError,
     connect,
     connect_process,
@@ -69,7 +65,7 @@ async def test_a_client_and_a_server_exchange_frames_and_the_server_counts_them(
         host, _, port = address.rpartition(":")
         assert ("127.0.0.1", True) == (host, int(port) > 0)
         await until(lambda: not server.stats.open)
-        assert [f"tcp://{address}", f"<Server tcp://{address}, 0 connections>"] == [str(server), repr(server)]
+        assert f"<Server tcp://{address}, 0 connections>" == repr(server)
         assert f"tcp://{address}" == server.url
     assert f"<Server tcp://{address}, closed>" == repr(server)
     stats = server.stats
@@ -77,7 +73,7 @@ async def test_a_client_and_a_server_exchange_frames_and_the_server_counts_them(
     assert (2, 2) == (stats.frames_received, stats.frames_sent)
 
 
-async def test_a_unix_sockets_file_comes_and_goes_with_the_server_that_made_it_alone(tmp_path, caplog):
+async def test_a_unix_sockets_file_comes_and_goes_with_the_server_that_made_it_alone(tmp_path):
     path = tmp_path / "socket"
     async with await serve(echo, f"unix:{path}") as server:
         assert "hello" == await ask(server.url)
@@ -88,12 +84,6 @@ async def test_a_unix_sockets_file_comes_and_goes_with_the_server_that_made_it_a
     assert path.exists()  # another server took the place
     path.unlink()
     await second.aclose()
-    (tmp_path / "folder").mkdir()
-    async with await serve(echo, f"unix:{tmp_path}/folder/socket") as server:
-        (tmp_path / "folder").rename(tmp_path / "moved")
-        (tmp_path / "folder").touch()  # or it is not allowed to remove the file any more
-        server.close()
-    assert f"{server.url}: cannot remove the socket's file: not a directory" in caplog.text
     inherited = socket.socket(socket.AF_UNIX)
     inherited.bind(str(path))
     inherited.listen()
@@ -102,56 +92,6 @@ async def test_a_unix_sockets_file_comes_and_goes_with_the_server_that_made_it_a
         async with await serve(echo, f"fd:{sock.detach()}") as server:
             assert (url, "hello") == (server.url, await ask(url))
     assert path.exists()
-
-
-UPSTREAM = {
-    "closed": (lambda stream: stream.close(), StreamClosed),
-    "reset": (lambda stream: (reset_on_close(stream.transport.socket), stream.close()), StreamClosed),
-    "framing": (lambda stream: stream.write(b"\t" * 9), FrameTooLarge),
-    "payload": (lambda stream: stream.write(b"\1\xff"), PayloadError),
-    "incomplete": (lambda stream: (stream.write(b"\2x"), stream.close()), IncompleteFrame),
-    "silent": (lambda stream: stream.wait_closed(), StreamTimeout),
-}
-
-
-@pytest.mark.parametrize("name", list(UPSTREAM))
-async def test_what_fails_on_another_stream_of_a_handler_is_not_the_peers_fault(name, caplog):
-    act, error = UPSTREAM[name]
-    text = Mapped(LengthPrefix(1, max_size=4), bytes.decode)
-
-    async def fail(stream):
-        if asyncio.iscoroutine(doing := act(stream)):
-            await doing
-
-    async def proxy(stream):
-        await stream.read()
-        async with await connect(upstream.url, framer=text) as other:
-            await other.read(timeout=0.05)
-
-    async def read(stream):
-        await stream.read(timeout=0.05)
-
-    async with await serve(fail, HERE) as upstream:
-        async with await serve(proxy, HERE, framer=text) as server, await connect(server.url) as client:
-            await client.write(b"\3ask")
-            await raised(StreamClosed, client.read, LINE)
-        assert (1, 0) == (server.stats.handler_failures, server.stats.peer_failures)
-        assert f"handler failed: {error.__name__}" in caplog.text
-    async with await serve(read, HERE, framer=text) as server:
-        async with await connect(server.url) as client:
-            await fail(client)
-            await client.wait_closed()
-        await until(lambda: not server.stats.open)
-    assert (0, 1) == (server.stats.handler_failures, server.stats.peer_failures)
-
-
-async def by_read(stream):
-    await stream.send(await stream.read())
-
-
-async def by_batches(stream):
-    async for frames in stream.batches():
-        await stream.send(frames[0])
 
 
 async def by_parts(stream):
@@ -164,14 +104,10 @@ def by_handler(stream):
     stream.on_frame(None, stream.send)
 
 
-def by_callback(stream):
-    stream.read(callback=stream.send)
-
-
 @pytest.mark.asyncio_only
 @pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, type("Odd", (BaseException,), {})])
 @pytest.mark.parametrize("method", ["find", "decode", "split", "encode"])
-@pytest.mark.parametrize("handler", [echo, by_read, by_batches, by_parts, by_handler, by_callback])
+@pytest.mark.parametrize("handler", [echo, by_parts, by_handler])
 async def test_a_framer_that_would_end_the_program_costs_its_own_connection(handler, method, error):
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # it hears of what callbacks raise
 
@@ -194,13 +130,6 @@ async def test_a_framer_that_would_end_the_program_costs_its_own_connection(hand
                 assert "leap" == await other.read(LINE)
 
 
-class Yielding:
-    """An object that is called like a handler, but gives a generator."""
-
-    async def __call__(self, stream):
-        yield
-
-
 @pytest.mark.asyncio_only
 async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypatch):
     context = certificates().client()
@@ -209,11 +138,10 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         (serve(echo(None), HERE), TypeError, r"was called already; pass the function itself: serve\(echo, "),
         (serve("echo", HERE), TypeError, "handler is 'echo'; it must be a function that takes a stream"),
         (serve(Gate, HERE), TypeError, "handler is <class .*Gate'>; it must be a function"),
-        (serve(lambda: None, HERE), TypeError, r"handler .*<lambda>\(\) must take one argument, the stream"),
-        (serve(lambda one, two: None, HERE), TypeError, r"<lambda>\(one, two\) must take one argument"),
+        (serve(lambda: None, HERE), TypeError, "handler .*<lambda> must take one argument, the stream: too many"),
+        (serve(lambda one, two: None, HERE), TypeError, "one argument, the stream: missing .* 'two'"),
         (serve(lambda one: (yield), HERE), TypeError, "<lambda> has a yield, so a call runs nothing of it"),
         (serve(partial(lambda one: (yield)), HERE), TypeError, "has a yield"),
-        (serve(Yielding(), HERE), TypeError, "handler <.*Yielding object at .*> has a yield"),
         # What no stream could use
         (serve(echo, HERE, max_fame_size=1), TypeError, "unknown stream option: max_fame_size"),
         (serve(echo, HERE, send_framer="available"), TypeError, "available can only read"),
@@ -227,7 +155,7 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         # Where nobody can listen
         (serve(echo, "exec:cat"), AddressError, "cannot listen on exec:cat"),
         (serve(echo, "pipe:/tmp/fifo"), AddressError, "cannot listen on pipe:/tmp/fifo"),
-        (serve(echo, "systemd:web"), AddressError, "no socket was passed to this process"),
+        (serve(echo, "systemd:web"), AddressError, "no socket named 'web' was passed to this process"),
         # What cannot be sent to a worker
         (serve(lambda stream: None, HERE, workers=1), WorkerError, "handler .* cannot be .*; define it at"),
         (serve(echo, HERE, workers=1, tls=context), WorkerError, "pass a function that makes the context"),
@@ -325,10 +253,18 @@ def write_too_much(stream):
     stream.write(bytes(200))
 
 
-async def read_line_of_another(stream):
-    async with joined("unix", max_buffer_size=100) as (ours, other):
-        await other.write(b"x" * 200)
-        await ours.read(LINE)
+async def read_too_late(stream):
+    await stream.read(LINE, timeout=0.05)
+
+
+def hear_another(act):
+    async def handler(stream):
+        text = Mapped(LengthPrefix(1, max_size=150), bytes.decode)
+        async with joined("unix", max_buffer_size=100) as (ours, other):
+            act(other)
+            await ours.read(text, timeout=0.05)
+
+    return handler
 
 
 PEER, HANDLER, NOBODY = (1, 0), (0, 1), (0, 0)
@@ -347,7 +283,14 @@ RESET = None
     (look_up, b"it\n", HANDLER, "handler failed: KeyError: 'it'"),
     (read_line, b"x" * 200, PEER, "limit 100"),
     (write_too_much, b"x" * 200, HANDLER, "limit 100"),
-    (read_line_of_another, b"x" * 200, HANDLER, "limit 100"),
+    (read_too_late, b"it", PEER, "connection ended: "),
+    # A handler may use other streams: they fail for reasons of their own.
+    (hear_another(lambda other: other.write(b"x" * 200)), b"it", HANDLER, "limit 100"),
+    (hear_another(lambda other: other.write(b"\xff" * 9)), b"it", HANDLER, "handler failed: FrameTooLarge"),
+    (hear_another(lambda other: other.write(b"\1\xff")), b"it", HANDLER, "handler failed: PayloadError"),
+    (hear_another(lambda other: (other.write(b"\2x"), other.close())), b"it", HANDLER, "failed: IncompleteFrame"),
+    (hear_another(lambda other: other.close()), b"it", HANDLER, "handler failed: StreamClosed"),
+    (hear_another(lambda other: None), b"it", HANDLER, "handler failed: StreamTimeout"),
 ])  # fmt: skip
 async def test_whose_fault_it_is_that_a_connection_ends_is_counted_and_told(handler, sent, fault, told, caplog):
     caplog.set_level(logging.INFO, "framestream.server")
@@ -361,16 +304,19 @@ async def test_whose_fault_it_is_that_a_connection_ends_is_counted_and_told(hand
                 reset_on_close(client)
             else:
                 client.sendall(sent)
+            if sent == b"it":  # and stays
+                await until(lambda: not server.stats.open)
         await until(lambda: not server.stats.open)
         assert fault == (server.stats.peer_failures, server.stats.handler_failures)
     records = [record for record in caplog.records if record.name == "framestream.server"]
     assert (fault != NOBODY) == len(records)
     for record in records:
-        by_peer = "connection ended by what the peer sent: " if fault == PEER and sent else ""
+        is_lost = told == "connection ended: "
+        by_peer = "connection ended by what the peer sent: " if fault == PEER and not is_lost else ""
         assert record.getMessage().startswith(f"{address}: {by_peer}")
         assert told in record.getMessage()
         assert (address, server.url, fault == PEER) == (record.peer, record.server, record.exc_info is None)
-        assert (sent is RESET) == (record.levelno < logging.WARNING)
+        assert is_lost == (record.levelno < logging.WARNING)
 
 
 class Wordless(Exception):
@@ -453,21 +399,18 @@ async def test_a_client_that_ends_its_half_gets_its_answer(place, framer, tmp_pa
 
 
 async def test_who_writes_after_the_end_is_told_of_half_open():
-    told = asyncio.get_running_loop().create_future()
+    told = asyncio.Event()
 
     def late(stream):
         def say():
-            try:
-                stream.send("late", LINE)
-            except StreamClosed as error:
-                told.set_result(str(error))
+            refused(StreamClosed, stream.send, "late", LINE, match="half_open=True keeps it writable")
+            told.set()
 
         stream.set_close_callback(say)
 
     async with await serve(late, HERE) as server:
-        with raw_client(server):
-            pass
-        assert "half_open=True keeps it writable" in await told
+        raw_client(server).close()
+        await told.wait()
 
 
 # Accepting
@@ -483,7 +426,7 @@ async def test_connections_above_the_limit_wait_until_one_ends():
             assert gate.entered.empty()
             gate.open.set()
             await gate.entered.get()
-        assert (2, 1) == (server.stats.accepted, server.stats.most_open)
+        assert 2 == server.stats.accepted
 
 
 @pytest.mark.every_loop
@@ -502,21 +445,6 @@ async def test_a_server_out_of_descriptors_serves_when_it_has_some_again(caplog)
     assert [f"{server.url}: cannot accept for now: too many open files"] == warned(caplog)
 
 
-async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_counted_as_open(monkeypatch, caplog):
-    def refuse(*_, **options):
-        raise MemoryError("no room")
-
-    async with await serve(echo, HERE) as server:
-        with monkeypatch.context() as patch, raw_client(server) as lost:
-            patch.setattr("framestream.net.sockets.IOStream", refuse)
-            await until(lambda: server.stats.accepted)
-            assert b"" == lost.recv(1)
-        assert "hello" == await ask(server.url)
-    stats = server.stats
-    assert (2, 0, 1, 1) == (stats.accepted, stats.open, stats.most_open, stats.handler_failures)
-    assert "no room" in caplog.text
-
-
 async def test_nothing_is_left_of_many_connections(tmp_path):
     seen = weakref.WeakSet()
 
@@ -525,14 +453,10 @@ async def test_nothing_is_left_of_many_connections(tmp_path):
         await echo(stream)
 
     async with await serve(note_and_echo, f"unix:{tmp_path}/socket") as server:
-        assert "hello" == await ask(server.url)  # a loop may open something for its first connection
-        await until(lambda: not server.stats.open)
-        descriptors, tasks = open_descriptors(), len(asyncio.all_tasks())
         assert ["hello"] * 80 == await asyncio.gather(*(ask(server.url) for _ in range(80)))
-        await until(lambda: open_descriptors() <= descriptors and not server.stats.open)
-        assert (81, tasks) == (server.stats.accepted, len(asyncio.all_tasks()))
-    gc.collect()
-    assert not seen
+        await until(lambda: not server.stats.open)
+        gc.collect()
+        assert (80, 0) == (server.stats.accepted, len(seen))
 
 
 # The end
@@ -749,29 +673,24 @@ async def test_lingering_goes_on_while_the_server_drains():
 # What it tells
 
 
-class Observer:
-    """A plugin that notes what it is told."""
+async def test_plugins_hear_of_a_server_and_of_what_fails_in_it():
+    heard = []
 
-    def __init__(self):
-        self.heard = []
+    class Observer:
+        @hookimpl
+        def framestream_server_opened(self, server):
+            heard.append(("opened", server))
 
-    @hookimpl
-    def framestream_server_opened(self, server):
-        self.heard.append(("opened", server))
+        @hookimpl
+        def framestream_server_closed(self, server):
+            heard.append(("closed", server))
 
-    @hookimpl
-    def framestream_server_closed(self, server):
-        self.heard.append(("closed", server))
+        @hookimpl
+        def framestream_server_failed(self, server, error):
+            heard.append((repr(error), server))
 
-    @hookimpl
-    def framestream_server_failed(self, server, error):
-        self.heard.append((repr(error), server))
-
-
-async def test_plugins_hear_of_a_server_and_of_what_fails_in_it(caplog):
-    observer = Observer()
     with plugins.isolated():
-        plugins.register(observer, "observer")
+        plugins.register(Observer(), "observer")
         async with await serve(lambda stream: {}["fail"], HERE) as server:
             await raised(StreamClosed, ask, server.url)
-    assert [(what, server) for what in ("opened", "KeyError('fail')", "closed")] == observer.heard
+    assert [(what, server) for what in ("opened", "KeyError('fail')", "closed")] == heard

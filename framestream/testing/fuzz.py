@@ -1,7 +1,7 @@
 """Streams drawn by hypothesis, for tests of your own and for fuzzing: all ways to read a stream must agree.
 
-``python -m framestream.testing.fuzz`` fuzzes framers by their spec strings, for as long as you like; without
-one, every built-in framer, under many options, and every one that is installed. All of this needs hypothesis.
+``python -m framestream.testing.fuzz`` fuzzes framers by their spec strings, for as long as you like. All of this
+needs hypothesis.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +22,7 @@ from hypothesis.errors import Flaky
 
 from framestream.errors import SpecError, counted
 from framestream.framer import Framer, ReadCondition
-from framestream.registry import available_framers, get_framer
+from framestream.registry import get_framer
 from framestream.testing.contract import ConformanceError, Untried, describe_error, describe_framer, encode, under
 from framestream.testing.driver import (
     POLICIES,
@@ -35,32 +34,12 @@ from framestream.testing.driver import (
     read_whole,
     transcript,
 )
-from framestream.testing.streams import LIMITS, STEPS, Division, check_division
-from framestream.testing.suite import TELLING, cut_at, seeds_for, spliced
-
-# `available` is not among them: its frames depend on the chunks by design.
-# A table is easier to read than forty literals.
-BUILT_IN_SPECS = r"""
-exactly:3  fixed-length:4  until-close
-msgpack  msgpack:raw,use-list=no,strict-map-key=no,timestamp=3  msgpack:max=32
-delimiter:"\0"  delimiter:--END--  delimiter:"\r\n","\n"  delimiter:";","\r\n",END,keep
-delimiter:"\r\n",";",last  delimiter:"\n",max=9
-line  line:newline=crlf,last=no  line:encoding=none,keep  line:encoding=latin-1,newline=lf
-line:encoding=shift-jis,errors=replace
-length-prefix  length-prefix:1  length-prefix:2,little  length-prefix:3  length-prefix:8,max=64
-length-prefix:2,offset=2,adjust=-1,strip=0  length-prefix:2,includes-header  length-prefix:1,adjust=2,strip=3
-length-prefix:format=varint  length-prefix:3,format=varint,canonical  length-prefix:4,format=hex
-length-prefix:format=decimal,terminator=":"  length-prefix:format=hex,terminator="\r\n",canonical
-regex:"\r?\n\r?\n"  regex:"[0-9]{1,3};"  regex:"([a-z]=[0-9])\n"  regex:"END|(a|b)[c-e]{1,2}x?y"
-first-of(when(length-prefix:2):"\0",line:last=no)  first-of(msgpack)
-first-of(length-prefix:format=decimal,terminator=":",regex:"\n")  when(line:encoding=none):$,one-of=*+
-sequence(line:last=no,length-prefix:2)  sequence(delimiter:--)
-""".split()  # noqa: SIM905
+from framestream.testing.streams import LIMITS, STEPS, check_division
+from framestream.testing.suite import Suite, arguments_of, cut_at, spoil
 
 _BATCH = 100  # streams between looks at the clock
 _MOST_CUTS = 8
 _MOST_SEEDS = 4
-_MOST_REFUSED = 100
 
 # Strategies --------------------------------------------------------------------------------------
 
@@ -76,11 +55,6 @@ class WireStream(NamedTuple):
     chunks: list[bytes]
     frames: list[Any]
 
-    @property
-    def wire(self) -> bytes:
-        """All the bytes."""
-        return b"".join(self.chunks)
-
 
 def chunkings(data: bytes | st.SearchStrategy[bytes]) -> st.SearchStrategy[list[bytes]]:
     """Return lists of chunks that join to `data`, some of them empty; the simplest has one chunk.
@@ -91,9 +65,10 @@ def chunkings(data: bytes | st.SearchStrategy[bytes]) -> st.SearchStrategy[list[
     return drawn.flatmap(_cut)
 
 
+@st.composite
 def wire_streams(
-    framer: Framer[Any], frames: st.SearchStrategy[Any], *, max_frames: int = 8
-) -> st.SearchStrategy[WireStream]:
+    draw: st.DrawFn, framer: Framer[Any], frames: st.SearchStrategy[Any], *, max_frames: int = 8
+) -> WireStream:
     """Return streams of up to `max_frames` frames, written by the framer and cut at random::
 
         @given(wire_streams(Netstring(), st.binary()))
@@ -102,43 +77,23 @@ def wire_streams(
 
     Args:
         framer: writes the frames.
-        frames: the frames; those that the framer refuses are left out. If it refuses every one of the first
-            100, that is a `ConformanceError`: a test of streams without frames would pass.
+        frames: the frames; those that the framer refuses are left out. If it refuses nearly all, hypothesis
+            ends the test: it would pass on streams without frames.
         max_frames: how many there are at most.
     """
-    refused, accepted = 0, False
-
-    def written(drawn: list[Any]) -> st.SearchStrategy[WireStream]:
-        # Left out instead of filtered: a framer may refuse nearly all, and hypothesis would report that.
-        encoded = [(frame, wire) for frame in drawn if (wire := encode(framer, frame)) is not None]
-        chunks = chunkings(b"".join(wire for _, wire in encoded))
-        return chunks.map(lambda cut: checked(WireStream(cut, [frame for frame, _ in encoded]), drawn))
-
-    # Hypothesis does not allow to stop before everything is drawn that was drawn before.
-    def checked(stream: WireStream, drawn: list[Any]) -> WireStream:
-        nonlocal refused, accepted
-        accepted = accepted or bool(stream.frames)
-        refused += len(drawn) - len(stream.frames)
-        if refused >= _MOST_REFUSED and not accepted:
-            told = f"writes none of {counted(refused, 'frame')} drawn for it"
-            raise ConformanceError(f"{describe_framer(framer)} {told}", expected="frames that encode accepts")
-        return stream
-
-    return st.lists(frames, max_size=max_frames).flatmap(written)
+    drawn = draw(st.lists(frames, min_size=1, max_size=max_frames))
+    written = [(frame, wire) for frame in drawn if (wire := encode(framer, frame)) is not None]
+    hypothesis.assume(written)
+    chunks = draw(chunkings(b"".join(wire for _, wire in written)))
+    return WireStream(chunks, [frame for frame, _ in written])
 
 
 def spoilt_streams(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Return streams of runs of one of the seeds, with bytes left out and put in between them, or of whole seeds."""
     seed = st.sampled_from(seeds)
-    return seed.flatmap(_spoilt) | st.lists(seed, max_size=_MOST_SEEDS).map(b"".join)
-
-
-def _spoilt(seed: bytes) -> st.SearchStrategy[bytes]:
-    telling = st.sampled_from([bytes([byte]) for byte in TELLING])
-    inserted = st.just(b"") | telling | st.binary(max_size=4)
-    # The size comes first: hypothesis then shortens a run from its beginning, too, as it leaves out more.
-    runs = st.lists(st.tuples(st.integers(0, len(seed)), st.integers(0, 8), inserted), max_size=_MOST_CUTS)
-    return runs.map(lambda drawn: spliced(seed, drawn))
+    return st.builds(spoil, seed, st.randoms(use_true_random=False)) | st.lists(seed, max_size=_MOST_SEEDS).map(
+        b"".join
+    )
 
 
 def _cut(data: bytes) -> st.SearchStrategy[list[bytes]]:
@@ -156,31 +111,19 @@ class FuzzReport:
     Attributes:
         framer: the framer, as its spec string.
         iterations: streams spoilt, cut and read.
-        frames: frames read from them.
-        errors: class names of the errors they ended with, and how often.
+        seen: what was read from them, by kind: frames, ends and errors, and how often.
         seconds: how long it took.
     """
 
     framer: str
     iterations: int = 0
-    frames: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
-
-    def add(self, read: Transcript) -> None:
-        """Count a stream, by what was read of it."""
-        self.iterations += 1
-        self.frames += len(read.events) - 1
-        if (last := read.events[-1].kind) != "end":
-            self.errors[last] += 1
 
     def __str__(self) -> str:
         rate = self.iterations / self.seconds if self.seconds else 0
-        errors = ", ".join(f"{number} {name}" for name, number in self.errors.most_common())
-        return (
-            f"{self.framer}: {counted(self.iterations, 'stream')} ({rate:.0f} per second), "
-            f"{counted(self.frames, 'frame')}, {errors or 'no errors'}"
-        )
+        seen = ", ".join(f"{number} {kind}" for kind, number in self.seen.most_common())
+        return f"{self.framer}: {counted(self.iterations, 'stream')} ({rate:.0f} per second): {seen or 'nothing'}"
 
 
 def fuzz_framer(
@@ -225,9 +168,10 @@ def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, se
         {"by": st.sampled_from(WAYS[:3])},
         optional={"max_size": st.integers(0, 24), "on_oversize": st.sampled_from(POLICIES)},
     )
-    mixed = st.nothing() if framer.max_size is not None else st.integers(0, 1 << 16)
-    steps, limits = st.sampled_from(STEPS), st.sampled_from(LIMITS)
-    divided = st.builds(Division, st.just(()), steps, limits, st.sampled_from(("raise", "column")))
+    mixed = st.fixed_dictionaries({"seed": st.integers(0, 1 << 16)})
+    divided = st.fixed_dictionaries({"step": st.sampled_from(STEPS), "limit": st.sampled_from(LIMITS)})
+    # The literal reading ignores the framer's own limit.
+    ways = chunked | divided | (mixed if framer.max_size is None else st.nothing())
 
     @hypothesis.seed(seed)
     @settings(
@@ -238,15 +182,17 @@ def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, se
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(chunkings(spoilt_streams(seeds)), chunked | mixed | divided)
-    def agree(chunks: list[bytes], way: Any) -> None:
+    @given(chunkings(spoilt_streams(seeds)), ways)
+    def agree(chunks: list[bytes], way: dict[str, Any]) -> None:
         try:
             with under("fuzz", framer):
-                report.add(_compare(framer, chunks, way))
+                read = _compare(framer, chunks, way)
         except ConformanceError as error:
             error.defect += f" (seed {seed})"
             error.data, error.chunks = b"".join(chunks), chunks
             raise
+        report.iterations += 1
+        report.seen.update(event.kind for event in read.events)
 
     try:
         agree()
@@ -258,24 +204,26 @@ def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, se
         ) from None
 
 
-def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: Any) -> Transcript:
-    """Read a stream in two ways, and return what the second gives.
+def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: dict[str, Any]) -> Transcript:
+    """Read a stream in two ways, and return what one of them gives.
 
-    Options of `transcript` stand for the whole and these chunks, a number for the literal reading and methods chosen at
-    random, and a `Division` for an archive and its splits.
+    The options of the way are those of `check_division` or of `transcript`; with a seed, it is the literal reading
+    and methods chosen at random.
     """
-    whole = [b"".join(chunks)]
-    if isinstance(way, Division):
-        with suppress(Untried):
-            return check_division(framer, replace(way, chunks=chunks))
-        way = 0
+    whole = b"".join(chunks)
+    if "step" in way:
+        try:
+            return check_division(framer, chunks, **way)
+        except Untried:  # it has no end of frames
+            return transcript(framer, chunks)
     expected: Transcript | Reading
-    if isinstance(way, dict):
-        expected, got = transcript(framer, whole, **way), transcript(framer, chunks, **way)
+    if "seed" in way:
+        expected = read_whole(framer, whole)
+        got = transcript(framer, chunks, by="mixed", max_frame_size=UNLIMITED, **way)
     else:
-        expected = read_whole(framer, whole[0])
-        got = transcript(framer, chunks, by="mixed", seed=way, max_frame_size=UNLIMITED)
-    hold_alike(expected, got, "two readings of the same bytes disagree", chunks)
+        expected, got = transcript(framer, [whole], **way), transcript(framer, chunks, **way)
+    told = ", ".join(f"{name}={value!r}" for name, value in way.items())
+    hold_alike(expected, got, f"two readings of the same bytes disagree: as a whole, and with {told}", chunks)
     return got
 
 
@@ -284,15 +232,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = "Spoil streams, cut and divide them anywhere, and check that all ways to read them agree."
     parser = argparse.ArgumentParser(prog="python -m framestream.testing.fuzz", description=about)
     add = parser.add_argument
-    add("spec", nargs="*", help="a framer; every built-in and every installed one if none is given")
+    add("spec", nargs="+", help="a framer")
     add("--iterations", type=int, default=20_000, help="streams to try, all framers together")
     add("--seconds", type=float, help="time to run, all framers together, instead")
     add("--seed", type=int, default=0, help="another seed tries other streams")
     add("--seeds", nargs="+", default=(), metavar="FILE", help="streams to start from")
     options = parser.parse_args(arguments)
-    installed = [info.name for info in available_framers() if info.distribution != "framestream"]
     try:
-        framers = [get_framer(spec) for spec in options.spec or [*BUILT_IN_SPECS, *installed]]
+        framers = [get_framer(spec) for spec in options.spec]
     except SpecError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
@@ -300,9 +247,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = None if options.seconds is None else options.seconds / len(framers)
     status = 0
     for framer in framers:
-        seeds = streams or list(getattr(framer, "examples", ())) or seeds_for(framer)
         iterations = -(-options.iterations // len(framers))
         try:
+            seeds = streams or Suite(framer, **arguments_of(type(framer))).seeds
             found: object = fuzz_framer(framer, seeds, iterations=iterations, seconds=seconds, seed=options.seed)
         except ConformanceError as error:
             found, status = error, 1
