@@ -338,8 +338,8 @@ async def test_a_handshake_with_nobody_fails_and_nothing_is_received_during_one(
 
 @pytest.mark.parametrize("early", [False, True])
 async def test_data_in_one_piece_with_the_end_of_the_handshake_is_pushed_after_it(early):
-    lags = [0, 10, 0, 0]  # the hello comes at once, all else together
-    client, server = map(Side, tls_over(memory_transport_pair(Wire(lags=lags))))
+    blocks = [False, *[True] * 10]  # the hello comes at once, all else together
+    client, server = map(Side, tls_over(memory_transport_pair(Wire(blocks=blocks))))
     order = []
     server.on_push = lambda: order.append("data")
     hello = server.transport.shake_hands()
