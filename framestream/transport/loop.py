@@ -29,7 +29,7 @@ class LoopTransport(Transport, asyncio.BufferedProtocol):
     The loop's transport keeps bytes that it cannot send at once. So that nothing is kept twice and the result
     of `send` is true, bytes count as taken only when the loop's transport has sent them all.
 
-    Without a socket, whoever makes the loop's transport calls `connection_made`, before or after `attach`.
+    Without a socket, its maker calls `connection_made` with a transport of the loop, before or after `attach`.
 
     Args:
         sock: a connected stream socket; the transport owns it from here on.
