@@ -347,6 +347,16 @@ async def test_who_lingers_throws_away_what_the_peer_still_sends(has_read, ends)
         await raised(StreamClosed, server.read_bytes, 1)
 
 
+async def test_of_a_peer_that_never_stops_only_so_much_is_thrown_away(monkeypatch):
+    monkeypatch.setattr("framestream.stream.stream._MOST_TO_DISCARD", 1000)
+    async with joined("unix", half_open=True) as (client, server):
+        await client.write(b"unread")
+        closing = await begun(server.aclose(linger=60))
+        assert not closing.done()
+        client.write(bytes(10_000))
+        await asyncio.wait_for(closing, 5)
+
+
 # What plugins are told
 
 
