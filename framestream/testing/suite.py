@@ -53,10 +53,8 @@ class Arguments(TypedDict, total=False):
 def arguments_of(*owners: Any) -> Arguments:
     """Return the arguments found in the attributes of these objects; the first that has one wins."""
     found: Any = {}
-    for name in Arguments.__annotations__:
-        for owner in reversed(owners):
-            if hasattr(owner, name):
-                found[name] = getattr(owner, name)
+    for owner in reversed(owners):
+        found |= {name: getattr(owner, name) for name in Arguments.__annotations__ if hasattr(owner, name)}
     arguments: Arguments = found
     return arguments
 
