@@ -39,7 +39,6 @@ EXAMPLES: Final[tuple[tuple[str, bytes], ...]] = (
     ("exactly:4", b"\x00\x01\x02\x03"),
     ('first-of(when(length-prefix:2):"\\0", line)', b"\x00\x02hihello\n"),
     ("fixed-length:3", b"abcdef"),
-    ('fixed-length:4,pad=" "', b"ab  cd  "),
     ("length-prefix:2", b"\x00\x03abc\x00\x02hi"),
     ("length-prefix:format=varint", b"\x03abc\x02hi"),
     ('length-prefix:format=decimal,terminator=":"', b"3:abc2:hi"),
