@@ -37,7 +37,6 @@ from framestream.iterate import condition_of
 from framestream.net.connect import ConnectOptions
 from framestream.net.serve import ServeOptions, check_handler
 from framestream.net.sockets import open_stream
-from framestream.net.urls import takes_url
 from framestream.stream.options import StreamOptions
 from framestream.stream.stream import IOStream, ReadLimits, StreamStats
 from framestream.transport import PipeTransport, Transport
@@ -345,7 +344,6 @@ def connect(
     send_framer: Framer[Any] | str | None = ...,
     **options: Unpack[ConnectOptions],
 ) -> Stream[Any]: ...
-@takes_url
 def connect(url: str, **options: Any) -> Stream[Any]:
     """Return a stream to a URL: a host, a Unix socket, a serial port, a pipe, a program.
 
@@ -543,7 +541,6 @@ def serve(
     send_framer: Framer[Any] | str,
     **options: Unpack[ServeOptions],
 ) -> Server: ...
-@takes_url
 def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a thread for each connection.
 

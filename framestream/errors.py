@@ -468,12 +468,6 @@ def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
         _check_absent(name, value, "a number of seconds, 0 or more", optional)
 
 
-def check_time(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is a time on a loop's clock, or None for no limit."""
-    if not _is_finite(value):
-        _check_absent(name, value, "a time on the loop's clock", optional=True)
-
-
 def check_rate(name: str, value: object) -> None:
     """Raise ValueError unless `value` is a number of bytes per second."""
     if not (_is_finite(value) and value >= 0):

@@ -28,12 +28,12 @@ async def test_the_default_context_is_made_once(monkeypatch):
     files, made = certificates(), []
     monkeypatch.setattr("framestream.net.tls.client_tls", lambda **it: made.append(it) or client_tls(**it))
     monkeypatch.setenv("SSL_CERT_FILE", files.ca)
-    async with await serve(echo, TLS_HERE, tls=files.server(alpn=["chat/1"])) as server:
-        for alpn in ((), (), ("chat/1",)):
-            assert "hello" == await ask(server.url, alpn=alpn)
+    async with await serve(echo, TLS_HERE, tls=files.server()) as server:
+        for options in ({}, {"tls": True}):
+            assert "hello" == await ask(server.url, **options)
         monkeypatch.setenv("SSL_CERT_FILE", files.key)  # trusts nobody
         await raised(ConnectError, connect, server.url)
-    assert 3 == len(made)
+    assert 2 == len(made)
 
 
 async def test_a_certificate_that_nobody_vouches_for_or_no_tls_is_refused(caplog):

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import io
 import os
 import socket
 import weakref
@@ -29,12 +28,10 @@ from framestream import (
     Exactly,
     FramestreamError,
     FrameTooLarge,
-    FramingError,
     IncompleteFrame,
     IOStream,
     LengthPrefix,
     Line,
-    StreamBusy,
     StreamClosed,
     UntilClose,
 )
@@ -75,7 +72,6 @@ def take_no_more(transport):
 WRITES = {
     "write": lambda stream: stream.write(b"x" * 100_000),
     "send": lambda stream: stream.send("x" * 100_000, Line()),
-    "file": lambda stream: stream.sendfile(io.BytesIO(b"x" * 100_000)),
 }
 TAKES_NO_MORE = "peer takes no more; what it sends can still be read"
 LATE = [*WRITES.values(), lambda stream: stream.write(b""), lambda stream: stream.write_eof()]
@@ -93,7 +89,7 @@ async def test_a_peer_that_takes_no_more_is_heard_to_its_end(kind, write, reads,
             await tls_between(client, server)
         lines = client.frames(Line())
         first = await begun(anext(lines)) if reads == "before" else None
-        closing = await begun(client.wait_closed()) if write == "file" else None
+        closing = await begun(client.wait_closed()) if write == "send" else None
         take_no_more(below)
         if reads == "after":
             await server.write(b"you know it")
@@ -404,41 +400,6 @@ async def test_frames_are_shown_to_who_asks_for_them(monkeypatch):
     await client.send("i")
     await passes()
     assert list("abcdefghi") == seen == sent
-
-
-# Giving the transport away
-
-
-@every_kind
-async def test_a_detached_transport_goes_on_without_the_stream(kind):
-    async with joined(kind) as (client, server):
-        told = []
-        server.set_close_callback(lambda: told.append("closed"))
-        closing = asyncio.ensure_future(server.wait_closed())
-        await client.write(b"a\n")
-        assert "a" == await server.read(Line())
-        heir = IOStream(server.detach())
-        assert server.closed()
-        await closing
-        await client.write(b"b\n")
-        assert "b" == await heir.read(Line())
-        await heir.write(b"c\n")
-        assert "c" == await client.read(Line())
-        assert [] == told
-        heir.close()
-
-
-async def test_a_stream_that_is_busy_or_closed_keeps_its_transport():
-    async with joined("unix") as (client, server):
-        reading = await begun(server.read(Line()))
-        refused(StreamBusy, server.detach)
-        await client.write(b"a\nrest")
-        await reading
-        refused(FramingError, server.detach, match="4 bytes were sent ahead of giving the transport away")
-        client.write(bytes(8 << 20))
-        refused(StreamBusy, client.detach)
-        client.close()
-        refused(StreamClosed, client.detach)
 
 
 # Errors that are none of the peer's, and what is logged

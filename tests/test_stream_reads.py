@@ -144,7 +144,7 @@ async def test_reading_small_pieces_of_much_keeps_the_buffer_small():
         for _ in range(1 << 13):
             assert b"0123456789abcdef" == await server.read_bytes(16)
         await writing
-        assert server.stats.read_high_water <= 2 * 65536
+        assert server.receiver.decoder.stats.high_water <= 2 * 65536
 
 
 @once
@@ -332,11 +332,7 @@ async def test_the_counters_tell_what_happened():
     sent, received = client.stats, server.stats
     assert (6, 2, 0) == (sent.bytes_sent, sent.frames_sent, sent.bytes_received)
     assert (6, 2, 0) == (received.bytes_received, received.frames_received, received.bytes_sent)
-    assert 5 >= received.read_high_water
-    reading = await begun(server.read(Line()))
-    client.write(b"x\n\xff\n")
-    await reading
-    assert received.waits + 1 == server.stats.waits
+    client.write(b"\xff\n")
     await raised(PayloadError, server.read, Line())
     assert (0, 1) == (received.payload_errors, server.stats.payload_errors)
 

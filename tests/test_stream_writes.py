@@ -2,14 +2,10 @@
 
 import asyncio
 import errno
-import io
 import os
-import re
 import socket
-import tempfile
 import weakref
 from array import array
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -22,9 +18,7 @@ from framestream import (
     IOStream,
     LengthPrefix,
     Line,
-    StreamBusy,
     StreamClosed,
-    StreamTimeout,
 )
 from framestream.testing import Wire, memory_stream_pair
 from framestream.testing.memory import MemoryTransport
@@ -191,16 +185,14 @@ async def test_a_write_above_the_cap_is_refused_whole():
 
 
 async def test_many_waiters_cost_no_more_than_a_few_each():
-    asked, told = [], []
-    waiter = SimpleNamespace(done=lambda: asked.append(1), set_result=told.append, set_exception=None)
+    told = []
     async with joined("unix") as (client, server):
         for _ in range(2000):
             client.write(bytes(1000))
-            client.sender.settle_when_sent(waiter)
+            client.sender.when_sent(told.append)
         await server.read_bytes(2000 * 1000)
         await passes()
-        assert 2000 == len(told)
-        assert len(asked) <= 3 * 2000
+        assert [None] * 2000 == told
 
 
 # The end of writing
@@ -221,8 +213,6 @@ async def test_half_close_waits_for_what_is_queued_and_lets_the_answer_through(k
         assert b"answer" == await client.read_until_close()
         for write in (client.write, lambda data: client.send(data, Line(None))):
             refused(StreamClosed, write, b"more", match="this half of the stream is ended")
-        with pytest.raises(StreamClosed, match="this half of the stream is ended"):
-            await client.sendfile(io.BytesIO(b"more"))
 
 
 @needs_watching
@@ -240,20 +230,6 @@ async def test_one_descriptor_for_both_directions_cannot_be_half_closed_nor_one_
     os.close(back)
     assert "still read" == await reader.read(Line())
     await reader.aclose()
-
-
-@every_kind
-@pytest.mark.parametrize("end", [IOStream.aclose, IOStream.write_eof])
-async def test_the_end_waits_for_what_is_written_and_for_a_file(kind, end, large_file):
-    async with joined(kind, half_open=True) as (client, server):
-        client.write(LARGE)
-        sending = await begun(client.sendfile(large_file))
-        ending = await begun(end(client))
-        assert [False, False] == [sending.done(), ending.done()]
-        assert LARGE + LARGE == await server.read_until_close()
-        await asyncio.gather(sending, ending)
-        assert client.closed() == (end is IOStream.aclose)
-        assert client.error is None
 
 
 @pytest.mark.parametrize("how", ["close", "aclose that is cancelled"])
@@ -275,7 +251,7 @@ async def test_close_throws_away_what_is_queued(how):
             await raised(StreamClosed, waiting, match="before everything was written")
         for write in (client.write, lambda data: client.send(data, Line(None))):
             refused(StreamClosed, write, b"x")
-        for late in (client.drain(), client.sendfile(io.BytesIO(b"x")), client.sender.flush()):
+        for late in (client.drain(), client.sender.flush()):
             await raised(StreamClosed, late)
 
 
@@ -293,79 +269,6 @@ async def test_close_sends_what_only_waited_for_the_end_of_the_pass(kind):
     assert client.error is None
     await first
     await raised(StreamClosed, second)
-
-
-# Files
-
-
-@pytest.fixture
-def large_file():
-    with tempfile.TemporaryFile() as file:
-        file.write(LARGE)
-        file.seek(0)
-        yield file
-
-
-@every_kind
-async def test_sendfile_sends_a_file_in_its_turn(kind, large_file):
-    async with joined(kind) as (client, server):
-        client.write(LARGE)
-        sending = await begun(client.sendfile(large_file))
-        await raised(StreamBusy, client.sendfile, large_file)
-        client.write(b"after")
-        assert LARGE + LARGE + b"after" == await server.read_bytes(2 * len(LARGE) + 5, timeout=10)
-        assert len(LARGE) == await sending
-        assert 2 * len(LARGE) + 5 == client.stats.bytes_sent
-        assert 1000 == await client.sendfile(large_file, offset=5, count=1000)
-        assert LARGE[5:1005] == await server.read_bytes(1000)
-        assert 10 == await client.sendfile(large_file, offset=len(LARGE) - 10)
-        assert 5 == await client.sendfile(io.BytesIO(b"hello"))  # only looks like a file
-        there, back = os.pipe()
-        with open(there, "rb") as pipe, open(back, "wb"), pytest.raises(io.UnsupportedOperation):
-            await client.sendfile(pipe)
-        await client.write(b"!")
-        assert LARGE[-10:] + b"hello!" == await server.read_bytes(16)
-
-
-@pytest.mark.parametrize("end", ["timeout", "peer", "close"])
-async def test_a_file_that_cannot_be_sent_to_its_end_is_an_error(end, large_file):
-    async with joined("unix", write_timeout=0.02 if end == "timeout" else None) as (client, server):
-        sending = asyncio.ensure_future(client.sendfile(large_file))
-        await passes(30)
-        if end != "timeout":
-            (server if end == "peer" else client).close()
-        caught = await raised(StreamClosed, sending)
-        if end == "timeout":
-            assert re.search(r"peer took nothing( of \d+ bytes)? for 0.02 s", str(caught))
-            assert isinstance(client.error, StreamTimeout)
-        elif end == "peer":
-            assert isinstance(caught.real_error, OSError)
-
-
-@pytest.mark.parametrize("kind", ["tcp", "tls", "pipe"])
-async def test_a_cancelled_sendfile_eats_nothing_of_what_is_written_next(kind, large_file):
-    async with joined(kind) as (client, server):
-        sending = asyncio.ensure_future(client.sendfile(large_file))
-        await passes(20)
-        await cancelled(sending)
-        end = b"B" * 100_000 + b"end"
-        client.write(end)
-        client.write_eof()
-        received = await server.read_until_close()
-        assert received.endswith(end)
-        assert LARGE.startswith(received[: -len(end)])
-
-
-async def test_nodelay_is_set_and_can_be_unset():
-    async with joined("tcp") as (client, _):
-        sock = client.transport.socket
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        client.set_nodelay(False)
-        assert not sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    client.set_nodelay(True)
-    for kind in ("unix", "memory"):
-        async with joined(kind) as (client, _):
-            client.set_nodelay(True)
 
 
 @once

@@ -644,16 +644,6 @@ async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):
     assert ["end"] == nowhere.told
 
 
-async def test_a_socket_sends_a_file_without_copying_it(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(LARGE[:1000])
-    async with sides("unix") as (left, right):
-        with path.open("rb") as file:
-            assert 900 == left.transport.send_file(file, 100, 5000)
-        read(right)
-        await right.received(LARGE[100:1000])
-
-
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
 async def test_a_socket_that_keeps_the_borders_of_messages_is_refused_and_stays_open(kind):
     ours, theirs = socket.socketpair(type=kind)

@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 import stat
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeVar, Unpack, overload
 from weakref import finalize
 
 from framestream.errors import (
@@ -26,7 +26,7 @@ from framestream.iterate import condition_of
 from framestream.net.process import connect_process
 from framestream.net.sockets import Address, inherited_socket, open_stream, resolve
 from framestream.net.tls import default_client_tls
-from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, check_host, parse_url, takes_url
+from framestream.net.urls import Command, Descriptors, Endpoint, Pipe, Tcp, Unix, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions, writing
 from framestream.transport import can_watch_descriptors
@@ -45,13 +45,10 @@ T = TypeVar("T")
 class ConnectOptions(StreamOptions, total=False):
     """The options of `connect`, for its overloads."""
 
-    tls: ssl.SSLContext | bool | None
+    tls: ssl.SSLContext | Literal[True] | None
     server_hostname: str | None
-    alpn: tuple[str, ...]
     truncation_is_end: bool
-    local_address: tuple[str, int] | None
     timeout: float | None
-    happy_eyeballs_delay: float
     proxy_header: Any
 
 
@@ -67,17 +64,13 @@ async def connect(
     send_framer: Framer[Any] | str | None = ...,
     **options: Unpack[ConnectOptions],
 ) -> IOStream[Any]: ...
-@takes_url
 async def connect(
     url: str,
     *,
-    tls: ssl.SSLContext | bool | None = None,
+    tls: ssl.SSLContext | Literal[True] | None = None,
     server_hostname: str | None = None,
-    alpn: tuple[str, ...] = (),
     truncation_is_end: bool = False,
-    local_address: tuple[str, int] | None = None,
     timeout: float | None = None,
-    happy_eyeballs_delay: float = HAPPY_EYEBALLS_DELAY,
     proxy_header: Any = None,
     framer: ReadCondition[Any] | str | None = None,
     send_framer: Framer[Any] | str | None = None,
@@ -85,7 +78,7 @@ async def connect(
 ) -> IOStream[Any]:
     """Return a stream to the endpoint of a URL.
 
-    All addresses of a host are tried, IPv6 and IPv4 in turn, each a little after the
+    All addresses of a host are tried, IPv6 and IPv4 in turn, each a quarter of a second after the
     one before (RFC 8305). Cancelling leaves nothing open.
 
     Args:
@@ -97,11 +90,8 @@ async def connect(
         tls: a context, see `client_tls`; True for the platform's defaults, which ``tls://`` implies. The
             default context is made once for the process.
         server_hostname: the host name that the certificate must have, if not the URL's host.
-        alpn: protocols to offer during the handshake (RFC 7301), unless the context says so itself.
         truncation_is_end: treat TLS that ends without close_notify as an end, see `IOStream.start_tls`.
-        local_address: host and port to connect from.
         timeout: seconds for everything up to the end of the TLS handshake.
-        happy_eyeballs_delay: seconds an address has before the next one is tried as well.
         proxy_header: a ``framestream_proxy.ProxyHeader`` to send before everything else, TLS included, as
             a load balancer does.
         framer: what the stream reads and writes by default: a condition, name or spec string.
@@ -116,54 +106,36 @@ async def connect(
             `ConnectTimeout` if the time was over.
     """
     endpoint = parse_url(url)
-    context = _context(endpoint, tls, alpn)
+    if tls is True or (tls is None and isinstance(endpoint, Tcp) and endpoint.tls):
+        tls = default_client_tls()
+    elif not isinstance(tls, ssl.SSLContext | None):
+        raise TypeError(f"tls is {tls!r}; it must be a context, or True for the platform's defaults")
     host = getattr(endpoint, "host", None) if server_hostname is None else server_hostname
-    if context is not None:
-        if host:
-            check_host(host, f"server_hostname={host!r}")
-        elif context.check_hostname:
-            what = f"{url} has no host for the certificate to name; pass server_hostname"
-            raise AddressError(what, url=url)
+    if host:
+        host.encode("idna")  # raises ValueError for what cannot be the name of a host
+    elif tls is not None and tls.check_hostname:
+        raise AddressError(f"{url} has no host for the certificate to name; pass server_hostname", url=url)
     check_seconds("timeout", timeout, optional=True)
-    check_seconds("happy_eyeballs_delay", happy_eyeballs_delay)
-    match local_address:
-        case (str(local_host), int()):
-            check_host(local_host, f"local_address={local_address!r}")
-        case _ if local_address is not None:
-            raise TypeError(f"local_address is {local_address!r}; it must be (HOST, PORT)")
     check_options(stream_options)
     receiving, sending = directions(framer, send_framer)
     header = b"" if proxy_header is None else writing(condition_of("proxy")).encode(proxy_header)
     options = {"framer": receiving, "send_framer": sending, **stream_options}
-    attempts = Attempts(url, local_address, happy_eyeballs_delay)
+    attempts = Attempts(url)
     try:
         async with asyncio.timeout(timeout):
             stream = await _open(endpoint, attempts, options)
             if header:
                 stream.write(header)
-            if context is not None:
+            if tls is not None:
                 try:
                     await stream.start_tls(
-                        context, server_hostname=host or None, timeout=None, truncation_is_end=truncation_is_end
+                        tls, server_hostname=host or None, timeout=None, truncation_is_end=truncation_is_end
                     )
                 except (OSError, FramestreamError) as error:
                     raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
             return stream
     except TimeoutError as error:
         raise attempts.failed(seconds=timeout) from error
-
-
-def _context(endpoint: Endpoint, tls: ssl.SSLContext | bool | None, alpn: tuple[str, ...]) -> ssl.SSLContext | None:
-    if not isinstance(tls, ssl.SSLContext | bool | None):
-        raise TypeError(f"tls is {tls!r}; it must be a context, True, False or None")
-    implied = isinstance(endpoint, Tcp) and endpoint.tls
-    if implied and tls is False:
-        raise AddressError(f"{endpoint} asks for TLS, tls=False forbids it", url=str(endpoint))
-    if isinstance(tls, ssl.SSLContext):
-        if alpn:
-            raise TypeError("alpn is given, and so is a context; set it there")
-        return tls
-    return default_client_tls(alpn) if tls or implied else None
 
 
 async def _open(endpoint: Endpoint, attempts: Attempts, options: dict[str, Any]) -> IOStream:
@@ -189,32 +161,27 @@ class Attempts:
         tried: in the order of their start; ``TimeoutError("no answer")`` for those not finished.
     """
 
-    def __init__(self, url: str, local_address: tuple[str, int] | None, delay: float) -> None:
+    def __init__(self, url: str) -> None:
         self.tried: dict[Address, OSError] = {}
         self._url = url
-        self._local_address = local_address
-        self._delay = delay
 
     async def connect(self, endpoint: Tcp | Unix) -> socket.socket:
         """Return a socket connected to a Unix socket, or to the first address of a host that answers."""
         if isinstance(endpoint, Unix):
-            return await self._first_connected([(socket.AF_UNIX, endpoint.address)], {})
+            return await self._first_connected([(socket.AF_UNIX, endpoint.address)])
+        try:
+            found = await resolve(endpoint.host, endpoint.port)
+        except socket.gaierror as error:
+            raise self.failed(f"cannot find the host {endpoint.host!r}: {describe_os_error(error)}") from error
         families: dict[int, list[Address]] = {}
-        for address in await self._resolve(endpoint.host, endpoint.port):
+        for address in found:
             families.setdefault(address[0], []).append(address)
         # The system orders the addresses (RFC 6724); families take turns, so that one without a route costs
         # one delay instead of many.
         turns = itertools.chain.from_iterable(itertools.zip_longest(*families.values()))
-        local = [] if self._local_address is None else await self._resolve(*self._local_address)
-        return await self._first_connected([turn for turn in turns if turn], dict(reversed(local)))
+        return await self._first_connected([turn for turn in turns if turn])
 
-    async def _resolve(self, host: str, port: int) -> list[Address]:
-        try:
-            return await resolve(host, port)
-        except socket.gaierror as error:
-            raise self.failed(f"cannot find the host {host!r}: {describe_os_error(error)}") from error
-
-    async def _first_connected(self, addresses: list[Address], local: dict[int, Any]) -> socket.socket:
+    async def _first_connected(self, addresses: list[Address]) -> socket.socket:
         """Return a socket connected to the first address that answers (Happy Eyeballs, RFC 8305, section 5).
 
         Each address has the delay for itself before the next one is tried as well; when one fails, the next
@@ -228,11 +195,11 @@ class Attempts:
         try:
             while winner is None:
                 if (address := next(waiting, None)) is not None:
-                    tasks.append(asyncio.ensure_future(self._connected(address, local)))
+                    tasks.append(asyncio.ensure_future(self._connected(address)))
                     running.add(tasks[-1])
                 elif not running:
                     raise self.failed()
-                pause = self._delay if len(tasks) < len(addresses) else None
+                pause = HAPPY_EYEBALLS_DELAY if len(tasks) < len(addresses) else None
                 done, running = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 winner = next((sock for task in done if (sock := task.result())), None)
             return winner
@@ -243,17 +210,13 @@ class Attempts:
                 if isinstance(loser, socket.socket) and loser is not winner:
                     loser.close()
 
-    async def _connected(self, address: Address, local: dict[int, Any]) -> socket.socket | None:
+    async def _connected(self, address: Address) -> socket.socket | None:
         self.tried[address] = TimeoutError("no answer")
         family, place = address
         with contextlib.ExitStack() as unless_connected:
             try:
-                if local and family not in local:
-                    raise OSError(errno.EAFNOSUPPORT, "the local address is of another family")
                 sock = unless_connected.enter_context(socket.socket(family, socket.SOCK_STREAM))
                 sock.setblocking(False)
-                if local:
-                    sock.bind(local[family])
                 await asyncio.get_running_loop().sock_connect(sock, place)
             except OSError as error:
                 self.tried[address] = error

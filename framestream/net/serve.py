@@ -20,7 +20,7 @@ from framestream.errors import AddressError, check_count, check_seconds, counted
 from framestream.framer import Framer, ReadCondition
 from framestream.net.connections import Connections, ServerStats, Service, balancers, log, log_line
 from framestream.net.sockets import file_remover, listen
-from framestream.net.urls import Endpoint, Tcp, Unix, parse_url, takes_url
+from framestream.net.urls import Endpoint, Tcp, Unix, parse_url
 from framestream.stream.options import StreamOptions, check_options
 from framestream.stream.stream import IOStream, directions
 from framestream.transport.descriptor import format_address
@@ -76,7 +76,6 @@ async def serve(
     send_framer: Framer[Any] | str,
     **options: Unpack[ServeOptions],
 ) -> Server: ...
-@takes_url
 async def serve(
     handler: Callable[[Any], Any],
     url: str,

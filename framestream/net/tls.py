@@ -63,17 +63,17 @@ def retold(error: OSError, text: str) -> OSError:
     return told
 
 
-def default_client_tls(alpn: Sequence[str]) -> ssl.SSLContext:
+def default_client_tls() -> ssl.SSLContext:
     """Return the default context of `connect`: one for the process.
 
     OpenSSL finds the platform's certificates by the environment, so that is part of the key.
     """
-    return _kept_client_tls(tuple(alpn), os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    return _kept_client_tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
 @functools.lru_cache(maxsize=16)
-def _kept_client_tls(alpn: tuple[str, ...], *_: str | None) -> ssl.SSLContext:
-    return client_tls(alpn=alpn)
+def _kept_client_tls(*_: str | None) -> ssl.SSLContext:
+    return client_tls()
 
 
 def _completed(

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import shlex
 import socket
 import stat
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from framestream.errors import AddressError, describe_os_error
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -91,15 +87,6 @@ class Activated:
 
 Endpoint: TypeAlias = Tcp | Unix | Descriptors | Pipe | Command | Activated
 
-_HOST: Final = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*)"
-# A URL without a scheme of ours: another scheme or none, a host, perhaps a port.
-_MEANT: Final = re.compile(rf"(?:([a-z]+)://)?({_HOST})(?::([0-9]+))?(/.*)?")
-_TLS_SCHEMES: Final = {"https", "wss", "ssl", "mqtts", "rediss", "amqps"}
-_MAX_PORT: Final = 65535
-_MAX_FD: Final = (1 << 31) - 1
-# sizeof sun_path in unix(7); a path is followed by a NUL, a name in the abstract name space begins with one.
-_MAX_UNIX_ADDRESS: Final = 108 if sys.platform == "linux" else 104
-
 
 def parse_url(url: str) -> Endpoint:
     """Return the endpoint of a URL. For a bare path, look what it is: socket, FIFO or device.
@@ -108,42 +95,16 @@ def parse_url(url: str) -> Endpoint:
         AddressError: the URL is malformed; says what is wrong with it and what to write.
     """
     if not isinstance(url, str):
-        raise TypeError(f"url is {url!r}; it must be text{_as_text(url)}")
-    if "\0" in url:
-        raise AddressError(f"a NUL character in {url!r}", url=url)
-    try:
-        os.fsencode(url)
-    except UnicodeEncodeError as error:
-        raise AddressError(f"{url!r} is not text that the system can be given: {error.reason}", url=url) from error
+        raise TypeError(f"url is {url!r}; it must be text, such as 'tcp://HOST:PORT'")
     if url.startswith(("/", "./", "../")):
         return _path_endpoint(url)
     scheme, colon, rest = url.partition(":")
     parse = _SCHEMES.get(scheme)
     if not colon or parse is None:
-        known, hint = ", ".join(_SCHEMES), ""
-        found = _MEANT.fullmatch(url)
-        if found and (found[2] or found[3]) and (found[1] or not found[4]):  # no relative path
-            tcp = "tls" if found[1] in _TLS_SCHEMES else "tcp"
-            hint = f"; did you mean '{tcp}://{found[2]}:{found[3] or 'PORT'}'?"
-        raise AddressError(f"{url!r} begins with none of the schemes {known}{hint}", url=url)
+        meant = re.fullmatch(r"(?:[a-z]+://)?([^/:@]+:[0-9]+)/?", url)
+        hint = f"; did you mean 'tcp://{meant[1]}'?" if meant else ""
+        raise AddressError(f"{url!r} begins with none of the schemes {', '.join(_SCHEMES)}{hint}", url=url)
     return parse(rest, url)
-
-
-def _as_text(url: object) -> str:
-    """Return the text that was meant by an address of another form, as a hint."""
-    match url:
-        case (str(host), int(port), *_):
-            return f": {str(Tcp(host, port))!r}"
-        case int(port):
-            return f": {str(Tcp('', port))!r}"
-        case bytes():
-            return f": {url.decode('utf-8', 'replace')!r}"
-        case os.PathLike():
-            path = os.fsdecode(url)
-            return f": {path if path.startswith(('/', './', '../')) else f'./{path}'!r}"
-        case socket.socket():
-            return "; IOStream(sock) makes a stream of a connected socket, and 'fd:N' names a listening one"
-    return ""
 
 
 def _path_endpoint(path: str) -> Endpoint:
@@ -152,69 +113,41 @@ def _path_endpoint(path: str) -> Endpoint:
     except OSError as error:
         raise AddressError(f"{path}: {describe_os_error(error)}", url=path) from error
     if stat.S_ISSOCK(mode):
-        return _unix_at(path, path)
+        return _unix(path, path)
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         return Pipe(path)
     raise AddressError(f"{path} is not a socket, FIFO or device", url=path)
 
 
-def _tcp(rest: str, url: str) -> Tcp:
+def _tcp(_: str, url: str) -> Tcp:
     scheme = url.partition(":")[0]
-    form = f"write {scheme}://HOST:PORT"
-    if not rest.startswith("//"):
-        raise AddressError(f"no // in {url!r}; {form}", url=url)
-    host, colon, port = rest[2:].removesuffix("/").rpartition(":")
-    if not colon or port.endswith("]"):
-        raise AddressError(f"no port in {url!r}; {form}", url=url)
-    if "@" in host:
-        raise AddressError(f"a user in {url!r}, which is never used; {form}", url=url)
-    in_brackets = host.startswith("[") and host.endswith("]")
-    if in_brackets:
-        host = host[1:-1]
-    if in_brackets is not (":" in host):
-        what = f"no IPv6 address in the brackets of {url!r}"
-        if not in_brackets:
-            what = f"the IPv6 address in {url!r} needs brackets"
-        raise AddressError(f"{what}; write {scheme}://[::1]:PORT", url=url)
-    check_host(host, repr(url), url)
-    if not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
-        raise AddressError(f"port {port!r} in {url!r} is not a number from 0 to {_MAX_PORT}", url=url)
-    return Tcp(host, int(port), tls=scheme == "tls")
-
-
-def check_host(host: str, place: str, url: str = "") -> None:
-    """Raise `AddressError` for text that cannot be a host name: the resolver would not even be asked."""
+    form = f"write {scheme}://HOST:PORT, an IPv6 address in brackets"
     try:
-        host.encode("idna")
-    except UnicodeError as error:
-        rule = "each part of one has 1 to 63 letters, digits or hyphens"
-        raise AddressError(f"{host!r} in {place} is not a host name; {rule}", url=url) from error
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # what cannot be a host name, the resolver would not even be asked for
+    except ValueError as error:
+        raise AddressError(f"{url!r}: {describe_os_error(error)}; {form}", url=url) from error
+    if port is None or parts.path.strip("/") or parts.username is not None or parts.query or parts.fragment:
+        what = "no port" if port is None else "more than a host and a port"
+        raise AddressError(f"{url!r}: {what}; {form}", url=url)
+    return Tcp(host, port, tls=scheme == "tls")
 
 
 def _unix(rest: str, url: str) -> Unix:
     path = rest.removeprefix("//")
     if path in ("", "@"):
         raise AddressError(f"no path in {url!r}; write unix:/PATH or unix:@NAME", url=url)
-    return _unix_at(path, url)
-
-
-def _unix_at(path: str, url: str) -> Unix:
     if not hasattr(socket, "AF_UNIX"):
         raise AddressError(f"{url!r} asks for a Unix socket, and this system has none", url=url)
-    what, limit = "the path", _MAX_UNIX_ADDRESS - 1
-    if path.startswith("@"):
-        what, limit = "the name, with its @,", _MAX_UNIX_ADDRESS
-    if (size := len(os.fsencode(path))) > limit:
-        raise AddressError(f"{what} in {url!r} has {size} bytes; a Unix socket's has {limit} at most", url=url)
     return Unix(path)
 
 
 def _descriptors(rest: str, url: str) -> Descriptors:
-    found = re.fullmatch(r"([0-9]{1,10})(?:,([0-9]{1,10}))?", rest)
-    read, write = (int(number or found[1]) for number in found.groups()) if found else (_MAX_FD + 1, 0)
-    if max(read, write) > _MAX_FD:
+    found = re.fullmatch("([0-9]{1,9})(?:,([0-9]{1,9}))?", rest)
+    if found is None:
         raise AddressError(f"{url!r} names no descriptor; write fd:N or fd:READ,WRITE", url=url)
-    return Descriptors(read, write)
+    return Descriptors(int(found[1]), int(found[2] or found[1]))
 
 
 def _pipe(rest: str, url: str) -> Pipe:
@@ -243,42 +176,3 @@ _SCHEMES: Final[dict[str, Callable[[str, str], Endpoint]]] = {
     "exec": _command,
     "systemd": lambda name, _: Activated(name),
 }
-
-
-# Calls that were meant for another library ------------------------------------------------------
-
-
-def takes_url(function: F) -> F:
-    """Let a function that takes a URL say what to write where another library's call was meant.
-
-    Others take a host and a port, and Python would only say that there are too many arguments.
-    """
-    before = list(inspect.signature(function).parameters).index("url")
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        try:
-            return function(*arguments, **options)  # a coroutine function looks at its arguments now, and runs later
-        except TypeError as error:
-            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-                raise  # from inside the function
-            raise TypeError(f"{error}{_meant(*arguments[before:], **options)}") from None
-
-    async def call_and_wait(*arguments: Any, **options: Any) -> Any:
-        return await call(*arguments, **options)
-
-    return cast("F", wraps(function)(call_and_wait if inspect.iscoroutinefunction(function) else call))
-
-
-def _meant(
-    first: object = None, second: object = None, *_: object, host: object = None, port: object = None, **options: object
-) -> str:
-    if isinstance(first, tuple):
-        first, second = (*first, None, None)[:2]
-    host, port = host or first or "", port or second
-    if isinstance(host, str) and str(port).isdecimal():
-        return f"; the URL has both host and port: {str(Tcp(host, int(str(port))))!r}"
-    if "path" in options:
-        return f"; the URL of a Unix socket is {str(Unix(str(options['path'])))!r}"
-    if isinstance(options.get("sock"), socket.socket):
-        return _as_text(options["sock"])
-    return "" if second is None else "; pass a framer by name: framer=..."

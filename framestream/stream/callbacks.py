@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from framestream._events import events
 from framestream.decoder import END, FRAME_END, NEED_DATA
-from framestream.errors import FramestreamError, IncompleteFrame, Respite, StreamClosed, check_function, counted
-from framestream.stream.reads import REST, PendingRead
+from framestream.errors import FramestreamError, IncompleteFrame, Respite, StreamClosed, check_function
+from framestream.stream.reads import PendingRead
 
 if TYPE_CHECKING:
     import asyncio
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from framestream.stream.timeouts import ReadTimeouts
 
 T = TypeVar("T")
-
-# Bytes that a peer may still send after the end, before it notices; they are discarded.
-_MOST_TO_DISCARD: Final = 1 << 24
 
 
 def in_context(callback: Callable[..., T]) -> Callable[..., T]:
@@ -40,16 +37,16 @@ class Callbacks:
     Attributes:
         pending: callbacks still to run.
         on_close: called after them when the stream is closed, or None.
-        skipped: frames skipped for callback reads, because they cannot be decoded or are too large.
+        has_skipped: True once a callback read has skipped a frame that cannot be decoded or is too large.
     """
 
-    __slots__ = ("_stream", "_waiters", "on_close", "pending", "skipped")
+    __slots__ = ("_stream", "_waiters", "has_skipped", "on_close", "pending")
 
     def __init__(self, stream: IOStream) -> None:
         self._stream = stream
         self._waiters: list[asyncio.Future[None]] | None = None  # most users set a callback instead
         self.pending = 0
-        self.skipped = 0
+        self.has_skipped = False
         self.on_close: Callable[[], object] | None = None
 
     def soon(self, callback: Callable[..., object], *args: Any) -> None:
@@ -86,9 +83,6 @@ class Callbacks:
 
     def close(self) -> None:
         """Run the close callback, if no other has still to run, and wake the tasks that wait for the end."""
-        if self.skipped > 1:
-            more, self.skipped = counted(self.skipped - 1, "more frame"), 1
-            self._stream.log_problem("frames", FramestreamError(f"skipped {more}"))
         for waiter in self._waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
@@ -113,12 +107,17 @@ class Callbacks:
 class CallbackRead(PendingRead):
     """One pending read that ends in a callback, for code without coroutines.
 
-    The future gets the error, if there is one. Without a future, an error that costs only one
-    frame is logged, and the read continues with the next frame; any other error closes the stream. A
-    subclass may end differently, by `deliver` and `end_with`.
+    An error that costs only one frame is logged, and the read continues with the next frame; any other
+    error closes the stream. A subclass may end differently, by `deliver` and `end_with`.
+
+    Attributes:
+        callback: called with the frame.
+        has_caller: True in a subclass whose `end_with` passes errors on: then each error ends the read.
     """
 
-    __slots__ = ("callback", "future")
+    __slots__ = ("callback",)
+
+    has_caller = False
 
     def __init__(
         self,
@@ -126,11 +125,9 @@ class CallbackRead(PendingRead):
         condition: ReadCondition[Any],
         ask: Callable[[ReadCondition[Any]], Any] | None,
         callback: Callable[[Any], object],
-        future: asyncio.Future[Any] | None = None,
     ) -> None:
         super().__init__(stream, condition, ask)
         self.callback = callback
-        self.future = future
 
     def start(self, timeouts: ReadTimeouts | None = None) -> None:
         """Begin to read; buffered bytes are read at once."""
@@ -165,10 +162,10 @@ class CallbackRead(PendingRead):
     def go_on_after(self, error: BaseException) -> None:
         """End the read, unless the error costs only its own frame."""
         stream = self.stream
-        if isinstance(error, Respite) or (self.future is None and stream.skips(error)):
+        if isinstance(error, Respite) or (not self.has_caller and stream.skips(error)):
             self.poll_soon()  # a flood of bad frames must leave other tasks a turn
         else:
-            self.fail(stream.explain(error, keep=self.future is None))
+            self.fail(stream.explain(error, keep=not self.has_caller))
 
     def poll_soon(self) -> None:
         """Ask the decoder in the next pass of the loop, after the callbacks already scheduled."""
@@ -188,19 +185,15 @@ class CallbackRead(PendingRead):
         self.stream.callbacks.soon(self.callback, frame)
 
     def end_with(self, error: BaseException) -> None:
-        """End the read with an error; without a future, the close callback reports the end of the stream."""
-        if self.future is None:
-            if not isinstance(error, StreamClosed | IncompleteFrame):
-                self.stream.close(error)
-        elif not self.future.done():
-            self.future.set_exception(error)
+        """End the read with an error; the close callback reports the end of the stream."""
+        if not isinstance(error, StreamClosed | IncompleteFrame):
+            self.stream.close(error)
 
 
 class StreamingRead(CallbackRead):
     """One pending read whose payload goes to a callback as it becomes final.
 
-    It receives no more before the callback has run on what was received. The read ends in `callback`, or
-    in a future if there is none.
+    It receives no more before the callback has run on what was received.
     """
 
     __slots__ = ("_part_callback",)
@@ -210,13 +203,10 @@ class StreamingRead(CallbackRead):
         stream: IOStream,
         condition: ReadCondition[Any],
         part_callback: Callable[[bytes], object],
-        callback: Callable[[bytes], object] | None,
+        callback: Callable[[bytes], object],
     ) -> None:
-        super().__init__(stream, condition, stream.receiver.decoder.next_part, callback or self._settle)
+        super().__init__(stream, condition, stream.receiver.decoder.next_part, callback)
         self._part_callback = part_callback
-        if callback is None:
-            self.future = stream.loop.create_future()
-            self.future.add_done_callback(self._stop_if_cancelled)
 
     def next_answer(self) -> Any:
         """Pass on the parts that have arrived."""
@@ -238,17 +228,6 @@ class StreamingRead(CallbackRead):
         self.stream.receiver.decoder.skip_frame()
         super().fail(error)
 
-    def _settle(self, frame: bytes) -> None:
-        if self.future is not None and not self.future.done():
-            self.future.set_result(frame)
-
-    def _stop_if_cancelled(self, future: asyncio.Future[bytes]) -> None:
-        # The rest of the frame is skipped.
-        receiver = self.stream.receiver
-        if future.cancelled() and receiver.reader is self:
-            receiver.release()
-            receiver.decoder.skip_frame()
-
 
 class FrameHandler(CallbackRead):
     """Call a function with every frame, directly from the loop's wake-up: without a task switch.
@@ -263,7 +242,7 @@ class FrameHandler(CallbackRead):
         super().__init__(stream, condition, None, callback)
         self._context = copy_context()
         self._paused = False
-        self._due = False  # a later pass delivers: the next one, or the one in which there is room
+        self._due = False  # the next pass delivers
 
     def start(self, timeouts: ReadTimeouts | None = None) -> None:
         """Take over the stream's reading, from the next pass of the loop on."""
@@ -297,14 +276,11 @@ class FrameHandler(CallbackRead):
         else:
             self.poll_soon()
 
-    def poll_soon(self) -> None:
+    def poll_soon(self, _: object = None) -> None:
         """Deliver frames in the next pass of the loop."""
         if not self._due:
             self._due = True
-            self._deliver_soon()
-
-    def _deliver_soon(self) -> None:
-        self.stream.loop.call_soon(self._deliver_due, context=self._context)
+            self.stream.loop.call_soon(self._deliver_due, context=self._context)
 
     def _deliver_due(self) -> None:
         self._due = False
@@ -319,8 +295,7 @@ class FrameHandler(CallbackRead):
         try:
             while receiver.reader is self and not self._paused:
                 if sender.size > sender.high_water:
-                    self._due = True
-                    sender.call_when_room(self._deliver_soon)
+                    sender.when_room(self.poll_soon)
                     return
                 try:
                     # Frames cut ahead are handed out without another call ("lines" in benchmarks/).
@@ -343,25 +318,3 @@ class FrameHandler(CallbackRead):
             raise
         finally:
             callbacks.ran()
-
-
-class Lingering(CallbackRead):
-    """Discard what the peer still sends; the future is done when that ends, or is too much."""
-
-    __slots__ = ("_room",)
-
-    ends_by_drain = False
-
-    def __init__(self, stream: IOStream) -> None:
-        super().__init__(stream, REST, self._discard, self.end_with, stream.loop.create_future())
-        self._room = _MOST_TO_DISCARD
-
-    def _discard(self, _: object) -> Any:
-        receiver = self.stream.receiver
-        self._room -= len(receiver.decoder.take_leftover())
-        return NEED_DATA if self._room > 0 and receiver.end is None else END
-
-    def end_with(self, error: BaseException) -> None:
-        """End: nothing more will arrive, or is waited for."""
-        if self.future is not None and not self.future.done():
-            self.future.set_result(None)

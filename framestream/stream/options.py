@@ -87,10 +87,6 @@ _OPTIONS: Final[Mapping[str, Option]] = {
 # What options are called here that asyncio, Tornado and the socket module call so.
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "limit": "max_frame_size",
-    "local_addr": "local_address",
-    "source_address": "local_address",
-    "source_ip": "local_address",
-    "source_port": "local_address",
     "ssl": "tls",
     "ssl_context": "tls",
     "ssl_handshake_timeout": "timeout (of connect) or handshake_timeout (of serve)",

@@ -270,11 +270,12 @@ class AwaitedRead(PendingRead):
 class AwaitedBytes(AwaitedRead):
     """Wait until `size` bytes have arrived, or the stream has ended. Consumes nothing."""
 
-    __slots__ = ("_size",)
+    __slots__ = ("_size", "ends_by_drain")
 
-    def __init__(self, stream: IOStream, size: int) -> None:
+    def __init__(self, stream: IOStream, size: int, *, ends_by_drain: bool = True) -> None:
         super().__init__(stream, REST)
         self._size = size
+        self.ends_by_drain = ends_by_drain
 
     def missing(self, decoder: FrameDecoder) -> int:
         """Return how many of the bytes are missing."""
@@ -339,14 +340,14 @@ class FrameBody(PendingRead, AsyncIterator[bytes]):
     Until its last part, no other read may begin in its block: between the parts it is itself the read under way.
     """
 
-    __slots__ = ("_done", "_timer")
+    __slots__ = ("_done", "_timeouts")
 
     busy = IN_PARTS
 
-    def __init__(self, stream: IOStream, condition: ReadCondition[Any]) -> None:
+    def __init__(self, stream: IOStream, condition: ReadCondition[Any], timeouts: ReadTimeouts | None = None) -> None:
         super().__init__(stream, condition, stream.receiver.decoder.next_part)
         self._done = False
-        self._timer: ReadTimer | None = None
+        self._timeouts: ReadTimeouts | ReadTimer | None = timeouts or stream.timeouts
 
     async def __aenter__(self) -> Self:
         self.stream.receiver.claim(self, None)
@@ -376,10 +377,10 @@ class FrameBody(PendingRead, AsyncIterator[bytes]):
         claimed = receiver.reader is self
         if claimed:
             receiver.release()
-        if stream.timeouts is not None and self._timer is None:
-            self._timer = stream.timeouts.begin(stream.loop, receiver.decoder)  # one for the whole frame
+        if self._timeouts is not None:
+            self._timeouts = self._timeouts.begin(stream.loop, receiver.decoder)  # one timer for the whole frame
         try:
-            part = await next_answer(stream, self.condition, self.ask, self._timer)
+            part = await next_answer(stream, self.condition, self.ask, self._timeouts)
             self._done = part is FRAME_END
         finally:
             if claimed and not self._done:

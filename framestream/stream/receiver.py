@@ -158,14 +158,13 @@ class Receiver:
         max_buffer_size: the most to buffer for one read, in bytes.
         draining: the stream counts as ended as soon as no bytes are left and no frame has begun.
         pushes: how often bytes were pushed.
-        waits: how often a read had to wait for the loop.
     """
 
     # fmt: off
     __slots__ = (
         "_chunk_size", "_in_bulk", "_in_place", "_inline", "_kept", "_missing", "_read_ahead", "_room",
         "_stream", "_timer", "_turn", "decoder", "draining", "end", "kept_read", "max_buffer_size", "pushes",
-        "reader", "state", "transport", "waiting", "waits",
+        "reader", "state", "transport", "waiting",
     )
     # fmt: on
 
@@ -181,7 +180,6 @@ class Receiver:
         self.waiting = False
         self.draining = False
         self.pushes = 0
-        self.waits = 0
         self._stream = stream
         self._chunk_size = min(settings["read_chunk_size"], KeptBuffer.SIZE)
         self.max_buffer_size: int = settings["max_buffer_size"]
@@ -341,7 +339,6 @@ class Receiver:
         self._turn = TURN
         if self._in_bulk:
             decoder.begin_turn()
-        self.waits += 1
         self.waiting = True
         if self._timer is not None:
             self._timer.wait(read)

@@ -9,29 +9,32 @@ READY    nothing was sent in this pass of the loop  is sent at once; SPENT
 SPENT    this pass has had its direct send          is queued, and leaves with all others of this pass at
                                                     its end (READY again), or at once above 64 KiB
 BLOCKED  the transport takes nothing                is queued, and leaves when it takes data again
-HELD     a file or a TLS handshake has the          is queued until it is given back
-         transport
-CLOSED   nothing leaves any more: the stream is      is refused
+CLOSED   nothing leaves any more: the stream is     is refused
          closed, or the peer takes no more
 =======  =========================================  =====================================================
+
+While TLS begins, the queue has a barrier: what is written after it leaves when the handshake is done.
 
 Positions count the bytes ever written: a writer that waits for its bytes waits for a position.
 """
 
 from __future__ import annotations
 
-import asyncio
 from array import array
+from asyncio import CancelledError
+from bisect import insort
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum
 from functools import partial
-from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from framestream.errors import BufferFull, StreamBusy, StreamClosed, StreamTimeout, counted
+from framestream.errors import BufferFull, StreamClosed, StreamTimeout, counted
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Generator, Mapping
 
     from framestream.stream.receiver import Receiver
@@ -39,19 +42,18 @@ if TYPE_CHECKING:
     from framestream.transport.base import Buffer
 
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
+Tell: TypeAlias = "Callable[[StreamClosed | None], object]"
 
 # Bytes queued in one pass of the loop are sent at its end, or at once when they exceed this.
 _MOST_TO_COALESCE: Final = 1 << 16
 # The most to offer in one call. A kernel rarely takes more, and with TLS each byte offered is encrypted.
 _MOST_TO_OFFER: Final = 1 << 20
 _MOST_BUFFERS: Final = 512
-# The most of a file in one call.
-_MOST_OF_FILE: Final = 1 << 18
 # How often one wake-up sends before other tasks get a turn.
 _SENDS_IN_A_ROW: Final = 16
 _NEVER: Final = 1 << 62
-_FEW_WAITERS: Final = 64
 _ONE: Final = (bytes, bytearray, memoryview, array, str)
+_position: Final = itemgetter(0)
 
 
 class State(Enum):
@@ -60,19 +62,10 @@ class State(Enum):
     READY = "nothing was sent in this pass of the loop"
     SPENT = "this pass has had its direct send"
     BLOCKED = "the transport takes nothing"
-    HELD = "a file or a TLS handshake has the transport"
     CLOSED = "nothing leaves any more"
 
 
-READY, SPENT, BLOCKED, HELD, CLOSED = State  # as names of the module: Python code looks a member up in its class
-
-
-class Waiter(Protocol):
-    """Callback interface: told when the bytes up to a position have been sent."""
-
-    def done(self) -> bool: ...
-    def set_result(self, result: None, /) -> None: ...
-    def set_exception(self, error: BaseException, /) -> None: ...
+READY, SPENT, BLOCKED, CLOSED = State  # as names of the module: Python code looks a member up in its class
 
 
 class Sender:
@@ -82,17 +75,14 @@ class Sender:
         state: the state of the transport.
         size: queued bytes.
         written: bytes ever written.
-        passed: bytes of files; they are not `written`, so that no position counts them.
-        most: the most bytes ever queued.
         high_water, low_water: `room` makes the writer wait above the first until it is below the second.
         error: the reason why the transport takes no more; the receiving half may continue without it.
     """
 
     # fmt: off
     __slots__ = (
-        "_at_end_of_pass", "_eof_due", "_free", "_max_size", "_most_waiters", "_queue", "_receiver",
-        "_refusal", "_seen_pushes", "_stream", "_timeout", "_timer", "_waited", "_waiters", "error",
-        "high_water", "low_water", "most", "passed", "size", "state", "written",
+        "_at_end_of_pass", "_barrier", "_eof_due", "_max_size", "_queue", "_receiver", "_refusal", "_seen_pushes",
+        "_stream", "_timeout", "_timer", "_waiters", "error", "high_water", "low_water", "size", "state", "written",
     )
     # fmt: on
 
@@ -100,8 +90,6 @@ class Sender:
         self.state: State = READY
         self.size = 0
         self.written = 0
-        self.passed = 0
-        self.most = 0
         self.high_water: int = settings["write_high_water"]
         self.low_water: int = min(settings["write_low_water"], self.high_water)
         self.error: BaseException | None = None
@@ -113,12 +101,10 @@ class Sender:
         self._timeout: float | None = settings["write_timeout"]
         self._timer: asyncio.TimerHandle | None = None
         self._queue: deque[Buffer] | None = None  # an idle connection does not pay for a deque
+        self._barrier: int | None = None  # the position up to which bytes may leave
         self._at_end_of_pass: asyncio.Handle | None = None
         self._eof_due: bool | None = None  # whether the end has still to be sent; None: it was not asked for
-        self._free: asyncio.Future[None] | None = None  # the holder of the transport waits for it
-        self._waiters: list[tuple[int, int, Waiter]] | None = None  # a heap: the nearest position comes first
-        self._waited = 0
-        self._most_waiters = _FEW_WAITERS
+        self._waiters: list[tuple[int, Tell]] | None = None  # the nearest position comes first
 
     @property
     def sent(self) -> int:
@@ -127,8 +113,8 @@ class Sender:
 
     @property
     def pending(self) -> bool:
-        """True if anything has still to leave: bytes, a file, or the end of the stream."""
-        return bool(self.size or self._eof_due) or self.state is HELD
+        """True if anything has still to leave: bytes, or the end of the stream."""
+        return bool(self.size or self._eof_due)
 
     # Writing
 
@@ -144,18 +130,17 @@ class Sender:
         size = len(data) if isinstance(data, bytes) else sum(map(len, data))
         if self._max_size is not None and self.size + size > self._max_size:
             raise BufferFull("write buffer is full", size=self.size + size, limit=self._max_size)
-        state = self.state
-        if self.size or not 0 < size <= _MOST_TO_OFFER or state is BLOCKED or state is HELD:
+        if self.size or not 0 < size <= _MOST_TO_OFFER or self._barrier is not None:
             may_send = False
-        elif self._receiver.pushes != self._seen_pushes:
-            # A push since the last direct send shows a new pass; without one the loop must tell, which costs
-            # a request and its answer an extra pass.
-            self._seen_pushes = self._receiver.pushes
-            self.state = SPENT
-            may_send = True
         else:
-            may_send = state is READY
-            self._call_at_end_of_pass()
+            if self._receiver.pushes != self._seen_pushes:
+                # A push since the last direct send shows a new pass; without one the loop must tell, which costs
+                # a request and its answer an extra pass.
+                self._seen_pushes = self._receiver.pushes
+                may_send = True
+            else:
+                may_send = self.state is READY
+                self._call_at_end_of_pass()
             self.state = SPENT
         if not may_send:
             if size:
@@ -179,7 +164,7 @@ class Sender:
         self._send()
         return False
 
-    def _append(self, data: bytes | Sequence[Buffer], size: int) -> None:
+    def _append(self, data: bytes | list[Buffer], size: int) -> None:
         if self._queue is None:
             self._queue = deque()
         if isinstance(data, bytes):
@@ -188,7 +173,6 @@ class Sender:
             self._queue.extend(data)
         self.written += size
         self.size += size
-        self.most = max(self.most, self.size)
 
     def _send_soon(self) -> None:
         if self.state is READY or self.state is SPENT:
@@ -209,31 +193,37 @@ class Sender:
             if self.size:
                 self._send()
 
+    @property
+    def _ready(self) -> int:
+        """Queued bytes before the barrier."""
+        return self.size if self._barrier is None else self._barrier - self.sent
+
     def _send(self) -> None:
         """Send what the transport takes; if bytes stay, watch for it to take more."""
+        ends = self._eof_due and self._barrier is None
         try:
             for _ in range(_SENDS_IN_A_ROW):
-                if not self.size or not self._offer(_MOST_TO_OFFER):
+                if not self._ready or not self._offer():
                     break
-            if self._eof_due and not self.size:
+            if ends and not self.size:
                 self._watch(False)  # a pipe closes its descriptor, and a closed one must not be watched
                 self._receiver.transport.shutdown()
-                self._eof_due = False
+                ends = self._eof_due = False
         except (BlockingIOError, InterruptedError):
             pass
         except Exception as error:  # noqa: BLE001 - it closes the stream, and the waiters raise it
             self._stream.on_write_error(error)
             return
-        self._watch(bool(self.size or self._eof_due))
+        self._watch(bool(self._ready or ends))
         self._wake()
 
-    def _offer(self, most: int) -> bool:
+    def _offer(self) -> bool:
         # The bytes offered always begin with the first not taken, so the same are offered again after a
         # short or blocked send, as transports demand. Returns True if all that was offered was taken.
         queue = self._queue
         assert queue
         offered: list[Buffer] = []
-        room = most
+        room = min(self._ready, _MOST_TO_OFFER)
         for chunk in queue:
             offered.append(memoryview(chunk)[:room] if len(chunk) > room else chunk)
             room -= len(chunk)
@@ -270,117 +260,18 @@ class Sender:
 
     def resume_writing(self) -> None:
         """Send more: the transport takes data again."""
-        if self.state is HELD:
-            self._set_free()
-        elif self.state is BLOCKED:
+        if self.state is BLOCKED:
             self._send()
 
-    # The transport held by a file or a handshake
-
     def hold(self) -> None:
-        """Queue writes until `let_go`: the transport has another use."""
-        self.check_not_held()
-        self._watch(False)
-        self.state = HELD
+        """Let what is queued leave, and nothing written from now on before `let_go`."""
+        self._barrier = self.written
 
     def let_go(self) -> None:
-        """Send what was queued meanwhile, unless the stream is closed by now."""
-        if self.state is HELD:
-            self.state = READY
-            if self.pending or self._waiters:
-                self._send()
-
-    def check_not_held(self) -> None:
-        """Raise `StreamBusy` while a file is sent or TLS begins: they hold the transport."""
-        if self.state is HELD:
-            raise StreamBusy("a file is being sent, or TLS is being started; await that first")
-
-    async def send_queue(self) -> None:
-        """Send, between `hold` and `let_go`, what is queued, and nothing written after it.
-
-        Raises:
-            StreamClosed: it never will leave.
-        """
-        position, before = self.written, self._waited
-        await self._send_up_to(position)
-        # Writers that have begun to wait since then wait for the file, too.
-        while self._waiters and self._waiters[0][:2] <= (position, before):
-            self._wake_first()
-
-    async def _send_up_to(self, position: int) -> None:
-        while self.sent < position:
-            await self._retried(lambda: self._offer(min(position - self.sent, _MOST_TO_OFFER)))
-
-    async def _retried(self, send: Callable[[], int], fatal: type[Exception] = Exception) -> int:
-        """Call `send`, between `hold` and `let_go`, as soon as the transport takes data."""
-        while self.state is not CLOSED:
-            try:
-                return send()
-            except (BlockingIOError, InterruptedError):
-                await self._until_free()
-            except NotImplementedError:
-                raise
-            except fatal as error:
-                self._stream.on_write_error(error)
-                raise self._lost() from error
-        raise self._lost()
-
-    async def _until_free(self) -> None:
-        self._free = self._stream.loop.create_future()
-        self._receiver.transport.watch_writing(True)
-        self._start_timer()
-        try:
-            await self._free
-        finally:
-            self._free = None
-            self._stop_timer()
-            if self.state is HELD:
-                self._receiver.transport.watch_writing(False)
-
-    def _set_free(self) -> None:
-        if self._free is not None and not self._free.done():
-            self._free.set_result(None)
-
-    async def send_file(self, file: BinaryIO, offset: int, count: int | None) -> int:
-        """Send `count` bytes of a file, or all of it from `offset` on; return how many were sent.
-
-        The system sends it from the page cache if it can, else it is sent piece by piece.
-        """
-        self.check_can_write()
-        at, end = offset, _NEVER if count is None else offset + count
-        # From here on no other write may leave before the file.
-        self.hold()
-        try:
-            await self.send_queue()
-            send = self._receiver.transport.send_file
-            while at < end:
-                part = partial(send, file, at, min(_MOST_OF_FILE, end - at))
-                try:
-                    # Any other error is one of the file, and no fault of the stream.
-                    sent = await self._retried(part, fatal=OSError)
-                    self.passed += sent
-                except NotImplementedError:  # the system cannot
-                    file.seek(at)
-                    sent = await self._send_first(memoryview(file.read(min(_MOST_OF_FILE, end - at))))
-                if not sent:
-                    break
-                at += sent
-                await asyncio.sleep(0)  # a peer that takes everything at once leaves other tasks a turn
-        finally:
-            self.let_go()
-        return at - offset
-
-    async def _send_first(self, piece: memoryview) -> int:
-        """Send, between `hold` and `let_go`, these bytes before everything that is queued; return how many."""
-        position = self.sent
-        if self._queue is None:
-            self._queue = deque()
-        if piece:
-            self._queue.appendleft(piece)
-        self.size += len(piece)
-        self.passed += len(piece)
-        await self._send_up_to(position)
-        return len(piece)
+        """Send what was written since `hold`, unless the stream is closed by now."""
+        self._barrier = None
+        if self.state is not CLOSED:
+            self._send()
 
     # Waiting
 
@@ -396,62 +287,55 @@ class Sender:
             return Flush(self, _NEVER)
         return DONE if self.size <= self.high_water else Flush(self, self.written - self.low_water)
 
-    def call_when_room(self, callback: Callable[[], object]) -> None:
-        """Call a function when no more than `low_water` bytes are left to send, or none ever will be."""
-        self._add_waiter(self.written - self.low_water, _Call(callback, callback))
+    def when_room(self, tell: Tell) -> None:
+        """Call a function when no more than `low_water` bytes are left to send, or with an error if they stay."""
+        self._add_waiter(self.written - self.low_water, tell)
 
-    def call_when_sent(self, callback: Callable[[], object]) -> None:
-        """Call a function when everything written so far has left, at once if it has."""
-        self.settle_when_sent(_Call(callback))
-
-    def settle_when_sent(self, waiter: Waiter) -> None:
-        """Tell `waiter` when everything written so far has left, or that it never will."""
+    def when_sent(self, tell: Tell) -> None:
+        """Call a function when, or if, everything written so far has left; with an error if it never will."""
         if self.state is CLOSED:
-            waiter.set_exception(self._lost())
+            tell(self._lost())
         elif self.pending:
-            self._add_waiter(self.written, waiter)
+            self._add_waiter(self.written, tell)
         else:
-            waiter.set_result(None)
+            tell(None)
 
-    def flushed(self, position: int) -> Awaitable[None]:
-        """Return what is done when the bytes up to `position` have left.
+    async def wait_until_sent(self, position: int) -> None:
+        """Wait until the bytes up to `position` have left.
 
         Raises:
             StreamClosed: they never will.
         """
-        if not self._is_out(position) and self.state in (READY, SPENT) and self._refusal is None:
+        if not self._is_out(position) and self.state is not BLOCKED and self._refusal is None:
             self._send()
         if self._is_out(position):
-            return DONE
+            return
         if not self.pending:
             raise self._lost()
         waiter: asyncio.Future[None] = self._stream.loop.create_future()
-        self._add_waiter(position, waiter)
-        return waiter
+        entry = self._add_waiter(position, partial(_settle, waiter))
+        try:
+            await waiter
+        except CancelledError:
+            # With a peer that takes nothing, cancelled waits must not pile up.
+            with suppress(ValueError):
+                (self._waiters or []).remove(entry)
+            raise
 
-    def _add_waiter(self, position: int, waiter: Waiter) -> None:
+    def _add_waiter(self, position: int, tell: Tell) -> tuple[int, Tell]:
         if self._waiters is None:
             self._waiters = []
-        elif len(self._waiters) >= self._most_waiters:
-            # Remove cancelled waiters: with a peer that takes nothing they must not pile up.
-            self._waiters = [entry for entry in self._waiters if not entry[2].done()]
-            heapify(self._waiters)
-            self._most_waiters = max(_FEW_WAITERS, 2 * len(self._waiters))
-        self._waited += 1
-        heappush(self._waiters, (position, self._waited, waiter))
+        entry = position, tell
+        insort(self._waiters, entry, key=_position)
+        return entry
 
     def _is_out(self, position: int) -> bool:
-        return self.sent >= position and not self._eof_due and self.state is not HELD
+        return self.sent >= position and not self._eof_due
 
     def _wake(self) -> None:
         while self._waiters and self._is_out(self._waiters[0][0]):
-            self._wake_first()
-
-    def _wake_first(self) -> None:
-        assert self._waiters is not None
-        _, _, waiter = heappop(self._waiters)
-        if not waiter.done():
-            waiter.set_result(None)
+            _, tell = self._waiters.pop(0)
+            tell(None)
 
     # The end
 
@@ -464,15 +348,15 @@ class Sender:
         if self._eof_due is None:
             self.refuse("this half of the stream is ended: nothing can be written after its end")
             self._eof_due = True
-            if self.state in (READY, SPENT):
+            if self.state is not BLOCKED:
                 self._send()
 
     def send_rest_of_pass(self) -> None:
         """Send now the bytes that only wait for the end of this pass; keep those not taken."""
         if self.state is SPENT:
             try:
-                while self.size:
-                    self._offer(_MOST_TO_OFFER)
+                while self._ready:
+                    self._offer()
             except Exception:  # noqa: BLE001, S110 - the stream is being closed: the waiters are told next
                 pass
 
@@ -483,16 +367,12 @@ class Sender:
 
     def close(self) -> None:
         """Discard the queue, and tell the waiters."""
-        if self._waiters:
-            self._wake()
+        self._wake()
         if self.state is BLOCKED:
             self._watch(False)
-        elif self.state is HELD and self._free is not None:
-            self._receiver.transport.watch_writing(False)
         self.state = CLOSED
         self.refuse("stream is closed")
         self._eof_due = False
-        self._set_free()
         if self._at_end_of_pass is not None:
             self._at_end_of_pass.cancel()
             self._at_end_of_pass = None
@@ -503,9 +383,8 @@ class Sender:
         self.written -= self.size
         self.size = 0
         waiters, self._waiters = self._waiters, None
-        for _, _, waiter in sorted(waiters or ()):
-            if not waiter.done():
-                waiter.set_exception(self._lost())
+        for _, tell in waiters or ():
+            tell(self._lost())
 
     def check_can_write(self) -> None:
         """Raise `StreamClosed` if nothing more can be written."""
@@ -531,11 +410,18 @@ class Sender:
     def _on_timeout(self, sent: int) -> None:
         if self.sent > sent:
             self._start_timer()
-            return
-        # A file, or a handshake, queues none.
-        queued = f" of {counted(self.size, 'byte')}" if self.size else ""
-        reason = f"peer took nothing{queued} for {self._timeout} s"
-        self._stream.on_write_error(StreamTimeout(reason))
+        else:
+            reason = f"peer took nothing of {counted(self.size, 'byte')} for {self._timeout} s"
+            self._stream.on_write_error(StreamTimeout(reason))
+
+
+def _settle(future: asyncio.Future[None], lost: StreamClosed | None) -> None:
+    if future.done():
+        return
+    if lost is None:
+        future.set_result(None)
+    else:
+        future.set_exception(lost)
 
 
 class _Done:
@@ -564,33 +450,7 @@ class Flush:
         self._position = position
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self._sender.flushed(self._position).__await__()
-
-
-class _Call:
-    """A waiter that calls a function when the bytes have left, and another, if given, when they never will.
-
-    Without the second, no function is called then: the close callback reports it.
-    """
-
-    __slots__ = ("_callback", "_when_lost")
-
-    def __init__(self, callback: Callable[[], object], when_lost: Callable[[], object] | None = None) -> None:
-        self._callback = callback
-        self._when_lost = when_lost
-
-    def done(self) -> bool:
-        """Return False: it is never cancelled."""
-        return False
-
-    def set_result(self, result: None) -> None:
-        """Call the function: the bytes have left."""
-        self._callback()
-
-    def set_exception(self, error: BaseException) -> None:
-        """Call the other function."""
-        if self._when_lost is not None:
-            self._when_lost()
+        return self._sender.wait_until_sent(self._position).__await__()
 
 
 def as_chunks(data: Any) -> list[Buffer]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Generic, Literal, Required, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Required, TypedDict, overload
 
 from framestream._events import events
 from framestream.decoder import FrameDecoder, OnOversize
 from framestream.errors import (
     FramerContractError,
+    FramestreamError,
     FrameTooLarge,
     FramingError,
     IncompleteFrame,
@@ -33,18 +34,18 @@ from framestream.stream.callbacks import (
     CallbackRead,
     Callbacks,
     FrameHandler,
-    Lingering,
     StreamingRead,
     in_context,
 )
 from framestream.stream.options import DEFAULTS, StreamOptions, check_options
 from framestream.stream.reads import REST, AwaitedBytes, Batches, FrameBody, Frames, PendingRead, next_answer
-from framestream.stream.receiver import ENDED, PAUSED, End, EndKind, Receiver
+from framestream.stream.receiver import ENDED, End, EndKind, Receiver
 from framestream.stream.sender import DONE, BytesLike, Sender, as_chunks
 from framestream.stream.timeouts import ReadTimeouts, within
 from framestream.transport.base import Transport, is_reset
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from types import TracebackType
@@ -65,7 +66,7 @@ Condition: TypeAlias = "ReadBy[T] | None"
 SendFramer: TypeAlias = "Framer[Any] | str | None"
 OnBytes: TypeAlias = "Callable[[bytes], object]"
 Leftover: TypeAlias = Literal["keep", "refuse"]
-Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame", "frames"]
+Problem: TypeAlias = Literal["read", "write", "buffer", "oversize", "callback", "frame"]
 
 logger = logging.getLogger("framestream")
 
@@ -78,11 +79,12 @@ _LINES: Final[dict[str, tuple[int, str]]] = {
     "buffer": (logging.ERROR, "%s, closing the stream"),
     "oversize": (logging.INFO, "%s, closing the stream"),
     "callback": (logging.ERROR, "uncaught exception in a callback, closing the stream: %s"),
-    "frame": (logging.WARNING, "skipping a frame: %s"),
-    "frames": (logging.WARNING, "%s"),
+    "frame": (logging.WARNING, "skipping a frame, and from now on others without a word: %s"),
 }
 # Seconds that remain for a TLS handshake when no more input is wanted.
 _HANDSHAKE_GRACE: Final = 0.5
+# Bytes that a peer may still send after the end, before it notices; they are discarded.
+_MOST_TO_DISCARD: Final = 1 << 24
 
 
 class ReadLimits(TypedDict, total=False):
@@ -92,14 +94,12 @@ class ReadLimits(TypedDict, total=False):
         max_size: limit on the payload, in bytes.
         on_oversize: what happens to a larger frame, see `FrameDecoder`; ``"close"`` also closes the stream.
         timeout: seconds until the frame must be complete.
-        deadline: the same, as a time on the loop's clock.
         min_rate: bytes per second at which the frame must arrive once it has begun.
     """
 
     max_size: int | None
     on_oversize: OnOversize | None
     timeout: float | None
-    deadline: float | None
     min_rate: float | None
 
 
@@ -120,8 +120,6 @@ class StreamStats:
         discarded: bytes skipped because their frame was above the limit.
         payload_errors: frames that could not be decoded.
         broken: 1 once nothing more can be read, because of the framing; 0 until then.
-        waits: how often a read had to wait for the loop.
-        read_high_water, write_high_water: the most bytes that were ever buffered.
     """
 
     bytes_received: int
@@ -132,9 +130,6 @@ class StreamStats:
     discarded: int
     payload_errors: int
     broken: int
-    waits: int
-    read_high_water: int
-    write_high_water: int
 
 
 class IOStream(Generic[F]):
@@ -238,7 +233,7 @@ class IOStream(Generic[F]):
         Args:
             condition: what the frame is: a read condition, or the name or spec string of one; the
                 stream's own framer if left out.
-            max_size, on_oversize, timeout, deadline, min_rate: see `ReadLimits`.
+            max_size, on_oversize, timeout, min_rate: see `ReadLimits`.
             callback: called with the frame in a later pass of the loop. There is nothing to await then,
                 and an error other than the end of the stream closes the stream.
             streaming_callback: called with the payload piece by piece as it becomes final, not decoded;
@@ -275,9 +270,11 @@ class IOStream(Generic[F]):
         if callback is not None:
             callback = in_context(callback)
         if streaming_callback is not None:
-            read = StreamingRead(self, condition, in_context(streaming_callback), callback)
-            read.start(timeouts)
-            return read.future
+            on_part = in_context(streaming_callback)
+            if callback is None:
+                return self._read_streaming(condition, on_part, timeouts)
+            StreamingRead(self, condition, on_part, callback).start(timeouts)
+            return None
         ask = None
         if max_size is not None or on_oversize is not None:
             ask = partial(self.receiver.decoder.next_frame, max_size=max_size, on_oversize=on_oversize)
@@ -292,6 +289,15 @@ class IOStream(Generic[F]):
         frame: T = await next_answer(self, condition, ask, timeouts)
         self.tap(condition, frame)
         return frame
+
+    async def _read_streaming(
+        self, condition: ReadCondition[Any], on_part: OnBytes, timeouts: ReadTimeouts | None
+    ) -> bytes:
+        async with FrameBody(self, condition, timeouts) as body:
+            async for part in body:
+                self.callbacks.soon(on_part, part)
+                await asyncio.sleep(0)  # no more is received before it has run
+        return b""
 
     @overload
     def frames(self, condition: None = ...) -> Frames[F]: ...
@@ -401,9 +407,11 @@ class IOStream(Generic[F]):
 
     async def peek(self, size: int) -> bytes:
         """Return the next `size` bytes, or fewer if the stream ends before. Nothing is consumed."""
-        read = AwaitedBytes(self, size)
-        await next_answer(self, REST, read.are_there, read=read)
+        await self._until_there(AwaitedBytes(self, size))
         return self.receiver.decoder.peek(size)
+
+    async def _until_there(self, read: AwaitedBytes) -> None:
+        await next_answer(self, REST, read.are_there, read=read)
 
     # Writing
 
@@ -428,7 +436,8 @@ class IOStream(Generic[F]):
             callback = in_context(callback)  # refuses a wrong one before anything is written
         is_out = sender.write(data if type(data) is bytes else as_chunks(data))
         if callback is not None:
-            sender.call_when_sent(partial(self.callbacks.soon, callback))
+            soon = partial(self.callbacks.soon, callback)
+            sender.when_sent(lambda lost: None if lost else soon())
         return DONE if is_out else sender.flush()
 
     @overload
@@ -466,14 +475,6 @@ class IOStream(Generic[F]):
         if self._end is not None:
             raise StreamClosed(real_error=self.error)
         await self.sender.room()
-
-    async def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:
-        """Send a file, or `count` bytes of it, from `offset` on; return the number of bytes sent.
-
-        The system copies if it can (a file into a plain socket). Bytes written meanwhile leave
-        after the file. Cancelling stops in the middle of it, and so does an error of the file.
-        """
-        return await self.sender.send_file(file, offset, count)
 
     def write_eof(self) -> Awaitable[None]:
         """End this half of the stream after the queued bytes; awaiting it waits until all have left."""
@@ -557,7 +558,7 @@ class IOStream(Generic[F]):
         Raises:
             ValueError: the context checks the host name and `server_hostname` is missing, or `timeout` is
                 not a time; nothing is done.
-            StreamBusy: a read is under way, or a file is being sent; nothing is done.
+            StreamBusy: a read is under way; nothing is done.
             FramingError: plaintext was received before the handshake. An attacker may have inserted it, so
                 it is refused and the stream is closed.
             ssl.SSLError: the handshake failed; ``ssl.SSLCertVerificationError`` for a bad certificate.
@@ -577,7 +578,6 @@ class IOStream(Generic[F]):
             truncation_is_end=truncation_is_end,
         )
         sender.check_can_write()
-        sender.check_not_held()
         # A client's handshake begins with this record, and no text begins so (RFC 8446, section 5.1).
         # It may have arrived already: the client has had our consent for a while.
         decoder = receiver.decoder
@@ -592,8 +592,7 @@ class IOStream(Generic[F]):
             # From here on no other write may leave before the handshake is done.
             sender.hold()
             async with within(timeout, "TLS handshake not done"):
-                if sender.size:
-                    await sender.send_queue()
+                await sender.flush()
                 if receiver.end is None:  # otherwise there is no peer to shake hands with
                     receiver.replace_transport(tls)
                     self._handshake = tls.shake_hands(decoder.take_leftover() if receiver.pushes else b"")
@@ -672,7 +671,7 @@ class IOStream(Generic[F]):
             self._end = End(EndKind.CLOSED, error)
             self._close()
 
-    def _close(self, *, detached: bool = False) -> None:
+    def _close(self) -> None:
         end, transport = self._end, self.receiver.transport
         assert end is not None
         if end.error is not None:
@@ -680,9 +679,8 @@ class IOStream(Generic[F]):
         if logger.isEnabledFor(logging.DEBUG):  # the fields take a call to the system
             logger.debug("stream closed", extra={**self.log_fields, "error": end.error})
         if not self.loop.is_closed():
-            if not detached:
-                self.sender.send_rest_of_pass()
-                self._say_goodbye(transport)
+            self.sender.send_rest_of_pass()
+            self._say_goodbye(transport)
             self.receiver.set_end(end, at_once=False)
             self.sender.close()
             if self._handshake is not None and not self._handshake.done():
@@ -690,15 +688,14 @@ class IOStream(Generic[F]):
                 self._handshake.set_exception(StreamClosed(what, real_error=end.error))
             if self._callbacks is not None:
                 self._callbacks.close()
-        if not detached:
-            transport.close()
+        transport.close()
         if events.stream_closed is not None:
             events.stream_closed(stream=self)
 
     def _say_goodbye(self, transport: Transport) -> None:
         # To a peer, a reset or the end of TLS without a close_notify means truncation. So end the connection
         # in good order if everything was sent.
-        if self.error is not None or self.sender.pending:
+        if self.error is not None or self.sender.pending or self._handshake is not None:
             return
         if transport.needs_close_notify:
             try:
@@ -708,27 +705,6 @@ class IOStream(Generic[F]):
         end = self.receiver.end
         if end is None or end.kind is not EndKind.EOF:
             transport.discard()
-
-    def detach(self) -> Transport:
-        """Give the transport away: the stream is closed, and the connection continues without it.
-
-        The close callback does not run. The new owner of the transport closes it.
-
-        Raises:
-            StreamClosed: the stream is closed.
-            StreamBusy: a read is under way, or written bytes have still to leave.
-            FramingError: received bytes are unread.
-        """
-        if self._end is not None:
-            raise StreamClosed(real_error=self.error)
-        if self.reading() or self.writing():
-            raise StreamBusy("a transport is given away between frames, when everything has left")
-        self._refuse_leftover("giving the transport away")
-        if self._callbacks is not None:
-            self._callbacks.on_close = None
-        self._end = End(EndKind.CLOSED)
-        self._close(detached=True)
-        return self.receiver.transport
 
     async def aclose(self, timeout: float | None = 10.0, *, linger: float = 0) -> None:
         """Send queued bytes, then close. After `timeout` seconds, or when cancelled, close anyway.
@@ -742,41 +718,45 @@ class IOStream(Generic[F]):
         check_seconds("timeout", timeout, optional=True)
         check_seconds("linger", linger)
         sender = self.sender
+        discarding: asyncio.Task[None] | None = None
         try:
-            needs_end = self.receiver.transport.needs_close_notify
-            if needs_end and self._end is None:
+            if self.receiver.transport.needs_close_notify and self._end is None:
                 sender.end()  # wait for the end like any other bytes
             sender.refuse("the stream is being closed")
-            lingering = await self._linger() if linger and self.receiver.end is None else None
-            if lingering is not None:
+            if linger and await self._has_unread():
                 sender.end()
+                discarding = asyncio.ensure_future(self._discard_input())
             if sender.pending:
                 async with within(timeout, "closing not done"):
                     await sender.flush()
-            if lingering is not None:
-                async with within(linger, "lingering not done"):
-                    await lingering
+            if discarding is not None:
+                await asyncio.wait([discarding], timeout=linger)
         except (StreamClosed, StreamTimeout):
             pass
         finally:
+            if discarding is not None:
+                discarding.cancel()
             self.close()
 
-    async def _linger(self) -> asyncio.Future[None] | None:
+    async def _has_unread(self) -> bool:
         # A system that closes a connection over unread bytes, or receives more of them, resets it,
         # and then the peer may lose bytes sent to it before. A peer that has sent nothing costs nothing.
         receiver = self.receiver
-        if self._end is not None or self.sender.error or self.reading():
-            return None
-        is_asked = receiver.decoder.buffered or receiver.transport.receive_now()
-        if not is_asked and receiver.state is PAUSED:
+        if receiver.end is not None or self.sender.error or self.reading():
+            return False
+        if not receiver.decoder.buffered and not receiver.transport.receive_now():
             receiver.watch()  # it may only push: by then it has pushed what has arrived
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        if not receiver.decoder.buffered or receiver.state is ENDED or self.reading():
-            return None
-        lingering = Lingering(self)
-        lingering.start()
-        return lingering.future
+        return bool(receiver.decoder.buffered) and receiver.state is not ENDED and not self.reading()
+
+    async def _discard_input(self) -> None:
+        decoder = self.receiver.decoder
+        most = decoder.received + _MOST_TO_DISCARD
+        with suppress(FramestreamError):
+            while self.receiver.end is None and decoder.received < most:
+                await self._until_there(AwaitedBytes(self, 1, ends_by_drain=False))
+                decoder.take_leftover()
 
     async def __aenter__(self) -> Self:
         return self
@@ -840,7 +820,7 @@ class IOStream(Generic[F]):
             self.close(error)
         elif self.half_open is False:
             self.sender.refuse("the stream has ended, and closed here, too; half_open=True keeps it writable")
-            self.sender.call_when_sent(partial(self.close, error))
+            self.sender.when_sent(lambda lost: None if lost else self.close(error))
 
     def explain(self, error: BaseException, *, keep: bool = False) -> BaseException:
         """Return the error to raise for this error of the decoder, and close the stream if its rule says so.
@@ -860,14 +840,12 @@ class IOStream(Generic[F]):
     def skips(self, error: BaseException) -> bool:
         """Return True for an error that cost only its own frame: a read without a caller continues.
 
-        The first is logged, the others are counted: a peer does not decide how long a log gets.
+        The first is logged, and `stats` counts the others: a peer does not decide how long a log gets.
         """
         passing = isinstance(error, PayloadError) or (isinstance(error, FrameTooLarge) and error.recoverable)
-        if passing:
-            callbacks = self.callbacks
-            callbacks.skipped += 1
-            if callbacks.skipped == 1:
-                self.log_problem("frame", error)
+        if passing and not self.callbacks.has_skipped:
+            self.callbacks.has_skipped = True
+            self.log_problem("frame", error)
         return passing
 
     def tap(self, condition: ReadCondition[Any], frame: Any) -> None:
@@ -885,8 +863,7 @@ class IOStream(Generic[F]):
                 ``"buffer"``: a read would need more than `max_buffer_size`; ``"oversize"``: a frame is
                 above its limit, and the policy is ``"close"``; ``"callback"``: a function of the
                 user's raised; ``"frame"``: a frame that cannot be decoded, or is above its limit, is skipped,
-                since no caller can receive the error; ``"frames"``: the stream is closed, and so many others
-                were skipped.
+                since no caller can receive the error; only for the first.
             error: the exception at hand.
         """
         level, text = _LINES[problem]
@@ -944,31 +921,19 @@ class IOStream(Generic[F]):
         """A copy of everything received and not yet read; nothing is consumed."""
         return self.receiver.decoder.leftover
 
-    def set_nodelay(self, value: bool) -> None:
-        """Send small writes at once (True) or let TCP wait for more (False). Without TCP, do nothing."""
-        sock = self.receiver.transport.socket
-        if sock is not None:
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, value)
-            except OSError:
-                return  # not TCP; or a peer that is gone, which the next read or write notices
-
     @property
     def stats(self) -> StreamStats:
         """The counters as they are now."""
-        received, sender = self.receiver.decoder.stats, self.sender
+        received = self.receiver.decoder.stats
         return StreamStats(
             bytes_received=received.received,
-            bytes_sent=sender.sent + sender.passed,
+            bytes_sent=self.sender.sent,
             frames_received=received.frames,
             frames_sent=self._frames_sent,
             oversize=received.oversize,
             discarded=received.discarded,
             payload_errors=received.payload_errors,
             broken=received.broken,
-            waits=self.receiver.waits,
-            read_high_water=received.high_water,
-            write_high_water=sender.most,
         )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from framestream.errors import StreamTimeout, check_rate, check_seconds, check_time, counted
+from framestream.errors import StreamTimeout, check_rate, check_seconds, counted
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import AsyncIterator
 
     from framestream.decoder import FrameDecoder
     from framestream.stream.reads import PendingRead
@@ -25,26 +26,19 @@ class ReadTimeouts:
         rate: bytes per second, on average since the frame's first byte; checked once `grace` seconds
             have passed since then, so that a read may wait for a frame to begin.
         grace: see `rate`.
-        deadline: the latest time for the whole read on the loop's clock.
     """
 
     timeout: float | None = None
     idle: float | None = None
     rate: float = 0
     grace: float = 1.0
-    deadline: float | None = None
 
-    def but(
-        self, timeout: float | None = None, deadline: float | None = None, min_rate: float | None = None
-    ) -> ReadTimeouts:
+    def but(self, timeout: float | None = None, min_rate: float | None = None) -> ReadTimeouts:
         """Return the limits of one read that overrides some; refuse invalid ones."""
         check_seconds("timeout", timeout, optional=True)
-        check_time("deadline", deadline)
         rate = self.rate if min_rate is None else min_rate
         check_rate("min_rate", rate)
-        if timeout is None and deadline is None:
-            timeout = self.timeout
-        return ReadTimeouts(timeout, self.idle, rate, self.grace, deadline)
+        return ReadTimeouts(self.timeout if timeout is None else timeout, self.idle, rate, self.grace)
 
     def begin(self, loop: asyncio.AbstractEventLoop, decoder: FrameDecoder) -> ReadTimer:
         """Begin to watch over a read."""
@@ -136,11 +130,8 @@ class ReadTimer:
 
     def _due(self, now: float) -> list[tuple[float, str]]:
         limits, due = self._limits, []
-        late = f"frame not complete after {now - self._began:.3g} s"
-        if limits.deadline is not None:
-            due.append((limits.deadline, late))
         if limits.timeout is not None:
-            due.append((self._began + limits.timeout, late))
+            due.append((self._began + limits.timeout, f"frame not complete after {now - self._began:.3g} s"))
         if limits.idle is not None:
             due.append((self._arrived + limits.idle, f"nothing received for {now - self._arrived:.3g} s"))
         if limits.rate and self._first is not None:
@@ -152,24 +143,14 @@ class ReadTimer:
         return due
 
 
-class within:  # noqa: N801 - it reads as a word of the `async with` statement
+@asynccontextmanager
+async def within(timeout: float | None, what: str) -> AsyncIterator[None]:
     """Cancel the block after `timeout` seconds: then it is a `StreamTimeout` with this message."""
-
-    __slots__ = ("_limit", "_timeout", "_what")
-
-    def __init__(self, timeout: float | None, what: str) -> None:
-        self._timeout = timeout
-        self._what = what
-        # A generator for each block would cost a TLS handshake three times as much.
-        self._limit = asyncio.timeout(timeout)
-
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            await self._limit.__aexit__(kind, error, trace)
-        except TimeoutError as late:
-            raise StreamTimeout(f"{self._what} after {self._timeout:g} s") from late
+    limit = asyncio.timeout(timeout)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as late:
+        if not limit.expired():
+            raise
+        raise StreamTimeout(f"{what} after {timeout:g} s") from late

@@ -18,7 +18,7 @@ import errno
 import ssl
 from abc import ABC, abstractmethod
 from itertools import accumulate, takewhile
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
@@ -147,14 +147,6 @@ class Transport(ABC):
     def peer(self) -> str:
         """The other side's address, for messages."""
         return type(self).__name__
-
-    def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
-        """Send up to `size` bytes of a file from `offset` on without copying them through this process.
-
-        Returns how many; 0 means that the file ends there. Raises ``NotImplementedError`` if this
-        transport, or this file, cannot do it.
-        """
-        raise NotImplementedError
 
 
 class PolledTransport(Transport):

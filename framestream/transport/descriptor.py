@@ -9,11 +9,11 @@ import stat
 import sys
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from weakref import finalize
 
 from framestream.errors import printable
-from framestream.transport.base import Buffer, PolledTransport, is_reset
+from framestream.transport.base import Buffer, PolledTransport
 
 if TYPE_CHECKING:
     import asyncio
@@ -97,15 +97,6 @@ class SocketTransport(PolledTransport):
         """Close the socket."""
         self.stop_watching()
         self.socket.close()
-
-    def send_file(self, file: BinaryIO, offset: int, size: int) -> int:
-        """Send straight from the page cache."""
-        try:
-            return os.sendfile(self.socket.fileno(), file.fileno(), offset, size)
-        except (AttributeError, OSError) as error:
-            if isinstance(error, BlockingIOError | InterruptedError) or is_reset(error):
-                raise
-            raise NotImplementedError from error
 
 
 class PipeTransport(PolledTransport):

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import numbers
+import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +125,7 @@ class BaseIOStream(IOStream):
     def read_until_close(self, **callbacks: Any) -> Future[bytes]:
         """Return a future of all bytes up to the end, which closes the stream; a reset is an end."""
         if any(callbacks.values()):
-            super().read_until_close(**callbacks)
+            super().read_until_close(**_with_callback(callbacks))
             return self.loop.create_future()
         return self._begin(RestRead(self, REST, self.max_buffer_size, partial(self._in_words, None)))
 
@@ -149,7 +151,7 @@ class BaseIOStream(IOStream):
     ) -> Future[Any]:
         limit = self.max_buffer_size if max_bytes is None else min(max_bytes, self.max_buffer_size)
         if callbacks and any(callbacks.values()):
-            self.read(condition, max_size=limit, on_oversize="close", **callbacks)
+            self.read(condition, max_size=limit, on_oversize="close", **_with_callback(callbacks))
             return self.loop.create_future()
         return self._begin(FutureRead(self, condition, limit, partial(self._in_words, wanted), convert))
 
@@ -190,8 +192,14 @@ class BaseIOStream(IOStream):
         except BufferFull:
             raise StreamBufferFullError("Reached maximum write buffer size") from None
         future = WriteFuture(loop=self.loop)
-        self.sender.settle_when_sent(future)
+        self.sender.when_sent(future.settle)
         return future
+
+    def set_nodelay(self, value: bool) -> None:
+        """Send small writes at once (True) or let TCP wait for more (False). Without TCP, do nothing."""
+        if self.socket is not None:
+            with suppress(OSError):
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, value)
 
     # The end
 
@@ -251,3 +259,8 @@ class BaseIOStream(IOStream):
             gen_log.error("Uncaught exception, closing connection.", exc_info=error)
         else:  # Tornado has no such problem
             super().log_problem(problem, error)
+
+
+def _with_callback(callbacks: dict[str, Any]) -> dict[str, Any]:
+    # Nothing awaits the end of a read whose payload goes to a function piece by piece.
+    return {**callbacks, "callback": callbacks.get("callback") or (lambda _: None)}

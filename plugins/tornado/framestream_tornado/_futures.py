@@ -14,7 +14,7 @@ from framestream_tornado._errors import StreamClosedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from framestream import IOStream, ReadCondition
+    from framestream import IOStream, ReadCondition, StreamClosed
 
 
 class FutureRead(CallbackRead):
@@ -31,9 +31,9 @@ class FutureRead(CallbackRead):
         future: the future that the caller has.
     """
 
-    __slots__ = ("_translate",)
+    __slots__ = ("_translate", "future")
 
-    future: asyncio.Future[Any]
+    has_caller = True
 
     def __init__(
         self,
@@ -44,8 +44,9 @@ class FutureRead(CallbackRead):
         convert: Callable[[bytes], Any] = bytes,
     ) -> None:
         ask = partial(stream.receiver.decoder.next_frame, max_size=max_size, on_oversize="raise")
-        super().__init__(stream, condition, ask, convert, ReadFuture(stream))
+        super().__init__(stream, condition, ask, convert)
         self._translate = translate
+        self.future: asyncio.Future[Any] = ReadFuture(stream)
 
     def deliver(self, frame: bytes) -> None:
         """End the read with a frame."""
@@ -97,10 +98,9 @@ class ReadFuture(asyncio.Future[Any]):
 class WriteFuture(asyncio.Future[None]):
     """Done when the bytes have left; if they never will, the exception need not be retrieved."""
 
-    def set_exception(self, error: Any, /) -> None:
-        """End with an error of ours, in Tornado's words."""
-        super().set_exception(StreamClosedError(real_error=error.real_error))
-        self.exception()
+    def settle(self, lost: StreamClosed | None) -> None:
+        """End, with an error of ours in Tornado's words if there is one."""
+        settle(self, None if lost is None else StreamClosedError(real_error=lost.real_error))
 
 
 def settle(future: asyncio.Future[Any] | None, outcome: object) -> None:

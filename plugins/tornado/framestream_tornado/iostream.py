@@ -14,7 +14,6 @@ from tornado.ioloop import IOLoop
 from tornado.log import gen_log
 from tornado.netutil import ssl_wrap_socket
 
-from framestream import FramestreamError
 from framestream.transport import is_reset
 from framestream_tornado._base import BaseIOStream
 from framestream_tornado._errors import StreamBufferFullError, StreamClosedError, UnsatisfiableReadError
@@ -92,9 +91,10 @@ class IOStream(BaseIOStream):
         return self.socket
 
     def close_fd(self) -> None:
-        """Close the socket."""
-        self.socket.close()
-        self.socket = None
+        """Close the socket, unless another stream has it."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         """Receive."""
@@ -164,19 +164,17 @@ class IOStream(BaseIOStream):
         Raises:
             ValueError: something is under way, or buffered.
         """
-        try:
-            if self._opening is not None:
-                raise FramestreamError("the stream is not connected")
-            self.detach()
-        except FramestreamError as error:
-            raise ValueError("IOStream is not idle; cannot convert to SSL") from error
+        if self._opening is not None or self.closed() or self.reading() or self.writing() or self.buffered:
+            raise ValueError("IOStream is not idle; cannot convert to SSL")
+        on_close, self._on_close = self._on_close, None
         self.descriptor.forget()
         sock, self.socket = self.socket, None  # the new stream owns it
+        self.close()
         if ssl_options is None:
             ssl_options = default_context(server_side=server_side)
         sock = ssl_wrap_socket(sock, ssl_options, server_hostname, server_side, do_handshake_on_connect=False)
         stream = SSLIOStream(sock, self.max_buffer_size, self.read_chunk_size, ssl_options=ssl_options)
-        stream.set_close_callback(self._on_close)
+        stream.set_close_callback(on_close)
         future = stream.wait_for_handshake()
         future.add_done_callback(lambda done: stream.close() if done.cancelled() else None)
         return future
