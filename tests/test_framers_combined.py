@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -240,23 +239,6 @@ def of(generator: Callable[[], Any]) -> GeneratorFramer[Any]:
             return generator()
 
     return Made()
-
-
-@pytest.mark.parametrize("field", [1, 2, b",", struct.Struct("B")], ids=str)
-def test_many_small_fields_take_little_more_memory_than_their_bytes(field: Any) -> None:
-    def fields() -> Any:
-        while (yield field) not in (b"!", b"!!", (33,)):
-            pass
-
-    framer, decoder, wire = of(fields), FrameDecoder(), (b"x," if field == b"," else b"xx") * 10_000
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    for at in range(0, len(wire), 10):
-        decoder.receive_data(wire[at : at + 10])
-        assert decoder.next_frame(framer) is NEED_DATA
-    held = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert held < 2.4 * len(wire) + 8_192  # as they are received, and as they are kept
 
 
 def test_truncated_bodies_of_known_size_are_made_frames_of_and_others_are_not() -> None:

@@ -141,9 +141,8 @@ class FirstOf(Framer[T]):
         if type(found) is NeedMore:
             return still_missing(found, inner, window, (number, found.memo))
         if len(found) == 4 and type(found[3]) is not Decode:
-            return found  # type: ignore[no-any-return]  # its value, or a sign that it is padding
-        how = decoder_of(chosen, found)
-        return when_whole(how, how.decode, window, *found[:3])
+            return found  # type: ignore[no-any-return]  # with its value, or as padding
+        return when_whole(decoder_of(chosen, found), window, *found[:3])
 
     def split(self, window: Window) -> tuple[list[T], int]:
         """Cut every whole frame, up to one that `find` has more to say about."""

@@ -184,8 +184,8 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
     An exception in the function is a `FramingError`: nothing after it can be trusted. A part that cannot be
     decoded makes the frame a `PayloadError`, unless a function depends on it.
 
-    The payload, which the limit counts and which is streamed, extends from the first part's payload to the
-    last one's, with everything between them. Every part but the last must be complete before the next
+    The payload, which the limit counts and which is streamed, is all bytes of the frame up to the end of the
+    last part's payload. Every part but the last must be complete before the next
     one is looked at, and is held to its own `max_size`; the last one can be streamed or discarded in
     constant memory. A frame truncated at the limit is a `PayloadError`. Writing takes a tuple with one value
     for each part, all of which must be framers.

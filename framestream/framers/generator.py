@@ -143,7 +143,7 @@ class _Run:
         self.read = bytearray()
         self.go_on(generator.send, None)
 
-    def go_on(self, step: Callable[[Any], Any], answer: Any, position: int = 0) -> None:
+    def go_on(self, step: Callable[[Any], Any], answer: Any, position: int | None = None) -> None:
         """Send or throw an answer to the generator; what it raises is placed at this position."""
         self.answers += 1
         try:
@@ -281,6 +281,7 @@ def _find_body(run: _Run, window: Window, at: int, resume: int, memo: Any) -> Sp
     if found[-1] is PADDING:
         return found  # type: ignore[no-any-return]
     first, stop, end = found[:3]
-    decode, make = decoder_of(body.field, found), body.make
+    how, make = decoder_of(body.field, found), body.make
     skip = first - window.start if covers_all else 0
-    return when_whole(decode, lambda data: make(decode.decode(data[skip:])), window, first - skip, stop, end)
+    whole = how.using(lambda data: make(how.decode(data[skip:])))
+    return when_whole(whole, window, first - skip, stop, end)

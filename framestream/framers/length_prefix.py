@@ -70,7 +70,7 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
     size: Annotated[
         int | None,
         "Size of the length field: 4 unless given. If it varies, the most: a varint's bytes (10), "
-        "digits before a terminator (20, hex 16). With a function, the bytes it receives. Bytes.",
+        "digits before a terminator (20, hex 16). Bytes.",
     ] = None
     byteorder: Annotated[ByteOrder, "Byte order of a binary length."] = "big"
     _: KW_ONLY
@@ -115,22 +115,18 @@ class LengthPrefix(Framer[bytes], metaclass=Interned):
         return _digits(self.format, size, self.terminator, self.canonical)
 
     @cached_property
-    def _read(self) -> Callable[[bytes | bytearray, int], tuple[int, int] | None]:
-        return self._field.read
-
-    @cached_property
     def _is_plain(self) -> bool:
         return self.strip is None and not (self.offset or self.adjust or self.includes_header)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Functions made here cannot be pickled; copies compute their derived values again.
-        return {name: value for name, value in self.__dict__.items() if name not in ("_field", "_read")}
+        # Functions made here cannot be pickled; a copy makes them again.
+        return {name: value for name, value in self.__dict__.items() if name != "_field"}
 
     def find(self, window: Window) -> Span | NeedMore:
         """Return the span as soon as the header is complete."""
         data, start = window.data, window.start
         at = start + self.offset
-        found = self._read(data, at) if at < len(data) else None
+        found = self._field.read(data, at) if at < len(data) else None
         if found is None:
             return NeedMore(self.offset + 1)
         length, after = found
@@ -338,11 +334,8 @@ def _digits(kind: str, digits: int, terminator: bytes, canonical: bool) -> Lengt
             raise FramingError(f"{kind} length with a leading zero", position=at)
         if not after or (count and terminator.startswith(after)):
             return None
-        expected = ["a digit"] if count < digits else []
-        if count and terminator:
-            expected.append(repr(terminator))
-        what = f"{kind} length has {after[:1]!r} where {' or '.join(expected)} is expected"
-        raise FramingError(what, position=at + count)
+        expected = f"a digit or {terminator!r}" if terminator else "a digit"
+        raise FramingError(f"{kind} length has {after[:1]!r} where {expected} is expected", position=at + count)
 
     def write(length: int) -> bytes:
         text = b"%d" % length if base == 10 else b"%x" % length
