@@ -2,7 +2,8 @@
 
     python examples/count_events.py [--size MIB] [--jobs N]
 
-It writes an archive of msgpack maps first, such as a web server might log, and an index beside it.
+It first writes an archive of msgpack maps, such as a web server might log, and an index beside it, into the current
+folder.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import random
 import time
 from collections import Counter
 from pathlib import Path
-from tempfile import gettempdir
 
 from framestream import Msgpack
 from framestream.archives import Archive, Reader, plan, process, write
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
 
-    path = Path(gettempdir()) / f"events-{options.size}.msgpack"
+    path = Path(f"events-{options.size}.msgpack")
     if not path.exists():
         write(path, events(options.size), EVENTS)
 

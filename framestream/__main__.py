@@ -12,7 +12,10 @@ hint: pip install click"""
 
 def main() -> int:
     """Run the command line and return its exit status; if it cannot run, say what to install."""
-    _fill_standard_descriptors()
+    # A shell can close them (1>&-): the next socket would get their number.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  # for as long as we run
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # it is a file, or it has none
     try:
         from framestream.cli import run  # noqa: PLC0415  # the extra "cli" may be missing
 
@@ -24,17 +27,6 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-
-
-def _fill_standard_descriptors() -> None:
-    """Open the descriptors the shell has closed (``1>&-``): the next socket would get their number."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # for as long as we run
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -330,11 +330,7 @@ def _stand_for(stream: IOStream[T]) -> Stream[T]:
 
 @overload
 def connect(
-    url: str,
-    *,
-    framer: ReadCondition[T],
-    send_framer: Framer[T] | None = ...,
-    **options: Unpack[ConnectOptions],
+    url: str, *, framer: ReadCondition[T], send_framer: Framer[T] | None = ..., **options: Unpack[ConnectOptions]
 ) -> Stream[T]: ...
 @overload
 def connect(
@@ -377,9 +373,8 @@ def framed(
     """Return a stream over a source that is already open.
 
     Args:
-        source: a connected socket, perhaps wrapped by `ssl`, or a `Transport`: the stream owns
-            it. Or a file with a ``fileno``, such as a serial port of pyserial: it is used until the
-            stream is closed, and stays open.
+        source: a connected socket or a `Transport`: the stream owns it. Or a file with a ``fileno``, such as
+            a serial port of pyserial: it is used until the stream is closed, and stays open.
         framer: what to receive and send by default.
         send_framer: what to send, if different.
         options: see `StreamOptions`; `half_open` is True by default.
@@ -498,12 +493,13 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
     def work() -> None:
         try:
             done.set_result(function())
-        except (StopIteration, KeyboardInterrupt, SystemExit, GeneratorExit) as error:
-            raised = RuntimeError(f"a thread raised {type(error).__name__}")
-            raised.__cause__ = error
-            done.set_exception(raised)
         except BaseException as error:  # noqa: BLE001  # the waiting coroutine raises it
-            done.set_exception(error)
+            if isinstance(error, StopIteration) or not isinstance(error, Exception):
+                raised = RuntimeError(f"a thread raised {type(error).__name__}")
+                raised.__cause__ = error
+                done.set_exception(raised)
+            else:
+                done.set_exception(error)
 
     threading.Thread(target=work, name=name, daemon=True).start()
     return await asyncio.wrap_future(done)
@@ -523,25 +519,14 @@ async def _handle(handler: Callable[[Stream[Any]], object], stream: IOStream[Any
         raise
 
 
-@overload
 def serve(
     handler: Callable[[Stream[T]], object],
     url: str,
     *,
-    framer: ReadCondition[T] | str | None = ...,
-    send_framer: Framer[T] | None = ...,
+    framer: ReadCondition[T] | str | None = None,
+    send_framer: Framer[Any] | str | None = None,
     **options: Unpack[ServeOptions],
-) -> Server: ...
-@overload
-def serve(
-    handler: Callable[[Stream[Any]], object],
-    url: str,
-    *,
-    framer: ReadCondition[Any] | str | None = ...,
-    send_framer: Framer[Any] | str,
-    **options: Unpack[ServeOptions],
-) -> Server: ...
-def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) -> Server:
+) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a thread for each connection.
 
     When the handler returns, the stream is closed. An exception in it is logged with the peer and ends only
@@ -553,4 +538,5 @@ def serve(handler: Callable[[Stream[Any]], object], url: str, **options: Any) ->
         raise TypeError("the handler is a coroutine function; serve it with framestream.serve")
     options.setdefault("max_connections", MAX_CONNECTIONS)
     loop = _background()
-    return Server(_run(loop, lambda: net.serve(partial(_handle, handler), url, **options)), loop)
+    run = partial(_handle, handler)
+    return Server(_run(loop, lambda: net.serve(run, url, framer=framer, send_framer=send_framer, **options)), loop)

@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from sys import float_info
 from typing import Any, Final, TypeGuard, TypeVar
 
@@ -32,6 +34,9 @@ FAULTS: Final = (Exception, SystemExit)
 KeyboardInterrupt belongs to the user and CancelledError ends a task, so neither is among them.
 """
 
+# Control characters and the marks of direction, which a terminal obeys instead of showing them, line breaks, and
+# lone surrogates, which stand for bytes that are not UTF-8. Other text that Python calls unprintable is unchanged.
+_OBEYED: Final = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MOST_SHOWN: Final = 10_000  # characters of another library's error message
 _MOST_TOLD: Final = 500  # characters of one line about a plugin
 _MOST_NAMES: Final = 40  # in one list of them
@@ -49,11 +54,25 @@ def _restored(kind: type[FramestreamError], args: tuple[Any, ...]) -> Framestrea
     return kind.__new__(kind, *args)
 
 
-def _of(source: str) -> str:
-    return f" of {source}" if source else ""
+class _Placed(FramestreamError):
+    """What is wrong at an offset of a stream or file, and with which framer."""
+
+    _place = "at offset"
+
+    def __init__(self, reason: str, *, offset: int | None = None, framer: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.offset = offset
+        self.source = ""
+        self.framer = framer
+
+    def __str__(self) -> str:
+        if self.offset is None:
+            return self.reason
+        return f"{self.reason} ({self._place} {self.offset}{' of ' if self.source else ''}{self.source})"
 
 
-class FramingError(FramestreamError):
+class FramingError(_Placed):
     """The bytes break the rules of the framing, and nothing after them can be trusted.
 
     A condition raises it with a `reason` and, where it knows the place more exactly than "this frame",
@@ -69,25 +88,11 @@ class FramingError(FramestreamError):
     """
 
     def __init__(
-        self,
-        reason: str,
-        *,
-        position: int | None = None,
-        offset: int | None = None,
-        excerpt: bytes = b"",
+        self, reason: str, *, position: int | None = None, offset: int | None = None, excerpt: bytes = b""
     ) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        super().__init__(reason, offset=offset)
         self.position = position
-        self.offset = offset
-        self.source = ""
-        self.framer = ""
         self.excerpt = excerpt
-
-    def __str__(self) -> str:
-        if self.offset is None:
-            return self.reason
-        return f"{self.reason} (at offset {self.offset}{_of(self.source)})"
 
 
 class FrameTooLarge(FramingError):
@@ -128,7 +133,7 @@ class IncompleteFrame(FramingError):
         self.expected = expected
 
 
-class PayloadError(FramestreamError):
+class PayloadError(_Placed):
     """This frame's payload cannot be decoded. The frame is consumed; the next read continues after it.
 
     Attributes:
@@ -140,26 +145,12 @@ class PayloadError(FramestreamError):
         framer: the condition whose `decode` refused, as its spec string.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        payload: bytes = b"",
-        offset: int | None = None,
-        framer: str = "",
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.payload = payload
-        self.offset = offset
-        self.source = ""
-        self.payload_offset = offset
-        self.framer = framer
+    _place = "frame at offset"
 
-    def __str__(self) -> str:
-        if self.offset is None:
-            return self.reason
-        return f"{self.reason} (frame at offset {self.offset}{_of(self.source)})"
+    def __init__(self, reason: str, *, payload: bytes = b"", offset: int | None = None, framer: str = "") -> None:
+        super().__init__(reason, offset=offset, framer=framer)
+        self.payload = payload
+        self.payload_offset = offset
 
 
 class EncodeError(FramestreamError, ValueError):
@@ -197,13 +188,12 @@ class UnknownFramerError(SpecError, LookupError):
         available: tuple[str, ...] = (),
         suggestion: str | None = None,
         distribution: str | None = None,
-        note: str = "",
     ) -> None:
         hint = f"; did you mean {suggestion!r}?" if suggestion else ""
         hint += f" (available: {listed(available)})" if available else ""
         if distribution is not None:
             hint = f"; it comes with {distribution}: pip install {distribution}"
-        super().__init__(f"no framer named {name!r}{hint}{note}", spec=name)
+        super().__init__(f"no framer named {name!r}{hint}", spec=name)
         self.name = name
         self.available = available
         self.suggestion = suggestion
@@ -230,13 +220,7 @@ class ConnectError(FramestreamError, ConnectionError):
         attempts: each address that was tried, with the exception that ended it.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        url: str = "",
-        attempts: tuple[tuple[str, BaseException], ...] = (),
-    ) -> None:
+    def __init__(self, reason: str, *, url: str = "", attempts: tuple[tuple[str, BaseException], ...] = ()) -> None:
         super().__init__(reason)
         self.url = url
         self.attempts = attempts
@@ -336,41 +320,36 @@ class DecodeFault(PayloadError, FramerContractError):
 
 
 class PluginError(FramestreamError):
-    """A plugin could not be loaded or used; other plugins are not affected.
+    """A plugin could not be loaded or used; other plugins are not affected. Its text is one printable line.
 
     Attributes:
         plugin: the plugin's name.
     """
 
     def __init__(self, reason: str, *, plugin: str = "") -> None:
-        super().__init__(reason)
-        self.plugin = plugin
-
-
-class PluginDefect(PluginError):
-    """A plugin's defect, found by us or raised by the plugin: one printable line."""
-
-    def __init__(self, reason: str, *, plugin: str = "") -> None:
         line = " ".join(reason[: 2 * _MOST_TOLD].split())
         shown = line if len(line) <= _MOST_TOLD else f"{line[:_MOST_TOLD]}..."
-        super().__init__(printable(shown), plugin=plugin)
+        super().__init__(printable(shown))
+        self.plugin = plugin
 
 
 @contextmanager
 def blame(what: str, *, plugin: str = "", ours: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Turn any exception from a plugin's code inside the block into a `PluginDefect` that describes it.
+    """Turn any exception from a plugin's code inside the block into a `PluginError` that describes it.
 
-    This includes ``SystemExit`` and exceptions without a working ``str``. A `PluginDefect`, the exceptions
+    This includes ``SystemExit`` and exceptions without a working ``str``. A `PluginError`, the exceptions
     named in `ours`, and KeyboardInterrupt pass unchanged.
     """
-    let_through: tuple[type[BaseException], ...] = (PluginDefect, KeyboardInterrupt, *ours)
+    let_through: tuple[type[BaseException], ...] = (KeyboardInterrupt, *ours)
     try:
         yield
     except let_through:
         raise
     except BaseException as error:
+        if type(error) is PluginError:  # a class derived from it is the plugin's, and may raise in turn
+            raise
         told = describe_error(error, keep="\n")
-        raise PluginDefect(f"{what}: {type(error).__name__}: {told}", plugin=plugin) from error
+        raise PluginError(f"{what}: {type(error).__name__}: {told}", plugin=plugin) from error
 
 
 def counted(number: int, noun: str) -> str:
@@ -408,14 +387,11 @@ def printable(text: str, *, keep: str = "") -> str:
     Args:
         keep: characters to leave unchanged, a line feed for instance.
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable() or character in keep
-        else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
+    return _OBEYED.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 class Respite(Exception):
@@ -462,16 +438,14 @@ def check_count(
     _check_absent(name, value, f"a whole number{of}, {allowed}", optional)
 
 
-def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
-    """Raise ValueError unless `value` is a number of seconds, or None where that means no limit."""
+def check_amount(name: str, value: object, *, of: str, optional: bool = False) -> None:
+    """Raise ValueError unless `value` is a number of something, or None where that means no limit."""
     if not (_is_finite(value) and value >= 0):
-        _check_absent(name, value, "a number of seconds, 0 or more", optional)
+        _check_absent(name, value, f"a number of {of}, 0 or more", optional)
 
 
-def check_rate(name: str, value: object) -> None:
-    """Raise ValueError unless `value` is a number of bytes per second."""
-    if not (_is_finite(value) and value >= 0):
-        _check_absent(name, value, "a number of bytes per second, 0 or more", optional=False)
+check_seconds: Final = partial(check_amount, of="seconds")
+check_rate: Final = partial(check_amount, of="bytes per second")
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:

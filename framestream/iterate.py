@@ -10,10 +10,11 @@ import errno
 import io
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from inspect import isasyncgen
 from itertools import chain
-from typing import Any, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Final, Protocol, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from framestream.decoder import END, NEED_DATA, End, FrameDecoder, NeedData, OnOversize
 from framestream.errors import FrameTooLarge, PayloadError, StreamBusy, StreamClosed
@@ -24,6 +25,8 @@ BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 # A recv of 256 KiB costs six times as much as one of 64 KiB: the large buffer is allocated and shrunk anew.
 CHUNK_SIZE = 1 << 16
+
+_STREAM: Final = "SOCK_STREAM"  # by name: importing `socket` takes a millisecond
 
 
 class Readable(Protocol):
@@ -144,15 +147,13 @@ def _chunks(source: Any) -> Iterator[BytesLike]:
         raise TypeError("a text file gives no bytes: open it with mode 'rb', or pass its .buffer")
     if hasattr(source, "in_waiting"):
         return _serial_chunks(source)
-    if hasattr(source, "recv"):
-        _check_socket(source)
+    if hasattr(source, "recv") and (kind := getattr(getattr(source, "type", None), "name", _STREAM)) != _STREAM:
+        raise TypeError(f"a {kind} socket keeps the boundaries of messages: pass the bytes of each by itself")
     for method in ("read1", "recv", "read"):
         if hasattr(source, method):
             return _read_chunks(getattr(source, method), source)
-    try:
+    with suppress(TypeError):  # not a buffer
         return iter((source if isinstance(source, bytes) else memoryview(source),))
-    except TypeError:  # not a buffer
-        pass
     try:
         return iter(source)
     except TypeError as error:
@@ -182,16 +183,6 @@ def _serial_chunks(port: Any) -> Iterator[bytes]:
     while True:
         # Asking for more bytes than have arrived would wait for the timeout.
         yield port.read(min(max(port.in_waiting, 1), CHUNK_SIZE))
-
-
-def _check_socket(source: Any) -> None:
-    # Imported here: a caller that has a socket has imported it already.
-    import socket  # noqa: PLC0415
-
-    kind = getattr(source, "type", socket.SOCK_STREAM)
-    if kind != socket.SOCK_STREAM:
-        kind = getattr(kind, "name", kind)
-        raise TypeError(f"a {kind} socket keeps the boundaries of messages: pass the bytes of each by itself")
 
 
 @overload
@@ -260,7 +251,7 @@ class AsyncFrames(AsyncIterator[T]):
         try:
             return await self._receive()
         except BaseException as error:
-            if self._generator is not None and self._generator.ag_frame is None:
+            if self._generator is not None:
                 self._ended = error
             raise
         finally:

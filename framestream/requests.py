@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from framestream.errors import StreamBusy, StreamClosed, check_count, check_function, check_seconds, counted, printable
+from framestream.errors import StreamBusy, StreamClosed, check_count, check_function, check_seconds, printable
 from framestream.stream.timeouts import within
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Iterable
+    from collections.abc import Callable, Coroutine, Hashable, Iterable
     from types import TracebackType
     from typing import Self
 
@@ -47,8 +47,8 @@ class Requests(Generic[T]):
         timeout: seconds for each request, including the wait for its turn.
         ids: an endless source of ids for requests; those of requests under way are left out.
         on_other: called with each frame that answers no request under way: a notification, a request by the
-            peer, an answer that comes too late. Without it, the first such frame is logged, and at the end
-            the number of the others. An exception in it closes the stream.
+            peer, an answer that comes too late. Without it, the first such frame is logged. An exception in it
+            closes the stream.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Requests(Generic[T]):
         self._timeout = timeout
         self._ids = iter(count(1) if ids is None else ids)
         self._on_other = on_other or self._log
-        self._logged = 0
+        self._logged = False
         self._waiting: dict[Hashable, asyncio.Future[T]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._error: Exception | None = None  # the error that ended the reading
@@ -113,13 +113,10 @@ class Requests(Generic[T]):
         return answer  # type: ignore[no-any-return]  # T
 
     def _fresh_id(self) -> Hashable:
-        tried: set[Hashable] = set()
-        for number in self._ids:
+        # If they come round, so many are all there are, or one of them is free.
+        for number in islice(self._ids, len(self._waiting) + 1):
             if number not in self._waiting:
                 return number  # type: ignore[no-any-return]  # whatever `ids` is made of
-            if number in tried:
-                break  # they come round, and each is taken
-            tried.add(number)
         raise ValueError(
             "ids has no id left for this request: it must go on for ever, with more of them than `most`, as "
             "itertools.cycle(range(256)) does"
@@ -136,8 +133,6 @@ class Requests(Generic[T]):
             self._error = error
             self._stream.close(error)
         finally:
-            if self._logged > 1:
-                self._warn("no request waited for %s", counted(self._logged - 1, "more frame"))
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_result(_LOST)
@@ -151,12 +146,10 @@ class Requests(Generic[T]):
             waiting.set_result(frame)
 
     def _log(self, frame: T) -> None:
-        self._logged += 1
-        if self._logged == 1:  # or a peer would decide how long the log gets
-            self._warn("no request waits for %s", printable(f"{frame!r:.100}"))
-
-    def _warn(self, text: str, what: str) -> None:
-        logger.warning(f"%s: {text}", self._stream.peer, what, extra={"stream": self._stream})
+        if not self._logged:  # or a peer would decide how long the log gets
+            self._logged = True
+            what = printable(f"{frame!r:.100}")
+            logger.warning("%s: no request waits for %s", self._stream.peer, what, extra={"stream": self._stream})
 
     async def __aenter__(self) -> Self:
         frames = self._stream.frames()
@@ -173,7 +166,9 @@ class Requests(Generic[T]):
         await asyncio.wait([self._reading])
 
 
-async def handle_frames(stream: IOStream[T], handler: Callable[[T], Awaitable[object]], *, most: int = 64) -> None:
+async def handle_frames(
+    stream: IOStream[T], handler: Callable[[T], Coroutine[Any, Any, object]], *, most: int = 64
+) -> None:
     """Call a coroutine function for each frame, in a task each; return when the stream and they have ended.
 
     At most `most` of them run at once. Meanwhile no further frame is read, so the peer is slowed down.
@@ -189,11 +184,7 @@ async def handle_frames(stream: IOStream[T], handler: Callable[[T], Awaitable[ob
         async with asyncio.TaskGroup() as tasks:
             await room.acquire()
             async for frame in stream:
-                tasks.create_task(_run(handler, frame)).add_done_callback(lambda _: room.release())
+                tasks.create_task(handler(frame)).add_done_callback(lambda _: room.release())
                 await room.acquire()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
-
-
-async def _run(handler: Callable[[T], Awaitable[object]], frame: T) -> None:
-    await handler(frame)

@@ -83,7 +83,7 @@ def _needs_watching(item: pytest.Item) -> bool:
     given = item.callspec.params if hasattr(item, "callspec") else {}
     if given.get("event_loop_name") != "transports":
         return False
-    return given.get("kind") in ("pipe", "tlssock") or item.get_closest_marker("watching") is not None
+    return given.get("kind") == "pipe" or item.get_closest_marker("watching") is not None
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import struct
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 
@@ -17,7 +16,7 @@ from framestream import FrameTooLarge, IOStream, PayloadError, StreamClosed
 from framestream.testing import memory_stream_pair
 from framestream.transport import LoopTransport, PipeTransport
 
-KINDS = ["tcp", "unix", "tls", "tlssock", "pipe", "memory"]
+KINDS = ["tcp", "unix", "tls", "pipe", "memory"]
 once = pytest.mark.asyncio_only  # for what neither a loop nor a system has a part in
 needs_watching = pytest.mark.watching  # for pipes, and for what is asked of a socket inside a read
 
@@ -36,23 +35,7 @@ def pipe_transports():
     return PipeTransport(back[0], there[1]), PipeTransport(there[0], back[1])
 
 
-def tls_sockets(*, shaken=True):
-    """Return two sockets joined by TCP that Python's `ssl` has wrapped; the handshake is done if `shaken`."""
-    client, server = tcp_sockets()
-    keys = certificates()
-    client = keys.client().wrap_socket(client, server_hostname="localhost", do_handshake_on_connect=False)
-    server = keys.server().wrap_socket(server, server_side=True, do_handshake_on_connect=False)
-    if shaken:
-        with ThreadPoolExecutor(1) as thread:
-            done = thread.submit(client.do_handshake)
-            server.do_handshake()
-            done.result()
-    return client, server
-
-
 def transports(kind):
-    if kind == "tlssock":
-        return tls_sockets()
     if kind == "tcp" or kind == "tls":
         return tcp_sockets()
     return socket.socketpair() if kind == "unix" else pipe_transports()

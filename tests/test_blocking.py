@@ -12,7 +12,6 @@ import sys
 import threading
 import tty
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -144,20 +143,19 @@ def joined(**options):
 def test_an_iteration_goes_on_after_a_bad_frame_and_after_leaving_it():
     stream, peer = joined()
     with stream, peer:
-        peer.sendall(b"a\nb\nc\nd\ne\nf\ng\n\xff\nh\n")
+        peer.sendall(b"a\nb\n\xff\nc\n")
         for line in stream:
-            if line == "e":
-                break
-        assert "f" == stream.receive()
+            assert "a" == line
+            break
         frames = stream.frames(Line())
-        assert "g" == next(frames)
+        assert "b" == next(frames)
         refused(PayloadError, next, frames)
         peer.close()
-        assert ["h"] == list(frames)
+        assert ["c"] == list(frames)
 
 
-def test_the_counters_and_the_peer_are_told():
-    stream, peer = joined(max_frame_size=3)
+def test_a_stream_tells_its_state():
+    stream, peer = joined()
     with stream, peer:
         peer.sendall(b"abc\nhalf")
         assert "abc" == stream.receive()
@@ -166,9 +164,7 @@ def test_the_counters_and_the_peer_are_told():
         assert (1, 1, 2) == (stats.frames_received, stats.frames_sent, stats.bytes_sent)
         assert b"half" == stream.leftover
         assert repr(stream).endswith("open>")
-        assert not stream.closed()
-    assert stream.closed()
-    assert stream.error is None
+    assert (True, None) == (stream.closed(), stream.error)
     assert repr(stream).endswith("closed>")
 
 
@@ -202,9 +198,15 @@ def test_a_callback_that_ends_the_program_ends_the_call_and_no_other_stream(way_
         assert "hello" == other.receive(timeout=20)
 
 
-INTERRUPTED = """
-import signal, socket, threading
-from framestream import Line, blocking
+def run(program):
+    """Return what a program of Python says, and how it ends."""
+    begin = "import os, signal, socket, threading\nfrom framestream import Line, blocking\n"
+    ran = subprocess.run([sys.executable, "-c", begin + program], capture_output=True, text=True, timeout=20)
+    return ran.stdout, ran.stderr, ran.returncode
+
+
+def test_ctrl_c_ends_a_receive_and_loses_nothing():
+    assert ("half\n", "", 0) == run("""
 ours, peer = socket.socketpair()
 with blocking.framed(ours, Line()) as stream:
     peer.sendall(b"ha")
@@ -215,18 +217,11 @@ with blocking.framed(ours, Line()) as stream:
     except KeyboardInterrupt:
         peer.sendall(b"lf\\n")
         print(stream.receive())
-"""
-
-
-def test_ctrl_c_ends_a_receive_and_loses_nothing():
-    ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=20)
-    assert ("half\n", "", 0) == (ran.stdout, ran.stderr, ran.returncode)
+""")
 
 
 def test_a_forked_process_has_streams_of_its_own():
-    program = """
-import os, socket
-from framestream import Line, blocking
+    stdout, stderr, code = run("""
 def echo():
     ours, peer = socket.socketpair()
     with blocking.framed(ours, Line()) as stream, peer:
@@ -237,9 +232,8 @@ if not os.fork():
     os._exit(echo() != b"hello\\n")
 _, status = os.wait()
 print(os.waitstatus_to_exitcode(status))
-"""
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20)
-    assert ("0\n", 0) == (ran.stdout, ran.returncode), ran.stderr
+""")
+    assert ("0\n", 0) == (stdout, code), stderr
 
 
 # Serving
@@ -265,29 +259,6 @@ def test_a_handler_may_end_at_once_and_in_any_way(error, logged, caplog):
     assert (3, 0, 3 * len(logged)) == (stats.accepted, stats.open, stats.handler_failures)
     failures = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert [True] * 3 * len(logged) == [logged[0] in message for message in failures]
-
-
-def test_the_counters_may_be_read_while_connections_come_and_go():
-    enough = threading.Event()
-
-    def come_and_go(url):
-        while not enough.is_set():
-            assert "hello" == ask(url)
-
-    interval = sys.getswitchinterval()
-    with blocking.serve(echo, HERE, framer=LINE) as server, ThreadPoolExecutor(2) as pool, ExitStack() as stack:
-        for _ in range(50):
-            stack.enter_context(blocking.connect(server.url, framer=LINE))
-        clients = [pool.submit(come_and_go, server.url) for _ in range(2)]
-        sys.setswitchinterval(1e-5)
-        try:
-            accepted = [server.stats.accepted for _ in range(300)]
-        finally:
-            sys.setswitchinterval(interval)
-            enough.set()
-        assert accepted == sorted(accepted)
-        for client in clients:
-            client.result(20)
 
 
 def test_what_outlasts_the_time_to_drain_has_its_stream_closed(caplog):
@@ -337,19 +308,13 @@ def test_a_handler_has_to_be_a_function_that_waits():
 
 
 def test_a_server_ends_by_ctrl_c():
-    program = """
-from framestream import blocking
-server = blocking.serve(print, "tcp://127.0.0.1:0")
-print(flush=True)
-server.serve_forever()
-"""
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", program], stdout=pipe, stderr=pipe) as running:
-        running.stdout.readline()
-        while running.poll() is None:
-            running.send_signal(signal.SIGINT)
-            try:
-                running.wait(0.5)
-            except subprocess.TimeoutExpired:
-                continue
-        assert b"KeyboardInterrupt" in running.stderr.read()
+    stdout, stderr, _ = run("""
+with blocking.serve(print, "tcp://127.0.0.1:0") as server:
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print(server.closed)
+""")
+    assert ("True\n", "") == (stdout, stderr)

@@ -50,7 +50,7 @@ def test_a_new_project_works_by_name_and_keeps_every_promise(framestream, tmp_pa
 @pytest.mark.slow
 @pytest.mark.skipif(not (installed("ruff") and installed("mypy")), reason="ruff or mypy is not installed")
 def test_new_projects_are_clean_and_typed_strictly_whatever_their_names_and_frames(framestream, tmp_path):
-    for name in ("x", "acme-frames", "framer", "none", "a-name-as-long-as-any-one-may-be"):
+    for name in ("x", "acme-frames", "framer", "none"):
         assert framestream("new", name).status == 0
     for command in ("check", "format --check"):
         done = inside(tmp_path, "ruff", *command.split(), "--no-cache", ".")
@@ -67,9 +67,8 @@ def test_new_projects_are_clean_and_typed_strictly_whatever_their_names_and_fram
     assert done.returncode == 0, done.stdout
 
 
-def test_distribution_author_and_an_empty_folder_can_be_chosen_and_what_to_do_next_is_printed(framestream, tmp_path):
-    (folder := tmp_path / "here").mkdir()
-    chosen = ("--distribution", "Acme.wire-frames", "--author", "Acme Corp.", "--directory", "here")
+def test_distribution_and_author_can_be_chosen_and_what_to_do_next_is_printed(framestream, tmp_path):
+    chosen = ("--distribution", "Acme.wire-frames", "--author", "Acme Corp.")
     status, printed, _ = framestream("new", "framestream-acme", *chosen)
     for path, text in (
         ("acme_wire_frames/_framer.py", "class Acme(Framer[bytes])"),
@@ -78,8 +77,9 @@ def test_distribution_author_and_an_empty_folder_can_be_chosen_and_what_to_do_ne
         ("pyproject.toml", 'acme = "acme_wire_frames:Acme"'),
         ("LICENSE", " Acme Corp.\n"),
     ):
-        assert text in (folder / path).read_text()
-    assert (0, True, True) == (status, b"wrote here/pyproject.toml\n" in printed, b"  cd here\n" in printed)
+        assert text in (tmp_path / "Acme.wire-frames" / path).read_text()
+    assert (0, True) == (status, b"wrote Acme.wire-frames/pyproject.toml\n" in printed)
+    assert b"\n  cd Acme.wire-frames\n" in printed
     assert printed.endswith(b"Then make acme_wire_frames/_framer.py and the tests say what acme is.\n")
 
 
@@ -103,18 +103,15 @@ def test_a_project_is_written_whole_or_not_at_all(framestream, tmp_path):
     with start("new", "acme", cwd=tmp_path, env=env, preexec_fn=no_large_files) as process:
         told = b"framestream: framestream-acme: file too large; nothing was written\n"
         assert (b"", told, 1) == (*process.communicate(timeout=20), process.returncode)
-    assert [] == os.listdir(tmp_path / "framestream-acme")
+    assert [] == os.listdir(tmp_path)
     assert framestream("new", "acme").status == 0
 
 
 def test_nothing_is_overwritten(framestream, tmp_path):
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "README.md").write_text("mine")
-    for place in ("file", "folder"):
-        told = f"framestream: {place} exists and is not empty; nothing was written\n"
-        assert (1, b"", told) == framestream("new", "acme", "--directory", place)
-    assert ["README.md"] == os.listdir(tmp_path / "folder")
+    (tmp_path / "framestream-acme").mkdir()
+    told = "framestream: framestream-acme exists; nothing was written\n"
+    assert (1, b"", told) == framestream("new", "acme")
+    assert [] == os.listdir(tmp_path / "framestream-acme")
 
 
 # Updating
@@ -155,13 +152,11 @@ def conflict(place, ours):
     return f"<<<<<<< yours\nline-length = {ours}\n=======\nline-length = 100\n>>>>>>> template\n" in place.read_text()
 
 
-def test_a_project_that_nobody_has_changed_becomes_the_newest(framestream, project, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    update = ("new", "--update", "--directory", project.name)
-    told = {f"wrote {project.name}/{place}" for place in ("pyproject.toml", ".gitignore", CI)}
-    assert told == set(framestream(*update).out.splitlines())
+def test_a_project_that_nobody_has_changed_becomes_the_newest(framestream, project, tmp_path):
+    told = {f"wrote {place}" for place in ("pyproject.toml", ".gitignore", CI)}
+    assert told == set(framestream("new", "--update").out.splitlines())
     assert contents(tmp_path / "newest") == contents(project)
-    assert (0, b"framestream-acme is up to date\n", "") == framestream(*update)
+    assert (0, b"framestream-acme is up to date\n", "") == framestream("new", "--update")
 
 
 @needs_git
@@ -190,22 +185,11 @@ def test_what_both_have_changed_is_a_conflict_that_keeps_both(framestream, proje
     assert framestream("new", "--update").status == 0
 
 
-@needs_git
-def test_a_project_without_a_record_is_merged_with_the_names_given(framestream, project):
-    (project / RECORD).unlink()
-    nameless = framestream("new", "--update")
-    assert (2, True) == (nameless.status, "name the framer, such as acme-frames" in nameless.err)
-    assert framestream("new", "acme", "--update").status == 1
-    assert conflict(project / "pyproject.toml", 90)
-    assert 'description = "acme for framestream"' in (project / "pyproject.toml").read_text()
-    assert (project / RECORD).exists()
-
-
 @pytest.mark.parametrize(("record", "arguments", "status", "complaint"), [
     (None, ["acme"], 2, "has the names; give none with --update"),
     ("{", [], 1, f"{RECORD} is not as framestream new wrote it"),
-    ('{"names": 5, "files": {}}', [], 1, "is not as framestream new wrote it"),
     ('{"names": {}, "files": {}}', [], 1, "is not as framestream new wrote it"),
+    ('{"names": {}}', [], 1, "is not as framestream new wrote it"),
     (
         '{"names": {"name": "../x", "distribution": "", "author": "", "year": ""}, "files": {}}',
         [],
@@ -224,7 +208,7 @@ def test_a_record_that_cannot_be_used_is_refused(framestream, project, record, a
 def test_what_cannot_be_merged_is_left_as_it_is(framestream, project, monkeypatch):
     (project / "pyproject.toml").write_bytes(b"\0binary")
     before = contents(project)
-    for path, complaint in ((os.environ["PATH"], "git"), ("", "merging takes git")):
+    for path, complaint in ((os.environ["PATH"], "git cannot merge pyproject.toml"), ("", "git: no such file")):
         monkeypatch.setenv("PATH", path)
         refused = framestream("new", "--update")
         assert (1, True) == (refused.status, complaint in refused.err)
@@ -238,11 +222,8 @@ NO_DISTRIBUTION = "is not a distribution name: letters, digits and hyphens"
 @pytest.mark.parametrize(("arguments", "complaint"), [
     ([], "name the framer, such as acme-frames"),
     *(([name], NO_NAME) for name in ("Acme", "acme_frames", "acme-", "3270", "framestream-", "../acme")),
-    (["a" * 33], "framer name of 33 characters, limit 32"),
     (["line"], "'line' is built in, and stays so whatever a plugin says"),
     *((["acme", f"--distribution={name}"], NO_DISTRIBUTION) for name in ("-acme", "acme-", "a b", "../acme")),
-    (["acme", "--distribution=Framestream"], "framestream is taken"),
-    (["acme", f"--distribution={'a' * 45}"], "distribution name of 45 characters, limit 44"),
 ])  # fmt: skip
 def test_a_name_that_no_plugin_can_have_is_refused(framestream, tmp_path, arguments, complaint):
     refused = framestream("new", *arguments)
@@ -251,6 +232,6 @@ def test_a_name_that_no_plugin_can_have_is_refused(framestream, tmp_path, argume
 
 def test_the_class_is_named_after_the_framer_and_after_nothing_else(framestream, tmp_path):
     for name, class_name in {"acme-frames2": "AcmeFrames2", "framer": "FramerFraming", "none": "NoneFraming"}.items():
-        assert framestream("new", name, "--directory", name).status == 0
-        (module,) = (tmp_path / name).glob("framestream_*/_framer.py")
+        assert framestream("new", name).status == 0
+        (module,) = tmp_path.glob(f"framestream-{name}/framestream_*/_framer.py")
         assert f"class {class_name}(Framer" in module.read_text()

@@ -1,6 +1,5 @@
 """``framestream framers``, ``check`` and ``plugins``."""
 
-import json
 import re
 import sys
 import tomllib
@@ -34,8 +33,7 @@ def installed(tmp_path):
 
 
 def test_the_framers_are_listed_and_every_built_in_is_explained(framestream):
-    heading, *rows = framestream("framers").out.splitlines()
-    assert heading.split() == ["NAME", "FROM", "WHAT", "IT", "CUTS"]
+    rows = framestream("framers").out.splitlines()
     assert not any(row.endswith(" ") for row in rows)
     assert {row.split()[0] for row in rows} == set(plugins.names())
     for name in plugins.names():
@@ -60,7 +58,7 @@ DECODED  | b'abc'      | b'hi'      |
 def test_a_framer_is_explained_with_options_and_a_drawing_that_was_made(framestream):
     out = framestream("framers", "length-prefix").out
     assert "  Frames with a header that tells their length.\n" in out
-    assert "  byteorder         big or little or native" in out
+    assert "  byteorder        Byte order of a binary length.  [big or little or native;\n" in out
     assert DRAWING in out
 
 
@@ -90,28 +88,10 @@ def test_a_framer_of_a_plugin_of_this_project_that_is_missing_names_what_to_inst
     assert missing == FIRST_PARTY
     told = "no framer named 'resp'; it comes with framestream-resp: pip install framestream-resp"
     printed = framestream("cut", "resp")
-    assert (2, b"", f"framestream: {told}\n  resp\n  ^\n") == printed
+    assert (2, b"", f"framestream: {told}\n  resp\n  ^\n") == (*printed[:2], printed.err.partition("hint: ")[0])
     with pytest.raises(UnknownFramerError, match=told) as caught:
         get_framer("resp")
     assert "framestream-resp" == caught.value.distribution
-
-
-@pytest.mark.parametrize("arguments", [
-    "cut loud -o text",
-    "check loud",
-    "framers",
-    "framers loud",
-    "plugins",
-    "plugins check",
-    "-p loud plugins --json",
-    "connect exec:cat -f loud",
-    "connect exec:cat -f line --send-framer loud",
-    "serve nowhere -f loud",
-])  # fmt: skip
-def test_what_a_plugin_prints_while_it_is_imported_is_no_output(framestream, installed, arguments):
-    installed.install("acme-loud", "print('hello')\n" + healthy("loud"), "loud")
-    printed = framestream(*arguments.split(), stdin=b"")
-    assert (0, 1) == (printed.out.count("hello"), printed.err.count("hello"))
 
 
 def test_a_framer_that_cannot_be_described_is_the_plugins_fault(framestream, installed):
@@ -202,7 +182,7 @@ def test_a_framer_that_would_end_the_command_is_told_and_is_a_failure(framestrea
 def test_what_is_no_framer_cannot_be_checked(framestream):
     for target, message in (
         ("checked:number", "checked:number gives 42, which is not a framer"),
-        ("checked:Needy", "missing 1 required positional argument: 'size'; name an instance"),
+        ("checked:Needy", "missing 1 required positional argument: 'size'"),
         ("checked:make", "checked:make gives 42, which is not a framer"),
         ("checked:none", "has no attribute 'none'"),
     ):
@@ -216,30 +196,15 @@ def test_what_is_no_framer_cannot_be_checked(framestream):
 def test_plugins_are_listed_with_what_is_wrong(framestream, installed):
     assert framestream("plugins").out == "no plugin is installed\n"
     installed.install("acme-upto", UPTO, "upto", version="1.2")
-    (facts,) = json.loads(framestream("plugins", "--json").out)
-    assert 0 < facts.pop("load_time") < 10
-    assert facts == {
-        "distribution": "acme-upto",
-        "version": "1.2",
-        "names": ["upto"],
-        "module": "acme_upto",
-        "state": "loaded",
-        "reason": "",
-        "problems": [],
-        "framers": ["upto"],
-        "hooks": ["framestream_register_framers"],
-        "contract": 1,
-    }
     installed.install("acme-broken", "import nowhere", "broken")
-    heading, broken, upto, wrong = framestream("plugins").out.splitlines()
-    assert heading.split() == ["PLUGIN", "STATE", "FRAMERS"]
-    assert "acme-broken 1.0   failed   broken" == broken
-    assert "acme-upto 1.2     loaded   upto" == upto
+    broken, upto, wrong = framestream("plugins").out.splitlines()
+    assert "acme-broken 1.0  failed: broken" == broken
+    assert "acme-upto 1.2    loaded: upto" == upto
     reason = "cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
     assert f"acme-broken 1.0: {reason}" == wrong
     source = "from framestream import hookimpl\n@hookimpl\ndef framestream_stream_opened(stream): ...\n"
     installed.install("acme-listens", source, "listens")
-    assert "acme-listens 1.0   loaded   none" in framestream("plugins").out.splitlines()
+    assert "acme-listens 1.0  loaded: no framer" in framestream("plugins").out.splitlines()
 
 
 COMPLETE = """
@@ -298,29 +263,17 @@ def test_a_framer_that_cannot_be_rated_or_needs_an_option_is_told_and_has_no_lev
         b"acme-needy 1.0 (acme_needy): loaded\n"
         b"  needy: not tried, it needs end; its class may say example_spec\n1 plugin, 0 wrong\n",
     )
-    listed = framestream("plugins", "--levels").out
-    assert ["odd 0", "upto 1", "needy", "told 1"] == [
-        re.search(rf"acme-{name} .*loaded +(.*)", listed)[1] for name in ("odd", "upto", "needy", "told")
-    ]
-
-
-@pytest.mark.slow
-def test_built_in_framers_have_levels_too(framestream, installed):
-    installed.install("acme-needy", UPTO.replace("upto", "needy").replace("keep: bool = False", "end: bytes"), "needy")
-    installed.install("acme-upto", UPTO, "upto")
-    rows = [line.split()[:2] for line in framestream("framers", "--levels").out.splitlines()]
-    assert ["needy", "acme-needy"] in rows
-    assert {"upto": "1", "line": "1"}.items() <= dict(rows).items()
+    printed = framestream("plugins", "check", "told").out
+    assert "  told: level 1 of 4" in printed
 
 
 def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, monkeypatch):
     installed.install("acme-broken", "import nowhere", "broken")
     installed.install("acme-line", healthy("line"), "line")
-    installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
     installed.install("acme-wrong", UPTO.replace("[b'a', b'b']", "[b'c']").replace("upto", "wrong"), "wrong")
     installed.install("acme-upto", UPTO + "    Upto.name = 'up_to'\n", "upto")
     leaves = healthy("leaves") + "    register('leave', leave)\ndef leave(): raise SystemExit(7)\n"
-    installed.install("acme-leaves", leaves, "leaves")
+    installed.install("acme-leaves", leaves, "leaves", "leave")
     monkeypatch.setenv("FRAMESTREAM_DISABLE_PLUGINS", "typo")
     installed.scan()
     printed = framestream("plugins", "check")
@@ -328,13 +281,12 @@ def test_everything_that_is_wrong_with_plugins_is_named(framestream, installed, 
     for told in (
         "  wrong: cannot be imported: ModuleNotFoundError",
         "  wrong: 'line' is built in; write acme-line/line for this one",
-        "  wrong: late: cannot import nowhere:At",
         "check:    examples",
         "  wrong: upto: its class calls itself 'up_to', a name that its plugin does not register\n",
         "wrong: no plugin answers to 'typo', which the environment names",
         "wrong: leave: 'acme-leaves/leave' of acme-leaves 1.0 makes no framer: SystemExit: 7",
         "  leaves: level 1 of 4",
-        "\n6 plugins, 9 wrong\n",
+        "\n5 plugins, 7 wrong\n",
     ):
         assert told in printed.out
     assert framestream("plugins", "check", "acme-line").status == 1
@@ -346,8 +298,7 @@ def test_one_plugin_is_shown_with_its_traceback_disabled_and_loaded_by_argument(
     installed.install("acme-upto", UPTO, "upto")
     assert "in fall" in framestream("plugins", "show", "broken").out
     shown = framestream("plugins", "show", "upto").out
-    assert "distribution:  acme-upto\n" in shown
-    assert re.search(r"load_time: +\d+ ms\n", shown)
+    assert re.match(r"acme-upto 1.0 \(acme_upto\): loaded\nnames +upto\nframers +upto\n", shown)
     assert "Traceback" not in shown
     assert framestream("-p", "upto", "cut", "upto", stdin=b"a;").frames == ["a"]
     printed = framestream("-p", "no:upto", "cut", "upto", stdin=b"a;")

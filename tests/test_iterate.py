@@ -126,29 +126,6 @@ def test_a_socket_that_keeps_boundaries_is_refused(kind: socket.SocketKind) -> N
         iter_frames(ours, Lines())
 
 
-@pytest.mark.parametrize("wrong", [Lines, b"\n", 5])
-def test_what_is_no_condition_is_refused_with_a_hint(wrong: Any) -> None:
-    for iterate in (iter_frames, aiter_frames):
-        with pytest.raises(TypeError, match="not a read condition; "):
-            iterate([b"a\n"], wrong)  # type: ignore[call-overload]
-
-
-def test_the_limit_and_its_policy_are_passed_on() -> None:
-    reports: list[FrameTooLarge] = []
-    frames = iter_frames(DATA, Lines(), max_frame_size=3, on_oversize="discard", on_discard=reports.append)
-    assert list(frames) == [b"one", b"two"]
-    assert [r.offset for r in reports] == [8]
-
-
-def test_bad_payloads_end_the_iteration_unless_somebody_takes_them() -> None:
-    data = b"<one><\xff><two>"
-    with pytest.raises(PayloadError):
-        list(iter_frames(data, Bracketed()))
-    bad: list[PayloadError] = []
-    assert list(iter_frames(data, Bracketed(), on_payload_error=bad.append)) == ["one", "two"]
-    assert [e.payload for e in bad] == [b"\xff"]
-
-
 def test_frames_come_with_their_places_and_bad_ones_have_theirs() -> None:
     bad = []
     decoder = FrameDecoder(on_payload_error=lambda e: bad.append((decoder.frame_span, e.offset)))
@@ -285,12 +262,22 @@ def test_what_is_no_asynchronous_source_is_refused() -> None:
         collect(aiter_frames(Awaited([None]).receive, Lines()))  # type: ignore[list-item]
 
 
-def test_options_are_those_of_a_decoder_and_the_same_for_both() -> None:
-    bad: list[PayloadError] = []
-    for options, expected in (({}, ["one"]), ({"max_frame_size": 2}, [])):
-        with pytest.raises(PayloadError if expected else FrameTooLarge):
-            collect(aiter_frames(Awaited([b"<one><\xff>"]).receive, Bracketed(), **options))  # type: ignore[call-overload]
-    frames = aiter_frames(Awaited([b"<\xff><one>"]).receive, Bracketed(), on_payload_error=bad.append)
-    assert (collect(frames), [error.payload for error in bad]) == (["one"], [b"\xff"])
+@pytest.mark.parametrize("frames_of", [
+    lambda data, *given, **options: list(iter_frames(data, *given, **options)),
+    lambda data, *given, **options: collect(aiter_frames(Awaited([data]).receive, *given, **options)),
+], ids=["iter_frames", "aiter_frames"])  # fmt: skip
+def test_options_are_those_of_a_decoder_and_the_same_for_both(frames_of: Any) -> None:
+    large: list[FrameTooLarge] = []
+    options = {"max_frame_size": 3, "on_oversize": "discard", "on_discard": large.append}
+    assert frames_of(DATA, Lines(), **options) == [b"one", b"two"]
+    assert [error.offset for error in large] == [8]
+    data, bad = b"<one><\xff><two>", list[PayloadError]()
+    assert frames_of(data, Bracketed(), on_payload_error=bad.append) == ["one", "two"]
+    assert [error.payload for error in bad] == [b"\xff"]
+    with pytest.raises(PayloadError):
+        frames_of(data, Bracketed())
     with pytest.raises(TypeError, match="max_size"):
-        iter_frames(DATA, Lines(), max_size=3)  # type: ignore[call-overload]
+        frames_of(DATA, Lines(), max_size=3)
+    for wrong in (Lines, b"\n", 5):
+        with pytest.raises(TypeError, match="not a read condition; "):
+            frames_of(DATA, wrong)

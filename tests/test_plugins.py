@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from distributions import Site, healthy, site
@@ -83,24 +83,13 @@ def test_entry_points_refer_to_a_framer_class_or_to_a_module(installed: Site) ->
     installed.install("acme-upto", healthy("upto"), "upto", "until-semicolon", target="acme_upto:Upto")
     assert get_framer("upto") == get_framer("until-semicolon")
     assert ("upto", "until-semicolon") == plugin("acme-upto").names
-    assert plugin("acme-upto").contract == 1
-    both = healthy("a") + "    register('b', 'acme_both:Upto')\n"
+    both = healthy("a") + "    register('b', lambda: Upto())\n"
     installed.install("acme-both", both, "a", "b")
     assert get_framer("a") == get_framer("b")
     assert plugins.problems(plugin("acme-both")) == []
     later = healthy("later") + "framestream_contract = 2"
     installed.install("acme-later", later, "later", target="acme_later:Upto")
     assert "is written for contract version 2" in reason("later")
-
-
-def test_a_name_that_is_no_entry_point_is_found_when_its_plugin_is_loaded(installed: Site) -> None:
-    both = healthy("upto") + "    register('undeclared', Upto)\n"
-    installed.install("acme-upto", both, "upto")
-    assert "no framer named 'undeclared'" in reason("undeclared")
-    assert get_framer("acme-upto/undeclared") == get_framer("undeclared") == get_framer("upto")
-    assert plugins.problems(plugin("upto")) == [
-        "'undeclared' is not an entry point: it is not found before its plugin is loaded"
-    ]
 
 
 def test_a_name_in_other_letters_is_told_from_the_one_it_looks_like(installed: Site) -> None:
@@ -119,9 +108,7 @@ def test_a_framer_can_be_asked_for_by_its_distribution(installed: Site) -> None:
     assert get_framer("acme-upto/upto") == get_framer("upto")
     assert str(get_framer("framestream/line")) == "line"
     assert "no framer named 'acme-upto/upt'; did you mean 'upto'?" in reason("acme-upto/upt")
-    assert reason("acme-uptu/upto") == (
-        "no plugin of a distribution 'acme-uptu' is installed; did you mean 'acme-upto'?"
-    )
+    assert reason("acme-uptu/upto") == "no plugin 'acme-uptu' is installed; did you mean 'acme-upto'?"
 
 
 def test_the_first_copy_of_a_distribution_on_the_path_counts(installed: Site, tmp_path: Path) -> None:
@@ -143,15 +130,11 @@ def test_an_unknown_name_lists_what_is_there_and_the_nearest(installed: Site) ->
     assert "did you mean 'broken'?" in reason("brokn")
     assert {"acme_upto", module}.isdisjoint(sys.modules)
     assert plugin("broken").state == "installed"
-    plugins.load()
-    message = reason("uptoo")
-    assert "no framer named 'uptoo'; did you mean 'upto'? (available: available, delimiter," in message
-    assert message.endswith("; failed: acme-broken (framestream plugins tells why)")
+    assert "no framer named 'uptoo'; did you mean 'upto'? (available: available, broken," in reason("uptoo")
 
 
 # What goes wrong
 
-HANGS = "from threading import Event\nstarted = Event()\nstarted.wait()\n"
 WORDLESS = "class Odd(BaseException):\n    def __str__(self): raise SystemExit\n"
 # What is put in place of something in a healthy plugin, after it ("+") or in place of all of it ("").
 HOSTILE = {
@@ -159,7 +142,7 @@ HOSTILE = {
     "exit": ("", "import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
     "hook": ("    reg", "    1 / 0 or reg", "raised in framestream_register_framers: ZeroDivisionError"),
     "future": ("+", "framestream_contract = 7", "contract version 7, this framestream knows 1: upgrade it"),
-    "oracle": ("+", "framestream_contract = '1'", "framestream_contract is '1'; it must be"),
+    "oracle": ("+", "framestream_contract = '1'", "contract version '1', this framestream knows 1"),
     "misspelt": ("framers(", "framer(", "framer; did you mean 'framestream_register_framers'?"),
     "unmarked": ("@hookimpl", "", "framestream_register_framers is not marked with @hookimpl"),
     "later": ("(register)", "(register, more)", "has hooks that do not fit: PluginValidationError: Plugin"),
@@ -169,6 +152,7 @@ HOSTILE = {
         "framestream_stream_opened is a coroutine function; hooks are plain functions",
     ),
     "nothing": ("", "", "implements no hook and is not a framer class"),
+    "text": ("Upto)", "'os:sep')", "registers 'text' as 'os:sep', which is not a framer class"),
     "number": ("Upto)", "42)", "registers 'number' as 42, which is not a framer class"),
     "klass": ("Upto)", "dict)", "registers 'klass' as <class 'dict'>, which is not a framer class"),
     "mapping": (
@@ -181,13 +165,13 @@ HOSTILE = {
         "pass",
         "framers does not register 'silent', an entry point of this plugin: it must call register(",
     ),
-    "other": ('"other", Upto', '"another", Upto', "does not register 'other', an entry point"),
+    "other": ('"other", Upto', '"another", Upto', "registers 'another', which is not an entry point"),
     "twice": ("+", "    register('twice', Upto)", "registers 'twice' twice"),
     "nameless": ("+", "    register('a b', Upto)", "registers 'a b', which is not a name for a framer"),
     "selfish": (
         "",
         "import framestream\nframestream.get_framer('selfish')",
-        "PluginError: framer 'selfish' is not available: plugin acme-selfish 1.0 is being imported at this moment",
+        "framer 'selfish' is not available: plugin acme-selfish 1.0 is being imported at this moment",
     ),
     "wordless": ("", WORDLESS + "raise Odd", "cannot be imported: Odd: Odd, whose str() raises SystemExit"),
     "wordy": ("", "raise ValueError('\\x1b[2J' + 'x' * 10**7)", r"cannot be imported: ValueError: \x1b[2Jxxx"),
@@ -212,10 +196,8 @@ def test_hostile_plugins_fail_with_the_reason_and_hurt_no_other(
     for kind, (*_, why) in HOSTILE.items():
         assert plugin(kind).state == "failed"
         assert why in plugin(kind).reason
-        assert f"framer {kind!r} is not available: plugin acme-{kind} 1.0 failed: {plugin(kind).reason}" in (
-            reason(kind)
-        )
-        assert plugin(kind).load_time is not None
+        refusal = f"framer {kind!r} is not available: plugin acme-{kind} 1.0 failed: {plugin(kind).reason}"
+        assert reason(kind).startswith(refusal[:500])
         told = f"plugin acme-{kind} 1.0 (acme_{kind}) failed: {plugin(kind).reason}"
         assert [record.getMessage() for record in caplog.records].count(told) == 1
     with pytest.raises(PluginError, match=r"plugin acme-exit 1\.0 failed: cannot be imported") as caught:
@@ -272,6 +254,7 @@ def test_objects_that_cannot_even_be_looked_at_fail_and_hurt_no_other(installed:
 FACTORIES = {
     "def make(): raise RuntimeError('no framer today')": "RuntimeError: no framer today",
     "def make(): raise SystemExit(7)": "SystemExit: 7",
+    "def make(): return 42": "makes 42, which is not a framer",
     f"{WORDLESS}def make(): raise Odd": "Odd: Odd, whose str() raises SystemExit",
     "class Odd:\n    __class__ = property(lambda self: 1 / 0)\ndef make(): return Odd()": "ZeroDivisionError",
     "class Odd:\n    def __repr__(self): raise SystemExit\ndef make(): return Odd()": "SystemExit",
@@ -295,41 +278,24 @@ def test_what_makes_a_framer_may_raise_anything_and_is_named(installed: Site, so
     assert "line" in {info.name for info in available_framers()}
 
 
-class Impatient(threading.Thread):
-    """Whoever waits for it waits until it ends or hangs, and no longer."""
-
-    limits: ClassVar[set[float | None]] = set()
-    hanging: ClassVar[list[threading.Thread]] = []
-    may_end = threading.Event()
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.hangs_or_ends = threading.Event()
-
-    def run(self) -> None:
-        super().run()
-        self.hangs_or_ends.set()
-
-    def join(self, timeout: float | None = None) -> None:
-        self.limits.add(timeout)
-        self.hangs_or_ends.wait()
-        if self not in self.hanging or self.may_end.is_set():
-            super().join()
-
-    @classmethod
-    def hang(cls) -> None:
-        current: Any = threading.current_thread()
-        cls.hanging.append(current)
-        current.hangs_or_ends.set()
-        cls.may_end.wait()
-
-
 def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
     installed: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "gate", Impatient)
-    for name in ("hangs", "hangs-too"):
-        installed.install(f"acme-{name}", "import gate\ngate.hang()\n" + healthy(name), name)
+    gate = SimpleNamespace(started=threading.Event(), may_end=threading.Event())
+    hanging: dict[threading.Thread, float | None] = {}
+
+    class Impatient(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            if "hangs" in self.name and self not in hanging:
+                hanging[self] = timeout
+                gate.started.wait()
+            else:
+                super().join()
+
+    monkeypatch.setitem(sys.modules, "gate", gate)
+    installed.install(
+        "acme-hangs", "import gate\ngate.started.set()\ngate.may_end.wait()\n" + healthy("hangs"), "hangs"
+    )
     lists = "from framestream import available_framers\navailable_framers()\n"  # and waits for itself?
     installed.install("acme-upto", lists + healthy("upto"), "upto")
     installed.install("acme-zero", "raise KeyboardInterrupt", "zero")
@@ -338,14 +304,13 @@ def test_a_plugin_that_hangs_while_it_is_imported_keeps_nobody_from_the_others(
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "1000")
     try:
         assert {"upto", "zone"} <= {info.name for info in available_framers()}
-        assert Impatient.limits == {1000}
-        assert reason("hangs-too").endswith("failed: does not finish loading, limit 1000 s")
+        assert reason("hangs").endswith("failed: does not finish loading, limit 1000 s")
         assert reason("zero").endswith("failed: raised KeyboardInterrupt while loading")
     finally:
-        Impatient.may_end.set()
-    assert len(Impatient.hanging) == 2
-    for thread in Impatient.hanging:
-        thread.join()  # nothing else waits for it
+        gate.may_end.set()
+    assert list(hanging.values()) == [1000]
+    for thread in hanging:
+        thread.join()
     assert reason("hangs").endswith("failed: does not finish loading, limit 1000 s")
 
 
@@ -399,17 +364,6 @@ def test_a_slow_plugin_fails(installed: Site, monkeypatch: pytest.MonkeyPatch) -
     assert str(get_framer("line")) == "line"
     monkeypatch.setenv("FRAMESTREAM_LOAD_LIMIT", "0")
     assert reason("upto").endswith(" s to load, limit 0 s")
-
-
-def test_what_a_plugin_registers_must_make_framers(installed: Site) -> None:
-    installed.install("acme-made", healthy("made").replace("Upto)", "lambda: 42)"), "made")
-    installed.install("acme-late", healthy("late").replace("Upto)", "'nowhere:At')"), "late")
-    installed.install("acme-odd", healthy("odd").replace("Upto)", "'os:sep')"), "odd")
-    assert reason("late") == "cannot import nowhere:At: ModuleNotFoundError: No module named 'nowhere'"
-    assert reason("odd") == "registers 'odd' as '/', which is not a framer class"
-    assert {plugin("late").state, plugin("odd").state} == {"failed"}
-    assert reason("made") == "'made' of acme-made 1.0 makes 42, which is not a framer"
-    assert plugin("odd").traceback == ""
 
 
 @pytest.mark.parametrize("spec", ["once", "once:size=5"])
@@ -472,16 +426,6 @@ def test_a_name_that_two_distributions_declare_is_refused_with_both(installed: S
     assert plugins.problems(plugin("best-upto")) == []
 
 
-def test_a_name_that_two_register_without_declaring_it_is_refused_with_both(installed: Site) -> None:
-    installed.install("acme-a", healthy("upto") + "    register('a', Upto)\n", "a")
-    installed.install("acme-b", healthy("upto") + "    register('b', Upto)\n", "b")
-    plugins.load()
-    assert reason("upto") == "'upto' is claimed by acme-a 1.0 and acme-b 1.0: write acme-a/upto or acme-b/upto"
-    assert get_framer("acme-b/upto").name == "upto"
-    assert "upto" not in {info.name for info in available_framers()}
-    assert "is claimed by acme-b 1.0 and acme-a 1.0" in plugins.problems(plugin("b"))[-1]
-
-
 # Selection
 
 
@@ -511,11 +455,9 @@ def test_the_environment_selects(installed: Site, monkeypatch: pytest.MonkeyPatc
 def test_an_application_requires_plugins_in_versions(installed: Site) -> None:
     installed.install("acme-upto", healthy("upto"), "upto", version="1.4.2")
     installed.install("acme-broken", "import nowhere", "broken")
-    installed.install("acme-odd", healthy("odd"), "odd", version="yesterday")
-    plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4", "acme-odd")
+    plugins.require("acme-upto", "acme_upto>=1.2,<2", "upto~=1.4")
     for requirement, why in {
         "acme-upto>=2": "acme-upto>=2 is required, acme-upto 1.4.2 is installed",
-        "acme-odd>=1": "acme-odd>=1 is required, acme-odd yesterday is installed",
         "acme-missing": "no plugin 'acme-missing' is installed",
         "acme-broken": "plugin acme-broken 1.0 failed: cannot be imported",
         "acme>=": "'acme>=' is not a requirement such as 'acme-netstring>=1.2,<2'",

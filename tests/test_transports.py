@@ -2,18 +2,16 @@
 
 import asyncio
 import errno
-import io
 import os
 import pty
 import socket
 import ssl
-import sys
 from contextlib import asynccontextmanager
 
 import pytest
 from certificates import certificates
 from conftest import BY_NAME
-from stream_pairs import passes, pipe_transports, raised, refused, reset_on_close, tcp_sockets, tls_sockets, until
+from stream_pairs import begun, passes, pipe_transports, raised, refused, reset_on_close, tcp_sockets, until
 
 from framestream import AddressError, IOStream, connect, serve
 from framestream.testing.memory import Wire, memory_transport_pair
@@ -21,7 +19,6 @@ from framestream.transport import (
     LoopTransport,
     PipeTransport,
     SocketTransport,
-    TLSSocketTransport,
     TLSTransport,
     transport_over,
 )
@@ -108,9 +105,9 @@ def read(*both):
         side.transport.resume_reading()
 
 
-def memory(most=1 << 16, **options):
+def memory():
     """Return a pair in memory, which takes and gives only so much at a time."""
-    wire = Wire(**{"chunks": [most], "takes": [most], "capacity": 10 * most, **options})
+    wire = Wire(chunks=[1000], takes=[1000], capacity=10_000)
     return memory_transport_pair(wire, wire)
 
 
@@ -121,7 +118,6 @@ BELOW = {
     "loop-unix": lambda: map(LoopTransport, socket.socketpair()),
     "pipe": pipe_transports,
     "memory": memory,
-    "drips": lambda: memory(30),
 }
 
 
@@ -136,8 +132,6 @@ def tls_over(inner, **options):
 
 def pair_of(kind):
     """Return two transports of this kind, joined; below TLS there may be TLS."""
-    if kind == "tls-socket":
-        return map(TLSSocketTransport, tls_sockets(shaken=False))
     return tls_over(pair_of(kind[4:])) if kind.startswith("tls:") else BELOW[kind]()
 
 
@@ -158,8 +152,8 @@ async def sides(kind, **options):
 
 
 CASES = """
-    asyncio:  unix pipe tls-socket memory tls:tcp tls:pipe tls:memory tls:tls:memory
-    uvloop:   unix pipe tls-socket tls:tcp
+    asyncio:  unix pipe memory tls:tcp tls:pipe tls:memory tls:tls:memory
+    uvloop:   unix pipe tls:tcp
     transports: loop-tcp loop-unix tls:loop-tcp
 """
 KINDS = [
@@ -290,18 +284,12 @@ async def test_a_transport_that_is_closed_at_once_leaves_nothing_behind(kind):
 async def test_a_connection_that_ends_without_goodbye_is_lost_after_all_that_arrived(kind):
     async with sides(kind) as (left, right):
         await left.send(b"all of it?")
-        if kind == "tls-socket":
-            left.transport.socket.shutdown(socket.SHUT_WR)
-        else:
-            await left.act(left.transport._inner.shutdown)
+        await left.act(left.transport._inner.shutdown)
         read(right)
         await right.end()
         assert b"all of it?" == right.data
-        if kind == "tls-socket":  # a socket of Python's takes it for an end, unless it is told not to
-            assert ["end"] == right.told
-        else:
-            assert isinstance(right.told[0], ssl.SSLEOFError)
-            assert is_reset(right.told[0])
+        assert isinstance(right.told[0], ssl.SSLEOFError)
+        assert is_reset(right.told[0])
 
 
 async def test_a_spoilt_record_is_a_lost_connection_after_what_came_before_it():
@@ -319,30 +307,27 @@ async def test_a_spoilt_record_is_a_lost_connection_after_what_came_before_it():
     assert "alert" in str(left.told[0]).lower(), "the peer is told why"
 
 
-def tls_client(inner):
-    return Side(TLSTransport(inner, certificates().client(), server_hostname="localhost"))
-
-
-def tls_server(inner, **options):
-    return Side(TLSTransport(inner, certificates().server(), server_side=True, **options))
-
-
 under_tls = on_loops([kind.replace("tls:", "", 1) for kind in KINDS if "tls:" in kind])
 
 
 @under_tls
-@pytest.mark.parametrize("peer", ["speaks no tls", "leaves"])
-async def test_a_handshake_with_nobody_fails(kind, peer):
+@pytest.mark.parametrize("peer", ["speaks no tls", "leaves", "has left"])
+async def test_a_handshake_with_nobody_fails_and_nothing_is_received_during_one(kind, peer):
     near, far = pair_of(kind)
-    client, server = tls_client(near), Side(far)
+    client = Side(TLSTransport(near, certificates().client(), server_hostname="localhost"))
+    server = Side(far)
+    if peer == "has left":
+        server.close()
+        await passes()
     read(client)
     shaking = client.transport.shake_hands()
-    if peer == "leaves":
-        server.close()
-    else:
+    assert not client.transport.receive_now()
+    if peer == "speaks no tls":
         await server.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    else:
+        server.close()
     caught = await raised(OSError, shaking)
-    assert is_reset(caught) == (peer == "leaves")
+    assert is_reset(caught) == (peer != "speaks no tls")
     await passes()
     assert not client.told
     await closed(client, server)
@@ -370,19 +355,10 @@ async def test_data_in_one_piece_with_the_end_of_the_handshake_is_pushed_after_i
     assert ["handshake", "data"] == order
 
 
-@pytest.mark.parametrize("kind", ["tls:tls:drips", "tls-socket"])
-async def test_without_a_handshake_the_first_bytes_bring_it_about(kind):
-    left, right = map(Side, pair_of(kind))
-    read(left, right)
-    await asyncio.gather(left.send(b"to"), right.send(b"fro"), left.received(b"fro"), right.received(b"to"))
-    await closed(left, right)
-
-
 @pytest.mark.parametrize("peer", ["reads", "leaves"])
 async def test_nobody_waits_for_the_tickets_of_a_server(peer):
-    # The first message of a server leaves at once, and what it sends after that a byte at a time.
-    near, far = memory(takes=[1 << 16, *[1] * 10_000])
-    client, server = map(Side, tls_over((near, far)))
+    # The first message of a server leaves at once, and the next one only after a while.
+    client, server = map(Side, tls_over(memory_transport_pair(None, Wire(takes=[1 << 16, *[0] * 20]))))
     shaking = server.transport.shake_hands()
     await client.transport.shake_hands()
     await shaking
@@ -403,81 +379,45 @@ async def test_nobody_waits_for_the_tickets_of_a_server(peer):
 
 @every_tls
 async def test_half_close_keeps_what_the_peer_goes_on_sending(kind):
-    left, right = await connected(kind, size=1000)
-    sending = asyncio.ensure_future(right.send(LARGE))
-    left.on_push = left.transport.pause_reading
-    read(left)
-    await until(lambda: left.data)
-    await left.shutdown()
-    left.on_push = lambda: None
-    read(left, right)
-    assert ["end"] == await right.end()
-    await sending
-    await left.received(LARGE)
-    await right.shutdown()
-    assert ["end"] == await left.end()
-    await closed(left, right)
-
-
-@every_tls
-async def test_what_has_just_arrived_when_one_says_goodbye_is_pushed(kind):
-    async with sides(kind) as (left, right):
+    async with sides(kind, size=1000) as (left, right):
+        sending = asyncio.ensure_future(right.send(LARGE))
+        left.on_push = left.transport.pause_reading
         read(left)
-        await passes()
-        await right.send(b"just now")
+        await until(lambda: left.data)
         await left.shutdown()
-        await left.received(b"just now")
+        left.on_push = lambda: None
+        read(left, right)
+        assert ["end"] == await right.end()
+        await sending
+        await left.received(LARGE)
+        await right.shutdown()
+        assert ["end"] == await left.end()
 
 
 @every_tls
-async def test_goodbyes_may_cross(kind):
-    both = await connected(kind)
-    for side in both:
-        await side.shutdown()
-    await passes(10)
-    for side in both:
-        read(side)
-        assert ["end"] == await side.end()
-    await closed(*both)
-
-
-async def test_a_handshake_that_cannot_be_sent_fails_and_nothing_is_received_during_one():
-    near, far = memory()
-    waiting = tls_server(far)
-    shaking = waiting.transport.shake_hands()
-    assert not waiting.transport.receive_now()
-    far.close()
-    client = tls_client(near)
-    await raised(BrokenPipeError, client.transport.shake_hands)
-    shaking.cancel()
-    waiting.transport.close()
-
-
-class Reluctant:
-    """A TLS engine that first wants something else, some times."""
-
-    def __init__(self, transport, times, **wants):
-        self._transport, self._tls, self._times, self._wants = transport, transport.tls, times, wants
-        transport.tls = self
-
-    def __getattr__(self, name):
-        method = getattr(self._tls, name)
-        if name not in self._wants:
-            return method
-
-        def reluctant(*args):
-            if self._times:
-                self._times -= 1
-                raise self._wants[name]
-            return method(*args)
-
-        return reluctant
+async def test_goodbyes_may_cross_and_take_nothing_with_them(kind):
+    async with sides(kind) as both:
+        for side in both:
+            await side.send(b"just now")
+            await side.shutdown()
+        await passes(10)
+        for side in both:
+            read(side)
+            assert ["end"] == await side.end()
+            assert b"just now" == side.data
 
 
 @every_tls
 async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing(kind):
     async with sides(kind) as (left, right):
-        Reluctant(left.transport, 3, write=ssl.SSLWantReadError())
+        write, wants = left.transport.tls.write, [ssl.SSLWantReadError()] * 3
+
+        def write_reluctantly(data):
+            if wants:
+                raise wants.pop()
+            return write(data)
+
+        left.transport.tls.write = write_reluctantly
         read(right)
         sending = asyncio.ensure_future(left.send(b"hello"))
         news = 0
@@ -489,22 +429,10 @@ async def test_a_write_that_wants_to_read_waits_for_the_peer_and_loses_nothing(k
         assert not left.data, "it is not reading"
         read(left)
         await left.received(b"news" * news)
-
-
-@pytest.mark.parametrize("what", ["read", "write", "do_handshake", "unwrap"])
-async def test_an_engine_that_wants_to_write_first_is_asked_again(what):
-    if what == "do_handshake":
-        left, right = map(Side, pair_of("tls-socket"))
-        Reluctant(left.transport, 2, do_handshake=ssl.SSLWantWriteError())
-        await asyncio.gather(*(side.transport.shake_hands() for side in (left, right)))
-    else:
-        left, right = await connected("tls-socket")
-        Reluctant(left.transport, 2, **{what: ssl.SSLWantWriteError()})
-    read(left, right)
-    await asyncio.gather(left.send(b"to"), right.send(b"fro"), left.received(b"fro"), right.received(b"to"))
-    await left.shutdown()
-    assert ["end"] == await right.end()
-    await closed(left, right)
+        wants += [ssl.SSLWantReadError()] * 1000
+        sending = await begun(left.send(b"never"))
+        right.close()
+        assert is_reset(await raised(OSError, sending))
 
 
 async def test_an_error_from_below_comes_after_what_is_decrypted_and_when_it_is_wanted():
@@ -537,6 +465,11 @@ def test_a_context_that_checks_host_names_must_be_given_one():
 # The loop's own transports
 
 
+def not_shaken(sock):
+    """Return a socket of Python's own TLS, which loops do not take."""
+    return certificates().client().wrap_socket(sock, server_hostname="localhost", do_handshake_on_connect=False)
+
+
 async def test_before_the_loop_has_made_its_transport_sending_has_to_wait():
     left, right = (Side(LoopTransport(sock)) for sock in tcp_sockets())
     for act in (left.transport.shutdown, lambda: left.transport.send([b"x"])):
@@ -549,7 +482,7 @@ async def test_before_the_loop_has_made_its_transport_sending_has_to_wait():
 
 @pytest.mark.asyncio_only
 async def test_a_socket_that_the_loop_does_not_take_is_a_lost_connection():
-    sock = certificates().server().wrap_socket(socket.socket(), server_side=True)
+    sock = not_shaken(socket.socket())
     side = Side(LoopTransport(sock), reads=True)
     assert [TypeError] == list(map(type, await side.end()))
     assert -1 == sock.fileno()
@@ -573,8 +506,7 @@ async def test_a_reset_is_told_and_raised_again():
 
 
 async def test_closed_before_the_loop_has_made_its_transport_or_failed_to_it_tells_nothing():
-    no_handshake = {"do_handshake_on_connect": False, "server_hostname": "localhost"}
-    for wrap in (lambda sock: sock, lambda sock: certificates().client().wrap_socket(sock, **no_handshake)):
+    for wrap in (lambda sock: sock, not_shaken):
         for later in (0, 1, 2):
             ours, theirs = socket.socketpair()
             with theirs:
@@ -603,16 +535,6 @@ async def test_without_a_socket_it_is_a_protocol_of_whatever_makes_transports():
 # Descriptors
 
 
-async def test_a_socket_is_asked_for_its_peer_when_somebody_wants_to_know():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        transport = SocketTransport(sock := socket.socket())
-        sock.connect_ex(listener.getsockname())
-        listener.accept()[0].close()
-        assert f"127.0.0.1:{listener.getsockname()[1]}" == transport.peer
-        sock.close()
-    assert "127.0.0.1:" == transport.peer[:10]
-
-
 async def test_a_regular_file_is_read_to_its_end_and_written(tmp_path):
     path = tmp_path / "file"
     writer = Side(PipeTransport(None, os.open(path, os.O_WRONLY | os.O_CREAT)))
@@ -630,6 +552,15 @@ async def test_a_regular_file_is_read_to_its_end_and_written(tmp_path):
     assert (LARGE + b"end", ["end"]) == (reader.data, reader.told)
     refused(BrokenPipeError, reader.transport.send, [b"x"])
     reader.transport.close()
+
+
+async def test_a_pipe_that_is_only_written_is_watched_no_longer_after_its_end():
+    other_end, descriptor = os.pipe()
+    side = Side(PipeTransport(None, descriptor), reads=True)
+    side.transport.shutdown()
+    assert not asyncio.get_running_loop().remove_reader(descriptor), "its number may be another's by now"
+    side.close()
+    os.close(other_end)
 
 
 async def test_an_error_of_a_descriptor_is_a_lost_connection(tmp_path):
@@ -660,12 +591,16 @@ async def test_a_socket_that_keeps_the_borders_of_messages_is_refused_and_stays_
         assert b"still open" == ours.recv(100)
 
 
-@pytest.mark.parametrize(("source", "hint"), [
-    (io.BytesIO(), ""), (b"bytes", ""), (sys.__stdin__, r"; pass PipeTransport\(file.fileno\(\)\) for one"),
-], ids=type)  # fmt: skip
-async def test_what_is_no_socket_is_refused_with_a_word_of_what_to_pass(source, hint):
-    for taker in (transport_over, IOStream):
-        refused(TypeError, taker, source, match=f"needs a connected socket or a Transport, not .*{hint}")
+async def test_what_is_no_plain_socket_is_refused_with_a_word_of_what_to_pass():
+    with not_shaken(socket.socket()) as wrapped, open(os.devnull, "rb") as file:
+        for source, hint in (
+            (file, r"; pass PipeTransport\(file.fileno\(\)\) for one"),
+            (wrapped, "; pass it before it is wrapped, and call start_tls"),
+            ("tcp://", r"; connect\(url\) opens one"),
+            (b"bytes", "$"),
+        ):
+            for taker in (transport_over, IOStream):
+                refused(TypeError, taker, source, match=f"needs a connected socket or a Transport, not .*{hint}")
 
 
 @pytest.mark.parametrize(("make", "changed"), [
@@ -704,11 +639,11 @@ def test_addresses_read_as_people_write_them(address, text):
 async def test_a_transport_tells_what_it_is_and_throws_away_what_a_socket_has_received(kind):
     async with sides(kind) as (left, right):
         names = kind.partition(":")[2] or kind
-        has_socket = "tcp" in names or "unix" in names or "socket" in names
+        has_socket = "tcp" in names or "unix" in names
         assert has_socket == isinstance(left.transport.socket, socket.socket)
         assert kind.startswith("tls") == left.transport.needs_close_notify
         assert kind.startswith("tls") == (left.transport.tls is not None)
-        if "tcp" in names or "socket" in names:
+        if "tcp" in names:
             assert left.transport.peer.startswith("127.0.0.1:")
         elif "unix" in names:
             assert "unnamed" == left.transport.peer

@@ -10,29 +10,24 @@ A frame belongs to the split in which it begins, and the frames of all splits, i
 """
 
 from framestream.archives.archive import Archive, Repaired, append, make_index, repair, write
-from framestream.archives.files import Compressed, open_source, open_sources
-from framestream.archives.index import Index, Marks
+from framestream.archives.files import open_source, open_sources
+from framestream.archives.index import Index
 from framestream.archives.rows import Columns, Row, exact, rows
-from framestream.archives.source import InMemory, LocalFile, RemoteFile, Source
+from framestream.archives.source import InMemory, Source
 from framestream.archives.split import OnError, Reader, Record, Split, divide, plan
-from framestream.archives.stitch import Chain, Process, Stitched, process, stitch, walk
+from framestream.archives.stitch import Process, Stitched, process, stitch
 from framestream.errors import ArchiveError
 
 __all__ = [
     "Archive",
     "ArchiveError",
-    "Chain",
     "Columns",
-    "Compressed",
     "InMemory",
     "Index",
-    "LocalFile",
-    "Marks",
     "OnError",
     "Process",
     "Reader",
     "Record",
-    "RemoteFile",
     "Repaired",
     "Row",
     "Source",
@@ -49,6 +44,5 @@ __all__ = [
     "repair",
     "rows",
     "stitch",
-    "walk",
     "write",
 ]

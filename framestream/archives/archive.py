@@ -6,28 +6,27 @@ import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, islice
-from typing import IO, Any, Final, NamedTuple, overload
+from itertools import chain
+from typing import Any, Final, NamedTuple, overload
 
-from framestream.archives.files import kind_of, open_source
+from framestream.archives.files import Url, kind_of, open_source
 from framestream.archives.index import Index, Marks
 from framestream.archives.source import (
     INDEX,
     InMemory,
     LocalFile,
     Source,
-    finish,
+    Write,
+    grown_file,
     is_remote,
     local_path,
-    open_to_write,
-    open_whole,
-    write_all,
+    telling,
+    whole_file,
 )
-from framestream.archives.split import BadFrame, Reader, Record, Split, divide
+from framestream.archives.split import BadFrame, Reader, Split, divide
 from framestream.archives.stitch import process
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE
-from framestream.errors import ArchiveError, FramingError, IncompleteFrame, counted
+from framestream.errors import ArchiveError, IncompleteFrame, counted
 from framestream.framer import Framer, ReadCondition
 from framestream.iterate import condition_of
 
@@ -37,15 +36,10 @@ _SIZE: Final = 1 << 25
 _KEPT: Final = 16  # blocks between two marks
 
 
-@dataclass(frozen=True)
-class _Bad:
-    error: BadFrame
-
-
 class Archive(Sequence[Any]):
     """The frames of one file by their numbers: ``len(archive)``, ``archive[i]``, ``archive[i:j]``.
 
-    It needs the index that `Archive.index` or `framestream index` makes. PyTorch and Hugging Face call this a
+    It needs the index that `make_index` or `framestream index` makes. PyTorch and Hugging Face call this a
     map-style data set; it can be pickled, and each process then reads for itself. Reading a frame reads
     about 64 KiB; the frames of the last 16 of these blocks are kept.
 
@@ -61,7 +55,7 @@ class Archive(Sequence[Any]):
 
     def __init__(
         self,
-        url: str | os.PathLike[str],
+        url: Url,
         framer: ReadCondition[Any] | str,
         *,
         storage_options: Mapping[str, Any] | None = None,
@@ -73,14 +67,13 @@ class Archive(Sequence[Any]):
         if index is None:
             reason = f"there is no index next to it ({INDEX}): make one with `framestream index`"
             raise ArchiveError(reason, url=self.source.url)
-        self._index = index
         # A block is what is between two marks.
         self._offsets = array("Q", [0, *index.marks.offsets, index.size])
         self._counts = array("Q", [0, *index.marks.counts, index.count])
         self._blocks: dict[int, list[Any]] = {}
 
     def __len__(self) -> int:
-        return self._index.count
+        return self._counts[-1]
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -96,74 +89,53 @@ class Archive(Sequence[Any]):
         """
         if isinstance(index, slice):
             return self.__getitems__(range(*index.indices(len(self))))
-        block, place = self._place(index)
+        count = len(self)
+        if not -count <= index < count:
+            raise IndexError(f"frame {index} of an archive of {counted(count, 'frame')}")
+        index %= count
+        block = bisect_right(self._counts, index) - 1
+        place = index - self._counts[block]
         frames = self._blocks.get(block)
         if frames is None:
             if len(self._blocks) == _KEPT:
                 del self._blocks[next(iter(self._blocks))]
             frames = self._blocks[block] = self._frames(block)
         if place >= len(frames):
-            raise self._is_wrong(index)
+            reason = f"the index is wrong: frame {index} is not where it says; make it again"
+            raise ArchiveError(reason, url=self.source.url + INDEX)
         frame = frames[place]
-        if isinstance(frame, _Bad):
-            raise frame.error
+        if isinstance(frame, BadFrame):
+            raise frame
         return frame
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Return the frames of these numbers, as data loaders ask for them: each block is read once."""
+        frames = {index: self[index] for index in sorted(set(indices))}
+        return [frames[index] for index in indices]
 
     def _frames(self, block: int) -> list[Any]:
         frames: list[Any] = []
+        start, stop = self._offsets[block : block + 2]
         count = self._counts[block + 1] - self._counts[block]
-        for some, error in self._split(block).read().pieces():
-            frames += some if error is None else [_Bad(error)]
+        for some, error in self._split(start, stop).read().pieces():
+            frames += some if error is None else [error]
             # The next block is not read to see that these frames end where it begins.
             if len(frames) >= count:
                 break
         return frames
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """Return the frames of these numbers, as data loaders ask for them."""
-        frames = dict(zip(order := sorted(set(indices)), map(self.__getitem__, order), strict=True))
-        return [frames[index] for index in indices]
-
-    def record(self, index: int) -> Record:
-        """Return a frame, or the error of a bad one, and its place in the file."""
-        block, place = self._place(index)
-        record = next(islice(self._split(block).records(on_error="column"), place, None), None)
-        if record is None:
-            raise self._is_wrong(index)
-        return record
-
-    def _is_wrong(self, index: int) -> ArchiveError:
-        reason = f"the index is wrong: frame {index} is not where it says; make it again"
-        return ArchiveError(reason, url=self.source.url + INDEX)
-
-    def _place(self, index: int) -> tuple[int, int]:
-        """Return the block that a frame is in, and which of its frames it is."""
-        count = len(self)
-        if not -count <= index < count:
-            raise IndexError(f"frame {index} of an archive of {counted(count, 'frame')}")
-        index %= count
-        block = bisect_right(self._counts, index) - 1
-        return block, index - self._counts[block]
-
-    def _split(self, block: int) -> Split:
-        start, stop = self._offsets[block : block + 2]
+    def _split(self, start: int, stop: int) -> Split:
         return Split(self.source, self._framer, start, stop, start, self._limit)
 
     def __iter__(self) -> Iterator[Any]:
-        return Split(self.source, self._framer, 0, self.source.size, 0, self._limit).frames()
-
-    def splits(self, *, parts: int) -> list[Split]:
-        """Return about this many splits; the index makes each exact."""
-        size = -(-self.source.size // parts)
-        limit = self._limit
-        return list(divide(self.source, self._framer, size, max_frame_size=limit, index=self._index))
+        return self._split(0, self.source.size).frames()
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_blocks": {}}
 
 
 def make_index(
-    url: str | os.PathLike[str] | Source,
+    url: Url | Source,
     framer: ReadCondition[Any] | str,
     *,
     jobs: int = 1,
@@ -208,7 +180,7 @@ def _marks_of(reader: Reader) -> tuple[Marks, int]:
 
 
 def write(
-    url: str | os.PathLike[str],
+    url: Url,
     frames: Iterable[Any],
     framer: Framer[Any] | str,
     *,
@@ -235,26 +207,24 @@ def write(
         ArchiveError: the file cannot be written.
     """
     url, writer = _uncompressed(url), _writer(framer)
-    pieces = _encoded(writer, frames)
+    options = storage_options or {}
+    pieces = following = _encoded(writer, frames)
     names: list[str] = []
-    following: Iterator[bytes] = pieces
     while True:
         name = url if part_size is None else _numbered(url, len(names))
         marks = Marks()
-        with open_whole(name, storage_options or {}) as file:
-            count = _write_some(file, name, following, marks, most=part_size)
+        with whole_file(name, options) as write:
+            count = _write_some(write, following, marks, most=part_size)
         names.append(name)
         if index:
-            source = open_source(name, storage_options)
+            source = open_source(name, options)
             Index.of(source, writer, count, marks).save(source)
-        if part_size is None or (next_one := next(pieces, None)) is None:
+        if (piece := next(pieces, None)) is None:
             return names
-        following = chain((next_one,), pieces)
+        following = chain((piece,), pieces)
 
 
-def append(
-    path: str | os.PathLike[str], frames: Iterable[Any], framer: Framer[Any] | str, *, index: bool = True
-) -> int:
+def append(path: Url, frames: Iterable[Any], framer: Framer[Any] | str, *, index: bool = True) -> int:
     """Append frames to a local file, and return how many.
 
     It first checks that the last frame is whole, and stays so when more follows: from the last place in its
@@ -275,10 +245,11 @@ def append(
     """
     path, writer = _local(path), _writer(framer)
     if not os.path.exists(path):
-        open_to_write(path, "xb").close()
+        with whole_file(path, {}):
+            pass
     source = LocalFile.of(path)
     known = Index.beside(source, writer) if index else None
-    marks, count = (known.marks, known.count) if known is not None else (Marks(), 0)
+    marks = Marks() if known is None else known.marks
     start, before = (marks.offsets[-1], marks.counts[-1]) if marks.offsets else (0, 0)
     reader = Reader(Split(source, writer, start, source.size, start))
     reader.drain()
@@ -288,14 +259,8 @@ def append(
     if (piece := next(pieces, None)) is None:
         return 0
     _check_border(source, writer, marks, piece)
-    with open_to_write(path, "r+b") as file:
-        file.seek(source.size)
-        try:
-            total = _write_some(file, path, chain((piece,), pieces), marks, source.size, count)
-            finish(file, path)
-        except BaseException:
-            file.truncate(source.size)
-            raise
+    with grown_file(path, source.size) as write:
+        total = _write_some(write, chain((piece,), pieces), marks, source.size, count)
     if index:
         source = LocalFile.of(path)
         Index.of(source, writer, total, marks).save(source)
@@ -332,24 +297,15 @@ class Repaired(NamedTuple):
     reason: str
 
 
-def repair(
-    path: str | os.PathLike[str],
-    framer: ReadCondition[Any] | str,
-    *,
-    force: bool = False,
-    dry_run: bool = False,
-) -> Repaired:
-    """Cut off the bytes after the last whole frame of a local file, and keep them in another file.
+def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
+    """Cut off an incomplete frame at the end of a local file, and keep it in another file.
 
     Args:
         path: the file.
         framer: cuts it: a read condition, or the name or spec string of one.
-        force: also cut off bytes that are not frames, such as the zeros that a crash leaves, and all after
-            them, even if no frame remains; without it only an incomplete frame after others.
-        dry_run: only report what would be done.
 
     Raises:
-        FramingError: the error is not a torn end, perhaps a wrong framer, and `force` is not given.
+        FramingError: the error is not a torn end after whole frames: perhaps the framer is wrong.
         ArchiveError: the file cannot be read or written.
     """
     path = _local(path)
@@ -357,21 +313,20 @@ def repair(
     reader = Reader(Split(source, framer, 0, source.size, 0))
     try:
         reader.drain()
-    except FramingError as error:
-        if not (force or (isinstance(error, IncompleteFrame) and reader.count > reader.bad)):
+    except IncompleteFrame as error:
+        if reader.count == reader.bad:
             raise
-        size, reason = reader.last_end, error.reason
+        size, reason = error.offset or 0, error.reason
     else:
         return Repaired(reader.count, source.size, 0, "", "")
     torn = f"{path}.torn-{size}"
     if os.path.exists(torn):
         raise ArchiveError("it holds what an earlier repair cut off; move it away", url=torn)
-    if not dry_run:
-        with open_to_write(path, "r+b") as damaged:
-            with open_whole(torn, {}) as file:
-                for chunk in source.chunks(size):
-                    write_all(file, chunk, torn)
-            damaged.truncate(size)
+    with telling(path, done="written"), open(path, "r+b") as damaged:
+        with whole_file(torn, {}) as write:
+            for chunk in source.chunks(size):
+                write(chunk)
+        damaged.truncate(size)
     return Repaired(reader.count, size, source.size - size, torn, reason)
 
 
@@ -389,14 +344,7 @@ def _encoded(framer: Framer[Any], frames: Iterable[Any]) -> Iterator[bytes]:
 
 
 def _write_some(
-    file: IO[bytes],
-    url: str,
-    pieces: Iterator[bytes],
-    marks: Marks,
-    size: int = 0,
-    count: int = 0,
-    *,
-    most: int | None = None,
+    write: Write, pieces: Iterable[bytes], marks: Marks, size: int = 0, count: int = 0, *, most: int | None = None
 ) -> int:
     """Write frames after `count` others in `size` bytes, up to `most` bytes; add marks, return the new count."""
     waiting: list[bytes] = []
@@ -407,12 +355,12 @@ def _write_some(
         count += 1
         marks.add(size, count)
         if size - written >= _BLOCK:
-            write_all(file, b"".join(waiting), url)
+            write(b"".join(waiting))
             written = size
             waiting.clear()
         if most is not None and size >= most:
             break
-    write_all(file, b"".join(waiting), url)
+    write(b"".join(waiting))
     return count
 
 
@@ -421,7 +369,7 @@ def _numbered(url: str, number: int) -> str:
     return f"{stem}-{number:05}{suffix}"
 
 
-def _local(url: str | os.PathLike[str]) -> str:
+def _local(url: Url) -> str:
     """Return the path of a file that can be changed."""
     path = _uncompressed(url)
     if is_remote(path):
@@ -429,7 +377,7 @@ def _local(url: str | os.PathLike[str]) -> str:
     return local_path(path)
 
 
-def _uncompressed(url: str | os.PathLike[str]) -> str:
+def _uncompressed(url: Url) -> str:
     url = os.fspath(url)
     if kind_of(url) is not None:
         reason = "its name says that it is compressed; compressed files are only read: compress it afterwards"

@@ -11,36 +11,27 @@ import glob
 import os
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
+from importlib import import_module
 from typing import Any, Final, Literal, TypeAlias
 
 from framestream.archives.index import Index
-from framestream.archives.source import (
-    CHUNK,
-    INDEX,
-    LocalFile,
-    RemoteFile,
-    Source,
-    is_remote,
-    local_path,
-    remote_names,
-)
+from framestream.archives.source import CHUNK, INDEX, Source, is_remote, local_path, remote_names, stored_file
 from framestream.errors import ArchiveError, describe_error
 
+Url: TypeAlias = str | os.PathLike[str]
 Kind: TypeAlias = Literal["gzip", "zstd"]
 
 _KINDS: Final[dict[str, Kind]] = {".gz": "gzip", ".bgz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _BETWEEN_PLACES: Final = 1 << 20  # decompressed bytes
 # What is given to a decompressor at once: it copies what it leaves, and may stop after a few bytes.
 _BITE: Final = 1 << 13
-_MOST_RATIO: Final = 16  # as a power of two: zstd stores a block of 128 KiB in 4 bytes
 
 
-def open_sources(
-    urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], options: Mapping[str, Any] | None = None
-) -> list[Source]:
+def open_sources(urls: Url | Iterable[Url], options: Mapping[str, Any] | None = None) -> list[Source]:
     """Return the sources of paths, URLs and globs; those of a glob sorted by name.
 
     Indexes are left out. A file whose name ends with .gz, .bgz, .zst or .zstd is decompressed.
@@ -53,7 +44,7 @@ def open_sources(
     return [source for url in urls for source in _expanded(os.fspath(url), options or {})]
 
 
-def open_source(url: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> Source:
+def open_source(url: Url, options: Mapping[str, Any] | None = None) -> Source:
     """Return the source that a path, a URL or a glob stands for.
 
     Raises:
@@ -78,8 +69,7 @@ def _expanded(url: str, options: Mapping[str, Any]) -> Iterator[Source]:
     if not names:
         raise ArchiveError("nothing matches", url=url)
     for name in names:
-        stored = RemoteFile.of(name, options) if is_remote(name) else LocalFile.of(name)
-        kind = kind_of(name)
+        stored, kind = stored_file(name, options), kind_of(name)
         yield stored if kind is None else Compressed.of(stored, kind)
 
 
@@ -143,7 +133,7 @@ class Compressed(Source):
             index = Index.load(stored)
         except ArchiveError:  # who needs the index reports it
             return None
-        if index is None or not index.places or index.size > stored.size << _MOST_RATIO:
+        if index is None or not index.places:
             return None
         known = cls(stored, kind, index.size, index.places)
         return None if index.staleness(known) else known
@@ -168,18 +158,19 @@ class Compressed(Source):
 
 def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int, bytes]]:
     """Yield pieces of a file's contents, each with the place of its member."""
+    make = _maker(kind, stored)
     place = end = start
     member: Any = None
     for bite in _bites(stored.chunks(start)):
         end += len(bite)
         data = bite
-        while data or member is not None:
+        while True:
             if member is None:
                 if kind == "gzip" and end > start + len(data):
                     data = data.lstrip(b"\0")  # tapes are filled up with zeros
                 if not data:
                     break
-                member, place = _decompressor(kind, stored), end - len(data)
+                member, place = make(), end - len(data)
             try:
                 piece = member.decompress(data, CHUNK)
             except Exception as error:
@@ -190,9 +181,8 @@ def _decompressed(stored: Source, kind: Kind, start: int) -> Iterator[tuple[int,
             if member.eof:
                 data, member = member.unused_data, None
                 continue
-            data = member.unconsumed_tail if kind == "gzip" else b""
-            wants_more = len(piece) < CHUNK if kind == "gzip" else member.needs_input
-            if not data and wants_more:
+            data = member.unconsumed_tail if kind == "gzip" else b""  # zstd's is kept inside
+            if not data and len(piece) < CHUNK:
                 break
     if member is not None:
         raise ArchiveError(f"it ends inside a {kind} member", url=stored.url, offset=place)
@@ -202,20 +192,12 @@ def _bites(chunks: Iterator[bytes]) -> Iterator[bytes]:
     return (chunk[at : at + _BITE] for chunk in chunks for at in range(0, len(chunk), _BITE))
 
 
-def _decompressor(kind: Kind, stored: Source) -> Any:
+def _maker(kind: Kind, stored: Source) -> Callable[[], Any]:
+    """Return what makes the decompressor of one member."""
     if kind == "gzip":
-        return zlib.decompressobj(wbits=31)
-    try:
-        return _zstd().ZstdDecompressor()
-    except ImportError as error:
-        reason = 'it is compressed by zstd, which needs: pip install "framestream[archives]"'
-        raise ArchiveError(reason, url=stored.url) from error
-
-
-@cache  # a search for a module that is not there takes longer than a small frame
-def _zstd() -> Any:
-    try:
-        from compression import zstd  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
-    except ImportError:
-        from backports import zstd  # type: ignore[import-not-found, no-redef, unused-ignore]  # noqa: PLC0415
-    return zstd
+        return partial(zlib.decompressobj, wbits=31)
+    for name in ("compression.zstd", "backports.zstd"):
+        with suppress(ImportError):
+            return import_module(name).ZstdDecompressor  # type: ignore[no-any-return]
+    reason = 'it is compressed by zstd, which needs: pip install "framestream[archives]"'
+    raise ArchiveError(reason, url=stored.url)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from math import exp, log
 from typing import Any, Final, NoReturn
@@ -48,11 +49,11 @@ def find_start(source: Source, condition: ReadCondition[Any], start: int, stop: 
 def _ask(source: Source, condition: ReadCondition[Any], start: int, stop: int) -> int:
     base = max(start - condition.lookbehind, 0)
     data, enough = b"", start + 1
-    for chunk, eof in _with_eof(source.chunks(base)):
+    for chunk in chain(source.chunks(base), (b"",)):
         data += chunk
-        if base + len(data) < enough and not eof:
+        if chunk and base + len(data) < enough:
             continue
-        found: int | NeedMore = _answer(condition, Window(data, start - base, eof=eof, taken=start))
+        found = _answer(condition, Window(data, start - base, eof=not chunk, taken=start))
         if not isinstance(found, NeedMore):
             return min(base + found, source.size)
         enough = start + found.size
@@ -67,25 +68,22 @@ def _ask(source: Source, condition: ReadCondition[Any], start: int, stop: int) -
     return _fault(condition, "find_start wants more at the end", start)
 
 
-def _answer(condition: ReadCondition[Any], window: Window) -> Any:
+def _answer(condition: ReadCondition[Any], window: Window) -> int | NeedMore:
     """Return the answer of `find_start`, of which every place is one that this window allows."""
     try:
-        found: Any = condition.find_start(window)
+        found: int | NeedMore = condition.find_start(window)
     except Exception as error:  # noqa: BLE001 - the framer is at fault
         _fault(condition, f"find_start raises {type(error).__name__}: {describe_error(error)}", window.taken, error)
-    wants_more, size = isinstance(found, NeedMore), len(window.data)
-    place = found.resume if wants_more else found
-    is_open = not (wants_more or window.eof)  # then the place may be one that has not arrived
-    if place is None and wants_more:
-        return found
-    if type(place) is not int or place < window.start or (place > size and not is_open):
-        what = f"no place from {window.start}, where the window starts, to {size}"
+    place: Any = found
+    last = len(window.data)
+    if isinstance(found, NeedMore):
+        place = window.start if found.resume is None else found.resume
+    elif not window.eof:
+        last = sys.maxsize  # the place may be one that has not arrived
+    if type(place) is not int or not window.start <= place <= last:
+        what = f"no place from {window.start}, where the window starts, to {len(window.data)}"
         _fault(condition, f"find_start returns {found!r}: {what}", window.taken)
     return found
-
-
-def _with_eof(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
-    return chain(((chunk, False) for chunk in chunks), ((b"", True),))
 
 
 def _fault(condition: ReadCondition[Any], reason: str, offset: int, cause: Exception | None = None) -> NoReturn:

@@ -1,7 +1,7 @@
 """Index: a small file next to an archive that says where its frames are.
 
-It is a msgpack map. Each place is stored as its distance from the one before, and so is the number of
-frames up to it.
+It is a msgpack map after its checksum. Each place is stored as its distance from the one before, and so is the
+number of frames up to it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from functools import partial
 from itertools import accumulate, chain, pairwise
 from typing import Any, Final
 
-from framestream.archives.source import INDEX, Source
-from framestream.errors import ArchiveError, counted, describe_error
+from framestream.archives.source import INDEX, Source, stored_file, whole_file
+from framestream.errors import ArchiveError, counted
 from framestream.framer import ReadCondition
 
 BETWEEN_MARKS: Final = 1 << 16  # at most, about
 """How many bytes there are at least from one mark to the next."""
 
-_FORMAT: Final = 1
+_FORMAT: Final = b"framestream-index 2\n"
+_CHECKSUM: Final = 32  # bytes of a SHA-256
 _ENDS: Final = 1 << 16  # bytes at either end that the checksum covers
-_LEAST: Final = 1 << 24  # bytes that an index may always have; else an eighth of its file
 _AGAIN: Final = "make it again with `framestream index`"
 
 
@@ -111,77 +111,46 @@ class Index:
         """Return the index next to a file, whatever it is the index of, or None if there is none.
 
         Raises:
-            ArchiveError: it is damaged, or much too large.
+            ArchiveError: it is damaged.
         """
-        data = source.stored.read_beside(INDEX, source.stored.size // 8 + _LEAST)
-        return None if data is None else cls._loads(data, source.url + INDEX)
-
-    def save(self, source: Source) -> str:
-        """Write it next to its file, completely or not at all; return where."""
-        source.stored.write_beside(INDEX, self._dumps())
-        return source.url + INDEX
-
-    def _dumps(self) -> bytes:
         import msgpack  # noqa: PLC0415 - splitting does not need it
 
-        fields = {
-            "framestream-index": _FORMAT,
-            "spec": self.spec,
-            "size": self.size,
-            "version": self.version,
-            "ends": self.ends,
-            "count": self.count,
-            "offsets": _deltas(self.marks.offsets),
-            "counts": _deltas(self.marks.counts),
-            "places": self.places,
-        }
-        data: bytes = msgpack.packb(fields)
-        return data
+        try:
+            file = stored_file(source.url + INDEX, source.stored.options)
+        except ArchiveError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+        data = b"".join(file.chunks(0, file.size))
+        packed = data[_CHECKSUM:]
+        if data[:_CHECKSUM] != _checksum(_FORMAT, packed):
+            reason = f"it is damaged, or another version of framestream wrote it; {_AGAIN}"
+            raise ArchiveError(reason, url=file.url)
+        fields = msgpack.unpackb(packed, use_list=False)
+        marks = Marks(*(array("Q", accumulate(distances)) for distances in fields["marks"]))
+        return cls(**fields | {"marks": marks})
 
-    @classmethod
-    def _loads(cls, data: bytes, url: str) -> Index:
+    def save(self, source: Source) -> None:
+        """Write it next to its file, completely or not at all."""
         import msgpack  # noqa: PLC0415
 
-        try:
-            fields = msgpack.unpackb(data)
-            if fields.pop("framestream-index") != _FORMAT:
-                raise ValueError("another version wrote it")
-            marks = Marks()
-            marks = Marks(*(array("Q", accumulate(fields.pop(name))) for name in ("offsets", "counts")))
-            places = tuple((place, at) for place, at in fields.pop("places"))
-            index = cls(**fields, marks=marks, places=places)
-            index._check()
-            return index
-        except Exception as error:
-            reason = f"it is not an index that can be read ({describe_error(error)}); {_AGAIN}"
-            raise ArchiveError(reason, url=url) from error
-
-    def _check(self) -> None:
-        """Raise ValueError or TypeError for what no file can have."""
-        numbers = [self.size, self.count, *chain.from_iterable(self.places)]
-        if any(type(number) is not int for number in numbers):
-            raise TypeError("a number is not a whole number")
-        offsets, counts = self.marks.offsets, self.marks.counts
-        starts, at = [place for place, _ in self.places], [at for _, at in self.places]
-        rising = (*offsets, self.size), (*counts, self.count, self.size + 1), starts, (*at, self.size)
-        if (
-            len(offsets) != len(counts)
-            or at[:1] > [0]
-            or any(before > value for values in rising for before, value in pairwise((0, *values)))
-        ):
-            raise ValueError("its places are not in order")
+        marks = [_distances(self.marks.offsets), _distances(self.marks.counts)]
+        packed = msgpack.packb(vars(self) | {"marks": marks})
+        with whole_file(source.url + INDEX, source.stored.options) as write:
+            write(_checksum(_FORMAT, packed) + packed)
 
 
 def _checksum_of_ends(source: Source) -> bytes:
     """Return the checksum of a file's first and last 64 KiB."""
+    ends = ((0, min(_ENDS, source.size)), (max(source.size - _ENDS, 0), source.size))
+    return _checksum(*chain.from_iterable(source.chunks(*end) for end in ends))
+
+
+def _checksum(*pieces: bytes) -> bytes:
     import hashlib  # noqa: PLC0415 - splitting does not need it, and it loads OpenSSL
 
-    digest = hashlib.sha256()
-    for start, stop in ((0, min(_ENDS, source.size)), (max(source.size - _ENDS, 0), source.size)):
-        for chunk in source.chunks(start, stop):
-            digest.update(chunk)
-    return digest.digest()
+    return hashlib.sha256(b"".join(pieces)).digest()
 
 
-def _deltas(values: Iterable[int]) -> list[int]:
+def _distances(values: Iterable[int]) -> list[int]:
     return [value - before for before, value in pairwise((0, *values))]

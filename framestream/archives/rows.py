@@ -10,10 +10,10 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, count, islice, repeat
-from typing import Any, Final, NamedTuple, TypeAlias
+from itertools import chain, islice
+from typing import Any, Final, TypeAlias
 
-from framestream.archives.split import ON_ERROR, OnError, Split
+from framestream.archives.split import ON_ERROR, OnError, Record, Split
 from framestream.archives.stitch import Map, stitch
 from framestream.errors import ArchiveError, PayloadError, check_choice, counted
 
@@ -46,64 +46,53 @@ def exact(splits: Iterable[Split], *, map: Map = map) -> list[Split]:
     return splits if all(split.is_exact for split in splits) else stitch(splits, map=map).splits
 
 
-class _Kept(NamedTuple):
-    """A frame that becomes a row, or a bad one: the one `number` frames after the place `offset`."""
-
-    offset: int
-    size: int
-    frame: Any
-    error: Exception | None = None
-    number: int = 0
-
-
-class _Frames:
-    """The frames of a split that become rows. Bad ones are raised, or become rows, or are counted and told."""
+class _BadFrames:
+    """What becomes of the bad frames of a split: the first is raised, or they become rows, or they are counted."""
 
     def __init__(self, split: Split, on_error: OnError) -> None:
         check_choice("on_error", on_error, ON_ERROR)
-        self.split, self.on_error = split, on_error
-        self._reader = split.read()
-        self._bad = 0
+        self._split, self._on_error = split, on_error
+        self._count = 0
         self._first: Exception | None = None
 
-    def keeps(self, error: Exception) -> bool:
-        """Say whether a bad frame becomes a row."""
-        if self.on_error == "raise":
+    def meet(self, error: Exception) -> None:
+        """Count a bad frame, or raise its error."""
+        if self._on_error == "raise":
             raise error
-        self._bad += 1
+        self._count += 1
         self._first = self._first or error
-        return self.on_error == "column"
 
     def tell(self) -> None:
         """Log how many frames became no row."""
-        if self._bad and self.on_error == "skip":
-            frames = counted(self._bad, "bad frame")
-            logger.warning("skipped %s of %s, the first: %s", frames, self.split.source.url, self._first)
+        if self._count and self._on_error == "skip":
+            frames = counted(self._count, "bad frame")
+            logger.warning("skipped %s of %s, the first: %s", frames, self._split.source.url, self._first)
 
-    def __iter__(self) -> Iterator[_Kept]:
-        """Yield the frames: mappings as they are cut in batches, twice as fast, the others with their places."""
-        reader = self._reader
-        position = 0
-        for frames, error in reader.pieces(in_batches=False):
-            are_mappings = {*map(type, frames)} == {dict} or all(isinstance(frame, Mapping) for frame in frames)
-            if error is not None:
-                if self.keeps(error):
-                    yield _Kept(*reader.place, None, error)
-            elif not reader.in_batches:
-                yield _Kept(*reader.place, frames[0])
-            elif are_mappings:
-                size = (reader.position - position) // len(frames)
-                yield from map(_Kept, repeat(position), repeat(size), frames, repeat(None), count())
-            else:
-                yield from self.placed(position, 0, len(frames))
-            reader.in_batches = are_mappings and error is None
-            position = reader.position
 
-    def placed(self, start: int, number: int, many: int) -> Iterator[_Kept]:
-        """Read again what was read from a place on, now with places: `many` frames after the first `number`."""
-        part = replace(self.split, start=start, first=start, stop=self._reader.position)
-        records = part.records(on_error=self.on_error)
-        return (_Kept(*record) for record in islice(records, number, number + many))
+def _pieces(split: Split) -> Iterator[tuple[int, int, list[Record]]]:
+    """Yield the frames of a split in lists, each with the offsets between which it was read.
+
+    Dictionaries are cut in batches, which takes half the time; they have no places, and need none.
+    """
+    reader = split.read()
+    start = 0
+    for frames, error in reader.pieces(in_batches=False):
+        are_dicts = {*map(type, frames)} == {dict}
+        if error is not None or not reader.in_batches:
+            start = reader.place[0]
+            records = [Record(*reader.place, frames[0] if frames else None, error)]
+        elif are_dicts:
+            records = [Record(start, 0, frame) for frame in frames]
+        else:
+            records = _placed(split, start, reader.position)
+        yield start, reader.position, records
+        reader.in_batches = are_dicts
+        start = reader.position
+
+
+def _placed(split: Split, start: int, stop: int) -> list[Record]:
+    """Read what is between two offsets again, each frame with its place."""
+    return list(replace(split, start=start, first=start, stop=stop).records(on_error="column"))
 
 
 def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
@@ -118,21 +107,25 @@ def rows(split: Split, *, on_error: OnError = "raise") -> Iterator[Row]:
         FramingError, PayloadError, ArchiveError: as `Split.records`.
         ValueError: `on_error` is none of these words.
     """
-    frames = _Frames(split, on_error)
-    for kept in frames:
-        yield _row(kept, on_error)
-    frames.tell()
+    bad = _BadFrames(split, on_error)
+    for _, _, records in _pieces(split):
+        for record in records:
+            if record.error is not None:
+                bad.meet(record.error)
+            if record.error is None or on_error == "column":
+                yield _row(record, on_error)
+    bad.tell()
 
 
-def _row(kept: _Kept, on_error: OnError) -> Row:
-    row = kept.frame
+def _row(record: Record, on_error: OnError) -> Row:
+    row = record.frame
     is_dict = type(row) is dict
     if not (is_dict or isinstance(row, Mapping)):
-        row = {"offset": kept.offset, "size": kept.size, "frame": row}
+        row = {"offset": record.offset, "size": record.size, "frame": row}
     elif not (is_dict and _TEXT.issuperset(map(type, row))):
         row = {key if isinstance(key, str) else _text(key): value for key, value in row.items()}
     if on_error == "column":
-        row = {**row, ERROR: None if kept.error is None else str(kept.error)}
+        row = {**row, ERROR: None if record.error is None else str(record.error)}
     result: Row = row
     return result
 
@@ -179,63 +172,68 @@ class Columns:
         return cls(schema, False, on_error)
 
     def batches(self, split: Split) -> Iterator[Any]:
-        """Yield the frames of a split as record batches of at most 8192 rows and some 4 MiB.
+        """Yield the frames of a split as record batches of some 8192 rows or 4 MiB.
 
         Raises:
             FramingError, PayloadError, ArchiveError: as `rows`.
         """
-        frames = _Frames(split, self.on_error)
-        for group in _groups(frames):
+        bad = _BadFrames(split, self.on_error)
+        for start, stop, group in _groups(split):
+            records = group
             try:
-                batch = self._batch(group)
+                batch = self._batch(records)
             except Exception:  # noqa: BLE001 - whatever pyarrow says of values: it is said again of one of them
-                again = frames.placed(group[0].offset, group[0].number, len(group))
-                batch = self._batch([fitting for kept in again for fitting in self._fitting(kept, frames)])
+                records = [self._judged(record, split) for record in _placed(split, start, stop)]
+                batch = self._batch(records)
+            for record in records:
+                if record.error is not None:
+                    bad.meet(record.error)
             yield batch
-        frames.tell()
+        bad.tell()
 
     def table(self, split: Split) -> Any:
         """Return the frames of a split as a `pyarrow.Table`; see `batches`."""
         return _pyarrow().Table.from_batches(self.batches(split), self.schema)
 
-    def _fitting(self, kept: _Kept, frames: _Frames) -> list[_Kept]:
-        """Return the frame if it fits; else it is a bad one, of which no row may remain."""
+    def _judged(self, record: Record, split: Split) -> Record:
+        """Return a frame if it fits the columns; else it is a bad one."""
         try:
-            self._batch([kept])
+            self._batch([record])
         except Exception as cause:  # noqa: BLE001
             reason = f"it does not fit the columns {', '.join(self.schema.names)}: {cause}; pass a schema"
-            error = PayloadError(reason, offset=kept.offset, framer=str(frames.split.condition))
-            error.source = frames.split.source.url
+            error = PayloadError(reason, offset=record.offset, framer=str(split.condition))
+            error.source = split.source.url
             error.__cause__ = cause
-            return [kept._replace(frame=None, error=error)] if frames.keeps(error) else []
-        return [kept]
+            return Record(record.offset, record.size, None, error)
+        return record
 
-    def _batch(self, group: list[_Kept]) -> Any:
-        found = list(map(self._row, group))
+    def _batch(self, records: list[Record]) -> Any:
+        found = [self._row(record) for record in records if record.error is None or self.on_error == "column"]
         arrays = [_array([row.get(column.name) for row in found], column.type) for column in self.schema]
         return _pyarrow().RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def _row(self, kept: _Kept) -> Row:
-        row = _row(kept, self.on_error)
-        if kept.error is None:
-            if type(kept.frame) is not dict and not isinstance(kept.frame, Mapping) and "frame" not in self.names:
-                raise ValueError(f"the frame is of type {type(kept.frame).__name__}, and no mapping")
+    def _row(self, record: Record) -> Row:
+        row = _row(record, self.on_error)
+        if record.error is None:
+            if not isinstance(record.frame, Mapping) and "frame" not in self.names:
+                raise ValueError(f"the frame is of type {type(record.frame).__name__}, and no mapping")
             if self.are_all and not self.names.issuperset(row):
                 raise ValueError(f"the frame has a field {min(row.keys() - self.names)!r}, too")
         return row
 
 
-def _groups(frames: Iterable[_Kept]) -> Iterator[list[_Kept]]:
-    group: list[_Kept] = []
-    size = 0
-    for kept in frames:
-        group.append(kept)
-        size += kept.size
-        if len(group) == _MOST_ROWS or size >= _MOST_BYTES:
-            yield group
-            group, size = [], 0
+def _groups(split: Split) -> Iterator[tuple[int, int, list[Record]]]:
+    """Yield the frames of a split in longer lists, as `_pieces` does."""
+    group: list[Record] = []
+    begin = end = 0
+    for start, stop, records in _pieces(split):
+        begin, end = begin if group else start, stop
+        group += records
+        if len(group) >= _MOST_ROWS or end - begin >= _MOST_BYTES:
+            yield begin, end, group
+            group = []
     if group:
-        yield group
+        yield begin, end, group
 
 
 def _array(values: list[Any], kind: Any) -> Any:

@@ -8,25 +8,24 @@ a split begins: `framestream.archives.stitch` finds out.
 from __future__ import annotations
 
 import logging
-import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise, repeat
+from itertools import chain, pairwise
 from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
-from framestream.archives.files import open_sources
+from framestream.archives.files import Url, open_sources
 from framestream.archives.guess import find_start
 from framestream.archives.index import BETWEEN_MARKS, Index, Marks
 from framestream.archives.source import Source
 from framestream.decoder import DEFAULT_MAX_FRAME_SIZE, END, NEED_DATA, End, FrameDecoder, OnOversize
-from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError, check_choice
+from framestream.errors import ArchiveError, FrameTooLarge, FramingError, PayloadError, check_choice, check_count
 from framestream.framer import ReadCondition
 from framestream.iterate import condition_of, feed
 
 OnError: TypeAlias = Literal["raise", "skip", "column"]
-BadFrame: TypeAlias = "PayloadError | FrameTooLarge"
+BadFrame: TypeAlias = PayloadError | FrameTooLarge
 
 ON_ERROR: Final[tuple[str, ...]] = get_args(OnError)
 _SIZE: Final = 1 << 26
@@ -122,7 +121,7 @@ class Split:
 
 
 def plan(
-    urls: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    urls: Url | Iterable[Url],
     framer: ReadCondition[Any] | str,
     *,
     parts: int | None = None,
@@ -152,9 +151,8 @@ def plan(
     """
     if parts is not None and size is not None:
         raise ValueError("give parts or size, not both")
-    for option, value in (("parts", parts), ("size", size)):
-        if value is not None and value < 1:
-            raise ValueError(f"{option} is {value}; it must be at least 1")
+    check_count("parts", parts, least=1, optional=True)
+    check_count("size", size, least=1, optional=True)
     condition = condition_of(framer)
     sources = open_sources(urls, storage_options)
     if parts is not None:
@@ -222,7 +220,6 @@ class Reader:
         place: where the last frame began, and its size, if it was read by itself, or is bad.
         in_batches: whether `pieces` cuts as many frames at once as it can, without their places; it may be
             changed from piece to piece.
-        last_end: where the last frame ended that was not too large, or where the first one begins.
     """
 
     def __init__(self, split: Split) -> None:
@@ -235,7 +232,6 @@ class Reader:
         self.marks = Marks()
         self.place = (0, 0)
         self.in_batches = True
-        self.last_end = split.first or 0
         self._decoder = FrameDecoder()
 
     def batches(self, *, on_error: OnError = "raise") -> Iterator[list[Any]]:
@@ -281,29 +277,24 @@ class Reader:
         split, source = self.split, self.split.source
         self.in_batches = in_batches
         first = split.first
-        # A guess may lead anywhere. If all of the file were read after each wrong one, it would be read as
-        # often as there are splits.
-        reach = source.size if split.is_exact else split.stop + split.limit + BETWEEN_MARKS
         if first is None:
             first = find_start(source, split.condition, split.start, split.stop, split.limit)
         if first >= split.stop > 0:
             self.first = self.end = first
             return
+        # A guess may lead anywhere. If all of the file were read after each wrong one, it would be read as
+        # often as there are splits.
+        reach = source.size if split.is_exact else split.stop + split.limit + BETWEEN_MARKS
         self._decoder = FrameDecoder(
             offset=first, max_frame_size=split.max_frame_size, on_oversize=on_oversize, on_discard=_raise
         )
-        # After the border, frames are cut one by one, as the next may belong to the next split.
-        border = None if split.stop == source.size else split.stop
-        rest = () if border is None else source.chunks(border)
-        before: Iterable[tuple[bytes, None]] = zip(source.chunks(first, split.stop), repeat(None))
-        after: Iterable[tuple[bytes | End, int | None]] = zip(chain(rest, (END,)), repeat(border))
         try:
-            for chunk, stop in chain(before, after):
+            for chunk, border in self._chunks(first):
                 self.is_astray = self._decoder.offset + self._decoder.buffered >= reach < source.size
                 if self.is_astray:
                     return
                 feed(self._decoder, chunk)
-                while (piece := self._next(stop)) is not None:
+                while (piece := self._next(border)) is not None:
                     yield piece
                 if self.end is not None:
                     break
@@ -314,54 +305,59 @@ class Reader:
         self.end = source.size if self.end is None else self.end
         self.first = self.end if self.first is None else self.first
 
-    def _next(self, stop: int | None) -> tuple[list[Any], BadFrame | None] | None:
-        """Return the next piece; None if more is needed, or if the next frame begins at `stop` or later."""
-        decoder, condition = self._decoder, self.split.condition
-        # The first frame shows where it begins; a batch would not.
-        as_batch = self.in_batches and self.count > 0 and stop is None
+    def _chunks(self, first: int) -> Iterator[tuple[bytes | End, int | None]]:
+        """Yield the bytes to be cut, and the border of the split once they are after it."""
+        source, border = self.split.source, self.split.stop
+        for chunk in source.chunks(first, border):
+            yield chunk, None
+        if border == source.size:
+            yield END, None
+            return
+        for chunk in source.chunks(border):
+            yield chunk, border
+        yield END, border
+
+    def _next(self, border: int | None) -> tuple[list[Any], BadFrame | None] | None:
+        """Return the next piece; None if more is needed, or if the next frame begins at the border or after it."""
+        decoder = self._decoder
+        # The first frame shows where it begins, and after the border each may belong to the next split.
+        as_batch = self.in_batches and self.count > 0 and border is None
+        ask: Any = decoder.next_batch if as_batch else decoder.next_frame
         # Where the next frame begins, or padding before it; one that is being skipped began before the border.
         begin = -1 if decoder.skipping else decoder.offset
         frames: list[Any] = []
         bad: BadFrame | None = None
         try:
-            ask: Any = decoder.next_batch if as_batch else decoder.next_frame
-            answer = ask(condition, max_size=self.split.max_size)
+            answer = ask(self.split.condition, max_size=self.split.max_size)
             if answer is NEED_DATA or answer is END:
                 return None
             frames = answer if as_batch else [answer]
         except PayloadError as error:
             bad = error
         except FramingError as error:
-            if isinstance(error, FrameTooLarge) and error.offset is not None:
-                begin = error.offset
+            if isinstance(error, FrameTooLarge):
+                begin = error.offset or 0
             # At the end of the file no split begins: what is wrong there belongs to the last frame.
-            if stop is not None and stop <= begin < self.split.source.size:
+            if border is not None and border <= begin < self.split.source.size:
                 self.end = begin
                 return None
-            if not (isinstance(error, FrameTooLarge) and error.recoverable):
+            if not isinstance(error, FrameTooLarge) or not error.recoverable:
                 raise
             bad = error
-        if bad is not None:
-            # It is an answer here. Its tracebacks would keep alive what all callers have, such as the open file.
-            for one in (bad, bad.__cause__):
-                if one is not None:
-                    one.__traceback__ = None
-        if not as_batch or bad is not None:
-            start, end = decoder.frame_span
-            if isinstance(bad, FrameTooLarge):
-                start = end = bad.offset or 0  # its end was not seen
-            self.place = start, end - start
-            if stop is not None and start >= stop:
+        if bad is not None or not as_batch:
+            start, end = (begin, begin) if isinstance(bad, FrameTooLarge) else decoder.frame_span
+            if border is not None and start >= border:
                 self.end = start
                 return None
+            self.place = start, end - start
             self.first = start if self.first is None else self.first
         if bad is not None:
             self.bad += 1
             bad.source = self.split.source.url
-        if not (decoder.on_oversize == "truncate" and isinstance(bad, FrameTooLarge)):  # its beginning was counted
+        # The beginning of a frame that is truncated was counted.
+        if not isinstance(bad, FrameTooLarge) or decoder.on_oversize != "truncate":
             self.count += len(frames) or 1
         if not decoder.skipping:
-            self.last_end = decoder.offset
             self.marks.add(decoder.offset, self.count)
         return frames, bad
 

@@ -21,15 +21,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import islice
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from framestream.archives.index import Marks
 from framestream.archives.split import Reader, Split
 from framestream.errors import FramingError, WorkerError
 
@@ -47,18 +44,23 @@ class Chain:
         first: where the first of them begins; without one, where the first one after the split does.
         end: where the first frame after them begins, the size of the file if there is none, or where the file
             is malformed.
-        count: number of frames, bad ones included.
         error: the error that ends the file there, or None.
-        marks: where some of them end.
-        of: the URL and the start of the split.
+        places: where some of them end.
     """
 
     first: int
     end: int
-    count: int
     error: Exception | None = field(default=None, repr=False)
-    marks: Marks = field(default_factory=Marks, repr=False)
-    of: tuple[str, int] = ("", 0)
+    places: Sequence[int] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, reader: Reader) -> Chain:
+        """Return the chain of a split that was read."""
+        if reader.is_astray:
+            return cls(-1, -1)  # it fits nowhere
+        first = reader.position if reader.first is None else reader.first
+        end = reader.position if reader.end is None else reader.end
+        return cls(first, end, reader.error, reader.marks.offsets)
 
 
 def walk(split: Split) -> Chain:
@@ -71,19 +73,7 @@ def walk(split: Split) -> Chain:
     reader = Reader(split)
     with suppress(FramingError):
         reader.drain()
-    return _chain(reader)
-
-
-def _chain(reader: Reader) -> Chain:
-    if reader.is_astray:
-        return Chain(-1, -1, 0, of=_name(reader.split))  # it fits nowhere
-    first = reader.position if reader.first is None else reader.first
-    end = reader.position if reader.end is None else reader.end
-    return Chain(first, end, reader.count, reader.error, reader.marks, _name(reader.split))
-
-
-def _name(split: Split) -> tuple[str, int]:
-    return split.source.url, split.start
+    return Chain.of(reader)
 
 
 class Seam:
@@ -107,35 +97,25 @@ class Seam:
             return replace(split, first=max(split.stop, 1))
         return replace(split, first=self.true)
 
-    def leave(self, end: int, error: Exception | None = None) -> None:
+    def fits(self, split: Split, chain: Chain) -> bool:
+        """Say whether the chain of a split is the true one. Before the first frame of a file there may be padding."""
+        return not split.start or chain.first == self.true
+
+    def leave(self, chain: Chain) -> None:
         """Go on to the next split."""
-        self.true, self.error = end, self.error or error
+        self.true, self.error = chain.end, chain.error
 
-    def add(self, split: Split, chain: Chain) -> tuple[Split, Chain]:
-        """Return the split with its true first frame, and the true chain of its frames."""
-        split = self.enter(split)
-        first = split.first or 0
-        if self.error is not None or first >= split.stop > 0:
-            chain = Chain(first, self.true, 0)
-        elif split.start and chain.first != first:
-            chain = self._mend(split, first, chain)
-        self.leave(chain.end, chain.error)
-        return split, chain
-
-    def _mend(self, split: Split, first: int, chain: Chain) -> Chain:
-        """Walk the split from its true first frame until the chain is met, and return the true chain."""
+    def mend(self, split: Split, chain: Chain) -> Chain:
+        """Walk a split from its true first frame until its chain is met; return the one that ends as the true one."""
+        first = self.true
+        known = {chain.first, *chain.places}
         reader = Reader(split)
-        known = {chain.first: 0, **dict(zip(chain.marks.offsets, chain.marks.counts, strict=True))}
         with suppress(FramingError):
             for record in reader.records(on_error="column"):
-                met = next((place for place in (record.offset, reader.position) if place in known), None)
-                if met is not None:
-                    self.walked_twice += met - first
-                    # A frame that begins there was read, and is in the other chain, too.
-                    more = reader.count - (met == record.offset) - known[met]
-                    reader.marks.extend(chain.marks.since(met), more)
-                    return Chain(first, chain.end, chain.count + more, chain.error, reader.marks)
-        again = _chain(reader)
+                if met := known & {record.offset, reader.position}:
+                    self.walked_twice += min(met) - first
+                    return chain
+        again = Chain.of(reader)
         self.walked_twice += min(again.end, split.stop) - first
         return again
 
@@ -150,12 +130,10 @@ class Stitched:
 
     Attributes:
         splits: the splits, each with its true first frame.
-        chains: the true chain of each.
         walked_twice: how many bytes were walked again because a guess was wrong.
     """
 
     splits: list[Split]
-    chains: list[Chain] = field(repr=False)
     walked_twice: int
 
 
@@ -167,8 +145,8 @@ def stitch(splits: Iterable[Split], *, map: Map = map) -> Stitched:
 
     Args:
         splits: from `plan`: each file completely, in order.
-        map: calls `walk` for each split: that of an executor, or anything that runs on other
-            machines. Splits that must be walked again are walked here, in order.
+        map: calls `walk` for each split, and keeps their order: that of an executor, or anything that runs
+            on other machines. Splits that must be walked again are walked here, in order.
 
     Raises:
         ArchiveError: a file cannot be read, or has changed.
@@ -176,12 +154,13 @@ def stitch(splits: Iterable[Split], *, map: Map = map) -> Stitched:
     splits = list(splits)
     _check_whole(splits)
     seam = Seam()
-    true = []
-    for split, chain in zip(splits, map(walk, splits), strict=True):
-        if chain.of != _name(split):
-            raise ValueError(f"map returned {chain} for {split}: it must keep the order")
-        true.append(seam.add(split, chain))
-    return Stitched([split for split, _ in true], [chain for _, chain in true], seam.walked_twice)
+    exact = []
+    for guessed, chain in zip(splits, map(walk, splits), strict=True):
+        split = seam.enter(guessed)
+        exact.append(split)
+        if seam.error is None and not (seam.true >= split.stop > 0):
+            seam.leave(chain if seam.fits(split, chain) else seam.mend(split, chain))
+    return Stitched(exact, seam.walked_twice)
 
 
 def _check_whole(splits: list[Split]) -> None:
@@ -192,7 +171,7 @@ def _check_whole(splits: list[Split]) -> None:
         place = (split.source, split.stop)
 
 
-Done: TypeAlias = tuple[Chain, R | None, Exception | None]
+Done: TypeAlias = tuple[Chain, Any, Exception | None]
 """The outcome of one split: what the next one needs to know, and the function's result or error."""
 
 
@@ -223,7 +202,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
+def _work(function: Callable[[Reader], R], split: Split) -> Done:
     reader = Reader(split)
     try:
         result, error = function(reader), None
@@ -231,7 +210,7 @@ def _work(function: Callable[[Reader], R], split: Split) -> Done[R]:
         result, error = None, caught
     if reader.end is None and error is None and reader.error is None and not reader.is_astray:
         error = ValueError(f"{function!r} stopped before the end of {split}")
-    return _chain(reader), result, error
+    return Chain.of(reader), result, error
 
 
 class Process(Generic[R]):
@@ -247,47 +226,43 @@ class Process(Generic[R]):
         return self._seam.walked_twice
 
     def __iter__(self) -> Iterator[R]:
-        with ExitStack() as stack:
-            executor: futures.Executor | None = None
-            if self._jobs > 1:
-                pool = futures.ProcessPoolExecutor(self._jobs, _context(), initializer=_begin, initargs=(os.getpid(),))
-                executor = stack.enter_context(pool)
-                stack.callback(executor.shutdown, cancel_futures=True)
-            start = partial(self._start, executor)
-            todo = iter(self._splits)
-            waiting = deque((split, start(split)) for split in islice(todo, _AHEAD * self._jobs))
-            while waiting:
-                split, begun = waiting.popleft()
-                try:
-                    chain, result = self._true_outcome(split, begun, start)
-                except futures.BrokenExecutor as error:
-                    reason = "a process that cut frames was killed, or could not start"
-                    hint = 'a script calls this under `if __name__ == "__main__":`'
-                    raise WorkerError(f"{reason}; {hint}") from error
+        seam = self._seam
+        with closing(self._here() if self._jobs == 1 else self._in_processes()) as outcomes:
+            for split, outcome in zip(self._splits, outcomes, strict=True):
+                true = seam.enter(split)
+                chain, result, error = outcome
+                if not seam.fits(split, chain):
+                    seam.walked_twice += max(split.stop - seam.true, 0)
+                    chain, result, error = _work(self._function, true)
+                if error is not None:
+                    raise error
                 yield result
                 if chain.error is not None:
                     return
-                waiting.extend((split, start(split)) for split in islice(todo, 1))
+                seam.leave(chain)
 
-    def _start(self, executor: futures.Executor | None, split: Split) -> Callable[[], Done[R]]:
-        """Start the work on a split; without an executor it is done when asked for, and so from the true place on."""
-        if executor is None:
-            return lambda: _work(self._function, self._seam.enter(split))
-        return executor.submit(_work, self._function, split).result
+    def _here(self) -> Generator[Done]:
+        """Yield the outcome of each split, read when asked for, and so from its true first frame on."""
+        for split in self._splits:
+            yield _work(self._function, self._seam.enter(split))
 
-    def _true_outcome(
-        self, split: Split, begun: Callable[[], Done[R]], start: Callable[[Split], Callable[[], Done[R]]]
-    ) -> tuple[Chain, Any]:
-        seam = self._seam
-        true = seam.enter(split)
-        chain, result, error = begun()
-        if chain.first != (first := seam.true):
-            seam.walked_twice += max(split.stop - first, 0)
-            chain, result, error = start(true)()
-        if error is not None:
-            raise error
-        seam.leave(chain.end)
-        return chain, result
+    def _in_processes(self) -> Generator[Done]:
+        """Yield the outcome of each split, read from the best guess of its first frame on."""
+        waiting: deque[Future[Done]] = deque()
+        with ProcessPoolExecutor(self._jobs, _context(), initializer=_begin, initargs=(os.getpid(),)) as pool:
+            try:
+                for split in self._splits:
+                    waiting.append(pool.submit(_work, self._function, split))
+                    if len(waiting) == _AHEAD * self._jobs:
+                        yield waiting.popleft().result()
+                for last in waiting:
+                    yield last.result()
+            except BrokenExecutor as error:
+                reason = "a process that cut frames was killed, or could not start"
+                hint = 'a script calls this under `if __name__ == "__main__":`'
+                raise WorkerError(f"{reason}; {hint}") from error
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: int) -> Process[R]:

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from click.core import ParameterSource
 
 from framestream import decoder
-from framestream.cli.output import complain, discard_output, prints_aside, tell
+from framestream.cli.output import complain, discard_output, tell
 from framestream.errors import (
     AddressError,
     FramestreamError,
     SpecError,
-    UnknownFramerError,
     blame,
     describe_error,
     describe_os_error,
@@ -111,8 +109,8 @@ def _quiet_ends() -> Iterator[None]:
         discard_output()
         raise click.exceptions.Exit(CLOSED_PIPE) from None
     except OSError as error:
-        # Code that writes to files names them in its errors; without a name it is standard output.
-        if error.filename is not None:
+        # Code that opens files names them in its errors, or says more; a disk that is full is that of the output.
+        if error.filename:
             raise click.ClickException(f"{error.filename}: {describe_os_error(error)}") from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise click.ClickException(str(error)) from error
@@ -145,9 +143,6 @@ def _quiet_ends() -> Iterator[None]:
 def commands(context: click.Context, selection: tuple[str, ...], config: str | None) -> None:
     """Cut byte streams into protocol frames, with the framing itself as a plugin."""
     if context.invoked_subcommand is None:
-        is_given = context.get_parameter_source("config") is ParameterSource.COMMANDLINE
-        if selection or is_given:
-            raise click.UsageError("-p and --config go with a command")
         click.echo(_FIRST_STEPS)
         return
     # Imported here: neither --help nor --version needs them.
@@ -163,8 +158,7 @@ def commands(context: click.Context, selection: tuple[str, ...], config: str | N
         if name.startswith("no:"):
             plugins.disable(name.removeprefix("no:"), reason=f"-p {name}")
         else:
-            with prints_aside():
-                plugins.load(name)
+            plugins.load(name)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -192,11 +186,4 @@ def _explain(error: SpecError) -> None:
     if error.spec and error.position is not None:
         shown, before = printable(error.spec), printable(error.spec[: error.position])
         click.echo(f"  {shown}\n  {' ' * len(before)}^", err=True)
-    if not isinstance(error, UnknownFramerError):
-        tell("hint:", "framestream framers NAME explains a framer's options", "cyan")
-    elif error.distribution is None:
-        tell(
-            "hint:",
-            "a plugin's framers have names once it is installed; framestream plugins lists them",
-            "cyan",
-        )
+    tell("hint:", "framestream framers lists all; framestream framers NAME explains one and its options", "cyan")

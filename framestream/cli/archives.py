@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 import click
 
-from framestream import FramingError, ReadCondition
+from framestream import FramingError, ReadCondition, get_framer
 from framestream.archives import Reader, Split, make_index, open_source, plan, process
 from framestream.archives import repair as repair_archive
 from framestream.cli import options
@@ -24,7 +24,7 @@ jobs = click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help=
 
 
 @click.command()
-@click.argument("spec", shell_complete=options.complete_framer)
+@click.argument("spec")
 @click.argument("file", type=options.FILE)
 @jobs
 @options.max_size(help="Largest payload, such as 64KiB.  [default: the framer's own, or 1MiB]")
@@ -41,67 +41,52 @@ def stats(spec: str, file: str, jobs: int, max_frame_size: int | None) -> int:
       framestream stats protobuf events.bin --jobs 4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     started = time.monotonic()
-    splits = splits_of(file, options.get_framer(spec), max_frame_size, _COUNTED)
-    total = Tally()
-    for split, found in processed(splits, Tally.of, jobs, file):
-        total.sizes.update(found.sizes)
-        total.bad += found.bad
-        total.error = total.error or found.error
-        if found.error is not None:
-            report(split.source.url, found.error)
+    splits = splits_of(options.path_of(file), get_framer(spec), max_frame_size, _COUNTED)
+    sizes, bad, is_broken = Counter[int](), 0, False
+    for split, (its_sizes, its_bad, error) in processed(splits, _count, jobs, file):
+        sizes.update(its_sizes)
+        bad += its_bad
+        if error is not None:
+            report(split.source.url, error)
+            is_broken = True
     seconds = max(time.monotonic() - started, 1e-9)
-    size, frames = _size(splits), total.sizes.total()
-    in_frames = sum(size * count for size, count in total.sizes.items())
+    size, frames = _size(splits), sizes.total()
+    in_frames = sum(size * count for size, count in sizes.items())
     say(f"{'frames':<16}{frames}")
-    say(f"{'bad frames':<16}{total.bad}")
+    say(f"{'bad frames':<16}{bad}")
     say(f"{'bytes':<16}{size}")
     say(f"{'in frames':<16}{in_frames}")
     if frames:
-        say(f"{'sizes':<16}{min(total.sizes)} to {max(total.sizes)}, {in_frames / frames:.1f} on average")
+        say(f"{'sizes':<16}{min(sizes)} to {max(sizes)}, {in_frames / frames:.1f} on average")
     say(f"{'time':<16}{seconds:.3f} s, {size / seconds / 1e6:.1f} MB/s, {counted(jobs, 'process')}")
-    for line in total.histogram():
+    for line in _histogram(sizes):
         say(line)
-    return int(total.bad > 0 or total.error is not None)
+    return int(bad > 0 or is_broken)
 
 
-@dataclass
-class Tally:
-    """What `stats` counts.
+def _count(reader: Reader) -> tuple[Counter[int], int, Exception | None]:
+    """Return how many frames of a split have each size, how many more are bad, and what ended the reading early."""
+    sizes = Counter[int]()
+    try:
+        for _, error in reader.pieces(in_batches=False):
+            if error is None:
+                sizes[reader.place[1]] += 1
+    except FramingError as error:
+        return sizes, reader.bad, error
+    return sizes, reader.bad, None
 
-    Attributes:
-        sizes: how many frames have each size.
-        bad: how many more are bad.
-        error: what ended the reading early, or None.
-    """
 
-    sizes: Counter[int] = field(default_factory=Counter)
-    bad: int = 0
-    error: Exception | None = None
-
-    @classmethod
-    def of(cls, reader: Reader) -> Tally:
-        """Count the frames of a split."""
-        tally = cls()
-        try:
-            for _, error in reader.pieces(in_batches=False):
-                if error is None:
-                    tally.sizes[reader.place[1]] += 1
-        except FramingError as error:
-            tally.error = error
-        tally.bad = reader.bad
-        return tally
-
-    def histogram(self) -> Iterator[str]:
-        """Yield a line for each power of two, with a bar."""
-        powers = Counter[int]()
-        for size, count in self.sizes.items():
-            powers[size.bit_length()] += count
-        for bits in range(min(powers), max(powers) + 1) if powers else ():
-            count = powers[bits]
-            sizes = f"{1 << bits >> 1} to {(1 << bits) - 1}" if bits > 1 else str(bits)
-            eighths = -(-count * _BAR * 8 // max(powers.values()))
-            bar = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
-            yield f"{sizes:>24} bytes {bar} {count}".rstrip()
+def _histogram(sizes: Counter[int]) -> Iterator[str]:
+    """Yield a line for each power of two, with a bar."""
+    powers = Counter[int]()
+    for size, count in sizes.items():
+        powers[size.bit_length()] += count
+    for bits in range(min(powers), max(powers) + 1) if powers else ():
+        count = powers[bits]
+        eighths = -(-count * _BAR * 8 // max(powers.values()))
+        bar = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+        span = f"{1 << bits >> 1} to {(1 << bits) - 1}" if bits > 1 else str(bits)
+        yield f"{span:>24} bytes {bar} {count}".rstrip()
 
 
 @click.command()
@@ -118,10 +103,9 @@ def index(file: str, spec: str, jobs: int) -> int:
     Examples:
       framestream index events.bin --framer protobuf --jobs 4
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
-    framer = options.get_framer(spec)
-    source = open_source(options.file_of(file, changed=True))
-    with progress(source.size, file) as advance:
-        made = make_index(source, framer, jobs=jobs, on_progress=advance)
+    source = open_source(file)
+    with progress(source.size, file) as bar:
+        made = make_index(source, get_framer(spec), jobs=jobs, on_progress=bar.update)
     say(f"{file}.fsindex: {counted(made.count, 'frame')}, {counted(len(made.marks.offsets), 'place')}")
     return 0
 
@@ -129,46 +113,42 @@ def index(file: str, spec: str, jobs: int) -> int:
 @click.command()
 @click.argument("file", type=options.FILE)
 @options.framer
-@click.option("--force", is_flag=True, help="Also cut off bytes that are not frames, and all after them.")
-@click.option("--dry-run", is_flag=True, help="Only report what would be cut off.")
-def repair(file: str, spec: str, force: bool, dry_run: bool) -> int:
+def repair(file: str, spec: str) -> int:
     """Cut off an incomplete frame at the end of FILE, and keep it in FILE.torn-OFFSET.
 
     \b
     Examples:
-      framestream repair events.bin --framer protobuf --dry-run
+      framestream repair events.bin --framer protobuf
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     try:
-        done = repair_archive(
-            options.file_of(file, changed=True), options.get_framer(spec), force=force, dry_run=dry_run
-        )
+        done = repair_archive(file, get_framer(spec))
     except FramingError as error:
         report(file, error)
-        complain(f"{file}: this is not a torn end, or not a file of these frames; --force cuts off the rest")
+        complain(f"{file}: this is not a torn end, or not a file of these frames; nothing is cut off")
         return 1
     frames = counted(done.frames, "frame")
     if not done.torn:
         say(f"{file}: whole, {frames}")
-    else:
-        frames += " stays" if done.frames == 1 else " stay"
-        what = "would be cut off" if dry_run else f"cut off, and kept in {done.torn}"
-        say(f"{file}: {done.reason}; {counted(done.cut, 'byte')} at offset {done.size} {what}; {frames}")
+        return 0
+    kept = f"{frames} {'stays' if done.frames == 1 else 'stay'}"
+    cut = f"{counted(done.cut, 'byte')} at offset {done.size} cut off, and kept in {done.torn}"
+    say(f"{file}: {done.reason}; {cut}; {kept}")
     return 0
 
 
 def splits_of(file: str, condition: ReadCondition[Any], max_size: int | None, size: int) -> list[Split]:
     """Return the splits of a file, each of about `size` bytes."""
-    return [replace(split, max_size=max_size) for split in plan(options.file_of(file), condition, size=size)]
+    return [replace(split, max_size=max_size) for split in plan(file, condition, size=size)]
 
 
 def processed(
     splits: list[Split], function: Callable[[Reader], Any], jobs: int, label: str, *, hidden: bool = False
 ) -> Iterator[tuple[Split, Any]]:
     """Yield each split with the function's result, as `process` does, and show the progress."""
-    with progress(_size(splits), label, hidden=hidden) as advance:
+    with progress(_size(splits), label, hidden=hidden) as bar:
         for split, result in zip(splits, process(splits, function, jobs=jobs), strict=False):
             yield split, result
-            advance(split.stop - split.start)
+            bar.update(split.stop - split.start)
 
 
 def _size(splits: list[Split]) -> int:

@@ -4,34 +4,126 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import click
 
 import framestream
-from framestream import EncodeError, Framer, FramingError, Line, PayloadError, StreamClosed
+from framestream import Framer, FramestreamError, FrameTooLarge, FramingError, PayloadError, StreamClosed
+from framestream.blocking import in_thread
 from framestream.cli import options
-from framestream.cli.output import LoopPrinter, good_frames, report_skipped, to_bytes
-from framestream.errors import describe_error
+from framestream.cli.output import Printer, to_bytes
+from framestream.errors import describe_error, describe_os_error
+from framestream.iterate import CHUNK_SIZE
 
 if TYPE_CHECKING:
     from framestream import IOStream, ReadCondition
 
+T = TypeVar("T")
+
 # A typed frame is one line, however long.
-_LINE: Final = Line("utf-8", errors="surrogateescape", max_size=1 << 30)
+_LINE: Final = framestream.Line("utf-8", errors="surrogateescape", max_size=1 << 30)
 _ENTRY: Final = click.Choice(["text", "json", "hex"])
+_MOST_WRITTEN: Final = 1 << 16  # bytes that wait before a printer does
 
 
-def _frame(entry: str, line: str, framer: Framer[Any]) -> Any:
-    """Return the frame that a line stands for: text if the framer takes it, else its UTF-8 bytes."""
+@click.command()
+@click.argument("url")
+@options.framer
+@click.option("--send-framer", metavar="SPEC", help="How frames are sent, if differently.")
+@click.option("-i", "--input", "entry", type=_ENTRY, default="text", help="Format of the lines to send.")
+@click.option("-o", "--output", type=options.FORM, default="text", help="Output format.")
+@options.count
+@options.max_size(default="1MiB", help="Largest payload.")
+@options.on_oversize
+@options.on_payload_error
+@click.option("--timeout", type=options.SECONDS, help="Seconds allowed for connecting.")
+@click.option("--ca", type=options.FILE, help="Trust these certificates (PEM).")
+@click.option("--server-hostname", metavar="NAME", help="Host name that the certificate must have.")
+@options.separator
+def connect(
+    url: str, spec: str, send_framer: str | None, entry: str, output: str, count: int | None, **settings: Any
+) -> int:
+    """Connect to URL, send each line of standard input as a frame, print each frame that arrives.
+
+    URL is tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, exec:'PROGRAM ARGUMENTS', pipe:PATH or fd:N. When
+    standard input ends, this half of the connection is closed; frames that still arrive are printed until
+    the other side closes.
+
+    The exit status is 1 if a line could not be sent, the peer sent malformed data or the program failed.
+
+    \b
+    Examples:
+      framestream connect tcp://localhost:6379 --framer line
+      echo '{"op": "list"}' | framestream connect unix:/run/app -f msgpack -i json
+      framestream connect exec:'ssh host app' --framer length-prefix:4
+    """  # noqa: D301  # click keeps the lines of a paragraph after this character
+    framer = framestream.get_framer(spec)
+    writer = framer if send_framer is None else options.writing_framer(send_framer)
+    settings["tls"] = framestream.client_tls(ca=ca) if (ca := settings.pop("ca")) else None
+    policy = settings.pop("on_payload_error")
+    printer = LoopPrinter(output, settings.pop("separator"))
+    complain = partial(printer.complain, url)
+
+    async def converse() -> None:
+        opening = framestream.connect(
+            url, framer=framer, half_open=True, on_discard=partial(printer.skip, url), **settings
+        )
+        async with await opened(opening) as stream:
+            sending = asyncio.create_task(_send(stream, writer, entry, complain))
+            frames = good_frames(stream.frames(printer.condition(framer)), policy, complain)
+            await _receive(stream, frames, count, printer, complain)
+            sending.cancel()  # its result is no longer needed
+        code = getattr(stream, "exit_code", None)  # of a program
+        if code and (code > 0 or count is None):  # a program that we left may have died of that
+            complain(f"the program ended with exit status {code}")
+
+    asyncio.run(converse())
+    return printer.status
+
+
+async def _send(stream: IOStream, framer: ReadCondition[Any], entry: str, complain: Callable[[str], object]) -> None:
+    """Send the lines of standard input until it ends, then end this half of the stream."""
+    try:
+        # A thread reads, since making a terminal non-blocking would do the same to the shell that shares it.
+        with options.open_file("-") as source:
+            read = partial(in_thread, partial(source.read1, CHUNK_SIZE), "standard input")
+            async for line in framestream.aiter_frames(read, _LINE):
+                try:
+                    await _send_line(stream, framer, entry, line)
+                except (StreamClosed, OSError):
+                    return  # the receiving half tells how the stream ended
+                except RecursionError:
+                    complain(f"cannot send {line[:40]!r}: it is nested too deeply")
+                except Exception as error:  # noqa: BLE001  # whatever ails this frame, or its framer, others are sent
+                    named = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+                    complain(f"cannot send {line[:40]!r}: {named}{describe_error(error)}")
+    except OSError as error:
+        complain(f"standard input: {describe_os_error(error)}")
+    with suppress(StreamClosed, OSError):
+        await stream.write_eof()
+
+
+async def _send_line(stream: IOStream, framer: ReadCondition[Any], entry: str, line: str) -> None:
+    """Send the frame that a line stands for: text if the framer takes it, else its UTF-8 bytes."""
+    if not isinstance(framer, Framer):
+        raise ValueError(f"{framer} can only read; name a --send-framer")
     if entry == "hex":
-        return _from_hex(line)
-    frame = json.loads(line, object_hook=_bytes_of) if entry == "json" else line
-    return frame if not isinstance(frame, str) or _takes(framer, frame) else to_bytes(frame)
+        frame: Any = _from_hex(line)
+    else:
+        frame = json.loads(line, object_hook=_bytes_of) if entry == "json" else line
+    try:
+        await stream.send(frame, framer)
+    except (framestream.EncodeError, TypeError, AttributeError):
+        if not isinstance(frame, str):
+            raise
+        await stream.send(to_bytes(frame), framer)
 
 
 def _bytes_of(value: dict[str, Any]) -> Any:
@@ -47,152 +139,86 @@ def _from_hex(digits: str) -> bytes:
         raise ValueError("bytes are written as pairs of hexadecimal digits") from None
 
 
-def _takes(framer: Framer[Any], frame: Any) -> bool:
+async def _receive(
+    stream: IOStream,
+    frames: AsyncIterator[Any],
+    count: int | None,
+    printer: LoopPrinter,
+    complain: Callable[[Exception], object],
+) -> None:
+    """Print frames until the stream ends, `count` are printed, or the stream is broken."""
+    printed = 0
     try:
-        data = framer.encode(frame)
-        return isinstance(data, bytes) or isinstance(b"".join(data), bytes)
-    except (EncodeError, TypeError, AttributeError):
-        return False
+        async for frame in frames:
+            await printer.print(stream, frame)
+            printed += 1
+            if printed == count:
+                break
+    except (FramingError, PayloadError, StreamClosed) as error:
+        complain(error)
+    await printer.flush()
 
 
-@click.command()
-@click.argument("url")
-@options.framer
-@options.spec("--send-framer", help="How frames are sent, if differently.")
-@click.option("-i", "--input", "entry", type=_ENTRY, default="text", help="Format of the lines to send.")
-@click.option("-o", "--output", type=options.FORM, default="text", help="Output format.")
-@options.count
-@options.max_size(default="1MiB", help="Largest payload.")
-@options.on_oversize
-@options.on_payload_error
-@click.option("--timeout", type=options.seconds, help="Time allowed for connecting.")
-@click.option("--ca", type=options.FILE, help="Trust these certificates (PEM).")
-@click.option("--server-hostname", metavar="NAME", help="Host name that the certificate must have.")
-@click.option("--proxy-header", metavar="TEXT", help="Send this first, as a load balancer does.")
-@click.option("--proxy-protocol", type=click.Choice(["v1", "v2"]), default="v1", help="Its version.")
-@options.separator
-def connect(
-    url: str, spec: str, send_framer: str | None, entry: str, output: str, count: int | None, **settings: Any
-) -> int:
-    """Connect to URL, send each line of standard input as a frame, print each frame that arrives.
-
-    URL is tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, exec:'PROGRAM ARGUMENTS', pipe:PATH or fd:N. When
-    standard input ends, this half of the connection is closed; frames that still arrive are printed until
-    the other side closes.
-
-    TEXT is UNKNOWN, or the client's address and the one it connected to with their ports, as in
-    'TCP4 192.0.2.7 198.51.100.1 56324 443'.
-
-    The exit status is 1 if a line could not be sent, the peer sent malformed data or the program failed.
-
-    \b
-    Examples:
-      framestream connect tcp://localhost:6379 --framer line
-      echo '{"op": "list"}' | framestream connect unix:/run/app -f msgpack -i json
-      framestream connect exec:'ssh host app' --framer length-prefix:4
-    """  # noqa: D301  # click keeps the lines of a paragraph after this character
-    options.goes_with("--separator", "--output text or raw", output in ("text", "raw"))
-    options.goes_with("--proxy-protocol", "--proxy-header", settings["proxy_header"] is not None)
-    has_tls = settings["ca"] is not None or url.startswith("tls:")
-    options.goes_with("--server-hostname", "tls:// or --ca", has_tls)
-    framer = options.get_framer(spec)
-    writer = framer if send_framer is None else options.writing_framer(send_framer)
-    settings["tls"] = framestream.client_tls(ca=ca) if (ca := settings.pop("ca")) else None
-    header, version = settings.pop("proxy_header"), settings.pop("proxy_protocol")
-    settings["proxy_header"] = None if header is None else _proxy_header(header, version)
-    policy = settings.pop("on_payload_error")
-    printer = LoopPrinter(output, settings.pop("separator"))
-    settings["on_discard"] = lambda error: printer.tell(partial(report_skipped, url, error))
-
-    async def converse() -> None:
-        async with await framestream.connect(url, framer=framer, half_open=True, **settings) as stream:
-            conversation = Conversation(url, stream, printer, writer, entry)
-            frames = stream.frames(printer.condition(framer))
-            await conversation.run(good_frames(frames, policy, partial(printer.complain, url)), count)
-        code = getattr(stream, "exit_code", None)  # of a program
-        if code and (code > 0 or count is None):  # a program that we left may have died of that
-            printer.complain(url, f"the program ended with exit status {code}")
-        await printer.flush()
-
-    asyncio.run(converse())
-    return printer.status
+# What `serve` needs, too ------------------------------------------------------------------------------
 
 
-def _proxy_header(text: str, version: str) -> Any:
-    line = f"PROXY {text}\r\n"
+async def opened(opening: Awaitable[T]) -> T:
+    """Return what connects or listens; a senseless setting is a mistake in the command."""
     try:
-        [header] = framestream.iter_frames(line.encode(), options.get_framer("proxy"))
-    except (FramingError, ValueError) as error:
-        raise click.UsageError(f"--proxy-header {text!r}: {describe_error(error)}") from error
-    return replace(header, version=int(version[1:]))
+        return await opening
+    except FramestreamError:
+        raise
+    except ValueError as error:
+        raise click.UsageError(describe_error(error)) from error
 
 
-@dataclass
-class Conversation:
-    """Both directions of one stream: typed lines are sent, received frames are printed."""
-
-    name: str
-    stream: IOStream
-    printer: LoopPrinter
-    send_framer: ReadCondition[Any]
-    entry: str
-
-    async def run(self, frames: AsyncIterator[Any], count: int | None) -> None:
-        """Print frames until the stream ends, `count` are printed, or sending has failed."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                sending = group.create_task(self.send())
-                await self.receive(frames, count)
-                sending.cancel()  # its result is no longer needed
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
-
-    async def send(self) -> None:
-        """Send the lines of standard input until it ends, then end this half of the stream."""
-        with suppress(StreamClosed, OSError):  # the receiving half tells how the stream ended
-            try:
-                with options.open_source("-") as source:
-                    async for line in framestream.aiter_frames(partial(read_stdin, source.read), _LINE):
-                        await self._send(line)
-            except click.ClickException as error:
-                self.printer.complain(self.name, error.format_message())
-            await self.stream.write_eof()
-
-    async def _send(self, line: str) -> None:
-        if not isinstance(self.send_framer, Framer):
-            self.printer.complain(self.name, f"{self.send_framer} can only read; name a --send-framer")
-            return
-        try:
-            await self.stream.send(_frame(self.entry, line, self.send_framer), self.send_framer)
-        except (StreamClosed, OSError):
-            raise
-        except Exception as error:  # noqa: BLE001  # whatever ails this frame, or its framer, others are sent
-            named = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            reason = f"{named}{describe_error(error)}"
-            if isinstance(error, RecursionError):
-                reason = "it is nested too deeply"
-            self.printer.complain(self.name, f"cannot send {line[:40]!r}: {reason}")
-
-    async def receive(self, frames: AsyncIterator[Any], count: int | None) -> None:
-        """Print frames until the stream ends, `count` are printed, or the stream is broken."""
-        printed = 0
+async def good_frames(
+    frames: AsyncIterator[Any], on_payload_error: str, tell: Callable[[FramestreamError], object]
+) -> AsyncIterator[Any]:
+    """Yield the frames of a stream; report those that are bad or too large, and continue after them."""
+    while True:
         try:
             async for frame in frames:
-                self.printer.write(frame, self.stream.receiver.decoder.frame_span)
-                await self.printer.flush(more=bool(self.stream.buffered))
-                printed += 1
-                if printed == count:
-                    break
-        except (FramingError, PayloadError, StreamClosed) as error:
-            self.printer.complain(self.name, error)
-        await self.printer.flush()
+                yield frame
+            return
+        except (FrameTooLarge, PayloadError) as error:
+            if not (error.recoverable if isinstance(error, FrameTooLarge) else on_payload_error == "skip"):
+                raise
+            tell(error)
 
 
-async def read_stdin(read: Callable[[], bytes]) -> bytes:
-    """Return the result of `read`, while the event loop keeps running.
+class LoopPrinter(Printer):
+    """A `Printer` that writes in a thread: while nothing reads the output, the event loop goes on."""
 
-    A thread reads, since making a terminal non-blocking would do the same to the shell that shares it.
-    """
-    from framestream.blocking import in_thread  # noqa: PLC0415  # --help does without the network
+    def __init__(self, form: str, separator: bytes | None = None) -> None:
+        super().__init__(form, separator, BytesIO())
+        self._writing = asyncio.Lock()
 
-    return await in_thread(read, "standard input")
+    async def print(self, stream: IOStream, frame: Any, peer: str = "") -> None:
+        """Print a frame that was just read; wait until all are printed if no others are there, or many."""
+        self.write([frame], stream.receiver.decoder.frame_span, peer)
+        if not stream.buffered or self.stream.tell() > _MOST_WRITTEN:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Wait until everything is printed."""
+        async with self._writing:
+            await in_thread(partial(_write_all, self._taken()), "standard output")
+
+    def print_rest(self) -> None:
+        """Print now what waits."""
+        _write_all(self._taken())
+
+    def _taken(self) -> bytes:
+        written = cast("BytesIO", self.stream)
+        data = written.getvalue()
+        written.seek(0)
+        written.truncate()
+        return data
+
+
+def _write_all(data: bytes) -> None:
+    # Not by sys.stdout: at its end the interpreter would wait for the lock that this thread holds.
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(sys.stdout.fileno(), rest) :]

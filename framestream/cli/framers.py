@@ -6,31 +6,25 @@ import inspect
 import os
 import pkgutil
 import re
-import shutil
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from textwrap import indent
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 import framestream
 from framestream import FrameDecoder, Framer, FramestreamError, FramingError, ReadCondition, get_framer
 from framestream import plugins as manager
-from framestream.cli.options import complete_framer
-from framestream.cli.output import print_table, prints_aside, say, wrapped
+from framestream.cli.output import say, say_list
 from framestream.decoder import NEED_DATA
 from framestream.errors import blame, describe_error
+from framestream.framers import BUILT_IN
 from framestream.iterate import placed_frames
 from framestream.registry.names import NamedFramer
-from framestream.registry.options import options_of
+from framestream.registry.options import Option, options_of
+from framestream.testing import ConformanceError, conformance_checks
 from framestream.testing.suite import Arguments, Suite, arguments_of, in_chunks
-
-if TYPE_CHECKING:
-    from framestream.registry import FramerInfo
-    from framestream.registry.options import Option
 
 EXAMPLES: Final[tuple[tuple[str, bytes], ...]] = (
     ("available:max=4", b"abcdefghij"),
@@ -63,69 +57,50 @@ _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=complete_framer)
-@click.option("--levels", is_flag=True, help="Try each framer, and list its level, from 0 to 4.")
-def framers(name: str | None, levels: bool) -> None:
+@click.argument("name", required=False)
+def framers(name: str | None) -> None:
     """List every framer; with NAME, explain that one: options, examples, a drawing.
 
     \b
     Examples:
       framestream framers
       framestream framers length-prefix
-      framestream framers --levels
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
-    if name is not None and levels:
-        raise click.UsageError("--levels goes with the list, without NAME")
     if name is None:
-        with prints_aside():
-            found = [(info, level_of(info)) if levels else (info,) for info in framestream.available_framers()]
-        heading = ("NAME", *(["LEVEL"] if levels else ()), "FROM", "WHAT IT CUTS")
-        print_table(heading, ((info.name, *rated, info.distribution, prose(info.summary)) for info, *rated in found))
+        rows = []
+        for info in framestream.available_framers():
+            origin = "" if info.name in BUILT_IN else f" ({info.distribution})"
+            rows.append((info.name, f"{prose(info.summary)}{origin}"))
+        say_list(rows)
         return
-    with prints_aside():
-        factory, _ = manager.find(name)
+    factory, _ = manager.find(name)
     if isinstance(factory, NamedFramer):
         say(f"{name} = {factory.text!r}, from {factory.source}\nIn full: {get_framer(name)}")
-        say(f"framestream framers {factory.spec.name} explains it.")
         return
-    with prints_aside(), blame(f"{name} cannot be described", ours=(FramestreamError,)):
+    with blame(f"{name} cannot be described", ours=(FramestreamError,)):
         text, options = prose(inspect.getdoc(factory) or ""), options_of(factory)
         examples = [(spec, draw(get_framer(spec), stream)) for spec, stream in examples_of(name, factory)]
-    say(name)
-    say("\n\n".join(map(_paragraph, text.split("\n\n"))))
+    page = click.HelpFormatter()
+    page.write(f"{name}\n")
+    with page.indentation():
+        # Click leaves drawings and lists as they are after this character.
+        page.write_text(re.sub(r"(?<=\n\n)(?=[ *-])", "\b\n", text))
     if options:
-        say("\nOptions")
-        print_table(("  NAME", "TAKES", "DEFAULT", "MEANING"), map(_option_row, options))
+        with page.section("Options"):
+            page.write_dl([(option.key, _explained(option)) for option in options])
     for spec, drawing in examples:
-        say(f"\n{spec}\n{drawing}")
+        page.write(f"\n{spec}\n{drawing}\n")
+    say(page.getvalue().rstrip())
 
 
-def level_of(info: FramerInfo) -> str:
-    """Return the level of a framer; nothing for one that is named, or cannot be tried without its options."""
-    if isinstance(info.factory, NamedFramer):
-        return ""
-    with suppress(FramestreamError), blame("cannot be tried"):
-        if info.name in manager.built_in:
-            return str(Outcome(info.name, *_find(examples_of(info.name, info.factory)[0][0])).level)
-        outcome = trial(info.name, info.factory, info.distribution)
-        return "" if isinstance(outcome, str) else str(outcome.level)
-    return "0"
+def _explained(option: Option) -> str:
+    default = "required" if option.required else f"default: {option.default_text}"
+    return f"{prose(option.help)}  [{option.takes}; {default}]".strip()
 
 
 def prose(text: str) -> str:
     """Return text without the reStructuredText marks that only its tools need."""
     return re.sub("^::\n\n|`", "", text, flags=re.MULTILINE)
-
-
-def _paragraph(text: str) -> str:
-    if re.search("^[ *-]", text, re.MULTILINE):  # a drawing, or a list
-        return indent(text, "  ")
-    return wrapped(text, "  ", "  ", shutil.get_terminal_size().columns)
-
-
-def _option_row(option: Option) -> tuple[str, ...]:
-    default = "required" if option.required else option.default_text
-    return f"  {option.key}", str(option.takes), default, prose(option.help)
 
 
 def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
@@ -192,8 +167,7 @@ def check(targets: tuple[str, ...], quiet: bool) -> int:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     broken = False
     for target in targets:
-        with prints_aside():
-            outcome = Outcome(target, *_find(target))
+        outcome = Outcome(target, *_find(target))
         broken = broken or bool(outcome.broken)
         say("\n".join(outcome.lines(quiet=quiet)))
     return int(broken)
@@ -203,38 +177,27 @@ def _find(target: str) -> tuple[ReadCondition[Any], Arguments]:
     """Return the framer of a target, and its test material."""
     place = _PLACE.fullmatch(target)
     if place is not None and place[1] not in manager.names():
-        found = _import(target)
-        return _make(found, target), arguments_of(found, sys.modules[place[1]])
+        return _import(target, place[1])
     framer = get_framer(target)
     material = arguments_of(type(framer))
     own = dict(EXAMPLES).get(target)
     if own is not None:
         material.setdefault("examples", {own: list(framestream.iter_frames(own, framer))})
-    if framer.name == "available":
-        material["chunk_dependent"] = True
     return framer, material
 
 
-def _import(target: str) -> Any:
+def _import(target: str, module: str) -> tuple[ReadCondition[Any], Arguments]:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        with blame(f"{target} cannot be imported", ours=(ModuleNotFoundError, AttributeError)):
-            return pkgutil.resolve_name(target)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise click.UsageError(f"{target}: {describe_error(error)}") from error
-
-
-def _make(found: Any, target: str) -> ReadCondition[Any]:
-    try:
-        with blame(f"{target} cannot be made", ours=(TypeError,)):
+        with blame(f"{target} cannot be made", ours=(ModuleNotFoundError, AttributeError, TypeError)):
+            found = pkgutil.resolve_name(target)
             framer = found() if callable(found) else found
-    except TypeError as error:
-        reason = f"{target}: {describe_error(error)}; name an instance, such as {target.lower()}"
-        raise click.UsageError(reason) from error
+    except (ModuleNotFoundError, AttributeError, TypeError) as error:
+        raise click.UsageError(f"{target}: {describe_error(error)}") from error
     if not isinstance(framer, ReadCondition):
         raise click.UsageError(f"{target} gives {framer!r:.60}, which is not a framer")
-    return framer
+    return framer, arguments_of(found, sys.modules[module])
 
 
 # Levels --------------------------------------------------------------------------------------------
@@ -244,6 +207,7 @@ class Outcome:
     """What the conformance kit found about a framer: the name of each check, and the promise or the fault.
 
     Attributes:
+        title: what was checked.
         found: for each check ``"ok"``, ``"-"`` (not tried) or ``"BROKEN"``, its name, and its text.
         broken: the texts of the broken ones.
         level: from 0 to `HIGHEST`, see `_steps`.
@@ -251,27 +215,9 @@ class Outcome:
     """
 
     def __init__(self, title: str, framer: ReadCondition[Any], material: Arguments) -> None:
-        from framestream.testing import ConformanceError, conformance_checks  # noqa: PLC0415
-
-        found: list[tuple[str, str, str]] = []
-        # A framer that raises does so in nearly every check: the first tells all, the others refer to it.
-        raised: dict[str, str] = {}
-        for check in conformance_checks(framer, **material):
-            try:
-                reason = check.run()
-            except ConformanceError as error:
-                first = raised.setdefault(error.defect, check.name) if error.__cause__ else check.name
-                text = str(error) if first == check.name else f"{error.framer}: the same as in {first}"
-                found.append(("BROKEN", check.name, text))
-            else:
-                told = ("ok", prose(check.promise)) if reason is None else ("-", f"not tried: {reason}")
-                found.append((told[0], check.name, told[1]))
-        # Kept promises first, and broken ones last, where a reader looks.
-        self.found = sorted(found, key=lambda it: ("ok", "-", "BROKEN").index(it[0]))
-        self.broken = [text for mark, _, text in found if mark == "BROKEN"]
-        counts = Counter(mark for mark, *_ in found)
         self.title = title
-        self.counts = f"{counts['ok']} promises kept, {counts['-']} not tried, {counts['BROKEN']} broken"
+        self.found = list(_found(framer, material))
+        self.broken = [text for mark, _, text in self.found if mark == "BROKEN"]
         self.level, self.lacking = 0, list[str]()
         for step in self._steps(framer, material):
             self.lacking = [name for name, there in step.items() if not there]
@@ -282,11 +228,10 @@ class Outcome:
     def _steps(self, framer: ReadCondition[Any], material: Arguments) -> Iterator[dict[str, bool]]:
         """Yield what each level requires beyond the one before."""
         yield {"kept promises": not self.broken}
-        kept = {name for mark, name, _ in self.found if mark == "ok"}
         yield {
             "examples": bool(material.get("examples")),
             "malformed": "malformed" in material,  # present but empty if any bytes are a frame
-            "round trip": "round-trip" in kept or not isinstance(framer, Framer),
+            "round trip": "round-trip" in self._kept() or not isinstance(framer, Framer),
         }
         yield {"peers": bool(getattr(framer, "peers", ()))}
         yield {
@@ -295,20 +240,44 @@ class Outcome:
             "find_start": framer.synchronises is not None,
         }
 
+    def _kept(self) -> list[str]:
+        return [name for mark, name, _ in self.found if mark == "ok"]
+
     def lines(self, *, quiet: bool = False) -> Iterator[str]:
-        """Yield the report, and the verdict at the end."""
+        """Yield the report, with the broken promises last, where a reader looks, and the verdict at the end."""
         if not quiet:
             yield self.title
-        for mark, name, text in self.found:
+        for mark, name, text in sorted(self.found, key=lambda it: ("ok", "-", "BROKEN").index(it[0])):
             if mark == "BROKEN" or not quiet:
                 yield f"  {mark:<6}  {name:<14}  {text}".replace("\n", "\n          ")
-        yield f"{self.title}: {self.counts}"
+        yield f"{self.title}: {self._counts()}"
 
     @property
     def rating(self) -> str:
         """The level, what the next one requires, and what was tried."""
         more = f" (the next takes {', '.join(self.lacking)})" if self.lacking else ""
-        return f"{self.title}: level {self.level} of {HIGHEST}{more}, {self.counts}"
+        return f"{self.title}: level {self.level} of {HIGHEST}{more}, {self._counts()}"
+
+    def _counts(self) -> str:
+        kept, broken = len(self._kept()), len(self.broken)
+        return f"{kept} promises kept, {len(self.found) - kept - broken} not tried, {broken} broken"
+
+
+def _found(framer: ReadCondition[Any], material: Arguments) -> Iterator[tuple[str, str, str]]:
+    # A framer that raises does so in nearly every check: the first tells all, the others refer to it.
+    raised: dict[str, str] = {}
+    for check in conformance_checks(framer, **material):
+        try:
+            reason = check.run()
+        except ConformanceError as error:
+            first = raised.setdefault(error.defect, check.name) if error.__cause__ else check.name
+            same = f"{error.framer}: the same as in {first}"
+            yield "BROKEN", check.name, str(error) if first == check.name else same
+            continue
+        if reason is None:
+            yield "ok", check.name, prose(check.promise)
+        else:
+            yield "-", check.name, f"not tried: {reason}"
 
 
 def trial(name: str, factory: Any, distribution: str) -> Outcome | str:

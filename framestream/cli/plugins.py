@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
 
-import framestream
 from framestream import FramestreamError
 from framestream import plugins as manager
-from framestream.cli.framers import badge, level_of, trial
+from framestream.cli.framers import badge, trial
 from framestream.cli.options import matching
-from framestream.cli.output import complain, print_table, prints_aside, say
-from framestream.errors import blame, counted, describe_error, printable
+from framestream.cli.output import complain, say, say_list
+from framestream.errors import blame, counted, describe_error
 
 if TYPE_CHECKING:
     from framestream.registry.plugin import Plugin
 
-_FACTS: Final = "distribution version names module state reason problems framers hooks load_time contract"
-
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
-@click.option("--levels", is_flag=True, help="Try each framer, and show its level, from 0 to 4.")
 @click.pass_context
-def plugins(context: click.Context, as_json: bool, levels: bool) -> None:
+def plugins(context: click.Context) -> None:
     """List the plugins with what they bring and their problems.
 
     \b
@@ -39,37 +33,24 @@ def plugins(context: click.Context, as_json: bool, levels: bool) -> None:
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     # Every command here prints the reasons itself.
     logging.getLogger("framestream.plugins").addHandler(logging.NullHandler())
-    with prints_aside():
-        manager.load()
+    manager.load()
     if context.invoked_subcommand is not None:
-        if as_json or levels:
-            raise click.UsageError("--json and --levels go with the list")
         return
-    if as_json and levels:
-        raise click.UsageError("--levels goes with the list for people; without --json")
-    if as_json:
-        say(json.dumps([_facts(plugin) for plugin in manager], indent=2))
-        return
-    with prints_aside():
-        found = framestream.available_framers() if levels else ()
-        rated = {info.name: level_of(info) for info in found if info.name not in manager.built_in}
-    rows = [
-        (
-            plugin.title,
-            plugin.state,
-            ", ".join(f"{name} {rated.get(name, '')}".rstrip() for name in _names_shown(plugin)) or "none",
-        )
-        for plugin in manager
-    ]
-    if rows:
-        print_table(("PLUGIN", "STATE", "FRAMERS"), rows)
-    else:
-        say("no plugin is installed")
+    rows = [(plugin.title, f"{plugin.state}: {_framers(plugin)}") for plugin in manager]
+    say_list(rows or [("no plugin is installed", "")])
     for plugin in manager:
         for complaint in _complaints(plugin):
             say(f"{plugin.title}: {complaint}")
     for notice in manager.notices():
         complain(notice)
+
+
+def _framers(plugin: Plugin) -> str:
+    return ", ".join(plugin.framers if plugin.state == "loaded" else plugin.names) or "no framer"
+
+
+def _complaints(plugin: Plugin) -> list[str]:
+    return [*filter(None, (plugin.reason, *manager.problems(plugin)))]
 
 
 @plugins.command("check", short_help="Try each plugin and each of its framers.")
@@ -93,9 +74,7 @@ def check_plugins(names: tuple[str, ...], picture: Path | None) -> int:
     wrong, levels = 0, list[int]()
     for plugin in chosen:
         say(f"{plugin.title} ({plugin.module}): {plugin.state}")
-        with prints_aside():
-            findings = list(_findings(plugin, levels))
-        for report, broken in findings:
+        for report, broken in _findings(plugin, levels):
             wrong += broken
             say(f"  {report}")
     for notice in manager.notices():
@@ -105,6 +84,32 @@ def check_plugins(names: tuple[str, ...], picture: Path | None) -> int:
     if picture is not None:
         picture.write_text(badge(min(levels, default=0)), "utf-8")
     return int(wrong > 0)
+
+
+def _findings(plugin: Plugin, levels: list[int]) -> Iterator[tuple[str, bool]]:
+    """Yield lines about a plugin and each of its framers, if it is in use, and whether each is a fault.
+
+    Append the level of each framer that was tried.
+    """
+    for complaint in _complaints(plugin):
+        yield f"wrong: {complaint}", True
+    for name, factory in list(plugin.framers.items()) if plugin.state == "loaded" else ():
+        try:
+            with blame("cannot be tried", ours=(FramestreamError,)):
+                own = str(getattr(factory, "name", ""))
+                outcome = trial(name, factory, plugin.distribution)
+        except FramestreamError as error:
+            yield f"wrong: {name}: {describe_error(error)}", True
+            continue
+        if isinstance(outcome, str):
+            yield f"{name}: not tried, it needs {outcome}; its class may say example_spec", False
+            continue
+        levels.append(outcome.level)
+        if own and own not in plugin.framers:
+            yield f"wrong: {name}: its class calls itself {own!r}, a name that its plugin does not register", True
+        yield outcome.rating, bool(outcome.broken)
+        for message in outcome.broken:
+            yield f"wrong: {message}".replace("\n", "\n    "), False
 
 
 @plugins.command(short_help="Show everything about one plugin.")
@@ -117,54 +122,13 @@ def show(name: str) -> None:
       framestream plugins show framestream-resp
     """  # noqa: D301  # click keeps the lines of a paragraph after this character
     for plugin in matching(name):
-        for key, value in _facts(plugin).items():
-            shown = ", ".join(value) if isinstance(value, list | tuple) else value
-            if key == "load_time" and value is not None:
-                shown = f"{value * 1000:.0f} ms"
-            say(f"{key + ':':<14} {'' if shown is None else shown}".rstrip())
+        say(f"{plugin.title} ({plugin.module}): {plugin.state}")
+        facts = {
+            "names": ", ".join(plugin.names),
+            "framers": ", ".join(plugin.framers),
+            "hooks": ", ".join(plugin.hooks),
+            "problems": "; ".join(_complaints(plugin)),
+        }
+        say_list([(name, value) for name, value in facts.items() if value])
         if plugin.traceback:
             say(f"\n{plugin.traceback}")
-
-
-def _names_shown(plugin: Plugin) -> Iterable[str]:
-    return plugin.framers if plugin.state == "loaded" else plugin.names
-
-
-def _facts(plugin: Plugin) -> dict[str, Any]:
-    facts = {name: getattr(plugin, name) for name in _FACTS.split() if name != "problems"}
-    return {**facts, "framers": list(plugin.framers), "problems": manager.problems(plugin)}
-
-
-def _complaints(plugin: Plugin) -> list[str]:
-    return [printable(told) for told in (plugin.reason, *manager.problems(plugin)) if told]
-
-
-def _findings(plugin: Plugin, levels: list[int]) -> Iterator[tuple[str, bool]]:
-    """Yield lines about a plugin and each of its framers, if it is in use, and whether each is a fault.
-
-    Append the level of each framer that was tried.
-    """
-    for complaint in _complaints(plugin):
-        yield f"wrong: {complaint}", True
-    for name in list(plugin.framers) if plugin.state == "loaded" else ():
-        try:
-            with blame("cannot be tried", ours=(FramestreamError,)):
-                found = list(_tried(plugin, name, levels))
-        except FramestreamError as error:
-            found = [(f"wrong: {name}: {describe_error(error)}", True)]
-        yield from found
-
-
-def _tried(plugin: Plugin, name: str, levels: list[int]) -> Iterator[tuple[str, bool]]:
-    factory = plugin.factory(name)
-    outcome = trial(name, factory, plugin.distribution)
-    if isinstance(outcome, str):
-        yield f"{name}: not tried, it needs {outcome}; its class may say example_spec", False
-        return
-    levels.append(outcome.level)
-    own = getattr(factory, "name", "")
-    if own and own not in plugin.framers:
-        yield f"wrong: {name}: its class calls itself {own!r}, a name that its plugin does not register", True
-    yield outcome.rating, bool(outcome.broken)
-    for message in outcome.broken:
-        yield f"wrong: {message}".replace("\n", "\n    "), False

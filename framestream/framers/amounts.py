@@ -100,6 +100,7 @@ class Available(ReadCondition[bytes], metaclass=Interned):
     """
 
     name = "available"
+    chunk_dependent = True  # for the conformance kit
 
     max_size: Annotated[int, "The most to take at a time. Bytes."] = 65536
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from framestream.registry.plugin import Factory
 
 
-plugins = PluginManager({name: f"framestream.framers.{place}" for name, place in BUILT_IN.items()})
+plugins = PluginManager()
 """The one plugin manager of the process."""
 
 

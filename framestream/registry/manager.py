@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from framestream._events import EVENTS, Listener, events
-from framestream.errors import PluginError, SpecError, UnknownFramerError, listed
+from framestream.errors import PluginError, UnknownFramerError
+from framestream.framers import BUILT_IN
 from framestream.registry.names import (
     FIRST_PARTY,
     NamedFramer,
@@ -19,7 +20,6 @@ from framestream.registry.names import (
     nearest,
     normalised,
     read_config,
-    refuse_cycles,
 )
 
 if TYPE_CHECKING:
@@ -41,12 +41,10 @@ class PluginManager:
     distributions, separated by commas.
 
     Attributes:
-        built_in: the names that belong to no plugin, each with its place as ``"module:attribute"``.
         generation: the number of changes so far; results of earlier look-ups may be out of date.
     """
 
-    def __init__(self, built_in: Mapping[str, str]) -> None:
-        self.built_in = built_in
+    def __init__(self) -> None:
         self.generation = 0
         self._installed: list[Plugin] | None = None
         self._registered: list[Plugin] = []
@@ -65,7 +63,7 @@ class PluginManager:
         """Return the plugins of the distribution or entry point of this name; `PluginError` without one."""
         found = [plugin for plugin in self if plugin.answers_to(name)]
         if not found:
-            known = {known for plugin in self for known in (plugin.distribution, *plugin.names)}
+            known = {known for plugin in self for known in (normalised(plugin.distribution), *plugin.names)}
             raise PluginError(f"no plugin {name!r} is installed{did_you_mean(name, known)}", plugin=name)
         return found
 
@@ -79,9 +77,9 @@ class PluginManager:
             for plugin in self.matching(name):
                 self._ready(plugin)
         if not names:
-            from framestream.registry.plugin import load_each  # noqa: PLC0415  # and with it pluggy
-
-            load_each(self, _load_limit())
+            limit = _load_limit()
+            for plugin in self:
+                plugin.load_aside(limit)
             self._changed()
 
     def disable(self, *names: str, reason: str = "disabled by the program") -> None:
@@ -96,7 +94,8 @@ class PluginManager:
 
         If anything is wrong with it, raise `PluginError` and do not keep it.
         """
-        from framestream.registry.plugin import Plugin  # noqa: PLC0415  # and with it pluggy
+        # A built-in name needs no plugin: it costs neither pluggy nor the reading of metadata.
+        from framestream.registry.plugin import Plugin  # noqa: PLC0415
 
         known = name or type(plugin).__name__
         with suppress(Exception):  # its attributes may be anything, and raise
@@ -115,11 +114,10 @@ class PluginManager:
 
         Modules that are imported stay imported.
         """
-        # A built-in name needs no plugin: it costs neither pluggy nor the reading of metadata.
-        from framestream.registry.plugin import installed_plugins  # noqa: PLC0415
+        from framestream.registry.plugin import installed_plugins  # noqa: PLC0415  # as above
 
-        found = sorted(installed_plugins(path), key=lambda plugin: normalised(plugin.distribution))
-        self._installed, self._notices = found, _select(found)
+        self._installed = sorted(installed_plugins(path), key=lambda plugin: normalised(plugin.distribution))
+        self._notices = _select(self._installed)
         self._changed()
 
     def require(self, *requirements: str) -> None:
@@ -129,7 +127,6 @@ class PluginManager:
         """
         # Few programs require versions, and every one that asks for a framer by name imports this module.
         from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
-        from packaging.version import InvalidVersion  # noqa: PLC0415
 
         for text in requirements:
             try:
@@ -138,16 +135,14 @@ class PluginManager:
                 reason = f"{text!r} is not a requirement such as 'acme-netstring>=1.2,<2'"
                 raise PluginError(reason) from error
             for plugin in self.matching(requirement.name):
-                allowed = not requirement.specifier
-                with suppress(InvalidVersion):  # older releases of packaging raise it, newer say no
-                    allowed = requirement.specifier.contains(plugin.version, prereleases=True)
-                if not allowed:
+                if not requirement.specifier.contains(plugin.version, prereleases=True):
                     raise PluginError(f"{text} is required, {plugin.title} is installed", plugin=text)
                 self._ready(plugin)
 
     def define(self, name: str, spec: str) -> None:
         """Give a spec string a name that can be used like any other, even in other spec strings."""
-        self._define({name: named_framer(name, spec, "the program")})
+        self._named[name] = named_framer(name, spec, "the program")
+        self._changed()
 
     def load_config(self, path: str | os.PathLike[str]) -> None:
         """Define every named framer of a TOML file, in its table ``tool.framestream.framers`` or ``framers``.
@@ -155,7 +150,8 @@ class PluginManager:
         Raise `SpecError` naming the entry that is wrong; then none of the file is used. Whether a spec makes a
         framer shows when its name is asked for.
         """
-        self._define(read_config(path))
+        self._named |= read_config(path)
+        self._changed()
 
     @contextmanager
     def isolated(self, *plugins: object) -> Iterator[PluginManager]:
@@ -184,20 +180,33 @@ class PluginManager:
         """
         distribution, _, short = name.rpartition("/")
         if distribution and normalised(distribution) != "framestream":
-            return self._registered_by(self._plugins_of(distribution, short), name)
-        if short in self.built_in:
-            module, _, attribute = self.built_in[short].partition(":")
-            return getattr(import_module(module), attribute), None
-        if short in self._named:
+            wanted = normalised(distribution)
+            matching = [plugin for plugin in self.matching(distribution) if short in plugin.names]
+            providers = [plugin for plugin in matching if normalised(plugin.distribution) == wanted]
+        elif short in BUILT_IN:
+            module, _, attribute = BUILT_IN[short].partition(":")
+            return getattr(import_module(f"framestream.framers.{module}"), attribute), None
+        elif short in self._named:
             return self._named[short], None
-        providers = self._providers(short)
+        else:
+            providers = self._providers(short)
         if len(providers) > 1:
             raise PluginError(_claimed(short, providers))
-        return self._registered_by(providers, short)
+        for plugin in providers:
+            self._ready(plugin, f"framer {short!r} is not available: ")
+            if short in plugin.framers:
+                return plugin.framers[short], plugin
+        names = self.names()
+        raise UnknownFramerError(
+            name,
+            available=names,
+            suggestion=nearest(short, names),
+            distribution=FIRST_PARTY.get(name),
+        )
 
     def names(self) -> tuple[str, ...]:
         """Return every name that can be asked for, as far as is known without importing anything."""
-        found = {*self.built_in, *self._named}
+        found = {*BUILT_IN, *self._named}
         for plugin in self:
             if plugin.state == "loaded":
                 found.update(plugin.framers)
@@ -206,18 +215,16 @@ class PluginManager:
         return tuple(sorted(found))
 
     def problems(self, plugin: Plugin) -> list[str]:
-        """Return the problems of a plugin's names: claimed twice, built in, or not declared."""
+        """Return the problems of a plugin's names: claimed twice, built in, or not to be written."""
         problems = []
-        for name in dict.fromkeys((*plugin.names, *plugin.framers)):
+        for name in plugin.names:
             others = [other for other in self._providers(name) if other is not plugin]
-            if name in self.built_in:
+            if name in BUILT_IN:
                 problems.append(f"{name!r} is built in; write {plugin.distribution}/{name} for this one")
             elif others:
                 problems.append(_claimed(name, [plugin, *others]))
             elif not is_name(name):
                 problems.append(f"'{name}' is not a name that a spec string can hold: letters and digits of ASCII")
-            elif name not in plugin.names:
-                problems.append(f"{name!r} is not an entry point: it is not found before its plugin is loaded")
         return problems
 
     def notices(self) -> list[str]:
@@ -227,17 +234,8 @@ class PluginManager:
 
     # Inside
 
-    def _define(self, added: dict[str, NamedFramer]) -> None:
-        for name, framer in added.items():
-            if name in self.built_in:
-                raise SpecError(f"{framer.source}: {name!r} is the name of a built-in framer")
-        named = {**self._named, **added}
-        refuse_cycles(named)
-        self._named = named
-        self._changed()
-
     def _providers(self, name: str) -> list[Plugin]:
-        """Return the plugins in use that declare this name as an entry point, or else have registered it.
+        """Return the plugins that declare this name; one out of use only if no other does.
 
         Plugins that the program registered itself come before installed ones.
         """
@@ -245,47 +243,13 @@ class PluginManager:
         if self._owners[0] != self.generation:
             owners: dict[str, list[Plugin]] = {}
             for plugin in known:
-                for owned in dict.fromkeys((*plugin.names, *plugin.framers)):
+                for owned in plugin.names:
                     owners.setdefault(owned, []).append(plugin)
             self._owners = self.generation, owners
         found = self._owners[1].get(name, [])
-        declared = [plugin for plugin in found if name in plugin.names]
-        enabled = [plugin for plugin in declared or found if plugin.state != "disabled"]
+        enabled = [plugin for plugin in found if plugin.state != "disabled"]
         own = [plugin for plugin in enabled if plugin in self._registered]
-        return own or enabled or declared[:1]
-
-    def _plugins_of(self, distribution: str, name: str) -> list[Plugin]:
-        """Return the plugins of a distribution; those that declare the name come first."""
-        owned = [plugin for plugin in self if normalised(plugin.distribution) == normalised(distribution)]
-        if not owned:
-            known = {normalised(plugin.distribution) for plugin in self}
-            hint = did_you_mean(normalised(distribution), known)
-            raise PluginError(f"no plugin of a distribution {distribution!r} is installed{hint}")
-        return sorted(owned, key=lambda plugin: name not in plugin.names)
-
-    def _registered_by(self, plugins: Sequence[Plugin], name: str) -> tuple[Factory, Plugin]:
-        """Return what the first of these plugins registered under a name, loading them in this order."""
-        short = name.rpartition("/")[2]
-        for plugin in plugins:
-            self._ready(plugin, f"framer {short!r} is not available: ")
-            if short in plugin.framers:
-                try:
-                    return plugin.factory(short), plugin
-                except PluginError as error:
-                    plugin.fail(str(error), error.__cause__)
-                    self._changed()
-                    raise PluginError(str(error), plugin=short) from error.__cause__
-        theirs = sorted(framer for plugin in plugins for framer in plugin.framers)
-        names = self.names() if name == short else tuple(theirs)
-        failed = [plugin.distribution for plugin in self if plugin.state == "failed"]
-        note = f"; failed: {listed(failed)} (framestream plugins tells why)" if failed else ""
-        raise UnknownFramerError(
-            name,
-            available=names,
-            suggestion=nearest(short, names),
-            distribution=FIRST_PARTY.get(name),
-            note=note,
-        )
+        return own or enabled or found[:1]
 
     def _ready(self, plugin: Plugin, prefix: str = "") -> None:
         """Load a plugin; raise PluginError if it is not in use after that."""

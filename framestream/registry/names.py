@@ -13,18 +13,15 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from framestream.errors import SpecError
+from framestream.framers import BUILT_IN
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from framestream.registry.options import Spec
 
 # Patterns are compiled on first use, and what few programs need is imported where it is used: every program
 # that asks for a framer by name imports this module.
 _NAME: Final = r"(?a)[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?"
 _OURS: Final = r"(?m)^\s*\[tool\.framestream\b"
-
-TABLE: Final = "tool.framestream.framers"
 
 FIRST_PARTY: Final = {
     framer: f"framestream-{plugin}"
@@ -85,26 +82,11 @@ class NamedFramer(NamedTuple):
         name: the name.
         text: the spec string it stands for.
         source: where the name was given, for messages.
-        spec: the string's tree.
     """
 
     name: str
     text: str
     source: str
-    spec: Spec
-
-    def with_options(self, asked: Spec) -> Spec:
-        """Return the tree with the options given to the name instead of its own."""
-        for option in asked.options:
-            if option.key is None:
-                reason = f"{self.name} stands for {self.text!r}: write its options as key=value"
-                raise SpecError(reason, position=option.position)
-        if asked.framers:
-            reason = f"{self.name} stands for {self.text!r}: it takes no framers"
-            raise SpecError(reason, position=asked.position)
-        given = {option.key for option in asked.options}
-        kept = tuple(option for option in self.spec.options if option.key not in given)
-        return self.spec._replace(options=(*kept, *asked.options))
 
 
 def named_framer(name: str, text: Any, source: str) -> NamedFramer:
@@ -113,23 +95,15 @@ def named_framer(name: str, text: Any, source: str) -> NamedFramer:
 
     if "/" in name or not is_name(name):
         raise SpecError(f"{source}: {name!r} is not a name for a framer")
+    if name in BUILT_IN:
+        raise SpecError(f"{source}: {name!r} is the name of a built-in framer")
     if not isinstance(text, str):
         raise SpecError(f"{source}: {name} is {text!r}; it must be a spec string")
     try:
-        return NamedFramer(name, text, source, parse_spec(text))
+        parse_spec(text)
     except SpecError as error:
         raise SpecError(f"{source}: {name}: {error}", spec=text, position=error.position) from error
-
-
-def refuse_cycles(named: Mapping[str, NamedFramer]) -> None:
-    """Raise `SpecError` if a name refers to itself, directly or through others."""
-    from graphlib import CycleError, TopologicalSorter  # noqa: PLC0415
-
-    try:
-        TopologicalSorter({name: named.keys() & framer.spec.names() for name, framer in named.items()}).prepare()
-    except CycleError as error:
-        circle = error.args[1][::-1]
-        raise SpecError(f"{named[circle[0]].source}: {' -> '.join(circle)} is a circle") from None
+    return NamedFramer(name, text, source)
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
@@ -148,15 +122,12 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, NamedFramer]:
         raise SpecError(f"{place}: {error}") from error
     tool = document.get("tool")
     own = tool.get("framestream") if isinstance(tool, Mapping) else None
-    title, tables = ("framers", document) if own is None else (TABLE, own)
-    tables = tables if isinstance(tables, Mapping) else {}
+    before, tables = ("tool.framestream.", own) if isinstance(own, Mapping) else ("", document)
     table = tables.get("framers")
     if not isinstance(table, Mapping):
         close = nearest("framers", tables.keys() - {"framers"})
-        meant = f"; is [{title.removesuffix('framers')}{close}] meant to be it?" if close else ""
-        raise SpecError(f"{place}: it has no table [{title}]{meant}")
-    if others := tables.keys() - {"framers"} if own else ():
-        raise SpecError(f"{place}: [tool.framestream] holds framers and nothing else, not {min(others)!r}")
+        meant = f"; is [{before}{close}] meant to be it?" if close else ""
+        raise SpecError(f"{place}: it has no table [{before}framers]{meant}")
     return {name: named_framer(name, text, place) for name, text in table.items()}
 
 

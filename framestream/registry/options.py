@@ -3,116 +3,71 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from functools import lru_cache
 from inspect import Parameter, signature
-from types import UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from framestream.errors import SpecError
 from framestream.framer import ReadCondition
 from framestream.registry.names import did_you_mean
 
-# As written ------------------------------------------------------------------------------------
-
-
-class Word(NamedTuple):
-    """A value as written, without its quotes and with its escapes."""
-
-    text: str
-    position: int = 0
-    quote: str = ""
-
-    def names(self) -> set[str]:
-        """Return the name that this may be."""
-        return {self.text}
-
-
-class Spec(NamedTuple):
-    """A framer as written: its name, the framers in parentheses, and its options."""
-
-    name: str
-    framers: tuple[Spec, ...] = ()
-    options: tuple[Setting, ...] = ()
-    position: int = 0
-
-    def names(self) -> set[str]:
-        """Return every name that the tree may refer to."""
-        parts = (*self.framers, *(option.value for option in self.options))
-        return {self.name}.union(*(part.names() for part in parts))
-
-
-Value: TypeAlias = Word | Spec
-
-
-class Setting(NamedTuple):
-    """One option as written; `key` is None if only the value was given."""
-
-    key: str | None
-    value: Value
-    position: int = 0
-
-
 # From words to values --------------------------------------------------------------------------
 
-UNITS = {"": 1, "b": 1} | {
-    f"{letter}{unit}": size**power
-    for power, letter in enumerate("kmgt", 1)
-    for unit, size in (("b", 1000), ("ib", 1024))
-}
+UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 """The units of a size in lower case, and how many bytes each has."""
 
 ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "0": "\0", "\\": "\\", '"': '"'}
 """What may follow a backslash in a spec string, and what it means; ``\\xff`` is any other byte."""
 
-_TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
-_BOOLEANS = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
-
-_INTEGER = r"([+-]?)(0[xX][0-9a-fA-F_]+|[0-9][0-9_]*)\s*([A-Za-z]*)"
-_ESCAPE = r"(?s)\\(x[0-9a-fA-F]{2}|.|$)"
+_BOOLEANS = {"yes": True, "true": True, "no": False, "false": False}
 
 
-def _integer(word: Word) -> int:
-    match = re.fullmatch(_INTEGER, word.text)
-    if match is None:
-        raise ValueError
-    digits = match[2].replace("_", "")
-    size = int(digits, 16 if digits[:2] in ("0x", "0X") else 10) * int(UNITS[match[3].lower()])
-    return -size if match[1] == "-" else size
+class Word(NamedTuple):
+    """A value in a spec string, without its quotes. An escaped byte that is not ASCII is a lone surrogate."""
+
+    text: str
+    position: int = 0
+    is_quoted: bool = False
 
 
-def _text(word: Word, byte: int = 0) -> str:
-    def character(match: re.Match[str]) -> str:
+def unescaped(text: str, position: int = 0) -> str:
+    """Return text with its escapes replaced; `SpecError`, with the position, for one that is unknown."""
+
+    def meaning(match: re.Match[str]) -> str:
         escape = match[1]
         if escape in ESCAPES:
             return ESCAPES[escape]
         if len(escape) < 3:
             reason = f"unknown escape \\{escape} (write \\\\{escape}, or the text in single quotes)"
-            raise SpecError(reason, position=word.position)
-        code = int(escape[1:], 16)
-        return chr(code if code < 128 else code + byte)
+            raise SpecError(reason, position=position)
+        return bytes.fromhex(escape[1:]).decode("ascii", "surrogateescape")
 
-    return word.text if word.quote == "'" else re.sub(_ESCAPE, character, word.text)
-
-
-def _bytes(word: Word) -> bytes:
-    # An escaped byte travels as a lone surrogate, which is what "surrogateescape" turns back into it.
-    return _text(word, byte=0xDC00).encode("utf-8", "surrogateescape")
+    return re.sub(r"(?s)\\(x[0-9a-fA-F]{2}|.|$)", meaning, text)
 
 
-_TYPES: dict[Any, tuple[str, Callable[[Word], Any]]] = {
+def _integer(text: str) -> int:
+    match = re.fullmatch(r"([+-]?(?:0[xX][0-9a-fA-F_]+|[0-9][0-9_]*))\s*([A-Za-z]*)", text)
+    if match is None:
+        raise ValueError
+    return int(match[1], 16 if "x" in match[1].lower() else 10) * UNITS[match[2].lower()]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+_TYPES: dict[Any, tuple[str, Callable[[str], Any]]] = {
     int: ("whole number", _integer),
-    float: ("number", lambda word: float(word.text)),
-    bool: ("yes or no", lambda word: _BOOLEANS[word.text.lower()]),
-    str: ("text", _text),
+    float: ("number", float),
+    bool: ("yes or no", lambda text: _BOOLEANS[text.lower()]),
+    str: ("text", lambda text: _bytes(text).decode()),
     bytes: ("bytes", _bytes),
 }
 """How a word can be read, from the types that take few words to those that take any: the name of the
 type, and the function that reads it (a ValueError or LookupError means: not this type)."""
-
-Build = Callable[[Spec], Any]
-"""Makes the framer that a nested spec describes."""
 
 
 class Takes:
@@ -120,90 +75,72 @@ class Takes:
 
     Attributes:
         types: keys of the table above, `ReadCondition`, None, or `object` if no text can give the value.
-        choices: the values of its `Literal`.
+        choices: the values of its `Literal`, by their text.
         one: True if a single value will do.
         several: True if a tuple of any length will do.
     """
 
     def __init__(self, hint: Any) -> None:
         self.types: dict[Any, None] = {}
-        self.choices: list[Any] = []
+        self.choices: dict[str, Any] = {}
         self.one = self.several = False
-        for leaf, several in _leaves(hint):
-            bare = get_origin(leaf) or leaf
-            if leaf is type(None):
-                self.types[None] = None
-                continue
+        self._add(hint, several=False)
+
+    def _add(self, hint: Any, *, several: bool) -> None:
+        origin, arguments = get_origin(hint), get_args(hint)
+        bare = origin or hint
+        if origin is Annotated or origin is tuple:
+            self._add(arguments[0], several=several or origin is tuple)
+        elif origin is Union or origin is UnionType:
+            for member in arguments:
+                self._add(member, several=several)
+        elif hint is NoneType:
+            self.types[None] = None
+        else:
             self.several |= several
             self.one |= not several
-            if bare is Literal:
-                self.choices += get_args(leaf)
+            if origin is Literal:
+                self.choices |= {str(choice): choice for choice in arguments}
             elif isinstance(bare, type) and issubclass(bare, ReadCondition):
                 self.types[ReadCondition] = None
             else:
-                self.types[leaf if isinstance(leaf, type) and leaf in _TYPES else object] = None
+                self.types[hint if isinstance(hint, type) and hint in _TYPES else object] = None
 
     def __str__(self) -> str:
         called = {kind: words for kind, (words, _) in _TYPES.items()} | {ReadCondition: "framer"}
         words = [called.get(kind, "Python object") for kind in self.types if kind is not None]
-        words += map(format_value, self.choices)
+        words += map(format_value, self.choices.values())
         return " or ".join(words) + (", one or more" if self.several else "")
 
-    def convert(self, value: Value, build: Build | None = None) -> Any:
-        """Return what a word or a nested spec stands for. Raise `SpecError` if that is not allowed.
+    def convert(self, word: Word) -> Any:
+        """Return what a word stands for. Raise `SpecError` if that is not allowed.
 
         A quoted word is text wherever text is allowed; ``none`` without quotes is None.
         """
-        if isinstance(value, Spec):
-            if ReadCondition in self.types and build is not None:
-                return build(value)
-            raise self._refusal(f"{value.name}(...)", value)
-        if value == Word("none", value.position) and None in self.types:
+        if word.text == "none" and not word.is_quoted and None in self.types:
             return None
-        for choice in self.choices:
-            with suppress(ValueError, LookupError):
-                found = _TYPES[type(choice)][1](value)
-                if type(found) is type(choice) and found == choice:
-                    return choice
+        if word.text in self.choices:
+            return self.choices[word.text]
+        if ReadCondition in self.types:
+            raise SpecError("a framer stands in parentheses after the name", position=word.position)
         # The narrowest type wins: of `int | str`, 5 is a number, and "5" is text because it is quoted.
-        quoted = value.quote and not self.types.keys().isdisjoint((str, bytes))
+        is_text = word.is_quoted and not self.types.keys().isdisjoint((str, bytes))
         for kind, (_, read) in _TYPES.items():
-            if kind not in self.types or (quoted and kind in (int, float, bool)):
-                continue
-            try:
-                return read(value)
-            except SpecError:
-                raise
-            except (ValueError, LookupError):
-                continue
-        if ReadCondition in self.types and build is not None:
-            return build(Spec(value.text, position=value.position))
-        raise self._refusal(repr(value.text), value)
+            if kind in self.types and not (is_text and kind in (int, float, bool)):
+                try:
+                    return read(word.text)
+                except (ValueError, LookupError):
+                    continue
+        raise SpecError(self._refusal(word.text), position=word.position)
 
-    def _refusal(self, shown: str, value: Value) -> SpecError:
+    def _refusal(self, text: str) -> str:
         if object in self.types:
-            reason = "this option takes a Python object, which a spec string cannot hold"
-        else:
-            words = str(self).removesuffix(", one or more")
-            is_noun = words in ("whole number", "number", "framer")
-            reason = f"{shown} is not {'a ' if is_noun else ''}{words}"
-            reason += " (write 2, 0x10, 64KiB or 1MB)" if int in self.types else ""
-            reason += did_you_mean(shown.strip("'"), map(format_value, self.choices))
-        return SpecError(reason, position=value.position)
-
-
-def _leaves(hint: Any, *, several: bool = False) -> Iterator[tuple[Any, bool]]:
-    """Yield the types that a hint allows, its unions and tuples taken apart, each with whether it may repeat."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if isinstance(hint, TypeVar):
-        yield from _leaves(hint.__bound__ or object, several=several)
-    elif origin is Annotated or origin is tuple:
-        yield from _leaves(arguments[0], several=several or origin is tuple)
-    elif origin is Union or origin is UnionType:
-        for member in arguments:
-            yield from _leaves(member, several=several)
-    else:
-        yield hint, several
+            return "this option takes a Python object, which a spec string cannot hold"
+        words = str(self).removesuffix(", one or more")
+        is_noun = words in ("whole number", "number")
+        reason = f"{text!r} is not {'a ' if is_noun else ''}{words}"
+        reason += " (write 2, 0x10, 64KiB or 1MB)" if int in self.types else ""
+        return reason + did_you_mean(text, self.choices)
 
 
 # As declared -----------------------------------------------------------------------------------
@@ -240,8 +177,18 @@ class Option(NamedTuple):
 
     @property
     def holds_framers(self) -> bool:
-        """True if its values are conditions, which may stand in parentheses after the name."""
+        """True if its values are conditions, which stand in parentheses after the name."""
         return ReadCondition in self.takes.types
+
+    @property
+    def is_flag(self) -> bool:
+        """True if its key alone sets it: ``keep`` is ``keep=yes``."""
+        return bool in self.takes.types
+
+    def joined(self, values: list[Any]) -> Any:
+        """Return what Python passes if these values are given: one alone, or a tuple."""
+        is_alone = len(values) == 1 and self.takes.one and self.kind is not Parameter.VAR_POSITIONAL
+        return values[0] if is_alone else tuple(values)
 
     @property
     def default_text(self) -> str:
@@ -257,10 +204,8 @@ def options_of(factory: Any) -> tuple[Option, ...]:
     Raises:
         SpecError: an annotation names something undefined.
     """
-    fields = getattr(factory, "__dataclass_fields__", {})
-    annotated: Any = factory
-    if isinstance(factory, type) and not fields:
-        annotated = annotated.__init__
+    is_plain_class = isinstance(factory, type) and not hasattr(factory, "__dataclass_fields__")
+    annotated: Any = factory.__init__ if is_plain_class else factory
     try:
         hints = get_type_hints(annotated, include_extras=True)
     except NameError as error:
@@ -272,8 +217,6 @@ def options_of(factory: Any) -> tuple[Option, ...]:
             continue
         key = "max" if name == "max_size" and "max" not in parameters else name.replace("_", "-")
         default = () if parameter.kind is Parameter.VAR_POSITIONAL else parameter.default
-        if name in fields and callable(make_default := fields[name].default_factory):
-            default = make_default()
         hint = hints.get(name, Any)
         notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
         text = next((note for note in notes if isinstance(note, str)), "")
@@ -285,14 +228,14 @@ def options_of(factory: Any) -> tuple[Option, ...]:
 
 _BARE = r"[\w.+*/;|!?$%^&@#~<>\[\]{}-]+"
 # If an option takes text or something else, these words would be read as the latter.
-_NOT_TEXT = r"(?i:[+-]?\.?\d.*|[+-]?(inf|infinity|nan)|none|yes|no|true|false|on|off)"
+_NOT_TEXT = r"(?i:[+-]?\.?\d.*|[+-]?(inf|infinity|nan)|none|yes|no|true|false)"
+_ESCAPED = {meaning: f"\\{letter}" for letter, meaning in ESCAPES.items()}
 
 
 def format_value(value: Any) -> str:
     """Return the text of an option's value in a spec string."""
     if isinstance(value, ReadCondition):
-        text = str(value)
-        return f"({text})" if ":" in text else text
+        return str(value)
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -317,7 +260,7 @@ def format_size(size: int) -> str:
 
 def _format_text(value: str | bytes) -> str:
     text = value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
-    shown = "".join(_escaped(character, isinstance(value, bytes)) for character in text)
+    shown = "".join(map(_escaped, text))
     if re.fullmatch(_BARE, shown) and not re.fullmatch(_NOT_TEXT, shown):
         return shown
     literal = shown.replace("\\\\", "")
@@ -326,12 +269,7 @@ def _format_text(value: str | bytes) -> str:
     return '"' + shown.replace('"', '\\"') + '"'
 
 
-def _escaped(character: str, as_bytes: bool) -> str:
-    for letter, meaning in ESCAPES.items():
-        if character == meaning and letter != '"':
-            return "\\" + letter
-    if character.isprintable() or (not as_bytes and character > "\xff"):
+def _escaped(character: str) -> str:
+    if character.isprintable() and character != "\\":
         return character
-    if not as_bytes:
-        return f"\\x{ord(character):02x}"
-    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+    return _ESCAPED.get(character) or "".join(f"\\x{byte:02x}" for byte in _bytes(character))

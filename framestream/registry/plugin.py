@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib import import_module, metadata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
 from threading import TIMEOUT_MAX, RLock, Thread
 from time import perf_counter
 from traceback import format_exception
@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 
 import pluggy
 
-from framestream.errors import PluginDefect, blame, printable
+from framestream.errors import PluginError, blame, printable
 from framestream.framer import ReadCondition
 from framestream.registry import hookspecs
 from framestream.registry.names import did_you_mean, is_name, normalised
@@ -50,8 +50,6 @@ class Plugin:
         error: the exception with which it failed, if there was one.
         framers: what it registered, by name.
         hooks: the hooks it implements.
-        load_time: how long importing and registering took, in seconds; None before that.
-        contract: the contract version it declares; None before it is loaded.
     """
 
     def __init__(
@@ -69,10 +67,8 @@ class Plugin:
         self.state: State = "installed"
         self.reason = ""
         self.error: BaseException | None = None
-        self.framers: dict[str, Factory | str] = {}
+        self.framers: dict[str, Factory] = {}
         self.hooks: tuple[str, ...] = ()
-        self.load_time: float | None = None
-        self.contract: int | None = None
         self._points = points
         self._own = own  # registered by the program: its name is not a framer's
         self._lock = RLock()
@@ -104,17 +100,34 @@ class Plugin:
             try:
                 with blame("cannot be inspected"):
                     self._load()
-            except PluginDefect as error:
+            except PluginError as error:
                 self.fail(str(error), error.__cause__ or error)
             except BaseException:  # the user's, who may come back to it
                 self.state = "installed"
                 raise
-            finally:
-                self.load_time = perf_counter() - started
-            if self.load_time > limit and self.state == "loading":
-                self.fail(f"took {self.load_time:.2f} s to load, limit {limit:g} s")
             if self.state == "loading":  # it may have failed meanwhile
                 self.state = "loaded"
+                if (taken := perf_counter() - started) > limit:
+                    self.fail(f"took {taken:.2f} s to load, limit {limit:g} s")
+
+    def load_aside(self, limit: float) -> None:
+        """Load it in a thread; if that does not end in time, it has failed.
+
+        It keeps its thread then, because nothing can end what that waits for.
+        """
+        if self.state != "installed":
+            return
+        thread = Thread(target=self._load_aside, args=(limit,), name=f"load {self.title}", daemon=True)
+        thread.start()
+        thread.join(min(limit, TIMEOUT_MAX))
+        if thread.is_alive():
+            self.fail(f"does not finish loading, limit {limit:g} s")
+
+    def _load_aside(self, limit: float) -> None:
+        try:
+            self.load(limit)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the plugin raised it: this thread is its own
+            self.fail(f"raised {type(error).__name__} while loading", error)
 
     def fail(self, reason: str, error: BaseException | None = None) -> None:
         """Take it out of use, store the reason, and log it once."""
@@ -132,19 +145,8 @@ class Plugin:
         try:
             with blame(f"raised in {hook}"):
                 getattr(self._manager.hook, hook)(**arguments)
-        except PluginDefect as error:
+        except PluginError as error:
             self.fail(str(error), error.__cause__)
-
-    def factory(self, name: str) -> Factory:
-        """Return the factory of the framer of this name, imported now if registered as a string."""
-        factory = self.framers[name]
-        if isinstance(factory, str):
-            with blame(f"cannot import {factory}"):
-                module, _, attribute = factory.partition(":")
-                factory = getattr(import_module(module), attribute)
-                self._check_factory(name, factory)
-            self.framers[name] = factory
-        return factory
 
     def _load(self) -> None:
         # Before its manager, which costs much more than an import that fails.
@@ -153,95 +155,66 @@ class Plugin:
         self._manager = pluggy.PluginManager("framestream")
         self._manager.add_hookspecs(hookspecs)
         known: list[object] = []
-        declared: list[str] = []
         for name, found in points:
-            self._check_contract(found)
+            _check_contract(found)
             if _is_framer_class(found):
                 self._register(name, found)
-                continue
-            if hasattr(found, _REGISTER):
-                declared.append(name)
-            if not any(found is one for one in known):  # they may not be comparable
+            elif not any(found is one for one in known):  # they may not be comparable
                 known.append(found)
                 with blame("has hooks that do not fit"):
-                    self._check_hooks(found)
+                    _check_hooks(found)
                     self._manager.register(found)
         self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
         if not self.hooks and not self.framers:
-            raise PluginDefect("implements no hook and is not a framer class")
+            raise PluginError("implements no hook and is not a framer class")
         with blame(f"raised in {_REGISTER}"):
             returned = self._manager.hook.framestream_register_framers(register=self._register)
         how = "it must call register(name, factory) for each framer"
         if returned:
-            raise PluginDefect(f"{_REGISTER} returns a {type(returned[0]).__name__}: {how}")
-        missing = [name for name in declared if name not in self.framers]
-        if missing and not self._own:
+            raise PluginError(f"{_REGISTER} returns a {type(returned[0]).__name__}: {how}")
+        missing = [name for name in self.names if name not in self.framers]
+        if missing and _REGISTER in self.hooks and not self._own:
             names = " and ".join(map(repr, missing))
-            raise PluginDefect(f"{_REGISTER} does not register {names}, an entry point of this plugin: {how}")
-
-    def _check_contract(self, found: object) -> None:
-        module = sys.modules.get(getattr(found, "__module__", ""))
-        contract = getattr(found, "framestream_contract", getattr(module, "framestream_contract", CONTRACT))
-        if type(contract) is not int or contract < 1:
-            raise PluginDefect(f"framestream_contract is {contract!r}; it must be a number such as {CONTRACT}")
-        self.contract = contract
-        if contract > CONTRACT:
-            known = f"this framestream knows {CONTRACT}: upgrade it"
-            raise PluginDefect(f"is written for contract version {contract}, {known}")
-
-    def _check_hooks(self, found: object) -> None:
-        """Refuse hooks that pluggy would silently ignore: misspelt, unmarked and asynchronous ones."""
-        for name in dir(found):
-            value = getattr(found, name, None)
-            marked = hasattr(value, "framestream_impl")
-            if not marked and not (name.startswith("framestream_") and inspect.isroutine(value)):
-                continue
-            if name not in HOOKS:
-                raise PluginDefect(f"there is no hook {name}{did_you_mean(name, HOOKS)}")
-            if not marked:
-                raise PluginDefect(f"{name} is not marked with @hookimpl")
-            if inspect.iscoroutinefunction(value):
-                raise PluginDefect(f"{name} is a coroutine function; hooks are plain functions")
+            raise PluginError(f"{_REGISTER} does not register {names}, an entry point of this plugin: {how}")
 
     def _register(self, name: Any, factory: Any) -> None:
         if not isinstance(name, str) or "/" in name or not is_name(name):
-            raise PluginDefect(f"registers {name!a}, which is not a name for a framer")
+            raise PluginError(f"registers {name!a}, which is not a name for a framer")
         name = str.__str__(name)  # a subclass may compare and hash in its own way
+        if name not in self.names and not self._own:
+            raise PluginError(f"registers {name!r}, which is not an entry point of this plugin")
         if name in self.framers:
-            raise PluginDefect(f"registers {name!r} twice")
-        if not isinstance(factory, str):
-            self._check_factory(name, factory)
-        self.framers[name] = factory
-
-    def _check_factory(self, name: str, factory: object) -> None:
+            raise PluginError(f"registers {name!r} twice")
         if not callable(factory) or (isinstance(factory, type) and not _is_framer_class(factory)):
-            raise PluginDefect(f"registers {name!r} as {factory!r}, which is not a framer class")
+            raise PluginError(f"registers {name!r} as {factory!r}, which is not a framer class")
+        self.framers[name] = factory
 
 
 def _is_framer_class(found: object) -> bool:
     return isinstance(found, type) and issubclass(found, ReadCondition)
 
 
-def load_each(plugins: Iterable[Plugin], limit: float) -> None:
-    """Import plugins and let them register, each in a thread; one that does not end in time has failed.
+def _check_contract(found: object) -> None:
+    module = sys.modules.get(getattr(found, "__module__", ""))
+    contract = getattr(found, "framestream_contract", getattr(module, "framestream_contract", CONTRACT))
+    if contract != CONTRACT:
+        known = f"this framestream knows {CONTRACT}: upgrade it"
+        raise PluginError(f"is written for contract version {contract!r}, {known}")
 
-    That one keeps its thread, because nothing can end what it waits for.
-    """
-    for plugin in plugins:
-        if plugin.state != "installed":
+
+def _check_hooks(found: object) -> None:
+    """Refuse hooks that pluggy would silently ignore: misspelt, unmarked and asynchronous ones."""
+    for name in dir(found):
+        value = getattr(found, name, None)
+        marked = hasattr(value, "framestream_impl")
+        if not marked and not (name.startswith("framestream_") and inspect.isroutine(value)):
             continue
-        thread = Thread(target=_load_aside, args=(plugin, limit), name=f"load {plugin.title}", daemon=True)
-        thread.start()
-        thread.join(min(limit, TIMEOUT_MAX))
-        if thread.is_alive():
-            plugin.fail(f"does not finish loading, limit {limit:g} s")
-
-
-def _load_aside(plugin: Plugin, limit: float) -> None:
-    try:
-        plugin.load(limit)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the plugin raised it: this thread is its own
-        plugin.fail(f"raised {type(error).__name__} while loading", error)
+        if name not in HOOKS:
+            raise PluginError(f"there is no hook {name}{did_you_mean(name, HOOKS)}")
+        if not marked:
+            raise PluginError(f"{name} is not marked with @hookimpl")
+        if inspect.iscoroutinefunction(value):
+            raise PluginError(f"{name} is a coroutine function; hooks are plain functions")
 
 
 def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
@@ -252,44 +225,37 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
     """
     where: dict[str, Any] = {} if path is None else {"path": list(path)}
     seen: set[str] = set()
-    # metadata.entry_points() parses every distribution, and a broken one breaks it:
-    # looking for the group in the text first costs a tenth, and lets each fail alone.
     for distribution in metadata.distributions(**where):
+        if not _may_declare_plugins(distribution):
+            continue
         found: list[Plugin] = []
         try:
             # Broken metadata of any kind belongs to one distribution.
             with blame("its metadata cannot be read"):
-                text = _entry_points_of(distribution)
-                if f"[{GROUP}]" not in text:
-                    continue
                 name = distribution.metadata["Name"]
                 if not name:
                     raise ValueError("it has no name")
-                first = next(iter(metadata.distributions(name=name, **where)), distribution)
                 # Only the copy that comes first on the path can be imported; another may be there because the
                 # directory is on the path twice, or because the project was renamed.
-                if normalised(name) not in seen and _entry_points_of(first) == text:
+                if normalised(name) not in seen:
                     seen.add(normalised(name))
-                    found = _plugins_of(name, first)
-        except PluginDefect as error:
+                    found = _plugins_of(name, distribution)
+        except PluginError as error:
             place = str(getattr(distribution, "_path", "a distribution"))
             found = [Plugin(place, "", "entry_points.txt", {place: lambda: None})]
             found[0].fail(str(error), error.__cause__)
         yield from found
 
 
-def _plain(text: str) -> str:
-    return printable(text.encode("ascii", "backslashreplace").decode())
-
-
-def _entry_points_of(distribution: metadata.Distribution) -> str:
+def _may_declare_plugins(distribution: metadata.Distribution) -> bool:
+    # metadata.entry_points() parses every distribution, and a broken one breaks it:
+    # looking for the group in the text first costs a tenth, and lets each fail alone.
     try:
-        return distribution.read_text("entry_points.txt") or ""
+        text = distribution.read_text("entry_points.txt") or ""
     except UnicodeError as error:
-        # Reported only if it may declare a plugin; NULs stand between the letters of UTF-16.
-        if f"[{GROUP}]".encode() in bytes(getattr(error, "object", b"")).replace(b"\0", b""):
-            raise
-        return ""
+        # NULs stand between the letters of UTF-16.
+        text = bytes(getattr(error, "object", b"")).replace(b"\0", b"").decode("latin-1")
+    return f"[{GROUP}]" in text
 
 
 def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
@@ -299,3 +265,7 @@ def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
             by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
     version = distribution.version  # each look at it parses the metadata
     return [Plugin(name, version, module, points) for module, points in by_module.items()]
+
+
+def _plain(text: str) -> str:
+    return printable(text.encode("ascii", "backslashreplace").decode())

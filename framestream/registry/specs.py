@@ -1,38 +1,42 @@
-"""Spec strings: from a text to a tree, from a tree to a framer, and from a framer to its text.
-
-::
-
-    spec    = name [ framers ] [ ":" option *( "," option ) ]
-    framers = "(" [ framer *( "," framer ) ] ")"
-    framer  = spec / "(" spec ")"
-    option  = [ key "=" ] value
-    value   = word / string / name framers / "(" spec ")"
-    string  = DQUOTE *( char / escape ) DQUOTE / "'" *char "'"
-
-Between parentheses a comma can end an option or a framer. It ends the framer if a bare name without
-``=`` follows, so ``first-of(length-prefix:size=2,max=4KiB, line)`` reads as it looks. A bare name that is
-not a framer's but a flag of the framer before it is recognised later, when the options are known. A framer
-that needs more is wrapped in its own parentheses.
-"""
+"""Spec strings: parse one, make the framer it describes, and the spec string of a framer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from inspect import BoundArguments, signature
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from inspect import BoundArguments, Parameter, signature
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from framestream.errors import PluginError, SpecError, blame
 from framestream.framer import ReadCondition
 from framestream.registry.names import NamedFramer, did_you_mean, is_name
-from framestream.registry.options import Build, Option, Setting, Spec, Value, Word, format_value, options_of
+from framestream.registry.options import Option, Word, format_value, options_of, unescaped
 
 if TYPE_CHECKING:
     from framestream.registry.manager import PluginManager
 
-NESTED_OPTIONS = "between parentheses, options after the first are written key=value"
+NESTED_OPTIONS: Final = "between parentheses, options after the first are written key=value"
 """The hint for the commonest mistake in a nested spec."""
+
+# From text to a tree ---------------------------------------------------------------------------
+
+
+class Setting(NamedTuple):
+    """One option as written; `key` is None if only the value was given."""
+
+    key: Word | None
+    value: Word
+
+
+class Spec(NamedTuple):
+    """A framer as written: its name, the framers in parentheses, and its options."""
+
+    name: str
+    framers: tuple[Spec, ...] = ()
+    options: tuple[Setting, ...] = ()
+    position: int = 0
+
 
 _TOKEN = re.compile(
     r"""\s*(?P<all>(?P<word>[^\s,()"'=:]+)|"(?P<text>(?:[^"\\]|\\.)*)"|'(?P<raw>[^']*)'|(?P<sign>.)|$)""",
@@ -42,59 +46,42 @@ _TOKEN = re.compile(
 
 def parse_spec(text: str) -> Spec:
     """Return the tree of a spec string. Raise `SpecError` with the place where it goes wrong."""
-    tokens = _Tokens(text)
-    spec = _spec(tokens, nested=False)
-    if tokens.sign():
-        tokens.fail(f"unexpected {text[tokens.position]!r} (a value with punctuation or spaces is quoted)")
+    try:
+        tokens = _Tokens(text)
+        spec = _spec(tokens, nested=False)
+        if tokens.sign():
+            tokens.fail(f"unexpected {text[tokens.position]!r} (a value with punctuation or spaces is quoted)")
+    except SpecError as error:
+        error.spec = text
+        raise
     return spec
 
 
 def _spec(tokens: _Tokens, *, nested: bool) -> Spec:
-    if not tokens.is_name():
-        word = tokens.found[tokens.index]["word"] or ""
-        odd = "" if word.isascii() else f", which {word!a} is not: it is written in ASCII,"
-        tokens.fail(f"expected the name of a framer{odd}")
-    name = tokens.word("a name")
-    framers = _framers(tokens)
+    if nested and tokens.take("("):
+        spec = _spec(tokens, nested=False)
+        tokens.expect(")", "')'")
+        return spec
+    name = tokens.name()
+    framers = []
+    if tokens.take("(") and not tokens.take(")"):
+        framers.append(_spec(tokens, nested=True))
+        while not tokens.take(")"):
+            tokens.expect(",", "',' or ')'")
+            framers.append(_spec(tokens, nested=True))
     options = []
     if tokens.take(":"):
         options.append(_option(tokens))
         while tokens.sign() == "," and not (nested and tokens.framer_follows()):
             tokens.take(",")
             options.append(_option(tokens))
-    return Spec(name.text, framers, tuple(options), name.position)
-
-
-def _framers(tokens: _Tokens) -> tuple[Spec, ...]:
-    if not tokens.take("(") or tokens.take(")"):
-        return ()
-    found = [_framer(tokens)]
-    while not tokens.take(")"):
-        tokens.expect(",", "',' or ')'")
-        found.append(_framer(tokens))
-    return tuple(found)
-
-
-def _framer(tokens: _Tokens) -> Spec:
-    if not tokens.take("("):
-        return _spec(tokens, nested=True)
-    spec = _spec(tokens, nested=False)
-    tokens.expect(")", "')'")
-    return spec
+    return Spec(name.text, tuple(framers), tuple(options), name.position)
 
 
 def _option(tokens: _Tokens) -> Setting:
-    position, key = tokens.position, None
-    if tokens.sign() == "word" and tokens.sign(1) == "=":
-        key = tokens.word("a key").text
-        tokens.take("=")
-    if tokens.sign() == "(":
-        return Setting(key, _framer(tokens), position)
-    named = tokens.is_name()
-    word = tokens.word("a value")
-    if named and tokens.sign() == "(":
-        return Setting(key, Spec(word.text, _framers(tokens), (), word.position), position)
-    return Setting(key, word, position)
+    key = tokens.word("a key") if tokens.sign(1) == "=" else None
+    tokens.take("=")
+    return Setting(key, tokens.word("a value"))
 
 
 class _Tokens:
@@ -107,7 +94,7 @@ class _Tokens:
 
     def sign(self, ahead: int = 0) -> str:
         """Return the sign that comes next: "word" if it is a word or a string, "" at the end."""
-        match = self.found[self.index + ahead]
+        match = self.found[min(self.index + ahead, len(self.found) - 1)]
         return match["sign"] or ("word" if match["all"] else "")
 
     def is_name(self, ahead: int = 0) -> bool:
@@ -115,10 +102,7 @@ class _Tokens:
 
     def framer_follows(self) -> bool:
         """Tell whether this comma is followed by the next framer rather than the next option."""
-        ahead = 1
-        while self.is_name(ahead) and self.sign(ahead + 1) == ",":
-            ahead += 2  # before "key=value" these must be flags, for only options go before it
-        return self.sign(ahead + 1) != "=" if self.is_name(ahead) else ahead > 1 or self.sign(1) == "("
+        return self.sign(1) == "(" or (self.is_name(1) and self.sign(2) != "=")
 
     @property
     def position(self) -> int:
@@ -133,22 +117,30 @@ class _Tokens:
         if not self.take(sign):
             self.fail("this string is not closed" if self.sign() in ('"', "'") else f"expected {what}")
 
+    def name(self) -> Word:
+        if not self.is_name():
+            word = self.found[self.index]["word"] or ""
+            odd = "" if word.isascii() else f", which {word!a} is not: it is written in ASCII,"
+            self.fail(f"expected the name of a framer{odd}")
+        return self.word("a name")
+
     def word(self, what: str) -> Word:
         match, position = self.found[self.index], self.position
         self.expect("word", what)
-        quote = "" if match["word"] else match["all"][0]
-        return Word(match["word"] or match["text"] or match["raw"] or "", position, quote)
+        if match["raw"] is not None:
+            return Word(match["raw"], position, is_quoted=True)
+        return Word(unescaped(match["word"] or match["text"], position), position, is_quoted=not match["word"])
 
     def fail(self, reason: str) -> NoReturn:
         place = f"at character {self.position + 1}" if self.sign() else "at the end"
-        raise SpecError(f"{reason} {place} of {self.text!r}", spec=self.text, position=self.position)
+        raise SpecError(f"{reason} {place} of {self.text!r}", position=self.position)
 
 
 # From a tree to a framer -----------------------------------------------------------------------
 
 
-def make_framer(spec: Spec, plugins: PluginManager) -> ReadCondition[Any]:
-    """Return the framer that a tree describes, out of the framers that the plugin manager knows."""
+def make_framer(spec: Spec, plugins: PluginManager, within: tuple[str, ...] = ()) -> ReadCondition[Any]:
+    """Return the framer that a tree describes, which is part of the named framers `within`."""
     try:
         factory, plugin = plugins.find(spec.name)
     except SpecError as error:
@@ -157,51 +149,42 @@ def make_framer(spec: Spec, plugins: PluginManager) -> ReadCondition[Any]:
             error.args = (f"{error}; {NESTED_OPTIONS}",)
         raise
     if isinstance(factory, NamedFramer):
-        asked = factory.with_options(spec)
-        try:
-            return make_framer(asked, plugins)
-        except SpecError as error:
-            reason = f"{factory.name} = {factory.text!r} in {factory.source}: {error}"
-            raise SpecError(reason, position=spec.position) from error
+        return _make_named(factory, spec, plugins, within)
     what = f"{spec.name!r} of {plugin.title}" if plugin else repr(spec.name)
     with blame(f"{what} makes no framer", plugin=spec.name, ours=(SpecError, PluginError)):
-        nested = tuple(_with_flags(spec.framers, plugins))
-        framer = build_framer(factory, spec._replace(framers=nested), partial(make_framer, plugins=plugins))
+        framer = build_framer(factory, spec, partial(make_framer, plugins=plugins, within=within))
         if not isinstance(framer, ReadCondition):
             raise PluginError(f"{what} makes {framer!r:.200}, which is not a framer", plugin=spec.name)
         return framer
 
 
-def _with_flags(framers: Iterable[Spec], plugins: PluginManager) -> list[Spec]:
-    """Return nested framers; pass a bare name that is a flag of the framer before it to that framer."""
-    found: list[Spec] = []
-    for framer in framers:
-        bare = found and framer == Spec(framer.name, position=framer.position)
-        if bare and framer.name not in plugins.names():
-            before = found[-1]
-            factory, _ = plugins.find(before.name)
-            if not isinstance(factory, NamedFramer) and framer.name in _flags_of(factory):
-                flag = Setting(framer.name, Word("yes", framer.position), framer.position)
-                found[-1] = before._replace(options=(*before.options, flag))
-                continue
-        found.append(framer)
-    return found
+def _make_named(named: NamedFramer, spec: Spec, plugins: PluginManager, within: tuple[str, ...]) -> ReadCondition[Any]:
+    try:
+        if named.name in within:
+            raise SpecError("it is part of itself")
+        if spec.options or spec.framers:
+            raise SpecError("a name for a spec string takes no options of its own")
+        return make_framer(parse_spec(named.text), plugins, (*within, named.name))
+    except SpecError as error:
+        reason = f"{named.name} = {named.text!r} in {named.source}: {error}"
+        raise SpecError(reason, position=spec.position) from error
 
 
-def _flags_of(factory: Callable[..., Any]) -> set[str]:
-    """Return the options that a bare word sets: ``keep`` alone is ``keep=yes``."""
-    return {option.key for option in options_of(factory) if bool in option.takes.types}
-
-
-def build_framer(factory: Callable[..., Any], spec: Spec, build: Build) -> Any:
+def build_framer(factory: Callable[..., Any], spec: Spec, build: Callable[[Spec], Any]) -> Any:
     """Call a factory, once, with the options of a parsed spec; `build` makes the framers nested in it.
 
     Raise `SpecError` naming the option, its value, what is allowed and the nearest spelling.
     """
     # A name alone needs no options, and those of a plugin's factory may be unreadable.
-    values = _values_of(factory, spec, build) if spec.options or spec.framers else {}
+    values: dict[str, Any] = {}
+    if spec.options or spec.framers:
+        values = _values_of(options_of(factory), spec, build)
     try:
-        return _call(factory, values) if values else factory()
+        if not values:
+            return factory()
+        bound = BoundArguments(signature(factory), values)
+        bound.apply_defaults()  # those before a value that has no keyword
+        return factory(*bound.args, **bound.kwargs)
     except SpecError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
@@ -210,65 +193,50 @@ def build_framer(factory: Callable[..., Any], spec: Spec, build: Build) -> Any:
         raise SpecError(reason, position=spec.position) from error
 
 
-def _values_of(factory: Callable[..., Any], spec: Spec, build: Build) -> dict[str, Any]:
+def _values_of(options: Iterable[Option], spec: Spec, build: Callable[[Spec], Any]) -> dict[str, Any]:
     """Return the values of the options that a spec gives, by parameter."""
-    options, flags = options_of(factory), _flags_of(factory)
     holders = [option for option in options if option.holds_framers]
-    in_place = [option for option in options if option.kind.name != "KEYWORD_ONLY"]
-    asked: list[tuple[list[Option], Setting]] = [
-        *((holders, Setting(None, framer, framer.position)) for framer in spec.framers),
-        *((in_place, setting) for setting in spec.options),
-    ]
-    given: dict[str, list[Value]] = {}
-    for places, (word, shown, position) in asked:
-        key, value = word, shown
-        if key is None and isinstance(value, Word) and not value.quote and value.text in flags:
-            key, value = value.text, Word("yes", position)  # "keep" alone is "keep=yes"
-        option = _by_key(options, spec, key, position) if key else _next_open(places, given, spec, value)
+    in_place = [option for option in options if option.kind is not Parameter.KEYWORD_ONLY and option not in holders]
+    flags = {option.key for option in options if option.is_flag}
+    given: dict[str, list[Any]] = {}
+    for framer in spec.framers:
+        option = _next_open(holders, given, spec, framer)
+        is_none = framer.name == "none" and None in option.takes.types
+        given.setdefault(option.key, []).append(None if is_none else build(framer))
+    for setting in spec.options:
+        key, value = setting
+        if key is None and not value.is_quoted and value.text in flags:
+            key, value = value, Word("yes", value.position)  # "keep" alone is "keep=yes"
+        option = _by_key(options, spec, key) if key else _next_open(in_place, given, spec, value)
         if option.key in given and not option.repeats:
-            raise SpecError(f"{option.key} is given twice", position=position)
-        given.setdefault(option.key, []).append(value)
-    return {one.parameter: _convert(one, given[one.key], build) for one in options if one.key in given}
+            raise SpecError(f"{option.key} is given twice", position=(key or value).position)
+        try:
+            given.setdefault(option.key, []).append(option.takes.convert(value))
+        except SpecError as error:
+            raise SpecError(f"{option.key}: {error}", position=error.position) from None
+    return {option.parameter: option.joined(given[option.key]) for option in options if option.key in given}
 
 
-def _by_key(options: Iterable[Option], spec: Spec, key: str, position: int) -> Option:
-    wanted = key.replace("_", "-")
+def _by_key(options: Iterable[Option], spec: Spec, key: Word) -> Option:
+    wanted = key.text.replace("_", "-")
     for option in options:
-        if wanted in (option.key, option.parameter.replace("_", "-")):
+        if option.key == wanted:
             return option
     keys = [option.key for option in options]
     listing = f" (options: {', '.join(keys)})" if keys else ", it takes none"
-    hint = did_you_mean(wanted, keys)
-    raise SpecError(f"{spec.name} has no option {key!r}{hint}{listing}", position=position)
+    reason = f"{spec.name} has no option {key.text!r}{did_you_mean(wanted, keys)}{listing}"
+    raise SpecError(reason, position=key.position)
 
 
-def _next_open(options: Iterable[Option], given: dict[str, list[Value]], spec: Spec, value: Value) -> Option:
-    for option in options:
+def _next_open(places: Iterable[Option], given: Mapping[str, Any], spec: Spec, value: Word | Spec) -> Option:
+    """Return the first option in its place that is not given, or that takes any number of values."""
+    for option in places:
         if option.key not in given or option.repeats:
             return option
     shown, hint = (value.text, "") if isinstance(value, Word) else (value.name, f"; {NESTED_OPTIONS}")
-    keys = ", ".join(option.key for option in options)
+    keys = ", ".join(option.key for option in places)
     what = f"has no option for {shown!r}" + (f" after {keys}" if keys else "")
     raise SpecError(f"{spec.name} {what}{hint}", position=value.position)
-
-
-def _convert(option: Option, values: list[Value], build: Build) -> Any:
-    try:
-        found = tuple(option.takes.convert(value, build) for value in values)
-    except SpecError as error:
-        if type(error) is not SpecError or option.holds_framers:
-            raise
-        raise SpecError(f"{option.key}: {error}", position=error.position) from None
-    alone = len(found) == 1 and option.takes.one and option.kind.name != "VAR_POSITIONAL"
-    return found[0] if alone else found
-
-
-def _call(factory: Callable[..., Any], values: dict[str, Any]) -> Any:
-    bound = BoundArguments(signature(factory), values)
-    kinds = {parameter.kind.name for parameter in bound.signature.parameters.values()}
-    if kinds & {"VAR_POSITIONAL", "POSITIONAL_ONLY"}:
-        bound.apply_defaults()  # those before a value that has no keyword
-    return factory(*bound.args, **bound.kwargs)
 
 
 # From a framer to its text ---------------------------------------------------------------------
@@ -292,9 +260,9 @@ def call_string(condition: ReadCondition[Any]) -> str:
     shown: list[str] = []
     try:
         for option, value, is_default in _kept_by(condition):
-            if option.kind.name == "VAR_POSITIONAL":
+            if option.kind is Parameter.VAR_POSITIONAL:
                 shown += map(repr, value)
-            elif option.required and option.kind.name != "KEYWORD_ONLY":
+            elif option.required and option.kind is not Parameter.KEYWORD_ONLY:
                 shown.append(repr(value))
             elif not is_default:
                 shown.append(f"{option.parameter}={value!r}")
@@ -314,38 +282,35 @@ def spec_string(condition: ReadCondition[Any]) -> str:
         values = _kept_by(condition)
     except (SpecError, AttributeError):
         return repr(condition)
-    children: list[str] = []
-    texts: list[str] = []
-    in_order = by_position = True
     keys = [option.key for option, _, _ in values]
+    framers: list[str] = []
+    texts: list[str] = []
+    in_place = True
     for option, value, is_default in values:
         items = value if isinstance(value, tuple) else (value,)
-        are_conditions = option.holds_framers and all(isinstance(item, ReadCondition) for item in items)
-        if are_conditions and in_order and not is_default:
-            children.extend(map(_child, items))
+        if option.holds_framers:
+            framers += map(_nested, items)
             continue
-        in_order = in_order and not option.holds_framers
-        has_place = option.kind.name == "VAR_POSITIONAL" or (option.required and option.kind.name != "KEYWORD_ONLY")
-        in_place = by_position and has_place and not isinstance(value, bool)
-        by_position = in_place and not option.repeats
-        if is_default:
-            continue
-        if value is True:
+        in_place = in_place and option.required and option.kind is not Parameter.KEYWORD_ONLY and value is not False
+        if value is True and not is_default:
             texts.append(option.key)
         elif in_place:
             # A word that is the name of an option would be read as that option.
             texts += [f'"{text}"' if text in keys else text for text in map(format_value, items)]
-        else:
+        elif not is_default:
             texts += [f"{option.key}={format_value(item)}" for item in items]
-    inside = f"({', '.join(children)})" if children else ""
+        in_place = in_place and not option.repeats
+    while framers and framers[-1] == "none":
+        framers.pop()
+    inside = f"({', '.join(framers)})" if framers else ""
     return f"{condition.name}{inside}{':' if texts else ''}{','.join(texts)}"
 
 
-def _child(condition: ReadCondition[Any]) -> str:
-    """Return a condition's text, in parentheses if a comma in it could be read as the next child."""
-    text = str(condition)
-    return f"({text})" if re.search(_LIKE_THE_NEXT_CHILD, text) else text
+def _nested(value: Any) -> str:
+    """Return a framer's text, in parentheses if a comma in it could be read as the one before the next framer."""
+    text = format_value(value)
+    return f"({text})" if re.search(_LIKE_THE_NEXT_FRAMER, text) else text
 
 
-# An option without "key=" after a comma. Between two children there is a space after the comma.
-_LIKE_THE_NEXT_CHILD: Final = r",(?=[A-Za-z(])(?![\w-]+=)"
+# An option without "key=" after a comma. Between two framers there is a space after the comma.
+_LIKE_THE_NEXT_FRAMER: Final = r",(?=[A-Za-z(])(?![\w-]+=)"

@@ -148,8 +148,7 @@ class Sender:
                 self._send_soon()
             return not self.size and self.state is not CLOSED
         try:
-            transport = self._receiver.transport
-            taken = transport.send_bytes(data) if isinstance(data, bytes) else transport.send(data)
+            taken = self._receiver.transport.send((data,) if isinstance(data, bytes) else data)
         except (BlockingIOError, InterruptedError):
             taken = 0
         except Exception as error:  # noqa: BLE001 - it closes the stream, and the waiters raise it

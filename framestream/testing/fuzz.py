@@ -51,7 +51,7 @@ length-prefix  length-prefix:1  length-prefix:2,little  length-prefix:3  length-
 length-prefix:2,offset=2,adjust=-1,strip=0  length-prefix:2,includes-header  length-prefix:1,adjust=2,strip=3
 length-prefix:format=varint  length-prefix:3,format=varint,canonical  length-prefix:4,format=hex
 length-prefix:format=decimal,terminator=":"  length-prefix:format=hex,terminator="\r\n",canonical
-regex:"\r?\n\r?\n"  regex:"[0-9]{1,3};"  regex:"([a-z]=[0-9])\n",result=match  regex:"END|(a|b)[c-e]{1,2}x?y"
+regex:"\r?\n\r?\n"  regex:"[0-9]{1,3};"  regex:"([a-z]=[0-9])\n"  regex:"END|(a|b)[c-e]{1,2}x?y"
 first-of(when(length-prefix:2):"\0",line:last=no)  first-of(msgpack)
 first-of(length-prefix:format=decimal,terminator=":",regex:"\n")  when(line:encoding=none):$,"*"
 sequence(line:last=no,length-prefix:2)  sequence(delimiter:--)

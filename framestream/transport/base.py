@@ -110,10 +110,6 @@ class Transport(ABC):
         Raises ``BlockingIOError`` if it would have to wait, ``OSError`` if the connection is broken.
         """
 
-    def send_bytes(self, data: Buffer) -> int:
-        """Do as `send` with one buffer: most writes are."""
-        return self.send((data,))
-
     @abstractmethod
     def watch_writing(self, wanted: bool) -> None:
         """Call ``sink.resume_writing()`` whenever `send` takes bytes, while `wanted`."""

@@ -38,38 +38,24 @@ class SocketTransport(PolledTransport):
 
     Args:
         sock: the socket.
-        peer: the peer's address as text, if known; otherwise the system is asked on first use,
-            and has forgotten it when the peer is gone.
+        peer: the peer's address as text, if known; otherwise the system is asked.
     """
 
-    __slots__ = ("_peer", "socket")
+    __slots__ = ("peer", "socket")
 
+    peer: str
     socket: Socket
 
     def __init__(self, sock: Socket, peer: str = "") -> None:
         super().__init__()
         prepare_socket(sock)
         self.socket = sock
-        self._peer = peer
-
-    @property
-    def peer(self) -> str:
-        """The address of the peer."""
-        self._peer = self._peer or address_of_peer(self.socket)
-        return self._peer
-
-    @peer.setter
-    def peer(self, peer: str) -> None:
-        self._peer = peer
+        self.peer = peer or address_of_peer(sock)
 
     # The socket's own methods, kept for each stream, would be a call less (0.7 % of an echo), and 160 bytes more.
     def receive_into(self, buffer: memoryview) -> int:
         """Receive straight into the buffer."""
         return self.socket.recv_into(buffer)
-
-    def send_bytes(self, data: Buffer) -> int:
-        """Send one buffer."""
-        return self.socket.send(data)
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Send with one system call, however many buffers there are."""
@@ -110,20 +96,17 @@ class PipeTransport(PolledTransport):
         raw: make a terminal pass bytes unchanged, until the transport is closed.
 
     Raises:
-        ValueError: a descriptor is a socket that keeps message boundaries.
+        OSError, ValueError: a descriptor is not open, or a socket that keeps message boundaries; neither is changed.
     """
 
     __slots__ = ("__weakref__", "_always", "_give_back", "read_fd", "write_fd")
 
     def __init__(self, read_fd: int | None, write_fd: int | None = None, *, raw: bool = False) -> None:
         super().__init__()
-        with ExitStack() as unless_both:
-            self._give_back = {
-                fd: unless_both.callback(finalize(self, take_over(fd, raw=raw)))
-                for fd in {read_fd, write_fd}
-                if fd is not None
-            }
-            unless_both.pop_all()
+        descriptors = {fd for fd in (read_fd, write_fd) if fd is not None}
+        for fd in descriptors:
+            _check_open(fd)
+        self._give_back = {fd: finalize(self, take_over(fd, raw=raw)) for fd in descriptors}
         self.read_fd = read_fd
         self.write_fd = write_fd
         self._always: dict[Kind, Readiness] = {}  # descriptors without polling, which never block
@@ -172,6 +155,8 @@ class PipeTransport(PolledTransport):
             return
         if self.write_fd == self.read_fd:
             raise OSError(errno.EOPNOTSUPP, "one descriptor for both directions cannot be half closed")
+        if self.read_fd is None:
+            self.pause_reading()  # which watches the same descriptor
         self._close(self.write_fd)
         self.write_fd = None
 
@@ -187,6 +172,12 @@ class PipeTransport(PolledTransport):
         os.close(fd)
 
 
+def _check_open(fd: int) -> None:
+    if stat.S_ISSOCK(os.fstat(fd).st_mode):
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            check_is_stream(sock)
+
+
 def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
     """Make a descriptor non-blocking, and a terminal `raw` if wanted; return a function that undoes it.
 
@@ -195,11 +186,8 @@ def take_over(fd: int, *, raw: bool = False) -> Callable[[], object]:
     (Linux); then others notice nothing, even if this program is killed.
     """
     mode = os.fstat(fd).st_mode
-    if stat.S_ISSOCK(mode):
-        with socket.socket(fileno=os.dup(fd)) as sock:
-            check_is_stream(sock)
     undo = ExitStack()
-    undo.enter_context(suppress(OSError))  # the other end of the terminal may be gone
+    undo.enter_context(suppress(Exception))  # the other end of the terminal may be gone
     if os.get_blocking(fd) and not stat.S_ISREG(mode) and not _reopen(fd, mode):
         os.set_blocking(fd, False)
         undo.callback(os.set_blocking, fd, True)
@@ -236,12 +224,6 @@ def prepare_terminal(fd: int, *, raw: bool) -> Callable[[], object]:
     """
     import termios  # noqa: PLC0415 - not everywhere
 
-    def set_mode(attributes: list[Any]) -> None:
-        try:
-            termios.tcsetattr(fd, termios.TCSANOW, attributes)
-        except termios.error as error:  # no OSError, but with the same arguments
-            raise OSError(*error.args) from error
-
     before = termios.tcgetattr(fd)
     received, sent, control, local, *speeds, characters = before
     if raw:
@@ -250,8 +232,8 @@ def prepare_terminal(fd: int, *, raw: bool) -> Callable[[], object]:
         return lambda: None
     characters = [*characters]
     characters[termios.VMIN], characters[termios.VTIME] = 1, 0
-    set_mode([received, sent, control, local, *speeds, characters])
-    return partial(set_mode, before)
+    termios.tcsetattr(fd, termios.TCSANOW, [received, sent, control, local, *speeds, characters])
+    return partial(termios.tcsetattr, fd, termios.TCSANOW, before)
 
 
 class Readiness:

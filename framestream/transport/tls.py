@@ -1,29 +1,18 @@
-"""TLS over any transport, and TLS of a socket that Python's own `ssl` has wrapped.
+"""TLS over any transport.
 
 Bytes from below are written into the engine's memory, decrypted straight into the sink's buffer, and
 pushed on. Nothing here waits: after each step, `_update` derives from what is wanted, and what prevents it,
 what to ask of the transport below.
 
-======================================================  ========  ========
-asked of the transport below                            to read   to write
-======================================================  ========  ========
-a handshake is under way                                yes
-the sink reads, and the end was not pushed (not OVER)   yes
-the sink writes, and the engine must HEAR first         yes
-the sink writes, otherwise                                        yes
-ciphertext was not taken, or the engine must SPEAK                yes
-======================================================  ========  ========
-
-=====  ======================================================================================
-state  asking the engine for bytes
-=====  ======================================================================================
-EMPTY  is of no use before something comes from below (MORE)
-MORE   may bring bytes (MORE), nothing (EMPTY), or what comes after all of them (OVER)
-OVER   is of no use any more: the end or the loss of the connection was pushed
-=====  ======================================================================================
-
-On a socket the engine HEARs and SPEAKs by itself: what it cannot send or receive at once it reports when it
-is asked for something else. In memory it never has to SPEAK, as there is always room.
+============================================  ========  ========
+asked of the transport below                  to read   to write
+============================================  ========  ========
+a handshake is under way                      yes
+the sink reads, and the end was not pushed    yes
+the sink writes, and the engine must hear     yes
+the sink writes, otherwise                              yes
+ciphertext was not taken                                yes
+============================================  ========  ========
 """
 
 from __future__ import annotations
@@ -32,11 +21,9 @@ import errno
 import ssl
 import threading
 from contextlib import suppress
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from framestream.transport.base import Buffer, Sink, Transport, joined
-from framestream.transport.descriptor import SocketTransport
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,25 +35,6 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 17
 # Encrypted at a time: this much plaintext is committed before the transport below takes any of it.
 _MOST_TO_ENCRYPT: Final = 1 << 16
-# Decrypted at most before a close_notify, if the engine itself receives: a peer that keeps sending would
-# never come to an end. Kernels hold less for a socket.
-_MOST_AT_THE_END: Final = 1 << 23
-
-
-class State(Enum):
-    """What the engine may return when asked for bytes; see the table above."""
-
-    EMPTY = "nothing before more arrives"
-    MORE = "bytes, or what comes after them"
-    OVER = "nothing more"
-
-
-class Wish(Enum):
-    """What the engine needs before it can do its task."""
-
-    NONE = "nothing"
-    HEAR = "bytes from the peer, to write"
-    SPEAK = "room to send, to read"
 
 
 class _Ciphertext(threading.local):
@@ -87,7 +55,7 @@ class TLSTransport(Transport):
     was truncated, perhaps by an attacker: that is a lost connection (``ssl.SSLEOFError``), and only an
     end that the peer has confirmed is the end of the stream.
 
-    `shake_hands` makes the handshake; without it, the first read and write do.
+    Call `shake_hands` after `attach`, before anything is sent.
 
     Args:
         inner: the transport below; this one owns it from here on.
@@ -103,13 +71,15 @@ class TLSTransport(Transport):
     # Without slots an echo is a sixteenth dearer ("tls-echo-64" in benchmarks/).
     # fmt: off
     __slots__ = (
-        "_broken", "_buffer", "_failure", "_held", "_incoming", "_inner", "_outgoing", "_owed", "_plain",
-        "_reading", "_said_goodbye", "_shaking", "_state", "_truncation_is_end", "_unsent", "_wish",
-        "_writing", "tls",
+        "_broken", "_buffer", "_end", "_held", "_incoming", "_inner", "_more", "_must_hear", "_outgoing", "_over",
+        "_owed", "_plain", "_reading", "_said_goodbye", "_shaking", "_truncation_is_end", "_unsent", "_writing", "peer",
+        "socket", "tls",
     )
     # fmt: on
 
     tls: ssl.SSLObject
+    socket: socket.socket | None
+    peer: str
     needs_close_notify = True
 
     def __init__(
@@ -124,28 +94,23 @@ class TLSTransport(Transport):
         # The engine in memory takes a missing name to mean that a certificate may be for any host.
         if context.check_hostname and not server_side and not server_hostname:
             raise ValueError("the TLS context checks host names: pass server_hostname, the name to expect")
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._start(
-            inner,
-            context.wrap_bio(self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname),
-            truncation_is_end,
-        )
-
-    def _start(self, inner: Transport, tls: ssl.SSLObject, truncation_is_end: bool) -> None:
         self._inner = inner
-        self.tls = tls
+        self.socket, self.peer = inner.socket, inner.peer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_hostname)
         self._truncation_is_end = truncation_is_end
         self._buffer = _ciphertext.buffer
         self._shaking: asyncio.Future[None] | None = None
-        self._wish = Wish.NONE
         # Receiving
         self._reading = False
         self._held = False  # `receive_now` is about to push
-        self._state = State.MORE
-        self._plain = bytearray()  # decrypted ahead of a half-close
-        self._failure: Exception | None = None  # met after decrypted bytes: pushed next
+        self._more = False  # asking the engine may bring something
+        self._end: Exception | None = None  # what comes after all bytes
+        self._over = False  # the end was pushed
+        self._plain = b""  # decrypted ahead of a half-close
         # Sending
         self._writing = False
+        self._must_hear = False  # the engine has to receive something before it encrypts more
         self._unsent: Buffer = b""  # ciphertext the transport below has not taken
         self._owed = 0  # plaintext that is encrypted and not yet reported as sent
         self._broken: OSError | None = None  # why the engine's own bytes could not be sent
@@ -164,35 +129,29 @@ class TLSTransport(Transport):
         Its exception is the engine's ``ssl.SSLError``, which was reported to the peer, or the error that
         broke the connection. Bytes that arrived with the last of the handshake are pushed after it.
         """
-        if received:
-            self._incoming.write(received)
         self._shaking = future = self.loop.create_future()
-        if not self.tls.server_side or self._incoming.pending or self._incoming.eof:
+        self._incoming.write(received)
+        if received or not self.tls.server_side:
             self._shake()  # otherwise the peer begins
-        self._update()
+        else:
+            self._update()
         return future
 
     def _shake(self) -> None:
-        done, self._wish = False, Wish.NONE
+        error: Exception | None = None
         try:
             self.tls.do_handshake()
-            done = True
+            is_done = True
         except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLWantWriteError:
-            self._wish = Wish.SPEAK
-        except Exception as error:  # noqa: BLE001 - it is the future's
-            self._carry()  # an alert tells the peer why
-            self._end_handshake(error)
-            return
+            is_done = False
+        except Exception as failure:  # noqa: BLE001 - it is the future's
+            is_done, error = True, failure
+        # An alert tells the peer what is wrong. A server's last bytes in TLS 1.3 are tickets, which no client
+        # waits for. They leave at once all the same: put off until the next write, they kept a client that
+        # coalesces small writes (Nagle's algorithm) waiting 40 ms for its last bytes to be acknowledged.
         self._carry()
-        # A server's last bytes in TLS 1.3 are tickets, which no client waits for. They leave at once all the
-        # same: put off until the next write, they kept a client that coalesces small writes (Nagle's
-        # algorithm) waiting 40 ms for its last bytes to be acknowledged. A peer may take nothing before it
-        # has something to read, or be gone after sending everything. In all other cases the peer waits for
-        # these bytes.
-        if done and (not (self._unsent or self._broken) or (self.tls.server_side and self.tls.version() == "TLSv1.3")):
-            self._end_handshake(None)
+        if is_done:
+            self._end_handshake(error)
         elif self._broken is not None:
             self._end_handshake(self._broken)
 
@@ -203,11 +162,11 @@ class TLSTransport(Transport):
                 future.set_result(None)
             else:
                 future.set_exception(error)
-                future.exception()  # so that asyncio does not warn
         if error is not None:
-            self._state = State.OVER
+            self._over = True
             self._update()
         # Otherwise a read follows soon, and watching anew is expensive (uvloop: nine system calls).
+        self._more = True
         self._push_later()
 
     # Receiving: the sink of the transport below
@@ -227,26 +186,24 @@ class TLSTransport(Transport):
         self._advance()
 
     def eof_received(self) -> None:
-        """Let the engine judge whether this is the end or a truncation."""
-        self._incoming.write_eof()
-        self._advance()
+        """Push what can be decrypted, then the end if the peer has announced it, else the truncation."""
+        self.connection_lost(None)
 
     def connection_lost(self, error: Exception | None, /) -> None:
         """Push what can be decrypted, then the error; a connection closed below is truncated."""
-        if error is not None and self._shaking is not None:
+        error = error or ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the connection ended without TLS's close_notify")
+        if self._shaking is not None:
             self._end_handshake(error)
-        self._failure = self._failure or error
-        self._wish = Wish.HEAR  # so that a writer tries again, and meets the error
-        self.eof_received()
+        self._end = self._end or error
+        self._advance()
 
     def _advance(self) -> None:
-        if self._state is State.EMPTY:
-            self._state = State.MORE
+        self._more = True
         self._push_all()
-        if self._wish is Wish.HEAR:
-            self._wish = Wish.NONE
+        if self._must_hear:
+            self._must_hear = False
+            self._update()
             if self._writing:
-                self._update()
                 self.sink.resume_writing()
 
     def resume_reading(self) -> None:
@@ -274,86 +231,71 @@ class TLSTransport(Transport):
         return True
 
     def _push_later(self) -> None:
-        if self._reading and self._state is State.MORE:
+        if self._reading and self._more:
             self.loop.call_soon(self._push_all)
 
     def _push_all(self) -> None:
-        if self._shaking is not None:
-            self._shake()
-            return
         # Each push runs the sink's code, which may pause, close, read or write.
-        while self._reading and not self._held and self._state is State.MORE:
-            self._push()
+        while self._reading and not self._held and self._push():
+            pass
 
     def _push(self) -> bool:
         """Decrypt into one buffer of the sink and push it; without bytes, push the end if there is one."""
-        if self._state is not State.MORE:
+        if self._over or not self._more:
             return False
         size = self._decrypt(self.sink.get_buffer(-1))
-        if self._outgoing.pending or self._wish is Wish.SPEAK:
+        if self._outgoing.pending:
             self._carry()  # an answer to the peer, such as a new key, or an alert
         if size:
             self.sink.buffer_updated(size)
             return True
-        failure = self._failure
-        if failure is None:
+        end = self._end
+        if end is None:
             return False
-        self._state = State.OVER
+        self._over = True
         self._update()
-        if isinstance(failure, ssl.SSLZeroReturnError) or (
-            self._truncation_is_end and isinstance(failure, ssl.SSLEOFError)
-        ):
+        if isinstance(end, ssl.SSLZeroReturnError) or (self._truncation_is_end and isinstance(end, ssl.SSLEOFError)):
             self.sink.eof_received()
         else:
-            self.sink.connection_lost(failure)
+            self.sink.connection_lost(end)
         return True
 
     def _decrypt(self, buffer: memoryview) -> int:
-        """Fill the buffer with decrypted bytes, and store an error that follows them."""
-        size = len(buffer)
+        """Fill the buffer with decrypted bytes, and store what ends them."""
+        size, filled, incoming = len(buffer), 0, self._incoming
         if self._plain:
             filled = min(len(self._plain), size)
             buffer[:filled] = self._plain[:filled]
-            del self._plain[:filled]
-            return filled
-        filled, incoming = 0, self._incoming
+            self._plain = self._plain[filled:]
         read: Callable[[int, memoryview], int] = self.tls.read  # type: ignore[assignment]  # with a buffer
         try:
-            while filled < size:
-                if filled and not incoming.pending and not incoming.eof:
-                    self._state = State.EMPTY  # asking the engine once too often costs an exception
-                    break
+            # Asking the engine once too often costs an exception.
+            while filled < size and (incoming.pending or not filled):
                 received = read(size - filled, buffer[filled:] if filled else buffer)
                 if not received:
                     raise ssl.SSLZeroReturnError
                 filled += received
         except ssl.SSLWantReadError:
-            self._state = State.EMPTY
-        except ssl.SSLWantWriteError:
-            self._state, self._wish = State.EMPTY, Wish.SPEAK
+            pass
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing more can be decrypted
-            self._failure = self._failure or error
+            # A peer that has said goodbye may break the connection.
+            if self._end is None or isinstance(error, ssl.SSLZeroReturnError):
+                self._end = error
+        self._more = filled == size or self._end is not None
         return filled
 
     # Sending
 
     def send(self, buffers: Sequence[Buffer]) -> int:
-        """Encrypt and send a part of the buffers."""
-        return self.send_bytes(b"" if self._owed else joined(buffers, _MOST_TO_ENCRYPT))
-
-    def send_bytes(self, data: Buffer) -> int:
         """Encrypt and send a part of the bytes; it counts as taken when all its ciphertext has left."""
         if not self._owed:
-            if len(data) > _MOST_TO_ENCRYPT:
-                data = memoryview(data)[:_MOST_TO_ENCRYPT]
             try:
-                self._owed = self.tls.write(data)
-            except ssl.SSLWantReadError:
-                self._wish = Wish.HEAR
+                self._owed = self.tls.write(joined(buffers, _MOST_TO_ENCRYPT))
+            except ssl.SSLWantReadError:  # the peer wants to shake hands again
+                if self._end is not None:
+                    raise self._end from None
+                self._must_hear = True
                 self._carry()
-                self._update()
-                raise BlockingIOError from None
-            except ssl.SSLWantWriteError:
                 raise BlockingIOError from None
         self._flush()
         taken, self._owed = self._owed, 0
@@ -364,7 +306,7 @@ class TLSTransport(Transport):
             raise self._broken
         while self._unsent or self._outgoing.pending:
             data = self._unsent = self._unsent or self._outgoing.read()
-            taken = self._inner.send_bytes(data)
+            taken = self._inner.send((data,))
             self._unsent = memoryview(data)[taken:] if taken < len(data) else b""
 
     def _carry(self) -> None:
@@ -375,8 +317,8 @@ class TLSTransport(Transport):
             pass
         except OSError as error:
             self._broken = error  # the next send meets it
-        if self._unsent or self._wish is Wish.SPEAK:
-            self._update()
+            self._unsent = b""
+        self._update()
 
     def watch_writing(self, wanted: bool) -> None:
         """Watch the transport below: for writing, or for reading if sending waits for that."""
@@ -384,55 +326,33 @@ class TLSTransport(Transport):
         self._update()
 
     def resume_writing(self) -> None:
-        """Send the remaining ciphertext, and let the engine and the sink continue."""
+        """Send the remaining ciphertext, and let the sink continue."""
         self._carry()
-        if self._unsent and self._broken is None:
-            return
-        must_go_on = self._shaking is not None or self._wish is Wish.SPEAK
-        if must_go_on:
-            self._wish = Wish.NONE
-        self._update()
-        if must_go_on:
-            self._advance()
-        if self._writing and self._wish is not Wish.HEAR:
+        if self._writing:
             self.sink.resume_writing()
 
     def _update(self) -> None:
         """Ask the transport below for what this one needs; see the table above."""
-        must_hear = self._writing and self._wish is Wish.HEAR
-        reads = self._reading and self._state is not State.OVER
-        if self._shaking is not None or reads or must_hear:
+        must_hear = self._writing and self._must_hear
+        if self._shaking is not None or must_hear or (self._reading and not self._over):
             self._inner.resume_reading()
         else:
             self._inner.pause_reading()
-        owes = self._wish is Wish.SPEAK or (bool(self._unsent) and self._broken is None)
-        self._inner.watch_writing(owes or (self._writing and not must_hear))
+        self._inner.watch_writing(bool(self._unsent) or (self._writing and not must_hear))
 
     # The end
 
     def shutdown(self) -> None:
         """Send close_notify, so that the peer knows that nothing was truncated. Receiving continues."""
         if not self._said_goodbye:
-            # The engine would take the peer's unread data for an error. No more is received
-            # for that, except if the engine itself receives.
-            if self._state is State.MORE or self._incoming.eof:
-                with suppress(OSError):
-                    while len(self._plain) < _MOST_AT_THE_END and (piece := self.tls.read(_CHUNK)):
-                        self._plain += piece
-            if len(self._plain) >= _MOST_AT_THE_END:
-                raise BlockingIOError  # until some of it is pushed
-            try:
-                self.tls.unwrap()
-                self._failure = self._failure or ssl.SSLZeroReturnError()  # the peer has sent it, too
-            except ssl.SSLWantWriteError:
-                raise BlockingIOError from None
-            except ssl.SSLError:
-                pass  # the peer has not, as usual, or is gone, which a reader will notice
             self._said_goodbye = True
-            if self._plain or self._failure is not None:
-                if self._state is State.EMPTY:
-                    self._state = State.MORE
-                self._push_later()
+            # The engine would take unread data for an error, so it must see none.
+            if size := self.tls.pending():
+                self._plain = self.tls.read(size)
+            hidden = self._incoming.read()
+            with suppress(ssl.SSLError):  # the peer has not said goodbye, as usual
+                self.tls.unwrap()
+            self._incoming.write(hidden)
         self._flush()
 
     def discard(self) -> None:
@@ -441,45 +361,8 @@ class TLSTransport(Transport):
 
     def close(self) -> None:
         """Close the transport below; a handshake under way fails."""
-        self._reading = self._writing = False
-        self._wish, self._unsent = Wish.NONE, b""
+        self._reading = self._writing = self._must_hear = False
+        self._unsent = b""
         if self._shaking is not None:
             self._end_handshake(ConnectionAbortedError(errno.ECONNABORTED, "closed during the TLS handshake"))
         self._inner.close()
-
-    @property
-    def socket(self) -> socket.socket | None:
-        """The socket underneath, if there is one."""
-        return self._inner.socket
-
-    @property
-    def peer(self) -> str:
-        """The other side's address."""
-        return self._inner.peer
-
-
-class TLSSocketTransport(TLSTransport):
-    """A socket from ``SSLContext.wrap_socket``: for code that has one already, with or without a handshake.
-
-    The transport owns it from here on. Whether a missing close_notify is an end or an error was decided when
-    the socket was made (``suppress_ragged_eofs``).
-    """
-
-    tls: ssl.SSLSocket  # type: ignore[assignment]  # it has the methods of the engine in memory
-
-    def __init__(self, sock: ssl.SSLSocket, peer: str = "") -> None:
-        # The engine receives and sends by itself: nothing passes through its memory here, and only it can
-        # tell that there is no more.
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._incoming.write_eof()
-        self._start(_WatchedSocket(sock, peer), sock, False)  # type: ignore[arg-type]
-
-
-class _WatchedSocket(SocketTransport):
-    """A socket that tells its sink when to receive."""
-
-    __slots__ = ()
-
-    def _on_readable(self) -> bool:
-        self.sink.eof_received()
-        return True
