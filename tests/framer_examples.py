@@ -404,6 +404,10 @@ def part_of(kind: str, size: int) -> ReadCondition[Any]:
     return Line() if kind == "line" else Exactly(size)
 
 
+def refuse(line: bytes) -> ReadCondition[Any]:
+    raise FramingError(f"refused: {line!r}")
+
+
 def refuse_type_1(code: int, data: bytes) -> Any:
     if code == 1:
         raise ValueError(f"no extension {code}")
@@ -454,6 +458,7 @@ Sequence(Line(), Msgpack(), part_of):  b"raw\n\x03abcline\n\x00xyz\n"
 Sequence(lambda: LINE):  b"a\nb\n" -> (b"a",), (b"b",)
 # A header that makes no sense breaks the stream.
 SIZED:  b"1\nab\n" -> ("1", b"a"), "invalid literal for int() with base 10: 'b' (at offset 3)"
+Sequence(LINE, refuse):  b"a\nb" -> "refused: b'a' (at offset 0)"
 # An undecodable part spoils its frame alone.
 Sequence(Msgpack(), Line(last=False)):  b"\xa1\xffa\n\x01b\n"
     -> "bad: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte", (1, "b")
@@ -468,6 +473,7 @@ Sequence(LINE, FirstOf(Never(), Never())):  b"a\nbc"
 Sequence(Netstring(), Netstring()):  b"1:a,1:b," -> ("a", "b")
 Sequence(Netstring(), Netstring()):  b"1:a;1:b," -> "payload is not followed by b',' (at offset 3)"
 Sequence(Spaced(), Spaced()):  b"  a\n   b\nc\nd\n  " -> (b"a", b"b"), (b"c", b"d")
+Sequence(Spaced()):  b"  a\n b\n " -> (b"a",), (b"b",)
 # A part's own limit does not hold for the last.
 Sequence(SMALL, SMALL):  b"abc\nabcdef\n" -> (b"abc", b"abcdef")
 # A part above its own limit.

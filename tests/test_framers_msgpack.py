@@ -141,7 +141,9 @@ def test_arrays_longer_than_the_guard_are_cut_by_batch_all_the_same() -> None:
     frames = [[7] * 300, 1, ["ab", 2.5] * 4000, {"a": list(range(257))}, 2]
     assert batches(Msgpack(), wire(Msgpack(), *frames)) == frames
     noisy = [[0xDCDC] * 5000, 1, b"\xdc" * 9000, [[0xDD] * 3000] * 2]
-    assert batches(Msgpack(), wire(Msgpack(), *noisy)) == noisy
+    data = wire(Msgpack(), *noisy)
+    assert batches(Msgpack(), data) == noisy
+    assert Msgpack().split(Window(data)) == (noisy, len(data))
 
 
 def test_a_batch_goes_on_behind_what_is_fed_at_once() -> None:
