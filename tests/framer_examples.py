@@ -508,6 +508,8 @@ FirstOf(When(b"\x92", Msgpack()), LINE):  b"\x91\xc1\n\x92\xc1\n"
 FirstOf(Spaced(), LINE):  b"  a\n b\n " -> b"a", b"b"
 FirstOf(When(b"1", Netstring()), LINE):  b"1:a,b\n1:a;"
     -> "a", b"b", "frame ends with b';' where b',' is expected (at offset 9)"
+# A beginning longer than what decides otherwise.
+FirstOf(When(b"x" * 70, LINE), Delimiter(b";")):  b"x" * 70 + b"\n" + b"x" * 65 + b";" -> b"x" * 70, b"x" * 65
 # A guard of several beginnings.
 When((b"GET ", b"PUT ", b"!", b"?"), LINE):  b"PUT x\n!a\n?b\nPUSH"
     -> b"PUT x", b"!a", b"?b", "frame does not begin with b'GET ' or b'PUT ' or b'!' or b'?' (at offset 12)"

@@ -14,7 +14,7 @@ from framer_examples import LINE, SNIFF, Headed, Many, Netstring, Never, Packet,
 from sample_conditions import Spaced
 
 from framestream import NEED_DATA, FrameDecoder, Framer, ReadCondition, Window, iter_frames
-from framestream.errors import EncodeError, FramerContractError, FrameTooLarge, FramingError, PayloadError
+from framestream.errors import EncodeError, FramerContractError, FramingError, PayloadError
 from framestream.framer import PADDING
 from framestream.framers.amounts import Exactly
 from framestream.framers.choice import FirstOf, When
@@ -261,13 +261,6 @@ def every_kind() -> Any:
     return number, word, numbers, line, packed, prefixed, nothing
 
 
-def two(condition: ReadCondition[Any]) -> GeneratorFramer[Any]:
-    def fields() -> Any:
-        return (yield condition), (yield condition)
-
-    return of(fields)
-
-
 def small_numbers() -> Any:
     yield 2
     number = int((yield b";"))
@@ -300,18 +293,11 @@ class Prefixed(GeneratorFramer[bytes]):
         return Body(int((yield b":")), bytes, trailer=b",")
 
 
-ABOVE_3 = "frame of 4 bytes exceeds the limit 3 (at offset %d)"
 NO_NUMBER = "bad: invalid literal for int() with base 10: b'x'"
-NO_TEXT = (
-    "a field cannot be decoded: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte (at offset 2)"
-)
 READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
     (of(every_kind), b"12word, \1\0\2line\n\x92\1\2\1p", [(b"12", b"word", (1, 2), "line", [1, 2], b"p", b"")]),
     (Headed(Spaced()), b"a   b\nc d\n", [(b"a", b"b"), (b"c", b"d")]),
-    (two(Spaced()), b"  a\n   b\n", [(b"a", b"b")]),
     (of(pings), b"ping\nhello\nping\n", [b"hello"]),
-    (two(Delimiter(b"\n", max_size=3)), b"abc\n\nabcd\n", [(b"abc", b""), ABOVE_3 % 5]),
-    (two(LengthPrefix(1, max_size=3)), b"\3abc\0\4abcd", [(b"abc", b""), ABOVE_3 % 5]),
     (of(small_numbers), b"ab1;ab10;", [1, "too many (at offset 6)"]),
     (of(small_numbers), b"ab6;", ["too many by far (at offset 0)"]),
     (of(small_numbers), b"ab5;ab1;", ["bad: five", 1]),
@@ -321,9 +307,6 @@ READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
     (Headed(Never()), b"put x", ["never (at offset 4)"]),
     (Headed(Delimiter(b"\n"), int), b"put 1\nput x\nput 2\n", [(b"put", 1), NO_NUMBER, (b"put", 2)]),
     (Prefixed(), b"5:hello,0:;", [b"hello", "frame ends with b';' where b',' is expected (at offset 10)"]),
-    (two(Prefixed()), b"5:hello,0:,", [(b"hello", b"")]),
-    (two(Prefixed()), b"5:hello;", ["payload is not followed by b',' (at offset 7)"]),
-    (two(Line()), b"a\n\xff\n", [NO_TEXT]),
 ]
 
 
@@ -331,13 +314,6 @@ READ: list[tuple[GeneratorFramer[Any], bytes, list[Any]]] = [
 def test_it_reads_the_same_in_any_chunking(framer: Any, data: bytes, expected: list[Any]) -> None:
     for chunks in chunkings(data, two_way=20):
         assert told(framer, chunks) == expected
-
-
-def test_the_limit_counts_all_bytes_of_a_frame_of_fields() -> None:
-    wire = many(98)
-    assert list(iter_frames(wire, Many(), max_frame_size=100)) == [list(range(98))]
-    with pytest.raises(FrameTooLarge):
-        list(iter_frames(wire, Many(), max_frame_size=99))
 
 
 def test_the_body_of_a_condition_takes_no_trailer() -> None:

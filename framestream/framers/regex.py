@@ -136,7 +136,6 @@ class Regex(Framer[bytes], metaclass=Interned):
                 middle = (low + end - 1) // 2
                 if match := search(data, start, middle):
                     start, end = match.span()
-                    low = max(low, start + least)
                 else:
                     low = middle + 1
         return end
