@@ -216,7 +216,7 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
     def fields(self) -> Fields[Any]:
         """Yield each part but the last one, which is the body."""
         values: tuple[Any, ...] = ()
-        failure: PayloadError | None = None
+        failure = ""
         for number, step in enumerate(self.steps[:-1]):
             value = None
             try:
@@ -225,12 +225,12 @@ class Sequence(GeneratorFramer[tuple[Any, ...]], Framer[tuple[Any, ...]]):
                 # A part that another part depends on must be decodable. Elsewhere only this frame is lost.
                 if number < self._dependent:
                     raise
-                failure = failure or error
+                failure = failure or error.reason  # the error itself would hold this generator
             values += (value,)
 
         def make(last: Any) -> Any:
-            if failure is not None:
-                raise failure
+            if failure:
+                raise PayloadError(failure)
             return (*values, last)
 
         return LastPart(_condition_of(self.steps[-1], values), make)

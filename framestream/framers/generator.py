@@ -188,7 +188,7 @@ def _find(place: _Place, window: Window) -> Span | ValueSpan | NeedMore:
     data, origin, resume = window.data, window.start - window.taken, window.resume
     last = at = origin + offset
     while not run.ended:
-        need, answer, step = run.need, None, run.generator.send
+        need, step = run.need, run.generator.send
         kind = type(need)
         begin = at
         if kind is int or kind is Struct:
@@ -230,7 +230,7 @@ def _find(place: _Place, window: Window) -> Span | ValueSpan | NeedMore:
             raise TypeError(f"fields yielded {need!r}, which is not a size, delimiter, struct or condition")
         run.read += data[origin + len(run.read) : at]
         run.go_on(step, answer, begin)
-        last, memo, resume = begin, None, 0
+        last, memo, resume, answer = begin, None, 0, None  # an error must not hold the frame that holds it
     if not isinstance(run.need, Body):
         return window.start, at, at, run.need
     if type(run.need.field) is int:
