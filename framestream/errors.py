@@ -17,6 +17,7 @@ Sizes are in bytes; an ``offset`` counts from the first byte of the stream.
 
 from __future__ import annotations
 
+import copyreg
 import errno
 import os
 import re
@@ -47,11 +48,7 @@ class FramestreamError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception's own `__reduce__` would call the class with the message alone.
-        return _restored, (type(self), self.args), self.__dict__
-
-
-def _restored(kind: type[FramestreamError], args: tuple[Any, ...]) -> FramestreamError:
-    return kind.__new__(kind, *args)
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
 
 
 class _Placed(FramestreamError):

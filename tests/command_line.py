@@ -1,6 +1,7 @@
 """Running the command line in the process of a test, and what it leaves behind."""
 
 import json
+import logging
 import os
 import runpy
 import socket
@@ -50,6 +51,9 @@ def framestream(capfdbinary, tmp_path, monkeypatch):
 
     with plugins.isolated():
         yield command
+    log = logging.getLogger("framestream")
+    log.setLevel(logging.NOTSET)
+    log.handlers.clear()
 
 
 @contextmanager

@@ -52,7 +52,6 @@ from framestream.archives import (
     ArchiveError,
     Index,
     InMemory,
-    OnError,
     Reader,
     Record,
     Split,
@@ -69,7 +68,7 @@ from framestream.archives import (
 from framestream.archives.files import Compressed
 from framestream.archives.index import Marks
 from framestream.framer import Decode, ValueSpan
-from framestream.testing.streams import Division, check_division
+from framestream.testing.streams import check_division
 from framestream.testing.suite import cut_at
 
 LIMIT = 300
@@ -78,10 +77,6 @@ LIMIT = 300
 def whole(data: bytes, framer: ReadCondition[Any]) -> list[Record]:
     """Return what one process reads."""
     return list(Split(InMemory(data), framer, 0, len(data)).records(on_error="column"))
-
-
-def places(records: Iterable[Record]) -> list[tuple[int, int, Any]]:
-    return [record[:3] for record in records]
 
 
 def until_error(frames: Iterable[Any]) -> list[Any]:
@@ -126,14 +121,13 @@ FRAMERS: dict[str, tuple[ReadCondition[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("on_error", ["raise", "column"])
 @pytest.mark.parametrize("name", FRAMERS)
-@settings(max_examples=15)
+@settings(max_examples=30)
 @given(st.integers(0, 1 << 32), st.lists(st.integers(0, 600), max_size=5))
-def test_splits_give_what_the_whole_gives(name: str, on_error: OnError, seed: int, borders: list[int]) -> None:
+def test_splits_give_what_the_whole_gives(name: str, seed: int, borders: list[int]) -> None:
     framer, make = FRAMERS[name]
     data = make(Random(seed))
-    check_division(framer, Division(cut_at(data, borders), 7, LIMIT, on_error))
+    check_division(framer, cut_at(data, borders), step=7, limit=LIMIT)
 
 
 def a_file(tmp_path: Path, name: str, times: int = 40) -> tuple[str, bytes, ReadCondition[Any]]:
@@ -145,15 +139,18 @@ def a_file(tmp_path: Path, name: str, times: int = 40) -> tuple[str, bytes, Read
 
 
 def numbers_of(reader: Reader) -> list[int]:
+    print("printed")  # as a framer's module may, when it is imported there
     return [record.offset for record in reader.records()]
 
 
 @pytest.mark.parametrize("name", ["msgpack", "prefix", "overlapping"])
-def test_processes_give_the_results_in_order(tmp_path: Path, name: str) -> None:
+def test_processes_give_the_results_in_order_and_print_elsewhere(tmp_path: Path, name: str, capfd: Any) -> None:
     path, data, framer = a_file(tmp_path, name)
-    expected = [record.offset for record in whole(data, framer)]
-    results = process(plan(path, framer, parts=5), numbers_of, jobs=2)
-    assert [offset for offsets in results for offset in offsets] == expected
+    results = [offset for offsets in process(plan(path, framer, parts=5), numbers_of, jobs=2) for offset in offsets]
+    assert results == [record.offset for record in whole(data, framer)]
+    out, err = capfd.readouterr()
+    # A split that was guessed wrong is done again here.
+    assert out.count("printed") < 5 <= err.count("printed")
 
 
 def test_no_file_stays_open_after_bad_frames(tmp_path: Path) -> None:
@@ -167,19 +164,6 @@ def test_no_file_stays_open_after_bad_frames(tmp_path: Path) -> None:
         assert len(os.listdir("/dev/fd")) == len(before)
     finally:
         gc.enable()
-
-
-def test_what_a_process_prints_goes_to_standard_error(tmp_path: Path, capfd: Any) -> None:
-    """As a framer's module may, when it is imported there: standard output is the results'."""
-    path, _, framer = a_file(tmp_path, "line")
-    list(process(plan(path, framer, parts=2), chatter, jobs=2))
-    out, err = capfd.readouterr()
-    assert (out, sorted(err)) == ("", sorted("printed\n" * 2))  # two processes may write at once
-
-
-def chatter(reader: Reader) -> None:
-    print("printed")
-    reader.drain()
 
 
 def test_a_process_that_dies_is_told(tmp_path: Path) -> None:
@@ -212,36 +196,22 @@ def with_the_lock(reader: Reader) -> int:
 COPIED = """
 import os, time
 from framestream.archives import plan, process
-def count(reader):
-    reader.drain()
-    return reader.count
 def stay(reader):
     os.write(1, b"here")
     time.sleep(600)
-print(sum(process(plan({path!r}, {spec!r}, parts=2), {function}, jobs=2)))
+list(process(plan({path!r}, {spec!r}, parts=2), stay, jobs=2))
 """
-COPIES = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
 
 
-def copying(tmp_path: Path, function: str) -> tuple[bytes, subprocess.Popen[bytes]]:
-    path, data, framer = a_file(tmp_path, "fixed")
-    program = COPIED.format(path=path, spec=str(framer), function=function)
-    return data, subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
-
-
-@COPIES
-def test_a_program_with_one_thread_needs_no_module_for_the_function(tmp_path: Path) -> None:
-    data, program = copying(tmp_path, "count")
-    assert int(program.communicate()[0]) == len(data) // 7
-
-
-@COPIES
-def test_processes_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
-    _, program = copying(tmp_path, "stay")
-    assert program.stdout is not None
-    program.stdout.read(4)
-    program.kill()
-    program.communicate(timeout=60)  # the output ends when nobody has it any more
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
+def test_processes_are_copies_of_a_program_with_one_thread_and_end_when_it_is_killed(tmp_path: Path) -> None:
+    path, _, framer = a_file(tmp_path, "fixed")
+    code = COPIED.format(path=path, spec=str(framer))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stdout.read(4) == b"here"
+        program.kill()
+        program.communicate(timeout=60)  # the output ends when nobody has it any more
 
 
 def test_splits_are_small_values_that_can_be_pickled(tmp_path: Path) -> None:
@@ -268,15 +238,6 @@ def test_a_split_whose_first_frame_is_a_guess_is_not_read(tmp_path: Path) -> Non
     path, _, framer = a_file(tmp_path, "prefix")
     with pytest.raises(ArchiveError, match=r"file: where a frame of .* begins cannot be told .* stitch\(\)"):
         list(plan(path, framer, parts=2)[1].frames())
-
-
-@pytest.mark.parametrize("on_error", ["skip", "column"])
-def test_bad_frames_are_left_out_or_shown(on_error: OnError) -> None:
-    data = b"one\n\xff\ntwo\n"
-    reader = Split(InMemory(data), Line(), 0, len(data)).read()
-    records = list(reader.records(on_error=on_error))
-    assert [record.frame for record in records] == ["one", None, "two"][:: 1 if on_error == "column" else 2]
-    assert (reader.count, reader.bad) == (3, 1)
 
 
 class Ended(ReadCondition[bytes]):
@@ -358,18 +319,12 @@ def test_an_error_tells_its_file_and_place(tmp_path: Path) -> None:
 # Indexes
 
 
-@pytest.mark.parametrize(
-    ("framer", "frame"),
-    [
-        (Line(), b"x" * 79 + b"\n"),
-        (LengthPrefix(2), b"\0\x40" + bytes(64)),
-        (Msgpack(), msgpack.packb({"a": [1] * 60})),
-    ],
-    ids=["line", "prefix", "msgpack"],
-)
-def test_a_place_is_kept_for_each_64_kib_so_that_no_more_is_cut_for_one_frame(
-    framer: ReadCondition[Any], frame: bytes
-) -> None:
+PLACED = {Line(): b"x" * 79 + b"\n", LengthPrefix(2): b"\0\x40" + bytes(64), Msgpack(): msgpack.packb({"a": [1] * 60})}
+
+
+@pytest.mark.parametrize("framer", PLACED, ids=str)
+def test_a_place_is_kept_for_each_64_kib_so_that_no_more_is_cut_for_one_frame(framer: ReadCondition[Any]) -> None:
+    frame = PLACED[framer]
     data = frame * (3_000_000 // len(frame))
     reader = Split(InMemory(data), framer, 0, len(data)).read()
     reader.drain()
@@ -460,14 +415,6 @@ def test_an_index_that_is_not_true_is_told(tmp_path: Path) -> None:
         Archive(path, framer)[count]
 
 
-def test_no_index_is_written_of_a_broken_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"\0\3ab")
-    with pytest.raises(IncompleteFrame):
-        make_index(path, LengthPrefix(2))
-    assert list(tmp_path.iterdir()) == [path]
-
-
 # Writing
 
 PREFIX = LengthPrefix(2)
@@ -480,14 +427,6 @@ def test_what_is_written_is_read_back_with_its_index(tmp_path: Path) -> None:
     assert list(Archive(path, PREFIX)) == frames
     assert Archive(path, PREFIX)[2999] == frames[2999]
     assert sorted(child.name for child in tmp_path.iterdir()) == ["file.bin", "file.bin.fsindex"]
-
-
-def test_parts_are_numbered_and_hold_whole_frames(tmp_path: Path) -> None:
-    frames = [bytes(8)] * 25
-    names = write(tmp_path / "log.bin", frames, PREFIX, part_size=100)
-    assert [Path(name).name for name in names] == ["log-00000.bin", "log-00001.bin", "log-00002.bin"]
-    splits = plan(str(tmp_path / "log-*.bin"), PREFIX)
-    assert [frame for split in splits for frame in split.frames()] == frames
 
 
 def test_a_file_that_cannot_be_finished_is_not_there(tmp_path: Path) -> None:
@@ -592,14 +531,14 @@ def test_nothing_is_appended_that_would_be_joined_to_the_last_frame(
     assert append(path, [], framer) == 0
 
 
-@pytest.mark.parametrize("scheme", ["", "file://"])
-def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path, scheme: str) -> None:
+def test_a_torn_end_is_cut_off_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(b"\0\3one\0\3tw")
-    url = f"{scheme}{path}"
-    done = repair(url, PREFIX)
-    assert (done.frames, done.size, done.cut) == (1, 5, 4)
-    assert (path.read_bytes(), Path(done.torn).read_bytes()) == (b"\0\3one", b"\0\3tw")
+    url = f"file://{path}"
+    torn = b"\0\6too large"[:5]
+    path.write_bytes(b"\0\3one" + torn)
+    done = repair(url, LengthPrefix(2, max_size=5))
+    assert (done.frames, done.size, done.cut) == (1, 5, 5)
+    assert (path.read_bytes(), Path(done.torn).read_bytes()) == (b"\0\3one", torn)
     assert repair(url, PREFIX).cut == 0
     assert append(url, [b"two"], PREFIX) == 1
     assert path.read_bytes() == b"\0\3one\0\3two"
@@ -711,12 +650,11 @@ def test_the_index_of_other_contents_is_not_used_where_the_store_tells_no_versio
     assert list(split.frames()) == ["one", "two", "three"]
 
 
-def test_a_file_with_nothing_in_it_has_one_split_without_frames(tmp_path: Path) -> None:
-    for content in (b"", gzip.compress(b"")):
-        path = tmp_path / "x.gz"
-        path.write_bytes(content)
-        (split,) = plan(path, Line())
-        assert list(split.frames()) == []
+@pytest.mark.parametrize("content", [b"", gzip.compress(b"")])
+def test_a_file_with_nothing_in_it_has_one_split_without_frames(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.gz").write_bytes(content)
+    (split,) = plan(tmp_path / "x.gz", Line())
+    assert list(split.frames()) == []
 
 
 def test_what_decompresses_to_much_is_read_in_pieces(tmp_path: Path) -> None:
@@ -747,7 +685,7 @@ def test_what_fsspec_opens_is_read_written_and_indexed() -> None:
     pytest.importorskip("fsspec")
     url = "memory://store/part.bin"
     names = write(url, FRAMES[:50], PREFIX, part_size=10_000)
-    assert names[:2] == ["memory://store/part-00000.bin", "memory://store/part-00001.bin"]
+    assert names == [f"memory://store/part-{number:05}.bin" for number in range(5)]
     splits = plan("memory://store/part-*.bin", PREFIX, size=5000)
     assert [frame for split in splits for frame in split.frames()] == FRAMES[:50]
     assert Archive(names[0], PREFIX)[0] == FRAMES[0]

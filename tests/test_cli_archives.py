@@ -99,6 +99,7 @@ def test_an_index_is_written_beside_its_file_and_again_after_a_change(framestrea
     broken = framestream("index", file, "--framer", "length-prefix:2")
     assert (1, "") == (broken.status, broken.out)
     assert "stream ended inside a frame" in broken.err
+    assert not file.with_name("file.fsindex").exists()
     file.write_bytes(PREFIXES[:-4])
     printed = framestream("index", file, "--framer", "length-prefix:2")
     assert (0, f"{file}.fsindex: 4 frames, 1 place\n") == (printed.status, printed.out)

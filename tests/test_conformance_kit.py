@@ -65,7 +65,7 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.SplitRaises(), LINES, "split", "split raises IndexError"),
         (faulty.ChunkDependent(), LINES, "chunking", "this chunking gives another transcript"),
         (faulty.AbsoluteMemo(), LINES, "purity", "depends on where in window.data the frame begins"),
-        (faulty.AsksForTooMuch(), COUNTED, "size", "NeedMore asks for 7 bytes of a frame of 5"),
+        (faulty.AsksForTooMuch(), COUNTED, "final", "NeedMore asks for 7 bytes of a frame of 5"),
         (faulty.IndexErrorWhenShort(), SHORT, "answers", "find raises IndexError"),
         (faulty.OutOfOrder(), LINES, "answers", "find returns a span out of order"),
         (faulty.ReturnsNone(), LINES, "answers", "neither a tuple of three (or four) nor NeedMore"),
@@ -74,9 +74,9 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.HoardsALittle(), LINES, "memory", "takes far more memory than it has bytes"),
         (faulty.TrustsItsCaller(), LINES, "foreign-frames", "encode raises TypeError"),
         (faulty.WritesAnything(), LINES, "foreign-frames", "what encode writes cannot be read"),
-        (faulty.CountsItems(), COUNTED, "wide-buffers", "not written as its bytes"),
-        (faulty.SettlesTooMuch(), LINES, "settled", "settled=4, but the payload ends at 3"),
-        (faulty.SettlesTheHeader(), {b"ab;": [b"b"]}, "settled", "but the payload begins at 1"),
+        (faulty.CountsItems(), COUNTED, "foreign-frames", "what encode writes cannot be read"),
+        (faulty.SettlesTooMuch(), LINES, "final", "settled=4, but it ends at 3"),
+        (faulty.SettlesTheHeader(), {b"ab;": [b"b"]}, "final", "but the payload begins at 1"),
         (faulty.ForgetsWhatWasTaken(), {b"<ab>": [b"ab"]}, "chunking", "read in parts"),
         (faulty.HidesOverhead(), LINES, "limits", "payload of 3 bytes is too large for a limit of 3"),
         # Held to its own size after a larger one that ends the stream.
@@ -101,7 +101,6 @@ def failure(framer: ReadCondition[Any], **material: Any) -> ConformanceError:
         (faulty.start(faulty.starts_somewhere_else_the_second_time), LINES, "find-start", "answers differently"),
         (faulty.start(lambda *_: None), LINES, "find-start", "find_start returns None"),
         (faulty.start(lambda *_: {}[1]), LINES, "find-start", "find_start raises KeyError"),
-        (faulty.start(lambda found, _: found, synchronises="yes"), LINES, "find-start", "says something else"),
         (faulty.start(lambda found, _: found, find_start=ReadCondition.find_start), LINES, "find-start", "raises Not"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, ReadCondition) else "",
@@ -209,7 +208,7 @@ def test_what_a_framer_raises_is_placed_in_its_own_code_if_that_is_python() -> N
 
 @pytest.mark.parametrize("method", ["find", "split", "decode", "encode"])
 def test_a_framer_that_would_end_the_program_is_told_in_whatever_asks_it(method: str) -> None:
-    framer, told = faulty.leaving(method), "it raises SystemExit: 7, which would end the program"
+    framer, told = faulty.leaving(method), f"{method} raises SystemExit: 7"
     for check in conformance_checks(framer, examples=LINES, **BAD):
         with suppress(ConformanceError):
             check.run()
@@ -249,7 +248,7 @@ def run(name: str, framer: ReadCondition[Any], **arguments: Any) -> str | None:
         ("malformed", [b"ok!"], "are accepted"),
         ("malformed", [b"ok"], "are accepted"),
         ("incomplete", [b"ok", b"ok!o"], None),
-        ("incomplete", [b"ok!"], "got no error"),
+        ("incomplete", [b"ok!"], "got None"),
         ("incomplete", [b"no?"], "got FramingError"),
     ],
 )
@@ -284,19 +283,16 @@ def test_slow_frames_are_bytes_or_made_to_size(framer: Any, slow_frame: Any, tol
         (faulty.AbsoluteResume(), "purity", {"examples": LINES}, "depends on where in window.data"),
         (faulty.ChunkDependent(), "truncation", {"examples": LINES}, "read one at a time"),
         (faulty.ChunkDependent(), "spoilt-bytes", {"examples": LINES}, "gives another transcript"),
-        (faulty.ChunkDependent(), "limits", {"examples": LINES}, "the verdict on the limit"),
+        (faulty.ChunkDependent(), "limits", {"examples": LINES}, "max_size=2, this chunking"),
         (faulty.Greedy(), "many-frames", {"examples": {b"123": [b"123"]}}, "cannot be repeated"),
         (faulty.faulty("Odd", faulty.Greedy, decode=no_nine)(), "bad-frames", DIGITS, "cannot stand in a row"),
-        (faulty.SharesADecoder(), "bad-frames", {"examples": LINES, **BAD}, "costs its neighbours"),
+        (faulty.SharesADecoder(), "bad-frames", {"examples": LINES, **BAD}, "gives another transcript"),
         (faulty.Picky(), "bad-frames", {"examples": LINES, **BAD}, "None"),
         (faulty.Lines(), "bad-frames", {"examples": LINES}, "no frame that cannot be decoded"),
         (faulty.Picky(), "bad-frames", {"examples": {b"": []}, **BAD}, "no frame that ends by itself"),
         (faulty.SearchesAfterABadFrame(), "many-bad-frames", BAD, "find looks far beyond the frame"),
         (faulty.Picky(), "many-bad-frames", BAD, "None"),
         (faulty.Checked(), "foreign-frames", {}, "it is a ReadCondition, not a Framer"),
-        (faulty.Checked(), "wide-buffers", {}, "it is a ReadCondition, not a Framer"),
-        (Msgpack(), "wide-buffers", {}, "None"),
-        (faulty.EncodesNothing(), "wide-buffers", {}, "its frames are not bytes"),
     ],
 )
 def test_each_check_finds_by_itself(framer: Any, name: str, arguments: dict[str, Any], told: str) -> None:
@@ -314,7 +310,7 @@ def test_frames_that_are_whatever_has_arrived_are_compared_by_nothing() -> None:
 
 
 def test_every_check_has_a_name_and_a_promise_and_runs_alone() -> None:
-    checks = conformance_checks(faulty.SettlesTooMuch(), examples=LINES)
+    checks = conformance_checks(faulty.ChunkDependent(), examples=LINES)
     assert len({check.name for check in checks}) == len(checks) > 15
     assert all(check.promise.endswith(".") for check in checks)
     failing = []
@@ -323,7 +319,7 @@ def test_every_check_has_a_name_and_a_promise_and_runs_alone() -> None:
             check.run()
         except ConformanceError:
             failing.append(check.name)
-    assert "settled" in failing
+    assert "chunking" in failing
     assert "examples" not in failing
 
 
@@ -334,15 +330,15 @@ def test_what_is_long_is_shown_by_its_ends_and_what_cannot_print_itself_by_its_c
     assert len(str(error)) < 1000
     error = failure(faulty.CannotPrint(), examples=LINES, slow_frame=lambda size: b"x" * size + b"\r\n")
     assert error.framer == "CannotPrint (str() raises RuntimeError)"
-    assert "xxx' ... b'xxx" in str(error)
-    assert "(1026 bytes)" in str(error)
+    assert "xxx ... xxx" in str(error)
+    assert "xx\\r\\n' (1026 bytes)" in str(error)
 
 
 def test_without_examples_frames_that_it_writes_itself_are_tried() -> None:
     report = check_framer(faulty.Lines())
-    assert str(report).startswith("Lines(): 2")
+    assert str(report).startswith("Lines(): 1")
     assert "  not tried: malformed (no malformed bytes were given)" in str(report)
-    assert report.untried["examples"] == "no examples given; tried on what it writes itself: 5 streams"
+    assert report.untried["examples"] == "no examples given"
     assert {"linear-cost", "limits", "round-trip"} <= set(report.kept)
     assert failure(faulty.ChunkDependent()).check == "chunking"
     assert "spoilt-bytes" in check_framer(faulty.Checked()).kept
@@ -363,19 +359,23 @@ def test_without_any_frame_no_promise_about_frames_counts_as_kept() -> None:
 
 
 class Incomparable:
-    """A frame that can neither be compared nor shown."""
+    """A frame that cannot be compared, as an array cannot."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
 
     def __repr__(self) -> str:
-        raise RuntimeError("no")
+        return "array"
 
 
-def test_frames_are_compared_by_their_repr_or_else_it_is_the_framers_fault() -> None:
+def test_frames_that_equal_nothing_are_compared_by_their_repr() -> None:
     nan = faulty.faulty("Nan", decode=lambda *_: float("nan"))()
     check_framer(nan, examples={b"1\r\n2\r\n": [float("nan")] * 2})
     assert failure(nan, examples={b"1\r\n": [1.0]}).check == "examples"
     odd = faulty.faulty("Odd", decode=lambda *_: Incomparable())()
-    assert "frames cannot be compared: RuntimeError: no" in failure(odd, examples={b"1\r\n": [Incomparable()]}).defect
-    assert failure(odd, examples=LINES).got == "Reading (str() raises RuntimeError: no)"
+    check_framer(odd, examples={b"1\r\n": [Incomparable()]})
 
 
 def test_decode_may_break_the_stream_under_every_chunking() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from framestream import (
-    EncodeError,
     FramerContractError,
     FramestreamError,
     FrameTooLarge,
@@ -13,12 +12,10 @@ from framestream import (
     IncompleteFrame,
     PayloadError,
     PluginError,
-    SpecError,
-    StreamBusy,
     StreamClosed,
     UnknownFramerError,
 )
-from framestream.errors import counted, describe_error, printable
+from framestream.errors import describe_error, printable
 
 
 @pytest.mark.parametrize(
@@ -53,21 +50,6 @@ from framestream.errors import counted, describe_error, printable
 )
 def test_an_error_reads_as_one_clause(error: FramestreamError, text: str) -> None:
     assert str(error) == text
-
-
-def test_errors_are_caught_by_their_kind() -> None:
-    for base, kinds in {
-        FramingError: (FrameTooLarge, IncompleteFrame),
-        ValueError: (EncodeError, SpecError),
-        LookupError: (UnknownFramerError,),
-        SpecError: (UnknownFramerError,),
-        FramestreamError: (StreamBusy, StreamClosed, FramingError, EncodeError, SpecError),
-    }.items():
-        assert all(issubclass(kind, base) for kind in kinds)
-
-
-def test_what_is_counted_agrees_with_its_number() -> None:
-    assert [counted(number, "byte") for number in (0, 1, 2)] == ["0 bytes", "1 byte", "2 bytes"]
 
 
 def test_what_a_stranger_says_is_shown_without_reaching_the_terminal() -> None:

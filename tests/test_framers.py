@@ -33,8 +33,6 @@ from framestream.testing.driver import read_whole
 from framestream.testing.streams import check_exact, find_start
 
 MAY_BE_UNTRIED = {
-    "settled": "framers that know a frame's extent from its header",
-    "size": "framers that know a frame's extent from its first byte",
     "find-start": "framings whose frames cannot be found from the middle of a stream",
     "round-trip": "conditions that only read, and options with which nothing can be written",
     "spec-string": "a function as an option has no spelling",
@@ -49,7 +47,6 @@ MAY_BE_UNTRIED = {
     "bad-frames": "framings in which every payload can be decoded",
     "many-bad-frames": "framings in which every payload can be decoded",
     "foreign-frames": "conditions that only read",
-    "wide-buffers": "conditions that only read, and frames that are no bytes",
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from framer_examples import SAMPLES
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FailedHealthCheck
 
 from framestream import EncodeError, Framer, FramingError, LengthPrefix, Line, Regex, Window, get_framer, iter_frames
 from framestream.testing import ConformanceError, fuzz_framer
@@ -66,9 +67,9 @@ def test_frames_that_are_refused_are_left_out(stream: WireStream) -> None:
 def test_a_framer_that_refuses_every_frame_leaves_nothing_to_test(framer: Framer[bytes]) -> None:
     @given(wire_streams(framer, st.binary(max_size=3), max_frames=3))
     def test_nothing(stream: WireStream) -> None:
-        assert stream.frames == []
+        raise AssertionError(stream)
 
-    with pytest.raises(ConformanceError, match=r"writes none of \d+ frames drawn for it"):
+    with pytest.raises(FailedHealthCheck, match="filtering out a lot"):
         test_nothing()
 
 
@@ -120,12 +121,12 @@ def test_fuzzing_stops_when_the_time_is_over() -> None:
     assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.0).iterations == 0
     assert fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0.001).iterations == 100
     assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], iterations=1)).startswith("Lines(): 1 stream (")
-    assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0)).startswith("Lines(): 0 streams (0 per second), 0 fr")
+    assert str(fuzz_framer(faulty.Lines(), [b"a\r\n"], seconds=0)).startswith("Lines(): 0 streams (0 per second)")
 
 
 def test_the_same_seed_tries_the_same_streams() -> None:
     reports = [fuzz_framer(faulty.Lines(), [b"a\r\nb"], iterations=60, seed=seed) for seed in (1, 1, 2)]
-    assert reports[0].errors == reports[1].errors != reports[2].errors
+    assert reports[0].seen == reports[1].seen != reports[2].seen
 
 
 def test_the_command_reports_what_it_finds(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:

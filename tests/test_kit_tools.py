@@ -9,7 +9,7 @@ import pytest
 
 from framestream import Delimiter, Exactly, FramingError, Line, Msgpack, ReadCondition, UntilClose
 from framestream.testing import ConformanceError, Event, Transcript, chunkings, compare_speed, transcript
-from framestream.testing.driver import difference
+from framestream.testing.driver import hold_alike, same_frame
 
 
 def test_chunkings_join_to_the_data_and_of_long_data_only_some_are_cut_in_two() -> None:
@@ -42,11 +42,11 @@ LINE = Line(last=False)
 
 def test_frames_errors_and_the_rest_are_written_down_in_order() -> None:
     said = transcript(LINE, CHUNKS)
-    frames = [Event("frame", "one"), Event("frame", "two")]
+    frames = [Event("frame", "one", 4), Event("frame", "two", 8)]
     errors = [Event("PayloadError", b"\xff", 8), Event("IncompleteFrame", (3, None), 10)]
     assert said == Transcript(frames + errors, discards=[], leftover=b"thr")
     skipped = transcript(LINE, [b"long line\nshort\n"], max_size=6, on_oversize="discard")
-    assert skipped == Transcript([Event("frame", "short"), Event("end")], [(0, 6, 10)], b"")
+    assert skipped == Transcript([Event("frame", "short", 16), Event("end")], [(0, 6, 10)], b"")
 
 
 def test_parts_are_payloads_with_the_place_where_the_next_frame_begins() -> None:
@@ -57,8 +57,8 @@ def test_parts_are_payloads_with_the_place_where_the_next_frame_begins() -> None
 
 
 def test_a_frame_of_no_bytes_is_read_once() -> None:
-    assert transcript(Exactly(0), [b"abc"]).events == [Event("frame", b""), Event("end")]
-    assert transcript(UntilClose(), []).events == [Event("frame", b""), Event("end")]
+    assert transcript(Exactly(0), [b"abc"]).events == [Event("frame", b"", 0), Event("end")]
+    assert transcript(UntilClose(), []).events == [Event("frame", b"", 0), Event("end")]
 
 
 @pytest.mark.parametrize("by", ["frame", "batch", "part"])
@@ -67,30 +67,31 @@ def test_a_frame_too_large_for_good_ends_the_transcript(by: str) -> None:
     assert said.events[-1] == (Event("end") if by == "part" else Event("FrameTooLarge", (3, None, False), 0))
 
 
+ONE = transcript(LINE, [b"a\n"])
+
+
 @pytest.mark.parametrize(
-    ("one", "other", "told"),
+    ("expected", "other", "one"),
     [
-        ([b"a\n"], [b"b\n"], ("event 1: frame 'a'", "event 1: frame 'b'")),
-        ([b"a\n"], [b""], ("event 1: frame 'a'", "event 1: a clean end")),
-        ([b"a\nb\n"], [b"a\n"], ("event 2: frame 'b'", "event 2: a clean end")),
-        ([b"a"], [b"b"], ("left over: b'a'", "left over: b'b'")),
+        ("event 1: frame 'b' at offset 2", transcript(LINE, [b"b\n"]), "event 1: frame 'a' at offset 2"),
+        ("event 1: a clean end", transcript(LINE, []), "event 1: frame 'a' at offset 2"),
+        ("event 2: frame 'b' at offset 4", transcript(LINE, [b"a\nb\n"]), "event 2: a clean end"),
+        ("event 2: nothing more", ONE._replace(events=ONE.events[:1]), "event 2: a clean end"),
+        ("left over: b'b'", ONE._replace(leftover=b"b"), "left over: b''"),
+        ("skipped [(0, 3, 5)]", ONE._replace(discards=[(0, 3, 5)]), "skipped []"),
     ],
+    ids=range(6),
 )
-def test_the_first_difference_is_told(one: list[bytes], other: list[bytes], told: tuple[str, str]) -> None:
-    full, second = transcript(LINE, one), transcript(LINE, other)
-    assert difference(full, second) == told
-    assert difference(full, full) is None
+def test_the_first_difference_is_told(expected: str, other: Transcript, one: str) -> None:
+    hold_alike(other, other, "", [])
+    with pytest.raises(ConformanceError, match="they differ") as caught:
+        hold_alike(other, ONE, "they differ", [])
+    assert (caught.value.expected, caught.value.got) == (expected, one)
 
 
-def test_what_is_missing_skipped_or_of_another_class_is_a_difference() -> None:
-    full = transcript(LINE, [b"a\n"])
-    short = full._replace(events=full.events[:1])
-    assert difference(full, short) == ("event 2: a clean end", "event 2: nothing more")
-    assert difference(full, full._replace(discards=[(0, 3, 5)])) == ("skipped []", "skipped [(0, 3, 5)]")
-    for other in (2, 1.0, True, float("nan")):
-        assert difference(Transcript([Event("frame", 1)], [], b""), Transcript([Event("frame", other)], [], b""))
-    errors = [Transcript([Event("frame", ValueError(text))], [], b"") for text in ("one", "other")]
-    assert difference(errors[0], errors[1]) is None
+def test_frames_of_another_class_differ_and_errors_of_the_same_class_do_not() -> None:
+    assert not any(same_frame(1, other) for other in (2, 1.0, True, float("nan")))
+    assert same_frame(ValueError("one"), ValueError("other"))
 
 
 # Speed

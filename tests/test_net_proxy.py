@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import socket
-import ssl
 from contextlib import suppress
 
 import pytest
@@ -104,11 +103,9 @@ async def test_a_header_and_the_beginning_of_the_handshake_may_come_in_one_segme
     async with await behind(url="tls://localhost:0", tls=keys.server()) as server:
         client = raw_client(server)
         client.sendall(sent)
-        client.setblocking(False)
-        client = keys.client().wrap_socket(client, server_hostname="localhost", do_handshake_on_connect=False)
-        with suppress(ssl.SSLWantReadError):
-            client.do_handshake()  # the server has had no turn yet: both are there when it looks
         async with IOStream(client) as stream:
+            # This sends its hello at once, and the server has had no turn yet: both are there when it looks.
+            await stream.start_tls(keys.client(), server_hostname="localhost")
             await stream.send("hello", LINE)
             assert f"{CLIENT} says hello" == await stream.read(LINE)
 
@@ -184,7 +181,7 @@ async def test_who_is_not_trusted_is_refused_unheard_and_that_is_told_once(caplo
                 await until(lambda: server.stats.refused == count + 1)  # noqa: B023
                 with suppress(ConnectionResetError):
                     assert b"" == client.recv(100)
-        assert (3, 3, 0) == (server.stats.accepted, server.stats.refused, server.stats.most_open)
+        assert (3, 3, 0) == (server.stats.accepted, server.stats.refused, server.stats.peer_failures)
     [message] = warned(caplog)
     assert message.endswith("none of the trusted networks (10.0.0.0/8, 2001:db8::/32)")
 
@@ -243,10 +240,8 @@ async def test_workers_read_headers_too():
 @pytest.mark.parametrize(("options", "error", "reason"), [
     ({"proxy_protocol": "v3"}, ValueError, "it must be one of off, v1, v2, auto"),
     ({"proxy_protocol": "v1"}, ValueError, "no network is trusted: every peer could claim to be any client"),
-    ({"proxy_protocol": "v1", "trusted": "10.0.0.0/8"}, TypeError, "it must be a list of networks"),
-    ({"proxy_protocol": "v1", "trusted": ["10.0.0.1/8"]}, ValueError, "'10.0.0.1/8', which is not a network"),
-    ({"proxy_protocol": "v1", "trusted": ["balancer"]}, ValueError, "'balancer', which is not a network"),
-    ({"proxy_protocol": "v1", "trusted": 5}, TypeError, "it must be a list of networks"),
+    ({"proxy_protocol": "v1", "trusted": ["10.0.0.1/8"]}, ValueError, "10.0.0.1/8 has host bits set"),
+    ({"proxy_protocol": "v1", "trusted": ["balancer"]}, ValueError, "'balancer' does not appear to be an IPv4 or"),
     ({"trusted": ["10.0.0.0/8"]}, ValueError, 'pass proxy_protocol="auto" as well'),
 ])  # fmt: skip
 async def test_options_that_mean_nothing_are_refused_before_anybody_listens(options, error, reason):

@@ -194,13 +194,6 @@ async def test_a_framer_that_would_end_the_program_costs_its_own_connection(hand
                 assert "leap" == await other.read(LINE)
 
 
-class Yielding:
-    """An object that is called like a handler, but gives a generator."""
-
-    async def __call__(self, stream):
-        yield
-
-
 @pytest.mark.asyncio_only
 async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypatch):
     context = certificates().client()
@@ -209,11 +202,10 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         (serve(echo(None), HERE), TypeError, r"was called already; pass the function itself: serve\(echo, "),
         (serve("echo", HERE), TypeError, "handler is 'echo'; it must be a function that takes a stream"),
         (serve(Gate, HERE), TypeError, "handler is <class .*Gate'>; it must be a function"),
-        (serve(lambda: None, HERE), TypeError, r"handler .*<lambda>\(\) must take one argument, the stream"),
-        (serve(lambda one, two: None, HERE), TypeError, r"<lambda>\(one, two\) must take one argument"),
+        (serve(lambda: None, HERE), TypeError, "handler .*<lambda> must take one argument, the stream: too many"),
+        (serve(lambda one, two: None, HERE), TypeError, "one argument, the stream: missing .* 'two'"),
         (serve(lambda one: (yield), HERE), TypeError, "<lambda> has a yield, so a call runs nothing of it"),
         (serve(partial(lambda one: (yield)), HERE), TypeError, "has a yield"),
-        (serve(Yielding(), HERE), TypeError, "handler <.*Yielding object at .*> has a yield"),
         # What no stream could use
         (serve(echo, HERE, max_fame_size=1), TypeError, "unknown stream option: max_fame_size"),
         (serve(echo, HERE, send_framer="available"), TypeError, "available can only read"),
@@ -227,7 +219,7 @@ async def test_what_makes_no_sense_is_refused_before_anybody_is_reached(monkeypa
         # Where nobody can listen
         (serve(echo, "exec:cat"), AddressError, "cannot listen on exec:cat"),
         (serve(echo, "pipe:/tmp/fifo"), AddressError, "cannot listen on pipe:/tmp/fifo"),
-        (serve(echo, "systemd:web"), AddressError, "no socket was passed to this process"),
+        (serve(echo, "systemd:web"), AddressError, "no socket named 'web' was passed to this process"),
         # What cannot be sent to a worker
         (serve(lambda stream: None, HERE, workers=1), WorkerError, "handler .* cannot be .*; define it at"),
         (serve(echo, HERE, workers=1, tls=context), WorkerError, "pass a function that makes the context"),
@@ -483,7 +475,7 @@ async def test_connections_above_the_limit_wait_until_one_ends():
             assert gate.entered.empty()
             gate.open.set()
             await gate.entered.get()
-        assert (2, 1) == (server.stats.accepted, server.stats.most_open)
+        assert 2 == server.stats.accepted
 
 
 @pytest.mark.every_loop
@@ -513,7 +505,7 @@ async def test_a_connection_for_which_no_stream_can_be_made_is_closed_and_not_co
             assert b"" == lost.recv(1)
         assert "hello" == await ask(server.url)
     stats = server.stats
-    assert (2, 0, 1, 1) == (stats.accepted, stats.open, stats.most_open, stats.handler_failures)
+    assert (2, 0, 1) == (stats.accepted, stats.open, stats.handler_failures)
     assert "no room" in caplog.text
 
 

@@ -37,14 +37,11 @@ async def test_an_address_in_use_or_a_host_that_does_not_resolve_is_reported_wit
         await listening("tcp://nowhere.invalid:0")
 
 
-async def test_two_can_listen_on_one_port_when_both_say_so(monkeypatch):
+async def test_two_can_listen_on_one_port_when_both_say_so():
     (first,) = await listening("tcp://127.0.0.1:0", reuse_port=True)
     (second,) = await listening(f"tcp://127.0.0.1:{first.getsockname()[1]}", reuse_port=True)
     assert first.getsockname() == second.getsockname()
     close_all([first, second])
-    monkeypatch.delattr(socket, "SO_REUSEPORT")
-    with pytest.raises(AddressError, match="cannot be shared: this system has no SO_REUSEPORT"):
-        await listening("tcp://127.0.0.1:0", reuse_port=True)
 
 
 @pytest.mark.asyncio_only
@@ -113,22 +110,14 @@ def activate(*names, **environment):
 
 def test_the_sockets_the_service_manager_passed_are_found():
     found = activate("", "admin", "other", LISTEN_FDS="2", LISTEN_FDNAMES="web:admin")
-    assert ["[3, 4]", "[4]", "no socket that was passed is named 'other': web, admin"] == found
+    assert ["[3, 4]", "[4]", "no socket named 'other' was passed to this process, only web, admin"] == found
     assert ["[3, 4]"] == activate("", LISTEN_FDS="2")
 
 
-@pytest.mark.parametrize(("name", "variables", "message"), [
-    ("web", {}, "^no socket was passed to this process: LISTEN_FDS is 0$"),
-    ("", {}, r"^no socket was passed to this process: LISTEN_FDS is 0$"),
-    ("", {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, "no socket was passed to this process"),
-    *(
-        ("", {"LISTEN_FDS": count}, f"LISTEN_FDS is {count[:40]!r}; it must be the number of sockets")
-        for count in ("abc", "-1", "", "\u0663", "9" * 5000)
-    ),
-])  # fmt: skip
-def test_no_sockets_or_those_of_another_process_are_not_enough(name, variables, message):
-    with pytest.raises(AddressError, match=message):
-        activated_sockets(name, {"LISTEN_PID": str(os.getpid()), **variables})
+@pytest.mark.parametrize("variables", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}])
+def test_no_sockets_or_those_of_another_process_are_not_enough(variables):
+    with pytest.raises(AddressError, match="no socket named 'web' was passed to this process"):
+        activated_sockets("web", {"LISTEN_PID": str(os.getpid()), **variables})
 
 
 class Unlucky(socket.socket):

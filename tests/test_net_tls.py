@@ -187,9 +187,15 @@ async def test_an_end_without_close_notify_can_be_taken_for_one_from_either_side
         ends.extend([[line async for line in stream.frames(LINE)], stream.error])
 
     here, there = (cut, collect) if side == "client" else (collect, cut)
-    tolerant = {"client": {}, "server": {}, side: {"truncation_is_end": True}}
-    async with await serve(here, TLS_HERE, tls=files.server(), **tolerant["server"]) as server:
-        async with await connect(server.url, tls=files.client(), **tolerant["client"]) as client:
+
+    async def handle(stream):
+        await stream.start_tls(files.server(), server_side=True, truncation_is_end=side == "server")
+        await here(stream)
+
+    async with await serve(handle, HERE) as server:
+        async with await connect(server.url) as client:
+            options = {"server_hostname": "localhost", "truncation_is_end": side == "client"}
+            await client.start_tls(files.client(), **options)
             await there(client)
         await until(lambda: not server.stats.open)
     assert [["last words"], None] == ends

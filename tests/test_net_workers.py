@@ -36,9 +36,9 @@ async def test_workers_share_a_port_and_their_counters_are_added_up():
                 pids.add(int(await stream.read(LINE)))
             assert set(server.worker_pids) == pids
             assert [] == server.streams
-            await until(lambda: server.stats.most_open == 2)
+            await until(lambda: server.stats.open == 2)
     stats = server.stats
-    assert (2, 2, 0, 2) == (stats.accepted, stats.frames_received, stats.open, stats.most_open)
+    assert (2, 2, 0) == (stats.accepted, stats.frames_received, stats.open)
     async with await serve(answer, HERE) as server:
         assert [] == server.worker_pids
         await raised(TypeError, server.reload, match="only a server with workers can be reloaded")
@@ -58,7 +58,6 @@ async def test_a_worker_that_dies_is_replaced_and_one_that_is_told_to_terminate_
             await raised(StreamClosed, stream.read, LINE)
         await until(lambda: server.stats.open == 0)
         assert "hello" == await ask(server.url)
-    assert 1 == server.stats.most_open  # never two at once, whatever each worker has had
     assert f"{server.url}: worker {old} ended with exit code 3" in caplog.text
 
 
@@ -111,9 +110,7 @@ async def test_a_busy_worker_that_is_told_to_terminate_has_a_successor_before_it
     assert (2, 0) == (server.stats.accepted, server.stats.open)
 
 
-async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_need_not_wait(
-    tmp_path, caplog, monkeypatch
-):
+async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_need_not_wait(tmp_path, caplog):
     obstacle = tmp_path / "obstacle"
     async with await serve(Unstartable(str(obstacle)), HERE, workers=1) as server:
         obstacle.touch()
@@ -122,10 +119,6 @@ async def test_workers_that_crash_at_their_start_are_tried_again_and_a_reload_ne
         obstacle.unlink()
         await server.reload()
         assert str(server.worker_pids[0]) == await ask(server.url, "pid")
-        monkeypatch.setattr("framestream.net.workers.START_TIMEOUT", 0)
-        with pytest.raises(WorkerError, match=r"-9 .killed: it did not accept within 0 s.; the old ones"):
-            await server.reload()
-        assert "hello" == await ask(server.url)
 
 
 async def test_a_worker_that_dies_while_it_is_replaced_or_is_not_leaves_one_worker():

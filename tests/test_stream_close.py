@@ -164,7 +164,7 @@ async def test_a_frame_for_a_peer_that_is_gone_is_not_taken_for_sent_and_nothing
 
 @once
 async def test_a_reset_found_while_writing_keeps_the_error_of_the_write():
-    client, server = memory_stream_pair(back=Wire(errors={0: ConnectionResetError(104, "reset")}))
+    client, server = memory_stream_pair(back=Wire(end=0, error=ConnectionResetError(104, "reset")))
     server.close()
     await raised(StreamClosed, client.write, b"x")
     assert isinstance(client.error, BrokenPipeError)
@@ -410,11 +410,11 @@ async def test_frames_are_shown_to_who_asks_for_them(monkeypatch):
 @pytest.mark.parametrize("how", ["inline", "inline callback", "later", "idle", "until close"])
 async def test_an_error_on_read_is_logged_once_closes_and_ends_reads(how, caplog):
     at = 3 if how == "until close" else 0
-    client, server = memory_stream_pair(Wire(errors={at: FAULT}))
+    client, server = memory_stream_pair(Wire(end=at, error=FAULT))
     if how == "later":
         server.transport.incoming.plan = Wire()
         reading = await begun(server.read(Line()))
-        server.transport.incoming.plan = Wire(errors={0: FAULT})
+        server.transport.incoming.plan = Wire(end=0, error=FAULT)
     client.write(b"x" * 10)
     if how == "idle":
         server.set_close_callback(lambda: None)

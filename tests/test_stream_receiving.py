@@ -433,18 +433,17 @@ async def test_a_stream_closed_by_the_reader_of_a_large_push_has_ended_for_good(
 
 SMALL = [b"line %d" % number for number in range(50)]
 LARGE = [b"x" * 300_000, b"y", b"z" * 200_000]
-ALL_AT_ONCE = Wire(chunks=[1, 7], blocks=[True, False], takes=[5, 0], lags=[1], capacity=16)
+ALL_AT_ONCE = Wire(chunks=[1, 7], blocks=[True, False], takes=[5, 0], capacity=16)
 WEATHER = [
     (Wire(chunks=[1]), SMALL),
     (Wire(blocks=[True, True, True, False]), SMALL),
     (Wire(blocks=[InterruptedError(), False, InterruptedError()], chunks=[3]), SMALL),
     (Wire(takes=[0, 1, 0, 0]), SMALL),
-    (Wire(lags=[3, 0, 7]), SMALL),
     (ALL_AT_ONCE, SMALL),
     (Wire(chunks=[997, 4096, 1]), LARGE),
     (Wire(chunks=[9973], blocks=[True, InterruptedError(), False]), LARGE),
     (Wire(takes=[5003, 0, 1]), LARGE),
-    (Wire(lags=[3], takes=[8192]), LARGE),
+    (Wire(takes=[8192]), LARGE),
 ]
 
 
@@ -466,7 +465,7 @@ async def test_a_cut_at_every_byte_gives_every_whole_frame_and_tells_the_rest(fr
     frames = [b"first", b"second"] if isinstance(framer, LengthPrefix) else ["first", "second"]
     first, second = (data if isinstance(data, bytes) else b"".join(data) for data in map(framer.encode, frames))
     for at in range(len(first) + len(second)):
-        wire = Wire(errors={at: ConnectionResetError(104, "reset")}) if fault == "reset" else Wire(end=at)
+        wire = Wire(end=at, error=ConnectionResetError(104, "reset") if fault == "reset" else None)
         client, server = memory_stream_pair(wire, framer=framer)
         client.write(first + second)
         got = []

@@ -213,8 +213,8 @@ def write(
     while True:
         name = url if part_size is None else _numbered(url, len(names))
         marks = Marks()
-        with whole_file(name, options) as write:
-            count = _write_some(write, following, marks, most=part_size)
+        with whole_file(name, options) as put:
+            count = _write_some(put, following, marks, most=part_size)
         names.append(name)
         if index:
             source = open_source(name, options)
@@ -327,7 +327,9 @@ def repair(path: Url, framer: ReadCondition[Any] | str) -> Repaired:
             for chunk in source.chunks(size):
                 write(chunk)
         damaged.truncate(size)
-    return Repaired(reader.count, size, source.size - size, torn, reason)
+    # A frame that is too large was counted before it proved incomplete.
+    frames = reader.count - (reader.place[0] == size)
+    return Repaired(frames, size, source.size - size, torn, reason)
 
 
 def _writer(framer: Framer[Any] | str) -> Framer[Any]:

@@ -87,25 +87,17 @@ class Compressed(Source):
         kind: its compression.
     """
 
+    url: str
+    size: int
+    version: Any
     file: Source
     kind: Kind
-    size: int
-    places: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    places: tuple[tuple[int, int], ...] = field(repr=False)
 
     @property
     def stored(self) -> Source:
         """The file itself."""
         return self.file
-
-    @property
-    def url(self) -> str:  # type: ignore[override]  # a value all the same
-        """Where the file is."""
-        return self.file.url
-
-    @property
-    def version(self) -> Any:
-        """The version of the file."""
-        return self.file.version
 
     @classmethod
     def of(cls, stored: Source, kind: Kind) -> Compressed:
@@ -124,7 +116,7 @@ class Compressed(Source):
             if is_new and (not places or size - places[-1][1] >= _BETWEEN_PLACES):
                 places.append((place, size))
             size, before = size + len(data), place
-        return cls(stored, kind, size, tuple(places) or ((0, 0),))
+        return cls(stored.url, size, stored.version, stored, kind, tuple(places) or ((0, 0),))
 
     @classmethod
     def _known(cls, stored: Source, kind: Kind) -> Compressed | None:
@@ -135,7 +127,7 @@ class Compressed(Source):
             return None
         if index is None or not index.places:
             return None
-        known = cls(stored, kind, index.size, index.places)
+        known = cls(stored.url, index.size, stored.version, stored, kind, index.places)
         return None if index.staleness(known) else known
 
     def chunks(self, start: int, stop: int | None = None) -> Iterator[bytes]:

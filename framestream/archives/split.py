@@ -209,12 +209,12 @@ class Reader:
     Attributes:
         split: the split that is read.
         first: where its first frame begins, or that of a later split if none does. None before it is
-            found.
-        end: where the first frame after it begins, or the size of the file. None before all is read.
+            found, and -1 if it was a guess that led far beyond the split: it was wrong, or a frame there is
+            above the limit.
+        end: where the first frame after it begins, the size of the file, or where that is malformed. None
+            before all is read, and -1 as above.
         count: frames read, bad ones included.
         bad: how many of them were bad.
-        is_astray: the first frame was a guess, and led far beyond the split: it was wrong, or a frame there
-            is above the limit.
         error: what ended the reading early, or None; a caller that stops for its own reason sets it.
         marks: where frames end, one place for about each 64 KiB.
         place: where the last frame began, and its size, if it was read by itself, or is bad.
@@ -227,7 +227,6 @@ class Reader:
         self.first: int | None = None
         self.end: int | None = None
         self.count = self.bad = 0
-        self.is_astray = False
         self.error: Exception | None = None
         self.marks = Marks()
         self.place = (0, 0)
@@ -290,20 +289,23 @@ class Reader:
         )
         try:
             for chunk, border in self._chunks(first):
-                self.is_astray = self._decoder.offset + self._decoder.buffered >= reach < source.size
-                if self.is_astray:
+                if self._decoder.offset + self._decoder.buffered >= reach < source.size:
+                    self.first = self.end = -1
                     return
                 feed(self._decoder, chunk)
                 while (piece := self._next(border)) is not None:
                     yield piece
                 if self.end is not None:
                     break
+            else:
+                self.end = source.size
         except FramingError as error:
             error.source = source.url
             self.error = error
+            self.end = self._decoder.offset
             raise
-        self.end = source.size if self.end is None else self.end
-        self.first = self.end if self.first is None else self.first
+        finally:
+            self.first = self.end if self.first is None else self.first
 
     def _chunks(self, first: int) -> Iterator[tuple[bytes | End, int | None]]:
         """Yield the bytes to be cut, and the border of the split once they are after it."""

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from framestream.archives.split import Reader, Split
-from framestream.errors import FramingError, WorkerError
+from framestream.errors import FramingError, WorkerError, check_count
 
 R = TypeVar("R")
 
@@ -50,16 +50,13 @@ class Chain:
 
     first: int
     end: int
-    error: Exception | None = field(default=None, repr=False)
-    places: Sequence[int] = field(default=(), repr=False)
+    error: Exception | None = field(repr=False)
+    places: Sequence[int] = field(repr=False)
 
     @classmethod
     def of(cls, reader: Reader) -> Chain:
-        """Return the chain of a split that was read."""
-        if reader.is_astray:
-            return cls(-1, -1)  # it fits nowhere
-        first = reader.position if reader.first is None else reader.first
-        end = reader.position if reader.end is None else reader.end
+        """Return the chain of a split that was read; what its reader has not found is -1."""
+        first, end = (-1 if place is None else place for place in (reader.first, reader.end))
         return cls(first, end, reader.error, reader.marks.offsets)
 
 
@@ -115,9 +112,8 @@ class Seam:
                 if met := known & {record.offset, reader.position}:
                     self.walked_twice += min(met) - first
                     return chain
-        again = Chain.of(reader)
-        self.walked_twice += min(again.end, split.stop) - first
-        return again
+        self.walked_twice += min(reader.position, split.stop) - first
+        return Chain.of(reader)
 
 
 Map: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -208,7 +204,7 @@ def _work(function: Callable[[Reader], R], split: Split) -> Done:
         result, error = function(reader), None
     except Exception as caught:  # noqa: BLE001 - it may be the guess that is wrong
         result, error = None, caught
-    if reader.end is None and error is None and reader.error is None and not reader.is_astray:
+    if reader.end is None and error is None and reader.error is None:
         error = ValueError(f"{function!r} stopped before the end of {split}")
     return Chain.of(reader), result, error
 
@@ -285,8 +281,7 @@ def process(splits: Iterable[Split], function: Callable[[Reader], R], *, jobs: i
             single thread; otherwise each imports the script again, so a script must call this under
             ``if __name__ == "__main__":``.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}; it must be at least 1")
+    check_count("jobs", jobs, least=1)
     splits = list(splits)
     _check_whole(splits)
     return Process(splits, function, jobs)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 import click
 
 import framestream
-from framestream import Framer, FramestreamError, FrameTooLarge, FramingError, PayloadError, StreamClosed
+from framestream import FramestreamError, FrameTooLarge, FramingError, PayloadError, StreamClosed
 from framestream.blocking import in_thread
 from framestream.cli import options
 from framestream.cli.output import Printer, to_bytes
@@ -23,7 +23,7 @@ from framestream.errors import describe_error, describe_os_error
 from framestream.iterate import CHUNK_SIZE
 
 if TYPE_CHECKING:
-    from framestream import IOStream, ReadCondition
+    from framestream import IOStream
 
 T = TypeVar("T")
 
@@ -88,42 +88,43 @@ def connect(
     return printer.status
 
 
-async def _send(stream: IOStream, framer: ReadCondition[Any], entry: str, complain: Callable[[str], object]) -> None:
+async def _send(stream: IOStream, framer: Any, entry: str, complain: Callable[[str], object]) -> None:
     """Send the lines of standard input until it ends, then end this half of the stream."""
     try:
         # A thread reads, since making a terminal non-blocking would do the same to the shell that shares it.
         with options.open_file("-") as source:
             read = partial(in_thread, partial(source.read1, CHUNK_SIZE), "standard input")
             async for line in framestream.aiter_frames(read, _LINE):
-                try:
-                    await _send_line(stream, framer, entry, line)
-                except (StreamClosed, OSError):
-                    return  # the receiving half tells how the stream ended
-                except RecursionError:
-                    complain(f"cannot send {line[:40]!r}: it is nested too deeply")
-                except Exception as error:  # noqa: BLE001  # whatever ails this frame, or its framer, others are sent
-                    named = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-                    complain(f"cannot send {line[:40]!r}: {named}{describe_error(error)}")
+                await _send_line(stream, framer, entry, line, complain)
+    except StreamClosed:
+        return  # the receiving half tells how it ended
     except OSError as error:
         complain(f"standard input: {describe_os_error(error)}")
     with suppress(StreamClosed, OSError):
         await stream.write_eof()
 
 
-async def _send_line(stream: IOStream, framer: ReadCondition[Any], entry: str, line: str) -> None:
+async def _send_line(stream: IOStream, framer: Any, entry: str, line: str, complain: Callable[[str], object]) -> None:
     """Send the frame that a line stands for: text if the framer takes it, else its UTF-8 bytes."""
-    if not isinstance(framer, Framer):
-        raise ValueError(f"{framer} can only read; name a --send-framer")
-    if entry == "hex":
-        frame: Any = _from_hex(line)
-    else:
-        frame = json.loads(line, object_hook=_bytes_of) if entry == "json" else line
     try:
-        await stream.send(frame, framer)
-    except (framestream.EncodeError, TypeError, AttributeError):
-        if not isinstance(frame, str):
-            raise
-        await stream.send(to_bytes(frame), framer)
+        frame = _parsed(entry, line)
+        try:
+            await stream.send(frame, framer)
+        except (framestream.EncodeError, TypeError, AttributeError):
+            if not isinstance(frame, str):
+                raise
+            await stream.send(to_bytes(frame), framer)
+    except StreamClosed:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever ails this frame, or its framer, others are sent
+        named = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        complain(f"cannot send {line[:40]!r}: {named}{describe_error(error)}")
+
+
+def _parsed(entry: str, line: str) -> Any:
+    if entry == "hex":
+        return _from_hex(line)
+    return json.loads(line, object_hook=_bytes_of) if entry == "json" else line
 
 
 def _bytes_of(value: dict[str, Any]) -> Any:

@@ -26,27 +26,6 @@ from framestream.registry.options import Option, options_of
 from framestream.testing import ConformanceError, conformance_checks
 from framestream.testing.suite import Arguments, Suite, arguments_of, in_chunks
 
-EXAMPLES: Final[tuple[tuple[str, bytes], ...]] = (
-    ("available:max=4", b"abcdefghij"),
-    ('delimiter:"\\r\\n","\\n"', b"PING\r\nPONG\n"),
-    ("delimiter:;,keep", b"a=1;b=2;"),
-    ("exactly:4", b"\x00\x01\x02\x03"),
-    ('first-of(when(length-prefix:2):"\\0", line)', b"\x00\x02hihello\n"),
-    ("fixed-length:3", b"abcdef"),
-    ("length-prefix:2", b"\x00\x03abc\x00\x02hi"),
-    ("length-prefix:format=varint", b"\x03abc\x02hi"),
-    ('length-prefix:format=decimal,terminator=":"', b"3:abc2:hi"),
-    ("line", b"hello\r\nworld\n"),
-    ("line:newline=crlf", b"hello\r\n"),
-    ("msgpack", b"\x82\xa2op\xa3add\xa1n\x01\x93\x01\x02\xc0"),
-    ("nested(length-prefix:1, msgpack)", b"\x04\x93\x01\x02\x03"),
-    ('regex:"\\r\\n\\r\\n"', b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("sequence(length-prefix:1, line)", b"\x02hiline\n"),
-    ("until-close", b"everything there is"),
-    ("when(line):$", b"$1\n$2\n"),
-)
-"""Examples of every built-in framer: a spec string, and a stream that it cuts."""
-
 HIGHEST: Final = 4
 _COLOURS: Final = ("#c0392b", "#7f8c8d", "#2874a6", "#1e8449", "#b7950b")
 _MOST_STREAMED: Final = 4096
@@ -59,7 +38,7 @@ _PLACE: Final = re.compile(r"([\w.]+):([A-Za-z_][\w.]*)")
 @click.command()
 @click.argument("name", required=False)
 def framers(name: str | None) -> None:
-    """List every framer; with NAME, explain that one: options, examples, a drawing.
+    """List every framer; with NAME, explain that one, its options and examples.
 
     \b
     Examples:
@@ -104,14 +83,14 @@ def prose(text: str) -> str:
 
 
 def examples_of(name: str, factory: Any) -> tuple[tuple[str, bytes], ...]:
-    """Return the examples of a framer: ours, or those of its class.
+    """Return the examples in the class of a framer, each with a spec string.
 
-    A framer's class says ``examples = {b"3:abc,": [b"abc"]}``, the streams that the conformance kit takes,
-    and ``example_spec = "netstring:max=1KiB"`` if its name alone does not make one.
+    The class says ``examples = {b"3:abc,": [b"abc"]}``, the streams that the conformance kit takes, and
+    ``example_spec = "netstring:max=1KiB"`` if its name alone does not make one. Those of our own framers stand in
+    their docstrings.
     """
-    own = tuple(example for example in EXAMPLES if re.split("[:(]", example[0])[0] == name)
     spec = getattr(factory, "example_spec", name)
-    return own or tuple((spec, bytes(stream)) for stream in getattr(factory, "examples", ()))
+    return tuple((spec, bytes(stream)) for stream in getattr(factory, "examples", ()))
 
 
 def draw(condition: ReadCondition[Any], stream: bytes, width: int = 100) -> str:
@@ -179,11 +158,7 @@ def _find(target: str) -> tuple[ReadCondition[Any], Arguments]:
     if place is not None and place[1] not in manager.names():
         return _import(target, place[1])
     framer = get_framer(target)
-    material = arguments_of(type(framer))
-    own = dict(EXAMPLES).get(target)
-    if own is not None:
-        material.setdefault("examples", {own: list(framestream.iter_frames(own, framer))})
-    return framer, material
+    return framer, arguments_of(type(framer))
 
 
 def _import(target: str, module: str) -> tuple[ReadCondition[Any], Arguments]:
@@ -244,23 +219,21 @@ class Outcome:
         return [name for mark, name, _ in self.found if mark == "ok"]
 
     def lines(self, *, quiet: bool = False) -> Iterator[str]:
-        """Yield the report, with the broken promises last, where a reader looks, and the verdict at the end."""
+        """Yield the report, with the broken promises last, where a reader looks, and the rating at the end."""
         if not quiet:
             yield self.title
         for mark, name, text in sorted(self.found, key=lambda it: ("ok", "-", "BROKEN").index(it[0])):
             if mark == "BROKEN" or not quiet:
                 yield f"  {mark:<6}  {name:<14}  {text}".replace("\n", "\n          ")
-        yield f"{self.title}: {self._counts()}"
+        yield self.rating
 
     @property
     def rating(self) -> str:
         """The level, what the next one requires, and what was tried."""
         more = f" (the next takes {', '.join(self.lacking)})" if self.lacking else ""
-        return f"{self.title}: level {self.level} of {HIGHEST}{more}, {self._counts()}"
-
-    def _counts(self) -> str:
         kept, broken = len(self._kept()), len(self.broken)
-        return f"{kept} promises kept, {len(self.found) - kept - broken} not tried, {broken} broken"
+        counts = f"{kept} promises kept, {len(self.found) - kept - broken} not tried, {broken} broken"
+        return f"{self.title}: level {self.level} of {HIGHEST}{more}, {counts}"
 
 
 def _found(framer: ReadCondition[Any], material: Arguments) -> Iterator[tuple[str, str, str]]:
@@ -285,11 +258,10 @@ def trial(name: str, factory: Any, distribution: str) -> Outcome | str:
 
     Return the options it needs, if it cannot be made without and its class has no `example_spec`.
     """
-    spec = getattr(factory, "example_spec", name)
     missing = [option.key for option in options_of(factory) if option.required]
-    if spec == name and missing:
+    if missing and not hasattr(factory, "example_spec"):
         return " and ".join(missing)
-    framer = get_framer(spec if ":" in spec or name != spec else f"{distribution}/{name}")
+    framer = get_framer(getattr(factory, "example_spec", f"{distribution}/{name}"))
     return Outcome(name, framer, arguments_of(factory))
 
 

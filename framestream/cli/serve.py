@@ -10,11 +10,10 @@ import shlex
 import shutil
 import signal
 from asyncio.subprocess import PIPE
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -107,8 +106,10 @@ def serve(
         handler = Execute(policy, command)
     settings["framer"] = options.writing_framer(spec)
     settings["tls"] = _certificate(url, settings.pop("cert"), settings.pop("key"))
-    with _log(logging.INFO if verbose else logging.WARNING):
-        asyncio.run(_serve(handler, url, notice, settings))
+    log = logging.getLogger("framestream")
+    log.addHandler(_LOG)
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
+    asyncio.run(_serve(handler, url, notice, settings))
 
 
 def _certificate(url: str, cert: str | None, key: str | None) -> Callable[[], ssl.SSLContext] | None:
@@ -128,17 +129,7 @@ class _Log(logging.Handler):
         complain(self.format(record), keep="\n")
 
 
-@contextmanager
-def _log(level: int) -> Iterator[None]:
-    """Print the package's log to standard error."""
-    logger = logging.getLogger("framestream")
-    logger.addHandler(handler := _Log())
-    logger.setLevel(level)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(logging.NOTSET)
+_LOG: Final = _Log()
 
 
 async def _serve(handler: Any, url: str, notice: float, settings: dict[str, Any]) -> None:

@@ -1,13 +1,12 @@
 """`connect` and `serve`: TCP, Unix sockets, TLS, pipes and sub-processes."""
 
 from framestream.net.connect import connect
-from framestream.net.connections import Histogram, ServerStats
+from framestream.net.connections import ServerStats
 from framestream.net.process import ProcessStream, connect_process
 from framestream.net.serve import Server, serve
 from framestream.net.tls import client_tls, server_tls
 
 __all__ = [
-    "Histogram",
     "ProcessStream",
     "Server",
     "ServerStats",

@@ -47,7 +47,6 @@ class ConnectOptions(StreamOptions, total=False):
 
     tls: ssl.SSLContext | Literal[True] | None
     server_hostname: str | None
-    truncation_is_end: bool
     timeout: float | None
     proxy_header: Any
 
@@ -69,7 +68,6 @@ async def connect(
     *,
     tls: ssl.SSLContext | Literal[True] | None = None,
     server_hostname: str | None = None,
-    truncation_is_end: bool = False,
     timeout: float | None = None,
     proxy_header: Any = None,
     framer: ReadCondition[Any] | str | None = None,
@@ -90,7 +88,6 @@ async def connect(
         tls: a context, see `client_tls`; True for the platform's defaults, which ``tls://`` implies. The
             default context is made once for the process.
         server_hostname: the host name that the certificate must have, if not the URL's host.
-        truncation_is_end: treat TLS that ends without close_notify as an end, see `IOStream.start_tls`.
         timeout: seconds for everything up to the end of the TLS handshake.
         proxy_header: a ``framestream_proxy.ProxyHeader`` to send before everything else, TLS included, as
             a load balancer does.
@@ -128,9 +125,7 @@ async def connect(
                 stream.write(header)
             if tls is not None:
                 try:
-                    await stream.start_tls(
-                        tls, server_hostname=host or None, timeout=None, truncation_is_end=truncation_is_end
-                    )
+                    await stream.start_tls(tls, server_hostname=host or None, timeout=None)
                 except (OSError, FramestreamError) as error:
                     raise attempts.failed(f"TLS handshake failed: {describe_os_error(error)}") from error
             return stream

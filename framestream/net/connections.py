@@ -6,23 +6,18 @@ import asyncio
 import logging
 import socket
 import ssl
-import textwrap
-import traceback
-from bisect import bisect_left
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, fields
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from inspect import isawaitable
-from operator import add
-from typing import TYPE_CHECKING, Any, Final, Self
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Any, Final
 
 from framestream._events import events
 from framestream.errors import (
     BufferFull,
     FramestreamError,
-    FrameTooLarge,
     FramingError,
-    IncompleteFrame,
     PayloadError,
     StreamClosed,
     StreamTimeout,
@@ -42,11 +37,7 @@ from framestream.transport.base import is_reset
 from framestream.transport.descriptor import format_address
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Network, IPv6Network
-
     from framestream.net.serve import Server
-
-log = logging.getLogger("framestream.server")
 
 FIRST_BYTE_TIMEOUT = 0.5
 """Seconds for the first byte of a connection accepted just before a drain: its client could not
@@ -65,9 +56,6 @@ LINGER = 2.0
 CANCEL_TIMEOUT = 5.0
 """Seconds a cancelled handler has to clean up before its connection is closed."""
 
-LAG_INTERVAL = 0.25
-"""Seconds between two measurements of how late the event loop is."""
-
 # If a handler starts TLS itself, the TLS engine tells what is wrong with the peer's.
 _LOST_PEER: Final = (StreamClosed, StreamTimeout, ssl.SSLError)
 
@@ -79,12 +67,10 @@ class Service:
     handler: Callable[[Any], Any]
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
     handshake_timeout: float
-    truncation_is_end: bool
     max_connections: float
     drain_timeout: float
     workers: int
     balancers: Balancers | None
-    measures_lag: bool
     stream_options: dict[str, Any]
 
 
@@ -110,8 +96,6 @@ class Balancers:
         """Tell whether a socket's address is that of a balancer."""
         if not isinstance(address, tuple):
             return True
-        from ipaddress import ip_address  # noqa: PLC0415  # few servers need it, and it takes 1.5 ms
-
         host = ip_address(address[0])
         host = getattr(host, "ipv4_mapped", None) or host  # as a dual-stack socket writes it
         return any(host in network for network in self.networks)
@@ -148,9 +132,7 @@ def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Bala
     if protocol == "off" and not trusted:
         return None
     check_choice("proxy_protocol", protocol, ("off", *_FRAMERS))
-    if isinstance(trusted, str | bytes) or not isinstance(trusted, Iterable):
-        raise TypeError(f'trusted is {trusted!r}; it must be a list of networks, such as ["10.0.0.0/8"]')
-    networks = tuple(map(_network, trusted))
+    networks = tuple(ip_network(str(network)) for network in trusted)
     if protocol == "off":
         raise ValueError('trusted says whose PROXY headers count; pass proxy_protocol="auto" as well')
     if not networks and isinstance(endpoint, Tcp):
@@ -159,41 +141,7 @@ def balancers(protocol: str, trusted: Iterable[Any], endpoint: Endpoint) -> Bala
     return Balancers(condition_of(_FRAMERS[protocol]), networks)
 
 
-def _network(text: Any) -> IPv4Network | IPv6Network:
-    from ipaddress import ip_network  # noqa: PLC0415  # as above
-
-    try:
-        return ip_network(str(text))
-    except ValueError as error:
-        raise ValueError(f"trusted has {str(text)!r}, which is not a network: {error}") from error
-
-
 # Counting
-
-BOUNDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0, 3600.0)
-"""Seconds: the upper bounds of a histogram's buckets; the last bucket has none."""
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """A histogram of durations, to which others are added.
-
-    Attributes:
-        counts: for each of `BOUNDS`, how many took at most so long and longer than the one before; then how
-            many took longer than the last.
-        sum: of all durations, in seconds.
-    """
-
-    counts: tuple[int, ...] = (0,) * (len(BOUNDS) + 1)
-    sum: float = 0.0
-
-    def plus(self, seconds: float) -> Histogram:
-        """Return the histogram with one more duration."""
-        counts, place = self.counts, bisect_left(BOUNDS, seconds)
-        return Histogram((*counts[:place], counts[place] + 1, *counts[place + 1 :]), self.sum + seconds)
-
-    def __add__(self, other: Histogram) -> Histogram:
-        return Histogram(tuple(map(add, self.counts, other.counts)), self.sum + other.sum)
 
 
 @dataclass
@@ -203,7 +151,6 @@ class ServerStats:
     Attributes:
         accepted: connections accepted.
         open: open connections.
-        most_open: the most that were open at once; with workers, the most that their reports added up to.
         refused: connections closed at once because they came from no trusted load balancer.
         handshake_failures: connections lost to a TLS handshake that failed or took too long.
         peer_failures: connections ended by the peer: broken framing, a reset, a time limit...
@@ -219,14 +166,12 @@ class ServerStats:
         broken: connections on which nothing more could be read, because of their framing.
         bytes_unread, bytes_unsent: received and not read yet, written and not sent yet, on open
             connections.
-        handler_seconds: durations of the closed connections.
-        loop_lag: how late the event loop was, measured four times a second; only with `admin`.
+        handler_seconds: how long the closed connections lasted, all together.
         worker_restarts: workers that were replaced because they died or were told to terminate.
     """
 
     accepted: int = 0
     open: int = 0
-    most_open: int = 0
     refused: int = 0
     handshake_failures: int = 0
     peer_failures: int = 0
@@ -244,23 +189,13 @@ class ServerStats:
     broken: int = 0
     bytes_unread: int = 0
     bytes_unsent: int = 0
-    handler_seconds: Histogram = field(default_factory=Histogram)
-    loop_lag: Histogram = field(default_factory=Histogram)
+    handler_seconds: float = 0
     worker_restarts: int = 0
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild the value from `dataclasses.asdict`, perhaps of another process."""
-        histograms = {name: Histogram(**values[name]) for name in ("handler_seconds", "loop_lag")}
-        return cls(**{**values, **histograms})
 
     def add(self, other: ServerStats | StreamStats) -> None:
         """Add the counters of another server, or those of a stream that a server has, too."""
-        # What each server has had at the most was hardly at the same time.
-        most_open = max(self.most_open, getattr(other, "most_open", 0))
         for name in vars(self) if isinstance(other, ServerStats) else _OF_STREAMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.most_open = most_open
 
     def with_streams(self, streams: Iterable[IOStream]) -> ServerStats:
         """Return a copy with the counters of open streams added."""
@@ -296,7 +231,6 @@ class Connections:
         self._service = service
         self._stats = ServerStats()
         self.tasks: dict[asyncio.Task[None], IOStream] = {}
-        self._at_end = ExitStack()
         self._told_until: dict[str, float] = {}  # for what happens far more often than is worth a line
         self._acceptor = Acceptor(
             sockets,
@@ -315,15 +249,6 @@ class Connections:
         service = self._service
         self._tls = service.tls() if callable(service.tls) else service.tls
         self._acceptor.notify()
-        if service.measures_lag:
-            self._at_end.callback(asyncio.ensure_future(self._measure_lag()).cancel)
-
-    async def _measure_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_INTERVAL
-            await asyncio.sleep(LAG_INTERVAL)
-            self._stats.loop_lag = self._stats.loop_lag.plus(max(0.0, loop.time() - due))
 
     def stop_listening(self, *, take_backlog: bool = True) -> None:
         """Close the listening sockets; see `Acceptor.close`."""
@@ -336,14 +261,13 @@ class Connections:
         A new connection that has sent nothing yet has a moment to send its first byte or finish its TLS
         handshake. Bytes from a load balancer before that do not count.
         """
-        with self._at_end:
-            self._end_inputs(timeout)
-            if self.tasks:
-                await asyncio.wait(self.tasks, timeout=timeout)
-            for task in [task for task in self.tasks if task.done()]:
-                self._end_connection(task)  # it was cancelled before it had begun
-            if self.tasks:
-                await self._cut()
+        self._end_inputs(timeout)
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=timeout)
+        for task in [task for task in self.tasks if task.done()]:
+            self._end_connection(task)  # it was cancelled before it had begun
+        if self.tasks:
+            await self._cut()
 
     def _end_inputs(self, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -355,12 +279,12 @@ class Connections:
 
     async def _cut(self) -> None:
         cut = counted(len(self.tasks), "connection")
-        self._log(logging.WARNING, f"the time to drain is over, cutting {cut}")
+        self._server.log(logging.WARNING, f"the time to drain is over, cutting {cut}")
         for task in self.tasks:
             task.cancel()
         await asyncio.wait(self.tasks, timeout=CANCEL_TIMEOUT)
         for stream in list(self.tasks.values()):
-            self._log(logging.ERROR, "handler keeps running although it was cancelled", stream)
+            self._server.log(logging.ERROR, "handler keeps running although it was cancelled", stream)
             stream.close()
 
     # One connection
@@ -380,7 +304,6 @@ class Connections:
             return
         stream.server = self._server
         stats.open += 1
-        stats.most_open = max(stats.open, stats.most_open)
         # One name for all tasks: a name for each would cost an idle connection 64 bytes.
         name = "connection of a framestream server"
         self.tasks[asyncio.get_running_loop().create_task(self._converse(stream), name=name)] = stream
@@ -405,7 +328,7 @@ class Connections:
         except asyncio.CancelledError as error:
             if task.cancelling():
                 self._stats.cut += 1
-                self._log(logging.DEBUG, "handler cancelled", stream)
+                self._server.log(logging.DEBUG, "handler cancelled", stream)
             else:  # caused by the handler, such as awaiting a future that was cancelled
                 await self._end_failed(stream, error)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -413,7 +336,7 @@ class Connections:
         except BaseException as error:  # noqa: BLE001  # one connection never costs the server
             await self._end_failed(stream, error)
         finally:
-            self._stats.handler_seconds = self._stats.handler_seconds.plus(task.get_loop().time() - started)
+            self._stats.handler_seconds += task.get_loop().time() - started
             # Not in a callback of the task, which would cost an idle connection 128 bytes.
             self._end_connection(task)
 
@@ -425,13 +348,12 @@ class Connections:
                 server_side=True,
                 leftover="refuse" if service.balancers is None else "keep",  # it may come with the header
                 timeout=service.handshake_timeout,
-                truncation_is_end=service.truncation_is_end,
             )
         except (OSError, FramestreamError, asyncio.CancelledError) as error:
             is_ours = isinstance(error, asyncio.CancelledError)
             reason = "the server closes" if is_ours else describe_os_error(error)
             self._stats.handshake_failures += 1
-            self._log(logging.INFO, f"TLS handshake failed: {reason}", stream)
+            self._server.log(logging.INFO, f"TLS handshake failed: {reason}", stream)
             return False
         return True
 
@@ -470,21 +392,21 @@ class Connections:
             name = getattr(cause, "framer", "")
             framer = f" [{name}]" if name else ""
             what = f"connection ended by what the peer sent: {words}{framer}"
-            self._log(logging.WARNING, what, stream, peer)
+            self._server.log(logging.WARNING, what, stream, peer)
         elif (is_ours and isinstance(cause, _LOST_PEER)) or (is_gone and is_reset(cause)):
             how = getattr(cause, "real_error", cause)
             if stream is not None and self._is_check(stream) and (how is None or is_reset(how)):
-                self._log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
+                self._server.log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
                 return
             stats.peer_failures += 1
             is_late = isinstance(how, StreamTimeout)
             stats.timeouts += is_late
             stats.lost += not is_late
-            self._log(logging.INFO, f"connection ended: {words}", stream, peer)
+            self._server.log(logging.INFO, f"connection ended: {words}", stream, peer)
         else:
             stats.handler_failures += 1
             what = kind if words == kind else f"{kind}: {words}"
-            self._log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
+            self._server.log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
             events.tell("server_failed", server=self._server, error=error)
 
     def _is_check(self, stream: IOStream) -> bool:
@@ -497,12 +419,12 @@ class Connections:
         level = logging.WARNING if self._is_news("refused") else logging.DEBUG
         trusted = listed([str(network) for network in balancers.networks])
         what = f"connection refused: it comes from none of the trusted networks ({trusted or 'there are none'})"
-        self._log(level, what, peer=peer)
+        self._server.log(level, what, peer=peer)
 
     def _accept_failed(self, error: OSError) -> None:
         self._stats.accept_failures += 1
         if self._is_news("accept failed"):
-            self._log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
+            self._server.log(logging.WARNING, f"cannot accept for now: {describe_os_error(error)}")
             events.tell("server_failed", server=self._server, error=error)
 
     def _is_news(self, what: str) -> bool:
@@ -512,55 +434,17 @@ class Connections:
             self._told_until[what] = now + TELL_AGAIN
         return is_news
 
-    def _log(
-        self, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
-    ) -> None:
-        log_line(self._server.url, level, message, stream, peer, **options)
-
-
-def log_line(
-    url: str, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
-) -> None:
-    """Log a line about a server, or about one of its connections."""
-    extra: dict[str, Any] = {"server": url}
-    if stream is not None:
-        extra["connection"], peer = stream.id, stream.peer
-    if peer is not None:
-        extra["peer"] = peer
-    who = url if peer is None else peer or "unknown peer"
-    log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
-
 
 def failed_at(stream: IOStream, error: BaseException) -> bool:
-    """Tell whether an error of a stream can be this one's: then this stream knows it."""
-    stats, end = stream.receiver.decoder.stats, stream.receiver.end
+    """Tell whether an error can be this stream's: then the stream, too, has seen something go wrong."""
     if isinstance(error, FramingError | PayloadError) and error.offset is None:
         return True  # the handler's own verdict on the peer's data
-    if isinstance(error, PayloadError):
-        return stats.payload_errors > 0
-    if isinstance(error, FrameTooLarge):
-        return stats.oversize > 0
-    if isinstance(error, BufferFull):
-        return stream.error is error  # it read too much; one of a write leaves the stream open
-    if isinstance(error, FramingError) and not isinstance(error, IncompleteFrame):
-        return stats.broken > 0 or stream.error is error
     if isinstance(error, StreamTimeout):
         return error.peer in ("", stream.peer)
-    cause = getattr(error, "real_error", None)
-    return stream.closed() or (end is not None and cause in (None, end.error))
+    stats = stream.receiver.decoder.stats
+    return bool(stats.payload_errors or stats.oversize or stats.broken or stream.receiver.end) or stream.closed()
 
 
 def _has_spoken(stream: IOStream) -> bool:
     """Tell whether the client has sent anything; bytes from a load balancer before that do not count."""
     return stream.stats.bytes_received > getattr(stream.proxy_header, "size", 0)
-
-
-def _show_traceback(record: logging.LogRecord) -> bool:
-    """Print tracebacks so that a peer's words in them can neither reach a terminal nor forge lines."""
-    if record.exc_info:
-        text = "".join(traceback.format_exception(*record.exc_info))
-        record.exc_text = textwrap.indent(printable(text.rstrip(), keep="\n"), "  ")
-    return True
-
-
-log.addFilter(_show_traceback)

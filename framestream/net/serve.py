@@ -9,16 +9,18 @@ import os
 import signal
 import socket
 import ssl
+import textwrap
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack
 
 from framestream._events import events
 from framestream.errors import AddressError, check_count, check_seconds, counted, describe_os_error, printable
 from framestream.framer import Framer, ReadCondition
-from framestream.net.connections import Connections, ServerStats, Service, balancers, log, log_line
+from framestream.net.connections import Connections, ServerStats, Service, balancers
 from framestream.net.sockets import file_remover, listen
 from framestream.net.urls import Endpoint, Tcp, Unix, parse_url
 from framestream.stream.options import StreamOptions, check_options
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from framestream.net.workers import Workers
 
 T = TypeVar("T")
+log = logging.getLogger("framestream.server")
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds a client has by default for the TLS handshake."""
@@ -42,49 +45,14 @@ MOST_WORKERS = 1024
 """Most processes of a server: more is a typing mistake, and starting them would overload the machine."""
 
 
-class ServeOptions(StreamOptions, total=False):
-    """The options of `serve`, for its overloads."""
-
-    tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None
-    handshake_timeout: float
-    truncation_is_end: bool
-    backlog: int
-    reuse_port: bool
-    max_connections: int | None
-    drain_timeout: float
-    workers: int
-    proxy_protocol: Literal["off", "v1", "v2", "auto"]
-    trusted: Iterable[str | IPv4Network | IPv6Network]
-    admin: str | None
-
-
-@overload
 async def serve(
     handler: Callable[[IOStream[T]], object],
     url: str,
     *,
-    framer: ReadCondition[T] | str | None = ...,
-    send_framer: Framer[T] | None = ...,
-    **options: Unpack[ServeOptions],
-) -> Server: ...
-@overload
-async def serve(
-    handler: Callable[[IOStream[Any]], object],
-    url: str,
-    *,
-    framer: ReadCondition[Any] | str | None = ...,
-    send_framer: Framer[Any] | str,
-    **options: Unpack[ServeOptions],
-) -> Server: ...
-async def serve(
-    handler: Callable[[Any], Any],
-    url: str,
-    *,
-    framer: ReadCondition[Any] | str | None = None,
+    framer: ReadCondition[T] | str | None = None,
     send_framer: Framer[Any] | str | None = None,
     tls: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
-    truncation_is_end: bool = False,
     backlog: int = 1024,
     reuse_port: bool = False,
     max_connections: int | None = None,
@@ -93,7 +61,7 @@ async def serve(
     proxy_protocol: Literal["off", "v1", "v2", "auto"] = "off",
     trusted: Iterable[str | IPv4Network | IPv6Network] = (),
     admin: str | None = None,
-    **stream_options: Any,
+    **stream_options: Unpack[StreamOptions],
 ) -> Server:
     """Listen on a URL and run ``handler(stream)`` in a task for each connection.
 
@@ -114,7 +82,6 @@ async def serve(
         tls: a server-side context, see `server_tls`, or a function that makes it; required for
             ``tls://``.
         handshake_timeout: seconds a client has for the TLS handshake, and a balancer for the PROXY header.
-        truncation_is_end: treat TLS that ends without close_notify as an end, see `IOStream.start_tls`.
         backlog: connections that the kernel queues until they are accepted.
         reuse_port: let other processes listen on the same port (SO_REUSEPORT).
         max_connections: the most served at once; further ones wait in the backlog. With workers,
@@ -155,12 +122,10 @@ async def serve(
         handler=handler,
         tls=tls,
         handshake_timeout=handshake_timeout,
-        truncation_is_end=truncation_is_end,
         max_connections=float("inf") if max_connections is None else max_connections,
         drain_timeout=drain_timeout,
         workers=workers,
         balancers=balancers(proxy_protocol, trusted, endpoint),
-        measures_lag=admin is not None,
         stream_options={"framer": receiving, "send_framer": sending, **stream_options},
     )
     if workers:
@@ -197,18 +162,14 @@ def check_handler(handler: object) -> None:
     if not callable(handler) or isinstance(handler, type):
         swapped = "; the handler comes first, then the URL" if isinstance(handler, str | tuple) else ""
         raise TypeError(f"handler is {handler!r}; it must be a function that takes a stream{swapped}")
-    for function in (handler, handler.__call__):  # of an object
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(f"handler {name} has a yield, so a call runs nothing of it; use stream.send")
+    if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        raise TypeError(f"handler {name} has a yield, so a call runs nothing of it; use stream.send")
     try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError):  # a built-in function may have no signature
+        inspect.signature(handler).bind(None)
+    except ValueError:  # a built-in function may have no signature
         return
-    try:
-        signature.bind(None)
-    except TypeError:
-        what = f"handler {name}{signature} must take one argument, the stream"
-        raise TypeError(what) from None
+    except TypeError as error:
+        raise TypeError(f"handler {name} must take one argument, the stream: {error}") from error
 
 
 # The server
@@ -257,7 +218,7 @@ class Server:
         self._remove_file = remove_file
         self.state: ServerState = "starting"
         self.admin: Server | None = None
-        self._manager: ServiceManager | None = None
+        self._is_managed = False  # by systemd, which wants to know
         self._ended = asyncio.Event()
         self._at_end = ExitStack()  # ends timers and signal handlers when it has drained
         self._at_end.callback(self._ended.set)
@@ -328,8 +289,8 @@ class Server:
         """
         if self._workers is None:
             raise TypeError("only a server with workers can be reloaded")
-        if self._manager is not None:
-            self._manager.tell_reloading()
+        if self._is_managed:
+            tell_systemd("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         try:
             await self._workers.replace_all()
         finally:
@@ -354,7 +315,7 @@ class Server:
             try:
                 self._remove_file()
             except OSError as error:  # such as privileges that were dropped meanwhile
-                log_line(self.url, logging.WARNING, f"cannot remove the socket's file: {describe_os_error(error)}")
+                self.log(logging.WARNING, f"cannot remove the socket's file: {describe_os_error(error)}")
             events.tell("server_closed", server=self)
 
     async def aclose(self, *, drain_timeout: float | None = None) -> None:
@@ -424,23 +385,15 @@ class Server:
         Returns:
             False: no service manager asks for it (NOTIFY_SOCKET is not set); nothing is done.
         """
-        manager = ServiceManager()
-        if manager.listens:
-            self._manager = manager
-            self._tell_manager("READY=1", "serving")
-            if manager.watchdog_interval is not None:
-                showing = asyncio.ensure_future(self._show_life(manager, manager.watchdog_interval))
-                self._at_end.callback(showing.cancel)
-        return manager.listens
+        self._is_managed = tell_systemd("READY=1", f"STATUS=serving {self.url}")
+        if self._is_managed and (interval := watchdog_interval()):
+            showing = asyncio.ensure_future(_show_life(interval))
+            self._at_end.callback(showing.cancel)
+        return self._is_managed
 
     def _tell_manager(self, assignment: str, doing: str) -> None:
-        if self._manager is not None:
-            self._manager.tell(assignment, f"STATUS={doing} {self.url}")
-
-    async def _show_life(self, manager: ServiceManager, interval: float) -> None:
-        while True:
-            manager.tell("WATCHDOG=1")
-            await asyncio.sleep(interval)
+        if self._is_managed:
+            tell_systemd(assignment, f"STATUS={doing} {self.url}")
 
     async def serve_forever(self) -> None:
         """Serve until the server is closed and drained. Cancelling it drains first."""
@@ -448,6 +401,18 @@ class Server:
             await self._ended.wait()
         finally:
             await self.aclose()
+
+    def log(
+        self, level: int, message: str, stream: IOStream | None = None, peer: str | None = None, **options: Any
+    ) -> None:
+        """Log a line about the server, or about one of its connections."""
+        extra: dict[str, Any] = {"server": self.url}
+        if stream is not None:
+            extra["connection"], peer = stream.id, stream.peer
+        if peer is not None:
+            extra["peer"] = peer
+        who = self.url if peer is None else peer or "unknown peer"
+        log.log(level, "%s", printable(f"{who}: {message}"), extra=extra, **options)
 
     async def __aenter__(self) -> Self:
         return self
@@ -466,37 +431,41 @@ class Server:
 # The service manager
 
 
-class ServiceManager:
-    """The service manager that started this process, if it wants reports.
+def tell_systemd(*assignments: str) -> bool:
+    """Send assignments such as ``READY=1``; return False if no service manager listens. Never waits; logs errors."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if path[:1] not in ("/", "@"):
+        return False
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.sendto("\n".join(map(printable, assignments)).encode(), Unix(path).address)
+    except OSError as error:
+        log.warning("cannot tell the service manager: %s", describe_os_error(error))
+    return True
 
-    Args:
-        environment: has NOTIFY_SOCKET, and WATCHDOG_USEC and WATCHDOG_PID if it wants regular reports.
 
-    Attributes:
-        listens: whether there is one.
-        watchdog_interval: seconds between two reports, half of what it allows; None if it wants none.
-    """
+def watchdog_interval() -> float:
+    """Return the seconds between two signs of life, half of what the service manager allows; 0 if it wants none."""
+    is_meant = os.environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+    return int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 if is_meant else 0
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        path = environment.get("NOTIFY_SOCKET", "")
-        self.listens = path[:1] in ("/", "@")
-        # A name in the abstract namespace is written with @ for its first byte, which is zero.
-        self._address = f"\0{path[1:]}" if path[:1] == "@" else path
-        self.watchdog_interval: float | None = None
-        limit = environment.get("WATCHDOG_USEC", "")
-        is_meant = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        if self.listens and is_meant and limit.isdecimal() and int(limit):
-            self.watchdog_interval = int(limit) / 2e6
 
-    def tell(self, *assignments: str) -> None:
-        """Send assignments such as ``READY=1`` if it listens; log errors. Never waits."""
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.setblocking(False)
-                sock.sendto("\n".join(map(printable, assignments)).encode(), self._address)
-        except OSError as error:
-            log.warning("cannot tell the service manager: %s", describe_os_error(error))
+async def _show_life(interval: float) -> None:
+    while True:
+        tell_systemd("WATCHDOG=1")
+        await asyncio.sleep(interval)
 
-    def tell_reloading(self) -> None:
-        """Report that a reload begins; ``READY=1`` ends it."""
-        self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+# The log
+
+
+def _show_traceback(record: logging.LogRecord) -> bool:
+    """Print tracebacks so that a peer's words in them can neither reach a terminal nor forge lines."""
+    if record.exc_info:
+        text = "".join(traceback.format_exception(*record.exc_info))
+        record.exc_text = textwrap.indent(printable(text.rstrip(), keep="\n"), "  ")
+    return True
+
+
+log.addFilter(_show_traceback)

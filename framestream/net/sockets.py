@@ -16,7 +16,7 @@ from framestream.errors import AddressError, describe_os_error
 from framestream.net.tls import retold
 from framestream.net.urls import Activated, Descriptors, Endpoint, Tcp, Unix
 from framestream.stream.stream import IOStream
-from framestream.transport import Transport, transport_over
+from framestream.transport import Transport, can_watch_descriptors, transport_over
 from framestream.transport.descriptor import check_is_stream
 
 Address: TypeAlias = tuple[int, Any]
@@ -24,9 +24,6 @@ Address: TypeAlias = tuple[int, Any]
 
 FIRST_ACTIVATED: Final = 3
 """The first descriptor of socket activation (SD_LISTEN_FDS_START in sd_listen_fds(3))."""
-
-# No process has more descriptors than this many digits can count.
-_MOST_DIGITS: Final = 7
 
 # A port the kernel chose for one address may be in use at another; it then chooses again.
 _PORT_TRIES: Final = 20
@@ -96,8 +93,6 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
 
 
 async def _listen_tcp(endpoint: Tcp, backlog: int, reuse_port: bool) -> list[socket.socket]:
-    if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
-        raise AddressError(f"{endpoint} cannot be shared: this system has no SO_REUSEPORT", url=str(endpoint))
     addresses = await resolve(endpoint.host, endpoint.port, socket.AI_PASSIVE)
     tries = _PORT_TRIES if endpoint.port == 0 else 1
     while True:
@@ -214,20 +209,14 @@ def activated_sockets(name: str = "", environment: Mapping[str, str] = os.enviro
     Raises:
         AddressError: none was passed to this process, or none of that name.
     """
-    url = f"systemd:{name}"
-    if environment.get("LISTEN_PID") != str(os.getpid()):
-        raise AddressError("no socket was passed to this process (LISTEN_PID names another, or none)", url=url)
-    text = environment.get("LISTEN_FDS", "0")
-    if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
-        raise AddressError(f"LISTEN_FDS is {text[:40]!r}; it must be the number of sockets passed", url=url)
-    count = int(text)
-    if not count:
-        raise AddressError("no socket was passed to this process: LISTEN_FDS is 0", url=url)
-    names = environment.get("LISTEN_FDNAMES", "").split(":")
-    names += ["unknown"] * (count - len(names))
+    is_meant = environment.get("LISTEN_PID") == str(os.getpid())
+    count = int(environment.get("LISTEN_FDS", "0")) if is_meant else 0
+    names = environment.get("LISTEN_FDNAMES", "").split(":") + ["unknown"] * count
     wanted = [FIRST_ACTIVATED + i for i in range(count) if name in ("", names[i])]
     if not wanted:
-        raise AddressError(f"no socket that was passed is named {name!r}: {', '.join(names)}", url=url)
+        passed = f", only {', '.join(names[:count])}" if count else " (LISTEN_PID, LISTEN_FDS)"
+        named = f" named {name!r}" if name else ""
+        raise AddressError(f"no socket{named} was passed to this process{passed}", url=f"systemd:{name}")
     return [_adopt(descriptor) for descriptor in wanted]
 
 
@@ -245,16 +234,16 @@ _GONE: Final = {
     *(errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, getattr(errno, "ENONET", errno.EPROTO)),
 }
 
-FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 1.0
+# Seconds until accepting is tried again after it has failed.
+_PAUSE: Final = 0.25
 
 
 class Acceptor:
     """Accept connections from listening sockets while there is room.
 
     If the process or the system is short of descriptors or memory, accepting fails: the
-    acceptor pauses, for longer each time, instead of spinning on sockets that stay readable. Until then
-    connections wait in the kernel's backlog. It begins with the first `notify`.
+    acceptor pauses instead of spinning on sockets that stay readable, and connections wait in the kernel's
+    backlog. It begins with the first `notify`.
 
     It accepts when the loop finds a socket readable, or, if a loop cannot watch sockets (Windows'
     Proactor), in a task for each socket.
@@ -280,62 +269,48 @@ class Acceptor:
         self._on_failure = on_failure
         self._room = room
         self._closed = False
-        self._pause = FIRST_PAUSE
-        self._retry: asyncio.TimerHandle | None = None
-        self._watches: list[Callable[[], object]] = []  # functions that end the accepting, while it runs
-        self._in_tasks = False
+        self._stops: list[Callable[[], object]] = []  # while it accepts: a function for each socket that ends it
 
     def notify(self) -> None:
         """Accept from now on, if there is room; call it again after a connection has ended."""
-        if not self._closed and not self._watches and self._room() > 0:
-            self._stop_retry()
-            self._watches = [self._watch(sock) for sock in self._sockets]
+        if not self._closed and not self._stops and self._room() > 0:
+            self._stops = [self._watch(sock) for sock in self._sockets]
 
     def _watch(self, sock: socket.socket) -> Callable[[], object]:
-        try:
-            self._loop.add_reader(sock, self._accept, sock)
-        except NotImplementedError:
-            self._in_tasks = True
+        if not can_watch_descriptors(self._loop):
             return self._loop.create_task(self._keep_accepting(sock)).cancel
+        self._loop.add_reader(sock, self._accept, sock)
         return partial(self._loop.remove_reader, sock)
 
     async def _keep_accepting(self, sock: socket.socket) -> None:
-        while self._watches:
+        while self._stops:
             with suppress(OSError):  # `_accept` meets the error as well
                 self._on_connection(*await self._loop.sock_accept(sock))
             self._accept(sock)
 
     def close(self, *, take_backlog: bool = True) -> None:
-        """Close the listening sockets. Called once.
+        """Stop accepting, and close the listening sockets in the next pass of the loop. Called once.
 
         Established connections in the backlog are accepted first, as far as there is room, since the kernel
         would reset them, unless another process listens on the same sockets.
         """
-        if self._watches and take_backlog:
+        if self._stops and take_backlog:
             for sock in self._sockets:
                 self._accept(sock, _LONGEST_BACKLOG)
         self._closed = True
-        self._unwatch()
-        self._stop_retry()
-        if self._in_tasks:
-            # After the tasks have let go: the loop would take a new socket of this number for the old one.
-            self._loop.call_soon(close_all, self._sockets)
-        else:
-            close_all(self._sockets)
+        self._stop()
+        # After tasks have let go: the loop would take a new socket of this number for the old one.
+        self._loop.call_soon(close_all, self._sockets)
 
-    def _stop_retry(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-
-    def _unwatch(self) -> None:
-        watches, self._watches = self._watches, []
-        for end in watches:
-            end()
+    def _stop(self) -> None:
+        stops, self._stops = self._stops, []
+        for stop in stops:
+            stop()
 
     def _accept(self, sock: socket.socket, most: int = _ACCEPTS_IN_A_ROW) -> None:
         for _ in range(most):
             if self._room() <= 0:
-                self._unwatch()
+                self._stop()
                 return
             try:
                 accepted = sock.accept()
@@ -344,10 +319,8 @@ class Acceptor:
             except OSError as error:
                 if error.errno in _GONE:
                     continue
-                self._unwatch()
-                self._retry = self._loop.call_later(self._pause, self.notify)
-                self._pause = min(2 * self._pause, LONGEST_PAUSE)
+                self._stop()
+                self._loop.call_later(_PAUSE, self.notify)
                 self._on_failure(error)
                 return
-            self._pause = FIRST_PAUSE
             self._on_connection(*accepted)

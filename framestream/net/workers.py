@@ -2,7 +2,7 @@
 
 All workers accept from the same sockets: an idle one takes the next connection, and no connection waits for
 a worker that is dead, busy or draining. The parent keeps the sockets open without accepting, so that the
-backlog outlives the workers. Parent and worker exchange JSON frames over a control stream. Up go `ServerStats`,
+backlog outlives the workers. Parent and worker exchange pickled objects over a control stream. Up go `ServerStats`,
 and None when the worker got SIGTERM; down come None when the whole service leaves, and finally a
 `ShutdownRequest`, after SIGTERM when there is a successor. If either side ends, the other sees the end of the
 stream.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import multiprocessing
 import pickle
@@ -21,15 +20,15 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from multiprocessing import resource_tracker
 from types import MappingProxyType
 from typing import Any
 
 from framestream.errors import FramestreamError, WorkerError, describe_os_error
 from framestream.framers.combined import Mapped
-from framestream.framers.delimiter import Line
-from framestream.net.connections import ServerStats, Service, log_line
+from framestream.framers.length_prefix import LengthPrefix
+from framestream.net.connections import ServerStats, Service
 from framestream.net.serve import Server
 from framestream.net.sockets import close_all, open_stream
 from framestream.net.urls import Endpoint
@@ -46,16 +45,13 @@ FIRST_RESTART_DELAY = 0.1
 
 LONGEST_RESTART_DELAY = 10.0
 
-START_TIMEOUT = 60.0
-"""Seconds a worker has from its start until it accepts; a slower one is killed."""
-
 EARLY_DEATH = 5.0
 """Seconds: a worker that dies sooner after its start counts as unable to run."""
 
 KILL_DELAY = 10.0
 """Seconds beyond the drain timeout until a worker that does not end is killed."""
 
-_JSON = Mapped[Any](Line(), json.loads, json.dumps)
+_CONTROL = Mapped[Any](LengthPrefix(4), pickle.loads, pickle.dumps)
 
 ShutdownRequest = tuple[float, bool]
 """Seconds for connections to finish, and whether to serve the backlog, too; otherwise a successor does."""
@@ -88,7 +84,7 @@ def run(
 async def _serve(
     endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], socket_to_parent: socket.socket
 ) -> None:
-    control = open_stream(socket_to_parent, framer=_JSON)
+    control = open_stream(socket_to_parent, framer=_CONTROL)
     server = Server(endpoint, replace(service, workers=0), sockets)
     await server.start()
     reports = asyncio.ensure_future(_report(control, server))
@@ -104,7 +100,7 @@ async def _serve(
     signal.setitimer(signal.ITIMER_REAL, drain_timeout + KILL_DELAY)
     await server.aclose(drain_timeout=drain_timeout)
     reports.cancel()
-    _tell(control, asdict(server.stats))
+    _tell(control, server.stats)
     await control.aclose()
 
 
@@ -117,11 +113,11 @@ async def _report(control: IOStream, server: Server) -> None:
         if told != stats:
             told = stats
             with contextlib.suppress(FramestreamError):
-                await control.send(asdict(told))
+                await control.send(told)
         await asyncio.sleep(max(REPORT_INTERVAL, took / REPORT_SHARE))
 
 
-def _tell(control: IOStream, message: dict[str, Any] | ShutdownRequest | None) -> None:
+def _tell(control: IOStream, message: ServerStats | ShutdownRequest | None) -> None:
     with contextlib.suppress(FramestreamError):  # the other side is gone
         control.send(message)
 
@@ -134,25 +130,21 @@ class Worker:
 
     Args:
         endpoint, service, sockets: as for a `Server`.
-        on_report: called after each report.
 
     Attributes:
         stats: the counters of its last report.
         ready: done when it accepts connections; False if it ended before.
         leaving: set when it needs a successor: it got SIGTERM, or has ended.
-        ended: set when the process has ended.
+        ended: done when the process has ended and all that it reported is known.
         started_at: when it was started, in seconds of the loop's clock.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket], on_report: Callable[[], object]
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, service: Service, sockets: Sequence[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
         pickled = pickle.dumps((endpoint, service))
         self.stats = ServerStats()
         self.ready: asyncio.Future[bool] = loop.create_future()
         self.leaving = asyncio.Event()
-        self.ended = asyncio.Event()
         self.started_at = loop.time()
         resource_tracker.ensure_running()  # or `start` does, and unblocks the signal blocked below
         ours, theirs = socket.socketpair()
@@ -161,7 +153,7 @@ class Worker:
         self.process = spawn.Process(
             target=run, args=(pickled, sockets, theirs, type(loop), plugins_in_use()), name=f"worker of {endpoint}"
         )
-        self._control = open_stream(ours, framer=_JSON)
+        self._control = open_stream(ours, framer=_CONTROL)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until `run` ignores it
         try:
             self.process.start()
@@ -171,38 +163,28 @@ class Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
-        loop.add_reader(self.process.sentinel, self._has_ended)
-        self._too_slow = loop.call_later(START_TIMEOUT, self._give_up)
-        self._why = ""
-        self._reports = loop.create_task(self._receive_reports(on_report))
+        exited = asyncio.Event()
+        loop.add_reader(self.process.sentinel, exited.set)
+        self.ended = loop.create_task(self._watch(exited))
 
-    async def _receive_reports(self, on_report: Callable[[], object]) -> None:
-        with contextlib.suppress(FramestreamError):
-            async for counters in self._control:
-                if counters is None:
+    async def _watch(self, exited: asyncio.Event) -> None:
+        with contextlib.closing(self._control), contextlib.suppress(FramestreamError):
+            async for report in self._control:
+                if report is None:
                     self.leaving.set()
                 else:
-                    self.stats = ServerStats.from_dict(counters)
+                    self.stats = report
                     self._is_ready(True)
-                    on_report()
-        # It has ended, and nothing is open in it any more.
-        self.stats = replace(self.stats, open=0, bytes_unread=0, bytes_unsent=0)
-
-    def _give_up(self) -> None:
-        self._why = f" (killed: it did not accept within {START_TIMEOUT} s)"
-        self.process.kill()
-
-    def _is_ready(self, ready: bool) -> None:
-        self._too_slow.cancel()
-        if not self.ready.done():
-            self.ready.set_result(ready)
-
-    def _has_ended(self) -> None:
+        await exited.wait()
         asyncio.get_running_loop().remove_reader(self.process.sentinel)
         self.process.join()
+        self.stats = replace(self.stats, open=0, bytes_unread=0, bytes_unsent=0)  # nothing is open in it any more
         self.leaving.set()
-        self.ended.set()
         self._is_ready(False)
+
+    def _is_ready(self, ready: bool) -> None:
+        if not self.ready.done():
+            self.ready.set_result(ready)
 
     @property
     def accepts(self) -> bool:
@@ -212,9 +194,9 @@ class Worker:
     @property
     def fate(self) -> str:
         """Why it needs a successor, or did not become one, in a few words."""
-        if not self.ended.is_set():
+        if not self.ended.done():
             return "was told to terminate"
-        return f"ended with exit code {self.process.exitcode}{self._why}"
+        return f"ended with exit code {self.process.exitcode}"
 
     def leave(self) -> None:
         """Have its server leave: its handlers see that it is not ready any more."""
@@ -223,14 +205,10 @@ class Worker:
     async def shut_down(self, drain_timeout: float, *, take_backlog: bool = True) -> None:
         """Ask it to shut down, wait until it has, and kill the process if it does not."""
         _tell(self._control, (drain_timeout, take_backlog))
-        try:
-            async with asyncio.timeout(drain_timeout + KILL_DELAY):
-                await self.ended.wait()
-        except TimeoutError:
+        await asyncio.wait([self.ended], timeout=drain_timeout + KILL_DELAY)
+        if not self.ended.done():
             self.process.kill()
-            await self.ended.wait()
-        await self._reports
-        self._control.close()
+            await asyncio.wait([self.ended])
 
 
 class Workers:
@@ -253,10 +231,10 @@ class Workers:
         self._service = service
         self._sockets = sockets
         self._stats = ServerStats()  # of ended workers
-        self._workers: list[Worker] = []
+        self._running: set[Worker] = set()  # accepting, starting or draining
+        self._workers: list[Worker] = []  # one for each place
         self._monitors: list[asyncio.Task[None]] = []  # one for each place: replaces the worker there
-        self._starting: set[Worker] = set()  # for a reload
-        self._retiring: dict[Worker, asyncio.Task[None]] = {}  # replaced workers
+        self._retiring: set[asyncio.Task[None]] = set()  # each waits for a replaced worker
 
     @property
     def pids(self) -> list[int]:
@@ -272,17 +250,13 @@ class Workers:
     def stats(self) -> ServerStats:
         """The sum of their last reports."""
         total = self._stats.with_streams(())
-        for worker in (*self._workers, *self._retiring):
+        for worker in self._running:
             total.add(worker.stats)
         return total
 
-    def _note_open(self) -> None:
-        are_open = sum(worker.stats.open for worker in (*self._workers, *self._retiring))
-        self._stats.most_open = max(self._stats.most_open, are_open)
-
     def leave(self) -> None:
         """Have the server of each worker leave."""
-        for worker in (*self._workers, *self._starting, *self._retiring):
+        for worker in self._running:
             worker.leave()
 
     async def start(self) -> None:
@@ -309,8 +283,8 @@ class Workers:
             worker = self._workers[place]
             await worker.leaving.wait()
             if worker is self._workers[place]:
-                level = logging.ERROR if worker.ended.is_set() else logging.INFO
-                self._log(level, f"worker {worker.process.pid} {worker.fate}")
+                level = logging.ERROR if worker.ended.done() else logging.INFO
+                self._server.log(level, f"worker {worker.process.pid} {worker.fate}")
             if loop.time() - worker.started_at > EARLY_DEATH:
                 delay = FIRST_RESTART_DELAY
             while worker is self._workers[place]:  # until there is another, from here or from `reload`
@@ -321,16 +295,22 @@ class Workers:
                         self._put(place, self._start_worker())
                         self._stats.worker_restarts += 1
                     except WorkerError as error:  # for a while, maybe
-                        self._log(logging.ERROR, str(error))
+                        self._server.log(logging.ERROR, str(error))
 
     def _start_worker(self) -> Worker:
         try:
-            worker = Worker(self._endpoint, self._service, self._sockets, self._note_open)
+            worker = Worker(self._endpoint, self._service, self._sockets)
         except Exception as error:  # no descriptors, memory or processes; or it cannot be sent after all
             raise WorkerError(f"cannot start a worker: {describe_os_error(error)}") from error
+        self._running.add(worker)
+        worker.ended.add_done_callback(lambda _: self._has_ended(worker))
         if self._server.state == "leaving":
             worker.leave()
         return worker
+
+    def _has_ended(self, worker: Worker) -> None:
+        self._running.discard(worker)
+        self._stats.add(worker.stats)
 
     def _put(self, place: int, fresh: Worker) -> asyncio.Task[None]:
         """Put a worker in a place; return a task that waits until the previous one has drained."""
@@ -339,12 +319,9 @@ class Workers:
 
     def _retire(self, worker: Worker) -> asyncio.Task[None]:
         # A task of its own: cancelling a reload does not interrupt it.
-        async def retire() -> None:
-            await worker.shut_down(self._service.drain_timeout, take_backlog=False)
-            self._stats.add(worker.stats)
-            del self._retiring[worker]
-
-        task = self._retiring[worker] = asyncio.ensure_future(retire())
+        task = asyncio.ensure_future(worker.shut_down(self._service.drain_timeout, take_backlog=False))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
         return task
 
     async def replace_all(self) -> None:
@@ -357,18 +334,14 @@ class Workers:
             if self._server.closed:
                 return
             fresh = self._start_worker()
-            self._starting.add(fresh)
             try:
                 ready = await fresh.ready
             except asyncio.CancelledError:
-                self._starting.discard(fresh)
                 self._retire(fresh)
                 raise
             if self._server.closed:
                 return  # it shuts down with the others
-            self._starting.discard(fresh)
             if not ready:
-                self._retire(fresh)
                 raise WorkerError(f"the new worker {fresh.fate}; the old ones stay")
             await asyncio.shield(self._put(place, fresh))
 
@@ -380,11 +353,7 @@ class Workers:
 
     async def drain(self, timeout: float) -> None:
         """Have every worker drain and end, and wait until all have."""
-        workers = {*self._workers, *self._starting, *self._retiring}
-        await asyncio.gather(*(worker.shut_down(timeout) for worker in workers), *self._retiring.values())
-
-    def _log(self, level: int, message: str) -> None:
-        log_line(self._server.url, level, message)
+        await asyncio.gather(*(worker.shut_down(timeout) for worker in self._running), *self._retiring)
 
 
 def plugins_in_use() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ If a hook raises, its plugin has failed and is no longer used; the caller contin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -24,20 +24,12 @@ hookspec = pluggy.HookspecMarker("framestream")
 hookimpl = pluggy.HookimplMarker("framestream")
 
 
-class Register(Protocol):
-    """The function passed to `framestream_register_framers`."""
-
-    def __call__(self, name: str, factory: Factory | str) -> None:
-        """Register a framer under the name its users type.
-
-        `factory` is the framer's class, a function that makes one, or, so that nothing is imported
-        before the name is asked for, ``"module:attribute"``.
-        """
-
-
 @hookspec
-def framestream_register_framers(register: Register) -> None:
-    """Register framers by calling ``register(name, factory)`` once for each."""
+def framestream_register_framers(register: Callable[[str, Factory], None]) -> None:
+    """Register framers by calling ``register(name, factory)`` once for each entry point.
+
+    The name is what users type, and the factory is the framer's class, or a function that makes one.
+    """
 
 
 @hookspec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from framestream.registry.names import (
     FIRST_PARTY,
     NamedFramer,
     did_you_mean,
-    is_name,
     named_framer,
     nearest,
     normalised,
@@ -46,16 +45,15 @@ class PluginManager:
 
     def __init__(self) -> None:
         self.generation = 0
-        self._installed: list[Plugin] | None = None
-        self._registered: list[Plugin] = []
+        self._plugins: list[Plugin] | None = None
         self._owners: tuple[int, dict[str, list[Plugin]]] = (-1, {})
         self._notices: list[str] = []
         self._named: dict[str, NamedFramer] = {}
 
     def __iter__(self) -> Iterator[Plugin]:
-        if self._installed is None:
+        if self._plugins is None:
             self.rescan()
-        return iter([*self._registered, *(self._installed or ())])
+        return iter(list(self._plugins or ()))
 
     # For applications
 
@@ -97,15 +95,13 @@ class PluginManager:
         # A built-in name needs no plugin: it costs neither pluggy nor the reading of metadata.
         from framestream.registry.plugin import Plugin  # noqa: PLC0415
 
-        known = name or type(plugin).__name__
-        with suppress(Exception):  # its attributes may be anything, and raise
-            known = name or str(getattr(plugin, "name", "") or getattr(plugin, "__name__", known))
+        known = name or getattr(plugin, "name", "") or getattr(plugin, "__name__", type(plugin).__name__)
         added = Plugin("registered", "", known, {known: lambda: plugin}, own=True)
         added.load(float("inf"))
         if added.state == "failed":
             raise PluginError(f"{known} {added.reason}", plugin=known) from added.error
         added.names = tuple(added.framers) or added.names
-        self._registered.append(added)
+        self._plugins = [added, *self]
         self._changed()
         return added
 
@@ -116,8 +112,9 @@ class PluginManager:
         """
         from framestream.registry.plugin import installed_plugins  # noqa: PLC0415  # as above
 
-        self._installed = sorted(installed_plugins(path), key=lambda plugin: normalised(plugin.distribution))
-        self._notices = _select(self._installed)
+        own = [plugin for plugin in self._plugins or () if plugin.own]
+        installed = sorted(installed_plugins(path), key=lambda plugin: normalised(plugin.distribution))
+        self._plugins, self._notices = own + installed, _select(installed)
         self._changed()
 
     def require(self, *requirements: str) -> None:
@@ -159,15 +156,15 @@ class PluginManager:
 
         Named framers and the environment's settings are ignored as well.
         """
-        kept = self._installed, self._registered, self._notices, self._named
-        self._installed, self._registered, self._notices, self._named = [], [], [], {}
+        kept = self._plugins, self._notices, self._named
+        self._plugins, self._notices, self._named = [], [], {}
         try:
             self._changed()
             for plugin in plugins:
                 self.register(plugin)
             yield self
         finally:
-            self._installed, self._registered, self._notices, self._named = kept
+            self._plugins, self._notices, self._named = kept
             self._changed()
 
     # Look-ups
@@ -208,14 +205,12 @@ class PluginManager:
         """Return every name that can be asked for, as far as is known without importing anything."""
         found = {*BUILT_IN, *self._named}
         for plugin in self:
-            if plugin.state == "loaded":
-                found.update(plugin.framers)
-            elif plugin.state in ("installed", "loading"):
-                found.update(filter(is_name, plugin.names))
+            if plugin.state not in ("disabled", "failed"):
+                found.update(plugin.framers if plugin.state == "loaded" else plugin.names)
         return tuple(sorted(found))
 
     def problems(self, plugin: Plugin) -> list[str]:
-        """Return the problems of a plugin's names: claimed twice, built in, or not to be written."""
+        """Return the problems of a plugin's names: claimed twice, or built in."""
         problems = []
         for name in plugin.names:
             others = [other for other in self._providers(name) if other is not plugin]
@@ -223,13 +218,11 @@ class PluginManager:
                 problems.append(f"{name!r} is built in; write {plugin.distribution}/{name} for this one")
             elif others:
                 problems.append(_claimed(name, [plugin, *others]))
-            elif not is_name(name):
-                problems.append(f"'{name}' is not a name that a spec string can hold: letters and digits of ASCII")
         return problems
 
     def notices(self) -> list[str]:
         """Return the problems of the selection: names in the environment that no plugin has."""
-        self.names()
+        list(self)  # which looks for plugins, unless that was done
         return list(self._notices)
 
     # Inside
@@ -248,7 +241,7 @@ class PluginManager:
             self._owners = self.generation, owners
         found = self._owners[1].get(name, [])
         enabled = [plugin for plugin in found if plugin.state != "disabled"]
-        own = [plugin for plugin in enabled if plugin in self._registered]
+        own = [plugin for plugin in enabled if plugin.own]
         return own or enabled or found[:1]
 
     def _ready(self, plugin: Plugin, prefix: str = "") -> None:
@@ -269,10 +262,9 @@ class PluginManager:
         its slot is empty, and streams do not even build the arguments.
         """
         self.generation += 1
-        known = [*self._registered, *(self._installed or ())]
         for event in EVENTS:
             hook = f"framestream_{event}"
-            hearers = [plugin for plugin in known if plugin.state == "loaded" and hook in plugin.hooks]
+            hearers = [it for it in self._plugins or () if it.state == "loaded" and hook in it.hooks]
             setattr(events, event, self._listener(hook, hearers) if hearers else None)
 
     def _listener(self, hook: str, hearers: Sequence[Plugin]) -> Listener:
@@ -295,9 +287,9 @@ def _claimed(name: str, plugins: Sequence[Plugin]) -> str:
 
 
 def _load_limit() -> float:
-    value = os.environ.get("FRAMESTREAM_LOAD_LIMIT")
+    value = os.environ.get("FRAMESTREAM_LOAD_LIMIT", LOAD_LIMIT)
     try:
-        return LOAD_LIMIT if value is None else float(value)
+        return float(value)
     except ValueError:
         raise PluginError(f"FRAMESTREAM_LOAD_LIMIT is {value!r}; it must be a number of seconds") from None
 

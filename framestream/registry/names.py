@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from framestream.errors import SpecError
@@ -20,40 +21,25 @@ if TYPE_CHECKING:
 
 # Patterns are compiled on first use, and what few programs need is imported where it is used: every program
 # that asks for a framer by name imports this module.
-_NAME: Final = r"(?a)[A-Za-z][\w.-]*(?:/[A-Za-z][\w.-]*)?"
-_OURS: Final = r"(?m)^\s*\[tool\.framestream\b"
 
-FIRST_PARTY: Final = {
-    framer: f"framestream-{plugin}"
-    for plugin, framers in {
-        "cobs": "cobs cobs-r",
-        "erlang": "ber erlang-packet fastcgi giop record-marking tpkt",
-        "fstrm": "fstrm",
-        "http": "http-chunk http-chunked http-request http-response",
-        "json": "json-array json-concat json-lines json-seq",
-        "lsp": "lsp",
-        "marked": "fix nmea ubx",
-        "mqtt": "mqtt",
-        "netstring": "netstring",
-        "protobuf": "protobuf",
-        "proxy": "proxy",
-        "records": "journal-export pcapng tfrecord warc",
-        "resp": "resp",
-        "slip": "slip",
-        "syslog": "syslog",
-        "websocket": "websocket",
-    }.items()
-    for framer in framers.split()
+_SEVERAL: Final = {
+    "cobs": "cobs cobs-r",
+    "erlang": "ber erlang-packet fastcgi giop record-marking tpkt",
+    "http": "http-chunk http-chunked http-request http-response",
+    "json": "json-array json-concat json-lines json-seq",
+    "marked": "fix nmea ubx",
+    "records": "journal-export pcapng tfrecord warc",
+}
+_ONE: Final = "fstrm lsp mqtt netstring protobuf proxy resp slip syslog websocket"
+FIRST_PARTY: Final = {framer: f"framestream-{framer}" for framer in _ONE.split()} | {
+    framer: f"framestream-{plugin}" for plugin, framers in _SEVERAL.items() for framer in framers.split()
 }
 """The distributions of this project that bring framers, by framer: what to install if one is missing."""
 
 
 def is_name(text: str) -> bool:
-    """Tell whether a text is a framer's name, or one qualified by its distribution (``acme-netstring/netstring``).
-
-    ASCII only: letters of other alphabets can imitate a trusted name.
-    """
-    return re.fullmatch(_NAME, text) is not None
+    """Tell whether a text can be a framer's name. ASCII only: letters of other alphabets can imitate a trusted name."""
+    return re.fullmatch(r"(?a)[A-Za-z][\w.-]*", text) is not None
 
 
 def normalised(distribution: str) -> str:
@@ -93,7 +79,7 @@ def named_framer(name: str, text: Any, source: str) -> NamedFramer:
     """Return a named framer; raise `SpecError` if the name or the string is malformed."""
     from framestream.registry.specs import parse_spec  # noqa: PLC0415
 
-    if "/" in name or not is_name(name):
+    if not is_name(name):
         raise SpecError(f"{source}: {name!r} is not a name for a framer")
     if name in BUILT_IN:
         raise SpecError(f"{source}: {name!r} is the name of a built-in framer")
@@ -135,9 +121,7 @@ def find_config(start: Path) -> Path | None:
     """Return the nearest pyproject.toml with named framers: in this directory or above it."""
     for directory in (start, *start.parents):
         path = directory / "pyproject.toml"
-        try:
-            if re.search(_OURS, path.read_text("utf-8")):
+        with suppress(OSError, UnicodeError):
+            if re.search(r"(?m)^\s*\[tool\.framestream\b", path.read_text("utf-8")):
                 return path
-        except (OSError, UnicodeError):
-            continue
     return None

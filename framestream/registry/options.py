@@ -80,11 +80,11 @@ class Takes:
         several: True if a tuple of any length will do.
     """
 
-    def __init__(self, hint: Any) -> None:
+    def __init__(self, hint: Any, *, several: bool = False) -> None:
         self.types: dict[Any, None] = {}
         self.choices: dict[str, Any] = {}
         self.one = self.several = False
-        self._add(hint, several=False)
+        self._add(hint, several=several)
 
     def _add(self, hint: Any, *, several: bool) -> None:
         origin, arguments = get_origin(hint), get_args(hint)
@@ -171,24 +171,9 @@ class Option(NamedTuple):
         return self.default is Parameter.empty
 
     @property
-    def repeats(self) -> bool:
-        """True if it takes any number of values."""
-        return self.takes.several or self.kind is Parameter.VAR_POSITIONAL
-
-    @property
     def holds_framers(self) -> bool:
         """True if its values are conditions, which stand in parentheses after the name."""
         return ReadCondition in self.takes.types
-
-    @property
-    def is_flag(self) -> bool:
-        """True if its key alone sets it: ``keep`` is ``keep=yes``."""
-        return bool in self.takes.types
-
-    def joined(self, values: list[Any]) -> Any:
-        """Return what Python passes if these values are given: one alone, or a tuple."""
-        is_alone = len(values) == 1 and self.takes.one and self.kind is not Parameter.VAR_POSITIONAL
-        return values[0] if is_alone else tuple(values)
 
     @property
     def default_text(self) -> str:
@@ -216,11 +201,12 @@ def options_of(factory: Any) -> tuple[Option, ...]:
         if parameter.kind is Parameter.VAR_KEYWORD or name.startswith("_"):
             continue
         key = "max" if name == "max_size" and "max" not in parameters else name.replace("_", "-")
-        default = () if parameter.kind is Parameter.VAR_POSITIONAL else parameter.default
+        is_rest = parameter.kind is Parameter.VAR_POSITIONAL
         hint = hints.get(name, Any)
         notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
         text = next((note for note in notes if isinstance(note, str)), "")
-        options.append(Option(key, name, Takes(hint), default, parameter.kind, text))
+        takes, default = Takes(hint, several=is_rest), () if is_rest else parameter.default
+        options.append(Option(key, name, takes, default, parameter.kind, text))
     return tuple(options)
 
 

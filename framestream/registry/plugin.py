@@ -6,8 +6,9 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata
-from threading import TIMEOUT_MAX, RLock, Thread
+from threading import TIMEOUT_MAX, RLock, Thread, current_thread, main_thread
 from time import perf_counter
 from traceback import format_exception
 from typing import Any, Literal, TypeAlias
@@ -34,6 +35,7 @@ _REGISTER = "framestream_register_framers"
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("framestream_"))
 
 
+@dataclass(eq=False, repr=False)
 class Plugin:
     """One plugin: a module of one distribution, with everything in it that entry points refer to.
 
@@ -41,10 +43,12 @@ class Plugin:
     loads or in one of its hooks takes it out of use, with the reason and the traceback.
 
     Attributes:
-        names: the entry-point names, which are the framer names it declares.
         distribution: the distribution it belongs to.
         version: that distribution's version.
         module: the module that its entry points refer to, such as ``acme_netstring``.
+        points: what its entry points refer to, by name, to be imported by a call.
+        own: True if the program registered it: then it declares no names.
+        names: the entry-point names, which are the framer names it declares.
         state: installed (not imported so far), loading, loaded, disabled or failed.
         reason: why it is disabled or has failed.
         error: the exception with which it failed, if there was one.
@@ -52,27 +56,25 @@ class Plugin:
         hooks: the hooks it implements.
     """
 
-    def __init__(
-        self,
-        distribution: str,
-        version: str,
-        module: str,
-        points: Mapping[str, Callable[[], Any]],
-        *,
-        own: bool = False,
-    ) -> None:
+    distribution: str
+    version: str
+    module: str
+    points: Mapping[str, Callable[[], Any]]
+    own: bool = False
+    names: tuple[str, ...] = ()
+    state: State = "installed"
+    reason: str = ""
+    error: BaseException | None = None
+    framers: dict[str, Factory] = field(default_factory=dict)
+    hooks: tuple[str, ...] = ()
+    _lock: RLock = field(default_factory=RLock)
+    _manager: pluggy.PluginManager = field(init=False)
+
+    def __post_init__(self) -> None:
         # Anything in the metadata must be printable, and letters that look alike must differ.
-        self.distribution, self.version, self.module, *names = map(_plain, (distribution, version, module, *points))
+        told = self.distribution, self.version, self.module, *self.points
+        self.distribution, self.version, self.module, *names = map(_plain, told)
         self.names = tuple(names)
-        self.state: State = "installed"
-        self.reason = ""
-        self.error: BaseException | None = None
-        self.framers: dict[str, Factory] = {}
-        self.hooks: tuple[str, ...] = ()
-        self._points = points
-        self._own = own  # registered by the program: its name is not a framer's
-        self._lock = RLock()
-        self._manager: pluggy.PluginManager
 
     def __repr__(self) -> str:
         return f"<Plugin {self.title} {self.state}>"
@@ -102,9 +104,11 @@ class Plugin:
                     self._load()
             except PluginError as error:
                 self.fail(str(error), error.__cause__ or error)
-            except BaseException:  # the user's, who may come back to it
-                self.state = "installed"
-                raise
+            except KeyboardInterrupt as error:
+                if current_thread() is main_thread():  # then it is the user's, who may come back to it
+                    self.state = "installed"
+                    raise
+                self.fail("raised KeyboardInterrupt while loading", error)
             if self.state == "loading":  # it may have failed meanwhile
                 self.state = "loaded"
                 if (taken := perf_counter() - started) > limit:
@@ -117,17 +121,11 @@ class Plugin:
         """
         if self.state != "installed":
             return
-        thread = Thread(target=self._load_aside, args=(limit,), name=f"load {self.title}", daemon=True)
+        thread = Thread(target=self.load, args=(limit,), name=f"load {self.title}", daemon=True)
         thread.start()
         thread.join(min(limit, TIMEOUT_MAX))
         if thread.is_alive():
             self.fail(f"does not finish loading, limit {limit:g} s")
-
-    def _load_aside(self, limit: float) -> None:
-        try:
-            self.load(limit)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the plugin raised it: this thread is its own
-            self.fail(f"raised {type(error).__name__} while loading", error)
 
     def fail(self, reason: str, error: BaseException | None = None) -> None:
         """Take it out of use, store the reason, and log it once."""
@@ -151,37 +149,33 @@ class Plugin:
     def _load(self) -> None:
         # Before its manager, which costs much more than an import that fails.
         with blame("cannot be imported"):
-            points = [(name, find()) for name, find in zip(self.names, self._points.values(), strict=True)]
+            points = [(name, find()) for name, find in zip(self.names, self.points.values(), strict=True)]
         self._manager = pluggy.PluginManager("framestream")
         self._manager.add_hookspecs(hookspecs)
-        known: list[object] = []
         for name, found in points:
             _check_contract(found)
             if _is_framer_class(found):
                 self._register(name, found)
-            elif not any(found is one for one in known):  # they may not be comparable
-                known.append(found)
-                with blame("has hooks that do not fit"):
+                continue
+            with blame("has hooks that do not fit"):
+                if not self._manager.is_registered(found):
                     _check_hooks(found)
                     self._manager.register(found)
         self.hooks = tuple(hook for hook in HOOKS if getattr(self._manager.hook, hook).get_hookimpls())
         if not self.hooks and not self.framers:
             raise PluginError("implements no hook and is not a framer class")
         with blame(f"raised in {_REGISTER}"):
-            returned = self._manager.hook.framestream_register_framers(register=self._register)
-        how = "it must call register(name, factory) for each framer"
-        if returned:
-            raise PluginError(f"{_REGISTER} returns a {type(returned[0]).__name__}: {how}")
-        missing = [name for name in self.names if name not in self.framers]
-        if missing and _REGISTER in self.hooks and not self._own:
-            names = " and ".join(map(repr, missing))
-            raise PluginError(f"{_REGISTER} does not register {names}, an entry point of this plugin: {how}")
+            self._manager.hook.framestream_register_framers(register=self._register)
+        missing = [repr(name) for name in self.names if name not in self.framers and not self.own]
+        if _REGISTER in self.hooks and (missing or not self.framers):
+            how = "it must call register(name, factory) for each entry point"
+            raise PluginError(f"{_REGISTER} does not register {' and '.join(missing) or 'anything'}: {how}")
 
     def _register(self, name: Any, factory: Any) -> None:
-        if not isinstance(name, str) or "/" in name or not is_name(name):
+        if not isinstance(name, str) or not is_name(name):
             raise PluginError(f"registers {name!a}, which is not a name for a framer")
         name = str.__str__(name)  # a subclass may compare and hash in its own way
-        if name not in self.names and not self._own:
+        if name not in self.names and not self.own:
             raise PluginError(f"registers {name!r}, which is not an entry point of this plugin")
         if name in self.framers:
             raise PluginError(f"registers {name!r} twice")
@@ -233,8 +227,6 @@ def installed_plugins(path: Sequence[str] | None = None) -> Iterator[Plugin]:
             # Broken metadata of any kind belongs to one distribution.
             with blame("its metadata cannot be read"):
                 name = distribution.metadata["Name"]
-                if not name:
-                    raise ValueError("it has no name")
                 # Only the copy that comes first on the path can be imported; another may be there because the
                 # directory is on the path twice, or because the project was renamed.
                 if normalised(name) not in seen:
@@ -264,7 +256,11 @@ def _plugins_of(name: str, distribution: metadata.Distribution) -> list[Plugin]:
         if point.group == GROUP:
             by_module.setdefault(point.value.partition(":")[0].strip(), {})[point.name] = point.load
     version = distribution.version  # each look at it parses the metadata
-    return [Plugin(name, version, module, points) for module, points in by_module.items()]
+    plugins = [Plugin(name, version, module, points) for module, points in by_module.items()]
+    for plugin in plugins:
+        if wrong := [name for name in plugin.names if not is_name(name)]:
+            plugin.fail(f"its entry point '{wrong[0]}' is not a name for a framer: letters and digits of ASCII")
+    return plugins
 
 
 def _plain(text: str) -> str:

@@ -46,14 +46,10 @@ _TOKEN = re.compile(
 
 def parse_spec(text: str) -> Spec:
     """Return the tree of a spec string. Raise `SpecError` with the place where it goes wrong."""
-    try:
-        tokens = _Tokens(text)
-        spec = _spec(tokens, nested=False)
-        if tokens.sign():
-            tokens.fail(f"unexpected {text[tokens.position]!r} (a value with punctuation or spaces is quoted)")
-    except SpecError as error:
-        error.spec = text
-        raise
+    tokens = _Tokens(text)
+    spec = _spec(tokens, nested=False)
+    if tokens.sign():
+        tokens.fail(f"unexpected {text[tokens.position]!r} (a value with punctuation or spaces is quoted)")
     return spec
 
 
@@ -62,7 +58,9 @@ def _spec(tokens: _Tokens, *, nested: bool) -> Spec:
         spec = _spec(tokens, nested=False)
         tokens.expect(")", "')'")
         return spec
-    name = tokens.name()
+    if not tokens.is_name():
+        tokens.fail("expected the name of a framer (ASCII)")
+    name = tokens.word("a name")
     framers = []
     if tokens.take("(") and not tokens.take(")"):
         framers.append(_spec(tokens, nested=True))
@@ -98,7 +96,8 @@ class _Tokens:
         return match["sign"] or ("word" if match["all"] else "")
 
     def is_name(self, ahead: int = 0) -> bool:
-        return is_name(self.found[self.index + ahead]["word"] or "")
+        word = self.found[self.index + ahead]["word"] or ""
+        return all(map(is_name, word.split("/")))  # perhaps after that of its distribution
 
     def framer_follows(self) -> bool:
         """Tell whether this comma is followed by the next framer rather than the next option."""
@@ -117,13 +116,6 @@ class _Tokens:
         if not self.take(sign):
             self.fail("this string is not closed" if self.sign() in ('"', "'") else f"expected {what}")
 
-    def name(self) -> Word:
-        if not self.is_name():
-            word = self.found[self.index]["word"] or ""
-            odd = "" if word.isascii() else f", which {word!a} is not: it is written in ASCII,"
-            self.fail(f"expected the name of a framer{odd}")
-        return self.word("a name")
-
     def word(self, what: str) -> Word:
         match, position = self.found[self.index], self.position
         self.expect("word", what)
@@ -133,7 +125,7 @@ class _Tokens:
 
     def fail(self, reason: str) -> NoReturn:
         place = f"at character {self.position + 1}" if self.sign() else "at the end"
-        raise SpecError(f"{reason} {place} of {self.text!r}", position=self.position)
+        raise SpecError(f"{reason} {place} of {self.text!r}", spec=self.text, position=self.position)
 
 
 # From a tree to a framer -----------------------------------------------------------------------
@@ -196,8 +188,8 @@ def build_framer(factory: Callable[..., Any], spec: Spec, build: Callable[[Spec]
 def _values_of(options: Iterable[Option], spec: Spec, build: Callable[[Spec], Any]) -> dict[str, Any]:
     """Return the values of the options that a spec gives, by parameter."""
     holders = [option for option in options if option.holds_framers]
-    in_place = [option for option in options if option.kind is not Parameter.KEYWORD_ONLY and option not in holders]
-    flags = {option.key for option in options if option.is_flag}
+    in_place = [option for option in options if option.kind is not Parameter.KEYWORD_ONLY and not option.holds_framers]
+    flags = {option.key for option in options if bool in option.takes.types}
     given: dict[str, list[Any]] = {}
     for framer in spec.framers:
         option = _next_open(holders, given, spec, framer)
@@ -208,21 +200,23 @@ def _values_of(options: Iterable[Option], spec: Spec, build: Callable[[Spec], An
         if key is None and not value.is_quoted and value.text in flags:
             key, value = value, Word("yes", value.position)  # "keep" alone is "keep=yes"
         option = _by_key(options, spec, key) if key else _next_open(in_place, given, spec, value)
-        if option.key in given and not option.repeats:
+        if option.key in given and not option.takes.several:
             raise SpecError(f"{option.key} is given twice", position=(key or value).position)
         try:
             given.setdefault(option.key, []).append(option.takes.convert(value))
         except SpecError as error:
             raise SpecError(f"{option.key}: {error}", position=error.position) from None
-    return {option.parameter: option.joined(given[option.key]) for option in options if option.key in given}
+    values = {}
+    for option in options:
+        if found := given.get(option.key):
+            values[option.parameter] = found[0] if len(found) == 1 and option.takes.one else tuple(found)
+    return values
 
 
 def _by_key(options: Iterable[Option], spec: Spec, key: Word) -> Option:
-    wanted = key.text.replace("_", "-")
-    for option in options:
-        if option.key == wanted:
-            return option
-    keys = [option.key for option in options]
+    wanted, keys = key.text.replace("_", "-"), {option.key: option for option in options}
+    if wanted in keys:
+        return keys[wanted]
     listing = f" (options: {', '.join(keys)})" if keys else ", it takes none"
     reason = f"{spec.name} has no option {key.text!r}{did_you_mean(wanted, keys)}{listing}"
     raise SpecError(reason, position=key.position)
@@ -231,7 +225,7 @@ def _by_key(options: Iterable[Option], spec: Spec, key: Word) -> Option:
 def _next_open(places: Iterable[Option], given: Mapping[str, Any], spec: Spec, value: Word | Spec) -> Option:
     """Return the first option in its place that is not given, or that takes any number of values."""
     for option in places:
-        if option.key not in given or option.repeats:
+        if option.key not in given or option.takes.several:
             return option
     shown, hint = (value.text, "") if isinstance(value, Word) else (value.name, f"; {NESTED_OPTIONS}")
     keys = ", ".join(option.key for option in places)
@@ -285,11 +279,13 @@ def spec_string(condition: ReadCondition[Any]) -> str:
     keys = [option.key for option, _, _ in values]
     framers: list[str] = []
     texts: list[str] = []
+    shown = 0  # framers: those after the last that is not the default are left out
     in_place = True
     for option, value, is_default in values:
         items = value if isinstance(value, tuple) else (value,)
         if option.holds_framers:
             framers += map(_nested, items)
+            shown = shown if is_default else len(framers)
             continue
         in_place = in_place and option.required and option.kind is not Parameter.KEYWORD_ONLY and value is not False
         if value is True and not is_default:
@@ -299,10 +295,8 @@ def spec_string(condition: ReadCondition[Any]) -> str:
             texts += [f'"{text}"' if text in keys else text for text in map(format_value, items)]
         elif not is_default:
             texts += [f"{option.key}={format_value(item)}" for item in items]
-        in_place = in_place and not option.repeats
-    while framers and framers[-1] == "none":
-        framers.pop()
-    inside = f"({', '.join(framers)})" if framers else ""
+        in_place = in_place and not option.takes.several
+    inside = f"({', '.join(framers[:shown])})" if shown else ""
     return f"{condition.name}{inside}{':' if texts else ''}{','.join(texts)}"
 
 
@@ -313,4 +307,4 @@ def _nested(value: Any) -> str:
 
 
 # An option without "key=" after a comma. Between two framers there is a space after the comma.
-_LIKE_THE_NEXT_FRAMER: Final = r",(?=[A-Za-z(])(?![\w-]+=)"
+_LIKE_THE_NEXT_FRAMER: Final = r",(?=[A-Za-z])(?![\w-]+=)"

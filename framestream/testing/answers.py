@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from framestream.errors import FramingError, counted
-from framestream.framer import Framer, NeedMore, Window
+from framestream.framer import Framer, NeedMore, ReadCondition, Window
 from framestream.testing.contract import (
     Answer,
     ConformanceError,
@@ -20,12 +20,16 @@ from framestream.testing.contract import (
     hold_same,
     is_one_frame,
     is_padding,
+    is_same,
     window_after,
 )
-from framestream.testing.driver import Cut, read_whole, same_frames
+from framestream.testing.driver import read_whole, same_frames
 from framestream.testing.suite import FRAMES, Suite, prefix_lengths
 
 _BEFORE = b"\0\1"
+
+# What no framing carries, and a buffer whose `len` is not its number of bytes.
+_FOREIGN = (*FRAMES, (), (1,), ("a", "b", "c"), object(), [object()], {1: object()}, memoryview(b"12345678").cast("I"))
 
 
 def check_answers(suite: Suite) -> None:
@@ -44,38 +48,42 @@ def check_purity(suite: Suite) -> None:
     memo as immutable, and look at the window without touching it. The frame begins at window.start, and in another
     place at the next question: let a memo count from there.
     """
+    framer = suite.framer
     frames = [frame[:200] for frame in suite.situations()]
     for frame, other in zip(frames, [*frames[1:], *frames[:1]], strict=True):
-        ask(suite.framer, Window(frame))  # anything the framer prepares once is prepared now
-        before = _state(suite.framer)
-        for need, window, answer in drip(suite.framer, frame, _BEFORE, kind=bytearray):
-            part, after = bytes(window.data[window.start :]), _state(suite.framer)
+        ask(framer, Window(frame))  # anything the framer prepares once is prepared now
+        before = _state(framer)
+        for need, window, answer in drip(framer, frame, _BEFORE, kind=bytearray):
+            part, after = bytes(window.data[window.start :]), _state(framer)
             if before != after:
                 names = ", ".join(sorted({name for name, _ in before.items() ^ after.items()}))
                 defect = f"find keeps state in self: asking changes the attribute {names}"
                 raise ConformanceError(defect, data=part)
             shown = window_after(need, part, _BEFORE, kind=bytearray)
             if _look(window) != _look(shown) or window.memo is not shown.memo:
-                raise ConformanceError(
-                    "find changes the window it was given",
-                    data=part,
-                    expected=f"{_look(shown)}, as before the question",
-                    got=_look(window),
-                )
-            defect = "find answers differently when it is asked the same question again"
-            hold_same(answer, ask(suite.framer, window), defect, data=part, told="the first answer")
-            ask(suite.framer, Window(other))
-            defect = "two streams read in turns through one framer disturb each other"
-            told = f"as before a question about {other!r}"
-            hold_same(answer, ask(suite.framer, shown), defect, data=part, told=told)
+                defect = "find changes the window it was given"
+                raise ConformanceError(defect, data=part, expected=_look(shown), got=_look(window))
+            again = ask(framer, window)
+            hold_same(answer, again, "find answers differently when it is asked the same question again", part)
+            ask(framer, Window(other[: len(other) // 2]))
+            again = ask(framer, shown)
+            hold_same(answer, again, "two streams read in turns through one framer disturb each other", part)
             defect = "the answer depends on where in window.data the frame begins"
-            told = f"as with window.start = {len(_BEFORE)} instead of 0"
             try:
-                moved = ask(suite.framer, window_after(need, part))
+                moved = ask(framer, window_after(need, part))
             except ConformanceError as error:  # an index of the other window fits this one badly
                 error.defect, error.hint = defect, ""
                 raise
-            hold_same(answer, moved, defect, data=part, told=told)
+            hold_same(answer, moved, defect, part)
+
+
+def _look(window: Window) -> str:
+    shown = ", ".join(f"{name}={getattr(window, name)}" for name in ("start", "resume", "eof", "taken"))
+    return f"data={bytes(window.data)!r}, {shown}"
+
+
+def _state(framer: ReadCondition[Any]) -> dict[str, str]:
+    return {name: repr(value) for name, value in getattr(framer, "__dict__", {}).items()}
 
 
 def check_value(suite: Suite) -> None:
@@ -94,86 +102,57 @@ def check_value(suite: Suite) -> None:
 
 
 def check_final(suite: Suite) -> None:
-    """An answer is given only when no further byte can change it."""
+    """An answer is given only when no further byte can change it, and what `NeedMore` says of the frame is true."""
     for frame in (*suite.situations(), *_corrupted(suite)):
-        known: tuple[int, Answer] | None = None
-        for size in prefix_lengths(len(frame)):
-            answer = ask(suite.framer, Window(frame[:size]))
-            if is_padding(answer):
+        answers = {size: ask(suite.framer, Window(frame[:size])) for size in prefix_lengths(len(frame))}
+        last, at_end = answers[len(frame)], ask(suite.framer, Window(frame, eof=True))
+        for size, early in answers.items():
+            if is_padding(early):
                 break  # no frame begins here; how much padding is passed over at once is free
-            if known is None:
-                known = None if isinstance(answer, NeedMore) else (size, answer)
-                continue
-            first, early = known
-            defect, hint = _change(early, answer)
-            told = f"as from the first {first} byte{'s' * (first != 1)} of it"
-            hold_same(early, answer, defect, data=frame[:size], told=told, hint=hint)
-        if known is not None:
-            hold_same(
-                known[1],
-                ask(suite.framer, Window(frame, eof=True)),
-                "find takes an answer back when the stream has ended",
-                data=frame,
-                told="as without window.eof",
-                hint="let window.eof decide only about a frame that is not complete",
-            )
+            for later in (last, at_end):
+                wrong = _misled(suite.framer, frame, early, later) or _changed(early, later, later is at_end)
+                if wrong:
+                    told = f"{describe_answer(early)}, of its first {counted(size, 'byte')}"
+                    raise ConformanceError(
+                        wrong[0], data=frame, expected=describe_answer(later), got=told, hint=wrong[1]
+                    )
 
 
-def check_size(suite: Suite) -> None:
-    """`NeedMore.size` never asks for bytes after the frame: a reader would wait for them for ever.
-
-    Let size count from window.start; it is a lower bound of what the frame takes.
-    """
-    tried = False
-    for frame, _, part, need in _needs(suite):
-        tried = True
-        if need.size > len(frame) and not isinstance(ask(suite.framer, Window(frame)), NeedMore):
-            raise ConformanceError(
-                f"NeedMore asks for {counted(need.size, 'byte')} of a frame of {len(frame)}",
-                data=part,
-                expected=f"NeedMore.size of at most {len(frame)}: the frame is {frame!r}",
-                got=describe_answer(need),
-            )
-    if not tried:
-        raise Untried("no beginning of a frame in the examples is answered by NeedMore")
-
-
-def check_settled(suite: Suite) -> None:
-    """Payload that is reported as settled is the beginning of the frame's payload and stays it.
-
-    Settle only what cannot be part of a delimiter or trailer, and set payload_start after the header.
-    """
-    reported = False
-    for _, cut, part, need in _needs(suite):
-        if need.settled is None:
-            continue
-        reported = True
-        first, last = cut.payload_start - cut.start, cut.payload_stop - cut.start
-        settled, begin = need.settled, need.payload_start or 0
-        if settled > last:
-            wrong = f"settled={settled}, but the payload ends at {last}"
-        elif settled > begin and begin != first:
-            wrong = f"payload_start={begin}, but the payload begins at {first}"
-        else:
-            continue
-        raise ConformanceError(
-            f"bytes outside of the payload are reported as settled: {wrong}",
-            data=part,
-            expected=f"the payload {cut.payload!r}",
-            got=describe_answer(need),
-        )
-    if not reported:
-        raise Untried("it never reports settled payload")
+def _misled(framer: ReadCondition[Any], frame: bytes, early: Answer, later: Answer) -> tuple[str, str] | None:
+    """Say what is wrong with a `NeedMore`, judged by the span of the same frame, and how to mend it."""
+    if not isinstance(early, NeedMore) or not isinstance(later, tuple) or is_padding(later):
+        return None
+    first, stop, end = later[:3]
+    settled, begin = early.settled or 0, early.payload_start or 0
+    # A condition may have to look beyond the end.
+    if early.size > end and not isinstance(ask(framer, Window(frame[:end])), NeedMore):
+        hint = "let size count from window.start; a reader would wait for ever for bytes after the frame"
+        return f"NeedMore asks for {counted(early.size, 'byte')} of a frame of {end}", hint
+    hint = "settle only what cannot be part of a delimiter or trailer, and set payload_start after the header"
+    if settled > stop:
+        return f"bytes after the payload are reported as settled: settled={settled}, but it ends at {stop}", hint
+    if settled > begin != first:
+        return f"other bytes are reported as settled: payload_start={begin}, but the payload begins at {first}", hint
+    return None
 
 
-def _needs(suite: Suite) -> Iterator[tuple[bytes, Cut, bytes, NeedMore]]:
-    """Yield each frame of the examples, its cut, and each beginning that is answered by `NeedMore`."""
-    for wire, cut in suite.cuts():
-        for size in prefix_lengths(cut.stop - cut.start):
-            part = wire[cut.start : cut.start + size]
-            answer = ask(suite.framer, Window(part))
-            if isinstance(answer, NeedMore):
-                yield wire[cut.start : cut.stop], cut, part, answer
+def _changed(early: Answer, later: Answer, at_end: bool) -> tuple[str, str] | None:
+    """Say what is wrong if the second answer replaced the first, and how to mend it."""
+    if isinstance(early, NeedMore) or is_same(early, later):
+        return None
+    if at_end:
+        defect = "find takes an answer back when the stream has ended"
+        hint = "let window.eof decide only about a frame that is not complete"
+    elif isinstance(early, FramingError):
+        defect = "find refuses bytes that are not wrong once more of them have arrived"
+        hint = "raise FramingError only when no further byte can make a frame of it, always at the same place"
+    elif isinstance(later, FramingError):
+        defect = "find returns the span early, although bytes after it must still be checked"
+        hint = "return NeedMore(size=...) until the trailer has arrived, check it, then return the span"
+    else:
+        defect = "find is greedy: it returns a span that further bytes change"
+        hint = "return NeedMore() as long as the next byte may belong to the frame, unless window.eof"
+    return defect, hint
 
 
 def _corrupted(suite: Suite) -> Iterator[bytes]:
@@ -185,30 +164,6 @@ def _corrupted(suite: Suite) -> Iterator[bytes]:
         for at in (*trailer[:32], *payload[-16:], *payload[:16]):
             for flip in (0xFF, 0x01):
                 yield frame[:at] + bytes([frame[at] ^ flip]) + wire[cut.start + at + 1 :]
-
-
-def _change(answer: Answer, last: Answer) -> tuple[str, str]:
-    """Say what is wrong if the second answer replaced the first, and how to mend it."""
-    if isinstance(answer, FramingError):
-        defect = "find refuses bytes that are not wrong once more of them have arrived"
-        hint = "raise FramingError only when no further byte can make a frame of it, always at the same place"
-    elif isinstance(last, FramingError):
-        defect = "find returns the span early, although bytes after it must still be checked"
-        hint = "return NeedMore(size=...) until the trailer has arrived, check it, then return the span"
-    else:
-        defect = "find is greedy: it returns a span that further bytes change"
-        hint = "return NeedMore() as long as the next byte may belong to the frame, unless window.eof"
-    return defect, hint
-
-
-def _look(window: Window) -> str:
-    shown = ", ".join(f"{name}={getattr(window, name)}" for name in ("start", "resume", "eof", "taken"))
-    return f"data={bytes(window.data)!r}, {shown}"
-
-
-def _state(framer: object) -> dict[str, str]:
-    slots = [name for kind in type(framer).__mro__ for name in getattr(kind, "__slots__", ())]
-    return {name: repr(getattr(framer, name, None)) for name in (*getattr(framer, "__dict__", ()), *slots)}
 
 
 # Writing -------------------------------------------------------------------------------------------
@@ -229,15 +184,16 @@ def check_round_trip(suite: Suite) -> None:
     framer = _writer(suite)
     read = [value for wire, _ in suite.examples for value in suite.reading(wire).values()]
     frames = [value for value in read if not isinstance(value, Exception)]
-    written = [(frame, wire) for frame in frames if (wire := encode(framer, frame)) is not None]
+    written = []
+    for frame in (*frames, *_telling_frames(suite, {type(frame) for frame in frames})):
+        if (wire := encode(framer, frame)) is not None:
+            _check_read_back(framer, [frame], wire)
+            written.append((frame, wire))
     if not written:
         raise Untried("encode refuses every frame of the examples")
     joined = [(frame, wire) for frame, wire in written if is_one_frame(framer, wire)]
     if joined:
         _check_read_back(framer, [frame for frame, _ in joined], b"".join(wire for _, wire in joined))
-    for frame in (*frames, *_telling_frames(suite, frames)):
-        if (wire := encode(framer, frame)) is not None:
-            _check_read_back(framer, [frame], wire)
 
 
 def _check_read_back(framer: Framer[Any], frames: list[Any], wire: bytes) -> None:
@@ -251,11 +207,10 @@ def _check_read_back(framer: Framer[Any], frames: list[Any], wire: bytes) -> Non
         )
 
 
-def _telling_frames(suite: Suite, frames: list[Any]) -> Iterator[Any]:
+def _telling_frames(suite: Suite, kinds: set[type]) -> Iterator[Any]:
     """Yield frames that an encoder may trip over: empty ones, and ones made of the framing's own bytes."""
-    kinds = {type(frame) for frame in frames}
-    raw = [b"", b"\0", b"\r", b"\n", b" ", b"\xff" * 3, *suite.wires[:12], *suite.spoilt(12)]
-    for data in (*raw, *(wire[-size:] for wire in suite.wires[:12] for size in (1, 2, 3))):
+    ends = (wire[-size:] for wire in suite.wires[:12] for size in (1, 2, 3))
+    for data in (b"", b"\0", b"\r", b"\n", b" ", b"\xff" * 3, *suite.wires[:12], *suite.spoilt(12), *ends):
         if bytes in kinds:
             yield data
         if str in kinds:
@@ -265,10 +220,11 @@ def _telling_frames(suite: Suite, frames: list[Any]) -> Iterator[Any]:
 def check_foreign_frames(suite: Suite) -> None:
     """A frame of any other kind is refused with EncodeError, or written so that it can be read.
 
-    Raise EncodeError for a frame that this framing cannot carry, such as one of another type.
+    Raise EncodeError for a frame that this framing cannot carry, such as one of another type; take a buffer by
+    its bytes, however wide its items are: frame = bytes_of(frame), from framestream.
     """
     framer = _writer(suite)
-    for frame in (*FRAMES, (), (1,), ("a", "b", "c"), object(), [object()], {1: object()}):
+    for frame in _FOREIGN:
         if (wire := encode(framer, frame)) is None:
             continue
         reading = read_whole(framer, wire)
@@ -278,26 +234,5 @@ def check_foreign_frames(suite: Suite) -> None:
                 "what encode writes cannot be read",
                 data=wire,
                 expected=f"a frame, or EncodeError for {frame!r}",
-                got=str(reading),
+                got=reading,
             )
-
-
-def check_wide_buffers(suite: Suite) -> None:
-    """A buffer is written by its bytes, however wide the items are that its `len` counts.
-
-    Begin encode with frame = bytes_of(frame), from framestream.
-    """
-    framer = _writer(suite)
-    tried = False
-    for frame in (b"twelve bytes", b"12345678", *_telling_frames(suite, [b""])):
-        if len(frame) % 4 == 0 and frame and (expected := encode(framer, frame)) is not None:
-            tried = True
-            written = encode(framer, memoryview(frame).cast("I"))
-            if written not in (None, expected):
-                raise ConformanceError(
-                    "a buffer with wide items is not written as its bytes",
-                    data=written,
-                    expected=f"{expected!r}, as for {frame!r}, or EncodeError",
-                )
-    if not tried:
-        raise Untried("its frames are not bytes")

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from framestream import errors
-from framestream.errors import EncodeError, FramestreamError, FramingError, counted
+from framestream.errors import FAULTS, EncodeError, FramestreamError, FramingError
 from framestream.framer import PADDING, Decode, Framer, NeedMore, ReadCondition, Window
 from framestream.framers.answers import decoder_of
 
 Answer: TypeAlias = "tuple[Any, ...] | NeedMore | FramingError"
 
-_SHOWN_BYTES = 72
+_MOST_SHOWN = 300  # characters
 _PLACES = ("resume", "settled", "payload_start")
 _BUFFERS = (bytes, bytearray, memoryview)
 
@@ -63,7 +63,7 @@ class ConformanceError(AssertionError):
     def __str__(self) -> str:
         details = {
             "check": self.check,
-            "input": "" if self.data is None else _show_bytes(self.data),
+            "input": "" if self.data is None else _shorten(repr(self.data), f" ({len(self.data)} bytes)"),
             "chunks": "" if self.chunks is None else describe_chunks(self.chunks),
             "expected": _shorten(self.expected),
             "got": _shorten(self.got),
@@ -83,7 +83,7 @@ class Untried(Exception):  # no error: its text says what the check lacks
 def under(check: str, framer: ReadCondition[Any], promise: str = "", mend: str = "") -> Iterator[None]:
     """Add the names of the check and the framer to a `ConformanceError`, the promise, and a hint if it has none.
 
-    What a decoder refuses becomes one as well, and an exception that would end the program, such as SystemExit.
+    What a decoder refuses becomes one as well.
     """
     try:
         yield
@@ -93,18 +93,14 @@ def under(check: str, framer: ReadCondition[Any], promise: str = "", mend: str =
     except FramestreamError as error:
         broken = ConformanceError(f"the decoder refuses it: {error}")
         broken.__cause__ = error.__cause__ or error
-    except (Exception, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # noqa: BLE001  # it is told as the framer's fault
-        broken = ConformanceError(
-            f"it raises {describe_error(error)}, which would end the program",
-            expected="nothing that bytes or frames can do ends the program",
-            hint="raise FramingError for wrong bytes, ValueError for a payload, EncodeError for a frame",
-        )
-        broken.__cause__ = error
     broken.check, broken.framer, broken.promise = check, describe_framer(framer), promise
     broken.hint = broken.hint or mend
     raise broken
+
+
+def raised(what: str, error: BaseException, **details: Any) -> ConformanceError:
+    """Return the error for what `find`, `split` or `encode` raises beyond the contract."""
+    return ConformanceError(f"{what} raises {describe_error(error)}", **details)
 
 
 def ask(framer: ReadCondition[Any], window: Window) -> Answer:
@@ -121,21 +117,14 @@ def ask(framer: ReadCondition[Any], window: Window) -> Answer:
         moved = copy.copy(error)
         moved.position = None if error.position is None else error.position - start
         return moved
-    except Exception as error:
-        raise ConformanceError(
-            f"find raises {describe_error(error)}",
-            data=bytes(window.data[window.start :]),
-            expected="a span, NeedMore, or FramingError for bytes that can be no frame",
-            got=f"{type(error).__name__} for {counted(len(window.data) - window.start, 'byte')} of a frame",
-            hint="return NeedMore() while the bytes that find looks at have not arrived; "
-            "raise FramingError for what is wrong",
-        ) from error
+    except FAULTS as error:
+        hint = "return NeedMore() for bytes that have not arrived; raise FramingError for what is wrong"
+        raise raised("find", error, data=bytes(window.data[start:]), hint=hint) from error
     if complaint := _complaint(framer, window, answer):
         raise ConformanceError(
             complaint,
-            data=bytes(window.data[window.start :]),
-            expected=f"indices in window.data, whose frame begins at {window.start} "
-            f"and whose bytes end at {len(window.data)}",
+            data=bytes(window.data[start:]),
+            expected=f"indices from {start}, where the frame begins, to {len(window.data)}, where the bytes end",
             got=describe_answer(answer),
             hint="answer (payload start, payload stop, start of the next frame) or NeedMore(...)",
         )
@@ -172,14 +161,8 @@ def drip(
             need = NeedMore(answer.size, resume=resume, memo=answer.memo)
 
 
-def hold_same(
-    expected: Answer, got: Answer, defect: str, *, data: bytes | bytearray, told: str, hint: str = ""
-) -> None:
-    """Raise a `ConformanceError` unless two answers agree; for errors, class and place count, not the text.
-
-    Args:
-        told: where the expected answer comes from, for the message.
-    """
+def is_same(one: Answer, other: Answer) -> bool:
+    """Tell whether two answers agree; for errors, class and place count, not the text."""
 
     def key(answer: Answer) -> tuple[Any, ...]:
         if isinstance(answer, FramingError):
@@ -188,14 +171,13 @@ def hold_same(
             return NeedMore, answer.size, answer.resume, answer.settled
         return answer[:3]
 
-    if key(expected) != key(got):
-        raise ConformanceError(
-            defect,
-            data=bytes(data),
-            expected=f"{describe_answer(expected)}, {told}",
-            got=describe_answer(got),
-            hint=hint,
-        )
+    return key(one) == key(other)
+
+
+def hold_same(expected: Answer, got: Answer, defect: str, data: bytes) -> None:
+    """Raise a `ConformanceError` unless two answers agree."""
+    if not is_same(expected, got):
+        raise ConformanceError(defect, data=data, expected=describe_answer(expected), got=describe_answer(got))
 
 
 def is_padding(answer: Answer | None) -> bool:
@@ -221,13 +203,9 @@ def encode(framer: ReadCondition[Any], frame: Any) -> bytes | None:
         encoded = framer.encode(frame)
     except EncodeError:
         return None
-    except Exception as error:
-        raise ConformanceError(
-            f"encode raises {describe_error(error)}",
-            expected="bytes, a sequence of buffers, or EncodeError",
-            got=f"{type(error).__name__} for the frame {frame!r}",
-            hint="raise EncodeError for a frame that this framing cannot carry",
-        ) from error
+    except FAULTS as error:
+        hint = "raise EncodeError for a frame that this framing cannot carry"
+        raise raised("encode", error, got=f"{type(error).__name__} for the frame {frame!r}", hint=hint) from error
     buffers = [encoded] if isinstance(encoded, _BUFFERS) else encoded
     if not isinstance(buffers, (list, tuple)) or not all(isinstance(one, _BUFFERS) for one in buffers):
         raise ConformanceError(
@@ -310,14 +288,6 @@ def _place(error: BaseException) -> str:
     return f"{shown}, line {last.lineno}, in {last.name}: {last.line}"
 
 
-def _show_bytes(data: bytes) -> str:
-    """Show bytes as a literal; of long ones the beginning, the end and the size."""
-    if len(data) <= _SHOWN_BYTES:
-        return repr(bytes(data))
-    half = _SHOWN_BYTES // 2
-    return f"{bytes(data[:half])!r} ... {bytes(data[-half:])!r} ({len(data)} bytes)"
-
-
 def _text(value: object) -> str:
     """Return the text of something that belongs to the framer under test, which may be broken in any way."""
     try:
@@ -326,5 +296,7 @@ def _text(value: object) -> str:
         return f"{type(value).__name__} (str() raises {describe_error(error)})"
 
 
-def _shorten(text: str, most: int = 300) -> str:
-    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
+def _shorten(text: str, note: str = "") -> str:
+    """Return the beginning and the end of a long text, followed by the note."""
+    half = _MOST_SHOWN // 2
+    return text if len(text) <= _MOST_SHOWN else f"{text[:half]} ... {text[-half:]}{note}"

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import gc
 import platform
-import time
-import timeit
 import tracemalloc
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from time import process_time
+from timeit import Timer
+from typing import Any
 
 from framestream.decoder import NEED_DATA, FrameDecoder
 from framestream.framer import ReadCondition, Window
@@ -26,7 +26,6 @@ from framestream.framers.delimiter import Line
 from framestream.framers.length_prefix import LengthPrefix
 from framestream.iterate import placed_frames
 from framestream.testing.contract import (
-    Answer,
     ConformanceError,
     Untried,
     ask,
@@ -53,6 +52,9 @@ _HEADER = 64
 # Long enough for quadratic cost to stand out, short enough to feed byte by byte in a few milliseconds.
 _SIZES = (512, 128, 32)
 
+# What an empty frame is grown from.
+_ONE: dict[type, Any] = {bytes: b"x", str: "x", list: [0]}
+
 # Short frames are repeated to streams of this size and its double, much longer than a framer may
 # look at in one bounded glance.
 _STREAM = 4096
@@ -66,13 +68,6 @@ _MOST_STARTS = 8
 # well, both with room to grow, and a place in a list of fields. What does not grow with the frame may vary.
 _MOST_HELD = 4
 _NOISE = 512
-
-_RESUME = (
-    "search from window.resume instead of window.start, and return NeedMore(resume=...) with the index up "
-    "to which nothing was found; where a header tells the size, return the span at once, for it may end "
-    "beyond the data"
-)
-_SLICE = "look at window.data in place, with indices: a slice or bytes(window.data) copies all of it"
 
 
 class CountedBytes(bytes):
@@ -166,32 +161,48 @@ class _Metered(Over[Any]):
             self.entitled += len(data) - window.resume
 
 
-class _Pair(NamedTuple):
-    """Two streams of one framing, each a frame or the beginning of one, the second about twice as long."""
+def _compare_cost(
+    framer: ReadCondition[Any],
+    pair: tuple[bytes, bytes],
+    use: Callable[[ReadCondition[Any], bytes], object],
+    faults: dict[str, str],
+) -> None:
+    """Use a framer on some bytes, and on about twice as many, which may cost in proportion.
 
-    short: bytes
-    long: bytes
+    Args:
+        faults: what is counted, and the defect if that costs more.
+    """
+    meters = [_Metered(framer) for _ in pair]
+    with _tracing():
+        for meter, data in zip(meters, pair, strict=True):
+            use(meter, data)
+    short, long = map(len, pair)
+    for counted, defect in faults.items():
+        name, noise = _COUNTED[counted]
+        low, high = (getattr(meter, counted) for meter in meters)
+        if high > low * _FACTOR * long / (2 * short) + noise * long:
+            raise ConformanceError(
+                defect,
+                data=pair[1],
+                expected=f"at most {_FACTOR} times the cost for twice the bytes",
+                got=f"{name}: {low} for {short} bytes, {high} for {long} bytes ({high / max(1, low):.1f} times)",
+            )
 
 
 def check_linear_cost(suite: Suite) -> None:
-    """A frame that arrives byte by byte costs twice as much if it is twice as long."""
-    pair = slow_frames(suite)
-    with _tracing():
-        meters = _metered(suite.framer, pair, lambda framer, chunks: deque(drip(framer, *chunks), maxlen=0))
+    """A frame that arrives byte by byte costs twice as much if it is twice as long.
+
+    Search from window.resume instead of window.start, and return NeedMore(resume=...) with the index up to which
+    nothing was found. Look at window.data in place, with indices: a slice or bytes(window.data) copies it. Where a
+    header tells the size, return the span at once, for it may end beyond the data.
+    """
     what = "a frame that arrives byte by byte"
-    compare_cost(pair, meters, "entitled", f"find rescans {what}: resume stays where it was", _RESUME)
-    compare_cost(pair, meters, "examined", f"find rescans {what}", _RESUME)
-    compare_cost(pair, meters, "allocated", f"find copies {what} again and again", _SLICE)
-
-
-def _metered(
-    framer: ReadCondition[Any], pair: _Pair, use: Callable[[ReadCondition[Any], list[bytes]], object]
-) -> list[_Metered]:
-    """Return the cost of using the framer on each of two streams, each in one chunk."""
-    meters = [_Metered(framer) for _ in pair]
-    for meter, stream in zip(meters, pair, strict=True):
-        use(meter, [stream])
-    return meters
+    faults = {
+        "entitled": f"find rescans {what}: resume stays where it was",
+        "examined": f"find rescans {what}",
+        "allocated": f"find copies {what} again and again",
+    }
+    _compare_cost(suite.framer, slow_frames(suite), lambda framer, data: deque(drip(framer, data), maxlen=0), faults)
 
 
 def check_resume(suite: Suite) -> None:
@@ -199,8 +210,8 @@ def check_resume(suite: Suite) -> None:
 
     Search from window.resume instead of window.start.
     """
-    pair = slow_frames(suite)
-    frame, asked = pair.long, set(prefix_lengths(len(pair.long))[1:-1])
+    _, frame = slow_frames(suite)
+    asked = set(prefix_lengths(len(frame))[1:-1])
     for need, window, answer in drip(suite.framer, frame):
         resume, size = need.resume or 0, len(window.data)
         hidden = resume - _HEADER
@@ -208,51 +219,51 @@ def check_resume(suite: Suite) -> None:
         for width in (1, 2, 4, 8, 16) if hidden > 0 and size in asked else ():
             decoy = (frame[-width:] * (hidden // width + 1))[-hidden:]
             shown = frame[:_HEADER] + decoy + frame[resume:size]
-            hold_same(
-                answer,
-                ask(suite.framer, window_after(need, shown)),
-                "find rescans: it looks again at bytes before resume",
-                data=shown,
-                told=f"as with other bytes before index {resume}",
-            )
+            again = ask(suite.framer, window_after(need, shown))
+            hold_same(answer, again, f"find rescans: it looks again at bytes before resume ({resume})", shown)
 
 
 def check_many_frames(suite: Suite) -> None:
-    """Many short frames that arrive together cost twice as much if they are twice as many."""
+    """Many short frames that arrive together cost twice as much if they are twice as many.
+
+    Stop at the frame's end, and slice nothing else; let split go through the window once, and not cut off its
+    beginning.
+    """
     _check_repeated(suite, suite.frames(), "short frames")
 
 
 def check_many_bad_frames(suite: Suite) -> None:
-    """Many frames that cannot be decoded cost twice as much if they are twice as many, too."""
+    """Many frames that cannot be decoded cost twice as much if they are twice as many, too.
+
+    Stop at the frame's end, and slice nothing else.
+    """
     _check_repeated(suite, suite.bad_frames(), "frames that cannot be decoded")
 
 
 def _check_repeated(suite: Suite, frames: list[bytes], kind: str) -> None:
-    framer = suite.framer
     frames = [frame for frame in frames if len(frame) <= _STREAM // 64]
     if not frames:
         raise Untried(f"there are no {kind} that end by themselves")
     size, count = len(frames[-1]), _STREAM // len(frames[-1])
-    pair = _Pair(frames[-1] * count, frames[-1] * count * 2)
-    if len(read_whole(framer, pair.short).cuts) != count:
+    pair = (frames[-1] * count, frames[-1] * count * 2)
+    if len(read_whole(suite.framer, pair[0]).cuts) != count:
         raise Untried("frames of the examples cannot be repeated: one takes the next for its own")
     step = size * (count // _MOST_QUESTIONS or 1)
 
-    def find_each(framer: ReadCondition[Any], chunks: list[bytes]) -> list[Answer]:
-        (stream,) = map(CountedBytes, chunks)  # once, and not for each question
-        return [ask(framer, Window(stream, start)) for start in range(0, len(stream), step)]
+    def find_each(framer: ReadCondition[Any], data: bytes) -> None:
+        stream = CountedBytes(data)  # once, and not for each question
+        for start in range(0, len(data), step):
+            ask(framer, Window(stream, start))
 
-    batches = partial(transcript, by="batch", max_frame_size=UNLIMITED)
-    uses = (
-        (find_each, "find looks far beyond the frame", "stop at the frame's end, and slice nothing else"),
-        (batches, "split looks at the same bytes again", "go through the window once; do not cut off its beginning"),
-    )
-    for use, fault, hint in uses:
-        with _tracing():
-            meters = _metered(framer, pair, use)
-        for counted in ("examined", "allocated"):
-            defect = f"{fault}: {2 * count} {kind} in one chunk cost more and more"
-            compare_cost(pair, meters, counted, defect, hint)
+    def split_all(framer: ReadCondition[Any], data: bytes) -> None:
+        transcript(framer, [data], by="batch", max_frame_size=UNLIMITED)
+
+    cost = f": {2 * count} {kind} in one chunk cost more and more"
+    for use, fault in (
+        (find_each, "find looks far beyond the frame"),
+        (split_all, "split looks at the same bytes again"),
+    ):
+        _compare_cost(suite.framer, pair, use, dict.fromkeys(("examined", "allocated"), fault + cost))
 
 
 def check_start_cost(suite: Suite) -> None:
@@ -263,11 +274,9 @@ def check_start_cost(suite: Suite) -> None:
     """
     if suite.framer.synchronises is None:
         raise Untried("it does not say where frames may begin: synchronises is None")
-    pair = slow_frames(suite)
-    with _tracing():
-        meters = _metered(suite.framer, pair, lambda framer, chunks: find_start(framer, chunks[0], 1, step=1))
-    for counted in ("examined", "entitled"):
-        compare_cost(pair, meters, counted, "find_start looks at the same bytes again and again as more arrive", "")
+    fault = "find_start looks at the same bytes again and again as more arrive"
+    faults = dict.fromkeys(("examined", "entitled"), fault)
+    _compare_cost(suite.framer, slow_frames(suite), lambda framer, data: find_start(framer, data, 1, step=1), faults)
 
 
 def check_memory(suite: Suite) -> None:
@@ -276,15 +285,14 @@ def check_memory(suite: Suite) -> None:
     Keep in memo only what the next question needs and the window does not show.
     """
     pair = slow_frames(suite)
-    _held(suite.framer, pair.short)  # what is made once, such as caches, is not held for a frame
+    _held(suite.framer, pair[0])  # what is made once, such as caches, is not held for a frame
     short, long = (_held(suite.framer, frame) for frame in pair)
-    most = _MOST_HELD * (len(pair.long) - len(pair.short)) + _NOISE
-    if long - short > most:
-        more = len(pair.long) - len(pair.short)
+    more = len(pair[1]) - len(pair[0])
+    if long - short > _MOST_HELD * more + _NOISE:
         raise ConformanceError(
             "a frame that arrives byte by byte takes far more memory than it has bytes",
-            data=pair.long,
-            expected=f"at most {most} bytes of memory for {more} more of the frame",
+            data=pair[1],
+            expected=f"at most {_MOST_HELD * more + _NOISE} bytes of memory for {more} more of the frame",
             got=f"{long - short} bytes",
         )
 
@@ -308,9 +316,9 @@ def check_declared_sizes(suite: Suite) -> None:
     Return the span without making anything of that size: the decoder checks the limit, and collects the bytes
     as they arrive.
     """
-    starts = dict.fromkeys(frame[:_HEADER] for frame in suite.situations())
+    starts = list(dict.fromkeys(frame[:_HEADER] for frame in suite.situations()))[:_MOST_STARTS]
     with _tracing():
-        for data in dict.fromkeys(chain.from_iterable(map(_with_huge_numbers, list(starts)[:_MOST_STARTS]))):
+        for data in dict.fromkeys(chain.from_iterable(map(_with_huge_numbers, starts))):
             meter = _Metered(suite.framer)
             ask(meter, Window(data))
             if meter.allocated > _MOST_ALLOCATED:
@@ -329,63 +337,51 @@ def _with_huge_numbers(frame: bytes) -> Iterator[bytes]:
                 yield frame[:at] + digit * width + frame[at + width :]
 
 
-def compare_cost(pair: _Pair, counts: Sequence[object], counted: str, defect: str, hint: str) -> None:
-    name, noise = _COUNTED[counted]
-    low, high = (getattr(count, counted) for count in counts)
-    short, long = len(pair.short), len(pair.long)
-    if high > low * _FACTOR * long / (2 * short) + noise * long:
-        raise ConformanceError(
-            defect,
-            data=pair.long,
-            expected=f"at most {_FACTOR} times the cost for twice the bytes",
-            got=f"{name}: {low} for {short} bytes, {high} for {long} bytes ({high / max(1, low):.1f} times)",
-            hint=hint,
-        )
+def slow_frames(suite: Suite) -> tuple[bytes, bytes]:
+    """Return a long frame, or the beginning of one, and one about twice as long.
 
-
-def slow_frames(suite: Suite) -> _Pair:
-    """Return two long frames to compare; raise `Untried` if none can be made for this framing."""
+    Raises:
+        Untried: none was given, and none can be made for this framing.
+    """
     given = suite.slow_frame
     if isinstance(given, bytes):
-        return _Pair(given[: len(given) // 2], given)
+        return given[: len(given) // 2], given
     for size in _SIZES:
-        if given is None:
-            for pair in _grown(suite, size):
+        for make in _growers(suite) if given is None else [given]:
+            pair = make(size), make(2 * size)
+            if all(is_one_frame(suite.framer, frame, eof=True) for frame in pair):
                 return pair
-        elif is_one_frame(suite.framer, given(2 * size), eof=True):
-            return _Pair(given(size), given(2 * size))
-    if given is not None:
-        raise ConformanceError(
-            "slow_frame does not make one frame",
-            data=given(_SIZES[-1]),
-            expected="a function from a number of bytes to the bytes of one frame of about that size",
-        )
-    raise Untried("no slow_frame was given and none could be grown from the examples")
+    if given is None:
+        raise Untried("no slow_frame was given and none could be grown from the examples")
+    raise ConformanceError(
+        "slow_frame does not make one frame",
+        data=given(_SIZES[-1]),
+        expected="a function from a number of bytes to the bytes of one frame of about that size",
+    )
 
 
-def _grown(suite: Suite, size: int) -> Iterator[_Pair]:
-    """Grow frames of the examples to `size` bytes and to twice as many: by encoding, or by one byte."""
-    framer = suite.framer
+def _growers(suite: Suite) -> Iterator[Callable[[int], bytes]]:
+    """Yield functions that grow a frame of the examples: by encoding more of its kind, or by one byte."""
     for wire, cut in suite.cuts():
         frame = wire[cut.start : cut.stop]
-        pair = _Pair(_encoded(framer, cut.value, size), _encoded(framer, cut.value, 2 * size))
-        if all(pair):
-            yield pair
+        if len(_encoded(suite.framer, cut.value, _SIZES[0])) >= _SIZES[0]:
+            yield partial(_encoded, suite.framer, cut.value)
         for at in range(min(len(frame), 64)):
-            short, long = (frame[:at] + frame[at : at + 1] * count + frame[at:] for count in (size, 2 * size))
-            if is_one_frame(framer, short, eof=True) and is_one_frame(framer, long, eof=True):
-                yield _Pair(short, long)
+            yield partial(_stretched, frame, at)
 
 
 def _encoded(framer: ReadCondition[Any], frame: Any, size: int) -> bytes:
-    """Return a long frame of the same kind as `frame`, or nothing if it cannot be encoded or read."""
+    """Return a long frame of the same kind, or nothing if it cannot be encoded."""
     if isinstance(frame, dict):
         frame = {str(number): number for number in range(size)}
-    elif isinstance(frame, (bytes, str, list)):
-        some: Any = frame or (b"x" if isinstance(frame, bytes) else "x" if isinstance(frame, str) else [0])
+    elif type(frame) in _ONE:
+        some = frame or _ONE[type(frame)]
         frame = some * (size // len(some) + 1)
-    wire = encode(framer, frame) or b""
-    return wire if len(wire) >= size and is_one_frame(framer, wire, eof=True) else b""
+    return encode(framer, frame) or b""
+
+
+def _stretched(frame: bytes, at: int, size: int) -> bytes:
+    return frame[:at] + frame[at : at + 1] * size + frame[at:]
 
 
 # Timed -------------------------------------------------------------------------------------------
@@ -410,7 +406,7 @@ class SpeedReport:
     speeds: dict[str, tuple[float, float]]
     frames: int
     size: float
-    interpreter: str
+    interpreter: str = f"{platform.python_implementation()} {platform.python_version()}"
 
     @property
     def ratios(self) -> tuple[float, float]:
@@ -419,13 +415,13 @@ class SpeedReport:
         return own[0] / reference[0], own[1] / reference[1]
 
     def __str__(self) -> str:
-        width = max(map(len, (*self.speeds, "beside length-prefix")))
-        rows = [("", "one at a time", "by batch")]
-        rows += [(name, f"{one:.0f} ns", f"{many:.0f} ns") for name, (one, many) in self.speeds.items()]
-        rows += [("beside length-prefix", f"{self.ratios[0]:.1f} x ", f"{self.ratios[1]:.1f} x")]
-        lines = [f"  {name:<{width}}  {one:>13}  {many:>8}" for name, one, many in rows]
-        head = f"{self.frames} frames of {self.size:.0f} bytes, CPU time per frame on {self.interpreter}"
-        return "\n".join([head, *lines])
+        lines = [f"{self.frames} frames of {self.size:.0f} bytes, CPU time per frame on {self.interpreter}"]
+        rows = {name: (f"{one:.0f} ns", f"{many:.0f} ns") for name, (one, many) in self.speeds.items()}
+        rows["beside length-prefix"] = (f"{self.ratios[0]:.1f} x ", f"{self.ratios[1]:.1f} x")
+        width = max(map(len, rows))
+        for name, (one, many) in {"": ("one at a time", "by batch"), **rows}.items():
+            lines.append(f"  {name:<{width}}  {one:>13}  {many:>8}")
+        return "\n".join(lines)
 
 
 def compare_speed(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7) -> SpeedReport:
@@ -448,17 +444,17 @@ def compare_speed(framer: ReadCondition[Any], stream: bytes, *, rounds: int = 7)
     lines = b"".join(b"x" * (size - 1) + b"\n" for size in sizes)
     speeds = {}
     for condition, wire in ((framer, stream), (LengthPrefix(), prefixed), (Line(None), lines)):
-        chunks = in_chunks(wire, _CHUNK)
-        count = _read_all(condition, chunks, by_batch=False)
-        if count != len(sizes) or not count:
+        read = partial(_read_all, condition, in_chunks(wire, _CHUNK))
+        count = read(by_batch=False)
+        if not count or count != len(sizes):
             raise ValueError(f"{count} frames in the stream, {len(sizes)} expected; it cannot be repeated")
-        one, many = (_seconds(condition, chunks, by_batch, rounds) for by_batch in (False, True))
-        speeds[describe_framer(condition)] = one / count * 1e9, many / count * 1e9
-    interpreter = f"{platform.python_implementation()} {platform.python_version()}"
-    return SpeedReport(speeds, len(sizes), len(stream) / len(sizes), interpreter)
+        timers = [Timer(partial(read, by_batch=by_batch), timer=process_time) for by_batch in (False, True)]
+        one, many = (min(timer.repeat(rounds, number=1)) / count * 1e9 for timer in timers)
+        speeds[describe_framer(condition)] = one, many
+    return SpeedReport(speeds, len(sizes), len(stream) / len(sizes))
 
 
-def _read_all(condition: ReadCondition[Any], chunks: list[bytes], by_batch: bool) -> int:
+def _read_all(condition: ReadCondition[Any], chunks: list[bytes], *, by_batch: bool) -> int:
     """Read a stream; return the number of its frames."""
     decoder, count = FrameDecoder(max_frame_size=_LARGEST), 0
     take: Any = decoder.next_batch if by_batch else decoder.next_frame
@@ -467,9 +463,3 @@ def _read_all(condition: ReadCondition[Any], chunks: list[bytes], by_batch: bool
         while (found := take(condition)) is not NEED_DATA:
             count += len(found) if by_batch else 1
     return count
-
-
-def _seconds(condition: ReadCondition[Any], chunks: list[bytes], by_batch: bool, rounds: int) -> float:
-    """Return the CPU time of the quickest round."""
-    timer = timeit.Timer(lambda: _read_all(condition, chunks, by_batch), timer=time.process_time)
-    return min(timer.repeat(rounds, number=1))

@@ -11,8 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,8 +34,8 @@ from framestream.testing.driver import (
     read_whole,
     transcript,
 )
-from framestream.testing.streams import LIMITS, STEPS, Division, check_division
-from framestream.testing.suite import TELLING, cut_at, seeds_for, spliced
+from framestream.testing.streams import LIMITS, STEPS, check_division
+from framestream.testing.suite import Suite, arguments_of, cut_at, spoil
 
 # `available` is not among them: its frames depend on the chunks by design.
 # A table is easier to read than forty literals.
@@ -60,7 +59,6 @@ sequence(line:last=no,length-prefix:2)  sequence(delimiter:--)
 _BATCH = 100  # streams between looks at the clock
 _MOST_CUTS = 8
 _MOST_SEEDS = 4
-_MOST_REFUSED = 100
 
 # Strategies --------------------------------------------------------------------------------------
 
@@ -91,9 +89,10 @@ def chunkings(data: bytes | st.SearchStrategy[bytes]) -> st.SearchStrategy[list[
     return drawn.flatmap(_cut)
 
 
+@st.composite
 def wire_streams(
-    framer: Framer[Any], frames: st.SearchStrategy[Any], *, max_frames: int = 8
-) -> st.SearchStrategy[WireStream]:
+    draw: st.DrawFn, framer: Framer[Any], frames: st.SearchStrategy[Any], *, max_frames: int = 8
+) -> WireStream:
     """Return streams of up to `max_frames` frames, written by the framer and cut at random::
 
         @given(wire_streams(Netstring(), st.binary()))
@@ -102,43 +101,23 @@ def wire_streams(
 
     Args:
         framer: writes the frames.
-        frames: the frames; those that the framer refuses are left out. If it refuses every one of the first
-            100, that is a `ConformanceError`: a test of streams without frames would pass.
+        frames: the frames; those that the framer refuses are left out. If it refuses nearly all, hypothesis
+            ends the test: it would pass on streams without frames.
         max_frames: how many there are at most.
     """
-    refused, accepted = 0, False
-
-    def written(drawn: list[Any]) -> st.SearchStrategy[WireStream]:
-        # Left out instead of filtered: a framer may refuse nearly all, and hypothesis would report that.
-        encoded = [(frame, wire) for frame in drawn if (wire := encode(framer, frame)) is not None]
-        chunks = chunkings(b"".join(wire for _, wire in encoded))
-        return chunks.map(lambda cut: checked(WireStream(cut, [frame for frame, _ in encoded]), drawn))
-
-    # Hypothesis does not allow to stop before everything is drawn that was drawn before.
-    def checked(stream: WireStream, drawn: list[Any]) -> WireStream:
-        nonlocal refused, accepted
-        accepted = accepted or bool(stream.frames)
-        refused += len(drawn) - len(stream.frames)
-        if refused >= _MOST_REFUSED and not accepted:
-            told = f"writes none of {counted(refused, 'frame')} drawn for it"
-            raise ConformanceError(f"{describe_framer(framer)} {told}", expected="frames that encode accepts")
-        return stream
-
-    return st.lists(frames, max_size=max_frames).flatmap(written)
+    drawn = draw(st.lists(frames, min_size=1, max_size=max_frames))
+    written = [(frame, wire) for frame in drawn if (wire := encode(framer, frame)) is not None]
+    hypothesis.assume(written)
+    chunks = draw(chunkings(b"".join(wire for _, wire in written)))
+    return WireStream(chunks, [frame for frame, _ in written])
 
 
 def spoilt_streams(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Return streams of runs of one of the seeds, with bytes left out and put in between them, or of whole seeds."""
     seed = st.sampled_from(seeds)
-    return seed.flatmap(_spoilt) | st.lists(seed, max_size=_MOST_SEEDS).map(b"".join)
-
-
-def _spoilt(seed: bytes) -> st.SearchStrategy[bytes]:
-    telling = st.sampled_from([bytes([byte]) for byte in TELLING])
-    inserted = st.just(b"") | telling | st.binary(max_size=4)
-    # The size comes first: hypothesis then shortens a run from its beginning, too, as it leaves out more.
-    runs = st.lists(st.tuples(st.integers(0, len(seed)), st.integers(0, 8), inserted), max_size=_MOST_CUTS)
-    return runs.map(lambda drawn: spliced(seed, drawn))
+    return st.builds(spoil, seed, st.randoms(use_true_random=False)) | st.lists(seed, max_size=_MOST_SEEDS).map(
+        b"".join
+    )
 
 
 def _cut(data: bytes) -> st.SearchStrategy[list[bytes]]:
@@ -156,31 +135,19 @@ class FuzzReport:
     Attributes:
         framer: the framer, as its spec string.
         iterations: streams spoilt, cut and read.
-        frames: frames read from them.
-        errors: class names of the errors they ended with, and how often.
+        seen: what was read from them, by kind: frames, ends and errors, and how often.
         seconds: how long it took.
     """
 
     framer: str
     iterations: int = 0
-    frames: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
-
-    def add(self, read: Transcript) -> None:
-        """Count a stream, by what was read of it."""
-        self.iterations += 1
-        self.frames += len(read.events) - 1
-        if (last := read.events[-1].kind) != "end":
-            self.errors[last] += 1
 
     def __str__(self) -> str:
         rate = self.iterations / self.seconds if self.seconds else 0
-        errors = ", ".join(f"{number} {name}" for name, number in self.errors.most_common())
-        return (
-            f"{self.framer}: {counted(self.iterations, 'stream')} ({rate:.0f} per second), "
-            f"{counted(self.frames, 'frame')}, {errors or 'no errors'}"
-        )
+        seen = ", ".join(f"{number} {kind}" for kind, number in self.seen.most_common())
+        return f"{self.framer}: {counted(self.iterations, 'stream')} ({rate:.0f} per second): {seen or 'nothing'}"
 
 
 def fuzz_framer(
@@ -225,9 +192,10 @@ def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, se
         {"by": st.sampled_from(WAYS[:3])},
         optional={"max_size": st.integers(0, 24), "on_oversize": st.sampled_from(POLICIES)},
     )
-    mixed = st.nothing() if framer.max_size is not None else st.integers(0, 1 << 16)
-    steps, limits = st.sampled_from(STEPS), st.sampled_from(LIMITS)
-    divided = st.builds(Division, st.just(()), steps, limits, st.sampled_from(("raise", "column")))
+    mixed = st.fixed_dictionaries({"seed": st.integers(0, 1 << 16)})
+    divided = st.fixed_dictionaries({"step": st.sampled_from(STEPS), "limit": st.sampled_from(LIMITS)})
+    # The literal reading ignores the framer's own limit.
+    ways = chunked | divided | (mixed if framer.max_size is None else st.nothing())
 
     @hypothesis.seed(seed)
     @settings(
@@ -238,15 +206,17 @@ def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, se
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(chunkings(spoilt_streams(seeds)), chunked | mixed | divided)
-    def agree(chunks: list[bytes], way: Any) -> None:
+    @given(chunkings(spoilt_streams(seeds)), ways)
+    def agree(chunks: list[bytes], way: dict[str, Any]) -> None:
         try:
             with under("fuzz", framer):
-                report.add(_compare(framer, chunks, way))
+                read = _compare(framer, chunks, way)
         except ConformanceError as error:
             error.defect += f" (seed {seed})"
             error.data, error.chunks = b"".join(chunks), chunks
             raise
+        report.iterations += 1
+        report.seen.update(event.kind for event in read.events)
 
     try:
         agree()
@@ -258,24 +228,26 @@ def _run(framer: ReadCondition[Any], seeds: Sequence[bytes], iterations: int, se
         ) from None
 
 
-def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: Any) -> Transcript:
-    """Read a stream in two ways, and return what the second gives.
+def _compare(framer: ReadCondition[Any], chunks: list[bytes], way: dict[str, Any]) -> Transcript:
+    """Read a stream in two ways, and return what one of them gives.
 
-    Options of `transcript` stand for the whole and these chunks, a number for the literal reading and methods chosen at
-    random, and a `Division` for an archive and its splits.
+    The options of the way are those of `check_division` or of `transcript`; with a seed, it is the literal reading
+    and methods chosen at random.
     """
-    whole = [b"".join(chunks)]
-    if isinstance(way, Division):
-        with suppress(Untried):
-            return check_division(framer, replace(way, chunks=chunks))
-        way = 0
+    whole = b"".join(chunks)
+    if "step" in way:
+        try:
+            return check_division(framer, chunks, **way)
+        except Untried:  # it has no end of frames
+            return transcript(framer, chunks)
     expected: Transcript | Reading
-    if isinstance(way, dict):
-        expected, got = transcript(framer, whole, **way), transcript(framer, chunks, **way)
+    if "seed" in way:
+        expected = read_whole(framer, whole)
+        got = transcript(framer, chunks, by="mixed", max_frame_size=UNLIMITED, **way)
     else:
-        expected = read_whole(framer, whole[0])
-        got = transcript(framer, chunks, by="mixed", seed=way, max_frame_size=UNLIMITED)
-    hold_alike(expected, got, "two readings of the same bytes disagree", chunks)
+        expected, got = transcript(framer, [whole], **way), transcript(framer, chunks, **way)
+    told = ", ".join(f"{name}={value!r}" for name, value in way.items())
+    hold_alike(expected, got, f"two readings of the same bytes disagree: as a whole, and with {told}", chunks)
     return got
 
 
@@ -300,9 +272,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = None if options.seconds is None else options.seconds / len(framers)
     status = 0
     for framer in framers:
-        seeds = streams or list(getattr(framer, "examples", ())) or seeds_for(framer)
         iterations = -(-options.iterations // len(framers))
         try:
+            seeds = streams or Suite(framer, **arguments_of(type(framer))).seeds
             found: object = fuzz_framer(framer, seeds, iterations=iterations, seconds=seconds, seed=options.seed)
         except ConformanceError as error:
             found, status = error, 1

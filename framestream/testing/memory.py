@@ -4,16 +4,17 @@ faults on schedule.
 
 from __future__ import annotations
 
-import asyncio
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import cycle, repeat
 from typing import TYPE_CHECKING, Any
 
 from framestream.stream.stream import IOStream
 from framestream.transport.base import Buffer, PolledTransport
 from framestream.transport.descriptor import Readiness
+
+_ENDLESS = 1 << 62
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -30,22 +31,20 @@ class Wire:
 
     Attributes:
         chunks: the most bytes each receive returns; () for all that have arrived.
-        lags: passes of the loop for which each write stays invisible; () for none.
         takes: the most bytes each send takes, 0 to block it; () for everything.
         blocks: True for each receive that blocks although bytes have arrived, an exception to raise
             for one that fails in another way (``InterruptedError()``), False for one that works.
         capacity: bytes on the wire from which sends block; None for no limit.
-        errors: exceptions by offset in the direction's bytes: raised when all bytes before it are received.
         end: offset at which the direction ends, as if the peer had disconnected; None for no such end.
+        error: raised at `end`, such as a ConnectionResetError; None for a clean end.
     """
 
     chunks: Sequence[int] = ()
-    lags: Sequence[int] = ()
     takes: Sequence[int] = ()
     blocks: Sequence[bool | OSError] = ()
     capacity: int | None = None
-    errors: Mapping[int, OSError] = field(default_factory=dict)
     end: int | None = None
+    error: OSError | None = None
 
 
 class MemoryWire:
@@ -57,26 +56,20 @@ class MemoryWire:
         self.received = 0
         self.ended = False
         self.reader_gone = False
-        self.readable = Readiness(self._is_readable)
-        self.writable = Readiness(self._is_writable)
-        self._chunks = _schedule(plan.chunks, 1 << 62)
-        self._lags = _schedule(plan.lags, 0)
-        self._takes = _schedule(plan.takes, 1 << 62)
+        self.readable = Readiness(lambda: self._visible > 0 or self.ended or self._is_cut)
+        self.writable = Readiness(lambda: self.reader_gone or self._room > 0)
+        self._chunks = _schedule(plan.chunks, _ENDLESS)
+        self._takes = _schedule(plan.takes, _ENDLESS)
         self._blocks = _schedule(plan.blocks, False)
-        self._hidden: list[list[int]] = []  # size and remaining lag of the writes still invisible
 
     def send(self, buffers: Sequence[Buffer]) -> int:
         """Put bytes on the wire; return how many were taken."""
         if self.reader_gone:
             raise BrokenPipeError(errno.EPIPE, "the other end is closed")
-        taken: int = min(sum(map(len, buffers)), next(self._takes), self._room())
+        taken: int = min(sum(map(len, buffers)), next(self._takes), self._room)
         if not taken:
             raise BlockingIOError
         self.data += b"".join(buffers)[:taken]
-        if lag := next(self._lags):
-            self._hidden.append([taken, lag])
-            if len(self._hidden) == 1:
-                asyncio.get_running_loop().call_soon(self._tick)
         self.readable.notify()
         return taken
 
@@ -85,20 +78,16 @@ class MemoryWire:
         fault = next(self._blocks)
         if fault:
             raise BlockingIOError if fault is True else fault
-        if error := self.plan.errors.get(self.received):
-            raise error
-        if self._is_cut:
-            return b""
+        if self._is_cut and self.plan.error is not None:
+            raise self.plan.error
         size = min(size, next(self._chunks), self._visible)
-        if size:
-            data = bytes(self.data[:size])
-            del self.data[:size]
-            self.received += size
-            self.writable.notify()
-            return data
-        if self.ended and not self._hidden:
-            return b""
-        raise BlockingIOError
+        if not (size or self.ended or self._is_cut):
+            raise BlockingIOError
+        data = bytes(self.data[:size])
+        del self.data[:size]
+        self.received += size
+        self.writable.notify()
+        return data
 
     def end(self) -> None:
         """Send the end of the direction."""
@@ -112,33 +101,17 @@ class MemoryWire:
 
     @property
     def _visible(self) -> int:
-        """Bytes that can be received, up to the next fault on the schedule."""
-        visible = len(self.data) - sum(size for size, _ in self._hidden)
-        faults = [at for at in (*self.plan.errors, self.plan.end) if at is not None and at > self.received]
-        return min([visible, *(at - self.received for at in faults)])
+        """Bytes that can be received, up to the end on the schedule."""
+        end = _ENDLESS if self.plan.end is None else self.plan.end
+        return min(len(self.data), end - self.received)
 
     @property
     def _is_cut(self) -> bool:
-        return self.plan.end is not None and self.received >= self.plan.end
+        return self.received == self.plan.end
 
+    @property
     def _room(self) -> int:
-        return 1 << 62 if self.plan.capacity is None else max(0, self.plan.capacity - len(self.data))
-
-    def _is_readable(self) -> bool:
-        over = self.ended and not self._hidden
-        return self._visible > 0 or over or self._is_cut or self.received in self.plan.errors
-
-    def _is_writable(self) -> bool:
-        return self.reader_gone or self._room() > 0
-
-    def _tick(self) -> None:
-        # A write becomes visible only after those before it.
-        self._hidden[0][1] -= 1
-        if self._hidden[0][1] == 0:
-            del self._hidden[0]
-            self.readable.notify()
-        if self._hidden:
-            asyncio.get_running_loop().call_soon(self._tick)
+        return _ENDLESS if self.plan.capacity is None else max(0, self.plan.capacity - len(self.data))
 
 
 class MemoryTransport(PolledTransport):

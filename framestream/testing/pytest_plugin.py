@@ -1,4 +1,4 @@
-"""The pytest plugin: `FramerTests`, chunkings, streams in memory, fuzz runs and comparisons of speed.
+"""The pytest plugin: `FramerTests`, fuzz runs and comparisons of speed.
 
 Every pytest in an environment with framestream imports it, so it imports nothing before use;
 the names of `framestream.testing` are imported on first use.
@@ -16,7 +16,6 @@ from framestream import testing
 
 if TYPE_CHECKING:
     from framestream.framer import ReadCondition
-    from framestream.stream.stream import IOStream
     from framestream.testing.cost import SpeedReport
     from framestream.testing.kit import Check
     from framestream.testing.suite import Examples, Malformed, SlowFrame, Suite
@@ -35,35 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the marker."""
-    config.addinivalue_line(
-        "markers",
-        "chunkings(data, **options): run the test with each way to cut `data`, as the argument `chunks`; "
-        "the options are those of framestream.testing.chunkings",
-    )
+    """Make room for measurements."""
     config.stash[_SPEEDS] = []
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that is marked with ``chunkings`` once for each of them."""
-    marker = metafunc.definition.get_closest_marker("chunkings")
-    if marker is not None:
-        from framestream.testing.contract import describe_chunks  # noqa: PLC0415
-
-        ways = list(testing.chunkings(*marker.args, **marker.kwargs))
-        metafunc.parametrize("chunks", ways, ids=describe_chunks)
-
-
-@pytest.fixture
-def chunkings() -> Callable[..., Iterable[list[bytes]]]:
-    """`framestream.testing.chunkings`: ways to cut the same bytes."""
-    return testing.chunkings
-
-
-@pytest.fixture
-def memory_stream_pair() -> Callable[..., tuple[IOStream, IOStream]]:
-    """`framestream.testing.memory_stream_pair`: two streams joined in memory. Call it where a loop runs."""
-    return testing.memory_stream_pair
 
 
 @pytest.fixture
@@ -121,11 +93,12 @@ class FramerTests:
 
     def test_conformance(self, check: Check) -> None:
         """Check one promise on the framer."""
+        broken = reason = None
         try:
-            reason, broken = check.run(), ""
+            reason = check.run()
         except testing.ConformanceError as error:
             broken = str(error)
-        if broken:
+        if broken is not None:
             # The traceback leads through the kit, not through the framer; the text says everything.
             pytest.fail(broken, pytrace=False)
         if reason is not None:
@@ -133,32 +106,22 @@ class FramerTests:
 
 
 def _checks_of(tests: type[FramerTests], seconds: float | None) -> list[Check]:
-    from framestream.testing.suite import Suite, arguments_of, seeds_for  # noqa: PLC0415
+    from framestream.iterate import condition_of  # noqa: PLC0415
+    from framestream.testing.suite import Suite, arguments_of  # noqa: PLC0415
 
-    framer = _framer_of(tests)
+    given: Any = getattr(tests, "framer", None)
+    try:
+        framer = condition_of(given)
+    except TypeError as error:
+        pytest.fail(f"{tests.__name__}.framer: {error}", pytrace=False)
     arguments = arguments_of(tests, type(framer), sys.modules[type(framer).__module__])
     checks = testing.conformance_checks(framer, **arguments)
 
     def check_fuzz(suite: Suite) -> None:
         """Whatever bytes arrive, every way of reading them agrees."""
-        testing.fuzz_framer(suite.framer, suite.wires or seeds_for(suite.framer), seconds=seconds)
+        testing.fuzz_framer(suite.framer, suite.seeds, seconds=seconds)
 
     # Frames that depend on the chunks by design are just what a fuzz run complains about.
     if seconds is not None and not arguments.get("chunk_dependent"):
         checks.append(testing.Check.of(check_fuzz, Suite(framer, **arguments)))
     return checks
-
-
-def _framer_of(tests: type[FramerTests]) -> ReadCondition[Any]:
-    from framestream.framer import ReadCondition  # noqa: PLC0415
-
-    framer: Any = getattr(tests, "framer", None)
-    if isinstance(framer, str):
-        # A framer tested directly needs no plugin manager.
-        from framestream.registry import get_framer  # noqa: PLC0415
-
-        framer = get_framer(framer)
-    if not isinstance(framer, ReadCondition):
-        hint = "; write an instance" if isinstance(framer, type) else ""
-        pytest.fail(f"{tests.__name__}.framer is {framer!r}, not a framer{hint}", pytrace=False)
-    return framer

@@ -98,7 +98,7 @@ class Suite:
         refused = malformed.items() if isinstance(malformed, Mapping) else malformed
         named = [item if isinstance(item, tuple) else (item, "") for item in refused]
         self.framer = framer
-        self.given = tuple(Example(bytes(wire), list(frames)) for wire, frames in pairs)
+        self.given = [Example(bytes(wire), list(frames)) for wire, frames in pairs]
         self.malformed = tuple((bytes(wire), text) for wire, text in named)
         self.incomplete = tuple(map(bytes, incomplete))
         self.slow_frame = slow_frame
@@ -107,20 +107,29 @@ class Suite:
         self._readings: dict[bytes, Reading] = {}
 
     @cached_property
-    def examples(self) -> tuple[Example, ...]:
+    def examples(self) -> list[Example]:
         """The author's examples; without any, frames that the framer writes and reads back."""
         if self.given:
             return self.given
-        alone = [Example(wire, [frame]) for wire, frame in written_frames(self.framer)]
-        alone = [example for example in alone if self._is_read_back(example)]
-        in_a_row = Example(b"".join(wire for wire, _ in alone), [frame for _, [frame] in alone])
-        return (*alone, in_a_row) if alone and self._is_read_back(in_a_row) else tuple(alone)
+        written = []
+        for frame in FRAMES:
+            with suppress(ConformanceError):  # a frame of another kind fails in any way
+                wire = encode(self.framer, frame)
+                if wire is not None and self._is_read_back(Example(wire, [frame])):
+                    written.append(Example(wire, [frame]))
+        in_a_row = Example(b"".join(wire for wire, _ in written), [frame for _, [frame] in written])
+        return [*written, in_a_row] if written and self._is_read_back(in_a_row) else written
 
     @property
     def wires(self) -> list[bytes]:
         """Every stream that the author gave."""
         given = [example.wire for example in self.examples]
         return [*given, *(wire for wire, _ in self.malformed), *self.incomplete]
+
+    @property
+    def seeds(self) -> list[bytes]:
+        """Streams to spoil: those that the author gave, or else what the framer writes, and real protocols."""
+        return self.wires if self.given or self.malformed or self.incomplete else [*self.wires, *_STREAMS]
 
     def reading(self, wire: bytes) -> Reading:
         """Return what the literal driver makes of a stream that has arrived completely."""
@@ -161,7 +170,7 @@ class Suite:
 
     def spoilt(self, count: int) -> list[bytes]:
         """Return streams spoilt at random."""
-        wires = [wire for wire in self.wires if len(wire) <= 4096] or [b"\0framestream\r\n"]
+        wires = [wire for wire in self.seeds if len(wire) <= 4096] or _STREAMS
         source = Random(self.seed)  # noqa: S311  # reproducible, not secret
         return [spoil(wires[number % len(wires)], source) for number in range(count)]
 
@@ -224,21 +233,6 @@ def prefix_lengths(size: int) -> list[int]:
     return [*range(_NEAR), *middle, *range(size - _NEAR, size + 1)]
 
 
-def seeds_for(framer: ReadCondition[Any]) -> list[bytes]:
-    """Return streams to begin with: frames that this framer encodes, one and all, and real protocols."""
-    written = [wire for wire, _ in written_frames(framer)]
-    return [*written, b"".join(written), *_STREAMS]
-
-
-def written_frames(framer: ReadCondition[Any]) -> Iterator[tuple[bytes, Any]]:
-    """Yield frames of common kinds that this framer carries, each after its bytes."""
-    for frame in FRAMES:
-        with suppress(ConformanceError):  # a frame of another kind fails in any way
-            wire = encode(framer, frame)
-            if wire is not None:
-                yield wire, frame
-
-
 def _two_way_cuts(size: int, most: int) -> list[int]:
     if size - 1 <= most:
         return list(range(1, size))
@@ -247,24 +241,13 @@ def _two_way_cuts(size: int, most: int) -> list[int]:
     return sorted(ends | {1 + step * (size - 2) // rest for step in range(rest)})
 
 
-def spliced(data: bytes, runs: Iterable[tuple[int, int, bytes]]) -> bytes:
-    """Return runs of `data`, each of so many bytes, after leaving out so many and putting some in."""
-    at, parts = 0, []
-    for size, skipped, inserted in runs:
-        at += skipped
-        parts += [inserted, data[at : at + size]]
-        at += size
-    return b"".join(parts)
-
-
 def spoil(data: bytes, source: Random) -> bytes:
-    """Return `data` with up to four changes, and sometimes without its end."""
-    inserts = (
-        b"",
-        bytes([source.choice(TELLING)]),
-        source.randbytes(1),
-        data[source.randint(0, len(data)) :][:16],
-    )
-    sizes = [source.randint(0, len(data)) for _ in range(source.randint(1, 4))]
-    runs = [(size, source.choice((0, 1, 1, 6)), source.choice(inserts)) for size in sizes]
-    return spliced(data, [(source.randint(0, len(data)), 0, b""), *runs])
+    """Return a few runs of `data` in order, with bytes left out, put in or repeated between them."""
+    spoilt, at = b"", 0
+    for _ in range(source.randint(0, 4)):
+        size = source.randint(0, len(data))
+        repeated = data[source.randint(0, len(data)) :][:16]
+        inserts = (b"", bytes([source.choice(TELLING)]), source.randbytes(1), repeated)
+        spoilt += data[at : at + size] + source.choice(inserts)
+        at += size + source.choice((0, 1, 1, 6))
+    return spoilt + data[at : at + source.randint(0, len(data))]

@@ -67,7 +67,7 @@ class Fix(Framer[FixMessage]):
     """
 
     name = "fix"
-    overhead = 0
+    overhead = _LONGEST_HEADER  # of what may turn out to be no message, and is then not too large either
     synchronises = "likely"
     slow_frame = staticmethod(_slow_frame)
     examples: ClassVar[dict[bytes, list[FixMessage]]] = {

@@ -8,7 +8,7 @@ import pytest
 
 from framestream import EncodeError, FrameTooLarge, PayloadError, get_framer, iter_frames
 from framestream.framers import FirstOf
-from framestream.testing import check_framer
+from framestream.testing import check_framer, chunkings, transcript
 from framestream.testing.streams import find_start
 from framestream_marked import Fix, FixMessage, Nmea, Sentence, Ubx, UbxMessage
 
@@ -112,6 +112,11 @@ def test_a_long_message_is_known_by_the_next_one() -> None:
     assert find_start(Ubx(), wire, 1) == len(POLL)
     assert find_start(Ubx(), wire[:-100], 1) == len(wire) - 100
     assert len(long) == 60008
+
+
+def test_noise_that_looked_like_a_message_is_not_too_large() -> None:
+    whole, *chunked = (transcript(Fix(skip=True), chunks, max_size=0) for chunks in chunkings(b"8=FIX\0"))
+    assert [whole] * len(chunked) == chunked
 
 
 @pytest.mark.parametrize(
