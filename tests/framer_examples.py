@@ -246,7 +246,7 @@ netstring-like: LengthPrefix(format="decimal", terminator=b":")
     slow: b"%d:" % size + b":" * size
 hex-line: LengthPrefix(format="hex", terminator=b"\r\n", canonical=True)
     b"3\r\nabc0\r\n" -> b"abc", b""
-    malformed: b"03\r\nabc", b"3\n"
+    malformed: b"03\r\nabc", b"00\r\n", b"3\n"
     incomplete: b"3\r"
 msgpack: Msgpack()
     packed({"a": 1, "b": [1, 2.5, None]}, [], "text", b"\0" * 40, -1)

@@ -319,19 +319,18 @@ def _digits(kind: str, digits: int, terminator: bytes, canonical: bool) -> Lengt
     size = digits + len(terminator)
     if terminator and terminator[:1] in allowed:
         raise ValueError(f"terminator is {terminator!r}; it must not begin with a {kind} digit")
-    leading = b"(?!0[%b])" % allowed if canonical else b""
     count = b"{1,%d}" % digits if terminator else b"{%d}" % digits
-    number = re.compile(b"%b([%b]%b)%b" % (leading, allowed, count, re.escape(terminator))).match
+    number = re.compile(b"([%b]%b)%b" % (allowed, count, re.escape(terminator))).match
 
     def read(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         if (match := number(data, at)) is not None:
+            if canonical and len(match[1]) > 1 and match[1].startswith(b"0"):
+                raise FramingError(f"{kind} length with a leading zero", position=at)
             return int(match[1], base), match.end()
         # Refuse a byte that is neither a digit nor of the terminator as soon as it is there.
         field = bytes(data[at : at + size])
         after = field[:digits].lstrip(allowed) + field[digits:]
         count = len(field) - len(after)
-        if canonical and count > 1 and field[0] == 0x30:
-            raise FramingError(f"{kind} length with a leading zero", position=at)
         if not after or (count and terminator.startswith(after)):
             return None
         expected = f"a digit or {terminator!r}" if terminator else "a digit"
