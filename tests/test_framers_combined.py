@@ -224,7 +224,7 @@ def test_functions_show_in_the_text() -> None:
     def sized(number: bytes) -> ReadCondition[bytes]:
         return Exactly(number[0])
 
-    assert str(HeaderThenBody(LINE, sized)) == 'header-then-body:(delimiter:"\\n"),<function sized>'
+    assert "<function sized>" in str(HeaderThenBody(LINE, sized))
     assert str(Mapped(Line(), json.loads)) == "mapped(line):<function loads>"
 
 
