@@ -44,7 +44,6 @@ from framestream import (
     connect_process,
     serve,
 )
-from framestream.errors import describe_os_error
 from framestream.net.process import LoopPipes
 from framestream.transport import PipeTransport
 
@@ -364,13 +363,3 @@ def test_what_a_loop_cannot_wait_for_is_refused_in_one_line(fifo):
         assert before == open_descriptors()
 
     run_on(LoopWithoutPolling, reach, {}, True)
-
-
-def test_a_reason_is_the_systems_own_in_lower_case():
-    for words, error in (
-        ("AF_UNIX path too long", OSError("AF_UNIX path too long")),
-        ("a path", OSError("A path")),
-        ("name or service not known", socket.gaierror(socket.EAI_NONAME, "Name or service not known")),
-        ("TimeoutError", TimeoutError()),
-    ):
-        assert words == describe_os_error(error)

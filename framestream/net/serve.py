@@ -41,9 +41,6 @@ HANDSHAKE_TIMEOUT = 10.0
 DRAIN_TIMEOUT = 10.0
 """Seconds that connections have by default to finish when a server closes."""
 
-MOST_WORKERS = 1024
-"""Most processes of a server: more is a typing mistake, and starting them would overload the machine."""
-
 
 async def serve(
     handler: Callable[[IOStream[T]], object],
@@ -87,7 +84,7 @@ async def serve(
         max_connections: the most served at once; further ones wait in the backlog. With workers,
             for each of them.
         drain_timeout: seconds connections have to finish when the server closes.
-        workers: serve from this many processes instead of this one, 1024 at most, see the how-to page; the
+        workers: serve from this many processes instead of this one, see the how-to page; the
             handler must then be importable by name.
         proxy_protocol: the version of the PROXY protocol that the load balancers speak, ``"auto"`` for
             either; needs framestream-proxy. Each connection must then begin with a header, before TLS.
@@ -115,7 +112,7 @@ async def serve(
     check_seconds("drain_timeout", drain_timeout)
     check_count("backlog", backlog)
     check_count("max_connections", max_connections, least=1, optional=True)
-    check_count("workers", workers, most=MOST_WORKERS)
+    check_count("workers", workers)
     check_options(stream_options)
     receiving, sending = directions(framer, send_framer)
     service = Service(
@@ -312,10 +309,7 @@ class Server:
                 self._tell_manager("STOPPING=1", "draining")
             self.state = "draining"
             self._crew.stop_listening(take_backlog=self.takes_backlog)
-            try:
-                self._remove_file()
-            except OSError as error:  # such as privileges that were dropped meanwhile
-                self.log(logging.WARNING, f"cannot remove the socket's file: {describe_os_error(error)}")
+            self._remove_file()
             events.tell("server_closed", server=self)
 
     async def aclose(self, *, drain_timeout: float | None = None) -> None:
@@ -419,9 +413,6 @@ class Server:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-    def __str__(self) -> str:
-        return self.url
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else counted(self.stats.open, "connection")

@@ -162,7 +162,7 @@ def file_remover(endpoint: Endpoint) -> Callable[[], None]:
     made = os.stat(endpoint.path)
 
     def remove() -> None:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it is gone; or privileges are, and the next server replaces it
             if os.path.samestat(os.stat(endpoint.path), made):
                 os.unlink(endpoint.path)
 
