@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 from itertools import takewhile
 from typing import Any
@@ -142,6 +143,12 @@ def test_arrays_longer_than_the_guard_are_cut_by_batch_all_the_same() -> None:
     data = wire(Msgpack(), *noisy)
     assert batches(Msgpack(), data) == noisy
     assert Msgpack().split(Window(data)) == (noisy, len(data))
+
+
+def test_long_arrays_that_can_do_no_harm_are_built_at_first_sight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[Msgpack.__module__], "scan", None)
+    data = wire(Msgpack(), [7] * 5000, 1)
+    assert Msgpack().split(Window(data)) == ([[7] * 5000, 1], len(data))
 
 
 def test_a_batch_goes_on_behind_what_is_fed_at_once() -> None:

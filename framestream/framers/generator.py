@@ -113,7 +113,7 @@ class GeneratorFramer(ReadCondition[T]):
         """Return the span of the frame, or `NeedMore` for its current field."""
         place: _Place = window.memo or _Place(_Run(self.fields()), 0, 0, None)
         if place.answers != place.run.answers:
-            # A generator cannot go back: if somebody returns to an earlier place, another one reads up to there.
+            # A generator cannot go back: if asked from an earlier place, another one reads up to there.
             again = _Run(self.fields())
             _find(_Place(again, 0, 0, None), Window(bytes(place.run.read[: place.offset])))
             place = place._replace(run=again)
