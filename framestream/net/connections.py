@@ -25,7 +25,6 @@ from framestream.errors import (
     counted,
     describe_error,
     describe_os_error,
-    listed,
     printable,
 )
 from framestream.framer import ReadCondition
@@ -156,7 +155,7 @@ class ServerStats:
         peer_failures: connections ended by the peer: broken framing, a reset, a time limit...
         lost: ...those of them that were reset, or closed inside a frame or an answer...
         timeouts: ...and those that passed a limit of time.
-        handler_failures: connections whose handler raised any other exception, or could not be started.
+        handler_failures: connections whose handler raised any other exception.
         cut: connections whose handler was cancelled, as when the time to drain was over.
         accept_failures: how often accepting failed for lack of descriptors or memory.
         bytes_received, bytes_sent: over all connections.
@@ -297,11 +296,7 @@ class Connections:
             connection.close()
             self._refused(peer, balancers)
             return
-        try:
-            stream = open_stream(connection, peer, **self._service.stream_options)
-        except Exception as error:  # noqa: BLE001  # the peer may be gone by now; whatever it is, others are served
-            self._failed(error, peer)
-            return
+        stream = open_stream(connection, peer, **self._service.stream_options)
         stream.server = self._server
         stats.open += 1
         # One name for all tasks: a name for each would cost an idle connection 64 bytes.
@@ -375,38 +370,37 @@ class Connections:
     # Failures
 
     async def _end_failed(self, stream: IOStream, error: BaseException) -> None:
-        self._failed(error, stream.peer, stream)
+        self._failed(error, stream)
         with suppress(asyncio.CancelledError):
             await stream.aclose(FLUSH_TIMEOUT, linger=LINGER)
 
-    def _failed(self, error: BaseException, peer: str, stream: IOStream | None = None) -> None:
+    def _failed(self, error: BaseException, stream: IOStream) -> None:
         stats, cause = self._stats, error
         while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
             cause = cause.exceptions[0]  # as a task group raises it
         words, kind = describe_error(cause), type(cause).__name__
         # A handler may use other streams, too: their failures are the handler's.
-        is_ours = stream is None or failed_at(stream, cause)
-        is_gone = stream is None or stream.closed()
+        is_ours = failed_at(stream, cause)
         if is_ours and isinstance(cause, FramingError | PayloadError | BufferFull):
             stats.peer_failures += 1
             name = getattr(cause, "framer", "")
             framer = f" [{name}]" if name else ""
             what = f"connection ended by what the peer sent: {words}{framer}"
-            self._server.log(logging.WARNING, what, stream, peer)
-        elif (is_ours and isinstance(cause, _LOST_PEER)) or (is_gone and is_reset(cause)):
+            self._server.log(logging.WARNING, what, stream)
+        elif (is_ours and isinstance(cause, _LOST_PEER)) or (stream.closed() and is_reset(cause)):
             how = getattr(cause, "real_error", cause)
-            if stream is not None and self._is_check(stream) and (how is None or is_reset(how)):
+            if self._is_check(stream) and (how is None or is_reset(how)):
                 self._server.log(logging.DEBUG, f"connection ended before it had begun: {words}", stream)
                 return
             stats.peer_failures += 1
             is_late = isinstance(how, StreamTimeout)
             stats.timeouts += is_late
             stats.lost += not is_late
-            self._server.log(logging.INFO, f"connection ended: {words}", stream, peer)
+            self._server.log(logging.INFO, f"connection ended: {words}", stream)
         else:
             stats.handler_failures += 1
             what = kind if words == kind else f"{kind}: {words}"
-            self._server.log(logging.ERROR, f"handler failed: {what}", stream, peer, exc_info=error)
+            self._server.log(logging.ERROR, f"handler failed: {what}", stream, exc_info=error)
             events.tell("server_failed", server=self._server, error=error)
 
     def _is_check(self, stream: IOStream) -> bool:
@@ -417,8 +411,8 @@ class Connections:
     def _refused(self, peer: str, balancers: Balancers) -> None:
         self._stats.refused += 1
         level = logging.WARNING if self._is_news("refused") else logging.DEBUG
-        trusted = listed([str(network) for network in balancers.networks])
-        what = f"connection refused: it comes from none of the trusted networks ({trusted or 'there are none'})"
+        trusted = ", ".join(map(str, balancers.networks))
+        what = f"connection refused: it comes from none of the trusted networks ({trusted})"
         self._server.log(level, what, peer=peer)
 
     def _accept_failed(self, error: OSError) -> None:

@@ -130,8 +130,6 @@ async def serve(
         from framestream.net.workers import check_portable  # noqa: PLC0415
 
         check_portable(service)
-    elif callable(tls):
-        service = replace(service, tls=tls())  # report its errors before anything listens
     sockets = await listen(endpoint, backlog=backlog, reuse_port=reuse_port)
     server = Server(endpoint, service, sockets, file_remover(endpoint))
     try:

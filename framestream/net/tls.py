@@ -63,16 +63,9 @@ def retold(error: OSError, text: str) -> OSError:
     return told
 
 
+@functools.cache
 def default_client_tls() -> ssl.SSLContext:
-    """Return the default context of `connect`: one for the process.
-
-    OpenSSL finds the platform's certificates by the environment, so that is part of the key.
-    """
-    return _kept_client_tls(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-
-
-@functools.lru_cache(maxsize=16)
-def _kept_client_tls(*_: str | None) -> ssl.SSLContext:
+    """Return the default context of `connect`: one for the process."""
     return client_tls()
 
 
