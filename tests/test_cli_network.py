@@ -126,10 +126,11 @@ def test_a_connection_that_breaks_is_reported(framestream):
     assert 1 == ran.status
 
 
-def test_a_program_that_fails_is_reported(framestream):
-    ran = framestream("connect", "exec:sh -c 'cat; exit 7'", "-f", "line", stdin=b"a\n")
+@pytest.mark.parametrize(("end", "status"), [("exit 7", 7), ("kill $$", -15)])
+def test_a_program_that_fails_is_reported(framestream, end, status):
+    ran = framestream("connect", f"exec:sh -c 'cat; {end}'", "-f", "line", stdin=b"a\n")
     assert (1, b"a\n") == ran[:2]
-    assert ran.err.endswith(": the program ended with exit status 7\n")
+    assert ran.err.endswith(f": the program ended with exit status {status}\n")
 
 
 def test_connecting_over_tls(framestream):
@@ -352,10 +353,12 @@ def test_frames_that_cannot_be_printed_end_their_connection_and_that_is_reported
         assert b"" == server.stderr.read()
 
 
-def test_a_command_runs_without_standard_output():
-    shell = f"{sys.executable} -m framestream framers 1>&-"
-    ran = subprocess.run(["/bin/sh", "-c", shell], stderr=subprocess.PIPE, check=False)
+def test_a_command_runs_without_standard_output_and_with_one_that_cannot_encode_what_is_printed():
+    shell = f"{sys.executable} -m framestream framers 1>&-; {sys.executable} -m framestream stats line sample:redis"
+    env = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    ran = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, check=False, env=env)
     assert (0, b"") == (ran.returncode, ran.stderr)
+    assert rb" bytes \u2588\u258a 5" in ran.stdout
 
 
 # Output that nothing reads
