@@ -241,6 +241,14 @@ def test_a_split_whose_first_frame_is_a_guess_is_not_read(path: Path) -> None:
         list(plan(path, framer, parts=2)[1].frames())
 
 
+def test_a_split_is_walked_again_only_until_both_chains_meet() -> None:
+    first, second = divide(InMemory(b"\2\1\1" * 1000), LengthPrefix(1), 1500)
+    wrong = replace(second, first=1501)
+    stitched = stitch([first, second], map=lambda walk, splits: [walk(first), walk(wrong)])
+    assert [split.first for split in stitched.splits] == [0, 1500]
+    assert stitched.walked_twice == 3
+
+
 def test_splits_after_what_is_malformed_have_no_frames() -> None:
     data = b"\1" * 50 + b"\xc1" + b"\1" * 49
     first, second, *others = stitch(divide(InMemory(data), Msgpack(), 40)).splits
